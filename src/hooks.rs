@@ -1,7 +1,7 @@
-//! Programs that people want to run before and after a commit or a push.
+//! Runs programs of the user before and after a commit or a push.
 //!
-//! In: configured commands, executables in `hooks/` of a repository on this machine, and what is about to happen, which
-//! they get as JSON on standard input. Out: whether they succeeded. Nothing that came from a remote is ever run.
+//! Hooks are configured commands, and executables in `hooks/` of a local repository. A hook reads the facts of its event as
+//! JSON on standard input. Data from a remote is never run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,36 +20,36 @@ use serde::Serialize;
 use crate::error::{Error, Failure, Kind, Result, causes, with_causes};
 use crate::observe::{Notice, NoticeLevel, Observer};
 
-/// The directory of a repository in which hooks lie.
+/// The directory of hooks in a repository.
 pub const DIR: &str = "hooks";
-/// A hook whose time is up, or that is not wanted any more, may take so long to end by itself.
-const END: Duration = Duration::from_secs(2);
-/// So often it is looked whether a hook has ended.
-const TICK: Duration = Duration::from_millis(10);
+/// The time that a hook has to end after SIGTERM, before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval at which a running hook is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// When a hook runs.
+/// The moment at which a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Event {
-    /// Before anything is read; its failure stops the commit.
+pub enum HookEvent {
+    /// Before a commit reads data. A failure of the hook stops the commit.
     PreCommit,
-    /// When a version was made.
+    /// After a version was made.
     PostCommit,
-    /// When none was made, because something failed.
+    /// After a commit failed.
     FailedCommit,
-    /// Before a remote is asked; its failure stops the push.
+    /// Before the first request to a remote. A failure of the hook stops the push.
     PrePush,
-    /// When a remote has everything.
+    /// After a push.
     PostPush,
-    /// When it has not.
+    /// After a push failed.
     FailedPush,
 }
 
-impl Event {
-    /// All.
+impl HookEvent {
+    /// All events.
     pub const ALL: [Self; 6] =
         [Self::PreCommit, Self::PostCommit, Self::FailedCommit, Self::PrePush, Self::PostPush, Self::FailedPush];
 
-    /// Its name, as in settings and of files.
+    /// Returns the name in settings, which is also the file name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PreCommit => "pre-commit",
@@ -62,45 +62,45 @@ impl Event {
     }
 }
 
-/// What hooks are around.
+/// A command that has hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub enum HookVerb {
     /// A commit.
     Commit,
     /// A push to one remote.
     Push,
 }
 
-impl Verb {
-    const fn events(self) -> [Event; 3] {
+impl HookVerb {
+    const fn events(self) -> [HookEvent; 3] {
         match self {
-            Self::Commit => [Event::PreCommit, Event::PostCommit, Event::FailedCommit],
-            Self::Push => [Event::PrePush, Event::PostPush, Event::FailedPush],
+            Self::Commit => [HookEvent::PreCommit, HookEvent::PostCommit, HookEvent::FailedCommit],
+            Self::Push => [HookEvent::PrePush, HookEvent::PostPush, HookEvent::FailedPush],
         }
     }
 }
 
-/// Which hooks there are.
+/// The hooks of a command, and how to run them.
 #[derive(Clone, Default)]
 pub struct Hooks {
-    /// Configured commands: program and arguments.
-    pub commands: BTreeMap<Event, Vec<String>>,
-    /// The directory of the repository's own, if it is on this machine.
+    /// The configured commands: program and arguments.
+    pub commands: BTreeMap<HookEvent, Vec<String>>,
+    /// The directory of hooks of the repository, if the repository is local.
     pub dir: Option<PathBuf>,
-    /// Another user whose hooks are run from there: the caller trusts the owner of the repository.
+    /// Another user whose hooks may run, because the caller trusts the owner of the repository.
     pub trusted: Option<u32>,
-    /// So long each may take.
+    /// The time limit of each hook.
     pub limit: Duration,
-    /// Where what they print goes; nowhere if `None`.
+    /// The file for the output of hooks; `None` discards it.
     pub output: Option<Arc<File>>,
 }
 
-/// What a hook is told.
+/// The facts that a hook reads.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Facts {
+pub struct HookFacts {
     /// The repository.
     pub repository: String,
-    /// What is committed from.
+    /// The directory that is committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
     /// The volume that is committed.
@@ -109,94 +109,66 @@ pub struct Facts {
     /// The branch, as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The version, when there is one.
+    /// The version, if the event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The remote's name.
+    /// The name of the remote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Its URL, without a password.
+    /// The URL of the remote, without a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Branches and tags that are pushed; all that is asked for by an option if there are none.
+    /// The branches and tags that were named; empty if an option selects them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Told<'t> {
+struct HookInput<'t> {
     schema: u8,
     event: &'static str,
     #[serde(flatten)]
-    facts: &'t Facts,
+    facts: &'t HookFacts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ToldError>,
+    error: Option<HookInputError>,
 }
 
 #[derive(Serialize)]
-struct ToldError {
+struct HookInputError {
     code: u8,
     kind: &'static str,
     message: String,
     causes: Vec<String>,
 }
 
-/// A hook did not do its part.
+/// A hook failed, or cannot be run.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum HookError {
-    /// It cannot be run.
-    #[error("the {event} hook `{}` cannot be run", program.display())]
-    NotStarted {
-        /// Its event.
-        event: &'static str,
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Somebody else could make us run anything.
-    #[error("the {event} hook `{}` belongs to another user, or others may write to it", program.display())]
-    Foreign {
-        /// Its event.
-        event: &'static str,
-        /// The program.
-        program: PathBuf,
-    },
-    /// It failed.
-    #[error("the {event} hook `{}` failed ({status}){}", program.display(), stands(event))]
-    Failed {
-        /// Its event.
-        event: &'static str,
-        /// The program.
-        program: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// It took too long, and was ended.
-    #[error("the {event} hook `{}` took longer than {} s and was ended{}", program.display(), limit.as_secs_f64(), stands(event))]
-    TimedOut {
-        /// Its event.
-        event: &'static str,
-        /// The program.
-        program: PathBuf,
-        /// The limit.
-        limit: Duration,
-    },
-    /// Whoever waits for it was stopped.
+    /// The program cannot be run.
+    #[error("cannot run the {event} hook `{}`", program.display())]
+    NotStarted { event: &'static str, program: PathBuf, source: io::Error },
+    /// Another user could replace the program.
+    #[error("the {event} hook `{}` belongs to another user, or is writable by others", program.display())]
+    Foreign { event: &'static str, program: PathBuf },
+    /// The program failed.
+    #[error("the {event} hook `{}` failed ({status}){}", program.display(), outcome(event))]
+    Failed { event: &'static str, program: PathBuf, status: ExitStatus },
+    /// The program exceeded the time limit, and was killed.
+    #[error("the {event} hook `{}` took longer than {} s and was killed{}", program.display(), limit.as_secs_f64(), outcome(event))]
+    TimedOut { event: &'static str, program: PathBuf, limit: Duration },
+    /// The command was stopped while the hook ran.
     #[error("stopped while the {event} hook ran")]
-    Cancelled {
-        /// Its event.
-        event: &'static str,
-    },
+    Cancelled { event: &'static str },
 }
 
-/// What holds although a hook failed.
-fn stands(event: &str) -> &'static str {
+/// Describes the outcome of the command in spite of the failed hook.
+fn outcome(event: &str) -> &'static str {
     match event {
         "pre-commit" => ", nothing was committed",
-        "post-commit" => "; the version stands",
+        "post-commit" => "; the version exists",
         "pre-push" => ", nothing was pushed",
-        "post-push" => "; what was pushed stands",
+        "post-push" => "; the push is complete",
         _ => "",
     }
 }
@@ -212,10 +184,10 @@ impl Failure for HookError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotStarted { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("is it executable?".to_owned())
+                Some("make the file executable".to_owned())
             }
-            Self::Foreign { .. } => Some("only hooks of root and of yourself are run".to_owned()),
-            Self::TimedOut { .. } => Some("`hook.timeout` allows more".to_owned()),
+            Self::Foreign { .. } => Some("make the file your own, and writable only by its owner".to_owned()),
+            Self::TimedOut { .. } => Some("raise the limit with `hook.timeout`".to_owned()),
             _ => None,
         }
     }
@@ -228,26 +200,28 @@ struct Hook {
 }
 
 impl Hooks {
-    /// Does something between its hooks. `learned` adds what is known when it is done; without a version, or whatever else the
-    /// hook is for, it says `false` and there is no hook afterwards. An error of the last hook comes beside the result.
+    /// Runs an operation between its hooks.
+    ///
+    /// `learned` adds the facts of the result. It returns `false` if the result is nothing to run a hook for, such as a
+    /// commit without changes. The error of the last hook is returned with the result, because the operation is done.
     pub fn around<T>(
         &self,
-        verb: Verb,
-        mut facts: Facts,
+        verb: HookVerb,
+        mut facts: HookFacts,
         observer: &dyn Observer,
         act: impl FnOnce() -> Result<T>,
-        learned: impl FnOnce(&T, &mut Facts) -> bool,
+        learned: impl FnOnce(&T, &mut HookFacts) -> bool,
     ) -> Result<(T, Option<HookError>)> {
         let [before, after, failed] = verb.events();
         let done = self.run(before, &facts, None, observer).map_err(Error::from).and_then(|()| act());
         match done {
             Ok(done) => {
-                let told = learned(&done, &mut facts);
-                let hook = if told { self.run(after, &facts, None, observer).err() } else { None };
+                let has_event = learned(&done, &mut facts);
+                let hook = if has_event { self.run(after, &facts, None, observer).err() } else { None };
                 Ok((done, hook))
             }
             Err(e) => {
-                if let Err(also) = self.run(failed, &facts, Some(&e), &Deaf(observer)) {
+                if let Err(also) = self.run(failed, &facts, Some(&e), &Uncancelled(observer)) {
                     let message = with_causes(&also);
                     observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 }
@@ -257,24 +231,30 @@ impl Hooks {
     }
 
     /// Runs the hooks of an event, until one fails.
-    fn run(&self, event: Event, facts: &Facts, e: Option<&Error>, observer: &dyn Observer) -> Result<(), HookError> {
+    fn run(
+        &self,
+        event: HookEvent,
+        facts: &HookFacts,
+        e: Option<&Error>,
+        observer: &dyn Observer,
+    ) -> Result<(), HookError> {
         for hook in self.of(event)? {
-            let error = e.map(|e| ToldError {
+            let error = e.map(|e| HookInputError {
                 code: e.kind().exit_code(),
                 kind: e.kind().name(),
                 message: e.to_string(),
                 causes: causes(e.as_error()),
             });
-            let mut told =
-                serde_json::to_vec(&Told { schema: 1, event: event.name(), facts, error }).unwrap_or_default();
-            told.push(b'\n');
-            self.run_one(event.name(), &hook, &told, observer)?;
+            let mut input =
+                serde_json::to_vec(&HookInput { schema: 1, event: event.name(), facts, error }).unwrap_or_default();
+            input.push(b'\n');
+            self.run_one(event.name(), &hook, &input, observer)?;
         }
         Ok(())
     }
 
-    /// The configured one, then that of the repository.
-    fn of(&self, event: Event) -> Result<Vec<Hook>, HookError> {
+    /// Returns the hooks of an event: the configured one, then the one of the repository.
+    fn of(&self, event: HookEvent) -> Result<Vec<Hook>, HookError> {
         let mut found = Vec::new();
         if let Some((program, args)) = self.commands.get(&event).and_then(|command| command.split_first()) {
             found.push(Hook { program: PathBuf::from(program), args: args.to_vec() });
@@ -291,14 +271,20 @@ impl Hooks {
         Ok(found)
     }
 
-    /// Whether only root, the caller and a trusted owner decide what a path contains.
+    /// Returns whether only root, the caller and a trusted owner can change the content of a path.
     fn is_ours(&self, path: &Path) -> bool {
         let own = rustix::process::geteuid().as_raw();
         let is_trusted = |owner| owner == own || owner == 0 || Some(owner) == self.trusted;
         path.metadata().is_ok_and(|m| is_trusted(m.uid()) && m.mode() & 0o002 == 0)
     }
 
-    fn run_one(&self, event: &'static str, hook: &Hook, told: &[u8], observer: &dyn Observer) -> Result<(), HookError> {
+    fn run_one(
+        &self,
+        event: &'static str,
+        hook: &Hook,
+        input: &[u8],
+        observer: &dyn Observer,
+    ) -> Result<(), HookError> {
         let program = || hook.program.clone();
         let not_started = |source| HookError::NotStarted { event, program: program(), source };
         let output = match &self.output {
@@ -306,7 +292,7 @@ impl Hooks {
             None => Stdio::null(),
         };
         let mut c = Command::new(&hook.program);
-        c.args(&hook.args).stdin(input(told).map_err(not_started)?).stdout(output).process_group(0);
+        c.args(&hook.args).stdin(in_memory(input).map_err(not_started)?).stdout(output).process_group(0);
         let mut child = c.spawn().map_err(not_started)?;
         let until = Instant::now() + self.limit;
         loop {
@@ -321,41 +307,41 @@ impl Hooks {
                     end(&mut child);
                     return Err(HookError::TimedOut { event, program: program(), limit: self.limit });
                 }
-                None => std::thread::sleep(TICK),
+                None => std::thread::sleep(POLL_INTERVAL),
             }
         }
     }
 }
 
-/// Whether there is a hook at a path. As in git, a file that is not executable is none.
+/// Returns whether a path is a hook. As in git, a file that is not executable is not a hook.
 pub fn is_executable(program: &Path) -> bool {
     program.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// What a hook reads. It lies in memory, so that nobody waits for a hook that does not.
-fn input(told: &[u8]) -> io::Result<Stdio> {
+/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the hook does not read.
+fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("hook", MemfdFlags::CLOEXEC)?);
-    file.write_all(told)?;
+    file.write_all(input)?;
     file.rewind()?;
     Ok(file.into())
 }
 
-/// Ends a hook with all that it started.
+/// Ends a hook with all processes of its group.
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
-    let until = Instant::now() + END;
+    let until = Instant::now() + END_TIMEOUT;
     while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
-        std::thread::sleep(TICK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     let _ = kill_process_group(group, Signal::KILL);
     let _ = child.wait();
 }
 
-/// Tells of a failure also where the failure is that somebody was stopped.
-struct Deaf<'o>(&'o dyn Observer);
+/// Passes notices on, but never reports cancellation: the `failed-*` hooks also run for a cancelled command.
+struct Uncancelled<'o>(&'o dyn Observer);
 
-impl Observer for Deaf<'_> {
+impl Observer for Uncancelled<'_> {
     fn notice(&self, notice: Notice) {
         self.0.notice(notice);
     }

@@ -1,16 +1,20 @@
-//! Holding still what writes to a volume, for the moment in which a version is made of it.
+//! Quiesces the writers of a volume during a commit.
 //!
-//! In: profiles, in the order in which they take hold. Out: an operation that ran while they held, and everything as it was.
-//! A process of its own, the watchdog, takes hold and lets go: it does so too when nobody is left who could ask it to.
+//! Profiles start in the given order, and are undone in reverse order. A separate process, the
+//! watchdog, quiesces and releases the writers, so that they are released even if the commit dies.
 
 mod database;
 mod docker;
+mod error;
 mod freeze;
 mod lines;
 mod profile;
+mod protocol;
+mod undo;
 pub mod watchdog;
 
-pub use profile::{Profile, Server, Where};
+pub use error::QuiesceError;
+pub use profile::{DatabaseAddress, DatabaseServer, QuiesceProfile};
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,113 +26,38 @@ use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::docker::DockerEngine;
-use crate::error::{Failure, Kind, Result, with_causes};
+use crate::error::{Kind, Result, with_causes};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::mountinfo;
-use lines::{Lines, Next};
-use watchdog::{Plan, Undo, Why, Word};
+use lines::{LineReader, NextLine};
+use protocol::{EndReason, POLL_INTERVAL, QuiescePlan, UndoStep, WatchdogEvent};
+use undo::undo_all;
 
-/// So much longer than its limit the watchdog may take before it is given up.
+/// The additional time that the watchdog may take before it is given up.
 const GRACE: Duration = Duration::from_secs(30);
-/// So often a wait looks whether it is to end.
-const TICK: Duration = Duration::from_millis(200);
 
-/// How writers are held still.
+/// How writers are quiesced.
 #[derive(Clone, Default)]
 pub struct Quiesce {
-    /// What takes hold, in this order; let go in reverse.
-    pub profiles: Vec<Profile>,
-    /// So long at most.
+    /// The profiles, in the order in which they start.
+    pub profiles: Vec<QuiesceProfile>,
+    /// The time limit.
     pub limit: Duration,
-    /// This program and the arguments that make it [`watchdog::run`].
+    /// This program, with the arguments that run [`watchdog::run`].
     pub watchdog: Vec<OsString>,
-    /// Where the Docker engine listens, as `DOCKER_HOST` has it.
+    /// The socket of the Docker engine, as in `DOCKER_HOST`.
     pub engine: Option<String>,
-    /// Volumes that are committed, by name: where the engine does not say where a volume is. Else the worktree's path decides.
+    /// The names of the committed volumes, for engines that do not report the path of a volume.
+    /// Otherwise the path of the worktree counts.
     pub volumes: Vec<String>,
-    /// A password for the databases, if their clients do not know it by themselves.
+    /// The password of the databases, if their clients do not have it.
     pub password: Option<String>,
-    /// Directories that dvc writes to besides those of the repository: their file systems are never frozen.
+    /// Directories outside of the repository that dvc writes to. Their file systems are never
+    /// frozen.
     pub ours: Vec<PathBuf>,
 }
 
-/// Nothing is held still.
-#[derive(Debug, thiserror::Error)]
-pub enum QuiesceError {
-    /// Not a profile.
-    #[error("`{text}` is no profile: {problem}")]
-    Bad {
-        /// As given.
-        text: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A file system on which dvc itself writes.
-    #[error("`{}` cannot be frozen: `{}` is on the same file system", path.display(), ours.display())]
-    Ours {
-        /// What was to be frozen.
-        path: PathBuf,
-        /// What dvc writes to.
-        ours: PathBuf,
-    },
-    /// What was to be frozen is not there.
-    #[error("cannot freeze `{}`", path.display())]
-    NoPath {
-        /// What was to be frozen.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The watchdog cannot be started, or ended by itself.
-    #[error("the process that lets go again {what}, nothing was committed")]
-    Watchdog {
-        /// What happened.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// A step failed; what had taken hold was let go.
-    #[error("{message}, nothing was committed")]
-    Failed {
-        /// What is wrong.
-        message: String,
-        /// What can be done.
-        hint: Option<String>,
-    },
-    /// It took too long.
-    #[error("it took longer than {} s, so everything goes on and nothing was committed", limit.as_secs_f64())]
-    Expired {
-        /// The limit.
-        limit: Duration,
-    },
-    /// It did not hold until the end, or it does not let go.
-    #[error("{}, nothing was committed", problems.join("; "))]
-    Broken {
-        /// What is wrong.
-        problems: Vec<String>,
-    },
-}
-
-impl Failure for QuiesceError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Bad { .. } | Self::Ours { .. } => Kind::Usage,
-            _ => Kind::CommandFailed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Bad { .. } => Some(profile::FORMS.to_owned()),
-            Self::Ours { .. } => Some("keep the repository elsewhere (`--repo`), or use another profile".to_owned()),
-            Self::Failed { hint, .. } => hint.clone(),
-            Self::Expired { .. } => Some("`--quiesce-timeout` allows more; a mount takes only a moment".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// Does something while writers are held still.
+/// Runs `act` while the writers are quiesced.
 pub fn during<T>(
     quiesce: Option<&Quiesce>,
     context: &Context,
@@ -136,11 +65,11 @@ pub fn during<T>(
     act: impl FnOnce(&dyn Observer) -> Result<T>,
 ) -> Result<T> {
     let Some(quiesce) = quiesce.filter(|q| !q.profiles.is_empty()) else { return act(observer) };
-    quiesce.check(context)?;
-    let held = quiesce.hold(context, observer)?;
-    let watched = Watched { inner: observer, until: held.until };
-    let done = act(&watched);
-    let released = held.release(quiesce.limit);
+    quiesce.ensure_freezable(context)?;
+    let running = quiesce.start(context, observer)?;
+    let timed = TimedObserver { inner: observer, until: running.until };
+    let done = act(&timed);
+    let released = running.release(quiesce.limit);
     match (done, released) {
         (Ok(done), Ok(())) => Ok(done),
         (Ok(_), Err(e)) => Err(e.into()),
@@ -157,13 +86,13 @@ pub fn during<T>(
     }
 }
 
-/// An operation is stopped when what it relies on ends.
-struct Watched<'o> {
+/// Cancels the operation when the watchdog releases the writers.
+struct TimedObserver<'o> {
     inner: &'o dyn Observer,
     until: Instant,
 }
 
-impl Observer for Watched<'_> {
+impl Observer for TimedObserver<'_> {
     fn phase(&self, name: &'static str, files: Option<u64>, bytes: Option<u64>) {
         self.inner.phase(name, files, bytes);
     }
@@ -185,12 +114,12 @@ impl Observer for Watched<'_> {
 }
 
 impl Quiesce {
-    /// Whether what is to be frozen may be: not what dvc itself writes to.
-    fn check(&self, context: &Context) -> Result<(), QuiesceError> {
+    /// Fails if dvc itself writes to a file system to freeze.
+    fn ensure_freezable(&self, context: &Context) -> Result<(), QuiesceError> {
         for profile in &self.profiles {
-            let Profile::Freeze { path } = profile else { continue };
+            let QuiesceProfile::Freeze { path } = profile else { continue };
             let on = |path: &Path| -> io::Result<(u32, u32)> {
-                // What is not made yet will be where its parent is.
+                // A missing path will be on the file system of its parent.
                 let there = path.ancestors().find(|p| p.symlink_metadata().is_ok()).unwrap_or(path);
                 let mounted = mountinfo::containing(there)?;
                 mounted.map(|m| m.device).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -207,20 +136,20 @@ impl Quiesce {
         Ok(())
     }
 
-    /// Takes hold.
-    fn hold(&self, context: &Context, observer: &dyn Observer) -> Result<Held> {
+    /// Starts the watchdog, and waits until the writers are quiesced.
+    fn start(&self, context: &Context, observer: &dyn Observer) -> Result<RunningWatchdog> {
         let failed = |source| QuiesceError::Watchdog { what: "cannot be started", source };
         let (program, args) = self.watchdog.split_first().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let mut c = Command::new(program);
-        // It may live longer, and whoever reads what this process complains does not wait for it.
+        // The watchdog may outlive this process, so readers of standard error must not wait for it.
         c.args(args).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let until = Instant::now() + self.limit;
         let mut child = c.spawn().map_err(failed)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
-        let mut held = Held {
+        let mut running = RunningWatchdog {
             child,
             input,
-            words: Lines::new(File::from(
+            events: LineReader::new(File::from(
                 output.map(OwnedFd::from).ok_or_else(|| failed(io::ErrorKind::Other.into()))?,
             )),
             undo: Vec::new(),
@@ -228,7 +157,7 @@ impl Quiesce {
             until,
             ended: false,
         };
-        let plan = Plan {
+        let plan = QuiescePlan {
             profiles: self.profiles.clone(),
             source: context.worktree.clone(),
             volumes: self.volumes.clone(),
@@ -238,128 +167,129 @@ impl Quiesce {
         };
         let mut line = serde_json::to_vec(&plan).map_err(|e| failed(io::Error::other(e)))?;
         line.push(b'\n');
-        let sent = held.input.as_mut().map_or(Ok(()), |input| input.write_all(&line));
+        let sent = running.input.as_mut().map_or(Ok(()), |input| input.write_all(&line));
         sent.map_err(failed)?;
-        let word = held.word(self.limit + GRACE, &|| observer.cancelled()).inspect_err(|_| {
-            for message in held.give_up() {
+        let event = running.next_event(self.limit + GRACE, &|| observer.cancelled()).inspect_err(|_| {
+            for message in running.give_up() {
                 observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
             }
         });
-        match word? {
-            Word::Held { did } => {
+        match event? {
+            WatchdogEvent::Quiesced { did } => {
                 for message in did {
                     observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 }
-                Ok(held)
+                Ok(running)
             }
-            Word::Failed { message, hint } => Err(QuiesceError::Failed { message, hint }.into()),
-            Word::Ended { why, problems } => Err(ended(why, problems, self.limit).into()),
-            Word::Undo(_) => Err(failed(io::ErrorKind::InvalidData.into()).into()),
+            WatchdogEvent::Failed { message, hint } => Err(QuiesceError::Failed { message, hint }.into()),
+            WatchdogEvent::Ended { why, problems } => Err(ended(why, problems, self.limit).into()),
+            WatchdogEvent::Undo(_) => Err(failed(io::ErrorKind::InvalidData.into()).into()),
         }
     }
 }
 
-/// What an end is that was not asked for, or with problems.
-fn ended(why: Why, mut problems: Vec<String>, limit: Duration) -> QuiesceError {
+/// Returns the error for an end that was not requested, or that had problems.
+fn ended(why: EndReason, mut problems: Vec<String>, limit: Duration) -> QuiesceError {
     match why {
-        Why::Expired => return QuiesceError::Expired { limit },
-        Why::Gone => problems.insert(0, "the process that lets go again was asked to end".to_owned()),
-        Why::Asked => {}
+        EndReason::Expired => return QuiesceError::Expired { limit },
+        EndReason::Gone => problems.insert(0, "the watchdog process was asked to end".to_owned()),
+        EndReason::Asked => {}
     }
     QuiesceError::Broken { problems }
 }
 
-/// What was taken hold of; let go when dropped.
-struct Held {
+/// A running watchdog. Dropping it releases the writers.
+struct RunningWatchdog {
     child: Child,
     input: Option<ChildStdin>,
-    words: Lines,
-    /// What has to be undone should the watchdog be gone.
-    undo: Vec<Undo>,
+    events: LineReader,
+    /// The steps to undo if the watchdog dies.
+    undo: Vec<UndoStep>,
     engine: Option<String>,
     until: Instant,
     ended: bool,
 }
 
-impl Held {
-    /// The next word that is none about undoing.
-    fn word(&mut self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<Word> {
+impl RunningWatchdog {
+    /// Returns the next event that is not about a step to undo.
+    fn next_event(&mut self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<WatchdogEvent> {
         let until = Instant::now() + limit;
         loop {
             let lost = |what, kind: io::ErrorKind| QuiesceError::Watchdog { what, source: kind.into() };
             if cancelled() {
                 return Err(crate::work::Cancelled.into());
             }
-            match self.words.next(TICK) {
-                Next::Line(line) => match serde_json::from_str(&line) {
-                    Ok(Word::Undo(undo)) => self.undo.push(undo),
-                    Ok(word) => {
-                        self.ended = !matches!(word, Word::Held { .. });
-                        return Ok(word);
+            match self.events.next(POLL_INTERVAL) {
+                NextLine::Line(line) => match serde_json::from_str(&line) {
+                    Ok(WatchdogEvent::Undo(undo)) => self.undo.push(undo),
+                    Ok(event) => {
+                        self.ended = !matches!(event, WatchdogEvent::Quiesced { .. });
+                        return Ok(event);
                     }
-                    Err(_) => return Err(lost("cannot be understood", io::ErrorKind::InvalidData).into()),
+                    Err(_) => return Err(lost("sent an invalid message", io::ErrorKind::InvalidData).into()),
                 },
-                Next::End => {
+                NextLine::End => {
                     let mut problems = self.undo_here();
                     if problems.is_empty() {
                         return Err(lost("ended by itself", io::ErrorKind::UnexpectedEof).into());
                     }
-                    problems.insert(0, "the process that lets go again ended by itself".to_owned());
+                    problems.insert(0, "the watchdog process ended by itself".to_owned());
                     return Err(QuiesceError::Broken { problems }.into());
                 }
-                Next::Late if Instant::now() >= until => {
+                NextLine::Late if Instant::now() >= until => {
                     return Err(lost("does not answer", io::ErrorKind::TimedOut).into());
                 }
-                Next::Late => {}
+                NextLine::Late => {}
             }
         }
     }
 
-    /// Lets go. An error means that it did not hold all the time, or that something does not let go.
+    /// Releases the writers. An error means that they were not quiesced all the time, or that a
+    /// step cannot be undone.
     fn release(mut self, limit: Duration) -> Result<(), QuiesceError> {
-        let asked = self.input.as_mut().map_or(Ok(()), |input| input.write_all(b"release\n"));
-        // One that has ended by itself has said why.
-        drop(asked);
-        match self.word(GRACE + limit, &|| false) {
-            Ok(Word::Ended { why: Why::Asked, problems }) if problems.is_empty() => Ok(()),
-            Ok(Word::Ended { why, problems }) => Err(ended(why, problems, limit)),
-            Ok(_) => Err(QuiesceError::Broken { problems: vec!["the watchdog cannot be understood".to_owned()] }),
+        let requested = self.input.as_mut().map_or(Ok(()), |input| input.write_all(b"release\n"));
+        // A watchdog that has ended by itself has reported the reason.
+        drop(requested);
+        match self.next_event(GRACE + limit, &|| false) {
+            Ok(WatchdogEvent::Ended { why: EndReason::Asked, problems }) if problems.is_empty() => Ok(()),
+            Ok(WatchdogEvent::Ended { why, problems }) => Err(ended(why, problems, limit)),
+            Ok(_) => Err(QuiesceError::Broken { problems: vec!["the watchdog sent an invalid message".to_owned()] }),
             Err(e) => Err(QuiesceError::Broken { problems: vec![with_causes(e.as_error())] }),
         }
     }
 
-    /// The watchdog is gone: what it told is undone here. Nobody is left who could do more about what is returned.
+    /// Undoes the steps of a dead watchdog here, and returns the problems.
     fn undo_here(&mut self) -> Vec<String> {
         self.ended = true;
         let engine = DockerEngine::new(self.engine.as_deref()).ok();
         let last_first = self.undo.drain(..).rev().collect();
-        watchdog::undo_all(last_first, engine.as_ref(), Duration::ZERO)
+        undo_all(last_first, engine.as_ref(), Duration::ZERO)
     }
 
-    /// Lets go of what nobody wants any more; returns what does not let go.
+    /// Releases the writers of an aborted commit, and returns the problems.
     fn give_up(&mut self) -> Vec<String> {
         drop(self.input.take());
         if self.ended {
             return Vec::new();
         }
-        let mut word = self.word(GRACE * 2, &|| false);
-        if let Ok(Word::Held { .. }) = word {
-            word = self.word(GRACE * 2, &|| false);
+        let mut event = self.next_event(GRACE * 2, &|| false);
+        if let Ok(WatchdogEvent::Quiesced { .. }) = event {
+            event = self.next_event(GRACE * 2, &|| false);
         }
         self.ended = true;
-        match word {
-            Ok(Word::Ended { problems, .. }) => problems,
-            Ok(Word::Failed { message, .. }) => vec![message],
-            Ok(_) => vec!["the watchdog cannot be understood".to_owned()],
+        match event {
+            Ok(WatchdogEvent::Ended { problems, .. }) => problems,
+            Ok(WatchdogEvent::Failed { message, .. }) => vec![message],
+            Ok(_) => vec!["the watchdog sent an invalid message".to_owned()],
             Err(e) => vec![with_causes(e.as_error())],
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for RunningWatchdog {
     fn drop(&mut self) {
         drop(self.give_up());
-        // It goes on by itself if something does not let go yet.
+        // The watchdog continues alone if a step cannot be undone yet.
         let _ = self.child.try_wait();
     }
 }

@@ -125,7 +125,7 @@ def first(b):
         with b.mounted(clone, "--live") as at:
             mount = time.perf_counter() - start
             took = row(at, start)
-            said = b.stats(at)["state"]
+            said = b.stats(at)["stats"]
         return {"value": took, "mount_s": mount, "fetched_mb": said["fetched_bytes"] / 1e6, "requests": said["requests"]}
 
     def direct():
@@ -346,7 +346,7 @@ def both(b, name, src, mode, *how):
             said, expected = b.stats(at), {"P": "passthrough", "W": "writeback"}[mode]
             if said["mode"] != expected:
                 raise RuntimeError(f"the mount is {said['mode']}, not {expected}")
-            brought, whole = said["state"]["hydrated_bytes"], measure.tree_bytes(src)
+            brought, whole = said["stats"]["hydrated_bytes"], measure.tree_bytes(src)
             if brought < 0.9 * whole:
                 raise RuntimeError(f"only {brought} of {whole} bytes were brought")
             yield native, at

@@ -1,6 +1,5 @@
-//! `branch`: lists, creates, renames and deletes branches. All of it can be undone.
+//! `branch`: lists, creates, renames and deletes branches. All changes can be undone.
 
-use super::undo::RENAME;
 use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
@@ -10,49 +9,49 @@ use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::query::resolve::Resolver;
 use crate::refs::head::Head;
-use crate::refs::moves::{Moved, Mover, RefMoveError};
+use crate::refs::moves::{MovedRef, Mover, RENAME_REASON, RefMoveError};
 use crate::repo::Repo;
 use crate::repo::refs::report_damaged;
 use std::path::Path;
 
-/// Which branches to list.
+/// The branches to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BranchScope {
-    /// The repository's own.
+    /// Local branches.
     #[default]
     Local,
-    /// Those of remotes, as they were last seen.
+    /// Remote branches, as last seen.
     Remote,
     /// Both.
     All,
 }
 
-/// What to do with branches.
+/// An action on branches.
 #[derive(Clone, Debug)]
 pub enum BranchAction {
-    /// List them.
+    /// List branches.
     List(BranchScope),
-    /// Create one.
+    /// Create a branch.
     Create {
-        /// Its name.
+        /// The name.
         name: RefName,
-        /// Its version.
+        /// The version.
         at: Revision,
-        /// Move one that exists.
+        /// Move an existing branch.
         force: bool,
     },
-    /// Rename one, with its tags; worktrees on it follow.
+    /// Rename a branch with its tags; worktrees on the branch follow.
     Rename {
-        /// The old name, HEAD's branch if `None`.
+        /// The old name; `None` is HEAD's branch.
         old: Option<RefName>,
         /// The new name.
         new: RefName,
     },
-    /// Delete some. Their tags stay.
+    /// Delete branches. Their tags stay.
     Delete {
-        /// Their names.
+        /// The names.
         names: Vec<RefName>,
-        /// Even if a worktree is on one.
+        /// Delete a branch even if a worktree is on it.
         force: bool,
     },
 }
@@ -60,38 +59,38 @@ pub enum BranchAction {
 /// Options of `branch`.
 #[derive(Clone, Debug)]
 pub struct BranchOptions {
-    /// What to do.
+    /// The action.
     pub action: BranchAction,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
 /// A branch.
 #[derive(Clone, Debug)]
 pub struct BranchLine {
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// Whether it is the repository's own or a remote's.
+    /// Whether the branch is local or remote.
     pub kind: RefKind,
-    /// Its tip.
+    /// The id of the tip.
     pub id: Id,
-    /// What the tip says.
+    /// The commit of the tip.
     pub commit: Commit,
-    /// Whether HEAD is on it.
+    /// Whether HEAD is on the branch.
     pub current: bool,
 }
 
-/// What is there, and what was done.
+/// The listed branches and the changed refs.
 #[derive(Clone, Debug, Default)]
 pub struct BranchReport {
-    /// Of a list: how many cannot be read.
+    /// The number of branches that cannot be read.
     pub damaged: usize,
     /// HEAD's branch, which may have no version yet.
     pub current: Option<RefName>,
-    /// All branches, for [`BranchAction::List`].
+    /// The branches, for [`BranchAction::List`].
     pub branches: Vec<BranchLine>,
-    /// Refs that were moved.
-    pub moves: Vec<Moved>,
+    /// The changed refs.
+    pub moves: Vec<MovedRef>,
 }
 
 /// Runs `branch`.
@@ -101,7 +100,7 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
     let mut report = BranchReport { current: head.branch.clone(), ..BranchReport::default() };
     match &options.action {
-        BranchAction::List(scope) => (report.branches, report.damaged) = list(&repo, &head, *scope, observer)?,
+        BranchAction::List(scope) => list(&repo, &head, *scope, observer, &mut report)?,
         BranchAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
             mover.create(RefKind::Branch, name, id, *force, &format!("branch: at {at}"))?;
@@ -128,35 +127,41 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     Ok(report)
 }
 
-/// The branches, and how many cannot be read; a notice names each of these.
-fn list(repo: &Repo, head: &Head, scope: BranchScope, observer: &dyn Observer) -> Result<(Vec<BranchLine>, usize)> {
+/// Lists the branches, and counts those that cannot be read. A notice names each of these.
+fn list(
+    repo: &Repo,
+    head: &Head,
+    scope: BranchScope,
+    observer: &dyn Observer,
+    report: &mut BranchReport,
+) -> Result<()> {
     let kinds: &[RefKind] = match scope {
         BranchScope::Local => &[RefKind::Branch],
         BranchScope::Remote => &[RefKind::Remote],
         BranchScope::All => &[RefKind::Branch, RefKind::Remote],
     };
-    let (mut lines, mut damaged) = (Vec::new(), 0);
     for kind in kinds.iter().copied() {
         let readable = repo.refs().readable(kind)?;
-        damaged += readable.damaged.len();
+        report.damaged += readable.damaged.len();
         for tip in readable.or_report(observer) {
             let current = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
             match repo.commit_cached(&tip.id) {
-                Ok(commit) => lines.push(BranchLine { commit, name: tip.name, kind, id: tip.id, current }),
+                Ok(commit) => report.branches.push(BranchLine { commit, name: tip.name, kind, id: tip.id, current }),
                 Err(e) if e.kind() == Kind::Integrity => {
-                    damaged += 1;
+                    report.damaged += 1;
                     report_damaged(&e, observer);
                 }
                 Err(e) => return Err(e),
             }
         }
     }
-    Ok((lines, damaged))
+    Ok(())
 }
 
-/// First everything gets its new name, then the old names go: no instant in which a version has none.
+/// Renames a branch and its tags. All new names are created before the old ones are deleted, so
+/// that every version has a name at every moment.
 fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> Result<()> {
-    let why = format!("{RENAME}from {old} to {new}");
+    let why = format!("{RENAME_REASON}from {old} to {new}");
     let missing = || RefMoveError::Missing { kind: RefKind::Branch, name: old.clone() };
     let id = repo.refs().value(RefKind::Branch, old)?.ok_or_else(missing)?;
     if old == new {
@@ -178,9 +183,9 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
     mover.delete(RefKind::Branch, old, &why)
 }
 
-/// Worktrees that were on a branch are on its new name.
+/// Moves worktrees from a branch to its new name.
 fn move_heads(repo: &Repo, old: &RefName, new: &RefName) -> Result<()> {
-    // One that cannot be read is not on any branch.
+    // A state that cannot be read names no branch.
     let states = repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok());
     for state in states.filter(|w| w.branch.as_deref() == Some(old.as_str())) {
         let base = state.base.as_deref().and_then(Id::parse);

@@ -1,17 +1,18 @@
-//! `checkout`: brings a version, or paths of it, into the worktree or into another directory.
+//! `checkout`: writes a version, or paths of it, to the worktree or to another directory.
 //!
-//! In place only what differs is touched, under a journal. What would be lost is refused: changes that are in no
-//! version, and files that somebody uses.
+//! In place, only differing files are written, under a journal. A checkout is refused if it would
+//! lose changes that are in no version, or change files that are in use.
 
 mod in_mount;
-pub(super) mod known;
-pub(super) mod left;
+mod options;
 mod placed;
+
+pub use options::{CheckoutError, CheckoutOptions, CheckoutReport};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::checkout::error::ReadError;
 use crate::checkout::in_use;
@@ -22,8 +23,7 @@ use crate::checkout::restore::report::RestoreReport;
 use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::checkout::verify::verify;
 use crate::context::Context;
-use crate::error::{Error, Failure, Kind, Result};
-use crate::model::commit::Commit;
+use crate::error::{Error, Kind, Result};
 use crate::model::entry::{Entry, Meta, Node};
 use crate::model::id::Id;
 use crate::model::path;
@@ -31,10 +31,12 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
-use crate::query::compare::{Change, Letter, compare, steps};
+use crate::query::compare::{Letter, TreeChange, compare};
 use crate::query::lazy;
+use crate::query::leftovers::CheckoutLeftovers;
 use crate::query::resolve::Resolver;
-use crate::query::worktree::{WalkOptions, forget_unrestored, look, remember_unrestored, worktree_number};
+use crate::query::unsaved::in_no_version;
+use crate::query::worktree::{forget_unrestored, look, remember_unrestored, worktree_number};
 use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
@@ -44,110 +46,10 @@ use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 use crate::sys::io_error::IoError;
-use known::in_no_version;
-use left::Left;
-use placed::Placed;
+use options::planned;
+use placed::PlacedFiles;
 
-/// What to check out, and where to.
-#[derive(Clone, Debug, Default)]
-pub struct CheckoutOptions {
-    /// The version; HEAD's if `None`.
-    pub revision: Option<Revision>,
-    /// Into this directory, which must be missing or empty; the worktree if `None`.
-    pub into: Option<PathBuf>,
-    /// Make this branch at the version and move HEAD to it.
-    pub new_branch: Option<RefName>,
-    /// Only these paths; nothing else is touched, and nothing is removed without `delete`. One that is not in the
-    /// version and holds `*`, `?` or `[` is a pattern of gitignore grammar.
-    pub paths: Vec<Vec<u8>>,
-    /// The directory below the worktree in which the patterns were given: like in an ignore file of it, a pattern without a
-    /// slash is one of any depth.
-    pub prefix: Vec<u8>,
-    /// Keep files that the version does not have.
-    pub keep_extra: bool,
-    /// With `paths`: remove what the version does not have there.
-    pub delete: bool,
-    /// Read back what was written and compare.
-    pub verify: bool,
-    /// Even where changes would be lost or files are in use.
-    pub force: bool,
-    /// Even where changes would be lost: the caller has seen to them. Files in use are refused still.
-    pub overwrite: bool,
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// What the walk of the worktree leaves out; such files are never touched.
-    pub walk: WalkOptions,
-}
-
-/// What was checked out.
-#[derive(Debug)]
-pub struct CheckoutReport {
-    /// The version.
-    pub version: Id,
-    /// What it says.
-    pub commit: Commit,
-    /// The branch that HEAD is on now; `None` if it is detached, or did not move.
-    pub branch: Option<RefName>,
-    /// What was done.
-    pub done: RestoreReport,
-    /// What differs and would be done; only in a dry run.
-    pub planned: Vec<Change>,
-    /// Nodes that are not as the version says, by `verify`.
-    pub wrong: u64,
-}
-
-/// A checkout is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckoutError {
-    /// Changes would be lost.
-    #[error("the worktree has changes that are in no version: {}", listed(paths, *more))]
-    Dirty {
-        /// Some of them.
-        paths: Vec<String>,
-        /// How many more there are.
-        more: usize,
-    },
-    /// Another checkout into the directory was interrupted.
-    #[error("`{path}` has an interrupted checkout of `{revision}`")]
-    Unfinished {
-        /// The directory.
-        path: String,
-        /// What was checked out there, as it was named.
-        revision: String,
-    },
-    /// There is no version.
-    #[error("branch `{0}` has no version yet")]
-    Unborn(RefName),
-    /// A path is not in the version.
-    #[error("there is no `{0}` in this version")]
-    NoPath(String),
-}
-
-impl Failure for CheckoutError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
-            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unfinished { path, revision } => Some(format!(
-                "finish it with the same command (`dvc checkout {revision} --into {path}`), or name a new or empty directory"
-            )),
-            Self::Dirty { .. } => Some("commit them first, or give them up with `-f`".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-fn listed(paths: &[String], more: usize) -> String {
-    let shown = paths.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
-}
-
-/// Checks a version out.
+/// Checks out a version.
 pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
     let repo = context.repo()?;
     let lock = match &options.into {
@@ -183,7 +85,7 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
     }
 }
 
-/// The paths, with each pattern replaced by the paths in the version that it matches.
+/// Returns the paths, with each pattern replaced by the matching paths in the version.
 fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec<u8>>> {
     let mut out = Vec::new();
     for asked in &options.paths {
@@ -212,7 +114,7 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
     Ok(out)
 }
 
-/// The topmost paths of a tree that match a pattern, sorted by directory.
+/// Returns the topmost paths of a tree that match a pattern, sorted.
 fn matching(repo: &Repo, tree: &Id, pattern: &str) -> Result<Vec<Vec<u8>>> {
     let mut rules = Rules::default();
     rules.exclude(&[pattern.to_owned()])?;
@@ -232,7 +134,7 @@ fn matching(repo: &Repo, tree: &Id, pattern: &str) -> Result<Vec<Vec<u8>>> {
     Ok(found)
 }
 
-/// Restores into a directory of its own, or finishes what an interrupted checkout has left there. HEAD of the current
+/// Restores into another directory, or finishes an interrupted checkout there. HEAD of the current
 /// worktree does not move.
 fn restore_into(
     context: &Context,
@@ -248,9 +150,9 @@ fn restore_into(
         report.planned = planned(repo, None, &tree, &[])?;
         return Ok(report);
     }
-    // Before the directory exists, so that a remote that cannot be reached leaves nothing behind.
+    // Fetch before the directory exists, so that an unreachable remote leaves no directory behind.
     if std::fs::read_dir(into).map_or(true, |mut names| names.next().is_none()) {
-        lazy::bring_tree(context, repo, &tree, observer)?;
+        lazy::fetch_tree(context, repo, &tree, observer)?;
     }
     let is_empty = make_dir(into)?;
     let context =
@@ -260,7 +162,7 @@ fn restore_into(
     let worktree = worktree.and_then(|worktree| Ok((Journal::lock(worktree.state_dir())?, worktree)));
     let (lock, worktree) = match worktree {
         Ok((lock, worktree)) => (Some(lock), Some(worktree)),
-        // Nothing can be remembered there, so an interrupted checkout cannot be continued.
+        // Without state, an interrupted checkout cannot be continued.
         Err(e) if matches!(e.kind(), Kind::Denied | Kind::NoSpace) => (None, None),
         Err(e) => return Err(e),
     };
@@ -304,18 +206,19 @@ fn restore_into(
     Ok(report)
 }
 
-/// Makes a directory that only its owner may enter, unless it exists. Returns whether it is empty.
+/// Creates a directory that only its owner may enter, unless it exists. Returns whether it is
+/// empty.
 fn make_dir(dir: &Path) -> Result<bool> {
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => return Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(IoError::new("make", dir, e).into()),
+        Err(e) => return Err(IoError::new("create", dir, e).into()),
     }
     let mut names = std::fs::read_dir(dir).map_err(IoError::at("read", dir))?;
     Ok(names.next().is_none())
 }
 
-/// The tree with nothing but some paths; all of it if there are none.
+/// Returns the tree with only some paths, or the whole tree if there are none.
 fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
     if paths.is_empty() || paths.iter().any(Vec::is_empty) {
         return Ok(*tree);
@@ -336,16 +239,7 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
     Ok(graft(&Output::dry(repo), None, edits, LinkTable::default(), &meta)?.0)
 }
 
-fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    steps(repo, from, to, paths, &mut |change| {
-        changes.push(change);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(changes)
-}
-
-/// Makes the worktree into the version; without a lock it is only said what would be done.
+/// Checks out a version to the worktree. Without a lock, only the changes are computed.
 fn in_place(
     context: &Context,
     repo: &Repo,
@@ -360,7 +254,7 @@ fn in_place(
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };
-    // A new branch for what is being worked on: no file is concerned.
+    // A new branch for the current version touches no file.
     let same = options.new_branch.is_some() && options.revision.is_none() && options.paths.is_empty();
     if same && interrupted.is_none() && head.base == Some(report.version) {
         if lock.is_some() {
@@ -369,9 +263,9 @@ fn in_place(
         return Ok(report);
     }
     if !options.force && !options.dry_run {
-        refuse_in_use(context, options, &[])?;
+        ensure_not_in_use(context, options, &[])?;
     }
-    // Root can restore what another user could not.
+    // Root may be able to restore files that another user could not.
     if options.force && options.paths.is_empty() && lock.is_some() && rustix::process::geteuid().is_root() {
         forget_unrestored(context, repo)?;
     }
@@ -382,7 +276,7 @@ fn in_place(
     let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
     changes.retain(|c| removes || c.new.is_some());
     if !options.force && !options.overwrite {
-        refuse_dirty(context, repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
+        ensure_no_loss(context, repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
     }
     let Some(lock) = lock else {
         report.planned = changes;
@@ -390,17 +284,18 @@ fn in_place(
     };
     let half_written = interrupted.as_ref().is_some_and(|i| !i.half_written.is_empty());
     if !changes.is_empty() && !options.force {
-        refuse_in_use(context, options, &changes)?;
+        ensure_not_in_use(context, options, &changes)?;
     }
     let whole = options.paths.is_empty();
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
-        lazy::bring_changes(context, repo, &changes, observer)?;
-        // Once there is a journal, the worktree counts as half checked out.
+        lazy::fetch_changes(context, repo, &changes, observer)?;
+        // Check before the journal begins, because the worktree counts as half checked out from
+        // then on.
         apply::refuse_unfit(repo, &target, &context.worktree)?;
         let goal = goal(options, head, report.version);
         let into = interrupted.as_ref().is_some_and(|i| i.goal.into && i.goal.target == goal.target);
         let mut journal = Journal::begin(lock, &Goal { into, ..goal }, options.force)?;
-        let placed = Placed::new(repo, worktree_number(repo, context), &now);
+        let placed = PlacedFiles::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
         let changes = changes.into_iter().map(|c| change::Change {
@@ -410,7 +305,8 @@ fn in_place(
             new: c.new,
         });
         report.done = patch(repo, &target, changes.collect(), &context.worktree, &mut journal, &how, observer)?;
-        // Before the records of the stat cache, which are right only with it.
+        // The records of the stat cache are correct only together with this list, so write it
+        // first.
         remember_unrestored(context, repo, &report.done)?;
         placed.remember(&context.worktree)?;
         if whole {
@@ -443,8 +339,8 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
     }
 }
 
-/// Refuses if somebody uses files that are to be changed, or holds locks on them.
-fn refuse_in_use(context: &Context, options: &CheckoutOptions, changes: &[Change]) -> Result<()> {
+/// Fails if processes use the files to change, or have locks on them.
+fn ensure_not_in_use(context: &Context, options: &CheckoutOptions, changes: &[TreeChange]) -> Result<()> {
     let dir = context.worktree.clone();
     let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
     users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| u.is_affected_by(p)));
@@ -465,16 +361,16 @@ fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: 
     repo.worktree(&context.worktree)?.save(report.branch.as_ref(), Some(&report.version))
 }
 
-/// Refuses if something that is to be changed is in no version: not as the worktree's own version says, not as the
-/// target says, and not what an interrupted checkout has left.
-#[expect(clippy::too_many_arguments, reason = "all that is known of the worktree")]
-fn refuse_dirty(
+/// Fails if a file to change is in no version: it is neither as in the worktree's version, nor as
+/// in the target, nor left by an interrupted checkout.
+#[expect(clippy::too_many_arguments, reason = "the check needs all that is known of the worktree")]
+fn ensure_no_loss(
     context: &Context,
     repo: &Repo,
     options: &CheckoutOptions,
     head: &Head,
     target: &Id,
-    changes: &[Change],
+    changes: &[TreeChange],
     interrupted: Option<&Interrupted>,
     now: &Id,
 ) -> Result<()> {
@@ -483,11 +379,11 @@ fn refuse_dirty(
         Some(base) => Some(repo.commit_cached(&base)?.tree),
         None => None,
     };
-    let left = interrupted.map(|i| Left::new(repo, &context.worktree, i)).transpose()?;
+    let left = interrupted.map(|i| CheckoutLeftovers::new(repo, &context.worktree, i)).transpose()?;
     let mut dirty = Vec::new();
     let mut open = BTreeMap::new();
     let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
-        // What will not be touched is not in danger.
+        // Files that are not touched cannot be lost.
         let touched = changes.iter().any(|c| within_either(path, &c.path));
         let is_left = || left.as_ref().map_or(Ok(false), |l| l.holds(path, now));
         if touched && !path.is_empty() && !is_left()? {
@@ -500,10 +396,10 @@ fn refuse_dirty(
     };
     compare(repo, base.as_ref(), Some(now), &options.paths, &mut |change| {
         let at = path::split(&change.path).unwrap_or_default();
-        // A directory is only a place; what is in it is told on its own.
+        // The content of a directory is compared on its own.
         let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
-        // Which other names the file has is no content that could be lost.
+        // The other hard links of a file are no content that could be lost.
         let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
         let same = match &change.new {
             Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
@@ -514,7 +410,7 @@ fn refuse_dirty(
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    // The worktree may have another version than it is known to have, or be unknown.
+    // The worktree may contain another version than its state says, or have no state.
     if !open.is_empty() {
         let tips: Vec<Id> = head.base.into_iter().collect();
         dirty.extend(in_no_version(repo, &tips, now, &options.paths, open, false)?.into_keys());

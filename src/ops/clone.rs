@@ -1,4 +1,4 @@
-//! `clone`: a new repository that is a copy of another one, with a worktree.
+//! `clone`: makes a copy of a repository, with a worktree.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use crate::context::Context;
 use crate::context::Remote;
-use crate::context::reach::Reach;
+use crate::context::remote_access::RemoteAccess;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
@@ -18,38 +18,41 @@ use crate::repo::refs::{Move, value_of};
 use crate::repo::{Repo, RepoError};
 use crate::store::Store;
 
-/// What to clone.
+/// The options of `clone`.
 #[derive(Clone, Debug, Default)]
 pub struct CloneOptions {
-    /// The branch of the new worktree; the default branch, or the only one, if `None`.
+    /// The branch of the new worktree. `None` is the default branch, or the only one.
     pub branch: Option<RefName>,
-    /// The version to check out instead of the branch's tip.
+    /// The version to check out instead of the tip of the branch.
     pub revision: Option<Revision>,
-    /// Data of so many versions of each branch only; the rest comes when it is read.
+    /// The number of versions of each branch whose data is fetched now. Older data is fetched when
+    /// it is read.
     pub depth: Option<usize>,
     /// Leave the worktree empty.
     pub no_checkout: bool,
 }
 
-/// What was cloned.
+/// The result of `clone`.
 #[derive(Debug)]
 pub struct CloneReport {
     /// The new repository.
     pub repository: PathBuf,
-    /// What was fetched.
+    /// The fetched objects and refs.
     pub fetched: FetchReport,
     /// The branch of the worktree.
     pub branch: Option<RefName>,
-    /// Its version.
+    /// The version.
     pub version: Option<Id>,
-    /// What was checked out.
+    /// The checkout, if there was one.
     pub checkout: Option<CheckoutReport>,
 }
 
-/// The file of a worktree's state that exists from the first move of a branch to the end of the clone.
+/// The file in the state of a worktree that exists from the first move of a branch to the end of
+/// the clone.
 const NOTE: &str = "clone";
 
-/// Whether a clone into the repository and worktree of `context` was interrupted after it had made a branch.
+/// Returns whether a clone into the repository and worktree of `context` was interrupted after it
+/// had created a branch.
 pub fn is_unfinished(context: &Context) -> bool {
     let repo = Repo::open(&context.repository, context.open.clone());
     repo.is_ok_and(|repo| is_noted(&repo, context))
@@ -59,7 +62,7 @@ fn is_noted(repo: &Repo, context: &Context) -> bool {
     repo.worktree(&context.worktree).is_ok_and(|worktree| worktree.state_dir().join(NOTE).exists())
 }
 
-/// The branch to begin with is not clear.
+/// The branch to check out is ambiguous.
 #[derive(Debug, thiserror::Error)]
 #[error("`{url}` has no branch `{default}`, and {}", if branches.is_empty() { "no other".to_owned() } else { format!("more than one other: {}", branches.join(", ")) })]
 pub struct NoBranch {
@@ -74,11 +77,15 @@ impl Failure for NoBranch {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("the repository is cloned; `dvc checkout -b BRANCH origin/BRANCH` there begins with one".to_owned())
+        Some(
+            "the repository is cloned; run `dvc checkout -b BRANCH origin/BRANCH` in it to check out a branch"
+                .to_owned(),
+        )
     }
 }
 
-/// Makes the repository of `context` a copy of what is at `remote`. `settle` writes the remote into its settings.
+/// Copies the repository at `remote` to that of `context`. `settle` writes the remote into the
+/// settings of the copy.
 pub fn clone(
     context: &Context,
     remote: &Remote,
@@ -86,10 +93,10 @@ pub fn clone(
     settle: &dyn Fn() -> Result<()>,
     observer: &dyn Observer,
 ) -> Result<CloneReport> {
-    let reach = Reach::new(context, remote)?;
+    let reach = RemoteAccess::new(context, remote)?;
     let marker = reach.marker()?.ok_or_else(|| RepoError::None { path: PathBuf::from(reach.store().place()) })?;
     drop(reach);
-    // One that was interrupted is taken up.
+    // Continue an interrupted clone.
     match Repo::open(&context.repository, context.open.clone()) {
         Ok(begun)
             if begun.marker().id == marker.id
@@ -124,7 +131,7 @@ pub fn clone(
     observer.step("clone noted");
     let begun = repo.refs().tip(RefKind::Branch, &branch)?;
     match begun.as_ref().and_then(value_of) {
-        // What was committed since is not given up.
+        // Do not lose versions that were committed since the interruption.
         Some(old) if old != tip && !ancestors(&repo, &tip)?.contains(&old) => {
             return Err(RepoError::Exists { path: context.repository.clone() }.into());
         }
@@ -159,7 +166,7 @@ pub fn clone(
     Ok(report)
 }
 
-/// The branches of a remote as they were fetched.
+/// Returns the branches of a remote as they were fetched.
 fn branches(repo: &Repo, remote: &Remote) -> Result<Vec<(RefName, Id)>> {
     let prefix = format!("{}/", remote.name);
     let mut all = Vec::new();

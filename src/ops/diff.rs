@@ -1,6 +1,6 @@
-//! `diff`: what differs between two versions, or between a version and the worktree.
+//! `diff`: compares two versions, or a version with the worktree.
 //!
-//! Changes are handed over one by one, with byte ranges and text patches where they are wanted.
+//! Changes are passed on one by one, with byte ranges and text patches if requested.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -9,12 +9,12 @@ use crate::model::id::Id;
 use crate::model::path::{display, join};
 use crate::model::revision::{RevisionRange, RevisionSpec};
 use crate::observe::Observer;
-use crate::query::compare::{Change, Letter, Start, Visit, compare, from};
-use crate::query::describe::{Changed, Detail, measured};
-use crate::query::history::{Walk, ancestors};
+use crate::query::compare::{ChangeVisit, CompareStart, Letter, TreeChange, compare, from};
+use crate::query::describe::{ChangeDetail, MeasuredChange, measured};
+use crate::query::history::{HistoryWalk, ancestors};
 use crate::query::lines::{Hunk, TEXT_MAX, hunks, is_text};
-use crate::query::resolve::{ResolveError, Resolver, Target};
-use crate::query::worktree::{Unstable, WalkOptions, look};
+use crate::query::resolve::{ResolveError, ResolvedSpec, Resolver};
+use crate::query::worktree::{UnstablePaths, WalkOptions, look};
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use std::cell::Cell;
@@ -22,72 +22,72 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// What to compare.
+/// The two sides of a comparison.
 #[derive(Clone, Debug)]
-pub enum Sides {
-    /// The version that the worktree came from, and the worktree.
+pub enum DiffSides {
+    /// The base version of the worktree, and the worktree.
     Worktree,
-    /// A version, or a path in it, and the same of the worktree.
+    /// A version, or a path in it, and the same path of the worktree.
     Since(RevisionSpec),
     /// Two versions, or paths in them.
     Between(RevisionSpec, RevisionSpec),
-    /// A range; with three dots, from the common ancestor on.
+    /// A range; with three dots, it starts at the common ancestor.
     Range(RevisionRange),
 }
 
 /// Options of `diff`.
 #[derive(Clone, Debug)]
 pub struct DiffOptions {
-    /// What to compare.
-    pub sides: Sides,
+    /// The compared versions.
+    pub sides: DiffSides,
     /// Only these paths; all if empty.
     pub paths: Vec<Vec<u8>>,
-    /// Letters only, or the ranges as well.
-    pub detail: Detail,
+    /// Whether byte ranges are computed.
+    pub detail: ChangeDetail,
     /// Compare the lines of text files.
     pub patch: bool,
-    /// What the walk of the worktree leaves out.
+    /// The files that the walk of the worktree leaves out.
     pub walk: WalkOptions,
 }
 
-/// What is known of a changed file's lines.
+/// The changed lines of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Patch {
-    /// Text.
+pub enum LinePatch {
+    /// The hunks of a text file.
     Lines(Vec<Hunk>),
-    /// No text, or too long.
+    /// The file is no text, or too long.
     Binary,
 }
 
 /// One path that differs.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// What happened.
-    pub changed: Changed,
-    /// Its lines, if they were wanted and the content changed.
-    pub patch: Option<Patch>,
+    /// The change.
+    pub changed: MeasuredChange,
+    /// The changed lines, if they were requested and the content changed.
+    pub patch: Option<LinePatch>,
 }
 
-/// Sums over what was handed over.
+/// The totals of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiffReport {
     /// Paths that differ.
     pub changes: u64,
-    /// Of these, paths of the worktree that could not be read or did not hold still.
+    /// Paths of the worktree that could not be read, or changed while they were read.
     pub unstable: u64,
 }
 
 /// One side of a comparison.
 #[derive(Default)]
-struct Side {
+struct DiffSide {
     tree: Option<Id>,
     path: Vec<Vec<u8>>,
-    /// Whether file contents lie in the worktree, not in the repository.
+    /// Whether the contents of files are in the worktree, not in the repository.
     in_worktree: bool,
-    unstable: Unstable,
+    unstable: UnstablePaths,
 }
 
-/// Compares. `each` ends it by breaking.
+/// Compares two sides and passes on each difference. `each` breaks to stop.
 pub fn diff(
     context: &Context,
     options: &DiffOptions,
@@ -99,7 +99,7 @@ pub fn diff(
     let mut unstable = std::mem::take(&mut new.unstable);
     let mut report = DiffReport::default();
     let ended = Cell::new(false);
-    let mut tell = |change: Change| -> Result<ControlFlow<()>> {
+    let mut report_change = |change: TreeChange| -> Result<ControlFlow<()>> {
         report.changes += 1;
         report.unstable += u64::from(change.letter == Letter::Unstable);
         if observer.cancelled() {
@@ -111,23 +111,30 @@ pub fn diff(
         ended.set(flow.is_break());
         Ok(flow)
     };
-    let mut visit = |change| unstable.told(change).map_or(Ok(ControlFlow::Continue(())), &mut tell);
+    let mut visit = |change| unstable.take(change).map_or(Ok(ControlFlow::Continue(())), &mut report_change);
     compare_sides(&repo, options, &old, &new, &mut visit)?;
-    let asked = match options.paths.is_empty() && !new.path.is_empty() {
-        true => vec![new.path.join(&b'/')],
-        false => options.paths.clone(),
+    let asked = if options.paths.is_empty() && !new.path.is_empty() {
+        vec![new.path.join(&b'/')]
+    } else {
+        options.paths.clone()
     };
     for change in unstable.rest(&asked) {
         if ended.get() {
             break;
         }
-        let _ended_early = tell(change)?;
+        let _ended_early = report_change(change)?;
     }
     Ok(report)
 }
 
-/// Visits what differs, by the name of the new side.
-fn compare_sides(repo: &Repo, options: &DiffOptions, old: &Side, new: &Side, visit: &mut Visit<'_>) -> Result<()> {
+/// Visits the differences, with paths of the new side.
+fn compare_sides(
+    repo: &Repo,
+    options: &DiffOptions,
+    old: &DiffSide,
+    new: &DiffSide,
+    visit: &mut ChangeVisit<'_>,
+) -> Result<()> {
     if old.path.is_empty() && new.path.is_empty() {
         return compare(repo, old.tree.as_ref(), new.tree.as_ref(), &options.paths, visit);
     }
@@ -136,14 +143,15 @@ fn compare_sides(repo: &Repo, options: &DiffOptions, old: &Side, new: &Side, vis
         return Err(nowhere(&options.sides, new).into());
     }
     let (name, dir) = new.path.split_last().map_or((Vec::new(), Vec::new()), |(n, d)| (n.clone(), d.join(&b'/')));
-    let renamed =
-        |entry: Option<Entry>| Start::These(entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect());
+    let renamed = |entry: Option<Entry>| {
+        CompareStart::These(entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect())
+    };
     if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) =
         (before.as_ref().map(|e| &e.node), after.as_ref().map(|e| &e.node))
     {
-        let start = |tree: &Id, side: &Side| match (side.path.is_empty(), &side.tree) {
-            (true, Some(root)) => Start::Root(Some(*root)),
-            _ => Start::Dir(*tree),
+        let start = |tree: &Id, side: &DiffSide| match (side.path.is_empty(), &side.tree) {
+            (true, Some(root)) => CompareStart::Root(Some(*root)),
+            _ => CompareStart::Dir(*tree),
         };
         from(repo, &start(a, old), &start(b, new), &join(&dir, &name), &options.paths, visit)
     } else {
@@ -151,51 +159,56 @@ fn compare_sides(repo: &Repo, options: &DiffOptions, old: &Side, new: &Side, vis
     }
 }
 
-/// Neither side has the path.
-fn nowhere(sides: &Sides, new: &Side) -> ResolveError {
+/// Returns the error for a path that neither side has.
+fn nowhere(sides: &DiffSides, new: &DiffSide) -> ResolveError {
     let in_new = match sides {
-        Sides::Between(_, spec) => format!("`{spec}`"),
+        DiffSides::Between(_, spec) => format!("`{spec}`"),
         _ => format!("`{}` in the worktree", display(&new.path.join(&b'/'))),
     };
     let in_old = match sides {
-        Sides::Between(spec, _) | Sides::Since(spec) => format!("`{spec}`"),
-        Sides::Worktree | Sides::Range(_) => in_new.clone(),
+        DiffSides::Between(spec, _) | DiffSides::Since(spec) => format!("`{spec}`"),
+        DiffSides::Worktree | DiffSides::Range(_) => in_new.clone(),
     };
     ResolveError::Nowhere { old: in_old, new: in_new }
 }
 
-fn sides(context: &Context, repo: &Repo, options: &DiffOptions, observer: &dyn Observer) -> Result<(Side, Side)> {
+fn sides(
+    context: &Context,
+    repo: &Repo,
+    options: &DiffOptions,
+    observer: &dyn Observer,
+) -> Result<(DiffSide, DiffSide)> {
     let resolver = Resolver::new(repo, context)?;
-    let version = |target: Target| -> Result<Side> {
+    let version = |target: ResolvedSpec| -> Result<DiffSide> {
         let tree = Some(repo.commit_cached(&target.version)?.tree);
-        Ok(Side { tree, path: target.path, ..Side::default() })
+        Ok(DiffSide { tree, path: target.path, ..DiffSide::default() })
     };
-    let worktree = |path: Vec<Vec<u8>>| -> Result<Side> {
+    let worktree = |path: Vec<Vec<u8>>| -> Result<DiffSide> {
         let snap = look(context, repo, &options.walk, observer)?;
-        Ok(Side { tree: Some(snap.tree), path, in_worktree: true, unstable: Unstable::new(&snap) })
+        Ok(DiffSide { tree: Some(snap.tree), path, in_worktree: true, unstable: UnstablePaths::new(&snap) })
     };
     match &options.sides {
-        Sides::Worktree => {
+        DiffSides::Worktree => {
             let base = base(repo, resolver.head())?;
             let tree = base.map(|id| repo.commit_cached(&id)).transpose()?.map(|c| c.tree);
-            Ok((Side { tree, ..Side::default() }, worktree(Vec::new())?))
+            Ok((DiffSide { tree, ..DiffSide::default() }, worktree(Vec::new())?))
         }
-        Sides::Since(spec) => {
+        DiffSides::Since(spec) => {
             let target = resolver.spec(spec)?;
             let path = target.path.clone();
             Ok((version(target)?, worktree(path)?))
         }
-        Sides::Between(old, new) => Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?)),
-        Sides::Range(range) => {
+        DiffSides::Between(old, new) => Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?)),
+        DiffSides::Range(range) => {
             let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
             let from = if range.symmetric { common(repo, from, to)? } else { Some(from) };
-            let whole = |id| Target { version: id, path: Vec::new() };
-            Ok((from.map_or(Ok(Side::default()), |id| version(whole(id)))?, version(whole(to))?))
+            let whole = |id| ResolvedSpec { version: id, path: Vec::new() };
+            Ok((from.map_or(Ok(DiffSide::default()), |id| version(whole(id)))?, version(whole(to))?))
         }
     }
 }
 
-/// The version that the files of the worktree came from; `None` on an unborn branch.
+/// Returns the base version of the worktree; `None` on a branch without versions.
 fn base(repo: &Repo, head: &Head) -> Result<Option<Id>> {
     match head.base {
         Some(base) => Ok(Some(base)),
@@ -203,10 +216,10 @@ fn base(repo: &Repo, head: &Head) -> Result<Option<Id>> {
     }
 }
 
-/// The newest common ancestor of two versions.
+/// Returns the newest common ancestor of two versions.
 fn common(repo: &Repo, a: Id, b: Id) -> Result<Option<Id>> {
     let of_a = ancestors(repo, &a)?;
-    for version in Walk::new(repo, &[b], &[])? {
+    for version in HistoryWalk::new(repo, &[b], &[])? {
         let (id, _) = version?;
         if of_a.contains(&id) {
             return Ok(Some(id));
@@ -215,8 +228,8 @@ fn common(repo: &Repo, a: Id, b: Id) -> Result<Option<Id>> {
     Ok(None)
 }
 
-/// The entry at the path of a side; the root is a directory without a name.
-fn found(repo: &Repo, side: &Side) -> Result<Option<Entry>> {
+/// Returns the entry at the path of a side. The root is a directory without a name.
+fn found(repo: &Repo, side: &DiffSide) -> Result<Option<Entry>> {
     match (&side.tree, side.path.is_empty()) {
         (None, _) => Ok(None),
         (Some(tree), false) => repo.find(tree, &side.path),
@@ -227,32 +240,32 @@ fn found(repo: &Repo, side: &Side) -> Result<Option<Entry>> {
     }
 }
 
-fn patch(context: &Context, repo: &Repo, change: &Change, in_worktree: bool) -> Result<Option<Patch>> {
+fn patch(context: &Context, repo: &Repo, change: &TreeChange, in_worktree: bool) -> Result<Option<LinePatch>> {
     let file = |entry: &Option<Entry>| entry.as_ref().is_none_or(|e| matches!(e.node, Node::File { .. }));
     let content = matches!(change.letter, Letter::Added | Letter::Deleted | Letter::Content);
     if !content || !file(&change.old) || !file(&change.new) {
         return Ok(None);
     }
     if [&change.old, &change.new].into_iter().flatten().any(|e| e.size() > TEXT_MAX) {
-        return Ok(Some(Patch::Binary));
+        return Ok(Some(LinePatch::Binary));
     }
     let stored = |entry: &Option<Entry>| match entry.as_ref().map(|e| &e.node) {
         Some(Node::File { content, .. }) => repo.read_content(content, TEXT_MAX),
         _ => Ok(Vec::new()),
     };
     let new = match &change.new {
-        // What vanished or grew since it was looked at is told without its lines.
+        // A file that vanished or grew since the comparison is reported without its lines.
         Some(_) if in_worktree => match std::fs::read(context.worktree.join(OsStr::from_bytes(&change.path))) {
             Ok(bytes) if bytes.len() as u64 <= TEXT_MAX => bytes,
-            _ => return Ok(Some(Patch::Binary)),
+            _ => return Ok(Some(LinePatch::Binary)),
         },
         new => stored(new)?,
     };
     let old = stored(&change.old)?;
     if !is_text(&old) || !is_text(&new) {
-        return Ok(Some(Patch::Binary));
+        return Ok(Some(LinePatch::Binary));
     }
-    Ok(Some(Patch::Lines(hunks(&old, &new))))
+    Ok(Some(LinePatch::Lines(hunks(&old, &new))))
 }
 
 #[cfg(test)]
@@ -262,15 +275,16 @@ mod tests {
     use crate::observe::Silent;
     use crate::query::made::{Made, file};
 
-    fn shown(made: &Made, sides: Sides, paths: &[&str]) -> String {
+    fn shown(made: &Made, sides: DiffSides, paths: &[&str]) -> String {
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
-        let options = DiffOptions { sides, paths, detail: Detail::Ranges, patch: true, walk: WalkOptions::default() };
+        let options =
+            DiffOptions { sides, paths, detail: ChangeDetail::Ranges, patch: true, walk: WalkOptions::default() };
         let mut lines = Vec::new();
         diff(&made.context, &options, &Silent, &mut |d| {
             let patch = match d.patch {
                 None => "",
-                Some(Patch::Binary) => " binary",
-                Some(Patch::Lines(_)) => " text",
+                Some(LinePatch::Binary) => " binary",
+                Some(LinePatch::Lines(_)) => " text",
             };
             let change = &d.changed.change;
             lines.push(format!("{} {}{patch}", change.letter.as_str(), display(&change.path)));
@@ -280,8 +294,8 @@ mod tests {
         lines.join(", ")
     }
 
-    fn between(old: &str, new: &str) -> Sides {
-        Sides::Between(RevisionSpec::parse(old.as_bytes()).unwrap(), RevisionSpec::parse(new.as_bytes()).unwrap())
+    fn between(old: &str, new: &str) -> DiffSides {
+        DiffSides::Between(RevisionSpec::parse(old.as_bytes()).unwrap(), RevisionSpec::parse(new.as_bytes()).unwrap())
     }
 
     #[test]
@@ -297,12 +311,12 @@ mod tests {
         let Ok(RevisionQuery::Range(range)) = RevisionQuery::parse(b"main~...main") else {
             unreachable!("it is a range")
         };
-        assert_eq!(shown(&made, Sides::Range(range), &[]), "M d/x text, A d/y text, M f binary");
+        assert_eq!(shown(&made, DiffSides::Range(range), &[]), "M d/x text, A d/y text, M f binary");
         let none = RevisionSpec { url: None, revision: Revision::HEAD, path: Some(b"none".to_vec()) };
         let options = DiffOptions {
-            sides: Sides::Between(none.clone(), none),
+            sides: DiffSides::Between(none.clone(), none),
             paths: vec![],
-            detail: Detail::None,
+            detail: ChangeDetail::None,
             patch: false,
             walk: WalkOptions::default(),
         };
@@ -315,8 +329,8 @@ mod tests {
         std::fs::create_dir(&made.context.worktree).unwrap();
         made.commit("main", "one", vec![file("f", "old\n")]);
         std::fs::write(made.context.worktree.join("f"), "new\n").unwrap();
-        assert_eq!(shown(&made, Sides::Worktree, &["f"]), "M f text");
-        let since = |text: &str| Sides::Since(RevisionSpec::parse(text.as_bytes()).unwrap());
+        assert_eq!(shown(&made, DiffSides::Worktree, &["f"]), "M f text");
+        let since = |text: &str| DiffSides::Since(RevisionSpec::parse(text.as_bytes()).unwrap());
         assert_eq!(shown(&made, since("main:f"), &[]), "M f text");
     }
 }

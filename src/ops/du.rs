@@ -1,6 +1,7 @@
-//! `du`: what versions, branches and the repository as a whole take.
+//! `du`: the disk usage of versions, branches and the whole repository.
 //!
-//! Versions say themselves what they added, so nothing but commits, refs and the lengths of files is read.
+//! A commit records the sizes of its version, so only commits, refs and the lengths of files are
+//! read.
 
 use super::mount::OVERLAYS;
 use crate::context::Context;
@@ -10,70 +11,72 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::RevisionQuery;
 use crate::observe::Observer;
-use crate::ops::gc::on_disk;
-use crate::query::history::{Commits, Walk, ancestors};
+use crate::query::history::{CommitReader, HistoryWalk, ancestors};
 use crate::query::resolve::Resolver;
 use crate::repo::refs::report_damaged;
 use crate::repo::{Repo, layout};
+use crate::sys::io_error::IoError;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Options of `du`.
 #[derive(Clone, Debug, Default)]
 pub struct DuOptions {
-    /// Versions and ranges to tell about; the branches and the whole repository if empty.
+    /// The versions and ranges to measure; if empty, the branches and the whole repository.
     pub queries: Vec<RevisionQuery>,
 }
 
-/// What a version takes.
+/// The disk usage of a version.
 #[derive(Clone, Debug)]
 pub struct VersionUse {
-    /// Its id.
+    /// The id of the version.
     pub id: Id,
-    /// What it says, with its counts.
+    /// The commit, with its counts.
     pub commit: Commit,
 }
 
-/// What a branch takes.
+/// The disk usage of a branch.
 #[derive(Clone, Debug)]
 pub struct BranchUse {
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// Versions along first parents.
+    /// The number of versions along first parents.
     pub versions: u64,
-    /// Files of its tip.
+    /// The number of files of the tip.
     pub files: u64,
-    /// Bytes of all files of its tip.
+    /// Bytes of all files of the tip.
     pub bytes: u64,
-    /// Bytes of all files of all its versions.
+    /// Bytes of all files of all versions.
     pub all_bytes: u64,
-    /// Bytes that its versions were the first to bring.
+    /// Bytes that were new in these versions.
     pub new_bytes: u64,
-    /// What those take in packs.
+    /// Bytes that the new data takes in packs.
     pub stored_bytes: u64,
 }
 
-/// What lies in the repository's directory, in bytes.
+/// The disk usage of the repository's directory, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RepositoryUse {
-    /// How many packs.
+    /// The number of packs.
     pub packs: u64,
-    /// Their bytes.
+    /// Bytes of the packs.
     pub pack_bytes: u64,
-    /// Index segments.
+    /// Bytes of index segments.
     pub index_bytes: u64,
-    /// Refs and their logs.
+    /// Bytes of refs and their logs.
     pub ref_bytes: u64,
-    /// The catalogue and other state, which can be made again or is local.
+    /// Bytes of the catalogue and of other local state.
     pub state_bytes: u64,
 }
 
-/// What takes how much.
+/// The result of `du`.
 #[derive(Clone, Debug, Default)]
 pub struct DuReport {
-    /// The versions that were asked for.
+    /// The requested versions.
     pub versions: Vec<VersionUse>,
-    /// All branches, where nothing was asked for.
+    /// All branches, if no version was requested.
     pub branches: Vec<BranchUse>,
-    /// The whole, where nothing was asked for.
+    /// The repository, if no version was requested.
     pub repository: Option<RepositoryUse>,
 }
 
@@ -110,7 +113,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
                 } else {
                     (vec![to], vec![from])
                 };
-                for version in Walk::new(&repo, &tips, &hidden)? {
+                for version in HistoryWalk::new(&repo, &tips, &hidden)? {
                     let (id, commit) = version?;
                     report.versions.push(VersionUse { id, commit });
                 }
@@ -120,9 +123,16 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     Ok(report)
 }
 
+/// Files below a directory of the repository.
+#[derive(Default)]
+struct FolderUse {
+    files: u64,
+    bytes: u64,
+}
+
 fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
     let mut sum = BranchUse { name, versions: 0, files: 0, bytes: 0, all_bytes: 0, new_bytes: 0, stored_bytes: 0 };
-    for version in Commits::new(repo).first_parents(tip) {
+    for version in CommitReader::new(repo).first_parents(tip) {
         let counts = version?.1.counts;
         if sum.versions == 0 {
             (sum.files, sum.bytes) = (counts.files, counts.bytes);
@@ -137,35 +147,75 @@ fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
 
 fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
     let mut sum = RepositoryUse::default();
-    (sum.packs, sum.pack_bytes) = below(repo, layout::PACKS)?;
-    sum.index_bytes = below(repo, layout::INDEX)?.1;
-    sum.ref_bytes = below(repo, "refs")?.1;
+    FolderUse { files: sum.packs, bytes: sum.pack_bytes } = below(repo, layout::PACKS)?;
+    sum.index_bytes = below(repo, layout::INDEX)?.bytes;
+    sum.ref_bytes = below(repo, "refs")?.bytes;
     for listed in repo.store().list("")? {
         match listed.name.as_str() {
             layout::PACKS | layout::INDEX | "refs" => {}
-            // Sparse files: what they take is not their length.
+            // Overlays have sparse files, whose disk usage is not their length.
             OVERLAYS => sum.state_bytes += repo.as_local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
-            name if listed.is_dir => sum.state_bytes += below(repo, name)?.1,
+            name if listed.is_dir => sum.state_bytes += below(repo, name)?.bytes,
             _ => sum.state_bytes += listed.len,
         }
     }
     Ok(sum)
 }
 
-/// Files and bytes below a folder.
-fn below(repo: &Repo, dir: &str) -> Result<(u64, u64)> {
-    let (mut files, mut bytes) = (0, 0);
+/// Sums up the files below a directory.
+fn below(repo: &Repo, dir: &str) -> Result<FolderUse> {
+    let mut sum = FolderUse::default();
     for listed in repo.store().list(dir)? {
-        if listed.is_dir {
-            let (more_files, more_bytes) = below(repo, &format!("{dir}/{}", listed.name))?;
-            files += more_files;
-            bytes += more_bytes;
+        let FolderUse { files, bytes } = if listed.is_dir {
+            below(repo, &format!("{dir}/{}", listed.name))?
         } else {
-            files += 1;
-            bytes += listed.len;
-        }
+            FolderUse { files: 1, bytes: listed.len }
+        };
+        sum.files += files;
+        sum.bytes += bytes;
     }
-    Ok((files, bytes))
+    Ok(sum)
+}
+
+/// The disk usage of the cache of remote objects and of overlays.
+#[derive(Clone, Debug, Default)]
+pub struct CacheUse {
+    /// Bytes of the cached blocks.
+    pub block_bytes: u64,
+    /// The limit of these bytes.
+    pub limit_bytes: u64,
+    /// The overlays of the local repository.
+    pub overlays: Vec<OverlayUse>,
+}
+
+/// The disk usage of an overlay.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OverlayUse {
+    /// The name.
+    pub name: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// Measures the cache and the overlays.
+pub fn cache_use(context: &Context) -> Result<CacheUse> {
+    let block_bytes = context.cache.blocks().used_bytes().map_err(IoError::at("measure", &context.cache.dir))?;
+    let mut overlays = Vec::new();
+    for overlay in std::fs::read_dir(context.repository.join(OVERLAYS)).into_iter().flatten().flatten() {
+        let name = overlay.file_name().to_string_lossy().into_owned();
+        overlays.push(OverlayUse { name, bytes: on_disk(&overlay.path()) });
+    }
+    overlays.sort();
+    Ok(CacheUse { block_bytes, limit_bytes: context.cache.limit_bytes, overlays })
+}
+
+/// Returns the bytes that a directory takes on disk.
+fn on_disk(dir: &Path) -> u64 {
+    let each = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
+        meta => meta.map_or(0, |m| m.blocks() * 512),
+    };
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(each).sum()
 }
 
 #[cfg(test)]

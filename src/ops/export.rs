@@ -1,132 +1,73 @@
-//! `export`: a version as a tar archive or as an image for container engines, as a stream or straight to a registry.
+//! Exports a version as a tar archive or as a container image, to a stream or a registry.
 //!
-//! Invariant: the same version gives the same bytes.
+//! Invariant: equal versions yield equal bytes.
 
 mod image;
 mod members;
+mod source;
 
-use std::io::{self, Write};
+pub use source::{ExportError, ExportReport, ExportedImage};
+
+use std::io::Write;
 
 use crate::archive::image::{is_tag, split_reference};
-use crate::archive::writer::END;
 use crate::context::Context;
 use crate::context::Remote;
-use crate::error::{Failure, Kind, Result};
-use crate::model::commit::Commit;
-use crate::model::id::Id;
+use crate::error::Result;
 use crate::model::path::{display, split};
 use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
-use crate::query::describe::{Describe, Detail};
+use crate::query::describe::{ChangeDetail, VersionDescriber};
 use crate::query::lazy;
 use crate::query::resolve::{ResolveError, Resolver};
-use crate::repo::Repo;
+use source::{CountingWriter, ExportSource};
 
-/// Where the data lies in an image unless something else is asked for: where data images have always had it.
+/// The default directory of the data in an image; existing data images use it.
 pub const IMAGE_PREFIX: &[u8] = b"source";
-/// Files with no more bytes in holes are written out in images: engines read sparse files in layers, but many of them
-/// cannot save or push such a layer again.
-const IMAGE_HOLES_WRITTEN: u64 = 256 << 20;
 
-/// What kind of archive.
+/// The format of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// A PAX archive.
+pub enum ExportFormat {
+    /// A tar archive in PAX format.
     #[default]
     Tar,
-    /// An image: OCI image layout and `docker load` in one.
+    /// A container image, readable both as an OCI image layout and by `docker load`.
     Oci,
 }
 
-/// What to export.
+/// Options of an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
-    /// The version; a path in it is the same as a path below.
+    /// The version. A path in it has the same effect as `paths`.
     pub spec: RevisionSpec,
-    /// The archive's kind.
-    pub format: Format,
-    /// Only these paths of the version, raw bytes; all if empty.
+    /// The format of the archive.
+    pub format: ExportFormat,
+    /// Exports only these paths of the version (raw bytes), or all if empty.
     pub paths: Vec<Vec<u8>>,
-    /// The directory in the archive that all of it lies in; `None` is the top of a tar, [`IMAGE_PREFIX`] of an image.
+    /// The directory in the archive that contains all members. The default is the top of a tar
+    /// archive and [`IMAGE_PREFIX`] of an image.
     pub prefix: Option<Vec<u8>>,
-    /// The name with a tag of an image; `branch:vN` if `None`.
+    /// The name and tag of an image; the default is `branch:vN`.
     pub name: Option<String>,
 }
 
-/// Where the archive goes.
-pub enum Target<'t> {
-    /// A stream.
+/// The destination of an archive.
+pub enum ExportTarget<'t> {
+    /// Writes the archive to a stream.
     Stream(&'t mut dyn Write),
-    /// A repository of a registry, and the tag there.
+    /// Pushes the image to a repository of a registry, with this tag.
     Registry(&'t Remote, &'t str),
 }
 
-/// What was exported.
-#[derive(Clone, Debug)]
-pub struct ExportReport {
-    /// The version.
-    pub version: Id,
-    /// What it says.
-    pub commit: Commit,
-    /// `branch@vN`, where it is on a branch.
-    pub address: Option<String>,
-    /// Members of the archive or layer.
-    pub members: u64,
-    /// Bytes that were written or sent.
-    pub written_bytes: u64,
-    /// Of an image: its name, and the digest of its manifest.
-    pub image: Option<(String, String)>,
-}
-
-/// An export is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// What takes the archive has gone, or cannot take more.
-    #[error("cannot write the archive")]
-    Output(#[source] io::Error),
-    /// The directory for the archive is none.
-    #[error("`{0}` is no directory in an archive")]
-    BadPrefix(String),
-    /// The name of an image.
-    #[error("`{0}` is no name for an image: lower-case letters, digits, `.`, `_`, `-`, `/`, and a tag after `:`")]
-    BadName(String),
-    /// A tar has nowhere to go to.
-    #[error("a registry takes images only")]
-    NotAnImage,
-}
-
-impl Failure for ExportError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Output(e) => Kind::of_io(e),
-            Self::BadPrefix(_) | Self::BadName(_) | Self::NotAnImage => Kind::Usage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        matches!(self, Self::NotAnImage).then(|| "add `--format oci`".to_owned())
-    }
-}
-
-/// Everything that an archive is made of.
-struct Export<'a> {
-    context: &'a Context,
-    repo: &'a Repo,
-    observer: &'a dyn Observer,
-    version: Id,
-    commit: Commit,
-    address: Option<String>,
-    paths: Vec<Vec<Vec<u8>>>,
-    prefix: Vec<Vec<u8>>,
-    /// Holes of a file are written out up to so many bytes of them.
-    holes_written: u64,
-}
+/// Images contain the holes of a file as zeros up to this number of bytes. Engines read sparse
+/// files in layers, but many of them cannot save or push such a layer again.
+const IMAGE_HOLES_WRITTEN: u64 = 256 << 20;
 
 /// Writes a version as an archive.
 pub fn export(
     context: &Context,
     options: &ExportOptions,
-    target: Target<'_>,
+    target: ExportTarget<'_>,
     observer: &dyn Observer,
 ) -> Result<ExportReport> {
     let repo = context.repo()?;
@@ -148,30 +89,31 @@ pub fn export(
     }
     let prefix = match (&options.prefix, options.format) {
         (Some(prefix), _) => prefix.as_slice(),
-        (None, Format::Tar) => b"",
-        (None, Format::Oci) => IMAGE_PREFIX,
+        (None, ExportFormat::Tar) => b"",
+        (None, ExportFormat::Oci) => IMAGE_PREFIX,
     };
     let prefix = split(prefix).ok_or_else(|| ExportError::BadPrefix(display(prefix)))?;
-    let describe = Describe::new(&repo, resolver.head(), Detail::None, &[], true, observer)?;
+    let describe = VersionDescriber::new(&repo, resolver.head(), ChangeDetail::None, &[], true, observer)?;
     let address = describe.version(found.version, commit.clone()).address;
     if paths.is_empty() {
-        lazy::bring_tree(context, &repo, &commit.tree, observer)?;
+        lazy::fetch_tree(context, &repo, &commit.tree, observer)?;
     }
-    let holes_written = if options.format == Format::Oci { IMAGE_HOLES_WRITTEN } else { 0 };
+    let holes_written = if options.format == ExportFormat::Oci { IMAGE_HOLES_WRITTEN } else { 0 };
     let version = found.version;
-    let export = Export { context, repo: &repo, observer, version, commit, address, paths, prefix, holes_written };
+    let export =
+        ExportSource { context, repo: &repo, observer, version, commit, address, paths, prefix, holes_written };
     match (options.format, target) {
-        (Format::Tar, Target::Stream(out)) => export.tar(out),
-        (Format::Tar, Target::Registry(..)) => Err(ExportError::NotAnImage.into()),
-        (Format::Oci, Target::Stream(out)) => {
+        (ExportFormat::Tar, ExportTarget::Stream(out)) => tar(&export, out),
+        (ExportFormat::Tar, ExportTarget::Registry(..)) => Err(ExportError::NotAnImage.into()),
+        (ExportFormat::Oci, ExportTarget::Stream(out)) => {
             let name = match &options.name {
                 Some(name) => name.clone(),
                 None => export.name(),
             };
             let Some((name, tag)) = split_reference(&name) else { return Err(ExportError::BadName(name).into()) };
-            image::archive(&export, (name, tag), out)
+            image::archive(&export, name, tag, out)
         }
-        (Format::Oci, Target::Registry(remote, tag)) => {
+        (ExportFormat::Oci, ExportTarget::Registry(remote, tag)) => {
             if !is_tag(tag) {
                 return Err(ExportError::BadName(tag.to_owned()).into());
             }
@@ -184,63 +126,9 @@ fn no_path(options: &ExportOptions, path: &[u8]) -> ResolveError {
     ResolveError::NoPath { revision: options.spec.revision.to_string(), path: display(path) }
 }
 
-impl Export<'_> {
-    fn tar(&self, out: &mut dyn Write) -> Result<ExportReport> {
-        self.observer.phase("export", Some(self.commit.counts.files), Some(self.commit.counts.bytes));
-        let mut out = Counted { out, bytes: 0 };
-        let members = self.layer(&mut out)?;
-        Ok(self.report(members, out.bytes, None))
-    }
-
-    /// Writes all members and the end of an archive; returns how many there were.
-    fn layer(&self, out: &mut dyn Write) -> Result<u64> {
-        let members = members::write(self, out)?;
-        out.write_all(&END).and_then(|()| out.flush()).map_err(ExportError::Output)?;
-        Ok(members)
-    }
-
-    fn report(&self, members: u64, written_bytes: u64, image: Option<(String, String)>) -> ExportReport {
-        let (commit, address) = (self.commit.clone(), self.address.clone());
-        ExportReport { version: self.version, commit, address, members, written_bytes, image }
-    }
-
-    /// What an image is called: after the branch.
-    fn name(&self) -> String {
-        let Some(branch) = self.branch() else { return format!("dvc:{}", self.version.short()) };
-        let mut name = String::new();
-        for c in branch.chars().map(|c| c.to_ascii_lowercase()) {
-            let plain = c.is_ascii_lowercase() || c.is_ascii_digit();
-            let joins = matches!(c, '/' | '.' | '_' | '-') && name.ends_with(|c: char| c.is_ascii_alphanumeric());
-            match (plain || joins, name.ends_with(['-', '/', '.', '_'])) {
-                (true, _) => name.push(c),
-                (false, false) if !name.is_empty() => name.push('-'),
-                (false, _) => {}
-            }
-        }
-        let name = name.trim_end_matches(['-', '/', '.', '_']);
-        let name = if name.is_empty() { "dvc" } else { name };
-        format!("{name}:v{}", self.commit.ordinal)
-    }
-
-    fn branch(&self) -> Option<&str> {
-        self.address.as_deref()?.split('@').next()
-    }
-}
-
-/// An output that counts.
-struct Counted<'w> {
-    out: &'w mut dyn Write,
-    bytes: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(bytes)?;
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+fn tar(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<ExportReport> {
+    export.observer.phase("export", Some(export.commit.counts.files), Some(export.commit.counts.bytes));
+    let mut out = CountingWriter { out, bytes: 0 };
+    let members = members::write_all(export, &mut out)?;
+    Ok(export.report(members, out.bytes, None))
 }

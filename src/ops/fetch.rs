@@ -1,14 +1,14 @@
-//! `fetch`: brings what a remote has: its branches as `REMOTE/NAME`, its tags, and all that they need.
+//! `fetch`: fetches the branches of a remote as `REMOTE/NAME`, its tags, and the objects that they
+//! need.
 //!
-//! From a lazy remote only refs, the index, and trees while they are small; `data` brings the rest, or that of a path.
+//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches the rest,
+//! or the rest of a path.
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::pull::NoName;
-use super::push::{track, tracking};
 use crate::context::Context;
 use crate::context::Remote;
-use crate::context::reach::Reach;
+use crate::context::remote_access::RemoteAccess;
 use crate::error::{Kind, Result};
 use crate::format::pack::PackKind;
 use crate::index::segment_reader::SegmentReader;
@@ -19,6 +19,7 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
+use crate::refs::tracking::{UnnamedRemote, track, tracking};
 use crate::repo::refs::{Move, report_damaged};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
@@ -26,63 +27,63 @@ use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted,
 use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
 
-/// A lazy clone takes tree packs whole while they are together at most this long.
+/// A lazy clone fetches whole tree packs up to this total length.
 const TREES_MAX: u64 = 8 << 20;
-/// A lazy clone takes index segments whole while they are together at most this long.
+/// A lazy clone fetches whole index segments up to this total length.
 const INDEX_MAX: u64 = 12 << 20;
 
-/// What to fetch.
+/// The options of `fetch`.
 #[derive(Clone, Debug, Default)]
 pub struct FetchOptions {
-    /// Forget branches that the remote no longer has.
+    /// Remove tracking refs of branches that the remote no longer has.
     pub prune: bool,
-    /// The data too, from a lazy remote.
+    /// Fetch the data from a lazy remote too.
     pub data: bool,
-    /// Only the data of these paths of the current version; implies `data`.
+    /// Fetch only the data of these paths of the current version; implies `data`.
     pub paths: Vec<Vec<u8>>,
-    /// Data of so many versions of each branch only.
+    /// Fetch only the data of this number of versions of each branch.
     pub depth: Option<usize>,
-    /// Goes on where the other repository is no copy of this one.
+    /// Continue even if the remote is not a copy of this repository.
     pub force: bool,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// A ref that is new or moved.
+/// A new or moved ref.
 #[derive(Clone, Debug)]
 pub struct FetchedRef {
-    /// A remote's branch, or a tag.
+    /// A remote branch, or a tag.
     pub kind: RefKind,
-    /// Its name here.
+    /// The local name.
     pub name: RefName,
-    /// Its value before.
+    /// The previous value.
     pub old: Option<Id>,
-    /// Its value now; `None` if it was pruned.
+    /// The new value; `None` if the ref was pruned.
     pub new: Option<Id>,
-    /// Whether the new value follows the old one.
-    pub follows: bool,
+    /// Whether the move is a fast-forward.
+    pub fast_forward: bool,
 }
 
-/// What was fetched.
+/// The result of `fetch`.
 #[derive(Clone, Debug, Default)]
 pub struct FetchReport {
-    /// The remote's name.
+    /// The name of the remote.
     pub remote: String,
-    /// Its URL.
+    /// The URL of the remote.
     pub url: String,
-    /// What is new.
+    /// The new and moved refs.
     pub refs: Vec<FetchedRef>,
-    /// Packs that came.
+    /// The number of fetched packs.
     pub packs: u64,
-    /// Bytes of them.
+    /// Bytes of these packs.
     pub bytes: u64,
-    /// Requests that were sent.
+    /// The number of requests.
     pub requests: u64,
-    /// Bytes that came, refs and the index included.
+    /// Bytes that were received, including refs and the index.
     pub received_bytes: u64,
-    /// Whether a ref there is older than it was.
-    pub went_back: bool,
-    /// Refs there that were left out because they, or the versions that they name, are damaged.
+    /// Whether a remote ref is older than it was.
+    pub rolled_back: bool,
+    /// The number of remote refs that were left out because they, or their versions, are damaged.
     pub damaged: usize,
 }
 
@@ -94,21 +95,21 @@ pub fn fetch(
     observer: &dyn Observer,
 ) -> Result<FetchReport> {
     let repo = context.repo()?;
-    let mut reach = Reach::new(context, remote)?;
+    let mut reach = RemoteAccess::new(context, remote)?;
     let (before, came_before) = (remote.access.meter.requests(), remote.access.meter.down.bytes());
     let there = reach.existing()?;
     if !options.force {
-        reach.same(repo.marker(), there.marker())?;
+        reach.ensure_same(repo.marker(), there.marker())?;
     }
     let tips = tips::read(&**reach.store().direct())?;
-    let went_back = reach.reached(&tips, observer);
+    let rolled_back = reach.record_tips(&tips, observer);
     if !options.dry_run {
         reach.save()?;
     }
     let part = !options.paths.is_empty() || options.depth.is_some();
     if part && context.remote(&remote.name).is_none() {
-        // The rest could not be had later.
-        return Err(NoName { url: remote.name.clone() }.into());
+        // Without a named remote, the rest could not be fetched later.
+        return Err(UnnamedRemote { url: remote.name.clone() }.into());
     }
     let (sent, lost) = (Vec::new(), HashSet::new());
     let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent, lost };
@@ -119,7 +120,7 @@ pub fn fetch(
     let mut report = FetchReport {
         remote: remote.name.clone(),
         url: remote.location.to_string(),
-        went_back,
+        rolled_back,
         damaged: tips.damaged.len(),
         ..FetchReport::default()
     };
@@ -131,15 +132,17 @@ pub fn fetch(
     }
     let branches: Vec<(RefName, Id)> = values(&tips, RefKind::Branch).map(|(n, id)| (n.clone(), id)).collect();
     for (name, id) in &branches {
-        match fetch.lost.contains(id) {
-            true => report.damaged += 1,
-            false => fetch.branch(&mut report, name, *id)?,
+        if fetch.lost.contains(id) {
+            report.damaged += 1;
+        } else {
+            fetch.branch(&mut report, name, *id)?;
         }
     }
     for (name, id) in values(&tips, RefKind::Tag) {
-        match fetch.lost.contains(&id) {
-            true => report.damaged += 1,
-            false => fetch.tag(&mut report, name, id)?,
+        if fetch.lost.contains(&id) {
+            report.damaged += 1;
+        } else {
+            fetch.tag(&mut report, name, id)?;
         }
     }
     if options.prune {
@@ -161,16 +164,16 @@ struct Fetch<'f> {
     context: &'f Context,
     repo: &'f Repo,
     there: &'f Repo,
-    reach: &'f Reach<'f>,
+    reach: &'f RemoteAccess<'f>,
     options: &'f FetchOptions,
     observer: &'f dyn Observer,
     sent: Vec<Sent>,
-    /// Versions that are damaged there, or the ones before them.
+    /// Versions that are damaged at the remote, or have damaged ancestors.
     lost: HashSet<Id>,
 }
 
 impl Fetch<'_> {
-    /// All that the versions need and is wanted.
+    /// Fetches the objects that the versions need, as far as the options request them.
     fn objects(&mut self, wants: &[Id]) -> Result<()> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
@@ -178,10 +181,10 @@ impl Fetch<'_> {
             self.repo.ensure_local()?.set_partial(&self.reach.remote.location.to_string())?;
         }
         if lazily {
-            return self.beginnings();
+            return self.first_objects();
         }
         let mut whole: HashSet<Id> = HashSet::new();
-        // What refs of a whole repository reach is here, all of it.
+        // A complete repository has all objects that its refs reach.
         if Repo::partial(self.repo.path()).is_none() {
             for kind in RefKind::ALL {
                 for tip in self.repo.refs().readable(kind)?.tips {
@@ -201,7 +204,7 @@ impl Fetch<'_> {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         } else if !self.reach.remote.lazy {
-            // The versions that its branches stand at.
+            // Trees of the versions that the branches name.
             self.nodes(&[PackKind::Tree], u64::MAX)?;
         }
         let needed = loop {
@@ -215,7 +218,8 @@ impl Fetch<'_> {
                 found.err().map(|e| (**id, e))
             };
             match wants.iter().filter(|id| !self.lost.contains(id)).find_map(|id| find(&id)) {
-                // What was found for it must not be fetched: it is looked for once more without it.
+                // The objects of the damaged version must not be fetched, so search again without
+                // it.
                 Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
@@ -224,17 +228,17 @@ impl Fetch<'_> {
                 None => break missing.finish(),
             }
         };
-        self.bring(&needed, "receiving")?;
+        self.receive(&needed, "receiving")?;
         self.cover()
     }
 
-    /// Whether all that the remote's refs need is to be brought.
+    /// Returns whether all objects that the remote refs need are fetched.
     fn is_all(&self) -> bool {
         let FetchOptions { data, paths, depth, .. } = self.options;
         paths.is_empty() && depth.is_none() && (*data || !self.reach.remote.lazy)
     }
 
-    /// Nothing is missing any more where all refs are versions of which all was brought.
+    /// Marks the repository as complete if all objects of all refs were fetched.
     fn settle(&self, wants: &[Id]) -> Result<()> {
         if !self.is_all() || Repo::partial(self.repo.path()).is_none() {
             return Ok(());
@@ -251,7 +255,7 @@ impl Fetch<'_> {
         self.repo.ensure_local()?.set_whole()
     }
 
-    /// The index of chunks at once, where it is not huge.
+    /// Fetches the index of chunks at once, unless it is huge.
     fn index_ahead(&self) -> Result<()> {
         if index_bytes(self.there)? <= INDEX_WHOLE_MAX {
             let segments = self.there.index()?.segments(PackKind::Data);
@@ -261,8 +265,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// What a lazy clone begins with: the index and the trees, while they are small.
-    fn beginnings(&mut self) -> Result<()> {
+    /// Fetches what a lazy clone starts with: the index and the trees, if they are small.
+    fn first_objects(&mut self) -> Result<()> {
         let index = self.there.index()?;
         let mut segments: Vec<_> = layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).collect();
         segments.sort_unstable_by_key(|s| s.file_bytes());
@@ -283,7 +287,8 @@ impl Fetch<'_> {
         self.cover()
     }
 
-    /// Brings the packs of trees and lists that are not here, if they are together not longer than `limit`.
+    /// Fetches the packs of trees and lists that are not local, if their total length is at most
+    /// `limit`.
     fn nodes(&mut self, kinds: &[PackKind], limit: u64) -> Result<()> {
         let (ours, theirs) = (self.repo.index()?, self.there.index()?);
         let mut needed: [Needed; 3] = Default::default();
@@ -307,10 +312,10 @@ impl Fetch<'_> {
                 }
             }
         }
-        self.bring(&missing::sorted(needed), "receiving trees")
+        self.receive(&missing::sorted(needed), "receiving trees")
     }
 
-    /// What stands at the wanted paths of the current version.
+    /// Adds the entries at the requested paths of the current version.
     fn at_paths(&self, missing: &mut Missing<'_>) -> Result<()> {
         let resolver = Resolver::new(self.repo, self.context)?;
         let version = resolver.revision(&crate::model::revision::Revision::HEAD)?;
@@ -328,14 +333,14 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn bring(&mut self, needed: &[Needed; 3], phase: &'static str) -> Result<()> {
+    fn receive(&mut self, needed: &[Needed; 3], phase: &'static str) -> Result<()> {
         let copier = self.copier()?;
         let plan = copier.plan(needed)?;
         self.sent.extend(copier.run(plan, phase)?);
         Ok(())
     }
 
-    /// Makes findable what came.
+    /// Adds the fetched packs to the index.
     fn cover(&self) -> Result<()> {
         self.copier()?.cover().run(&self.sent)?;
         Ok(())
@@ -345,14 +350,14 @@ impl Fetch<'_> {
         Copier::new(self.there, self.repo, &self.reach.remote.access.meter, self.observer)
     }
 
-    /// Remembers a branch of the remote.
+    /// Sets the tracking ref of a remote branch.
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let here = match tracking(&self.reach.remote.name, name) {
             Ok(here) => here,
-            // A remote that is a URL has no branches here.
+            // A remote without a name has no tracking refs.
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
-                let message = format!("branch `{name}` of {} is not fetched: {e}", self.reach.remote.name);
+                let message = format!("did not fetch branch `{name}` of {}: {e}", self.reach.remote.name);
                 self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
                 return Ok(());
             }
@@ -361,7 +366,7 @@ impl Fetch<'_> {
         if old == Some(id) {
             return Ok(());
         }
-        let follows = match old {
+        let fast_forward = match old {
             Some(old) if !self.options.dry_run => ancestors(self.repo, &id)?.contains(&old),
             _ => true,
         };
@@ -369,11 +374,11 @@ impl Fetch<'_> {
             self.observer.step("ref");
             track(self.context, self.repo, &self.reach.remote.name, name, Some(id), "fetch")?;
         }
-        report.refs.push(FetchedRef { kind: RefKind::Remote, name: here, old, new: Some(id), follows });
+        report.refs.push(FetchedRef { kind: RefKind::Remote, name: here, old, new: Some(id), fast_forward });
         Ok(())
     }
 
-    /// Takes over a tag that is not here; one that is another version stays.
+    /// Adds a tag that is not local. A local tag with another version stays.
     fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let tip = self.repo.refs().tip(RefKind::Tag, name)?;
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
@@ -384,7 +389,7 @@ impl Fetch<'_> {
                 self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 return Ok(());
             }
-            // Deleted here on purpose.
+            // The tag was deleted here on purpose.
             None if tip.is_some() => return Ok(()),
             None => {}
         }
@@ -399,12 +404,12 @@ impl Fetch<'_> {
             name: name.clone(),
             old: None,
             new: Some(id),
-            follows: true,
+            fast_forward: true,
         });
         Ok(())
     }
 
-    /// Forgets branches that are not there any more.
+    /// Removes tracking refs of branches that the remote no longer has.
     fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
         for tip in self.repo.refs().readable(RefKind::Remote)?.tips {
@@ -417,7 +422,7 @@ impl Fetch<'_> {
                 track(self.context, self.repo, &self.reach.remote.name, &RefName::new(branch)?, None, "prune")?;
             }
             let (name, old) = (tip.name.clone(), Some(tip.id));
-            report.refs.push(FetchedRef { kind: RefKind::Remote, name, old, new: None, follows: true });
+            report.refs.push(FetchedRef { kind: RefKind::Remote, name, old, new: None, fast_forward: true });
         }
         Ok(())
     }

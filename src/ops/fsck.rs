@@ -1,4 +1,4 @@
-//! `fsck`: checks a repository, and makes its index and catalogue anew.
+//! `fsck`: checks a repository, and rebuilds its index and catalogue.
 
 use crate::check::fsck::{CheckOptions, check};
 use crate::check::rebuild::{self, RebuildReport};
@@ -10,27 +10,27 @@ use crate::repo::Repo;
 use crate::repo::marker::{RewrittenMarker, rewrite_marker};
 use std::time::Duration;
 
-/// What to check.
+/// The options of `fsck`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FsckOptions {
-    /// How much of the data to read, in millionths of the bytes of all packs; `None` reads none.
+    /// The part of the data to read, in millionths of the bytes of all packs; `None` reads none.
     pub data: Option<u32>,
-    /// Stop reading data after that time.
+    /// Stop reading data after this time.
     pub max_time: Option<Duration>,
-    /// Make index and catalogue anew first.
+    /// Rebuild the index and the catalogue first.
     pub rebuild: bool,
-    /// Change nothing: of a rebuild only say what it would do, and do not remember what was read.
+    /// Change nothing: only report what a rebuild would do, and do not record what was read.
     pub dry_run: bool,
 }
 
-/// What was found.
+/// The result of `fsck`.
 #[derive(Clone, Debug)]
 pub struct FsckReport {
-    /// The marker, if it was damaged and was written again.
+    /// The marker, if it was damaged and restored.
     pub marker: Option<RewrittenMarker>,
-    /// What was made anew, or in a dry run would be.
+    /// The result of the rebuild, or of its dry run.
     pub rebuild: Option<RebuildReport>,
-    /// What the check found, after that.
+    /// The result of the check after the rebuild.
     pub check: CheckReport,
 }
 
@@ -39,13 +39,14 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
     let (mut made, mut marker) = (None, None);
     if options.rebuild {
         let root = &context.repository;
-        if context.far.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
+        if context.remote_repository.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
             marker = rewrite_marker(root, options.dry_run)?;
         }
         let rebuilt = rebuild::segments(context.repo()?.ensure_local()?, observer, options.dry_run)?;
-        made = Some(match options.dry_run {
-            true => rebuilt.into_report(),
-            false => rebuild::finish(&context.repo()?, rebuilt, observer)?,
+        made = Some(if options.dry_run {
+            rebuilt.into_report()
+        } else {
+            rebuild::finish(&context.repo()?, rebuilt, observer)?
         });
     }
     let options = CheckOptions {

@@ -1,236 +1,190 @@
-//! `import`: a version of a tar archive or of an image of a container engine, without unpacking it anywhere.
+//! Makes a version from a tar archive or from a container image, without unpacking it to a
+//! directory.
 //!
-//! Invariants: an archive that cannot be read to its end makes no version, nothing is written outside of the repository
-//! and a private file, and the same members make the same tree, however they were packed.
+//! Invariants: an archive that cannot be read to its end makes no version; nothing is written
+//! outside of the repository and a private file; equal members make equal trees, regardless of how
+//! they were packed.
 
+mod error;
 mod image;
-mod place;
+mod places;
 mod stream;
 mod tree;
+
+pub use error::ImportError;
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::commit::{CommitOptions, CommitReport, Target, checked_path, output, seal};
-use crate::archive::{ArchiveError, image as json};
-use crate::codec::stream as packed;
+use super::commit::{CommitOptions, CommitReport, CommitTarget, checked_path, output, seal};
+use crate::archive::ArchiveError;
+use crate::archive::image::PREFIX_LABEL;
+use crate::codec::stream as compression;
 use crate::context::Context;
 use crate::context::Remote;
-use crate::error::{Failure, Kind, Result};
+use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::entry::Meta;
-use crate::model::path::{display, split};
-use crate::model::refname::RefName;
+use crate::model::path::display;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
-use place::Places;
-use stream::{Bytes, Intake};
-use tree::Tree;
+use image::ImageSource;
+use places::MemberPlaces;
+use stream::{ArchiveBytes, ArchiveIntake, PeekedStream};
+use tree::{ArchiveTree, StoredPath};
 
-/// What names take in memory at most, in bytes, unless more is allowed for everything.
+/// The default limit for the names of an archive in memory, in bytes.
 const TREE_BYTES: u64 = 1 << 30;
 
-/// What kind of archive.
+/// The format of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Whatever it turns out to be.
+pub enum ImportFormat {
+    /// Detects the format.
     #[default]
     Auto,
-    /// A tar archive, plain or compressed.
+    /// A tar archive, uncompressed or compressed.
     Tar,
-    /// An image: an OCI image layout, or what `docker save` writes.
+    /// A container image: an OCI image layout, or the output of `docker save`.
     Oci,
 }
 
-/// What to import.
+/// Options of an import.
 #[derive(Clone, Default)]
 pub struct ImportOptions {
-    /// The archive's kind.
-    pub format: Format,
-    /// Only what lies below this, without it, raw bytes; of an image that `dvc` made its own prefix if `None`.
+    /// The format of the archive.
+    pub format: ImportFormat,
+    /// Imports only members below this path, relative to it (raw bytes). For an image that dvc
+    /// exported, the default is the prefix of the export.
     pub strip: Option<Vec<u8>>,
-    /// Only this path, which takes the place of what is there in the version before.
+    /// Imports only this path, which replaces the path in the parent version.
     pub path: Option<Vec<u8>>,
-    /// Which one of several images in an archive.
+    /// Selects one of several images in an archive.
     pub image: Option<String>,
-    /// What is said about the version.
+    /// Options of the new version.
     pub commit: CommitOptions,
 }
 
-/// Where the archive comes from.
-pub enum From<'f> {
+/// The source of an archive.
+pub enum ImportFrom<'f> {
     /// A file.
     File(&'f Path),
     /// A stream.
     Stream(Box<dyn Read + Send + 'f>),
-    /// A repository of a registry, and the tag or digest there.
+    /// A repository of a registry, and a tag or digest.
     Registry(&'f Remote, &'f str),
 }
 
-/// What was imported.
+/// The result of an import.
 #[derive(Clone, Debug)]
 pub struct ImportReport {
     /// The version.
     pub commit: CommitReport,
-    /// Members that it was made of.
+    /// The number of imported members.
     pub members: u64,
-    /// Members that were left out.
+    /// The number of members that were left out.
     pub left_out: u64,
-    /// The path that they are not below.
+    /// The path that all imported members are below, if there was a restriction.
     pub below: Option<String>,
-    /// The digest of the image.
+    /// The digest of the image's manifest.
     pub digest: Option<String>,
 }
 
-/// An import is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// Nothing lies where it was to lie.
-    #[error("the archive holds nothing below `{path}`")]
-    NotThere {
-        /// The path.
-        path: String,
-    },
-    /// Nothing at all.
-    #[error("the archive holds nothing, but the last version of `{branch}` does")]
-    Empty {
-        /// The branch.
-        branch: RefName,
-    },
-    /// An image that is not there.
-    #[error("there is no image `{name}`{}", but_only(known))]
-    NoImage {
-        /// Its name.
-        name: String,
-        /// Those that are.
-        known: Vec<String>,
-    },
-    /// More than one image.
-    #[error("the archive holds several images: {}", .0.join(", "))]
-    Several(Vec<String>),
-    /// More names than memory is allowed for.
-    #[error("the names of the archive take more than {0} bytes of memory")]
-    TooMany(u64),
-}
-
-fn but_only(all: &[String]) -> String {
-    if all.is_empty() { String::new() } else { format!(", only {}", all.join(", ")) }
-}
-
-impl Failure for ImportError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NotThere { .. } | Self::NoImage { .. } => Kind::NotFound,
-            Self::Empty { .. } => Kind::Rejected,
-            Self::Several(_) | Self::TooMany(_) => Kind::Usage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Several(_) => Some("name one with `--image`".to_owned()),
-            Self::Empty { .. } => Some("`--allow-empty` imports it".to_owned()),
-            Self::TooMany(_) => Some("`--memory` allows more".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// Makes the next version of a branch of an archive.
+/// Makes a version of a branch from an archive.
 pub fn import(
     context: &Context,
     options: &ImportOptions,
-    from: From<'_>,
+    from: ImportFrom<'_>,
     observer: &dyn Observer,
 ) -> Result<ImportReport> {
     let repo = context.repo()?;
-    let target = Target::find(context, &repo, &options.commit)?;
+    let target = CommitTarget::find(context, &repo, &options.commit)?;
     let out = output(&repo, observer, options.commit.dry_run)?;
-    let mut places = Places::new(options.strip.as_deref(), options.path.as_deref())?;
+    let mut places = MemberPlaces::new(options.strip.as_deref(), options.path.as_deref())?;
     observer.phase("import", None, None);
     let limit = context.memory_bytes.max(TREE_BYTES);
-    let mut intake = Intake { out: &out, observer, threads: context.jobs, tree: Tree::new(limit), left_out: 0 };
+    let mut intake =
+        ArchiveIntake { out: &out, observer, threads: context.jobs, tree: ArchiveTree::new(limit), left_out: 0 };
     let digest = match open(context, options.format, from)? {
-        Opened::Stream(bytes) => {
+        OpenArchive::Stream(bytes) => {
             intake.archive(bytes, &places, false)?;
             None
         }
-        Opened::Image(source) => {
+        OpenArchive::Image(source) => {
             let found = source.find(options.image.as_deref())?;
             if options.strip.is_none()
-                && let Some(prefix) = found.config.label(json::PREFIX_LABEL)
+                && let Some(prefix) = found.config.label(PREFIX_LABEL)
             {
                 places.strip(prefix.as_bytes())?;
             }
-            source.take(&found, &mut intake, &places)?;
+            source.read_into(&found, &mut intake, &places)?;
             found.digest
         }
     };
-    let Intake { tree, left_out, .. } = intake;
-    finish(context, &repo, &out, options, observer, target, (tree, left_out, digest), &places)
+    let ArchiveIntake { tree, left_out, .. } = intake;
+    let import = FinishedIntake { context, repo: &repo, out: &out, options, observer, places: &places };
+    let (members, below) = (tree.members(), places.required());
+    Ok(ImportReport { commit: import.commit(tree, target)?, members, left_out, below, digest })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the last step of both kinds of archives")]
-fn finish(
-    context: &Context,
-    repo: &Repo,
-    out: &Output<'_>,
-    options: &ImportOptions,
-    observer: &dyn Observer,
-    target: Target,
-    (tree, left_out, digest): (Tree, u64, Option<String>),
-    places: &Places,
-) -> Result<ImportReport> {
-    let members = tree.members();
-    if tree.is_nothing()
-        && let Some(path) = places.asked()
-    {
-        return Err(ImportError::NotThere { path }.into());
-    }
-    if tree.is_empty() && target.holds_files() && !options.commit.allow_empty {
-        return Err(ImportError::Empty { branch: target.branch }.into());
-    }
-    let commit = match &options.path {
-        None => {
+/// The last step of an import: the commit of the tree.
+struct FinishedIntake<'i> {
+    context: &'i Context,
+    repo: &'i Repo,
+    out: &'i Output<'i>,
+    options: &'i ImportOptions,
+    observer: &'i dyn Observer,
+    places: &'i MemberPlaces,
+}
+
+impl FinishedIntake<'_> {
+    fn commit(&self, tree: ArchiveTree, target: CommitTarget) -> Result<CommitReport> {
+        let Self { context, repo, out, observer, .. } = *self;
+        let options = &self.options.commit;
+        if tree.is_untouched()
+            && let Some(path) = self.places.required()
+        {
+            return Err(ImportError::NotThere { path }.into());
+        }
+        if tree.is_empty() && target.holds_files() && !options.allow_empty {
+            return Err(ImportError::Empty { branch: target.branch }.into());
+        }
+        let Some(path) = &self.options.path else {
             let (id, totals) = tree.store(out)?;
             out.flush()?;
             let made = |_: Option<&Commit>| Ok((id, totals));
-            seal(context, repo, out, observer, &options.commit, target, &made, Vec::new())?
-        }
-        Some(path) => {
-            let names = checked_path(path)?;
-            let not_there = || ImportError::NotThere { path: display(path) };
-            let (entry, links, above) = tree.store_at(&names, out)?.ok_or_else(not_there)?;
-            let meta =
-                |names: &[Vec<u8>]| -> Result<Meta> { Ok(above.get(names).cloned().unwrap_or_else(tree::made_up)) };
-            let made = |parent: Option<&Commit>| {
-                let edits = vec![(names.clone(), Some(entry.clone()))];
-                graft(out, parent.map(|p| &p.tree), edits, links.clone(), &meta)
-            };
-            seal(context, repo, out, observer, &options.commit, target, &made, Vec::new())?
-        }
-    };
-    Ok(ImportReport { commit, members, left_out, below: places.asked(), digest })
+            return seal(context, repo, out, observer, options, target, &made, Vec::new());
+        };
+        let names = checked_path(path)?;
+        let not_there = || ImportError::NotThere { path: display(path) };
+        let StoredPath { entry, links, above } = tree.store_at(&names, out)?.ok_or_else(not_there)?;
+        let meta =
+            |names: &[Vec<u8>]| -> Result<Meta> { Ok(above.get(names).cloned().unwrap_or_else(tree::default_meta)) };
+        let made = |parent: Option<&Commit>| {
+            let edits = vec![(names.clone(), Some(entry.clone()))];
+            graft(out, parent.map(|p| &p.tree), edits, links.clone(), &meta)
+        };
+        seal(context, repo, out, observer, options, target, &made, Vec::new())
+    }
 }
 
-/// An archive that is open.
-enum Opened<'f> {
-    Stream(Bytes<'f>),
-    Image(image::Source),
+/// An open archive.
+enum OpenArchive<'f> {
+    Stream(ArchiveBytes<'f>),
+    Image(ImageSource),
 }
 
-fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<'f>> {
-    let (bytes, file): (Bytes<'f>, Option<(File, PathBuf)>) = match from {
-        From::Registry(remote, reference) => {
-            return Ok(Opened::Image(image::Source::registry(remote, reference)?));
+fn open<'f>(context: &Context, format: ImportFormat, from: ImportFrom<'f>) -> Result<OpenArchive<'f>> {
+    let (bytes, file): (ArchiveBytes<'f>, Option<(File, PathBuf)>) = match from {
+        ImportFrom::Registry(remote, reference) => {
+            return Ok(OpenArchive::Image(ImageSource::registry(remote, reference)?));
         }
-        From::Stream(stream) => (stream, None),
-        From::File(path) => {
+        ImportFrom::Stream(stream) => (stream, None),
+        ImportFrom::File(path) => {
             let failed = |source: io::Error| IoError::new("open", path, source);
             let file = File::open(path).map_err(failed)?;
             let meta = file.metadata().map_err(failed)?;
@@ -241,39 +195,39 @@ fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<
             (Box::new(file), meta.is_file().then(|| (again, path.to_owned())))
         }
     };
-    let (head, bytes) = stream::peeked(bytes)?;
-    let is_plain = !packed::is_compressed(&head);
-    let plain = packed::plain(bytes).map_err(|e| ArchiveError::reading("", e))?;
-    let (head, plain) = stream::peeked(plain)?;
+    let PeekedStream { head, bytes } = stream::peek(bytes)?;
+    let is_compressed = compression::is_compressed(&head);
+    let bytes = compression::plain(bytes).map_err(|e| ArchiveError::reading("", e))?;
+    let PeekedStream { head, bytes } = stream::peek(bytes)?;
     let is_image = match format {
-        Format::Tar => false,
-        Format::Oci => true,
-        Format::Auto => image::looks_like_one(&head),
+        ImportFormat::Tar => false,
+        ImportFormat::Oci => true,
+        ImportFormat::Auto => image::is_image(&head),
     };
     if !is_image {
-        return Ok(Opened::Stream(plain));
+        return Ok(OpenArchive::Stream(bytes));
     }
-    // Its parts stand in any order, so it must be a file.
+    // The parts of an image have any order, so the archive must be a file.
     let file = match file {
-        Some((mut file, path)) if is_plain => {
+        Some((mut file, path)) if !is_compressed => {
             let failed = IoError::at("open", &path);
             file.rewind().map_err(failed)?;
             file
         }
-        _ => spooled(context, plain)?,
+        _ => spool(context, bytes)?,
     };
-    Ok(Opened::Image(image::Source::archive(file)?))
+    Ok(OpenArchive::Image(ImageSource::archive(file)?))
 }
 
-/// All of a stream in a private file, which is gone when it is closed.
-fn spooled(context: &Context, mut plain: Bytes<'_>) -> Result<File> {
+/// Copies a stream to a private file, which is deleted when it is closed.
+fn spool(context: &Context, mut bytes: ArchiveBytes<'_>) -> Result<File> {
     let dir = &context.cache.dir;
     let failed = |source| IoError::new("open", dir, source);
     create::new_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match plain.read(&mut buffer) {
+        match bytes.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => io::Write::write_all(&mut file, &buffer[..n]).map_err(failed)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -282,10 +236,4 @@ fn spooled(context: &Context, mut plain: Bytes<'_>) -> Result<File> {
     }
     file.rewind().map_err(failed)?;
     Ok(file)
-}
-
-/// The names of a path that an option gives.
-fn names_of(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let bad = || ArchiveError::refused(display(raw), "it is no path in an archive");
-    Ok(split(raw).ok_or_else(bad)?)
 }

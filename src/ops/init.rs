@@ -1,4 +1,4 @@
-//! `init`: makes a repository.
+//! `init`: creates a repository.
 
 use std::path::PathBuf;
 
@@ -9,31 +9,31 @@ use crate::model::refname::RefName;
 use crate::repo::state::Sharing;
 use crate::repo::{OpenOptions, Repo, RepoError};
 
-/// What to make.
+/// The options of `init`.
 #[derive(Clone, Debug)]
 pub struct InitOptions {
     /// The default branch.
     pub branch: RefName,
-    /// How files are cut.
+    /// The chunker of files.
     pub cutting: ChunkerConfig,
-    /// Who may use it.
+    /// The users that may use the repository.
     pub sharing: Sharing,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// What was made.
+/// The new repository.
 #[derive(Clone, Debug)]
 pub struct InitReport {
     /// The repository.
     pub repository: PathBuf,
-    /// Its default branch.
+    /// The default branch.
     pub branch: RefName,
-    /// Its random id in hex; `None` in a dry run.
+    /// The random id in hex; `None` in a dry run.
     pub id: Option<String>,
 }
 
-/// Makes the repository of `context`.
+/// Creates the repository of `context`.
 pub fn init(context: &Context, options: &InitOptions) -> Result<InitReport> {
     let (repository, branch) = (context.repository.clone(), options.branch.clone());
     if options.dry_run {

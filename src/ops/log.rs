@@ -1,122 +1,67 @@
-//! `log`: versions newest first, filtered, with the refs that name them and, if wanted, what each changed.
+//! `log`: lists versions, the newest first, with the refs that name them and with their changes.
 //!
-//! Versions are handed over one by one, so that a long history is on the screen at once.
+//! Versions are passed on one by one, so that the first lines of a long history appear at once.
 
 mod filter;
+mod options;
+
+pub use options::{LogError, LogOptions};
 
 use crate::context::Context;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionQuery, RevisionRange};
 use crate::observe::Observer;
-use crate::query::describe::{Changes, Describe, Detail, Version};
-use crate::query::history::{Walk, ancestors};
+use crate::query::describe::{DescribedVersion, VersionChanges, VersionDescriber, VersionInfo};
+use crate::query::history::{HistoryWalk, ancestors};
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 use crate::repo::refs::{report_damaged, value_of};
-use filter::Filter;
+use filter::LogFilter;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-/// Which versions to list, and how.
-#[derive(Clone, Debug, Default)]
-pub struct LogOptions {
-    /// Where to start; HEAD if empty.
-    pub queries: Vec<RevisionQuery>,
-    /// Start from every branch and tag as well.
-    pub all: bool,
-    /// At most that many.
-    pub max_count: Option<usize>,
-    /// Not older, seconds since 1970.
-    pub since: Option<i64>,
-    /// Not younger, seconds since 1970.
-    pub until: Option<i64>,
-    /// A regular expression for the author.
-    pub author: Option<String>,
-    /// A regular expression for the message.
-    pub grep: Option<String>,
-    /// Patterns match without regard to case.
-    pub ignore_case: bool,
-    /// Only versions that change one of these paths; empty is all.
-    pub paths: Vec<Vec<u8>>,
-    /// Oldest first.
-    pub reverse: bool,
-    /// What each changed.
-    pub detail: Detail,
-    /// Fill [`Version::shown_parents`]; the whole listing is made before the first version is handed over.
-    pub graph: bool,
-    /// Fill [`Version::address`]; reads the whole history of the branches.
-    pub addresses: bool,
-}
-
-/// One update of a ref, newest first.
+/// One update of a ref.
 #[derive(Clone, Debug)]
-pub struct Update {
-    /// Its ref.
+pub struct RefUpdate {
+    /// The ref.
     pub name: RefName,
-    /// N of `name@{N}`.
+    /// The number N of `name@{N}`.
     pub number: usize,
-    /// What the log says.
+    /// The entry of the ref log.
     pub entry: RefEntry,
-    /// The version that it set, where it still can be read.
-    pub version: Option<(Id, Commit)>,
+    /// The version that the update set, if it can still be read.
+    pub version: Option<VersionInfo>,
 }
 
-/// How the listing ended.
+/// The totals of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogReport {
-    /// Versions that were handed over.
+    /// The number of versions that were passed on.
     pub shown: usize,
 }
 
-/// A listing that cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// A pattern is no regular expression.
-    #[error("`{pattern}` is not a regular expression")]
-    Pattern {
-        /// As given.
-        pattern: String,
-        /// Why.
-        source: regex::Error,
-    },
-    /// A path that cannot be one.
-    #[error("`{0}` is not a path in a version")]
-    BadPath(String),
-    /// The ref log is of one branch or tag.
-    #[error("`{0}` is not a branch or a tag, so it has no ref log")]
-    NoRefLog(String),
-}
-
-impl Failure for LogError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Pattern { .. } | Self::BadPath(_) => Kind::Usage,
-            Self::NoRefLog(_) => Kind::NotFound,
-        }
-    }
-}
-
-/// Lists versions. `each` ends the listing by breaking.
+/// Lists versions. `each` breaks to stop.
 pub fn log(
     context: &Context,
     options: &LogOptions,
     observer: &dyn Observer,
-    each: &mut dyn FnMut(Version, &Changes<'_>) -> ControlFlow<()>,
+    each: &mut dyn FnMut(DescribedVersion, &VersionChanges<'_>) -> ControlFlow<()>,
 ) -> Result<LogReport> {
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
-    let filter = Filter::new(options)?;
+    let filter = LogFilter::new(options)?;
     let (tips, hidden) = starts(&repo, &resolver, options, observer)?;
-    let describe = Describe::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses, observer)?;
+    let describe =
+        VersionDescriber::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses, observer)?;
     let limit = options.max_count.unwrap_or(usize::MAX);
     let mut report = LogReport::default();
     let mut kept = Vec::new();
     let mut hidden_parents = Vec::new();
-    let mut walk = Walk::new(&repo, &tips, &hidden)?;
+    let mut walk = HistoryWalk::new(&repo, &tips, &hidden)?;
     while report.shown < limit && !observer.cancelled() {
         let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
@@ -152,7 +97,8 @@ pub fn log(
     Ok(report)
 }
 
-/// For every walked version, the nearest of itself and its ancestors that are shown. `walked` has children first.
+/// Returns the nearest shown versions of each walked version, among itself and its ancestors.
+/// `walked` has children first.
 fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id, Vec<Id>> {
     let shown: HashSet<Id> = shown.iter().map(|(id, _)| *id).collect();
     let mut nearest: HashMap<Id, Vec<Id>> = HashMap::new();
@@ -174,8 +120,13 @@ fn parents_shown(commit: &Commit, nearest: &HashMap<Id, Vec<Id>>) -> Vec<Id> {
     all.filter(|id| seen.insert(*id)).collect()
 }
 
-/// Lists the updates of one ref, newest first: HEAD's branch, or the ref that the only revision names.
-pub fn updates(context: &Context, options: &LogOptions, each: &mut dyn FnMut(Update) -> ControlFlow<()>) -> Result<()> {
+/// Lists the updates of one ref, the newest first: of HEAD's branch, or of the ref that the only
+/// revision names.
+pub fn updates(
+    context: &Context,
+    options: &LogOptions,
+    each: &mut dyn FnMut(RefUpdate) -> ControlFlow<()>,
+) -> Result<()> {
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let revision = match options.queries.as_slice() {
@@ -186,24 +137,25 @@ pub fn updates(context: &Context, options: &LogOptions, each: &mut dyn FnMut(Upd
     let Some((kind, name)) = resolver.ref_of(&revision)? else {
         return Err(LogError::NoRefLog(revision.to_string()).into());
     };
-    let filter = Filter::new(options)?;
+    let filter = LogFilter::new(options)?;
     let mut shown = 0;
     for (number, entry) in repo.refs().log(kind, &name)?.into_iter().enumerate() {
         let in_time = options.since.is_none_or(|s| entry.time >= s) && options.until.is_none_or(|u| entry.time <= u);
-        let fits = in_time && filter.says(&filter.author, &entry.who) && filter.says(&filter.grep, &entry.why);
+        let fits = in_time && filter.matches(&filter.author, &entry.who) && filter.matches(&filter.grep, &entry.why);
         if !fits || shown >= options.max_count.unwrap_or(usize::MAX) {
             continue;
         }
         shown += 1;
-        let version = value_of(&entry).and_then(|id| repo.commit_cached(&id).ok().map(|c| (id, c)));
-        if each(Update { name: name.clone(), number, entry, version }).is_break() {
+        let version =
+            value_of(&entry).and_then(|id| repo.commit_cached(&id).ok().map(|commit| VersionInfo { id, commit }));
+        if each(RefUpdate { name: name.clone(), number, entry, version }).is_break() {
             break;
         }
     }
     Ok(())
 }
 
-/// Which versions to walk from, and which to leave out with their ancestors.
+/// Returns the versions to start from, and those to leave out with their ancestors.
 fn starts(
     repo: &Repo,
     resolver: &Resolver<'_>,
@@ -219,7 +171,7 @@ fn starts(
     }
     if options.all {
         for kind in RefKind::ALL {
-            // Those that cannot be read are named where refs are described.
+            // A notice names refs that cannot be read when refs are described.
             for tip in repo.refs().readable(kind)?.tips {
                 match repo.commit_cached(&tip.id) {
                     Ok(_) => tips.push(tip.id),

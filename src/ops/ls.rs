@@ -1,4 +1,4 @@
-//! `ls`: the entries of a version, one by one.
+//! `ls`: lists the entries of a version.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -7,36 +7,42 @@ use crate::model::id::Id;
 use crate::model::path::{display, split};
 use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
+use crate::query::entries::walk_entries;
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
 use crate::repo::names::Names;
 use std::ops::ControlFlow;
 
-/// What to list.
+/// The options of `ls`.
 #[derive(Clone, Debug)]
 pub struct LsOptions {
     /// The version, and a path in it.
     pub spec: RevisionSpec,
-    /// Paths below that; empty is all of it.
+    /// Paths below the path of `spec`; all if empty.
     pub paths: Vec<Vec<u8>>,
-    /// With everything below directories.
+    /// List directories recursively.
     pub recursive: bool,
-    /// Directories themselves, not what they hold.
+    /// List directories themselves, not their content.
     pub directory: bool,
 }
 
-/// Whether to go on, and whether an error of the caller ended it.
-pub type Each<'e> = dyn FnMut(&[u8], &Entry) -> ControlFlow<()> + 'e;
+/// Receives an entry with its path, and breaks to stop.
+pub type EntryCallback<'e> = dyn FnMut(&[u8], &Entry) -> ControlFlow<()> + 'e;
 
-/// Sums over what was listed.
+/// The totals of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LsReport {
-    /// Entries that were handed over.
+    /// The number of entries that were passed on.
     pub entries: u64,
 }
 
 /// Lists entries with their paths from the root of the version.
-pub fn ls(context: &Context, options: &LsOptions, observer: &dyn Observer, each: &mut Each<'_>) -> Result<LsReport> {
+pub fn ls(
+    context: &Context,
+    options: &LsOptions,
+    observer: &dyn Observer,
+    each: &mut EntryCallback<'_>,
+) -> Result<LsReport> {
     let repo = context.repo()?;
     let target = Resolver::new(&repo, context)?.spec(&options.spec)?;
     let tree = repo.commit_cached(&target.version)?.tree;
@@ -63,7 +69,7 @@ struct Listing<'a, 'e> {
     repo: &'a Repo,
     options: &'a LsOptions,
     observer: &'a dyn Observer,
-    each: &'a mut Each<'e>,
+    each: &'a mut EntryCallback<'e>,
     report: LsReport,
 }
 
@@ -80,35 +86,25 @@ impl Listing<'_, '_> {
                 let names = self.repo.names(tree)?;
                 self.directory(path, names)
             }
-            _ => Ok(self.hand_over(&path, &entry)),
+            _ => Ok(self.pass_on(&path, &entry)),
         }
     }
 
-    /// A directory and, if wanted, all below it, with a stack of its own: a version may be nested more deeply than a
-    /// thread's stack.
-    fn directory(&mut self, mut path: Vec<u8>, names: Names<'_>) -> Result<ControlFlow<()>> {
-        let mut levels = vec![(path.len(), names)];
-        while let Some((len, names)) = levels.last_mut() {
-            path.truncate(*len);
-            let Some(entry) = names.next().transpose()? else {
-                levels.pop();
-                continue;
-            };
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(&entry.name);
-            if self.hand_over(&path, &entry).is_break() {
+    /// Lists a directory and, if requested, everything below it.
+    fn directory(&mut self, path: Vec<u8>, names: Names<'_>) -> Result<ControlFlow<()>> {
+        let (repo, recursive) = (self.repo, self.options.recursive);
+        walk_entries(repo, path, names, &mut |path, entry| {
+            if self.pass_on(path, &entry).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            if let (Node::Dir { tree, .. }, true) = (&entry.node, self.options.recursive) {
-                levels.push((path.len(), self.repo.names(tree)?));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+            Ok(ControlFlow::Continue(match entry.node {
+                Node::Dir { tree, .. } if recursive => Some(tree),
+                _ => None,
+            }))
+        })
     }
 
-    fn hand_over(&mut self, path: &[u8], entry: &Entry) -> ControlFlow<()> {
+    fn pass_on(&mut self, path: &[u8], entry: &Entry) -> ControlFlow<()> {
         self.report.entries += 1;
         if self.observer.cancelled() {
             return ControlFlow::Break(());

@@ -1,4 +1,5 @@
-//! One file per verb: a [`crate::context::Context`] and options in, a report out. No terminal, no environment, no formatting.
+//! One file per verb. An operation gets a [`crate::context::Context`] and options, and returns a
+//! report. It does not use the terminal or the environment, and formats no text for users.
 
 pub mod branch;
 pub mod checkout;
@@ -22,6 +23,7 @@ pub mod remote;
 pub mod show;
 pub mod status;
 pub mod tag;
+pub mod umount;
 pub mod undo;
 pub mod unpack;
 pub mod volume;

@@ -1,26 +1,27 @@
-//! `pack`: the volumes below a directory as the next version of a branch, in a repository that is made where there is none.
+//! `pack`: commits the volumes below a directory, in a repository that is created if it is missing.
 //!
-//! A repository that is made is a lazy copy of what is at the remote, so that only what is new is stored and sent.
-//! A version says what was mounted, so that a volume that is forgotten later is not taken for one that was emptied.
-//! Pushing is the caller's, by `push`.
+//! A new repository is a lazy copy of the remote's, so that only new objects are stored and sent.
+//! Trailers of a version name the mounted volumes, so that a volume that is not mounted later is
+//! not mistaken for an empty one. The caller pushes the version.
+
+mod repository;
+
+pub use repository::RepositoryOrigin;
 
 use super::commit::{CommitOptions, CommitReport, commit};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::push::tracking;
-use crate::codec::cut::ChunkerConfig;
 use crate::context::Context;
 use crate::context::Remote;
-use crate::context::reach::Reach;
+use crate::context::remote_access::RemoteAccess;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
-use crate::refs::moves::RefMoveError;
-use crate::repo::refs::Move;
-use crate::repo::{Repo, RepoError};
-use crate::sys::mountinfo::MountTable;
+use crate::query::volumes::{mounted, places};
+use crate::refs::tracking::tracking;
+use crate::repo::Repo;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -28,69 +29,61 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The key of a version's trailers that name what was mounted.
+pub(in crate::ops) use repository::{advance, branch_of, prepare, settled};
+
+/// The key of the trailers that name the mounted volumes.
 const VOLUME: &str = "Volume";
-/// The file of a worktree's state that says what was mounted.
+/// The file in the state of a worktree with the mounted volumes.
 const NOTE: &str = "pack";
-/// So many versions are searched for such trailers.
+/// The number of versions that are searched for such trailers.
 const SEARCHED: usize = 100;
 
-/// What is remembered of a worktree between runs.
+/// The state of a worktree between runs.
 #[derive(Default, Serialize, Deserialize)]
-struct Note {
-    /// The version that was packed, hex.
+struct PackState {
+    /// The packed version, in hex.
     version: String,
-    /// What was mounted, as in trailers.
+    /// The mounted volumes, as in trailers.
     volumes: Vec<String>,
 }
 
-/// What to pack.
+/// The options of `pack`.
 #[derive(Clone)]
 pub struct PackOptions {
-    /// The branch; the repository's default branch if `None`.
+    /// The branch. `None` is the repository's default branch.
     pub branch: Option<RefName>,
-    /// The default branch of a repository that is made.
+    /// The default branch of a new repository.
     pub first_branch: RefName,
-    /// Where versions are kept; `None` uses no network.
+    /// The remote; `None` uses no network.
     pub remote: Option<Remote>,
-    /// Each directory of the worktree is a volume: one of which nothing is here was not mounted.
+    /// Whether each directory of the worktree is a volume. One without any files was then not
+    /// mounted.
     pub volumes: bool,
-    /// How to commit; its branch is replaced.
+    /// The options of the commit; their branch is replaced.
     pub commit: CommitOptions,
 }
 
-/// What was packed.
+/// The result of `pack`.
 #[derive(Debug)]
 pub struct PackReport {
-    /// Where the repository comes from.
-    pub repository: Found,
-    /// What was fetched before.
+    /// The origin of the repository.
+    pub repository: RepositoryOrigin,
+    /// The fetched objects and refs.
     pub fetched: Option<FetchReport>,
     /// The version.
     pub commit: CommitReport,
 }
 
-/// Where a repository comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It was there.
-    Here,
-    /// It is a copy of the remote's, made now.
-    Copied,
-    /// It is new.
-    Made,
-}
-
-/// A volume of the last version is not here.
+/// A volume of the last version is missing.
 #[derive(Debug, thiserror::Error)]
-pub enum NoVolume {
-    /// It is empty or missing.
-    #[error("there is nothing in `{path}`, but the last version has files there")]
+pub enum MissingVolume {
+    /// The volume is empty or missing.
+    #[error("`{path}` is empty, but the last version has files there")]
     Empty {
         /// The volume.
         path: String,
     },
-    /// There is something, but not a volume.
+    /// The directory has files, but is not a volume.
     #[error("nothing is mounted at `{path}`, but the last version has a volume there")]
     NotMounted {
         /// The volume.
@@ -98,25 +91,26 @@ pub enum NoVolume {
     },
 }
 
-impl Failure for NoVolume {
+impl Failure for MissingVolume {
     fn kind(&self) -> Kind {
         Kind::Rejected
     }
 
     fn hint(&self) -> Option<String> {
-        Some("is the volume mounted? `--allow-empty` packs what is here".to_owned())
+        Some("check that the volume is mounted, or pack the current files with `--allow-empty`".to_owned())
     }
 }
 
-/// Packs. A branch that is not here yet begins with what the remote has.
+/// Packs the volumes. A branch that is not local yet starts with the remote's version.
 pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -> Result<PackReport> {
     let found = prepare(context, options.remote.as_ref(), Some(&options.first_branch))?;
     let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
     let branch = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
-    if let (Some(remote), None, true) = (remote, repo.refs().value(RefKind::Branch, &branch)?, found != Found::Made)
-        && Reach::new(context, remote)?.marker()?.is_some()
+    if let (Some(remote), None, true) =
+        (remote, repo.refs().value(RefKind::Branch, &branch)?, found != RepositoryOrigin::Made)
+        && RemoteAccess::new(context, remote)?.marker()?.is_some()
     {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
         if let Some(there) = repo.refs().value(RefKind::Remote, &tracking(&remote.name, &branch)?)? {
@@ -126,7 +120,7 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     drop(repo);
     let repo = context.repo()?;
     if options.volumes && !options.commit.allow_empty {
-        refuse_missing(context, &repo, &branch, &options.commit.paths)?;
+        ensure_volumes(context, &repo, &branch, &options.commit.paths)?;
     }
     let mut how = CommitOptions { branch: Some(branch.clone()), ..options.commit.clone() };
     let mut volumes = BTreeSet::new();
@@ -142,83 +136,19 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     drop(repo);
     let report = commit(context, &how, observer)?;
     if let (Some(version), true, false) = (report.id, options.volumes, how.dry_run) {
-        // Where nothing changed the version says what was mounted before.
-        let note = Note { version: version.to_string(), volumes: volumes.iter().map(|path| text_of(path)).collect() };
+        // If nothing changed, the version names the volumes of an earlier run.
+        let note =
+            PackState { version: version.to_string(), volumes: volumes.iter().map(|path| text_of(path)).collect() };
         let text = serde_json::to_string(&note).unwrap_or_default();
         context.repo()?.worktree(&context.worktree)?.write_file(NOTE, text.as_bytes())?;
     }
     Ok(PackReport { repository: found, fetched, commit: report })
 }
 
-/// Sees to it that there is a repository: a copy of the remote's, which has no refs and no data yet, or a new one, if it may
-/// be made.
-pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: Option<&RefName>) -> Result<Found> {
-    if Repo::is_at(&context.repository) {
-        return Ok(Found::Here);
-    }
-    let marker = match remote {
-        Some(remote) => Reach::new(context, remote)?.marker()?,
-        None => None,
-    };
-    if let Some(marker) = marker {
-        Repo::create_copy(&context.repository, &marker, context.open.clone())?;
-        return Ok(Found::Copied);
-    }
-    let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
-    let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
-    match Repo::create(&context.repository, first_branch, &ChunkerConfig::default(), context.open.clone()) {
-        // Another one that packs was first.
-        Err(_) if Repo::is_at(&context.repository) => Ok(Found::Here),
-        made => made.map(|_| Found::Made),
-    }
-}
-
-/// With the remote as the repository needs it: one that was copied now takes only what is asked for.
-pub(super) fn settled(context: &Context, remote: Option<&Remote>, found: Found) -> (Context, Option<Remote>) {
-    let (mut context, mut remote) = (context.clone(), remote.cloned());
-    if let (Found::Copied, Some(remote)) = (found, &mut remote) {
-        remote.lazy = true;
-        context.remotes.retain(|other| other.name != remote.name);
-        context.remotes.push(remote.clone());
-    }
-    (context, remote)
-}
-
-/// Moves a branch here to a version that follows.
-pub(super) fn advance(context: &Context, repo: &Repo, branch: &RefName, to: Id, why: &str) -> Result<()> {
-    let how = Move { who: &context.author, why, time: context.moved_at() };
-    let tip = repo.refs().tip(RefKind::Branch, branch)?;
-    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(to), &how)? {
-        Some(_) => Ok(()),
-        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
-    }
-}
-
-/// The branch that is meant.
-pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName> {
-    named.map_or_else(|| Ok(RefName::new(&repo.marker().default_branch)?), |named| Ok(named.clone()))
-}
-
-/// What is mounted below a directory, the directory itself as the empty path.
-pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
-    let below = |at: &Path| at.strip_prefix(dir).map(|path| path.as_os_str().as_bytes().to_vec());
-    MountTable::read().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
-}
-
-/// The directories that only lead to volumes. A container has them anew each time, with other times.
-pub(super) fn places(dir: &Path) -> Vec<Vec<u8>> {
-    let mounted = mounted(dir);
-    let mut places = BTreeSet::new();
-    for path in mounted.iter().filter(|path| !path.is_empty()) {
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        places.extend(std::iter::once(0).chain(ends).map(|end| path[..end].to_vec()));
-    }
-    places.into_iter().filter(|place| !mounted.contains(place)).collect()
-}
-
-/// Refuses if a volume of the last version is not here or empty. Where it is not known what its volumes were, these are what
-/// lies where only volumes lie; where the worktree itself is a volume, its directories are none.
-fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
+/// Fails if a volume of the last version is missing or empty. If the volumes of the last version
+/// are unknown, the directories in which only volumes are mounted count. If the worktree itself is
+/// a volume, its directories are no volumes.
+fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
     let Some(last) = repo.refs().value(RefKind::Branch, branch)? else { return Ok(()) };
     let tree = repo.commit_cached(&last)?.tree;
     let mounted = mounted(&context.worktree);
@@ -230,10 +160,10 @@ fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec
             continue;
         }
         if is_hollow(&at(&path)) {
-            return Err(NoVolume::Empty { path: shown(&path) }.into());
+            return Err(MissingVolume::Empty { path: shown(&path) }.into());
         }
         if !mounted.contains(&path) {
-            return Err(NoVolume::NotMounted { path: shown(&path) }.into());
+            return Err(MissingVolume::NotMounted { path: shown(&path) }.into());
         }
     }
     if mounted.contains(&Vec::new()) {
@@ -242,25 +172,26 @@ fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec
     let mut around: BTreeSet<Vec<u8>> = places(&context.worktree).into_iter().collect();
     around.insert(Vec::new());
     for place in around {
-        let entries = match place.is_empty() {
-            true => repo.root(&tree)?.1,
-            false => match repo.find(&tree, &split(&place).unwrap_or_default())?.map(|entry| entry.node) {
+        let entries = if place.is_empty() {
+            repo.root(&tree)?.1
+        } else {
+            match repo.find(&tree, &split(&place).unwrap_or_default())?.map(|entry| entry.node) {
                 Some(Node::Dir { tree, .. }) => repo.entries(&tree)?,
                 _ => continue,
-            },
+            }
         };
         for entry in entries.iter().filter(|entry| entry.is_dir() && has_files(entry)) {
             let path = join(&place, &entry.name);
             let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a));
             if is_asked && is_hollow(&at(&path)) {
-                return Err(NoVolume::Empty { path: shown(&path) }.into());
+                return Err(MissingVolume::Empty { path: shown(&path) }.into());
             }
         }
     }
     Ok(())
 }
 
-/// Whether there is nothing, or a directory with nothing but directories in which there is nothing.
+/// Returns whether a path is missing, or has only empty directories.
 fn is_hollow(at: &Path) -> bool {
     match std::fs::symlink_metadata(at) {
         Ok(stat) if stat.is_dir() => {
@@ -270,7 +201,7 @@ fn is_hollow(at: &Path) -> bool {
     }
 }
 
-/// Whether a version has files at a path or below.
+/// Returns whether a version has files at a path or below.
 fn holds_files(repo: &Repo, tree: &Id, path: &[u8]) -> Result<bool> {
     let names = split(path).unwrap_or_default();
     if names.is_empty() {
@@ -286,16 +217,17 @@ fn has_files(entry: &Entry) -> bool {
     }
 }
 
-/// What was mounted when the last version of a branch was packed, as far as it is known.
+/// Returns the volumes that were mounted when the last version of a branch was packed, as far as
+/// they are known.
 fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec<Vec<u8>>> {
     let mut next = repo.refs().value(RefKind::Branch, branch)?;
-    // What cannot be read says nothing; the version does.
+    // An unreadable state is ignored, because the version has the trailers.
     let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
-    let note: Note = serde_json::from_slice(&bytes).unwrap_or_default();
+    let note: PackState = serde_json::from_slice(&bytes).unwrap_or_default();
     if next.is_some() && Id::parse(&note.version) == next {
         return Ok(note.volumes.iter().map(|text| path_of(text)).collect());
     }
-    // Others than `pack` may have made versions since.
+    // Other commands than `pack` may have made versions since.
     for _ in 0..SEARCHED {
         let Some(id) = next else { break };
         let commit = repo.commit_cached(&id)?;
@@ -309,7 +241,8 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
     Ok(Vec::new())
 }
 
-/// A path in a trailer: bytes that are not printable ASCII, and `%`, as in URLs; the worktree itself is a dot.
+/// Encodes a path for a trailer: bytes that are not printable ASCII, and `%`, as in URLs. The
+/// worktree itself is a dot.
 fn text_of(path: &[u8]) -> String {
     const KEPT: AsciiSet = CONTROLS.add(b'%');
     if path.is_empty() { ".".to_owned() } else { percent_encode(path, &KEPT).to_string() }

@@ -1,7 +1,8 @@
-//! `push`: brings branches and tags to a remote, with all that it lacks for them.
+//! `push`: sends branches and tags to a remote, with the objects that it lacks.
 //!
-//! Packs, index segments, the marker of a new repository, refs: in that order. A ref moves only from what it was
-//! when it was read, so of many writers one wins and the others are told.
+//! Packs come first, then index segments, the marker of a new repository, and refs. A ref moves
+//! only from the value that was read, so that one of several writers wins, and the others get an
+//! error.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use crate::codec::hash::NameHasher;
 use crate::context::Context;
 use crate::context::Remote;
-use crate::context::reach::{Reach, seen_key};
+use crate::context::remote_access::{RemoteAccess, seen_key};
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::id::{Id, ObjectKind, to_hex};
@@ -19,6 +20,7 @@ use crate::observe::Observer;
 use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
+use crate::refs::tracking::{track, tracking};
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
@@ -29,96 +31,97 @@ use crate::sync::state::Seen;
 use crate::sync::tips::{self, Tips};
 use crate::work::Cancelled;
 
-/// What to push.
+/// The options of `push`.
 #[derive(Clone, Debug, Default)]
 pub struct PushOptions {
-    /// Branches and tags by name; the worktree's branch, or in a bare repository all, if empty.
+    /// The names of branches and tags. If empty, the worktree's branch, or in a bare repository all
+    /// branches.
     pub names: Vec<String>,
-    /// All branches.
+    /// Push all branches.
     pub all: bool,
-    /// All tags.
+    /// Push all tags.
     pub tags: bool,
-    /// Moves a branch back too, if the remote's is as it was last seen.
+    /// Also move a branch that is not a fast-forward, if the remote branch is as last seen.
     pub force_with_lease: bool,
-    /// Goes on where the other repository is no copy of this one.
+    /// Continue even if the remote is not a copy of this repository.
     pub force: bool,
-    /// Reads so many percent of what was sent back, and compares.
+    /// The percentage of sent packs to read back and compare.
     pub verify_percent: u8,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// What became of one ref.
+/// The result of pushing one ref.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is there already.
+pub enum PushOutcome {
+    /// The remote already has this value.
     UpToDate,
-    /// It is new there.
+    /// The ref is new.
     Created,
-    /// It moved forward.
+    /// The ref moved forward.
     Moved,
-    /// It moved to a version that does not follow.
+    /// The ref moved to a version that is not a fast-forward.
     Forced,
-    /// The remote has versions that this one does not follow.
+    /// The update was rejected, because it is not a fast-forward.
     Diverged,
-    /// Somebody was faster.
+    /// The update lost the race against another writer.
     Raced,
 }
 
-/// One ref.
+/// A pushed ref.
 #[derive(Clone, Debug)]
 pub struct PushedRef {
     /// Branch or tag.
     pub kind: RefKind,
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// Its value at the remote before.
+    /// The previous value at the remote.
     pub old: Option<Id>,
-    /// Its value here.
+    /// The local value.
     pub new: Id,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// The result.
+    pub outcome: PushOutcome,
 }
 
-/// What was pushed.
+/// The result of `push`.
 #[derive(Clone, Debug, Default)]
 pub struct PushReport {
-    /// The remote's name.
+    /// The name of the remote.
     pub remote: String,
-    /// Its URL.
+    /// The URL of the remote.
     pub url: String,
-    /// What became of each ref.
+    /// The result of each ref.
     pub refs: Vec<PushedRef>,
-    /// Packs that were, or would be, sent.
+    /// The number of packs that were sent, or would be.
     pub packs: u64,
-    /// Bytes of them.
+    /// Bytes of these packs.
     pub bytes: u64,
-    /// Requests that were, or would be, sent.
+    /// The number of requests that were sent, or would be.
     pub requests: u64,
-    /// Bytes that were sent, index segments and refs included.
+    /// Bytes that were sent, including index segments and refs.
     pub sent_bytes: u64,
-    /// Packs that were read back and are as they should be.
+    /// The number of packs that were read back and are correct.
     pub verified: u64,
-    /// Whether the repository there is new.
+    /// Whether the repository at the remote is new.
     pub created: bool,
-    /// Refs that were left out because they are damaged, here or there.
+    /// The number of refs that were left out because they are damaged, here or at the remote.
     pub damaged: usize,
-    /// Branches that were not named, and whose versions here are not those of the remote.
+    /// Branches that were not named, although the remote does not have their versions.
     pub left_out: Vec<RefName>,
 }
 
 impl PushReport {
-    /// The first ref that the remote did not take.
+    /// Returns the first rejected ref.
     pub fn rejected(&self) -> Option<&PushedRef> {
-        self.refs.iter().find(|r| matches!(r.outcome, Outcome::Diverged | Outcome::Raced))
+        self.refs.iter().find(|r| matches!(r.outcome, PushOutcome::Diverged | PushOutcome::Raced))
     }
 }
 
-/// A ref was not taken.
+/// The remote rejected a ref.
 #[derive(Debug, thiserror::Error)]
-#[error("{remote} did not take `{name}`: {}", if *kind == RefKind::Tag { "it is another version there" } else { "it has versions that are not in yours" })]
-pub struct Rejected {
-    /// The remote's name, or its URL where it has none.
+#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the tag is another version there" } else { "not a fast-forward" })]
+pub struct RejectedRef {
+    /// The name of the remote, or its URL if it has none.
     pub remote: String,
     /// Branch or tag.
     pub kind: RefKind,
@@ -126,7 +129,7 @@ pub struct Rejected {
     pub name: RefName,
 }
 
-impl Failure for Rejected {
+impl Failure for RejectedRef {
     fn kind(&self) -> Kind {
         Kind::Rejected
     }
@@ -135,35 +138,36 @@ impl Failure for Rejected {
         let Self { remote, kind, name } = self;
         if *kind == RefKind::Tag {
             return Some(format!(
-                "tags stand still: choose another name, or `dvc fetch {remote}` and `dvc push --force-with-lease {remote} {name}`"
+                "choose another name, or run `dvc fetch {remote}` and `dvc push --force-with-lease {remote} {name}`"
             ));
         }
         if tracking(remote, name).is_err() {
             return Some(format!(
-                "`dvc remote add NAME {remote}` and `dvc fetch NAME` show them; to keep both: `dvc branch {name}-mine {name}`, \
-                 `dvc push {remote} {name}-mine`"
+                "run `dvc remote add NAME {remote}` and `dvc fetch NAME` to see its versions; to keep both, run \
+                 `dvc branch {name}-mine {name}`, `dvc push {remote} {name}-mine`"
             ));
         }
         Some(format!(
-            "`dvc fetch {remote}` and `dvc log {name}...{remote}/{name}` show them; to keep both: `dvc branch {name}-mine {name}`, \
-             `dvc push {remote} {name}-mine`, `dvc branch -f {name} {remote}/{name}`, `dvc checkout {name}`"
+            "run `dvc fetch {remote}` and `dvc log {name}...{remote}/{name}` to see its versions; to keep both, run \
+             `dvc branch {name}-mine {name}`, `dvc push {remote} {name}-mine`, `dvc branch -f {name} {remote}/{name}`, \
+             `dvc checkout {name}`"
         ))
     }
 }
 
-/// So often a push begins again.
-const TRIES: usize = 8;
+/// Attempts when other writers win the race.
+const ATTEMPTS: usize = 8;
 
-/// Pushes to one remote. What others do at the same time is looked at again: that they move the branch there, or move it here
-/// and push it first, is no reason to reject it.
+/// Pushes to one remote. If another writer moves a branch at the same time, here or at the remote,
+/// the push starts again instead of failing.
 pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
-    for _ in 1..TRIES {
+    for _ in 1..ATTEMPTS {
         let report = push_once(context, remote, options, observer)?;
         let Some(one) = report.rejected().filter(|one| one.kind == RefKind::Branch) else { return Ok(report) };
         let moved_here = || -> Result<bool> {
             Ok(context.repo()?.refs().value(one.kind, &one.name)?.is_some_and(|now| now != one.new))
         };
-        if one.outcome != Outcome::Raced && !moved_here()? {
+        if one.outcome != PushOutcome::Raced && !moved_here()? {
             return Ok(report);
         }
     }
@@ -172,12 +176,12 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
 
 fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
     let repo = context.repo()?;
-    let (mut chosen, mut damaged) = chosen(context, &repo, options, observer)?;
-    let mut reach = Reach::new(context, remote)?;
+    let ChosenRefs { refs: mut chosen, mut damaged } = chosen(context, &repo, options, observer)?;
+    let mut reach = RemoteAccess::new(context, remote)?;
     let (before, sent_before) = (remote.access.meter.requests(), remote.access.meter.up.bytes());
     let theirs = reach.marker()?;
     if let (Some(theirs), false) = (&theirs, options.force) {
-        reach.same(repo.marker(), theirs)?;
+        reach.ensure_same(repo.marker(), theirs)?;
     }
     if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
         return Err(SyncError::Gone { place: remote.location.to_string() }.into());
@@ -188,14 +192,14 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
     let tips = tips::read(&**reach.store().direct())?;
-    reach.reached(&tips, observer);
+    reach.record_tips(&tips, observer);
     let before_damage = chosen.len();
-    for (kind, name, _) in chosen.iter().filter(|(kind, name, _)| tips.is_damaged(*kind, name)) {
+    for ChosenRef { kind, name, .. } in chosen.iter().filter(|one| tips.is_damaged(one.kind, &one.name)) {
         if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
             Refs::of(&**reach.store().direct()).tip(*kind, name)?;
         }
     }
-    chosen.retain(|(kind, name, _)| !tips.is_damaged(*kind, name));
+    chosen.retain(|one| !tips.is_damaged(one.kind, &one.name));
     damaged += before_damage - chosen.len();
     let left_out = left_out(&repo, &tips, &chosen, options)?;
     let mut refs = decide(&repo, remote, &tips, &reach.state.shown, &chosen, options)?;
@@ -223,18 +227,33 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     Ok(PushReport { remote: remote.name.clone(), url, refs, created, damaged, left_out, ..report })
 }
 
-/// Refs with the versions that they name.
-type Named = Vec<(RefKind, RefName, Id)>;
+/// A ref to push, with its version.
+struct ChosenRef {
+    kind: RefKind,
+    name: RefName,
+    id: Id,
+}
 
-/// The refs to push, and how many cannot be read; a notice names each of these.
-fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn Observer) -> Result<(Named, usize)> {
-    let mut chosen: Named = Vec::new();
+/// The refs to push.
+struct ChosenRefs {
+    refs: Vec<ChosenRef>,
+    /// The number of refs that cannot be read.
+    damaged: usize,
+}
+
+/// Returns the refs to push. A notice names each ref that cannot be read.
+fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn Observer) -> Result<ChosenRefs> {
+    let mut chosen: Vec<ChosenRef> = Vec::new();
     let refs = repo.refs();
     let mut damaged = 0;
     let mut of = |kind| -> Result<Vec<_>> {
         let readable = refs.readable(kind)?;
         damaged += readable.damaged.len();
-        Ok(readable.or_report(observer).into_iter().map(move |tip| (kind, tip.name, tip.id)).collect())
+        Ok(readable
+            .or_report(observer)
+            .into_iter()
+            .map(move |tip| ChosenRef { kind, name: tip.name, id: tip.id })
+            .collect())
     };
     for name in &options.names {
         let name = RefName::parse_stored(name)?;
@@ -249,7 +268,7 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
                 return Err(ResolveError::Ambiguous { text: name.to_string(), candidates }.into());
             }
         };
-        chosen.push((kind, name, id));
+        chosen.push(ChosenRef { kind, name, id });
     }
     if options.tags {
         chosen.extend(of(RefKind::Tag)?);
@@ -261,66 +280,62 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
         let head = crate::refs::head::Head::read(context, repo)?;
         match &head.branch {
             Some(branch) if head.known => match refs.value(RefKind::Branch, branch)? {
-                Some(id) => chosen.push((RefKind::Branch, branch.clone(), id)),
+                Some(id) => chosen.push(ChosenRef { kind: RefKind::Branch, name: branch.clone(), id }),
                 None => return Err(ResolveError::Unborn { branch: branch.to_string() }.into()),
             },
             _ => chosen.extend(of(RefKind::Branch)?),
         }
     }
-    chosen.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    chosen.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
-    Ok((chosen, damaged))
+    chosen.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    chosen.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+    Ok(ChosenRefs { refs: chosen, damaged })
 }
 
-/// The branches that a push without names leaves out although the remote does not have what they are here.
-fn left_out(
-    repo: &Repo,
-    tips: &Tips,
-    chosen: &[(RefKind, RefName, Id)],
-    options: &PushOptions,
-) -> Result<Vec<RefName>> {
+/// Returns the branches that a push without names leaves out, although the remote does not have
+/// their versions.
+fn left_out(repo: &Repo, tips: &Tips, chosen: &[ChosenRef], options: &PushOptions) -> Result<Vec<RefName>> {
     if !options.names.is_empty() || options.all || options.tags {
         return Ok(Vec::new());
     }
-    let is_chosen = |name: &RefName| chosen.iter().any(|one| one.0 == RefKind::Branch && one.1 == *name);
+    let is_chosen = |name: &RefName| chosen.iter().any(|one| one.kind == RefKind::Branch && one.name == *name);
     let is_there = |name: &RefName, id: &Id| tips.get(&(RefKind::Branch, name.clone())).and_then(value_of) == Some(*id);
     let branches = repo.refs().readable(RefKind::Branch)?.tips;
     let left = branches.into_iter().filter(|tip| !is_chosen(&tip.name) && !is_there(&tip.name, &tip.id));
     Ok(left.map(|tip| tip.name).collect())
 }
 
-/// What each ref may become.
+/// Decides how each ref may move.
 fn decide(
     repo: &Repo,
     remote: &Remote,
     tips: &Tips,
     shown: &Seen,
-    chosen: &[(RefKind, RefName, Id)],
+    chosen: &[ChosenRef],
     options: &PushOptions,
 ) -> Result<Vec<PushedRef>> {
     let mut refs = Vec::new();
-    for (kind, name, new) in chosen {
+    for ChosenRef { kind, name, id: new } in chosen {
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
         let follows = |old: &Id| -> Result<bool> {
             Ok(*kind == RefKind::Branch && repo.knows(ObjectKind::Commit, old)? && ancestors(repo, new)?.contains(old))
         };
         let outcome = match &old {
-            None => Outcome::Created,
-            Some(old) if old == new => Outcome::UpToDate,
-            Some(old) if follows(old)? => Outcome::Moved,
+            None => PushOutcome::Created,
+            Some(old) if old == new => PushOutcome::UpToDate,
+            Some(old) if follows(old)? => PushOutcome::Moved,
             Some(old) => {
                 let as_seen = match tracking(&remote.name, name) {
                     Ok(tracked) if *kind == RefKind::Branch => {
                         repo.refs().value(RefKind::Remote, &tracked)? == Some(*old)
                     }
-                    // A tag, and a branch of a remote without a name, has nothing that tracks it.
+                    // Tags, and branches of a remote without a name, have no tracking ref.
                     _ => {
                         shown.get(&seen_key(*kind, name.as_str()))
                             == tip.map(|tip| (tip.seq, tip.update.clone())).as_ref()
                     }
                 };
-                if options.force_with_lease && as_seen { Outcome::Forced } else { Outcome::Diverged }
+                if options.force_with_lease && as_seen { PushOutcome::Forced } else { PushOutcome::Diverged }
             }
         };
         refs.push(PushedRef { kind: *kind, name: name.clone(), old, new: *new, outcome });
@@ -328,38 +343,35 @@ fn decide(
     Ok(refs)
 }
 
-/// The name under which a remote's branch is remembered.
-pub(super) fn tracking(remote: &str, branch: &RefName) -> Result<RefName> {
-    Ok(RefName::tracked(&format!("{remote}/{branch}"))?)
-}
-
 struct Push<'p, 'a> {
     context: &'p Context,
     repo: &'p Repo,
     there: &'p Repo,
-    reach: &'p mut Reach<'a>,
+    reach: &'p mut RemoteAccess<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
-    /// Versions that are damaged here, or the ones before them.
+    /// Versions that are damaged here, or have damaged ancestors.
     lost: HashSet<Id>,
 }
 
 impl Push<'_, '_> {
-    /// Sends all that the remote lacks for the refs that will move.
+    /// Sends the objects that the remote lacks for the refs that will move.
     fn send(&mut self, tips: &Tips, refs: &[PushedRef]) -> Result<PushReport> {
-        let moving = |r: &&PushedRef| matches!(r.outcome, Outcome::Created | Outcome::Moved | Outcome::Forced);
+        let moving =
+            |r: &&PushedRef| matches!(r.outcome, PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced);
         let moving: Vec<&PushedRef> = refs.iter().filter(moving).collect();
         if moving.is_empty() {
             return Ok(PushReport::default());
         }
         self.observer.phase("looking", None, None);
-        // What the remote has for certain: all versions that lead to one of its refs.
+        // The remote certainly has all ancestors of its refs.
         let mut whole: HashSet<Id> = HashSet::new();
         for id in tips.values().filter_map(value_of) {
             if self.repo.knows(ObjectKind::Commit, &id)? {
                 match ancestors_beside(self.repo, &id, &whole) {
                     Ok(versions) => whole.extend(versions),
-                    // A fetch was cut off: not all of what is there is known here, and nothing needs it.
+                    // After an interrupted fetch, some of these versions are not local. They are
+                    // not needed here.
                     Err(e) if e.kind() == Kind::Integrity => {}
                     Err(e) => return Err(e),
                 }
@@ -373,7 +385,7 @@ impl Push<'_, '_> {
                 found.err().map(|e| (one.new, e))
             };
             match sound.find_map(find) {
-                // What was found for it must not be sent: it is looked for once more without it.
+                // The objects of the damaged version must not be sent, so search again without it.
                 Some((id, e)) if e.kind() == Kind::Integrity && moving.len() > 1 => {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
@@ -388,10 +400,10 @@ impl Push<'_, '_> {
         let arrived = |pack: &[u8; 32]| {
             let mut state = state.lock();
             state.sent.insert(to_hex(pack));
-            // Written as a whole each time, so the more rarely the longer it is.
+            // The file is written as a whole each time, so write it less often as it grows.
             let count = state.sent.len();
             if can_note && count.is_multiple_of(1 + count / 256) {
-                // Only spares work to the next run, should this one not end.
+                // The file only saves work for the next run if this one dies.
                 let _ = state.save(&repository, &url);
             }
         };
@@ -418,7 +430,7 @@ impl Push<'_, '_> {
         Ok(report)
     }
 
-    /// Reads back a part of what was sent.
+    /// Reads back a part of the sent packs.
     fn verify(&mut self, sent: &[Sent]) -> Result<u64> {
         let percent = usize::from(self.options.verify_percent.min(100));
         let count = (sent.len() * percent).div_ceil(100);
@@ -432,14 +444,14 @@ impl Push<'_, '_> {
             let read = store.read_from(&layout::pack(&pack.name), 0, &mut |bytes| {
                 hasher.update(bytes);
                 came += bytes.len() as u64;
-                // An object that goes on and on is not what was sent.
+                // An object that does not end is not the sent one.
                 if self.observer.cancelled() || came > pack.bytes { Err(Cancelled.into()) } else { Ok(()) }
             });
             if came <= pack.bytes {
                 read?;
             }
             if hasher.finish() != pack.name {
-                // So that the next run sends it again.
+                // Let the next run send the pack again.
                 self.reach.state.sent.remove(&to_hex(&pack.name));
                 self.reach.save()?;
                 return Err(SyncError::Damaged { place: store.place(), pack: pack.name }.into());
@@ -449,7 +461,7 @@ impl Push<'_, '_> {
         Ok(count as u64)
     }
 
-    /// Makes a repository of what was sent.
+    /// Creates the marker of a new repository.
     fn mark(&self) -> Result<()> {
         self.observer.step("marker");
         let made = self.there.store().create(layout::MARKER, &self.repo.marker().encode())?;
@@ -457,16 +469,16 @@ impl Push<'_, '_> {
         if made || self.options.force {
             return Ok(());
         }
-        // Somebody was faster.
+        // Another writer has created the repository.
         let theirs = self.reach.marker()?;
-        theirs.map_or(Ok(()), |theirs| self.reach.same(self.repo.marker(), &theirs))
+        theirs.map_or(Ok(()), |theirs| self.reach.ensure_same(self.repo.marker(), &theirs))
     }
 
-    /// Moves one ref there, and what is remembered of it here.
+    /// Moves one ref at the remote, and its tracking ref here.
     fn update(&mut self, tips: &Tips, one: &mut PushedRef) -> Result<()> {
         let (kind, name) = (one.kind, one.name.clone());
         let mut tip: Option<RefEntry> = tips.get(&(kind, name.clone())).cloned();
-        if matches!(one.outcome, Outcome::Created | Outcome::Moved | Outcome::Forced) {
+        if matches!(one.outcome, PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced) {
             let why = format!("push: {}", self.context.host);
             let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
             self.observer.step("ref");
@@ -479,52 +491,19 @@ impl Push<'_, '_> {
                 None => {
                     tip = refs.tip(kind, &name)?;
                     let same = tip.as_ref().and_then(value_of) == Some(one.new);
-                    one.outcome = if same { Outcome::UpToDate } else { Outcome::Raced };
+                    one.outcome = if same { PushOutcome::UpToDate } else { PushOutcome::Raced };
                     one.old = tip.as_ref().and_then(value_of);
                 }
             }
             self.observer.step("ref moved");
         }
-        let taken = !matches!(one.outcome, Outcome::Diverged | Outcome::Raced);
-        if let (true, Some(tip)) = (taken, &tip) {
+        let is_accepted = !matches!(one.outcome, PushOutcome::Diverged | PushOutcome::Raced);
+        if let (true, Some(tip)) = (is_accepted, &tip) {
             self.reach.shown(kind, tip);
         }
-        if kind == RefKind::Branch && taken && !self.repo.is_read_only() && tip.is_some() {
+        if kind == RefKind::Branch && is_accepted && !self.repo.is_read_only() && tip.is_some() {
             track(self.context, self.repo, &self.reach.remote.name, &name, Some(one.new), "push")?;
         }
         Ok(())
     }
-}
-
-/// Remembers what a remote's branch is.
-pub(super) fn track(
-    context: &Context,
-    repo: &Repo,
-    remote: &str,
-    branch: &RefName,
-    value: Option<Id>,
-    why: &str,
-) -> Result<bool> {
-    // A URL without a name has no branches that could be named.
-    let Ok(name) = tracking(remote, branch) else { return Ok(false) };
-    let refs = repo.refs();
-    for _ in 0..8 {
-        let tip = match (refs.tip(RefKind::Remote, &name), value) {
-            // It only remembers what the remote has, and the remote has just said so.
-            (Err(e), Some(value)) if e.kind() == Kind::Integrity => {
-                let how = Move { who: &context.author, why, time: context.moved_at() };
-                refs.repair(RefKind::Remote, &name, value, &how)?;
-                continue;
-            }
-            (tip, _) => tip?,
-        };
-        if tip.as_ref().and_then(value_of) == value {
-            return Ok(false);
-        }
-        let how = Move { who: &context.author, why, time: context.moved_at() };
-        if refs.update(RefKind::Remote, &name, tip.as_ref(), value, &how)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Err(RefMoveError::Raced { kind: RefKind::Remote, name }.into())
 }

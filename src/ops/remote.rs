@@ -1,40 +1,41 @@
-//! `remote check` and `remote rm`: whether a remote can be reached, written to, and relied on; forgetting one.
+//! `remote check` and `remote rm`: checks the access to a remote, and removes what is stored about
+//! it.
 
-use super::push::track;
 use crate::context::Context;
 use crate::context::Remote;
-use crate::context::reach::Reach;
+use crate::context::remote_access::RemoteAccess;
 use crate::error::Result;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
+use crate::refs::tracking::track;
 use crate::sync::tips;
 
-/// How a remote is.
+/// The result of `remote check`.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// Its name.
+    /// The name of the remote.
     pub remote: String,
-    /// Its URL.
+    /// The URL of the remote.
     pub url: String,
-    /// The repository's id; `None` where there is none yet.
+    /// The id of the repository; `None` if the remote has none yet.
     pub repository: Option<String>,
-    /// Whether it is a copy of the repository here.
+    /// Whether it is a copy of the local repository.
     pub same: Option<bool>,
-    /// Refs there.
+    /// The number of remote refs.
     pub refs: usize,
-    /// Whether the store decides races itself; else an intent lock guards them.
+    /// Whether the store supports conditional writes. Otherwise lock objects guard refs.
     pub exclusive: bool,
-    /// Seconds that one small request took.
+    /// The duration of one small request, in seconds.
     pub answer_secs: f64,
-    /// Requests that were sent.
+    /// The number of requests.
     pub requests: u64,
-    /// No object there may be longer, in bytes.
+    /// The maximum length of an object, in bytes.
     pub object_max: u64,
 }
 
-/// Reaches a remote, writes to it and removes that again.
+/// Accesses a remote, and writes and removes an object.
 pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Result<CheckReport> {
-    let mut reach = Reach::new(context, remote)?;
+    let mut reach = RemoteAccess::new(context, remote)?;
     let before = remote.access.meter.requests();
     let began = std::time::Instant::now();
     let theirs = reach.marker()?;
@@ -44,10 +45,10 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
     if theirs.is_some() {
         let tips = tips::read(&**reach.store().direct())?;
         refs = tips.len();
-        reach.reached(&tips, observer);
+        reach.record_tips(&tips, observer);
         reach.save()?;
     }
-    let ours = context.repo().ok().filter(|_| context.far.is_none()).map(|repo| repo.marker().id.clone());
+    let ours = context.repo().ok().filter(|_| context.remote_repository.is_none()).map(|repo| repo.marker().id.clone());
     let repository = theirs.map(|marker| marker.id);
     let abilities = crate::store::Store::abilities(&**reach.store());
     Ok(CheckReport {
@@ -63,7 +64,7 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
     })
 }
 
-/// Forgets the branches of a remote that is removed.
+/// Removes the tracking refs of a removed remote.
 pub fn forget(context: &Context, name: &str) -> Result<()> {
     let repo = context.repo()?;
     let prefix = format!("{name}/");

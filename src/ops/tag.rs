@@ -1,4 +1,4 @@
-//! `tag`: lists, creates and deletes tags. All of it can be undone.
+//! `tag`: lists, creates and deletes tags. All changes can be undone.
 
 use crate::context::Context;
 use crate::error::{Kind, Result};
@@ -9,36 +9,36 @@ use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::query::resolve::Resolver;
 use crate::refs::head::Head;
-use crate::refs::moves::{Moved, Mover, RefMoveError};
-use crate::repo::Repo;
+use crate::refs::moves::{MovedRef, Mover, RefMoveError, ensure_tag_branch};
 use crate::repo::refs::report_damaged;
 
-/// The name of a tag as it is written: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current branch.
+/// The name of a tag as users write it: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current
+/// branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagName {
-    /// Global, or of a named branch.
+    /// A global tag, or a tag of a named branch.
     Full(RefName),
-    /// Of the current branch.
+    /// A tag of the current branch.
     OfCurrent(RefName),
 }
 
-/// What to do with tags.
+/// An action on tags.
 #[derive(Clone, Debug)]
 pub enum TagAction {
-    /// List them.
+    /// List tags.
     List,
-    /// Create one.
+    /// Create a tag.
     Create {
-        /// Its name.
+        /// The name.
         name: TagName,
-        /// Its version.
+        /// The version.
         at: Revision,
-        /// Move one that exists.
+        /// Move an existing tag.
         force: bool,
     },
-    /// Delete some.
+    /// Delete tags.
     Delete {
-        /// Their names.
+        /// The names.
         names: Vec<TagName>,
     },
 }
@@ -46,36 +46,36 @@ pub enum TagAction {
 /// Options of `tag`.
 #[derive(Clone, Debug)]
 pub struct TagOptions {
-    /// What to do.
+    /// The action.
     pub action: TagAction,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
 /// A tag.
 #[derive(Clone, Debug)]
 pub struct TagLine {
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// Its version.
+    /// The version.
     pub id: Id,
-    /// What the version says.
+    /// The commit of the version.
     pub commit: Commit,
 }
 
-/// What is there, and what was done.
+/// The listed tags and the changed refs.
 #[derive(Clone, Debug, Default)]
 pub struct TagReport {
-    /// Of a list: how many cannot be read.
+    /// The number of tags that cannot be read.
     pub damaged: usize,
-    /// All tags, for [`TagAction::List`].
+    /// The tags, for [`TagAction::List`].
     pub tags: Vec<TagLine>,
-    /// Refs that were moved.
-    pub moves: Vec<Moved>,
+    /// The changed refs.
+    pub moves: Vec<MovedRef>,
 }
 
 impl TagName {
-    /// Parses a name as it is written.
+    /// Parses a name as users write it.
     pub fn parse(text: &str) -> Result<Self> {
         Ok(match text.strip_prefix('@') {
             Some(name) => Self::OfCurrent(RefName::new(name)?),
@@ -83,7 +83,7 @@ impl TagName {
         })
     }
 
-    /// The full name, where the current branch is `branch`.
+    /// Returns the full name, if the current branch is `branch`.
     pub fn on(&self, branch: Option<&RefName>) -> Result<RefName> {
         match (self, branch) {
             (Self::Full(name), _) => Ok(name.clone()),
@@ -91,18 +91,6 @@ impl TagName {
             (Self::OfCurrent(name), None) => Err(RefMoveError::NoBranch(name.to_string()).into()),
         }
     }
-}
-
-/// Refuses a tag of a branch that does not exist, because no revision would ever find it.
-pub(super) fn ensure_branch(repo: &Repo, tag: &RefName) -> Result<()> {
-    let Some((branch, _)) = tag.scope() else { return Ok(()) };
-    let name = RefName::new(branch)?;
-    for kind in [RefKind::Branch, RefKind::Remote] {
-        if repo.refs().value(kind, &name)?.is_some() {
-            return Ok(());
-        }
-    }
-    Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into())
 }
 
 /// Runs `tag`.
@@ -129,7 +117,7 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
         TagAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
             let name = name.on(branch.as_ref())?;
-            ensure_branch(&repo, &name)?;
+            ensure_tag_branch(&repo, &name)?;
             mover.create(RefKind::Tag, &name, id, *force, &format!("tag: at {at}"))?;
         }
         TagAction::Delete { names } => {

@@ -1,7 +1,8 @@
-//! `undo`: takes back the last change of a branch or a tag by appending to its ref log what it was before.
+//! `undo`: undoes the last change of a branch or a tag, by an entry in its ref log with the
+//! previous value.
 //!
-//! Undoing again goes one change further back: an entry that undid something is passed over with what it undid.
-//! No version is lost by it; the report says what the ref was.
+//! A second undo goes back one change further, because an entry that undid a change is skipped
+//! together with that change. No version is lost: the report has the previous values.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -10,38 +11,35 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
 use crate::refs::head::Head;
-use crate::refs::moves::{Moved, Mover, RefMoveError};
+use crate::refs::moves::{MovedRef, Mover, RENAME_REASON, RefMoveError};
 use crate::repo::Repo;
 use std::path::Path;
 
-/// How the reason of an entry begins that undoes another.
+/// The start of the reason of an entry that undoes another.
 const UNDO: &str = "undo: ";
-/// How the reasons begin of what a rename did.
-pub(super) const RENAME: &str = "branch: renamed ";
-
 /// Options of `undo`.
 #[derive(Clone, Debug, Default)]
 pub struct UndoOptions {
-    /// The branch or tag; the current branch if `None`.
+    /// The branch or tag. `None` is the current branch.
     pub name: Option<RefName>,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// What was taken back.
+/// The result of `undo`.
 #[derive(Clone, Debug)]
 pub struct UndoReport {
-    /// The refs: `old` is what each was until now. More than one only where a rename is undone.
-    pub moves: Vec<Moved>,
-    /// The change that was taken back: `commit: nightly`.
+    /// The changed refs. There is more than one only if a rename is undone.
+    pub moves: Vec<MovedRef>,
+    /// The reason of the undone change: `commit: nightly`.
     pub why: String,
-    /// When that was made, seconds since 1970.
+    /// The time of the undone change, in seconds since 1970.
     pub time: i64,
-    /// Who had made it.
+    /// The author of the undone change.
     pub who: String,
 }
 
-/// A ref with its log, and the entry that is next to be undone.
+/// A ref, and the entry of its log to undo next.
 struct Candidate {
     kind: RefKind,
     name: RefName,
@@ -50,12 +48,13 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// A tag that a commit made is younger than the commit, though both bear the same time.
+    /// Returns the age of a change. A tag that a commit made is younger than the commit, although
+    /// both have the same time.
     fn age(&self) -> (i64, u32, bool) {
         (self.undone.time, self.undone.nanos, self.kind == RefKind::Tag)
     }
 
-    /// Whether both were made by one command.
+    /// Returns whether one command made both changes.
     fn belongs_to(&self, other: &Self) -> bool {
         let same = |f: fn(&RefEntry) -> &str| f(&self.undone) == f(&other.undone);
         (self.undone.time, self.undone.nanos) == (other.undone.time, other.undone.nanos)
@@ -73,12 +72,13 @@ pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -
     let last = candidates(&repo, Some(name))?.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?;
     let (why, time, who) = (last.undone.why.clone(), last.undone.time, last.undone.who.clone());
     let mut all = vec![last];
-    if why.starts_with(RENAME) {
+    if why.starts_with(RENAME_REASON) {
         let others = candidates(&repo, None)?;
         let same = |c: &Candidate| all.iter().all(|l| c.belongs_to(l) && (c.kind, &c.name) != (l.kind, &l.name));
         let others: Vec<_> = others.into_iter().filter(same).collect();
         all.extend(others);
-        // Names come back before others go, so that no version is without one in between.
+        // Names are restored before others are removed, so that every version has a name at every
+        // moment.
         all.sort_by_key(|c| c.undone.old.is_none());
     }
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
@@ -93,7 +93,7 @@ pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -
     Ok(UndoReport { moves, why, time, who })
 }
 
-/// Refs that have something to undo; with a name only those of that name, which must exist or have existed.
+/// Returns the refs with a change to undo. A named ref must exist, or have existed.
 fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
     let mut names = Vec::new();
     for kind in [RefKind::Branch, RefKind::Tag] {
@@ -118,7 +118,7 @@ fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
     Ok(found)
 }
 
-/// The newest entry that was not undone yet; logs are newest first.
+/// Returns the newest entry that is not undone yet; logs are newest first.
 fn undoable(log: &[RefEntry]) -> Option<usize> {
     let mut undone = 0;
     for (at, entry) in log.iter().enumerate() {
@@ -133,10 +133,10 @@ fn undoable(log: &[RefEntry]) -> Option<usize> {
     None
 }
 
-/// The files of a worktree stay as they are; what they are compared with goes back along with the branch.
-fn move_worktrees(repo: &Repo, moves: &[Moved]) -> Result<()> {
+/// Moves the base of worktrees back with their branch. Their files do not change.
+fn move_worktrees(repo: &Repo, moves: &[MovedRef]) -> Result<()> {
     let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
-    // One that cannot be read is not on any branch.
+    // A state that cannot be read names no branch.
     for state in repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok()) {
         let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str())) else { continue };
         let worktree = repo.worktree(Path::new(&state.path))?;

@@ -1,15 +1,13 @@
-//! `unpack`: the newest version of a branch onto the volumes below a directory, after a look at what it would change.
+//! `unpack`: checks out the newest version of a branch to the volumes below a directory, after it
+//! has shown the changes.
 //!
-//! Invariant: what is in no version of the repository is changed or removed only with `force`; a version that the volumes did
-//! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
+//! Changes that are in no version are lost only with `force`. A version that the volumes did not
+//! have replaces their files only after it was shown. The shown version is recorded, so that the
+//! second run continues.
 
-use super::checkout::known::in_no_version;
-use super::checkout::left::Left;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::pack::{advance, branch_of, mounted, places, prepare, settled};
-use super::pull::Diverged;
-use super::push::tracking;
+use super::pack::{advance, branch_of, prepare, settled};
 use crate::checkout::patch::journal::{Interrupted, Journal};
 use crate::context::Context;
 use crate::context::Remote;
@@ -20,12 +18,16 @@ use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionBase};
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::query::compare::{Change, compare};
-use crate::query::describe::{Changed, Detail, measured};
+use crate::query::compare::{TreeChange, compare};
+use crate::query::describe::{ChangeDetail, MeasuredChange, measured};
 use crate::query::history::ancestors;
+use crate::query::leftovers::CheckoutLeftovers;
 use crate::query::resolve::Resolver;
+use crate::query::unsaved::in_no_version;
+use crate::query::volumes::{mounted, places};
 use crate::query::worktree::{WalkOptions, look};
 use crate::refs::moves::RefMoveError;
+use crate::refs::tracking::{DivergedBranches, tracking};
 use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,79 +35,80 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// The file of a worktree's state that says what was shown.
+/// The file in the state of a worktree with the shown version.
 const NOTE: &str = "unpack";
 
-/// What to unpack.
+/// The options of `unpack`.
 #[derive(Clone, Default)]
 pub struct UnpackOptions {
-    /// The branch; the repository's default branch if `None`.
+    /// The branch. `None` is the repository's default branch.
     pub branch: Option<RefName>,
-    /// The version, whose branch replaces `branch`; the newest version if `None`.
+    /// The version, whose branch replaces `branch`. `None` is the newest version.
     pub revision: Option<Revision>,
-    /// Where its newest version is; `None` uses what is here.
+    /// The remote; `None` uses only local versions.
     pub remote: Option<Remote>,
-    /// Only these paths below the worktree. If empty, what is mounted below it, or all where nothing is.
+    /// Only these paths below the worktree. If empty, the mount points below it, or everything if
+    /// there are none.
     pub paths: Vec<Vec<u8>>,
-    /// Directories of the worktree are volumes, see `paths`.
+    /// Whether the directories of the worktree are volumes, see `paths`.
     pub volumes: bool,
-    /// Go on although the version is another one than the volumes have.
+    /// Continue even if the volumes have another version.
     pub accept: bool,
-    /// Even where what is in no version would be lost.
+    /// Continue even if changes that are in no version would be lost.
     pub force: bool,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
-    /// What the walk of the worktree leaves out; such files are never touched.
+    /// The files that the walk of the worktree leaves out. These files are never touched.
     pub walk: WalkOptions,
 }
 
-/// What was unpacked, or would be.
+/// The result of `unpack`.
 #[derive(Debug)]
 pub struct UnpackReport {
-    /// What was fetched.
+    /// The fetched objects and refs.
     pub fetched: Option<FetchReport>,
     /// The branch.
     pub branch: RefName,
-    /// Its version.
+    /// The version.
     pub version: Id,
-    /// Why nothing was changed.
-    pub stopped: Option<Stopped>,
-    /// What differs from the version, directories left out; empty where there was nothing yet.
-    pub changes: Vec<Changed>,
-    /// What was done.
+    /// The reason why nothing was changed.
+    pub stopped: Option<UnpackStop>,
+    /// The differences from the version, without directories; empty if there were no files yet.
+    pub changes: Vec<MeasuredChange>,
+    /// The checkout, if there was one.
     pub checkout: Option<CheckoutReport>,
 }
 
-/// Nothing was changed, on purpose.
+/// The reason why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
-    /// The branch has a version that the volumes do not have.
-    #[error("newer version found: `{branch}` is not what is in `{target}`; look before you import")]
+pub enum UnpackStop {
+    /// The branch has a newer version than the volumes.
+    #[error("newer version found: `{target}` does not have the newest version of `{branch}`")]
     Newer {
         /// The branch.
         branch: RefName,
         /// The directory.
         target: String,
     },
-    /// The named version is not what the volumes have.
-    #[error("`{revision}` is not what is in `{target}`; look before you import")]
+    /// The volumes do not have the named version.
+    #[error("`{target}` does not have the version `{revision}`")]
     Other {
         /// The version as it was named.
         revision: String,
         /// The directory.
         target: String,
     },
-    /// Something would be lost.
+    /// Changes would be lost.
     #[error("`{target}` has changes that are in no version: {}", listed(paths))]
     Uncommitted {
         /// The directory.
         target: String,
-        /// What.
+        /// The paths of the changes.
         paths: Vec<String>,
     },
 }
 
-impl Failure for Stopped {
+impl Failure for UnpackStop {
     fn kind(&self) -> Kind {
         Kind::Rejected
     }
@@ -113,33 +116,33 @@ impl Failure for Stopped {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Newer { .. } | Self::Other { .. } => {
-                "a second run goes on; so does `--yes`, also where the repository is not kept".to_owned()
+                "review the changes and run it again, or run it with `--yes`".to_owned()
             }
-            Self::Uncommitted { .. } => "`dvc pack` keeps them, `--force` gives them up".to_owned(),
+            Self::Uncommitted { .. } => "commit them with `dvc pack`, or discard them with `--force`".to_owned(),
         })
     }
 }
 
-/// What is mounted is not what the version has. Nothing was changed.
+/// The mounted volumes are not those of the version. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum NotItsVolumes {
-    /// Nothing that is unpacked would reach a volume.
+pub enum WrongVolumes {
+    /// A requested path is not on a volume.
     #[error("nothing is mounted at `{path}`")]
     NotMounted {
-        /// Where.
+        /// The mount point.
         path: String,
     },
-    /// A volume would stay as it is.
-    #[error("{} is mounted here, but is not in the version: it has {}", listed(mounted), listed(has))]
+    /// A volume is not in the version.
+    #[error("{} is mounted, but not in the version, which has {}", listed(mounted), listed(has))]
     Unknown {
-        /// What is mounted.
+        /// The mounted volumes.
         mounted: Vec<String>,
-        /// What the version has.
+        /// The volumes of the version.
         has: Vec<String>,
     },
 }
 
-impl Failure for NotItsVolumes {
+impl Failure for WrongVolumes {
     fn kind(&self) -> Kind {
         Kind::Rejected
     }
@@ -147,9 +150,7 @@ impl Failure for NotItsVolumes {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotMounted { .. } => "mount the volume there".to_owned(),
-            Self::Unknown { .. } => {
-                "is it mounted at the right place? `dvc unpack NAME` unpacks only what is named".to_owned()
-            }
+            Self::Unknown { .. } => "check the mount point, or name the volumes: `dvc unpack NAME`".to_owned(),
         })
     }
 }
@@ -163,14 +164,14 @@ fn listed(paths: &[String]) -> String {
     }
 }
 
-/// What is remembered of a worktree between runs.
+/// The state of a worktree between runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Note {
-    /// The version that was shown last, hex.
+struct UnpackState {
+    /// The version that was shown last, in hex.
     shown: Option<String>,
 }
 
-/// Unpacks.
+/// Checks out a version to the volumes.
 pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
     let mut options = options.clone();
     if options.volumes {
@@ -191,7 +192,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         Some(revision) => named_branch(&repo, remote.as_ref(), revision)?.unwrap_or(default),
         None => default,
     };
-    let (newest, moves) = newest(&repo, remote.as_ref(), &branch)?;
+    let NewestVersion { id: newest, moves } = newest(&repo, remote.as_ref(), &branch)?;
     let version = match &options.revision {
         Some(revision) => named_version(context, &repo, remote.as_ref(), revision, &branch)?,
         None => newest,
@@ -201,19 +202,20 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
-        // Such a journal the checkout gives up.
+        // A forced checkout ignores such a journal.
         Err(_) if options.force => None,
         read => read?,
     };
-    let seen = Seen::look(context, &repo, options, &paths, &tree, observer)?;
-    report.changes = seen.changes.iter().map(|c| measured(&repo, c.clone(), Detail::Ranges)).collect::<Result<_>>()?;
+    let seen = WorktreeState::look(context, &repo, options, &paths, &tree, observer)?;
+    report.changes =
+        seen.changes.iter().map(|c| measured(&repo, c.clone(), ChangeDetail::Ranges)).collect::<Result<_>>()?;
     report.stopped = stop(context, &repo, options, &report, &seen, &paths, interrupted.as_ref())?;
-    let overwrite = seen.holds && !seen.changes.is_empty();
+    let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
     }
-    if let Some(Stopped::Newer { .. } | Stopped::Other { .. }) = &report.stopped {
-        write(context, &repo, &Note { shown: Some(report.version.to_string()) })?;
+    if let Some(UnpackStop::Newer { .. } | UnpackStop::Other { .. }) = &report.stopped {
+        write(context, &repo, &UnpackState { shown: Some(report.version.to_string()) })?;
     }
     if report.stopped.is_some() {
         return Ok(report);
@@ -231,18 +233,19 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         walk: options.walk.clone(),
         ..CheckoutOptions::default()
     };
-    // Not before: what is packed instead must not follow what was refused.
+    // Move the branch only now, because after a refusal `pack` must not continue from the new
+    // version.
     if moves {
         advance(context, &repo, &report.branch, newest, "unpack")?;
     }
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
-    write(context, &repo, &Note::default())?;
+    write(context, &repo, &UnpackState::default())?;
     Ok(report)
 }
 
-/// The branch that a revision names, here or at the remote.
+/// Returns the branch that a revision names, local or remote.
 fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Result<Option<RefName>> {
     let (RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), name)?;
@@ -250,7 +253,8 @@ fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Re
     Ok(here.map(|_| name.clone()))
 }
 
-/// The version that a revision stands for. What is not here yet is looked for on the remote's branch.
+/// Returns the version of a revision. A revision that is not local is resolved on the remote
+/// branch.
 fn named_version(
     context: &Context,
     repo: &Repo,
@@ -280,23 +284,33 @@ fn named_version(
     }
 }
 
-/// The newest version of the branch here and at the remote, and whether the branch here has to be moved to it.
-fn newest(repo: &Repo, remote: Option<&Remote>, branch: &RefName) -> Result<(Id, bool)> {
+/// The newest version of a branch.
+struct NewestVersion {
+    id: Id,
+    /// Whether the local branch must move to it.
+    moves: bool,
+}
+
+/// Returns the newest version of the branch, local or remote, and whether the local branch must
+/// move to it.
+fn newest(repo: &Repo, remote: Option<&Remote>, branch: &RefName) -> Result<NewestVersion> {
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
     let (ours, there) = (repo.refs().value(RefKind::Branch, branch)?, repo.refs().value(RefKind::Remote, &theirs)?);
     match (ours, there) {
-        (Some(ours), _) if remote.is_none() => Ok((ours, false)),
+        (Some(ours), _) if remote.is_none() => Ok(NewestVersion { id: ours, moves: false }),
         (_, None) if remote.is_some() => Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into()),
-        (Some(ours), Some(there)) if ancestors(repo, &ours)?.contains(&there) => Ok((ours, false)),
-        (Some(ours), Some(there)) if !ancestors(repo, &there)?.contains(&ours) => {
-            Err(Diverged { ours: branch.clone(), theirs }.into())
+        (Some(ours), Some(there)) if ancestors(repo, &ours)?.contains(&there) => {
+            Ok(NewestVersion { id: ours, moves: false })
         }
-        (_, Some(there)) => Ok((there, true)),
+        (Some(ours), Some(there)) if !ancestors(repo, &there)?.contains(&ours) => {
+            Err(DivergedBranches { ours: branch.clone(), theirs }.into())
+        }
+        (_, Some(there)) => Ok(NewestVersion { id: there, moves: true }),
         (_, None) => Err(RefMoveError::Missing { kind: RefKind::Branch, name: branch.clone() }.into()),
     }
 }
 
-/// What is unpacked; nothing is everything.
+/// Returns the paths to check out; an empty list means all.
 fn paths(
     context: &Context,
     repo: &Repo,
@@ -320,7 +334,7 @@ fn paths(
         volumes.extend(below);
         if is_none {
             let path = context.worktree.join(OsStr::from_bytes(asked));
-            return Err(NotItsVolumes::NotMounted { path: display(path.as_os_str().as_bytes()) }.into());
+            return Err(WrongVolumes::NotMounted { path: display(path.as_os_str().as_bytes()) }.into());
         }
     }
     if named.contains(&Vec::new()) {
@@ -337,26 +351,26 @@ fn paths(
     let left_out = not_covered(repo, tree, b"", &chosen)?;
     if !unknown.is_empty() {
         let shown = |paths: &[Vec<u8>]| paths.iter().map(|path| display(path)).collect();
-        // Where all of it is mounted, that is what it has.
+        // If all paths of the version are mounted, list those.
         let has = if left_out.is_empty() { &chosen } else { &left_out };
-        return Err(NotItsVolumes::Unknown { mounted: shown(&unknown), has: shown(has) }.into());
+        return Err(WrongVolumes::Unknown { mounted: shown(&unknown), has: shown(has) }.into());
     }
     for path in inside {
-        say(observer, &path, "is mounted here, but is not in this version");
+        notify(observer, &path, "is mounted, but not in this version");
     }
     if options.paths.is_empty() {
         for path in left_out {
-            say(observer, &path, "is in this version, but is not mounted here: left out");
+            notify(observer, &path, "is in this version, but not mounted: left out");
         }
     }
     Ok(chosen)
 }
 
-fn say(observer: &dyn Observer, path: &[u8], message: &str) {
+fn notify(observer: &dyn Observer, path: &[u8], message: &str) {
     observer.notice(Notice { level: NoticeLevel::Info, path: path.to_vec(), message: message.to_owned() });
 }
 
-/// The topmost paths of a tree that are in none of `chosen`, and hold none of them.
+/// Returns the topmost paths of a tree that are in none of `chosen`, and contain none of them.
 fn not_covered(repo: &Repo, tree: &Id, dir: &[u8], chosen: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let entries = if dir.is_empty() { repo.root(tree)?.1 } else { repo.entries(tree)? };
     let mut out = Vec::new();
@@ -373,17 +387,17 @@ fn not_covered(repo: &Repo, tree: &Id, dir: &[u8], chosen: &[Vec<u8>]) -> Result
     Ok(out)
 }
 
-/// What a look at the worktree has found.
-struct Seen {
-    /// Its tree.
+/// The state of the worktree before the checkout.
+struct WorktreeState {
+    /// The tree of the worktree.
     now: Id,
     /// Whether there is any file yet.
-    holds: bool,
-    /// What differs from the version, directories left out.
-    changes: Vec<Change>,
+    has_files: bool,
+    /// The differences from the version, without directories.
+    changes: Vec<TreeChange>,
 }
 
-impl Seen {
+impl WorktreeState {
     fn look(
         context: &Context,
         repo: &Repo,
@@ -395,12 +409,12 @@ impl Seen {
         observer.phase("compare", None, None);
         let now = look(context, repo, &options.walk, observer)?.tree;
         let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
-        let (mut holds, mut changes) = (false, Vec::new());
+        let (mut has_files, mut changes) = (false, Vec::new());
         compare(repo, None, Some(&now), paths, &mut |change| {
-            holds |= !is_dir(&change.new);
-            Ok(if holds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            has_files |= !is_dir(&change.new);
+            Ok(if has_files { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        if holds {
+        if has_files {
             compare(repo, Some(&now), Some(tree), paths, &mut |change| {
                 if !(is_dir(&change.old) && is_dir(&change.new)) {
                     changes.push(change);
@@ -408,58 +422,60 @@ impl Seen {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        Ok(Self { now, holds, changes })
+        Ok(Self { now, has_files, changes })
     }
 }
 
-/// Whether something must be looked at first.
+/// Returns the reason why the user must review the changes first.
 fn stop(
     context: &Context,
     repo: &Repo,
     options: &UnpackOptions,
     report: &UnpackReport,
-    seen: &Seen,
+    seen: &WorktreeState,
     paths: &[Vec<u8>],
     interrupted: Option<&Interrupted>,
-) -> Result<Option<Stopped>> {
+) -> Result<Option<UnpackStop>> {
     if options.force || seen.changes.is_empty() {
         return Ok(None);
     }
     let target = display(context.worktree.as_os_str().as_bytes());
     let lost = lost(context, repo, report.version, seen, paths, interrupted)?;
     if !lost.is_empty() {
-        return Ok(Some(Stopped::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
+        return Ok(Some(UnpackStop::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
     }
     let shown = read(context, repo)?.shown.is_some_and(|hex| Id::parse(&hex) == Some(report.version));
-    // Whoever began has seen it. What the worktree was last says nothing: there may be other volumes in it now.
-    let goes_on = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
-    if options.accept || goes_on || shown {
+    // The user who started an interrupted unpack has seen the changes. The last version of the
+    // worktree proves nothing, because other volumes may be mounted now.
+    let continues = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
+    if options.accept || continues || shown {
         return Ok(None);
     }
     Ok(Some(match &options.revision {
-        Some(revision) => Stopped::Other { revision: revision.to_string(), target },
-        None => Stopped::Newer { branch: report.branch.clone(), target },
+        Some(revision) => UnpackStop::Other { revision: revision.to_string(), target },
+        None => UnpackStop::Newer { branch: report.branch.clone(), target },
     }))
 }
 
-/// Paths whose content would be replaced or removed and that no version has there. What an interrupted unpack was writing is
-/// not among them: it has the content of a version with other metadata or fewer hard links, or a part of it. Of which version
-/// the volumes were then is not known; of the worktree's own they need not have been.
+/// Returns the paths whose content would be lost, because no version has it there. Files that an
+/// interrupted unpack was writing do not count: they have the content of a version with other
+/// metadata or fewer hard links, or a part of it. The version of the volumes at that time is
+/// unknown; it need not be the worktree's own.
 fn lost(
     context: &Context,
     repo: &Repo,
     tip: Id,
-    seen: &Seen,
+    seen: &WorktreeState,
     paths: &[Vec<u8>],
     interrupted: Option<&Interrupted>,
 ) -> Result<Vec<Vec<u8>>> {
-    let was = |c: &Change| {
+    let was = |c: &TreeChange| {
         let old = c.old.as_ref().filter(|e| !e.is_dir())?;
         Some((c.from.as_ref().unwrap_or(&c.path).clone(), old.clone()))
     };
     let open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
     let open = in_no_version(repo, &[tip], &seen.now, paths, open, interrupted.is_some())?;
-    let left = interrupted.map(|i| Left::anywhere(repo, &context.worktree, i)).transpose()?;
+    let left = interrupted.map(|i| CheckoutLeftovers::anywhere(repo, &context.worktree, i)).transpose()?;
     let mut lost = Vec::new();
     for (path, now) in open {
         if !left.as_ref().map_or(Ok(false), |left| left.holds(&path, Some(&now)))? {
@@ -469,12 +485,12 @@ fn lost(
     Ok(lost)
 }
 
-fn read(context: &Context, repo: &Repo) -> Result<Note> {
-    // What cannot be read was not shown to anybody.
+fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
+    // An unreadable state counts as not shown.
     let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-fn write(context: &Context, repo: &Repo, note: &Note) -> Result<()> {
+fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
     repo.worktree(&context.worktree)?.write_file(NOTE, serde_json::to_string(note).unwrap_or_default().as_bytes())
 }

@@ -1,6 +1,7 @@
-//! What differs between two trees: equal subtrees are skipped by id, changes come sorted by directory and name.
+//! Compares two trees. Equal subtrees are skipped by id, and changes are sorted by directory and
+//! name.
 //!
-//! Trees in, one [`Change`] per path out. Reads directories only, never file data.
+//! Only directories are read, never the data of files.
 
 use crate::codec::hash::checksum;
 use crate::error::{Error, Result};
@@ -15,34 +16,34 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// With more added or deleted files than this, moved ones are not looked for.
+/// With more added or deleted files than this, renames are not detected.
 const RENAMES_MAX: usize = 100_000;
-/// Nor with longer paths than this together, in bytes.
+/// Nor with longer paths in total than this, in bytes.
 const RENAME_BYTES_MAX: usize = 16 << 20;
-/// So many pairs of directories are remembered as walked; one takes some 100 bytes.
+/// The number of walked pairs of directories that are recorded; a pair takes about 100 bytes.
 const WALKED_MAX: usize = 100_000;
 
-/// What happened to a path.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Letter {
-    /// It is new.
+    /// Added.
     Added,
-    /// Its content changed.
+    /// The content changed.
     Content,
-    /// Only mode, owner, time, attributes or links changed.
+    /// Only mode, owner, time, xattrs or hard links changed.
     Metadata,
-    /// It became another kind of node.
+    /// The type changed.
     Type,
-    /// It is gone.
+    /// Deleted.
     Deleted,
-    /// It has another path now, with the same content.
+    /// Renamed, with the same content.
     Renamed,
-    /// It could not be read, or changed while it was read.
+    /// Unreadable, or changed while it was read.
     Unstable,
 }
 
 impl Letter {
-    /// The letter as it is shown.
+    /// Returns the letter for users.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "A",
@@ -56,28 +57,28 @@ impl Letter {
     }
 }
 
-/// One path that differs. The root of a version is the empty path.
+/// A differing path. The root of a version is the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// What happened.
+pub struct TreeChange {
+    /// The kind of the change.
     pub letter: Letter,
-    /// Its path, the new one where it was renamed.
+    /// The path; the new one if it was renamed.
     pub path: Vec<u8>,
-    /// Its path before, where it was renamed.
+    /// The old path, if it was renamed.
     pub from: Option<Vec<u8>>,
-    /// What it was; `None` for the root.
+    /// The old entry; `None` for the root.
     pub old: Option<Entry>,
-    /// What it is; `None` for the root.
+    /// The new entry; `None` for the root.
     pub new: Option<Entry>,
 }
 
-/// Receives changes until it breaks.
-pub type Visit<'v> = dyn FnMut(Change) -> Result<ControlFlow<()>> + 'v;
+/// Receives a change, and breaks to stop.
+pub type ChangeVisit<'v> = dyn FnMut(TreeChange) -> Result<ControlFlow<()>> + 'v;
 
-/// Where one side of a comparison begins.
+/// The start of one side of a comparison.
 #[derive(Clone, Debug)]
-pub enum Start {
-    /// The root of a version; `None` is an empty one.
+pub enum CompareStart {
+    /// The root of a version; `None` is an empty version.
     Root(Option<Id>),
     /// A directory.
     Dir(Id),
@@ -85,7 +86,7 @@ pub enum Start {
     These(Vec<Entry>),
 }
 
-impl Start {
+impl CompareStart {
     fn names<'a>(&self, repo: &'a Repo) -> Result<(Option<Meta>, Names<'a>)> {
         Ok(match self {
             Self::Root(Some(tree)) => {
@@ -99,43 +100,52 @@ impl Start {
     }
 }
 
-/// What a comparison tells of.
+/// The paths that a comparison reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Told {
-    /// Every path that differs.
+enum ReportScope {
+    /// All differing paths.
     #[default]
     All,
-    /// All but what is a directory on both sides, or on its only one.
+    /// All differing paths except directories.
     Files,
-    /// A directory that comes or goes stands for all that is in it.
+    /// A directory that is added or deleted represents its content.
     WholeDirs,
 }
 
-/// Compares two versions' trees, `None` is an empty one. With `paths`, only what is one of them or lies below one.
+/// Compares the trees of two versions; `None` is an empty tree. With `paths`, only these paths and
+/// the paths below them are compared.
 pub fn compare(
     repo: &Repo,
     old: Option<&Id>,
     new: Option<&Id>,
     paths: &[Vec<u8>],
-    visit: &mut Visit<'_>,
+    visit: &mut ChangeVisit<'_>,
 ) -> Result<()> {
-    pairs(repo, (old, new), paths, Told::All, visit)
+    pairs(repo, (old, new), paths, ReportScope::All, visit)
 }
 
-/// Like [`compare`], but directories themselves are not told of. Equal directories without files are walked once.
+/// Like [`compare`], but directories themselves are not reported. Equal directories without files
+/// are walked once.
 pub fn compare_files(
     repo: &Repo,
     old: Option<&Id>,
     new: Option<&Id>,
     paths: &[Vec<u8>],
-    visit: &mut Visit<'_>,
+    visit: &mut ChangeVisit<'_>,
 ) -> Result<()> {
-    pairs(repo, (old, new), paths, Told::Files, visit)
+    pairs(repo, (old, new), paths, ReportScope::Files, visit)
 }
 
-/// Compares what lies below two starts; paths begin with `dir`.
-pub fn from(repo: &Repo, old: &Start, new: &Start, dir: &[u8], paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
-    Pairs::new(repo, paths, Told::All).with_moved(old, new, dir, visit)
+/// Compares the entries below two starts. The reported paths start with `dir`.
+pub fn from(
+    repo: &Repo,
+    old: &CompareStart,
+    new: &CompareStart,
+    dir: &[u8],
+    paths: &[Vec<u8>],
+    visit: &mut ChangeVisit<'_>,
+) -> Result<()> {
+    Pairs::new(repo, paths, ReportScope::All).with_moved(old, new, dir, visit)
 }
 
 /// Compares two whole versions.
@@ -143,31 +153,31 @@ fn pairs(
     repo: &Repo,
     (old, new): (Option<&Id>, Option<&Id>),
     paths: &[Vec<u8>],
-    told: Told,
-    visit: &mut Visit<'_>,
+    scope: ReportScope,
+    visit: &mut ChangeVisit<'_>,
 ) -> Result<()> {
-    let pairs = Pairs { links: Links::of(old, new), ..Pairs::new(repo, paths, told) };
-    pairs.with_moved(&Start::Root(old.copied()), &Start::Root(new.copied()), b"", visit)
+    let pairs = Pairs { links: Links::of(old, new), ..Pairs::new(repo, paths, scope) };
+    pairs.with_moved(&CompareStart::Root(old.copied()), &CompareStart::Root(new.copied()), b"", visit)
 }
 
-/// What has to be done to make `old` into `new`: like [`compare`], but nothing is called renamed, and a directory that
-/// comes or goes stands for all that is in it.
-pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
-    let pairs = Pairs::new(repo, paths, Told::WholeDirs);
-    let mut visit = |change: Change| match change.path.is_empty() {
+/// Returns the changes that turn `old` into `new`: like [`compare`], but without renames, and a
+/// directory that is added or deleted represents its content.
+pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut ChangeVisit<'_>) -> Result<()> {
+    let pairs = Pairs::new(repo, paths, ReportScope::WholeDirs);
+    let mut visit = |change: TreeChange| match change.path.is_empty() {
         true => Ok(ControlFlow::Continue(())),
         false => visit(change),
     };
-    pairs.run(&Start::Root(old.copied()), &Start::Root(Some(*new)), b"", &mut visit).map(drop)
+    pairs.run(&CompareStart::Root(old.copied()), &CompareStart::Root(Some(*new)), b"", &mut visit).map(drop)
 }
 
 struct Pairs<'a> {
     repo: &'a Repo,
     paths: &'a [Vec<u8>],
-    told: Told,
-    /// New path to old path.
+    scope: ReportScope,
+    /// The old path of each renamed file, by the new path.
     moved: HashMap<Vec<u8>, Vec<u8>>,
-    /// Old paths of what moved, sorted.
+    /// The old paths of renamed files, sorted.
     gone: Vec<Vec<u8>>,
     links: Links,
 }
@@ -175,12 +185,12 @@ struct Pairs<'a> {
 /// The paths of each group of hard links.
 type Groups = HashMap<[u8; 16], Vec<Vec<u8>>>;
 
-/// The hard links of the two trees, read when an entry differs in nothing else.
+/// The hard links of the two trees, read only if an entry differs in nothing else.
 struct Links {
-    /// The roots; `None` where single directories are compared.
+    /// The roots; `None` if single directories are compared.
     trees: Option<(Id, Id)>,
     tables: OnceCell<[Groups; 2]>,
-    /// Whether only names came or went, by the groups before and after.
+    /// Whether only names were added or removed, by the groups before and after.
     known: RefCell<HashMap<[Option<[u8; 16]>; 2], bool>>,
 }
 
@@ -190,8 +200,9 @@ impl Links {
         Self { trees, tables: OnceCell::new(), known: RefCell::default() }
     }
 
-    /// Whether two entries with the same path, content and metadata differ only because other names of the file were
-    /// added or removed. This is a change of these names and not of this one.
+    /// Returns whether two entries with the same path, content and metadata differ only because
+    /// other hard links of the file were added or removed. That is a change of those names, not of
+    /// this one.
     fn only_count(&self, repo: &Repo, path: &[u8], old: &Entry, new: &Entry) -> Result<bool> {
         let Some((old_tree, new_tree)) = self.trees else { return Ok(false) };
         let groups = [old, new].map(|entry| entry.link.map(|link| link.group));
@@ -236,11 +247,11 @@ struct Level<'a> {
 /// The trees of a pair of directories.
 type Trees = (Option<Id>, Option<Id>);
 
-/// Pairs of directories that were walked, and how much had been told of when each was begun.
+/// The walked pairs of directories, with the number of changes that were reported before each.
 #[derive(Default)]
 struct Walked {
     begun: HashMap<Trees, u64>,
-    told: u64,
+    reported: u64,
 }
 
 impl<'a> Side<'a> {
@@ -263,7 +274,7 @@ impl<'a> Side<'a> {
 }
 
 impl Level<'_> {
-    /// The next name with what both sides have there.
+    /// Returns the next name, with the entries of both sides.
     fn take(&mut self) -> Result<Option<(Option<Entry>, Option<Entry>)>> {
         let order = match (&self.old.next, &self.new.next) {
             (Some(o), Some(n)) => o.name.cmp(&n.name),
@@ -282,34 +293,41 @@ impl Level<'_> {
 }
 
 impl Walked {
-    /// Whether a walk of these would tell of nothing, because it has told of nothing before. No directory contains
-    /// itself, so one that is met again was walked to its end.
+    /// Returns whether a walk of these directories would report nothing, because an earlier walk
+    /// reported nothing. No directory contains itself, so a directory that is met again was walked
+    /// to its end.
     fn is_barren(&mut self, trees: Trees) -> bool {
         if self.begun.len() >= WALKED_MAX {
             self.begun.clear();
         }
-        self.begun.insert(trees, self.told) == Some(self.told)
+        self.begun.insert(trees, self.reported) == Some(self.reported)
     }
 }
 
 impl<'a> Pairs<'a> {
-    fn new(repo: &'a Repo, paths: &'a [Vec<u8>], told: Told) -> Self {
-        Self { repo, paths, told, moved: HashMap::new(), gone: Vec::new(), links: Links::of(None, None) }
+    fn new(repo: &'a Repo, paths: &'a [Vec<u8>], scope: ReportScope) -> Self {
+        Self { repo, paths, scope, moved: HashMap::new(), gone: Vec::new(), links: Links::of(None, None) }
     }
 
     /// Compares two starts, and reports moved files as renamed.
-    fn with_moved(mut self, old: &Start, new: &Start, dir: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let told = std::mem::replace(&mut self.told, Told::Files);
+    fn with_moved(
+        mut self,
+        old: &CompareStart,
+        new: &CompareStart,
+        dir: &[u8],
+        visit: &mut ChangeVisit<'_>,
+    ) -> Result<()> {
+        let scope = std::mem::replace(&mut self.scope, ReportScope::Files);
         let moved = self.find_moved(old, new, dir)?;
         self.gone = moved.values().cloned().collect();
         self.gone.sort_unstable();
         self.moved = moved;
-        self.told = told;
+        self.scope = scope;
         self.run(old, new, dir, visit).map(drop)
     }
 
     /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
-    fn find_moved(&self, old: &Start, new: &Start, dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+    fn find_moved(&self, old: &CompareStart, new: &CompareStart, dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
         let (mut gone, mut came): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let flow = self.run(old, new, dir, &mut |change| {
@@ -336,15 +354,22 @@ impl<'a> Pairs<'a> {
         Ok(came.into_iter().filter_map(pair).collect())
     }
 
-    /// Walks both sides, with a stack of its own: a version may be nested more deeply than a thread's stack.
-    fn run(&self, old: &Start, new: &Start, dir: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>> {
+    /// Walks both sides, with a stack of its own, because a version may be nested more deeply than
+    /// the stack of a thread allows.
+    fn run(
+        &self,
+        old: &CompareStart,
+        new: &CompareStart,
+        dir: &[u8],
+        visit: &mut ChangeVisit<'_>,
+    ) -> Result<ControlFlow<()>> {
         let ((old_meta, old), (new_meta, new)) = (old.names(self.repo)?, new.names(self.repo)?);
         if let (Some(before), Some(after)) = (&old_meta, &new_meta)
             && before != after
             && self.paths.is_empty()
-            && self.told != Told::Files
+            && self.scope != ReportScope::Files
         {
-            let change = Change { letter: Letter::Metadata, path: Vec::new(), from: None, old: None, new: None };
+            let change = TreeChange { letter: Letter::Metadata, path: Vec::new(), from: None, old: None, new: None };
             if visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -359,7 +384,7 @@ impl<'a> Pairs<'a> {
             };
             path.truncate(level.dir);
             if level.is_done() {
-                // A long chain of directories needs no more memory than its last one.
+                // A long chain of directories then needs no more memory than its last one.
                 levels.pop();
             }
             if old == new {
@@ -382,14 +407,14 @@ impl<'a> Pairs<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Tells of one name; out: the directories to walk below it.
+    /// Reports one name, and returns the directories to walk below it.
     fn pair(
         &self,
         path: &[u8],
         old: Option<Entry>,
         new: Option<Entry>,
         walked: &mut Walked,
-        visit: &mut Visit<'_>,
+        visit: &mut ChangeVisit<'_>,
     ) -> Result<ControlFlow<(), Option<Trees>>> {
         let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(path, p));
         let above = !inside && self.paths.iter().any(|p| is_within(p, path));
@@ -406,23 +431,23 @@ impl<'a> Pairs<'a> {
             return Ok(ControlFlow::Continue(None));
         }
         let trees = (tree_of(old.as_ref()), tree_of(new.as_ref()));
-        let told_whole = self.told == Told::WholeDirs && inside && trees.0.is_some() != trees.1.is_some();
+        let is_whole = self.scope == ReportScope::WholeDirs && inside && trees.0.is_some() != trees.1.is_some();
         let is_dir = [&old, &new].into_iter().flatten().all(Entry::is_dir);
-        let is_told = inside && !(self.told == Told::Files && is_dir);
-        if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| is_told) {
-            walked.told += 1;
+        let is_reported = inside && !(self.scope == ReportScope::Files && is_dir);
+        if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| is_reported) {
+            walked.reported += 1;
             let from = if letter == Letter::Added { self.moved.get(path).cloned() } else { None };
             let letter = if from.is_some() { Letter::Renamed } else { letter };
             let moved_away =
                 letter == Letter::Deleted && self.gone.binary_search_by(|gone| gone.as_slice().cmp(path)).is_ok();
-            let change = Change { letter, path: path.to_vec(), from, old, new };
+            let change = TreeChange { letter, path: path.to_vec(), from, old, new };
             if !moved_away && visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        // With paths, what is told of below a directory depends on where it is.
-        let barren = self.told == Told::Files && self.paths.is_empty() && walked.is_barren(trees);
-        let ends = trees.0 == trees.1 || told_whole || barren;
+        // With paths, the report below a directory depends on the place of the directory.
+        let barren = self.scope == ReportScope::Files && self.paths.is_empty() && walked.is_barren(trees);
+        let ends = trees.0 == trees.1 || is_whole || barren;
         Ok(ControlFlow::Continue((!ends).then_some(trees)))
     }
 }
@@ -434,7 +459,7 @@ fn tree_of(entry: Option<&Entry>) -> Option<Id> {
     }
 }
 
-/// What happened to the entry itself; `None` where only what lies below it changed.
+/// Returns the change of the entry itself; `None` if only entries below it changed.
 pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
     let (old, new) = match (old, new) {
         (None, None) => return None,
@@ -458,7 +483,7 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
     (old.meta != new.meta || old.link != new.link).then_some(Letter::Metadata)
 }
 
-/// The same for files of the same content; empty files and other nodes have none.
+/// Returns a key that is equal for files with the same content; `None` for empty files and other nodes.
 fn content_key(entry: &Entry) -> Option<[u8; 16]> {
     let Node::File { size: 1.., .. } = entry.node else { return None };
     let bare = Entry { name: Vec::new(), meta: Meta::default(), link: None, node: entry.node.clone() };

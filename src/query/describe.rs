@@ -1,96 +1,105 @@
-//! What is told of a version besides what it says itself: refs that name it, what it changed, its address on a branch.
+//! Describes versions: the refs that name them, their changes, and their addresses on branches.
 
 use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
-use crate::query::compare::{Change, Letter, Visit, compare, compare_files};
-use crate::query::history::Commits;
+use crate::query::compare::{ChangeVisit, Letter, TreeChange, compare, compare_files};
+use crate::query::history::CommitReader;
 use crate::query::ranges;
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-/// What is told about the changes of a version.
+/// A version with its content.
+#[derive(Clone, Debug)]
+pub struct VersionInfo {
+    /// The id.
+    pub id: Id,
+    /// The commit.
+    pub commit: Commit,
+}
+
+/// The detail of the changes of a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// Nothing.
+pub enum ChangeDetail {
+    /// No changes.
     #[default]
     None,
     /// Letters and paths.
     Names,
-    /// And how many bytes of each file, by its chunk list.
+    /// Letters, paths and the changed byte ranges, by chunk lists.
     Ranges,
 }
 
 /// A ref that names a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Naming {
-    /// What it is.
+pub struct RefNaming {
+    /// The kind of ref.
     pub kind: RefKind,
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// Whether HEAD is on it.
+    /// Whether HEAD is on this ref.
     pub head: bool,
 }
 
 /// A path that a version changed.
 #[derive(Clone, Debug)]
-pub struct Changed {
-    /// What happened.
-    pub change: Change,
-    /// With [`Detail::Ranges`], the ranges of the new file that differ.
+pub struct MeasuredChange {
+    /// The change.
+    pub change: TreeChange,
+    /// With [`ChangeDetail::Ranges`], the differing ranges of the new file.
     pub ranges: Vec<std::ops::Range<u64>>,
 }
 
-/// One version.
+/// A version with its description.
 #[derive(Clone, Debug)]
-pub struct Version {
-    /// Its id.
+pub struct DescribedVersion {
+    /// The id.
     pub id: Id,
-    /// What it says.
+    /// The commit.
     pub commit: Commit,
-    /// Refs that name it, HEAD's branch first.
-    pub names: Vec<Naming>,
-    /// Whether a detached HEAD is on it.
+    /// The refs that name the version, HEAD's branch first.
+    pub names: Vec<RefNaming>,
+    /// Whether a detached HEAD is on the version.
     pub head: bool,
-    /// For a graph: its nearest ancestors in this listing.
+    /// For a graph: the nearest ancestors in the listing.
     pub shown_parents: Vec<Id>,
-    /// `branch@vN`, if it is on the first-parent line of a branch.
+    /// `branch@vN`, if the version is on the first-parent line of a branch.
     pub address: Option<String>,
 }
 
-/// Every ref by the version that it names, HEAD's branch first.
-pub fn namings(repo: &Repo, head: &Head, observer: &dyn Observer) -> Result<HashMap<Id, Vec<Naming>>> {
-    let mut names: HashMap<Id, Vec<Naming>> = HashMap::new();
+/// Returns the refs of each version, HEAD's branch first.
+pub fn namings(repo: &Repo, head: &Head, observer: &dyn Observer) -> Result<HashMap<Id, Vec<RefNaming>>> {
+    let mut names: HashMap<Id, Vec<RefNaming>> = HashMap::new();
     for kind in RefKind::ALL {
         for tip in repo.refs().readable(kind)?.or_report(observer) {
             let on = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
-            names.entry(tip.id).or_default().push(Naming { kind, name: tip.name, head: on });
+            names.entry(tip.id).or_default().push(RefNaming { kind, name: tip.name, head: on });
         }
     }
     names.values_mut().for_each(|list| list.sort_by_key(|n| !n.head));
     Ok(names)
 }
 
-/// Adds to a commit what else is told of a version.
-pub struct Describe<'a> {
+/// Describes versions of a repository.
+pub struct VersionDescriber<'a> {
     repo: &'a Repo,
     head: &'a Head,
-    detail: Detail,
+    detail: ChangeDetail,
     paths: &'a [Vec<u8>],
-    names: HashMap<Id, Vec<Naming>>,
+    names: HashMap<Id, Vec<RefNaming>>,
     addresses: HashMap<Id, String>,
 }
 
-impl<'a> Describe<'a> {
-    /// Reads the refs and, if wanted, the branches' histories.
+impl<'a> VersionDescriber<'a> {
+    /// Reads the refs and, if requested, the histories of branches.
     pub fn new(
         repo: &'a Repo,
         head: &'a Head,
-        detail: Detail,
+        detail: ChangeDetail,
         paths: &'a [Vec<u8>],
         addresses: bool,
         observer: &dyn Observer,
@@ -100,8 +109,8 @@ impl<'a> Describe<'a> {
     }
 
     /// Describes one version.
-    pub fn version(&self, id: Id, commit: Commit) -> Version {
-        Version {
+    pub fn version(&self, id: Id, commit: Commit) -> DescribedVersion {
+        DescribedVersion {
             id,
             names: self.names.get(&id).cloned().unwrap_or_default(),
             head: self.head.branch.is_none() && self.head.base == Some(id),
@@ -111,42 +120,42 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// What a version changed.
-    pub fn changes(&self, commit: &Commit) -> Result<Changes<'a>> {
-        let parent = commit.parents.first().filter(|_| self.detail != Detail::None);
+    /// Returns the changes of a version.
+    pub fn changes(&self, commit: &Commit) -> Result<VersionChanges<'a>> {
+        let parent = commit.parents.first().filter(|_| self.detail != ChangeDetail::None);
         let before = parent.map(|p| self.repo.commit_cached(p)).transpose()?.map(|c| c.tree);
-        Ok(Changes { repo: self.repo, tree: commit.tree, before, detail: self.detail, paths: self.paths })
+        Ok(VersionChanges { repo: self.repo, tree: commit.tree, before, detail: self.detail, paths: self.paths })
     }
 }
 
-/// What a version changed since its first parent. The paths are worked out when they are asked for, one by one,
+/// The changes of a version since its first parent. They are computed one by one on request,
 /// because all of them together may not fit into memory.
-pub struct Changes<'a> {
+pub struct VersionChanges<'a> {
     repo: &'a Repo,
     tree: Id,
     before: Option<Id>,
-    detail: Detail,
+    detail: ChangeDetail,
     paths: &'a [Vec<u8>],
 }
 
-impl Changes<'_> {
-    /// What is told of each change.
-    pub fn detail(&self) -> Detail {
+impl VersionChanges<'_> {
+    /// Returns the detail of the changes.
+    pub fn detail(&self) -> ChangeDetail {
         self.detail
     }
 
-    /// Hands over every path that changed, sorted by directory and name. `each` ends it by breaking.
-    pub fn each(&self, each: &mut dyn FnMut(Changed) -> ControlFlow<()>) -> Result<()> {
+    /// Passes on every changed path, sorted by directory and name. `each` breaks to stop.
+    pub fn each(&self, each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>) -> Result<()> {
         self.visit(&compare, each)
     }
 
-    /// Like [`Changes::each`], without directories.
-    pub fn each_file(&self, each: &mut dyn FnMut(Changed) -> ControlFlow<()>) -> Result<()> {
+    /// Like [`VersionChanges::each`], without directories.
+    pub fn each_file(&self, each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>) -> Result<()> {
         self.visit(&compare_files, each)
     }
 
-    fn visit(&self, compare: &Compare<'_>, each: &mut dyn FnMut(Changed) -> ControlFlow<()>) -> Result<()> {
-        if self.detail == Detail::None {
+    fn visit(&self, compare: &Compare<'_>, each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>) -> Result<()> {
+        if self.detail == ChangeDetail::None {
             return Ok(());
         }
         compare(self.repo, self.before.as_ref(), Some(&self.tree), self.paths, &mut |change| {
@@ -155,10 +164,11 @@ impl Changes<'_> {
     }
 }
 
-/// One of the comparisons of two trees.
-type Compare<'c> = dyn Fn(&Repo, Option<&Id>, Option<&Id>, &[Vec<u8>], &mut Visit<'_>) -> Result<()> + 'c;
+/// A comparison of two trees.
+type Compare<'c> = dyn Fn(&Repo, Option<&Id>, Option<&Id>, &[Vec<u8>], &mut ChangeVisit<'_>) -> Result<()> + 'c;
 
-/// `branch@vN` of all versions on branches, HEAD's branch first. Where a tag took that name it is `branch@#N`.
+/// Returns the addresses of all versions on branches, HEAD's branch first: `branch@vN`, or
+/// `branch@#N` if a tag has that name.
 fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
     let mut tips = repo.refs().readable(RefKind::Branch)?.tips;
     tips.sort_by_key(|tip| head.branch.as_ref() != Some(&tip.name));
@@ -166,9 +176,9 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
     let tags: HashSet<String> = tags.into_iter().map(|t| t.name.to_string()).collect();
     let mut lines: HashMap<Id, String> = HashMap::new();
     for tip in tips {
-        for version in Commits::new(repo).first_parents(tip.id) {
+        for version in CommitReader::new(repo).first_parents(tip.id) {
             let (id, commit) = match version {
-                // The versions of other branches have their addresses all the same.
+                // A damaged branch must not hide the addresses of other branches.
                 Err(e) if e.kind() == Kind::Integrity => break,
                 version => version?,
             };
@@ -183,14 +193,14 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
     Ok(lines)
 }
 
-/// The change with its ranges, where they are wanted.
-pub fn measured(repo: &Repo, change: Change, detail: Detail) -> Result<Changed> {
+/// Returns a change, with its ranges if they are requested.
+pub fn measured(repo: &Repo, change: TreeChange, detail: ChangeDetail) -> Result<MeasuredChange> {
     let content = matches!(change.letter, Letter::Added | Letter::Content | Letter::Type);
     let ranges = match &change.new {
-        Some(new) if detail == Detail::Ranges && content => {
+        Some(new) if detail == ChangeDetail::Ranges && content => {
             ranges::changed(repo, change.old.as_ref().map(|e| &e.node), &new.node)?
         }
         _ => Vec::new(),
     };
-    Ok(Changed { change, ranges })
+    Ok(MeasuredChange { change, ranges })
 }

@@ -1,6 +1,7 @@
-//! Versions in order: reads commits ahead along first parents, and walks ancestry newest first.
+//! Walks versions: along first parents with commits read ahead, or through all ancestors, the
+//! newest first.
 //!
-//! Tips in, (id, commit) out; each version once, never before one of its children that is walked too.
+//! Each version comes once, and never before one of its walked children.
 
 use crate::error::Result;
 use crate::format::object::decode_commit;
@@ -9,24 +10,25 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// Reads of one snapshot of the catalogue at most.
+/// The maximum number of commits that are read ahead from the catalogue at once.
 const AHEAD_MAX: usize = 2048;
 
-/// Commits by id, read ahead in batches where the catalogue knows them.
-pub struct Commits<'a> {
+/// Reads commits by id. Commits in the catalogue are read ahead in batches.
+pub struct CommitReader<'a> {
     repo: &'a Repo,
     ahead: HashMap<Id, Commit>,
-    /// Where a batch ended, and how large the next one is: lines that are followed far are read in large batches.
+    /// The size of the next batch, by the commit at which the last batch ended. It grows with the
+    /// length of the line.
     resume: HashMap<Id, usize>,
 }
 
-impl<'a> Commits<'a> {
-    /// Reads from a repository.
+impl<'a> CommitReader<'a> {
+    /// Returns a reader for a repository.
     pub fn new(repo: &'a Repo) -> Self {
         Self { repo, ahead: HashMap::new(), resume: HashMap::new() }
     }
 
-    /// One commit. Asking for its first parents next is cheap.
+    /// Returns a commit. Reading its first parents next is cheap.
     pub fn get(&mut self, id: &Id) -> Result<Commit> {
         if let Some(commit) = self.ahead.remove(id) {
             return Ok(commit);
@@ -38,7 +40,7 @@ impl<'a> Commits<'a> {
         }
     }
 
-    /// The catalogue is only a shortcut: what fails here is read from its pack.
+    /// Fills the read-ahead from the catalogue. A commit that it lacks is read from its pack.
     fn read_ahead(&mut self, id: &Id) {
         let batch = self.resume.remove(id).unwrap_or(4);
         let rows = self.repo.catalogue().ok().and_then(|c| c.first_parents(id, batch).ok()).unwrap_or_default();
@@ -54,15 +56,15 @@ impl<'a> Commits<'a> {
         }
     }
 
-    /// The versions from `tip` along first parents, itself first.
+    /// Returns the versions from `tip` on, along first parents.
     pub fn first_parents(&mut self, tip: Id) -> FirstParents<'_, 'a> {
         FirstParents { commits: self, next: Some(tip) }
     }
 }
 
-/// Versions along first parents; ends after the first error.
+/// Versions along first parents. The iterator ends after the first error.
 pub struct FirstParents<'c, 'a> {
-    commits: &'c mut Commits<'a>,
+    commits: &'c mut CommitReader<'a>,
     next: Option<Id>,
 }
 
@@ -78,7 +80,7 @@ impl Iterator for FirstParents<'_, '_> {
     }
 }
 
-/// What waits to be walked: the youngest first, then the higher ordinal.
+/// A version that waits to be walked: the newest first, then the one with the higher ordinal.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     time: i64,
@@ -87,20 +89,20 @@ struct Waiting {
 }
 
 /// All ancestors of some tips, without those of others.
-pub struct Walk<'a> {
-    commits: Commits<'a>,
+pub struct HistoryWalk<'a> {
+    commits: CommitReader<'a>,
     heap: BinaryHeap<Waiting>,
     loaded: HashMap<Id, Commit>,
     seen: HashSet<Id>,
-    /// How many children that are walked too are still to come.
+    /// The number of walked children that are still to come.
     children: HashMap<Id, usize>,
 }
 
-impl<'a> Walk<'a> {
-    /// Walks from `tips`; nothing that `hidden` or its ancestors are.
+impl<'a> HistoryWalk<'a> {
+    /// Starts a walk from `tips`, without `hidden` and its ancestors.
     pub fn new(repo: &'a Repo, tips: &[Id], hidden: &[Id]) -> Result<Self> {
         let mut walk = Self {
-            commits: Commits::new(repo),
+            commits: CommitReader::new(repo),
             heap: BinaryHeap::new(),
             loaded: HashMap::new(),
             seen: HashSet::new(),
@@ -109,7 +111,7 @@ impl<'a> Walk<'a> {
         for id in hidden {
             walk.seen.extend(ancestors(repo, id)?);
         }
-        // With one tip and no merge below it, parents come after children by themselves.
+        // With one tip and no merge, parents always come after their children.
         if tips.len() > 1 {
             walk.count_children(repo, tips)?;
         }
@@ -120,7 +122,7 @@ impl<'a> Walk<'a> {
     }
 
     fn count_children(&mut self, repo: &Repo, tips: &[Id]) -> Result<()> {
-        let mut commits = Commits::new(repo);
+        let mut commits = CommitReader::new(repo);
         let mut known = self.seen.clone();
         let mut todo: Vec<Id> = tips.iter().copied().filter(|t| known.insert(*t)).collect();
         while let Some(id) = todo.pop() {
@@ -164,7 +166,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for HistoryWalk<'_> {
     type Item = Result<(Id, Commit)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -172,14 +174,15 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// A version and all its ancestors.
+/// Returns a version and all its ancestors.
 pub fn ancestors(repo: &Repo, tip: &Id) -> Result<HashSet<Id>> {
     ancestors_beside(repo, tip, &HashSet::new())
 }
 
-/// The same without those of `known`, which has the ancestors of all that it has.
+/// Like [`ancestors`], without those in `known`, which must include the ancestors of all its
+/// versions.
 pub fn ancestors_beside(repo: &Repo, tip: &Id, known: &HashSet<Id>) -> Result<HashSet<Id>> {
-    let mut commits = Commits::new(repo);
+    let mut commits = CommitReader::new(repo);
     let mut all = HashSet::new();
     let mut todo = vec![*tip];
     while let Some(id) = todo.pop() {

@@ -1,4 +1,5 @@
-//! Data that a lazy clone lacks, brought before it is needed: near ranges in one request, many requests at a time.
+//! Fetches data that a lazy clone lacks before it is needed, with few requests for nearby ranges
+//! and many requests at a time.
 
 use crate::checkout::patch::plan::REPLACED_WHOLE;
 use crate::context::Context;
@@ -6,23 +7,23 @@ use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::observe::Observer;
-use crate::query::compare::Change;
+use crate::query::compare::TreeChange;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{From, Missing, Wanted, is_nothing};
 
-/// Brings all data of a tree into this repository.
-pub fn bring_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
-    bring(context, repo, observer, |missing| missing.tree(tree, None))
+/// Fetches all data of a tree into this repository.
+pub fn fetch_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
+    fetch_missing(context, repo, observer, |missing| missing.tree(tree, None))
 }
 
-/// Brings the data that some changes of a worktree need.
-pub fn bring_changes(context: &Context, repo: &Repo, changes: &[Change], observer: &dyn Observer) -> Result<()> {
-    let old = |change: &Change| match change.old.as_ref().map(|old| &old.node) {
+/// Fetches the data that some changes of a worktree need.
+pub fn fetch_changes(context: &Context, repo: &Repo, changes: &[TreeChange], observer: &dyn Observer) -> Result<()> {
+    let old = |change: &TreeChange| match change.old.as_ref().map(|old| &old.node) {
         Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
         _ => None,
     };
-    bring(context, repo, observer, |missing| {
+    fetch_missing(context, repo, observer, |missing| {
         for change in changes {
             let Some(new) = &change.new else { continue };
             let before = old(change).filter(|_| new.size() > REPLACED_WHOLE);
@@ -34,7 +35,7 @@ pub fn bring_changes(context: &Context, repo: &Repo, changes: &[Change], observe
     })
 }
 
-fn bring(
+fn fetch_missing(
     context: &Context,
     repo: &Repo,
     observer: &dyn Observer,
@@ -47,25 +48,25 @@ fn bring(
     let mut missing = Missing::new(From::LazySource(repo), Some(repo), Wanted::Chunks, observer);
     find(&mut missing)?;
     let needed = missing.finish();
-    // What is here is had without a network.
+    // Local data needs no network.
     let behind = if is_nothing(&needed) { None } else { repo.lazy_source()? };
     let Some(behind) = behind else { return Ok(()) };
-    let meter = context.behind().map(|r| r.access.meter.clone()).unwrap_or_default();
+    let meter = context.lazy_source().map(|r| r.access.meter.clone()).unwrap_or_default();
     let copier = Copier::new(behind, repo, &meter, observer)?;
     let sent = copier.run(copier.plan(&needed)?, "receiving")?;
     copier.cover().run(&sent)?;
     Ok(())
 }
 
-/// Fetches what a file needs into the cache, where it is not on this machine.
-pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
-    // A repository elsewhere has everything, but nothing of it is here.
+/// Fetches the data of a file into the cache, unless it is local.
+pub fn fetch_file(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
+    // A remote repository has all objects, but none of them is local.
     let (from, dest) = match repo.remote_store() {
         Some(_) => (From::Repo(repo), None),
         None if repo.is_lazy() => (From::LazySource(repo), Some(repo)),
         None => return Ok(()),
     };
-    // What does not fit into the cache would be fetched twice.
+    // A file that does not fit into the cache would be fetched twice.
     if entry.size() > context.cache.limit_bytes / 2 {
         return Ok(());
     }
@@ -77,10 +78,10 @@ pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Obser
         From::LazySource(_) if is_nothing(&needed) => None,
         From::LazySource(lazy) => lazy.lazy_source()?,
     };
-    let Some(far) = source.and_then(Repo::remote_store) else { return Ok(()) };
+    let Some(store) = source.and_then(Repo::remote_store) else { return Ok(()) };
     let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);
     let packs = needed.iter().flatten();
     let ranges = packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));
-    far.fetch_ahead(&ranges.collect::<Vec<_>>())?;
+    store.fetch_ahead(&ranges.collect::<Vec<_>>())?;
     Ok(())
 }

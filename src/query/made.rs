@@ -45,7 +45,7 @@ impl Made {
             memory_bytes: 64 << 20,
             now,
             open: OpenOptions::default(),
-            far: None,
+            remote_repository: None,
             remotes: Vec::new(),
             cache: CacheOptions::default(),
             mount: None,
@@ -64,7 +64,7 @@ impl Made {
         id
     }
 
-    /// The chunk of those bytes.
+    /// Stores a chunk.
     pub(crate) fn chunk(&self, bytes: &[u8]) -> Extent {
         Extent { len: bytes.len() as u64, chunk: Some(self.put(ObjectKind::Chunk, bytes)) }
     }
@@ -86,7 +86,7 @@ impl Made {
         self.put(ObjectKind::Tree, &encode_tree(&node))
     }
 
-    /// Makes the next version of a branch, one day after the one before.
+    /// Makes the next version of a branch, one day after the previous one.
     pub(crate) fn commit(&self, branch: &str, message: &str, entries: Vec<Entry>) -> Id {
         let name = RefName::new(branch).unwrap();
         let tip = self.repo.refs().tip(RefKind::Branch, &name).unwrap();

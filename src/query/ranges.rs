@@ -1,7 +1,7 @@
-//! Which byte ranges of a file differ from the same places of another, by their chunk lists alone.
+//! Finds the byte ranges in which two files differ, from their chunk lists alone.
 //!
-//! Equal nodes of both lists at the same offset are skipped unread. A range is as exact as the chunks are: bytes outside
-//! of all ranges are equal; inside of one, some differ.
+//! Equal nodes of both lists at the same offset are not read. The ranges are as exact as the chunks: bytes outside of all
+//! ranges are equal, but bytes inside of a range may be equal too.
 
 use crate::error::Result;
 use crate::format::object::ListNode;
@@ -18,7 +18,7 @@ enum Piece {
     Hole,
 }
 
-/// The rest of a file, the next piece last.
+/// The rest of a file. The next piece is the last one of the list.
 struct Rest<'a> {
     repo: &'a Repo,
     pieces: Vec<(u64, Piece)>,
@@ -42,7 +42,7 @@ impl Rest<'_> {
         Ok(())
     }
 
-    /// Takes `len` bytes off the next extent. What is left of a cut chunk is equal to nothing.
+    /// Takes `len` bytes off the next extent. The rest of a cut chunk counts as different from every chunk.
     fn take(&mut self, len: u64) {
         if let Some((left, _)) = self.pieces.last_mut() {
             *left = left.saturating_sub(len);
@@ -53,7 +53,8 @@ impl Rest<'_> {
     }
 }
 
-/// The ranges of `new` that may differ from the same places of `old`, sorted, not touching. Nodes that are no files have none.
+/// Returns the ranges of `new` that may differ from the same ranges of `old`, sorted and not adjacent. Nodes other than
+/// files have no ranges.
 pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<u64>>> {
     let Node::File { size, content, .. } = new else { return Ok(Vec::new()) };
     let whole = Some(0..*size).filter(|r| !r.is_empty()).into_iter().collect();
@@ -67,7 +68,8 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
     let mut out = Vec::new();
     let (mut before, mut after) = (Rest { repo, pieces: before }, Rest { repo, pieces: after });
     let mut at = 0;
-    // How much of the next piece of each side was taken already: cut chunks are equal only where both are cut alike.
+    // The length that was already taken from the next piece of each side. Cut chunks are equal only if both are cut at the
+    // same offset.
     let (mut cut_before, mut cut_after) = (0, 0);
     while let Some((len, piece)) = after.pieces.last().copied() {
         let Some((old_len, old_piece)) = before.pieces.last().copied() else {
@@ -131,7 +133,7 @@ fn push(out: &mut Vec<Range<u64>>, range: Range<u64>) {
     }
 }
 
-/// Bytes in all ranges together.
+/// Returns the total length of ranges.
 pub fn total(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|r| r.end - r.start).sum()
 }

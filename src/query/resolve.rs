@@ -1,6 +1,6 @@
-//! From revisions to ids: what a name, a selector and each suffix stand for in a repository.
+//! Resolves revisions to versions.
 //!
-//! Refs win over abbreviated ids. What can be meant in two ways is an error that names both.
+//! Refs win over abbreviated ids. An ambiguous revision is an error that names the candidates.
 
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
@@ -12,61 +12,61 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionBase, RevisionSpec, Selector, Suffix, hex_prefix};
 use crate::model::suggest::nearest;
 use crate::model::when::{Edge, When};
-use crate::query::history::Commits;
+use crate::query::history::CommitReader;
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::value_of;
 
-/// Candidates that an error names at most.
+/// The maximum number of candidates in an error.
 const SHOWN_MAX: usize = 8;
 
-/// `branch@latest` is the branch's tip, unless the branch has a tag of that name.
+/// `branch@latest` is the tip of the branch, unless the branch has a tag of this name.
 const LATEST: &str = "latest";
 
-/// A revision stands for nothing, or for more than one thing.
+/// A revision that cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// No branch, tag or id.
-    #[error("there is no branch, tag or version `{name}`")]
+    /// No branch, tag or version has this name.
+    #[error("no branch, tag or version `{name}`")]
     Unknown {
-        /// What was asked for.
+        /// The name as given.
         name: String,
-        /// What may have been meant.
+        /// The most similar name.
         near: Option<String>,
     },
-    /// More than one thing.
+    /// The revision is ambiguous.
     #[error("`{text}` is ambiguous: {}", candidates.join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The name as given.
         text: String,
-        /// What it may be.
+        /// The candidates.
         candidates: Vec<String>,
     },
     /// The branch has no version yet.
     #[error("branch `{branch}` has no version yet")]
     Unborn {
-        /// Its name.
+        /// The name.
         branch: String,
     },
-    /// A selector that no version of the branch fits.
+    /// No version of the branch matches the selector.
     #[error("`{branch}` has no version `{selector}`")]
     NoSuchVersion {
         /// The branch.
         branch: String,
         /// The selector.
         selector: String,
-        /// The ordinal of its tip.
+        /// The ordinal of the tip.
         tip: u64,
     },
-    /// A step that leads nowhere.
+    /// A suffix leads to no version.
     #[error("`{revision}` does not exist: {why}")]
     NoStep {
-        /// The revision up to that step.
+        /// The revision up to this suffix.
         revision: String,
         /// Why.
         why: String,
     },
-    /// A path that the version does not hold, or that cannot be one.
+    /// A path is not in the version, or invalid.
     #[error("`{path}` is not in `{revision}`")]
     NoPath {
         /// The version.
@@ -74,18 +74,18 @@ pub enum ResolveError {
         /// The path.
         path: String,
     },
-    /// A path that neither of two sides holds.
-    #[error("there is neither {old} nor {new}")]
+    /// A path is in neither of two sides.
+    #[error("neither {old} nor {new} exists")]
     Nowhere {
-        /// The old side, as it was written.
+        /// The old side, as given.
         old: String,
         /// The new side.
         new: String,
     },
-    /// A path where only a version makes sense.
-    #[error("`{0}` names a path, but a whole version is wanted")]
+    /// A path where only a version is allowed.
+    #[error("`{0}` names a path; name a whole version")]
     WithPath(String),
-    /// A repository where only a version of the current one makes sense.
+    /// A repository where only a version of the current one is allowed.
     #[error("`{0}` names another repository")]
     OtherRepository(String),
 }
@@ -102,13 +102,13 @@ impl Failure for ResolveError {
         match self {
             Self::Unknown { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
             Self::Unknown { .. } => {
-                Some("`dvc branch` and `dvc tag` list what there is; a path stands after `--`".to_owned())
+                Some("run `dvc branch` or `dvc tag` to list the names; write paths after `--`".to_owned())
             }
             Self::Ambiguous { .. } => Some("write more digits, or the full name".to_owned()),
-            Self::Unborn { .. } => Some("`dvc commit` makes the first".to_owned()),
-            Self::NoSuchVersion { branch, tip, .. } => Some(format!("`{branch}` has v1 to v{tip}")),
+            Self::Unborn { .. } => Some("run `dvc commit` to make the first version".to_owned()),
+            Self::NoSuchVersion { branch, tip, .. } => Some(format!("use one of v1 to v{tip} of `{branch}`")),
             Self::OtherRepository(_) => Some("name the repository with `--repo`".to_owned()),
-            Self::WithPath(_) => Some("`dvc log REV -- PATH` lists the versions that change a path".to_owned()),
+            Self::WithPath(_) => Some("run `dvc log REV -- PATH` to list the versions that change a path".to_owned()),
             Self::NoStep { .. } | Self::NoPath { .. } | Self::Nowhere { .. } => None,
         }
     }
@@ -116,14 +116,14 @@ impl Failure for ResolveError {
 
 /// A version and a path in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ResolvedSpec {
     /// The version.
     pub version: Id,
-    /// The names of the path; empty is the root.
+    /// The names of the path; empty for the root.
     pub path: Vec<Vec<u8>>,
 }
 
-/// Resolves revisions for one worktree and one moment.
+/// Resolves revisions for one worktree at one time.
 pub struct Resolver<'a> {
     repo: &'a Repo,
     context: &'a Context,
@@ -136,12 +136,27 @@ impl<'a> Resolver<'a> {
         Ok(Self { repo, context, head: Head::read(context, repo)? })
     }
 
-    /// HEAD as it was read.
+    /// Returns the branch that commits of a mount of `revision` go to, if the revision names one.
+    pub fn commit_branch(&self, revision: &Revision) -> Result<Option<RefName>> {
+        let base = Revision { base: revision.base.clone(), suffixes: Vec::new() };
+        if let Some(branch) = self.branch_of(&base)? {
+            return Ok(Some(branch));
+        }
+        match &revision.base {
+            RevisionBase::Scoped(Some(branch), _) if self.repo.refs().value(RefKind::Branch, branch)?.is_some() => {
+                Ok(Some(branch.clone()))
+            }
+            RevisionBase::Scoped(None, _) => Ok(self.head.branch.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns HEAD as it was read.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The version that a revision stands for.
+    /// Returns the version of a revision.
     pub fn revision(&self, revision: &Revision) -> Result<Id> {
         let mut id = None;
         for (n, suffix) in revision.suffixes.iter().enumerate() {
@@ -163,8 +178,8 @@ impl<'a> Resolver<'a> {
         id.map_or_else(|| self.base(&revision.base), Ok)
     }
 
-    /// The version and the path of `rev[:path]`; whether the path exists is not looked at.
-    pub fn spec(&self, spec: &RevisionSpec) -> Result<Target> {
+    /// Returns the version and the path of `rev[:path]`, without a check whether the path exists.
+    pub fn spec(&self, spec: &RevisionSpec) -> Result<ResolvedSpec> {
         if spec.url.is_some() {
             return Err(ResolveError::OtherRepository(spec.to_string()).into());
         }
@@ -172,10 +187,10 @@ impl<'a> Resolver<'a> {
         let path = spec.path.as_deref().unwrap_or_default();
         let path = split(path)
             .ok_or_else(|| ResolveError::NoPath { revision: spec.revision.to_string(), path: display(path) })?;
-        Ok(Target { version, path })
+        Ok(ResolvedSpec { version, path })
     }
 
-    /// The version of a revision that must not name a path.
+    /// Returns the version of a revision that must not name a path.
     pub fn whole(&self, spec: &RevisionSpec) -> Result<Id> {
         match spec.path {
             Some(_) => Err(ResolveError::WithPath(spec.to_string()).into()),
@@ -183,7 +198,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The branch that a revision names, if it is exactly a branch: where `checkout` moves HEAD to.
+    /// Returns the branch of a revision that is exactly a branch: `checkout` moves HEAD to it.
     pub fn branch_of(&self, revision: &Revision) -> Result<Option<RefName>> {
         if !revision.suffixes.is_empty() {
             return Ok(None);
@@ -202,12 +217,12 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The ref that a revision names, if it is exactly a ref: whose log is meant.
+    /// Returns the ref of a revision that is exactly a ref, for its log.
     pub fn ref_of(&self, revision: &Revision) -> Result<Option<(RefKind, RefName)>> {
         if revision.suffixes.is_empty() { self.base_ref(&revision.base) } else { Ok(None) }
     }
 
-    /// A ref that exists or did once.
+    /// Returns a ref that exists, or existed.
     fn base_ref(&self, base: &RevisionBase) -> Result<Option<(RefKind, RefName)>> {
         match base {
             RevisionBase::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
@@ -249,7 +264,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Refs of any kind, then the beginning of an id.
+    /// Resolves a name: refs of any kind first, then abbreviated ids.
     fn name(&self, name: &RefName) -> Result<Id> {
         let mut found: Vec<(RefKind, Id)> = Vec::new();
         for kind in RefKind::ALL {
@@ -282,11 +297,11 @@ impl<'a> Resolver<'a> {
         ResolveError::Unknown { name: name.to_string(), near }.into()
     }
 
-    /// The only version whose id begins so.
+    /// Returns the only version whose id starts with `hex`.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
         let filled = |fill: &str| Id::parse(&format!("{hex}{}", fill.repeat(64_usize.saturating_sub(hex.len()))));
         let (Some(low), Some(high)) = (filled("0"), filled("f")) else { return Ok(None) };
-        // Trees stand in the same index: enough is asked for to see past them.
+        // The index has trees too, so read enough ids to see past them.
         let ids = self.repo.index()?.ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
         let versions: Vec<Id> = ids.into_iter().filter(|id| self.repo.commit_cached(id).is_ok()).collect();
         self.only(hex, versions)
@@ -304,7 +319,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// `branch@sel`: a tag of the branch, an ordinal, the beginning of an id, a date.
+    /// Resolves `branch@sel`: a tag of the branch, an ordinal, an abbreviated id, or a date.
     fn scoped(&self, branch: Option<&RefName>, selector: &Selector) -> Result<Id> {
         let (branch, tip) = match branch.or(self.head.branch.as_ref()) {
             Some(name) => (name.clone(), self.repo.refs().value(RefKind::Branch, name)?),
@@ -327,7 +342,7 @@ impl<'a> Resolver<'a> {
             (None, Selector::Name(text)) => match self.on_branch(tip, text)? {
                 Some(found) => Some(found),
                 None => match text.as_str().parse::<When>() {
-                    Ok(when @ When::Day(_)) => self.not_younger(tip, &when)?,
+                    Ok(when @ When::Day(_)) => self.not_newer_than(tip, &when)?,
                     _ => None,
                 },
             },
@@ -343,7 +358,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The tip of what is no branch here: a remote's branch.
+    /// Returns the tip of a remote branch.
     fn remote_tip(&self, name: &RefName, selector: &Selector) -> Result<Id> {
         match self.repo.refs().value(RefKind::Remote, name)? {
             Some(id) => Ok(id),
@@ -354,11 +369,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The version of the branch whose id begins so.
+    /// Returns the version of the branch whose id starts with `text`.
     fn on_branch(&self, tip: Id, text: &RefName) -> Result<Option<(Id, Commit)>> {
         let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else { return Ok(None) };
         let mut found = Vec::new();
-        for version in Commits::new(self.repo).first_parents(tip) {
+        for version in CommitReader::new(self.repo).first_parents(tip) {
             let (id, commit) = version?;
             if id.to_string().starts_with(&hex) {
                 found.push((id, commit));
@@ -368,9 +383,9 @@ impl<'a> Resolver<'a> {
         Ok(found.pop())
     }
 
-    /// The first version along first parents that fits.
+    /// Returns the first matching version along first parents.
     fn along(&self, tip: Id, fits: impl Fn(&Commit) -> bool) -> Result<Option<(Id, Commit)>> {
-        for version in Commits::new(self.repo).first_parents(tip) {
+        for version in CommitReader::new(self.repo).first_parents(tip) {
             let (id, commit) = version?;
             if fits(&commit) {
                 return Ok(Some((id, commit)));
@@ -379,8 +394,9 @@ impl<'a> Resolver<'a> {
         Ok(None)
     }
 
-    /// The newest version that was made at that time or before; times are compared by whole seconds, as they are shown.
-    fn not_younger(&self, tip: Id, when: &When) -> Result<Option<(Id, Commit)>> {
+    /// Returns the newest version that is not newer than a time. Times are compared in whole
+    /// seconds, as they are displayed.
+    fn not_newer_than(&self, tip: Id, when: &When) -> Result<Option<(Id, Commit)>> {
         let limit = when.resolve(&self.context.now, Edge::End)?.secs;
         self.along(tip, |c| c.time.secs <= limit)
     }
@@ -388,28 +404,28 @@ impl<'a> Resolver<'a> {
     fn step(&self, from: Id, step: Suffix, so_far: impl Fn() -> String) -> Result<Id> {
         match step {
             Suffix::Ancestor(count) => {
-                let mut commits = Commits::new(self.repo);
+                let mut commits = CommitReader::new(self.repo);
                 let mut line = commits.first_parents(from);
                 match line.nth(usize::try_from(count).unwrap_or(usize::MAX)) {
                     Some(version) => Ok(version?.0),
-                    None => Err(no_step(so_far(), "it goes beyond the first version")),
+                    None => Err(no_step(so_far(), "there is no version before the first one")),
                 }
             }
             Suffix::Parent(0) => Ok(from),
             Suffix::Parent(n) => {
                 let parents = self.repo.commit_cached(&from)?.parents;
                 let parent = usize::try_from(n).ok().and_then(|n| parents.get(n - 1));
-                parent.copied().ok_or_else(|| no_step(so_far(), &format!("it has no parent {n}")))
+                parent.copied().ok_or_else(|| no_step(so_far(), &format!("the version has no parent {n}")))
             }
-            Suffix::At(when) => match self.not_younger(from, &when)? {
+            Suffix::At(when) => match self.not_newer_than(from, &when)? {
                 Some((id, _)) => Ok(id),
-                None => Err(no_step(so_far(), "the first version is younger")),
+                None => Err(no_step(so_far(), "the first version is newer")),
             },
             Suffix::Update(_) => Err(no_step(so_far(), "only a branch or a tag has updates")),
         }
     }
 
-    /// What a ref was so many updates ago.
+    /// Returns the value of a ref before a number of updates.
     fn update(&self, base: &RevisionBase, updates: u64, so_far: impl Fn() -> String) -> Result<Id> {
         let Some((kind, name)) = self.base_ref(base)? else {
             return Err(no_step(so_far(), "only a branch or a tag has updates"));
@@ -418,13 +434,14 @@ impl<'a> Resolver<'a> {
         let entry = usize::try_from(updates).ok().and_then(|n| log.get(n));
         match entry.map(value_of) {
             Some(Some(id)) => Ok(id),
-            Some(None) => Err(no_step(so_far(), "it was deleted then")),
+            Some(None) => Err(no_step(so_far(), "the ref was deleted at that time")),
             None => Err(no_step(so_far(), &format!("`{name}` has {} updates", log.len()))),
         }
     }
 }
 
-/// NAME of `refs/heads/NAME`, `refs/tags/NAME` or `refs/remotes/NAME`: one name may be both a branch and a tag.
+/// Returns NAME of `refs/heads/NAME`, `refs/tags/NAME` or `refs/remotes/NAME`, because a name may
+/// be both a branch and a tag.
 fn full_name(text: &RefName, kind: RefKind) -> Option<RefName> {
     let name = text.as_str().strip_prefix("refs/")?.strip_prefix(kind.dir())?.strip_prefix('/')?;
     RefName::tracked(name).ok()

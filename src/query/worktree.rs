@@ -1,4 +1,5 @@
-//! The worktree as it is now: what a walk of it leaves out, and its tree without storing anything.
+//! The worktree: what a walk leaves out, and the tree of its current content, computed without
+//! storing anything.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::path::{self, is_within};
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::query::compare::{Change, Letter};
+use crate::query::compare::{Letter, TreeChange};
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
@@ -19,10 +20,10 @@ use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::Rules;
 use crate::snapshot::walk::unrestored::Unrestored;
 
-/// New files of a directory with this bit have its group.
+/// New files in a directory with this bit get its group.
 const SETGID: u32 = 0o2000;
 
-/// What a walk of the worktree leaves out.
+/// The files that a walk of the worktree leaves out.
 #[derive(Clone, Debug, Default)]
 pub struct WalkOptions {
     /// Patterns of gitignore grammar.
@@ -31,14 +32,15 @@ pub struct WalkOptions {
     pub skip_cache_dirs: bool,
     /// Other file systems than that of the source.
     pub one_file_system: bool,
-    /// Files with more bytes than this.
+    /// Files larger than this, in bytes.
     pub larger_than: Option<u64>,
-    /// Directories that only hold others, by path: their own metadata is not taken. The empty path is the source itself.
+    /// Paths of directories that only lead to volumes, whose own metadata is left out. The empty
+    /// path is the source itself.
     pub places: Vec<Vec<u8>>,
 }
 
 impl WalkOptions {
-    /// The rules for a walk; the repository itself is always left out.
+    /// Returns the rules for a walk. The repository itself is always left out.
     pub fn rules(&self, context: &Context) -> Result<Rules> {
         let repository = std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()));
         let mut rules = Rules::new(self.skip_cache_dirs, self.one_file_system, repository);
@@ -48,7 +50,7 @@ impl WalkOptions {
         Ok(rules)
     }
 
-    /// Warns of patterns that cannot match anything.
+    /// Warns about patterns that cannot match anything.
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!("the pattern `{}` excludes nothing: {why}", path::display(pattern.as_bytes()));
@@ -57,12 +59,13 @@ impl WalkOptions {
     }
 }
 
-/// The catalogue's number of the worktree; `None` where there is no catalogue.
+/// Returns the catalogue's number of the worktree; `None` without a catalogue.
 pub fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
     repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
 }
 
-/// What checkouts of the worktree could not restore for lack of privilege; `None` if no such checkout is known.
+/// Returns what checkouts of the worktree could not restore for lack of privileges; `None` if no
+/// such checkout is known.
 pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> {
     let worktree = repo.worktree(&context.worktree)?;
     let by = worktree.restored_by()?;
@@ -70,14 +73,14 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
         return Ok(None);
     }
     let mut versions = Vec::from_iter(Head::read(context, repo)?.base);
-    // Files may already be as the version says that an interrupted checkout was about.
+    // An interrupted checkout may already have written files of its version.
     if let Ok(Some(interrupted)) = Journal::read(worktree.state_dir()) {
         versions.extend(interrupted.others.iter().rev().copied().chain([interrupted.goal.target]).rev());
     }
     let mut bases = Vec::new();
     for version in versions {
         match repo.commit_cached(&version) {
-            // A damaged old version must not stand in the way of a new one.
+            // A damaged old version must not prevent a new one.
             Err(e) if e.kind() == Kind::Integrity => {}
             commit => bases.push(commit?.tree),
         }
@@ -88,7 +91,7 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
     Ok(Some(Unrestored { by, bases, groups }))
 }
 
-/// Remembers that this process checked the worktree out without the privileges that `done` needed.
+/// Records that this process checked out the worktree without the privileges that `done` needed.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
     if user.is_root() && done.denied == 0 {
@@ -100,7 +103,7 @@ pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport)
     repo.worktree(&context.worktree)?.add_restored_by(RestoredBy { uid: user.as_raw(), gid, owners })
 }
 
-/// Forgets what checkouts could not restore, so that the next one tries to restore it again.
+/// Removes the record of what checkouts could not restore, so that the next one tries again.
 pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     let worktree = repo.worktree(&context.worktree)?;
     if !worktree.restored_by()?.is_empty() {
@@ -112,12 +115,12 @@ pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// Looks at the worktree; `repo` then answers for its trees from memory.
+/// Computes the tree of the worktree. `repo` then has its objects in memory.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
         let (tree, totals, shot) = mount.look(repo, &walk.exclude, observer)?;
         for path in shot.skipped {
-            let message = "sockets are not kept".to_owned();
+            let message = "sockets are not stored".to_owned();
             observer.notice(Notice { level: NoticeLevel::Skipped, path, message });
         }
         return Ok(Snapshot::of_tree(tree, totals));
@@ -137,23 +140,25 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
     snapshot(&out, observer, &source)
 }
 
-/// What a look at the worktree could not read or did not find still: it is told as that, not as what it seems to be.
+/// Paths of the worktree that could not be read, or changed while they were read. Their changes are
+/// reported as unstable.
 #[derive(Default)]
-pub struct Unstable {
+pub struct UnstablePaths {
     paths: BTreeSet<Vec<u8>>,
-    told: BTreeSet<Vec<u8>>,
+    reported: BTreeSet<Vec<u8>>,
 }
 
-impl Unstable {
-    /// Of a look.
+impl UnstablePaths {
+    /// Returns the unstable paths of a snapshot.
     pub fn new(snapshot: &Snapshot) -> Self {
-        Self { paths: snapshot.unstable.iter().cloned().collect(), told: BTreeSet::new() }
+        Self { paths: snapshot.unstable.iter().cloned().collect(), reported: BTreeSet::new() }
     }
 
-    /// How a change is told; `None` where the directory above, which could not be read, stands for it.
-    pub fn told(&mut self, mut change: Change) -> Option<Change> {
+    /// Returns a change as it is reported; `None` if an unreadable parent directory is reported
+    /// instead.
+    pub fn take(&mut self, mut change: TreeChange) -> Option<TreeChange> {
         if self.paths.contains(&change.path) {
-            self.told.insert(change.path.clone());
+            self.reported.insert(change.path.clone());
             change.letter = Letter::Unstable;
         } else if change.letter == Letter::Deleted && self.paths.iter().any(|dir| is_within(&change.path, dir)) {
             return None;
@@ -161,14 +166,14 @@ impl Unstable {
         Some(change)
     }
 
-    /// What no change has told of yet, and is asked for or lies above that.
-    pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = Change> {
-        let untold = self.paths.into_iter().filter(move |path| !self.told.contains(path));
+    /// Returns the unstable paths without a change that are below or above a requested path.
+    pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = TreeChange> {
+        let unreported = self.paths.into_iter().filter(move |path| !self.reported.contains(path));
         let wanted = |path: &Vec<u8>| {
             asked.is_empty() || asked.iter().any(|asked| is_within(path, asked) || is_within(asked, path))
         };
-        let change = |path| Change { letter: Letter::Unstable, path, from: None, old: None, new: None };
-        untold.filter(wanted).map(change)
+        let change = |path| TreeChange { letter: Letter::Unstable, path, from: None, old: None, new: None };
+        unreported.filter(wanted).map(change)
     }
 }
 
@@ -177,18 +182,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_not_told_as_deleted() {
-        let change = |letter, path: &str| Change { letter, path: path.into(), from: None, old: None, new: None };
-        let made = || Unstable {
+    fn unreadable_paths_are_not_reported_as_deleted() {
+        let change = |letter, path: &str| TreeChange { letter, path: path.into(), from: None, old: None, new: None };
+        let made = || UnstablePaths {
             paths: ["dir", "file", "other"].iter().map(|p| p.as_bytes().to_vec()).collect(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         };
         let mut unstable = made();
-        let told = unstable.told(change(Letter::Deleted, "file")).unwrap();
-        assert_eq!(told.letter, Letter::Unstable);
-        assert!(unstable.told(change(Letter::Deleted, "dir/below")).is_none());
-        assert_eq!(unstable.told(change(Letter::Deleted, "files")).unwrap().letter, Letter::Deleted);
-        let rest = |unstable: Unstable, asked: &[&str]| {
+        let taken = unstable.take(change(Letter::Deleted, "file")).unwrap();
+        assert_eq!(taken.letter, Letter::Unstable);
+        assert!(unstable.take(change(Letter::Deleted, "dir/below")).is_none());
+        assert_eq!(unstable.take(change(Letter::Deleted, "files")).unwrap().letter, Letter::Deleted);
+        let rest = |unstable: UnstablePaths, asked: &[&str]| {
             let asked: Vec<_> = asked.iter().map(|p| p.as_bytes().to_vec()).collect();
             unstable.rest(&asked).map(|c| String::from_utf8(c.path).unwrap()).collect::<Vec<_>>()
         };

@@ -1,28 +1,28 @@
-//! Which containers write to what is committed, and holding those: never others, and never ourselves.
+//! Finds the containers that write to a committed directory, and pauses or stops them; never other
+//! containers, and never our own.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::protocol::{POLL_INTERVAL, QuiescePlan, UndoStep};
 use crate::docker::{Container, ContainerMount, DockerEngine, EngineError, own};
-use crate::quiesce::TICK;
-use crate::quiesce::watchdog::{Plan, Undo};
 use crate::sys::mountinfo;
 
-/// A container that was started meanwhile is found by looking again, so often.
-const LOOKS: usize = 5;
+/// Attempts to find containers that were started in the meantime.
+const ATTEMPTS: usize = 5;
 
-/// What is committed, as the engine sees it.
-struct Source {
+/// The committed directory and volumes, as the engine sees them.
+struct CommittedPaths {
     paths: Vec<PathBuf>,
     volumes: Vec<String>,
 }
 
-/// The containers that may write to what is committed.
-pub(super) fn writers(engine: &DockerEngine, plan: &Plan) -> Result<Vec<Container>, EngineError> {
+/// Returns the containers that may write to the committed directory.
+pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<Container>, EngineError> {
     let mut all = engine.containers()?;
     for container in all.iter_mut().filter(|c| runs(&c.state) || c.state == "paused") {
-        // Of volumes of some drivers the list does not say where they are.
+        // The list does not report the path of volumes of some drivers.
         if container.mounts.iter().any(|m| !m.name.is_empty() && !m.source.is_absolute()) {
             match engine.container(&container.id) {
                 Ok(known) => container.mounts = known.mounts,
@@ -30,7 +30,8 @@ pub(super) fn writers(engine: &DockerEngine, plan: &Plan) -> Result<Vec<Containe
                 Err(e) => return Err(e),
             }
         }
-        // Nor does the container, but the volume: of the names that are meant, so that no other driver is asked.
+        // Ask the engine for the volume, but only for the named volumes, so that no other driver is
+        // asked.
         for mount in container.mounts.iter_mut().filter(|m| plan.volumes.contains(&m.name) && !m.source.is_absolute()) {
             match engine.volume(&mount.name) {
                 Ok(known) => mount.source = known.mountpoint,
@@ -40,18 +41,18 @@ pub(super) fn writers(engine: &DockerEngine, plan: &Plan) -> Result<Vec<Containe
         }
     }
     let own = own(&all);
-    let source = Source::of(plan, own);
+    let source = CommittedPaths::of(plan, own);
     let own = own.map(|own| own.id.clone());
     let concerned = |c: &Container| Some(&c.id) != own.as_ref() && c.mounts.iter().any(|m| source.is_written_by(m));
     Ok(all.iter().filter(|c| concerned(c)).cloned().collect())
 }
 
-impl Source {
-    fn of(plan: &Plan, own: Option<&Container>) -> Self {
+impl CommittedPaths {
+    fn of(plan: &QuiescePlan, own: Option<&Container>) -> Self {
         let mut source = Self { paths: Vec::new(), volumes: plan.volumes.clone() };
         match own {
             None => source.paths.push(plan.source.clone()),
-            // To us it is at another path than to the engine.
+            // The engine sees our directory at another path.
             Some(own) => {
                 let (path, volume) = own.outside(&plan.source);
                 source.paths.extend(path);
@@ -62,10 +63,10 @@ impl Source {
     }
 
     fn is_written_by(&self, mount: &ContainerMount) -> bool {
-        // Its name says what it is only where nobody says where it is.
+        // The name of a volume counts only if its path is unknown.
         let named = !mount.name.is_empty() && !mount.source.is_absolute() && self.volumes.contains(&mount.name);
         let there = || {
-            // Where nobody serves it any more it is not asked.
+            // Do not access a mount whose process is gone.
             let at = mountinfo::located(&mount.source).unwrap_or_else(|_| mount.source.clone());
             self.paths.iter().any(|path| path.starts_with(&at) || at.starts_with(path))
         };
@@ -73,16 +74,17 @@ impl Source {
     }
 }
 
-/// Pauses or stops all that run. `noted` is told of each before it is touched, and whether it was left alone after all.
+/// Pauses or stops all running writers. `noted` receives each step before it is done, and whether
+/// it was not needed.
 pub(super) fn hold(
     engine: &DockerEngine,
-    plan: &Plan,
+    plan: &QuiescePlan,
     stop: bool,
     until: Instant,
-    noted: &mut dyn FnMut(Noted),
+    noted: &mut dyn FnMut(ContainerEvent),
 ) -> Result<(), String> {
     let mut seen = BTreeSet::new();
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         let found = writers(engine, plan).map_err(|e| explained(&e))?;
         let fresh: Vec<Container> = found.into_iter().filter(|c| runs(&c.state) && !seen.contains(&c.id)).collect();
         if fresh.is_empty() {
@@ -95,47 +97,45 @@ pub(super) fn hold(
             let undo = if stop {
                 let known = engine.container(&id).map_err(|e| explained(&e))?;
                 if known.host_config.auto_remove {
-                    return Err(format!(
-                        "container `{name}` cannot be stopped for a while: it was made to be removed then"
-                    ));
+                    return Err(format!("cannot stop container `{name}`, because it is removed when it stops"));
                 }
                 let secs = known.time_to_stop().as_secs();
-                Undo::Start { id: id.clone(), name: name.clone(), started: known.state.started_at, secs }
+                UndoStep::Start { id: id.clone(), name: name.clone(), started: known.state.started_at, secs }
             } else {
-                Undo::Unpause { id: id.clone(), name: name.clone() }
+                UndoStep::Unpause { id: id.clone(), name: name.clone() }
             };
-            noted(Noted::Undo(undo));
+            noted(ContainerEvent::Undo(undo));
             let held = if stop { engine.stop(&id, left) } else { engine.pause(&id) };
             if let Err(e) = held {
                 match engine.container(&id).map(|c| c.state) {
-                    // It ended meanwhile, or somebody else has paused it.
+                    // The container has ended, or another process has paused it.
                     Ok(state) if !runs(&state.status) && !matches!(e, EngineError::TimedOut { .. }) => {
-                        noted(Noted::Left);
+                        noted(ContainerEvent::NotNeeded);
                     }
-                    Err(EngineError::NotFound { .. }) => noted(Noted::Left),
-                    // It may have been done nevertheless, or be done later.
+                    Err(EngineError::NotFound { .. }) => noted(ContainerEvent::NotNeeded),
+                    // The engine may still do it.
                     _ => return Err(explained(&e)),
                 }
             } else {
-                noted(Noted::Did(format!("{} container `{name}`", if stop { "stopped" } else { "paused" })));
+                noted(ContainerEvent::Did(format!("{} container `{name}`", if stop { "stopped" } else { "paused" })));
             }
         }
     }
-    Err("containers that write to the volume are started again and again".to_owned())
+    Err("new containers that write to the volume keep starting".to_owned())
 }
 
-/// What [`hold`] tells.
-pub(super) enum Noted {
-    /// This is about to be done; so it is undone.
-    Undo(Undo),
-    /// It was done.
+/// A step of [`hold`].
+pub(super) enum ContainerEvent {
+    /// The step comes next, and must be undone.
+    Undo(UndoStep),
+    /// The step was done.
     Did(String),
-    /// It was not done after all, and is not to be undone.
-    Left,
+    /// The step was not needed, and must not be undone.
+    NotNeeded,
 }
 
-/// Who writes although he should not.
-pub(super) fn broken(engine: &DockerEngine, plan: &Plan) -> Vec<String> {
+/// Returns the containers that ran although they should not.
+pub(super) fn running_writers(engine: &DockerEngine, plan: &QuiescePlan) -> Vec<String> {
     match writers(engine, plan) {
         Ok(found) => {
             let runs = found.iter().filter(|c| runs(&c.state));
@@ -149,7 +149,7 @@ fn runs(state: &str) -> bool {
     matches!(state, "running" | "restarting")
 }
 
-/// Lets a paused container go on.
+/// Unpauses a container.
 pub(super) fn unpause(engine: &DockerEngine, id: &str) -> Result<(), EngineError> {
     match engine.container(id) {
         Ok(container) if container.state.paused => engine.unpause(id),
@@ -158,39 +158,39 @@ pub(super) fn unpause(engine: &DockerEngine, id: &str) -> Result<(), EngineError
     }
 }
 
-/// Starts a container that was asked to stop; `started` is when it had been started before. Whether the engine heard that,
-/// and how far it has come, nobody knows: as long as it runs on it may still stop. Returns whether it does not, by `until`.
+/// Starts a container that was asked to stop; `started` is its last start. The engine may still be
+/// stopping the container, so it is watched until `until`. Returns false if it still runs then.
 pub(super) fn start(engine: &DockerEngine, id: &str, started: &str, until: Instant) -> Result<bool, EngineError> {
     loop {
         match engine.container(id) {
             Ok(container) if !container.state.running => return engine.start(id).map(|()| true),
-            // Somebody else has started it.
+            // Another process has started the container.
             Ok(container) if container.state.started_at != started => return Ok(true),
             Ok(_) if Instant::now() >= until => return Ok(false),
-            Ok(_) => std::thread::sleep(TICK),
+            Ok(_) => std::thread::sleep(POLL_INTERVAL),
             Err(EngineError::NotFound { .. }) => return Ok(true),
             Err(e) => return Err(e),
         }
     }
 }
 
-/// An error with its causes and what can be done.
+/// Returns an error with its causes.
 pub(super) fn explained(e: &EngineError) -> String {
     crate::error::with_causes(e)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::profile::QuiesceProfile;
     use super::*;
-    use crate::quiesce::Profile;
 
     fn mount(name: &str, source: &str, destination: &str, writable: bool) -> ContainerMount {
         ContainerMount { name: name.to_owned(), source: source.into(), destination: destination.into(), writable }
     }
 
-    fn plan(source: &str, volumes: &[&str]) -> Plan {
-        Plan {
-            profiles: vec![Profile::Pause],
+    fn plan(source: &str, volumes: &[&str]) -> QuiescePlan {
+        QuiescePlan {
+            profiles: vec![QuiesceProfile::Pause],
             source: source.into(),
             volumes: volumes.iter().map(|v| (*v).to_owned()).collect(),
             engine: None,
@@ -200,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn only_who_can_write_to_it_is_meant() {
-        let source = Source::of(&plan("/no/v/a/_data", &["named"]), None);
+    fn only_writers_are_found() {
+        let source = CommittedPaths::of(&plan("/no/v/a/_data", &["named"]), None);
         for (name, path, writable, meant) in [
             ("a", "/no/v/a/_data", true, true),
             ("a", "/no/v/a/_data", false, false),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn inside_of_a_container_paths_are_the_engines() {
+    fn in_a_container_the_paths_of_the_engine_count() {
         let own = Container {
             id: "1".to_owned(),
             names: vec!["/side".to_owned()],
@@ -228,11 +228,11 @@ mod tests {
             labels: std::collections::BTreeMap::default(),
             mounts: vec![mount("v", "/no/v", "/source/db", false), mount("", "/no/w", "/source", false)],
         };
-        let source = Source::of(&plan("/source/db/deep", &[]), Some(&own));
+        let source = CommittedPaths::of(&plan("/source/db/deep", &[]), Some(&own));
         assert_eq!((source.paths, source.volumes), (vec![PathBuf::from("/no/v/deep")], vec!["v".to_owned()]));
-        let source = Source::of(&plan("/source/x", &[]), Some(&own));
+        let source = CommittedPaths::of(&plan("/source/x", &[]), Some(&own));
         assert_eq!((source.paths, source.volumes.len()), (vec![PathBuf::from("/no/w/x")], 0));
-        let source = Source::of(&plan("/etc", &[]), Some(&own));
+        let source = CommittedPaths::of(&plan("/etc", &[]), Some(&own));
         assert_eq!((source.paths.len(), source.volumes.len()), (0, 0));
     }
 }

@@ -1,7 +1,7 @@
-//! Freezing a file system: from then on nobody writes to it, until it is thawed.
+//! Freezes file systems: writes to a frozen file system block until it is thawed.
 //!
-//! The one place with unsafe code: two requests to the kernel that take no argument, for which no crate here has a call. A
-//! program that does it is not there where dvc is the only program.
+//! The module has the only unsafe code: two ioctls without an argument, for which no crate in use has a
+//! function. The program `fsfreeze` may be missing in a container.
 
 use std::fs::File;
 use std::io;
@@ -13,16 +13,17 @@ use rustix::ioctl::{NoArg, Opcode, ioctl, opcode};
 const FREEZE: Opcode = opcode::read_write::<std::ffi::c_int>(b'X', 119);
 const THAW: Opcode = opcode::read_write::<std::ffi::c_int>(b'X', 120);
 
-/// A file system on which nobody writes.
-pub(super) struct Frozen(File);
+/// A file system to freeze.
+pub(super) struct FrozenFs(File);
 
-/// The file system that a path is on, not yet frozen. Held open: by its path it may not be found any more.
-pub(super) fn open(path: &Path) -> io::Result<Frozen> {
-    Ok(Frozen(File::open(path)?))
+/// Opens the file system of a path. It stays open, because the path may become unreachable while it
+/// is frozen.
+pub(super) fn open(path: &Path) -> io::Result<FrozenFs> {
+    Ok(FrozenFs(File::open(path)?))
 }
 
-impl Frozen {
-    /// Freezes it. Fails if it is frozen already.
+impl FrozenFs {
+    /// Freezes the file system. Fails if it is frozen already.
     pub(super) fn freeze(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
         // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.
@@ -32,7 +33,7 @@ impl Frozen {
         Ok(())
     }
 
-    /// Thaws it; one that is not frozen stays as it is.
+    /// Thaws the file system, if it is frozen.
     pub(super) fn thaw(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
         // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.

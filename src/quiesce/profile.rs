@@ -1,43 +1,40 @@
-//! Profiles as people write them: `docker:pause`, `exec:CONTAINER:CMD / CMD`, `mariadb:...`, `postgres:...`, `fsfreeze:PATH`.
+//! Parses the profiles of `--quiesce`: `docker:pause`, `exec:CONTAINER:CMD / CMD`, `mariadb:...`,
+//! `postgres:...`, `fsfreeze:PATH`.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::quiesce::QuiesceError;
+use super::error::QuiesceError;
 
-/// What may be written.
-pub(super) const FORMS: &str = "there is docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[CONTAINER|SOCKET|URL], \
-                                postgres:[CONTAINER|SOCKET|URL], fsfreeze:PATH, none";
-
-/// One way to hold writers still.
+/// One way to quiesce writers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Containers that write to the volume are paused.
+pub enum QuiesceProfile {
+    /// Pause the containers that write to the volume.
     Pause,
-    /// Containers that write to the volume are stopped.
+    /// Stop the containers that write to the volume.
     Stop,
-    /// A command in a container before, and one after.
+    /// Run a command in a container before, and one after.
     Exec {
         /// The container.
         container: String,
-        /// For a shell, before.
+        /// The shell command before.
         before: String,
-        /// For a shell, after.
+        /// The shell command after.
         after: Option<String>,
     },
-    /// A session with a database that keeps it from committing, or in backup mode.
+    /// Lock a database against commits, or put it into backup mode.
     Database {
-        /// Which.
-        server: Server,
-        /// How it is reached.
-        at: Where,
+        /// The kind of server.
+        server: DatabaseServer,
+        /// The address of the database.
+        at: DatabaseAddress,
     },
-    /// A file system takes no writes.
+    /// Freeze a file system.
     Freeze {
-        /// A path on it.
+        /// A path on the file system.
         path: PathBuf,
     },
 }
@@ -45,22 +42,22 @@ pub enum Profile {
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Server {
+pub enum DatabaseServer {
     /// MariaDB or MySQL.
     MariaDb,
     /// PostgreSQL.
     Postgres,
 }
 
-/// How a database is reached.
+/// The address of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Where {
-    /// As its client does by itself.
+pub enum DatabaseAddress {
+    /// The default of the client.
     Here,
-    /// By a socket, of PostgreSQL its directory.
+    /// A socket, or the directory of a PostgreSQL socket.
     Socket(PathBuf),
-    /// By an address.
+    /// A network address.
     Address {
         /// The host.
         host: String,
@@ -71,15 +68,15 @@ pub enum Where {
         /// The database.
         database: Option<String>,
     },
-    /// By the client in a container.
+    /// The client in a container.
     Container(String),
 }
 
-impl Profile {
-    /// Reads a profile; `none` is no profile.
+impl QuiesceProfile {
+    /// Parses a profile; `none` is no profile.
     pub fn parse(text: &str) -> Result<Option<Self>, QuiesceError> {
         let (word, rest) = text.split_once(':').unwrap_or((text, ""));
-        // What follows the word may hold a password, and is not repeated.
+        // The rest of the text may contain a password, so errors do not repeat it.
         let is_word = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let more = if is_word && text == word { "" } else { ":..." };
         let shown = format!("{}{more}", if is_word { word } else { "" });
@@ -88,7 +85,7 @@ impl Profile {
             ("none", "") => return Ok(None),
             ("docker", "pause") => Self::Pause,
             ("docker", "stop") => Self::Stop,
-            ("docker", _) => return Err(bad("a container is paused or stopped")),
+            ("docker", _) => return Err(bad("use `docker:pause` or `docker:stop`")),
             ("exec", rest) => {
                 let (container, commands) = rest.split_once(':').ok_or_else(|| bad("the command is missing"))?;
                 let container = name(container).ok_or_else(|| bad("the container's name is missing"))?;
@@ -98,16 +95,20 @@ impl Profile {
                 }
                 Self::Exec { container, before, after }
             }
-            ("mariadb" | "mysql", at) => Self::Database { server: Server::MariaDb, at: place(at).map_err(bad)? },
-            ("postgres" | "postgresql", at) => Self::Database { server: Server::Postgres, at: place(at).map_err(bad)? },
+            ("mariadb" | "mysql", at) => {
+                Self::Database { server: DatabaseServer::MariaDb, at: place(at).map_err(bad)? }
+            }
+            ("postgres" | "postgresql", at) => {
+                Self::Database { server: DatabaseServer::Postgres, at: place(at).map_err(bad)? }
+            }
             ("fsfreeze", path) if path.starts_with('/') => Self::Freeze { path: PathBuf::from(path) },
             ("fsfreeze", _) => return Err(bad("the path of a mounted file system is missing")),
-            _ => return Err(bad("there is none of that name")),
+            _ => return Err(bad("unknown name")),
         }))
     }
 }
 
-/// The command before, and the one after. A `/` between blanks parts them; one without, if there is no other.
+/// Splits the commands before and after. ` / ` separates them, or a single `/` without blanks.
 fn commands_of(text: &str) -> (String, Option<String>) {
     let one = || text.split_once('/').filter(|(a, b)| !b.contains('/') && !a.is_empty() && !a.ends_with(' '));
     let parted = match text.strip_suffix(" /") {
@@ -119,27 +120,27 @@ fn commands_of(text: &str) -> (String, Option<String>) {
     (before.trim().to_owned(), after.map(str::to_owned))
 }
 
-/// The name or id of a container.
+/// Parses the name or id of a container.
 fn name(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     (text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)).then(|| text.to_owned())
 }
 
-fn place(text: &str) -> Result<Where, &'static str> {
+fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
     if text.is_empty() {
-        return Ok(Where::Here);
+        return Ok(DatabaseAddress::Here);
     }
     if text.starts_with('/') && !text.starts_with("//") {
-        return Ok(Where::Socket(PathBuf::from(text)));
+        return Ok(DatabaseAddress::Socket(PathBuf::from(text)));
     }
     if !text.contains("//") {
-        return name(text).map(Where::Container).ok_or("that is neither a container nor a URL");
+        return name(text).map(DatabaseAddress::Container).ok_or("the address is neither a container nor a URL");
     }
     // `mariadb://host` and `mariadb:mariadb://host` are the same.
     let url = if text.starts_with("//") { format!("db:{text}") } else { text.to_owned() };
-    let url = Url::parse(&url).map_err(|_| "that is no URL")?;
+    let url = Url::parse(&url).map_err(|_| "the URL is invalid")?;
     if url.password().is_some() {
-        return Err("a password is never given here, everybody who lists processes would see it; use \
+        return Err("a password on the command line would be visible to all users; use \
                     DVC_QUIESCE_PASSWORD_FILE or the client's own file");
     }
     let plain = |text: &str| {
@@ -148,7 +149,7 @@ fn place(text: &str) -> Result<Where, &'static str> {
     };
     let host = url.host_str().and_then(plain).ok_or("the host is missing")?;
     let database = url.path().trim_start_matches('/');
-    Ok(Where::Address { host, port: url.port(), user: plain(url.username()), database: plain(database) })
+    Ok(DatabaseAddress::Address { host, port: url.port(), user: plain(url.username()), database: plain(database) })
 }
 
 fn url_decoded(text: &str) -> String {
@@ -162,57 +163,57 @@ fn url_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn exec(before: &str, after: Option<&str>) -> Profile {
+    fn exec(before: &str, after: Option<&str>) -> QuiesceProfile {
         let after = after.map(str::to_owned);
-        Profile::Exec { container: "db".to_owned(), before: before.to_owned(), after }
+        QuiesceProfile::Exec { container: "db".to_owned(), before: before.to_owned(), after }
     }
 
     #[test]
-    fn every_form_is_read() {
-        let of = |server, at| Profile::Database { server, at };
-        let address = |host: &str, port, user: Option<&str>, database: Option<&str>| Where::Address {
+    fn every_form_is_parsed() {
+        let of = |server, at| QuiesceProfile::Database { server, at };
+        let address = |host: &str, port, user: Option<&str>, database: Option<&str>| DatabaseAddress::Address {
             host: host.to_owned(),
             port,
             user: user.map(str::to_owned),
             database: database.map(str::to_owned),
         };
         let table = [
-            ("docker:pause", Profile::Pause),
-            ("docker:stop", Profile::Stop),
+            ("docker:pause", QuiesceProfile::Pause),
+            ("docker:stop", QuiesceProfile::Stop),
             ("exec:db:lock", exec("lock", None)),
             ("exec:db:lock/unlock", exec("lock", Some("unlock"))),
             ("exec:db:/bin/lock a", exec("/bin/lock a", None)),
             ("exec:db:/bin/lock /", exec("/bin/lock", None)),
             ("exec:db:/bin/lock a / /bin/unlock b:c", exec("/bin/lock a", Some("/bin/unlock b:c"))),
-            ("mariadb:", of(Server::MariaDb, Where::Here)),
-            ("mysql:/run/m.sock", of(Server::MariaDb, Where::Socket("/run/m.sock".into()))),
-            ("mariadb:shop-db.1", of(Server::MariaDb, Where::Container("shop-db.1".to_owned()))),
-            ("mariadb://a%40b@h:33/x", of(Server::MariaDb, address("h", Some(33), Some("a@b"), Some("x")))),
-            ("postgres:postgresql://h", of(Server::Postgres, address("h", None, None, None))),
-            ("postgres", of(Server::Postgres, Where::Here)),
-            ("fsfreeze:/mnt", Profile::Freeze { path: "/mnt".into() }),
+            ("mariadb:", of(DatabaseServer::MariaDb, DatabaseAddress::Here)),
+            ("mysql:/run/m.sock", of(DatabaseServer::MariaDb, DatabaseAddress::Socket("/run/m.sock".into()))),
+            ("mariadb:shop-db.1", of(DatabaseServer::MariaDb, DatabaseAddress::Container("shop-db.1".to_owned()))),
+            ("mariadb://a%40b@h:33/x", of(DatabaseServer::MariaDb, address("h", Some(33), Some("a@b"), Some("x")))),
+            ("postgres:postgresql://h", of(DatabaseServer::Postgres, address("h", None, None, None))),
+            ("postgres", of(DatabaseServer::Postgres, DatabaseAddress::Here)),
+            ("fsfreeze:/mnt", QuiesceProfile::Freeze { path: "/mnt".into() }),
         ];
         for (text, expected) in table {
-            assert_eq!(Profile::parse(text).unwrap(), Some(expected), "{text}");
+            assert_eq!(QuiesceProfile::parse(text).unwrap(), Some(expected), "{text}");
         }
-        assert_eq!(Profile::parse("none").unwrap(), None);
+        assert_eq!(QuiesceProfile::parse("none").unwrap(), None);
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_profiles_are_rejected() {
         let table = [
-            ("docker", "paused or stopped"),
-            ("docker:kill", "paused or stopped"),
+            ("docker", "docker:pause"),
+            ("docker:kill", "docker:pause"),
             ("exec:db", "command is missing"),
             ("exec:db:", "command is missing"),
             ("exec:../x:a", "name is missing"),
             ("mariadb:a b", "neither"),
-            ("postgres://u:secret@h", "never given here"),
+            ("postgres://u:secret@h", "visible to all users"),
             ("postgres://-oops", "host is missing"),
             ("fsfreeze:mnt", "path"),
             ("mysql:root:secret", "neither"),
             ("mariadb:root/secret", "neither"),
-            ("mysql://[secret", "no URL"),
+            ("mysql://[secret", "URL is invalid"),
             ("exec:secret", "`exec:...`"),
             ("exec:a secret:b", "`exec:...`"),
             ("docker:secret", "`docker:...`"),
@@ -223,7 +224,7 @@ mod tests {
             ("pause", "`pause`"),
         ];
         for (text, expected) in table {
-            let said = Profile::parse(text).unwrap_err();
+            let said = QuiesceProfile::parse(text).unwrap_err();
             assert!(said.to_string().contains(expected) && !said.to_string().contains("secret"), "{text}: {said}");
         }
     }

@@ -1,384 +1,244 @@
-//! The process that takes hold and lets go again: when it is told to, when whoever told it is gone, or when time is up.
+//! The process that quiesces writers and releases them: on request, when the commit is gone, or at
+//! the time limit.
 //!
-//! In: a [`Plan`] as a line of JSON, then a line when it is enough; the end of input says the same. Out: [`Word`]s, a line
-//! each. Invariant: what is to be undone is told before it is done, and undone in reverse.
+//! The watchdog reads a [`QuiescePlan`] as a line of JSON, then a line that requests the release; the end of
+//! input requests it too. The watchdog writes [`WatchdogEvent`]s, one per line. Each step is reported before
+//! it is done, and the steps are undone in reverse.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use crate::docker::{DockerEngine, ExecCommand};
+use super::database::DatabaseSession;
+use super::docker::{self, ContainerEvent};
+use super::freeze;
+use super::lines::{LineReader, NextLine};
+use super::profile::QuiesceProfile;
+use super::protocol::{EndReason, POLL_INTERVAL, QuiescePlan, UndoStep, WatchdogEvent};
+use super::undo::{PENDING_TIMEOUT, run_in, undo_all};
+use crate::docker::DockerEngine;
 use crate::error::{Failure, with_causes};
-use crate::quiesce::database::Session;
-use crate::quiesce::docker;
-use crate::quiesce::docker::{Noted, explained};
-use crate::quiesce::lines::{Lines, Next};
-use crate::quiesce::profile::{Profile, Where};
-use crate::quiesce::{TICK, freeze};
 
-/// What does not let go is tried so often while somebody waits, and then for so long.
-const TRIES: usize = 3;
+/// Attempts to undo a step while the commit waits, and the time of further attempts.
+const ATTEMPTS: usize = 3;
 const PERSISTENCE: Duration = Duration::from_secs(600);
-/// So long somebody waits for what may still be on its way, such as a container that was asked to stop.
-const UNSURE: Duration = Duration::from_secs(20);
-const STOP_MAX: Duration = Duration::from_secs(86_400);
 
-/// What to hold.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Plan {
-    /// In this order.
-    pub profiles: Vec<Profile>,
-    /// What is committed.
-    pub source: PathBuf,
-    /// Volumes that are committed.
-    pub volumes: Vec<String>,
-    /// Where the engine listens.
-    pub engine: Option<String>,
-    /// For databases.
-    pub password: Option<String>,
-    /// So long at most.
-    pub limit_ms: u64,
+/// A step that is in effect.
+enum ActiveStep<'e> {
+    Undo(UndoStep),
+    Session(DatabaseSession<'e>),
+    Frozen(freeze::FrozenFs, PathBuf),
 }
 
-/// One thing that is undone at the end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Undo {
-    /// A container was paused.
-    Unpause {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-    },
-    /// A container was stopped.
-    Start {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-        /// When it had been started before, as the engine tells it.
-        started: String,
-        /// So many seconds it may take to stop.
-        secs: u64,
-    },
-    /// A command was run that has a counterpart.
-    Exec {
-        /// In this container.
-        container: String,
-        /// The counterpart.
-        command: String,
-        /// So long it may take, in milliseconds.
-        limit_ms: u64,
-    },
-    /// A file system was frozen.
-    Thaw {
-        /// A path on it.
-        path: PathBuf,
-    },
-}
-
-/// What is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Word {
-    /// This is about to be done, and has to be undone.
-    Undo(Undo),
-    /// Everything holds.
-    Held {
-        /// What was done, for people.
-        did: Vec<String>,
-    },
-    /// A step failed, and what held was let go.
-    Failed {
-        /// What is wrong.
-        message: String,
-        /// What can be done.
-        hint: Option<String>,
-    },
-    /// Everything was let go.
-    Ended {
-        /// What made an end of it.
-        why: Why,
-        /// What did not hold or does not let go.
-        problems: Vec<String>,
-    },
-}
-
-/// Why everything was let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Why {
-    /// It was asked for.
-    Asked,
-    /// Time was up.
-    Expired,
-    /// Nobody is left who could ask, or this process was to end.
-    Gone,
-}
-
-impl Undo {
-    /// Undoes it; does no harm if there is nothing to undo. What is still on its way is waited for until `until`.
-    fn run(&self, engine: Option<&DockerEngine>, until: Instant) -> Result<(), String> {
-        let engine = || engine.ok_or_else(|| "there is no engine".to_owned());
-        match self {
-            Self::Unpause { id, name } => docker::unpause(engine()?, id)
-                .map_err(|e| format!("container `{name}` is still paused: {}", explained(&e))),
-            Self::Start { id, name, started, .. } => match docker::start(engine()?, id, started, until) {
-                Ok(true) => Ok(()),
-                Ok(false) => {
-                    Err(format!("container `{name}` was asked to stop, still runs, and must be started once it stops"))
-                }
-                Err(e) => Err(format!("container `{name}` is still stopped: {}", explained(&e))),
-            },
-            Self::Exec { container, command, limit_ms } => {
-                run_in(engine()?, container, command, Duration::from_millis(*limit_ms), &mut || false)
-            }
-            Self::Thaw { path } => freeze::open(path)
-                .and_then(|frozen| frozen.thaw())
-                .map_err(|e| format!("`{}` is still frozen: {e}", path.display())),
-        }
-    }
-
-    /// Whether it may be tried again.
-    const fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Exec { .. })
-    }
-
-    /// So long it may be on its way.
-    fn takes(&self) -> Duration {
-        match self {
-            // One that may take for ever is not waited for any longer.
-            Self::Start { secs, .. } => UNSURE + Duration::from_secs(*secs).min(STOP_MAX),
-            _ => UNSURE,
-        }
-    }
-}
-
-/// Undoes everything, what fails again and again: for so long at least, longer what may take longer. What is wrong with the rest.
-pub(super) fn undo_all(mut left: Vec<Undo>, engine: Option<&DockerEngine>, at_least: Duration) -> Vec<String> {
-    let (begun, mut failed) = (Instant::now(), Vec::new());
-    loop {
-        left.retain(|undo| match undo.run(engine, begun) {
-            Ok(()) => false,
-            Err(_) if undo.is_repeatable() && begun.elapsed() < undo.takes().max(at_least) => true,
-            Err(problem) => {
-                failed.push(problem);
-                false
-            }
-        });
-        if left.is_empty() {
-            return failed;
-        }
-        std::thread::sleep(TICK);
-    }
-}
-
-/// One thing that holds.
-enum Hold<'e> {
-    Undo(Undo),
-    Session(Session<'e>),
-    Frozen(freeze::Frozen, PathBuf),
-}
-
-/// What whoever asked wants now.
+/// The current request of the commit.
 #[derive(PartialEq, Eq)]
-enum Wish {
-    GoOn,
-    LetGo,
+enum WatchdogCommand {
+    Continue,
+    Release,
     Stop,
 }
 
-/// Takes hold and lets go. `input` and `output` are pipes to whoever asks; `ended` tells whether this process is asked to end.
+/// Quiesces and releases writers. `input` and `output` are pipes to the commit; `ended` returns
+/// whether this process is asked to end.
 pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Result<(), std::io::Error> {
-    let mut asks = Lines::new(input);
+    let mut asks = LineReader::new(input);
     let line = loop {
         match asks.next(Duration::from_secs(60)) {
-            Next::Line(line) => break line,
-            Next::End => return Ok(()),
-            Next::Late => {}
+            NextLine::Line(line) => break line,
+            NextLine::End => return Ok(()),
+            NextLine::Late => {}
         }
     };
-    let plan: Plan = serde_json::from_str(&line)?;
+    let plan: QuiescePlan = serde_json::from_str(&line)?;
     let limit = Duration::from_millis(plan.limit_ms);
     let engine = match plan.needs_engine().then(|| DockerEngine::new(plan.engine.as_deref())) {
         None => None,
         Some(Ok(engine)) => Some(engine.within(limit.clamp(Duration::from_secs(1), Duration::from_secs(30)))),
         Some(Err(e)) => {
-            return say(output, &Word::Failed { message: with_causes(&e), hint: e.hint() });
+            return send(output, &WatchdogEvent::Failed { message: with_causes(&e), hint: e.hint() });
         }
     };
     let until = Instant::now() + limit;
-    let mut dog =
-        Dog { plan: &plan, engine: engine.as_ref(), until, asks, output, ended, holds: Vec::new(), did: Vec::new() };
-    let left = dog.watch();
-    let left = left.into_iter().filter(Undo::is_repeatable).collect();
-    // Whoever asked knows it, and need not wait. Nor does it matter who asks for the end: nobody else would do it.
+    let mut watchdog = Watchdog {
+        plan: &plan,
+        engine: engine.as_ref(),
+        until,
+        asks,
+        output,
+        ended,
+        steps: Vec::new(),
+        did: Vec::new(),
+    };
+    let left = watchdog.watch();
+    let left = left.into_iter().filter(UndoStep::is_repeatable).collect();
+    // The commit has been informed and does not wait. Continue even if this process is asked to
+    // end, because no other process would undo the steps.
     drop(undo_all(left, engine.as_ref(), PERSISTENCE));
     Ok(())
 }
 
-impl Plan {
-    fn needs_engine(&self) -> bool {
-        self.profiles.iter().any(|profile| match profile {
-            Profile::Pause | Profile::Stop | Profile::Exec { .. } => true,
-            Profile::Database { at, .. } => matches!(at, Where::Container(_)),
-            Profile::Freeze { .. } => false,
-        })
-    }
+/// A profile that could not start.
+struct StepFailure {
+    message: String,
+    hint: Option<String>,
 }
 
-struct Dog<'d> {
-    plan: &'d Plan,
+/// The result of undoing all steps.
+struct Undone {
+    problems: Vec<String>,
+    /// The steps that could not be undone.
+    left: Vec<UndoStep>,
+}
+
+struct Watchdog<'d> {
+    plan: &'d QuiescePlan,
     engine: Option<&'d DockerEngine>,
     until: Instant,
-    asks: Lines,
+    asks: LineReader,
     output: &'d mut dyn Write,
     ended: &'d dyn Fn() -> bool,
-    holds: Vec<Hold<'d>>,
+    steps: Vec<ActiveStep<'d>>,
     did: Vec<String>,
 }
 
-impl Dog<'_> {
-    /// Holds as long as it is wanted. What could not be let go.
-    fn watch(&mut self) -> Vec<Undo> {
+impl Watchdog<'_> {
+    /// Keeps the steps in effect as long as requested. Returns the steps that could not be undone.
+    fn watch(&mut self) -> Vec<UndoStep> {
         for profile in &self.plan.profiles {
             let applied = self.apply(profile);
-            let wish = self.wish(Duration::ZERO);
+            let command = self.command(Duration::ZERO);
             match applied {
-                Ok(()) if wish == Wish::GoOn => {}
-                // Nobody asks for the end before he knows that everything holds.
-                Ok(()) => return self.end(Why::Gone),
-                Err((mut message, hint)) => {
-                    let (problems, left) = self.undo();
+                Ok(()) if command == WatchdogCommand::Continue => {}
+                // A release before all profiles are active means that the commit is gone.
+                Ok(()) => return self.end(EndReason::Gone),
+                Err(StepFailure { mut message, hint }) => {
+                    let Undone { problems, left } = self.undo();
                     for problem in problems {
                         message = format!("{message}; {problem}");
                     }
-                    self.say(&Word::Failed { message, hint });
+                    self.send(&WatchdogEvent::Failed { message, hint });
                     return left;
                 }
             }
         }
         let did = std::mem::take(&mut self.did);
-        self.say(&Word::Held { did });
+        self.send(&WatchdogEvent::Quiesced { did });
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
-            match self.wish(left.min(TICK)) {
-                Wish::GoOn if left.is_zero() => return self.end(Why::Expired),
-                Wish::GoOn => {}
-                Wish::LetGo => return self.end(Why::Asked),
-                Wish::Stop => return self.end(Why::Gone),
+            match self.command(left.min(POLL_INTERVAL)) {
+                WatchdogCommand::Continue if left.is_zero() => return self.end(EndReason::Expired),
+                WatchdogCommand::Continue => {}
+                WatchdogCommand::Release => return self.end(EndReason::Asked),
+                WatchdogCommand::Stop => return self.end(EndReason::Gone),
             }
         }
     }
 
-    fn wish(&mut self, wait: Duration) -> Wish {
+    fn command(&mut self, wait: Duration) -> WatchdogCommand {
         match self.asks.next(wait) {
-            _ if (self.ended)() => Wish::Stop,
-            Next::Line(_) => Wish::LetGo,
-            Next::End => Wish::Stop,
-            Next::Late => Wish::GoOn,
+            _ if (self.ended)() => WatchdogCommand::Stop,
+            NextLine::Line(_) => WatchdogCommand::Release,
+            NextLine::End => WatchdogCommand::Stop,
+            NextLine::Late => WatchdogCommand::Continue,
         }
     }
 
-    /// Lets go, and tells of it.
-    fn end(&mut self, why: Why) -> Vec<Undo> {
+    /// Undoes all steps, and reports the end.
+    fn end(&mut self, why: EndReason) -> Vec<UndoStep> {
         let mut problems = Vec::new();
-        // Whoever asks relies on that it held until now.
-        if let (Why::Asked, true, Some(engine)) = (why, self.holds_containers(), self.engine) {
-            problems.extend(docker::broken(engine, self.plan));
+        // The commit relies on the containers having been quiesced until now.
+        if let (EndReason::Asked, true, Some(engine)) = (why, self.stops_containers(), self.engine) {
+            problems.extend(docker::running_writers(engine, self.plan));
         }
-        let (more, left) = self.undo();
+        let Undone { problems: more, left } = self.undo();
         problems.extend(more);
-        self.say(&Word::Ended { why, problems });
+        self.send(&WatchdogEvent::Ended { why, problems });
         left
     }
 
-    fn holds_containers(&self) -> bool {
-        self.plan.profiles.iter().any(|p| matches!(p, Profile::Pause | Profile::Stop))
+    fn stops_containers(&self) -> bool {
+        self.plan.profiles.iter().any(|p| matches!(p, QuiesceProfile::Pause | QuiesceProfile::Stop))
     }
 
-    fn apply(&mut self, profile: &Profile) -> Result<(), (String, Option<String>)> {
-        let plain = |message: String| (message, None);
-        let engine = self.engine.ok_or_else(|| plain("there is no engine".to_owned()));
+    fn apply(&mut self, profile: &QuiesceProfile) -> Result<(), StepFailure> {
+        let plain = |message: String| StepFailure { message, hint: None };
+        let engine = self.engine.ok_or_else(|| plain("no Docker engine".to_owned()));
         match profile {
-            Profile::Pause | Profile::Stop => {
+            QuiesceProfile::Pause | QuiesceProfile::Stop => {
                 let engine = engine?;
-                engine.ping().map_err(|e| (with_causes(&e), e.hint()))?;
+                engine.ping().map_err(|e| StepFailure { message: with_causes(&e), hint: e.hint() })?;
                 let (plan, until) = (self.plan, self.until);
-                docker::hold(engine, plan, *profile == Profile::Stop, until, &mut |noted| self.note(noted))
+                docker::hold(engine, plan, *profile == QuiesceProfile::Stop, until, &mut |event| self.note(event))
                     .map_err(plain)
             }
-            Profile::Exec { container, before, after } => {
+            QuiesceProfile::Exec { container, before, after } => {
                 if let Some(after) = after {
                     let (container, limit_ms) = (container.clone(), self.plan.limit_ms);
-                    self.will_undo(Undo::Exec { container, command: after.clone(), limit_ms });
+                    self.will_undo(UndoStep::Exec { container, command: after.clone(), limit_ms });
                 }
                 let left = self.until.saturating_duration_since(Instant::now());
                 let (asks, ended) = (&mut self.asks, self.ended);
-                let mut gone = || ended() || asks.next(Duration::ZERO) != Next::Late;
+                let mut gone = || ended() || asks.next(Duration::ZERO) != NextLine::Late;
                 run_in(engine?, container, before, left, &mut gone).map_err(plain)?;
                 self.did.push(format!("ran a command in container `{container}`"));
                 Ok(())
             }
-            Profile::Database { server, at } => {
+            QuiesceProfile::Database { server, at } => {
                 let (engine, until, password) = (self.engine, self.until, self.plan.password.as_deref());
                 let (asks, ended) = (&mut self.asks, self.ended);
-                // Nobody asks for more before it holds.
-                let mut gone = || ended() || asks.next(Duration::ZERO) != Next::Late;
-                let session = Session::begin(*server, at, password, engine, until, &mut gone).map_err(plain)?;
-                self.did.push(session.words().to_owned());
-                self.holds.push(Hold::Session(session));
+                // The commit sends nothing before all profiles are active.
+                let mut gone = || ended() || asks.next(Duration::ZERO) != NextLine::Late;
+                let session = DatabaseSession::begin(*server, at, password, engine, until, &mut gone).map_err(plain)?;
+                self.did.push(session.description().to_owned());
+                self.steps.push(ActiveStep::Session(session));
                 Ok(())
             }
-            Profile::Freeze { path } => {
+            QuiesceProfile::Freeze { path } => {
                 let failed = |e: std::io::Error| plain(format!("cannot freeze `{}`: {e}", path.display()));
                 let frozen = freeze::open(path).map_err(failed)?;
-                self.say(&Word::Undo(Undo::Thaw { path: path.clone() }));
+                self.send(&WatchdogEvent::Undo(UndoStep::Thaw { path: path.clone() }));
                 frozen.freeze().map_err(failed)?;
-                self.holds.push(Hold::Frozen(frozen, path.clone()));
+                self.steps.push(ActiveStep::Frozen(frozen, path.clone()));
                 self.did.push(format!("froze `{}`", path.display()));
                 Ok(())
             }
         }
     }
 
-    fn will_undo(&mut self, undo: Undo) {
-        self.say(&Word::Undo(undo.clone()));
-        self.holds.push(Hold::Undo(undo));
+    fn will_undo(&mut self, undo: UndoStep) {
+        self.send(&WatchdogEvent::Undo(undo.clone()));
+        self.steps.push(ActiveStep::Undo(undo));
     }
 
-    fn note(&mut self, noted: Noted) {
-        match noted {
-            Noted::Undo(undo) => self.will_undo(undo),
-            Noted::Did(what) => self.did.push(what),
-            Noted::Left => drop(self.holds.pop()),
+    fn note(&mut self, event: ContainerEvent) {
+        match event {
+            ContainerEvent::Undo(undo) => self.will_undo(undo),
+            ContainerEvent::Did(what) => self.did.push(what),
+            ContainerEvent::NotNeeded => drop(self.steps.pop()),
         }
     }
 
-    /// Lets go of everything, in reverse: what is wrong, and what is left to do.
-    fn undo(&mut self) -> (Vec<String>, Vec<Undo>) {
+    /// Undoes all steps, in reverse.
+    fn undo(&mut self) -> Undone {
         let (mut problems, mut left) = (Vec::new(), Vec::new());
-        let until = Instant::now() + UNSURE;
-        while let Some(hold) = self.holds.pop() {
+        let until = Instant::now() + PENDING_TIMEOUT;
+        while let Some(hold) = self.steps.pop() {
             match hold {
-                Hold::Session(session) => problems.extend(session.end().err()),
-                Hold::Frozen(frozen, path) => {
+                ActiveStep::Session(session) => problems.extend(session.end().err()),
+                ActiveStep::Frozen(frozen, path) => {
                     if let Err(e) = frozen.thaw() {
                         problems.push(format!("`{}` is still frozen: {e}", path.display()));
-                        left.push(Undo::Thaw { path });
+                        left.push(UndoStep::Thaw { path });
                     }
                 }
-                Hold::Undo(undo) => {
+                ActiveStep::Undo(undo) => {
                     let mut done = undo.run(self.engine, until);
-                    for _ in 1..TRIES {
+                    for _ in 1..ATTEMPTS {
                         if done.is_ok() || !undo.is_repeatable() {
                             break;
                         }
-                        std::thread::sleep(TICK);
+                        std::thread::sleep(POLL_INTERVAL);
                         done = undo.run(self.engine, until);
                     }
                     if let Err(problem) = done {
@@ -388,40 +248,21 @@ impl Dog<'_> {
                 }
             }
         }
-        if left.iter().any(Undo::is_repeatable) {
-            problems.push(format!("this is tried for another {} minutes", PERSISTENCE.as_secs() / 60));
+        if left.iter().any(UndoStep::is_repeatable) {
+            problems.push(format!("dvc repeats this for another {} minutes", PERSISTENCE.as_secs() / 60));
         }
-        (problems, left)
+        Undone { problems, left }
     }
 
-    fn say(&mut self, word: &Word) {
-        // Whoever is gone is not told.
-        let _ = say(self.output, word);
+    fn send(&mut self, event: &WatchdogEvent) {
+        // The commit may be gone.
+        let _ = send(self.output, event);
     }
 }
 
-fn say(output: &mut dyn Write, word: &Word) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(word)?;
+fn send(output: &mut dyn Write, event: &WatchdogEvent) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     output.write_all(&line)?;
     output.flush()
-}
-
-/// Runs a command in a container, which must succeed.
-fn run_in(
-    engine: &DockerEngine,
-    container: &str,
-    command: &str,
-    limit: Duration,
-    gone: &mut dyn FnMut() -> bool,
-) -> Result<(), String> {
-    let command = ["sh", "-c", command].map(str::to_owned).to_vec();
-    let exec = ExecCommand { command, ..ExecCommand::default() };
-    let ran = engine.exec(container, &exec, limit, gone).map_err(|e| explained(&e))?;
-    if ran.code == 0 {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&ran.complaints);
-    let last = said.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
-    Err(format!("a command in container `{container}` failed with exit code {}{last}", ran.code))
 }

@@ -1,4 +1,4 @@
-//! HEAD: which branch a worktree is on, and which version its files came from.
+//! HEAD: the branch of a worktree, and the version that its files came from.
 
 use crate::context::{Context, InMount};
 use crate::error::{Failure, Kind, Result};
@@ -7,7 +7,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::repo::Repo;
 
-/// HEAD never moved to another branch.
+/// HEAD has never moved to another branch.
 #[derive(Debug, thiserror::Error)]
 #[error("no other branch was checked out here before")]
 pub struct NoPrevious;
@@ -18,7 +18,7 @@ impl Failure for NoPrevious {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("name a branch; `dvc branch` lists them".to_owned())
+        Some("name a branch; run `dvc branch` to list the branches".to_owned())
     }
 }
 
@@ -29,12 +29,12 @@ pub struct Head {
     pub branch: Option<RefName>,
     /// The version that the files came from or were committed as.
     pub base: Option<Id>,
-    /// Whether the worktree was ever used with this repository. If not, it stands on the default branch.
+    /// Whether the worktree was ever used with this repository. If not, HEAD is the default branch.
     pub known: bool,
 }
 
 impl Head {
-    /// Reads it.
+    /// Reads HEAD.
     pub fn read(context: &Context, repo: &Repo) -> Result<Self> {
         if let Some(mount) = &context.mount {
             return Self::of_mount(mount);
@@ -62,7 +62,7 @@ impl Head {
         })
     }
 
-    /// What HEAD was before it moved to another branch: a branch or a version.
+    /// Returns the branch or version that HEAD was before its last move to another branch.
     pub fn previous(context: &Context) -> Result<Revision> {
         let state = match &context.mount {
             Some(_) => None,

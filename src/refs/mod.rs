@@ -1,4 +1,5 @@
-//! Refs on behalf of a user: HEAD of a worktree, and moving branches and tags.
+//! Operations on refs for users: HEAD of a worktree, moves of branches and tags, tracking refs.
 
 pub mod head;
 pub mod moves;
+pub mod tracking;

@@ -1,6 +1,6 @@
-//! Moving refs on behalf of a user: `branch`, `tag` and `undo` all end here.
+//! Moves refs for `branch`, `tag` and `undo`.
 //!
-//! A move names what it expects to find; if another process was faster it is refused, never repeated blindly.
+//! A move names the expected old value. If another process wins the race, the move fails; it is never repeated blindly.
 
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
@@ -12,66 +12,47 @@ use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use std::collections::BTreeSet;
 
+/// The start of the reasons that a rename writes into ref logs.
+pub const RENAME_REASON: &str = "branch: renamed ";
+
 /// A ref that was moved, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// What it is.
+pub struct MovedRef {
+    /// The kind.
     pub kind: RefKind,
-    /// Its name.
+    /// The name.
     pub name: RefName,
-    /// What it was; `None` if it did not exist.
+    /// The old version; `None` if the ref was created.
     pub old: Option<Id>,
-    /// What it is now; `None` if it was deleted.
+    /// The new version; `None` if the ref was deleted.
     pub new: Option<Id>,
 }
 
 /// A ref cannot be moved.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum RefMoveError {
-    /// There is one already.
-    #[error("there is a {} `{name}` already", kind.name())]
-    Exists {
-        /// What it is.
-        kind: RefKind,
-        /// Its name.
-        name: RefName,
-    },
-    /// There is none.
-    #[error("there is no {} `{name}`", kind.name())]
-    Missing {
-        /// What it is.
-        kind: RefKind,
-        /// Its name.
-        name: RefName,
-    },
-    /// Another process was faster.
-    #[error("{} `{name}` was moved by somebody else at the same time", kind.name())]
-    Raced {
-        /// What it is.
-        kind: RefKind,
-        /// Its name.
-        name: RefName,
-    },
+    /// The ref exists.
+    #[error("the {} `{name}` exists", kind.name())]
+    Exists { kind: RefKind, name: RefName },
+    /// The ref does not exist.
+    #[error("no {} `{name}`", kind.name())]
+    Missing { kind: RefKind, name: RefName },
+    /// Another process won the race.
+    #[error("another process moved the {} `{name}` at the same time", kind.name())]
+    Raced { kind: RefKind, name: RefName },
     /// A worktree is on the branch.
     #[error("branch `{name}` is the current branch of `{worktree}`")]
-    Current {
-        /// Its name.
-        name: RefName,
-        /// The worktree.
-        worktree: String,
-    },
-    /// A tag of the current branch, but there is none.
-    #[error("the worktree is on no branch, so `@{0}` is a tag of none")]
+    Current { name: RefName, worktree: String },
+    /// A tag of the current branch, but HEAD is detached.
+    #[error("HEAD is detached, so `@{0}` has no branch")]
     NoBranch(String),
-    /// `undo` without a name, and no current branch.
-    #[error("the worktree is on no branch, so there is no change of one to undo")]
+    /// `undo` without a name, but HEAD is detached.
+    #[error("HEAD is detached, so there is no branch to undo a change of")]
     NoBranchToUndo,
-    /// No change is left to take back.
-    #[error("there is nothing to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
-    NothingToUndo {
-        /// The ref, if one was named.
-        name: Option<String>,
-    },
+    /// No change is left to undo.
+    #[error("nothing to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
+    NothingToUndo { name: Option<String> },
 }
 
 impl Failure for RefMoveError {
@@ -85,33 +66,33 @@ impl Failure for RefMoveError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Exists { kind, name } => Some(format!("`dvc {} -f {name} REV` moves it", kind.name())),
-            Self::Raced { .. } => Some("look at it and run the command again".to_owned()),
-            Self::Missing { kind, .. } => Some(format!("run `dvc {}` to list what there is", kind.name())),
+            Self::Exists { kind, name } => Some(format!("run `dvc {} -f {name} REV` to move it", kind.name())),
+            Self::Raced { .. } => Some("check the new version and run the command again".to_owned()),
+            Self::Missing { kind, .. } => Some(format!("run `dvc {0}` to list each {0}", kind.name())),
             Self::NoBranchToUndo => Some("name the branch or tag: `dvc undo NAME`".to_owned()),
-            Self::Current { .. } => Some("check another branch out there first".to_owned()),
+            Self::Current { .. } => Some("check out another branch in that worktree first".to_owned()),
             _ => None,
         }
     }
 }
 
-/// What a user wants done with refs.
+/// Moves refs of one repository, and lists the moves.
 pub struct Mover<'a> {
     context: &'a Context,
     repo: &'a Repo,
     observer: &'a dyn Observer,
     dry_run: bool,
-    /// What was done so far.
-    pub moves: Vec<Moved>,
+    /// The moves so far.
+    pub moves: Vec<MovedRef>,
 }
 
 impl<'a> Mover<'a> {
-    /// Prepares moves in one repository; with `dry_run` nothing is moved.
+    /// Prepares moves in a repository. `dry_run` moves nothing.
     pub fn new(context: &'a Context, repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Self {
         Self { context, repo, observer, dry_run, moves: Vec::new() }
     }
 
-    /// Creates a ref; one that exists is moved only with `force`.
+    /// Creates a ref. An existing ref is moved only with `force`.
     pub fn create(&mut self, kind: RefKind, name: &RefName, id: Id, force: bool, why: &str) -> Result<()> {
         let tip = match self.repo.refs().tip(kind, name) {
             Err(e) if force && e.kind() == Kind::Integrity => return self.repair(kind, name, id, why),
@@ -125,7 +106,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Writes the damaged newest entry of a ref again.
+    /// Rewrites the damaged newest entry of a ref.
     fn repair(&mut self, kind: RefKind, name: &RefName, id: Id, why: &str) -> Result<()> {
         if !self.dry_run {
             let why = format!("{why} (repaired)");
@@ -136,29 +117,29 @@ impl<'a> Mover<'a> {
             }
             self.observer.step("ref moved");
         }
-        self.moves.push(Moved { kind, name: name.clone(), old: None, new: Some(id) });
+        self.moves.push(MovedRef { kind, name: name.clone(), old: None, new: Some(id) });
         Ok(())
     }
 
-    /// Deletes a ref that exists.
+    /// Deletes a ref, which must exist.
     pub fn delete(&mut self, kind: RefKind, name: &RefName, why: &str) -> Result<()> {
         let tip = self.existing(kind, name)?;
         self.update(kind, name, Some(&tip), None, why)
     }
 
-    /// Deletes all of them, or none where one does not exist.
+    /// Deletes all of the refs, or none if one does not exist.
     pub fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
         names.iter().try_for_each(|name| self.existing(kind, name).map(drop))?;
         names.iter().try_for_each(|name| self.delete(kind, name, why))
     }
 
-    /// What a ref that exists says last.
+    /// Returns the newest entry of a ref, which must exist.
     fn existing(&self, kind: RefKind, name: &RefName) -> Result<RefEntry> {
         let tip = self.repo.refs().tip(kind, name)?.filter(|tip| value_of(tip).is_some());
         tip.ok_or_else(|| RefMoveError::Missing { kind, name: name.clone() }.into())
     }
 
-    /// Moves a ref from what `tip` said.
+    /// Moves a ref whose newest entry is `tip`.
     pub fn update(
         &mut self,
         kind: RefKind,
@@ -175,7 +156,19 @@ impl<'a> Mover<'a> {
             }
             self.observer.step("ref moved");
         }
-        self.moves.push(Moved { kind, name: name.clone(), old: tip.and_then(value_of), new });
+        self.moves.push(MovedRef { kind, name: name.clone(), old: tip.and_then(value_of), new });
         Ok(())
     }
+}
+
+/// Fails for a tag that is scoped by a missing branch, because no revision would ever find the tag.
+pub fn ensure_tag_branch(repo: &Repo, tag: &RefName) -> Result<()> {
+    let Some((branch, _)) = tag.scope() else { return Ok(()) };
+    let name = RefName::new(branch)?;
+    for kind in [RefKind::Branch, RefKind::Remote] {
+        if repo.refs().value(kind, &name)?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into())
 }

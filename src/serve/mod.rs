@@ -1,3 +1,3 @@
-//! What runs for a long time and is asked by others: the volume plugin of Docker.
+//! Servers: the volume plugin of Docker.
 
 pub mod plugin;

@@ -1,8 +1,7 @@
-//! Docker's volume plugin, version 1: JSON over HTTP on a Unix socket, one POST a question.
+//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per request.
 //!
-//! In: questions of dockerd. Out: answers, in each of them what went wrong. All state is on disk with the volumes, so that the plugin
-//! may end and begin at any time: mounts are processes of their own and stay. A mount that nobody uses stays warm for a
-//! moment, since Docker mounts, unmounts and mounts again to start one container.
+//! All state is on disk with the volumes, and mounts are separate processes, so the plugin may end and restart at any time.
+//! An unused mount is kept for some seconds, because Docker mounts, unmounts and mounts again to start one container.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::IncomingStream;
 use parking_lot::{Mutex, MutexGuard};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Failure, Kind, Result, with_causes};
@@ -29,38 +28,28 @@ use crate::ops::volume::{VolumeError, VolumeOptions, VolumeState, Volumes};
 use crate::sys::clock;
 use crate::sys::create;
 
-/// So long a mount that nobody uses stays.
-const WARM: Duration = Duration::from_secs(5);
-/// So often it is looked for such mounts.
-const LOOK: Duration = Duration::from_secs(1);
-/// So often it is looked for users that Docker never took back, by looking at all processes.
-const LOST: Duration = Duration::from_secs(30);
-/// The type that Docker's own client sends and takes.
-const TYPE: &str = "application/vnd.docker.plugins.v1.1+json";
+/// The time that an unused mount is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval of the search for unused mounts.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval of the search for users that Docker has lost, which looks at all processes.
+const LOST_USERS_INTERVAL: Duration = Duration::from_secs(30);
+/// The content type of the protocol.
+const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.1+json";
 
 /// The plugin cannot run.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum PluginError {
-    /// Another one answers there.
-    #[error("a plugin serves `{}` already", path.display())]
-    Served {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something else is there.
-    #[error("`{}` is no socket", path.display())]
-    NoSocket {
-        /// What is there.
-        path: PathBuf,
-    },
+    /// Another plugin answers on the socket.
+    #[error("another plugin already serves `{}`", path.display())]
+    Served { path: PathBuf },
+    /// The path is another kind of file.
+    #[error("`{}` is not a socket", path.display())]
+    NoSocket { path: PathBuf },
     /// The socket cannot be used.
     #[error("cannot serve `{}`", path.display())]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Socket { path: PathBuf, source: io::Error },
 }
 
 impl Failure for PluginError {
@@ -75,33 +64,33 @@ impl Failure for PluginError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("Docker looks for plugins where only root may write".to_owned())
+                Some("run it as root, because Docker looks for plugins in a directory of root".to_owned())
             }
             _ => None,
         }
     }
 }
 
-/// Told what is done and what went wrong, a line at a time.
-pub type Tell = dyn Fn(&str) + Send + Sync;
+/// Receives the lines of the log.
+pub type PluginLog = dyn Fn(&str) + Send + Sync;
 
-/// A plugin that has its socket.
-pub struct Plugin {
+/// A plugin with a bound socket.
+pub struct VolumePlugin {
     listener: std::os::unix::net::UnixListener,
-    shared: Arc<Shared>,
+    state: Arc<PluginState>,
     socket: PathBuf,
 }
 
-struct Shared {
+struct PluginState {
     volumes: Volumes,
-    /// Since when nobody uses a volume that is mounted.
+    /// Mounted volumes without users, and the time since the last user.
     idle: Mutex<HashMap<String, Instant>>,
-    tell: Box<Tell>,
+    log: Box<PluginLog>,
 }
 
-impl Plugin {
-    /// Takes the socket, and what an earlier plugin left.
-    pub fn bind(socket: &Path, volumes: Volumes, tell: Box<Tell>) -> Result<Self> {
+impl VolumePlugin {
+    /// Binds the socket. Replaces the socket of a plugin that was killed.
+    pub fn bind(socket: &Path, volumes: Volumes, log: Box<PluginLog>) -> Result<Self> {
         let failed = |source| PluginError::Socket { path: socket.to_owned(), source };
         if let Some(dir) = socket.parent() {
             create::dir_all(dir).map_err(failed)?;
@@ -109,7 +98,7 @@ impl Plugin {
         if UnixStream::connect(socket).is_ok() {
             return Err(PluginError::Served { path: socket.to_owned() }.into());
         }
-        // One that nobody answers at was left by a plugin that was killed.
+        // A socket without a listener was left by a plugin that was killed.
         if std::fs::symlink_metadata(socket).is_ok_and(|there| !there.file_type().is_socket()) {
             return Err(PluginError::NoSocket { path: socket.to_owned() }.into());
         }
@@ -118,22 +107,22 @@ impl Plugin {
             _ => {}
         }
         let listener = std::os::unix::net::UnixListener::bind(socket).map_err(failed)?;
-        // The engine runs as root; with a permissive umask every user could ask for mounts.
+        // The engine runs as root; with a permissive umask every user could request mounts.
         std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let shared = Shared { volumes, idle: Mutex::default(), tell };
-        Ok(Self { listener, shared: Arc::new(shared), socket: socket.to_owned() })
+        let state = PluginState { volumes, idle: Mutex::default(), log };
+        Ok(Self { listener, state: Arc::new(state), socket: socket.to_owned() })
     }
 
-    /// Serves until `stop` says so. Mounts that somebody uses stay.
+    /// Serves until `stop` returns `true`. Mounts with users stay.
     pub fn run(self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let failed = |source| PluginError::Socket { path: self.socket.clone(), source };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let shared = Arc::clone(&self.shared);
-        let routes = router(&shared);
+        let state = Arc::clone(&self.state);
+        let routes = router(&state);
         let served = runtime.map_err(failed)?.block_on(async {
             let listener = tokio::net::UnixListener::from_std(self.listener)?;
-            let look = tokio::task::spawn(Arc::clone(&shared).watch());
+            let watch = tokio::task::spawn(Arc::clone(&state).watch());
             let stopped = async {
                 while !stop() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -143,34 +132,34 @@ impl Plugin {
                 served = async { axum::serve(listener, routes.into_make_service_with_connect_info::<Peer>()).await } => served,
                 () = stopped => Ok(()),
             };
-            look.abort();
+            watch.abort();
             served
         });
-        // Whoever takes the socket over must find none.
+        // The next plugin must not find a socket.
         let _ = std::fs::remove_file(&self.socket);
-        self.shared.rest(Duration::ZERO);
+        self.state.unmount_idle(Duration::ZERO);
         Ok(served.map_err(failed)?)
     }
 }
 
-fn router(shared: &Arc<Shared>) -> Router {
-    type Answer = fn(&Shared, &Asked) -> Result<Value>;
+fn router(state: &Arc<PluginState>) -> Router {
+    type Answer = fn(&PluginState, &PluginRequest) -> Result<Value>;
     let verbs: [(&str, Answer); 8] = [
-        ("Create", Shared::create),
-        ("Remove", Shared::remove),
-        ("Mount", Shared::mount),
-        ("Unmount", Shared::unmount),
-        ("Path", Shared::path),
-        ("Get", Shared::get),
-        ("List", Shared::list),
+        ("Create", PluginState::create),
+        ("Remove", PluginState::remove),
+        ("Mount", PluginState::mount),
+        ("Unmount", PluginState::unmount),
+        ("Path", PluginState::path),
+        ("Get", PluginState::get),
+        ("List", PluginState::list),
         ("Capabilities", |_, _| Ok(json!({ "Capabilities": { "Scope": "local" } }))),
     ];
     let hello = || async { answer(json!({ "Implements": ["VolumeDriver"] })) };
     let mut router = Router::new().route("/Plugin.Activate", post(hello));
-    for (verb, what) in verbs {
-        let shared = Arc::clone(shared);
+    for (verb, handler) in verbs {
+        let state = Arc::clone(state);
         let handle = move |ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes| async move {
-            let done = tokio::task::spawn_blocking(move || shared.asked(verb, what, peer, &body)).await;
+            let done = tokio::task::spawn_blocking(move || state.handle(verb, handler, peer, &body)).await;
             answer(done.unwrap_or_else(|_| json!({ "Err": "a bug in dvc: see the plugin's log" })))
         };
         router = router.route(&format!("/VolumeDriver.{verb}"), post(handle));
@@ -178,7 +167,7 @@ fn router(shared: &Arc<Shared>) -> Router {
     router
 }
 
-/// The process that asks; `None` if it is in another namespace of processes.
+/// The process that sent the request; `None` if the process is in another PID namespace.
 #[derive(Clone, Copy, Debug)]
 struct Peer(Option<u32>);
 
@@ -190,13 +179,13 @@ impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
 }
 
 fn answer(value: Value) -> Response {
-    ([(header::CONTENT_TYPE, TYPE)], value.to_string()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], value.to_string()).into_response()
 }
 
-/// A question; each has some of these.
+/// A request, with the fields of all verbs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Asked {
+struct PluginRequest {
     name: String,
     opts: Option<BTreeMap<String, String>>,
     #[serde(rename = "ID")]
@@ -209,103 +198,110 @@ fn now_secs() -> i64 {
     clock::now().secs
 }
 
-impl Shared {
-    fn asked(&self, verb: &str, what: fn(&Self, &Asked) -> Result<Value>, Peer(by): Peer, body: &[u8]) -> Value {
-        let mut asked: Asked = match serde_json::from_slice(body) {
-            Ok(asked) => asked,
-            // Questions without content have an empty body.
-            Err(_) if body.is_empty() => Asked::default(),
-            Err(e) => return json!({ "Err": format!("not understood: {e}") }),
+impl PluginState {
+    fn handle(
+        &self,
+        verb: &str,
+        handler: fn(&Self, &PluginRequest) -> Result<Value>,
+        Peer(by): Peer,
+        body: &[u8],
+    ) -> Value {
+        let mut request: PluginRequest = match serde_json::from_slice(body) {
+            Ok(request) => request,
+            // Requests without content have an empty body.
+            Err(_) if body.is_empty() => PluginRequest::default(),
+            Err(e) => return json!({ "Err": format!("cannot parse the request: {e}") }),
         };
-        asked.by = by;
-        match what(self, &asked) {
+        request.by = by;
+        match handler(self, &request) {
             Ok(mut value) => {
                 value["Err"] = "".into();
                 value
             }
             Err(e) => {
-                let mut said = with_causes(e.as_error());
+                let mut message = with_causes(e.as_error());
                 if let Some(hint) = e.hint() {
-                    said = format!("{said} ({hint})");
+                    message = format!("{message} ({hint})");
                 }
-                // Docker asks for volumes of every name that it meets.
+                // Docker requests volumes of every name that it finds.
                 if e.kind() != Kind::NotFound {
-                    (self.tell)(&format!("{verb} {}: {said}", asked.name));
+                    (self.log)(&format!("{verb} {}: {message}", request.name));
                 }
-                json!({ "Err": said })
+                json!({ "Err": message })
             }
         }
     }
 
-    fn create(&self, asked: &Asked) -> Result<Value> {
-        let options = VolumeOptions::parse(asked.opts.as_ref().unwrap_or(&BTreeMap::new()))?;
+    fn create(&self, request: &PluginRequest) -> Result<Value> {
+        let options = VolumeOptions::parse(request.opts.as_ref().unwrap_or(&BTreeMap::new()))?;
         if options.had_password {
-            let what = "the password in its URL was left out: passwords come from the environment or /run/secrets";
-            (self.tell)(&format!("Create {}: {what}", asked.name));
+            let message =
+                "the password in the URL was removed; passwords are read from the environment or /run/secrets";
+            (self.log)(&format!("Create {}: {message}", request.name));
         }
-        if self.volumes.create(&asked.name, &options, &jiff::Timestamp::now())? {
-            (self.tell)(&format!("created {}", asked.name));
-            self.is_idle(&asked.name);
+        if self.volumes.create(&request.name, &options, &jiff::Timestamp::now())? {
+            (self.log)(&format!("created {}", request.name));
+            self.mark_idle(&request.name);
         }
         Ok(json!({}))
     }
 
-    fn remove(&self, asked: &Asked) -> Result<Value> {
-        let removed = self.volumes.remove(&asked.name, false, now_secs())?;
-        self.idle().remove(&asked.name);
-        (self.tell)(&match removed.parked {
-            Some(parked) => format!(
-                "removed {}; its changes are put aside: `dvc volume create {} --parked {parked}` brings them back",
-                asked.name, asked.name
+    fn remove(&self, request: &PluginRequest) -> Result<Value> {
+        let removed = self.volumes.remove(&request.name, false, now_secs())?;
+        self.idle().remove(&request.name);
+        (self.log)(&match removed.trash_entry {
+            Some(entry) => format!(
+                "removed {}; its changes are in the trash: run `dvc volume create {} --from-trash {entry}` to restore them",
+                request.name, request.name
             ),
-            None => format!("removed {}", asked.name),
+            None => format!("removed {}", request.name),
         });
         Ok(json!({}))
     }
 
-    fn mount(&self, asked: &Asked) -> Result<Value> {
-        self.idle().remove(&asked.name);
-        let at = self.volumes.mount(&asked.name, &asked.id, now_secs())?;
-        if let Some(Err(e)) = asked.by.map(|engine| self.volumes.is_seen(&asked.name, engine)) {
-            self.unmount(asked)?;
+    fn mount(&self, request: &PluginRequest) -> Result<Value> {
+        self.idle().remove(&request.name);
+        let at = self.volumes.mount(&request.name, &request.id, now_secs())?;
+        if let Some(Err(e)) = request.by.map(|engine| self.volumes.ensure_visible(&request.name, engine)) {
+            self.unmount(request)?;
             return Err(e);
         }
         Ok(json!({ "Mountpoint": at.to_string_lossy() }))
     }
 
-    fn unmount(&self, asked: &Asked) -> Result<Value> {
-        if self.volumes.unmount(&asked.name, &asked.id)? {
-            self.is_idle(&asked.name);
+    fn unmount(&self, request: &PluginRequest) -> Result<Value> {
+        if self.volumes.unmount(&request.name, &request.id)? {
+            self.mark_idle(&request.name);
         }
         Ok(json!({}))
     }
 
-    fn path(&self, asked: &Asked) -> Result<Value> {
-        self.known(&asked.name)?;
-        Ok(json!({ "Mountpoint": self.place(&asked.name) }))
+    fn path(&self, request: &PluginRequest) -> Result<Value> {
+        self.ensure_exists(&request.name)?;
+        Ok(json!({ "Mountpoint": self.mount_point(&request.name) }))
     }
 
-    fn get(&self, asked: &Asked) -> Result<Value> {
-        let state = self.volumes.state(&asked.name)?;
+    fn get(&self, request: &PluginRequest) -> Result<Value> {
+        let state = self.volumes.state(&request.name)?;
         Ok(json!({ "Volume": {
-            "Name": asked.name, "Mountpoint": self.place(&asked.name),
-            "CreatedAt": state.record.created, "Status": status(&state),
+            "Name": request.name, "Mountpoint": self.mount_point(&request.name),
+            "CreatedAt": state.record.created, "Status": VolumeStatus::new(&state),
         } }))
     }
 
-    fn list(&self, _asked: &Asked) -> Result<Value> {
+    fn list(&self, _request: &PluginRequest) -> Result<Value> {
         let all = self.volumes.list()?;
-        let each = |name: &str| json!({ "Name": name, "Mountpoint": self.place(name) });
+        let each = |name: &str| json!({ "Name": name, "Mountpoint": self.mount_point(name) });
         Ok(json!({ "Volumes": all.iter().map(|record| each(&record.name)).collect::<Vec<_>>() }))
     }
 
-    fn known(&self, name: &str) -> Result<()> {
-        let there = self.volumes.find(name)?;
-        Ok(there.map(drop).ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
+    fn ensure_exists(&self, name: &str) -> Result<()> {
+        let found = self.volumes.find(name)?;
+        Ok(found.map(drop).ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
     }
 
-    /// Where a volume is, empty if it is not mounted.
-    fn place(&self, name: &str) -> String {
+    /// Returns the mount point of a volume, or an empty string if it is not mounted.
+    fn mount_point(&self, name: &str) -> String {
         self.volumes.mounted(name).map_or_else(String::new, |at| at.to_string_lossy().into_owned())
     }
 
@@ -313,78 +309,102 @@ impl Shared {
         self.idle.lock()
     }
 
-    fn is_idle(&self, name: &str) {
+    fn mark_idle(&self, name: &str) {
         self.idle().insert(name.to_owned(), Instant::now());
     }
 
-    /// Looks at what an earlier plugin left: what is mounted, for whom, and what is to stay mounted.
-    fn begin(&self) {
+    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without users.
+    fn resume(&self) {
         for name in self.volumes.list().unwrap_or_default().into_iter().map(|record| record.name) {
-            if let Err(e) = self.volumes.stand_held(&name) {
-                (self.tell)(&format!("{name}: {}", with_causes(e.as_error())));
+            if let Err(e) = self.volumes.remount_pinned(&name) {
+                (self.log)(&format!("{name}: {}", with_causes(e.as_error())));
             }
         }
-        self.take_back();
+        self.remove_lost_users();
     }
 
-    /// Takes users off that Docker never took back.
-    fn take_back(&self) {
+    /// Removes users that Docker has lost, and marks mounts without users as idle.
+    fn remove_lost_users(&self) {
         for record in self.volumes.list().unwrap_or_default() {
-            match self.volumes.settle(&record.name, now_secs()) {
+            match self.volumes.remove_lost_users(&record.name, now_secs()) {
                 Ok(false) if self.volumes.mounted(&record.name).is_some() => {
                     self.idle().entry(record.name).or_insert_with(Instant::now);
                 }
                 Ok(_) => {}
-                Err(e) => (self.tell)(&format!("{}: {}", record.name, with_causes(e.as_error()))),
+                Err(e) => (self.log)(&format!("{}: {}", record.name, with_causes(e.as_error()))),
             }
         }
     }
 
-    /// Ends mounts that nobody has used for so long.
-    fn rest(&self, warm: Duration) {
+    /// Unmounts volumes that had no user for `timeout`.
+    fn unmount_idle(&self, timeout: Duration) {
         let due: Vec<String> =
-            self.idle().iter().filter(|(_, since)| since.elapsed() >= warm).map(|(name, _)| name.clone()).collect();
+            self.idle().iter().filter(|(_, since)| since.elapsed() >= timeout).map(|(name, _)| name.clone()).collect();
         for name in due {
             self.idle().remove(&name);
-            // One that somebody took meanwhile stays. What cannot be ended now is found again by `take_back`.
-            if let Err(e) = self.volumes.rest(&name) {
-                (self.tell)(&format!("{name}: {}", with_causes(e.as_error())));
+            // A volume with a new user stays mounted. `remove_lost_users` finds a mount again that cannot be ended now.
+            if let Err(e) = self.volumes.unmount_unused(&name) {
+                (self.log)(&format!("{name}: {}", with_causes(e.as_error())));
             }
         }
     }
 
     async fn watch(self: Arc<Self>) {
-        // Docker does not wait for what stays mounted: each whose remote is gone takes its time to fail.
-        let shared = Arc::clone(&self);
-        let _ = tokio::task::spawn_blocking(move || shared.begin()).await;
-        let mut looked = Instant::now();
+        // Requests of Docker do not wait for the remounts, because each one with an unreachable remote takes time to fail.
+        let state = Arc::clone(&self);
+        let _ = tokio::task::spawn_blocking(move || state.resume()).await;
+        let mut searched = Instant::now();
         loop {
-            tokio::time::sleep(LOOK).await;
-            let shared = Arc::clone(&self);
-            let lost = looked.elapsed() >= LOST;
+            tokio::time::sleep(IDLE_INTERVAL).await;
+            let state = Arc::clone(&self);
+            let lost = searched.elapsed() >= LOST_USERS_INTERVAL;
             if lost {
-                looked = Instant::now();
+                searched = Instant::now();
             }
-            let look = move || {
+            let search = move || {
                 if lost {
-                    shared.take_back();
+                    state.remove_lost_users();
                 }
-                shared.rest(WARM);
+                state.unmount_idle(IDLE_TIMEOUT);
             };
-            let _ = tokio::task::spawn_blocking(look).await;
+            let _ = tokio::task::spawn_blocking(search).await;
         }
     }
 }
 
-/// What `docker volume inspect` shows.
-fn status(state: &VolumeState) -> Value {
-    let (record, facts) = (&state.record, state.facts.as_ref());
-    json!({
-        "repository": record.repository, "revision": record.revision, "version": state.version,
-        "branch": facts.and_then(|f| f.branch.clone()).or_else(|| record.branch.clone()),
-        "access": if record.read_only { "ro" } else { "rw" }, "mode": state.note.as_ref().map(|n| n.mode.clone()),
-        "live": record.live, "changed": state.changed,
-        "dirty_bytes": facts.map(|f| f.dirty_bytes), "overlay_bytes": facts.map(|f| f.overlay_bytes),
-        "fetched_bytes": facts.map(|f| f.fetched_bytes), "users": state.users.ids.len(),
-    })
+/// The state that `docker volume inspect` shows.
+#[derive(Serialize)]
+struct VolumeStatus<'s> {
+    repository: &'s str,
+    revision: &'s str,
+    version: Option<&'s str>,
+    branch: Option<&'s str>,
+    access: &'static str,
+    mode: Option<&'s str>,
+    live: bool,
+    changed: bool,
+    dirty_bytes: Option<u64>,
+    overlay_bytes: Option<u64>,
+    fetched_bytes: Option<u64>,
+    users: usize,
+}
+
+impl<'s> VolumeStatus<'s> {
+    fn new(state: &'s VolumeState) -> Self {
+        let (record, facts) = (&state.record, state.facts.as_ref());
+        Self {
+            repository: &record.repository,
+            revision: &record.revision,
+            version: state.version.as_deref(),
+            branch: facts.and_then(|f| f.branch.as_deref()).or(record.branch.as_deref()),
+            access: if record.read_only { "ro" } else { "rw" },
+            mode: state.note.as_ref().map(|n| n.mode.as_str()),
+            live: record.live,
+            changed: state.changed,
+            dirty_bytes: facts.map(|f| f.dirty_bytes),
+            overlay_bytes: facts.map(|f| f.overlay_bytes),
+            fetched_bytes: facts.map(|f| f.fetched_bytes),
+            users: state.users.ids.len(),
+        }
+    }
 }

@@ -9,7 +9,6 @@ use crate::scan::{CodePath, Source};
 
 /// Groups of files that may import each other, with the reason. A row leaves the table with its cycle.
 pub const ALLOWED: &[(&[&str], &str)] = &[
-    (&["bin/dvc/commands/commit", "bin/dvc/commands/commit/volumes"], "the command and its private part"),
     (
         &["bin/dvc/commands/completions/candidates", "bin/dvc/commands/completions/names"],
         "the candidates and the lists of names are not divided yet",
@@ -17,41 +16,6 @@ pub const ALLOWED: &[(&[&str], &str)] = &[
     (
         &["bin/dvc/commands/completions/manual/markdown", "bin/dvc/commands/completions/manual/roff"],
         "the parser and the writer of manual pages are not divided yet",
-    ),
-    (
-        &[
-            "bin/dvc/commands/doctor",
-            "bin/dvc/commands/doctor/containers",
-            "bin/dvc/commands/doctor/mounting",
-            "bin/dvc/commands/doctor/surroundings",
-        ],
-        "the command and its private parts",
-    ),
-    (
-        &[
-            "bin/dvc/commands/mount",
-            "bin/dvc/commands/overlays",
-            "bin/dvc/commands/volume",
-            "bin/dvc/commands/volume/plain",
-        ],
-        "lists of mounts, overlays and volumes share their rows; not divided yet",
-    ),
-    (&["bin/dvc/settings", "bin/dvc/settings/layers"], "the settings and their private part"),
-    (&["context", "context/reach"], "the context and its private part"),
-    (&["ops/checkout", "ops/checkout/in_mount"], "the operation and its private part"),
-    (&["ops/commit", "ops/commit/in_mount"], "the operation and its private part"),
-    (&["ops/export", "ops/export/image", "ops/export/members"], "the operation and its private parts"),
-    (&["ops/fetch", "ops/pull"], "a pull is a fetch with options of its own; not divided yet"),
-    (
-        &["ops/import", "ops/import/image", "ops/import/place", "ops/import/stream", "ops/import/tree"],
-        "the operation and its private parts",
-    ),
-    (&["ops/log", "ops/log/filter"], "the operation and its private part"),
-    (&["ops/mount", "ops/mount/origin", "ops/mount/overlays", "ops/mount/plan"], "the operation and its private parts"),
-    (&["ops/volume", "ops/volume/record"], "the operation and its private part"),
-    (
-        &["quiesce", "quiesce/database", "quiesce/docker", "quiesce/profile", "quiesce/watchdog"],
-        "the types of a quiesce are not in a file of their own yet",
     ),
 ];
 

@@ -30,7 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body", &["store/"]),
     ("ignore", &["snapshot/walk"]),
     ("indicatif", &["bin/"]),
-    ("jiff", &["model/", "context/", "query/", "ops/", "serve/", "bin/"]),
+    ("jiff", &["model/", "context/", "mount/daemon/launch", "query/", "ops/", "serve/", "bin/"]),
     ("minicbor", &["format/"]),
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),

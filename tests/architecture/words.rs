@@ -11,15 +11,15 @@ use crate::scan::{self, Piece, PieceKind, Source};
 
 /// Number of findings that each folder still has. A folder without a row has none.
 pub const BUDGETS: &[(&str, usize)] = &[
-    ("src/bin", 231),
-    ("src/context", 15),
-    ("src/hooks.rs", 29),
-    ("src/ops", 455),
-    ("src/query", 73),
-    ("src/quiesce", 94),
-    ("src/quiesce.rs", 44),
-    ("src/refs", 20),
-    ("src/serve", 20),
+    ("src/bin", 0),
+    ("src/context", 0),
+    ("src/hooks.rs", 0),
+    ("src/ops", 0),
+    ("src/query", 3),
+    ("src/quiesce", 0),
+    ("src/quiesce.rs", 0),
+    ("src/refs", 0),
+    ("src/serve", 0),
 ];
 
 /// Words that no sentence begins with, because the reader needs the subject first.

@@ -15,7 +15,7 @@ use dvc::observe::{Observer, Silent};
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
-use dvc::ops::unpack::{Stopped, UnpackOptions, UnpackReport};
+use dvc::ops::unpack::{UnpackOptions, UnpackReport, UnpackStop};
 use dvc::repo::{OpenOptions, Repo};
 
 use super::child::{End, no_forks, orders, run};
@@ -32,7 +32,7 @@ fn context(dir: &Path) -> Context {
         memory_bytes: 256 << 20,
         now: jiff::Zoned::now(),
         open: OpenOptions::default(),
-        far: None,
+        remote_repository: None,
         remotes: Vec::new(),
         cache: dvc::context::CacheOptions::default(),
         mount: None,
@@ -296,7 +296,7 @@ fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
     let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
     match unpack(&context(dir), &options, &Silent).unwrap().stopped {
-        Some(Stopped::Uncommitted { paths, .. }) => paths,
+        Some(UnpackStop::Uncommitted { paths, .. }) => paths,
         other => panic!("{other:?}"),
     }
 }

@@ -78,7 +78,7 @@ fn the_doctor_knows_an_engine() {
     let checks = s.dvc(["doctor", "--json"]).json_lines();
     let check = checks.iter().find(|check| check["check"] == "docker").unwrap();
     assert_eq!(check["state"], "ok");
-    assert!(check["what"].as_str().unwrap().starts_with(&format!("engine {version} with API 1.")), "{check}");
+    assert!(check["message"].as_str().unwrap().starts_with(&format!("engine {version} with API 1.")), "{check}");
 }
 
 #[test]

@@ -272,8 +272,8 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.until("the server answers again", || sql(&host, project, "select 1").code == 0);
     assert_eq!(sql(&host, project, "select count(*) from d.t").ok().out, "3\n");
     host.compose("database.yml", &["down", "-v"]).ok();
-    let parked = host.dvc(&["volume", "ls", "--parked"]).ok().out;
-    assert!(parked.contains(&format!("{volume}@")), "uncommitted changes are not in the trash: {parked}");
+    let trash = host.dvc(&["volume", "ls", "--trash"]).ok().out;
+    assert!(trash.contains(&format!("{volume}@")), "uncommitted changes are not in the trash: {trash}");
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
@@ -374,7 +374,7 @@ fn volumes_are_managed_through_docker_exec() {
     assert_eq!(sh("other", "cat /data/new /data/late").ok().out, "new\nlate\n");
     host.compose("namespaces.yml", &["down"]).ok();
     let run = host.dvc(&["volume", "rm", &web, &other]).ok();
-    assert!(run.out.contains("put aside"), "{}", run.out);
+    assert!(run.out.contains("in the trash"), "{}", run.out);
     host.dvc(&["volume", "has", &web]).code(1);
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }

@@ -67,7 +67,7 @@ fn the_engine_runs_the_plugin() {
     let _ = rustix::mount::unmount(&handed_on, rustix::mount::UnmountFlags::DETACH);
     let refused = engine.try_docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "cat", "/v/table"]);
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("does not see it"), "{said}");
+    assert!(!refused.status.success() && said.contains("does not see the mount"), "{said}");
     assert!(said.contains("docker plugin disable -f"), "{said}");
     engine.docker(["plugin", "disable", "-f", plugin]);
     engine.docker(["plugin", "enable", plugin]);
@@ -78,8 +78,8 @@ fn the_engine_runs_the_plugin() {
     let removal = engine.try_docker(["plugin", "rm", plugin]);
     assert!(!removal.status.success(), "a plugin with a volume was removed");
     engine.docker(["volume", "rm", &volume]);
-    let parked = dvc(&["volume", "ls", "--parked"]);
-    assert!(parked.contains(&volume), "{parked}\n{}", engine.log());
+    let trash = dvc(&["volume", "ls", "--trash"]);
+    assert!(trash.contains(&volume), "{trash}\n{}", engine.log());
     engine.docker(["plugin", "disable", plugin]);
     engine.docker(["plugin", "rm", plugin]);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::engine::Engine;
+use crate::support::json_page::JsonPage;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
@@ -51,11 +52,13 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
         s.dvc(args)
     };
     // A dry run and a failed creation leave no volume.
-    create("pl-a", &["--from", "main", "-n"]).ok().says("would make volume pl-a, on branch main");
+    create("pl-a", &["--from", "main", "-n"]).ok().says("would create volume pl-a, on branch main");
     create("pl-a", &["--from", "none"]).code(13);
     create("pl-a", &[]).code(2).complains("--from");
     create("pl-a", &["--from", "main", "--quota", "1g"]).code(2).complains("--quota");
     create("../pl", &["--from", "main"]).code(2);
+    let mut page = JsonPage::read();
+    page.check("local-volume", &create("pl-a", &["--from", "main", "-n", "--json"]).ok().json());
     assert!(!has(engine, "pl-a"));
 
     create("pl-a", &["--from", "main"]).ok().says("on branch main, 2 files");
@@ -75,9 +78,12 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     assert_eq!(sh(engine, "pl-a", "cat /v/a"), "three");
 
     // Commits on top of an older version go to a branch with the name of the volume.
-    create("pl-b", &["--from", "main@v1", "--branch", "main"]).code(4).complains("`main` is another one");
+    create("pl-b", &["--from", "main@v1", "--branch", "main"])
+        .code(4)
+        .complains("another version is the last one of branch `main`");
     assert!(!has(engine, "pl-b"));
-    create("pl-b", &["--from", "main@v1", "--json"]).ok();
+    page.check("local-volume", &create("pl-b", &["--from", "main@v1", "--json"]).ok().json());
+    assert!(!page.unused().iter().any(|field| field.starts_with("local-volume.")), "{:?}", page.unused());
     sh(engine, "pl-b", "echo -n other > /v/a");
     s.dvc(["commit", "--volume", "pl-b", "-m", "aside"]).ok().says("[pl-b v2");
     assert_eq!(messages(&s, "../r", "pl-b"), ["aside", "first"]);
@@ -121,7 +127,7 @@ fn a_missing_engine_is_reported() {
     }
     if !std::path::Path::new(dvc::docker::SOCKET).exists() {
         s.set("DOCKER_HOST", "");
-        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("only volumes of dvc are committed");
+        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("committing only volumes of dvc");
     }
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
@@ -285,7 +291,7 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     engine.docker(["volume", "rm", "state"]);
     // Both dvc and the engine have a volume with this name.
     s.dvc(["volume", "create", "one"]).ok();
-    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("volume `one` of dvc and a plain one");
+    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("the name `one` is ambiguous");
     assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
     s.dvc(["--repo", &own, "show", "one:x"]).code(13);
     s.dvc(["volume", "rm", "one"]).ok();
@@ -319,6 +325,6 @@ fn a_sidecar_commits_what_it_has_mounted() {
         Run::of(c.args(["-e", "DOCKER_HOST=unix:///engine.sock", engine.image(), "sh", "-c", script]))
     };
     sidecar("/dvc commit --volume pl-s -m x && /dvc --repo /var/lib/dvc/repository show pl-s:x").ok().says("content");
-    sidecar("/dvc commit --volume pl-t -m x").code(13).complains("cannot be seen here").complains("-v pl-t:");
+    sidecar("/dvc commit --volume pl-t -m x").code(13).complains("is not visible here").complains("-v pl-t:");
     engine.docker(["volume", "rm", "pl-s", "pl-t"]);
 }

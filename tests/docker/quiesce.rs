@@ -234,7 +234,7 @@ fn a_container_that_stops_too_late_is_started_again() {
     let slow = Slow::new(&scene);
     let before = slow.started();
     let said = Run::of(&mut scene.command(&["docker:stop"], &["--quiesce-timeout", "1s"])).code(7);
-    said.complains("`q-slow-w` was asked to stop, still runs").complains("tried for another");
+    said.complains("`q-slow-w` was asked to stop but still runs").complains("repeats this for another");
     assert!(slow.is_asked() && slow.started() == before);
     slow.end();
     until("the container runs again", || slow.started() != before && scene.states() == ["running"; 3]);
@@ -346,7 +346,7 @@ fn a_container_with_auto_removal_is_not_stopped() {
         "sleep",
         "1000",
     ]);
-    scene.commit(&["docker:stop"]).code(7).complains("`q-rm-x` cannot be stopped for a while");
+    scene.commit(&["docker:stop"]).code(7).complains("cannot stop container `q-rm-x`");
     assert_eq!((scene.engine.state("q-rm-x").as_str(), scene.versions()), ("running", 0));
     until("the other one runs", || scene.states() == ["running"; 3]);
     scene.commit(&["docker:pause"]).ok();

@@ -189,8 +189,8 @@ fn containers_share_a_volume_and_its_changes_become_a_version() {
     m.sh("v1", "echo three > /v/c");
     m.docker(&["volume", "rm", &m.volume("v1"), &m.volume("v2")]);
     assert!(m.volumes().is_empty());
-    let parked = m.s.dvc(["volume", "ls", "--parked"]).ok().out;
-    m.s.dvc(["volume", "create", &m.volume("v1"), "--parked", parked.trim_end()]).ok();
+    let trash = m.s.dvc(["volume", "ls", "--trash"]).ok().out;
+    m.s.dvc(["volume", "create", &m.volume("v1"), "--from-trash", trash.trim_end()]).ok();
     assert_eq!(m.sh("v1", "cat /v/c"), "three");
 }
 
@@ -220,7 +220,7 @@ fn the_first_container_creates_the_volume_or_reports_why_not() {
     let said = m.docker(&as_user);
     assert!(said.contains("1000     1000") && said.ends_with("refused"), "{said}");
     for (option, part) in
-        [("rev=none", "no branch, tag or version"), ("colour=red", "no such option"), ("quota=x", "`quota`")]
+        [("rev=none", "no branch, tag or version"), ("colour=red", "unknown option"), ("quota=x", "`quota`")]
     {
         let repo = format!("repo={}", m.s.at("r").display());
         let run = m.engine.try_docker(["volume", "create", "-d", driver, "-o", &repo, "-o", option, "bad"]);
@@ -307,7 +307,7 @@ fn many_containers_leave_nothing_behind() {
     until("its process ends", || serving() == 0);
     m.docker(&["volume", "rm", &m.volume("v")]);
     let left: Vec<_> = fs::read_dir(m.volumes_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| name == ".locks" || name == ".parked"), "{left:?}");
+    assert!(left.iter().all(|name| name == ".locks" || name == ".trash"), "{left:?}");
     assert_eq!(fs::read_dir(m.volumes_dir().join(".locks")).unwrap().count(), 0);
 }
 

@@ -1,5 +1,7 @@
 //! The documents agree with the code: exit codes in `docs/errors.md`, links between documents.
 
+mod json;
+
 use std::path::{Path, PathBuf};
 
 use dvc::error::Kind;

@@ -1,11 +1,10 @@
-//! The command line: global options, accepted before and after the verb, and the verbs.
+//! The command line: the verbs and the global options.
 //!
-//! A verb's own options stand in its file below `commands/`. Global options are declared at every level and merged here,
-//! so that `-c` adds up wherever it stands and `-n` can mean a count in `log`.
+//! The options of a verb are in its file below `commands/`.
 
 use crate::commands;
-use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use crate::globals::{DryRun, Globals, With};
+use clap::{Parser, Subcommand};
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -14,8 +13,8 @@ use std::path::PathBuf;
     bin_name = "dvc",
     version = concat!("(data-volume control) ", env!("CARGO_PKG_VERSION")),
     about = "git for data volumes",
-    long_about = "Data-volume control: git for data volumes. Turns the content of a volume into versions that share \
-                  everything they have in common, and gives any version back.",
+    long_about = "Data-volume control: git for data volumes. Stores the content of a volume as versions that share their \
+                  common data, and restores any version.",
     subcommand_required = true,
     arg_required_else_help = true,
     args_override_self = true,
@@ -31,103 +30,35 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// Options that every verb takes.
-#[derive(Args, Debug, Default, Clone)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Globals {
-    /// Run as if started in DIR: the worktree, and the base of relative paths
-    #[arg(short = 'C', value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) start_in: Vec<PathBuf>,
-    /// The repository, where it does not lie in the worktree; one that is elsewhere is only read
-    #[arg(long, value_name = "DIR|URL", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) repo: Option<PathBuf>,
-    /// Set a configuration value for this run
-    #[arg(short = 'c', value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Say more; may be repeated
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-    /// Say less; may be repeated
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub(crate) quiet: u8,
-    /// Write JSON: one object, or one per line
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Colour: auto, always or never
-    #[arg(long, value_name = "WHEN", num_args = 1, value_parser = ["auto", "always", "never"])]
-    pub(crate) color: Option<String>,
-    /// Progress bars: auto, always or never
-    #[arg(long, value_name = "WHEN", value_parser = ["auto", "always", "never"])]
-    pub(crate) progress: Option<String>,
-    /// Never show output through a pager
-    #[arg(long)]
-    pub(crate) no_pager: bool,
-    /// Threads that work at the same time
-    #[arg(short = 'j', long, value_name = "N")]
-    pub(crate) jobs: Option<String>,
-    /// Memory for buffers and tables, such as 256M
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Send at most so many bytes a second, such as 4M
-    #[arg(long, value_name = "RATE")]
-    pub(crate) limit_up: Option<String>,
-    /// Receive at most so many bytes a second
-    #[arg(long, value_name = "RATE")]
-    pub(crate) limit_down: Option<String>,
-    /// Use no network
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Answer every question with yes
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-}
-
-/// The option of every verb that changes state.
-#[derive(Args, Debug, Default, Clone, Copy)]
-pub(crate) struct DryRun {
-    /// Show what would be done, and do nothing
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-}
-
-/// A verb's own options and the global ones behind the verb.
-#[derive(Args, Debug)]
-pub(crate) struct With<T: Args> {
-    #[command(flatten)]
-    pub(crate) own: T,
-    #[command(flatten)]
-    pub(crate) globals: Globals,
-}
-
-/// What to do.
+/// The verbs.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Create a repository
     Init(With<commands::init::InitArgs>),
-    /// Copy a repository, and check a version out
+    /// Copy a repository and check out a version
     Clone(With<commands::clone::CloneArgs>),
     /// Make a version of the worktree
     Commit(With<commands::commit::CommitArgs>),
-    /// Show what differs between the worktree and its version
+    /// Show differences between the worktree and its version
     Status(With<commands::status::StatusArgs>),
     /// List versions
     Log(With<commands::log::LogArgs>),
-    /// Show a version, or write a file of it to standard output
+    /// Show a version, or print a file of it
     Show(With<commands::show::ShowArgs>),
-    /// List what a version holds
+    /// List the files of a version
     Ls(With<commands::ls::LsArgs>),
-    /// Show what differs between two versions, or a version and the worktree
+    /// Show differences between two versions, or between a version and the worktree
     Diff(With<commands::diff::DiffArgs>),
-    /// Bring a version, or paths of it, into the worktree
+    /// Write a version, or paths of it, to the worktree
     Checkout(With<commands::checkout::CheckoutArgs>),
-    /// Show a version as a directory that can be written, or list what is mounted
+    /// Mount a version as a writable directory, or list mounts
     Mount(With<commands::mount::MountArgs>),
-    /// End a mount
+    /// Unmount a version
     #[command(alias = "unmount")]
     Umount(With<commands::umount::UmountArgs>),
-    /// Write a version as a tar archive or as an image for container engines
+    /// Write a version as a tar archive or a container image
     Export(With<commands::export::ExportArgs>),
-    /// Make a version of a tar archive or of an image of a container engine
+    /// Make a version from a tar archive or a container image
     Import(With<commands::import::ImportArgs>),
     /// List, create, rename or delete branches
     Branch(With<commands::branch::BranchArgs>),
@@ -135,30 +66,30 @@ pub(crate) enum Verb {
     Tag(With<commands::tag::TagArgs>),
     /// List, add, change, remove and check remotes
     Remote(With<commands::remote::RemoteArgs>),
-    /// Bring branches and tags to a remote
+    /// Send branches and tags to a remote
     Push(With<commands::push::PushArgs>),
-    /// Bring what a remote has
+    /// Fetch branches, tags and data from a remote
     Fetch(With<commands::fetch::FetchArgs>),
     /// Fetch, and move the current branch forward
     Pull(With<commands::pull::PullArgs>),
-    /// Make, list and remove volumes for containers
+    /// Create, list and remove volumes for containers
     Volume(With<commands::volume::VolumeArgs>),
-    /// Be Docker's volume driver
+    /// Run the Docker volume plugin
     #[cfg(feature = "docker")]
     Serve(With<commands::serve::ServeArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
-    /// Give back what can be made again
+    /// Delete caches and other rebuildable data
     Gc(With<commands::gc::GcArgs>),
-    /// Show what versions and branches take
+    /// Show the disk usage of versions and branches
     Du(With<commands::du::DuArgs>),
-    /// Show what works here, what does not, and how to mend it
+    /// Check what works on this machine, and show how to fix what does not
     Doctor(With<commands::doctor::DoctorArgs>),
-    /// Take back the last change of a branch or tag
+    /// Undo the last change of a branch or tag
     Undo(With<commands::undo::UndoArgs>),
-    /// Make a version of the volumes below /source, and push it; the word of a container
+    /// Commit and push the volumes below /source (container entry point)
     Pack(With<commands::pack::PackArgs>),
-    /// Bring the newest version onto the volumes below /source; the word of a container
+    /// Check out the newest version to the volumes below /source (container entry point)
     Unpack(With<commands::unpack::UnpackArgs>),
     /// Show and change settings
     Config(With<commands::config::ConfigArgs>),
@@ -168,53 +99,118 @@ pub(crate) enum Verb {
     Version(With<commands::version::VersionArgs>),
 }
 
-impl Globals {
-    /// Adds options that stand further to the right: they win, and `-C`, `-c`, `-v`, `-q` add up.
-    pub(crate) fn merge(mut self, right: &Self) -> Self {
-        self.set.extend(right.set.iter().cloned());
-        self.start_in.extend(right.start_in.iter().cloned());
-        Self {
-            start_in: self.start_in,
-            repo: right.repo.clone().or(self.repo),
-            set: self.set,
-            verbose: self.verbose.saturating_add(right.verbose),
-            quiet: self.quiet.saturating_add(right.quiet),
-            json: self.json || right.json,
-            color: right.color.clone().or(self.color),
-            progress: right.progress.clone().or(self.progress),
-            no_pager: self.no_pager || right.no_pager,
-            jobs: right.jobs.clone().or(self.jobs),
-            memory: right.memory.clone().or(self.memory),
-            limit_up: right.limit_up.clone().or(self.limit_up),
-            limit_down: right.limit_down.clone().or(self.limit_down),
-            offline: self.offline || right.offline,
-            yes: self.yes || right.yes,
+impl Cli {
+    /// Returns the global options of all levels, merged. Options further to the right win.
+    pub(crate) fn merged_globals(&self) -> Globals {
+        let globals = self.globals.clone().merge(self.verb.globals());
+        match &self.verb {
+            Verb::Config(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+            Verb::Remote(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+            Verb::Volume(with) => globals.merge(with.own.action.globals()),
+            _ => globals,
+        }
+    }
+}
+
+impl Verb {
+    /// Returns the global options that follow the verb.
+    fn globals(&self) -> &Globals {
+        match self {
+            Self::Init(with) => &with.globals,
+            Self::Clone(with) => &with.globals,
+            Self::Remote(with) => &with.globals,
+            Self::Push(with) => &with.globals,
+            Self::Fetch(with) => &with.globals,
+            Self::Pull(with) => &with.globals,
+            Self::Commit(with) => &with.globals,
+            Self::Status(with) => &with.globals,
+            Self::Log(with) => &with.globals,
+            Self::Show(with) => &with.globals,
+            Self::Ls(with) => &with.globals,
+            Self::Diff(with) => &with.globals,
+            Self::Checkout(with) => &with.globals,
+            Self::Mount(with) => &with.globals,
+            Self::Umount(with) => &with.globals,
+            Self::Export(with) => &with.globals,
+            Self::Import(with) => &with.globals,
+            Self::Branch(with) => &with.globals,
+            Self::Tag(with) => &with.globals,
+            Self::Volume(with) => &with.globals,
+            #[cfg(feature = "docker")]
+            Self::Serve(with) => &with.globals,
+            Self::Fsck(with) => &with.globals,
+            Self::Gc(with) => &with.globals,
+            Self::Du(with) => &with.globals,
+            Self::Doctor(with) => &with.globals,
+            Self::Undo(with) => &with.globals,
+            Self::Pack(with) => &with.globals,
+            Self::Unpack(with) => &with.globals,
+            Self::Config(with) => &with.globals,
+            Self::Completions(with) => &with.globals,
+            Self::Version(with) => &with.globals,
         }
     }
 
-    /// The flags that are settings: flag, setting, value.
-    pub(crate) fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
-        let pager = self.no_pager.then(String::new);
-        [
-            ("--color", "ui.color", self.color.clone()),
-            ("--progress", "ui.progress", self.progress.clone()),
-            ("--no-pager", "ui.pager", pager),
-            ("--jobs", "core.jobs", self.jobs.clone()),
-            ("--memory", "core.memory", self.memory.clone()),
-            ("--limit-up", "network.limit-up", self.limit_up.clone()),
-            ("--limit-down", "network.limit-down", self.limit_down.clone()),
-            ("--offline", "network.offline", self.offline.then(|| "true".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(flag, key, value)| Some((flag, key, value?)))
-        .collect()
+    /// Returns the name of a verb that changes something but has no dry run. The match lists every
+    /// verb, so that a new verb cannot be forgotten.
+    pub(crate) fn without_dry_run(&self) -> Option<&'static str> {
+        match self {
+            Self::Clone(_) => Some("clone"),
+            Self::Export(_) => Some("export"),
+            #[cfg(feature = "docker")]
+            Self::Serve(_) => Some("serve"),
+            Self::Completions(with) => with.own.dir.as_ref().map(|_| "completions --dir"),
+            Self::Remote(with) => match &with.own.action {
+                Some(commands::remote::RemoteAction::Check(_)) => Some("remote check"),
+                _ => None,
+            },
+            Self::Volume(with) => match &with.own.action {
+                commands::volume::VolumeAction::Path(_) => Some("volume path"),
+                _ => None,
+            },
+            Self::Init(_)
+            | Self::Push(_)
+            | Self::Fetch(_)
+            | Self::Pull(_)
+            | Self::Commit(_)
+            | Self::Checkout(_)
+            | Self::Mount(_)
+            | Self::Umount(_)
+            | Self::Import(_)
+            | Self::Branch(_)
+            | Self::Tag(_)
+            | Self::Fsck(_)
+            | Self::Gc(_)
+            | Self::Undo(_)
+            | Self::Pack(_)
+            | Self::Unpack(_)
+            | Self::Config(_) => None,
+            // These verbs only read.
+            Self::Status(_)
+            | Self::Log(_)
+            | Self::Show(_)
+            | Self::Ls(_)
+            | Self::Diff(_)
+            | Self::Du(_)
+            | Self::Doctor(_)
+            | Self::Version(_) => None,
+        }
     }
+}
+
+/// Returns the complete description of the command line.
+#[cfg(test)]
+pub(crate) fn program() -> clap::Command {
+    let mut program = <Cli as clap::CommandFactory>::command();
+    program.build();
+    program
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use std::path::PathBuf;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -222,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn globals_stand_on_both_sides() {
+    fn globals_are_accepted_before_and_after_the_verb() {
         let cli = Cli::try_parse_from(["dvc", "-c", "a=1", "-v", "status", "-c", "b=2", "-v", "--json"]).unwrap();
         let Verb::Status(with) = &cli.verb else { unreachable!("it is `status`") };
         let merged = cli.globals.merge(&with.globals);
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_repeated_option_counts() {
+    fn the_last_of_a_repeated_option_wins() {
         let twice = ["--color", "always", "--color", "never", "--repo", "a", "--repo", "b", "--json", "--json"];
         let more =
             ["-C", "c", "-C", "d", "status", "-C", "e", "--repo", "f", "--repo", "g", "--porcelain", "--porcelain"];
@@ -244,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn n_counts_in_log_and_is_dry_elsewhere() {
+    fn n_is_a_count_in_log_and_a_dry_run_elsewhere() {
         let cli = Cli::try_parse_from(["dvc", "log", "-n", "3"]).unwrap();
         let Verb::Log(with) = &cli.verb else { unreachable!("it is `log`") };
         assert_eq!(with.own.max_count, Some(3));

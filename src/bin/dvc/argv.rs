@@ -1,7 +1,8 @@
-//! Command lines without passwords. Every user of the machine can read the command line of every process, for as long as
-//! the process lives.
+//! Removes passwords from command lines, because every user of the machine can read the command
+//! line of a process.
 //!
-//! A password in a URL is never used (docs/remotes.md says where passwords come from), so nothing is lost with it.
+//! A password in a URL is never used (dvc-remotes(7) lists the sources of passwords), so nothing
+//! is lost.
 
 use dvc::store::location::password_in;
 use std::ffi::{OsStr, OsString};
@@ -12,15 +13,14 @@ use std::os::unix::fs::FileExt;
 /// The position of the start of the command line in `/proc/PID/stat`, counted from the field after the name.
 const ARG_START: usize = 45;
 
-/// A word of a command line without the password of a URL in it; `None` if it has none.
+/// Returns a word of a command line without the password of the URL in it; `None` if it has none.
 pub(crate) fn without_password(word: &OsStr) -> Option<OsString> {
     let bytes = word.as_bytes();
     let password = password_in(bytes)?;
     Some(OsString::from_vec([&bytes[..password.start], &bytes[password.end..]].concat()))
 }
 
-/// Overwrites passwords in this process's own command line. Best effort: where the kernel does not permit it, the
-/// password is visible for as long as this process runs.
+/// Overwrites passwords in this process's own command line, if the kernel permits it.
 pub(crate) fn hide_passwords(argv: &[OsString]) {
     if argv.iter().all(|word| password_in(word.as_bytes()).is_none()) {
         return;
@@ -34,7 +34,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
     let _ = overwrite();
 }
 
-/// The words of a command line, each ended by NUL, without passwords, filled up with NULs to the same length.
+/// Removes passwords from NUL-terminated words, and fills up with NULs to the old length.
 fn hidden(shown: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(shown.len());
     for word in shown.split_inclusive(|b| *b == 0) {

@@ -1,4 +1,4 @@
-//! One file per verb: its options, and a thin adapter from them to the library and from its report to text or JSON.
+//! One file per verb: its options, the call of the library, and the report as text or JSON.
 
 pub(crate) mod branch;
 pub(crate) mod checkout;

@@ -1,4 +1,4 @@
-//! Where things lie on this machine: the XDG directories, and for root the system's own.
+//! The directories of this program: the XDG directories, or for root those of the system.
 
 use crate::failure::CliError;
 use dvc::sys::procfs::outer_uid;
@@ -6,12 +6,12 @@ use std::env::var_os;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The configuration of the machine.
+/// Returns the configuration file of the machine.
 pub(crate) fn system_config() -> PathBuf {
     PathBuf::from("/etc/dvc/config.toml")
 }
 
-/// The configuration of the user.
+/// Returns the configuration file of the user.
 pub(crate) fn user_config() -> Option<PathBuf> {
     match xdg("XDG_CONFIG_HOME") {
         Some(dir) => Some(dir.join("dvc/config.toml")),
@@ -20,7 +20,7 @@ pub(crate) fn user_config() -> Option<PathBuf> {
     }
 }
 
-/// What can be made again.
+/// Returns the directory of data that can be rebuilt.
 pub(crate) fn cache() -> PathBuf {
     match (xdg("XDG_CACHE_HOME"), home()) {
         (Some(dir), _) => dir.join("dvc"),
@@ -29,13 +29,14 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
-/// Where sockets and notes of running processes are. `DVC_RUN_DIR` is for containers that see each other's mounts.
+/// Returns the directory of sockets and notes of running processes. `DVC_RUN_DIR` lets containers
+/// share it, so that they see each other's mounts.
 pub(crate) fn run() -> PathBuf {
     named_run().unwrap_or_else(|| PathBuf::from(format!("/tmp/dvc-{}", user())))
 }
 
-/// Returns [`run`] for use. The directory in `/tmp` is created, or refused if another user could have put names into it:
-/// a note there says which repository a mount belongs to.
+/// Returns [`run`] for use. The directory in `/tmp` is created. It is refused if another user could
+/// create names in it, because a note there names the repository of a mount.
 pub(crate) fn usable_run() -> Result<PathBuf, CliError> {
     let dir = run();
     if named_run().is_none() {
@@ -54,7 +55,7 @@ fn named_run() -> Option<PathBuf> {
     }
 }
 
-/// What is kept from run to run.
+/// Returns the directory of state that outlives a run.
 pub(crate) fn state() -> PathBuf {
     if let Some(dir) = xdg("DVC_DATA_DIR") {
         return dir;
@@ -66,17 +67,19 @@ pub(crate) fn state() -> PathBuf {
     }
 }
 
-/// Where [`state`] is outside of the container that this runs in, if somebody says so.
+/// Returns the path of [`state`] outside of the container that this process runs in, if the
+/// environment gives it.
 pub(crate) fn host_state() -> Option<PathBuf> {
     xdg("DVC_HOST_DATA_DIR")
 }
 
-/// Relative values are ignored, as the XDG specification demands.
+/// The XDG specification requires that relative values are ignored.
 fn xdg(variable: &str) -> Option<PathBuf> {
     var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
-/// Whether `HOME` belongs to another user, as it does after `sudo -u` or for a service account.
+/// Returns whether `HOME` belongs to another user, as it does after `sudo -u` or for a service
+/// account.
 pub(crate) fn is_foreign_home() -> bool {
     let owner = home().and_then(|home| std::fs::metadata(home).ok()).map(|home| home.uid());
     owner != Some(rustix::process::geteuid().as_raw())
@@ -86,12 +89,13 @@ fn home() -> Option<PathBuf> {
     var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
-/// Whether the system's directories are ours. To root of a user namespace they are mostly somebody else's.
+/// Returns whether the system's directories are ours. Root of a user namespace usually does not own
+/// them.
 fn is_root() -> bool {
     rustix::process::geteuid().is_root() && std::fs::metadata("/").is_ok_and(|root| root.uid() == 0)
 }
 
-/// The user, by the number that he has outside of a user namespace: in those all are root.
+/// Returns the user id outside of the user namespace, because inside of it all users may be root.
 fn user() -> u32 {
     outer_uid(rustix::process::geteuid().as_raw())
 }

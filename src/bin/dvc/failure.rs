@@ -1,4 +1,5 @@
-//! From failures to words and exit codes: text or JSON on standard error, 141 for a closed pipe, 70 for a bug.
+//! Reports failures as text or JSON on standard error, and returns exit codes: 141 for a closed
+//! pipe, 70 for a bug.
 
 use crate::settings::BadConfiguration;
 use crate::signals::Signals;
@@ -14,31 +15,30 @@ use std::process::ExitCode;
 
 /// The exit code of a bug in dvc.
 pub(crate) const BUG: u8 = Kind::Internal.exit_code();
-/// The exit code of a process whose reader went away: 128 + SIGPIPE.
+/// The exit code after a closed pipe: 128 + SIGPIPE.
 const CLOSED_PIPE: u8 = 141;
 
-/// How a verb that did not fail ends.
+/// The exit code of a verb that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
 
 impl Exit {
-    /// Done.
     pub(crate) const DONE: Self = Self(0);
-    /// A "no" answer.
+    /// The answer is no.
     pub(crate) const NO: Self = Self(1);
-    /// Ended by a signal, where one came.
+    /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
         if signals.cancelled() { Self(signals.exit_code()) } else { self }
     }
 
-    /// How a child ended, which has said why.
+    /// Returns the exit code of a child process that has already reported its error.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
         Self(code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(BUG))
     }
 
-    /// What a failure stands for.
+    /// Returns the exit code of a failure.
     pub(crate) fn of(failed: &Failed) -> Self {
         Self::with(match failed {
             Failed::Operation(e) => e.kind(),
@@ -46,7 +46,7 @@ impl Exit {
         })
     }
 
-    /// Done, with what a kind of failure stands for.
+    /// Returns the exit code of a kind of failure, for a verb that went on to its end.
     pub(crate) const fn with(kind: Kind) -> Self {
         Self(kind.exit_code())
     }
@@ -59,14 +59,14 @@ impl From<Exit> for ExitCode {
 }
 
 /// The result of a verb.
-pub(crate) type Outcome = Result<Exit, Failed>;
+pub(crate) type CommandResult = Result<Exit, Failed>;
 
-/// Why a verb failed.
+/// The failure of a verb.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The operation.
+    /// The operation failed.
     Operation(Error),
-    /// Standard output.
+    /// Standard output cannot be written.
     Output(io::Error),
 }
 
@@ -94,57 +94,57 @@ impl From<BadConfiguration> for Failed {
     }
 }
 
-/// What can go wrong in the command line itself.
+/// Failures of the command line itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A file that the command line named.
+    /// A file that the command line names cannot be used.
     #[error("cannot {doing} `{}`", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// No repository here nor above.
-    #[error("there is no repository in `{}` nor above", .0.display())]
+    /// No repository in the directory or any parent.
+    #[error("no repository in `{}` or any parent directory", .0.display())]
     NoRepository(PathBuf),
-    /// The directory lies in a mount that cannot be used from here.
+    /// The directory is in a mount that cannot be used from here.
     #[error("{0}")]
     UnusableMount(Error),
-    /// A repository was to be made inside of a mount.
-    #[error("`{}` lies in the mount at `{}`: a repository there could not be used", dir.display(), at.display())]
+    /// A new repository would be inside a mount.
+    #[error("`{}` is inside the mount at `{}`, where a repository cannot be used", dir.display(), at.display())]
     InsideMount {
-        /// Where it was to be.
+        /// The directory of the new repository.
         dir: PathBuf,
         /// The mount point.
         at: PathBuf,
     },
-    /// Not a repository where one was named.
-    #[error("there is no repository at `{}`", .0.display())]
+    /// The named directory is no repository.
+    #[error("no repository at `{}`", .0.display())]
     NotARepository(PathBuf),
-    /// The directory of an unrelated program.
-    #[error("there is no repository in `{}` nor above", .0.display())]
+    /// No repository, but the directory of an unrelated program of the same name.
+    #[error("no repository in `{}` or any parent directory", .0.display())]
     Foreign(PathBuf),
-    /// A URL where only a directory will do.
-    #[error("`{0}` is not a directory on this machine")]
+    /// A URL where a local directory is required.
+    #[error("`{0}` is not a local directory")]
     Remote(String),
-    /// No remote of that name.
-    #[error("there is no remote `{name}`")]
+    /// No remote of that name; `known` lists the others.
+    #[error("no remote `{name}`")]
     NoRemote { name: String, known: String },
-    /// A remote in the worktree of its own repository.
-    #[error("`{}` lies in the worktree `{}` that it would be a copy of", dir.display(), top.display())]
+    /// A new remote would be inside the worktree of its own repository.
+    #[error("`{}` is inside the worktree `{}`, so a remote there would be lost with the worktree", dir.display(), top.display())]
     InsideWorktree { dir: PathBuf, top: PathBuf },
-    /// A value that an option does not take.
+    /// An option has a value that it does not accept.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
-    /// A verb that changes something was asked for a dry run.
+    /// The verb changes something and has no dry run.
     #[error("`dvc {0}` has no dry run")]
     NoDryRun(&'static str),
-    /// The run directory in a place where other users may create names.
+    /// The run directory cannot be created, or other users may create names in it.
     #[error("cannot use the run directory `{}`", path.display())]
     RunDir { path: PathBuf, source: io::Error },
-    /// A setting that nobody set.
+    /// The setting has no value.
     #[error("`{0}` is not set")]
     NotSet(String),
 }
 
 impl CliError {
-    /// A value that an option does not take.
+    /// Returns the error for a value that `option` does not accept.
     pub(crate) fn option(option: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::BadOption { option: option.into(), problem: problem.into() }
     }
@@ -153,7 +153,7 @@ impl CliError {
 impl Failure for CliError {
     fn kind(&self) -> Kind {
         match self {
-            // Not a text, where the user was to write one.
+            // The user was to write a text file, and this one is not UTF-8.
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => Kind::Usage,
             Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
@@ -169,29 +169,33 @@ impl Failure for CliError {
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                 Some("write it as UTF-8 text (`iconv` converts it)".into())
             }
-            Self::NoRepository(_) => Some("`dvc init` creates one, `--repo` and `DVC_REPO` name one elsewhere".into()),
+            Self::NoRepository(_) => {
+                Some("run `dvc init` to create one, or name one with `--repo` or `DVC_REPO`".into())
+            }
             Self::UnusableMount(e) => e.hint(),
             Self::InsideMount { .. } => Some(
-                "choose a directory outside of it; `dvc commit` in the mount makes versions of all that is in it"
+                "choose a directory outside of the mount; run `dvc commit` in the mount to make a version of its files"
                     .into(),
             ),
             Self::NotARepository(_) => {
-                Some("`dvc init --repo DIR` creates one; with -C, DIR is relative to that".into())
+                Some("run `dvc init --repo DIR` to create one; DIR is relative to the directory of -C".into())
             }
             Self::Foreign(dir) => {
                 let dir = dir.display();
-                Some(format!("`{dir}/.dvc` belongs to an unrelated program, this one keeps its data in `.dvcs`"))
+                Some(format!("run `dvc init` to create one; `{dir}/.dvc` belongs to an unrelated program"))
             }
             Self::InsideWorktree { .. } => {
-                Some("name a directory outside of the worktree, best on another disk".into())
+                Some("choose a directory outside of the worktree, if possible on another disk".into())
             }
-            Self::Remote(_) => Some("a repository elsewhere is only read; `dvc clone` it to work with it".into()),
-            Self::NoDryRun(_) => Some("leave `-n` out; nothing was done".into()),
+            Self::Remote(_) => Some("run `dvc clone` to get a local copy of the repository".into()),
+            Self::NoDryRun(_) => Some("run it without `-n`; nothing was done".into()),
             Self::RunDir { .. } => {
                 Some("set `XDG_RUNTIME_DIR` or `DVC_RUN_DIR` to a directory that only you can write to".into())
             }
-            Self::NoRemote { known, .. } if known.is_empty() => Some("`dvc remote add NAME URL` adds one".into()),
-            Self::NoRemote { known, .. } => Some(format!("there is {known}; `dvc remote add NAME URL` adds one")),
+            Self::NoRemote { known, .. } if known.is_empty() => Some("run `dvc remote add NAME URL` to add one".into()),
+            Self::NoRemote { known, .. } => {
+                Some(format!("use one of {known}, or run `dvc remote add NAME URL` to add one"))
+            }
             _ => None,
         }
     }
@@ -208,16 +212,16 @@ struct JsonFailure<'a> {
     hint: Option<String>,
 }
 
-/// How failures are told, as far as the command line says it.
+/// The format of error messages, as the command line gives it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Voice {
+pub(crate) struct ErrorFormat {
     pub(crate) json: bool,
     /// The value of `--color`.
     pub(crate) colour: Option<String>,
 }
 
-impl Voice {
-    /// By arguments that are not parsed yet, or cannot be.
+impl ErrorFormat {
+    /// Reads the format from arguments that are not parsed yet, or cannot be parsed.
     pub(crate) fn of(argv: &[OsString]) -> Self {
         let mut voice = Self::default();
         let mut args = argv.iter().take_while(|a| *a != "--").map(|a| a.to_string_lossy());
@@ -237,11 +241,11 @@ impl Voice {
     }
 
     /// Writes a failure to standard error.
-    pub(crate) fn say(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
-        let _ = io::stderr().write_all(self.words(code, kind, message, causes, hint).as_bytes());
+    pub(crate) fn print(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
+        let _ = io::stderr().write_all(self.text(code, kind, message, causes, hint).as_bytes());
     }
 
-    fn words(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) -> String {
+    fn text(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) -> String {
         let mut text = String::new();
         if self.json {
             let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
@@ -257,12 +261,12 @@ impl Voice {
     }
 }
 
-/// Says what failed, and gives the exit code.
-pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitCode {
+/// Reports a failure and returns the exit code.
+pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -> ExitCode {
     match failed {
         Failed::Operation(e) if e.kind() == Kind::Cancelled => {
             let code = signals.exit_code();
-            voice.say(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
+            format.print(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
             ExitCode::from(code)
         }
         // The panic hook has reported it.
@@ -270,14 +274,14 @@ pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitC
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
             let hint = e.hint().or_else(|| hint_of_causes(e.as_error()).map(str::to_owned));
-            voice.say(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
+            format.print(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
             ExitCode::from(kind.exit_code())
         }
         Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
             let (causes, hint) = (vec![e.to_string()], hint_of_causes(e).map(str::to_owned));
-            voice.say(kind.exit_code(), kind.name(), "cannot write to standard output", causes, hint);
+            format.print(kind.exit_code(), kind.name(), "cannot write to standard output", causes, hint);
             ExitCode::from(kind.exit_code())
         }
     }
@@ -287,42 +291,43 @@ fn is_panic(e: &(dyn std::error::Error + 'static)) -> bool {
     e.is::<Panicked>() || matches!(e.downcast_ref(), Some(StoreError::Panicked(_)))
 }
 
-/// What the standard library panics with where the system gives no thread.
+/// The start of the standard library's panic message if the system provides no thread.
 const NO_THREAD: &str = "failed to spawn thread";
 
-/// The exit code of a panic.
+/// Returns the exit code of a panic.
 pub(crate) fn of_panic(payload: &(dyn std::any::Any + Send)) -> ExitCode {
-    let kind = if words_of(payload).starts_with(NO_THREAD) { Kind::System } else { Kind::Internal };
+    let kind = if panic_message(payload).starts_with(NO_THREAD) { Kind::System } else { Kind::Internal };
     ExitCode::from(kind.exit_code())
 }
 
-fn words_of(payload: &(dyn std::any::Any + Send)) -> &str {
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
     let what = payload.downcast_ref::<&str>().copied();
     what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic")
 }
 
-/// A panic is a bug in dvc: one short message, then exit code 70. Only a thread that the system does not give is none.
-pub(crate) fn install_panic_hook(voice: Voice) {
+/// Installs a panic hook that reports the panic as a bug in dvc, without a thread name or a
+/// backtrace note. A thread that the system does not provide is an ordinary failure.
+pub(crate) fn install_panic_hook(format: ErrorFormat) {
     std::panic::set_hook(Box::new(move |panic| {
-        let what = words_of(panic.payload());
+        let what = panic_message(panic.payload());
         if what.starts_with(NO_THREAD) {
             let e = io::Error::from(rustix::io::Errno::AGAIN);
             let (kind, hint) = (Kind::System, hint_of_causes(&e).map(str::to_owned));
-            voice.say(kind.exit_code(), kind.name(), "cannot start a thread", vec![e.to_string()], hint);
+            format.print(kind.exit_code(), kind.name(), "cannot start a thread", vec![e.to_string()], hint);
             return;
         }
         let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         let trace = std::backtrace::Backtrace::capture();
         let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| trace.to_string());
-        let _ = io::stderr().write_all(bug(&voice, &format!("{what}{place}"), trace).as_bytes());
+        let _ = io::stderr().write_all(bug(&format, &format!("{what}{place}"), trace).as_bytes());
     }));
 }
 
-fn bug(voice: &Voice, what: &str, trace: Option<String>) -> String {
-    let hint = "please report it, with what you did; RUST_BACKTRACE=1 tells more".to_owned();
+fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
+    let hint = "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
-    voice.words(BUG, Kind::Internal.name(), &message, trace.into_iter().collect(), hint)
+    format.text(BUG, Kind::Internal.name(), &message, trace.into_iter().collect(), hint)
 }
 
 #[cfg(test)]
@@ -330,9 +335,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_to_speak_is_known_before_the_arguments_are() {
+    fn the_format_is_known_before_the_arguments_are_parsed() {
         let of = |args: &[&str]| {
-            let voice = Voice::of(&args.iter().map(OsString::from).collect::<Vec<_>>());
+            let voice = ErrorFormat::of(&args.iter().map(OsString::from).collect::<Vec<_>>());
             (voice.json, voice.colour)
         };
         assert_eq!(of(&["dvc", "--jsno", "log"]), (false, None));
@@ -340,13 +345,13 @@ mod tests {
         assert_eq!(of(&["dvc", "--colour=always", "--", "--json"]), (false, None));
     }
     #[test]
-    fn a_bug_is_told_as_every_failure_is() {
-        let voice = Voice { json: true, colour: None };
+    fn a_bug_is_reported_like_every_failure() {
+        let voice = ErrorFormat { json: true, colour: None };
         let told: serde_json::Value = serde_json::from_str(&bug(&voice, "oops at a.rs:1", None)).unwrap();
         assert_eq!((&told["schema"], &told["code"], &told["kind"]), (&1.into(), &70.into(), &"internal".into()));
         assert_eq!(told["message"], "this is a bug in dvc: oops at a.rs:1");
         assert!(told["hint"].as_str().unwrap().contains("RUST_BACKTRACE"));
-        let voice = Voice { json: false, colour: Some("never".to_owned()) };
+        let voice = ErrorFormat { json: false, colour: Some("never".to_owned()) };
         let told = bug(&voice, "oops", Some("trace".to_owned()));
         assert_eq!(told, "error: this is a bug in dvc: oops\n  because: trace\n");
     }

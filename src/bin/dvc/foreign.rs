@@ -1,13 +1,13 @@
-//! Answers to commands and options of other tools that users type first.
+//! Hints for commands and options of other tools that users type first.
 //!
-//! In: the words that were typed. Out: a hint that names the command of dvc. Commands and options that dvc accepts as
-//! aliases are not in these tables, because they reach the parser. `docs/coming-from.md` shows the same rows; a test compares.
+//! Commands and options that dvc accepts as aliases are not in these tables, because the parser
+//! does not reject them. `docs/coming-from.md` shows the same rows; a test compares.
 
-/// Typed words and the hint that answers them.
-pub(crate) type Row = (&'static str, &'static str);
+/// The typed words, and the hint for them.
+pub(crate) type HintRow = (&'static str, &'static str);
 
 /// Commands and options of git.
-pub(crate) const GIT: &[Row] = &[
+pub(crate) const GIT: &[HintRow] = &[
     ("add", "there is no staging area: run `dvc commit` for the whole worktree, or `dvc commit PATH` for some paths"),
     ("am", "dvc has no patches: move versions with `dvc push`, `dvc fetch`, or `dvc export` and `dvc import`"),
     ("annotate", "run `dvc log -- PATH` to list the versions that changed a file"),
@@ -129,7 +129,7 @@ pub(crate) const GIT: &[Row] = &[
 ];
 
 /// Commands and options of restic, borg and kopia.
-pub(crate) const BACKUP: &[Row] = &[
+pub(crate) const BACKUP: &[HintRow] = &[
     ("backup", "run `dvc -C DIR commit -m MESSAGE`, with `--repo REPOSITORY` if it is not in DIR"),
     ("break-lock", "run `dvc remote check`: locks expire by themselves"),
     ("cat", "run `dvc show REV:PATH`"),
@@ -186,7 +186,7 @@ pub(crate) const BACKUP: &[Row] = &[
 ];
 
 /// Commands of tools for machines, containers and pipelines.
-pub(crate) const OTHERS: &[Row] = &[
+pub(crate) const OTHERS: &[HintRow] = &[
     ("history", "run `dvc log`"),
     ("inspect", "run `dvc volume inspect NAME`, or `dvc show REV`"),
     ("ps", "run `dvc mount` to list mounts, `dvc volume ls` to list volumes"),
@@ -200,7 +200,7 @@ pub(crate) const OTHERS: &[Row] = &[
     ("repro", "that command belongs to the pipeline tool that is also called dvc"),
 ];
 
-/// The hint for an option or a command, with the commands before it and the words after it.
+/// Returns the hint for a command or option, given the commands before it and the words after it.
 pub(crate) fn hint(before: &[String], word: &str, after: &[String]) -> Option<&'static str> {
     let mut line = before.join(" ");
     if !line.is_empty() {
@@ -219,7 +219,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_longest_row_answers() {
+    fn the_longest_row_wins() {
         let none: &[String] = &[];
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert!(hint(none, "snapshot", &words("create /data")).unwrap().contains("commit"));
@@ -230,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn each_word_has_one_answer() {
+    fn each_word_has_one_hint() {
         let all: Vec<&str> = [GIT, BACKUP, OTHERS].iter().copied().flatten().map(|row| row.0).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     }
 
-    /// The page shows every row, and no other.
+    /// Compares the tables with the documentation page.
     #[test]
     fn the_page_shows_the_tables() {
         let page = include_str!("../../../docs/coming-from.md");

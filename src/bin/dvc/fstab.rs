@@ -1,17 +1,19 @@
-//! Called as `mount.dvc`, by `mount -t dvc`, `/etc/fstab` and systemd: `SOURCE DIR [-o OPTIONS]` as `dvc mount` takes it.
+//! The `mount.dvc` command line, as `mount -t dvc`, `/etc/fstab` and systemd use it: `SOURCE DIR
+//! [-o OPTIONS]`.
 //!
 //! `SOURCE` is `URL#REV`, or `DIR#REV` for a repository on this machine.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Options that have another meaning for whoever calls, or none.
-const OTHERS: &[&str] = &[
+/// Options that only the caller uses, or that are the default.
+const IGNORED: &[&str] = &[
     "rw", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev", "exec", "nosuid", "nodev", "relatime",
     "noatime", "async",
 ];
 
-/// The arguments as `dvc` takes them; as they are under any other name.
+/// Translates the arguments of `mount.dvc` to those of `dvc mount`. Under any other program name
+/// they are unchanged.
 pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
     let called = argv.first().map(|program| Path::new(program).file_name() == Some(OsStr::new("mount.dvc")));
     if called != Some(true) {
@@ -23,9 +25,9 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
         match word.to_str() {
             Some("-o") => out.extend(words.next().iter().flat_map(|options| flags(&options.to_string_lossy()))),
             Some("-v") => out.push(word),
-            // Sloppy, no mtab: what `mount(8)` passes on.
+            // `mount(8)` passes these on: sloppy, and do not write mtab.
             Some("-s" | "-n") => {}
-            // Fake.
+            // A fake mount.
             Some("-f") => out.push("--dry-run".into()),
             _ => out.push(word),
         }
@@ -33,16 +35,16 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
     out
 }
 
-/// Options with commas as flags.
+/// Translates comma-separated options to flags.
 fn flags(options: &str) -> Vec<OsString> {
     let mut out = Vec::new();
     let all: Vec<&str> = options.split(',').collect();
-    // As for every file system the last of two that contradict each other wins.
+    // As for every file system, the last of two contradicting options wins.
     let last = |of: [&str; 2]| all.iter().rev().find(|o| of.contains(*o)).copied();
     let in_force = [last(["suid", "nosuid"]), last(["dev", "nodev"]), last(["exec", "noexec"])];
     let is_pair = |o: &str| ["suid", "dev", "noexec"].contains(&o);
     out.extend(in_force.into_iter().flatten().filter(|o| is_pair(o)).map(|o| OsString::from(format!("--{o}"))));
-    let others = all.iter().filter(|o| !o.is_empty() && !OTHERS.contains(o) && !o.starts_with("x-") && !is_pair(o));
+    let others = all.iter().filter(|o| !o.is_empty() && !IGNORED.contains(o) && !o.starts_with("x-") && !is_pair(o));
     for option in others.copied() {
         let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
         out.push(format!("--{}", name.replace('_', "-")).into());

@@ -1,4 +1,5 @@
-//! Where the repository and the worktree are: `--repo`, `DVC_REPO`, or a `.dvcs` here or above.
+//! Finds the repository and the worktree: `--repo`, `DVC_REPO`, or `.dvcs` in the current directory
+//! or a parent.
 
 use crate::dirs;
 use crate::failure::CliError;
@@ -11,26 +12,27 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The directory of a repository inside its worktree.
+/// The name of a repository directory inside its worktree.
 pub(crate) const INSIDE: &str = ".dvcs";
 
-/// A repository and the worktree to use with it.
+/// A repository, and the worktree to use with it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The repository's root, where `format` lies.
+pub(crate) struct RepoPlace {
+    /// The root of the repository, which holds the file `format`.
     pub(crate) repository: PathBuf,
-    /// The top of the worktree.
+    /// The top directory of the worktree.
     pub(crate) worktree: PathBuf,
-    /// The current directory below the worktree.
+    /// The current directory, relative to the worktree.
     pub(crate) prefix: PathBuf,
-    /// The URL of a repository that is not on this machine.
-    pub(crate) far: Option<String>,
-    /// The mount that the worktree is.
+    /// The URL of the repository, if it is on another machine.
+    pub(crate) remote_url: Option<String>,
+    /// The mount, if the worktree is one.
     pub(crate) mount: Option<InMount>,
 }
 
-impl Place {
-    /// A path that was given in the current directory, from the top of the worktree, raw bytes.
+impl RepoPlace {
+    /// Returns a path given in the current directory as raw bytes relative to the top of the
+    /// worktree.
     pub(crate) fn path(&self, given: &OsStr) -> Result<Vec<u8>, CliError> {
         let given = Path::new(given);
         let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
@@ -50,19 +52,21 @@ impl Place {
         Ok(names.join(&b'/'))
     }
 
-    /// An absolute path from the top of the worktree, also where symbolic links lead there.
+    /// Returns an absolute path relative to the top of the worktree, also if symbolic links lead
+    /// there.
     fn below(&self, given: &Path) -> Option<PathBuf> {
         let (top, real) = (self.worktree.canonicalize().ok()?, without_links(given));
         match given.strip_prefix(&self.worktree).or_else(|_| real.strip_prefix(&top)) {
             Ok(below) => Some(below.to_owned()),
-            // A link in the worktree stands for itself, one outside for the worktree that it leads to.
+            // A link in the worktree names itself; one outside of it names the worktree that it
+            // leads to.
             Err(_) => given.canonicalize().is_ok_and(|real| real == top).then(PathBuf::new),
         }
     }
 
-    /// The repository as a URL.
+    /// Returns the URL of the repository.
     pub(crate) fn url(&self) -> String {
-        if let Some(url) = &self.far {
+        if let Some(url) = &self.remote_url {
             return Location::parse(url, &self.worktree)
                 .map_or_else(|_| without_password(url), |p| p.location.to_string());
         }
@@ -70,21 +74,28 @@ impl Place {
         format!("file://{}", path.display())
     }
 
-    /// All of them.
+    /// Returns several paths as [`Self::path`] does.
     pub(crate) fn paths(&self, given: &[OsString]) -> Result<Vec<Vec<u8>>, CliError> {
         given.iter().map(|path| self.path(path)).collect()
     }
 }
 
-/// Finds the repository for the current directory; `named` comes from `--repo` or `DVC_REPO`.
-pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliError> {
+/// Finds the repository for the directory `current`; `named` comes from `--repo` or `DVC_REPO`.
+pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, CliError> {
     if let Some(named) = named {
-        // `file://` is a directory, and so is what has the form of a URL and exists.
-        let is_far =
+        // A `file://` URL names a directory. A text that looks like a URL but exists as a path
+        // names a directory too.
+        let is_remote =
             |text: &str| Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists());
-        if let Some(url) = named.to_str().filter(|text| is_far(text)) {
-            let (repository, far) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
-            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far, mount: None });
+        if let Some(url) = named.to_str().filter(|text| is_remote(text)) {
+            let (repository, remote_url) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
+            return Ok(RepoPlace {
+                repository,
+                worktree: current.to_owned(),
+                prefix: PathBuf::new(),
+                remote_url,
+                mount: None,
+            });
         }
         let root = current.join(local(named)?);
         for dir in [&root, &root.join(INSIDE)] {
@@ -92,12 +103,18 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
         }
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
-        // However it is spelled, the repository in a worktree is that worktree's.
+        // A repository inside a worktree is used with that worktree, even if the path to it contains symbolic links.
         let same = |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
         if let Some(top) = current.ancestors().filter(|dir| dir.join(INSIDE).exists()).find(same) {
             return Ok(inside(top, current));
         }
-        return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far: None, mount: None });
+        return Ok(RepoPlace {
+            repository,
+            worktree: current.to_owned(),
+            prefix: PathBuf::new(),
+            remote_url: None,
+            mount: None,
+        });
     }
     if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
@@ -122,7 +139,8 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
     }
 }
 
-/// Fails if a directory lies in a mount whose process does not answer: to enter it would take forever.
+/// Fails if a directory is in a mount whose process does not answer, because entering it would
+/// block for ever.
 pub(crate) fn ensure_can_be_entered(dir: &Path) -> Result<(), CliError> {
     if !lies_in_mount(dir) {
         return Ok(());
@@ -134,7 +152,8 @@ fn lies_in_mount(dir: &Path) -> bool {
     mountinfo::containing(dir).ok().flatten().is_some_and(|mounted| mounted.is_ours())
 }
 
-/// Fails where a new repository would lie in a mount: commands there mean the mount and its repository.
+/// Fails if a new repository would be inside a mount, because commands there use the repository of
+/// the mount.
 pub(crate) fn ensure_outside_mounts(dir: &Path) -> Result<(), CliError> {
     match mountinfo::containing(dir) {
         Ok(Some(mounted)) if mounted.is_ours() => Err(CliError::InsideMount { dir: dir.to_owned(), at: mounted.at }),
@@ -142,20 +161,21 @@ pub(crate) fn ensure_outside_mounts(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// The place of a mount.
-pub(crate) fn of_mount(at: &Path) -> Result<Place, CliError> {
+/// Returns the place of the mount at `at`.
+pub(crate) fn of_mount(at: &Path) -> Result<RepoPlace, CliError> {
     let mount = mounted(at)?.ok_or_else(|| CliError::NoRepository(at.to_owned()))?;
     Ok(in_mount(mount, at))
 }
 
-fn in_mount(mount: InMount, current: &Path) -> Place {
+fn in_mount(mount: InMount, current: &Path) -> RepoPlace {
     let top = mount.mounted.at.clone();
     let prefix = current.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
     let repository = mount.note.repository.clone();
-    Place { repository, worktree: top, prefix, far: None, mount: Some(mount) }
+    RepoPlace { repository, worktree: top, prefix, remote_url: None, mount: Some(mount) }
 }
 
-/// The mount of ours that a directory lies in. Outside of mounts the run directory is not looked at.
+/// Returns our mount that contains a directory. For a directory outside of our mounts, the run
+/// directory is not read.
 fn mounted(current: &Path) -> Result<Option<InMount>, CliError> {
     if !lies_in_mount(current) {
         return Ok(None);
@@ -164,9 +184,9 @@ fn mounted(current: &Path) -> Result<Option<InMount>, CliError> {
     Ok(control::around(&run, current).map(|(mounted, note)| InMount { run, mounted, note }))
 }
 
-fn inside(top: &Path, current: &Path) -> Place {
+fn inside(top: &Path, current: &Path) -> RepoPlace {
     let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
-    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, far: None, mount: None }
+    RepoPlace { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, remote_url: None, mount: None }
 }
 
 /// The path without symbolic links on the way to its last name, as far as it exists.
@@ -177,7 +197,7 @@ pub(crate) fn without_links(path: &Path) -> PathBuf {
     }
 }
 
-/// The directory of a repository that is named by a path or a `file://` URL.
+/// Returns the directory that a path or a `file://` URL names.
 pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
     let Some(text) = named.to_str() else { return Ok(named.to_owned()) };
     match text.split_once("://") {
@@ -187,11 +207,12 @@ pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-/// That the system lets us see whether a directory is a repository: what may not be looked at is not missing.
+/// Fails if the system does not permit to see whether a directory is a repository. Such a directory
+/// is not missing.
 fn ensure_readable(dir: &Path) -> Result<(), CliError> {
     match dir.join(layout::MARKER).metadata() {
         Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Err(CliError::File { doing: "look into the repository", path: dir.to_owned(), source })
+            Err(CliError::File { doing: "read the repository", path: dir.to_owned(), source })
         }
         _ => Ok(()),
     }
@@ -248,7 +269,7 @@ mod tests {
         assert!(place.path(OsStr::new("../../..")).is_err());
         let url = PathBuf::from(format!("file://{}", top.display()));
         assert!(find(&deep, Some(&url)).is_ok());
-        assert_eq!(find(&deep, Some(Path::new("s3://b"))).unwrap().far.as_deref(), Some("s3://b"));
+        assert_eq!(find(&deep, Some(Path::new("s3://b"))).unwrap().remote_url.as_deref(), Some("s3://b"));
         assert!(matches!(find(&deep, Some(Path::new("none"))), Err(CliError::NotARepository(_))));
     }
 }

@@ -1,7 +1,7 @@
-//! Standard output: colours, pager, sizes and dates for people, JSON for programs.
+//! Standard output: colours, the pager, sizes and dates for people, JSON for programs.
 //!
-//! Invariant: no text that is formatted with `write!` steers the terminal, whatever a repository or a server put into it.
-//! Only `write_all` passes bytes on as they are.
+//! Text formatted with `write!` cannot control the terminal, even if it comes from a repository or
+//! a server, because unsafe characters are escaped. Only `write_all` passes bytes on unchanged.
 
 use dvc::model::text::{is_unsafe, push_escaped};
 use serde::Serialize;
@@ -9,45 +9,44 @@ use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// What a piece of text is, which decides its colour; the words alone must say as much.
+/// The meaning of a text, which selects its colour. A reader without colours must get the same
+/// information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
-    /// The id of a version.
+    /// A version id.
     Id,
-    /// A branch.
     Branch,
-    /// A tag.
     Tag,
-    /// Something that came.
+    /// Added.
     Added,
-    /// Something that went.
+    /// Removed.
     Removed,
-    /// Something that changed.
+    /// Changed.
     Changed,
-    /// A heading.
     Strong,
-    /// Something of less weight.
+    /// Less important.
     Faint,
 }
 
-/// Standard output, perhaps through a pager.
+/// Standard output, or a pager.
 pub(crate) struct Out {
-    sink: Sink,
+    sink: OutSink,
     colour: bool,
 }
 
-enum Sink {
+enum OutSink {
     Stdout(BufWriter<Stdout>),
     Pager(Child, Option<BufWriter<ChildStdin>>),
 }
 
 impl Out {
-    /// Standard output itself.
+    /// Returns standard output without a pager.
     pub(crate) fn plain(colour: bool) -> Self {
-        Self { sink: Sink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())), colour }
+        Self { sink: OutSink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())), colour }
     }
 
-    /// The same through a pager: `auto` is `$PAGER` or `less`, empty and `cat` are none.
+    /// Sends the output through a pager. `auto` selects `$PAGER` or `less`; an empty command and
+    /// `cat` select none.
     pub(crate) fn through_pager(mut self, command: &str) -> Self {
         let command = match command {
             "auto" => match std::env::var("PAGER") {
@@ -67,17 +66,17 @@ impl Out {
         }
         if let Ok(mut child) = pager.spawn() {
             let pipe = child.stdin.take().map(BufWriter::new);
-            self.sink = Sink::Pager(child, pipe);
+            self.sink = OutSink::Pager(child, pipe);
         }
         self
     }
 
-    /// Whether text is coloured.
+    /// Returns whether the output is coloured.
     pub(crate) fn colour(&self) -> bool {
         self.colour
     }
 
-    /// The text in the colour of its meaning.
+    /// Returns the text in the colour of its meaning.
     pub(crate) fn paint(&self, paint: Paint, text: impl Display) -> String {
         if !self.colour {
             return text.to_string();
@@ -86,22 +85,22 @@ impl Out {
         format!("{}{text}{END}", mark(colour))
     }
 
-    /// One JSON object on one line, `schema` first.
+    /// Writes one JSON object on one line, with `schema` first.
     pub(crate) fn json<T: Serialize>(&mut self, object: &T) -> io::Result<()> {
         json_to(&mut *self, &Envelope { schema: 1, object })?;
         self.write_all(b"\n")
     }
 
-    /// Writes out what is left and waits for the pager.
+    /// Flushes the output and waits for the pager.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush()
     }
 }
 
 impl Drop for Out {
-    /// Also where an error ends the output, the pager is left to its reader.
+    /// Waits for the pager also after an error, so that the user can read the output.
     fn drop(&mut self) {
-        if let Sink::Pager(child, pipe) = &mut self.sink {
+        if let OutSink::Pager(child, pipe) = &mut self.sink {
             drop(pipe.take());
             let _ = child.wait();
         }
@@ -111,13 +110,14 @@ impl Drop for Out {
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.sink {
-            Sink::Stdout(out) => out.write(bytes),
-            Sink::Pager(_, Some(pipe)) => pipe.write(bytes),
-            Sink::Pager(_, None) => Err(io::ErrorKind::BrokenPipe.into()),
+            OutSink::Stdout(out) => out.write(bytes),
+            OutSink::Pager(_, Some(pipe)) => pipe.write(bytes),
+            OutSink::Pager(_, None) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    /// Formats a text: what is unsafe in it is escaped, marks of colours become the colours.
+    /// Formats a text. Unsafe characters are escaped, and the markers of colours become the
+    /// colours.
     fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
         let safe = match text.as_str() {
             Some(literal) => painted(literal, self.colour),
@@ -128,14 +128,14 @@ impl Write for Out {
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
-            Sink::Stdout(out) => out.flush(),
-            Sink::Pager(_, Some(pipe)) => pipe.flush(),
-            Sink::Pager(_, None) => Ok(()),
+            OutSink::Stdout(out) => out.flush(),
+            OutSink::Pager(_, Some(pipe)) => pipe.flush(),
+            OutSink::Pager(_, None) => Ok(()),
         }
     }
 }
 
-/// The colour of each kind of text.
+/// The colour of each meaning.
 const COLOURS: [(Paint, &str); 8] = [
     (Paint::Id, "33"),
     (Paint::Tag, "33"),
@@ -146,17 +146,18 @@ const COLOURS: [(Paint, &str); 8] = [
     (Paint::Strong, "1"),
     (Paint::Faint, "2"),
 ];
-/// The private character that stands for the first colour until the text is written; the others follow it. A text from outside
-/// that holds one can only change its own colour.
+/// The private-use character that marks the start of the first colour until the text is written;
+/// the next characters mark the others. A foreign text with such a character can only change its
+/// own colour.
 const MARK: u32 = 0x0010_ff00;
-/// Ends a colour.
+/// Marks the end of a colour.
 const END: char = '\u{10ff3f}';
 
 fn mark(colour: usize) -> char {
     u32::try_from(colour).ok().and_then(|colour| char::from_u32(MARK + colour)).unwrap_or(END)
 }
 
-/// The text as it may reach a terminal.
+/// Returns the text with escapes for unsafe characters, and with colours if `colour` is set.
 fn painted(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -174,19 +175,20 @@ fn painted(text: &str, colour: bool) -> String {
     out
 }
 
-/// JSON in which characters that steer a terminal are written as JSON's own escapes; it reads the same.
+/// Returns JSON in which characters that control the terminal are JSON escapes. The value is the
+/// same.
 pub(crate) fn harmless_json<T: Serialize>(value: &T) -> io::Result<String> {
     let mut out = Vec::new();
     json_to(&mut out, value)?;
     String::from_utf8(out).map_err(io::Error::other)
 }
 
-/// Writes such JSON piece by piece, because a version may list more changes than memory holds.
+/// Writes such JSON piece by piece, because a version may list more changes than fit into memory.
 fn json_to(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Harmless))?)
 }
 
-/// Formats JSON on one line, with escapes for all characters that steer a terminal.
+/// A JSON formatter for one line, which escapes characters that control the terminal.
 struct Harmless;
 
 impl serde_json::ser::Formatter for Harmless {
@@ -210,7 +212,8 @@ struct Envelope<'a, T> {
     object: &'a T,
 }
 
-/// Whether to colour: by the flag, else by the environment, else by the setting (`always`, `never`, `auto`).
+/// Returns whether to colour. The flag comes first, then the environment, then the setting
+/// (`always`, `never`, `auto`).
 pub(crate) fn colour(flag: Option<&str>, setting: Option<&str>, stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
     match (flag, setting) {
@@ -224,7 +227,7 @@ pub(crate) fn colour(flag: Option<&str>, setting: Option<&str>, stream: &impl Is
     }
 }
 
-/// Bytes for people: `512 B`, `21.0 MiB`.
+/// Returns a size for people: `512 B`, `21.0 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -232,7 +235,7 @@ pub(crate) fn size(bytes: u64) -> String {
     let mut scale = 1024u64;
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut unit = 0;
-    // 1023.95 of a unit would be printed as 1024.0.
+    // From 1023.95 on, a number would be rounded to 1024.0.
     while unit + 1 < units.len() && u128::from(bytes) * 20 >= u128::from(scale) * 20_479 {
         scale = scale.saturating_mul(1024);
         unit += 1;
@@ -241,7 +244,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
-/// A length of time for people: `1.8s`, `2m 05s`, `3h 20m`.
+/// Returns a duration for people: `1.8s`, `2m 05s`, `3h 20m`.
 pub(crate) fn elapsed(time: std::time::Duration) -> String {
     let tenths = (time.as_millis() + 50) / 100;
     match tenths {
@@ -251,7 +254,7 @@ pub(crate) fn elapsed(time: std::time::Duration) -> String {
     }
 }
 
-/// How long ago, for people: `3 days ago`.
+/// Returns an age for people: `3 days ago`.
 pub(crate) fn ago(secs: i64) -> String {
     let (future, secs) = (secs < 0, secs.unsigned_abs());
     let (count, unit) = match secs {
@@ -277,7 +280,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_others_wrote_does_not_steer_the_terminal() {
+    fn foreign_text_does_not_control_the_terminal() {
         let out = Out::plain(true);
         let name = out.paint(Paint::Branch, "a\x1b[8mb\u{202e}c");
         assert_eq!(painted(&format!("{name}\t\x07\n"), true), "\x1b[1;32ma\\x1b[8mb\\u{202e}c\x1b[0m\t\\x07\n");

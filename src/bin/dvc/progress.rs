@@ -1,6 +1,8 @@
-//! The observer of the command line: bars on a terminal, notices one line each, a line on SIGUSR1.
+//! The observer of the command line: progress bars on a terminal, one line per notice, and a line
+//! on SIGUSR1.
 //!
-//! The working threads only add to counters; one thread of this file looks at them ten times a second and draws.
+//! Worker threads only add to counters. One thread reads the counters ten times per second and
+//! draws.
 
 use crate::print::{elapsed, harmless_json, size};
 use crate::render::JsonPath;
@@ -18,36 +20,36 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Short operations show no bar at all.
+/// Operations shorter than this show no bar.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
-/// Off a terminal, where bars are asked for nevertheless, a line every so often.
+/// The interval of lines if bars are requested but standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// The widest bar.
+/// The width of the widest bar, in characters.
 const BAR: usize = 24;
-/// Phases that count packs, not files.
+/// Phases that count packs instead of files.
 const PACK_PHASES: [&str; 6] = ["sending", "receiving", "receiving trees", "verifying", "read packs", "read tables"];
 
-/// The observer of verbs that only look: no bars, but it ends them on a signal.
-pub(crate) struct Watch(pub(crate) Signals);
+/// The observer of verbs that only read. It draws nothing, but a signal cancels the operation.
+pub(crate) struct CancelWatch(pub(crate) Signals);
 
-impl Observer for Watch {
+impl Observer for CancelWatch {
     fn cancelled(&self) -> bool {
         self.0.cancelled()
     }
 }
 
-/// The observer.
+/// The observer of a long operation.
 pub(crate) struct Progress {
-    shared: Arc<Shared>,
+    shared: Arc<ProgressState>,
     signals: Signals,
     level: i32,
     json: bool,
     drawing: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
-struct Shared {
+struct ProgressState {
     files: AtomicU64,
     bytes: AtomicU64,
     on_the_way: AtomicU64,
@@ -74,10 +76,11 @@ struct JsonNotice<'a> {
 }
 
 impl Progress {
-    /// `level` is 0 for errors to 3 for everything; `bars` asks for bars, `forced` for lines off a terminal.
+    /// Starts the observer. `level` ranges from 0 (errors only) to 3 (everything). `bars` requests
+    /// bars on a terminal, `forced` requests lines without one.
     pub(crate) fn start(signals: Signals, level: i32, json: bool, bars: bool, forced: bool) -> Self {
         let phase = Phase { name: "", files: None, bytes: None, since: Instant::now(), number: 0 };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProgressState {
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             on_the_way: AtomicU64::new(0),
@@ -94,7 +97,7 @@ impl Progress {
         Self { shared, signals, level, json, drawing }
     }
 
-    fn say(&self, line: &str) {
+    fn print_line(&self, line: &str) {
         let bar = self.shared.bar.lock();
         match bar.as_ref() {
             Some(bar) => bar.suspend(|| write_line(line)),
@@ -112,7 +115,7 @@ impl Observer for Progress {
         self.shared.on_the_way.store(0, Ordering::Relaxed);
         drop(phase);
         if self.level >= 3 {
-            self.say(&format!("debug: {name}"));
+            self.print_line(&format!("debug: {name}"));
         }
     }
 
@@ -146,7 +149,7 @@ impl Observer for Progress {
             (false, true) => format!("{word}: {}", harmless(message)),
             (false, false) => format!("{word}: `{}`: {}", display(path), harmless(message)),
         };
-        self.say(&line);
+        self.print_line(&line);
     }
 
     fn cancelled(&self) -> bool {
@@ -163,16 +166,16 @@ impl Drop for Progress {
     }
 }
 
-impl Shared {
+impl ProgressState {
     fn phase(&self) -> Phase {
         *self.phase.lock()
     }
 
-    /// The line for a terminal of so many columns.
+    /// Returns the line for a terminal with this number of columns.
     fn line(&self, columns: usize) -> String {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let phase = self.phase();
-        let state = State {
+        let state = ProgressCounts {
             files: count(&self.files),
             bytes: count(&self.bytes),
             on_the_way: count(&self.on_the_way),
@@ -182,22 +185,23 @@ impl Shared {
     }
 }
 
-/// How far a phase is.
-struct State {
+/// The counters of a phase.
+struct ProgressCounts {
     files: u64,
     bytes: u64,
     on_the_way: u64,
     passed: Duration,
 }
 
-/// `[=====>      ]  30% sending: 1.2 GiB of 4.0 GiB, 32.0 MiB on the way, 24.0s left, 120.0 MiB/s, 38 of 120 packs`. What does not fit
-/// is left out: the bar first, then pieces from the end.
-fn line(phase: &Phase, state: &State, columns: usize) -> String {
-    let State { files, bytes, on_the_way, passed } = *state;
+/// Formats a line: `[=====>      ]  30% sending: 1.2 GiB of 4.0 GiB, 32.0 MiB in flight, 24.0s
+/// left, 120.0 MiB/s, 38 of 120 packs`. If the line is too long, the bar is left out first, then
+/// pieces from the end.
+fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
+    let ProgressCounts { files, bytes, on_the_way, passed } = *state;
     let (done, total) = if phase.bytes.is_some() { (bytes, phase.bytes) } else { (files, phase.files) };
     let percent = total.filter(|total| *total > 0).map(|total| u128::from(done.min(total)) * 100 / u128::from(total));
     let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
-    // What is on the way tells the speed, but is not done.
+    // Bytes in flight count for the speed, but they are not done.
     let moved = if phase.bytes.is_some() { bytes.saturating_add(on_the_way) } else { done };
     let of = |total: Option<String>| total.map(|total| format!(" of {total}")).unwrap_or_default();
     let mut pieces = Vec::new();
@@ -205,7 +209,7 @@ fn line(phase: &Phase, state: &State, columns: usize) -> String {
         pieces.push(format!("{}{}", size(bytes), of(phase.bytes.map(size))));
     }
     if on_the_way > 0 {
-        pieces.push(format!("{} on the way", size(on_the_way)));
+        pieces.push(format!("{} in flight", size(on_the_way)));
     }
     pieces.push(match total {
         Some(total) if moved > 0 && total > moved => {
@@ -234,28 +238,28 @@ fn line(phase: &Phase, state: &State, columns: usize) -> String {
         out.push_str(before);
         out.push_str(piece);
     }
-    let room = columns.saturating_sub(out.chars().count() + 3).min(BAR);
-    match total.filter(|total| *total > 0 && room >= 8 && columns < usize::MAX) {
-        Some(total) => format!("[{}] {out}", bar(done, total, room)),
+    let width = columns.saturating_sub(out.chars().count() + 3).min(BAR);
+    match total.filter(|total| *total > 0 && width >= 8 && columns < usize::MAX) {
+        Some(total) => format!("[{}] {out}", bar(done, total, width)),
         None => out,
     }
 }
 
-fn bar(done: u64, total: u64, room: usize) -> String {
-    let filled = u128::from(done.min(total)) * room as u128 / u128::from(total.max(1));
-    let filled = usize::try_from(filled).unwrap_or(room).min(room);
-    let head = if filled < room { ">" } else { "" };
-    format!("{:<room$}", format!("{}{head}", "=".repeat(filled)))
+fn bar(done: u64, total: u64, width: usize) -> String {
+    let filled = u128::from(done.min(total)) * width as u128 / u128::from(total.max(1));
+    let filled = usize::try_from(filled).unwrap_or(width).min(width);
+    let head = if filled < width { ">" } else { "" };
+    format!("{:<width$}", format!("{}{head}", "=".repeat(filled)))
 }
 
-/// The width of the terminal at standard error.
+/// Returns the width of the terminal at standard error.
 fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
     size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
 }
 
-/// Draws until the other end of `stopped` goes away.
-fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
+/// Draws until the sender of `stopped` is dropped.
+fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
     let mut shown = 0;
     let mut next_line = Instant::now() + LINE_EVERY;
     while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
@@ -279,7 +283,7 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
             *bar = Some(new_bar());
         }
         if let Some(bar) = bar.as_ref() {
-            // A line that fills the last column would make some terminals wrap.
+            // A line that fills the last column would wrap on some terminals.
             bar.set_message(shared.line(columns().saturating_sub(1)));
             bar.tick();
         }
@@ -290,7 +294,7 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
     }
 }
 
-/// One line that is drawn over itself; its text is made by [`line`].
+/// Returns a bar that redraws one line; [`line`] makes its text.
 fn new_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -298,8 +302,8 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
-/// A thread that lives as long as the process and prints a line when it is asked to.
-fn line_on_sigusr1(shared: &Arc<Shared>) {
+/// Starts a thread that prints a line on each SIGUSR1.
+fn line_on_sigusr1(shared: &Arc<ProgressState>) {
     let shared = Arc::downgrade(shared);
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
         std::thread::spawn(move || {
@@ -319,24 +323,31 @@ fn write_line(line: &str) {
 mod tests {
     use super::*;
 
-    fn shown(name: &'static str, files: Option<u64>, bytes: Option<u64>, state: &State, columns: usize) -> String {
+    fn shown(
+        name: &'static str,
+        files: Option<u64>,
+        bytes: Option<u64>,
+        state: &ProgressCounts,
+        columns: usize,
+    ) -> String {
         line(&Phase { name, files, bytes, since: Instant::now(), number: 1 }, state, columns)
     }
 
-    const HALF: State = State { files: 1, bytes: 32 << 20, on_the_way: 5 << 20, passed: Duration::from_secs(8) };
+    const HALF: ProgressCounts =
+        ProgressCounts { files: 1, bytes: 32 << 20, on_the_way: 5 << 20, passed: Duration::from_secs(8) };
 
     #[test]
     fn a_line_fits_the_terminal() {
         let at = |columns| shown("sending", Some(2), Some(64 << 20), &HALF, columns);
         assert_eq!(
             at(120),
-            "[============>           ]  50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
+            "[============>           ]  50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
         );
-        assert_eq!(at(79), " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s");
+        assert_eq!(at(79), " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s");
         assert_eq!(at(39), " 50% sending: 32.0 MiB of 64.0 MiB");
         assert_eq!(
             at(usize::MAX),
-            " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
+            " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
         );
         for columns in 20..200 {
             assert!(at(columns).chars().count() <= columns, "{columns}: {}", at(columns));
@@ -344,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_shown() {
-        let none = State { files: 0, bytes: 0, on_the_way: 0, passed: Duration::from_secs(2) };
+    fn unknown_totals_are_not_shown() {
+        let none = ProgressCounts { files: 0, bytes: 0, on_the_way: 0, passed: Duration::from_secs(2) };
         assert_eq!(shown("looking", None, None, &none, 80), "looking: 2.0s");
         assert_eq!(
-            shown("checkout", Some(1), None, &State { files: 1, ..none }, 60),
+            shown("checkout", Some(1), None, &ProgressCounts { files: 1, ..none }, 60),
             "[========================] 100% checkout: 2.0s, 1 of 1 file"
         );
     }

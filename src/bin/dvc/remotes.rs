@@ -1,10 +1,13 @@
-//! From settings and the environment to remotes: where each is, with which credentials, and how fast.
+//! Remotes, as the settings and the environment describe them: their locations, credentials and
+//! speed limits.
 
+use crate::config_file::FileChange;
 use crate::failure::{CliError, Failed};
-use crate::place::INSIDE;
+use crate::place::{INSIDE, RepoPlace};
 use crate::session::Session;
 use crate::settings::keys::KEYS;
-use crate::settings::{BadConfiguration, Origin, Problem, Settings};
+use crate::settings::value::SettingValue;
+use crate::settings::{BadConfiguration, ConfigProblem, Origin, Settings};
 use crate::sidecar;
 use dvc::context::Remote;
 use dvc::error::Error;
@@ -19,7 +22,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The directory without `..`. What exists is looked up first, because a link may lead elsewhere.
+/// Returns the directory without `..`. Existing parts are resolved first, because `..`
+/// after a symbolic link is the parent of the target.
 fn without_parents(dir: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for piece in dir.components() {
@@ -34,7 +38,7 @@ fn without_parents(dir: &Path) -> PathBuf {
     out
 }
 
-/// The credentials that stores may need, by the names that their own tools use.
+/// The credentials that stores may need, under the names that the tools of the stores use.
 const CREDENTIALS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_DEFAULT_REGION",
@@ -56,33 +60,32 @@ const CREDENTIALS: &[&str] = &[
     "WEBDAV_USERNAME",
 ];
 
-/// The remote that is meant where none is named.
+/// The remote that commands use if none is named.
 pub(crate) const ORIGIN: &str = "origin";
 
-/// Where files with one secret each lie.
+/// The directory of files with one secret each.
 const SECRETS: &str = "/run/secrets";
 
 impl Session {
-    /// Reads a URL or a path as the command line gives it; a password in it is left out, and said so.
+    /// Parses a URL or a path of the command line. A password in it is removed, with a warning.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
         let ParsedLocation { mut location, had_password } =
             Location::parse(text, &self.current).map_err(Error::from)?;
         if let Some(dir) = location.as_directory() {
             location = Location::directory(&without_parents(&dir));
         }
-        // A worktree stands for the repository in it.
+        // The path of a worktree names the repository in it.
         if let Some(inside) = location.as_directory().map(|dir| dir.join(INSIDE)).filter(|dir| Repo::is_at(dir)) {
             location = Location::directory(&inside);
         }
         if had_password {
-            let line =
-                "warning: the password in the URL is not used and not stored; dvc-remotes(7) says where to put it\n";
+            let line = "warning: the password in the URL is neither used nor stored; dvc-remotes(7) lists the sources of passwords\n";
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(location)
     }
 
-    /// All remotes that the settings know.
+    /// Returns all remotes of the settings and the environment.
     pub(crate) fn remotes(&self, settings: &Settings) -> Result<Vec<Remote>, Failed> {
         let mut remotes = Vec::new();
         for (name, entry) in settings.remotes() {
@@ -90,16 +93,16 @@ impl Session {
             let by_repository = from_env.is_none() && entry.by_repository;
             let Some(url) = from_env.or_else(|| entry.url.clone()) else { continue };
             let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
-            // One that nobody uses does no harm, whatever is wrong with its credentials.
+            // Errors in the credentials matter only for the remote that is used.
             let mut access = self.access(settings, Some(name), false)?;
             if by_repository && location.as_directory().is_none() {
-                // Such a remote could run commands by an ssh configuration, and take the caller's keys and credentials.
-                access.distrusted =
-                    self.distrusted().map(|d| DistrustedRemote { why: d.to_string(), hint: d.remedy() });
+                // The URL of such a remote could run commands through an ssh configuration, or send
+                // the caller's credentials to a stranger.
+                access.distrusted = self.distrusted().map(|d| DistrustedRemote { why: d.to_string(), hint: d.hint() });
             }
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
-        // One that is of no use is told when it is asked for.
+        // An error in the variables is reported when the remote is used.
         if let (true, Ok(Some(location))) = (remotes.iter().all(|r| r.name != ORIGIN), self.origin_of_environment()) {
             let access = self.access(settings, Some(ORIGIN), false)?;
             remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
@@ -113,13 +116,13 @@ impl Session {
         Ok(parsed.map(|parsed| parsed.location))
     }
 
-    /// A remote that has no name.
+    /// Returns a remote without a name.
     pub(crate) fn unnamed(&self, location: Location) -> Result<Remote, Failed> {
         let access = self.access(self.settings()?, None, true)?;
         Ok(Remote { name: location.to_string(), location, lazy: false, access })
     }
 
-    /// The remote of a name, or of a URL that is given instead.
+    /// Returns the remote with a name, or a remote at a URL.
     pub(crate) fn remote(&self, context: &dvc::context::Context, text: &str) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
@@ -131,7 +134,7 @@ impl Session {
         }
     }
 
-    /// The remote that is meant where none is named: `origin`, or the only one.
+    /// Returns the default remote: `origin`, or the only one.
     pub(crate) fn default_remote(&self, context: &dvc::context::Context) -> Result<Remote, Failed> {
         let origin = context.remote(ORIGIN).or(match context.remotes.as_slice() {
             [only] => Some(only),
@@ -145,14 +148,14 @@ impl Session {
         self.with_access(origin)
     }
 
-    /// The remote with its credentials, which must be readable now.
+    /// Returns the remote with its credentials, and fails if they cannot be read.
     pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
         let distrusted = remote.access.distrusted.clone();
         let access = Access { distrusted, ..self.access(self.settings()?, Some(&remote.name), true)? };
         Ok(Remote { access, ..remote.clone() })
     }
 
-    /// The names of the credentials that are there, each with where it comes from, and what is wrong with others.
+    /// Returns the sources of the credentials that are set, and the problems of the others.
     pub(crate) fn credentials_found(&self, settings: &Settings) -> (Vec<String>, Vec<String>) {
         let remotes: Vec<&str> = settings.remotes().map(|(name, _)| name).chain([ORIGIN]).collect();
         let own = |name: &'static str| remotes.iter().map(move |remote| prefixed(remote, name));
@@ -171,15 +174,15 @@ impl Session {
         (found, problems)
     }
 
-    /// Files of the directory of secrets that nobody asks for, each with the name that may have been meant.
+    /// Returns the files of the directory of secrets that no setting uses.
     pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
         let settings = KEYS.iter().filter_map(|key| key.env);
         let known = CREDENTIALS.iter().chain(sidecar::NAMES).copied().chain(settings).map(str::to_owned);
         sidecar::strangers(Path::new(SECRETS), &known.collect::<Vec<_>>())
     }
 
-    /// How stores are reached; a named remote may have credentials of its own. What cannot be read is an error only
-    /// where it `must` be there.
+    /// Returns how to access stores. A named remote may have credentials of its own. A credential
+    /// that cannot be read is an error only if `must` is set.
     pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
@@ -197,7 +200,7 @@ impl Session {
             }
         }
         let rate = |key| settings.number(key).filter(|rate| *rate > 0);
-        let observer: Arc<dyn Observer> = self.told()?;
+        let observer: Arc<dyn Observer> = self.store_notices()?;
         Ok(Access {
             credentials,
             offline: settings.on("network.offline"),
@@ -211,7 +214,23 @@ impl Session {
     }
 }
 
-/// `DVC_REMOTE_<NAME>_<OPTION>`.
+/// Writes the URL of a remote, and whether it is lazy, into the settings of the repository.
+pub(crate) fn write_remote(place: &RepoPlace, name: &str, location: &Location, lazy: bool) -> dvc::error::Result<()> {
+    set_in_repository(place, &format!("remote.{name}.url"), Some(&SettingValue::Text(location.to_string())))?;
+    set_in_repository(place, &format!("remote.{name}.lazy"), lazy.then_some(&SettingValue::Bool(true)))
+}
+
+/// Removes a remote from the settings of the repository.
+pub(crate) fn remove_remote(place: &RepoPlace, name: &str) -> dvc::error::Result<()> {
+    set_in_repository(place, &format!("remote.{name}.url"), None)?;
+    set_in_repository(place, &format!("remote.{name}.lazy"), None)
+}
+
+fn set_in_repository(place: &RepoPlace, key: &str, value: Option<&SettingValue>) -> dvc::error::Result<()> {
+    FileChange::prepare(&place.repository.join("config.toml"), key, value)?.write()
+}
+
+/// Returns `DVC_REMOTE_<NAME>_<OPTION>`.
 fn prefixed(remote: &str, option: &str) -> String {
     let name: String =
         remote.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
@@ -222,12 +241,13 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A credential from the environment, from the file that `NAME_FILE` names, or from `/run/secrets/NAME`.
+/// Reads a credential from the environment, from the file that `NAME_FILE` names, or from
+/// `/run/secrets/NAME`.
 pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
     if let Some(value) = env(name) {
         return Ok(Some(value));
     }
-    // What names a file is not looked for in one.
+    // The value is the path of a file, so a secret file is that file itself.
     if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
         let secret = Path::new(SECRETS).join(name);
         return Ok(secret.is_file().then(|| secret.to_string_lossy().into_owned()));
@@ -240,9 +260,10 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
             Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
         }
         Err(e) if named.is_none() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(e) => {
-            Err(BadConfiguration(vec![Problem::new(Origin::Secret(path), format!("it cannot be read: {}", e.kind()))]))
-        }
+        Err(e) => Err(BadConfiguration(vec![ConfigProblem::new(
+            Origin::Secret(path),
+            format!("cannot read the file: {}", e.kind()),
+        )])),
     }
 }
 

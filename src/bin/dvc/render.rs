@@ -1,9 +1,10 @@
-//! How versions, changes and entries look: text for people, objects for `--json`.
+//! The output of versions, changes and entries: text for people, objects for `--json`.
 
 pub(crate) mod change;
 pub(crate) mod entry;
 pub(crate) mod format;
 pub(crate) mod graph;
+pub(crate) mod mount;
 pub(crate) mod moved;
 pub(crate) mod version;
 
@@ -12,7 +13,7 @@ use dvc::model::id::to_hex;
 use dvc::model::path::display;
 use serde::Serialize;
 
-/// A path in JSON: readable, the root is `.`; and in hex where it is not UTF-8.
+/// A path in JSON. The root is `.`. `path_hex` has the exact bytes if they are not UTF-8.
 #[derive(Default, Serialize)]
 pub(crate) struct JsonPath {
     pub(crate) path: String,
@@ -30,12 +31,12 @@ impl JsonPath {
     }
 }
 
-/// A path for people; the root is `.`.
+/// Returns a path for people; the root is `.`.
 pub(crate) fn shown(path: &[u8]) -> String {
     if path.is_empty() { ".".to_owned() } else { display(path) }
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-^~".contains(c);
     if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
@@ -44,12 +45,12 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The time on the clock that it was read from, by a pattern of `strftime`.
+/// Formats a time in its own time zone, by a pattern of `strftime`.
 ///
-/// Years outside of -9999 to 9999 have a sign and as many digits as they need, as ISO 8601 allows: `+4428626`. File
-/// systems keep such times, but jiff does not.
+/// Years outside of -9999 to 9999 have a sign and as many digits as they need, as ISO 8601 allows:
+/// `+4428626`. File systems store such times, but jiff does not support them.
 pub(crate) fn at(time: &Timestamp, pattern: &str) -> String {
-    /// The Gregorian calendar repeats after 400 years, the days of the week included.
+    /// The Gregorian calendar repeats after 400 years, including the days of the week.
     const YEARS: i64 = 400;
     const CYCLE: i64 = 146_097 * 24 * 60 * 60;
     let nanos = i32::try_from(time.nanos).unwrap_or(0);
@@ -63,12 +64,12 @@ pub(crate) fn at(time: &Timestamp, pattern: &str) -> String {
     within.strftime(&pattern.replace("%Y", &format!("{year:+05}"))).to_string()
 }
 
-/// `2026-11-20T03:00:00+01:00`.
+/// Returns a time as in RFC 3339: `2026-11-20T03:00:00+01:00`.
 pub(crate) fn iso(time: &Timestamp) -> String {
     at(time, "%Y-%m-%dT%H:%M:%S%:z")
 }
 
-/// `Fri Nov 20 03:00:00 2026 +0100`, as git writes it.
+/// Returns a time as git prints it: `Fri Nov 20 03:00:00 2026 +0100`.
 pub(crate) fn long_date(time: &Timestamp) -> String {
     at(time, "%a %b %-d %H:%M:%S %Y %z")
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn years_of_any_length_are_shown() {
+    fn years_of_any_length_are_formatted() {
         let shown = |secs, offset| iso(&Timestamp { secs, nanos: 7, offset });
         assert_eq!(shown(0, 3600), "1970-01-01T01:00:00+01:00");
         assert_eq!(shown(253_402_207_199, 0), "9999-12-30T21:59:59+00:00");

@@ -1,17 +1,18 @@
-//! One run of the program: global options, settings, place, clock, author, output. Made once, borrowed by every verb.
+//! One run of the program: global options, settings, place, clock, author and output. It is made
+//! once, and every verb borrows it.
 
-use crate::args::Globals;
 use crate::dirs;
-use crate::failure::{CliError, Exit, Failed, Voice, report};
-use crate::place::{self, Place};
+use crate::failure::{CliError, ErrorFormat, Exit, Failed, report};
+use crate::globals::Globals;
+use crate::place::{self, RepoPlace};
 use crate::print::{self, Out};
-use crate::progress::{Progress, Watch};
+use crate::progress::{CancelWatch, Progress};
 use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
-use crate::trust::{self, Distrusted};
+use crate::trust::{self, DistrustedRepo};
 use dvc::error::Error;
 use dvc::hooks;
-use dvc::hooks::{Event, Hooks};
+use dvc::hooks::{HookEvent, Hooks};
 use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
 use dvc::observe::{Notice, NoticeLevel, Observer};
@@ -24,26 +25,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One run.
+/// One run of the program.
 pub(crate) struct Session {
     pub(crate) globals: Globals,
     pub(crate) signals: Signals,
-    /// The present, with the user's time zone.
+    /// The time of the start, in the user's time zone.
     pub(crate) now: jiff::Zoned,
-    /// The command line.
+    /// The command line as given.
     pub(crate) argv: Vec<OsString>,
-    /// The current directory, before `-C`.
+    /// The current directory before `-C`.
     pub(crate) begun: PathBuf,
-    /// The current directory, after `-C`.
+    /// The current directory after `-C`.
     pub(crate) current: PathBuf,
     dry_run: bool,
     settings: OnceCell<Settings>,
-    /// Whoever is told by stores; one for all.
-    told: OnceCell<Arc<Progress>>,
+    /// The observer that all stores share.
+    store_notices: OnceCell<Arc<Progress>>,
 }
 
 impl Session {
-    /// Enters the directory of `-C`; everything relative is relative to that.
+    /// Starts a run in the directory of `-C`, to which all relative paths are relative.
     pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
@@ -64,18 +65,19 @@ impl Session {
             current,
             dry_run,
             settings: OnceCell::new(),
-            told: OnceCell::new(),
+            store_notices: OnceCell::new(),
         })
     }
 
-    /// Tells a failure after which others go on. Returns how this ends with it.
-    pub(crate) fn tell_failure(&self, failed: &Failed) -> Exit {
-        let voice = Voice { json: self.globals.json, colour: self.globals.color.clone() };
-        report(failed, &voice, &self.signals);
+    /// Reports a failure of one of several actions, and returns its exit code. The caller goes on
+    /// with the others.
+    pub(crate) fn report_failure(&self, failed: &Failed) -> Exit {
+        let format = ErrorFormat { json: self.globals.json, colour: self.globals.color.clone() };
+        report(failed, &format, &self.signals);
         Exit::of(failed)
     }
 
-    /// The same run with the settings of another repository, as they are in its files now.
+    /// Returns a copy of this run with the settings of another repository, freshly read.
     pub(crate) fn in_repository(&self, repository: &Path) -> Self {
         Self {
             globals: Globals { repo: Some(repository.to_path_buf()), ..self.globals.clone() },
@@ -86,35 +88,35 @@ impl Session {
             current: self.current.clone(),
             dry_run: self.dry_run,
             settings: OnceCell::new(),
-            told: OnceCell::new(),
+            store_notices: OnceCell::new(),
         }
     }
 
-    /// Whether nothing may be changed; `own` is the verb's own `-n`.
-    pub(crate) fn dry_run(&self, own: crate::args::DryRun) -> bool {
+    /// Returns whether this is a dry run; `own` is the verb's own `-n`.
+    pub(crate) fn dry_run(&self, own: crate::globals::DryRun) -> bool {
         self.dry_run || own.dry_run
     }
 
-    /// The repository that is named by `--repo` or `DVC_REPO`.
+    /// Returns the repository that `--repo` or `DVC_REPO` names.
     pub(crate) fn named_repository(&self) -> Option<PathBuf> {
         let from_env = || std::env::var_os("DVC_REPO").filter(|v| !v.is_empty()).map(PathBuf::from);
         self.globals.repo.clone().or_else(from_env)
     }
 
-    /// The repository, which must be on this machine, and the worktree.
-    pub(crate) fn place(&self) -> Result<Place, CliError> {
+    /// Returns the repository, which must be on this machine, and the worktree.
+    pub(crate) fn place(&self) -> Result<RepoPlace, CliError> {
         let place = self.any_place()?;
-        match place.far {
+        match place.remote_url {
             Some(url) => Err(CliError::Remote(dvc::store::location::without_password(&url))),
             None => Ok(place),
         }
     }
 
-    fn any_place(&self) -> Result<Place, CliError> {
+    fn any_place(&self) -> Result<RepoPlace, CliError> {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// The settings in force, read at the first call.
+    /// Returns the settings in force. They are read on the first call.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
@@ -123,14 +125,14 @@ impl Session {
         let settings = self.load_settings(repository.as_deref())?;
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
-            let message = format!("settings of another user's home are left out: {problem}");
-            self.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            let message = format!("ignored a configuration file in another user's home: {problem}");
+            self.store_notices()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         Ok(settings)
     }
 
-    /// Why the hooks and remotes of the repository here are not used; `None` if they are.
-    pub(crate) fn distrusted(&self) -> Option<Distrusted> {
+    /// Returns why the hooks and remotes of the repository are not used; `None` if they are.
+    pub(crate) fn distrusted(&self) -> Option<DistrustedRepo> {
         let repository = self.place().ok()?.repository;
         trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
     }
@@ -155,14 +157,15 @@ impl Session {
         })
     }
 
-    /// Standard output, without a pager.
+    /// Returns standard output without a pager.
     pub(crate) fn plain_out(&self) -> Out {
         let stdout = std::io::stdout();
         let setting = self.settings().ok().and_then(|s| s.text("ui.color"));
         Out::plain(print::colour(self.globals.color.as_deref(), setting, &stdout) && !self.globals.json)
     }
 
-    /// Standard output, through a pager where it is a terminal: for `log`, `diff`, `show` and `ls`.
+    /// Returns standard output, through a pager if it is a terminal. Used by `log`, `diff`, `show`
+    /// and `ls`.
     pub(crate) fn paged_out(&self) -> Out {
         let plain = self.plain_out();
         if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {
@@ -172,21 +175,22 @@ impl Session {
         plain.through_pager(command)
     }
 
-    /// The observer of an operation that hands its output over as it goes: it has something to say, but draws nothing.
+    /// Returns the observer of an operation that prints its results as they come: it prints
+    /// notices, but draws nothing.
     pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
         Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
     }
 
-    /// The same, shared by all stores.
-    pub(crate) fn told(&self) -> Result<Arc<Progress>, BadConfiguration> {
-        if let Some(told) = self.told.get() {
-            return Ok(Arc::clone(told));
+    /// Returns the observer that all stores share, as [`Self::notices`] does.
+    pub(crate) fn store_notices(&self) -> Result<Arc<Progress>, BadConfiguration> {
+        if let Some(notices) = self.store_notices.get() {
+            return Ok(Arc::clone(notices));
         }
-        let told = Arc::new(self.notices()?);
-        Ok(Arc::clone(self.told.get_or_init(|| told)))
+        let notices = Arc::new(self.notices()?);
+        Ok(Arc::clone(self.store_notices.get_or_init(|| notices)))
     }
 
-    /// How much is said: 0 for errors to 3 for everything.
+    /// Returns the level of messages, from 0 (errors only) to 3 (everything).
     fn level(&self) -> Result<i32, BadConfiguration> {
         let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
@@ -197,7 +201,7 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// The observer of a long operation.
+    /// Returns the observer of a long operation.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -209,7 +213,8 @@ impl Session {
         Ok(Progress::start(self.signals.clone(), level, self.globals.json, bars, forced))
     }
 
-    /// Who makes versions: `user.author`, else `user.name` and `user.email`, else the login and the machine.
+    /// Returns the author of new versions: `user.author`, else `user.name` and `user.email`, else
+    /// login and host name.
     pub(crate) fn author(&self) -> Result<String, BadConfiguration> {
         let settings = self.settings()?;
         if let Some(author) = settings.text("user.author") {
@@ -224,10 +229,10 @@ impl Session {
         })
     }
 
-    /// Where, for whom and when an operation works.
-    pub(crate) fn context(&self, place: &Place) -> Result<dvc::context::Context, Failed> {
+    /// Returns the context of an operation on `place`.
+    pub(crate) fn context(&self, place: &RepoPlace) -> Result<dvc::context::Context, Failed> {
         let settings = self.settings()?;
-        let far = match &place.far {
+        let remote_repository = match &place.remote_url {
             Some(url) => Some(self.unnamed(self.location(url)?)?),
             None => None,
         };
@@ -242,14 +247,14 @@ impl Session {
             now: self.now.clone(),
             open: dvc::repo::OpenOptions {
                 cache_dir: settings.text("cache.dir").map(PathBuf::from),
-                // The rest goes to tables of the index, buffers of the threads, and what compressing needs.
+                // The rest is for tables of the index, buffers of the threads, and compression.
                 frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
                 tracer: None,
                 lazy_source: None,
                 sharing: dvc::repo::state::Sharing::default(),
                 complain: Some(self.complaint()?),
             },
-            far,
+            remote_repository,
             remotes: self.remotes(settings)?,
             cache: dvc::context::CacheOptions {
                 dir: settings.text("cache.dir").map(PathBuf::from).unwrap_or_default(),
@@ -259,53 +264,61 @@ impl Session {
         })
     }
 
-    /// Reports once that local state cannot be kept.
+    /// Returns a callback that reports, once, that local state cannot be kept.
     fn complaint(&self) -> Result<Arc<dvc::repo::state::Complaint>, BadConfiguration> {
-        let (told, once) = (self.told()?, std::sync::Once::new());
+        let (notices, once) = (self.store_notices()?, std::sync::Once::new());
         Ok(Arc::new(move |text: &str| {
             let message = text.to_owned();
-            once.call_once(|| told.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message }));
+            once.call_once(|| notices.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message }));
         }))
     }
 
-    /// The repository here, with everything that an operation needs.
-    pub(crate) fn here(&self) -> Result<(Place, dvc::context::Context), Failed> {
+    /// Returns the place and the context of the local repository.
+    pub(crate) fn here(&self) -> Result<(RepoPlace, dvc::context::Context), Failed> {
         let place = self.place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }
 
-    /// What an operation needs that works without a repository here.
+    /// Returns the context of an operation that needs no repository.
     pub(crate) fn nowhere(&self) -> Result<dvc::context::Context, Failed> {
         let repository = PathBuf::from("/nonexistent");
-        let place =
-            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), far: None, mount: None };
+        let place = RepoPlace {
+            repository,
+            worktree: self.current.clone(),
+            prefix: PathBuf::new(),
+            remote_url: None,
+            mount: None,
+        };
         self.context(&place)
     }
 
-    /// The repository here or, where `--repo` is a URL, the one there, to read it.
-    pub(crate) fn anywhere(&self) -> Result<(Place, dvc::context::Context), Failed> {
+    /// Returns the place and the context of the repository, which may be a remote one that is only
+    /// read.
+    pub(crate) fn anywhere(&self) -> Result<(RepoPlace, dvc::context::Context), Failed> {
         let place = self.any_place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }
 
-    /// The hooks of the settings and of a repository on this machine.
+    /// Returns the hooks of the settings and of a local repository.
     pub(crate) fn hooks(&self, context: &dvc::context::Context) -> Result<Hooks, BadConfiguration> {
         let settings = self.settings()?;
-        let mut dir = context.far.is_none().then(|| context.repository.join(hooks::DIR));
+        let mut dir = context.remote_repository.is_none().then(|| context.repository.join(hooks::DIR));
         if let Some(hooks) = &dir
             && let Some(why) = trust::distrusted(&context.repository, settings.list("safe.directory"))
         {
-            if Event::ALL.iter().any(|event| hooks::is_executable(&hooks.join(event.name()))) {
-                let message = format!("the hooks of the repository are not run: {why}; {}", why.remedy());
-                self.told()?.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+            if HookEvent::ALL.iter().any(|event| hooks::is_executable(&hooks.join(event.name()))) {
+                let message = format!("not running the hooks of the repository: {why}; {}", why.hint());
+                self.store_notices()?.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
             }
             dir = None;
         }
-        // `safe.directory` extends to the hooks of the repository's owner, but to no third user's.
+        // `safe.directory` trusts the hooks of the repository's owner, but not those of a third
+        // user.
         let trusted = dir.as_ref().and_then(|_| context.repository.metadata().ok()).map(|m| m.uid());
-        let configured = Event::ALL.into_iter().map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
+        let configured =
+            HookEvent::ALL.into_iter().map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
         Ok(Hooks {
             commands: configured.map(|(event, command)| (event, command.to_vec())).collect(),
             dir,
@@ -315,7 +328,7 @@ impl Session {
         })
     }
 
-    /// What a walk of the worktree leaves out, by the settings.
+    /// Returns what a walk of the worktree leaves out, by the settings.
     pub(crate) fn walk(&self) -> Result<WalkOptions, BadConfiguration> {
         let settings = self.settings()?;
         Ok(WalkOptions {
@@ -327,12 +340,12 @@ impl Session {
         })
     }
 
-    /// The observer of a verb that only looks.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch(self.signals.clone())
+    /// Returns the observer of a verb that only reads.
+    pub(crate) fn watch(&self) -> CancelWatch {
+        CancelWatch(self.signals.clone())
     }
 
-    /// Asks before something is taken away: only a person at a terminal is asked, `--yes` answers.
+    /// Asks before something is removed. Only a person at a terminal is asked; `--yes` answers.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         if self.globals.yes || self.globals.json || !terminal {
@@ -345,33 +358,33 @@ impl Session {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// A time that an option gave, seconds since 1970.
+    /// Returns the time that an option gives, in seconds since 1970.
     pub(crate) fn seconds(&self, text: &str, edge: Edge) -> Result<i64, Failed> {
         let when: When = text.parse().map_err(Error::from)?;
         Ok(when.resolve(&self.now, edge).map_err(Error::from)?.secs)
     }
 }
 
-/// The user's time zone. One that `TZ` names and the system does not have is worth a word: all times would be wrong by
-/// some hours.
+/// Returns the user's time zone. An unknown name in `TZ` is reported, because all times would be
+/// off by hours.
 fn zone(quiet: bool) -> jiff::tz::TimeZone {
     let named = std::env::var("TZ").ok().filter(|name| !name.is_empty());
     jiff::tz::TimeZone::try_system().unwrap_or_else(|_| {
         if let Some(name) = named.filter(|_| !quiet) {
             let line =
-                format!("warning: the time zone `{name}` of TZ is not known (package tzdata); times are in UTC\n");
+                format!("warning: unknown time zone `{name}` in TZ (install the package tzdata); times are in UTC\n");
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         jiff::tz::TimeZone::UTC
     })
 }
 
-/// The name of this machine.
+/// Returns the host name.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The user's login name, by the environment or the password file.
+/// Returns the user's login name, from the environment or the password file.
 fn login() -> String {
     let usable = |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
     let by_env = ["LOGNAME", "USER"].iter().find_map(|v| std::env::var(v).ok().and_then(usable));

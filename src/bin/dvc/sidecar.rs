@@ -1,50 +1,51 @@
-//! The environment of data images, as one table: what `pack` and `unpack` take from it, and what that means.
+//! The environment of container images with data: the variables of `pack` and `unpack`, and their
+//! meaning.
 //!
-//! In: a look-up of names, each a variable, the file that `NAME_FILE` names, or `/run/secrets/NAME`. Out: a [`Plan`], or all
-//! that is wrong at once. Values stand in no message but those of names that are no secret.
+//! Each name is looked up as a variable, in the file that `NAME_FILE` names, and in
+//! `/run/secrets/NAME`. All problems are reported at once. Messages show no value of a secret.
 
-use crate::settings::{BadConfiguration, Origin, Problem};
+use crate::settings::{BadConfiguration, ConfigProblem, Origin};
 use dvc::model::refname::RefName;
 use dvc::model::suggest::nearest;
 use dvc::store::location::Location;
 use std::path::Path;
 
-/// Looks a name up.
-pub(crate) type Get<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
+/// Looks up a name.
+pub(crate) type Lookup<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
 
-/// Every name that is no credential, sorted.
+/// All names that are no credentials, sorted.
 pub(crate) const NAMES: &[&str] = &[
-    // S3 bucket and prefix: the remote of `pack`, and of `unpack` where DATA_S3_SRC is not set.
+    // S3 bucket and prefix: the remote of `pack`, and of `unpack` if DATA_S3_SRC is not set.
     "DATA_S3_DST",
     // The remote of `unpack`.
     "DATA_S3_SRC",
-    // An image, [REGISTRY/]NAME[:TAG]: the remote where no S3 is set, and the branch as its tag.
+    // An image, [REGISTRY/]NAME[:TAG]: the remote if no S3 variable is set; the tag is the branch.
     "DATA_TAG",
     // `unpack` uses no network.
     "NO_PULL",
     // `pack` uses no network.
     "NO_PUSH",
-    // The registry, where DATA_TAG names none.
+    // The registry, if DATA_TAG names none.
     "REGISTRY",
 ];
 
-/// The URL of `origin`, by the name that every remote has.
+/// The variable that names the URL of `origin`.
 const URL: &str = "DVC_REMOTE_ORIGIN_URL";
-/// The tag of an image that names none, or the newest.
+/// The default tag of an image.
 const LATEST: &str = "latest";
-/// Credentials of which one is of no use without the other: scheme, user, password.
+/// Pairs of credentials that need each other: scheme, user, password.
 const PAIRS: &[(&str, &str, &str)] =
     &[("oci://", "REGISTRY_USERNAME", "REGISTRY_PASSWORD"), ("s3://", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")];
 
-/// Which word it is for.
+/// The command that reads the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum ContainerVerb {
     Pack,
     Unpack,
 }
 
-impl Way {
-    /// The name that keeps it from the network.
+impl ContainerVerb {
+    /// Returns the variable that turns the network off.
     pub(crate) fn switch(self) -> &'static str {
         match self {
             Self::Pack => "NO_PUSH",
@@ -53,23 +54,23 @@ impl Way {
     }
 }
 
-/// What the environment means.
+/// The meaning of the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Plan {
-    /// The remote, where a name tells of one.
+pub(crate) struct SidecarPlan {
+    /// The remote, if a variable names one.
     pub(crate) origin: Option<Location>,
-    /// The branch, where an image's tag names one.
+    /// The branch, if the tag of an image names one.
     pub(crate) branch: Option<RefName>,
-    /// Whether no network is used.
+    /// Whether the network is off.
     pub(crate) offline: bool,
 }
 
-/// The plan for a word; `current` is what relative paths are relative to.
-pub(crate) fn plan(way: Way, get: Get<'_>, current: &Path) -> Result<Plan, Vec<Problem>> {
-    let mut reading = Reading { get, problems: Vec::new() };
+/// Reads the environment for a command. Relative paths are relative to `current`.
+pub(crate) fn plan(way: ContainerVerb, get: Lookup<'_>, current: &Path) -> Result<SidecarPlan, Vec<ConfigProblem>> {
+    let mut reading = SidecarReader { get, problems: Vec::new() };
     let offline = reading.switch(way.switch());
     let image = reading.image();
-    let url = [URL, if way == Way::Pack { "DATA_S3_DST" } else { "DATA_S3_SRC" }, "DATA_S3_DST"]
+    let url = [URL, if way == ContainerVerb::Pack { "DATA_S3_DST" } else { "DATA_S3_SRC" }, "DATA_S3_DST"]
         .into_iter()
         .find_map(|name| reading.text(name).map(|value| (name, if name == URL { value } else { s3(value) })))
         .or_else(|| image.as_ref().map(|image| ("DATA_TAG", image.url.clone())));
@@ -87,15 +88,15 @@ pub(crate) fn plan(way: Way, get: Get<'_>, current: &Path) -> Result<Plan, Vec<P
     let branch = branch.and_then(|tag| match RefName::new(&tag) {
         Ok(branch) => Some(branch),
         Err(e) => {
-            reading.problem("DATA_TAG", format!("its tag cannot be a branch: {e}"));
+            reading.problem("DATA_TAG", format!("the tag cannot be a branch name: {e}"));
             None
         }
     });
-    if reading.problems.is_empty() { Ok(Plan { origin, branch, offline }) } else { Err(reading.problems) }
+    if reading.problems.is_empty() { Ok(SidecarPlan { origin, branch, offline }) } else { Err(reading.problems) }
 }
 
-/// The URL of `origin` for all other verbs, which may be of no use.
-pub(crate) fn url(get: Get<'_>) -> Result<Option<String>, BadConfiguration> {
+/// Returns the URL of `origin` for all other commands; it is not validated.
+pub(crate) fn url(get: Lookup<'_>) -> Result<Option<String>, BadConfiguration> {
     for name in ["DATA_S3_DST", "DATA_S3_SRC"] {
         if let Some(value) = get(name)? {
             return Ok(Some(s3(value)));
@@ -105,12 +106,13 @@ pub(crate) fn url(get: Get<'_>) -> Result<Option<String>, BadConfiguration> {
     Ok(image.map(|image| Image::of(&image, registry.as_deref()).url))
 }
 
-/// The names that are set, without values; `is_set` knows.
+/// Returns the names that are set, without their values.
 pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
     NAMES.iter().filter(|name| is_set(name)).map(|name| (*name).to_owned()).collect()
 }
 
-/// Files in the directory of secrets whose names mean nothing to us, sorted, each with the name that is like it.
+/// Returns the files in the directory of secrets with unknown names, sorted, each with the most
+/// similar known name.
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -121,14 +123,14 @@ pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<Str
     strangers.into_iter().map(|name| (name.clone(), like(&name))).collect()
 }
 
-struct Reading<'g> {
-    get: Get<'g>,
-    problems: Vec<Problem>,
+struct SidecarReader<'g> {
+    get: Lookup<'g>,
+    problems: Vec<ConfigProblem>,
 }
 
-impl Reading<'_> {
+impl SidecarReader<'_> {
     fn problem(&mut self, name: &'static str, text: impl Into<String>) {
-        self.problems.push(Problem::new(Origin::Environment(name), text));
+        self.problems.push(ConfigProblem::new(Origin::Environment(name), text));
     }
 
     fn text(&mut self, name: &str) -> Option<String> {
@@ -159,18 +161,18 @@ impl Reading<'_> {
         let (image, registry) = (self.text("DATA_TAG"), self.text("REGISTRY"));
         let Some(text) = image else {
             if registry.is_some() {
-                self.problem("REGISTRY", "there is no DATA_TAG, so nothing in that registry is named");
+                self.problem("REGISTRY", "DATA_TAG is not set, so no image in the registry is named");
             }
             return None;
         };
         if text.contains('@') {
-            self.problem("DATA_TAG", "it names a digest or a user; an image is [REGISTRY/]NAME[:TAG]");
+            self.problem("DATA_TAG", "a digest or a user is not supported; write [REGISTRY/]NAME[:TAG]");
             return None;
         }
         let image = Image::of(&text, registry.as_deref());
         let other = registry.as_deref().map(bare).filter(|r| !r.is_empty() && !image.is_in(r));
         if let Some(other) = other {
-            let text = format!("`{}` is another registry than that of DATA_TAG", other.escape_debug());
+            let text = format!("`{}` is not the registry of DATA_TAG", other.escape_debug());
             self.problem("REGISTRY", text);
         }
         Some(image)
@@ -189,13 +191,13 @@ impl Reading<'_> {
             };
             if let Some((name, other)) = lacks {
                 self.problems
-                    .push(Problem::denied(Origin::Environment(name), format!("it is set, but {other} is not")));
+                    .push(ConfigProblem::denied(Origin::Environment(name), format!("set, but {other} is not")));
             }
         }
     }
 }
 
-/// An image's name.
+/// The name of an image.
 struct Image {
     url: String,
     tag: Option<String>,
@@ -210,7 +212,7 @@ impl Image {
             None => (last, None),
         };
         let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
-        // Docker's rule: what has a dot or a port is a host.
+        // As Docker does, treat a first component with a dot or a port as a host.
         let has_host =
             name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
         let url = match registry.map(bare).filter(|r| !r.is_empty()) {
@@ -226,7 +228,7 @@ impl Image {
     }
 }
 
-/// A registry without scheme and slash.
+/// Returns a registry without scheme and trailing slash.
 fn bare(registry: &str) -> &str {
     registry.rsplit("://").next().unwrap_or_default().trim_end_matches('/')
 }
@@ -239,7 +241,7 @@ fn s3(value: String) -> String {
 mod tests {
     use super::*;
 
-    fn with<T>(set: &[(&str, &str)], run: impl FnOnce(Get<'_>) -> T) -> T {
+    fn with<T>(set: &[(&str, &str)], run: impl FnOnce(Lookup<'_>) -> T) -> T {
         run(&|name: &str| Ok(set.iter().find(|v| v.0 == name).map(|v| v.1.to_owned())))
     }
 
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_means() {
+    fn the_environment_becomes_a_plan() {
         let of = |way, set: &[(&str, &str)]| {
             let plan = with(set, |get| plan(way, get, Path::new("/"))).unwrap();
             let origin = plan.origin.map(|o| o.to_string()).unwrap_or_default();
@@ -269,47 +271,50 @@ mod tests {
         };
         let expected = |origin: &str, branch: &str, offline| (origin.to_owned(), branch.to_owned(), offline);
         let data = "oci://registry.example/team/data";
-        assert_eq!(of(Way::Pack, &[("DATA_TAG", "registry.example/team/data")]), expected(data, "", false));
-        assert_eq!(of(Way::Pack, &[("DATA_TAG", "registry.example/team/data:latest")]), expected(data, "", false));
+        assert_eq!(of(ContainerVerb::Pack, &[("DATA_TAG", "registry.example/team/data")]), expected(data, "", false));
+        assert_eq!(
+            of(ContainerVerb::Pack, &[("DATA_TAG", "registry.example/team/data:latest")]),
+            expected(data, "", false)
+        );
         let three = [("DATA_TAG", "team/data:v1"), ("REGISTRY", "https://registry.example/"), ("NO_PUSH", "1")];
-        assert_eq!(of(Way::Pack, &three), expected(data, "v1", true));
-        // Each switch is for its own word.
-        assert_eq!(of(Way::Unpack, &three), expected(data, "v1", false));
+        assert_eq!(of(ContainerVerb::Pack, &three), expected(data, "v1", true));
+        // Each switch is for its own command.
+        assert_eq!(of(ContainerVerb::Unpack, &three), expected(data, "v1", false));
         let s3 = [("DATA_S3_DST", "b/dst"), ("DATA_S3_SRC", "s3://b/src"), ("DATA_TAG", "x:v1"), ("NO_PULL", "yes")];
-        assert_eq!(of(Way::Pack, &s3), expected("s3://b/dst", "v1", false));
-        assert_eq!(of(Way::Unpack, &s3), expected("s3://b/src", "v1", true));
-        assert_eq!(of(Way::Unpack, &s3[..1]), expected("s3://b/dst", "", false));
-        assert_eq!(of(Way::Pack, &[("DATA_S3_DST", "b"), (URL, "/srv/x")]).0, "file:///srv/x");
-        assert_eq!(of(Way::Pack, &[("NO_PUSH", "off")]), expected("", "", false));
+        assert_eq!(of(ContainerVerb::Pack, &s3), expected("s3://b/dst", "v1", false));
+        assert_eq!(of(ContainerVerb::Unpack, &s3), expected("s3://b/src", "v1", true));
+        assert_eq!(of(ContainerVerb::Unpack, &s3[..1]), expected("s3://b/dst", "", false));
+        assert_eq!(of(ContainerVerb::Pack, &[("DATA_S3_DST", "b"), (URL, "/srv/x")]).0, "file:///srv/x");
+        assert_eq!(of(ContainerVerb::Pack, &[("NO_PUSH", "off")]), expected("", "", false));
     }
 
-    /// Row by row what cannot be meant, each with the names that the message must have.
+    /// Checks invalid environments, each with the names that the messages must contain.
     #[test]
-    fn what_is_wrong_is_told_all_at_once() {
+    fn all_problems_are_reported_at_once() {
         type Row<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str]);
         let table: &[Row] = &[
-            (&[("REGISTRY", "r.example")], &["REGISTRY: there is no DATA_TAG"]),
+            (&[("REGISTRY", "r.example")], &["REGISTRY: DATA_TAG is not set"]),
             (&[("DATA_TAG", "r.example/Team/Data")], &["DATA_TAG: "]),
-            (&[("DATA_TAG", "r.example/data@sha256:00")], &["DATA_TAG: it names a digest"]),
-            (&[("DATA_TAG", "me:hush@r.example/data")], &["DATA_TAG: it names a digest or a user"]),
-            (&[("DATA_TAG", "r.example/data:a..b")], &["DATA_TAG: its tag cannot be a branch"]),
+            (&[("DATA_TAG", "r.example/data@sha256:00")], &["DATA_TAG: a digest"]),
+            (&[("DATA_TAG", "me:hush@r.example/data")], &["DATA_TAG: a digest or a user"]),
+            (&[("DATA_TAG", "r.example/data:a..b")], &["DATA_TAG: the tag cannot be a branch name"]),
             (
                 &[("DATA_TAG", "r.example/data"), ("REGISTRY", "other.example")],
-                &["REGISTRY: `other.example` is another registry"],
+                &["REGISTRY: `other.example` is not the registry"],
             ),
             (&[("NO_PUSH", "perhaps")], &["NO_PUSH: `perhaps` is neither 1 nor 0"]),
             (&[("DATA_S3_DST", "s3://")], &["DATA_S3_DST: "]),
             (
                 &[("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me")],
-                &["REGISTRY_USERNAME: it is set, but REGISTRY_PASSWORD is not"],
+                &["REGISTRY_USERNAME: set, but REGISTRY_PASSWORD is not"],
             ),
             (
                 &[("DATA_TAG", "r.example/data"), ("DVC_REMOTE_ORIGIN_REGISTRY_PASSWORD", "hush")],
-                &["REGISTRY_PASSWORD: it is set, but REGISTRY_USERNAME is not"],
+                &["REGISTRY_PASSWORD: set, but REGISTRY_USERNAME is not"],
             ),
             (
                 &[("DATA_S3_DST", "b/x"), ("AWS_SECRET_ACCESS_KEY", "hush")],
-                &["AWS_SECRET_ACCESS_KEY: it is set, but AWS_ACCESS_KEY_ID is not"],
+                &["AWS_SECRET_ACCESS_KEY: set, but AWS_ACCESS_KEY_ID is not"],
             ),
             (
                 &[("NO_PUSH", "2"), ("REGISTRY", "r"), ("DATA_S3_DST", "s3://")],
@@ -317,7 +322,7 @@ mod tests {
             ),
         ];
         for (set, expected) in table {
-            let problems = with(set, |get| plan(Way::Pack, get, Path::new("/"))).unwrap_err();
+            let problems = with(set, |get| plan(ContainerVerb::Pack, get, Path::new("/"))).unwrap_err();
             let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
             assert_eq!(told.len(), expected.len(), "{set:?}: {told:?}");
             for part in *expected {
@@ -325,15 +330,15 @@ mod tests {
             }
             assert!(!told.concat().contains("hush"), "{told:?}");
         }
-        // With a whole pair nothing is wrong, nor with half of one that nobody needs.
+        // A complete pair is fine, and so is half of a pair that is not used.
         let whole = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("REGISTRY_PASSWORD", "hush")];
-        assert!(with(&whole, |get| plan(Way::Pack, get, Path::new("/"))).is_ok());
+        assert!(with(&whole, |get| plan(ContainerVerb::Pack, get, Path::new("/"))).is_ok());
         let unused = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("NO_PUSH", "1")];
-        assert!(with(&unused, |get| plan(Way::Pack, get, Path::new("/"))).is_ok());
+        assert!(with(&unused, |get| plan(ContainerVerb::Pack, get, Path::new("/"))).is_ok());
     }
 
     #[test]
-    fn other_secrets_are_none_of_ours() {
+    fn unknown_secrets_are_listed() {
         let dir = tempfile::tempdir().unwrap();
         let known = ["AWS_ACCESS_KEY_ID".to_owned(), "REGISTRY_PASSWORD".to_owned()];
         assert_eq!(strangers(&dir.path().join("none"), &known), []);

@@ -1,24 +1,25 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks the operation to end, the second ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the operation, the second ends the process
+//! at once.
 //!
-//! Invariant: a signal that was ignored when the process started stays ignored, as under `nohup` and in the background
-//! jobs of a shell script.
+//! A signal that was ignored when the process started stays ignored, as under `nohup` and in
+//! background jobs of a shell.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Which signal came, if any.
+/// The signal that was received, if any.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signals {
     received: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Whether the operation should end soon.
+    /// Returns whether a signal was received.
     pub(crate) fn cancelled(&self) -> bool {
         self.received.load(Ordering::Relaxed) != 0
     }
 
-    /// The exit code of an operation that was cancelled.
+    /// Returns the exit code of a cancelled operation.
     pub(crate) fn exit_code(&self) -> u8 {
         match self.received.load(Ordering::Relaxed) {
             0 => dvc::error::Kind::Cancelled.exit_code(),
@@ -27,7 +28,7 @@ impl Signals {
     }
 }
 
-/// Installs the handlers; where the system refuses, signals keep their usual meaning.
+/// Installs the handlers. If the system refuses, signals keep their default action.
 pub(crate) fn install() -> Signals {
     let signals = Signals::default();
     let again = Arc::new(AtomicBool::new(false));
@@ -37,18 +38,21 @@ pub(crate) fn install() -> Signals {
             continue;
         }
         let number = usize::try_from(signal).unwrap_or(0);
-        // Handlers run in this order: the shutdown sees the flag only from the second signal on.
+        // Handlers run in the order of registration, so the shutdown sees the flag only from the
+        // second signal on.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again));
         let _ = signal_hook::flag::register(signal, Arc::clone(&again));
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(&signals.received), number);
     }
-    // With a handler, a write beyond the limit of file sizes (`ulimit -f`) fails with EFBIG, which is reported; without
-    // one, the signal kills the process without a message. Other programs that are started get the default again.
+    // With a handler, a write beyond the file size limit (`ulimit -f`) fails with EFBIG, which is
+    // reported. Without one, the signal would kill the process without a message. Child processes
+    // get the default action.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     signals
 }
 
-/// The signals that are ignored now, one bit each from SIGHUP up; none if the kernel does not report it.
+/// Returns the signals that are ignored now, one bit each from SIGHUP up; none if the kernel does
+/// not report them.
 fn ignored() -> u64 {
     std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored_in(&status))
 }

@@ -1,7 +1,8 @@
-//! Whether the hooks and remotes of a repository may be used, by who owns it and by `safe.directory`.
+//! Decides whether the hooks and remotes of a repository may be used, by its owner and by
+//! `safe.directory`.
 //!
-//! In: the repository, and the directories that the caller's own settings trust. Out: nothing, or the reason for the
-//! distrust. The data of a distrusted repository is still read and written; nothing that it names is run or contacted.
+//! The data of a distrusted repository is still read and written, but no command that it names is
+//! run and no remote that it names is contacted.
 
 use dvc::sys::mountinfo;
 use std::fmt;
@@ -10,50 +11,51 @@ use std::path::{Path, PathBuf};
 
 /// A repository whose hooks and remotes are not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Distrusted {
+pub(crate) struct DistrustedRepo {
     repository: PathBuf,
-    why: Why,
+    why: DistrustReason,
 }
 
-/// Why a repository is not trusted.
+/// The reason for the distrust.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Why {
-    /// A file or directory that decides about it belongs to another user.
+enum DistrustReason {
+    /// A file or directory of the repository belongs to another user.
     Owner(PathBuf, u32),
-    /// Every user can change it.
+    /// Every user can write to it.
     Writable(PathBuf),
-    /// It is part of a version, so a remote may have written it.
+    /// The file is part of a mounted version, so a remote may have written it.
     Mounted,
 }
 
-/// The reason not to trust a repository; `safe` are the directories of `safe.directory`.
-pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distrusted> {
+/// Returns why a repository is not trusted; `safe` holds the directories of `safe.directory`.
+pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<DistrustedRepo> {
     if is_safe(repository, safe) {
         return None;
     }
     let why = doubt(repository).or_else(|| doubt(&repository.join("config.toml"))).or_else(|| in_mount(repository))?;
-    Some(Distrusted { repository: repository.to_owned(), why })
+    Some(DistrustedRepo { repository: repository.to_owned(), why })
 }
 
-/// The reason not to trust one file or directory. Of a symbolic link, both its owner and that of its target count,
-/// because the owner of the link decides where it leads.
-fn doubt(path: &Path) -> Option<Why> {
+/// Returns why a file or directory is not trusted. For a symbolic link both owners count, because
+/// the owner of the link chooses its target.
+fn doubt(path: &Path) -> Option<DistrustReason> {
     let link = path.symlink_metadata().ok()?;
     let target = path.metadata().ok()?;
     let own = rustix::process::geteuid().as_raw();
     let is_foreign = |owner: &u32| *owner != own && *owner != 0;
     if let Some(owner) = [link.uid(), target.uid()].into_iter().find(is_foreign) {
-        return Some(Why::Owner(path.to_owned(), owner));
+        return Some(DistrustReason::Owner(path.to_owned(), owner));
     }
-    (target.mode() & 0o002 != 0).then(|| Why::Writable(path.to_owned()))
+    (target.mode() & 0o002 != 0).then(|| DistrustReason::Writable(path.to_owned()))
 }
 
-fn in_mount(repository: &Path) -> Option<Why> {
+fn in_mount(repository: &Path) -> Option<DistrustReason> {
     let mounted = mountinfo::containing(repository).ok().flatten()?;
-    mounted.is_ours().then_some(Why::Mounted)
+    mounted.is_ours().then_some(DistrustReason::Mounted)
 }
 
-/// Whether `safe.directory` names the repository, its worktree, or with `/*` a directory above; `*` names all.
+/// Returns whether `safe.directory` names the repository, its worktree, or with `/*` a parent
+/// directory; `*` names all.
 fn is_safe(repository: &Path, safe: &[String]) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let repository = || real(repository);
@@ -67,20 +69,20 @@ fn is_safe(repository: &Path, safe: &[String]) -> bool {
     })
 }
 
-impl Distrusted {
-    /// The setting that would trust it.
-    pub(crate) fn remedy(&self) -> String {
+impl DistrustedRepo {
+    /// Returns the command that would trust the repository.
+    pub(crate) fn hint(&self) -> String {
         let file = if rustix::process::geteuid().is_root() { "--system" } else { "--global" };
         format!("if you trust it, run `dvc config set {file} safe.directory {}`", self.repository.display())
     }
 }
 
-impl fmt::Display for Distrusted {
+impl fmt::Display for DistrustedRepo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
-            Why::Owner(path, owner) => write!(f, "`{}` belongs to another user ({owner})", path.display()),
-            Why::Writable(path) => write!(f, "every user can write to `{}`", path.display()),
-            Why::Mounted => write!(f, "`{}` is part of a mounted version", self.repository.display()),
+            DistrustReason::Owner(path, owner) => write!(f, "`{}` belongs to another user ({owner})", path.display()),
+            DistrustReason::Writable(path) => write!(f, "every user can write to `{}`", path.display()),
+            DistrustReason::Mounted => write!(f, "`{}` is part of a mounted version", self.repository.display()),
         }
     }
 }
@@ -91,7 +93,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn owners_and_modes_decide_and_settings_overrule() {
+    fn owners_and_modes_decide_unless_settings_name_the_repository() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         let repository = top.join("w/.dvcs");
@@ -103,7 +105,7 @@ mod tests {
         for path in [&config, &repository] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
             let why = distrusted(&repository, &[]).unwrap();
-            assert_eq!(why.why, Why::Writable(path.clone()));
+            assert_eq!(why.why, DistrustReason::Writable(path.clone()));
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
         }
         std::fs::set_permissions(&repository, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -123,8 +125,8 @@ mod tests {
         std::fs::set_permissions(&repository, std::fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::chown(&repository, Some(65533), None).unwrap();
         let why = distrusted(&repository, &[]).unwrap();
-        assert_eq!(why.why, Why::Owner(repository.clone(), 65533));
-        assert!(why.remedy().contains("--system"));
+        assert_eq!(why.why, DistrustReason::Owner(repository.clone(), 65533));
+        assert!(why.hint().contains("--system"));
         std::os::unix::fs::chown(&repository, Some(0), None).unwrap();
         let link = top.join("link");
         std::os::unix::fs::symlink(&repository, &link).unwrap();

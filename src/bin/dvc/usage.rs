@@ -1,7 +1,7 @@
-//! Answers to command lines that cannot be parsed: what is wrong, what to type instead, and the usage line.
+//! Reports command lines that cannot be parsed: the error, a hint, and the usage line.
 
 use crate::args::Cli;
-use crate::failure::{Failed, Voice, report};
+use crate::failure::{ErrorFormat, Failed, report};
 use crate::foreign;
 use crate::signals::Signals;
 use clap::CommandFactory;
@@ -12,50 +12,50 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What is wrong with a command line.
+/// The error message for a command line, and a hint.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct UsageAnswer {
     message: String,
     hint: Option<String>,
 }
 
-/// Reports what is wrong with the arguments, or prints the help that was asked for.
-pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], voice: &Voice) -> ExitCode {
+/// Reports the error in the arguments, or prints the requested help.
+pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFormat) -> ExitCode {
     let styled = e.render();
     let shown = |colour: bool| if colour { styled.ansi().to_string() } else { styled.to_string() };
     if !e.use_stderr() {
-        let text = shown(voice.colours(&io::stdout()));
+        let text = shown(format.colours(&io::stdout()));
         return match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(e) => report(&Failed::Output(e), voice, &Signals::default()),
+            Err(e) => report(&Failed::Output(e), format, &Signals::default()),
         };
     }
     let kind = Kind::Usage;
     let is_help = e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if is_help && !voice.json {
-        let _ = io::stderr().write_all(shown(voice.colours(&io::stderr())).as_bytes());
+    if is_help && !format.json {
+        let _ = io::stderr().write_all(shown(format.colours(&io::stderr())).as_bytes());
     } else {
-        let Answer { message, hint } = answer(e, &Typed::of(argv));
+        let UsageAnswer { message, hint } = answer(e, &TypedLine::of(argv));
         let usage = e.get(ContextKind::Usage).map(ToString::to_string);
-        voice.say(kind.exit_code(), kind.name(), &message, Vec::new(), hint);
-        if let Some(usage) = usage.filter(|_| !voice.json) {
+        format.print(kind.exit_code(), kind.name(), &message, Vec::new(), hint);
+        if let Some(usage) = usage.filter(|_| !format.json) {
             let _ = writeln!(io::stderr(), "usage: {}", usage.trim_start_matches("Usage: ").trim());
         }
     }
     ExitCode::from(kind.exit_code())
 }
 
-/// The command line, as far as its commands are known.
-struct Typed {
+/// A command line with the commands that are known in it.
+struct TypedLine {
     /// The commands: `remote`, `add`.
     path: Vec<String>,
-    /// The words after the last command that is known.
+    /// The words after the last known command.
     rest: Vec<String>,
-    /// Whether paths of the last command are written after `--`.
+    /// Whether the last command takes paths after `--`.
     has_last: bool,
 }
 
-impl Typed {
+impl TypedLine {
     fn of(argv: &[OsString]) -> Self {
         let words: Vec<String> = argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = Cli::command();
@@ -84,19 +84,19 @@ impl Typed {
         Self { path, rest: words.get(at..).unwrap_or_default().to_vec(), has_last }
     }
 
-    /// `dvc remote add`.
+    /// Returns the command with its parents: `dvc remote add`.
     fn program(&self) -> String {
         ["dvc"].into_iter().chain(self.path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
-    /// The words after a word.
+    /// Returns the words after `word`.
     fn after(&self, word: &str) -> &[String] {
         let at = self.rest.iter().position(|other| other == word);
         at.and_then(|at| self.rest.get(at + 1..)).unwrap_or_default()
     }
 }
 
-/// Whether the value of an option is the next word.
+/// Returns whether the next word is the value of the option `word`.
 fn takes_next(command: &clap::Command, word: &str) -> bool {
     let takes = |arg: &clap::Arg| {
         let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
@@ -114,44 +114,44 @@ fn takes_next(command: &clap::Command, word: &str) -> bool {
     false
 }
 
-fn answer(e: &clap::Error, typed: &Typed) -> Answer {
+fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
     let program = typed.program();
-    let text = |kind| e.get(kind).map(words).unwrap_or_default();
+    let text = |kind| e.get(kind).map(context_text).unwrap_or_default();
     let near = |kind, word: &str| {
         e.get(kind).and_then(|value| nearest_of(value, word)).map(|near| format!("did you mean `{near}`?"))
     };
-    let help = || Some(format!("`{program} --help` lists what it takes"));
+    let help = || Some(format!("run `{program} --help` to list the arguments"));
     let (arg, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     match e.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
             let hint = foreign::hint(&typed.path, &word, typed.after(&word)).map(str::to_owned);
             let hint = hint.or_else(|| near(ContextKind::SuggestedSubcommand, &word));
-            let hint = hint.or_else(|| Some(format!("`{program} --help` lists the commands")));
-            Answer { message: format!("`{program}` has no command `{word}`"), hint }
+            let hint = hint.or_else(|| Some(format!("run `{program} --help` to list the commands")));
+            UsageAnswer { message: format!("`{program}` has no command `{word}`"), hint }
         }
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
             let hint = foreign::hint(&typed.path, &arg, &[]).map(str::to_owned);
             let hint = hint.or_else(|| near(ContextKind::SuggestedArg, &arg)).or_else(help);
-            Answer { message: format!("`{program}` has no option `{arg}`"), hint }
+            UsageAnswer { message: format!("`{program}` has no option `{arg}`"), hint }
         }
         ErrorKind::UnknownArgument => {
             let paths = typed.has_last.then(|| format!("write paths after `--`: `{program} .. -- {arg}`"));
-            Answer { message: format!("`{program}` does not take `{arg}` here"), hint: paths.or_else(help) }
+            UsageAnswer { message: format!("`{program}` does not take `{arg}` here"), hint: paths.or_else(help) }
         }
-        ErrorKind::MissingRequiredArgument => Answer { message: format!("`{program}` needs {arg}"), hint: help() },
+        ErrorKind::MissingRequiredArgument => UsageAnswer { message: format!("`{program}` needs {arg}"), hint: help() },
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Answer { message: format!("`{program}` needs a command"), hint: help() }
+            UsageAnswer { message: format!("`{program}` needs a command"), hint: help() }
         }
         ErrorKind::InvalidValue => {
-            let known = e.get(ContextKind::ValidValue).map(words).filter(|known| !known.is_empty());
+            let known = e.get(ContextKind::ValidValue).map(context_text).filter(|known| !known.is_empty());
             let message = match (value.is_empty(), &known) {
                 (true, _) => format!("`{arg}` needs a value"),
                 (false, _) => format!("`{arg}` does not take `{value}`"),
             };
             let hint = near(ContextKind::SuggestedValue, &value)
                 .or_else(|| known.map(|known| format!("write one of {known}")));
-            Answer { message, hint: hint.or_else(help) }
+            UsageAnswer { message, hint: hint.or_else(help) }
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(e).map(|why| match why.to_string().as_str() {
@@ -159,7 +159,7 @@ fn answer(e: &clap::Error, typed: &Typed) -> Answer {
                 other => other.to_owned(),
             });
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            Answer { message: format!("`{arg}` does not take `{value}`{why}"), hint: help() }
+            UsageAnswer { message: format!("`{arg}` does not take `{value}`{why}"), hint: help() }
         }
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg);
@@ -168,22 +168,22 @@ fn answer(e: &clap::Error, typed: &Typed) -> Answer {
                 (_, true) => format!("`{arg}` is given twice"),
                 _ => format!("`{arg}` and `{other}` cannot be used together"),
             };
-            Answer { message, hint: Some(format!("leave one of them out; `{program} --help` tells what each does")) }
+            UsageAnswer { message, hint: Some(format!("leave one of them out; `{program} --help` describes both")) }
         }
-        ErrorKind::NoEquals => Answer { message: format!("the value of `{arg}` is written after `=`"), hint: help() },
+        ErrorKind::NoEquals => UsageAnswer { message: format!("`{arg}` needs its value after `=`"), hint: help() },
         ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            Answer { message: format!("`{arg}` has the wrong number of values"), hint: help() }
+            UsageAnswer { message: format!("`{arg}` has the wrong number of values"), hint: help() }
         }
         _ => {
             let all = e.render().to_string();
             let first = all.split("\n\n").next().unwrap_or("wrong usage").trim_start_matches("error: ").trim();
-            Answer { message: first.to_owned(), hint: help() }
+            UsageAnswer { message: first.to_owned(), hint: help() }
         }
     }
 }
 
-/// A piece of context: `--json`, or `<URL>, <DIR>`.
-fn words(value: &ContextValue) -> String {
+/// Returns a piece of context as text: `--json`, or `<URL>, <DIR>`.
+fn context_text(value: &ContextValue) -> String {
     match value {
         ContextValue::String(one) => one.clone(),
         ContextValue::Strings(many) => many.join(", "),
@@ -191,7 +191,7 @@ fn words(value: &ContextValue) -> String {
     }
 }
 
-/// The suggestion that is nearest to a word; the parser puts its best one last.
+/// Returns the suggestion nearest to `word`. The parser puts its best one last.
 fn nearest_of<'a>(value: &'a ContextValue, word: &str) -> Option<&'a str> {
     match value {
         ContextValue::String(one) => Some(one),
@@ -210,12 +210,12 @@ mod tests {
     fn of(line: &str) -> (String, String) {
         let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let e = Cli::try_parse_from(&argv).unwrap_err();
-        let Answer { message, hint } = answer(&e, &Typed::of(&argv));
+        let UsageAnswer { message, hint } = answer(&e, &TypedLine::of(&argv));
         (message, hint.unwrap_or_default())
     }
 
     #[test]
-    fn each_mistake_is_named_with_a_way_out() {
+    fn each_error_has_a_hint() {
         for (line, message, hint) in [
             ("dvc -C x stats", "`dvc` has no command `stats`", "run `dvc du`"),
             ("dvc comit", "`dvc` has no command `comit`", "did you mean `commit`?"),
@@ -226,18 +226,18 @@ mod tests {
                 "`dvc checkout` does not take `a` here",
                 "write paths after `--`: `dvc checkout .. -- a`",
             ),
-            ("dvc clone", "`dvc clone` needs <URL>", "`dvc clone --help` lists what it takes"),
+            ("dvc clone", "`dvc clone` needs <URL>", "run `dvc clone --help` to list the arguments"),
             (
                 "dvc log -n x",
                 "`--max-count <N>` does not take `x`: it is not a number",
-                "`dvc log --help` lists what it takes",
+                "run `dvc log --help` to list the arguments",
             ),
-            ("dvc log -n", "`--max-count <N>` needs a value", "`dvc log --help` lists what it takes"),
+            ("dvc log -n", "`--max-count <N>` needs a value", "run `dvc log --help` to list the arguments"),
             ("dvc log --color purple", "`--color <WHEN>` does not take `purple`", "write one of auto, always, never"),
             (
                 "dvc -c a=b log --graph --reverse",
                 "`--graph` and `--reverse` cannot be used together",
-                "leave one of them out; `dvc log --help` tells what each does",
+                "leave one of them out; `dvc log --help` describes both",
             ),
         ] {
             assert_eq!(of(line), (message.to_owned(), hint.to_owned()), "{line}");
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_commands_are_found_among_options() {
-        let typed = |line: &str| Typed::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let typed = |line: &str| TypedLine::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(typed("dvc -C log -vc a=b remote --repo x add n u").path, ["remote", "add"]);
         assert_eq!(typed("dvc --repo=log snapshot create x").rest, ["--repo=log", "snapshot", "create", "x"]);
     }

@@ -6,6 +6,7 @@
 
 mod background;
 mod fetched;
+mod launch;
 mod process;
 mod requests;
 mod resume;
@@ -15,6 +16,7 @@ mod versions;
 mod waiting;
 
 pub use fetched::fetched;
+pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
 pub use process::{MountDaemon, no_mount_at};
 pub use resume::{OverlayBase, OverlayUse, is_still_served, overlay_base, overlay_use};
 pub use setup::{FollowFn, MountSetup, OverlayDir, Prefetch, VersionTree};

@@ -1,17 +1,17 @@
-//! `checkout` in a mount: its process shows another version in place.
+//! `checkout` in a mount: the process of the mount shows another version.
 
-use super::{CheckoutOptions, CheckoutReport, Context, Head, planned};
-use crate::context::InMount;
+use super::options::{CheckoutOptions, CheckoutReport, planned};
+use crate::context::{Context, InMount};
 use crate::error::Result;
 use crate::model::refname::RefKind;
 use crate::mount::control::ControlRequest;
-use crate::ops::mount::branch_of;
 use crate::query::resolve::Resolver;
+use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 
-/// Moves a mount to another version, and to the branch that this was named by.
+/// Moves a mount to another version, and to the branch that the revision names.
 pub(super) fn checkout(
     context: &Context,
     repo: &Repo,
@@ -21,7 +21,7 @@ pub(super) fn checkout(
     mut report: CheckoutReport,
 ) -> Result<CheckoutReport> {
     let resolver = Resolver::new(repo, context)?;
-    let named = options.revision.as_ref().map(|revision| branch_of(repo, &resolver, revision)).transpose()?.flatten();
+    let named = options.revision.as_ref().map(|revision| resolver.commit_branch(revision)).transpose()?.flatten();
     report.branch = options.new_branch.clone().or(named).or_else(|| head.branch.clone());
     if options.dry_run {
         let before = head.base.map(|id| repo.commit_cached(&id)).transpose()?.map(|commit| commit.tree);

@@ -1,7 +1,8 @@
-//! Filling the stat cache from a checkout, so that the next `status` does not read what was just written.
+//! Fills the stat cache from a checkout, so that the next `status` does not read the written files
+//! again.
 //!
-//! A file that was made is as its version says by our own doing; one that was left alone counts only if its stat is
-//! still what it was when it was compared.
+//! A file that the checkout wrote is as in its version. A file that the checkout left alone is
+//! recorded only if its stat is still what it was at the comparison.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,23 +22,27 @@ use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat as Seen;
 use crate::sys::clock::{now, time};
 
-/// Gathers what a checkout has put in place.
-pub(super) struct Placed<'a> {
+/// Collects the directories that a checkout has written.
+pub(super) struct PlacedFiles<'a> {
     repo: &'a Repo,
     worktree: Option<i64>,
     before: &'a Snapshot,
     dirs: Mutex<HashMap<Vec<u8>, PlacedDir>>,
 }
 
-/// A directory's tree, what lies below it, and its names.
-type PlacedDir = (Id, Totals, Vec<PlacedName>);
+/// A directory with its tree and its names.
+struct PlacedDir {
+    tree: Id,
+    totals: Totals,
+    names: Vec<PlacedName>,
+}
 
-impl<'a> Placed<'a> {
+impl<'a> PlacedFiles<'a> {
     pub(super) fn new(repo: &'a Repo, worktree: Option<i64>, before: &'a Snapshot) -> Self {
         Self { repo, worktree, before, dirs: Mutex::default() }
     }
 
-    /// Writes the records.
+    /// Writes the records of the stat cache.
     pub(super) fn remember(self, root: &Path) -> Result<()> {
         let Some(worktree) = self.worktree else { return Ok(()) };
         let dirs = self.dirs.into_inner();
@@ -46,12 +51,12 @@ impl<'a> Placed<'a> {
         let root_stat =
             entries::open_root(root).and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b"")).ok();
         let mut devices: HashMap<Vec<u8>, u64> = root_stat.iter().map(|stat| (Vec::new(), stat.dev)).collect();
-        for (dir, (.., names)) in &dirs {
+        for (dir, PlacedDir { names, .. }) in &dirs {
             let below = names.iter().filter_map(|name| Some((name, name.stat.filter(is_dir)?)));
             devices.extend(below.map(|(name, stat)| (path::join(dir, &name.name), stat.st_dev)));
         }
         let mut records: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(dirs.len());
-        for (dir, (tree, totals, names)) in &dirs {
+        for (dir, PlacedDir { tree, totals, names }) in &dirs {
             let old = match self.before.record(dir) {
                 Some(record) => Some(record),
                 None => catalogue.stat_dirs(worktree, &[dir])?.into_iter().next().flatten(),
@@ -61,7 +66,7 @@ impl<'a> Placed<'a> {
             let mut prints: Vec<u64> = names
                 .iter()
                 .map(|name| {
-                    let below = dirs.get(&path::join(dir, &name.name)).map(|d| &d.0);
+                    let below = dirs.get(&path::join(dir, &name.name)).map(|d| &d.tree);
                     let print = name.stat.map_or(0, |s| fingerprint(&name.name, &seen(&s), below, device, now));
                     if name.made || below.is_some() || old.contains(&print) { print } else { 0 }
                 })
@@ -72,7 +77,7 @@ impl<'a> Placed<'a> {
                 0
             };
             prints.push(own);
-            // What was just written to is no snapshot, so its state is that of now.
+            // The files were just written, so their newest time is now.
             let record = DirRecord { tree: *tree, totals: *totals, device, newest: now, prints };
             records.push((dir.clone(), Some(record.encode())));
         }
@@ -82,10 +87,10 @@ impl<'a> Placed<'a> {
     }
 }
 
-impl Placements for Placed<'_> {
+impl Placements for PlacedFiles<'_> {
     fn dir_placed(&self, path: &[u8], tree: &Id, totals: &Totals, names: Vec<PlacedName>) {
         let mut dirs = self.dirs.lock();
-        dirs.insert(path.to_vec(), (*tree, *totals, names));
+        dirs.insert(path.to_vec(), PlacedDir { tree: *tree, totals: *totals, names });
     }
 }
 

@@ -1,7 +1,9 @@
-//! `commit` in a mount: its process makes the tree at one moment, the version is made of it here, and then the mount
-//! stands on that.
+//! `commit` in a mount: the process of the mount makes the tree of one moment, this function makes
+//! the version, and the mount is then based on it.
 
-use super::{CommitError, CommitOptions, CommitReport, Target, checked_path, output, seal};
+use super::error::CommitError;
+use super::options::CommitOptions;
+use super::seal::{CommitReport, CommitTarget, checked_path, dir_meta, output, seal};
 use crate::context::Context;
 use crate::context::InMount;
 use crate::context::tree_of;
@@ -15,6 +17,7 @@ use crate::model::tree::LinkTable;
 use crate::mount::control::{ControlRequest, SnapshotInfo};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::ops::mount::MountRefusal;
+use crate::query::describe::VersionInfo;
 use crate::quiesce::during;
 use crate::refs::head::Head;
 use crate::repo::Repo;
@@ -42,23 +45,23 @@ pub(super) fn commit(
     };
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
     if let Some(tip) = tip.filter(|tip| *tip != version) {
-        // A commit that ended before it could tell the mount.
+        // A commit that died before it reported to the mount has moved the branch.
         let commit = repo.commit_cached(&tip)?;
         if facts.snapshot == Some(commit.tree.to_string()) && commit.parents.contains(&version) {
             version = tip;
         }
     }
-    let stands = repo.commit_cached(&version)?;
+    let base = repo.commit_cached(&version)?;
     if options.walk.larger_than.is_some() {
         return Err(CommitError::NotInMount { option: "--exclude-larger-than" }.into());
     }
     ensure_recorded(context, options)?;
     let cancelled = || observer.cancelled();
     let mut client = mount.client()?.cancelled_by(&cancelled);
-    observer.phase("commit", Some(stands.counts.files), None);
+    observer.phase("commit", Some(base.counts.files), None);
     match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
         None => client.flush_kernel()?,
-        // Writers go on after the moment, while its tree is made.
+        // Writers continue after the moment, while its tree is made.
         quiesce => during(quiesce, context, observer, |_| {
             client.flush_kernel()?;
             client.request::<()>(&ControlRequest::BeginSnapshot { store: true })
@@ -70,11 +73,11 @@ pub(super) fn commit(
         repo.volatile().put(id, bytes);
     }
     for path in &shot.skipped {
-        let message = "sockets are not kept".to_owned();
+        let message = "sockets are not stored".to_owned();
         observer.notice(Notice { level: NoticeLevel::Skipped, path: path.clone(), message });
     }
     let out = output(repo, observer, options.dry_run)?;
-    let (tree, totals) = only(context, &out, options, &stands, tree_of(&shot))?;
+    let (tree, totals) = only(context, &out, options, &base, tree_of(&shot))?;
     out.count_other_process(shot.new_bytes, shot.stored_bytes);
     let parent = match tip {
         Some(tip) if tip != version => {
@@ -86,16 +89,16 @@ pub(super) fn commit(
         begin_branch(context, repo, &branch, version)?;
     }
     let commit = repo.commit_cached(&parent)?;
-    let target = Target {
+    let target = CommitTarget {
         branch: branch.clone(),
         head: Head { branch: Some(branch.clone()), ..head },
         of_worktree: true,
-        parent: Some((parent, commit)),
+        parent: Some(VersionInfo { id: parent, commit }),
     };
-    let before = stands.tree;
+    let before = base.tree;
     let tree_for = |now: Option<&Commit>| match now {
         Some(now) if now.tree == before || now.tree == tree => Ok((tree, totals)),
-        // Somebody else has moved the branch meanwhile: this is not its next version.
+        // Another process has moved the branch in the meantime, so this is not its next version.
         _ => Err(MountRefusal::NotTip { branch: branch.clone(), version: version.short() }.into()),
     };
     let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
@@ -110,7 +113,8 @@ pub(super) fn commit(
     Ok(report)
 }
 
-/// Refuses if the snapshot leaves a named path out, because the path would be removed from the version then.
+/// Fails if the snapshot leaves out a named path, because the commit would then remove the path
+/// from the version.
 fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     if options.paths.is_empty() {
         return Ok(());
@@ -125,12 +129,12 @@ fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     Ok(())
 }
 
-/// The tree with only some paths of what the mount is now.
+/// Returns the base tree with only some paths of the mount's tree.
 fn only(
     context: &Context,
     out: &Output<'_>,
     options: &CommitOptions,
-    stands: &Commit,
+    base: &Commit,
     (tree, totals): (Id, Totals),
 ) -> Result<(Id, Totals)> {
     if options.paths.is_empty() {
@@ -141,14 +145,14 @@ fn only(
     for asked in &options.paths {
         let names = checked_path(asked)?;
         let now = repo.find(&tree, &names)?;
-        if now.is_none() && repo.find(&stands.tree, &names)?.is_none() {
+        if now.is_none() && repo.find(&base.tree, &names)?.is_none() {
             return Err(CommitError::NoPath { path: path::display(asked) }.into());
         }
-        // A file with several names is taken as one with this name only.
+        // Other hard links of the file are not part of this commit.
         edits.push((names, now.map(|entry| crate::model::entry::Entry { link: None, ..entry })));
     }
-    let meta = |names: &[Vec<u8>]| super::dir_meta(context, names);
-    graft(out, Some(&stands.tree), edits, LinkTable::default(), &meta)
+    let meta = |names: &[Vec<u8>]| dir_meta(context, names);
+    graft(out, Some(&base.tree), edits, LinkTable::default(), &meta)
 }
 
 fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {

@@ -1,11 +1,13 @@
-//! A version as an image of one layer: an archive that engines load, or blobs and a manifest in a registry.
+//! Writes a version as an image with one layer: an archive that engines load, or blobs and a
+//! manifest in a registry.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Counted, Export, ExportError, ExportReport};
+use super::members;
+use super::source::{CountingWriter, ExportError, ExportReport, ExportSource, ExportedImage};
 use crate::archive::image::{
     BlobDescriptor, CONFIG, INDEX, ImageConfig, ImageManifest, LAYER, LAYER_GZIP, LAYOUT, MANIFEST, PREFIX_LABEL,
     Platform, SavedImage, architecture, sha256,
@@ -22,14 +24,14 @@ use crate::model::path::display;
 use crate::store::open;
 use crate::sys::create;
 
-/// Writes an archive that is an image layout and what `docker load` takes at once.
-pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut dyn Write) -> Result<ExportReport> {
+/// Writes an archive that is both an OCI image layout and readable by `docker load`.
+pub(super) fn archive(export: &ExportSource<'_>, name: &str, tag: &str, out: &mut dyn Write) -> Result<ExportReport> {
     let counts = export.commit.counts;
-    // Its blobs are named by their hashes, which stand before them: so it is read twice.
+    // The names of blobs are their hashes and precede them, so the data is read twice.
     export.observer.phase("hash", Some(counts.files), Some(counts.bytes));
-    let mut hashing = Hashing::new(io::sink());
-    let members = export.layer(&mut hashing)?;
-    let (layer, layer_bytes, _) = hashing.finish();
+    let mut hashing = HashingWriter::new(io::sink());
+    let members = members::write_all(export, &mut hashing)?;
+    let HashedOutput { hash: layer, bytes: layer_bytes, .. } = hashing.finish();
     let config = bytes_of(&export.config(&layer))?;
     let descriptor = BlobDescriptor::new(LAYER, &layer, layer_bytes);
     let manifest = bytes_of(&export.manifest(&config, descriptor))?;
@@ -52,7 +54,7 @@ pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut 
         repo_tags: Some(vec![reference.clone()]),
         layers: vec![blob(&layer)],
     };
-    let mut out = Counted { out, bytes: 0 };
+    let mut out = CountingWriter { out, bytes: 0 };
     let mut put = |name: &str, size: Option<u64>, bytes: &[u8]| -> Result<()> {
         let kind = size.map_or(MemberKind::Dir, |size| MemberKind::File { size });
         let mut all = head(&export.member(name, kind), None);
@@ -71,16 +73,16 @@ pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut 
     put(&blob(&sha256(&config)), file(&config), &config)?;
     put(&blob(&layer), Some(layer_bytes), b"")?;
     export.observer.phase("export", Some(counts.files), Some(counts.bytes));
-    export.layer(&mut out)?;
+    members::write_all(export, &mut out)?;
     let rest = vec![0; usize::try_from(padding(layer_bytes)).unwrap_or(0)];
     out.write_all(&rest).and_then(|()| out.write_all(&END)).map_err(ExportError::Output)?;
     out.flush().map_err(ExportError::Output)?;
     let digest = format!("sha256:{}", sha256(&manifest));
-    Ok(export.report(members, out.bytes, Some((reference, digest))))
+    Ok(export.report(members, out.bytes, Some(ExportedImage { name: reference, digest })))
 }
 
-/// Sends an image to a registry; no engine is asked.
-pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<ExportReport> {
+/// Pushes an image to a registry, without an engine.
+pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Result<ExportReport> {
     let store = open::images(&remote.location, &remote.access)?;
     let counts = export.commit.counts;
     export.observer.phase("export", Some(counts.files), Some(counts.bytes));
@@ -88,11 +90,11 @@ pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<Ex
     let failed = ExportError::Output;
     create::new_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::Builder::new().prefix("export-").tempfile_in(dir).map_err(failed)?;
-    let packed = Hashing::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
-    let mut plain = Hashing::new(Gzip::new(packed));
-    let members = export.layer(&mut plain)?;
-    let (diff_id, _, gzip) = plain.finish();
-    let (layer, layer_bytes, mut buffered) = gzip.finish().map_err(failed)?.finish();
+    let compressed = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    let mut uncompressed = HashingWriter::new(Gzip::new(compressed));
+    let members = members::write_all(export, &mut uncompressed)?;
+    let HashedOutput { hash: diff_id, out: gzip, .. } = uncompressed.finish();
+    let HashedOutput { hash: layer, bytes: layer_bytes, out: mut buffered } = gzip.finish().map_err(failed)?.finish();
     buffered.flush().map_err(failed)?;
     drop(buffered);
     let config = bytes_of(&export.config(&diff_id))?;
@@ -105,10 +107,14 @@ pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<Ex
     export.observer.advance(0, layer_bytes);
     let digest = format!("sha256:{}", sha256(&manifest));
     let name = format!("{}/{}:{tag}", remote.location.host, remote.location.path);
-    Ok(export.report(members, layer_bytes + (config.len() + manifest.len()) as u64, Some((name, digest))))
+    Ok(export.report(
+        members,
+        layer_bytes + (config.len() + manifest.len()) as u64,
+        Some(ExportedImage { name, digest }),
+    ))
 }
 
-impl Export<'_> {
+impl ExportSource<'_> {
     fn member(&self, name: &str, kind: MemberKind) -> ArchiveMember {
         let mode = if kind == MemberKind::Dir { 0o755 } else { 0o644 };
         let mtime = Time { secs: self.commit.time.secs, nanos: 0 };
@@ -120,7 +126,7 @@ impl Export<'_> {
     }
 
     fn config(&self, diff_id: &str) -> ImageConfig {
-        // The format of images has no years beyond 9999.
+        // RFC 3339, which image configurations use, has no years beyond 9999.
         let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
         let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last)).unwrap_or_default().to_string();
         let mut labels = BTreeMap::new();
@@ -143,7 +149,7 @@ impl Export<'_> {
             let paths: Vec<String> = self.paths.iter().map(|p| display(&p.join(&b'/'))).collect();
             label("dvc.paths", paths.join("\n"));
         }
-        // What is declared so, `--volumes-from` hands on.
+        // `--volumes-from` passes on only declared volumes.
         let volume = (!self.prefix.is_empty()).then_some(top);
         ImageConfig::of_data(&at, labels, volume, diff_id)
     }
@@ -159,7 +165,7 @@ impl Export<'_> {
     }
 }
 
-/// As containerd wants it: with the registry that is meant where none is named.
+/// Returns the name for containerd, which includes the default registry if `name` has none.
 fn full_name(name: &str, tag: &str) -> String {
     match name.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!("{name}:{tag}"),
@@ -172,25 +178,32 @@ fn bytes_of(json: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(json).map_err(|e| ExportError::Output(e.into()))?)
 }
 
-/// An output that is hashed on the way.
-struct Hashing<W> {
+/// A writer that hashes and counts all bytes.
+struct HashingWriter<W> {
     out: W,
     hasher: NameHasher,
     bytes: u64,
 }
 
-impl<W> Hashing<W> {
+/// The result of a [`HashingWriter`].
+struct HashedOutput<W> {
+    hash: String,
+    bytes: u64,
+    out: W,
+}
+
+impl<W> HashingWriter<W> {
     fn new(out: W) -> Self {
         Self { out, hasher: NameHasher::default(), bytes: 0 }
     }
 
-    /// The hash, the length in bytes, and the output.
-    fn finish(self) -> (String, u64, W) {
-        (to_hex(&self.hasher.finish()), self.bytes, self.out)
+    /// Returns the hash, the number of bytes and the writer.
+    fn finish(self) -> HashedOutput<W> {
+        HashedOutput { hash: to_hex(&self.hasher.finish()), bytes: self.bytes, out: self.out }
     }
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.out.write(bytes)?;
         self.hasher.update(bytes.get(..n).unwrap_or_default());

@@ -1,70 +1,86 @@
-//! A version's directories and files as members of an archive, in order; their bytes are read by several threads ahead
-//! of whoever writes.
+//! Writes the directories and files of a version as members of an archive, in order. Worker threads
+//! read the content ahead of the writer.
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::ControlFlow;
 
-use super::{Export, ExportError};
+use super::source::{ExportError, ExportSource};
 use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::sparse::{Run, few};
-use crate::archive::writer::{head, padding};
+use crate::archive::writer::{END, head, padding};
 use crate::checkout::error::ReadError;
 use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Extent, Meta, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::{display, is_reserved, join};
+use crate::query::entries::walk_entries;
 use crate::repo::Repo;
 use crate::repo::names::Names;
 use crate::work::Cancelled;
 use crate::work::ordered::{Give, Stages, in_order};
 
-/// Bytes of the archive that a thread makes at once.
+/// The size of a batch, in bytes of the archive.
 const BATCH: u64 = 1 << 20;
-/// More pieces than this are not made at once.
-const PIECES: usize = 1000;
+/// The maximum number of pieces in a batch.
+const PIECES_MAX: usize = 1000;
 
 /// A piece of the archive.
-enum Piece {
+enum ArchivePiece {
     Bytes(Vec<u8>),
-    Chunk(Id, u64),
+    Chunk { id: Id, len: u64 },
     Zeros(u64),
 }
 
-/// Pieces that one thread makes.
+/// Pieces that one worker reads.
 #[derive(Default)]
-struct Batch {
-    pieces: Vec<Piece>,
+struct PieceBatch {
+    pieces: Vec<ArchivePiece>,
     bytes: u64,
     files: u64,
 }
 
-impl Batch {
-    fn made(self, repo: &Repo) -> Result<(Vec<u8>, u64)> {
+/// The bytes of a batch.
+struct BatchBytes {
+    bytes: Vec<u8>,
+    files: u64,
+}
+
+impl PieceBatch {
+    fn read(self, repo: &Repo) -> Result<BatchBytes> {
         let mut out = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0));
         for piece in self.pieces {
             match piece {
-                Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
-                Piece::Chunk(id, len) => out.extend_from_slice(&repo.chunk_of(&id, len)?),
-                Piece::Zeros(len) => out.resize(out.len() + usize::try_from(len).unwrap_or(0), 0),
+                ArchivePiece::Bytes(bytes) => out.extend_from_slice(&bytes),
+                ArchivePiece::Chunk { id, len } => out.extend_from_slice(&repo.chunk_of(&id, len)?),
+                ArchivePiece::Zeros(len) => out.resize(out.len() + usize::try_from(len).unwrap_or(0), 0),
             }
         }
-        Ok((out, self.files))
+        Ok(BatchBytes { bytes: out, files: self.files })
     }
 }
 
-/// Writes all members; returns how many there are.
-pub(super) fn write(export: &Export<'_>, out: &mut dyn Write) -> Result<u64> {
+/// Writes all members and the end of an archive. Returns the number of members.
+pub(super) fn write_all(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
+    let members = write(export, out)?;
+    out.write_all(&END).and_then(|()| out.flush()).map_err(ExportError::Output)?;
+    Ok(members)
+}
+
+/// Writes all members. Returns their number.
+fn write(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
     let mut members = 0;
     let threads = export.context.jobs;
     let stages = Stages {
-        produce: |give: &Give<'_, Batch>| {
-            let mut walk = Walk { export, give, batch: Batch::default(), links: HashMap::new(), members: &mut members };
+        produce: |give: &Give<'_, PieceBatch>| {
+            let mut walk =
+                MemberWalk { export, give, batch: PieceBatch::default(), links: HashMap::new(), members: &mut members };
             walk.all()?;
             walk.hand_over()
         },
-        work: |batch: Batch| batch.made(export.repo),
+        work: |batch: PieceBatch| batch.read(export.repo),
         leave: || Ok(()),
-        consume: |(bytes, files): (Vec<u8>, u64)| {
+        consume: |BatchBytes { bytes, files }: BatchBytes| {
             if export.observer.cancelled() {
                 return Err(Cancelled.into());
             }
@@ -77,16 +93,16 @@ pub(super) fn write(export: &Export<'_>, out: &mut dyn Write) -> Result<u64> {
     Ok(members)
 }
 
-struct Walk<'w, 'a> {
-    export: &'w Export<'a>,
-    give: &'w Give<'w, Batch>,
-    batch: Batch,
-    /// The first name of each file that has several.
+struct MemberWalk<'w, 'a> {
+    export: &'w ExportSource<'a>,
+    give: &'w Give<'w, PieceBatch>,
+    batch: PieceBatch,
+    /// The first path of each file with hard links.
     links: HashMap<[u8; 16], Vec<u8>>,
     members: &'w mut u64,
 }
 
-impl Walk<'_, '_> {
+impl MemberWalk<'_, '_> {
     fn all(&mut self) -> Result<()> {
         let (repo, tree) = (self.export.repo, self.export.commit.tree);
         let (info, names) = repo.root_names(&tree)?;
@@ -94,9 +110,9 @@ impl Walk<'_, '_> {
         let prefix = &self.export.prefix;
         for (n, name) in prefix.iter().enumerate() {
             top = join(&top, name);
-            // The last one is the version's own top; the others are made up.
+            // The last directory is the root of the version. The others are in no version.
             let whole = n + 1 == prefix.len() && self.export.paths.is_empty();
-            let meta = if whole { info.meta.clone() } else { above(self.export.commit.time.secs) };
+            let meta = if whole { info.meta.clone() } else { prefix_meta(self.export.commit.time.secs) };
             self.head(&top, meta, MemberKind::Dir, None)?;
         }
         if self.export.paths.is_empty() {
@@ -132,24 +148,14 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// All below a directory, with a stack of its own: a version may be nested more deeply than a thread's stack.
-    fn directories(&mut self, mut path: Vec<u8>, names: Names<'_>) -> Result<()> {
-        let mut levels = vec![(path.len(), names)];
-        while let Some((len, names)) = levels.last_mut() {
-            path.truncate(*len);
-            let Some(entry) = names.next().transpose()? else {
-                levels.pop();
-                continue;
-            };
-            path = join(&path, &entry.name);
-            if let Some(tree) = self.node(&path, entry)? {
-                levels.push((path.len(), self.export.repo.names(&tree)?));
-            }
-        }
-        Ok(())
+    /// Writes everything below a directory.
+    fn directories(&mut self, path: Vec<u8>, names: Names<'_>) -> Result<()> {
+        let repo = self.export.repo;
+        let visit = &mut |path: &[u8], entry| Ok(ControlFlow::Continue(self.node(path, entry)?));
+        walk_entries(repo, path, names, visit).map(|_| ())
     }
 
-    /// One entry with all below it.
+    /// Writes an entry and everything below it.
     fn entry(&mut self, dir: &[u8], entry: Entry) -> Result<()> {
         let path = join(dir, &entry.name);
         match self.node(&path, entry)? {
@@ -161,9 +167,9 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// One entry; out: the tree of a directory, of which only the head was written.
+    /// Writes an entry. Returns the tree of a directory, whose content the caller writes.
     fn node(&mut self, path: &[u8], entry: Entry) -> Result<Option<Id>> {
-        // The archive would bring its reader a repository whose hooks came from a remote.
+        // An archive with a repository would install hooks of a remote where it is unpacked.
         if is_reserved(&entry.name) {
             return Err(ReadError::Reserved { path: display(path) }.into());
         }
@@ -199,12 +205,12 @@ impl Walk<'_, '_> {
                 return Err(broken(path));
             }
             self.head(path, meta, kind, None)?;
-            self.piece(Piece::Bytes(bytes.clone()), size)?;
+            self.push(ArchivePiece::Bytes(bytes.clone()), size)?;
             return self.pad(size);
         }
         let runs = self.runs(path, size, content)?;
         self.head(path, meta, kind, runs.as_deref())?;
-        // What is left of the map: everything outside of it is not written.
+        // The rest of the sparse map. Bytes outside of the map are not written.
         let mut runs = runs.map(Vec::into_iter);
         let mut run = runs.as_mut().and_then(Iterator::next);
         let (mut at, mut stored) = (0, 0);
@@ -212,7 +218,7 @@ impl Walk<'_, '_> {
             let Extent { len, chunk } = extent?;
             let mut written = len;
             if runs.is_some() && chunk.is_none() {
-                // A hole is written where the map says data: some small ones.
+                // The map combines small holes with data, so those are written.
                 while run.is_some_and(|r| r.0 + r.1 <= at) {
                     run = runs.as_mut().and_then(Iterator::next);
                 }
@@ -220,7 +226,7 @@ impl Walk<'_, '_> {
                 written = if inside { len } else { 0 };
             }
             match chunk {
-                Some(id) => self.piece(Piece::Chunk(id, len), len)?,
+                Some(id) => self.push(ArchivePiece::Chunk { id, len }, len)?,
                 None => self.zeros(written)?,
             }
             at += len;
@@ -229,8 +235,8 @@ impl Walk<'_, '_> {
         self.pad(stored)
     }
 
-    /// Where a file with holes has data, after a look at whether it adds up; `None` where it has no hole, or none that
-    /// is worth it.
+    /// Returns the ranges with data of a sparse file. Returns `None` if the holes are too small to
+    /// be worth a sparse map. Fails if the extents do not match the size.
     fn runs(&self, path: &[u8], size: u64, content: &Content) -> Result<Option<Vec<Run>>> {
         let mut runs: Vec<Run> = Vec::new();
         let (mut at, mut holes) = (0u64, 0);
@@ -254,7 +260,7 @@ impl Walk<'_, '_> {
         self.batch.files += u64::from(kind != MemberKind::Dir);
         let bytes = head(&ArchiveMember { path: path.to_vec(), meta, kind }, runs);
         let len = bytes.len() as u64;
-        self.piece(Piece::Bytes(bytes), len)
+        self.push(ArchivePiece::Bytes(bytes), len)
     }
 
     fn pad(&mut self, len: u64) -> Result<()> {
@@ -264,19 +270,19 @@ impl Walk<'_, '_> {
     fn zeros(&mut self, mut len: u64) -> Result<()> {
         while len > 0 {
             let now = len.min(BATCH);
-            self.piece(Piece::Zeros(now), now)?;
+            self.push(ArchivePiece::Zeros(now), now)?;
             len -= now;
         }
         Ok(())
     }
 
-    fn piece(&mut self, piece: Piece, len: u64) -> Result<()> {
+    fn push(&mut self, piece: ArchivePiece, len: u64) -> Result<()> {
         if len == 0 {
             return Ok(());
         }
         self.batch.pieces.push(piece);
         self.batch.bytes += len;
-        if self.batch.bytes >= BATCH || self.batch.pieces.len() >= PIECES { self.hand_over() } else { Ok(()) }
+        if self.batch.bytes >= BATCH || self.batch.pieces.len() >= PIECES_MAX { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<()> {
@@ -285,8 +291,8 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Of directories that no version has.
-fn above(secs: i64) -> Meta {
+/// Returns the metadata of a directory that is in no version.
+fn prefix_meta(secs: i64) -> Meta {
     Meta { mode: 0o755, uid: 0, gid: 0, mtime: Time { secs, nanos: 0 }, xattrs: Vec::new() }
 }
 

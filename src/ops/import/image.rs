@@ -1,6 +1,6 @@
-//! Images: which one is meant, and its layers in order, from an archive or from a registry.
+//! Finds an image in an archive or a registry, and reads its layers in order.
 //!
-//! Invariant: every blob is compared with its digest before anything is made of it that lasts.
+//! Invariant: the digest of each blob is verified before any lasting result is made from it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,9 +8,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::ImportError;
-use super::place::Places;
-use super::stream::{Bytes, Intake, Verified};
+use super::error::ImportError;
+use super::places::MemberPlaces;
+use super::stream::{ArchiveBytes, ArchiveIntake, VerifiedReader};
 use crate::archive::ArchiveError;
 use crate::archive::image::{
     BlobDescriptor, ImageConfig, ImageManifest, JSON_MAX, LAYOUT, SavedImage, is_tag, sha256, sha256_of,
@@ -24,75 +24,89 @@ use crate::model::path::{display, split};
 use crate::store::download::ObjectDownload;
 use crate::store::{Store, open};
 
-/// No archive of an image has more members.
+/// The limit of members of an image archive.
 const MEMBERS_MAX: usize = 1 << 20;
-/// No list of manifests names another more often.
+/// The limit of nested manifest lists and of links between members.
 const LISTS_MAX: usize = 4;
-/// How the name of an image stands in a list.
+/// Annotations with the name of an image.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const FULL_NAME: &str = "io.containerd.image.name";
 
-/// Whether an archive that begins with this block is one of an image.
-pub(super) fn looks_like_one(head: &[u8]) -> bool {
+/// Returns whether an archive that begins with this block is an image.
+pub(super) fn is_image(head: &[u8]) -> bool {
     let Some(path) = first_name(head) else { return false };
     let path = path.strip_prefix(b"./").unwrap_or(&path);
     let first = path.split(|b| *b == b'/').next().unwrap_or_default();
     let hash = first.strip_suffix(b".json").unwrap_or(first);
+
     let is_hash = hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit);
-    // A blob, `blobs/sha256/...`, may come before everything else.
+    // A blob, `blobs/sha256/...`, may be the first member.
     let is_blob = path.starts_with(b"blobs/") && (path == b"blobs/" || path.starts_with(b"blobs/sha256"));
     is_hash || is_blob || [LAYOUT.0.as_bytes(), b"index.json", b"manifest.json", b"repositories"].contains(&path)
 }
 
-/// Where an image's blobs are.
-pub(super) enum Source {
-    /// Members of an archive: where each begins and its length.
-    Archive(Arc<File>, HashMap<Vec<u8>, Place>),
-    /// A repository, and the tag or digest that is meant.
-    Registry(Arc<dyn Store>, String),
+/// The location of the blobs of images.
+pub(super) enum ImageSource {
+    /// An archive: the file, and the places of its members.
+    Archive { file: Arc<File>, members: HashMap<Vec<u8>, MemberPlace> },
+    /// A repository of a registry, and a tag or digest.
+    Registry { store: Arc<dyn Store>, reference: String },
 }
 
-/// A member of an archive.
+/// The place of a member in an archive.
 #[derive(Clone)]
-pub(super) enum Place {
-    At(u64, u64),
-    /// Another name of that one.
+pub(super) enum MemberPlace {
+    Content {
+        offset: u64,
+        bytes: u64,
+    },
+    /// The content is that of another member.
     Link(Vec<u8>),
 }
 
-/// An image that was found.
-pub(super) struct Found {
+/// An image.
+pub(super) struct FoundImage {
     pub(super) config: ImageConfig,
-    layers: Vec<Layer>,
-    /// The digest of its manifest.
+    layers: Vec<ImageLayer>,
+    /// The digest of the image's manifest.
     pub(super) digest: Option<String>,
 }
 
-struct Layer {
-    /// The blob, or the member of an archive.
-    key: String,
-    /// The hash of its bytes, and that of what they are when plain.
-    packed: Option<String>,
-    plain: Option<String>,
+/// An archive that is a file in an image.
+struct ArchiveInImage<'l> {
+    layer: &'l ImageLayer,
+    path: Vec<u8>,
 }
 
-impl Source {
-    /// In a registry.
+struct ImageLayer {
+    /// The key of the blob, or the path of the member.
+    key: String,
+    /// The SHA-256 of the blob, in hex.
+    blob_hash: Option<String>,
+    /// The SHA-256 of the uncompressed layer, in hex.
+    diff_hash: Option<String>,
+}
+
+impl ImageSource {
+    /// Opens a repository of a registry.
     pub(super) fn registry(remote: &Remote, reference: &str) -> Result<Self> {
-        Ok(Self::Registry(open::images(&remote.location, &remote.access)?, reference.to_owned()))
+        let store = open::images(&remote.location, &remote.access)?;
+        Ok(Self::Registry { store, reference: reference.to_owned() })
     }
 
-    /// In a plain archive.
+    /// Reads the list of members of an uncompressed archive.
     pub(super) fn archive(file: File) -> Result<Self> {
         let file = Arc::new(file);
         let len = file.metadata().map_err(ArchiveError::Io)?.len();
-        let mut reader = TarReader::new(Section { file: Arc::clone(&file), at: 0, end: len });
+        let mut reader = TarReader::new(FileSection { file: Arc::clone(&file), at: 0, end: len });
         let mut members = HashMap::new();
         while let Some(member) = reader.next_member()? {
             let names = split(&member.path).unwrap_or_default();
             let place = match member.kind {
-                MemberKind::File { size } if reader.hole() == 0 || size == 0 => Place::At(reader.position(), size),
-                // `docker save` does so with layers that are the same.
+                MemberKind::File { size } if reader.hole() == 0 || size == 0 => {
+                    MemberPlace::Content { offset: reader.position(), bytes: size }
+                }
+                // `docker save` writes equal layers as links.
                 MemberKind::Symlink { target } => {
                     let mut to = names.clone();
                     to.pop();
@@ -103,27 +117,31 @@ impl Source {
                             name => to.push(name.to_vec()),
                         }
                     }
-                    Place::Link(to.join(&b'/'))
+                    MemberPlace::Link(to.join(&b'/'))
                 }
-                MemberKind::HardLink { target } => Place::Link(split(&target).unwrap_or_default().join(&b'/')),
+                MemberKind::HardLink { target } => MemberPlace::Link(split(&target).unwrap_or_default().join(&b'/')),
                 _ => continue,
             };
             members.insert(names.join(&b'/'), place);
             if members.len() > MEMBERS_MAX {
-                return Err(ArchiveError::refused(display(&member.path), "no image has so many members").into());
+                return Err(ArchiveError::refused(
+                    display(&member.path),
+                    "the archive has too many members for an image",
+                )
+                .into());
             }
         }
-        Ok(Self::Archive(file, members))
+        Ok(Self::Archive { file, members })
     }
 
-    /// The image that is meant, or the only one.
-    pub(super) fn find(&self, wanted: Option<&str>) -> Result<Found> {
+    /// Finds the image of the given name, or the only one.
+    pub(super) fn find(&self, wanted: Option<&str>) -> Result<FoundImage> {
         match self {
-            Self::Registry(_, reference) => {
+            Self::Registry { reference, .. } => {
                 let bytes = self.manifest(reference)?;
                 self.of_manifest(bytes, 0)
             }
-            Self::Archive(..) if self.has("index.json") => {
+            Self::Archive { .. } if self.has("index.json") => {
                 let index = ImageManifest::parse(&self.json("index.json")?, "index.json")?;
                 let named = |d: &&BlobDescriptor| {
                     let names = [REF_NAME, FULL_NAME].map(|key| d.annotations.get(key));
@@ -143,16 +161,16 @@ impl Source {
                 let list = ImageManifest { manifests, ..index.clone() };
                 self.of_descriptor(list.for_this_machine("index.json")?, 0)
             }
-            Self::Archive(..) if self.has("manifest.json") => self.saved(wanted),
-            Self::Archive(..) => {
-                Err(ArchiveError::refused("index.json", "it is no image: there is neither this nor `manifest.json`")
-                    .into())
+            Self::Archive { .. } if self.has("manifest.json") => self.saved(wanted),
+            Self::Archive { .. } => {
+                let why = "not an image: neither `index.json` nor `manifest.json` is in the archive";
+                Err(ArchiveError::refused("index.json", why).into())
             }
         }
     }
 
-    /// An image of an archive that `docker save` wrote.
-    fn saved(&self, wanted: Option<&str>) -> Result<Found> {
+    /// Finds an image in the output of `docker save`.
+    fn saved(&self, wanted: Option<&str>) -> Result<FoundImage> {
         let all = SavedImage::parse(&self.json("manifest.json")?)?;
         let names = || all.iter().flat_map(|s| s.repo_tags.iter().flatten().cloned()).collect::<Vec<_>>();
         let named = |s: &&SavedImage| {
@@ -167,105 +185,111 @@ impl Source {
         let config = ImageConfig::parse(&self.json(&saved.config)?, &saved.config)?;
         let ids = &config.rootfs.diff_ids;
         if ids.len() != saved.layers.len() {
-            return Err(ArchiveError::damaged(&saved.config, "it does not tell of all layers").into());
+            return Err(ArchiveError::damaged(&saved.config, "the configuration does not list all layers").into());
         }
-        let layer = |(key, id): (&String, &String)| -> Result<Layer> {
-            Ok(Layer { key: key.clone(), packed: None, plain: Some(sha256_of(id)?.to_owned()) })
+        let layer = |(key, id): (&String, &String)| -> Result<ImageLayer> {
+            Ok(ImageLayer { key: key.clone(), blob_hash: None, diff_hash: Some(sha256_of(id)?.to_owned()) })
         };
         let layers = saved.layers.iter().zip(ids).map(layer).collect::<Result<_>>()?;
-        Ok(Found { config, layers, digest: None })
+        Ok(FoundImage { config, layers, digest: None })
     }
 
-    fn of_descriptor(&self, descriptor: &BlobDescriptor, depth: usize) -> Result<Found> {
+    fn of_descriptor(&self, descriptor: &BlobDescriptor, depth: usize) -> Result<FoundImage> {
         let name = descriptor.name()?.to_owned();
         let bytes = match self {
-            Self::Registry(..) => self.manifest(&descriptor.digest)?,
-            Self::Archive(..) => self.json(&format!("blobs/sha256/{name}"))?,
+            Self::Registry { .. } => self.manifest(&descriptor.digest)?,
+            Self::Archive { .. } => self.json(&format!("blobs/sha256/{name}"))?,
         };
-        checked(&bytes, &name)?;
+        ensure_hash(&bytes, &name)?;
         self.of_manifest(bytes, depth)
     }
 
-    fn of_manifest(&self, bytes: Vec<u8>, depth: usize) -> Result<Found> {
+    fn of_manifest(&self, bytes: Vec<u8>, depth: usize) -> Result<FoundImage> {
         let digest = format!("sha256:{}", sha256(&bytes));
         let manifest = ImageManifest::parse(&bytes, &digest)?;
         let Some(config) = manifest.config.as_ref().filter(|_| !manifest.is_list()) else {
             if depth >= LISTS_MAX {
-                return Err(ArchiveError::damaged(digest, "its lists of manifests do not end").into());
+                return Err(ArchiveError::damaged(digest, "the manifest lists are nested too deeply").into());
             }
             return self.of_descriptor(manifest.for_this_machine(&digest)?, depth + 1);
         };
         manifest.check_layers(&digest)?;
         let key = |d: &BlobDescriptor| -> Result<String> {
             Ok(match self {
-                Self::Registry(..) => format!("blobs/{}", d.name()?),
-                Self::Archive(..) => format!("blobs/sha256/{}", d.name()?),
+                Self::Registry { .. } => format!("blobs/{}", d.name()?),
+                Self::Archive { .. } => format!("blobs/sha256/{}", d.name()?),
             })
         };
         let json = self.json(&key(config)?)?;
-        checked(&json, config.name()?)?;
+        ensure_hash(&json, config.name()?)?;
         let config = ImageConfig::parse(&json, &config.digest)?;
-        let layer = |d: &BlobDescriptor| -> Result<Layer> {
-            Ok(Layer { key: key(d)?, packed: Some(d.name()?.to_owned()), plain: None })
+        let layer = |d: &BlobDescriptor| -> Result<ImageLayer> {
+            Ok(ImageLayer { key: key(d)?, blob_hash: Some(d.name()?.to_owned()), diff_hash: None })
         };
         let layers = manifest.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(Found { config, layers, digest: Some(digest) })
+        Ok(FoundImage { config, layers, digest: Some(digest) })
     }
 
-    /// Takes all layers in, the lowest first. Where nothing lies where it was to lie, an archive in the image may hold it.
-    pub(super) fn take(&self, found: &Found, intake: &mut Intake<'_, '_>, places: &Places) -> Result<()> {
+    /// Imports all layers, the lowest first. If no layer has a member below the required path,
+    /// imports an archive within the image.
+    pub(super) fn read_into(
+        &self,
+        found: &FoundImage,
+        intake: &mut ArchiveIntake<'_, '_>,
+        places: &MemberPlaces,
+    ) -> Result<()> {
         for layer in &found.layers {
             intake.archive(self.layer(layer)?, places, true)?;
             intake.tree.next_layer();
         }
-        if !intake.tree.is_nothing() || places.asked().is_none() {
+        if !intake.tree.is_untouched() || places.required().is_none() {
             return Ok(());
         }
-        let mut packed: Vec<(&Layer, Vec<u8>)> = Vec::new();
+        let mut archives: Vec<ArchiveInImage<'_>> = Vec::new();
         for layer in &found.layers {
             let mut reader = TarReader::new(self.layer(layer)?);
             while let Some(member) = reader.next_member()? {
-                if matches!(member.kind, MemberKind::File { .. }) && is_packed(&member.path) {
-                    // A higher layer takes the place of a lower one.
-                    packed.retain(|p| p.1 != member.path);
-                    packed.push((layer, member.path));
+                if matches!(member.kind, MemberKind::File { .. }) && is_archive(&member.path) {
+                    // A higher layer replaces the members of lower ones.
+                    archives.retain(|a| a.path != member.path);
+                    archives.push(ArchiveInImage { layer, path: member.path });
                 }
             }
         }
-        match packed.as_slice() {
+        match archives.as_slice() {
             [] => Ok(()),
-            [(layer, member)] => intake.archive_in(self.layer(layer)?, member, places),
-            _ => Err(ImportError::Several(packed.iter().map(|p| display(&p.1)).collect()).into()),
+            [only] => intake.archive_in(self.layer(only.layer)?, &only.path, places),
+            _ => Err(ImportError::Several(archives.iter().map(|a| display(&a.path)).collect()).into()),
         }
     }
 
-    /// The plain bytes of a layer, compared with its digest at their end.
-    fn layer(&self, layer: &Layer) -> Result<Bytes<'_>> {
+    /// Returns the uncompressed bytes of a layer. Reading fails at the end if a digest differs.
+    fn layer(&self, layer: &ImageLayer) -> Result<ArchiveBytes<'_>> {
         let failed = |e| ArchiveError::reading(&layer.key, e);
         let mut bytes = self.blob(&layer.key)?;
-        if let Some(name) = &layer.packed {
-            bytes = Box::new(Verified::new(bytes, name));
+        if let Some(hash) = &layer.blob_hash {
+            bytes = Box::new(VerifiedReader::new(bytes, hash));
         }
-        // What follows the compressed data counts for the digest as well.
+        // The digest includes bytes after the compressed data.
         let bytes = plain(bytes).map_err(failed)?;
-        Ok(match &layer.plain {
-            Some(name) => Box::new(Verified::new(bytes, name)),
+        Ok(match &layer.diff_hash {
+            Some(hash) => Box::new(VerifiedReader::new(bytes, hash)),
             None => bytes,
         })
     }
 
-    fn blob(&self, key: &str) -> Result<Bytes<'_>> {
+    fn blob(&self, key: &str) -> Result<ArchiveBytes<'_>> {
         match self {
-            Self::Registry(store, _) => Ok(Box::new(ObjectDownload::start(Arc::clone(store), key.to_owned()))),
-            Self::Archive(file, members) => {
-                let missing = || ArchiveError::damaged(key, "it is not in the archive");
+            Self::Registry { store, .. } => Ok(Box::new(ObjectDownload::start(Arc::clone(store), key.to_owned()))),
+            Self::Archive { file, members } => {
+                let missing = || ArchiveError::damaged(key, "missing in the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;
                 for _ in 0..LISTS_MAX {
                     match place {
-                        Place::Link(to) => place = members.get(to).ok_or_else(missing)?,
-                        Place::At(at, len) => {
-                            let end = at.saturating_add(*len);
-                            return Ok(Box::new(Section { file: Arc::clone(file), at: *at, end }));
+                        MemberPlace::Link(to) => place = members.get(to).ok_or_else(missing)?,
+                        MemberPlace::Content { offset, bytes } => {
+                            let end = offset.saturating_add(*bytes);
+                            return Ok(Box::new(FileSection { file: Arc::clone(file), at: *offset, end }));
                         }
                     }
                 }
@@ -275,40 +299,40 @@ impl Source {
     }
 
     fn has(&self, name: &str) -> bool {
-        matches!(self, Self::Archive(_, members) if members.contains_key(name.as_bytes()))
+        matches!(self, Self::Archive { members, .. } if members.contains_key(name.as_bytes()))
     }
 
-    /// A small blob.
+    /// Reads a small blob.
     fn json(&self, key: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let read = self.blob(key)?.take(JSON_MAX + 1).read_to_end(&mut out);
         read.map_err(|e| ArchiveError::reading(key, e))?;
-        match out.len() as u64 > JSON_MAX {
-            true => Err(ArchiveError::damaged(key, "it does not end").into()),
-            false => Ok(out),
+        if out.len() as u64 > JSON_MAX {
+            return Err(ArchiveError::damaged(key, format!("longer than {JSON_MAX} bytes")).into());
         }
+        Ok(out)
     }
 
-    /// A manifest in a registry.
+    /// Reads a manifest of the registry.
     fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
-        let Self::Registry(store, _) = self else { return Ok(Vec::new()) };
+        let Self::Registry { store, .. } = self else { return Ok(Vec::new()) };
         if !is_tag(reference) && sha256_of(reference).is_err() {
-            return Err(ArchiveError::refused(reference, "it is neither a tag nor a SHA-256 digest").into());
+            return Err(ArchiveError::refused(reference, "neither a tag nor a SHA-256 digest").into());
         }
         let none = || ImportError::NoImage { name: format!("{}:{reference}", store.place()), known: Vec::new() };
         let bytes = store.get(&format!("manifests/{reference}"))?.ok_or_else(none)?;
         if reference.contains(':') {
-            checked(&bytes, sha256_of(reference)?)?;
+            ensure_hash(&bytes, sha256_of(reference)?)?;
         }
         Ok(bytes)
     }
 }
 
-fn checked(bytes: &[u8], name: &str) -> Result<(), ArchiveError> {
-    match sha256(bytes) == name {
-        true => Ok(()),
-        false => Err(ArchiveError::damaged(format!("sha256:{name}"), "its bytes are others")),
+fn ensure_hash(bytes: &[u8], hash: &str) -> Result<(), ArchiveError> {
+    if sha256(bytes) != hash {
+        return Err(ArchiveError::damaged(format!("sha256:{hash}"), "checksum mismatch"));
     }
+    Ok(())
 }
 
 fn names_in(index: &ImageManifest) -> Vec<String> {
@@ -316,7 +340,7 @@ fn names_in(index: &ImageManifest) -> Vec<String> {
     index.manifests.iter().filter_map(name).collect()
 }
 
-/// Whether a name in an archive is the one that somebody wrote.
+/// Returns whether an image in an archive has the name that a user gave.
 fn is_name(name: &str, wanted: &str) -> bool {
     let short = |name: &str| {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);
@@ -327,20 +351,20 @@ fn is_name(name: &str, wanted: &str) -> bool {
     name == wanted || short(name) == short(wanted)
 }
 
-/// Whether a name is that of a packed archive.
-fn is_packed(path: &[u8]) -> bool {
+/// Returns whether a path has the extension of an archive.
+fn is_archive(path: &[u8]) -> bool {
     let path = path.to_ascii_lowercase();
     [&b".tar"[..], b".tar.gz", b".tgz", b".tar.zst"].iter().any(|end| path.ends_with(end))
 }
 
-/// A part of a file.
-struct Section {
+/// A reader of a part of a file.
+struct FileSection {
     file: Arc<File>,
     at: u64,
     end: u64,
 }
 
-impl Read for Section {
+impl Read for FileSection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
         let n = self.file.read_at(&mut buffer[..len], self.at)?;
@@ -352,12 +376,12 @@ impl Read for Section {
     }
 }
 
-impl ArchiveInput for Section {
+impl ArchiveInput for FileSection {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        match self.end - self.at >= bytes {
-            true => self.at += bytes,
-            false => return Err(io::ErrorKind::UnexpectedEof.into()),
+        if self.end - self.at < bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.at += bytes;
         Ok(())
     }
 }

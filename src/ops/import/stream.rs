@@ -1,10 +1,11 @@
-//! One tar stream into the tree: read in order, stored by several threads, put in place in order.
+//! Imports a tar stream into the tree. One thread reads the members, worker threads store their
+//! content, and the members enter the tree in order.
 
 use std::collections::BTreeSet;
 use std::io::{self, Cursor, Read};
 
-use super::place::Places;
-use super::tree::Tree;
+use super::places::{HiddenPath, MemberPlaces};
+use super::tree::ArchiveTree;
 use crate::archive::ArchiveError;
 use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::reader::TarReader;
@@ -25,66 +26,83 @@ use crate::snapshot::walk::scan::reserved_notice;
 use crate::work::Cancelled;
 use crate::work::ordered::{Give, Stages, in_order};
 
-/// Bytes of an archive.
-pub(super) type Bytes<'r> = Box<dyn Read + Send + 'r>;
-/// A path as names.
+/// The bytes of an archive.
+pub(super) type ArchiveBytes<'r> = Box<dyn Read + Send + 'r>;
+/// The names of a path.
 type Names = Vec<Vec<u8>>;
 
-/// So much is handed over at once: bytes of small files, and members.
-const GROUP: (usize, usize) = (256 << 10, 64);
-/// Names before what they hide.
-const HIDES: &[u8] = b".wh.";
-const HIDES_ALL: &[u8] = b".wh..wh..opq";
+/// The size of a group of members, in bytes of small files.
+const GROUP_BYTES: usize = 256 << 10;
+/// The maximum number of members in a group.
+const GROUP_MEMBERS: usize = 64;
+/// The prefix of whiteouts of the OCI image format, which hide the rest of their name.
+const WHITEOUT: &[u8] = b".wh.";
+/// The whiteout that hides the content of its directory.
+const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Takes archives in.
-pub(super) struct Intake<'i, 'a> {
+/// Imports archives into a tree.
+pub(super) struct ArchiveIntake<'i, 'a> {
     pub(super) out: &'i Output<'a>,
     pub(super) observer: &'i dyn Observer,
     pub(super) threads: usize,
-    pub(super) tree: Tree,
-    /// Members that belong nowhere.
+    pub(super) tree: ArchiveTree,
+    /// The number of members that were left out.
     pub(super) left_out: u64,
 }
 
-/// What was read.
-enum Read1 {
-    /// Anything without bytes.
-    Node(Names, Meta, Node),
-    Dir(Names, Meta),
-    Link(Names, Names),
-    /// A file that is in memory.
-    Whole(Names, Meta, Vec<u8>),
-    /// A larger one in stretches, and what ends it.
+/// A change of the tree.
+enum TreeUpdate {
+    Node { names: Names, meta: Meta, node: Node },
+    Dir { names: Names, meta: Meta },
+    Link { names: Names, target: Names },
+    Hide(HiddenPath),
+    LeftOut,
+}
+
+/// The end of a large file.
+struct FileEnd {
+    names: Names,
+    meta: Meta,
+    bytes: u64,
+    chunker: Chunker,
+}
+
+/// A member, or a part of a large one.
+enum ReadMember {
+    /// A member without content.
+    Update(TreeUpdate),
+    /// A small file.
+    Small {
+        names: Names,
+        meta: Meta,
+        content: Vec<u8>,
+    },
+    /// A part of a large file.
     Part(Stretch),
-    End(Names, Meta, u64, Chunker),
-    Hide(Names, bool),
-    LeftOut,
+    End(FileEnd),
 }
 
-/// What became of it.
-enum Done {
-    Node(Names, Meta, Node),
-    Dir(Names, Meta),
-    Link(Names, Names),
-    Part(Vec<Extent>, u64),
-    End(Names, Meta, u64, Chunker),
-    Hide(Names, bool),
-    LeftOut,
+/// A member whose content is stored.
+enum StoredMember {
+    Update(TreeUpdate),
+    Part { extents: Vec<Extent>, bytes: u64 },
+    End(FileEnd),
 }
 
-impl Intake<'_, '_> {
-    /// Takes a plain archive in. In a layer of an image, names hide what lies below.
-    pub(super) fn archive(&mut self, bytes: Bytes<'_>, places: &Places, layer: bool) -> Result<()> {
-        self.take(|reading| {
+impl ArchiveIntake<'_, '_> {
+    /// Imports an uncompressed archive. If it is a layer of an image, its members hide those of
+    /// lower layers.
+    pub(super) fn archive(&mut self, bytes: ArchiveBytes<'_>, places: &MemberPlaces, layer: bool) -> Result<()> {
+        self.read_with(|reading| {
             let mut reader = TarReader::new(bytes);
             reading.members(&mut reader, places, layer)?;
-            drained(reader)
+            read_to_end(reader)
         })
     }
 
-    /// Takes an archive in that is a member of another one.
-    pub(super) fn archive_in(&mut self, bytes: Bytes<'_>, member: &[u8], places: &Places) -> Result<()> {
-        self.take(|reading| {
+    /// Imports an archive that is a member of another one.
+    pub(super) fn archive_in(&mut self, bytes: ArchiveBytes<'_>, member: &[u8], places: &MemberPlaces) -> Result<()> {
+        self.read_with(|reading| {
             let mut outer = TarReader::new(bytes);
             while let Some(next) = outer.next_member()? {
                 if next.path == member {
@@ -92,51 +110,51 @@ impl Intake<'_, '_> {
                         plain(MemberBytes(&mut outer)).map_err(|e| ArchiveError::reading(&display(member), e))?;
                     let mut inner = TarReader::new(inner);
                     reading.members(&mut inner, places, false)?;
-                    drained(inner)?;
+                    read_to_end(inner)?;
                     break;
                 }
             }
-            drained(outer)
+            read_to_end(outer)
         })
     }
 
-    fn take(&mut self, read: impl FnOnce(&mut Reading<'_>) -> Result<()> + Send) -> Result<()> {
+    fn read_with(&mut self, read: impl FnOnce(&mut MemberReader<'_>) -> Result<()> + Send) -> Result<()> {
         let (out, observer, tree, left_out) = (self.out, self.observer, &mut self.tree, &mut self.left_out);
         let cutting = out.repo().chunker();
         let mut gathered = Gathered::default();
         let stages = Stages {
-            produce: |give: &Give<'_, Vec<Read1>>| {
+            produce: |give: &Give<'_, Vec<ReadMember>>| {
                 let reserved = BTreeSet::new();
-                let mut reading = Reading { give, cutting, observer, group: Vec::new(), bytes: 0, reserved };
+                let mut reading = MemberReader { give, cutting, observer, group: Vec::new(), bytes: 0, reserved };
                 read(&mut reading)?;
                 reading.hand_over()
             },
-            work: |group: Vec<Read1>| group.into_iter().map(|read| stored(read, out)).collect::<Result<Vec<_>>>(),
+            work: |group: Vec<ReadMember>| group.into_iter().map(|read| store(read, out)).collect::<Result<Vec<_>>>(),
             leave: || flush_small(out),
-            consume: |group: Vec<Done>| {
+            consume: |group: Vec<StoredMember>| {
                 if observer.cancelled() {
                     return Err(Cancelled.into());
                 }
-                for done in group {
-                    match done {
-                        Done::Dir(names, meta) => tree.put_dir(&names, meta)?,
-                        Done::Node(names, meta, node) => {
+                for stored in group {
+                    match stored {
+                        StoredMember::Update(TreeUpdate::Dir { names, meta }) => tree.put_dir(&names, meta)?,
+                        StoredMember::Update(TreeUpdate::Node { names, meta, node }) => {
                             let bytes = if let Node::File { size, .. } = node { size } else { 0 };
                             tree.put_node(&names, meta, node)?;
                             observer.advance(1, bytes);
                         }
-                        Done::Link(names, target) => tree.put_link(&names, &target)?,
-                        Done::Part(extents, bytes) => {
+                        StoredMember::Update(TreeUpdate::Link { names, target }) => tree.put_link(&names, &target)?,
+                        StoredMember::Update(TreeUpdate::Hide(hidden)) => tree.hide(&hidden.names, hidden.inside),
+                        StoredMember::Update(TreeUpdate::LeftOut) => *left_out += 1,
+                        StoredMember::Part { extents, bytes } => {
                             gathered.push(extents, out)?;
                             observer.advance(0, bytes);
                         }
-                        Done::End(names, meta, size, chunker) => {
-                            let node = std::mem::take(&mut gathered).finish(size, chunker, out)?;
+                        StoredMember::End(FileEnd { names, meta, bytes, chunker }) => {
+                            let node = std::mem::take(&mut gathered).finish(bytes, chunker, out)?;
                             tree.put_node(&names, meta, node)?;
                             observer.advance(1, 0);
                         }
-                        Done::Hide(names, inside) => tree.hide(&names, inside),
-                        Done::LeftOut => *left_out += 1,
                     }
                 }
                 Ok(())
@@ -146,121 +164,120 @@ impl Intake<'_, '_> {
     }
 }
 
-fn stored(read: Read1, out: &Output<'_>) -> Result<Done> {
+fn store(read: ReadMember, out: &Output<'_>) -> Result<StoredMember> {
     Ok(match read {
-        Read1::Node(names, meta, node) => Done::Node(names, meta, node),
-        Read1::Dir(names, meta) => Done::Dir(names, meta),
-        Read1::Link(names, target) => Done::Link(names, target),
-        Read1::Whole(names, meta, bytes) => Done::Node(names, meta, store_file(out, &bytes)?),
-        Read1::Part(stretch) => {
-            let bytes = stretch.len();
-            Done::Part(stretch.store(out)?, bytes)
+        ReadMember::Update(update) => StoredMember::Update(update),
+        ReadMember::Small { names, meta, content } => {
+            StoredMember::Update(TreeUpdate::Node { names, meta, node: store_file(out, &content)? })
         }
-        Read1::End(names, meta, size, chunker) => Done::End(names, meta, size, chunker),
-        Read1::Hide(names, inside) => Done::Hide(names, inside),
-        Read1::LeftOut => Done::LeftOut,
+        ReadMember::Part(stretch) => {
+            let bytes = stretch.len();
+            StoredMember::Part { extents: stretch.store(out)?, bytes }
+        }
+        ReadMember::End(end) => StoredMember::End(end),
     })
 }
 
-/// Reads members and hands them over in groups.
-struct Reading<'g> {
-    give: &'g Give<'g, Vec<Read1>>,
+/// Reads members, and passes them to the workers in groups.
+struct MemberReader<'g> {
+    give: &'g Give<'g, Vec<ReadMember>>,
     cutting: &'g ChunkerConfig,
     observer: &'g dyn Observer,
-    group: Vec<Read1>,
+    group: Vec<ReadMember>,
     bytes: usize,
-    /// Paths of repositories that were left out.
+    /// Paths of repositories, which are left out.
     reserved: BTreeSet<Vec<u8>>,
 }
 
-impl Reading<'_> {
-    fn members(&mut self, reader: &mut TarReader<Bytes<'_>>, places: &Places, layer: bool) -> Result<()> {
+impl MemberReader<'_> {
+    fn members(&mut self, reader: &mut TarReader<ArchiveBytes<'_>>, places: &MemberPlaces, layer: bool) -> Result<()> {
         while let Some(member) = reader.next_member()? {
             let name = display(&member.path);
-            if layer && let Some(hides) = Hides::of(&member, &name, places)? {
-                if let Some((hidden, inside)) = hides.names.and_then(|names| places.hidden(names, hides.inside)) {
-                    self.push(Read1::Hide(hidden, inside), 0)?;
+            if layer && let Some(hiding) = MemberHiding::of(&member, &name, places)? {
+                if let Some(hidden) = hiding.path.and_then(|path| places.hidden(path)) {
+                    self.push_update(TreeUpdate::Hide(hidden))?;
                 }
-                if hides.nothing_else {
+                if hiding.is_whiteout {
                     continue;
                 }
             }
             let Some(names) = places.of(&member.path, layer)? else {
-                self.push(Read1::LeftOut, 0)?;
+                self.push_update(TreeUpdate::LeftOut)?;
                 continue;
             };
             if places.is_above(&names) && member.kind != MemberKind::Dir {
-                self.push(Read1::LeftOut, 0)?;
+                self.push_update(TreeUpdate::LeftOut)?;
                 continue;
             }
             if let Some(at) = names.iter().position(|name| is_reserved(name)) {
-                // An archive names all that is in a directory: one notice will do.
+                // Report a repository only once, not for each member in it.
                 let repository = names[..=at].join(&b'/');
                 if self.reserved.insert(repository.clone()) {
                     self.observer.notice(reserved_notice(repository));
                 }
-                self.push(Read1::LeftOut, 0)?;
+                self.push_update(TreeUpdate::LeftOut)?;
                 continue;
             }
-            self.member(reader, names, member, &name, (places, layer))?;
+            let target = match &member.kind {
+                MemberKind::HardLink { target } => Some(link_target(target, &name, places, layer)?),
+                _ => None,
+            };
+            match target {
+                Some(target) => self.push_update(TreeUpdate::Link { names, target })?,
+                None => self.member(reader, names, member)?,
+            }
         }
         Ok(())
     }
 
-    fn member(
-        &mut self,
-        reader: &mut TarReader<Bytes<'_>>,
-        names: Names,
-        member: ArchiveMember,
-        name: &str,
-        (places, layer): (&Places, bool),
-    ) -> Result<()> {
+    /// Reads a member that is not a hard link.
+    fn member(&mut self, reader: &mut TarReader<ArchiveBytes<'_>>, names: Names, member: ArchiveMember) -> Result<()> {
         let ArchiveMember { meta, kind, .. } = member;
-        let read = match kind {
-            MemberKind::Dir => Read1::Dir(names, meta),
-            MemberKind::HardLink { target } => {
-                let why = || format!("it is another name of `{}`, which is not taken", display(&target));
-                let is_taken = |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
-                let place = places.of(&target, layer)?.filter(is_taken);
-                Read1::Link(names, place.ok_or_else(|| ArchiveError::refused(name, why()))?)
-            }
-            MemberKind::Symlink { target } => Read1::Node(names, meta, Node::Symlink { target }),
-            MemberKind::Fifo => Read1::Node(names, meta, Node::Fifo),
-            MemberKind::CharDevice { major, minor } => Read1::Node(names, meta, Node::CharDevice { major, minor }),
-            MemberKind::BlockDevice { major, minor } => Read1::Node(names, meta, Node::BlockDevice { major, minor }),
+        let node = match kind {
+            MemberKind::Dir => return self.push_update(TreeUpdate::Dir { names, meta }),
+            MemberKind::HardLink { .. } => return Ok(()),
+            MemberKind::Symlink { target } => Node::Symlink { target },
+            MemberKind::Fifo => Node::Fifo,
+            MemberKind::CharDevice { major, minor } => Node::CharDevice { major, minor },
+            MemberKind::BlockDevice { major, minor } => Node::BlockDevice { major, minor },
             MemberKind::File { size } if size <= SMALL_MAX => {
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+                let bytes_len = bytes.len();
                 let mut len = 0;
-                while len < bytes.len() {
+                while len < bytes_len {
                     match reader.read(&mut bytes[len..])? {
                         0 => break,
                         n => len += n,
                     }
                 }
-                let len = bytes.len();
-                return self.push(Read1::Whole(names, meta, bytes), len);
+                return self.push(ReadMember::Small { names, meta, content: bytes }, bytes_len);
             }
             MemberKind::File { size } => {
                 let cutting = self.cutting;
-                let mut file = OfMember(reader);
-                let chunker =
-                    cut_file(cutting, size, &mut file, &mut |stretch| self.push(Read1::Part(stretch), GROUP.0))?;
-                Read1::End(names, meta, size, chunker)
+                let mut file = MemberContent(reader);
+                let push = &mut |stretch| self.push(ReadMember::Part(stretch), GROUP_BYTES);
+                let chunker = cut_file(cutting, size, &mut file, push)?;
+                return self.push(ReadMember::End(FileEnd { names, meta, bytes: size, chunker }), 0);
             }
         };
-        self.push(read, 0)
+        self.push_update(TreeUpdate::Node { names, meta, node })
     }
 
-    fn push(&mut self, read: Read1, bytes: usize) -> Result<()> {
+    fn push_update(&mut self, update: TreeUpdate) -> Result<()> {
+        self.push(ReadMember::Update(update), 0)
+    }
+
+    /// Adds a member to the group, with the number of its bytes of content.
+    fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
         let meta = match &read {
-            Read1::Node(_, meta, _) | Read1::Dir(_, meta) | Read1::Whole(_, meta, _) | Read1::End(_, meta, ..) => {
-                meta.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum()
-            }
-            _ => 0,
+            ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
+            | ReadMember::Small { meta, .. }
+            | ReadMember::End(FileEnd { meta, .. }) => meta.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum(),
+            ReadMember::Update(_) | ReadMember::Part(_) => 0,
         };
         self.group.push(read);
         self.bytes += bytes + meta;
-        if self.bytes >= GROUP.0 || self.group.len() >= GROUP.1 { self.hand_over() } else { Ok(()) }
+        if self.bytes >= GROUP_BYTES || self.group.len() >= GROUP_MEMBERS { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<()> {
@@ -270,49 +287,56 @@ impl Reading<'_> {
     }
 }
 
-/// What a member of a layer hides of the layers below.
-struct Hides {
-    /// `None` is nothing.
-    names: Option<Names>,
-    /// Not that itself, but all that lies in it.
-    inside: bool,
-    /// It is there only to hide.
-    nothing_else: bool,
+/// Returns the path of the target of a hard link in the version.
+fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
+    let why = || format!("the target `{}` of the hard link is not imported", display(target));
+    let is_imported = |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
+    let place = places.of(target, layer)?.filter(is_imported);
+    Ok(place.ok_or_else(|| ArchiveError::refused(name, why()))?)
 }
 
-impl Hides {
-    fn of(member: &ArchiveMember, name: &str, places: &Places) -> Result<Option<Self>> {
-        let upwards = || ArchiveError::refused(name, "its name leads upwards or cannot be a name");
-        let mut names = split(&member.path).ok_or_else(upwards)?;
-        let Some(last) = names.pop_if(|last| last.starts_with(HIDES)) else {
-            // What is no directory takes the place of one, with the part in it that is taken.
-            let replaces = member.kind != MemberKind::Dir && places.lie_below(&names);
-            return Ok(replaces.then_some(Self { names: Some(names), inside: true, nothing_else: false }));
+/// The effect of a member on lower layers of an image.
+struct MemberHiding {
+    /// The hidden path of the archive, if any.
+    path: Option<HiddenPath>,
+    /// The member is not a file, and only hides others.
+    is_whiteout: bool,
+}
+
+impl MemberHiding {
+    fn of(member: &ArchiveMember, name: &str, places: &MemberPlaces) -> Result<Option<Self>> {
+        let invalid = || ArchiveError::refused(name, "the path contains `..` or an invalid name");
+        let mut names = split(&member.path).ok_or_else(invalid)?;
+        let Some(last) = names.pop_if(|last| last.starts_with(WHITEOUT)) else {
+            // A file that replaces a directory also hides the imported content of the directory.
+            let is_hiding = member.kind != MemberKind::Dir && places.lie_below(&names);
+            let path = Some(HiddenPath { names, inside: true });
+            return Ok(is_hiding.then_some(Self { path, is_whiteout: false }));
         };
-        let mark = |names, inside| Ok(Some(Self { names, inside, nothing_else: true }));
-        match last.as_slice() {
-            HIDES_ALL => mark(Some(names), true),
-            // What an old file system kept for itself.
-            other if other.starts_with(b".wh..wh.") => mark(None, false),
+        let path = match last.as_slice() {
+            WHITEOUT_OPAQUE => Some(HiddenPath { names, inside: true }),
+            // Internal files of AUFS.
+            other if other.starts_with(b".wh..wh.") => None,
             other => {
-                names.push(other.get(HIDES.len()..).unwrap_or_default().to_vec());
-                mark(Some(names), false)
+                names.push(other.get(WHITEOUT.len()..).unwrap_or_default().to_vec());
+                Some(HiddenPath { names, inside: false })
             }
-        }
+        };
+        Ok(Some(Self { path, is_whiteout: true }))
     }
 }
 
-/// Reads what follows an archive: checksums stand at the end of streams.
-fn drained(reader: TarReader<Bytes<'_>>) -> Result<()> {
+/// Reads the bytes after an archive, because readers verify checksums at the end of a stream.
+fn read_to_end(reader: TarReader<ArchiveBytes<'_>>) -> Result<()> {
     let mut rest = reader.into_input();
     io::copy(&mut rest, &mut io::sink()).map_err(|e| ArchiveError::reading("", e))?;
     Ok(())
 }
 
-/// The file that a reader is at.
-struct OfMember<'m, 'r>(&'m mut TarReader<Bytes<'r>>);
+/// The content of the current member.
+struct MemberContent<'m, 'r>(&'m mut TarReader<ArchiveBytes<'r>>);
 
-impl stream::Bytes for OfMember<'_, '_> {
+impl stream::Bytes for MemberContent<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         Ok(self.0.read(buffer)?)
     }
@@ -326,8 +350,8 @@ impl stream::Bytes for OfMember<'_, '_> {
     }
 }
 
-/// The same as a stream.
-struct MemberBytes<'m, 'r>(&'m mut TarReader<Bytes<'r>>);
+/// The content of the current member, without support for holes.
+struct MemberBytes<'m, 'r>(&'m mut TarReader<ArchiveBytes<'r>>);
 
 impl Read for MemberBytes<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -335,21 +359,21 @@ impl Read for MemberBytes<'_, '_> {
     }
 }
 
-/// A stream whose hash is compared at its end.
-pub(super) struct Verified<R> {
+/// A reader that fails at the end if the hash differs.
+pub(super) struct VerifiedReader<R> {
     input: R,
     hasher: Option<NameHasher>,
     expected: String,
 }
 
-impl<R> Verified<R> {
-    /// `expected` is a SHA-256 in hex.
+impl<R> VerifiedReader<R> {
+    /// Creates a reader that expects this SHA-256, in hex.
     pub(super) fn new(input: R, expected: &str) -> Self {
         Self { input, hasher: Some(NameHasher::default()), expected: expected.to_owned() }
     }
 }
 
-impl<R: Read> Read for Verified<R> {
+impl<R: Read> Read for VerifiedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buffer)?;
         if n > 0 {
@@ -360,17 +384,24 @@ impl<R: Read> Read for Verified<R> {
             && let Some(hasher) = self.hasher.take()
             && to_hex(&hasher.finish()) != self.expected
         {
-            let why = format!("its bytes are not those of sha256:{}", self.expected);
+            let why = format!("checksum mismatch: expected sha256:{}", self.expected);
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         Ok(n)
     }
 }
 
-/// The first block of a stream, and the whole stream.
-pub(super) fn peeked(mut bytes: Bytes<'_>) -> Result<(Vec<u8>, Bytes<'_>)> {
+/// A stream and its first block.
+pub(super) struct PeekedStream<'r> {
+    pub(super) head: Vec<u8>,
+    /// The complete stream, including `head`.
+    pub(super) bytes: ArchiveBytes<'r>,
+}
+
+/// Reads the first block of a stream.
+pub(super) fn peek(mut bytes: ArchiveBytes<'_>) -> Result<PeekedStream<'_>> {
     let mut head = Vec::new();
     (&mut bytes).take(512).read_to_end(&mut head).map_err(|e| ArchiveError::reading("", e))?;
-    let whole = Cursor::new(head.clone()).chain(bytes);
-    Ok((head, Box::new(whole)))
+    let bytes = Box::new(Cursor::new(head.clone()).chain(bytes));
+    Ok(PeekedStream { head, bytes })
 }

@@ -1,11 +1,12 @@
-//! The tree of an archive while it comes: names in memory, contents already stored.
+//! The tree of an archive while its members are read: the names in memory, the content already
+//! stored.
 //!
-//! The last member of a name wins. A member is never put below one that is no directory, so that no link is ever
-//! followed. In images, what a layer hides is taken out of those below it.
+//! The last member with a name wins. No member is put below a symbolic link, so links are never
+//! followed. In images, a layer removes the paths that it hides from lower layers.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::ImportError;
+use super::error::ImportError;
 use crate::archive::ArchiveError;
 use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Meta, Node, Time, Totals};
@@ -17,16 +18,16 @@ use crate::snapshot::output::Output;
 use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 
-/// What a name takes in memory besides its bytes: the nodes of maps and the rest of an entry.
+/// The memory for a name in addition to its bytes: the nodes of maps and the rest of an entry.
 const NAME_BYTES: u64 = 250;
 
-/// All names.
-pub(super) struct Tree {
-    top: Dir,
-    /// The layer that told of the top itself.
+/// The names of an archive.
+pub(super) struct ArchiveTree {
+    top: ArchiveDir,
+    /// The layer of the metadata of the root.
     top_layer: u32,
-    inodes: Vec<Inode>,
-    /// The layer that is coming.
+    inodes: Vec<ArchiveInode>,
+    /// The current layer.
     layer: u32,
     bytes: u64,
     limit: u64,
@@ -34,59 +35,68 @@ pub(super) struct Tree {
 }
 
 #[derive(Default)]
-struct Dir {
-    /// `None` where only what lies in it was told.
+struct ArchiveDir {
+    /// `None` if the archive has no member for the directory.
     meta: Option<Meta>,
-    names: BTreeMap<Vec<u8>, Child>,
+    names: BTreeMap<Vec<u8>, ArchiveChild>,
 }
 
-struct Child {
-    /// The layer that told of it last.
+struct ArchiveChild {
+    /// The last layer with a member for this name.
     layer: u32,
-    what: What,
+    kind: ChildKind,
 }
 
-enum What {
-    Dir(Dir),
+enum ChildKind {
+    Dir(ArchiveDir),
     Node(usize),
 }
 
-/// What is no directory; several names may have it.
-struct Inode {
+/// A file that is not a directory. Hard links share it.
+struct ArchiveInode {
     meta: Meta,
     node: Node,
 }
 
-/// What a directory has of which nothing was told.
-pub(super) fn made_up() -> Meta {
+/// Returns the metadata of a directory that has no member.
+pub(super) fn default_meta() -> Meta {
     Meta { mode: 0o755, ..Meta::default() }
 }
 
-/// The metadata of directories above a path, by their names.
-pub(super) type Above = HashMap<Vec<Vec<u8>>, Meta>;
+/// The metadata of the directories above a path, by path.
+pub(super) type ParentMeta = HashMap<Vec<Vec<u8>>, Meta>;
 
-impl Tree {
-    /// An empty one that may take so many bytes.
+/// An entry that is stored.
+pub(super) struct StoredPath {
+    pub(super) entry: Entry,
+    /// The hard links in the entry.
+    pub(super) links: LinkTable,
+    /// The metadata of the directories above the entry.
+    pub(super) above: ParentMeta,
+}
+
+impl ArchiveTree {
+    /// Creates an empty tree with a limit of memory in bytes.
     pub(super) fn new(limit: u64) -> Self {
-        Self { top: Dir::default(), top_layer: 0, inodes: Vec::new(), layer: 0, bytes: 0, limit, members: 0 }
+        Self { top: ArchiveDir::default(), top_layer: 0, inodes: Vec::new(), layer: 0, bytes: 0, limit, members: 0 }
     }
 
-    /// How many members it was made of.
+    /// Returns the number of members.
     pub(super) const fn members(&self) -> u64 {
         self.members
     }
 
-    /// Whether there is no name in it.
+    /// Returns whether the tree has no names.
     pub(super) fn is_empty(&self) -> bool {
         self.top.names.is_empty()
     }
 
-    /// Whether nothing told of it at all.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Returns whether no member was put into the tree.
+    pub(super) fn is_untouched(&self) -> bool {
         self.is_empty() && self.top.meta.is_none()
     }
 
-    /// What comes now lies above all that came.
+    /// Starts the next layer, which is above all former ones.
     pub(super) fn next_layer(&mut self) {
         self.layer += 1;
     }
@@ -97,24 +107,27 @@ impl Tree {
         if self.bytes > self.limit { Err(ImportError::TooMany(self.limit).into()) } else { Ok(()) }
     }
 
-    /// The directory that a path lies in, made if it was not told of yet, and the last name; `None` for the top.
-    fn parent<'t, 'n>(&'t mut self, names: &'n [Vec<u8>]) -> Result<Option<(&'t mut Dir, &'n Vec<u8>)>, ArchiveError> {
+    /// Returns the parent directory of a path, which is created if it is missing, and the last
+    /// name; `None` for the root.
+    fn parent<'t, 'n>(
+        &'t mut self,
+        names: &'n [Vec<u8>],
+    ) -> Result<Option<(&'t mut ArchiveDir, &'n Vec<u8>)>, ArchiveError> {
         let Some((last, above)) = names.split_last() else { return Ok(None) };
         let layer = self.layer;
         let mut dir = &mut self.top;
         for (depth, name) in above.iter().enumerate() {
-            let new = || Child { layer, what: What::Dir(Dir::default()) };
+            let new = || ArchiveChild { layer, kind: ChildKind::Dir(ArchiveDir::default()) };
             let child = dir.names.entry(name.clone()).or_insert_with(new);
             child.layer = layer;
-            dir = match &mut child.what {
-                What::Dir(below) => below,
-                What::Node(at) => {
-                    let what = match self.inodes.get(*at).map(|inode| &inode.node) {
-                        Some(Node::Symlink { .. }) => "a symbolic link",
-                        _ => "no directory",
-                    };
+            dir = match &mut child.kind {
+                ChildKind::Dir(below) => below,
+                ChildKind::Node(at) => {
                     let upper = display(&names[..=depth].join(&b'/'));
-                    let why = format!("it lies below `{upper}`, which is {what}");
+                    let why = match self.inodes.get(*at).map(|inode| &inode.node) {
+                        Some(Node::Symlink { .. }) => format!("the parent `{upper}` is a symbolic link"),
+                        _ => format!("the parent `{upper}` is not a directory"),
+                    };
                     return Err(ArchiveError::refused(display(&names.join(&b'/')), why));
                 }
             };
@@ -122,7 +135,7 @@ impl Tree {
         Ok(Some((dir, last)))
     }
 
-    /// A directory; what is in it stays.
+    /// Puts a directory, and keeps its content.
     pub(super) fn put_dir(&mut self, names: &[Vec<u8>], meta: Meta) -> Result<()> {
         self.grow(names.last().map_or(0, Vec::len) + weight(&meta))?;
         let layer = self.layer;
@@ -131,16 +144,21 @@ impl Tree {
             self.top_layer = layer;
             return Ok(());
         };
-        let child = dir.names.entry(name.clone()).or_insert(Child { layer, what: What::Dir(Dir::default()) });
+        let child = dir
+            .names
+            .entry(name.clone())
+            .or_insert(ArchiveChild { layer, kind: ChildKind::Dir(ArchiveDir::default()) });
         child.layer = layer;
-        match &mut child.what {
-            What::Dir(dir) => dir.meta = Some(meta),
-            other @ What::Node(_) => *other = What::Dir(Dir { meta: Some(meta), ..Dir::default() }),
+        match &mut child.kind {
+            ChildKind::Dir(dir) => dir.meta = Some(meta),
+            other @ ChildKind::Node(_) => {
+                *other = ChildKind::Dir(ArchiveDir { meta: Some(meta), ..ArchiveDir::default() })
+            }
         }
         Ok(())
     }
 
-    /// Anything else.
+    /// Puts a file that is not a directory.
     pub(super) fn put_node(&mut self, names: &[Vec<u8>], meta: Meta, node: Node) -> Result<()> {
         let inline = match &node {
             Node::File { content: crate::model::entry::Content::Inline(bytes), .. } => bytes.len(),
@@ -150,25 +168,25 @@ impl Tree {
         self.grow(names.last().map_or(0, Vec::len) + inline + weight(&meta))?;
         let at = self.inodes.len();
         self.name(names, at)?;
-        self.inodes.push(Inode { meta, node });
+        self.inodes.push(ArchiveInode { meta, node });
         Ok(())
     }
 
-    /// One more name of what is at `target`.
+    /// Puts a hard link to `target`.
     pub(super) fn put_link(&mut self, names: &[Vec<u8>], target: &[Vec<u8>]) -> Result<()> {
         self.grow(names.last().map_or(0, Vec::len))?;
         let mut dir = Some(&self.top);
         let mut found = None;
         for name in target {
             let child = dir.and_then(|dir| dir.names.get(name));
-            (dir, found) = match child.map(|child| &child.what) {
-                Some(What::Dir(below)) => (Some(below), None),
-                Some(What::Node(at)) => (None, Some(*at)),
+            (dir, found) = match child.map(|child| &child.kind) {
+                Some(ChildKind::Dir(below)) => (Some(below), None),
+                Some(ChildKind::Node(at)) => (None, Some(*at)),
                 None => (None, None),
             };
         }
         let Some(at) = found else {
-            let why = format!("it is another name of `{}`, which did not come before it", display(&target.join(&b'/')));
+            let why = format!("no earlier file has the target `{}` of the hard link", display(&target.join(&b'/')));
             return Err(ArchiveError::refused(display(&names.join(&b'/')), why).into());
         };
         if names == target {
@@ -180,15 +198,15 @@ impl Tree {
     fn name(&mut self, names: &[Vec<u8>], at: usize) -> Result<()> {
         let layer = self.layer;
         match self.parent(names)? {
-            None => Err(ArchiveError::refused(".", "the top of the archive is no directory").into()),
+            None => Err(ArchiveError::refused(".", "the root of the archive is not a directory").into()),
             Some((dir, name)) => {
-                dir.names.insert(name.clone(), Child { layer, what: What::Node(at) });
+                dir.names.insert(name.clone(), ArchiveChild { layer, kind: ChildKind::Node(at) });
                 Ok(())
             }
         }
     }
 
-    /// Hides what lower layers have at a path, or, with `inside`, in it.
+    /// Hides a path of lower layers, or, with `inside`, the content of the directory.
     pub(super) fn hide(&mut self, names: &[Vec<u8>], inside: bool) {
         let layer = self.layer;
         if names.is_empty() && !inside && self.top_layer != layer {
@@ -201,15 +219,17 @@ impl Tree {
             None => (None, names),
         };
         for name in above {
-            match dir.names.get_mut(name).map(|child| &mut child.what) {
-                Some(What::Dir(below)) => dir = below,
+            match dir.names.get_mut(name).map(|child| &mut child.kind) {
+                Some(ChildKind::Dir(below)) => dir = below,
                 _ => return,
             }
         }
         match last {
             None => hide_lower(dir, layer),
             Some(name) => match dir.names.get_mut(name) {
-                Some(Child { layer: own, what: What::Dir(below) }) if *own == layer => hide_lower(below, layer),
+                Some(ArchiveChild { layer: own, kind: ChildKind::Dir(below) }) if *own == layer => {
+                    hide_lower(below, layer)
+                }
                 Some(child) if child.layer != layer => {
                     dir.names.remove(name);
                 }
@@ -218,9 +238,9 @@ impl Tree {
         }
     }
 
-    /// Stores all of it as the tree of a version.
+    /// Stores the tree of a version.
     pub(super) fn store(self, out: &Output<'_>) -> Result<(Id, Totals)> {
-        let links = Links::of(&self, &[]);
+        let links = LinkPaths::of(&self, &[]);
         let table = links.table();
         let entries = entries(&self, &self.top, &mut Vec::new(), &links, out)?;
         let mut totals = Totals::default();
@@ -231,22 +251,22 @@ impl Tree {
         Ok((tree, totals))
     }
 
-    /// Stores what is at a path: its entry, the hard links in it, and the metadata of directories above it.
-    pub(super) fn store_at(&self, names: &[Vec<u8>], out: &Output<'_>) -> Result<Option<(Entry, LinkTable, Above)>> {
-        let mut above = Above::new();
+    /// Stores the entry at a path.
+    pub(super) fn store_at(&self, names: &[Vec<u8>], out: &Output<'_>) -> Result<Option<StoredPath>> {
+        let mut above = ParentMeta::new();
         let mut dir = &self.top;
         let Some((last, way)) = names.split_last() else { return Ok(None) };
         above.extend(dir.meta.clone().map(|meta| (Vec::new(), meta)));
         for (depth, name) in way.iter().enumerate() {
-            let Some(What::Dir(below)) = dir.names.get(name).map(|child| &child.what) else { return Ok(None) };
+            let Some(ChildKind::Dir(below)) = dir.names.get(name).map(|child| &child.kind) else { return Ok(None) };
             dir = below;
             above.extend(dir.meta.clone().map(|meta| (names[..=depth].to_vec(), meta)));
         }
         let Some(child) = dir.names.get(last) else { return Ok(None) };
-        let links = Links::of(self, names);
+        let links = LinkPaths::of(self, names);
         let mut path = way.to_vec();
         let entry = entry(self, last, child, &mut path, &links, out)?;
-        Ok(Some((entry, links.table(), above)))
+        Ok(Some(StoredPath { entry, links: links.table(), above }))
     }
 }
 
@@ -254,26 +274,26 @@ fn weight(meta: &Meta) -> usize {
     meta.xattrs.iter().map(|x| x.name.len() + x.value.len() + 48).sum()
 }
 
-fn hide_lower(dir: &mut Dir, layer: u32) {
+fn hide_lower(dir: &mut ArchiveDir, layer: u32) {
     dir.names.retain(|_, child| child.layer == layer);
     for child in dir.names.values_mut() {
-        if let What::Dir(below) = &mut child.what {
+        if let ChildKind::Dir(below) = &mut child.kind {
             hide_lower(below, layer);
         }
     }
 }
 
-/// Names of what has several.
-struct Links(HashMap<usize, Vec<Vec<u8>>>);
+/// The paths of hard links, by inode.
+struct LinkPaths(HashMap<usize, Vec<Vec<u8>>>);
 
-impl Links {
-    /// Below a path.
-    fn of(tree: &Tree, names: &[Vec<u8>]) -> Self {
+impl LinkPaths {
+    /// Collects the hard links below a path.
+    fn of(tree: &ArchiveTree, names: &[Vec<u8>]) -> Self {
         let mut counts = vec![0u32; tree.inodes.len()];
         let mut dir = Some(&tree.top);
         for name in names {
-            dir = match dir.and_then(|dir| dir.names.get(name)).map(|child| &child.what) {
-                Some(What::Dir(below)) => Some(below),
+            dir = match dir.and_then(|dir| dir.names.get(name)).map(|child| &child.kind) {
+                Some(ChildKind::Dir(below)) => Some(below),
                 _ => None,
             };
         }
@@ -300,37 +320,43 @@ impl Links {
     }
 }
 
-/// Calls back for each name that is no directory.
-fn each(dir: &Dir, path: &[u8], found: &mut dyn FnMut(Vec<u8>, usize)) {
+/// Calls `found` with the path and the inode of each file that is not a directory.
+fn each(dir: &ArchiveDir, path: &[u8], found: &mut dyn FnMut(Vec<u8>, usize)) {
     for (name, child) in &dir.names {
         let path = join(path, name);
-        match &child.what {
-            What::Dir(below) => each(below, &path, found),
-            What::Node(at) => found(path, *at),
+        match &child.kind {
+            ChildKind::Dir(below) => each(below, &path, found),
+            ChildKind::Node(at) => found(path, *at),
         }
     }
 }
 
-fn entries(tree: &Tree, dir: &Dir, path: &mut Vec<Vec<u8>>, links: &Links, out: &Output<'_>) -> Result<Vec<Entry>> {
+fn entries(
+    tree: &ArchiveTree,
+    dir: &ArchiveDir,
+    path: &mut Vec<Vec<u8>>,
+    links: &LinkPaths,
+    out: &Output<'_>,
+) -> Result<Vec<Entry>> {
     dir.names.iter().map(|(name, child)| entry(tree, name, child, path, links, out)).collect()
 }
 
 fn entry(
-    tree: &Tree,
+    tree: &ArchiveTree,
     name: &[u8],
-    child: &Child,
+    child: &ArchiveChild,
     path: &mut Vec<Vec<u8>>,
-    links: &Links,
+    links: &LinkPaths,
     out: &Output<'_>,
 ) -> Result<Entry> {
     let name = name.to_vec();
-    match &child.what {
-        What::Node(at) => {
-            let missing = || ArchiveError::damaged(display(&path.join(&b'/')), "it has no content");
+    match &child.kind {
+        ChildKind::Node(at) => {
+            let missing = || ArchiveError::damaged(display(&path.join(&b'/')), "the content is missing");
             let inode = tree.inodes.get(*at).ok_or_else(missing)?;
             Ok(Entry { name, meta: inode.meta.clone(), link: links.link(*at), node: inode.node.clone() })
         }
-        What::Dir(dir) => {
+        ChildKind::Dir(dir) => {
             path.push(name.clone());
             let entries = entries(tree, dir, path, links, out)?;
             path.pop();
@@ -343,11 +369,11 @@ fn entry(
     }
 }
 
-/// The metadata of a directory of which nothing was told: its time is that of the newest thing in it, so that it does not
-/// depend on when it was imported.
+/// Returns the metadata of a directory that has no member. Its time is that of its newest entry, so
+/// that it does not depend on the time of the import.
 fn newest(entries: &[Entry]) -> Meta {
     let mtime = entries.iter().map(|entry| entry.meta.mtime).max().unwrap_or(Time::default());
-    Meta { mtime, ..made_up() }
+    Meta { mtime, ..default_meta() }
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! Which versions a listing takes: by time, author, message and paths.
+//! Selects versions by time, author, message and paths.
 
-use super::{LogError, LogOptions};
+use super::options::{LogError, LogOptions};
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::path::{display, split};
 use crate::repo::Repo;
 use regex::{Regex, RegexBuilder};
 
-/// Options that were checked and compiled.
-pub(super) struct Filter<'o> {
+/// Checked and compiled options.
+pub(super) struct LogFilter<'o> {
     options: &'o LogOptions,
     pub(super) author: Option<Regex>,
     pub(super) grep: Option<Regex>,
     paths: Vec<Vec<Vec<u8>>>,
 }
 
-impl<'o> Filter<'o> {
+impl<'o> LogFilter<'o> {
     /// Compiles patterns and checks paths.
     pub(super) fn new(options: &'o LogOptions) -> Result<Self> {
         let pattern = |text: &Option<String>| -> Result<Option<Regex>> {
@@ -28,18 +28,18 @@ impl<'o> Filter<'o> {
         Ok(Self { options, author: pattern(&options.author)?, grep: pattern(&options.grep)?, paths })
     }
 
-    /// Whether a text fits a pattern; without one every text does.
-    pub(super) fn says(&self, pattern: &Option<Regex>, text: &str) -> bool {
+    /// Returns whether a text matches a pattern; without a pattern every text does.
+    pub(super) fn matches(&self, pattern: &Option<Regex>, text: &str) -> bool {
         pattern.as_ref().is_none_or(|p| p.is_match(text))
     }
 
-    /// Whether a version is listed.
+    /// Returns whether a version is listed.
     pub(super) fn takes(&self, repo: &Repo, commit: &Commit) -> Result<bool> {
         let time = commit.time.secs;
         let fits = self.options.since.is_none_or(|s| time >= s)
             && self.options.until.is_none_or(|u| time <= u)
-            && self.says(&self.author, &commit.author)
-            && self.says(&self.grep, &commit.message);
+            && self.matches(&self.author, &commit.author)
+            && self.matches(&self.grep, &commit.message);
         if !fits || self.paths.is_empty() {
             return Ok(fits);
         }
@@ -49,7 +49,7 @@ impl<'o> Filter<'o> {
         }
         for path in &self.paths {
             let old = before.as_ref().map(|tree| repo.find(tree, path)).transpose()?.flatten();
-            // The root itself has no entry; it changed, since the trees differ.
+            // The root has no entry. It changed, because the trees differ.
             if path.is_empty() || old != repo.find(&commit.tree, path)? {
                 return Ok(true);
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::observe::Silent;
+use crate::query::describe::ChangeDetail;
 use crate::query::made::{DAY, Made, START, file};
 
 fn made() -> Made {
@@ -61,7 +62,7 @@ fn filters() {
 fn names_and_changes() {
     let made = made();
     let mut versions = Vec::new();
-    let options = LogOptions { detail: Detail::Ranges, ..from(&[]) };
+    let options = LogOptions { detail: ChangeDetail::Ranges, ..from(&[]) };
     let mut ranges = Vec::new();
     log(&made.context, &options, &Silent, &mut |v, changes| {
         let mut shown = Vec::new();

@@ -1,6 +1,6 @@
-//! Every branch and version as directories: `AMCC/v3`, with a link for each tag and `latest` for the tip.
+//! All branches and versions as directories: `AMCC/v3`, with a symbolic link for each tag, and `latest` for the tip.
 //!
-//! The tree is made in memory; versions stand in it by their own trees.
+//! The tree is built in memory and refers to the trees of the versions.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::repo::Repo;
 use crate::snapshot::output::Output;
 use crate::snapshot::tree::store_tree;
 
-/// A directory to be.
+/// A directory of the tree.
 #[derive(Default)]
 struct Dir {
     dirs: BTreeMap<Vec<u8>, Dir>,
@@ -61,7 +61,7 @@ fn meta(mtime: Time) -> Meta {
     }
 }
 
-/// The tree of all branches of a repository; the handle then answers for it.
+/// Returns the tree of all branches. The new objects are only in the memory of `repo`.
 pub(super) fn tree(repo: &Repo) -> Result<Id> {
     let mut top = Dir::default();
     for branch in repo.refs().readable(RefKind::Branch)?.tips {

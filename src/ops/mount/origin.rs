@@ -1,18 +1,21 @@
-//! Mounts of a repository elsewhere, by way of a lazy clone that all mounts of it share: `URL#REV` is what the remote has.
+//! Mounts of a remote repository. All mounts of one remote share a lazy clone; `URL#REV` names a
+//! version of the remote.
 //!
-//! The clone's branches may have versions that are not pushed. They are shown by nothing but the mount that made them, and
-//! are kept under a name of their own when it is gone.
+//! Branches of the clone may have versions that are not pushed. Only the mount that made such
+//! versions shows them. When the mount ends for good, the versions move to a separate branch.
 
 use std::path::Path;
 
-use super::{MountOptions, MountRefusal, overlay};
+use super::options::{MountOptions, OverlayPlace, overlay};
+use super::refusal::MountRefusal;
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionBase, Selector};
 use crate::mount::daemon;
-use crate::query::history::Walk;
+use crate::query::history::HistoryWalk;
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
@@ -24,7 +27,7 @@ fn at_origin(branch: &RefName) -> Result<RefName> {
     Ok(RefName::new(&format!("{ORIGIN}/{branch}"))?)
 }
 
-/// A revision whose branch is the remote's.
+/// Returns the revision with its branch replaced by the remote-tracking branch.
 pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -> Result<Revision> {
     let refs = repo.refs();
     let head = || resolver.head().branch.clone();
@@ -41,7 +44,7 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     }
     let remote = at_origin(&branch)?;
     if refs.value(RefKind::Remote, &remote)?.is_none() {
-        // A tag, an id, or a branch of which the remote knows nothing.
+        // A tag, an id, or a branch that the remote does not have.
         return match refs.value(RefKind::Branch, &branch)? {
             Some(_) => Err(MountRefusal::NotAtOrigin { branch, repository: repo.path().to_path_buf() }.into()),
             None => Ok(asked.clone()),
@@ -54,7 +57,8 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     Ok(Revision { base, suffixes: asked.suffixes.clone() })
 }
 
-/// The version that the overlay of a mount has committed since `version`, the remote's: the mount goes on with it.
+/// Returns the version that the overlay of a mount has committed on top of `version`, the version
+/// of the remote. The mount resumes with it.
 pub(super) fn own_version(
     repo: &Repo,
     options: &MountOptions,
@@ -64,30 +68,33 @@ pub(super) fn own_version(
     if !options.of_origin || options.read_only || branch.is_none() {
         return Ok(None);
     }
-    let (dir, name) = overlay(repo.path(), options)?;
-    // One that is in use, or damaged, is told by the mount itself.
+    let OverlayPlace { dir, name } = overlay(repo.path(), options)?;
+    // The mount itself reports an overlay that is in use or damaged.
     let Ok(Some(left)) = daemon::overlay_base(&dir, &name) else { return Ok(None) };
     let same = left.version != version && left.branch.as_deref() == branch.map(RefName::as_str);
-    let goes_on = same && Walk::new(repo, &[version], &[left.version])?.next().is_none();
+    let goes_on = same && HistoryWalk::new(repo, &[version], &[left.version])?.next().is_none();
     Ok(goes_on.then_some(left.version))
 }
 
 /// Versions of a clone that its remote does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpushed {
-    /// The branch that has them now.
+    /// The branch that has these versions now.
     pub branch: RefName,
-    /// How many.
+    /// The number of versions.
     pub versions: u64,
 }
 
-/// Keeps versions that a mount or a volume has made and not pushed under a name of their own, now that it is gone: what it
-/// stood on was `version` of `branch`. If another one stands on them too (`shared`), they stay where they are. The branch
-/// is the remote's then.
+/// Moves the unpushed versions of a removed mount or volume to a separate branch, and resets the
+/// branch to the version of the remote.
+///
+/// The mount or volume was based on `version` of `branch`. The versions stay on the branch if
+/// another mount or volume is based on one of them, which `shared` returns.
 pub fn keep_unpushed(
     clone: &Path,
     owner: &str,
-    (version, branch): (Id, &RefName),
+    version: &Id,
+    branch: &RefName,
     now_secs: i64,
     shared: &dyn Fn(&[Id]) -> Result<bool>,
 ) -> Result<Option<Unpushed>> {
@@ -96,19 +103,20 @@ pub fn keep_unpushed(
     let pushed: Vec<Id> = refs.list(RefKind::Remote)?.into_iter().map(|tip| tip.id).collect();
     let Some(tip) = refs.tip(RefKind::Branch, branch)? else { return Ok(None) };
     let Some(id) = value_of(&tip) else { return Ok(None) };
-    let unpushed = Walk::new(&repo, &[id], &pushed)?.map(|version| Ok(version?.0)).collect::<Result<Vec<Id>>>()?;
-    if !unpushed.contains(&version) {
+    let unpushed =
+        HistoryWalk::new(&repo, &[id], &pushed)?.map(|version| Ok(version?.0)).collect::<Result<Vec<Id>>>()?;
+    if !unpushed.contains(version) {
         return Ok(None);
     }
     let versions = unpushed.len() as u64;
     let Some(remote) = refs.value(RefKind::Remote, &at_origin(branch)?)? else {
-        // Only this machine has the branch: it is a name of their own.
+        // The remote does not have the branch, so the branch already is separate.
         return Ok(Some(Unpushed { branch: branch.clone(), versions }));
     };
     if shared(&unpushed)? {
         return Ok(Some(Unpushed { branch: branch.clone(), versions }));
     }
-    let why = format!("kept of {owner}: not pushed");
+    let why = format!("kept for {owner}: not pushed");
     let how = Move { who: "dvc", why: &why, time: Time { secs: now_secs, nanos: 0 } };
     let mut count = 1;
     let kept = loop {
@@ -122,4 +130,40 @@ pub fn keep_unpushed(
     refs.update(RefKind::Branch, &kept, None, Some(id), &how)?;
     refs.update(RefKind::Branch, branch, Some(&tip), Some(remote), &how)?;
     Ok(Some(Unpushed { branch: kept, versions }))
+}
+
+/// Moves branches of a shared clone to the versions of `origin`. A branch with unpushed versions
+/// stays.
+pub fn follow_origin(context: &Context) -> Result<()> {
+    let repo = context.repo()?;
+    for tip in repo.refs().readable(RefKind::Remote)?.tips {
+        let Some(name) = tip.name.as_str().strip_prefix("origin/") else { continue };
+        let name = RefName::new(name)?;
+        let ours = repo.refs().tip(RefKind::Branch, &name)?;
+        let behind = match ours.as_ref().and_then(value_of) {
+            Some(ours) => ours != tip.id && HistoryWalk::new(&repo, &[ours], &[tip.id])?.count() == 0,
+            None => true,
+        };
+        if behind {
+            let how = Move { who: &context.author, why: "mount: follow origin", time: context.moved_at() };
+            repo.refs().update(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the branch that a mount without a version shows: the default branch of the repository,
+/// or its only branch.
+pub fn default_branch(context: &Context) -> Result<RefName> {
+    let repo = context.repo()?;
+    let default = RefName::new(&repo.marker().default_branch)?;
+    let branches: Vec<RefName> = repo.refs().list(RefKind::Branch)?.into_iter().map(|tip| tip.name).collect();
+    match branches.as_slice() {
+        all if all.contains(&default) => Ok(default),
+        [only] => Ok(only.clone()),
+        all => {
+            let branches = all.iter().map(ToString::to_string).collect();
+            Err(MountRefusal::NoDefault { default, branches }.into())
+        }
+    }
 }

@@ -1,78 +1,79 @@
-//! Overlays of a repository: what is kept of mounts, listed, removed by name, and copied out when nothing else helps.
+//! Lists, removes and salvages the overlays of a repository.
 //!
-//! An overlay that a process serves, or that cannot be read, is listed as well. Nothing but [`discard`] removes anything.
+//! The list includes overlays that are mounted, and overlays that cannot be read. Only [`discard`]
+//! removes data.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::OVERLAYS;
+use super::options::OVERLAYS;
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::mount::daemon;
 use crate::mount::file::{UPPER_DIR, UpperFile, UpperFiles};
 use crate::mount::overlay::{OverlayDb, salvaged_files};
 use crate::sys::io_error::IoError;
 
-/// What is kept of the mounts of one overlay.
+/// An overlay of a repository.
 #[derive(Clone, Debug)]
 pub struct Overlay {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Where it is.
+    /// The directory.
     pub dir: PathBuf,
-    /// Bytes that it takes on disk.
+    /// The bytes that the overlay uses on disk.
     pub bytes: u64,
-    /// When it was used last, in seconds since 1970.
+    /// The time of the last use, in seconds since 1970.
     pub used_secs: i64,
-    /// How it was left.
+    /// The state.
     pub state: OverlayState,
 }
 
-/// How an overlay was left.
+/// The state of an overlay.
 #[derive(Clone, Debug)]
 pub enum OverlayState {
-    /// A process serves it.
+    /// A process serves the overlay.
     Mounted,
-    /// Nothing was ever mounted with it.
+    /// The overlay was never mounted.
     Empty,
-    /// It stands on a version.
+    /// The overlay is based on a version.
     Left(daemon::OverlayBase),
-    /// It cannot be read: why.
+    /// The overlay cannot be read, for this reason.
     Damaged(String),
 }
 
-/// Something that cannot be done with an overlay.
+/// A refused operation on an overlay.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
-    /// There is none of that name.
-    #[error("there is no overlay `{name}` in `{}`", repository.display())]
+    /// The repository has no overlay of the name.
+    #[error("no overlay `{name}` in `{}`", repository.display())]
     Missing {
         /// The name.
         name: String,
         /// The repository.
         repository: PathBuf,
     },
-    /// A process serves it.
+    /// A process serves the overlay.
     #[error("the overlay `{0}` is mounted")]
     Mounted(String),
-    /// A volume is kept in it.
-    #[error("the overlay `{name}` is that of the volume `{volume}`")]
+    /// The overlay belongs to a volume.
+    #[error("the overlay `{name}` belongs to the volume `{volume}`")]
     OfVolume {
-        /// Its name.
+        /// The name.
         name: String,
         /// The volume.
         volume: String,
     },
-    /// Several repositories have one of that name.
-    #[error("there are several overlays `{name}`: in {}", repositories.join(", "))]
+    /// Several repositories have an overlay of the name.
+    #[error("several repositories have an overlay `{name}`: {}", repositories.join(", "))]
     Several {
         /// The name.
         name: String,
-        /// Their repositories.
+        /// The repositories.
         repositories: Vec<String>,
     },
-    /// A directory that files would be copied into holds something.
+    /// The target directory of the copies is not empty.
     #[error("`{}` is not empty", .0.display())]
     Filled(PathBuf),
 }
@@ -88,16 +89,18 @@ impl Failure for OverlayError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } => Some("`dvc mount --overlays` lists them".to_owned()),
-            Self::Mounted(_) => Some("`dvc umount --discard DIR` ends the mount and removes it".to_owned()),
-            Self::OfVolume { volume, .. } => Some(format!("`dvc volume rm {volume}` removes both")),
-            Self::Several { .. } => Some("name one repository with `--repo`".to_owned()),
-            Self::Filled(_) => Some("give an empty or a new directory".to_owned()),
+            Self::Missing { .. } => Some("run `dvc mount --overlays` to list the overlays".to_owned()),
+            Self::Mounted(_) => {
+                Some("run `dvc umount --discard DIR` to end the mount and remove the overlay".to_owned())
+            }
+            Self::OfVolume { volume, .. } => Some(format!("run `dvc volume rm {volume}` to remove both")),
+            Self::Several { .. } => Some("select a repository with `--repo`".to_owned()),
+            Self::Filled(_) => Some("name an empty or a new directory".to_owned()),
         }
     }
 }
 
-/// All overlays of a repository, by name.
+/// Returns all overlays of a repository, sorted by name.
 pub fn overlays(repository: &Path) -> Result<Vec<Overlay>> {
     let dir = repository.join(OVERLAYS);
     let entries = match fs::read_dir(&dir) {
@@ -138,7 +141,7 @@ fn bytes_below(dir: &Path) -> u64 {
     })
 }
 
-/// An overlay of a repository that no process serves.
+/// Returns the directory of an overlay that no process serves.
 fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     let dir = repository.join(OVERLAYS).join(name);
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
@@ -151,12 +154,13 @@ fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Whether a repository has an overlay of a name.
+/// Returns whether a repository has an overlay of the name.
 pub fn has_overlay(repository: &Path, name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && repository.join(OVERLAYS).join(name).is_dir()
 }
 
-/// Removes an overlay that is not mounted, with all that was changed in it; `dry_run`: only looks whether it could.
+/// Removes an overlay that is not mounted, with its changes. `dry_run` only checks that the overlay
+/// can be removed.
 pub fn discard(repository: &Path, name: &str, dry_run: bool) -> Result<()> {
     let dir = unmounted(repository, name)?;
     if !dry_run {
@@ -168,16 +172,17 @@ pub fn discard(repository: &Path, name: &str, dry_run: bool) -> Result<()> {
 /// A file that was copied out of an overlay.
 #[derive(Clone, Debug)]
 pub struct Salvaged {
-    /// Where it is now.
+    /// The path of the copy.
     pub at: PathBuf,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Whether all of it is there; else only blocks that were written, and zeros for those that only the version has.
+    /// Whether the copy is complete. Otherwise, blocks that only the version has are zeros. `None` if
+    /// this is unknown.
     pub whole: Option<bool>,
 }
 
-/// Copies the files of an overlay that is not mounted into a new or empty directory: under their names, as far as these can be
-/// read, else by their numbers below `unnamed`.
+/// Copies the files of an overlay that is not mounted into a new or empty directory. A file whose
+/// name cannot be read is copied to `unnamed`, with its number as its name.
 pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvaged>> {
     let dir = unmounted(repository, name)?;
     fs::create_dir_all(into).map_err(IoError::at("create", into))?;
@@ -198,7 +203,7 @@ pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvage
     Ok(copied)
 }
 
-/// Copies a file with its holes. Nothing that is there is written over.
+/// Copies a file with its holes. Fails if the target exists.
 fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     const PIECE: usize = 1 << 20;
     if let Some(above) = to.parent() {

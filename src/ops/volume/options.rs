@@ -1,6 +1,8 @@
-//! The options of a volume as `docker volume create -o KEY=VALUE` gives them, the forms of the Horcrux driver included.
+//! The options of a volume, as `docker volume create -o KEY=VALUE` passes them, including the
+//! options of the Horcrux driver.
 //!
-//! In: keys and values from anybody. Out: checked values; every one that cannot be used is refused by name.
+//! Options may come from any user, so every value is checked, and an invalid one is rejected with
+//! its name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,24 +17,26 @@ use crate::store::location::Location;
 /// The names of all options.
 const KNOWN: [&str; 9] = ["repo", "rev", "mode", "branch", "cache", "quota", "live", "--name", "--access"];
 
-/// What a volume is to be.
+/// The options of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeOptions {
-    /// The repository, a directory or a URL without a password; `None`: the machine's own, with a new branch.
+    /// The repository, a directory or a URL without a password. `None` is the machine's own, with a
+    /// new branch.
     pub repository: Option<String>,
-    /// The version; `None`: the repository's default branch.
+    /// The version. `None` is the repository's default branch.
     pub revision: Option<Revision>,
-    /// Nothing can be changed.
+    /// The volume is read-only.
     pub read_only: bool,
-    /// The branch that commits go to; `None`: the one of the revision, else one of the volume's name.
+    /// The branch that commits go to. `None` is the branch of the revision, or else one of the
+    /// volume's name.
     pub branch: Option<RefName>,
-    /// Bytes of the cache of far blocks that its mount may fill.
+    /// The bytes of the cache of remote objects that the mount may use.
     pub cache: Option<u64>,
-    /// Bytes that the overlay may take.
+    /// The bytes that the overlay may use.
     pub quota: Option<u64>,
-    /// It is committed while databases run on it.
+    /// Databases may run on the volume during commits.
     pub live: bool,
-    /// A password was taken out of the URL.
+    /// The URL had a password, which was removed.
     pub had_password: bool,
 }
 
@@ -51,12 +55,12 @@ impl Default for VolumeOptions {
     }
 }
 
-/// An option that cannot be used.
+/// An invalid option.
 #[derive(Debug, thiserror::Error)]
-#[error("option `{key}`: {why}")]
+#[error("option `{key}`: {problem}")]
 pub struct BadOption {
     key: String,
-    why: String,
+    problem: String,
     near: Option<String>,
 }
 
@@ -70,19 +74,19 @@ impl Failure for BadOption {
     }
 }
 
-fn bad(key: &str, why: impl ToString) -> BadOption {
-    BadOption { key: key.to_owned(), why: why.to_string(), near: None }
+fn bad(key: &str, problem: impl ToString) -> BadOption {
+    BadOption { key: key.to_owned(), problem: problem.to_string(), near: None }
 }
 
 impl VolumeOptions {
-    /// Reads options.
+    /// Parses options.
     pub fn parse(given: &BTreeMap<String, String>) -> Result<Self> {
         let mut options = Self::default();
         for (key, value) in given {
             options.set(key, value)?;
         }
         if options.read_only && options.branch.is_some() {
-            return Err(bad("branch", "a volume that is only read makes no versions").into());
+            return Err(bad("branch", "a read-only volume has no commits").into());
         }
         Ok(options)
     }
@@ -118,7 +122,7 @@ impl VolumeOptions {
             }
             _ => {
                 let near = nearest(key, KNOWN.iter().copied()).map(ToString::to_string);
-                return Err(BadOption { near, ..bad(key, "there is no such option") }.into());
+                return Err(BadOption { near, ..bad(key, "unknown option") }.into());
             }
         }
         Ok(())
@@ -128,7 +132,7 @@ impl VolumeOptions {
         if self.repository.is_some() {
             return Err(bad(key, "the repository is given twice").into());
         }
-        // A version may stand with its repository, as its stable address says it.
+        // A stable address names a version with its repository.
         let spec = RevisionSpec::parse_located(value.as_bytes()).ok().filter(|spec| spec.url.is_some());
         let place = match spec {
             Some(RevisionSpec { url: Some(url), revision, path: None }) => {
@@ -141,7 +145,7 @@ impl VolumeOptions {
         };
         let parsed = Location::parse(&place, Path::new("/")).map_err(|e| bad(key, e))?;
         if parsed.location.as_directory().is_some() && !place.starts_with('/') && !place.contains("://") {
-            return Err(bad(key, "the path of a directory begins with `/`").into());
+            return Err(bad(key, "the path of a directory must start with `/`").into());
         }
         self.had_password |= parsed.had_password;
         self.repository = Some(match parsed.location.as_directory() {
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
+    fn invalid_options_are_rejected_by_name() {
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("mode", "rx")], "`mode`"),
             (&[("live", "maybe")], "`live`"),
@@ -207,8 +211,8 @@ mod tests {
             (&[("rev", "A"), ("--name", "B")], "twice"),
             (&[("branch", "../../etc")], "`branch`"),
             (&[("mode", "ro"), ("branch", "x")], "`branch`"),
-            (&[("o", "bind")], "no such option"),
-            (&[("device", "/dev/sda")], "no such option"),
+            (&[("o", "bind")], "unknown option"),
+            (&[("device", "/dev/sda")], "unknown option"),
         ];
         for (given, word) in table {
             let e = parse(given).expect_err(word);

@@ -1,21 +1,28 @@
-//! This program once more: the mount of a volume, and the first version of one that has no repository.
+//! Runs this program once more: to mount a volume, and to make the first version of a volume without a repository.
 //!
-//! It is told everything by arguments, each a word of its own: no shell sees what somebody wrote into an option. It
-//! answers in JSON, and so do its errors.
+//! Every argument is a word of its own, so no shell interprets what a user wrote into an option. The program reports its
+//! results and errors in JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Record, VolumeError, Volumes};
+use super::error::VolumeError;
+use super::record::VolumeRecord;
 use crate::error::{Kind, Result};
 use crate::model::refname::{RefKind, RefName};
-use crate::mount::control::MountNote;
 use crate::repo::{OpenOptions, Repo};
 use crate::sys::io_error::IoError;
 
-impl Volumes {
-    /// Starts the process that serves a volume's mount, and waits until the mount stands.
-    pub(super) fn start(&self, record: &Record, at: &Path) -> Result<MountNote> {
+/// This program, and the arguments of every call.
+#[derive(Clone, Debug)]
+pub(super) struct DvcProgram {
+    pub(super) path: PathBuf,
+    pub(super) arguments: Vec<String>,
+}
+
+impl DvcProgram {
+    /// Starts the process that serves the mount of a volume, and waits until it is mounted. Returns the local repository.
+    pub(super) fn mount(&self, record: &VolumeRecord, at: &Path) -> Result<PathBuf> {
         let mut words: Vec<String> = Vec::new();
         if let Some(cache) = record.cache {
             words.extend(["-c".to_owned(), format!("cache.size={cache}")]);
@@ -29,16 +36,17 @@ impl Volumes {
             words.extend(record.quota.map(|bytes| format!("--quota={bytes}")));
         }
         words.extend(["--".to_owned(), record.revision.clone(), at.display().to_string()]);
-        let said = self.call(&record.name, &words, Path::new("/"))?;
-        serde_json::from_slice(&said).map_err(|e| self.unclear(&record.name, &e.to_string()).into())
+        let output = self.run(&record.name, &words, Path::new("/"))?;
+        let mounted: MountOutput =
+            serde_json::from_slice(&output).map_err(|e| self.unclear(&record.name, &e.to_string()))?;
+        Ok(mounted.repository)
     }
 
-    /// Makes the branch of a volume that names no repository, with an empty version, and the repository first.
-    pub(super) fn begin(&self, name: &str) -> Result<()> {
-        self.begin_repository(name)?;
-        let own = self.own.display().to_string();
-        let repo = Repo::open(&self.own, OpenOptions::default())?;
-        // One that had the name before may have left versions: the new one begins with nothing, after them.
+    /// Makes the branch of a volume without a repository in `repository`, with an empty version.
+    pub(super) fn begin_branch(&self, repository: &Path, name: &str) -> Result<()> {
+        self.init(repository, name)?;
+        let repo = Repo::open(repository, OpenOptions::default())?;
+        // A removed volume of this name may have left versions. The new volume starts empty, after them.
         if let Some(tip) = repo.refs().value(RefKind::Branch, &RefName::new(name)?)? {
             let totals = repo.root_info(&repo.commit_cached(&tip)?.tree)?.totals;
             if totals.files == 0 && totals.dirs == 0 {
@@ -46,53 +54,58 @@ impl Volumes {
             }
         }
         let empty = tempfile::tempdir().map_err(|e| IoError::new("create", "a temporary directory", e))?;
-        let message = format!("volume {name}");
-        let words = ["--repo", &own, "commit", "-q", "--allow-empty", "-m", &message, "-b", name].map(str::to_owned);
-        self.call(name, &words, empty.path()).map(drop)
+        let (repository, message) = (repository.display().to_string(), format!("volume {name}"));
+        let words = ["--repo", &repository, "commit", "-q", "--allow-empty", "-m", &message, "-b", name];
+        self.run(name, &words.map(str::to_owned), empty.path()).map(drop)
     }
 
-    /// Makes the repository of volumes that name none, if it is not there.
-    pub(super) fn begin_repository(&self, name: &str) -> Result<()> {
-        if Repo::is_at(&self.own) {
+    /// Creates a repository if there is none. `name` is the volume that needs it.
+    pub(super) fn init(&self, repository: &Path, name: &str) -> Result<()> {
+        if Repo::is_at(repository) {
             return Ok(());
         }
-        let words = ["--repo", &self.own.display().to_string(), "init", "-b", "main"].map(str::to_owned);
-        let made = self.call(name, &words, Path::new("/"));
-        // Somebody else may have been faster.
-        if Repo::is_at(&self.own) { Ok(()) } else { made.map(drop) }
+        let words = ["--repo", &repository.display().to_string(), "init", "-b", "main"].map(str::to_owned);
+        let made = self.run(name, &words, Path::new("/"));
+        // Another process may have created it at the same time.
+        if Repo::is_at(repository) { Ok(()) } else { made.map(drop) }
     }
 
-    /// Runs this program; returns what it wrote.
-    fn call(&self, name: &str, words: &[String], dir: &Path) -> Result<Vec<u8>> {
-        let (program, first) = &self.program;
-        let mut command = Command::new(program);
-        command.args(first).arg("--json").args(words).current_dir(dir);
+    /// Runs this program for a volume, and returns its standard output.
+    fn run(&self, name: &str, words: &[String], dir: &Path) -> Result<Vec<u8>> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).arg("--json").args(words).current_dir(dir);
         let done = command.stdin(Stdio::null()).output().map_err(|e| self.unclear(name, &e.to_string()))?;
         if done.status.success() {
             return Ok(done.stdout);
         }
         let text = String::from_utf8_lossy(&done.stderr);
-        let error = text.lines().rev().find_map(|line| serde_json::from_str::<Said>(line).ok());
+        let error = text.lines().rev().find_map(|line| serde_json::from_str::<ErrorOutput>(line).ok());
         Err(match error {
-            Some(said) => {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == said.kind).unwrap_or(Kind::System);
-                let words: Vec<_> = std::iter::once(said.message).chain(said.causes).collect();
-                VolumeError::Process { name: name.to_owned(), said: words.join(": "), hint: said.hint, kind }
+            Some(error) => {
+                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == error.kind).unwrap_or(Kind::System);
+                let messages: Vec<_> = std::iter::once(error.message).chain(error.causes).collect();
+                VolumeError::Process { name: name.to_owned(), detail: messages.join(": "), hint: error.hint, kind }
             }
-            None => self.unclear(name, text.lines().last().unwrap_or("the program ended without a word")),
+            None => self.unclear(name, text.lines().last().unwrap_or("the program ended without a message")),
         }
         .into())
     }
 
-    fn unclear(&self, name: &str, said: &str) -> VolumeError {
-        let said = format!("`{}`: {said}", self.program.0.display());
-        VolumeError::Process { name: name.to_owned(), said, hint: None, kind: Kind::System }
+    fn unclear(&self, name: &str, detail: &str) -> VolumeError {
+        let detail = format!("`{}`: {detail}", self.path.display());
+        VolumeError::Process { name: name.to_owned(), detail, hint: None, kind: Kind::System }
     }
 }
 
-/// An error as this program writes it with `--json`.
+/// The output of `dvc mount --json`, as far as it is used.
 #[derive(serde::Deserialize)]
-struct Said {
+struct MountOutput {
+    repository: PathBuf,
+}
+
+/// An error as this program reports it with `--json`.
+#[derive(serde::Deserialize)]
+struct ErrorOutput {
     kind: String,
     message: String,
     #[serde(default)]

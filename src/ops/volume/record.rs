@@ -1,7 +1,8 @@
-//! What is kept of a volume on disk, a directory each: what it is (`volume.json`), who has it (`users.json`), its mount point.
+//! The state of volumes on disk. Each volume has a directory with its record (`volume.json`), its
+//! users (`users.json`) and its mount point.
 //!
-//! Whoever changes something of a volume holds its lock. Files are replaced in one step, so that a crash leaves the old
-//! or the new one. Users are of one boot: after another nobody has anything.
+//! A process that changes a volume holds its lock. Files are replaced atomically, so that a crash
+//! leaves the old or the new one. Users are bound to one boot: a reboot ends all of them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::VolumeError;
+use super::error::VolumeError;
 use crate::error::Result;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
@@ -22,99 +23,116 @@ const RECORD: &str = "volume.json";
 const USERS: &str = "users.json";
 /// The mount point in a volume's directory.
 const DATA: &str = "data";
-/// What else lies among the volumes begins with a dot, which no name of a volume does.
+/// Other names among the volumes start with a dot, which no volume name does.
 const LOCKS: &str = ".locks";
-/// Locks of users who are there begin with it, which no name of a volume does.
-const PRESENT: &str = "@present-";
-/// What was removed with changes that no version has.
-const PARKED: &str = ".parked";
-/// Names of overlays are made of it.
+/// The prefix of the locks of users, with which no volume name starts.
+const USER_LOCK: &str = "@user-";
+/// The directory of removed volumes with changes that are in no version.
+const TRASH: &str = ".trash";
+/// The longest name, because names of overlays contain it.
 const NAME_MAX: usize = 90;
 
-/// What a volume is.
+/// The record of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The version of this form, 1.
+pub struct VolumeRecord {
+    /// The version of this format, 1.
     pub schema: u32,
-    /// Its name.
+    /// The name.
     pub name: String,
     /// The repository, a directory or a URL.
     pub repository: String,
-    /// What was asked for; the overlay knows on which version it stands since.
+    /// The revision as requested. The overlay knows the version that it is based on.
     pub revision: String,
-    /// The branch that commits go to, where it was said.
+    /// The branch that commits go to, if one was named.
     pub branch: Option<String>,
-    /// Nothing can be changed.
+    /// Whether the volume is read-only.
     pub read_only: bool,
-    /// It is committed while databases run on it.
+    /// Whether databases may run on the volume during commits.
     pub live: bool,
-    /// Bytes that the overlay may take.
+    /// The bytes that the overlay may use.
     pub quota: Option<u64>,
-    /// Bytes of the cache of far blocks.
+    /// The bytes of the cache of remote objects.
     pub cache: Option<u64>,
-    /// The overlay's name in the repository.
+    /// The name of the overlay in the repository.
     pub overlay: String,
-    /// When it was made, RFC 3339.
+    /// The time of the creation, RFC 3339.
     pub created: String,
-    /// The repository on this machine, once it was mounted.
+    /// The local repository, once the volume was mounted.
     pub local: Option<PathBuf>,
 }
 
-/// Who has a volume.
+/// The users of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Users {
-    /// The boot that they are of.
+pub struct VolumeUsers {
+    /// The boot in which these users started.
     boot: String,
-    /// Somebody asked for its path, so it stays until it is removed.
+    /// Whether the mount is pinned: a user asked for its path, so the volume stays mounted until it is removed.
     #[serde(default)]
-    pub held: bool,
-    /// Who mounted it, and when, in seconds since 1970. Docker gives each container another name here.
-    pub ids: Vec<(String, i64)>,
+    pub pinned: bool,
+    /// The users that mounted the volume. Docker passes another id for each container.
+    pub ids: Vec<VolumeUser>,
 }
 
-/// A user that counts as long as this lives: a lock of a file, which ends with its process at the latest.
-pub struct Present {
+/// A user of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUser {
+    /// The id that the user passed.
+    pub id: String,
+    /// The time of the mount, in seconds since 1970.
+    pub since_secs: i64,
+}
+
+/// A removed volume in the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrashEntry {
+    /// The name of the entry, `NAME@TIME`.
+    pub entry: String,
+    /// The record of the volume.
+    pub record: VolumeRecord,
+}
+
+/// A user that counts until this value is dropped. The lock of a file ends with the process at the
+/// latest.
+pub struct UserLock {
     user: String,
     _file: tempfile::NamedTempFile,
 }
 
-impl Present {
-    /// What it is called among the users.
+impl UserLock {
+    /// Returns the id of the user.
     pub fn user(&self) -> &str {
         &self.user
     }
 }
 
-/// The directory of all volumes of a machine.
+/// The directory of all volumes of this machine.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf(PathBuf);
+pub(super) struct VolumeRegistry(PathBuf);
 
-/// Checks that a name is one that Docker takes, and that it is no path.
+/// Checks that Docker accepts a name, and that the name is no path.
 pub fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    match first && name.len() <= NAME_MAX && name.chars().all(plain) {
-        true => Ok(()),
-        false => Err(VolumeError::BadName(name.to_owned()).into()),
-    }
+    let is_valid = first && name.len() <= NAME_MAX && name.chars().all(plain);
+    if is_valid { Ok(()) } else { Err(VolumeError::BadName(name.to_owned()).into()) }
 }
 
-impl Shelf {
+impl VolumeRegistry {
     pub(super) const fn new(dir: PathBuf) -> Self {
         Self(dir)
     }
 
-    /// The directory of a volume.
+    /// Returns the directory of a volume.
     pub(super) fn dir(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Where a volume is mounted.
+    /// Returns the mount point of a volume.
     pub(super) fn data(&self, name: &str) -> PathBuf {
         self.dir(name).join(DATA)
     }
 
-    /// Waits until nobody else changes something of a volume. The lock ends with the value.
+    /// Locks a volume against other processes, until the value is dropped.
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
         let dir = self.0.join(LOCKS);
@@ -124,41 +142,42 @@ impl Shelf {
             let open = create::open_private(&path, File::options().write(true));
             let lock = open.map_err(IoError::at("open", &path))?;
             lock.lock().map_err(IoError::at("lock", &path))?;
-            // Whoever removed the volume meanwhile removed the file too, and the next one makes another.
-            let held = lock.metadata().map_err(IoError::at("look at", &path))?;
+            // A process that removed the volume in the meantime removed the lock file too, and the
+            // next one creates another.
+            let held = lock.metadata().map_err(IoError::at("inspect", &path))?;
             if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
                 return Ok(lock);
             }
         }
     }
 
-    /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
-    pub(super) fn lock_parked(&self) -> Result<File> {
-        let dir = self.0.join(PARKED);
+    /// Locks the trash. A process that also needs the lock of a volume takes that lock first.
+    pub(super) fn lock_trash(&self) -> Result<File> {
+        let dir = self.0.join(TRASH);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
         let lock = File::open(&dir).map_err(IoError::at("open", &dir))?;
         lock.lock().map_err(IoError::at("lock", &dir))?;
         Ok(lock)
     }
 
-    /// A user who is there as long as this lives.
-    pub(super) fn present(&self, who: &str) -> Result<Present> {
+    /// Returns a user that counts until the value is dropped.
+    pub(super) fn lock_user(&self, who: &str) -> Result<UserLock> {
         let dir = self.0.join(LOCKS);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
-        let file = tempfile::Builder::new().prefix(PRESENT).tempfile_in(&dir).map_err(IoError::at("create", &dir))?;
+        let file = tempfile::Builder::new().prefix(USER_LOCK).tempfile_in(&dir).map_err(IoError::at("create", &dir))?;
         file.as_file().lock().map_err(IoError::at("lock", file.path()))?;
-        let called = file.path().file_name().unwrap_or_default().to_string_lossy();
-        Ok(Present { user: format!("{who} {called}"), _file: file })
+        let lock_name = file.path().file_name().unwrap_or_default().to_string_lossy();
+        Ok(UserLock { user: format!("{who} {lock_name}"), _file: file })
     }
 
-    /// Whether such a user is still there; `None` for others, of whom nobody knows it.
-    pub(super) fn is_present(&self, user: &str) -> Option<bool> {
-        let called = user.rsplit_once(' ')?.1;
-        let random = called.strip_prefix(PRESENT)?;
+    /// Returns whether a user with a lock is alive; `None` for a user without a lock.
+    pub(super) fn is_user_alive(&self, user: &str) -> Option<bool> {
+        let lock_name = user.rsplit_once(' ')?.1;
+        let random = lock_name.strip_prefix(USER_LOCK)?;
         if !random.chars().all(|c| c.is_ascii_alphanumeric()) {
             return None;
         }
-        let path = self.0.join(LOCKS).join(called);
+        let path = self.0.join(LOCKS).join(lock_name);
         let Ok(file) = File::options().write(true).open(&path) else { return Some(false) };
         if file.try_lock().is_err() {
             return Some(true);
@@ -167,109 +186,112 @@ impl Shelf {
         Some(false)
     }
 
-    /// A volume's record. Its name is that of the directory: a crash may have come before the record had a new one.
-    pub(super) fn find(&self, name: &str) -> Result<Option<Record>> {
+    /// Returns the record of a volume. The name of the directory counts, because a crash may have
+    /// interrupted a rename.
+    pub(super) fn find(&self, name: &str) -> Result<Option<VolumeRecord>> {
         check_name(name)?;
-        let record: Option<Record> = read(&self.dir(name).join(RECORD))?;
-        Ok(record.map(|record| Record { name: name.to_owned(), ..record }))
+        let record: Option<VolumeRecord> = read(&self.dir(name).join(RECORD))?;
+        Ok(record.map(|record| VolumeRecord { name: name.to_owned(), ..record }))
     }
 
-    /// All names, sorted.
+    /// Returns all names, sorted.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         names_in(&self.0)
     }
 
-    pub(super) fn put(&self, record: &Record) -> Result<()> {
+    pub(super) fn put(&self, record: &VolumeRecord) -> Result<()> {
         let dir = self.dir(&record.name);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
-        // Whoever may not read the repository must not see through here what Docker shows to containers only.
+        // Users who may not read the repository must not see its files here. Docker shows them only
+        // to containers.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         fs::set_permissions(&dir, mode).map_err(IoError::at("protect", &dir))?;
         write(&dir, RECORD, record)
     }
 
-    /// Who has it since the machine was started.
-    pub(super) fn users(&self, name: &str) -> Result<Users> {
-        let users: Option<Users> = read(&self.dir(name).join(USERS))?;
+    /// Returns the users since the last boot.
+    pub(super) fn users(&self, name: &str) -> Result<VolumeUsers> {
+        let users: Option<VolumeUsers> = read(&self.dir(name).join(USERS))?;
         let boot = boot_id();
         Ok(match users {
             Some(users) if users.boot == boot => users,
-            Some(users) => Users { boot, ids: Vec::new(), ..users },
-            None => Users { boot, ..Users::default() },
+            Some(users) => VolumeUsers { boot, ids: Vec::new(), ..users },
+            None => VolumeUsers { boot, ..VolumeUsers::default() },
         })
     }
 
-    pub(super) fn put_users(&self, name: &str, users: &Users) -> Result<()> {
+    pub(super) fn put_users(&self, name: &str, users: &VolumeUsers) -> Result<()> {
         write(&self.dir(name), USERS, users)
     }
 
-    /// Removes a volume's directory, which nothing may be mounted in.
+    /// Removes the directory of a volume. Nothing may be mounted in it.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let dir = self.dir(name);
-        // Never through a mount: a directory that is not empty is left.
+        // A directory that is not empty is left alone, because something may be mounted there.
         for path in [DATA, ""].map(|below| dir.join(below)) {
             if path == dir {
                 for file in [RECORD, USERS] {
-                    gone(fs::remove_file(dir.join(file))).map_err(IoError::at("remove", &dir))?;
+                    if_exists(fs::remove_file(dir.join(file))).map_err(IoError::at("remove", &dir))?;
                 }
             }
-            gone(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
+            if_exists(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
         }
         drop(fs::remove_file(self.0.join(LOCKS).join(name)));
         Ok(())
     }
 
-    pub(super) fn rename(&self, record: &Record, new: &str) -> Result<()> {
+    pub(super) fn rename(&self, record: &VolumeRecord, new: &str) -> Result<()> {
         let (from, to) = (self.dir(&record.name), self.dir(new));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
-        self.put(&Record { name: new.to_owned(), ..record.clone() })
+        self.put(&VolumeRecord { name: new.to_owned(), ..record.clone() })
     }
 
-    /// Puts a volume that has changes aside, in one step: its overlay never belongs to two. Returns what it is called there.
-    pub(super) fn park(&self, record: &Record, secs: i64) -> Result<String> {
-        let (from, dir) = (self.dir(&record.name), self.0.join(PARKED));
+    /// Moves a volume with changes to the trash, atomically, so that its overlay never belongs to
+    /// two volumes. Returns the name of the entry.
+    pub(super) fn move_to_trash(&self, record: &VolumeRecord, secs: i64) -> Result<String> {
+        let (from, dir) = (self.dir(&record.name), self.0.join(TRASH));
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
-        gone(fs::remove_dir(from.join(DATA))).map_err(IoError::at("remove", &from))?;
-        gone(fs::remove_file(from.join(USERS))).map_err(IoError::at("remove", &from))?;
+        if_exists(fs::remove_dir(from.join(DATA))).map_err(IoError::at("remove", &from))?;
+        if_exists(fs::remove_file(from.join(USERS))).map_err(IoError::at("remove", &from))?;
         let mut secs = secs;
         loop {
-            let parked = format!("{}@{secs}", record.name);
-            let to = dir.join(&parked);
-            if to.try_exists().map_err(IoError::at("look at", &to))? {
+            let entry = format!("{}@{secs}", record.name);
+            let to = dir.join(&entry);
+            if to.try_exists().map_err(IoError::at("inspect", &to))? {
                 secs += 1;
                 continue;
             }
             fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
             drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
-            return Ok(parked);
+            return Ok(entry);
         }
     }
 
-    /// Makes what was put aside a volume again, in one step.
-    pub(super) fn take_back(&self, parked: &str, record: &Record) -> Result<()> {
-        let (from, to) = (self.0.join(PARKED).join(parked), self.dir(&record.name));
+    /// Restores a volume from the trash, atomically.
+    pub(super) fn restore(&self, entry: &str, record: &VolumeRecord) -> Result<()> {
+        let (from, to) = (self.0.join(TRASH).join(entry), self.dir(&record.name));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
         self.put(record)
     }
 
-    /// What was put aside, by what it is called there.
-    pub(super) fn parked(&self) -> Result<Vec<(String, Record)>> {
-        let dir = self.0.join(PARKED);
+    /// Returns the entries of the trash.
+    pub(super) fn trash(&self) -> Result<Vec<TrashEntry>> {
+        let dir = self.0.join(TRASH);
         let mut all = Vec::new();
         for name in names_in(&dir)? {
-            all.extend(read(&dir.join(&name).join(RECORD))?.map(|record| (name, record)));
+            all.extend(read(&dir.join(&name).join(RECORD))?.map(|record| TrashEntry { entry: name, record }));
         }
         Ok(all)
     }
 
-    /// Forgets what was put aside.
-    pub(super) fn unpark(&self, parked: &str) -> Result<()> {
-        let dir = self.0.join(PARKED).join(parked);
+    /// Deletes an entry of the trash.
+    pub(super) fn delete_from_trash(&self, entry: &str) -> Result<()> {
+        let dir = self.0.join(TRASH).join(entry);
         fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
         Ok(())
     }
 
-    /// Whether something is mounted on a volume's mount point.
+    /// Returns whether a volume is mounted.
     pub(super) fn mounted(&self, name: &str) -> bool {
         let data = self.data(name);
         mountinfo::ours().is_ok_and(|all| all.iter().any(|m| m.at == data))
@@ -290,8 +312,8 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What is gone already need not be removed.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+/// Ignores that a file to remove does not exist.
+fn if_exists(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 

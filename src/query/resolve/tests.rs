@@ -1,4 +1,4 @@
-//! What revisions stand for, in a repository of two branches.
+//! The meaning of revisions, in a repository with two branches.
 
 use super::*;
 use crate::query::made::{DAY, Made, START, file};
@@ -75,21 +75,21 @@ fn names_selectors_and_suffixes() {
 #[test]
 fn what_does_not_exist_is_said() {
     let n = names();
-    insta::assert_snapshot!(n.err("mian"), @"there is no branch, tag or version `mian`");
+    insta::assert_snapshot!(n.err("mian"), @"no branch, tag or version `mian`");
     insta::assert_snapshot!(n.err("AMCC@v9"), @"`AMCC` has no version `v9`");
     insta::assert_snapshot!(n.err("AMCC@1999-01-01"), @"`AMCC` has no version `1999-01-01`");
-    insta::assert_snapshot!(n.err("main~5"), @"`main~5` does not exist: it goes beyond the first version");
-    insta::assert_snapshot!(n.err("main^2"), @"`main^2` does not exist: it has no parent 2");
+    insta::assert_snapshot!(n.err("main~5"), @"`main~5` does not exist: there is no version before the first one");
+    insta::assert_snapshot!(n.err("main^2"), @"`main^2` does not exist: the version has no parent 2");
     insta::assert_snapshot!(n.err("main@{5}"), @"`main@{5}` does not exist: `main` has 5 updates");
     insta::assert_snapshot!(n.err("main~1@{1}"), @"`main~@{1}` does not exist: only a branch or a tag has updates");
-    insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"`main@{1999-01-01}` does not exist: the first version is younger");
-    insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"101");
+    insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"`main@{1999-01-01}` does not exist: the first version is newer");
+    insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"92");
     insta::assert_snapshot!(n.err("fixed@v3"), @"`fixed@v3` does not exist: `fixed` is a tag, not a branch");
     insta::assert_snapshot!(n.err("main@typo@{1}"), @"`main@typo@{1}` does not exist: only a branch or a tag has updates");
     let e = n.get("mian").unwrap_err();
     assert_eq!(e.hint().as_deref(), Some("did you mean `main`?"));
     let e = n.get("AMCC@v9").unwrap_err();
-    assert_eq!(e.hint().as_deref(), Some("`AMCC` has v1 to v3"));
+    assert_eq!(e.hint().as_deref(), Some("use one of v1 to v3 of `AMCC`"));
 }
 
 #[test]

@@ -30,11 +30,11 @@ fn create_list_rename_delete() {
 fn what_is_refused() {
     let s = three();
     s.dvc(["branch", "x"]).ok();
-    s.dvc(["branch", "x", "main~1"]).code(4).complains("there is a branch `x` already");
+    s.dvc(["branch", "x", "main~1"]).code(4).complains("the branch `x` exists");
     s.dvc(["branch", "-f", "x", "main~1"]).ok().says("moved from");
     s.dvc(["branch", "bad name"]).code(2).complains("is not a valid name");
     s.dvc(["branch", "-d", "none"]).code(13);
-    s.dvc(["branch", "y", "none"]).code(13).complains("there is no branch, tag or version `none`");
+    s.dvc(["branch", "y", "none"]).code(13).complains("no branch, tag or version `none`");
     s.dvc(["branch", "a", "b", "c"]).code(2);
 }
 
@@ -59,7 +59,7 @@ fn all_are_deleted_or_none() {
     let s = three();
     s.dvc(["branch", "a"]).ok();
     s.dvc(["branch", "b"]).ok();
-    s.dvc(["branch", "-d", "a", "none", "b"]).code(13).complains("there is no branch `none`");
+    s.dvc(["branch", "-d", "a", "none", "b"]).code(13).complains("no branch `none`");
     s.dvc(["branch", "-d", "a", "main"]).code(4);
     assert_eq!(s.dvc(["branch"]).ok().lines().len(), 3);
     s.dvc(["branch", "-d", "b", "a", "b"]).ok();
@@ -71,6 +71,6 @@ fn a_name_that_is_taken() {
     let s = three();
     s.dvc(["branch", "x"]).ok();
     for args in [&["branch", "-f", "-m", "main", "x"][..], &["checkout", "-b", "x", "-f"]] {
-        s.dvc(args).code(4).complains("hint: `dvc branch -f x REV` moves it");
+        s.dvc(args).code(4).complains("hint: run `dvc branch -f x REV` to move it");
     }
 }

@@ -11,7 +11,7 @@ use std::fs;
 #[test]
 fn init_inside_and_outside_of_the_worktree() {
     let s = Sandbox::new();
-    s.dvc(["init", "-n"]).ok().says("would make");
+    s.dvc(["init", "-n"]).ok().says("would create");
     assert!(!s.w(".dvcs").exists());
     s.dvc(["init", "-b", "AMCC"]).ok();
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "AMCC\n");
@@ -91,7 +91,7 @@ fn an_unmounted_volume_is_not_committed() {
     let s = three();
     fs::remove_file(s.w("a.txt")).unwrap();
     fs::remove_dir_all(s.w("d")).unwrap();
-    s.dvc(["commit", "-m", "x"]).code(4).complains("is the volume mounted?");
+    s.dvc(["commit", "-m", "x"]).code(4).complains("check that the volume is mounted");
     s.dvc(["commit", "-m", "x", "--allow-empty"]).ok();
 }
 

@@ -86,7 +86,7 @@ fn a_file_that_may_not_be_read_is_12() {
     let s = fresh();
     s.dvc(["config", "set", "core.jobs", "3"]).ok();
     fs::set_permissions(s.w(".dvcs/config.toml"), fs::Permissions::from_mode(0o000)).unwrap();
-    s.kept_out(["status"]).code(12).complains("config.toml: it cannot be read: ");
+    s.kept_out(["status"]).code(12).complains("config.toml: cannot read the file: ");
     s.kept_out(["status", "-c", "none=1"]).code(2).complains("2 problems");
     s.kept_out(["config", "set", "core.jobs", "4"]).code(12);
 }

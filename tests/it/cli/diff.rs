@@ -53,7 +53,10 @@ fn the_worktree() {
     ");
     assert_eq!(s.dvc(["diff", "main@v1", "--name-only", "--", "a.txt", "d/more"]).ok().out, "a.txt\nd/more\n");
     let json = s.dvc(["diff", "--stat", "--json"]).ok().json();
-    assert_eq!((&json["path"], &json["changed_bytes"], &json["ranges"][0][0]), (&"a.txt".into(), &5.into(), &4.into()));
+    assert_eq!(
+        (&json["path"], &json["changed_bytes"], &json["ranges"][0]["offset_bytes"]),
+        (&"a.txt".into(), &5.into(), &4.into())
+    );
 }
 
 #[test]
@@ -61,8 +64,8 @@ fn what_is_refused() {
     let s = three();
     s.dvc(["diff", "a", "b", "c"]).code(2);
     s.dvc(["diff", "none"]).code(13);
-    s.dvc(["diff", "main:none", "main~:none"]).code(13).complains("there is neither `main:none` nor `main~:none`");
-    s.dvc(["diff", "@:none"]).code(13).complains("there is neither `@:none` nor `none` in the worktree");
+    s.dvc(["diff", "main:none", "main~:none"]).code(13).complains("neither `main:none` nor `main~:none` exists");
+    s.dvc(["diff", "@:none"]).code(13).complains("neither `@:none` nor `none` in the worktree exists");
     s.dvc(["diff", "main..main~1:x"]).code(2);
 }
 

@@ -20,7 +20,7 @@ fn one(run: &Run, name: &str) -> (String, String) {
     let checks = of(run, name);
     let [check] = checks.as_slice() else { panic!("`{name}` in {}", run.out) };
     assert_eq!(check["schema"], 1);
-    (check["state"].as_str().unwrap().to_owned(), check["what"].as_str().unwrap().to_owned())
+    (check["state"].as_str().unwrap().to_owned(), check["message"].as_str().unwrap().to_owned())
 }
 
 fn says(run: &Run, name: &str, state: &str, part: &str) {
@@ -69,7 +69,7 @@ fn mounting_as_root_and_without_its_rights() {
     let run = Run::of(without.args(["--bounding-set=-sys_admin", env!("CARGO_BIN_EXE_dvc"), "doctor", "--json"]));
     let run = run.code(1);
     says(&run, "mounting", "no", "mount(2) failed");
-    assert!(of(&run, "mounting")[0]["mend"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
+    assert!(of(&run, "mounting")[0]["hint"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
     // A container without the device.
     let script = format!("{ALONE}; mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
     let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
@@ -93,9 +93,9 @@ fn a_mount_that_was_left_behind() {
     let run = s.dvc(["doctor", "--json"]);
     attach::detach(&at, true).unwrap();
     let left =
-        of(&run.ok(), "mounts").into_iter().find(|c| c["what"].as_str().unwrap().contains("mnt \u{e4}")).unwrap();
-    assert!(left["what"].as_str().unwrap().contains("`dvc:AMCC@v3`"), "{left}");
-    assert_eq!((&left["state"], left["mend"].as_str().unwrap().starts_with("`umount -l ")), (&"note".into(), true));
+        of(&run.ok(), "mounts").into_iter().find(|c| c["message"].as_str().unwrap().contains("mnt \u{e4}")).unwrap();
+    assert!(left["message"].as_str().unwrap().contains("`dvc:AMCC@v3`"), "{left}");
+    assert_eq!((&left["state"], left["hint"].as_str().unwrap().starts_with("run `umount -l ")), (&"note".into(), true));
 }
 
 /// The doctor queries an engine and a plugin at their sockets, which are in a mount namespace here.
@@ -121,17 +121,17 @@ fn requirements_of_containers() {
         Run::of(c.args(["-m", "--propagation", "slave", "sh", "-c", &script.replace("DVC", dvc)]))
     };
     let run = inside("", "private");
-    says(&run, "volume plugin", "note", "none runs");
-    says(&run, "volumes", "note", "shares no mounts");
-    assert!(of(&run, "volumes")[0]["mend"].as_str().unwrap().contains("--make-rshared"));
-    says(&inside("", "shared"), "volumes", "ok", "is seen by containers");
+    says(&run, "volume plugin", "note", "no plugin runs");
+    says(&run, "volumes", "note", "is not shared");
+    assert!(of(&run, "volumes")[0]["hint"].as_str().unwrap().contains("--make-rshared"));
+    says(&inside("", "shared"), "volumes", "ok", "containers and engines see mounts");
     let serve =
         "DVC serve --plugin 2>/dev/null & plugin=$!; until [ -S /run/docker/plugins/dvc.sock ]; do sleep 0.05; done";
     let run = inside(&format!("{serve}; trap 'kill $plugin; wait' EXIT"), "private");
-    says(&run, "volume plugin", "ok", "it answers");
+    says(&run, "volume plugin", "ok", "a plugin answers");
     // A killed plugin leaves its socket, which makes engines wait.
     let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
-    says(&run, "volume plugin", "note", "nobody listens");
+    says(&run, "volume plugin", "note", "no process listens");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn another_program_of_this_name() {
     says(&doctor(&[&bin, own]), "other dvc", "ok", "no other program");
     fs::set_permissions(bin.join("dvc"), fs::Permissions::from_mode(0o755)).unwrap();
     says(&doctor(&[own, &bin]), "other dvc", "note", "bin/dvc` comes later");
-    says(&doctor(&[&bin, own]), "other dvc", "note", "`dvc` without a path is");
+    says(&doctor(&[&bin, own]), "other dvc", "note", "the command `dvc` runs");
     assert!(!s.w("ran").exists(), "it is not run");
 }
 
@@ -166,16 +166,16 @@ fn names_and_never_values() {
     says(&run, "credentials", "ok", "AWS_SECRET_ACCESS_KEY, DVC_REMOTE_NAS_WEBDAV_PASSWORD_FILE");
     assert!(!run.out.contains("hunter2") && !run.out.contains("/srv"), "{}", run.out);
     s.set("REGISTRY_PASSWORD_FILE", "none");
-    says(&s.dvc(["doctor", "--json"]), "credentials", "note", "none: it cannot be read");
+    says(&s.dvc(["doctor", "--json"]), "credentials", "note", "none: cannot read the file");
 }
 
 #[test]
 fn no_repository_and_bad_settings() {
     let s = Sandbox::new();
     let run = s.dvc(["doctor", "--json"]);
-    says(&run, "repository", "note", "there is no repository in");
+    says(&run, "repository", "note", "no repository in");
     let run = s.dvc(["--repo", "s3://ann:hunter2@b/p", "doctor", "--json"]);
-    says(&run, "repository", "ok", "elsewhere, `s3://");
+    says(&run, "repository", "ok", "remote, `s3://");
     assert!(!run.out.contains("hunter2"), "{}", run.out);
     let run = s.dvc(["-c", "core.jobs=many", "doctor", "--json"]).code(1);
     says(&run, "settings", "no", "core.jobs");

@@ -229,7 +229,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let again = dvc(&s, &["--json", "export", "all", "--format", "oci", "-o", &image]).ok().json();
     assert_eq!(again["digest"], digest.as_str());
     assert_eq!(uploads(), before + 1, "one config and no layer");
-    dvc(&s, &["import", &format!("{url}:none")]).code(13).complains("there is no image");
+    dvc(&s, &["import", &format!("{url}:none")]).code(13).complains("no image `");
     dvc(&s, &["import", &format!("{url}@sha256:00")]).code(2).complains("neither a tag nor a SHA-256 digest");
     dvc(&s, &["import", &format!("{url}:%2e%2e")]).code(2);
     dvc(&s, &["import", &format!("{url}@sha256:{}", "0".repeat(64))]).code(13);

@@ -153,7 +153,7 @@ fn one_way_to_list_and_to_remove() {
     s.dvc(["remote", "set-url", "origin", "../other"]).ok().says("changed remote origin, now file://");
     s.dvc(["remote", "set", "origin", "../other", "-n"]).ok().says("would change remote origin to file://");
     s.dvc(["remote", "remove", "origin"]).ok().says("removed remote origin\n");
-    s.dvc(["remote", "check"]).code(13).complains("hint: `dvc remote add NAME URL` adds one");
+    s.dvc(["remote", "check"]).code(13).complains("hint: run `dvc remote add NAME URL` to add one");
     for args in [["volume", "ls"], ["volume", "list"]] {
         assert_eq!(s.dvc(args).ok().out, "");
     }

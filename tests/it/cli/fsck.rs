@@ -120,7 +120,7 @@ fn the_index_is_made_again() {
     s.dvc(["fsck"]).code(5).complains("damage: segment `index/");
     s.dvc(["fsck", "--rebuild", "-n"])
         .code(5)
-        .says("would make 2 index segments of 10 objects")
+        .says("would build 2 index segments of 10 objects")
         .says("would remove 4 old segments");
     flip(&bad, 20);
     assert_eq!(files_of(&index), old);
@@ -130,7 +130,7 @@ fn the_index_is_made_again() {
     s.dvc(["fsck", "--data"]).ok();
     fs::remove_dir_all(&index).unwrap();
     fs::remove_file(s.w(".dvcs/catalog.db")).unwrap();
-    s.dvc(["fsck"]).code(5).says("hint: `dvc fsck --rebuild` makes the index");
+    s.dvc(["fsck"]).code(5).says("hint: run `dvc fsck --rebuild` to rebuild the index");
     let run = s.dvc(["fsck", "--rebuild"]).ok();
     assert!(!run.out.contains("hint"), "{}", run.out);
     s.dvc(["checkout", "main@v2", "--into", "../copy"]).ok();
@@ -196,18 +196,18 @@ fn a_damaged_marker_is_named_and_made_again() {
     fs::write(&marker, format!("{line}\n{}\n", "0".repeat(64))).unwrap();
     let run = s.dvc(["log"]).code(5).complains("the marker `format`").complains("checksum mismatch");
     assert!(run.err.contains(&here) && run.err.contains("hint: "), "{}", run.err);
-    s.dvc(["fsck", "--rebuild"]).ok().says(&format!("made the marker again, with its id {id}"));
+    s.dvc(["fsck", "--rebuild"]).ok().says(&format!("restored the marker with the id {id}"));
     assert_eq!(fs::read_to_string(&marker).unwrap(), whole);
 
     for left in ["", "garbage\n"] {
         fs::write(&marker, left).unwrap();
         s.dvc(["log"]).code(5).complains("the marker `format`");
-        s.dvc(["fsck", "--rebuild"]).ok().says("made a new marker");
+        s.dvc(["fsck", "--rebuild"]).ok().says("created a new marker");
         assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "third\nsecond\nfirst\n");
     }
     fs::remove_file(&marker).unwrap();
     s.dvc(["log"]).code(5).complains("has lost its marker");
-    s.dvc(["fsck", "--rebuild"]).ok().says("made a new marker");
+    s.dvc(["fsck", "--rebuild"]).ok().says("created a new marker");
     s.dvc(["fsck", "--data"]).ok();
 
     // A later format version is not damage and is left unchanged.

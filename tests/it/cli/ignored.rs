@@ -97,7 +97,7 @@ fn named_paths_share_hard_links() {
     s.write("y/other", "");
     fs::hard_link(s.w("x/1"), s.w("y/2")).unwrap();
     s.dvc(["commit", "-m", "x", "--", "x", "y/2"]).ok();
-    let links = |path: &str| s.dvc(["ls", "--json", "-d", &format!("@:{path}")]).ok().json()["links"].clone();
+    let links = |path: &str| s.dvc(["ls", "--json", "-d", &format!("@:{path}")]).ok().json()["hard_links"].clone();
     assert_eq!((links("x/1"), links("y/2")), (2.into(), 2.into()));
     assert_eq!(listed(&s), "x/\nx/1\ny/\ny/2\n");
     // Naming the top directory commits the whole worktree.

@@ -312,7 +312,7 @@ fn inconsistent_images_are_damaged() {
     s.dvc_with(["import", "-", "-b", "link", "--format", "oci"], &link).code(5);
     s.dvc_with(["import", "-", "-b", "none", "--format", "oci"], &archive(&[file("a", b"1")]))
         .code(2)
-        .complains("it is no image");
+        .complains("not an image");
     let two = archive(&[file(
         "manifest.json",
         br#"[{"Config":"a","RepoTags":["a:1"],"Layers":[]},{"Config":"b","RepoTags":["b:1"],"Layers":[]}]"#,

@@ -125,7 +125,7 @@ fn ref_log() {
     let run = s.dvc(["log", "-g", "--json"]).ok();
     let lines = run.json_lines();
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0]["why"], "undo: commit: third");
+    assert_eq!(lines[0]["message"], "undo: commit: third");
     assert_eq!(lines[3]["number"], 3);
     s.dvc(["log", "-g", "main~1"]).code(13).complains("has no ref log");
     s.dvc(["log", "-g", "main@typo"]).code(13).complains("has no ref log");
@@ -157,7 +157,7 @@ fn nothing_yet() {
     let s = fresh();
     assert_snapshot!(s.dvc(["log"]).code(13).err, @"
     error: branch `main` has no version yet
-    hint: `dvc commit` makes the first
+    hint: run `dvc commit` to make the first version
     ");
 }
 
@@ -167,7 +167,7 @@ fn revisions_that_make_no_sense_here() {
     s.dvc(["log", "main:nosuch"])
         .code(2)
         .complains("`main:nosuch` names a path")
-        .complains("hint: `dvc log REV -- PATH`");
+        .complains("hint: run `dvc log REV -- PATH`");
     s.dvc(["tag", "rel"]).ok();
     let run = s.dvc(["log", "rel@v3"]).code(13).complains("`rel` is a tag, not a branch");
     assert!(!run.err.contains("did you mean"), "{}", run.err);

@@ -20,8 +20,14 @@ fn long_and_json() {
     let long = s.dvc(["ls", "-l", "main:d/big"]).ok().out;
     assert!(long.starts_with("-rw-r--r--") && long.contains("293.0 KiB") && long.ends_with(" d/big\n"), "{long}");
     let lines = s.dvc(["ls", "--json"]).ok().json_lines();
-    assert_eq!((&lines[0]["path"], &lines[0]["type"], &lines[0]["size"]), (&"a.txt".into(), &"file".into(), &4.into()));
-    assert_eq!((&lines[1]["type"], &lines[1]["files"], &lines[1]["size"]), (&"dir".into(), &2.into(), &300_005.into()));
+    assert_eq!(
+        (&lines[0]["path"], &lines[0]["type"], &lines[0]["bytes"]),
+        (&"a.txt".into(), &"file".into(), &4.into())
+    );
+    assert_eq!(
+        (&lines[1]["type"], &lines[1]["files"], &lines[1]["bytes"]),
+        (&"dir".into(), &2.into(), &300_005.into())
+    );
 }
 
 /// File systems store years that calendars of other programs do not support.
@@ -39,7 +45,7 @@ fn years_beyond_9999() {
     s.dvc(["-C", at, "--repo", repo.to_str().unwrap(), "commit", "-b", "far", "-m", "x"]).ok();
     let json = s.dvc(["ls", "--json", "far"]).ok().json();
     assert_eq!(json["mtime"], "+4430471-03-16T20:26:40+00:00");
-    assert_eq!((&json["mtime_s"], &json["mtime_ns"]), (&139_750_000_000_000_i64.into(), &7.into()));
+    assert_eq!((&json["mtime_seconds"], &json["mtime_nanoseconds"]), (&139_750_000_000_000_i64.into(), &7.into()));
     s.dvc(["ls", "-l", "far"]).ok().says(" +4430471-03-16 20:26:40 f\n");
     let copy = dir.path().join("copy");
     s.dvc(["checkout", "far", "--into", copy.to_str().unwrap()]).ok();

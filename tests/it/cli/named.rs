@@ -69,7 +69,7 @@ fn checkout_takes_patterns() {
     assert_eq!(back(".", "e*"), "a.ibd d/b.ibd d/deep/c.ibd d/other d/[1]");
     // An argument that is the exact name of a path in the version is not a pattern.
     assert_eq!(back("d", "[1]"), "a.ibd d/b.ibd d/deep/c.ibd d/other e/x.ibd");
-    s.dvc(["checkout", "@", "--", "*.none"]).code(13).complains("there is no `*.none`");
+    s.dvc(["checkout", "@", "--", "*.none"]).code(13).complains("`*.none` is not in this version");
 }
 
 /// Unpacks an older version into directories that represent volumes, also one that only the remote
@@ -90,7 +90,7 @@ fn unpack_takes_a_version() {
     let table = || fs::read_to_string(s.at("volumes/db/table")).unwrap();
     unpack(&["main@v2"]).ok().says("[main v2 ");
     assert_eq!(table(), "2");
-    unpack(&["main@v1", "db"]).code(4).complains("`main@v1` is not what is in");
+    unpack(&["main@v1", "db"]).code(4).complains("does not have the version `main@v1`");
     unpack(&["main@v1", "db"]).ok();
     assert_eq!((table(), fs::read_to_string(s.at("volumes/a@b/f")).unwrap()), ("1".into(), "2".into()));
     unpack(&["--yes", "./a@b"]).ok();

@@ -15,15 +15,15 @@ fn global_and_of_a_branch() {
     main@release <id> v3 third
     ");
     assert_eq!(s.dvc(["log", "--format=%s", "-n1", "main@old"]).ok().out, "second\n");
-    s.dvc(["tag", "golden"]).code(4).complains("there is a tag `golden` already");
+    s.dvc(["tag", "golden"]).code(4).complains("the tag `golden` exists");
     s.dvc(["tag", "-f", "golden"]).ok();
     s.dvc(["tag", "-d", "golden", "@release"]).ok();
     assert_eq!(s.dvc(["tag", "--json"]).ok().json_lines().len(), 1);
     s.dvc(["tag", "-d", "golden"]).code(13);
     s.dvc(["tag", "a@b@c"]).code(2);
-    s.dvc(["tag", "none@x"]).code(13).complains("there is no branch `none`");
+    s.dvc(["tag", "none@x"]).code(13).complains("no branch `none`");
     s.write("a.txt", "more\n");
-    s.dvc(["commit", "-m", "x", "--tag", "none@x"]).code(13).complains("there is no branch `none`");
+    s.dvc(["commit", "-m", "x", "--tag", "none@x"]).code(13).complains("no branch `none`");
     s.dvc(["commit", "-m", "x", "-b", "fresh", "--tag", "fresh@x"]).ok();
 }
 
@@ -41,7 +41,7 @@ fn all_are_deleted_or_none() {
     let s = three();
     s.dvc(["tag", "a"]).ok();
     s.dvc(["tag", "@b"]).ok();
-    s.dvc(["tag", "-d", "a", "none"]).code(13).complains("there is no tag `none`");
+    s.dvc(["tag", "-d", "a", "none"]).code(13).complains("no tag `none`");
     assert_eq!(s.dvc(["tag"]).ok().lines().len(), 2);
     s.dvc(["tag", "-d", "@b", "a", "main@b"]).ok();
     assert_eq!(s.dvc(["tag"]).ok().out, "");

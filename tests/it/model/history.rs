@@ -89,7 +89,7 @@ impl Model {
             memory_bytes: 256 << 20,
             now: jiff::Zoned::now(),
             open: OpenOptions::default(),
-            far: None,
+            remote_repository: None,
             remotes: Vec::new(),
             cache: dvc::context::CacheOptions::default(),
             mount: None,

@@ -142,7 +142,7 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     fsx(&m, &path, name, seed, || {
         if !is_open {
             // A file that is opened during a snapshot does not use passthrough.
-            is_open = m.stats()["state"]["open"].as_u64().unwrap() > 0;
+            is_open = m.stats()["stats"]["open_files"].as_u64().unwrap() > 0;
             return;
         }
         let run = m.dvc(&["commit", "-m", "meanwhile"]);

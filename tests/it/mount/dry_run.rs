@@ -45,7 +45,7 @@ fn a_dry_run_of_mount_reports_and_creates_nothing() {
     assert_eq!((&told["dry_run"], &told["overlay"]), (&true.into(), &serde_json::Value::Null));
     assert_eq!((&told["branch"], &told["read_only"]), (&"main".into(), &true.into()));
     v.dvc(&["mount", "-n", "--all", "../m"]).ok().says("would mount @ on ../m, read-only");
-    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"]).ok().says("changes are forgotten at the end");
+    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"]).ok().says("changes are discarded at the end");
     v.dvc(&["mount", "-n", "none", "../m"]).code(13);
     v.dvc(&["mount", "-n", "main", "../none"]).code(13);
     v.dvc(&["mount", "-n", "main", "../w/file"]).code(2);
@@ -68,14 +68,14 @@ fn a_dry_run_reads_an_overlay_and_changes_nothing() {
     m.down();
     let dir = v.s.at("r/overlays");
     let unchanged = everything(&dir);
-    plan("main@v1", "../m").ok().says("overlay kept, in which nothing is changed");
+    plan("main@v1", "../m").ok().says("overlay kept, which has no changes");
     plan("main@v2", "../m").ok().says("new overlay kept");
     assert_eq!(everything(&dir), unchanged);
     m.up();
     fs::write(m.at("new"), b"x").unwrap();
     m.down();
     let changed = everything(&dir);
-    plan("main@v1", "../m").ok().says("overlay kept with what is changed in it");
+    plan("main@v1", "../m").ok().says("overlay kept with its changes");
     plan("main@v2", "../m").code(4);
     assert_eq!(everything(&dir), changed);
     m.up();
@@ -92,7 +92,7 @@ fn a_dry_run_reads_an_overlay_after_a_crash_with_its_log() {
     let tables = v.s.at("r/overlays/kept/overlay.db");
     let before = (fs::read(&tables).unwrap(), fs::read(tables.with_extension("db-wal")).unwrap());
     let run = v.dvc(&["mount", "-n", "main", "../m", "--name", "kept"]).ok();
-    run.says("would clear away a mount that nobody serves any more").says("with what is changed in it");
+    run.says("would remove a dead mount, which no process serves any more").says("with its changes");
     let end = Run::of(&mut v.s.command(["umount", "-n", "../m"])).ok();
     end.says("which no process serves any more");
     assert_eq!((fs::read(&tables).unwrap(), fs::read(tables.with_extension("db-wal")).unwrap()), before);
@@ -112,16 +112,16 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
         Run::of(&mut v.s.command(all)).ok()
     };
     told(&[]).says("overlay kept keeps 2 changed, 4 B not in a version");
-    told(&["--discard"]).says("and lose overlay kept: 2 changed, 4 B not in a version");
+    told(&["--discard"]).says("and remove overlay kept: 2 changed, 4 B not in a version");
     told(&["--commit", "-m", "later"]).says("(dry run: nothing was stored)").says("overlay kept stays");
     let json = told(&["--json"]).json();
-    assert_eq!((&json["changed"], &json["dirty_bytes"], &json["discard"]), (&2.into(), &4.into(), &false.into()));
+    assert_eq!((&json["changed_files"], &json["dirty_bytes"], &json["discard"]), (&2.into(), &4.into(), &false.into()));
     assert_eq!(fs::read(m.at("new")).unwrap(), b"four");
     assert_eq!(v.dvc(&["log", "--format", "%H"]).ok().out, tip);
     m.down();
     m.set("main", &["--ephemeral"]);
     m.up();
-    told(&[]).says("and lose overlay ephemeral-");
+    told(&[]).says("and remove overlay ephemeral-");
     m.down();
     Run::of(&mut v.s.command(["umount", "-n", "../m"])).code(13);
 }
@@ -163,6 +163,6 @@ fn a_dry_run_reads_a_remote_repository_in_place() {
     fs::write(v.s.at("m/new"), b"x").unwrap();
     Run::of(&mut v.s.command(["umount", "../m"])).ok();
     let before = everything(&clones);
-    look().says("with what is changed in it");
+    look().says("with its changes");
     assert_eq!(everything(&clones), before);
 }

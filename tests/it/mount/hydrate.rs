@@ -50,7 +50,7 @@ fn hydrated_files_are_complete() {
     for live in [&[][..], &["--live"]] {
         let mut m = v.mount(&[&["--name", "kept", "--hydrate", "all", "--wait-hydrated"], live].concat());
         let told = facts(&m, &v);
-        assert!(told["state"]["hydrated_bytes"].as_u64().unwrap() >= 2 * LEN as u64, "{told}");
+        assert!(told["stats"]["hydrated_bytes"].as_u64().unwrap() >= 2 * LEN as u64, "{told}");
         without_packs(&v, || {
             assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN));
             assert!(fs::read(m.at("deep/er/other.ibd")).unwrap() == noise(2, LEN + 17));
@@ -58,7 +58,7 @@ fn hydrated_files_are_complete() {
         assert_eq!(m.status(), "");
         // The upper file is still there for the next mount.
         m.again();
-        assert!(facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
+        assert!(facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
         without_packs(&v, || assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN)));
         assert!(m.down_with(&["--discard"]).code == 0);
     }
@@ -68,14 +68,14 @@ fn hydrated_files_are_complete() {
 fn only_matching_files_and_those_opened_for_writing_are_hydrated() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--ephemeral", "--hydrate", "**/er/*.ibd", "--wait-hydrated"]);
-    let brought = facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap();
+    let brought = facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap();
     assert!((LEN as u64..2 * LEN as u64).contains(&brought), "{brought}");
     m.down();
     let mut m = v.mount(&["--ephemeral", "--hydrate", "open"]);
-    assert_eq!(facts(&m, &v)["state"]["hydrated_bytes"], 0);
+    assert_eq!(facts(&m, &v)["stats"]["hydrated_bytes"], 0);
     File::options().write(true).open(m.at("big.ibd")).unwrap().write_all_at(b"x", 1 << 20).unwrap();
     let since = Instant::now();
-    while facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap() < (LEN - 4096) as u64 {
+    while facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap() < (LEN - 4096) as u64 {
         assert!(since.elapsed().as_secs() < 60, "it is not brought");
         std::thread::sleep(Duration::from_millis(20));
     }

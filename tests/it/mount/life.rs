@@ -55,7 +55,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     m.down_with(&[]).code(11).complains(&says).complains("dvc umount --force");
     let listed = v.dvc(&["mount"]).ok();
     let own = listed.out.lines().find(|line| line.contains(m.root().to_str().unwrap())).unwrap();
-    assert!(own.contains(&format!("process {pid}, which serves it, is stopped")), "{own}");
+    assert!(own.contains(&format!("process {pid}, which serves the mount, is stopped")), "{own}");
     Run::of(v.s.command(["umount", "--force"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     drop(stopped);
@@ -181,7 +181,7 @@ fn a_repository_is_not_created_inside_a_mount() {
     let project = m.at("project").display().to_string();
     for args in [&["init", "-b", "inner"][..], &["init", "sub"], &["clone", v.s.at("r").to_str().unwrap(), "copy"]] {
         let run = v.s.dvc([&["-C", &project], args].concat());
-        run.code(2).complains(&format!("lies in the mount at `{}`", m.root().display()));
+        run.code(2).complains(&format!("is inside the mount at `{}`", m.root().display()));
     }
     assert_eq!(fs::read_dir(m.at("project")).unwrap().count(), 0);
 }

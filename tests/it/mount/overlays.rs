@@ -30,7 +30,7 @@ fn overlays_are_listed_and_removed_by_name() {
     m.down();
     let told = list();
     let (line, at) = (&told[0], m.root().to_str().unwrap());
-    assert!(line["state"] == "left" && line["changed"] == true && line["at"] == at, "{line}");
+    assert!(line["state"] == "left" && line["changed"] == true && line["mount_point"] == at, "{line}");
     assert!(line["bytes"].as_u64().unwrap() > 3 << 20 && line["branch"] == "main", "{line}");
     let told = v.dvc(&["mount", "--overlays"]).ok().says("kept").says("changed").out;
     assert!(told.contains(at), "{told}");
@@ -61,7 +61,7 @@ fn committed_bytes_free_their_space() {
     pages.write_all_at(&noise(3, 300_000), 100 * PAGE + 17).unwrap();
     drop(pages);
     m.commit("second");
-    let state = |m: &super::harness::Mount<'_>| m.stats()["state"].clone();
+    let state = |m: &super::harness::Mount<'_>| m.stats()["stats"].clone();
     assert!(state(&m)["spare_bytes"].as_u64().unwrap() > 5 << 20, "{}", state(&m));
     let expected = crate::support::known::files_of(m.root());
     m.again();

@@ -55,7 +55,7 @@ impl Used {
     #[track_caller]
     fn says(&self, check: &str, state: &str, part: &str) {
         let told = self.checks.iter().find(|c| c["check"] == check).unwrap_or_else(|| panic!("{:?}", self.checks));
-        assert!(told["state"] == state && told["what"].as_str().unwrap().contains(part), "{told}");
+        assert!(told["state"] == state && told["message"].as_str().unwrap().contains(part), "{told}");
     }
 }
 

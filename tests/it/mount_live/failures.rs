@@ -66,7 +66,7 @@ fn damage_is_reported_and_never_read() {
         }
     }
     assert!(failed > 0 && right > failed, "{right} right, {failed} failed");
-    assert!(mount.counted("failed") > 0);
+    assert!(mount.counted("failed_operations") > 0);
     let log = fs::read_to_string(s.at("r/overlays/n/log")).unwrap();
     assert!(log.lines().count() > 1, "{log}");
     // A file that cannot be read cannot be changed in part, but it can be replaced.
@@ -417,7 +417,7 @@ fn a_dead_mount_is_removed() {
     assert!(fs::read(mount.join("base")).is_err_and(|e| is(&e, Errno::NOTCONN) || is(&e, Errno::CONNABORTED)));
     let at = mount.at.to_str().unwrap().to_owned();
     let listed = s.dvc(["mount", "--json"]).ok().json_lines();
-    assert!(listed.iter().any(|l| l["at"] == at.as_str() && l["alive"] == false), "{listed:?}");
+    assert!(listed.iter().any(|l| l["mount_point"] == at.as_str() && l["alive"] == false), "{listed:?}");
     mount.try_umount(&[]).ok();
     assert!(fs::read_dir(&mount.at).unwrap().next().is_none());
     mount.try_umount(&[]).code(13);

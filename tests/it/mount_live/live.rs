@@ -165,7 +165,7 @@ fn ten_versions_give_ten_answers() {
     let listed = s.dvc(["mount", "--json"]).ok().json_lines();
     for mount in &mounts {
         let at = mount.at.to_str().unwrap();
-        assert!(listed.iter().any(|l| l["at"] == at && l["alive"] == true), "{at}");
+        assert!(listed.iter().any(|l| l["mount_point"] == at && l["alive"] == true), "{at}");
     }
     mounts.into_iter().for_each(Mount::umount);
     assert_eq!(run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(), "10");

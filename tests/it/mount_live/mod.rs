@@ -118,7 +118,7 @@ impl<'s> Mount<'s> {
     #[track_caller]
     fn counted(&self, what: &str) -> u64 {
         let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
-        told["state"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {told}"))
+        told["stats"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {told}"))
     }
 }
 

@@ -137,7 +137,7 @@ fn the_store_is_gone_and_comes_back() {
     eprintln!("it is read again after {:?}", begun.elapsed());
     (3..FILES).for_each(|n| assert!(all_right(&mount, n), "f{n}"));
     assert_eq!(fs::read(mount.join("f2")).unwrap(), b"replaced");
-    assert!(mount.counted("failed") > 0);
+    assert!(mount.counted("failed_operations") > 0);
     mount.dvc(&["commit", "-m", "two"]).ok();
     mount.umount();
     drop(proxy);
@@ -235,7 +235,7 @@ fn the_store_is_damaged() {
     let mount = scene.mount(&[]);
     let found: usize = (0..FILES).map(|n| right(&mount, n)).sum();
     assert!(found < usize::try_from(FILES).unwrap() * (LEN / PIECE) / 2, "{found} pieces are right");
-    assert!(mount.counted("failed") > 0);
+    assert!(mount.counted("failed_operations") > 0);
     for (key, bytes) in packs.iter().zip(before) {
         scene.s3.damage(key, |damaged| *damaged = bytes);
     }

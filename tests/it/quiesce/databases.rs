@@ -75,7 +75,7 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     let id = server
         .sql("select id from information_schema.processlist where id <> connection_id() and user = 'root' limit 1");
     server.sql(&format!("kill connection {id}"));
-    held.go_on().code(7).complains("the session with the database did not last");
+    held.go_on().code(7).complains("the session with the database ended early");
     free(3);
 
     // Another client has locked a table. The commit does not wait longer than its limit.
@@ -158,7 +158,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     let held = Held::start(&mut commit(&own, "1h"));
     until("it is in backup mode", || sessions() == "1");
     server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()");
-    held.go_on().code(7).complains("the session with the database did not last");
+    held.go_on().code(7).complains("the session with the database ended early");
     Run::of(&mut commit("postgres:/no/such", "30s")).code(7).complains("/no/such");
     Run::of(&mut commit("postgres://nobody@127.0.0.1:1/x", "30s")).code(7);
     assert_eq!(versions(&s), 1);

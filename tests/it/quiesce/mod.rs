@@ -24,8 +24,8 @@ fn profiles_are_checked_before_anything_is_done() {
     let s = Sandbox::with_repo();
     s.write("a", "a");
     for (profile, said) in [
-        ("docker", "paused or stopped"),
-        ("postgres://u:secret@h/db", "never given here"),
+        ("docker", "docker:pause"),
+        ("postgres://u:secret@h/db", "visible to all users"),
         ("fsfreeze:relative", "path"),
         ("pause", "docker:pause"),
     ] {

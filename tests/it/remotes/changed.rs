@@ -151,7 +151,7 @@ fn versions_that_do_not_follow_at_a_url() {
     fs::write(s.at("other/mine"), "mine").unwrap();
     s.dvc(["-C", "../other", "commit", "-m", "mine"]).ok();
     for url in [there.to_str().unwrap(), "origin"] {
-        s.dvc(["-C", "../other", "push", url, "main"]).code(4).complains("did not take `main`");
+        s.dvc(["-C", "../other", "push", url, "main"]).code(4).complains("rejected `main`");
         s.dvc(["-C", "../other", "push", "--force-with-lease", url, "main"]).code(4);
     }
 }
@@ -318,7 +318,7 @@ fn a_lease_covers_only_fetched_refs() {
     ann.dvc(["push", "origin", "main", "good"]).ok();
     bob.dvc(["clone", &place.url, "."]).ok();
     ann.dvc(["tag", "-f", "good", "main~1"]).ok();
-    let refused = ann.dvc(["push", "origin", "good"]).code(4).complains("it is another version there");
+    let refused = ann.dvc(["push", "origin", "good"]).code(4).complains("the tag is another version there");
     assert!(refused.err.contains("`dvc push --force-with-lease origin good`"), "{}", refused.err);
     ann.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
 

@@ -125,7 +125,7 @@ fn remotes_are_listed_changed_and_forgotten() {
     let list = || ann.dvc(["remote", "list"]).ok().out;
     assert_eq!(list(), format!("origin\t{}\n", place.url));
     assert_eq!(ann.dvc(["remote"]).ok().out, list());
-    ann.dvc(["remote", "add", "origin", "/srv/x", "--offline"]).code(2).complains("`dvc remote set` changes it");
+    ann.dvc(["remote", "add", "origin", "/srv/x", "--offline"]).code(2).complains("run `dvc remote set`");
     ann.dvc(["remote", "add", "a.b", "/srv/x", "--offline"]).code(2);
     ann.dvc(["remote", "add", "-n", "nas", "/srv/x"]).ok();
     assert_eq!(list(), format!("origin\t{}\n", place.url));
@@ -145,7 +145,10 @@ fn remotes_are_listed_changed_and_forgotten() {
     ann.dvc(["remote", "rm", "origin"]).ok();
     assert_eq!(list(), "");
     ann.dvc(["log", "origin/AMCC"]).code(13);
-    ann.dvc(["push"]).code(13).complains("no remote `origin`").complains("hint: `dvc remote add NAME URL` adds one");
+    ann.dvc(["push"])
+        .code(13)
+        .complains("no remote `origin`")
+        .complains("hint: run `dvc remote add NAME URL` to add one");
 }
 
 #[test]
@@ -161,10 +164,10 @@ fn an_unknown_remote_is_13() {
         &["remote", "check", "nope"],
     ];
     for verb in verbs {
-        s.dvc(verb).code(13).complains("there is no remote `nope`").complains("`dvc remote add NAME URL`");
+        s.dvc(verb).code(13).complains("no remote `nope`").complains("`dvc remote add NAME URL`");
     }
     s.dvc(["remote", "add", "nas", "/srv/none", "--offline"]).ok();
-    s.dvc(["fetch", "nope"]).code(13).complains("hint: there is nas; ");
+    s.dvc(["fetch", "nope"]).code(13).complains("hint: use one of nas, or ");
     // A word that is not a remote is taken for a branch.
     s.dvc(["push", "nope"]).code(13).complains("there is no branch `nope`");
 }

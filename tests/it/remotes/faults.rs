@@ -12,7 +12,7 @@ use dvc::observe::Silent;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::fsck::{FsckOptions, fsck};
-use dvc::ops::push::{Outcome, PushOptions, PushReport, push};
+use dvc::ops::push::{PushOptions, PushOutcome, PushReport, push};
 use dvc::ops::remote::check;
 use dvc::repo::Repo;
 use dvc::repo::refs::Refs;
@@ -140,7 +140,7 @@ fn assert_sound(place: &Path, scratch: &Path, case: &str) {
     let location = Location::parse(place.to_str().unwrap(), Path::new("/")).unwrap().location;
     let far = Remote { name: "there".to_owned(), location, lazy: false, access: Access::default() };
     let nowhere = with_cache(context(PathBuf::from("/nonexistent"), scratch.to_owned()), scratch.join("look"));
-    let looking = Context { far: Some(far), ..nowhere };
+    let looking = Context { remote_repository: Some(far), ..nowhere };
     let options = FsckOptions { data: Some(1_000_000), dry_run: true, ..FsckOptions::default() };
     let report = fsck(&looking, &options, &Silent).unwrap().check;
     assert!(report.is_sound(), "{case}: {:?}", report.damage);
@@ -174,7 +174,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
         // The second push has no faults. Each branch has moved exactly once.
         let none = Faults::none();
         let report = go.push(&none).unwrap();
-        assert!(report.refs.iter().all(|r| !matches!(r.outcome, Outcome::Raced | Outcome::Diverged)), "{case}");
+        assert!(report.refs.iter().all(|r| !matches!(r.outcome, PushOutcome::Raced | PushOutcome::Diverged)), "{case}");
         let after = go.tips();
         for (name, seq, _) in &after {
             let first = before.iter().find(|(n, ..)| n == name).map_or(0, |b| b.1);

@@ -51,7 +51,7 @@ fn old_words_for_directories_are_used() {
     s.write("data", "data");
     s.dvc(["commit", "-m", "one"]).ok();
     let dir = s.at("far").display().to_string();
-    s.dvc(["remote", "add", "origin", &format!("cp://{dir}")]).ok().says("none yet; the first push makes it");
+    s.dvc(["remote", "add", "origin", &format!("cp://{dir}")]).ok().says("none yet; the first push creates it");
     s.dvc(["push"]).ok();
     for url in [format!("cp://{dir}"), format!("vfs://{dir}"), format!("file://{dir}"), dir] {
         s.dvc(["--repo", &url, "log", "--format=%s"]).ok().says("one\n");

@@ -68,7 +68,7 @@ fn remote_data_is_not_damage() {
     sound(of(&s, &["fsck", "--rebuild"]));
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     for check in [&["fsck", "--data"], &["fsck", "--rebuild"]] {
-        of(&s, check).code(3).says("no damage in what is here, but").complains("it is unknown whether");
+        of(&s, check).code(3).says("no local damage, but").complains("it is unknown whether");
     }
     of(&s, &["log", "--oneline"]).ok().says("version 1");
     assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));

@@ -50,7 +50,7 @@ fn machines(near: &Place, mirror: &Place) {
 
     a.write("logs/rows", noise(23, 10_000));
     a.dvc(["commit", "-m", "A's logs"]).ok();
-    let rejected = a.dvc(["push"]).code(4).complains("did not take `AMCC`");
+    let rejected = a.dvc(["push"]).code(4).complains("rejected `AMCC`");
     let hint = commands(&rejected).iter().map(|c| c.join(" ")).collect::<Vec<_>>();
     for command in ["branch AMCC-mine AMCC", "push origin AMCC-mine", "branch -f AMCC origin/AMCC", "checkout AMCC"] {
         assert!(hint.iter().any(|c| c == command), "no `{command}` in {hint:?}");

@@ -34,7 +34,7 @@ fn a_remote_inside_the_worktree_is_no_part_of_it() {
     for inside in ["./bk", "sub/bk", "."] {
         s.dvc(["remote", "add", "bk", inside])
             .code(2)
-            .complains("lies in the worktree")
+            .complains("is inside the worktree")
             .complains("outside of the worktree");
     }
     assert_eq!(s.dvc(["remote"]).ok().out, "");

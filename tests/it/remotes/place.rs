@@ -67,7 +67,7 @@ impl Place {
     #[track_caller]
     pub fn assert_reported(&self, report: &Value) {
         assert_eq!(report["repository"], Value::Null, "{report}");
-        let exclusive = report["exclusive"].as_bool();
+        let exclusive = report["conditional_writes"].as_bool();
         assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");
     }
 

@@ -188,14 +188,14 @@ fn in_urls() {
     ];
     for (name, url, stored) in &urls {
         let run = is_quiet(s.dvc(["remote", "add", name, url, "--offline"]).ok(), &[SECRET]);
-        run.complains("warning: the password in the URL is not used and not stored");
+        run.complains("warning: the password in the URL is neither used nor stored");
         let listed = s.dvc(["remote", "list", "--json"]).ok().json_lines();
         assert!(listed.iter().any(|r| r["name"] == *name && r["url"] == *stored), "{listed:?}");
     }
     let dav = format!("webdav://me:{SECRET}@127.0.0.1:1/x");
     for verb in [&["clone", dav.as_str(), "copy"][..], &["push", &dav], &["fetch", &dav], &["--repo", &dav, "log"]] {
         let run = is_quiet(s.dvc(verb), &[SECRET]);
-        assert!(run.code != 0 && run.err.contains("warning: the password in the URL is not used"), "{}", run.err);
+        assert!(run.code != 0 && run.err.contains("warning: the password in the URL is neither used"), "{}", run.err);
     }
     for bad in [format!("gs://me:{SECRET}@b/x"), format!("nonsense://me:{SECRET}@b"), format!("oci://me:{SECRET}@h/x")]
     {

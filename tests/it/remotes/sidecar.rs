@@ -77,7 +77,7 @@ fn volumes_go_to_a_registry_and_come_back() {
     }
     // Each comparison would search its holes, which takes a while.
     fs::remove_file(one.w("www/sparse/huge")).unwrap();
-    word(&one, &["pack"]).ok().says("made a repository").says("[main v1 ");
+    word(&one, &["pack"]).ok().says("created a repository").says("[main v1 ");
     word(&one, &["pack"]).ok().says("nothing to commit");
 
     let two = machine(&[("DATA_TAG", "team/data".to_owned()), ("REGISTRY", at.clone()), user(), password()]);
@@ -97,7 +97,7 @@ fn volumes_go_to_a_registry_and_come_back() {
 
     let half = machine(&[("DATA_TAG", format!("{at}/team/data")), user()]);
     fs::write(half.w("a"), "a").unwrap();
-    word(&half, &["pack"]).code(12).complains("REGISTRY_USERNAME: it is set, but REGISTRY_PASSWORD is not");
+    word(&half, &["pack"]).code(12).complains("REGISTRY_USERNAME: set, but REGISTRY_PASSWORD is not");
     let wrong = machine(&[("DATA_TAG", format!("{at}/team/data")), user(), ("REGISTRY_PASSWORD", "wr0ng".to_owned())]);
     fs::write(wrong.w("a"), "a").unwrap();
     let run = word(&wrong, &["pack", "-v", "-v"]).code(12);
@@ -194,7 +194,7 @@ fn unpack_shows_the_changes_first() {
     fs::remove_file(one.w("db/stale")).unwrap();
     word(&one, &["pack"]).ok().says("v2");
 
-    let run = word(&two, &["unpack"]).code(4).complains("look before you import");
+    let run = word(&two, &["unpack"]).code(4).complains("does not have the");
     for part in ["db/table", "db/new", "db/stale", "3 files changed"] {
         assert!(run.out.contains(part), "{part}\n{}", run.out);
     }
@@ -216,7 +216,7 @@ fn unpack_shows_the_changes_first() {
     assert_same(&one.w(""), &two.w(""));
     // The last packed version says nothing about the current content of the volumes.
     fs::rename(one.at("second"), one.w("db/table")).unwrap();
-    word(&one, &["unpack", "--no-pull"]).code(4).complains("look before you import");
+    word(&one, &["unpack", "--no-pull"]).code(4).complains("does not have the");
     word(&one, &["unpack", "--no-pull"]).ok().says("v3");
     let json = word(&two, &["unpack", "--json"]).ok().json();
     assert_eq!((&json["schema"], &json["stopped"], &json["branch"]), (&1.into(), &false.into(), &"main".into()));
@@ -234,11 +234,10 @@ fn uncommitted_files_are_not_lost() {
         assert_eq!(two.read("db/table"), b"my own");
     }
     word(&two, &["unpack", "-n"]).ok().says("db/table");
-    // Once it is committed, the content does not prevent unpacking. Both sides then have new
-    // versions, which is reported.
+    // Committed changes do not block the command, but the branches have diverged.
     word(&two, &["pack", "--no-push"]).ok();
-    word(&two, &["unpack"]).code(4).complains("have both moved on");
-    word(&two, &["pack"]).code(4).complains("it has versions that are not in yours");
+    word(&two, &["unpack"]).code(4).complains("have diverged");
+    word(&two, &["pack"]).code(4).complains("not a fast-forward");
     let none = machine(&[]);
     word(&none, &["unpack"]).code(2).complains("no remote");
     word(&two, &["unpack", "--force", "--no-pull"]).ok();
@@ -264,7 +263,7 @@ fn volumes_go_to_a_bucket() {
     assert_same(&one.w(""), &three.w(""));
     let half = machine(&env.iter().filter(|e| e.0 != "AWS_SECRET_ACCESS_KEY").cloned().collect::<Vec<_>>());
     half.write("a", "a");
-    word(&half, &["pack"]).code(12).complains("AWS_ACCESS_KEY_ID: it is set, but AWS_SECRET_ACCESS_KEY is not");
+    word(&half, &["pack"]).code(12).complains("AWS_ACCESS_KEY_ID: set, but AWS_SECRET_ACCESS_KEY is not");
 }
 
 /// An environment, and the expected parts of the error.
@@ -304,7 +303,7 @@ fn bad_environments() {
     let table: &[Row] = &[
         (&[], &["no remote: set DATA_TAG or DATA_S3_DST, or NO_PUSH=1"]),
         (&[("DATA_TAG", "r.example/Data")], &["DATA_TAG: "]),
-        (&[("REGISTRY", "r.example")], &["REGISTRY: there is no DATA_TAG"]),
+        (&[("REGISTRY", "r.example")], &["REGISTRY: DATA_TAG is not set"]),
         (&[("DATA_TAG_FILE", "/none")], &["/none: it cannot be read"]),
         (&[("DVC_JOBS_FILE", "/none"), ("DATA_TAG", "r.example/x")], &["/none: it cannot be read"]),
         (
@@ -335,7 +334,7 @@ fn bad_environments() {
     word(&s2, &["pack"]).ok();
     let run = s2.dvc(["doctor", "--json"]);
     let check = run.json_lines().into_iter().find(|c| c["check"] == "environment").unwrap();
-    assert_eq!(check["what"], "NO_PUSH");
+    assert_eq!(check["message"], "NO_PUSH");
 }
 
 /// No process has a secret among its arguments.
@@ -416,7 +415,7 @@ fn a_volume_that_is_not_mounted_is_not_removed() {
         run.ok().says("v1");
         container(&s, &volumes, "pack").unwrap().ok().says("nothing to commit");
         for _ in 0..2 {
-            container(&s, &without_db, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
+            container(&s, &without_db, "pack").unwrap().code(4).complains("`/source/app/db` is empty");
             // Files below the mount point are not the files of the missing volume.
             for name in ["db", "www"] {
                 fs::create_dir_all(s.at("v/other").join(name)).unwrap();
@@ -425,7 +424,7 @@ fn a_volume_that_is_not_mounted_is_not_removed() {
             let other = [above, &[("v/other", "app")][..], &APP[1..]].concat();
             container(&s, &other, "pack").unwrap().code(4).complains("nothing is mounted at `/source/app/db`");
             let emptied = [&without_db[..], &[("v/empty", "app/db")]].concat();
-            container(&s, &emptied, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
+            container(&s, &emptied, "pack").unwrap().code(4).complains("`/source/app/db` is empty");
             forget(&s);
         }
         // Pack only the other volume, twice: the missing one is still expected.
@@ -479,9 +478,10 @@ fn nothing_is_unpacked_outside_of_the_volumes() {
     container(&s, &db, "unpack app/www").unwrap().code(4).complains("nothing is mounted at `/source/app/www`");
     // A wrong name: the other volume is not touched either.
     let misspelt = [("v/db", "app/db"), ("v/www", "app/ww")];
-    let run = container(&s, &misspelt, "unpack").unwrap().code(4).complains("`app/ww` is mounted here");
-    assert!(run.err.contains("it has `app/www`"), "{}", run.err);
-    container(&s, &misspelt[1..], "unpack").unwrap().code(4).complains("`app/ww` is mounted here");
+    let run =
+        container(&s, &misspelt, "unpack").unwrap().code(4).complains("`app/ww` is mounted, but not in the version");
+    assert!(run.err.contains("which has `app/www`"), "{}", run.err);
+    container(&s, &misspelt[1..], "unpack").unwrap().code(4).complains("`app/ww` is mounted, but not in the version");
     assert!(fs::read_dir(s.at("v/db")).unwrap().next().is_none());
     container(&s, &misspelt, "unpack app/db").unwrap().ok();
     assert_same(&s.at("v/one"), &s.at("v/db"));

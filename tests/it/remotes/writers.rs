@@ -53,7 +53,7 @@ fn one_branch(place: &Place, known: bool) {
     assert_eq!(winners.len(), 1, "{}", shown());
     assert!(runs.iter().filter(|r| r.code == 4).count() == WRITERS - 1, "{}", shown());
     for refused in runs.iter().filter(|r| r.code == 4) {
-        assert!(refused.err.contains("did not take `AMCC`") && refused.err.contains("hint: `dvc fetch origin`"));
+        assert!(refused.err.contains("rejected `AMCC`") && refused.err.contains("hint: run `dvc fetch origin`"));
     }
     let subjects = s.dvc(["--repo", &place.url, "log", "--format=%s", "AMCC"]).ok().out;
     assert_eq!(subjects, format!("w{}\nstart\n", winners[0]));
@@ -160,7 +160,7 @@ fn to_branches_of_s3_that_checks_then_writes() {
 fn a_store_without_conditional_writes_is_reported() {
     for place in [place::s3_that_ignores_conditions(), place::s3_that_checks_then_writes()] {
         let text = place.person("Ann").dvc(["remote", "check", &place.url]).ok();
-        assert!(text.out.contains("not decided by the store: an intent lock guards refs"), "{}", text.out);
+        assert!(text.out.contains("not conditional: an intent lock guards refs"), "{}", text.out);
     }
 }
 

@@ -37,7 +37,7 @@ fn a_password_in_a_url_is_in_no_command_line_of_a_mount() {
     let url = webdav.url("p").replacen("://", &format!("://me:{SECRET}@"), 1);
     let at = s.at("m").display().to_string();
     let run = s.dvc(["mount", "--ro", &format!("{url}#main"), &at]).ok();
-    assert!(run.err.contains("the password in the URL is not used"), "{}", run.err);
+    assert!(run.err.contains("the password in the URL is neither used"), "{}", run.err);
     let (read, shown) = (fs::read(s.at("m/a")), seen());
     s.dvc(["umount", &at]).ok();
     assert_eq!((read.unwrap(), shown), (b"1".to_vec(), Vec::<String>::new()));

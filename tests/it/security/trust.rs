@@ -57,7 +57,7 @@ fn nothing_of_another_users_repository_is_run() {
         assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
     }
     // The data of the repository is used all the same.
-    s.dvc(["commit", "-m", "one"]).ok().complains("the hooks of the repository are not run").complains(&hint);
+    s.dvc(["commit", "-m", "one"]).ok().complains("not running the hooks of the repository").complains(&hint);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
     assert!(s.dvc(["status"]).ok().err.is_empty());
     s.dvc(["remote", "list"]).ok().says("sftp://h/x");
@@ -123,5 +123,5 @@ fn trust_depends_on_the_owner_of_the_settings() {
     fs::remove_file(s.at("real/config.toml")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, s.at("real/config.toml"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
         .unwrap();
-    s.dvc(["status"]).code(2).complains("it is not a file");
+    s.dvc(["status"]).code(2).complains("not a regular file");
 }

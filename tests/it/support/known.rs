@@ -106,7 +106,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
         memory_bytes: 64 << 20,
         now: jiff::Zoned::now(),
         open: OpenOptions::default(),
-        far: None,
+        remote_repository: None,
         remotes: Vec::new(),
         cache: dvc::context::CacheOptions::default(),
         mount: None,

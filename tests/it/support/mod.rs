@@ -7,6 +7,7 @@ pub mod collected;
 pub mod databases;
 pub mod facts;
 pub mod held;
+pub mod json_page;
 pub mod known;
 pub mod namespace;
 pub mod needs;

@@ -17,7 +17,7 @@ fn a_volume_is_made_changed_committed_and_removed() {
     // Creating the same volume again changes nothing. Other options under the same name are
     // refused.
     h.create("db", "main@v1", &[]);
-    h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"]).code(2).complains("already, with other options");
+    h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"]).code(2).complains("exists with other options");
     let at = h.path("db");
     assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "one");
     fs::write(at.join("b"), "two").unwrap();
@@ -29,7 +29,7 @@ fn a_volume_is_made_changed_committed_and_removed() {
     assert_eq!(h.v.dvc(&["show", "main@v2:b"]).ok().out, "two");
     // A version has all changes, so nothing goes to the trash.
     let gone = h.dvc(&["--json", "volume", "rm", "db"]).ok().json();
-    assert!(gone["parked"].is_null(), "{gone}");
+    assert!(gone["trash_entry"].is_null(), "{gone}");
     h.dvc(&["volume", "has", "db"]).code(1);
     assert!(!h.is_mounted("db") && !h.volumes_dir().join("db").exists());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
@@ -45,23 +45,23 @@ fn changes_that_no_version_has_outlive_their_volume() {
     let Some(h) = Host::new() else { return };
     h.create("db", "main", &[]);
     fs::write(h.path("db").join("b"), "only here").unwrap();
-    assert!(h.dvc(&["volume", "rm", "-n", "db"]).ok().out.contains("put its changes aside"));
+    assert!(h.dvc(&["volume", "rm", "-n", "db"]).ok().out.contains("move its changes to the trash"));
     h.dvc(&["volume", "has", "db"]).ok();
-    let parked = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["parked"].as_str().unwrap().to_owned();
+    let entry = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["trash_entry"].as_str().unwrap().to_owned();
     assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
-    assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.trim_end(), parked);
+    assert_eq!(h.dvc(&["volume", "ls", "--trash"]).ok().out.trim_end(), entry);
     // A new volume with the same name has none of the old changes.
     h.create("db", "main", &[]);
     assert!(!h.path("db").join("b").exists());
-    h.dvc(&["volume", "create", "back", "--parked", &parked]).ok();
+    h.dvc(&["volume", "create", "back", "--from-trash", &entry]).ok();
     assert_eq!(fs::read_to_string(h.path("back").join("b")).unwrap(), "only here");
-    h.dvc(&["volume", "create", "more", "--parked", &parked]).code(13).complains("put aside");
+    h.dvc(&["volume", "create", "more", "--from-trash", &entry]).code(13).complains("in the trash");
     // Changes are discarded on request, at once or later.
-    let parked = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["parked"].as_str().unwrap().to_owned();
-    h.dvc(&["volume", "rm", "--parked", &parked]).ok();
-    assert!(h.dvc(&["volume", "ls", "--parked"]).ok().out.is_empty());
+    let entry = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["trash_entry"].as_str().unwrap().to_owned();
+    h.dvc(&["volume", "rm", "--trash", &entry]).ok();
+    assert!(h.dvc(&["volume", "ls", "--trash"]).ok().out.is_empty());
     fs::write(h.path("db").join("c"), "x").unwrap();
-    assert!(h.dvc(&["--json", "volume", "rm", "--discard", "db"]).ok().json()["parked"].is_null());
+    assert!(h.dvc(&["--json", "volume", "rm", "--discard", "db"]).ok().json()["trash_entry"].is_null());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
 }
 
@@ -83,33 +83,33 @@ fn changes_outlive_a_mount_that_was_killed() {
             // The next mount ends cleanly.
             assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         }
-        let parked = h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].clone();
-        h.dvc(&["volume", "create", name, "--parked", parked.as_str().unwrap()]).ok();
+        let entry = h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].clone();
+        h.dvc(&["volume", "create", name, "--from-trash", entry.as_str().unwrap()]).ok();
         assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         h.dvc(&["commit", "--volume", name, "-m", "y"]).ok();
         // A version has all changes, so nothing goes to the trash even after a kill.
         h.kill_mount(name);
-        assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].is_null());
+        assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].is_null());
     }
 }
 
 #[test]
 fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
     let Some(h) = Host::new() else { return };
-    let parked = |name: &str| {
+    let entry = |name: &str| {
         h.create(name, "main", &[]);
         fs::write(h.path(name).join("b"), name).unwrap();
-        h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].as_str().unwrap().to_owned()
+        h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].as_str().unwrap().to_owned()
     };
     // Remove a volume with the same name several times within a second.
-    let all: std::collections::BTreeSet<String> = (0..3).map(|_| parked("db")).collect();
+    let all: std::collections::BTreeSet<String> = (0..3).map(|_| entry("db")).collect();
     assert_eq!(all.len(), 3, "{all:?}");
-    assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.lines().count(), 3);
+    assert_eq!(h.dvc(&["volume", "ls", "--trash"]).ok().out.lines().count(), 3);
     let one = all.iter().next().unwrap();
     let mut makers: Vec<_> = (0..4)
         .map(|n| {
             h.v.s
-                .command(["volume", "create", &format!("r{n}"), "--parked", one])
+                .command(["volume", "create", &format!("r{n}"), "--from-trash", one])
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .unwrap()
@@ -290,7 +290,7 @@ fn a_volume_gets_another_name() {
     h.create("old", "main", &[]);
     h.create("there", "main", &[]);
     fs::write(h.path("old").join("b"), "kept").unwrap();
-    h.dvc(&["volume", "mv", "old", "there"]).code(2).complains("already");
+    h.dvc(&["volume", "mv", "old", "there"]).code(2).complains("the volume `there` exists");
     h.dvc(&["volume", "mv", "old", "../new"]).code(2);
     h.dvc(&["volume", "mv", "old", "new"]).ok();
     h.dvc(&["volume", "has", "old"]).code(1);
@@ -316,10 +316,10 @@ fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
     // removal.
     create("early");
     assert!(!h.path("early").join("b").exists() && h.path("tv").join("b").exists());
-    let local = h.inspect("tv")["local"].as_str().unwrap().to_owned();
+    let local = h.inspect("tv")["local_repository"].as_str().unwrap().to_owned();
     let clone = |args: &[&str]| h.dvc(&[&["--repo", &local], args].concat());
     let gone = h.dvc(&["--json", "volume", "rm", "tv"]).ok().json();
-    assert!(gone["unpushed"] == "unpushed/tv" && gone["unpushed_versions"] == 1, "{gone}");
+    assert!(gone["unpushed_branch"] == "unpushed/tv" && gone["unpushed_versions"] == 1, "{gone}");
     clone(&["branch"]).ok().says("unpushed/tv");
     assert_eq!(clone(&["show", "unpushed/tv:b"]).ok().out, "not pushed");
     create("fresh");
@@ -352,9 +352,7 @@ fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
     assert!(!one.join("d").exists());
     umount(&one, &["--discard"]);
     clone(&["branch", "only-here", "main"]).ok();
-    h.dvc(&["mount", &from.replace("#main", "#only-here"), two.to_str().unwrap()])
-        .code(13)
-        .complains("only in the clone");
+    h.dvc(&["mount", &from.replace("#main", "#only-here"), two.to_str().unwrap()]).code(13).complains("only the clone");
 }
 
 #[test]

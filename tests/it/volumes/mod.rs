@@ -1,6 +1,6 @@
 //! Volumes: by the command line, and by requests like those of Docker. Real engines are in
 //! `tests/docker/`.
 
-mod host;
+pub mod host;
 mod life;
 mod plugin;

@@ -1,9 +1,9 @@
 //! `dvc branch`: lists, creates, renames and deletes branches.
 
-use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::{Out, Paint};
-use crate::render::moved;
+use crate::render::{iso, moved};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
@@ -11,6 +11,7 @@ use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
 use dvc::ops::branch::{BranchAction, BranchOptions, BranchReport, BranchScope, branch};
+use serde::Serialize;
 use std::io::{self, Write};
 
 /// Options of `branch`.
@@ -19,22 +20,22 @@ pub(crate) struct BranchArgs {
     /// Delete the named branches
     #[arg(short, long, requires = "names", conflicts_with = "rename")]
     pub(crate) delete: bool,
-    /// Accepted for git's `branch -D`: as -d -f
+    /// Accept git's `branch -D`, which is -d -f
     #[arg(short = 'D', hide = true, requires = "names", conflicts_with = "rename")]
     pub(crate) delete_anyway: bool,
-    /// List the branches, the default
+    /// List branches (the default)
     #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force"])]
     pub(crate) list: bool,
-    /// List the branches of remotes as well
+    /// List local and remote branches
     #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force"])]
     pub(crate) all: bool,
-    /// List only the branches of remotes
+    /// List only remote branches
     #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force", "all"])]
     pub(crate) remotes: bool,
-    /// Rename: the old name (else the current branch) and the new one
+    /// Rename a branch: OLD NEW, or only NEW for the current branch
     #[arg(short = 'm', long = "move", requires = "names")]
     pub(crate) rename: bool,
-    /// Move a branch that exists
+    /// Move an existing branch, or delete an unmerged one
     #[arg(short, long)]
     pub(crate) force: bool,
     /// Print the name of the current branch
@@ -42,13 +43,13 @@ pub(crate) struct BranchArgs {
     pub(crate) show_current: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// The new branch and its version; without any, branches are listed
+    /// Create this branch at a version (NAME [REV]); without a name, list branches
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
 }
 
 /// Runs `branch`.
-pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &BranchArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let options = BranchOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
     let report = branch(&context, &options, &session.notices()?)?;
@@ -64,7 +65,7 @@ pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
 
 fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {
     let name = |text: &String| RefName::new(text).map_err(|e| Failed::from(Error::from(e)));
-    let too_many = || Failed::from(CliError::option("NAME", "there are too many names"));
+    let too_many = || Failed::from(CliError::option("NAME", "too many names"));
     if args.delete || args.delete_anyway {
         let names = args.names.iter().map(name).collect::<Result<_, _>>()?;
         return Ok(BranchAction::Delete { names, force: args.force || args.delete_anyway });
@@ -86,10 +87,25 @@ fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {
     }
 }
 
+#[derive(Serialize)]
+struct JsonCurrent<'a> {
+    branch: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonBranch<'a> {
+    name: &'a str,
+    id: String,
+    ordinal: u64,
+    current: bool,
+    time: String,
+    message: &'a str,
+}
+
 fn show_current(session: &Session, out: &mut Out, report: &BranchReport) -> io::Result<()> {
     let current = report.current.as_ref().map(RefName::as_str);
     match (session.globals.json, current) {
-        (true, current) => out.json(&serde_json::json!({ "current": current })),
+        (true, branch) => out.json(&JsonCurrent { branch }),
         (false, Some(current)) => writeln!(out, "{current}"),
         (false, None) => Ok(()),
     }
@@ -100,10 +116,14 @@ fn list(session: &Session, out: &mut Out, report: &BranchReport) -> io::Result<(
     for line in &report.branches {
         let (name, commit) = (line.name.as_str(), &line.commit);
         if session.globals.json {
-            out.json(&serde_json::json!({
-                "name": name, "id": line.id.to_string(), "ordinal": commit.ordinal, "current": line.current,
-                "timestamp": commit.time.secs, "message": commit.message,
-            }))?;
+            out.json(&JsonBranch {
+                name,
+                id: line.id.to_string(),
+                ordinal: commit.ordinal,
+                current: line.current,
+                time: iso(&commit.time),
+                message: &commit.message,
+            })?;
             continue;
         }
         let mark = if line.current { '*' } else { ' ' };

@@ -1,7 +1,7 @@
-//! `dvc checkout`: brings a version, or paths of it, into the worktree or another directory.
+//! `dvc checkout`: writes a version, or paths of it, to the worktree or another directory.
 
-use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::{Paint, elapsed, size};
 use crate::render::change::JsonChange;
 use crate::render::shown;
@@ -12,9 +12,10 @@ use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use dvc::query::compare::Change;
-use dvc::query::describe::Changed;
+use dvc::query::compare::TreeChange;
+use dvc::query::describe::MeasuredChange;
 use dvc::refs::head::Head;
+use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,36 +28,37 @@ use std::time::Instant;
     dvc checkout AMCC@{yesterday} -- acme/orders.ibd\n  \
     dvc checkout AMCC@v41 -- 'orders*.ibd'")]
 pub(crate) struct CheckoutArgs {
-    /// The version; a branch name moves the worktree to that branch, `-` to the branch before
+    /// Check out this version; a branch name also switches to the branch, `-` is the previous
+    /// branch
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<OsString>,
-    /// Write to DIR, which is created, and leave the worktree alone
+    /// Write to DIR, which is created, instead of the worktree
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) into: Option<PathBuf>,
-    /// Create that branch at the version and move the worktree to it
+    /// Create branch NAME at the version and switch to it
     #[arg(short, long, value_name = "NAME", conflicts_with_all = ["into", "paths"])]
     pub(crate) branch: Option<String>,
-    /// Remove files that the version does not have, the default for a whole checkout
+    /// Remove files that the version does not have (the default for a whole checkout)
     #[arg(long, conflicts_with_all = ["keep_extra", "paths"])]
     pub(crate) delete: bool,
     /// Keep files that the version does not have
     #[arg(long)]
     pub(crate) keep_extra: bool,
-    /// Read back and compare everything that was written
+    /// Read everything back and compare it
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Even where changes would be lost or the target is in use
+    /// Continue even if changes would be lost or the target is in use
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// Only these paths, or patterns as in `.dvcsignore`; no other file is touched
+    /// Write only these paths, or paths that match patterns as in `.dvcsignore`
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
 
 /// Runs `checkout`.
-pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
     let begun = Instant::now();
     let place = session.place()?;
     let context = session.context(&place)?;
@@ -89,7 +91,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
     Ok(exit(&report))
 }
 
-/// The exit code for what became of the files.
+/// Returns the exit code that reports the state of the written files.
 pub(crate) fn exit(report: &CheckoutReport) -> Exit {
     if report.done.damaged > 0 || report.wrong > 0 {
         Exit::with(Kind::Integrity)
@@ -98,6 +100,24 @@ pub(crate) fn exit(report: &CheckoutReport) -> Exit {
     } else {
         Exit::DONE
     }
+}
+
+#[derive(Serialize)]
+struct JsonCheckout<'a> {
+    id: String,
+    tree: String,
+    ordinal: u64,
+    branch: Option<&'a str>,
+    dry_run: bool,
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    removed: u64,
+    incomplete: u64,
+    damaged: u64,
+    mismatched: u64,
+    planned: Vec<JsonChange>,
+    seconds: f64,
 }
 
 fn print(
@@ -110,23 +130,23 @@ fn print(
     let mut out = session.plain_out();
     let CheckoutReport { version, commit, branch, done, planned, wrong } = report;
     if session.globals.json {
-        let step = |c: &Change| JsonChange::new(&Changed { change: c.clone(), ranges: Vec::new() }, false);
-        out.json(&serde_json::json!({
-            "id": version.to_string(),
-            "tree": commit.tree.to_string(),
-            "ordinal": commit.ordinal,
-            "branch": branch.as_ref().map(RefName::as_str),
-            "dry_run": dry_run,
-            "files": done.files,
-            "dirs": done.dirs,
-            "bytes": done.bytes,
-            "removed": done.removed,
-            "incomplete": done.incomplete,
-            "damaged": done.damaged,
-            "wrong": wrong,
-            "planned": planned.iter().map(step).collect::<Vec<_>>(),
-            "seconds": took.as_secs_f64(),
-        }))?;
+        let step = |c: &TreeChange| JsonChange::new(&MeasuredChange { change: c.clone(), ranges: Vec::new() }, false);
+        out.json(&JsonCheckout {
+            id: version.to_string(),
+            tree: commit.tree.to_string(),
+            ordinal: commit.ordinal,
+            branch: branch.as_ref().map(RefName::as_str),
+            dry_run,
+            files: done.files,
+            directories: done.dirs,
+            bytes: done.bytes,
+            removed: done.removed,
+            incomplete: done.incomplete,
+            damaged: done.damaged,
+            mismatched: *wrong,
+            planned: planned.iter().map(step).collect(),
+            seconds: took.as_secs_f64(),
+        })?;
     } else if session.globals.quiet == 0 {
         for change in planned {
             writeln!(out, "{} {}", change.letter.as_str(), shown(&change.path))?;

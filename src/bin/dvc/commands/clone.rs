@@ -1,9 +1,11 @@
-//! `dvc clone`: copies a repository, and checks a version out.
+//! `dvc clone`: copies a repository and checks out a version.
 
-use crate::commands::{checkout, fetch, remote};
-use crate::failure::{CliError, Exit, Outcome};
-use crate::place::{INSIDE, Place, ensure_outside_mounts};
+use crate::commands::checkout;
+use crate::commands::fetch::{self, JsonFetch};
+use crate::failure::{CliError, CommandResult, Exit};
+use crate::place::{INSIDE, RepoPlace, ensure_outside_mounts};
 use crate::print::Paint;
+use crate::remotes::{ORIGIN, write_remote};
 use crate::render::quoted;
 use crate::session::Session;
 use clap::Args;
@@ -12,6 +14,8 @@ use dvc::model::refname::RefName;
 use dvc::model::revision::{RevisionBase, RevisionSpec};
 use dvc::ops::clone::{CloneOptions, clone, is_unfinished};
 use dvc::repo::{Repo, RepoError};
+use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,33 +27,33 @@ use std::time::Instant;
                         dvc clone 'sftp://nas/srv/amcc#AMCC@v3'"
 )]
 pub(crate) struct CloneArgs {
-    /// The repository, and after `#` the version to check out
+    /// Copy the repository at URL; a version to check out may follow after `#`
     pub(crate) url: String,
-    /// The new directory; by the last name of the URL if left out
+    /// Create this directory; the default is the last name of the URL
     #[arg(value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// Only refs and trees now; data comes when it is read
+    /// Fetch only refs and trees; data is fetched when it is read
     #[arg(long)]
     pub(crate) lazy: bool,
-    /// Data of so many versions of each branch now; older data comes when it is read
+    /// Fetch the data of the last N versions of each branch; older data is fetched when it is read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) depth: Option<u32>,
     /// Leave the worktree empty
     #[arg(long)]
     pub(crate) no_checkout: bool,
-    /// The branch to begin with
+    /// Check out this branch
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
 }
 
 /// Runs `clone`.
-pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
     let (url, revision) = match args.url.split_once('#') {
         Some((url, revision)) => (url, Some(RevisionSpec::parse(revision.as_bytes()).map_err(Error::from)?)),
         None => (args.url.as_str(), None),
     };
     if revision.as_ref().is_some_and(|spec| spec.path.is_some()) {
-        return Err(CliError::option("URL", "a clone is of a whole version, not of a path").into());
+        return Err(CliError::option("URL", "name a whole version, not a path of it").into());
     }
     let location = session.location(url)?;
     let dir = match &args.dir {
@@ -62,8 +66,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     let named = session.named_repository().map(|repo| session.current.join(repo));
     let repository = named.clone().unwrap_or_else(|| dir.join(INSIDE));
     let is_new = !dir.exists();
-    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), far: None, mount: None };
-    if named.is_none() && !is_new && !begun(&dir) && !is_unfinished(&session.context(&place)?) {
+    let place = RepoPlace { repository, worktree: dir.clone(), prefix: PathBuf::new(), remote_url: None, mount: None };
+    if named.is_none() && !is_new && !has_no_worktree(&dir) && !is_unfinished(&session.context(&place)?) {
         let inside = dir.join(INSIDE);
         let taken =
             if Repo::is_at(&inside) { RepoError::Exists { path: inside } } else { RepoError::Occupied { path: dir } };
@@ -76,16 +80,26 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     std::fs::create_dir_all(&dir).map_err(failed)?;
     let result = cloned(session, args, location, revision, &place);
     if result.is_err() && is_new {
-        // Nothing is left of a clone that did not even begin.
+        // Remove the directory of a clone that failed before it stored anything.
         let _ = std::fs::remove_dir(&dir);
     }
     result
 }
 
-/// Whether a directory holds nothing but a clone that did not end, or nothing.
-fn begun(dir: &Path) -> bool {
+/// Returns whether a directory is empty or holds only an unfinished clone.
+fn has_no_worktree(dir: &Path) -> bool {
     let names: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
     names.iter().all(|name| name == INSIDE)
+}
+
+#[derive(Serialize)]
+struct JsonClone<'a> {
+    repository: Cow<'a, str>,
+    worktree: Cow<'a, str>,
+    branch: Option<&'a str>,
+    version: Option<String>,
+    lazy: bool,
+    fetched: JsonFetch<'a>,
 }
 
 fn cloned(
@@ -93,14 +107,14 @@ fn cloned(
     args: &CloneArgs,
     location: dvc::store::location::Location,
     revision: Option<RevisionSpec>,
-    place: &Place,
-) -> Outcome {
+    place: &RepoPlace,
+) -> CommandResult {
     let began = Instant::now();
     let context = session.context(place)?;
     let mut origin = session.unnamed(location.clone())?;
-    "origin".clone_into(&mut origin.name);
-    origin.access = session.access(session.settings()?, Some("origin"), true)?;
-    // What is not fetched now is taken from there later.
+    ORIGIN.clone_into(&mut origin.name);
+    origin.access = session.access(session.settings()?, Some(ORIGIN), true)?;
+    // Missing data is fetched from the origin when it is read.
     origin.lazy = args.lazy || args.depth.is_some();
     let mut branch = args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?;
     let revision = revision.map(|spec| spec.revision);
@@ -115,29 +129,20 @@ fn cloned(
         depth: args.depth.and_then(|n| usize::try_from(n).ok()),
         no_checkout: args.no_checkout || args.lazy,
     };
-    let lazy = origin.lazy.then_some("true");
-    let settle = || {
-        let written = remote::write(place, "origin", Some(&location), lazy);
-        written.map_err(|e| match e {
-            crate::failure::Failed::Operation(e) => e,
-            crate::failure::Failed::Output(source) => {
-                CliError::File { doing: "write", path: place.repository.clone(), source }.into()
-            }
-        })
-    };
+    let settle = || write_remote(place, ORIGIN, &location, origin.lazy);
     let progress = session.progress()?;
     let report = clone(&context, &origin, &options, &settle, &progress)?;
     drop(progress);
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&serde_json::json!({
-            "repository": report.repository.to_string_lossy(),
-            "directory": place.worktree.to_string_lossy(),
-            "branch": report.branch.as_ref().map(RefName::as_str),
-            "version": report.version.map(|id| id.to_string()),
-            "lazy": origin.lazy,
-            "fetched": fetch::json(&report.fetched, false, began.elapsed()),
-        }))?;
+        out.json(&JsonClone {
+            repository: report.repository.to_string_lossy(),
+            worktree: place.worktree.to_string_lossy(),
+            branch: report.branch.as_ref().map(RefName::as_str),
+            version: report.version.map(|id| id.to_string()),
+            lazy: origin.lazy,
+            fetched: fetch::json(&report.fetched, false, began.elapsed()),
+        })?;
     } else if session.globals.quiet == 0 {
         fetch::print(&mut out, &report.fetched, began.elapsed())?;
         let dir = place.worktree.display();
@@ -147,13 +152,14 @@ fn cloned(
                 writeln!(out, "cloned into `{dir}`, on branch {branch}, {version}")?;
             }
             (None, Some(version)) => writeln!(out, "cloned into `{dir}`, {}", out.paint(Paint::Id, version.short()))?,
-            _ => writeln!(out, "cloned into `{dir}`; it has no branch yet")?,
+            _ => writeln!(out, "cloned into `{dir}`; the repository has no branch yet")?,
         }
         if args.lazy && report.version.is_some() {
-            // As it was typed, where the next command is typed in the same place.
-            let dir = match session.begun == session.current {
-                true => place.worktree.strip_prefix(&session.current).unwrap_or(&place.worktree),
-                false => &place.worktree,
+            // Use the path as typed, if the next command runs in the same directory.
+            let dir = if session.begun == session.current {
+                place.worktree.strip_prefix(&session.current).unwrap_or(&place.worktree)
+            } else {
+                &place.worktree
             };
             let dir = quoted(
                 &args.dir.as_deref().filter(|_| session.begun == session.current).unwrap_or(dir).to_string_lossy(),
@@ -169,7 +175,7 @@ fn cloned(
                 (format!("{dvc} -C {dir} mount {revision} DIR"), "shows all of them as a directory"),
             ];
             let width = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-            writeln!(out, "nothing is checked out yet, data is fetched when it is read:")?;
+            writeln!(out, "nothing is checked out yet; data is fetched when it is read:")?;
             for (command, does) in steps {
                 writeln!(out, "  {command:<width$}  {does}")?;
             }

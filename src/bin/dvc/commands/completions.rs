@@ -8,11 +8,10 @@ mod manual;
 mod names;
 mod typed;
 
-use crate::args::Cli;
-use crate::failure::{CliError, Exit, Outcome};
+use crate::failure::{CliError, CommandResult, Exit};
 use crate::session::Session;
 use candidates::offer;
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use names::Names;
 use std::ffi::OsString;
 use std::fs;
@@ -26,8 +25,8 @@ use typed::Typed;
                         dvc completions zsh > ~/.zfunc/_dvc\n  \
                         dvc completions man --dir ~/.local/share/man")]
 pub(crate) struct CompletionsArgs {
-    /// What to print
-    pub(crate) what: What,
+    /// Generate these files
+    pub(crate) what: GeneratedFile,
     /// Write files to DIR instead of standard output
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, required_if_eq_any = [("what", "all"), ("what", "man")])]
     pub(crate) dir: Option<PathBuf>,
@@ -39,9 +38,9 @@ pub(crate) struct CompletionsArgs {
     pub(crate) words: Vec<OsString>,
 }
 
-/// What can be generated.
+/// The files that can be generated.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum GeneratedFile {
     /// Completions for bash
     Bash,
     /// Completions for zsh
@@ -58,26 +57,27 @@ pub(crate) enum What {
 }
 
 /// Shell scripts and their file names.
-const SCRIPTS: [(What, &str, &str); 3] = [
-    (What::Bash, "dvc.bash", include_str!("../../../../completions/dvc.bash")),
-    (What::Zsh, "_dvc", include_str!("../../../../completions/_dvc")),
-    (What::Fish, "dvc.fish", include_str!("../../../../completions/dvc.fish")),
+const SCRIPTS: [(GeneratedFile, &str, &str); 3] = [
+    (GeneratedFile::Bash, "dvc.bash", include_str!("../../../../completions/dvc.bash")),
+    (GeneratedFile::Zsh, "_dvc", include_str!("../../../../completions/_dvc")),
+    (GeneratedFile::Fish, "dvc.fish", include_str!("../../../../completions/dvc.fish")),
 ];
 
-/// Runs `completions`.
-pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
-    if args.what == What::Candidates {
-        return candidates(session, args);
+/// Runs `completions` for the command line that `program` describes.
+pub(crate) fn run(session: &Session, args: &CompletionsArgs, mut program: Command) -> CommandResult {
+    program.build();
+    if args.what == GeneratedFile::Candidates {
+        return candidates(session, args, &program);
     }
     let mut files = Vec::new();
     for (what, name, script) in SCRIPTS {
-        if args.what == what || args.what == What::All {
+        if args.what == what || args.what == GeneratedFile::All {
             files.push((name.to_owned(), script.as_bytes().to_vec()));
         }
     }
-    if matches!(args.what, What::Man | What::All) {
-        let folder = if args.what == What::All { "man/" } else { "" };
-        for (name, text) in manual::pages().map_err(|missing| CliError::option("man", missing.to_string()))? {
+    if matches!(args.what, GeneratedFile::Man | GeneratedFile::All) {
+        let folder = if args.what == GeneratedFile::All { "man/" } else { "" };
+        for (name, text) in manual::pages(&program).map_err(|missing| CliError::option("man", missing.to_string()))? {
             files.push((format!("{folder}{name}"), text));
         }
     }
@@ -93,7 +93,7 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
 }
 
 /// Prints the completions of a line. Does not fail if names cannot be read, because a shell cannot show the reason.
-fn candidates(session: &Session, args: &CompletionsArgs) -> Outcome {
+fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> CommandResult {
     let mut words = match &args.line {
         Some(line) => typed::words(line),
         None => args.words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -101,9 +101,7 @@ fn candidates(session: &Session, args: &CompletionsArgs) -> Outcome {
     // `git dvc log` means `dvc log`.
     let is_git = words.first().is_some_and(|first| Path::new(first).ends_with("git"));
     words.drain(..words.len().min(if is_git { 2 } else { 1 }));
-    let mut program = Cli::command();
-    program.build();
-    let typed = Typed::new(&program, &words);
+    let typed = Typed::new(program, &words);
     let there = Session::new(&session.argv, names::globals(&typed), session.signals.clone(), true).ok();
     let offer = offer(&typed, &Names::new(there.as_ref()));
     let mut out = session.plain_out();

@@ -1,16 +1,16 @@
-//! `dvc diff`: what differs between two versions, or between a version and the worktree.
+//! `dvc diff`: shows differences between two versions, or between a version and the worktree.
 
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::print::{Out, Paint, size};
-use crate::render::change::{JsonChange, Stat, chunks, name_status};
+use crate::render::change::{JsonChange, StatTable, chunks, name_status};
 use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::revision::{RevisionQuery, RevisionSpec};
-use dvc::ops::diff::{DiffOptions, Difference, Patch, Sides, diff};
+use dvc::ops::diff::{DiffOptions, DiffSides, Difference, LinePatch, diff};
 use dvc::query::compare::Letter;
-use dvc::query::describe::Detail;
+use dvc::query::describe::ChangeDetail;
 use dvc::query::lines::{Hunk, Mark};
 use dvc::query::ranges::total;
 use std::ffi::OsString;
@@ -24,49 +24,50 @@ use std::os::unix::ffi::OsStrExt;
     dvc diff --stat AMCC@v41 AMCC@v42\n  \
     dvc diff -p @ -- my.cnf")]
 pub(crate) struct DiffArgs {
-    /// A version (compared with the worktree), two versions, or A..B; each may name a path, REV:PATH
+    /// Compare this version with the worktree, or two versions, or A..B; each may name a path,
+    /// REV:PATH
     #[arg(value_name = "REV", num_args = 0..=2)]
     pub(crate) revs: Vec<OsString>,
-    /// Each file with its size and what changed of it
+    /// Show each file with its size and how much of it changed
     #[arg(long)]
     pub(crate) stat: bool,
-    /// Names and letters, the default
+    /// Show names with a letter for the kind of change (the default)
     #[arg(long)]
     pub(crate) name_status: bool,
-    /// Names only
+    /// Show only names
     #[arg(long)]
     pub(crate) name_only: bool,
-    /// Changed byte ranges, from the chunk lists alone
+    /// Show changed byte ranges, computed from the chunk lists alone
     #[arg(long)]
     pub(crate) chunks: bool,
-    /// Changed lines of text files
+    /// Show changed lines of text files
     #[arg(short, long)]
     pub(crate) patch: bool,
-    /// End with 1 where something differs
+    /// Exit with 1 if there are differences
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// End lines with NUL and write names raw
     #[arg(short = 'z', conflicts_with_all = ["stat", "patch"])]
     pub(crate) null: bool,
-    /// Only these paths
+    /// Compare only these paths
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
 
 /// Runs `diff`.
-pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &DiffArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let ranges = args.stat || args.chunks || args.patch;
     let options = DiffOptions {
         sides: sides(&args.revs)?,
         paths: place.paths(&args.paths)?,
-        detail: if ranges { Detail::Ranges } else { Detail::Names },
+        detail: if ranges { ChangeDetail::Ranges } else { ChangeDetail::Names },
         patch: args.patch && !session.globals.json,
         walk: session.walk()?,
     };
     let mut out = session.paged_out();
     let mut written = Ok(());
-    let mut stat = (args.stat && !session.globals.json).then(|| Stat::new(""));
+    let mut stat = (args.stat && !session.globals.json).then(|| StatTable::new(""));
     let notices = session.notices()?;
     let report = diff(&context, &options, &notices, &mut |difference| {
         written = match (&mut stat, session.globals.json) {
@@ -89,17 +90,17 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
     Ok(exit.unless_cancelled(&session.signals))
 }
 
-fn sides(revs: &[OsString]) -> Result<Sides, Failed> {
+fn sides(revs: &[OsString]) -> Result<DiffSides, Failed> {
     let query = |rev: &OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let spec = |rev: &OsString| RevisionSpec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     match revs {
-        [] => Ok(Sides::Worktree),
+        [] => Ok(DiffSides::Worktree),
         [one] => Ok(match query(one)? {
-            RevisionQuery::One(spec) => Sides::Since(spec),
-            RevisionQuery::Range(range) => Sides::Range(range),
+            RevisionQuery::One(spec) => DiffSides::Since(spec),
+            RevisionQuery::Range(range) => DiffSides::Range(range),
         }),
-        [old, new] => Ok(Sides::Between(spec(old)?, spec(new)?)),
-        _ => Err(CliError::option("REV", "there are more than two").into()),
+        [old, new] => Ok(DiffSides::Between(spec(old)?, spec(new)?)),
+        _ => Err(CliError::option("REV", "name at most two versions").into()),
     }
 }
 
@@ -121,7 +122,7 @@ fn print(out: &mut Out, args: &DiffArgs, difference: &Difference) -> io::Result<
     writeln!(out, "{}", shown(&change.path))
 }
 
-/// The change as other programs read it: `--- a/x`, `+++ b/x`, hunks.
+/// Writes a change in the format that `patch` reads: `--- a/x`, `+++ b/x`, hunks.
 pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
     let change = &difference.changed.change;
     let (old, new) = (shown(change.from.as_ref().unwrap_or(&change.path)), shown(&change.path));
@@ -148,14 +149,14 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
     };
     match &difference.patch {
         None => Ok(()),
-        Some(Patch::Binary) => {
+        Some(LinePatch::Binary) => {
             let ranges = &difference.changed.ranges;
             let bytes = size(total(ranges));
             let plural = if ranges.len() == 1 { "" } else { "s" };
             writeln!(out, "Binary files {from} and {to} differ: {bytes} in {} range{plural}", ranges.len())
         }
-        Some(Patch::Lines(hunks)) if hunks.is_empty() => Ok(()),
-        Some(Patch::Lines(hunks)) => {
+        Some(LinePatch::Lines(hunks)) if hunks.is_empty() => Ok(()),
+        Some(LinePatch::Lines(hunks)) => {
             let (from, to) =
                 (out.paint(Paint::Strong, format!("--- {from}")), out.paint(Paint::Strong, format!("+++ {to}")));
             writeln!(out, "{from}\n{to}")?;
@@ -165,7 +166,7 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
 }
 
 fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
-    // An empty side is named by the line before it, all others count from 1.
+    // An empty side has the number of the line before it; lines count from 1.
     let span = |r: &std::ops::Range<usize>| format!("{},{}", if r.is_empty() { r.start } else { r.start + 1 }, r.len());
     let head = out.paint(Paint::Changed, format!("@@ -{} +{} @@", span(&hunk.old), span(&hunk.new)));
     writeln!(out, "{head}")?;
@@ -181,7 +182,7 @@ fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
                 let text = out.paint(paint, format!("{sign}{}", String::from_utf8_lossy(text)));
                 write!(out, "{text}")?;
             }
-            // On a terminal the content of a file must not steer it; programs get it as it is.
+            // The content of a file must not control the terminal; programs get it unchanged.
             None if io::stdout().is_terminal() => write!(out, "{sign}{}", String::from_utf8_lossy(text))?,
             None => {
                 out.write_all(sign.as_bytes())?;

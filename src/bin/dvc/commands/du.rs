@@ -1,14 +1,14 @@
-//! `dvc du`: what versions and branches take.
+//! `dvc du`: the disk usage of versions and branches.
 
-use crate::failure::{Exit, Failed, Outcome};
+use crate::failure::{CommandResult, Exit, Failed};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::RevisionQuery;
 use dvc::model::text::{count, harmless};
-use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
-use dvc::ops::gc::cache_use;
+use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, cache_use, du};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -16,16 +16,16 @@ use std::os::unix::ffi::OsStrExt;
 /// Options of `du`.
 #[derive(Args, Debug)]
 pub(crate) struct DuArgs {
-    /// Versions and ranges; without any, the whole repository by branch
+    /// Show these versions and ranges; without any, show the whole repository by branch
     #[arg(value_name = "REV")]
     pub(crate) revs: Vec<OsString>,
-    /// What the cache of far repositories and the overlays of mounts take
+    /// Show the size of the cache of remote objects and of the overlays of mounts
     #[arg(long, conflicts_with = "revs")]
     pub(crate) cache: bool,
 }
 
 /// Runs `du`.
-pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &DuArgs) -> CommandResult {
     let (_, context) = session.anywhere()?;
     if args.cache {
         return cache(session, &context);
@@ -43,50 +43,109 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     Ok(Exit::DONE.unless_cancelled(&session.signals))
 }
 
-fn cache(session: &Session, context: &dvc::context::Context) -> Outcome {
+#[derive(Serialize)]
+struct JsonCacheUse<'a> {
+    block_bytes: u64,
+    limit_bytes: u64,
+    overlays: Vec<JsonOverlayUse<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonOverlayUse<'a> {
+    name: &'a str,
+    bytes: u64,
+}
+
+fn cache(session: &Session, context: &dvc::context::Context) -> CommandResult {
     let used = cache_use(context)?;
     let mut out = session.plain_out();
     if session.globals.json {
-        let overlays: Vec<_> =
-            used.overlays.iter().map(|(name, bytes)| serde_json::json!({ "name": name, "bytes": bytes })).collect();
-        out.json(&serde_json::json!({
-            "block_bytes": used.block_bytes, "limit_bytes": used.limit_bytes, "overlays": overlays,
-        }))?;
+        let overlays = used.overlays.iter().map(|overlay| JsonOverlayUse { name: &overlay.name, bytes: overlay.bytes });
+        out.json(&JsonCacheUse {
+            block_bytes: used.block_bytes,
+            limit_bytes: used.limit_bytes,
+            overlays: overlays.collect(),
+        })?;
     } else {
         writeln!(out, "cache: {} of at most {}", size(used.block_bytes), size(used.limit_bytes))?;
-        for (name, bytes) in &used.overlays {
-            writeln!(out, "overlay {name}: {}", size(*bytes))?;
+        for overlay in &used.overlays {
+            writeln!(out, "overlay {}: {}", overlay.name, size(overlay.bytes))?;
         }
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
-fn json(report: &DuReport) -> serde_json::Value {
-    let version = |v: &VersionUse| {
-        let counts = &v.commit.counts;
-        serde_json::json!({
-            "id": v.id.to_string(), "ordinal": v.commit.ordinal, "files": counts.files, "bytes": counts.bytes,
-            "new_bytes": counts.new_bytes, "stored_bytes": counts.stored_bytes,
-        })
+#[derive(Serialize)]
+struct JsonDu<'a> {
+    versions: Vec<JsonVersionUse>,
+    branches: Vec<JsonBranchUse<'a>>,
+    repository: Option<JsonRepositoryUse>,
+}
+
+#[derive(Serialize)]
+struct JsonVersionUse {
+    id: String,
+    ordinal: u64,
+    files: u64,
+    bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct JsonBranchUse<'a> {
+    name: &'a str,
+    versions: u64,
+    files: u64,
+    bytes: u64,
+    all_bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct JsonRepositoryUse {
+    packs: u64,
+    pack_bytes: u64,
+    index_bytes: u64,
+    ref_bytes: u64,
+    state_bytes: u64,
+}
+
+fn json(report: &DuReport) -> JsonDu<'_> {
+    let version = |v: &VersionUse| JsonVersionUse {
+        id: v.id.to_string(),
+        ordinal: v.commit.ordinal,
+        files: v.commit.counts.files,
+        bytes: v.commit.counts.bytes,
+        new_bytes: v.commit.counts.new_bytes,
+        stored_bytes: v.commit.counts.stored_bytes,
     };
-    let branch = |b: &BranchUse| {
-        serde_json::json!({
-            "name": b.name.as_str(), "versions": b.versions, "files": b.files, "bytes": b.bytes,
-            "all_bytes": b.all_bytes, "new_bytes": b.new_bytes, "stored_bytes": b.stored_bytes,
-        })
+    let whole = |r: &RepositoryUse| JsonRepositoryUse {
+        packs: r.packs,
+        pack_bytes: r.pack_bytes,
+        index_bytes: r.index_bytes,
+        ref_bytes: r.ref_bytes,
+        state_bytes: r.state_bytes,
     };
-    let whole = |r: &RepositoryUse| {
-        serde_json::json!({
-            "packs": r.packs, "pack_bytes": r.pack_bytes, "index_bytes": r.index_bytes, "ref_bytes": r.ref_bytes,
-            "state_bytes": r.state_bytes,
-        })
-    };
-    serde_json::json!({
-        "versions": report.versions.iter().map(version).collect::<Vec<_>>(),
-        "branches": report.branches.iter().map(branch).collect::<Vec<_>>(),
-        "repository": report.repository.as_ref().map(whole),
-    })
+    JsonDu {
+        versions: report.versions.iter().map(version).collect(),
+        branches: report.branches.iter().map(branch_json).collect(),
+        repository: report.repository.as_ref().map(whole),
+    }
+}
+
+fn branch_json(b: &BranchUse) -> JsonBranchUse<'_> {
+    JsonBranchUse {
+        name: b.name.as_str(),
+        versions: b.versions,
+        files: b.files,
+        bytes: b.bytes,
+        all_bytes: b.all_bytes,
+        new_bytes: b.new_bytes,
+        stored_bytes: b.stored_bytes,
+    }
 }
 
 fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {

@@ -1,14 +1,16 @@
-//! `dvc export`: a version as a tar archive or as an image, to a file, a pipe or a registry.
+//! `dvc export`: writes a version as a tar archive or an image to a file, a pipe or a registry.
 
-use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::print::{Paint, elapsed, size};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::print::{Paint, elapsed, harmless_json, size};
 use crate::session::Session;
 use clap::{Args, ValueEnum};
 use dvc::archive::image::split_url;
 use dvc::error::Error;
 use dvc::model::revision::{Revision, RevisionSpec};
-use dvc::ops::export::{ExportOptions, ExportReport, Format, Target, export};
+use dvc::ops::export::{ExportFormat, ExportOptions, ExportReport, ExportTarget, export};
 use dvc::store::location::Scheme;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -25,37 +27,38 @@ use std::time::{Duration, Instant};
     dvc export AMCC --format oci | docker load\n  \
     dvc export AMCC --format oci -o oci://registry.example/team/amcc:v3")]
 pub(crate) struct ExportArgs {
-    /// The version, and a path in it; HEAD if none is named
+    /// Export this version, or a path of it; the default is HEAD
     #[arg(value_name = "REV[:PATH]")]
     pub(crate) spec: Option<OsString>,
-    /// The kind of archive
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Kind::Tar)]
-    pub(crate) format: Kind,
-    /// Write to FILE, which appears when it is complete; `-` is standard output, `oci://HOST/REPOSITORY:TAG` a registry
+    /// Use this archive format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ExportKind::Tar)]
+    pub(crate) format: ExportKind,
+    /// Write to FILE, which is created when it is complete; `-` is standard output,
+    /// `oci://HOST/REPOSITORY:TAG` a registry
     #[arg(short, long, value_name = "FILE|-|URL", value_hint = clap::ValueHint::AnyPath)]
     pub(crate) output: Option<OsString>,
-    /// Only this path of the version; may be repeated
+    /// Export only this path of the version; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Vec<OsString>,
-    /// The directory in the archive that all of it lies in; for images `/source`
+    /// Put all files below DIR in the archive; the default for images is `/source`
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: Option<OsString>,
-    /// The name of an image that is written to a file
+    /// Name an image that is written to a file
     #[arg(long, value_name = "NAME[:TAG]")]
     pub(crate) name: Option<String>,
 }
 
-/// Kinds of archives.
+/// Archive formats.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A PAX archive
+pub(crate) enum ExportKind {
+    /// A PAX tar archive
     Tar,
-    /// An image: what `docker load`, `docker pull` and other engines take
+    /// A container image, for `docker load`, `docker pull` and other engines
     Oci,
 }
 
 /// Runs `export`.
-pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     let begun = Instant::now();
     let (_, context) = session.anywhere()?;
     let spec = match &args.spec {
@@ -65,8 +68,8 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
     let options = ExportOptions {
         spec,
         format: match args.format {
-            Kind::Tar => Format::Tar,
-            Kind::Oci => Format::Oci,
+            ExportKind::Tar => ExportFormat::Tar,
+            ExportKind::Oci => ExportFormat::Oci,
         },
         paths: args.path.iter().map(|path| path.as_bytes().to_vec()).collect(),
         prefix: args.prefix.as_ref().map(|prefix| prefix.as_bytes().to_vec()),
@@ -74,7 +77,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
     };
     let output = args.output.as_deref();
     if output.is_none() && io::stdout().is_terminal() {
-        let problem = "an archive is not written to a terminal; name a file, or send it to a program";
+        let problem = "cannot write an archive to a terminal; name a file, or pipe the output into a program";
         return Err(CliError::option("--output", problem).into());
     }
     let url = output.and_then(|o| o.to_str()).filter(|o| o.contains("://"));
@@ -82,21 +85,21 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
         Some((url, tag)) => {
             let location = session.location(&url)?;
             if location.scheme != Scheme::Oci {
-                return Err(CliError::option("--output", "of what has a URL, only a registry takes archives").into());
+                return Err(CliError::option("--output", "only an `oci://` URL is supported").into());
             }
             Some((session.unnamed(location)?, tag))
         }
         None => None,
     };
     let progress = session.progress()?;
-    let run = |target: Target<'_>| export(&context, &options, target, &progress);
+    let run = |target: ExportTarget<'_>| export(&context, &options, target, &progress);
     let file = output.map(Path::new).filter(|o| url.is_none() && o.as_os_str() != "-");
     let report = match (&registry, file) {
-        (Some((remote, tag)), _) => run(Target::Registry(remote, tag))?,
+        (Some((remote, tag)), _) => run(ExportTarget::Registry(remote, tag))?,
         (None, Some(path)) => to_file(path, &run)?,
         (None, None) => {
-            let mut out = Watched { out: BufWriter::with_capacity(1 << 20, io::stdout().lock()), closed: false };
-            let report = run(Target::Stream(&mut out));
+            let mut out = WatchedPipe { out: BufWriter::with_capacity(1 << 20, io::stdout().lock()), closed: false };
+            let report = run(ExportTarget::Stream(&mut out));
             if out.closed {
                 return Err(Failed::Output(io::ErrorKind::BrokenPipe.into()));
             }
@@ -105,32 +108,32 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
     };
     drop(progress);
     if registry.is_some() || file.is_some() {
-        return told(session, &report, file, begun.elapsed());
+        return report_to_stdout(session, &report, file, begun.elapsed());
     }
-    // Standard output is the archive.
+    // Standard output has the archive, so the report goes to standard error.
     if session.globals.json {
-        let line = format!("{}\n", json(&report, None, begun.elapsed()));
-        let _ = io::stderr().write_all(line.as_bytes());
+        let line = harmless_json(&json(&report, None, begun.elapsed()))?;
+        let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
     } else if session.globals.quiet == 0 {
         let _ = io::stderr().write_all(summary(&report, None, begun.elapsed()).as_bytes());
     }
     Ok(Exit::DONE)
 }
 
-/// Standard output, and whether whoever reads it has gone.
-struct Watched<W> {
+/// Standard output, and whether its reader has closed it.
+struct WatchedPipe<W> {
     out: W,
     closed: bool,
 }
 
-impl<W: Write> Watched<W> {
+impl<W: Write> WatchedPipe<W> {
     fn seen<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         self.closed |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
         result
     }
 }
 
-impl<W: Write> Write for Watched<W> {
+impl<W: Write> Write for WatchedPipe<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes);
         self.seen(written)
@@ -142,12 +145,15 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-/// Writes beside the file first, so that it is never there in part.
-fn to_file(path: &Path, run: &dyn Fn(Target<'_>) -> dvc::error::Result<ExportReport>) -> Result<ExportReport, Failed> {
+/// Writes to a temporary file first, so that the file never has a part of the archive.
+fn to_file(
+    path: &Path,
+    run: &dyn Fn(ExportTarget<'_>) -> dvc::error::Result<ExportReport>,
+) -> Result<ExportReport, Failed> {
     let failed = |source| CliError::File { doing: "write", path: path.to_owned(), source };
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         let mut file: File = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return Ok(run(Target::Stream(&mut file))?);
+        return Ok(run(ExportTarget::Stream(&mut file))?);
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
@@ -155,16 +161,16 @@ fn to_file(path: &Path, run: &dyn Fn(Target<'_>) -> dvc::error::Result<ExportRep
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(dir)
         .map_err(failed)?;
-    let report = run(Target::Stream(file.as_file_mut()))?;
+    let report = run(ExportTarget::Stream(file.as_file_mut()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(report)
 }
 
-fn told(session: &Session, report: &ExportReport, file: Option<&Path>, took: Duration) -> Outcome {
+fn report_to_stdout(session: &Session, report: &ExportReport, file: Option<&Path>, took: Duration) -> CommandResult {
     let mut out = session.plain_out();
     if session.globals.json {
-        writeln!(out, "{}", json(report, file, took))?;
+        writeln!(out, "{}", harmless_json(&json(report, file, took))?)?;
     } else if session.globals.quiet == 0 {
         let id = out.paint(Paint::Id, report.version.short());
         write!(out, "{}", summary(report, file, took).replacen(&report.version.short(), &id, 1))?;
@@ -176,8 +182,8 @@ fn told(session: &Session, report: &ExportReport, file: Option<&Path>, took: Dur
 fn summary(report: &ExportReport, file: Option<&Path>, took: Duration) -> String {
     let address = report.address.clone().unwrap_or_else(|| format!("v{}", report.commit.ordinal));
     let to = match (&report.image, file) {
-        (Some((name, _)), Some(file)) => format!(" as `{name}` to `{}`", file.display()),
-        (Some((name, _)), None) => format!(" as `{name}`"),
+        (Some(image), Some(file)) => format!(" as `{}` to `{}`", image.name, file.display()),
+        (Some(image), None) => format!(" as `{}`", image.name),
         (None, Some(file)) => format!(" to `{}`", file.display()),
         (None, None) => String::new(),
     };
@@ -191,18 +197,33 @@ fn summary(report: &ExportReport, file: Option<&Path>, took: Duration) -> String
     )
 }
 
-fn json(report: &ExportReport, file: Option<&Path>, took: Duration) -> serde_json::Value {
-    serde_json::json!({
-        "schema": 1,
-        "id": report.version.to_string(),
-        "tree": report.commit.tree.to_string(),
-        "address": report.address,
-        "ordinal": report.commit.ordinal,
-        "members": report.members,
-        "written_bytes": report.written_bytes,
-        "file": file.map(|f| f.to_string_lossy()),
-        "image": report.image.as_ref().map(|i| &i.0),
-        "digest": report.image.as_ref().map(|i| &i.1),
-        "seconds": took.as_secs_f64(),
-    })
+#[derive(Serialize)]
+struct JsonExport<'a> {
+    schema: u8,
+    id: String,
+    tree: String,
+    address: Option<&'a str>,
+    ordinal: u64,
+    members: u64,
+    written_bytes: u64,
+    file: Option<Cow<'a, str>>,
+    image: Option<&'a str>,
+    digest: Option<&'a str>,
+    seconds: f64,
+}
+
+fn json<'a>(report: &'a ExportReport, file: Option<&'a Path>, took: Duration) -> JsonExport<'a> {
+    JsonExport {
+        schema: 1,
+        id: report.version.to_string(),
+        tree: report.commit.tree.to_string(),
+        address: report.address.as_deref(),
+        ordinal: report.commit.ordinal,
+        members: report.members,
+        written_bytes: report.written_bytes,
+        file: file.map(Path::to_string_lossy),
+        image: report.image.as_ref().map(|image| image.name.as_str()),
+        digest: report.image.as_ref().map(|image| image.digest.as_str()),
+        seconds: took.as_secs_f64(),
+    }
 }

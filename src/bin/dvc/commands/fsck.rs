@@ -1,7 +1,7 @@
 //! `dvc fsck`: checks the repository, and rebuilds its catalogue and index.
 
-use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::{Out, Paint, elapsed, size};
 use crate::render::JsonPath;
 use crate::session::Session;
@@ -14,23 +14,22 @@ use dvc::model::path;
 use dvc::model::text::count;
 use dvc::ops::fsck::{FsckOptions, FsckReport, fsck};
 use serde::Serialize;
-use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
 
-/// So many paths are listed without `-v`.
+/// The number of lost paths that are listed without `-v`.
 const LINES: usize = 20;
 
 /// Options of `fsck`.
 #[derive(Args, Debug)]
 pub(crate) struct FsckArgs {
-    /// Read and verify the data as well, or that part of it
+    /// Read and verify the data as well, or PERCENT of it
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
     pub(crate) data: Option<String>,
-    /// Stop after that time, such as 2h; the next run goes on there
+    /// Stop after TIME, such as 2h; the next run continues from there
     #[arg(long, value_name = "TIME")]
     pub(crate) max_time: Option<String>,
-    /// Make the catalogue and the index again, from packs and refs alone
+    /// Rebuild the catalogue and the index from packs and refs alone
     #[arg(long)]
     pub(crate) rebuild: bool,
     #[command(flatten)]
@@ -38,7 +37,7 @@ pub(crate) struct FsckArgs {
 }
 
 /// Runs `fsck`.
-pub(crate) fn run(session: &Session, args: &FsckArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
     let begun = Instant::now();
     let wrong = |option: &'static str| move |problem| CliError::option(option, problem);
     let max_time = args.max_time.as_deref().map(value::duration).transpose().map_err(wrong("--max-time"))?;
@@ -67,7 +66,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> Outcome {
     })
 }
 
-/// `5`, `5%` or `0.5%` as millionths.
+/// Parses `5`, `5%` or `0.5%`, and returns millionths.
 fn millionths(text: &str) -> Result<u32, String> {
     let wrong = || format!("`{text}` is not a percentage, such as 5 or 0.5%");
     let number = text.strip_suffix('%').unwrap_or(text);
@@ -89,13 +88,10 @@ fn print(
 ) -> Result<(), Failed> {
     match &report.marker {
         Some(marker) if marker.is_new => {
-            writeln!(
-                out,
-                "made a new marker, with the id {}: copies of this repository count as others now",
-                marker.id
-            )?;
+            let id = &marker.id;
+            writeln!(out, "created a new marker with the id {id}: copies are no longer copies of this repository")?;
         }
-        Some(marker) => writeln!(out, "made the marker again, with its id {}", marker.id)?,
+        Some(marker) => writeln!(out, "restored the marker with the id {}", marker.id)?,
         None => {}
     }
     if let Some(made) = &report.rebuild {
@@ -111,14 +107,14 @@ fn print(
             writeln!(out, "  {}  {}", out.paint(Paint::Removed, shown_path(reach)), shown_versions(reach, versions))?;
         }
         if reaches.len() > shown {
-            writeln!(out, "  and {} more, which -v lists", reaches.len() - shown)?;
+            writeln!(out, "  and {} more (-v lists them)", reaches.len() - shown)?;
         }
     }
     let n = checked;
     let all = [(n.refs, "ref"), (n.versions, "version"), (n.trees, "tree"), (n.chunks, "chunk"), (n.packs, "pack")];
     writeln!(out, "checked {}", all.map(|(n, what)| count(n, what)).join(", "))?;
     if let Some(data) = data {
-        let rest = if data.out_of_time { ", then time was up" } else { "" };
+        let rest = if data.out_of_time { ", then the time was over" } else { "" };
         let (read, all) = (size(data.bytes), size(data.of_bytes));
         writeln!(out, "read {read} of {all} in {} of {}{rest}", data.packs, count(data.of_packs, "pack"))?;
     }
@@ -126,7 +122,7 @@ fn print(
     match damage.len() as u64 + more_objects {
         0 if report.check.unknown > 0 => {
             let n = count(report.check.unknown, "object");
-            writeln!(out, "no damage in what is here, but {n} could not be looked for at the remote, {took}")?;
+            writeln!(out, "no local damage, but {n} could not be looked up at the remote, {took}")?;
         }
         0 => writeln!(out, "no damage, {took}")?,
         found => {
@@ -134,9 +130,9 @@ fn print(
             writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
         }
     }
-    let mended = |what| matches!(what, What::Segment | What::Object | What::Catalogue | What::Worktree);
-    if (report.rebuild.is_none() || dry_run) && damage.iter().any(|d| mended(d.what)) {
-        writeln!(out, "hint: `dvc fsck --rebuild` makes the index and the catalogue again from what the packs hold")?;
+    let can_be_rebuilt = |what| matches!(what, What::Segment | What::Object | What::Catalogue | What::Worktree);
+    if (report.rebuild.is_none() || dry_run) && damage.iter().any(|d| can_be_rebuilt(d.what)) {
+        writeln!(out, "hint: run `dvc fsck --rebuild` to rebuild the index and the catalogue from the packs")?;
     }
     Ok(())
 }
@@ -145,18 +141,18 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
     let RebuildReport { packs, objects, segments, replaced, versions, baseless, .. } = made;
     if dry_run {
         let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
-        writeln!(out, "would make {new} of {objects} in {}", count(*packs, "pack"))?;
-        writeln!(out, "would remove {} and make the catalogue anew", count(*replaced, "old segment"))?;
+        writeln!(out, "would build {new} of {objects} in {}", count(*packs, "pack"))?;
+        writeln!(out, "would remove {} and rebuild the catalogue", count(*replaced, "old segment"))?;
         return Ok(());
     }
     let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
-    writeln!(out, "made {new} of {objects} in {}, removed {replaced}", count(*packs, "pack"))?;
-    writeln!(out, "made the catalogue anew, with {}", count(*versions, "version"))?;
+    writeln!(out, "built {new} of {objects} in {}, removed {replaced}", count(*packs, "pack"))?;
+    writeln!(out, "rebuilt the catalogue with {}", count(*versions, "version"))?;
     if *baseless > 0 {
         writeln!(out, "left out {} whose base is lost", count(*baseless, "delta"))?;
     }
     for key in &made.put_aside {
-        writeln!(out, "put the damaged state in `{key}` aside; that worktree is on the default branch now")?;
+        writeln!(out, "moved the damaged state in `{key}` to the trash; its worktree is on the default branch now")?;
     }
     Ok(())
 }
@@ -170,7 +166,7 @@ fn shown_path(reach: &Reach) -> String {
     }
 }
 
-/// `main@v1 to main@v3, old@v7`.
+/// Returns ranges of versions: `main@v1 to main@v3, old@v7`.
 fn shown_versions(reach: &Reach, versions: &[Reached]) -> String {
     let runs = reach.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default().chunk_by(follows));
     let runs = runs.map(|run| match run {
@@ -188,7 +184,7 @@ struct JsonReach {
     versions: Vec<String>,
 }
 
-/// Whether `b` is the next version of the branch that `a` is of.
+/// Returns whether `b` is the next version after `a` on one branch.
 fn follows(a: &Reached, b: &Reached) -> bool {
     let numbered = |v: &Reached| {
         let (branch, ordinal) = v.name.rsplit_once("@v")?;
@@ -197,39 +193,146 @@ fn follows(a: &Reached, b: &Reached) -> bool {
     matches!((numbered(a), numbered(b)), (Some((x, n)), Some((y, m))) if x == y && n.checked_add(1) == Some(m))
 }
 
-fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
+#[derive(Serialize)]
+struct JsonFsck<'a> {
+    sound: bool,
+    checked: JsonChecked,
+    data: Option<JsonReadData>,
+    damage: Vec<JsonDamage<'a>>,
+    more_objects: u64,
+    unknown: u64,
+    lost: JsonLost,
+    versions: Vec<JsonNamedVersion<'a>>,
+    reaches: Vec<JsonReach>,
+    notes: &'a [String],
+    marker: Option<JsonMarker<'a>>,
+    rebuild: Option<JsonRebuild<'a>>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonChecked {
+    refs: u64,
+    entries: u64,
+    versions: u64,
+    trees: u64,
+    lists: u64,
+    chunks: u64,
+    segments: u64,
+    rows: u64,
+    packs: u64,
+}
+
+#[derive(Serialize)]
+struct JsonReadData {
+    packs: u64,
+    bytes: u64,
+    uncompressed_bytes: u64,
+    total_packs: u64,
+    total_bytes: u64,
+    out_of_time: bool,
+}
+
+#[derive(Serialize)]
+struct JsonDamage<'a> {
+    kind: &'static str,
+    key: &'a str,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonLost {
+    chunks: u64,
+    lists: u64,
+    trees: u64,
+    commits: u64,
+}
+
+#[derive(Serialize)]
+struct JsonNamedVersion<'a> {
+    name: &'a str,
+    id: String,
+}
+
+#[derive(Serialize)]
+struct JsonMarker<'a> {
+    id: &'a str,
+    new: bool,
+}
+
+#[derive(Serialize)]
+struct JsonRebuild<'a> {
+    packs: u64,
+    objects: u64,
+    baseless: u64,
+    segments: u64,
+    replaced: u64,
+    versions: u64,
+    trashed_states: &'a [String],
+    salvaged: Vec<JsonSalvagedPack<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonSalvagedPack<'a> {
+    key: &'a str,
+    detail: &'a str,
+    objects: u64,
+}
+
+fn as_json(report: &FsckReport, seconds: f64) -> JsonFsck<'_> {
     let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes, .. } = &report.check;
-    let named = |v: &Reached| json!({ "name": v.name, "id": v.id.to_string() });
+
     let reach = |r: &Reach| {
         let versions = r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default());
         let versions = versions.map(|v| v.name.clone()).collect();
         JsonReach { path: JsonPath::new(&r.path), directory: r.directory, versions }
     };
-    json!({
-        "sound": report.check.is_sound(),
-        "checked": {
-            "refs": n.refs, "entries": n.entries, "versions": n.versions, "trees": n.trees, "lists": n.lists,
-            "chunks": n.chunks, "segments": n.segments, "rows": n.rows, "packs": n.packs,
+    JsonFsck {
+        sound: report.check.is_sound(),
+        checked: JsonChecked {
+            refs: n.refs,
+            entries: n.entries,
+            versions: n.versions,
+            trees: n.trees,
+            lists: n.lists,
+            chunks: n.chunks,
+            segments: n.segments,
+            rows: n.rows,
+            packs: n.packs,
         },
-        "data": data.map(|d| json!({
-            "packs": d.packs, "bytes": d.bytes, "plain_bytes": d.plain_bytes, "of_packs": d.of_packs,
-            "of_bytes": d.of_bytes, "out_of_time": d.out_of_time,
-        })),
-        "damage": damage.iter().map(|d| json!({ "what": d.what.name(), "key": d.key, "why": d.why })).collect::<Vec<_>>(),
-        "more_objects": more_objects,
-        "unknown": report.check.unknown,
-        "lost": { "chunks": lost.chunks, "lists": lost.lists, "trees": lost.trees, "commits": lost.commits },
-        "versions": versions.iter().map(named).collect::<Vec<_>>(),
-        "reaches": reaches.iter().map(reach).collect::<Vec<_>>(),
-        "notes": notes,
-        "marker": report.marker.as_ref().map(|m| json!({ "id": m.id, "new": m.is_new })),
-        "rebuild": report.rebuild.as_ref().map(|r| json!({
-            "packs": r.packs, "objects": r.objects, "baseless": r.baseless, "segments": r.segments,
-            "replaced": r.replaced, "versions": r.versions, "put_aside": r.put_aside,
-            "salvaged": r.salvaged.iter().map(|s| json!({ "key": s.key, "why": s.why, "objects": s.objects })).collect::<Vec<_>>(),
-        })),
-        "seconds": seconds,
-    })
+        data: data.map(|d| JsonReadData {
+            packs: d.packs,
+            bytes: d.bytes,
+            uncompressed_bytes: d.plain_bytes,
+            total_packs: d.of_packs,
+            total_bytes: d.of_bytes,
+            out_of_time: d.out_of_time,
+        }),
+        damage: damage.iter().map(|d| JsonDamage { kind: d.what.name(), key: &d.key, detail: &d.why }).collect(),
+        more_objects: *more_objects,
+        unknown: report.check.unknown,
+        lost: JsonLost { chunks: lost.chunks, lists: lost.lists, trees: lost.trees, commits: lost.commits },
+        versions: versions.iter().map(|v| JsonNamedVersion { name: &v.name, id: v.id.to_string() }).collect(),
+        reaches: reaches.iter().map(reach).collect(),
+        notes,
+        marker: report.marker.as_ref().map(|m| JsonMarker { id: &m.id, new: m.is_new }),
+        rebuild: report.rebuild.as_ref().map(rebuild_json),
+        seconds,
+    }
+}
+
+fn rebuild_json(made: &RebuildReport) -> JsonRebuild<'_> {
+    let salvaged = made.salvaged.iter();
+    JsonRebuild {
+        packs: made.packs,
+        objects: made.objects,
+        baseless: made.baseless,
+        segments: made.segments,
+        replaced: made.replaced,
+        versions: made.versions,
+        trashed_states: &made.put_aside,
+        salvaged: salvaged.map(|s| JsonSalvagedPack { key: &s.key, detail: &s.why, objects: s.objects }).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_that_follow_each_other_are_told_together() {
+    fn consecutive_versions_are_printed_as_a_range() {
         let names = ["main@v1", "main@v2", "main@v3", "main@v5", "main@rel", "m", "same"];
         let id = dvc::model::id::Id([0; 32]);
         let versions: Vec<_> = names.iter().map(|n| Reached { name: (*n).to_owned(), id }).collect();

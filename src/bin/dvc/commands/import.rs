@@ -1,8 +1,8 @@
-//! `dvc import`: a version of a tar archive or an image, from a file, a pipe or a registry.
+//! `dvc import`: makes a version from a tar archive or an image in a file, a pipe or a registry.
 
-use crate::args::DryRun;
-use crate::commands::commit;
-use crate::failure::{Exit, Outcome};
+use crate::commands::commit::{CommitSummary, HookedCommit, HookedReport, JsonImport};
+use crate::failure::{CommandResult, Exit};
+use crate::globals::DryRun;
 use crate::session::Session;
 use clap::{Args, ValueEnum};
 use dvc::archive::image::split_url;
@@ -10,8 +10,7 @@ use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::model::text::harmless;
 use dvc::ops::commit::CommitOptions;
-use dvc::ops::import::{Format, From, ImportOptions, ImportReport, import};
-use serde_json::json;
+use dvc::ops::import::{ImportFormat, ImportFrom, ImportOptions, ImportReport, import};
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -25,47 +24,48 @@ use std::time::Instant;
     docker save data:v3 | dvc import - -b AMCC\n  \
     dvc import oci://registry.example/team/example:latest --strip source -b example")]
 pub(crate) struct ImportArgs {
-    /// The archive; `-` is standard input, `oci://HOST/REPOSITORY:TAG` an image in a registry
+    /// Import this archive; `-` is standard input, `oci://HOST/REPOSITORY:TAG` an image in a
+    /// registry
     #[arg(value_name = "FILE|-|URL", value_hint = clap::ValueHint::FilePath)]
     pub(crate) from: OsString,
-    /// The kind of archive
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Kind::Auto)]
-    pub(crate) format: Kind,
-    /// Commit to that branch, which is created where it is missing
+    /// Expect this archive format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ImportKind::Auto)]
+    pub(crate) format: ImportKind,
+    /// Commit to this branch, which is created if it is missing
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
-    /// The message; a second one begins a paragraph
+    /// Use this message; each further -m adds a paragraph
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Vec<String>,
-    /// Take only what lies below DIR in the archive, without DIR itself
+    /// Import only what is below DIR in the archive, without DIR itself
     #[arg(long, value_name = "DIR")]
     pub(crate) strip: Option<OsString>,
-    /// Take only this path, in place of what the last version has there, and keep the rest of that
+    /// Import only PATH, which replaces PATH of the last version; its other files are kept
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<OsString>,
-    /// Which image, where an archive holds several
+    /// Import this image from an archive with several
     #[arg(long, value_name = "NAME[:TAG]")]
     pub(crate) image: Option<String>,
-    /// Make a version even where nothing changed or the archive is empty
+    /// Make a version even if nothing changed or the archive is empty
     #[arg(long)]
     pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
 
-/// Kinds of archives.
+/// Archive formats.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Whatever it turns out to be
+pub(crate) enum ImportKind {
+    /// Detect the format
     Auto,
-    /// A tar archive, plain or compressed by gzip or zstd
+    /// A tar archive, uncompressed or compressed by gzip or zstd
     Tar,
-    /// An image: OCI image layout, or what `docker save` writes
+    /// A container image: an OCI image layout, or the output of `docker save`
     Oci,
 }
 
 /// Runs `import`.
-pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
     let begun = Instant::now();
     let place = session.place()?;
     let context = session.context(&place)?;
@@ -77,9 +77,9 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
     };
     let options = ImportOptions {
         format: match args.format {
-            Kind::Auto => Format::Auto,
-            Kind::Tar => Format::Tar,
-            Kind::Oci => Format::Oci,
+            ImportKind::Auto => ImportFormat::Auto,
+            ImportKind::Tar => ImportFormat::Tar,
+            ImportKind::Oci => ImportFormat::Oci,
         },
         strip: args.strip.as_ref().map(|strip| strip.as_bytes().to_vec()),
         path: args.path.as_ref().map(|path| path.as_bytes().to_vec()),
@@ -93,28 +93,29 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
         },
     };
     let progress = session.progress()?;
-    let (remote, reference) = match shown.starts_with("oci://") {
-        true => {
-            let (url, reference) = split_url(&shown);
-            (Some(session.unnamed(session.location(&url)?)?), reference)
-        }
-        false => (None, String::new()),
+    let (remote, reference) = if shown.starts_with("oci://") {
+        let (url, reference) = split_url(&shown);
+        (Some(session.unnamed(session.location(&url)?)?), reference)
+    } else {
+        (None, String::new())
     };
     let act = || {
         if let Some(remote) = &remote {
-            import(&context, &options, From::Registry(remote, &reference), &progress)
+            import(&context, &options, ImportFrom::Registry(remote, &reference), &progress)
         } else if args.from == "-" {
-            import(&context, &options, From::Stream(Box::new(std::io::stdin())), &progress)
+            import(&context, &options, ImportFrom::Stream(Box::new(std::io::stdin())), &progress)
         } else {
-            import(&context, &options, From::File(Path::new(&args.from)), &progress)
+            import(&context, &options, ImportFrom::File(Path::new(&args.from)), &progress)
         }
     };
-    let (report, hook) =
-        commit::around(session, &context, &options.commit, None, &progress, act, |report| &report.commit)?;
+    let hooked =
+        HookedCommit { session, context: &context, options: &options.commit, volume: None, observer: &progress };
+    let HookedReport { report, hook_failure } = hooked.run(act, |report| &report.commit)?;
     drop(progress);
     let ImportReport { commit, members, left_out, below, digest } = &report;
-    let more = [("members", json!(members)), ("left_out", json!(left_out)), ("digest", json!(digest))];
-    commit::print_with(session, commit, options.commit.dry_run, begun.elapsed(), &more)?;
+    let import = Some(JsonImport { members: *members, left_out: *left_out, digest: digest.as_deref() });
+    let dry_run = options.commit.dry_run;
+    CommitSummary { report: commit, volume: None, dry_run, took: begun.elapsed(), import }.print(session)?;
     if let Some(below) = below.as_ref().filter(|_| *left_out > 0 && !session.globals.json && session.globals.quiet == 0)
     {
         let mut out = session.plain_out();
@@ -122,5 +123,5 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
         writeln!(out, " {left_out} {entries} outside of `{}` left out", harmless(below))?;
         out.finish()?;
     }
-    hook.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
+    hook_failure.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
 }

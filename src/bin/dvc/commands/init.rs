@@ -1,8 +1,8 @@
-//! `dvc init`: creates a repository, in the worktree or elsewhere.
+//! `dvc init`: creates a repository, in the worktree or in another directory.
 
-use crate::args::DryRun;
-use crate::failure::{Exit, Outcome};
-use crate::place::{self, Place};
+use crate::failure::{CommandResult, Exit};
+use crate::globals::DryRun;
+use crate::place::{self, RepoPlace};
 use crate::session::Session;
 use clap::Args;
 use dvc::codec::cut::{ChunkerConfig, UnknownChunker};
@@ -11,6 +11,7 @@ use dvc::model::refname::RefName;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::init::{InitOptions, init};
 use dvc::repo::state::Sharing;
+use serde::Serialize;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,38 +23,52 @@ use std::path::{Path, PathBuf};
     dvc init --repo /backup/volumes --branch AMCC\n  \
     dvc init --repo /srv/team/volumes --shared")]
 pub(crate) struct InitArgs {
-    /// The directory that becomes a worktree; the current one where none is named
+    /// Make DIR a worktree; the default is the current directory
     #[arg(value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
-    /// The first branch
+    /// Name the first branch
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
-    /// How files are cut: auto, cdc:SIZE (average) or fixed:SIZE
+    /// Use this chunker: auto, cdc:SIZE (average) or fixed:SIZE
     #[arg(long, value_name = "SPEC")]
     pub(crate) chunker: Option<String>,
-    /// Let the members of the directory's group use the repository; with `all`, let all other users read it
+    /// Let the directory's group use the repository; with `all`, let all other users read it
     #[arg(long, value_name = "WHO", num_args = 0..=1, require_equals = true, default_missing_value = "group")]
-    pub(crate) shared: Option<Shared>,
+    pub(crate) shared: Option<SharedWith>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
 
-/// The users, besides the owner, that may use a new repository.
+/// The users besides the owner who may use a new repository.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
-pub(crate) enum Shared {
+pub(crate) enum SharedWith {
     /// The members of the directory's group
     Group,
     /// The members of the group; all other users may read
     All,
 }
 
+#[derive(Serialize)]
+struct JsonInit<'a> {
+    repository: String,
+    branch: &'a str,
+    /// `null` in a dry run.
+    id: Option<&'a str>,
+}
+
 /// Runs `init`.
-pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
     let cutting = cutting(args.chunker.as_deref().unwrap_or("auto"))?;
     let place = match session.named_repository() {
         Some(named) => {
             let repository = session.current.join(place::local(&named)?);
-            Place { repository, worktree: session.current.clone(), prefix: PathBuf::new(), far: None, mount: None }
+            RepoPlace {
+                repository,
+                worktree: session.current.clone(),
+                prefix: PathBuf::new(),
+                remote_url: None,
+                mount: None,
+            }
         }
         None => {
             let worktree = match &args.dir {
@@ -62,7 +77,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
             };
             place::ensure_outside_mounts(&worktree)?;
             let repository = worktree.join(place::INSIDE);
-            Place { repository, worktree, prefix: PathBuf::new(), far: None, mount: None }
+            RepoPlace { repository, worktree, prefix: PathBuf::new(), remote_url: None, mount: None }
         }
     };
     let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
@@ -71,44 +86,49 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     let sharing = match args.shared {
         None if prepared => Sharing::Group,
         None => Sharing::Owner,
-        Some(Shared::Group) => Sharing::Group,
-        Some(Shared::All) => Sharing::Everyone,
+        Some(SharedWith::Group) => Sharing::Group,
+        Some(SharedWith::All) => Sharing::Everyone,
     };
     let options = InitOptions { branch, cutting, sharing, dry_run: session.dry_run(args.dry) };
     let report = init(&session.context(&place)?, &options)?;
     if prepared {
         let message = "the group of the directory can use the repository, because the directory is shared; \
                        with umask 077 only you can";
-        session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message: message.to_owned() });
+        session.store_notices()?.notice(Notice {
+            level: NoticeLevel::Info,
+            path: Vec::new(),
+            message: message.to_owned(),
+        });
     }
     let mut out = session.plain_out();
     let path = report.repository.display().to_string();
     if session.globals.json {
-        let branch = report.branch.as_str();
-        out.json(&serde_json::json!({ "repository": path, "branch": branch, "id": report.id }))?;
+        out.json(&JsonInit { repository: path, branch: report.branch.as_str(), id: report.id.as_deref() })?;
     } else if session.globals.quiet == 0 {
-        let done = if report.id.is_some() { "made" } else { "would make" };
+        let done = if report.id.is_some() { "created" } else { "would create" };
         writeln!(out, "{done} a repository in `{path}`, branch {}", report.branch)?;
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
-/// Whether the directory around a repository was prepared for a group (set-group-ID and group-writable), and the caller's
-/// umask lets the group write too. Both together are what users set up who share a directory.
+/// Returns whether the parent directory of a repository is prepared for a group (set-group-ID and
+/// group-writable), and the caller's umask lets the group write too. Users who share a directory
+/// set up both.
 fn is_for_a_group(repository: &Path) -> bool {
     let around = repository.parent().and_then(|dir| std::fs::metadata(dir).ok());
     around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020) && umask() & 0o070 == 0
 }
 
-/// Returns the umask of this process. The command has no other thread yet that creates files.
+/// Returns the umask of this process. Setting it for a moment is safe, because no other thread
+/// creates files yet.
 fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);
     mask.as_raw_mode()
 }
 
-/// `auto`, `cdc:SIZE` or `fixed:SIZE`.
+/// Parses `auto`, `cdc:SIZE` or `fixed:SIZE`.
 fn cutting(spec: &str) -> Result<ChunkerConfig, Error> {
     let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, dvc::model::size::parse(size).ok()?)));
     let cutting = match sized {

@@ -1,10 +1,10 @@
 //! `dvc log`: lists versions, newest first.
 
-use crate::failure::{Exit, Failed, Outcome};
+use crate::failure::{CommandResult, Exit, Failed};
 use crate::print::{Out, Paint};
-use crate::render::change::{Stat, name_status};
-use crate::render::format::{Format, Surroundings};
-use crate::render::graph::{Graph, Rows};
+use crate::render::change::{StatTable, name_status};
+use crate::render::format::{FormatContext, VersionFormat};
+use crate::render::graph::{AncestryGraph, GraphRows};
 use crate::render::iso;
 use crate::render::version::{JsonVersion, full, one_line};
 use crate::session::Session;
@@ -15,10 +15,11 @@ use dvc::model::id::Id;
 use dvc::model::revision::{RevisionQuery, RevisionSpec};
 use dvc::model::text::harmless;
 use dvc::model::when::Edge;
-use dvc::ops::diff::{DiffOptions, Sides, diff};
-use dvc::ops::log::{LogOptions, Update, log, updates};
-use dvc::query::describe::{Changes, Detail, Version};
+use dvc::ops::diff::{DiffOptions, DiffSides, diff};
+use dvc::ops::log::{LogOptions, RefUpdate, log, updates};
+use dvc::query::describe::{ChangeDetail, DescribedVersion, VersionChanges};
 use dvc::query::worktree::WalkOptions;
+use serde::Serialize;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -31,112 +32,113 @@ use std::os::unix::ffi::OsStrExt;
     dvc log --oneline --graph --all\n  \
     dvc log --stat --since yesterday AMCC -- acme/orders.ibd")]
 pub(crate) struct LogArgs {
-    /// Versions and ranges to start from; -N is short for -n N
+    /// List these versions and ranges with their ancestors; -N is short for -n N
     #[arg(value_name = "REV", allow_negative_numbers = true)]
     pub(crate) revs: Vec<OsString>,
-    /// At most that many versions; a negative number is no limit
+    /// List at most N versions; a negative number is no limit
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(crate) max_count: Option<usize>,
-    /// One line for each version
+    /// Print one line for each version
     #[arg(long)]
     pub(crate) oneline: bool,
-    /// Ids in full
+    /// Print ids in full
     #[arg(long, alias = "no-abbrev-commit")]
     pub(crate) no_abbrev: bool,
-    /// Accepted for git's option of this name: ids are short unless --no-abbrev is given
+    /// Accept git's option of this name: ids are short unless --no-abbrev is given
     #[arg(long, hide = true)]
     pub(crate) abbrev_commit: bool,
-    /// Accepted for git's option of this name: names of versions are always shown
+    /// Accept git's option of this name: names of versions are always shown
     #[arg(long, hide = true)]
     pub(crate) decorate: bool,
-    /// Draw the lines of descent
+    /// Draw the ancestry graph
     #[arg(long)]
     pub(crate) graph: bool,
-    /// Versions of all branches and tags
+    /// List the versions of all branches and tags
     #[arg(long)]
     pub(crate) all: bool,
-    /// Oldest first
+    /// List the oldest version first
     #[arg(long, conflicts_with = "graph")]
     pub(crate) reverse: bool,
-    /// With the files that changed and by how much
+    /// Show the changed files and how much of them changed
     #[arg(long)]
     pub(crate) stat: bool,
-    /// With the names and letters of what changed
+    /// Show the changed files with a letter for the kind of change
     #[arg(long)]
     pub(crate) name_status: bool,
-    /// With the changed lines of text files
+    /// Show the changed lines of text files
     #[arg(short, long, conflicts_with_all = ["stat", "name_status", "graph", "walk_reflogs"])]
     pub(crate) patch: bool,
-    /// Not older than TIME
+    /// List versions from TIME on
     #[arg(long, value_name = "TIME", visible_alias = "after")]
     pub(crate) since: Option<String>,
-    /// Not younger than TIME
+    /// List versions up to TIME
     #[arg(long, value_name = "TIME", visible_alias = "before")]
     pub(crate) until: Option<String>,
-    /// By an author that matches the pattern
+    /// List versions whose author matches PATTERN
     #[arg(long, value_name = "PATTERN")]
     pub(crate) author: Option<String>,
-    /// With a message that matches the pattern
+    /// List versions whose message matches PATTERN
     #[arg(long, value_name = "PATTERN")]
     pub(crate) grep: Option<String>,
-    /// Patterns match without regard to case
+    /// Ignore case in patterns
     #[arg(short = 'i', long = "regexp-ignore-case")]
     pub(crate) ignore_case: bool,
-    /// What a branch was before, from its ref log
+    /// List the previous versions of a branch, from its ref log
     #[arg(short = 'g', long, conflicts_with_all = ["graph", "all", "reverse", "stat", "name_status", "format", "paths"])]
     pub(crate) walk_reflogs: bool,
-    /// How to print a version: oneline, or text with %H %h %T %P %O %an %ae %aI %ar %d %s %b %U ...
+    /// Print versions in this format: oneline, or text with %H %h %T %P %O %an %ae %aI %ar %d %s %b
+    /// %U ...
     #[arg(long, value_name = "FORMAT", visible_alias = "pretty")]
     pub(crate) format: Option<String>,
-    /// Only versions that change these paths
+    /// List only versions that change these paths
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
 
-/// How a version is written.
-pub(crate) enum Style {
+/// The format of a version.
+pub(crate) enum VersionStyle {
     OneLine {
         whole_id: bool,
     },
-    /// With the whole id, or a short one.
+    /// The header and the message.
     Full {
         whole_id: bool,
     },
-    Format(Format),
+    VersionFormat(VersionFormat),
 }
 
-impl Style {
-    /// From `--oneline`, `--format` and `--no-abbrev`.
+impl VersionStyle {
+    /// Returns the format that `--oneline`, `--format` and `--no-abbrev` select.
     pub(crate) fn new(oneline: bool, format: Option<&str>, whole_id: bool) -> Result<Self, Failed> {
         match format {
             Some("oneline") => Ok(Self::OneLine { whole_id }),
             Some("full" | "medium") => Ok(Self::Full { whole_id }),
-            Some(text) => Ok(Self::Format(Format::parse(text)?)),
+            Some(text) => Ok(Self::VersionFormat(VersionFormat::parse(text)?)),
             None if oneline => Ok(Self::OneLine { whole_id }),
             None => Ok(Self::Full { whole_id }),
         }
     }
 
-    /// Whether the address of each version is needed.
+    /// Returns whether the format shows the address of each version.
     pub(crate) fn wants_address(&self) -> bool {
-        matches!(self, Self::Format(format) if format.wants_address())
+        matches!(self, Self::VersionFormat(format) if format.wants_address())
     }
 
-    /// Writes a line. Programs get what they asked for by a format as it is.
+    /// Writes a line. A program gets the output of `--format` without escapes.
     pub(crate) fn write(&self, out: &mut Out, line: &str) -> io::Result<()> {
-        if matches!(self, Self::Format(_)) && !io::stdout().is_terminal() {
+        if matches!(self, Self::VersionFormat(_)) && !io::stdout().is_terminal() {
             out.write_all(line.as_bytes())?;
             return out.write_all(b"\n");
         }
         writeln!(out, "{line}")
     }
 
-    /// The lines of one version, without its changes.
-    pub(crate) fn lines(&self, out: &Out, version: &Version, around: &Surroundings<'_>) -> Vec<String> {
+    /// Returns the lines of one version, without its changes.
+    pub(crate) fn lines(&self, out: &Out, version: &DescribedVersion, around: &FormatContext<'_>) -> Vec<String> {
         match self {
             Self::OneLine { whole_id } => vec![one_line(out, version, *whole_id)],
             Self::Full { whole_id } => full(out, version, *whole_id),
-            Self::Format(format) => {
+            Self::VersionFormat(format) => {
                 let text = format.fill(version, around);
                 text.split('\n').map(str::to_owned).collect()
             }
@@ -144,19 +146,19 @@ impl Style {
     }
 }
 
-/// The detail that flags ask for.
-pub(crate) fn detail(stat: bool, name_status: bool) -> Detail {
+/// Returns the detail of changes that the flags need.
+pub(crate) fn detail(stat: bool, name_status: bool) -> ChangeDetail {
     match (stat, name_status) {
-        (true, _) => Detail::Ranges,
-        (_, true) => Detail::Names,
-        _ => Detail::None,
+        (true, _) => ChangeDetail::Ranges,
+        (_, true) => ChangeDetail::Names,
+        _ => ChangeDetail::None,
     }
 }
 
 /// Runs `log`.
-pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
-    let style = Style::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
+    let style = VersionStyle::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
     let (counts, revs): (Vec<_>, Vec<_>) = args.revs.iter().partition(|rev| short_count(rev).is_some());
     let query = |rev: &&OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = LogOptions {
@@ -170,7 +172,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
         ignore_case: args.ignore_case,
         paths: place.paths(&args.paths)?,
         reverse: args.reverse,
-        // The first version has no parent to be compared with; its names are listed.
+        // The first version has no parent to compare with, so `--patch` lists its files.
         detail: detail(args.stat, args.name_status || args.patch),
         graph: args.graph && !session.globals.json,
         addresses: style.wants_address() || session.globals.json && args.format.is_some(),
@@ -184,17 +186,17 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
         })?;
     } else {
         let url = place.url();
-        let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
+        let around = FormatContext { now: session.now.timestamp().as_second(), url: &url };
         let patch = Patches { context: &context, paths: &options.paths, walk: session.walk()?, wanted: args.patch };
-        let mut printer = Printer { args, style: &style, around: &around, graph: Graph::default(), first: true };
+        let mut printer =
+            Printer { args, style: &style, around: &around, graph: AncestryGraph::default(), first: true };
         log(&context, &options, &session.notices()?, &mut |version, changes| {
-            written = match session.globals.json {
-                true => json(&mut out, &version, changes),
-                false => printer.version(&mut out, &version, changes),
+            written = if session.globals.json {
+                json(&mut out, &version, changes)
+            } else {
+                let printed = printer.version(&mut out, &version, changes);
+                printed.and_then(|()| patch.print(&mut out, &version, changes))
             };
-            if written.is_ok() && !session.globals.json {
-                written = patch.print(&mut out, &version, changes);
-            }
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
     }
@@ -203,18 +205,18 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
     Ok(Exit::DONE.unless_cancelled(&session.signals))
 }
 
-/// `-3` as three versions.
+/// Parses `-3` as a count of versions.
 fn short_count(rev: &OsString) -> Option<usize> {
     let digits = rev.to_str()?.strip_prefix('-')?;
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// A count of versions; as in git, a negative one is no limit.
+/// Parses a count of versions. As in git, a negative count is no limit.
 fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
     text.parse::<i64>().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-/// Prints the changed lines of versions.
+/// Prints the changed lines of versions, for `--patch`.
 struct Patches<'a> {
     context: &'a dvc::context::Context,
     paths: &'a [Vec<u8>],
@@ -223,8 +225,8 @@ struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// The outer result is the comparison's, the inner one the output's. The first version is compared with nothing.
-    fn print(&self, out: &mut Out, version: &Version, changed: &Changes<'_>) -> Result<(), Failed> {
+    /// Prints the changed lines of a version, or the files of the first version.
+    fn print(&self, out: &mut Out, version: &DescribedVersion, changed: &VersionChanges<'_>) -> Result<(), Failed> {
         if !self.wanted {
             return Ok(());
         }
@@ -234,9 +236,9 @@ impl Patches<'_> {
             return changes(out, changed, false, "");
         };
         let options = DiffOptions {
-            sides: Sides::Between(revision(parent)?, revision(&version.id)?),
+            sides: DiffSides::Between(revision(parent)?, revision(&version.id)?),
             paths: self.paths.to_vec(),
-            detail: Detail::Ranges,
+            detail: ChangeDetail::Ranges,
             patch: true,
             walk: self.walk.clone(),
         };
@@ -251,19 +253,25 @@ impl Patches<'_> {
 
 struct Printer<'a> {
     args: &'a LogArgs,
-    style: &'a Style,
-    around: &'a Surroundings<'a>,
-    graph: Graph,
+    style: &'a VersionStyle,
+    around: &'a FormatContext<'a>,
+    graph: AncestryGraph,
     first: bool,
 }
 
 impl Printer<'_> {
-    fn version(&mut self, out: &mut Out, version: &Version, changed: &Changes<'_>) -> Result<(), Failed> {
-        let rows = match self.args.graph {
-            true => self.graph.next(version.id, &version.shown_parents),
-            false => Rows { before: Vec::new(), first: String::new(), others: String::new() },
+    fn version(
+        &mut self,
+        out: &mut Out,
+        version: &DescribedVersion,
+        changed: &VersionChanges<'_>,
+    ) -> Result<(), Failed> {
+        let rows = if self.args.graph {
+            self.graph.next(version.id, &version.shown_parents)
+        } else {
+            GraphRows { before: Vec::new(), first: String::new(), others: String::new() }
         };
-        if !self.first && matches!(self.style, Style::Full { .. }) {
+        if !self.first && matches!(self.style, VersionStyle::Full { .. }) {
             writeln!(out, "{}", rows.before.first().unwrap_or(&rows.first).replace('*', "|").trim_end())?;
         }
         self.first = false;
@@ -275,7 +283,7 @@ impl Printer<'_> {
             self.style.write(out, format!("{row}{line}").trim_end())?;
         }
         if self.args.stat || self.args.name_status {
-            if matches!(self.style, Style::Full { .. }) {
+            if matches!(self.style, VersionStyle::Full { .. }) {
                 writeln!(out, "{}", rows.others.trim_end())?;
             }
             changes(out, changed, self.args.stat, &rows.others)?;
@@ -284,11 +292,11 @@ impl Printer<'_> {
     }
 }
 
-/// Writes the changes of a version, by letters or as a statistic, while they are computed.
-pub(crate) fn changes(out: &mut Out, changes: &Changes<'_>, stat: bool, before: &str) -> Result<(), Failed> {
+/// Writes the changes of a version, as letters or as a table, while they are computed.
+pub(crate) fn changes(out: &mut Out, changes: &VersionChanges<'_>, stat: bool, before: &str) -> Result<(), Failed> {
     let mut written = Ok(());
     if stat {
-        let mut stat = Stat::new(before);
+        let mut stat = StatTable::new(before);
         changes.each_file(&mut |changed| {
             written = stat.add(out, &changed);
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -303,8 +311,8 @@ pub(crate) fn changes(out: &mut Out, changes: &Changes<'_>, stat: bool, before: 
     Ok(written?)
 }
 
-/// A version in JSON, its changes written as they are worked out.
-pub(crate) fn json(out: &mut Out, version: &Version, changes: &Changes<'_>) -> Result<(), Failed> {
+/// Writes a version in JSON, with its changes while they are computed.
+pub(crate) fn json(out: &mut Out, version: &DescribedVersion, changes: &VersionChanges<'_>) -> Result<(), Failed> {
     let failed = RefCell::new(None);
     let written = out.json(&JsonVersion::new(version, changes, &failed));
     match failed.into_inner() {
@@ -313,21 +321,38 @@ pub(crate) fn json(out: &mut Out, version: &Version, changes: &Changes<'_>) -> R
     }
 }
 
-fn print_update(session: &Session, out: &mut Out, update: &Update) -> io::Result<()> {
-    let Update { name, number, entry, version } = update;
+#[derive(Serialize)]
+struct JsonUpdate<'a> {
+    r#ref: &'a str,
+    number: usize,
+    old: Option<&'a str>,
+    new: Option<&'a str>,
+    author: &'a str,
+    message: &'a str,
+    time: String,
+    ordinal: Option<u64>,
+}
+
+fn print_update(session: &Session, out: &mut Out, update: &RefUpdate) -> io::Result<()> {
+    let RefUpdate { name, number, entry, version } = update;
     let time = Timestamp { secs: entry.time, nanos: 0, offset: session.now.offset().seconds() };
     if session.globals.json {
-        return out.json(&serde_json::json!({
-            "ref": name.as_str(), "number": number, "old": entry.old, "new": entry.new, "who": entry.who,
-            "why": entry.why, "time": iso(&time), "timestamp": entry.time,
-            "ordinal": version.as_ref().map(|(_, c)| c.ordinal),
-        }));
+        return out.json(&JsonUpdate {
+            r#ref: name.as_str(),
+            number: *number,
+            old: entry.old.as_deref(),
+            new: entry.new.as_deref(),
+            author: &entry.who,
+            message: &entry.why,
+            time: iso(&time),
+            ordinal: version.as_ref().map(|version| version.commit.ordinal),
+        });
     }
     let id = match &entry.new {
         Some(id) => out.paint(Paint::Id, id.get(..8).unwrap_or(id)),
         None => out.paint(Paint::Removed, "deleted "),
     };
-    let ordinal = version.as_ref().map(|(_, c)| format!("v{} ", c.ordinal)).unwrap_or_default();
+    let ordinal = version.as_ref().map(|version| format!("v{} ", version.commit.ordinal)).unwrap_or_default();
     let why = harmless(entry.why.lines().next().unwrap_or(""));
     writeln!(out, "{id} {ordinal}{name}@{{{number}}} {}: {why}", iso(&time))
 }

@@ -1,6 +1,6 @@
-//! `dvc ls`: what a version holds.
+//! `dvc ls`: lists the files of a version.
 
-use crate::failure::{Exit, Outcome};
+use crate::failure::{CommandResult, Exit};
 use crate::render::entry::{JsonEntry, long, tail};
 use crate::render::shown;
 use crate::session::Session;
@@ -16,38 +16,38 @@ use std::os::unix::ffi::OsStrExt;
 /// Options of `ls`.
 #[derive(Args, Debug)]
 pub(crate) struct LsArgs {
-    /// The version, and a path in it
+    /// List this version, or a path of it
     #[arg(value_name = "REV[:PATH]")]
     pub(crate) spec: Option<OsString>,
-    /// With mode, owner, size and time
+    /// Show mode, owner, size and time
     #[arg(short, long)]
     pub(crate) long: bool,
-    /// With everything below
+    /// List directories recursively
     #[arg(short, long, short_alias = 'R')]
     pub(crate) recursive: bool,
-    /// Accepted for `ls -a`: hidden names are always listed
+    /// Accept `ls -a`: hidden names are always listed
     #[arg(short, long, hide = true)]
     pub(crate) all: bool,
-    /// Directories themselves, not what they hold
+    /// List directories themselves, not their content
     #[arg(short, long)]
     pub(crate) directory: bool,
     /// End lines with NUL and write names raw
     #[arg(short = 'z')]
     pub(crate) null: bool,
-    /// Only these paths
+    /// List only these paths
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
 
 /// Runs `ls`.
-pub(crate) fn run(session: &Session, args: &LsArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &LsArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let spec = match &args.spec {
         Some(spec) => RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?,
         None => RevisionSpec { url: None, revision: Revision::HEAD, path: None },
     };
     let paths = match spec.path {
-        // Below REV:PATH, paths are relative to that.
+        // With REV:PATH, paths are relative to PATH.
         Some(_) => args.paths.iter().map(|p| p.as_bytes().to_vec()).collect(),
         None => place.paths(&args.paths)?,
     };

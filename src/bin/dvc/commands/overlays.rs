@@ -1,21 +1,26 @@
 //! Overlays by name: `dvc mount --overlays`, `dvc mount --salvage` and `dvc umount --discard NAME`.
 //!
-//! They lie in the repository at hand, in those of mounts of a URL, and in the one of volumes without a repository.
+//! Overlays are in the repository at hand, in the shared clones of mounts of a URL, and in the
+//! repository of volumes without one.
 
-use crate::args::DryRun;
-use crate::commands::mount::clones;
-use crate::commands::volume::volumes;
 use crate::dirs;
-use crate::failure::{Exit, Failed, Outcome};
+use crate::failure::{CommandResult, Exit, Failed};
+use crate::globals::DryRun;
+use crate::machine::volumes;
+use crate::mount_source::clones;
 use crate::print::{Out, Paint, size};
+use crate::render::iso;
 use crate::session::Session;
+use dvc::model::commit::Timestamp;
 use dvc::ops::mount::{Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy};
 use dvc::repo::Repo;
 use dvc::sys::mountinfo;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// All repositories on this machine in which overlays may lie, as far as they are known.
+/// Returns all known repositories on this machine that may have overlays.
 fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session.place().ok().map(|place| place.repository).into_iter().collect();
     if session.named_repository().is_none() {
@@ -27,7 +32,7 @@ fn repositories(session: &Session) -> Vec<PathBuf> {
     all
 }
 
-/// The one repository that has an overlay of a name.
+/// Returns the repository that has an overlay of this name.
 fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Failed> {
     let mut found: Vec<PathBuf> = repositories(session).into_iter().filter(|at| has_overlay(at, name)).collect();
     if found.len() > 1 {
@@ -44,15 +49,17 @@ pub(super) fn names(session: &Session) -> Vec<String> {
 }
 
 /// Lists overlays.
-pub(super) fn list(session: &Session) -> Outcome {
+pub(super) fn list(session: &Session) -> CommandResult {
     let mut out = session.plain_out();
     let now = session.now.timestamp().as_second();
     for repository in repositories(session) {
         for overlay in overlays(&repository)? {
-            match session.globals.json {
-                true => out.json(&json(&repository, &overlay))?,
-                false if session.globals.quiet > 0 => writeln!(out, "{}", overlay.name)?,
-                false => line(&mut out, &repository, &overlay, now)?,
+            if session.globals.json {
+                out.json(&json(&repository, &overlay))?;
+            } else if session.globals.quiet > 0 {
+                writeln!(out, "{}", overlay.name)?;
+            } else {
+                line(&mut out, &repository, &overlay, now)?;
             }
         }
     }
@@ -60,24 +67,43 @@ pub(super) fn list(session: &Session) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn json(repository: &Path, overlay: &Overlay) -> serde_json::Value {
-    let (state, why) = match &overlay.state {
+#[derive(Serialize)]
+struct JsonOverlay<'a> {
+    overlay: &'a str,
+    repository: Cow<'a, str>,
+    bytes: u64,
+    last_used_time: String,
+    state: &'static str,
+    damage: Option<&'a str>,
+    version: Option<String>,
+    branch: Option<&'a str>,
+    changed: Option<bool>,
+    mount_point: Option<Cow<'a, str>>,
+}
+
+fn json<'a>(repository: &'a Path, overlay: &'a Overlay) -> JsonOverlay<'a> {
+    let (state, damage) = match &overlay.state {
         OverlayState::Mounted => ("mounted", None),
         OverlayState::Empty => ("empty", None),
         OverlayState::Left(_) => ("left", None),
-        OverlayState::Damaged(why) => ("damaged", Some(why)),
+        OverlayState::Damaged(why) => ("damaged", Some(why.as_str())),
     };
     let left = match &overlay.state {
         OverlayState::Left(left) => Some(left),
         _ => None,
     };
-    serde_json::json!({
-        "overlay": overlay.name, "repository": repository.to_string_lossy(), "bytes": overlay.bytes,
-        "used": overlay.used_secs, "state": state, "damage": why,
-        "version": left.map(|left| left.version.to_string()), "branch": left.and_then(|left| left.branch.clone()),
-        "changed": left.map(|left| left.changed),
-        "at": left.and_then(|left| left.at.as_ref()).map(|at| at.to_string_lossy()),
-    })
+    JsonOverlay {
+        overlay: &overlay.name,
+        repository: repository.to_string_lossy(),
+        bytes: overlay.bytes,
+        last_used_time: iso(&Timestamp { secs: overlay.used_secs, nanos: 0, offset: 0 }),
+        state,
+        damage,
+        version: left.map(|left| left.version.to_string()),
+        branch: left.and_then(|left| left.branch.as_deref()),
+        changed: left.map(|left| left.changed),
+        mount_point: left.and_then(|left| left.at.as_deref()).map(Path::to_string_lossy),
+    }
 }
 
 fn line(out: &mut Out, repository: &Path, overlay: &Overlay, now: i64) -> std::io::Result<()> {
@@ -105,7 +131,8 @@ fn age(secs: i64) -> String {
     }
 }
 
-/// Removes the overlay that an argument of `umount --discard` names; false if it names a mount.
+/// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
+/// names a mount.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else { return Ok(false) };
     let at = session.current.join(named);
@@ -115,8 +142,8 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
     let Some(repository) = repository_of(session, name)? else { return Ok(false) };
     let volumes = volumes(session)?;
     let records = volumes.list()?.into_iter().map(|record| (record.name.clone(), record));
-    let parked = volumes.parked()?.into_iter().map(|(parked, record)| (format!("--parked {parked}"), record));
-    if let Some((volume, _)) = records.chain(parked).find(|(_, record)| record.overlay == name) {
+    let trash = volumes.trash()?.into_iter().map(|entry| (format!("--trash {}", entry.entry), entry.record));
+    if let Some((volume, _)) = records.chain(trash).find(|(_, record)| record.overlay == name) {
         return Err(dvc::error::Error::from(OverlayError::OfVolume { name: name.to_owned(), volume }).into());
     }
     remove(&repository, name, dry_run)?;
@@ -128,8 +155,16 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
     Ok(true)
 }
 
+#[derive(Serialize)]
+struct JsonSalvagedFile<'a> {
+    file: Cow<'a, str>,
+    bytes: u64,
+    /// `null` if the version of the file is unknown.
+    complete: Option<bool>,
+}
+
 /// Copies the files of an overlay into a directory.
-pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) -> Outcome {
+pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) -> CommandResult {
     let missing = || OverlayError::Missing { name: name.to_owned(), repository: dirs::state() };
     let repository = repository_of(session, name)?.ok_or_else(|| dvc::error::Error::from(missing()))?;
     if session.dry_run(dry) {
@@ -142,14 +177,12 @@ pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) ->
     let mut out = session.plain_out();
     for file in &copied {
         if session.globals.json {
-            out.json(&serde_json::json!({
-                "at": file.at.to_string_lossy(), "bytes": file.bytes, "whole": file.whole,
-            }))?;
+            out.json(&JsonSalvagedFile { file: file.at.to_string_lossy(), bytes: file.bytes, complete: file.whole })?;
         } else if session.globals.quiet == 0 {
             let what = match file.whole {
                 Some(true) => "",
-                Some(false) => ", only what was written: other blocks are zeros",
-                None => ", without its name",
+                Some(false) => ", incomplete: unwritten blocks are zeros",
+                None => ", name unknown",
             };
             writeln!(out, "{}, {}{what}", file.at.display(), size(file.bytes))?;
         }

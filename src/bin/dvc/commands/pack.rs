@@ -1,31 +1,34 @@
-//! `dvc pack`: the word of a container that commits the volumes below `/source` and pushes them, by its environment.
+//! `dvc pack`: commits the volumes below `/source` and pushes them. It is a container's entry
+//! point, configured by the environment.
 
-use crate::args::DryRun;
-use crate::commands::{commit, fetch, push};
+use crate::commands::commit::{CommitSummary, HookedCommit, HookedReport, running_database};
+use crate::commands::{fetch, push};
 use crate::dirs;
-use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::place::{self, Place};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
+use crate::place::{self, RepoPlace};
 use crate::remotes::{ORIGIN, credential};
 use crate::session::Session;
-use crate::settings::{BadConfiguration, Origin, Problem};
-use crate::sidecar::{self, Plan, Way};
+use crate::settings::{BadConfiguration, ConfigProblem, Origin};
+use crate::sidecar::{self, ContainerVerb, SidecarPlan};
 use clap::Args;
 use dvc::context::Context;
 use dvc::context::Remote;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::ops::commit::CommitOptions;
-use dvc::ops::pack::{Found, PackOptions, mounted, pack};
+use dvc::ops::pack::{PackOptions, RepositoryOrigin, pack};
 use dvc::ops::push::PushOptions;
+use dvc::query::volumes::mounted;
 use dvc::repo::Repo;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Where volumes are, unless `-C` says otherwise.
+/// The directory of the volumes, unless `-C` names another.
 const SOURCE: &str = "/source";
-/// The repository below the directory of states, unless one is named.
+/// The name of the default repository below the state directory.
 const REPOSITORY: &str = "data";
 
 /// Options of `pack`.
@@ -38,46 +41,47 @@ const REPOSITORY: &str = "data";
     NO_PUSH=1 dvc -C /srv/volumes --repo /backup/volumes pack"
 )]
 pub(crate) struct PackArgs {
-    /// Commit to that branch; else the tag of DATA_TAG, else the repository's default branch
+    /// Commit to this branch; the default is the tag of DATA_TAG, or the repository's default
+    /// branch
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
-    /// The message
+    /// Use this message
     #[arg(short, long, value_name = "TEXT", default_value = "pack")]
     pub(crate) message: String,
-    /// Push nothing, as with NO_PUSH=1
+    /// Do not push, as with NO_PUSH=1
     #[arg(long)]
     pub(crate) no_push: bool,
-    /// Even where a volume is empty or missing
+    /// Commit even if a volume is empty or missing
     #[arg(long)]
     pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// Only these volumes, by their paths below /source
+    /// Commit only these volumes, by their paths below /source
     #[arg(value_name = "VOLUME", value_hint = clap::ValueHint::AnyPath)]
     pub(crate) volumes: Vec<OsString>,
 }
 
-/// What the arguments and the environment say.
-pub(crate) struct Begun {
-    /// The run, with the settings of the repository.
+/// The run of a container entry point, from its arguments and environment.
+pub(crate) struct ContainerRun {
+    /// The session with the settings of the repository.
     pub(crate) session: Session,
     pub(crate) context: Context,
-    /// The remote; `None` where no network is used.
+    /// The remote; `None` if the network is off.
     pub(crate) remote: Option<Remote>,
     pub(crate) branch: Option<RefName>,
-    /// The paths that were asked for.
+    /// The requested paths.
     pub(crate) paths: Vec<Vec<u8>>,
-    /// Whether directories of the source are volumes, since it is the usual one.
+    /// Whether the directories of the source are volumes, as they are in the default source.
     pub(crate) volumes: bool,
 }
 
 /// Runs `pack`.
-pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
-    let begun = begin(session, Way::Pack, args.no_push, args.branch.as_deref(), &args.volumes)?;
-    let Begun { session, context, remote, .. } = &begun;
+pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
+    let begun = begin(session, ContainerVerb::Pack, args.no_push, args.branch.as_deref(), &args.volumes)?;
+    let ContainerRun { session, context, remote, .. } = &begun;
     let dry_run = session.dry_run(args.dry);
     if dry_run && !Repo::is_at(&context.repository) {
-        let line = format!("would make a repository in `{}`\n", context.repository.display());
+        let line = format!("would create a repository in `{}`\n", context.repository.display());
         std::io::stderr().write_all(line.as_bytes())?;
         return Ok(Exit::DONE);
     }
@@ -86,7 +90,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
     let options = PackOptions {
         branch: begun.branch.clone(),
         first_branch: begun.branch.clone().map_or_else(|| RefName::new(&first), Ok).map_err(Error::from)?,
-        // A dry run moves nothing, a branch here neither.
+        // A dry run moves nothing, not even a local branch.
         remote: remote.clone().filter(|_| !dry_run),
         volumes: begun.volumes,
         commit: CommitOptions {
@@ -94,31 +98,32 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
             walk: session.walk()?,
             allow_empty: args.allow_empty,
             paths: begun.paths.clone(),
-            running_database: commit::running_database(session)?,
+            running_database: running_database(session)?,
             dry_run,
             ..CommitOptions::default()
         },
     };
     let progress = session.progress()?;
     let act = || pack(context, &options, &progress);
-    let (report, hook) =
-        commit::around(session, context, &options.commit, None, &progress, act, |report| &report.commit)?;
+    let hooked = HookedCommit { session, context, options: &options.commit, volume: None, observer: &progress };
+    let HookedReport { report, hook_failure } = hooked.run(act, |report| &report.commit)?;
     drop(progress);
     if !session.globals.json && session.globals.quiet == 0 {
         let mut out = session.plain_out();
         let place = context.repository.display();
         match report.repository {
-            Found::Here => {}
-            Found::Copied => writeln!(out, "made a copy of the remote's repository in `{place}`")?,
-            Found::Made => writeln!(out, "made a repository in `{place}`")?,
+            RepositoryOrigin::Here => {}
+            RepositoryOrigin::Copied => writeln!(out, "copied the remote's repository to `{place}`")?,
+            RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
         if let Some(fetched) = &report.fetched {
             fetch::print(&mut out, fetched, began.elapsed())?;
         }
         out.finish()?;
     }
-    commit::print(session, &report.commit, dry_run, began.elapsed())?;
-    if let Some(failed) = hook {
+    CommitSummary { report: &report.commit, volume: None, dry_run, took: began.elapsed(), import: None }
+        .print(session)?;
+    if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }
     if let Some(remote) = remote.as_ref().filter(|_| !dry_run) {
@@ -128,21 +133,21 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
     Ok(if report.commit.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
 }
 
-/// What the arguments and the environment say, or all that is wrong with it.
+/// Reads the arguments and the environment, and reports all problems at once.
 pub(crate) fn begin(
     session: &Session,
-    way: Way,
+    way: ContainerVerb,
     offline: bool,
     branch: Option<&str>,
     volumes: &[OsString],
-) -> Result<Begun, Failed> {
+) -> Result<ContainerRun, Failed> {
     let is_usual = session.globals.start_in.is_empty();
     let worktree = if is_usual { PathBuf::from(SOURCE) } else { session.current.clone() };
     let mut problems = Vec::new();
     let repository = match repository(session) {
         Ok(repository) => repository,
         Err(e) => {
-            problems.push(Problem::new(Origin::BuiltIn, e.to_string()));
+            problems.push(ConfigProblem::new(Origin::BuiltIn, e.to_string()));
             PathBuf::from("/nonexistent")
         }
     };
@@ -150,7 +155,7 @@ pub(crate) fn begin(
     let get = |name: &str| if offline && way.switch() == name { Ok(Some("1".to_owned())) } else { credential(name) };
     let plan = sidecar::plan(way, &get, &session.current).unwrap_or_else(|found| {
         problems.extend(found);
-        Plan::default()
+        SidecarPlan::default()
     });
     if let Err(BadConfiguration(found)) = session.settings() {
         problems.extend(found);
@@ -159,19 +164,19 @@ pub(crate) fn begin(
         || session.settings().is_ok_and(|s| s.remotes().any(|(name, e)| name == ORIGIN && e.url.is_some()));
     if plan.origin.is_none() && !plan.offline && problems.is_empty() && !has_origin() {
         let text = format!("no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to use none", way.switch());
-        problems.push(Problem::new(Origin::BuiltIn, text));
+        problems.push(ConfigProblem::new(Origin::BuiltIn, text));
     }
     let lacks = match std::fs::read_dir(&worktree).map(|mut names| names.next().is_none()) {
         Err(e) => Some(format!("cannot read `{}` ({e})", worktree.display())),
-        Ok(true) if way == Way::Pack && is_usual => Some(format!("`{}` is empty", worktree.display())),
-        // It would fill the container's own layer, which goes with the container.
-        Ok(_) if way == Way::Unpack && is_usual && mounted(&worktree).is_empty() => {
+        Ok(true) if way == ContainerVerb::Pack && is_usual => Some(format!("`{}` is empty", worktree.display())),
+        // The files would go to the container's own layer, which is removed with the container.
+        Ok(_) if way == ContainerVerb::Unpack && is_usual && mounted(&worktree).is_empty() => {
             Some(format!("nothing is mounted at `{}` or below", worktree.display()))
         }
         Ok(_) => None,
     };
     if let Some(lacks) = lacks {
-        problems.push(Problem::new(Origin::BuiltIn, format!("{lacks}: mount volumes there or below")));
+        problems.push(ConfigProblem::new(Origin::BuiltIn, format!("{lacks}; mount volumes there or below")));
     }
     if !problems.is_empty() {
         return Err(BadConfiguration(problems).into());
@@ -181,7 +186,7 @@ pub(crate) fn begin(
         let line = format!("warning: the secret `{}` is not used; did you mean `{like}`?\n", name.escape_debug());
         std::io::stderr().write_all(line.as_bytes())?;
     }
-    let place = Place { repository, worktree, prefix: PathBuf::new(), far: None, mount: None };
+    let place = RepoPlace { repository, worktree, prefix: PathBuf::new(), remote_url: None, mount: None };
     let paths = place.paths(volumes)?;
     let mut context = session.context(&place)?;
     if let Some(location) = plan.origin {
@@ -189,7 +194,7 @@ pub(crate) fn begin(
         let access = session.access(session.settings()?, Some(ORIGIN), false)?;
         context.remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
     }
-    // One that began as a lazy copy stays lazy, one that is whole stays whole.
+    // A lazy copy stays lazy, and a complete one stays complete.
     let lazy = Repo::partial(&context.repository).is_some();
     for remote in context.remotes.iter_mut().filter(|remote| remote.name == ORIGIN) {
         remote.lazy |= lazy;
@@ -197,10 +202,10 @@ pub(crate) fn begin(
     }
     let remote = if plan.offline { None } else { Some(session.default_remote(&context)?) };
     let named = branch.map(RefName::new).transpose().map_err(Error::from)?;
-    Ok(Begun { session, context, remote, branch: named.or(plan.branch), paths, volumes: is_usual })
+    Ok(ContainerRun { session, context, remote, branch: named.or(plan.branch), paths, volumes: is_usual })
 }
 
-/// Where the repository is, or will be.
+/// Returns the path of the repository, which may not exist yet.
 fn repository(session: &Session) -> Result<PathBuf, CliError> {
     let Some(named) = session.named_repository() else { return Ok(dirs::state().join(REPOSITORY)) };
     let root = session.current.join(place::local(&named)?);

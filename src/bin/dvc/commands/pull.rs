@@ -1,27 +1,38 @@
 //! `dvc pull`: fetches, and moves the current branch forward.
 
-use crate::args::DryRun;
-use crate::commands::{checkout, fetch};
-use crate::failure::{Exit, Outcome};
+use crate::commands::checkout;
+use crate::commands::fetch::{self, JsonFetch};
+use crate::failure::{CommandResult, Exit};
+use crate::globals::DryRun;
 use crate::print::Paint;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Kind;
 use dvc::ops::pull::pull;
+use serde::Serialize;
 use std::io::Write;
 use std::time::Instant;
 
 /// Options of `pull`.
 #[derive(Args, Debug)]
 pub(crate) struct PullArgs {
-    /// The remote (name or URL); `origin` if left out
+    /// Fetch from this remote (name or URL); the default is `origin`
     pub(crate) remote: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
 
+#[derive(Serialize)]
+struct JsonPull<'a> {
+    fetched: JsonFetch<'a>,
+    branch: &'a str,
+    old: Option<String>,
+    new: String,
+    dry_run: bool,
+}
+
 /// Runs `pull`.
-pub(crate) fn run(session: &Session, args: &PullArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &PullArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let remote = match &args.remote {
         Some(name) => session.remote(&context, name)?,
@@ -34,13 +45,13 @@ pub(crate) fn run(session: &Session, args: &PullArgs) -> Outcome {
     drop(progress);
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&serde_json::json!({
-            "fetched": fetch::json(&report.fetched, dry_run, began.elapsed()),
-            "branch": report.branch.as_str(),
-            "old": report.old.map(|id| id.to_string()),
-            "new": report.new.to_string(),
-            "dry_run": dry_run,
-        }))?;
+        out.json(&JsonPull {
+            fetched: fetch::json(&report.fetched, dry_run, began.elapsed()),
+            branch: report.branch.as_str(),
+            old: report.old.map(|id| id.to_string()),
+            new: report.new.to_string(),
+            dry_run,
+        })?;
     } else if session.globals.quiet == 0 {
         fetch::print(&mut out, &report.fetched, began.elapsed())?;
         let branch = out.paint(Paint::Branch, &report.branch);

@@ -1,19 +1,20 @@
-//! `dvc push`: brings branches and tags to remotes.
+//! `dvc push`: sends branches and tags to remotes.
 
-use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::context::Context;
 use dvc::context::Remote;
 use dvc::error::{Error, Kind};
-use dvc::hooks::{Facts, HookError, Verb};
+use dvc::hooks::{HookError, HookFacts, HookVerb};
 use dvc::model::refname::RefName;
 use dvc::model::text::{count, harmless};
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
+use dvc::ops::push::{PushOptions, PushOutcome, PushReport, RejectedRef, push};
 use dvc::repo::refs::RefError;
+use serde::Serialize;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -24,28 +25,29 @@ use std::time::{Duration, Instant};
                         dvc push --all-remotes --all --tags\n  dvc push -n                what would be sent"
 )]
 pub(crate) struct PushArgs {
-    /// Remotes (names or URLs), then branches and tags; without any, the current branch to `origin`
+    /// Push to these remotes (names or URLs), these branches and tags; the default is the current
+    /// branch to `origin`
     #[arg(value_name = "REMOTE|REF")]
     pub(crate) names: Vec<String>,
-    /// All branches
+    /// Push all branches
     #[arg(long)]
     pub(crate) all: bool,
-    /// Accepted for git's `push -u`: the remote's branch of the same name is always followed
+    /// Accept git's `push -u`: the remote's branch of the same name is always followed
     #[arg(short = 'u', long, hide = true)]
     pub(crate) set_upstream: bool,
-    /// All tags
+    /// Push all tags
     #[arg(long)]
     pub(crate) tags: bool,
-    /// To every remote
+    /// Push to every remote
     #[arg(long)]
     pub(crate) all_remotes: bool,
-    /// Move a branch back too, if it is there as it was when last seen
+    /// Also move a branch that is not a fast-forward, if the remote has it as last seen
     #[arg(long)]
     pub(crate) force_with_lease: bool,
-    /// Go on where the repository there is no copy of this one
+    /// Continue even if the remote is not a copy of this repository
     #[arg(long)]
     pub(crate) force: bool,
-    /// Read so many percent of what was sent back, and compare
+    /// Read PCT percent of the sent data back and compare it
     #[arg(long, value_name = "PCT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) verify: Option<u8>,
@@ -54,7 +56,7 @@ pub(crate) struct PushArgs {
 }
 
 /// Runs `push`.
-pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let (remotes, names) = split(session, &context, args)?;
     let options = PushOptions {
@@ -70,7 +72,7 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
     for remote in &remotes {
         if let Err(e) = to(session, &context, remote, &options) {
             let Failed::Operation(e) = e else { return Err(e) };
-            // The other remotes get theirs; one that was stopped is not one that failed.
+            // Continue with the other remotes, unless the user cancelled the push.
             if let Some(before) = failed.replace(e) {
                 let _ = std::io::stderr().write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
             }
@@ -82,11 +84,11 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
     failed.map_or(Ok(Exit::DONE), |e| Err(e.into()))
 }
 
-/// Pushes to one remote and tells of it.
+/// Pushes to one remote and reports the result.
 pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options: &PushOptions) -> Result<(), Failed> {
     let began = Instant::now();
     let progress = session.progress()?;
-    let (report, hook) = hooked(session, context, remote, options, &progress)?;
+    let HookedPush { report, hook_failure } = hooked(session, context, remote, options, &progress)?;
     if !report.left_out.is_empty() {
         let message = format!("not pushed: {}; name branches, or use `--all`", listed(&report.left_out));
         progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
@@ -98,32 +100,38 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     match report.rejected() {
         Some(rejected) => {
             let (remote, kind, name) = (report.remote.clone(), rejected.kind, rejected.name.clone());
-            Err(Error::from(Rejected { remote, kind, name }).into())
+            Err(Error::from(RejectedRef { remote, kind, name }).into())
         }
-        None if hook.is_none() && report.damaged > 0 => {
+        None if hook_failure.is_none() && report.damaged > 0 => {
             Err(Error::from(RefError::Some { count: report.damaged }).into())
         }
-        None => hook.map_or(Ok(()), |failed| Err(Error::from(failed).into())),
+        None => hook_failure.map_or(Ok(()), |failed| Err(Error::from(failed).into())),
     }
 }
 
-/// Pushes between the hooks. An error of the last comes beside the report; a ref that was not taken is a failure to them.
+/// The report of a push, and the failure of the hook that ran after it.
+struct HookedPush {
+    report: PushReport,
+    hook_failure: Option<HookError>,
+}
+
+/// Pushes between the hooks. For the hooks, a rejected ref is a failure.
 fn hooked(
     session: &Session,
     context: &Context,
     remote: &Remote,
     options: &PushOptions,
     observer: &dyn Observer,
-) -> Result<(PushReport, Option<HookError>), Failed> {
+) -> Result<HookedPush, Failed> {
     if options.dry_run {
-        return Ok((push(context, remote, options, observer)?, None));
+        return Ok(HookedPush { report: push(context, remote, options, observer)?, hook_failure: None });
     }
-    let facts = Facts {
+    let facts = HookFacts {
         repository: context.repository.display().to_string(),
         remote: Some(remote.name.clone()).filter(|name| !name.is_empty()),
         url: Some(remote.location.to_string()),
         refs: options.names.clone(),
-        ..Facts::default()
+        ..HookFacts::default()
     };
     let mut rejected = None;
     let act = || {
@@ -131,24 +139,27 @@ fn hooked(
         match report.rejected() {
             None => Ok(report),
             Some(one) => {
-                let failed = Rejected { remote: report.remote.clone(), kind: one.kind, name: one.name.clone() };
+                let failed = RejectedRef { remote: report.remote.clone(), kind: one.kind, name: one.name.clone() };
                 rejected = Some(report);
                 Err(failed.into())
             }
         }
     };
-    let learned = |report: &PushReport, facts: &mut Facts| {
+    let learned = |report: &PushReport, facts: &mut HookFacts| {
         facts.refs = report.refs.iter().map(|one| one.name.to_string()).collect();
         true
     };
-    match (session.hooks(context)?.around(Verb::Push, facts, observer, act, learned), rejected) {
-        // What became of each ref is told before the failure.
-        (Err(_), Some(report)) => Ok((report, None)),
-        (done, _) => Ok(done?),
+    match (session.hooks(context)?.around(HookVerb::Push, facts, observer, act, learned), rejected) {
+        // The result of each ref is reported before the failure.
+        (Err(_), Some(report)) => Ok(HookedPush { report, hook_failure: None }),
+        (done, _) => {
+            let (report, hook_failure) = done?;
+            Ok(HookedPush { report, hook_failure })
+        }
     }
 }
 
-/// Which of the words are remotes, and which are refs.
+/// Splits the arguments into remotes and refs.
 fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<Remote>, Vec<String>), Failed> {
     if args.all_remotes {
         if context.remotes.is_empty() {
@@ -169,7 +180,7 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<R
     Ok((remotes, names.to_vec()))
 }
 
-/// Names of branches for a message: all of a few, the first ones of many.
+/// Lists the names of branches for a message: all of a few, or the first of many.
 fn listed(names: &[RefName]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -179,29 +190,62 @@ fn listed(names: &[RefName]) -> String {
     }
 }
 
+#[derive(Serialize)]
+struct JsonPush<'a> {
+    remote: &'a str,
+    url: &'a str,
+    refs: Vec<JsonPushedRef<'a>>,
+    packs: u64,
+    bytes: u64,
+    sent_bytes: u64,
+    requests: u64,
+    verified_packs: u64,
+    created: bool,
+    not_pushed: Vec<&'a str>,
+    dry_run: bool,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonPushedRef<'a> {
+    kind: &'static str,
+    name: &'a str,
+    old: Option<String>,
+    new: String,
+    outcome: &'static str,
+}
+
 fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, took: Duration) -> std::io::Result<()> {
-    let word = |what: What| match what {
-        What::UpToDate => "up-to-date",
-        What::Created => "created",
-        What::Moved => "moved",
-        What::Forced => "forced",
-        What::Diverged => "diverged",
-        What::Raced => "raced",
+    let outcome = |outcome: PushOutcome| match outcome {
+        PushOutcome::UpToDate => "up-to-date",
+        PushOutcome::Created => "created",
+        PushOutcome::Moved => "moved",
+        PushOutcome::Forced => "forced",
+        PushOutcome::Diverged => "diverged",
+        PushOutcome::Raced => "lost-race",
     };
     if session.globals.json {
-        let refs = report.refs.iter().map(|r| {
-            serde_json::json!({
-                "kind": r.kind.name(), "name": r.name.as_str(), "old": r.old.map(|id| id.to_string()),
-                "new": r.new.to_string(), "outcome": word(r.outcome),
-            })
+        let refs = report.refs.iter().map(|r| JsonPushedRef {
+            kind: r.kind.name(),
+            name: r.name.as_str(),
+            old: r.old.map(|id| id.to_string()),
+            new: r.new.to_string(),
+            outcome: outcome(r.outcome),
         });
-        return out.json(&serde_json::json!({
-            "remote": report.remote, "url": report.url, "refs": refs.collect::<Vec<_>>(), "packs": report.packs,
-            "bytes": report.bytes, "sent_bytes": report.sent_bytes,
-            "requests": report.requests, "verified": report.verified, "created": report.created,
-            "not_pushed": report.left_out.iter().map(RefName::as_str).collect::<Vec<_>>(),
-            "dry_run": dry_run, "seconds": took.as_secs_f64(),
-        }));
+        return out.json(&JsonPush {
+            remote: &report.remote,
+            url: &report.url,
+            refs: refs.collect(),
+            packs: report.packs,
+            bytes: report.bytes,
+            sent_bytes: report.sent_bytes,
+            requests: report.requests,
+            verified_packs: report.verified,
+            created: report.created,
+            not_pushed: report.left_out.iter().map(RefName::as_str).collect(),
+            dry_run,
+            seconds: took.as_secs_f64(),
+        });
     }
     if session.globals.quiet > 0 {
         return Ok(());
@@ -211,12 +255,12 @@ fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, t
         let (name, new) = (out.paint(Paint::Branch, &one.name), out.paint(Paint::Id, one.new.short()));
         let old = one.old.map(|id| format!("{}..", id.short())).unwrap_or_default();
         match one.outcome {
-            What::UpToDate => writeln!(out, "  {name} is up to date")?,
-            What::Created => writeln!(out, "  {name} {new} (new)")?,
-            What::Moved => writeln!(out, "  {name} {old}{new}")?,
-            What::Forced => writeln!(out, "  {name} {old}{new} (forced)")?,
-            What::Diverged | What::Raced => {
-                writeln!(out, "  {name} rejected: it is at {} there", one.old.map(|id| id.short()).unwrap_or_default())?
+            PushOutcome::UpToDate => writeln!(out, "  {name} is up to date")?,
+            PushOutcome::Created => writeln!(out, "  {name} {new} (new)")?,
+            PushOutcome::Moved => writeln!(out, "  {name} {old}{new}")?,
+            PushOutcome::Forced => writeln!(out, "  {name} {old}{new} (forced)")?,
+            PushOutcome::Diverged | PushOutcome::Raced => {
+                writeln!(out, "  {name} rejected: the remote has {}", one.old.map(|id| id.short()).unwrap_or_default())?
             }
         }
     }

@@ -1,9 +1,9 @@
-//! `dvc status`: what differs between the worktree and the version that it came from.
+//! `dvc status`: shows differences between the worktree and its version.
 
-use crate::failure::{Exit, Outcome};
+use crate::failure::{CommandResult, Exit};
 use crate::print::{Out, Paint};
 use crate::render::change::{JsonChange, paint};
-use crate::render::{JsonPath, at, quoted, shown};
+use crate::render::{JsonPath, at, iso, quoted, shown};
 use crate::session::Session;
 use clap::Args;
 use dvc::checkout::patch::journal::Goal;
@@ -11,36 +11,37 @@ use dvc::error::Kind;
 use dvc::model::commit::Timestamp;
 use dvc::model::refname::RefName;
 use dvc::ops::status::{StatusOptions, StatusReport, status};
-use dvc::query::compare::{Change, Letter};
-use dvc::query::describe::Changed;
+use dvc::query::compare::{Letter, TreeChange};
+use dvc::query::describe::{MeasuredChange, VersionInfo};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 /// Options of `status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    /// Only the letters and paths
+    /// Show only letters and paths
     #[arg(short, long, conflicts_with_all = ["porcelain", "null"])]
     pub(crate) short: bool,
-    /// Accepted for git's `status -sb`: with --short, the branch as well
+    /// Accept git's `status -sb`: with --short, show the branch as well
     #[arg(short, long, hide = true)]
     pub(crate) branch: bool,
-    /// Lines for scripts, which never change
+    /// Print lines for scripts, in a format that never changes
     #[arg(long)]
     pub(crate) porcelain: bool,
     /// End lines with NUL and write names raw; implies --porcelain
     #[arg(short = 'z')]
     pub(crate) null: bool,
-    /// End with 1 where something differs
+    /// Exit with 1 if there are differences
     #[arg(long)]
     pub(crate) exit_code: bool,
-    /// Only these paths
+    /// Compare only these paths
     #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
 
 /// Runs `status`.
-pub(crate) fn run(session: &Session, args: &StatusArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &StatusArgs) -> CommandResult {
     let (place, context) = session.here()?;
     let options = StatusOptions { walk: session.walk()?, paths: place.paths(&args.paths)? };
     let progress = session.progress()?;
@@ -66,40 +67,76 @@ pub(crate) fn run(session: &Session, args: &StatusArgs) -> Outcome {
     })
 }
 
-fn json(report: &StatusReport) -> serde_json::Value {
-    let version = |v: &Option<(dvc::model::id::Id, dvc::model::commit::Commit)>| {
-        v.as_ref().map(|(id, c)| serde_json::json!({ "id": id.to_string(), "ordinal": c.ordinal }))
-    };
-    let change = |c: &Change| JsonChange::new(&Changed { change: c.clone(), ranges: Vec::new() }, false);
-    let interrupted = report.interrupted.as_ref().map(|i| {
-        serde_json::json!({
-            "from": i.goal.base.map(|id| id.to_string()),
-            "to": i.goal.target.to_string(),
-            "paths": i.goal.scope.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
-            "finish": again(&i.goal),
-            "half_written": i.half_written.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
-        })
-    });
-    serde_json::json!({
-        "branch": report.head.branch.as_ref().map(RefName::as_str),
-        "detached": report.head.branch.is_none(),
-        "base": version(&report.base),
-        "moved_tip": version(&report.moved_tip),
-        "upstream": report.upstream.as_ref().map(|up| serde_json::json!({
-            "name": up.name.as_str(), "ahead": up.ahead, "behind": up.behind, "reached": up.reached,
-        })),
-        "clean": report.changes.is_empty() && report.interrupted.is_none(),
-        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
-        "interrupted": interrupted,
-    })
+#[derive(Serialize)]
+struct JsonStatus<'a> {
+    branch: Option<&'a str>,
+    detached: bool,
+    base: Option<JsonBase>,
+    moved_tip: Option<JsonBase>,
+    upstream: Option<JsonUpstream<'a>>,
+    clean: bool,
+    changes: Vec<JsonChange>,
+    interrupted: Option<JsonInterrupted>,
 }
 
-/// Lines that never change their form: `# branch.head`, `# branch.ordinal`, then `M path`.
+/// A version that the worktree or its branch is at.
+#[derive(Serialize)]
+struct JsonBase {
+    id: String,
+    ordinal: u64,
+}
+
+#[derive(Serialize)]
+struct JsonUpstream<'a> {
+    name: &'a str,
+    ahead: usize,
+    behind: usize,
+    last_reached_time: Option<String>,
+}
+
+/// A checkout that did not finish.
+#[derive(Serialize)]
+struct JsonInterrupted {
+    from: Option<String>,
+    to: String,
+    paths: Vec<JsonPath>,
+    resume_command: String,
+    half_written: Vec<JsonPath>,
+}
+
+fn json(report: &StatusReport) -> JsonStatus<'_> {
+    let version = |v: &VersionInfo| JsonBase { id: v.id.to_string(), ordinal: v.commit.ordinal };
+    let change = |c: &TreeChange| JsonChange::new(&MeasuredChange { change: c.clone(), ranges: Vec::new() }, false);
+    let paths = |paths: &[Vec<u8>]| paths.iter().map(|path| JsonPath::new(path)).collect();
+    JsonStatus {
+        branch: report.head.branch.as_ref().map(RefName::as_str),
+        detached: report.head.branch.is_none(),
+        base: report.base.as_ref().map(version),
+        moved_tip: report.moved_tip.as_ref().map(version),
+        upstream: report.upstream.as_ref().map(|up| JsonUpstream {
+            name: up.name.as_str(),
+            ahead: up.ahead,
+            behind: up.behind,
+            last_reached_time: up.reached.map(|secs| iso(&Timestamp { secs, nanos: 0, offset: 0 })),
+        }),
+        clean: report.changes.is_empty() && report.interrupted.is_none(),
+        changes: report.changes.iter().map(change).collect(),
+        interrupted: report.interrupted.as_ref().map(|i| JsonInterrupted {
+            from: i.goal.base.map(|id| id.to_string()),
+            to: i.goal.target.to_string(),
+            paths: paths(&i.goal.scope),
+            resume_command: again(&i.goal),
+            half_written: paths(&i.half_written),
+        }),
+    }
+}
+
+/// Writes lines in a format that never changes: `# branch.head`, `# branch.ordinal`, then `M path`.
 fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()> {
     let end: &[u8] = if null { b"\0" } else { b"\n" };
     let mut lines = vec![
         format!("# branch.head {}", report.head.branch.as_ref().map_or("(detached)", RefName::as_str)),
-        format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |(_, c)| c.ordinal)),
+        format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |base| base.commit.ordinal)),
     ];
     if let Some(up) = &report.upstream {
         lines.push(format!("# branch.upstream {} +{} -{}", up.name, up.ahead, up.behind));
@@ -108,9 +145,10 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         lines.push(format!("# checkout.interrupted {}", interrupted.goal.target));
     }
     for line in lines {
-        match null {
-            true => out.write_all(line.as_bytes())?,
-            false => write!(out, "{line}")?,
+        if null {
+            out.write_all(line.as_bytes())?;
+        } else {
+            write!(out, "{line}")?;
         }
         out.write_all(end)?;
     }
@@ -119,9 +157,10 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         out.write_all(b" ")?;
         let mut pieces = change.from.iter().chain([&change.path]).peekable();
         while let Some(piece) = pieces.next() {
-            match null {
-                true => out.write_all(piece)?,
-                false => out.write_all(shown(piece).as_bytes())?,
+            if null {
+                out.write_all(piece)?;
+            } else {
+                out.write_all(shown(piece).as_bytes())?;
             }
             match (pieces.peek(), null) {
                 (Some(_), false) => out.write_all(b"\t")?,
@@ -132,12 +171,12 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
     Ok(())
 }
 
-/// When something was, in UTC.
+/// Formats a time in UTC.
 fn when(secs: i64) -> String {
     at(&Timestamp { secs, nanos: 0, offset: 0 }, "%Y-%m-%d %H:%M UTC")
 }
 
-/// The command that finishes an interrupted checkout, from the top of the worktree.
+/// Returns the command that finishes an interrupted checkout, for the top of the worktree.
 fn again(goal: &Goal) -> String {
     let mut words = vec!["dvc checkout".to_owned()];
     words.extend(goal.keep_extra.then(|| "--keep-extra".to_owned()));
@@ -150,11 +189,11 @@ fn again(goal: &Goal) -> String {
     words.join(" ")
 }
 
-/// `## main v3`, then the letter and the path of each change.
+/// Writes `## main v3`, then the letter and the path of each change.
 fn short(out: &mut Out, report: &StatusReport, branch: bool) -> io::Result<()> {
     if branch {
         let name = report.head.branch.as_ref().map_or("(detached)", RefName::as_str);
-        let ordinal = report.base.as_ref().map_or(0, |(_, commit)| commit.ordinal);
+        let ordinal = report.base.as_ref().map_or(0, |base| base.commit.ordinal);
         writeln!(out, "## {} v{ordinal}", out.paint(Paint::Branch, name))?;
     }
     changes(out, report, "")
@@ -173,22 +212,22 @@ fn changes(out: &mut Out, report: &StatusReport, before: &str) -> io::Result<()>
 
 fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     let at = match &report.base {
-        Some((id, commit)) => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short())),
+        Some(VersionInfo { id, commit }) => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short())),
         None => "no version yet".to_owned(),
     };
     match &report.head.branch {
         Some(branch) => writeln!(out, "on branch {}, {at}", out.paint(Paint::Branch, branch))?,
         None => writeln!(out, "on no branch, {at}")?,
     }
-    if let Some((id, commit)) = &report.moved_tip {
+    if let Some(VersionInfo { id, commit }) = &report.moved_tip {
         let id = out.paint(Paint::Id, id.short());
-        writeln!(out, "the branch itself is at v{} {id}", commit.ordinal)?;
+        writeln!(out, "the branch has moved to v{} {id}", commit.ordinal)?;
     }
     if let Some(up) = &report.upstream {
         let name = out.paint(Paint::Branch, &up.name);
         let reached = up.reached.map(|at| format!(", last reached {}", when(at))).unwrap_or_default();
         match (up.ahead, up.behind) {
-            (0, 0) => writeln!(out, "as {name}{reached}")?,
+            (0, 0) => writeln!(out, "up to date with {name}{reached}")?,
             (ahead, 0) => writeln!(out, "{ahead} ahead of {name}{reached}")?,
             (0, behind) => writeln!(out, "{behind} behind {name}{reached}")?,
             (ahead, behind) => writeln!(out, "{ahead} ahead of {name} and {behind} behind{reached}")?,
@@ -196,7 +235,7 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     }
     if let Some(interrupted) = &report.interrupted {
         let target = interrupted.goal.target.short();
-        writeln!(out, "a checkout of {target} did not end; `{}` finishes it", again(&interrupted.goal))?;
+        writeln!(out, "a checkout of {target} was interrupted; run `{}` to finish it", again(&interrupted.goal))?;
         for path in &interrupted.half_written {
             let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
             writeln!(out, "  {line}")?;

@@ -1,38 +1,40 @@
 //! `dvc tag`: lists, creates and deletes tags.
 
-use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::{Out, Paint};
-use crate::render::moved;
+use crate::render::{iso, moved};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
 use dvc::ops::tag::{TagAction, TagName, TagOptions, TagReport, tag};
+use serde::Serialize;
 use std::io::{self, Write};
 
 /// Options of `tag`.
 #[derive(Args, Debug)]
 pub(crate) struct TagArgs {
-    /// List the tags, the default
+    /// List tags (the default)
     #[arg(short, long, conflicts_with_all = ["delete", "force", "names"])]
     pub(crate) list: bool,
     /// Delete the named tags
     #[arg(short, long, requires = "names")]
     pub(crate) delete: bool,
-    /// Move a tag that exists
+    /// Move an existing tag
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// The new tag (NAME, BRANCH@NAME, or @NAME for the current branch) and its version; without any, tags are listed
+    /// Create this tag at a version (NAME [REV]); NAME may be BRANCH@NAME, or @NAME for the current
+    /// branch; without a name, list tags
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
 }
 
 /// Runs `tag`.
-pub(crate) fn run(session: &Session, args: &TagArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &TagArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let options = TagOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
     let report = tag(&context, &options, &session.notices()?)?;
@@ -56,8 +58,17 @@ fn action(args: &TagArgs) -> Result<TagAction, Failed> {
             let at = Revision::parse(at).map_err(Error::from)?;
             Ok(TagAction::Create { name: TagName::parse(new)?, at, force: args.force })
         }
-        _ => Err(CliError::option("NAME", "there are too many names").into()),
+        _ => Err(CliError::option("NAME", "too many names").into()),
     }
+}
+
+#[derive(Serialize)]
+struct JsonTag<'a> {
+    name: &'a str,
+    id: String,
+    ordinal: u64,
+    time: String,
+    message: &'a str,
 }
 
 fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> {
@@ -65,10 +76,13 @@ fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> 
     for line in &report.tags {
         let (name, commit) = (line.name.as_str(), &line.commit);
         if session.globals.json {
-            out.json(&serde_json::json!({
-                "name": name, "id": line.id.to_string(), "ordinal": commit.ordinal,
-                "timestamp": commit.time.secs, "message": commit.message,
-            }))?;
+            out.json(&JsonTag {
+                name,
+                id: line.id.to_string(),
+                ordinal: commit.ordinal,
+                time: iso(&commit.time),
+                message: &commit.message,
+            })?;
             continue;
         }
         let shown = out.paint(Paint::Tag, format!("{name:<width$}"));

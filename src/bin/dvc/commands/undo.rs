@@ -1,7 +1,7 @@
-//! `dvc undo`: takes back the last change of the current branch, or of a named branch or tag, by its ref log.
+//! `dvc undo`: undoes the last change of a branch or tag, by its ref log.
 
-use crate::args::DryRun;
-use crate::failure::{Exit, Failed, Outcome};
+use crate::failure::{CommandResult, Exit, Failed};
+use crate::globals::DryRun;
 use crate::print::ago;
 use crate::render::moved;
 use crate::session::Session;
@@ -14,7 +14,7 @@ use std::io::Write;
 /// Options of `undo`.
 #[derive(Args, Debug)]
 pub(crate) struct UndoArgs {
-    /// The branch or tag; the current branch if left out
+    /// Undo the last change of this branch or tag; the default is the current branch
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub(crate) struct UndoArgs {
 }
 
 /// Runs `undo`.
-pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let name = match args.name.as_deref() {
         None => None,
@@ -31,7 +31,7 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
     let mut options = UndoOptions { name, dry_run: true };
     let planned = undo(&context, &options, &session.notices()?)?;
     let dry_run = session.dry_run(args.dry);
-    let question = format!("undo {}?", words(session, &planned));
+    let question = format!("undo {}?", description(session, &planned));
     if !dry_run && !session.confirmed(&question)? {
         return Ok(Exit::NO);
     }
@@ -40,7 +40,7 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
     let mut out = session.plain_out();
     if !session.globals.json && session.globals.quiet == 0 {
         let would = if dry_run { "would undo" } else { "undid" };
-        writeln!(out, "{would} {}", words(session, &report))?;
+        writeln!(out, "{would} {}", description(session, &report))?;
     }
     moved::print(session, &mut out, &report.moves, dry_run)?;
     out.finish()?;
@@ -52,8 +52,8 @@ fn full_name(text: &str, context: &dvc::context::Context) -> Result<RefName, Fai
     Ok(TagName::parse(text)?.on(head.branch.as_ref())?)
 }
 
-/// `commit: nightly` of 2 hours ago, by Ann.
-fn words(session: &Session, report: &UndoReport) -> String {
+/// Describes a change: `commit: nightly` of 2 hours ago, by Ann.
+fn description(session: &Session, report: &UndoReport) -> String {
     let since = ago(session.now.timestamp().as_second() - report.time);
     format!("`{}` of {since}, by {}", report.why.lines().next().unwrap_or(""), report.who)
 }

@@ -1,258 +1,86 @@
-//! `dvc volume`: views of versions under names, the same that Docker sees through the plugin.
+//! `dvc volume`: named volumes with versions for containers, the same that Docker sees through the
+//! plugin.
 
-mod plain;
+mod args;
+mod local;
 
-use crate::args::{DryRun, Globals, With};
 use crate::dirs;
-use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::machine::volumes;
 use crate::print::{Out, Paint, size};
+use crate::render::mount::JsonMountStats;
 use crate::session::Session;
-use clap::{Args, Subcommand, ValueEnum};
-use dvc::docker::{DockerEngine, EngineError};
+use args::{CreateArgs, Driver, InspectArgs, LsArgs, MvArgs, PathArgs, PathScope, RmArgs};
+pub(crate) use args::{VolumeAction, VolumeArgs};
 use dvc::model::revision::RevisionSpec;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::volume::{Removed, VolumeOptions, VolumeState, Volumes, check_name};
+use dvc::ops::volume::{RemovedVolume, TrashEntry, VolumeOptions, VolumeState, Volumes, check_name};
+use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Options of `volume`.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume create db --from 's3://backups/amcc#AMCC@v3'\n  \
-                        docker run -v \"$(dvc volume path db)\":/var/lib/mysql mariadb\n  \
-                        dvc volume ls\n  dvc volume rm db")]
-pub(crate) struct VolumeArgs {
-    #[command(subcommand)]
-    pub(crate) action: Action,
-}
-
-/// What to do.
-#[derive(Subcommand, Debug)]
-pub(crate) enum Action {
-    /// Make a volume; the same again does nothing
-    Create(With<CreateArgs>),
-    /// List volumes
-    #[command(visible_alias = "list")]
-    Ls(With<LsArgs>),
-    /// Show all of a volume
-    Inspect(With<NamesArgs>),
-    /// Print where a volume is, and mount it
-    Path(With<PathArgs>),
-    /// Whether there is such a volume: exit code 0 or 1, no word
-    Has(With<HasArgs>),
-    /// Remove volumes; changes that no version has are put aside
-    #[command(visible_alias = "remove")]
-    Rm(With<RmArgs>),
-    /// Give a volume another name
-    #[command(alias = "rename")]
-    Mv(With<MvArgs>),
-}
-
-/// Options of `volume create`.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume create scratch\n  dvc volume create db --from AMCC@v3 --quota 40G\n  \
-                        dvc volume create db --from 's3://backups/amcc#AMCC@v3' --branch dev/me\n  \
-                        dvc volume create db --from AMCC@v3 --driver local\n  \
-                        dvc volume create db --parked db@1764330000")]
-pub(crate) struct CreateArgs {
-    /// Its name
-    pub(crate) name: String,
-    /// The version, or URL#REV; without one an empty volume is made
-    #[arg(long, value_name = "REV")]
-    pub(crate) from: Option<String>,
-    /// Nothing can be changed
-    #[arg(long)]
-    pub(crate) ro: bool,
-    /// The branch that commits go to
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) branch: Option<String>,
-    /// What its changes may take on disk, such as 40G
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) quota: Option<String>,
-    /// An option as `docker volume create` takes it: repo, rev, mode, branch, cache, quota, live
-    #[arg(short, value_name = "KEY=VALUE")]
-    pub(crate) option: Vec<String>,
-    /// Who keeps it: `local` writes the version into a plain volume of the Docker engine
-    #[arg(long, value_enum, default_value = "dvc")]
-    pub(crate) driver: Driver,
-    /// Make it of a removed one that was put aside
-    #[arg(long, value_name = "PARKED", conflicts_with_all = ["from", "ro", "branch", "quota", "option"])]
-    pub(crate) parked: Option<String>,
-    #[command(flatten)]
-    pub(crate) dry: DryRun,
-}
-
-/// Who keeps a volume.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Driver {
-    /// A view, of which nothing is copied before it is read
-    Dvc,
-    /// The Docker engine, as a directory
-    Local,
-}
-
-/// Options of `volume ls`.
-#[derive(Args, Debug)]
-pub(crate) struct LsArgs {
-    /// List what was removed with changes that no version has
-    #[arg(long)]
-    pub(crate) parked: bool,
-}
-
-/// Names of volumes.
-#[derive(Args, Debug)]
-pub(crate) struct NamesArgs {
-    /// Names
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-}
-
-/// Options of `volume has`.
-#[derive(Args, Debug)]
-pub(crate) struct HasArgs {
-    /// Its name
-    pub(crate) name: String,
-}
-
-/// Options of `volume path`.
-#[derive(Args, Debug)]
-#[command(after_help = "The volume stays mounted until it is removed. In a container `host` is the path below \
-                        DVC_HOST_DATA_DIR, which names what DVC_DATA_DIR is outside.")]
-pub(crate) struct PathArgs {
-    /// Its name
-    pub(crate) name: String,
-    /// Whose path
-    #[arg(long, value_enum, default_value = "host")]
-    pub(crate) scope: Scope,
-}
-
-/// Whose path.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Outside of the container that this runs in
-    Host,
-    /// Where this runs
-    Container,
-}
-
-/// Options of `volume rm`.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume rm db\n  dvc volume rm --discard db     give changes up\n  \
-                        dvc volume rm --parked db@1764330000")]
-pub(crate) struct RmArgs {
-    /// Names
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Give up changes that no version has
-    #[arg(long)]
-    pub(crate) discard: bool,
-    /// Remove what was put aside, by what `ls --parked` calls it
-    #[arg(long, conflicts_with = "discard")]
-    pub(crate) parked: bool,
-    #[command(flatten)]
-    pub(crate) dry: DryRun,
-}
-
-/// Options of `volume mv`.
-#[derive(Args, Debug)]
-pub(crate) struct MvArgs {
-    /// Its name
-    pub(crate) name: String,
-    /// Its new name
-    pub(crate) new: String,
-    #[command(flatten)]
-    pub(crate) dry: DryRun,
-}
-
-impl Action {
-    /// The global options behind the action.
-    pub(crate) fn globals(&self) -> &Globals {
-        match self {
-            Self::Create(with) => &with.globals,
-            Self::Ls(with) => &with.globals,
-            Self::Inspect(with) => &with.globals,
-            Self::Path(with) => &with.globals,
-            Self::Has(with) => &with.globals,
-            Self::Rm(with) => &with.globals,
-            Self::Mv(with) => &with.globals,
-        }
-    }
-}
-
 /// Runs `volume`.
-pub(crate) fn run(session: &Session, args: &VolumeArgs) -> Outcome {
+pub(crate) fn run(session: &Session, args: &VolumeArgs) -> CommandResult {
     match &args.action {
-        Action::Create(with) => create(session, &with.own),
-        Action::Ls(with) => list(session, &with.own),
-        Action::Inspect(with) => inspect(session, &with.own),
-        Action::Path(with) => path(session, &with.own),
-        Action::Has(with) => match volumes(session)?.find(&with.own.name) {
+        VolumeAction::Create(with) => create(session, &with.own),
+        VolumeAction::Ls(with) => list(session, &with.own),
+        VolumeAction::Inspect(with) => inspect(session, &with.own),
+        VolumeAction::Path(with) => path(session, &with.own),
+        VolumeAction::Has(with) => match volumes(session)?.find(&with.own.name) {
             Ok(found) => Ok(if found.is_some() { Exit::DONE } else { Exit::NO }),
-            // What is no name is no volume either.
+            // An invalid name is no name of a volume.
             Err(_) if check_name(&with.own.name).is_err() => Ok(Exit::NO),
             Err(e) => Err(e.into()),
         },
-        Action::Rm(with) => remove(session, &with.own),
-        Action::Mv(with) => rename(session, &with.own),
+        VolumeAction::Rm(with) => remove(session, &with.own),
+        VolumeAction::Mv(with) => rename(session, &with.own),
     }
 }
 
-/// The Docker engine, as `DOCKER_HOST` names it. Nothing is asked yet.
-pub(crate) fn engine() -> Result<DockerEngine, EngineError> {
-    DockerEngine::new(std::env::var("DOCKER_HOST").ok().as_deref())
-}
-
-/// Whether somebody said where it is.
-pub(crate) fn engine_is_named() -> bool {
-    std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty())
-}
-
-/// The volumes of this machine.
-pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
-    let failed = |source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source };
-    let program = std::env::current_exe().map_err(failed)?;
-    let cache = session.settings()?.text("cache.dir").map(PathBuf::from).unwrap_or_default();
-    let settings = session.globals.set.iter().flat_map(|set| ["-c".to_owned(), set.clone()]).collect();
-    Ok(Volumes::new(&dirs::state(), dirs::usable_run()?, cache, program, settings))
-}
-
-fn create(session: &Session, args: &CreateArgs) -> Outcome {
+fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     if args.driver == Driver::Local {
-        return plain::create(session, args);
+        return local::create(session, args);
     }
     let (volumes, dry_run) = (volumes(session)?, session.dry_run(args.dry));
     check_name(&args.name)?;
-    let new = if let Some(parked) = &args.parked {
+    let new = if let Some(entry) = &args.from_trash {
         if !dry_run {
-            volumes.restore(&args.name, parked)?;
+            volumes.restore(&args.name, entry)?;
         }
         true
     } else {
         let options = options(session, args)?;
         if options.had_password {
-            let message = "the password in the URL was left out: passwords come from the environment or /run/secrets";
-            session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message: message.to_owned() });
+            let message = "ignored the password in the URL; set it in the environment or in /run/secrets";
+            session.store_notices()?.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message: message.to_owned(),
+            });
         }
-        match dry_run {
-            true => volumes.find(&args.name)?.is_none(),
-            false => volumes.create(&args.name, &options, &session.now.timestamp())?,
+        if dry_run {
+            volumes.find(&args.name)?.is_none()
+        } else {
+            volumes.create(&args.name, &options, &session.now.timestamp())?
         }
     };
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&serde_json::json!({ "name": args.name, "new": new, "dry_run": dry_run }))?;
+        out.json(&JsonCreated { name: &args.name, created: new, dry_run })?;
     } else if session.globals.quiet == 0 {
         match (dry_run, new) {
             (false, _) => writeln!(out, "{}", args.name)?,
-            (true, true) => writeln!(out, "would make volume {}", args.name)?,
-            (true, false) => writeln!(out, "volume {} is there already", args.name)?,
+            (true, true) => writeln!(out, "would create volume {}", args.name)?,
+            (true, false) => writeln!(out, "volume {} exists", args.name)?,
         }
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
-/// The options of the command line as the ones that Docker hands on.
+/// Translates the options of the command line to those of `docker volume create`.
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {
@@ -290,16 +118,76 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
     Ok(VolumeOptions::parse(&given)?)
 }
 
-fn list(session: &Session, args: &LsArgs) -> Outcome {
+#[derive(Serialize)]
+struct JsonCreated<'a> {
+    name: &'a str,
+    created: bool,
+    dry_run: bool,
+}
+
+/// A removed volume in the trash.
+#[derive(Serialize)]
+struct JsonTrashEntry<'a> {
+    trash_entry: &'a str,
+    name: &'a str,
+    repository: &'a str,
+    revision: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonVolume<'a> {
+    name: &'a str,
+    repository: &'a str,
+    revision: &'a str,
+    branch: Option<&'a str>,
+    version: Option<&'a str>,
+    read_only: bool,
+    live: bool,
+    quota_bytes: Option<u64>,
+    cache_bytes: Option<u64>,
+    overlay: &'a str,
+    created_time: &'a str,
+    local_repository: Option<Cow<'a, str>>,
+    mount_point: Cow<'a, str>,
+    mounted: bool,
+    mode: Option<&'a str>,
+    changed: bool,
+    users: usize,
+    pinned: bool,
+    /// `null` if no process answers.
+    stats: Option<JsonMountStats>,
+}
+
+#[derive(Serialize)]
+struct JsonVolumePath<'a> {
+    name: &'a str,
+    path: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct JsonRemoved<'a> {
+    name: &'a str,
+    trash_entry: Option<&'a str>,
+    cache_bytes: u64,
+    dry_run: bool,
+    unpushed_branch: Option<&'a str>,
+    unpushed_versions: u64,
+}
+
+fn list(session: &Session, args: &LsArgs) -> CommandResult {
     let volumes = volumes(session)?;
     let mut out = session.plain_out();
-    if args.parked {
-        for (called, record) in volumes.parked()? {
-            match session.globals.json {
-                true => out.json(&serde_json::json!({
-                    "parked": called, "name": record.name, "repository": record.repository, "revision": record.revision,
-                }))?,
-                false => writeln!(out, "{called}")?,
+    if args.trash {
+        for TrashEntry { entry, record } in volumes.trash()? {
+            if session.globals.json {
+                out.json(&JsonTrashEntry {
+                    trash_entry: &entry,
+                    name: &record.name,
+                    repository: &record.repository,
+                    revision: &record.revision,
+                })?;
+            } else {
+                writeln!(out, "{entry}")?;
             }
         }
         out.finish()?;
@@ -344,28 +232,41 @@ fn line(out: &mut Out, state: &VolumeState) -> std::io::Result<()> {
     )
 }
 
-fn json(state: &VolumeState) -> serde_json::Value {
+fn json(state: &VolumeState) -> JsonVolume<'_> {
     let record = &state.record;
-    serde_json::json!({
-        "name": record.name, "repository": record.repository, "revision": record.revision, "branch": record.branch,
-        "version": state.version, "read_only": record.read_only, "live": record.live, "quota": record.quota,
-        "cache": record.cache, "overlay": record.overlay, "created": record.created,
-        "local": record.local.as_ref().map(|p| p.to_string_lossy()), "at": state.at.to_string_lossy(),
-        "mounted": state.note.is_some(), "mode": state.note.as_ref().map(|n| n.mode.clone()),
-        "changed": state.changed, "users": state.users.ids.len(), "held": state.users.held,
-        "state": state.facts.as_ref().map(|facts| serde_json::to_value(facts).unwrap_or_default()),
-    })
+    JsonVolume {
+        name: &record.name,
+        repository: &record.repository,
+        revision: &record.revision,
+        branch: record.branch.as_deref(),
+        version: state.version.as_deref(),
+        read_only: record.read_only,
+        live: record.live,
+        quota_bytes: record.quota,
+        cache_bytes: record.cache,
+        overlay: &record.overlay,
+        created_time: &record.created,
+        local_repository: record.local.as_deref().map(Path::to_string_lossy),
+        mount_point: state.at.to_string_lossy(),
+        mounted: state.note.is_some(),
+        mode: state.note.as_ref().map(|note| note.mode.as_str()),
+        changed: state.changed,
+        users: state.users.ids.len(),
+        pinned: state.users.pinned,
+        stats: state.facts.as_ref().map(JsonMountStats::new),
+    }
 }
 
-fn inspect(session: &Session, args: &NamesArgs) -> Outcome {
+fn inspect(session: &Session, args: &InspectArgs) -> CommandResult {
     let volumes = volumes(session)?;
     let mut out = session.plain_out();
     for name in &args.names {
-        let value = json(&volumes.state(name)?);
+        let state = volumes.state(name)?;
         if session.globals.json {
-            out.json(&value)?;
+            out.json(&json(&state))?;
             continue;
         }
+        let value = serde_json::to_value(json(&state)).map_err(std::io::Error::other)?;
         for (key, value) in value.as_object().into_iter().flatten() {
             match value {
                 serde_json::Value::Null | serde_json::Value::Object(_) => {}
@@ -373,7 +274,7 @@ fn inspect(session: &Session, args: &NamesArgs) -> Outcome {
                 value => writeln!(out, "{key}: {value}")?,
             }
         }
-        for (key, value) in value["state"].as_object().into_iter().flatten().filter(|(_, v)| v.is_u64()) {
+        for (key, value) in value["stats"].as_object().into_iter().flatten() {
             writeln!(out, "{key}: {value}")?;
         }
     }
@@ -381,19 +282,20 @@ fn inspect(session: &Session, args: &NamesArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn path(session: &Session, args: &PathArgs) -> Outcome {
+fn path(session: &Session, args: &PathArgs) -> CommandResult {
     let at = volumes(session)?.path(&args.name)?;
-    let at = if args.scope == Scope::Host { outside(&at) } else { at };
+    let at = if args.scope == PathScope::Host { outside(&at) } else { at };
     let mut out = session.plain_out();
-    match session.globals.json {
-        true => out.json(&serde_json::json!({ "name": args.name, "path": at.to_string_lossy() }))?,
-        false => writeln!(out, "{}", at.display())?,
+    if session.globals.json {
+        out.json(&JsonVolumePath { name: &args.name, path: at.to_string_lossy() })?;
+    } else {
+        writeln!(out, "{}", at.display())?;
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
-/// What a path below the state directory is outside of this container.
+/// Returns the path outside of this container of a path below the state directory.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),
@@ -401,8 +303,8 @@ fn outside(at: &Path) -> PathBuf {
     }
 }
 
-/// Removes volumes. One that cannot be removed does not keep the others.
-fn remove(session: &Session, args: &RmArgs) -> Outcome {
+/// Removes volumes. A failure does not prevent the removal of the others.
+fn remove(session: &Session, args: &RmArgs) -> CommandResult {
     let volumes = volumes(session)?;
     let mut failed = None;
     for name in &args.names {
@@ -410,7 +312,7 @@ fn remove(session: &Session, args: &RmArgs) -> Outcome {
             Ok(()) => {}
             Err(e) if args.names.len() == 1 => return Err(e),
             Err(e) => {
-                let exit = session.tell_failure(&e);
+                let exit = session.report_failure(&e);
                 failed.get_or_insert(exit);
             }
         }
@@ -420,46 +322,50 @@ fn remove(session: &Session, args: &RmArgs) -> Outcome {
 
 fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -> Result<(), Failed> {
     let dry_run = session.dry_run(args.dry);
-    if args.parked {
+    if args.trash {
         if !dry_run {
-            volumes.discard_parked(name)?;
+            volumes.delete_from_trash(name)?;
         }
         return Ok(());
     }
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.discard;
-        Removed { parked: changed.then(|| name.to_owned()), cache_bytes: 0, unpushed: None }
+        RemovedVolume { trash_entry: changed.then(|| name.to_owned()), cache_bytes: 0, unpushed: None }
     } else {
         volumes.remove(name, args.discard, session.now.timestamp().as_second())?
     };
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&serde_json::json!({
-            "name": name, "parked": removed.parked, "cache_bytes": removed.cache_bytes, "dry_run": dry_run,
-            "unpushed": removed.unpushed.as_ref().map(|kept| kept.branch.to_string()),
-            "unpushed_versions": removed.unpushed.as_ref().map_or(0, |kept| kept.versions),
-        }))?;
+        out.json(&JsonRemoved {
+            name,
+            trash_entry: removed.trash_entry.as_deref(),
+            cache_bytes: removed.cache_bytes,
+            dry_run,
+            unpushed_branch: removed.unpushed.as_ref().map(|kept| kept.branch.as_str()),
+            unpushed_versions: removed.unpushed.as_ref().map_or(0, |kept| kept.versions),
+        })?;
     } else if session.globals.quiet == 0 {
         let would = if dry_run { "would remove " } else { "" };
-        match &removed.parked {
-            Some(_) if dry_run => writeln!(out, "{would}{name}, and put its changes aside")?,
-            Some(parked) => writeln!(
-                out,
-                "{name}\n its changes are put aside, `dvc volume create {name} --parked {parked}` brings them back"
-            )?,
+        match &removed.trash_entry {
+            Some(_) if dry_run => writeln!(out, "{would}{name}, and move its changes to the trash")?,
+            Some(entry) => {
+                writeln!(out, "{name}")?;
+                let restore = format!("dvc volume create {name} --from-trash {entry}");
+                writeln!(out, " its changes are in the trash; run `{restore}` to restore them")?;
+            }
             None => writeln!(out, "{would}{name}")?,
         }
         if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
             let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
             let many = if versions == 1 { "version that is" } else { "versions that are" };
-            writeln!(out, " {versions} {many} not pushed: branch {branch} of `dvc --repo {}`", local.display())?;
+            writeln!(out, " {versions} {many} not pushed: branch {branch} in `{}`", local.display())?;
         }
     }
     Ok(out.finish()?)
 }
 
-fn rename(session: &Session, args: &MvArgs) -> Outcome {
+fn rename(session: &Session, args: &MvArgs) -> CommandResult {
     if session.dry_run(args.dry) {
         volumes(session)?.state(&args.name)?;
         check_name(&args.new)?;

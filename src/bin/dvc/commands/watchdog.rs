@@ -1,4 +1,5 @@
-//! `dvc watchdog`: the process behind `commit --quiesce`, which takes hold and lets go. Nobody calls it by hand.
+//! `dvc watchdog`: the helper process of `commit --quiesce`, which quiesces and releases the
+//! writers. Users do not call it.
 
 use crate::failure::BUG;
 use crate::signals::Signals;
@@ -6,18 +7,18 @@ use dvc::quiesce::watchdog;
 use std::fs::File;
 use std::process::ExitCode;
 
-/// The one argument by which this program is that.
+/// The only argument of this process.
 pub(crate) const NAME: &str = "watchdog";
 
-/// Takes hold and lets go, as it is told on standard input.
+/// Quiesces and releases writers, as standard input commands.
 pub(crate) fn run(signals: &Signals) -> ExitCode {
-    // What ends the commit from the keyboard does not end this.
+    // Keyboard signals for the commit must not reach this process.
     let _ = rustix::process::setsid();
     let done = rustix::stdio::stdin().try_clone_to_owned();
     let done = done.and_then(|input| {
         let signals = signals.clone();
         watchdog::run(File::from(input), &mut std::io::stdout(), &|| signals.cancelled())
     });
-    // Whoever asked has been told what there is to tell.
+    // Errors have already been reported to the commit.
     done.map_or(ExitCode::from(BUG), |()| ExitCode::SUCCESS)
 }

@@ -1,15 +1,15 @@
-//! Changes: `M<TAB>path`, the lines of `--stat`, byte ranges of `--chunks`, JSON.
+//! Changes as text and JSON: `M<TAB>path`, the lines of `--stat`, the byte ranges of `--chunks`.
 
 use super::{JsonPath, shown};
 use crate::print::{Out, Paint, size};
 use dvc::model::entry::Entry;
-use dvc::query::compare::{Change, Letter};
-use dvc::query::describe::Changed;
+use dvc::query::compare::{Letter, TreeChange};
+use dvc::query::describe::MeasuredChange;
 use dvc::query::ranges::total;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// The colour of a letter.
+/// Returns the colour of a letter.
 pub(crate) fn paint(letter: Letter) -> Paint {
     match letter {
         Letter::Added => Paint::Added,
@@ -18,8 +18,8 @@ pub(crate) fn paint(letter: Letter) -> Paint {
     }
 }
 
-/// One line with letter and path; with `null`, the pieces end with NUL and names are raw.
-pub(crate) fn name_status(out: &mut Out, change: &Change, null: bool) -> io::Result<()> {
+/// Writes the letter and the path on one line. With `null`, names are raw and end with NUL.
+pub(crate) fn name_status(out: &mut Out, change: &TreeChange, null: bool) -> io::Result<()> {
     let letter = change.letter.as_str();
     if null {
         out.write_all(letter.as_bytes())?;
@@ -36,39 +36,45 @@ pub(crate) fn name_status(out: &mut Out, change: &Change, null: bool) -> io::Res
     }
 }
 
-/// Columns are as wide as so many rows need; later rows may be wider.
+/// The column widths fit this number of rows; later rows may be wider.
 const STAT_ROWS: usize = 1000;
-/// Rows with so many bytes of names are written without waiting for more.
+/// Rows with this many bytes of names are written without waiting for more.
 const STAT_BYTES: usize = 1 << 20;
 
-/// The lines of `--stat` with their sum, written as the changes come; directories are left out.
-pub(crate) struct Stat<'b> {
+/// The lines of `--stat` with their sum, written as the changes arrive. Directories are left out.
+pub(crate) struct StatTable<'b> {
     before: &'b str,
-    /// Rows that wait until the widths of the columns are known.
-    rows: Vec<Row>,
+    /// Rows that wait until the column widths are known.
+    rows: Vec<StatRow>,
     waiting: usize,
-    /// Of names and sizes.
-    widths: Option<(usize, usize)>,
+    /// The widths of the columns, once they are known.
+    widths: Option<StatWidths>,
     files: u64,
     bytes: u64,
     ranges: usize,
 }
 
-struct Row {
+#[derive(Clone, Copy)]
+struct StatWidths {
+    name: usize,
+    size: usize,
+}
+
+struct StatRow {
     name: String,
     size: String,
     what: String,
     letter: Letter,
 }
 
-impl<'b> Stat<'b> {
-    /// Every line begins with `before`.
+impl<'b> StatTable<'b> {
+    /// Returns an empty table whose lines start with `before`.
     pub(crate) fn new(before: &'b str) -> Self {
         Self { before, rows: Vec::new(), waiting: 0, widths: None, files: 0, bytes: 0, ranges: 0 }
     }
 
-    /// Takes one change.
-    pub(crate) fn add(&mut self, out: &mut Out, changed: &Changed) -> io::Result<()> {
+    /// Adds one change.
+    pub(crate) fn add(&mut self, out: &mut Out, changed: &MeasuredChange) -> io::Result<()> {
         let change = &changed.change;
         if is_dir(change) {
             return Ok(());
@@ -81,7 +87,8 @@ impl<'b> Stat<'b> {
             None => shown(&change.path),
         };
         let entry = change.new.as_ref().or(change.old.as_ref());
-        let row = Row { name, size: size(entry.map_or(0, Entry::size)), what: what(changed), letter: change.letter };
+        let row =
+            StatRow { name, size: size(entry.map_or(0, Entry::size)), what: what(changed), letter: change.letter };
         if let Some(widths) = self.widths {
             return self.row(out, &row, widths);
         }
@@ -90,7 +97,7 @@ impl<'b> Stat<'b> {
         if self.rows.len() >= STAT_ROWS || self.waiting >= STAT_BYTES { self.flush(out) } else { Ok(()) }
     }
 
-    /// Writes the rows that wait, and the sum.
+    /// Writes the waiting rows and the sum.
     pub(crate) fn finish(mut self, out: &mut Out) -> io::Result<()> {
         self.flush(out)?;
         let (files, ranges) = (self.files, self.ranges);
@@ -107,20 +114,23 @@ impl<'b> Stat<'b> {
 
     fn flush(&mut self, out: &mut Out) -> io::Result<()> {
         let rows = std::mem::take(&mut self.rows);
-        let widest =
-            |f: fn(&Row) -> &str, most: usize| rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0).min(most);
-        let widths = *self.widths.get_or_insert((widest(|r| &r.name, 60), widest(|r| &r.size, 12)));
+        let widest = |f: fn(&StatRow) -> &str, most: usize| {
+            rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0).min(most)
+        };
+        let widths =
+            *self.widths.get_or_insert(StatWidths { name: widest(|r| &r.name, 60), size: widest(|r| &r.size, 12) });
         rows.iter().try_for_each(|row| self.row(out, row, widths))
     }
 
-    fn row(&self, out: &mut Out, row: &Row, (names, sizes): (usize, usize)) -> io::Result<()> {
-        let Row { name, size, what, letter } = row;
+    fn row(&self, out: &mut Out, row: &StatRow, widths: StatWidths) -> io::Result<()> {
+        let StatRow { name, size, what, letter } = row;
+        let StatWidths { name: names, size: sizes } = widths;
         let what = out.paint(paint(*letter), what);
         writeln!(out, "{} {name:<names$} | {size:>sizes$} | {what}", self.before)
     }
 }
 
-fn what(changed: &Changed) -> String {
+fn what(changed: &MeasuredChange) -> String {
     match changed.change.letter {
         Letter::Added => "new".to_owned(),
         Letter::Deleted => "deleted".to_owned(),
@@ -136,13 +146,13 @@ fn what(changed: &Changed) -> String {
     }
 }
 
-fn is_dir(change: &Change) -> bool {
+fn is_dir(change: &TreeChange) -> bool {
     let root = change.path.is_empty();
     root || [&change.old, &change.new].into_iter().flatten().all(Entry::is_dir)
 }
 
-/// Changed byte ranges of one file: `path<TAB>offset<TAB>length`.
-pub(crate) fn chunks(out: &mut Out, changed: &Changed, null: bool) -> io::Result<()> {
+/// Writes the changed byte ranges of one file: `path<TAB>offset<TAB>length`.
+pub(crate) fn chunks(out: &mut Out, changed: &MeasuredChange, null: bool) -> io::Result<()> {
     let path = if null { changed.change.path.clone() } else { shown(&changed.change.path).into_bytes() };
     for range in &changed.ranges {
         out.write_all(&path)?;
@@ -167,20 +177,26 @@ pub(crate) struct JsonChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    old_size: Option<u64>,
+    old_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
+    bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed_bytes: Option<u64>,
-    /// Offset and length of each.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ranges: Option<Vec<[u64; 2]>>,
+    ranges: Option<Vec<JsonRange>>,
+}
+
+/// A changed byte range of a file.
+#[derive(Serialize)]
+struct JsonRange {
+    offset_bytes: u64,
+    length_bytes: u64,
 }
 
 impl JsonChange {
-    /// With the ranges, where they were worked out.
-    pub(crate) fn new(changed: &Changed, with_ranges: bool) -> Self {
-        let Changed { change, ranges } = changed;
+    /// Returns the change, with its byte ranges if they were computed.
+    pub(crate) fn new(changed: &MeasuredChange, with_ranges: bool) -> Self {
+        let MeasuredChange { change, ranges } = changed;
         let kind = |e: &Option<Entry>| e.as_ref().map(super::entry::kind);
         let from = change.from.as_deref().map(JsonPath::new);
         Self {
@@ -190,10 +206,14 @@ impl JsonChange {
             from_hex: from.and_then(|f| f.path_hex),
             old_type: kind(&change.old),
             r#type: kind(&change.new),
-            old_size: change.old.as_ref().map(Entry::size),
-            size: change.new.as_ref().map(Entry::size),
+            old_bytes: change.old.as_ref().map(Entry::size),
+            bytes: change.new.as_ref().map(Entry::size),
             changed_bytes: with_ranges.then(|| total(ranges)),
-            ranges: with_ranges.then(|| ranges.iter().map(|r| [r.start, r.end - r.start]).collect()),
+            ranges: with_ranges.then(|| {
+                let range =
+                    |r: &std::ops::Range<u64>| JsonRange { offset_bytes: r.start, length_bytes: r.end - r.start };
+                ranges.iter().map(range).collect()
+            }),
         }
     }
 }

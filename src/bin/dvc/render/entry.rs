@@ -1,4 +1,5 @@
-//! Entries of a version: `-rw-r--r--  0  0  21.0 MiB  2026-11-20 03:00:00  path`, JSON.
+//! Entries of a version, as a long listing (`-rw-r--r--  0  0  21.0 MiB  2026-11-20 03:00:00
+//! path`) and as JSON.
 
 use super::{JsonPath, at, iso};
 use crate::print::size;
@@ -8,7 +9,7 @@ use dvc::model::id::to_hex;
 use dvc::model::path::display;
 use serde::Serialize;
 
-/// The kind of a node in a word.
+/// Returns the type of an entry.
 pub(crate) fn kind(entry: &Entry) -> &'static str {
     match entry.node {
         Node::File { .. } => "file",
@@ -20,7 +21,7 @@ pub(crate) fn kind(entry: &Entry) -> &'static str {
     }
 }
 
-/// `-rw-r--r--`.
+/// Returns type and permissions: `-rw-r--r--`.
 fn mode(entry: &Entry) -> String {
     let kind = match entry.node {
         Node::File { .. } => '-',
@@ -50,7 +51,7 @@ fn stamp(time: Time) -> Timestamp {
     Timestamp { secs: time.secs, nanos: time.nanos, offset: 0 }
 }
 
-/// The columns before the path; times in UTC.
+/// Returns the columns before the path; the time is in UTC.
 pub(crate) fn long(entry: &Entry) -> String {
     let Meta { uid, gid, mtime, ref xattrs, .. } = entry.meta;
     let time = at(&stamp(mtime), "%Y-%m-%d %H:%M:%S");
@@ -63,7 +64,7 @@ pub(crate) fn long(entry: &Entry) -> String {
     format!("{}{more} {uid:>5} {gid:>5} {what:>10} {time}", mode(entry))
 }
 
-/// What follows the path in a long listing.
+/// Returns what follows the path in a long listing.
 pub(crate) fn tail(entry: &Entry) -> String {
     match &entry.node {
         Node::Symlink { target } => format!(" -> {}", display(target)),
@@ -80,12 +81,12 @@ pub(crate) struct JsonEntry {
     mode: String,
     uid: u32,
     gid: u32,
-    /// Of a directory, the bytes of all files below it.
-    size: u64,
+    /// The size; for a directory, the sum of all files below it.
+    bytes: u64,
     mtime: String,
-    /// Seconds since 1970, also where `mtime` has a year that few programs can read.
-    mtime_s: i64,
-    mtime_ns: u32,
+    /// Seconds since 1970, because few programs can parse a year with more than four digits in `mtime`.
+    mtime_seconds: i64,
+    mtime_nanoseconds: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +94,11 @@ pub(crate) struct JsonEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     target_hex: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<[u32; 2]>,
+    device_major: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    links: Option<u32>,
+    device_minor: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hard_links: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     xattrs: Vec<JsonXattr>,
 }
@@ -107,13 +110,13 @@ struct JsonXattr {
 }
 
 impl JsonEntry {
-    /// The entry at a path.
+    /// Returns the entry at `path`.
     pub(crate) fn new(path: &[u8], entry: &Entry) -> Self {
-        let (mut size, mut files, mut target, mut device) = (entry.size(), None, None, None);
+        let (mut bytes, mut files, mut target, mut device) = (entry.size(), None, None, None);
         match &entry.node {
-            Node::Dir { totals, .. } => (size, files) = (totals.bytes, Some(totals.files)),
+            Node::Dir { totals, .. } => (bytes, files) = (totals.bytes, Some(totals.files)),
             Node::Symlink { target: to } => target = Some(JsonPath::new(to)),
-            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => device = Some([*major, *minor]),
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => device = Some((*major, *minor)),
             Node::File { .. } | Node::Fifo => {}
         }
         let (target, target_hex) = target.map(|t| (t.path, t.path_hex)).unzip();
@@ -126,15 +129,16 @@ impl JsonEntry {
             mode: format!("{:04o}", entry.meta.mode),
             uid: entry.meta.uid,
             gid: entry.meta.gid,
-            size,
+            bytes,
             mtime: iso(&stamp(entry.meta.mtime)),
-            mtime_s: entry.meta.mtime.secs,
-            mtime_ns: entry.meta.mtime.nanos,
+            mtime_seconds: entry.meta.mtime.secs,
+            mtime_nanoseconds: entry.meta.mtime.nanos,
             files,
             target,
             target_hex,
-            device,
-            links: entry.link.map(|l| l.count),
+            device_major: device.map(|(major, _)| major),
+            device_minor: device.map(|(_, minor)| minor),
+            hard_links: entry.link.map(|l| l.count),
             xattrs: entry.meta.xattrs.iter().map(xattr).collect(),
         }
     }

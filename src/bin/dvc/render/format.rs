@@ -3,11 +3,11 @@
 use super::{iso, long_date};
 use crate::failure::CliError;
 use crate::print::ago;
-use dvc::query::describe::Version;
+use dvc::query::describe::DescribedVersion;
 
-/// A format, checked once.
+/// A checked format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Format(Vec<Piece>);
+pub(crate) struct VersionFormat(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -22,16 +22,16 @@ const FIELDS: [&str; 22] = [
 /// Placeholders in parentheses; `trailer:KEY` besides.
 const NAMED: [&str; 5] = ["size", "new", "stored", "files", "host"];
 
-/// What a format may ask for besides the version.
-pub(crate) struct Surroundings<'a> {
-    /// The present, seconds since 1970.
+/// The values that a format may use in addition to the version.
+pub(crate) struct FormatContext<'a> {
+    /// The current time, in seconds since 1970.
     pub(crate) now: i64,
-    /// The repository's URL.
+    /// The URL of the repository.
     pub(crate) url: &'a str,
 }
 
-impl Format {
-    /// Checks a format.
+impl VersionFormat {
+    /// Parses and checks a format.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         let wrong = |problem: String| CliError::option("--format", problem);
         let mut pieces = Vec::new();
@@ -64,13 +64,13 @@ impl Format {
         Ok(Self(pieces))
     }
 
-    /// Whether it asks for the address of a version.
+    /// Returns whether the format uses the address of a version.
     pub(crate) fn wants_address(&self) -> bool {
         self.0.contains(&Piece::Field("U".to_owned()))
     }
 
-    /// The text for one version.
-    pub(crate) fn fill(&self, version: &Version, around: &Surroundings<'_>) -> String {
+    /// Returns the text for one version.
+    pub(crate) fn fill(&self, version: &DescribedVersion, around: &FormatContext<'_>) -> String {
         let field = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Field(name) => value(name, version, around),
@@ -79,7 +79,7 @@ impl Format {
     }
 }
 
-fn value(field: &str, version: &Version, around: &Surroundings<'_>) -> String {
+fn value(field: &str, version: &DescribedVersion, around: &FormatContext<'_>) -> String {
     let commit = &version.commit;
     let (name, mail) = match commit.author.split_once('<') {
         Some((name, mail)) => (name.trim(), mail.trim_end_matches('>')),

@@ -1,27 +1,27 @@
-//! The lines of descent of `log --graph`: one column for each version that is still awaited.
+//! The ancestry lines of `log --graph`: one column for each version that is still to come.
 
 use dvc::model::id::Id;
 
-/// The columns after the last version that was drawn.
+/// The columns after the last drawn version.
 #[derive(Default)]
-pub(crate) struct Graph {
+pub(crate) struct AncestryGraph {
     columns: Vec<Id>,
 }
 
-/// What stands before the lines of one version.
+/// The prefixes of the lines of one version.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Rows {
-    /// Lines of their own before the version.
+pub(crate) struct GraphRows {
+    /// Whole lines before the version.
     pub(crate) before: Vec<String>,
-    /// Before its first line.
+    /// The prefix of its first line.
     pub(crate) first: String,
-    /// Before its other lines.
+    /// The prefix of its other lines.
     pub(crate) others: String,
 }
 
-impl Graph {
-    /// Draws the next version; its children came before.
-    pub(crate) fn next(&mut self, id: Id, parents: &[Id]) -> Rows {
+impl AncestryGraph {
+    /// Draws the next version, after all of its children.
+    pub(crate) fn next(&mut self, id: Id, parents: &[Id]) -> GraphRows {
         let mut before = Vec::new();
         let at = match self.columns.iter().position(|c| *c == id) {
             Some(at) => at,
@@ -30,7 +30,7 @@ impl Graph {
                 self.columns.len() - 1
             }
         };
-        // Other lines that end in the same version join first.
+        // Join the other lines that end in the same version first.
         while let Some(other) = self.columns.iter().skip(at + 1).position(|c| *c == id).map(|n| at + 1 + n) {
             let rest = self.columns.len() - 1;
             let step = |k: usize| format!("{}|/{}", "| ".repeat(k - 1), "| ".repeat(rest - k));
@@ -45,7 +45,7 @@ impl Graph {
             None => {
                 self.columns.remove(at);
                 let others = "| ".repeat(at) + "  " + &"| ".repeat(self.columns.len() - at);
-                Rows { before, first, others }
+                GraphRows { before, first, others }
             }
             Some((parent, more)) => {
                 self.columns[at] = *parent;
@@ -53,7 +53,7 @@ impl Graph {
                     self.columns.insert(at + 1 + n, *other);
                 }
                 let others = row("| ", &self.columns);
-                Rows { before, first, others }
+                GraphRows { before, first, others }
             }
         }
     }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn two_lines_meet() {
         let id = |n: u8| Id([n; 32]);
-        let mut graph = Graph::default();
+        let mut graph = AncestryGraph::default();
         let mut text = String::new();
         for (n, parents) in
             [(5, vec![4]), (9, vec![3]), (8, vec![7]), (7, vec![3]), (4, vec![3]), (3, vec![2]), (2, vec![])]

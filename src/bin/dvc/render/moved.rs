@@ -1,9 +1,9 @@
-//! Refs that were moved: `branch AMCC: 1c0ffee0 -> 2b1c0ffe`.
+//! The report of moved refs: `branch AMCC: 1c0ffee0 -> 2b1c0ffe`.
 
 use crate::print::{Out, Paint};
 use crate::session::Session;
 use dvc::model::id::Id;
-use dvc::refs::moves::Moved;
+use dvc::refs::moves::MovedRef;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -21,22 +21,21 @@ struct JsonMove<'a> {
     new: Option<String>,
 }
 
-/// One line each, or one object.
-pub(crate) fn print(session: &Session, out: &mut Out, moves: &[Moved], dry_run: bool) -> io::Result<()> {
+fn json(moved: &MovedRef) -> JsonMove<'_> {
+    let full = |id: &Option<Id>| id.map(|id| id.to_string());
+    JsonMove { kind: moved.kind.name(), name: moved.name.as_str(), old: full(&moved.old), new: full(&moved.new) }
+}
+
+/// Writes one line for each ref, or one JSON object.
+pub(crate) fn print(session: &Session, out: &mut Out, moves: &[MovedRef], dry_run: bool) -> io::Result<()> {
     if session.globals.json {
-        let full = |id: &Option<Id>| id.map(|i| i.to_string());
-        let one = |m: &Moved| (m.kind.name(), full(&m.old), full(&m.new));
-        let moves = moves.iter().map(|m| {
-            let (kind, old, new) = one(m);
-            JsonMove { kind, name: m.name.as_str(), old, new }
-        });
-        return out.json(&JsonMoves { dry_run, moves: moves.collect() });
+        return out.json(&JsonMoves { dry_run, moves: moves.iter().map(json).collect() });
     }
     if session.globals.quiet > 0 {
         return Ok(());
     }
     let would = if dry_run { "would be " } else { "" };
-    for Moved { kind, name, old, new } in moves {
+    for MovedRef { kind, name, old, new } in moves {
         let short = |id: &Id| out.paint(Paint::Id, id.short());
         let what = match (old, new) {
             (None, Some(new)) => format!("{would}created at {}", short(new)),

@@ -1,4 +1,4 @@
-//! A version: in one line, in full, or in JSON.
+//! A version: on one line, in full, or in JSON.
 
 use super::change::JsonChange;
 use super::{JsonPath, iso, long_date, shown};
@@ -6,18 +6,18 @@ use crate::print::{Out, Paint, size};
 use dvc::error::Error;
 use dvc::model::refname::RefKind;
 use dvc::model::text::harmless;
-use dvc::query::describe::{Changes, Detail, Version};
+use dvc::query::describe::{ChangeDetail, DescribedVersion, VersionChanges};
 use serde::Serialize;
 use serde::ser::{Error as _, SerializeSeq, Serializer};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-/// `HEAD, AMCC, tag: AMCC@release`.
-pub(crate) fn names(version: &Version) -> Option<String> {
+/// Returns the names of a version: `HEAD, AMCC, tag: AMCC@release`.
+pub(crate) fn names(version: &DescribedVersion) -> Option<String> {
     joined(version, |_, text| text)
 }
 
-fn joined(version: &Version, paint: impl Fn(Option<RefKind>, String) -> String) -> Option<String> {
+fn joined(version: &DescribedVersion, paint: impl Fn(Option<RefKind>, String) -> String) -> Option<String> {
     let mut all = Vec::new();
     if version.head || version.names.iter().any(|n| n.head) {
         all.push(paint(None, "HEAD".to_owned()));
@@ -29,7 +29,7 @@ fn joined(version: &Version, paint: impl Fn(Option<RefKind>, String) -> String) 
     if all.is_empty() { None } else { Some(all.join(", ")) }
 }
 
-fn painted_names(out: &Out, version: &Version) -> String {
+fn painted_names(out: &Out, version: &DescribedVersion) -> String {
     let painted = joined(version, |kind, text| match kind {
         None => out.paint(Paint::Changed, text),
         Some(RefKind::Tag) => out.paint(Paint::Tag, text),
@@ -39,20 +39,20 @@ fn painted_names(out: &Out, version: &Version) -> String {
     painted.map(|names| format!("({names}) ")).unwrap_or_default()
 }
 
-/// `1c0ffee0 (HEAD, AMCC) v42 nightly`.
-pub(crate) fn one_line(out: &Out, version: &Version, whole_id: bool) -> String {
+/// Returns a version on one line: `1c0ffee0 (HEAD, AMCC) v42 nightly`.
+pub(crate) fn one_line(out: &Out, version: &DescribedVersion, whole_id: bool) -> String {
     let id = out.paint(Paint::Id, id(version, whole_id));
     let subject = harmless(version.commit.subject());
     let line = format!("{id} {}v{} {subject}", painted_names(out, version), version.commit.ordinal);
     line.trim_end().to_owned()
 }
 
-fn id(version: &Version, whole: bool) -> String {
+fn id(version: &DescribedVersion, whole: bool) -> String {
     if whole { version.id.to_string() } else { version.id.short() }
 }
 
-/// The header and the message, as lines.
-pub(crate) fn full(out: &Out, version: &Version, whole_id: bool) -> Vec<String> {
+/// Returns the lines of the header and the message.
+pub(crate) fn full(out: &Out, version: &DescribedVersion, whole_id: bool) -> Vec<String> {
     let commit = &version.commit;
     let id = out.paint(Paint::Id, format!("commit {}", id(version, whole_id)));
     let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
@@ -91,9 +91,8 @@ pub(crate) struct JsonVersion<'a> {
     author: &'a str,
     host: &'a str,
     time: String,
-    timestamp: i64,
     message: &'a str,
-    trailers: Vec<[&'a str; 2]>,
+    trailers: Vec<JsonTrailer<'a>>,
     files: u64,
     bytes: u64,
     new_bytes: u64,
@@ -107,10 +106,16 @@ pub(crate) struct JsonVersion<'a> {
     changes: Option<JsonChanges<'a>>,
 }
 
-/// What a version changed, in JSON, serialised as it is worked out.
+#[derive(Serialize)]
+struct JsonTrailer<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// The changes of a version in JSON, serialised while they are computed.
 struct JsonChanges<'a> {
-    changes: &'a Changes<'a>,
-    /// Why it could not be worked out.
+    changes: &'a VersionChanges<'a>,
+    /// The error that ended the computation.
     failed: &'a RefCell<Option<Error>>,
 }
 
@@ -118,13 +123,13 @@ impl Serialize for JsonChanges<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         let mut written = Ok(());
-        let told = self.changes.each(&mut |changed| {
-            written = list.serialize_element(&JsonChange::new(&changed, self.changes.detail() == Detail::Ranges));
+        let computed = self.changes.each(&mut |changed| {
+            written = list.serialize_element(&JsonChange::new(&changed, self.changes.detail() == ChangeDetail::Ranges));
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        if let Err(e) = told {
+        if let Err(e) = computed {
             self.failed.replace(Some(e));
-            return Err(S::Error::custom("the changes cannot be worked out"));
+            return Err(S::Error::custom("the changes cannot be computed"));
         }
         written?;
         list.end()
@@ -132,8 +137,13 @@ impl Serialize for JsonChanges<'_> {
 }
 
 impl<'a> JsonVersion<'a> {
-    /// With the changes, where they are wanted. Why they cannot be worked out goes to `failed`.
-    pub(crate) fn new(version: &'a Version, changes: &'a Changes<'a>, failed: &'a RefCell<Option<Error>>) -> Self {
+    /// Returns the version, with its changes if they are requested. An error that ends their
+    /// computation goes to `failed`.
+    pub(crate) fn new(
+        version: &'a DescribedVersion,
+        changes: &'a VersionChanges<'a>,
+        failed: &'a RefCell<Option<Error>>,
+    ) -> Self {
         let commit = &version.commit;
         let named = |kind| version.names.iter().filter(|n| n.kind == kind).map(|n| n.name.as_str()).collect();
         Self {
@@ -144,9 +154,8 @@ impl<'a> JsonVersion<'a> {
             author: &commit.author,
             host: &commit.host,
             time: iso(&commit.time),
-            timestamp: commit.time.secs,
             message: &commit.message,
-            trailers: commit.trailers.iter().map(|(k, v)| [k.as_str(), v.as_str()]).collect(),
+            trailers: commit.trailers.iter().map(|(key, value)| JsonTrailer { key, value }).collect(),
             files: commit.counts.files,
             bytes: commit.counts.bytes,
             new_bytes: commit.counts.new_bytes,
@@ -156,7 +165,7 @@ impl<'a> JsonVersion<'a> {
             branches: named(RefKind::Branch),
             tags: named(RefKind::Tag),
             remote_branches: named(RefKind::Remote),
-            changes: (changes.detail() != Detail::None).then_some(JsonChanges { changes, failed }),
+            changes: (changes.detail() != ChangeDetail::None).then_some(JsonChanges { changes, failed }),
         }
     }
 }

@@ -1,15 +1,20 @@
-//! Sets and unsets one value in a TOML file without touching its comments and order.
+//! Sets or removes one value in a TOML file, and keeps comments and order.
 //!
-//! The edit is made on lines and then proved: the result must parse to the old document with just that change,
-//! else the file is left alone.
+//! The edit works on lines and is then verified: the result must parse to the old document with
+//! only this change. Otherwise the file stays unchanged.
 
 use super::layers::{document, flatten};
-use super::value::Value;
-use super::{Origin, Problem};
+use super::problem::{ConfigProblem, Origin};
+use super::value::SettingValue;
 use std::path::Path;
 
-/// The file's text with `key` set to `value`, or without it where `value` is `None`.
-pub(crate) fn edited(text: &str, key: &str, value: Option<&Value>, path: &Path) -> Result<String, Problem> {
+/// Returns the text of the file with `key` set to `value`, or without it if `value` is `None`.
+pub(crate) fn edited(
+    text: &str,
+    key: &str,
+    value: Option<&SettingValue>,
+    path: &Path,
+) -> Result<String, ConfigProblem> {
     let before = document(text, path)?;
     let (section, name) = key.split_once('.').unwrap_or(("", key));
     let mut lines: Vec<&str> = text.lines().collect();
@@ -47,17 +52,17 @@ pub(crate) fn edited(text: &str, key: &str, value: Option<&Value>, path: &Path) 
     if got == wanted(&before) {
         return Ok(after);
     }
-    let text = format!("`{key}` stands there in a way that only an editor can change");
-    Err(Problem::new(Origin::File(path.to_owned()), text))
+    let text = format!("the layout around `{key}` is unusual; change it with an editor");
+    Err(ConfigProblem::new(Origin::File(path.to_owned()), text))
 }
 
-/// The section that a line opens.
+/// Returns the section that a line starts.
 fn header(line: &str) -> Option<&str> {
     let line = line.split('#').next().unwrap_or("").trim();
     Some(line.strip_prefix('[')?.strip_suffix(']')?.trim())
 }
 
-/// The lines that hold the value, more than one where it is a list.
+/// Returns the lines of the value; a list may take more than one.
 fn locate(lines: &[&str], section: &str, name: &str) -> Option<std::ops::Range<usize>> {
     let mut current = "";
     for (i, line) in lines.iter().enumerate() {
@@ -74,7 +79,7 @@ fn locate(lines: &[&str], section: &str, name: &str) -> Option<std::ops::Range<u
     None
 }
 
-/// Behind the last value of the section.
+/// Returns the line after the last value of the section.
 fn section_end(lines: &[&str], section: &str) -> Option<usize> {
     let start = lines.iter().position(|l| header(l) == Some(section))?;
     let next = lines[start + 1..].iter().position(|l| header(l).is_some()).map_or(lines.len(), |n| start + 1 + n);
@@ -88,13 +93,13 @@ mod tests {
 
     const FILE: &str = "# mine\n[core]\njobs = 2 # two\n\n[commit]\nexclude = [\n  \"a\",\n  \"b\",\n]\n";
 
-    fn run(text: &str, key: &str, value: Option<Value>) -> String {
+    fn run(text: &str, key: &str, value: Option<SettingValue>) -> String {
         edited(text, key, value.as_ref(), Path::new("config.toml")).map_err(|p| p.to_string()).unwrap()
     }
 
     #[test]
     fn comments_and_order_stay() {
-        insta::assert_snapshot!(run(FILE, "core.memory", Some(Value::Number(7))), @r#"
+        insta::assert_snapshot!(run(FILE, "core.memory", Some(SettingValue::Number(7))), @r#"
         # mine
         [core]
         jobs = 2 # two
@@ -106,17 +111,17 @@ mod tests {
           "b",
         ]
         "#);
-        let list = Value::List(vec!["c\"".to_owned()]);
+        let list = SettingValue::List(vec!["c\"".to_owned()]);
         assert!(run(FILE, "commit.exclude", Some(list)).ends_with("[commit]\nexclude = ['c\"']\n"));
         assert_eq!(run(FILE, "commit.exclude", None), "# mine\n[core]\njobs = 2 # two\n\n[commit]\n");
-        assert_eq!(run("", "ui.color", Some(Value::Text("never".to_owned()))), "[ui]\ncolor = \"never\"\n");
+        assert_eq!(run("", "ui.color", Some(SettingValue::Text("never".to_owned()))), "[ui]\ncolor = \"never\"\n");
         assert_eq!(run(FILE, "ui.color", None), FILE);
     }
 
     #[test]
     fn an_unusual_layout_is_left_alone() {
         let text = "core = { jobs = 2 }\n";
-        assert!(edited(text, "core.jobs", Some(&Value::Number(3)), Path::new("c")).is_err());
+        assert!(edited(text, "core.jobs", Some(&SettingValue::Number(3)), Path::new("c")).is_err());
         assert!(edited("core = [", "core.jobs", None, Path::new("c")).is_err());
     }
 }

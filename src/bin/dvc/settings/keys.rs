@@ -1,141 +1,158 @@
-//! The table of every setting: name, type, default, where it may come from, what it does.
+//! The table of all settings: name, type, default, allowed sources, description.
 
-use super::value::Type;
+use super::value::SettingType;
 
 /// One setting.
 #[derive(Debug)]
-pub(crate) struct Key {
-    /// `section.name`.
+pub(crate) struct SettingKey {
+    /// The name, `section.name`.
     pub(crate) name: &'static str,
-    /// What it holds.
-    pub(crate) kind: Type,
-    /// The built-in value; `None` where it is worked out at start.
+    /// The type of the value.
+    pub(crate) kind: SettingType,
+    /// The default; `None` if it is computed at start.
     pub(crate) default: Option<&'static str>,
-    /// The environment variable that sets it; so do the file that `NAME_FILE` names and `/run/secrets/NAME`.
+    /// The environment variable that sets it. The file that `NAME_FILE` names and
+    /// `/run/secrets/NAME` set it too.
     pub(crate) env: Option<&'static str>,
-    /// Whether a repository may set it: nothing that runs a command, since a repository may come from a stranger.
+    /// Whether a repository may set it. A repository may come from a stranger, so it may set
+    /// nothing that runs a command.
     pub(crate) in_repository: bool,
-    /// Whether its value is never shown, and never given on the command line.
+    /// Whether the value is secret: it is never shown, and never given on the command line.
     pub(crate) secret: bool,
-    /// One line for the manual.
+    /// The description for the manual.
     pub(crate) about: &'static str,
 }
 
-const fn key(name: &'static str, kind: Type, default: &'static str, about: &'static str) -> Key {
-    Key { name, kind, default: Some(default), env: None, in_repository: true, secret: false, about }
+const fn key(name: &'static str, kind: SettingType, default: &'static str, about: &'static str) -> SettingKey {
+    SettingKey { name, kind, default: Some(default), env: None, in_repository: true, secret: false, about }
 }
 
-const fn from_env(env: &'static str, key: Key) -> Key {
-    Key { env: Some(env), ..key }
+const fn from_env(env: &'static str, key: SettingKey) -> SettingKey {
+    SettingKey { env: Some(env), ..key }
 }
 
-const fn not_in_repository(key: Key) -> Key {
-    Key { in_repository: false, ..key }
+const fn not_in_repository(key: SettingKey) -> SettingKey {
+    SettingKey { in_repository: false, ..key }
 }
 
-const fn hook(name: &'static str, about: &'static str) -> Key {
-    not_in_repository(worked_out(key(name, Type::Command, "", about)))
+const fn hook(name: &'static str, about: &'static str) -> SettingKey {
+    not_in_repository(computed(key(name, SettingType::Command, "", about)))
 }
 
-/// Nothing is one until somebody sets it.
-const fn secret(key: Key) -> Key {
-    not_in_repository(worked_out(Key { secret: true, ..key }))
+/// Returns a secret key, which has no default.
+const fn secret(key: SettingKey) -> SettingKey {
+    not_in_repository(computed(SettingKey { secret: true, ..key }))
 }
 
-const fn worked_out(key: Key) -> Key {
-    Key { default: None, ..key }
+const fn computed(key: SettingKey) -> SettingKey {
+    SettingKey { default: None, ..key }
 }
 
-const WHEN: Type = Type::Choice(&["auto", "always", "never"]);
-const LEVELS: Type = Type::Choice(&["error", "warn", "info", "debug"]);
+const WHEN: SettingType = SettingType::Choice(&["auto", "always", "never"]);
+const LEVELS: SettingType = SettingType::Choice(&["error", "warn", "info", "debug"]);
 
-/// Every setting, sorted by name.
-pub(crate) const KEYS: &[Key] = &[
-    not_in_repository(worked_out(from_env(
+/// All settings, sorted by name.
+pub(crate) const KEYS: &[SettingKey] = &[
+    not_in_repository(computed(from_env(
         "DVC_CACHE_DIR",
-        key("cache.dir", Type::Path, "", "where what can be made again is kept"),
+        key("cache.dir", SettingType::Path, "", "the directory of data that can be rebuilt"),
     ))),
     not_in_repository(from_env(
         "DVC_CACHE_SIZE",
-        key("cache.size", Type::Size { min: 64 << 20 }, "10G", "what the cache of far objects may take on disk"),
+        key("cache.size", SettingType::Size { min: 64 << 20 }, "10G", "the disk space of the cache of remote objects"),
     )),
     key(
         "commit.exclude",
-        Type::List,
+        SettingType::List,
         "",
-        "patterns (as in `.dvcsignore`) that no commit takes; `--exclude` adds to them",
+        "patterns (as in `.dvcsignore`) of paths that commits leave out; `--exclude` adds to them",
     ),
-    key("commit.exclude-caches", Type::Bool, "false", "leave out directories marked by a `CACHEDIR.TAG`"),
-    key("commit.one-file-system", Type::Bool, "false", "do not descend into other file systems"),
+    key("commit.exclude-caches", SettingType::Bool, "false", "leave out directories marked by a `CACHEDIR.TAG`"),
+    key("commit.one-file-system", SettingType::Bool, "false", "do not descend into other file systems"),
     key(
         "commit.running-database",
-        Type::Choice(&["warn", "refuse", "ignore"]),
+        SettingType::Choice(&["warn", "refuse", "ignore"]),
         "warn",
-        "what a commit does about a database that runs in the directory that it reads",
+        "the action of a commit if a database runs in the committed directory",
     ),
-    worked_out(from_env("DVC_JOBS", key("core.jobs", Type::Count, "", "threads that work at the same time"))),
+    computed(from_env("DVC_JOBS", key("core.jobs", SettingType::Count, "", "the number of threads"))),
     from_env(
         "DVC_MEMORY",
         key(
             "core.memory",
-            Type::Size { min: 64 << 20 },
+            SettingType::Size { min: 64 << 20 },
             "192M",
-            "memory that an operation may use for its buffers and tables",
+            "the memory for buffers and tables of an operation",
         ),
     ),
-    hook("hook.failed-commit", "what runs when a commit failed; the failure is in the JSON on its standard input"),
-    hook("hook.failed-push", "what runs when a push failed"),
-    hook("hook.post-commit", "what runs when a version was made"),
-    hook("hook.post-push", "what runs when a remote has everything"),
-    hook("hook.pre-commit", "what runs before a commit; if it fails nothing is committed"),
-    hook("hook.pre-push", "what runs before a push; if it fails nothing is pushed"),
-    key("hook.timeout", Type::Duration, "5m", "so long a hook may take"),
-    key("init.branch", Type::Text, "main", "the first branch of a new repository"),
+    hook(
+        "hook.failed-commit",
+        "the command to run after a failed commit; the JSON on its standard input has the failure",
+    ),
+    hook("hook.failed-push", "the command to run after a failed push"),
+    hook("hook.post-commit", "the command to run after a commit"),
+    hook("hook.post-push", "the command to run after a push"),
+    hook("hook.pre-commit", "the command to run before a commit; if it fails, nothing is committed"),
+    hook("hook.pre-push", "the command to run before a push; if it fails, nothing is pushed"),
+    key("hook.timeout", SettingType::Duration, "5m", "the time limit of a hook"),
+    key("init.branch", SettingType::Text, "main", "the first branch of a new repository"),
     key(
         "network.limit-down",
-        Type::Size { min: 0 },
+        SettingType::Size { min: 0 },
         "0",
-        "receive at most so many bytes a second; 0 is as fast as it goes",
+        "the limit of received bytes per second; 0 is no limit",
     ),
-    key("network.limit-up", Type::Size { min: 0 }, "0", "send at most so many bytes a second; 0 is as fast as it goes"),
-    key("network.offline", Type::Bool, "false", "use no network"),
+    key("network.limit-up", SettingType::Size { min: 0 }, "0", "the limit of sent bytes per second; 0 is no limit"),
+    key("network.offline", SettingType::Bool, "false", "do not use the network"),
     secret(from_env(
         "DVC_QUIESCE_PASSWORD",
-        key("quiesce.password", Type::Text, "", "the databases' password for `commit --quiesce`"),
+        key("quiesce.password", SettingType::Text, "", "the password of the databases for `commit --quiesce`"),
     )),
     not_in_repository(from_env(
         "DVC_SAFE_DIRECTORY",
         key(
             "safe.directory",
-            Type::List,
+            SettingType::List,
             "",
-            "repositories of other users whose hooks and remotes are used; `DIR/*` is all below, `*` is all",
+            "trusted repositories of other users; `DIR/*` trusts all below DIR, `*` trusts all",
         ),
     )),
-    key("ui.color", WHEN, "auto", "colour in the output"),
-    from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important messages to show on standard error")),
+    key("ui.color", WHEN, "auto", "whether to colour the output"),
+    from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important level of messages on standard error")),
     not_in_repository(from_env(
         "DVC_PAGER",
         key(
             "ui.pager",
-            Type::Text,
+            SettingType::Text,
             "auto",
-            "command that shows long output; `auto` is `$PAGER` or `less`, empty is none",
+            "the command that pages long output; `auto` is `$PAGER` or `less`, empty is none",
         ),
     )),
-    key("ui.progress", WHEN, "auto", "progress bars on standard error"),
-    worked_out(from_env(
+    key("ui.progress", WHEN, "auto", "whether to show progress bars on standard error"),
+    computed(from_env(
         "DVC_AUTHOR",
         key(
             "user.author",
-            Type::Author,
+            SettingType::Author,
             "",
-            "who makes versions, `Name <mail>`; else made of `user.name` and `user.email`",
+            "the author of versions, `Name <mail>`; by default made from `user.name` and `user.email`",
         ),
     )),
-    worked_out(key("user.email", Type::Text, "", "mail address in the versions that you make")),
-    worked_out(key("user.name", Type::Text, "", "name in the versions that you make")),
+    computed(key("user.email", SettingType::Text, "", "the mail address of the author")),
+    computed(key("user.name", SettingType::Text, "", "the name of the author")),
 ];
+
+/// Returns the setting with a name, or the error message for an unknown name.
+pub(crate) fn find_key(table: &'static [SettingKey], name: &str) -> Result<&'static SettingKey, String> {
+    if let Some(key) = table.iter().find(|k| k.name == name) {
+        return Ok(key);
+    }
+    let near = dvc::model::suggest::nearest(name, table.iter().map(|k| k.name));
+    Err(match near {
+        Some(near) => format!("unknown setting `{name}`, did you mean `{near}`?"),
+        None => format!("unknown setting `{name}`"),
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,32 +1,80 @@
-//! Reads the layers of settings, lowest first: every value that is found, and every problem.
+//! Reads the layers of settings, the lowest first, and collects every value and every problem.
 
-use super::keys::Key;
-use super::value::Value;
-use super::{Origin, Problem, RemoteEntry, SourceFile, Sources, find_key};
+use super::keys::{SettingKey, find_key};
+use super::problem::{ConfigProblem, Origin};
+use super::value::SettingValue;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// One value of one layer.
-pub(super) struct Found {
+/// A configuration file, which may be missing.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFile {
+    /// The path of the file.
+    pub(crate) path: PathBuf,
+    /// Whether the file is in a repository, and so may not set everything.
+    pub(crate) in_repository: bool,
+    /// Whether the file is in a home that may be another user's. Such a file is ignored if it
+    /// cannot be read.
+    pub(crate) optional: bool,
+}
+
+/// The sources of settings, the lowest first.
+pub(crate) struct Sources<'a> {
+    /// Defaults that depend on the machine, by the name of the setting.
+    pub(crate) defaults: Vec<(&'static str, String)>,
+    /// The files, the lowest first.
+    pub(crate) files: Vec<SourceFile>,
+    /// `/run/secrets`.
+    pub(crate) secrets: PathBuf,
+    /// Returns the value of an environment variable.
+    pub(crate) env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The values of `-c`.
+    pub(crate) overrides: &'a [String],
+    /// The flags that override settings.
+    pub(crate) flags: Vec<FlagValue>,
+}
+
+/// A flag that overrides a setting.
+pub(crate) struct FlagValue {
+    pub(crate) flag: &'static str,
+    /// The name of the setting.
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+}
+
+/// The settings of one remote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RemoteEntry {
+    /// The URL.
+    pub(crate) url: Option<String>,
+    /// Whether the configuration of the repository gives the URL.
+    pub(crate) by_repository: bool,
+    /// Whether missing objects are fetched from the remote when they are read.
+    pub(crate) lazy: bool,
+}
+
+/// A value of one layer.
+pub(super) struct FoundValue {
     pub(super) key: &'static str,
-    pub(super) value: Value,
+    pub(super) value: SettingValue,
     pub(super) origin: Origin,
 }
 
-/// What was read.
+/// The result of reading the layers.
 #[derive(Default)]
-pub(super) struct Reading {
-    pub(super) found: Vec<Found>,
+pub(super) struct LayerReader {
+    pub(super) found: Vec<FoundValue>,
     pub(super) remotes: BTreeMap<String, RemoteEntry>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) left_out: Vec<Problem>,
+    pub(super) problems: Vec<ConfigProblem>,
+    pub(super) left_out: Vec<ConfigProblem>,
 }
 
-/// All values of all layers, a later one overrides an earlier one; and all problems.
-pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> Reading {
-    let mut reading = Reading::default();
+/// Reads all values of all layers, where a later value overrides an earlier one, and all problems.
+pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> LayerReader {
+    let mut reading = LayerReader::default();
     for key in table {
         let derived = sources.defaults.iter().find(|(name, _)| *name == key.name).map(|(_, v)| v.as_str());
         if let Some(default) = derived.or(key.default) {
@@ -41,7 +89,7 @@ pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> Reading {
         let Some((name, value)) = key.env.and_then(|name| (sources.env)(name).map(|v| (name, v))) else { continue };
         match value.into_string() {
             Ok(text) => reading.text(key, &text, Origin::Environment(name)),
-            Err(_) => reading.problem(Origin::Environment(name), "it is not UTF-8"),
+            Err(_) => reading.problem(Origin::Environment(name), "the value is not UTF-8"),
         }
     }
     for text in sources.overrides {
@@ -51,14 +99,17 @@ pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> Reading {
         };
         match find_key(table, name.trim()) {
             Ok(key) if key.secret => {
-                reading.problem(Origin::CommandLine, format!("`{}` is secret and never given here", key.name));
+                reading.problem(
+                    Origin::CommandLine,
+                    format!("`{}` is secret and cannot be set on the command line", key.name),
+                );
             }
             Ok(key) => reading.text(key, value, Origin::CommandLine),
             Err(text) => reading.problem(Origin::CommandLine, text),
         }
     }
-    for (flag, name, value) in &sources.flags {
-        match find_key(table, name) {
+    for FlagValue { flag, key, value } in &sources.flags {
+        match find_key(table, key) {
             Ok(key) => reading.text(key, value, Origin::Flag(flag)),
             Err(text) => reading.problem(Origin::Flag(flag), text),
         }
@@ -66,18 +117,18 @@ pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> Reading {
     reading
 }
 
-impl Reading {
+impl LayerReader {
     fn problem(&mut self, origin: Origin, text: impl Into<String>) {
-        self.problems.push(Problem::new(origin, text));
+        self.problems.push(ConfigProblem::new(origin, text));
     }
 
-    fn text(&mut self, key: &Key, text: &str, origin: Origin) {
+    fn text(&mut self, key: &SettingKey, text: &str, origin: Origin) {
         self.value(key, key.kind.parse(text), origin);
     }
 
-    fn value(&mut self, key: &Key, value: Result<Value, String>, origin: Origin) {
+    fn value(&mut self, key: &SettingKey, value: Result<SettingValue, String>, origin: Origin) {
         match value {
-            Ok(value) => self.found.push(Found { key: key.name, value, origin }),
+            Ok(value) => self.found.push(FoundValue { key: key.name, value, origin }),
             Err(_) if key.secret => self.problem(origin, format!("the value of `{}` is not valid", key.name)),
             Err(text) => match origin {
                 Origin::File(_) | Origin::CommandLine => self.problem(origin, format!("`{}`: {text}", key.name)),
@@ -86,19 +137,19 @@ impl Reading {
         }
     }
 
-    fn file(&mut self, table: &'static [Key], file: &SourceFile) {
+    fn file(&mut self, table: &'static [SettingKey], file: &SourceFile) {
         let origin = || Origin::File(file.path.clone());
-        // A pipe of another user would make every command wait.
+        // A pipe that another user made in place of the file would block every command.
         if file.in_repository && file.path.metadata().is_ok_and(|m| !m.is_file()) {
-            return self.problem(origin(), "it is not a file");
+            return self.problem(origin(), "not a regular file");
         }
         let text = match fs::read_to_string(&file.path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
             Err(e) if file.optional && e.kind() == io::ErrorKind::PermissionDenied => {
-                return self.left_out.push(Problem::unreadable(origin(), &e));
+                return self.left_out.push(ConfigProblem::unreadable(origin(), &e));
             }
-            Err(e) => return self.problems.push(Problem::unreadable(origin(), &e)),
+            Err(e) => return self.problems.push(ConfigProblem::unreadable(origin(), &e)),
         };
         let document: toml::Table = match text.parse() {
             Ok(document) => document,
@@ -121,9 +172,9 @@ impl Reading {
         }
     }
 
-    /// `NAME.url` and `NAME.lazy` of a remote.
+    /// Reads `NAME.url` or `NAME.lazy` of a remote.
     fn remote(&mut self, name: &str, value: &toml::Value, by_repository: bool) -> Result<(), String> {
-        let (name, option) = name.rsplit_once('.').ok_or("it is not `remote.NAME.url` or `remote.NAME.lazy`")?;
+        let (name, option) = name.rsplit_once('.').ok_or("write `remote.NAME.url` or `remote.NAME.lazy`")?;
         let entry = self.remotes.entry(name.to_owned()).or_default();
         match (option, value) {
             ("url", toml::Value::String(url)) => {
@@ -131,15 +182,15 @@ impl Reading {
                 entry.by_repository = by_repository;
             }
             ("lazy", toml::Value::Boolean(lazy)) => entry.lazy = *lazy,
-            ("url", _) => return Err("it is not text".to_owned()),
-            ("lazy", _) => return Err("it is neither true nor false".to_owned()),
-            _ => return Err("a remote has `url` and `lazy`".to_owned()),
+            ("url", _) => return Err("the value is not a text".to_owned()),
+            ("lazy", _) => return Err("the value is neither true nor false".to_owned()),
+            _ => return Err("unknown setting; a remote has `url` and `lazy`".to_owned()),
         }
         Ok(())
     }
 
-    /// `NAME_FILE` names a file, else `/run/secrets/NAME` is one; for every setting that has a variable.
-    fn secrets(&mut self, table: &'static [Key], sources: &Sources<'_>) {
+    /// Reads settings from the file that `NAME_FILE` names, or else from `/run/secrets/NAME`.
+    fn secrets(&mut self, table: &'static [SettingKey], sources: &Sources<'_>) {
         for key in table {
             let Some(name) = key.env else { continue };
             let named = (sources.env)(&format!("{name}_FILE")).map(Into::into);
@@ -147,7 +198,7 @@ impl Reading {
             match fs::read_to_string(&path) {
                 Ok(text) => self.text(key, one_line(&text), Origin::Secret(path)),
                 Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => self.problem(Origin::Secret(path), format!("it cannot be read: {}", e.kind())),
+                Err(e) => self.problem(Origin::Secret(path), format!("cannot read the file: {}", e.kind())),
             }
         }
     }
@@ -158,9 +209,9 @@ fn one_line(text: &str) -> &str {
     text.strip_suffix('\r').unwrap_or(text)
 }
 
-/// What is wrong with a TOML text, with its line.
+/// Returns the problem of a TOML text, with its line number.
 pub(super) fn toml_problem(text: &str, e: &toml::de::Error) -> String {
-    let what = e.message().lines().next().unwrap_or("it is not TOML");
+    let what = e.message().lines().next().unwrap_or("not TOML");
     match e.span() {
         Some(span) => {
             let line = text.get(..span.start).map_or(0, |t| t.matches('\n').count()) + 1;
@@ -170,7 +221,7 @@ pub(super) fn toml_problem(text: &str, e: &toml::de::Error) -> String {
     }
 }
 
-/// The values of a document by dotted name; tables are only sections.
+/// Returns the values of a document by dotted name; tables are only sections.
 pub(super) fn flatten(document: &toml::Table) -> Vec<(String, toml::Value)> {
     let mut out = Vec::new();
     for (name, value) in document {
@@ -185,20 +236,20 @@ pub(super) fn flatten(document: &toml::Table) -> Vec<(String, toml::Value)> {
 }
 
 /// Parses a configuration file's text for editing.
-pub(super) fn document(text: &str, path: &Path) -> Result<toml::Table, Problem> {
-    text.parse().map_err(|e| Problem::new(Origin::File(path.to_owned()), toml_problem(text, &e)))
+pub(super) fn document(text: &str, path: &Path) -> Result<toml::Table, ConfigProblem> {
+    text.parse().map_err(|e| ConfigProblem::new(Origin::File(path.to_owned()), toml_problem(text, &e)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::Type;
+    use super::super::value::SettingType;
     use super::super::{Settings, keys::KEYS};
     use super::*;
     use std::ffi::OsString;
 
-    static WITH_SECRET: [Key; 1] = [Key {
+    static WITH_SECRET: [SettingKey; 1] = [SettingKey {
         name: "core.password",
-        kind: Type::Text,
+        kind: SettingType::Text,
         default: None,
         env: Some("DVC_PASSWORD"),
         in_repository: false,
@@ -223,19 +274,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let none = |_: &str| None;
         let jobs = |s: &Sources<'_>| Settings::load(s).unwrap().values["core.jobs"].clone();
-        assert_eq!(jobs(&sources(dir.path(), &none, &[])), (Value::Number(2), Origin::BuiltIn));
+        assert_eq!(jobs(&sources(dir.path(), &none, &[])), (SettingValue::Number(2), Origin::BuiltIn));
         for (n, name) in [(3, "system"), (4, "user"), (5, "repository")] {
             fs::write(dir.path().join(name), format!("[core]\njobs = {n}\n")).unwrap();
             let origin = Origin::File(dir.path().join(name));
-            assert_eq!(jobs(&sources(dir.path(), &none, &[])), (Value::Number(n), origin));
+            assert_eq!(jobs(&sources(dir.path(), &none, &[])), (SettingValue::Number(n), origin));
         }
         let env = |name: &str| (name == "DVC_JOBS").then(|| OsString::from("6"));
-        assert_eq!(jobs(&sources(dir.path(), &env, &[])), (Value::Number(6), Origin::Environment("DVC_JOBS")));
+        assert_eq!(jobs(&sources(dir.path(), &env, &[])), (SettingValue::Number(6), Origin::Environment("DVC_JOBS")));
         let set = ["core.jobs=7".to_owned()];
         let mut all = sources(dir.path(), &env, &set);
-        assert_eq!(jobs(&all), (Value::Number(7), Origin::CommandLine));
-        all.flags.push(("--jobs", "core.jobs", "8".to_owned()));
-        assert_eq!(jobs(&all), (Value::Number(8), Origin::Flag("--jobs")));
+        assert_eq!(jobs(&all), (SettingValue::Number(7), Origin::CommandLine));
+        all.flags.push(FlagValue { flag: "--jobs", key: "core.jobs", value: "8".to_owned() });
+        assert_eq!(jobs(&all), (SettingValue::Number(8), Origin::Flag("--jobs")));
     }
 
     #[test]
@@ -246,15 +297,15 @@ mod tests {
         fs::write(dir.path().join("repository"), "[ui]\npager = 'rm'\ncolor = 'blue'\n").unwrap();
         let env = |name: &str| (name == "DVC_JOBS").then(|| OsString::from("many"));
         let set = ["nonsense".to_owned(), "usre.name=x".to_owned()];
-        let Reading { problems, .. } = read(KEYS, &sources(dir.path(), &env, &set));
+        let LayerReader { problems, .. } = read(KEYS, &sources(dir.path(), &env, &set));
         let shown = problems.iter().map(|p| format!("{p}\n")).collect::<String>();
         insta::assert_snapshot!(shown.replace(&dir.path().display().to_string(), ""), @"
         /system: unknown setting `core.job`, did you mean `core.jobs`?
-        /system: `core.memory`: 1024 bytes are too few, the least is 67108864
+        /system: `core.memory`: 1024 bytes are less than the minimum of 67108864
         /user: line 2: string values must be quoted, expected literal string
-        /repository: `ui.color`: `blue` is none of auto, always, never
+        /repository: `ui.color`: `blue` is not one of auto, always, never
         /repository: `ui.pager` cannot be set by a repository
-        DVC_JOBS: `many` is not a whole number from 1 on
+        DVC_JOBS: `many` is not a whole number of at least 1
         -c: `nonsense` is not `key=value`
         -c: unknown setting `usre.name`, did you mean `user.name`?
         ");
@@ -272,7 +323,7 @@ mod tests {
         let env = |name: &str| (name == "DVC_PASSWORD_FILE").then(|| dir.path().join("named").into_os_string());
         assert_eq!(load(&sources(dir.path(), &env, &[])).text("core.password"), Some("named"));
         let set = ["core.password=oops".to_owned()];
-        let Reading { problems, .. } = read(&WITH_SECRET, &sources(dir.path(), &none, &set));
+        let LayerReader { problems, .. } = read(&WITH_SECRET, &sources(dir.path(), &none, &set));
         assert!(!problems[0].to_string().contains("oops"));
     }
 }

@@ -1,75 +1,79 @@
-//! Values of settings: text or TOML in, one checked value out. Booleans and durations are parsed only here, sizes in the library.
+//! Types and values of settings. Booleans and durations are parsed only here, sizes only in the
+//! library.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What a setting holds.
+/// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
-    /// Any text.
+pub(crate) enum SettingType {
+    /// Any text without line breaks.
     Text,
     /// `Name <mail>`.
     Author,
     /// `true` or `false`.
     Bool,
-    /// Bytes, at least so many: `256M`.
+    /// A size in bytes: `256M`.
     Size {
-        /// The smallest value that makes sense.
+        /// The smallest valid value.
         min: u64,
     },
-    /// A whole number from 1 on.
+    /// A whole number, at least 1.
     Count,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Several texts.
     List,
-    /// A program and its arguments: as text with blanks between, or as a list.
+    /// A program and its arguments, as a text separated by blanks or as a list.
     Command,
-    /// A length of time in seconds: `30s`, `10m`.
+    /// A duration in seconds: `30s`, `10m`.
     Duration,
-    /// A place on disk.
+    /// A path.
     Path,
 }
 
 /// A checked value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum SettingValue {
     /// Text, a choice or a path.
     Text(String),
     /// A switch.
     Bool(bool),
-    /// Bytes or a count.
+    /// Bytes, seconds or a count.
     Number(u64),
     /// Several texts.
     List(Vec<String>),
 }
 
-impl Type {
-    /// Reads a value from an environment variable or the command line; a list is separated by commas.
-    pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
+impl SettingType {
+    /// Parses a value from an environment variable or the command line. A list is separated by
+    /// commas.
+    pub(crate) fn parse(self, text: &str) -> Result<SettingValue, String> {
         match self {
-            Self::Bool => bool(text).map(Value::Bool),
+            Self::Bool => bool(text).map(SettingValue::Bool),
             Self::Size { min } => at_least(min, dvc::model::size::parse(text)?),
             Self::Count => match text.parse() {
-                Ok(n) if n > 0 => Ok(Value::Number(n)),
-                _ => Err(format!("`{text}` is not a whole number from 1 on")),
+                Ok(n) if n > 0 => Ok(SettingValue::Number(n)),
+                _ => Err(format!("`{text}` is not a whole number of at least 1")),
             },
-            Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
-            Self::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
-            Self::List => Ok(Value::List(text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())),
-            Self::Command => Ok(Value::List(text.split_whitespace().map(str::to_owned).collect())),
-            Self::Duration => duration(text).map(|d| Value::Number(d.as_secs())),
-            Self::Author => author(text).map(Value::Text),
-            Self::Path if text.is_empty() => Err("it is empty".to_owned()),
-            Self::Text | Self::Path if text.contains(['\n', '\0']) => Err("it holds a line break".to_owned()),
-            Self::Text | Self::Path => Ok(Value::Text(text.to_owned())),
+            Self::Choice(words) if words.contains(&text) => Ok(SettingValue::Text(text.to_owned())),
+            Self::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+            Self::List => {
+                Ok(SettingValue::List(text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect()))
+            }
+            Self::Command => Ok(SettingValue::List(text.split_whitespace().map(str::to_owned).collect())),
+            Self::Duration => duration(text).map(|d| SettingValue::Number(d.as_secs())),
+            Self::Author => author(text).map(SettingValue::Text),
+            Self::Path if text.is_empty() => Err("the path is empty".to_owned()),
+            Self::Text | Self::Path if text.contains(['\n', '\0']) => Err("the value has a line break".to_owned()),
+            Self::Text | Self::Path => Ok(SettingValue::Text(text.to_owned())),
         }
     }
 
-    /// Reads a value from a configuration file.
-    pub(crate) fn read_toml(self, value: &toml::Value) -> Result<Value, String> {
+    /// Converts a value from a configuration file.
+    pub(crate) fn read_toml(self, value: &toml::Value) -> Result<SettingValue, String> {
         match (self, value) {
-            (Self::Bool, toml::Value::Boolean(b)) => Ok(Value::Bool(*b)),
+            (Self::Bool, toml::Value::Boolean(b)) => Ok(SettingValue::Bool(*b)),
             (Self::Size { min }, toml::Value::Integer(n)) => {
                 at_least(min, u64::try_from(*n).map_err(|_| format!("`{n}` is negative"))?)
             }
@@ -79,32 +83,32 @@ impl Type {
                 .iter()
                 .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{i}` is not text")))
                 .collect::<Result<_, _>>()
-                .map(Value::List),
-            (Self::List, toml::Value::String(text)) => Ok(Value::List(vec![text.clone()])),
+                .map(SettingValue::List),
+            (Self::List, toml::Value::String(text)) => Ok(SettingValue::List(vec![text.clone()])),
             (_, toml::Value::String(text)) => self.parse(text),
-            (_, other) => Err(format!("`{other}` is not {}", self.words())),
+            (_, other) => Err(format!("`{other}` is not {}", self.description())),
         }
     }
 
-    /// The type in words, for messages and the manual.
-    pub(crate) fn words(self) -> String {
+    /// Returns a description of the type, for messages and the manual.
+    pub(crate) fn description(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
             Self::Author => "`Name <mail>`".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Size { .. } => "a size such as `256M`".to_owned(),
-            Self::Count => "a whole number from 1 on".to_owned(),
+            Self::Count => "a whole number of at least 1".to_owned(),
             Self::Choice(words) => words.join(", "),
             Self::List => "a list of texts".to_owned(),
             Self::Command => "a program with its arguments, as text or as a list".to_owned(),
-            Self::Duration => "a length of time such as `30s` or `2h`".to_owned(),
+            Self::Duration => "a duration such as `30s` or `2h`".to_owned(),
             Self::Path => "a path".to_owned(),
         }
     }
 }
 
-impl Value {
-    /// The value as it is written in a configuration file.
+impl SettingValue {
+    /// Returns the value for a configuration file.
     pub(crate) fn to_toml(&self) -> toml::Value {
         match self {
             Self::Text(text) => toml::Value::String(text.clone()),
@@ -117,7 +121,7 @@ impl Value {
         }
     }
 
-    /// The value in JSON.
+    /// Returns the value in JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Text(text) => text.clone().into(),
@@ -128,7 +132,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -139,11 +143,11 @@ impl fmt::Display for Value {
     }
 }
 
-fn at_least(min: u64, n: u64) -> Result<Value, String> {
-    if n < min { Err(format!("{n} bytes are too few, the least is {min}")) } else { Ok(Value::Number(n)) }
+fn at_least(min: u64, n: u64) -> Result<SettingValue, String> {
+    if n < min { Err(format!("{n} bytes are less than the minimum of {min}")) } else { Ok(SettingValue::Number(n)) }
 }
 
-/// `true` and its relatives.
+/// Parses `true`, `yes`, `on`, `1` and their opposites.
 pub(crate) fn bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -152,9 +156,9 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A length of time: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
+/// Parses a duration: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a length of time such as `30s` or `2h`");
+    let wrong = || format!("`{text}` is not a duration such as `30s` or `2h`");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
@@ -168,7 +172,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// `Name <mail>` on one line.
+/// Parses `Name <mail>` on one line.
 pub(crate) fn author(text: &str) -> Result<String, String> {
     let (name, mail) = text
         .strip_suffix('>')

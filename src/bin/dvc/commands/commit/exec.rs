@@ -1,4 +1,4 @@
-//! The command of `commit --exec`: its standard output is committed, unless it fails.
+//! The command of `commit --exec`. Its standard output is committed, unless the command fails.
 
 use crate::failure::CliError;
 use dvc::error::{Failure, Kind};
@@ -7,14 +7,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-/// There is no output, or it is not whole.
+/// Why the output of the command is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 enum ExecError {
-    /// The command cannot be run.
     #[error("cannot run `{command}`")]
     NotStarted { command: String, source: std::io::Error },
-    /// The command failed.
-    #[error("`{command}` failed ({status}), nothing was committed")]
+    #[error("`{command}` failed ({status}); nothing was committed")]
     Failed { command: String, status: ExitStatus },
 }
 
@@ -24,16 +22,16 @@ impl Failure for ExecError {
     }
 }
 
-/// Starts the command.
+/// Starts the command with standard output connected to a pipe.
 pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
     let Some((program, args)) = argv.split_first() else {
-        return Err(CliError::option("--exec", "the command is missing; it follows `--`").into());
+        return Err(CliError::option("--exec", "write the command after `--`").into());
     };
     let spawned = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     spawned.map_err(|source| ExecError::NotStarted { command: shown(program), source }.into())
 }
 
-/// What the command prints.
+/// Returns the standard output of the command.
 pub(super) fn output(child: &mut Child) -> Box<dyn std::io::Read + Send> {
     match child.stdout.take() {
         Some(out) => Box::<ChildStdout>::new(out),
@@ -41,7 +39,7 @@ pub(super) fn output(child: &mut Child) -> Box<dyn std::io::Read + Send> {
     }
 }
 
-/// Waits for the command; its failure is ours.
+/// Waits for the command, and fails if it failed.
 pub(super) fn check(child: &mut Child, argv: &[OsString]) -> dvc::error::Result<()> {
     let command = argv.first().map(|program| shown(program)).unwrap_or_default();
     match child.wait() {
@@ -55,7 +53,7 @@ fn shown(program: &OsStr) -> String {
     display(program.as_bytes())
 }
 
-/// Ends the command, if it still runs because its output was not wanted any more.
+/// Ends a command that still runs, because its output is no longer needed.
 pub(super) fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

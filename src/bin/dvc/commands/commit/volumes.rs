@@ -1,52 +1,57 @@
-//! `commit --volume` and `--all-volumes`: a version of each, whoever uses it meanwhile.
+//! `commit --volume` and `--all-volumes`: commits volumes, also while containers use them.
 //!
-//! First those of dvc, then the plain ones of the Docker engine: directories, whose versions go to a branch of their name.
+//! Volumes of dvc come first, then local-driver volumes of the Docker engine. Such a volume is a
+//! directory; its versions go to a branch of its name.
 
-use super::{CommitArgs, make};
-use crate::commands::volume::{engine, engine_is_named, volumes};
+use super::args::CommitArgs;
+use super::make::{CommitTarget, make};
 use crate::dirs;
-use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::place::{self, Place};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
+use crate::machine::{engine, engine_is_named, volumes};
+use crate::place::{self, RepoPlace};
 use crate::session::Session;
 use dvc::docker::EngineError;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::volume::{Plain, PlainError, Present, VolumeError, Volumes, plain, plain_names};
+use dvc::ops::volume::{
+    LocalVolume, LocalVolumeError, UserLock, VolumeError, Volumes, find_local_volume, local_volume_names,
+};
 use std::path::PathBuf;
 
-/// What is committed.
-enum Which {
-    /// By its name, of dvc if it has one of that name.
+/// A volume to commit.
+enum VolumeChoice {
+    /// Named on the command line: the volume of dvc, or the local-driver volume if dvc has none of
+    /// this name.
     Named(String),
-    /// A volume of dvc.
-    Ours(String),
-    /// One of the engine.
-    Plain(String),
+    Dvc(String),
+    LocalDriver(String),
 }
 
-/// Commits volumes. One that fails does not keep the others from it; the first failure decides how this ends.
-pub(super) fn run(session: &Session, args: &CommitArgs) -> Outcome {
+/// Commits volumes. A failure does not prevent the commits of the other volumes; the first failure
+/// decides the exit code.
+pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
     if args.branch.is_some() && args.volume.len() > 1 {
-        // What has nothing to do with each other would be versions of one thing.
-        return Err(CliError::option("--branch", "several volumes do not go to one branch").into());
+        // Versions of unrelated volumes on one branch would look like one history.
+        return Err(CliError::option("--branch", "several volumes cannot be committed to one branch").into());
     }
     let volumes = volumes(session)?;
-    let mut run = Run { session, worst: Exit::DONE, failed: None };
-    let which = match args.all_volumes {
-        true => run.all(&volumes)?,
-        false => args.volume.iter().cloned().map(Which::Named).collect(),
+    let mut run = VolumeCommits { session, worst: Exit::DONE, failed: None };
+    let which = if args.all_volumes {
+        run.all(&volumes)?
+    } else {
+        args.volume.iter().cloned().map(VolumeChoice::Named).collect()
     };
     let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
     for one in &which {
         let done = match one {
-            Which::Named(name) => match volumes.find(name) {
-                Ok(Some(_)) => ours(session, args, &volumes, name),
-                Ok(None) => of_engine(session, args, &volumes, name),
+            VolumeChoice::Named(name) => match volumes.find(name) {
+                Ok(Some(_)) => commit_dvc_volume(session, args, &volumes, name),
+                Ok(None) => commit_local_volume(session, args, &volumes, name),
                 Err(e) => Err(e.into()),
             },
-            Which::Ours(name) => ours(session, args, &volumes, name),
-            Which::Plain(name) => of_engine(session, args, &volumes, name),
+            VolumeChoice::Dvc(name) => commit_dvc_volume(session, args, &volumes, name),
+            VolumeChoice::LocalDriver(name) => commit_local_volume(session, args, &volumes, name),
         };
         match done {
             Ok(exit) if run.worst == Exit::DONE => run.worst = exit,
@@ -61,36 +66,37 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     Ok(run.failed.unwrap_or(run.worst).unless_cancelled(&session.signals))
 }
 
-/// How far it has come.
-struct Run<'s> {
+/// The commits of several volumes.
+struct VolumeCommits<'s> {
     session: &'s Session,
     worst: Exit,
     failed: Option<Exit>,
 }
 
-impl Run<'_> {
+impl VolumeCommits<'_> {
     fn fail(&mut self, e: &Failed) {
-        let exit = self.session.tell_failure(e);
+        let exit = self.session.report_failure(e);
         self.failed.get_or_insert(exit);
     }
 
-    /// All that can be changed and have a name. That an engine is there, or was named, and cannot be asked is a failure: nobody
-    /// else would notice that its volumes have no versions.
-    fn all(&mut self, volumes: &Volumes) -> Result<Vec<Which>, Failed> {
+    /// Returns all writable volumes of dvc, and all named local-driver volumes. If an engine runs
+    /// or is named by the environment but does not answer, that is a failure: otherwise the missing
+    /// versions of its volumes would go unnoticed.
+    fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);
-        let mut which: Vec<Which> = writable.map(|record| Which::Ours(record.name.clone())).collect();
-        match engine().and_then(|engine| plain_names(&engine)) {
+        let mut which: Vec<VolumeChoice> = writable.map(|record| VolumeChoice::Dvc(record.name.clone())).collect();
+        match engine().and_then(|engine| local_volume_names(&engine)) {
             Ok(names) => {
                 for name in names {
                     match records.iter().find(|record| record.name == name) {
-                        Some(_) => self.fail(&Error::from(PlainError::Twice { name }).into()),
-                        None => which.push(Which::Plain(name)),
+                        Some(_) => self.fail(&Error::from(LocalVolumeError::Ambiguous { name }).into()),
+                        None => which.push(VolumeChoice::LocalDriver(name)),
                     }
                 }
             }
             Err(e @ EngineError::Missing { .. }) if !engine_is_named() => {
-                note(self.session, format!("only volumes of dvc are committed: {e}"))?;
+                note(self.session, format!("committing only volumes of dvc: {e}"))?;
             }
             Err(e) => self.fail(&Error::from(e).into()),
         }
@@ -99,61 +105,66 @@ impl Run<'_> {
 }
 
 fn note(session: &Session, message: String) -> Result<(), Failed> {
-    session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    session.store_notices()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     Ok(())
 }
 
-fn ours(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> Outcome {
-    let used = Used::new(volumes, name)?;
+fn commit_dvc_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> CommandResult {
+    let used = MountedVolume::new(volumes, name)?;
     let place = place::of_mount(&used.at)?;
-    // The remotes are those of its repository.
+    // The settings of the volume's repository name its remotes.
     let own = session.in_repository(&place.repository);
     let branch = volumes.branch(name, &own.context(&place)?)?;
-    make(&own, &place, args, branch, Some(name))
+    make(&own, args, CommitTarget { place: &place, branch, volume: Some(name) })
 }
 
-/// Commits a plain volume of the engine.
-fn of_engine(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> Outcome {
+/// Commits a local-driver volume of the engine.
+fn commit_local_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> CommandResult {
     let missing = || Error::from(VolumeError::Missing(name.to_owned()));
     let engine = match engine().and_then(|engine| engine.ping().map(|()| engine)) {
         Ok(engine) => engine,
         Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
-            note(session, format!("plain volumes are not looked for: {e}"))?;
+            note(session, format!("not looking for local-driver volumes: {e}"))?;
             return Err(missing().into());
         }
         Err(e) => return Err(Error::from(e).into()),
     };
-    let found = plain(&engine, name)?.ok_or_else(missing)?;
+    let found = find_local_volume(&engine, name)?.ok_or_else(missing)?;
     let repository = repository_of(session, args, volumes, &found)?;
     let (state, cache) = (dirs::state(), session.settings()?.text("cache.dir").map(PathBuf::from));
     let ours = [Some(&repository), Some(&state), cache.as_ref()];
-    match found.holds_none_of(ours.into_iter().flatten().map(PathBuf::as_path)) {
+    match found.ensure_holds_none_of(ours.into_iter().flatten().map(PathBuf::as_path)) {
         Ok(()) => {}
-        // Where dvc runs in a container, a volume is where it keeps everything.
+        // In a container, dvc may keep its own state in a volume.
         Err(e) if args.all_volumes => {
-            note(session, format!("left out: {e}"))?;
+            note(session, format!("not committed: {e}"))?;
             return Ok(Exit::DONE);
         }
         Err(e) => return Err(Error::from(e).into()),
     }
     let own = session.in_repository(&repository);
     let branch = RefName::new(found.branch.as_deref().unwrap_or(name)).map_err(Error::from)?;
-    let place = Place { repository, worktree: found.at, prefix: PathBuf::new(), far: None, mount: None };
-    make(&own, &place, args, Some(branch), Some(name))
+    let place = RepoPlace { repository, worktree: found.at, prefix: PathBuf::new(), remote_url: None, mount: None };
+    make(&own, args, CommitTarget { place: &place, branch: Some(branch), volume: Some(name) })
 }
 
-/// Where versions of a plain volume go: to the repository that is named, else to the one that it was made from, else to the one
-/// here, else to the machine's own.
-fn repository_of(session: &Session, args: &CommitArgs, volumes: &Volumes, plain: &Plain) -> Result<PathBuf, Failed> {
+/// Returns the repository for versions of a local-driver volume: the named one, else the one that
+/// the volume was made from, else the one of the current directory, else the machine's own.
+fn repository_of(
+    session: &Session,
+    args: &CommitArgs,
+    volumes: &Volumes,
+    volume: &LocalVolume,
+) -> Result<PathBuf, Failed> {
     if session.named_repository().is_some() {
         return Ok(session.place()?.repository);
     }
-    if let Some(repository) = &plain.repository {
-        return match dvc::repo::Repo::is_at(repository) {
-            true => Ok(repository.clone()),
-            // Another one would begin anew.
-            false => Err(CliError::NotARepository(repository.clone()).into()),
-        };
+    if let Some(repository) = &volume.repository {
+        // Another repository would start a new history, so this one must exist.
+        if !dvc::repo::Repo::is_at(repository) {
+            return Err(CliError::NotARepository(repository.clone()).into());
+        }
+        return Ok(repository.clone());
     }
     match session.place() {
         Ok(place) => Ok(place.repository),
@@ -166,27 +177,27 @@ fn repository_of(session: &Session, args: &CommitArgs, volumes: &Volumes, plain:
     }
 }
 
-/// A volume that is mounted as long as this lives.
-struct Used<'v> {
+/// A volume that stays mounted until this value is dropped.
+struct MountedVolume<'v> {
     volumes: &'v Volumes,
     name: &'v str,
-    user: Present,
+    user: UserLock,
     at: PathBuf,
 }
 
-impl<'v> Used<'v> {
+impl<'v> MountedVolume<'v> {
     fn new(volumes: &'v Volumes, name: &'v str) -> Result<Self, Failed> {
-        let user = volumes.present(&format!("dvc commit, process {}", std::process::id()))?;
+        let user = volumes.lock_user(&format!("dvc commit, process {}", std::process::id()))?;
         let at = volumes.mount(name, user.user(), jiff::Timestamp::now().as_second())?;
         Ok(Self { volumes, name, user, at })
     }
 }
 
-impl Drop for Used<'_> {
+impl Drop for MountedVolume<'_> {
     fn drop(&mut self) {
-        // A mount that stays is ended when it is asked for the next time, or by the plugin.
+        // If the unmount fails, the plugin or the next request for the volume unmounts it.
         if self.volumes.unmount(self.name, self.user.user()).unwrap_or(false) {
-            let _ = self.volumes.rest(self.name);
+            let _ = self.volumes.unmount_unused(self.name);
         }
     }
 }

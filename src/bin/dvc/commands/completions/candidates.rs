@@ -3,9 +3,10 @@
 //! In: [`Typed`]. Out: [`Offer`], which the shell scripts display. A command's own options precede global options.
 
 use super::names::Names;
-use super::typed::{GLOBAL_HEADING, Typed, is_long};
+use super::typed::{Typed, is_long};
+use crate::globals::GLOBAL_HEADING;
 use crate::settings::keys::KEYS;
-use crate::settings::value::Type;
+use crate::settings::value::SettingType;
 use clap::{Arg, Command, ValueHint};
 use std::fmt::Write;
 
@@ -81,7 +82,7 @@ pub(crate) enum Wanted {
     /// Remotes first, then branches and tags.
     RemoteOrRef,
     Volume,
-    Parked,
+    Trash,
     Overlay,
     Mount,
     /// `KEY=VALUE` of `-c`.
@@ -125,7 +126,7 @@ pub(crate) fn wanted(verb: &str, arg: &Arg) -> Wanted {
         ("branch" | "tag", "names") | ("undo", "name") => return Wanted::Ref,
         ("volume create", "name") | ("volume mv", "new") => return Wanted::Text,
         ("volume create", "option") => return Wanted::VolumeOption,
-        ("volume create" | "volume rm", "parked") => return Wanted::Parked,
+        ("volume create" | "volume rm", "from_trash" | "trash") => return Wanted::Trash,
         ("mount", "name" | "salvage") => return Wanted::Overlay,
         ("mount", "stats") => return Wanted::Mount,
         ("umount", "dirs") => return Wanted::Mount,
@@ -257,7 +258,7 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
         }
         Wanted::RemoteOrRef => fitting(names.refs(), word),
         Wanted::Volume => fitting(names.volumes(), word),
-        Wanted::Parked => fitting(names.parked(), word),
+        Wanted::Trash => fitting(names.trash(), word),
         Wanted::Overlay => fitting(names.overlays(), word),
         Wanted::Mount => {
             let overlays = if typed.has("discard") { names.overlays() } else { Vec::new() };
@@ -292,8 +293,8 @@ fn with_prefix(mut offer: Offer, prefix: &str) -> Offer {
 fn value_of(key: &str, word: &str) -> Offer {
     let Some(key) = KEYS.iter().find(|known| known.name == key) else { return Offer::default() };
     let words: &[&str] = match key.kind {
-        Type::Bool => &["true", "false"],
-        Type::Choice(words) => words,
+        SettingType::Bool => &["true", "false"],
+        SettingType::Choice(words) => words,
         _ => return Offer::default(),
     };
     fitting(words.iter().map(|text| Candidate::new(*text, "")), word)
@@ -311,8 +312,7 @@ fn files(typed: &Typed<'_>, names: &Names<'_>, word: &str, files: Files) -> Offe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Cli;
-    use clap::CommandFactory;
+    use crate::args::program;
 
     /// Value names of text without completions.
     const FREE: &[&str] = &[
@@ -347,8 +347,7 @@ mod tests {
     /// A new argument needs completions, or a value name that is known to have none.
     #[test]
     fn every_value_is_known() {
-        let mut program = Cli::command();
-        program.build();
+        let program = program();
         let mut unknown = Vec::new();
         each(&program, "", &mut |verb, arg| {
             let takes = arg.is_positional() || arg.get_action().takes_values();
@@ -362,8 +361,7 @@ mod tests {
     }
 
     fn offered(line: &str) -> Vec<String> {
-        let mut program = Cli::command();
-        program.build();
+        let program = program();
         let words = super::super::typed::words(line);
         let typed = Typed::new(&program, &words[1..]);
         offer(&typed, &Names::none()).words.into_iter().map(|candidate| candidate.text).collect()

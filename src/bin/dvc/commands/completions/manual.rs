@@ -6,13 +6,12 @@ mod markdown;
 mod roff;
 mod verbs;
 
-use super::typed::GLOBAL_HEADING;
-use crate::args::Cli;
+use crate::globals::GLOBAL_HEADING;
 use crate::settings::keys::KEYS;
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command};
 use markdown::{bold_page, section, write};
 use roff::{Roff, bold, italic};
-use verbs::{CLI, ERRORS, FILES, Fact, HOOKS, MOUNT_HELPER, QUIESCE, REMOTES, VerbFacts, facts};
+use verbs::{CLI, ERRORS, FILES, Fact, HOOKS, JSON, MOUNT_HELPER, QUIESCE, REMOTES, VerbFacts, facts};
 
 /// The documents lack a section that a page needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ struct Topic {
     see: &'static [&'static str],
 }
 
-const TOPICS: [Topic; 5] = [
+const TOPICS: [Topic; 6] = [
     Topic {
         name: "dvc-errors",
         section: 7,
@@ -53,6 +52,14 @@ const TOPICS: [Topic; 5] = [
         document: HOOKS,
         heading: "",
         see: &["dvc-commit(1)", "dvc-push(1)", "dvc-config(5)"],
+    },
+    Topic {
+        name: "dvc-json",
+        section: 7,
+        about: "JSON objects that commands write with --json",
+        document: JSON,
+        heading: "",
+        see: &["dvc(1)", "dvc-errors(7)", "dvc-hooks(7)"],
     },
     Topic {
         name: "dvc-quiesce",
@@ -80,12 +87,10 @@ const TOPICS: [Topic; 5] = [
     },
 ];
 
-/// Returns all pages, each with a path such as `man1/dvc-commit.1`.
-pub(crate) fn pages() -> Result<Vec<(String, Vec<u8>)>, MissingSection> {
-    let mut program = Cli::command();
-    program.build();
-    let mut pages = vec![("man1/dvc.1".to_owned(), of_program(&program)?)];
-    add_verbs(&program, "", &mut pages)?;
+/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built `program`.
+pub(crate) fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>, MissingSection> {
+    let mut pages = vec![("man1/dvc.1".to_owned(), of_program(program)?)];
+    add_verbs(program, "", &mut pages)?;
     for topic in &TOPICS {
         pages.push((format!("man{0}/{1}.{0}", topic.section, topic.name), of_topic(topic)?));
     }
@@ -257,7 +262,7 @@ fn of_settings() -> Result<Vec<u8>, MissingSection> {
         page.item(&bold(key.name), &format!("{}.", key.about));
         let default =
             key.default.filter(|default| !default.is_empty()).map(|default| format!("; default: `{default}`"));
-        page.item_line(&format!("Value: {}{}.", key.kind.words(), default.unwrap_or_default()));
+        page.item_line(&format!("Value: {}{}.", key.kind.description(), default.unwrap_or_default()));
         if let Some(variable) = key.env {
             page.item_line(&format!("Variable: `{variable}`."));
         }
@@ -413,10 +418,11 @@ fn option(page: &mut Roff, arg: &Arg) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::program;
 
     #[test]
     fn every_command_has_a_page_with_every_section() {
-        let pages = pages().map_err(|missing| missing.to_string()).unwrap();
+        let pages = pages(&program()).map_err(|missing| missing.to_string()).unwrap();
         for (name, text) in &pages {
             let text = String::from_utf8_lossy(text);
             if name.ends_with("git-dvc.1") {
@@ -435,7 +441,7 @@ mod tests {
 
     #[test]
     fn pages_of_dvc_that_are_named_exist() {
-        let pages = pages().map_err(|missing| missing.to_string()).unwrap();
+        let pages = pages(&program()).map_err(|missing| missing.to_string()).unwrap();
         for (name, text) in &pages {
             let text = String::from_utf8_lossy(text).replace("\\-", "-").replace("\\fR", "").replace("\\fB", "");
             for (at, _) in text.match_indices("dvc-") {
@@ -452,8 +458,7 @@ mod tests {
 
     #[test]
     fn a_synopsis_shows_what_is_needed() {
-        let mut program = Cli::command();
-        program.build();
+        let program = program();
         let remote = program.find_subcommand("remote").unwrap().find_subcommand("add").unwrap();
         let of = |command: &Command| {
             synopsis(command)

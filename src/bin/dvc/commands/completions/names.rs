@@ -4,8 +4,9 @@
 
 use super::candidates::Candidate;
 use super::typed::Typed;
-use crate::args::Globals;
-use crate::commands::{overlays, volume};
+use crate::commands::overlays;
+use crate::globals::Globals;
+use crate::machine::volumes;
 use crate::session::Session;
 use dvc::context::Context;
 use dvc::model::entry::Node;
@@ -132,14 +133,14 @@ impl<'s> Names<'s> {
     }
 
     pub(crate) fn volumes(&self) -> Vec<Candidate> {
-        let records = self.0.and_then(|session| volume::volumes(session).ok()?.list().ok()).unwrap_or_default();
+        let records = self.0.and_then(|session| volumes(session).ok()?.list().ok()).unwrap_or_default();
         records.into_iter().map(|record| Candidate::new(record.name, record.repository)).collect()
     }
 
-    /// Returns removed volumes with uncommitted changes.
-    pub(crate) fn parked(&self) -> Vec<Candidate> {
-        let records = self.0.and_then(|session| volume::volumes(session).ok()?.parked().ok()).unwrap_or_default();
-        records.into_iter().map(|(name, record)| Candidate::new(name, record.repository)).collect()
+    /// Returns the entries of the trash.
+    pub(crate) fn trash(&self) -> Vec<Candidate> {
+        let records = self.0.and_then(|session| volumes(session).ok()?.trash().ok()).unwrap_or_default();
+        records.into_iter().map(|trash| Candidate::new(trash.entry, trash.record.repository)).collect()
     }
 
     pub(crate) fn overlays(&self) -> Vec<Candidate> {

@@ -2,12 +2,9 @@
 //!
 //! In: words, the last one unfinished. Out: [`Typed`]. This module reads neither the disk nor the repository.
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use clap::{Arg, Command};
 use std::path::PathBuf;
-
-/// The help heading of the options that every verb accepts.
-pub(crate) const GLOBAL_HEADING: &str = "Global options";
 
 /// An unfinished command line.
 pub(crate) struct Typed<'c> {
@@ -192,8 +189,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Cli;
-    use clap::CommandFactory;
+    use crate::args::program;
 
     #[test]
     fn a_line_is_split_as_a_shell_does() {
@@ -212,8 +208,7 @@ mod tests {
 
     #[test]
     fn the_last_word_is_recognised() {
-        let mut program = Cli::command();
-        program.build();
+        let program = program();
         let of = |line: &str| {
             let words = words(line);
             let typed = Typed::new(&program, &words[1..]);

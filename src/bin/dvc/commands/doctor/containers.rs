@@ -1,10 +1,11 @@
-//! Checks of what containers need: the Docker engine, the socket of our plugin, and that what is mounted for volumes is seen elsewhere.
+//! Checks for containers: the Docker engine, the socket of our plugin, and the propagation of
+//! mounts.
 //!
-//! None of it is needed by who has no containers, so it is worth knowing, no more.
+//! Users without containers need none of this, so no check reports more than a note.
 
-use super::Check;
-use crate::commands::volume;
+use super::check::DoctorCheck;
 use crate::dirs;
+use crate::machine;
 use dvc::docker::{EngineError, PLUGIN_SOCKET};
 use dvc::error::Failure;
 use dvc::model::path::display;
@@ -15,19 +16,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Nobody waits longer for an engine or a plugin.
+/// The timeout for an engine or a plugin.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// An answer of a plugin that is longer is none.
+/// The longest answer of a plugin.
 const ANSWER_MAX: u64 = 64 << 10;
 
-/// All of them.
-pub(super) fn checks() -> Vec<Check> {
+/// Runs all checks.
+pub(super) fn checks() -> Vec<DoctorCheck> {
     vec![engine(), plugin(Path::new(PLUGIN_SOCKET)), propagation()]
 }
 
-fn engine() -> Check {
+fn engine() -> DoctorCheck {
     let name = "docker";
-    let asked = volume::engine().and_then(|engine| {
+    let asked = machine::engine().and_then(|engine| {
         let engine = engine.within(PATIENCE);
         let version = engine.version()?;
         Ok((engine.socket().to_owned(), version))
@@ -35,35 +36,39 @@ fn engine() -> Check {
     match asked {
         Ok((socket, version)) => {
             let at = display(socket.as_os_str().as_bytes());
-            Check::ok(name, format!("engine {} with API {} at `{at}`", version.version, version.api_version))
+            DoctorCheck::ok(name, format!("engine {} with API {} at `{at}`", version.version, version.api_version))
         }
-        Err(e @ EngineError::Missing { .. }) => {
-            Check::note(name, format!("{e}; plain volumes and `--quiesce docker:` need one"), e.hint())
-        }
-        Err(e) => Check::note(name, e.to_string(), e.hint()),
+        Err(e @ EngineError::Missing { .. }) => DoctorCheck::note(
+            name,
+            format!("{e}; local-driver volumes and `--quiesce docker:` need an engine"),
+            e.hint(),
+        ),
+        Err(e) => DoctorCheck::note(name, e.to_string(), e.hint()),
     }
 }
 
-/// Whether somebody serves the volumes of dvc to engines.
-fn plugin(socket: &Path) -> Check {
+/// Checks whether a plugin serves the volumes of dvc to engines.
+fn plugin(socket: &Path) -> DoctorCheck {
     let (name, at) = ("volume plugin", display(socket.as_os_str().as_bytes()));
     match activated(socket) {
-        Ok(answer) if answer.contains("\"VolumeDriver\"") => Check::ok(name, format!("it answers at `{at}`")),
-        Ok(_) => Check::note(name, format!("what listens at `{at}` is no volume driver"), None),
+        Ok(answer) if answer.contains("\"VolumeDriver\"") => {
+            DoctorCheck::ok(name, format!("a plugin answers at `{at}`"))
+        }
+        Ok(_) => DoctorCheck::note(name, format!("the server at `{at}` is not a volume driver"), None),
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            let mend = "`dvc serve --plugin` lets Docker have volumes of dvc".to_owned();
-            Check::note(name, format!("none runs: there is no `{at}`"), mend)
+            let hint = "run `dvc serve --plugin` to offer volumes of dvc to Docker".to_owned();
+            DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
-            // An engine waits for it whenever it does not know a name of a volume.
-            let what = format!("nobody listens at `{at}`, for which every engine here waits");
-            Check::note(name, what, "start `dvc serve --plugin`, or remove the socket".to_owned())
+            // Engines wait for the plugin whenever they do not know the name of a volume.
+            let what = format!("no process listens at `{at}`, and every engine here waits for it");
+            DoctorCheck::note(name, what, "start `dvc serve --plugin`, or remove the socket".to_owned())
         }
-        Err(e) => Check::note(name, format!("`{at}` cannot be asked: {e}"), None),
+        Err(e) => DoctorCheck::note(name, format!("cannot query `{at}`: {e}"), None),
     }
 }
 
-/// What a plugin says it is, in its own protocol.
+/// Asks a plugin which protocols it supports.
 fn activated(socket: &Path) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -74,22 +79,24 @@ fn activated(socket: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Whether what is mounted for volumes reaches other mount namespaces that are there already, such as that of an engine.
-fn propagation() -> Check {
+/// Checks whether mounts for volumes propagate to existing mount namespaces, such as that of an
+/// engine.
+fn propagation() -> DoctorCheck {
     let (name, volumes) = ("volumes", dirs::state().join("volumes"));
     let shown = display(volumes.as_os_str().as_bytes());
     match mountinfo::containing(&volumes) {
         Ok(Some(mounted)) if mounted.shared.is_some() => {
-            Check::ok(name, format!("what is mounted below `{shown}` is seen by containers and engines"))
+            DoctorCheck::ok(name, format!("containers and engines see mounts below `{shown}`"))
         }
         Ok(Some(mounted)) => {
             let at = display(mounted.at.as_os_str().as_bytes());
-            let what =
-                format!("`{at}`, on which `{shown}` lies, shares no mounts: an engine elsewhere does not see volumes");
-            let mend = format!("`mount --make-rshared {at}`; of a container, `bind-propagation=rshared`");
-            Check::note(name, what, mend)
+            let what = format!(
+                "the mount `{at}`, which contains `{shown}`, is not shared: an engine in another mount namespace does not see volumes"
+            );
+            let hint = format!("run `mount --make-rshared {at}`; for a container, use `bind-propagation=rshared`");
+            DoctorCheck::note(name, what, hint)
         }
-        Ok(None) => Check::note(name, format!("`{shown}` lies on no mount that is known"), None),
-        Err(e) => Check::note(name, format!("the mounts cannot be read: {e}"), None),
+        Ok(None) => DoctorCheck::note(name, format!("`{shown}` is on no known mount"), None),
+        Err(e) => DoctorCheck::note(name, format!("cannot read the mounts: {e}"), None),
     }
 }

@@ -1,6 +1,7 @@
-//! Checks of everything around: other programs of our name, the clock, settings, repository, remotes, credentials.
+//! Checks of the environment: other programs of our name, clock, settings, repository, remotes,
+//! credentials.
 
-use super::Check;
+use super::check::DoctorCheck;
 use crate::failure::{CliError, Failed};
 use crate::remotes::credential;
 use crate::session::Session;
@@ -13,27 +14,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Years in which this program can be running.
+/// Plausible years of the clock.
 const YEARS: std::ops::RangeInclusive<i16> = 2024..=2100;
-/// The name under which it is called.
+/// The name of this program.
 const NAME: &str = "dvc";
 
-/// All of them.
-pub(super) fn checks(session: &Session) -> Vec<Check> {
+/// Runs all checks.
+pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
     let mut checks = vec![namesakes(), clock(&session.now)];
     match session.settings() {
         Ok(settings) => {
             checks.extend([repository(session), remotes(session, settings), credentials(session, settings)]);
             checks.push(environment(session));
         }
-        // What else depends on them cannot be said.
-        Err(e) => checks.push(Check::no("settings", e.to_string().replace('\n', ";"), e.hint())),
+        // The other checks need the settings.
+        Err(e) => checks.push(DoctorCheck::no("settings", e.to_string().replace('\n', ";"), e.hint())),
     }
     checks
 }
 
-/// Other files of our name on `PATH`; they are not run, so whether they are copies of this program is not known.
-fn namesakes() -> Check {
+/// Checks for other files of our name on `PATH`. They are not run, so they may be copies of this
+/// program.
+fn namesakes() -> DoctorCheck {
     let name = "other dvc";
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found: Vec<PathBuf> =
@@ -41,13 +43,13 @@ fn namesakes() -> Check {
     let own = std::env::current_exe().ok().and_then(|p| identity(&p));
     let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
     let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();
-    let Some(first) = others.first() else { return Check::ok(name, "`PATH` has no other program of this name") };
+    let Some(first) = others.first() else { return DoctorCheck::ok(name, "`PATH` has no other program of this name") };
     let shown = display(first.as_os_str().as_bytes());
     if found.first() == Some(first) {
-        let what = format!("`{NAME}` without a path is `{shown}`: an unrelated program, or another copy of this one");
-        Check::note(name, what, "put this one first on `PATH`, or call it by its other name, `git-dvc`".to_owned())
+        let what = format!("the command `{NAME}` runs `{shown}`: an unrelated program, or another copy of this one");
+        DoctorCheck::note(name, what, "put this program first on `PATH`, or call it `git-dvc`".to_owned())
     } else {
-        Check::note(name, format!("`{shown}` comes later on `PATH`: an unrelated program, or another copy"), None)
+        DoctorCheck::note(name, format!("`{shown}` comes later on `PATH`: an unrelated program, or another copy"), None)
     }
 }
 
@@ -59,39 +61,39 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|m| (m.dev(), m.ino()))
 }
 
-fn clock(now: &jiff::Zoned) -> Check {
+fn clock(now: &jiff::Zoned) -> DoctorCheck {
     let (name, shown) = ("clock", now.strftime("%Y-%m-%d %H:%M:%S %z"));
     if YEARS.contains(&now.year()) {
-        return Check::ok(name, shown.to_string());
+        return DoctorCheck::ok(name, shown.to_string());
     }
-    let what = format!("it is {shown} by this machine; versions get wrong times, and remotes refuse what is signed");
-    Check::note(name, what, "set the clock".to_owned())
+    let what = format!("the clock shows {shown}; versions get wrong times, and remotes reject signed requests");
+    DoctorCheck::note(name, what, "set the clock".to_owned())
 }
 
-fn repository(session: &Session) -> Check {
+fn repository(session: &Session) -> DoctorCheck {
     let name = "repository";
     match session.place() {
-        Ok(place) => Check::ok(name, format!("`{}`", display(place.repository.as_os_str().as_bytes()))),
+        Ok(place) => DoctorCheck::ok(name, format!("`{}`", display(place.repository.as_os_str().as_bytes()))),
         Err(CliError::Remote(_)) => {
             let url = session.named_repository().unwrap_or_default();
-            Check::ok(name, format!("elsewhere, `{}`", without_password(&url.to_string_lossy())))
+            DoctorCheck::ok(name, format!("remote, `{}`", without_password(&url.to_string_lossy())))
         }
-        Err(e) => Check::note(name, e.to_string(), e.hint()),
+        Err(e) => DoctorCheck::note(name, e.to_string(), e.hint()),
     }
 }
 
-fn remotes(session: &Session, settings: &Settings) -> Check {
+fn remotes(session: &Session, settings: &Settings) -> DoctorCheck {
     let name = "remotes";
     match session.remotes(settings) {
-        Ok(remotes) if remotes.is_empty() => Check::ok(name, "none"),
-        Ok(remotes) => Check::ok(name, remotes.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ")),
-        Err(Failed::Operation(e)) => Check::note(name, e.to_string(), e.hint()),
-        Err(Failed::Output(e)) => Check::note(name, e.to_string(), None),
+        Ok(remotes) if remotes.is_empty() => DoctorCheck::ok(name, "none"),
+        Ok(remotes) => DoctorCheck::ok(name, remotes.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ")),
+        Err(Failed::Operation(e)) => DoctorCheck::note(name, e.to_string(), e.hint()),
+        Err(Failed::Output(e)) => DoctorCheck::note(name, e.to_string(), None),
     }
 }
 
-/// Names only: a value is never shown.
-fn credentials(session: &Session, settings: &Settings) -> Check {
+/// Lists the sources of credentials. Values are never shown.
+fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     let name = "credentials";
     let (mut found, problems) = session.credentials_found(settings);
     let is_secret = |key: &str| KEYS.iter().any(|k| k.secret && k.name == key);
@@ -100,13 +102,13 @@ fn credentials(session: &Session, settings: &Settings) -> Check {
     );
     let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     match problems.as_slice() {
-        [] => Check::ok(name, list),
-        some => Check::note(name, format!("{list}; {}", some.join("; ")), None),
+        [] => DoctorCheck::ok(name, list),
+        some => DoctorCheck::note(name, format!("{list}; {}", some.join("; ")), None),
     }
 }
 
-/// What `pack` and `unpack` would take, by name, and secrets that nobody asks for.
-fn environment(session: &Session) -> Check {
+/// Lists the variables that `pack` and `unpack` would use, and secrets that nothing uses.
+fn environment(session: &Session) -> DoctorCheck {
     let name = "environment";
     let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());
     let ours = KEYS.iter().filter_map(|key| key.env).chain(["DVC_REPO"]);
@@ -122,23 +124,23 @@ fn environment(session: &Session) -> Check {
         })
         .collect();
     match strange.is_empty() {
-        true => Check::ok(name, list),
-        false => Check::note(name, format!("{list}; secrets that nothing here uses: {}", strange.join(", ")), None),
+        true => DoctorCheck::ok(name, list),
+        false => DoctorCheck::note(name, format!("{list}; unknown secrets: {}", strange.join(", ")), None),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::check::CheckState;
     use super::*;
-    use crate::commands::doctor::State;
 
     #[test]
-    fn years_that_cannot_be() {
+    fn implausible_years_are_noted() {
         let state = |time: &str| clock(&format!("{time}T00:00:00[UTC]").parse().unwrap()).state;
-        assert_eq!(state("2026-11-20"), State::Ok);
+        assert_eq!(state("2026-11-20"), CheckState::Ok);
         assert_eq!(
             (state("1970-01-01"), state("2023-12-31"), state("2101-01-01")),
-            (State::Note, State::Note, State::Note)
+            (CheckState::Note, CheckState::Note, CheckState::Note)
         );
     }
 }

@@ -6,6 +6,7 @@ pub(super) const DOCKER: &str = include_str!("../../../../../../docs/docker.md")
 pub(super) const ERRORS: &str = include_str!("../../../../../../docs/errors.md");
 pub(super) const EXPORT: &str = include_str!("../../../../../../docs/export.md");
 pub(super) const HOOKS: &str = include_str!("../../../../../../docs/hooks.md");
+pub(super) const JSON: &str = include_str!("../../../../../../docs/json.md");
 pub(super) const MOUNT: &str = include_str!("../../../../../../docs/mount.md");
 pub(super) const QUIESCE: &str = include_str!("../../../../../../docs/quiesce.md");
 pub(super) const REMOTES: &str = include_str!("../../../../../../docs/remotes.md");
@@ -49,7 +50,7 @@ const VERBS: &[VerbFacts] = &[
     },
     VerbFacts {
         verb: "commit",
-        text: &[(CLI, "What a commit includes")],
+        text: &[(CLI, "Content of a commit")],
         exit: &[
             ("0", "Done; also if there is nothing to commit."),
             NOT_ALL,
@@ -89,10 +90,10 @@ const VERBS: &[VerbFacts] = &[
     },
     VerbFacts { verb: "fsck", exit: &[("5", "Damage was found.")], see: &["dvc-doctor(1)", "dvc-errors(7)"], ..PLAIN },
     VerbFacts { verb: "gc", see: &["dvc-du(1)"], ..PLAIN },
-    VerbFacts { verb: "import", text: &[(EXPORT, "What `import` accepts")], see: &["dvc-export(1)"], ..PLAIN },
+    VerbFacts { verb: "import", text: &[(EXPORT, "Archives that `import` accepts")], see: &["dvc-export(1)"], ..PLAIN },
     VerbFacts {
         verb: "init",
-        text: &[(CLI, "Who may use a repository")],
+        text: &[(CLI, "Access to a repository")],
         files: &[(".dvcs/", "The new repository.")],
         see: &["dvc-clone(1)", "dvc-commit(1)", "dvc-config(5)"],
         ..PLAIN
@@ -105,7 +106,7 @@ const VERBS: &[VerbFacts] = &[
         environment: &[("DVC_RUN_DIR", "The directory of the sockets of mounts.")],
         files: &[
             ("/sbin/mount.dvc", "Lets mount(8), fstab(5) and systemd mount versions."),
-            (".dvcs/overlays/", "What was written to mounts and is in no version."),
+            (".dvcs/overlays/", "Changes of mounts that are in no version."),
         ],
         see: &["dvc-umount(1)", "dvc-volume(1)", "mount.dvc(8)", "dvc-revisions(7)", "fusermount3(1)"],
         ..PLAIN
@@ -128,8 +129,11 @@ const VERBS: &[VerbFacts] = &[
         verb: "push",
         text: &[(REMOTES, "push"), (REMOTES, "Steps of a push")],
         exit: &[
-            ("4", "The remote's branch has versions that are not here."),
-            ("6", "The remote cannot be reached. What was committed is safe here, and the next push sends it."),
+            ("4", "The branch of the remote has versions that are not local."),
+            (
+                "6",
+                "The remote cannot be reached. Commits are safe in the local repository, and the next push sends them.",
+            ),
         ],
         see: &["dvc-fetch(1)", "dvc-remote(1)", "dvc-hooks(7)", "dvc-remotes(7)"],
         ..PLAIN

@@ -1,6 +1,5 @@
-//! Whether content of a worktree is in a version of the repository, so that it can be replaced without a loss.
-//!
-//! In: paths with what they are now. Out: those that no version has at the same path.
+//! Finds content of a worktree that is in no version of the repository, and would be lost if it was
+//! replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -10,17 +9,18 @@ use crate::model::entry::Entry;
 use crate::model::id::Id;
 use crate::model::refname::RefKind;
 use crate::query::compare::{Letter, compare};
-use crate::query::history::Walk;
+use crate::query::history::HistoryWalk;
 use crate::repo::Repo;
 
-/// Versions that are searched, newest first.
+/// The number of versions that are searched, the newest first.
 const SEARCHED: usize = 1000;
-/// For more paths than this, whole trees are compared instead of these paths.
+/// The number of paths up to which single paths are compared instead of whole trees.
 const SINGLE_PATHS: usize = 16;
 
-/// The paths among `open` whose entry in the tree `now` is in none of the versions that refs and `tips` lead to.
-/// `scope` are paths that contain all of `open`; with `metadata`, other metadata is no difference.
-pub(in crate::ops) fn in_no_version(
+/// Returns the entries of `open` that no version has at the same path. The versions are those that
+/// refs and `tips` reach. `now` is the tree of the entries, and `scope` has paths that contain all
+/// of them. With `metadata`, entries that differ only in metadata count as equal.
+pub fn in_no_version(
     repo: &Repo,
     tips: &[Id],
     now: &Id,
@@ -33,7 +33,7 @@ pub(in crate::ops) fn in_no_version(
         from.extend(repo.refs().readable(kind)?.tips.iter().map(|tip| tip.id));
     }
     let from: Vec<Id> = from.into_iter().collect();
-    for version in Walk::new(repo, &from, &[])?.take(SEARCHED) {
+    for version in HistoryWalk::new(repo, &from, &[])?.take(SEARCHED) {
         if open.is_empty() {
             break;
         }

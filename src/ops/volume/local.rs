@@ -1,7 +1,8 @@
-//! Plain volumes of a Docker engine: directories that its own driver keeps, without a record of ours.
+//! Local-driver volumes of a Docker engine: directories that the engine keeps, without a record of
+//! ours.
 //!
-//! In: an engine, and where versions come from. Out: where a volume lies for this process, and a volume that holds a version.
-//! Labels of the volume say where its versions go. A volume that holds something is never written to.
+//! Labels of a volume name the branch and the repository of its versions. A volume with files is
+//! never written to.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -18,180 +19,162 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use crate::ops::mount::branch_of;
 use crate::query::resolve::Resolver;
 use crate::query::worktree::WalkOptions;
 use crate::refs::head::Head;
 use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
 
-/// The label that names the branch of a volume's versions, and the one that names their repository.
+/// The labels with the branch of a volume's versions, and with their repository.
 const BRANCH: &str = "dvc.branch";
 const REPOSITORY: &str = "dvc.repository";
-/// Docker gives a volume without a name so many hexadecimal digits.
+/// The length of the name that Docker gives a volume without one, in hexadecimal digits.
 const ANONYMOUS: usize = 64;
 
-/// The file of a worktree's state that says which directory was begun to be filled.
-const NOTE: &str = "plain-volume";
-/// So long other drivers have to say that a volume is theirs.
-const OTHERS: Duration = Duration::from_secs(3);
+/// The file in the state of a worktree that identifies the directory of an unfinished volume.
+const NOTE: &str = "local-volume";
+/// The timeout for other drivers.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A plain volume.
+/// A local-driver volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plain {
-    /// Its name.
+pub struct LocalVolume {
+    /// The name.
     pub name: String,
-    /// Where this process finds its content.
+    /// The directory of its content, as this process sees it.
     pub at: PathBuf,
-    /// The branch that its versions go to, where its label says so; else one of its name.
+    /// The branch of its versions, if a label names one. The default is a branch of its name.
     pub branch: Option<String>,
-    /// The repository that its version came from, by its label.
+    /// The repository of its version, if a label names one.
     pub repository: Option<PathBuf>,
 }
 
-/// What cannot be done with a plain volume.
+/// Failures of operations on local-driver volumes.
 #[derive(Debug, thiserror::Error)]
-pub enum PlainError {
-    /// Another driver keeps it.
-    #[error("volume `{name}` is no plain one: the driver `{driver}` keeps it")]
-    Driver {
-        /// The volume.
+#[expect(missing_docs, reason = "the names of the fields explain them")]
+pub enum LocalVolumeError {
+    /// Another driver manages the volume.
+    #[error("volume `{name}` is not a local-driver volume: its driver is `{driver}`")]
+    Driver { name: String, driver: String },
+    /// The directory of the volume is not visible here.
+    #[error("volume `{name}` is not visible here: `{}` does not exist", at.display())]
+    Invisible {
         name: String,
-        /// Who keeps it.
-        driver: String,
-    },
-    /// Its directory is not here.
-    #[error("volume `{name}` cannot be seen here: there is no `{}`", at.display())]
-    Away {
-        /// The volume.
-        name: String,
-        /// Where the engine has it.
+        /// The directory of the volume, as the engine reports it.
         at: PathBuf,
     },
-    /// Its device is not mounted.
+    /// The device of the volume is not mounted.
     #[error("volume `{name}` is on a device that is mounted only while a container uses the volume")]
-    Unmounted {
-        /// The volume.
-        name: String,
-    },
-    /// It holds something.
+    Unmounted { name: String },
+    /// The volume has files.
     #[error("volume `{name}` is not empty")]
-    Filled {
-        /// The volume.
-        name: String,
-    },
-    /// Its label says something else.
-    #[error("versions of volume `{name}` go to branch `{branch}`, which an existing volume keeps")]
-    Labelled {
-        /// The volume.
-        name: String,
-        /// Where they go.
-        branch: String,
-    },
-    /// The branch goes on from another version.
-    #[error("the last version of branch `{branch}` is another one")]
-    NotTip {
-        /// The branch.
-        branch: RefName,
-    },
-    /// There are two of the name.
-    #[error("there is a volume `{name}` of dvc and a plain one: which is meant?")]
-    Twice {
-        /// The name.
-        name: String,
-    },
-    /// Dvc itself works in it.
-    #[error("volume `{name}` holds `{}`, which dvc itself writes to", ours.display())]
+    Filled { name: String },
+    /// A label names another branch.
+    #[error("versions of volume `{name}` go to branch `{branch}`, which cannot change for an existing volume")]
+    Labelled { name: String, branch: String },
+    /// The branch has a newer or another version.
+    #[error("another version is the last one of branch `{branch}`")]
+    NotTip { branch: RefName },
+    /// dvc and the engine both have a volume of this name.
+    #[error("the name `{name}` is ambiguous: it is a volume of dvc and a local-driver volume")]
+    Ambiguous { name: String },
+    /// The volume has files of dvc itself.
+    #[error("volume `{name}` contains `{}`, which dvc itself writes to", ours.display())]
     Ours {
-        /// The volume.
         name: String,
-        /// What is ours.
+        /// The directory of dvc.
         ours: PathBuf,
     },
 }
 
-impl Failure for PlainError {
+impl Failure for LocalVolumeError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Driver { .. } | Self::Twice { .. } | Self::Ours { .. } | Self::Labelled { .. } => Kind::Usage,
-            Self::Away { .. } => Kind::NotFound,
+            Self::Driver { .. } | Self::Ambiguous { .. } | Self::Ours { .. } | Self::Labelled { .. } => Kind::Usage,
+            Self::Invisible { .. } => Kind::NotFound,
             Self::Unmounted { .. } | Self::Filled { .. } | Self::NotTip { .. } => Kind::Rejected,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Away { name, .. } => Some(format!("in a container mount it too, `-v {name}:/volumes/{name}`")),
-            Self::Unmounted { .. } => Some("start a container that uses it".to_owned()),
-            Self::Filled { .. } => Some("give a new name; `docker volume rm` removes a volume".to_owned()),
-            Self::Twice { .. } => Some("`dvc volume mv` gives the one of dvc another name".to_owned()),
-            Self::NotTip { .. } => Some("`--branch NAME` makes another one for its versions".to_owned()),
+            Self::Invisible { name, .. } => {
+                Some(format!("in a container, mount the volume with `-v {name}:/volumes/{name}`"))
+            }
+            Self::Unmounted { .. } => Some("start a container that uses the volume".to_owned()),
+            Self::Filled { .. } => Some("use a new name, or remove the volume with `docker volume rm`".to_owned()),
+            Self::Ambiguous { .. } => Some("rename the volume of dvc with `dvc volume mv`".to_owned()),
+            Self::NotTip { .. } => Some("use another branch with `--branch NAME`".to_owned()),
             _ => None,
         }
     }
 }
 
-/// What a plain volume is made of.
+/// The options of a new local-driver volume.
 #[derive(Clone, Debug)]
-pub struct PlainOptions {
-    /// Its name.
+pub struct LocalVolumeOptions {
+    /// The name.
     pub name: String,
     /// The version.
     pub revision: Revision,
-    /// Where its versions go. Else to the branch of the revision, if that is its last version, or to one of the volume's name.
+    /// The branch of its versions. `None` is the branch of the revision, if that is its last
+    /// version, or else one of the volume's name.
     pub branch: Option<RefName>,
-    /// What the walk leaves out.
+    /// The files that the walk of the worktree leaves out.
     pub walk: WalkOptions,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// What was made.
+/// A new local-driver volume.
 #[derive(Debug)]
-pub struct PlainReport {
-    /// Where it is; in a dry run of a new one nowhere.
+pub struct LocalVolumeReport {
+    /// The directory of its content; `None` in a dry run for a new volume.
     pub at: Option<PathBuf>,
-    /// The engine had no such volume.
+    /// Whether the volume is new.
     pub new: bool,
-    /// Where its versions go.
+    /// The branch of its versions.
     pub branch: RefName,
-    /// What was written; nothing in a dry run.
+    /// The checkout; `None` in a dry run.
     pub checkout: Option<CheckoutReport>,
 }
 
-/// A plain volume by its name, if there is one. That another driver has one of the name is an error, where it answers.
-pub fn plain(engine: &DockerEngine, name: &str) -> Result<Option<Plain>> {
+/// Returns the local-driver volume of a name, if there is one. It is an error if another driver has
+/// a volume of this name, as far as that driver answers in time.
+pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));
     }
-    match engine.volume_within(name, OTHERS) {
-        Ok(Volume { name, driver, .. }) if driver != LOCAL => Err(PlainError::Driver { name, driver }.into()),
+    match engine.volume_within(name, DRIVER_TIMEOUT) {
+        Ok(Volume { name, driver, .. }) if driver != LOCAL => Err(LocalVolumeError::Driver { name, driver }.into()),
         _ => Ok(None),
     }
 }
 
-fn known(engine: &DockerEngine, name: &str) -> Result<Option<Plain>> {
+fn known(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
     let found = engine.local_volumes()?.into_iter().find(|volume| volume.name == name);
     found.map(|volume| located(engine, volume)).transpose()
 }
 
-/// The names of all plain volumes that somebody gave a name, sorted.
-pub fn plain_names(engine: &DockerEngine) -> Result<Vec<String>, EngineError> {
+/// Returns the names of all local-driver volumes, sorted. Volumes that Docker named itself are left
+/// out.
+pub fn local_volume_names(engine: &DockerEngine) -> Result<Vec<String>, EngineError> {
     let mut names: Vec<String> = engine.local_volumes()?.into_iter().map(|volume| volume.name).collect();
     names.retain(|name| !is_anonymous(name));
     names.sort_unstable();
     Ok(names)
 }
 
-/// Whether a volume was made by a container that named none.
+/// Returns whether Docker made up the name of a volume.
 fn is_anonymous(name: &str) -> bool {
     name.len() == ANONYMOUS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-impl Plain {
-    /// Fails if one of these places lies in the volume, or the volume in one of them: a version would hold itself.
-    pub fn holds_none_of<'p>(&self, ours: impl IntoIterator<Item = &'p Path>) -> Result<(), PlainError> {
-        // One directory can have several paths: a volume may be one that is bound from elsewhere.
+impl LocalVolume {
+    /// Fails if one of these directories is in the volume, or the volume in one of them, because a
+    /// version would contain itself.
+    pub fn ensure_holds_none_of<'p>(&self, ours: impl IntoIterator<Item = &'p Path>) -> Result<(), LocalVolumeError> {
+        // A directory can have several paths, because a volume may be a bind mount.
         let same = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
         let is_around = |outer: &Path, inner: &Path| {
             let inner = inner.canonicalize().unwrap_or_else(|_| inner.to_owned());
@@ -200,43 +183,43 @@ impl Plain {
         };
         let concerned = |ours: &&Path| is_around(&self.at, ours) || is_around(ours, &self.at);
         match ours.into_iter().find(concerned) {
-            Some(ours) => Err(PlainError::Ours { name: self.name.clone(), ours: ours.to_owned() }),
+            Some(ours) => Err(LocalVolumeError::Ours { name: self.name.clone(), ours: ours.to_owned() }),
             None => Ok(()),
         }
     }
 }
 
-/// Where a volume's content is for this process.
-fn located(engine: &DockerEngine, volume: Volume) -> Result<Plain> {
+/// Returns a volume with the directory of its content, as this process sees it.
+fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
     let Volume { name, mountpoint, labels, options, .. } = volume;
     let containers = engine.containers()?;
     let at = match own(&containers) {
-        // The same path is another place here.
+        // The engine's path may be another directory in this container.
         Some(own) => own.inside(&mountpoint),
         None => Some(mountpoint.clone()),
     };
     let Some(at) = at.filter(|at| at.is_dir()) else {
-        return Err(PlainError::Away { name, at: mountpoint }.into());
+        return Err(LocalVolumeError::Invisible { name, at: mountpoint }.into());
     };
     let on_device = ["device", "type"].iter().any(|option| options.contains_key(*option));
     let is_mounted = || -> std::io::Result<bool> {
         Ok(mountinfo::containing(&at)?.is_some_and(|mounted| at.canonicalize().is_ok_and(|at| at == mounted.at)))
     };
-    if on_device && !is_mounted().map_err(IoError::at("look at", &at))? {
-        return Err(PlainError::Unmounted { name }.into());
+    if on_device && !is_mounted().map_err(IoError::at("inspect", &at))? {
+        return Err(LocalVolumeError::Unmounted { name }.into());
     }
     let label = |label: &str| labels.get(label).filter(|value| !value.is_empty()).cloned();
-    Ok(Plain { at, branch: label(BRANCH), repository: label(REPOSITORY).map(PathBuf::from), name })
+    Ok(LocalVolume { at, branch: label(BRANCH), repository: label(REPOSITORY).map(PathBuf::from), name })
 }
 
-/// Makes a plain volume of a version, or puts the version into an empty one. One that was interrupted is finished by the same
-/// again; until then it is not committed.
-pub fn create_plain(
+/// Creates a local-driver volume with a version, or checks the version out into an empty one. The
+/// same call finishes an interrupted checkout; until then the volume cannot be committed.
+pub fn create_local_volume(
     engine: &DockerEngine,
     context: &Context,
-    options: &PlainOptions,
+    options: &LocalVolumeOptions,
     observer: &dyn Observer,
-) -> Result<PlainReport> {
+) -> Result<LocalVolumeReport> {
     let name = &options.name;
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
@@ -244,9 +227,9 @@ pub fn create_plain(
     let there = known(engine, name)?;
     let branch = match (&options.branch, &there) {
         (Some(branch), _) => branch.clone(),
-        // Labels are given to a volume when it is made.
+        // Labels cannot be added to an existing volume.
         (None, Some(there)) => RefName::new(there.branch.as_ref().unwrap_or(name))?,
-        (None, None) => match branch_of(&repo, &resolver, &options.revision)? {
+        (None, None) => match resolver.commit_branch(&options.revision)? {
             Some(branch) if repo.refs().value(RefKind::Branch, &branch)? == Some(version) => branch,
             _ => RefName::new(name)?,
         },
@@ -254,13 +237,13 @@ pub fn create_plain(
     if let Some(there) = &there {
         let goes = there.branch.as_ref().unwrap_or(name);
         if *goes != branch.to_string() {
-            return Err(PlainError::Labelled { name: name.clone(), branch: goes.clone() }.into());
+            return Err(LocalVolumeError::Labelled { name: name.clone(), branch: goes.clone() }.into());
         }
-        there.holds_none_of([context.repository.as_path()])?;
+        there.ensure_holds_none_of([context.repository.as_path()])?;
     }
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
     if tip.is_some_and(|tip| tip != version) {
-        return Err(PlainError::NotTip { branch }.into());
+        return Err(LocalVolumeError::NotTip { branch }.into());
     }
     let inner = |at: &Path| -> Result<Context> {
         let worktree = at.canonicalize().map_err(IoError::at("find", at))?;
@@ -272,7 +255,7 @@ pub fn create_plain(
             let inner = inner(&there.at)?;
             let noted = std::fs::read_to_string(repo.worktree(&inner.worktree)?.state_dir().join(NOTE)).ok();
             if !begun(&inner)? || noted.is_none() || noted != identity(&there.at)? {
-                return Err(PlainError::Filled { name: name.clone() }.into());
+                return Err(LocalVolumeError::Filled { name: name.clone() }.into());
             }
             true
         }
@@ -280,11 +263,11 @@ pub fn create_plain(
     };
     let new = there.is_none();
     if options.dry_run {
-        return Ok(PlainReport { at: there.map(|there| there.at), new, branch, checkout: None });
+        return Ok(LocalVolumeReport { at: there.map(|there| there.at), new, branch, checkout: None });
     }
     let fill = |at: &Path| -> Result<CheckoutReport> {
         let context = inner(at)?;
-        // Only that very directory is gone on with, not another one that has its place.
+        // The identity prevents that the checkout continues in a later directory at the same path.
         let identity = identity(at)?.unwrap_or_default();
         repo.worktree(&context.worktree)?.write_file(NOTE, identity.as_bytes())?;
         let how = CheckoutOptions {
@@ -297,7 +280,7 @@ pub fn create_plain(
             delete: false,
             verify: false,
             force: false,
-            // What is remembered of the path is of a volume that is gone.
+            // The state that is stored for this path belongs to a volume that no longer exists.
             overwrite: !goes_on && (Head::read(&context, &repo)?.known || begun(&context)?),
             dry_run: false,
             walk: options.walk.clone(),
@@ -306,32 +289,33 @@ pub fn create_plain(
     };
     if let Some(there) = there {
         let done = fill(&there.at)?;
-        return Ok(PlainReport { at: Some(there.at), new, branch, checkout: Some(done) });
+        return Ok(LocalVolumeReport { at: Some(there.at), new, branch, checkout: Some(done) });
     }
     let repository = context.repository.canonicalize().map_err(IoError::at("find", &context.repository))?;
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
     labels.extend(repository.to_str().map(|path| (REPOSITORY.to_owned(), path.to_owned())));
     let made = engine.create_volume(name, &labels)?;
-    // The engine gives back what somebody else made meanwhile.
+    // The engine returns the existing volume if another process has created it in the meantime.
     let is_ours = made.labels == labels;
     let made = located(engine, made)?;
     if !is_ours || !is_empty(&made.at)? {
-        return Err(PlainError::Filled { name: name.clone() }.into());
+        return Err(LocalVolumeError::Filled { name: name.clone() }.into());
     }
     let filled = fill(&made.at).map(|done| (done, made.at));
     if filled.is_err() {
-        // Nothing of it was ever seen.
+        // No user has seen the volume yet.
         let _ = engine.remove_volume(name);
     }
     let (done, at) = filled?;
-    Ok(PlainReport { at: Some(at), new, branch, checkout: Some(done) })
+    Ok(LocalVolumeReport { at: Some(at), new, branch, checkout: Some(done) })
 }
 
-/// What tells a directory from another one that has its path later; `None` where the file system keeps no time of birth.
+/// Returns what distinguishes a directory from a later one at the same path; `None` if the file
+/// system has no birth times.
 fn identity(at: &Path) -> Result<Option<String>> {
     let flags = StatxFlags::INO | StatxFlags::BTIME;
     let seen = rustix::fs::statx(rustix::fs::CWD, at, AtFlags::empty(), flags);
-    let seen = seen.map_err(IoError::at("look at", at))?;
+    let seen = seen.map_err(IoError::at("inspect", at))?;
     let has_birth = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
     let born = seen.stx_btime;
     Ok(has_birth.then(|| format!("{} {}.{:09}", seen.stx_ino, born.tv_sec, born.tv_nsec)))
@@ -347,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_gave_no_name() {
+    fn anonymous_volumes_are_known_by_their_names() {
         assert!(is_anonymous(&"0a".repeat(32)));
         for named in ["db".to_owned(), "0a".repeat(31), "0A".repeat(32), "0g".repeat(32)] {
             assert!(!is_anonymous(&named), "{named}");
@@ -355,11 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_with_something_of_ours_is_known() {
-        let plain = |at: &str| Plain { name: "v".to_owned(), at: at.into(), branch: None, repository: None };
+    fn a_volume_must_not_contain_our_state() {
+        let plain = |at: &str| LocalVolume { name: "v".to_owned(), at: at.into(), branch: None, repository: None };
         let ours = [Path::new("/no/lib/dvc/repository"), Path::new("/no/cache")];
         for (at, good) in [("/no/lib/dvc", false), ("/no/cache/x", false), ("/no/cache2", true), ("/no/db", true)] {
-            assert_eq!(plain(at).holds_none_of(ours).is_ok(), good, "{at}");
+            assert_eq!(plain(at).ensure_holds_none_of(ours).is_ok(), good, "{at}");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What interrupted checkouts may have left in the worktree, told from what the user has changed since.
+//! Distinguishes what interrupted checkouts left in the worktree from what the user has changed
+//! since.
 //!
-//! Invariant: content that is in no version is ours only where a checkout may have died while it was writing it, and it
-//! holds nothing that the version does not have.
+//! Content that is in no version counts as left by a checkout only if the checkout may have died
+//! while it was writing the file, and the file has nothing that the version does not have.
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ use crate::model::path::{is_within, split};
 use crate::query::compare::{Letter, letter};
 use crate::repo::Repo;
 
-/// What interrupted checkouts were about, by the trees of their versions.
-pub(in crate::ops) struct Left<'a> {
+/// The trees of interrupted checkouts.
+pub struct CheckoutLeftovers<'a> {
     repo: &'a Repo,
     worktree: &'a Path,
     interrupted: &'a Interrupted,
@@ -24,54 +25,56 @@ pub(in crate::ops) struct Left<'a> {
     others: Vec<Id>,
 }
 
-impl<'a> Left<'a> {
-    /// Where the worktree had the version that the interrupted one began with.
-    pub(super) fn new(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
+impl<'a> CheckoutLeftovers<'a> {
+    /// Returns the leftovers in a worktree that had the base version of the interrupted checkout.
+    pub fn new(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
         let base = interrupted.goal.base.map(|id| repo.commit_cached(&id)).transpose()?;
         Ok(Self { base: base.map(|commit| commit.tree), ..Self::anywhere(repo, worktree, interrupted)? })
     }
 
-    /// Where it is not known what the worktree had.
-    pub(in crate::ops) fn anywhere(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
+    /// Returns the leftovers in a worktree with unknown content.
+    pub fn anywhere(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
         let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
         let target = tree(&interrupted.goal.target)?;
         let others = interrupted.others.iter().map(tree).collect::<Result<_>>()?;
         Ok(Self { repo, worktree, interrupted, base: None, target, others })
     }
 
-    /// Whether what is at `path` now may be their doing.
-    pub(in crate::ops) fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
+    /// Returns whether an interrupted checkout may have written the entry `now` at `path`.
+    pub fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
         if self.interrupted.is_leftover(path) || self.interrupted.half_written.iter().any(|p| p == path) {
             return Ok(true);
         }
         let scope = &self.interrupted.goal.scope;
-        if (scope.is_empty() || scope.iter().any(|s| is_within(path, s))) && self.brought(&self.target, path, now)? {
+        if (scope.is_empty() || scope.iter().any(|s| is_within(path, s)))
+            && self.may_come_from(&self.target, path, now)?
+        {
             return Ok(true);
         }
         for other in &self.others {
-            if self.brought(other, path, now)? {
+            if self.may_come_from(other, path, now)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Whether it may come from a checkout of the version with root `to`.
-    fn brought(&self, to: &Id, path: &[u8], now: Option<&Entry>) -> Result<bool> {
+    /// Returns whether the entry may come from a checkout of the version with the root tree `to`.
+    fn may_come_from(&self, to: &Id, path: &[u8], now: Option<&Entry>) -> Result<bool> {
         let names = split(path).unwrap_or_default();
         let (was, is) = (self.at(self.base.as_ref(), &names)?, self.at(Some(to), &names)?);
         if was == is {
             return Ok(false);
         }
-        // What is in a directory is told on its own.
+        // The content of a directory is checked on its own.
         let same = |entry: &Entry| now.is_some() && matches!(letter(Some(entry), now), None | Some(Letter::Metadata));
         if was.as_ref().is_some_and(same) || is.as_ref().is_some_and(same) {
             return Ok(true);
         }
-        // In a directory that was new, files are written under their own names.
+        // In a new directory, files are written under their final names.
         let (Some(is), Some(_)) = (is, now) else { return Ok(false) };
         let in_new = || match is_part_of(self.repo, self.worktree, path, &is) {
-            // It was here when it was written.
+            // The content was local when the file was written.
             Err(e) if e.kind() == Kind::Unreachable => Ok(false),
             other => other,
         };

@@ -1,60 +1,72 @@
-//! Where in the version a member belongs, if it belongs there at all.
+//! Maps members of an archive to paths of the version.
 //!
-//! Invariant: whatever an archive says, a place is a list of plain names below the top, and none is in a repository.
+//! Invariant: regardless of the archive, a path is a list of valid names below the root, and none
+//! is in a repository.
 
-use super::names_of;
 use crate::archive::ArchiveError;
 use crate::error::Result;
 use crate::model::path::{display, is_reserved, split};
 
-/// No path has more names: trees are walked name by name.
+/// The limit of the depth of a path, because trees are walked recursively.
 const DEPTH_MAX: usize = 1000;
 
-/// Which members are taken, and where to.
+/// A path that a layer of an image hides in lower layers.
+pub(super) struct HiddenPath {
+    pub(super) names: Vec<Vec<u8>>,
+    /// The layer hides the content of the directory, not the directory.
+    pub(super) inside: bool,
+}
+
+/// Selects members and maps their paths.
 #[derive(Clone, Default)]
-pub(super) struct Places {
+pub(super) struct MemberPlaces {
     strip: Option<Vec<Vec<u8>>>,
     only: Vec<Vec<u8>>,
 }
 
-impl Places {
-    /// `strip` is taken away, what lies outside of it is left out; `only` is all that is taken.
+impl MemberPlaces {
+    /// Removes `strip` from paths and leaves out members outside of it. `only` leaves out all
+    /// members that are not below it.
     pub(super) fn new(strip: Option<&[u8]>, only: Option<&[u8]>) -> Result<Self> {
         let strip = strip.map(names_of).transpose()?;
         Ok(Self { strip, only: only.map(names_of).transpose()?.unwrap_or_default() })
     }
 
-    /// Sets what is taken away.
+    /// Sets the path that is removed.
     pub(super) fn strip(&mut self, path: &[u8]) -> Result<()> {
         self.strip = Some(names_of(path)?);
         Ok(())
     }
 
-    /// What must be there, for people.
-    pub(super) fn asked(&self) -> Option<String> {
+    /// Returns the path that must have members, for messages.
+    pub(super) fn required(&self) -> Option<String> {
         let all: Vec<Vec<u8>> = self.strip.iter().flatten().chain(&self.only).cloned().collect();
         (!all.is_empty()).then(|| display(&all.join(&b'/')))
     }
 
-    /// Whether a name that begins with a slash is one below the top: in images, and where that was asked for.
+    /// Whether an absolute path is relative to the root of the archive: in images, and if `strip`
+    /// is set.
     fn is_rooted(&self, image: bool) -> bool {
         image || self.strip.is_some()
     }
 
-    /// The place of a member's name; `None` if it is left out.
+    /// Returns the path of a member in the version; `None` if the member is left out.
     pub(super) fn of(&self, path: &[u8], image: bool) -> Result<Option<Vec<Vec<u8>>>, ArchiveError> {
         if path.starts_with(b"/") && !self.is_rooted(image) {
             return Err(ArchiveError::Refused {
                 entry: display(path),
-                why: "its name is absolute".to_owned(),
-                hint: Some("`--strip /` takes such names as below the top"),
+                why: "the path is absolute".to_owned(),
+                hint: Some("use `--strip /` to import absolute paths"),
             });
         }
         let Some(mut names) = split(path) else {
-            return Err(ArchiveError::refused(display(path), "its name leads upwards or cannot be a name"));
+            return Err(ArchiveError::refused(display(path), "the path contains `..` or an invalid name"));
         };
         if names.len() > DEPTH_MAX {
-            return Err(ArchiveError::refused(shortened(path), format!("it lies deeper than {DEPTH_MAX} directories")));
+            return Err(ArchiveError::refused(
+                shortened(path),
+                format!("the path is deeper than {DEPTH_MAX} directories"),
+            ));
         }
         if let Some(strip) = &self.strip {
             match names.strip_prefix(strip.as_slice()) {
@@ -65,36 +77,44 @@ impl Places {
         if names.first().is_some_and(|name| is_reserved(name)) {
             return Err(ArchiveError::Refused {
                 entry: display(path),
-                why: "no version may hold a repository".to_owned(),
-                hint: Some("leave it out: `tar --exclude=./.dvcs`"),
+                why: "a version cannot contain a repository".to_owned(),
+                hint: Some("leave it out with `tar --exclude=./.dvcs`"),
             });
         }
-        // Directories above what is taken lend it their metadata.
+        // Directories above `only` are kept for their metadata.
         let wanted = names.starts_with(&self.only) || self.only.starts_with(&names);
         Ok(wanted.then_some(names))
     }
 
-    /// The place of what a layer hides, or, with `inside`, of that in which it does; the top itself if it lies above
-    /// that, and `None` if nothing is taken of it.
-    pub(super) fn hidden(&self, names: Vec<Vec<u8>>, inside: bool) -> Option<(Vec<Vec<u8>>, bool)> {
+    /// Maps a path of the archive that a layer hides. Returns the root if the path is above
+    /// `strip`, and `None` if no hidden member is imported.
+    pub(super) fn hidden(&self, path: HiddenPath) -> Option<HiddenPath> {
+        let HiddenPath { names, inside } = path;
         let strip = self.strip.as_deref().unwrap_or_default();
         if strip.starts_with(&names) {
-            return Some((Vec::new(), inside && names.len() == strip.len()));
+            return Some(HiddenPath { names: Vec::new(), inside: inside && names.len() == strip.len() });
         }
         let names = names.strip_prefix(strip)?;
-        (names.starts_with(&self.only) || self.only.starts_with(names)).then(|| (names.to_vec(), inside))
+        let is_imported = names.starts_with(&self.only) || self.only.starts_with(names);
+        is_imported.then(|| HiddenPath { names: names.to_vec(), inside })
     }
 
-    /// Whether all that is taken lies below a path of the archive.
+    /// Whether all imported members are below a path of the archive.
     pub(super) fn lie_below(&self, names: &[Vec<u8>]) -> bool {
         let taken = || self.strip.iter().flatten().chain(&self.only);
         names.len() < taken().count() && names.iter().eq(taken().take(names.len()))
     }
 
-    /// Whether it lies above the only path that is taken: only a directory's metadata is of use then.
+    /// Whether the path is above `only`, so that only the metadata of the directory is used.
     pub(super) fn is_above(&self, names: &[Vec<u8>]) -> bool {
         names.len() < self.only.len()
     }
+}
+
+/// Splits the path of an option.
+fn names_of(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let bad = || ArchiveError::refused(display(raw), "not a path in an archive");
+    Ok(split(raw).ok_or_else(bad)?)
 }
 
 fn shortened(path: &[u8]) -> String {
@@ -110,7 +130,7 @@ mod tests {
     #[test]
     fn names_stay_below_the_top() {
         let place = |strip: Option<&str>, only: Option<&str>, path: &str, image| {
-            let places = Places::new(strip.map(str::as_bytes), only.map(str::as_bytes)).unwrap();
+            let places = MemberPlaces::new(strip.map(str::as_bytes), only.map(str::as_bytes)).unwrap();
             match places.of(path.as_bytes(), image) {
                 Ok(Some(names)) => format!("[{}]", display(&names.join(&b'/'))),
                 Ok(None) => "-".to_owned(),
@@ -120,8 +140,8 @@ mod tests {
         for (strip, only, path, expected) in [
             (None, None, "./a//b/", "[a/b]"),
             (None, None, ".", "[]"),
-            (None, None, "a/../b", "cannot import `a/../b`: its name leads upwards or cannot be a name"),
-            (None, None, "/etc/passwd", "cannot import `/etc/passwd`: its name is absolute"),
+            (None, None, "a/../b", "cannot import `a/../b`: the path contains `..` or an invalid name"),
+            (None, None, "/etc/passwd", "cannot import `/etc/passwd`: the path is absolute"),
             (Some("/"), None, "/etc/passwd", "[etc/passwd]"),
             (Some("source"), None, "source/a", "[a]"),
             (Some("source"), None, "/source/a", "[a]"),
@@ -132,9 +152,9 @@ mod tests {
                 Some("source"),
                 None,
                 "source/.dvcs/x",
-                "cannot import `source/.dvcs/x`: no version may hold a repository",
+                "cannot import `source/.dvcs/x`: a version cannot contain a repository",
             ),
-            (None, None, ".dvcs", "cannot import `.dvcs`: no version may hold a repository"),
+            (None, None, ".dvcs", "cannot import `.dvcs`: a version cannot contain a repository"),
             (None, None, "a/.dvcs", "[a/.dvcs]"),
             (None, Some("a/b"), "a", "[a]"),
             (None, Some("a/b"), "a/b/c", "[a/b/c]"),

@@ -1,11 +1,11 @@
-//! Remotes: opening one, and what is remembered of it.
+//! Access to a remote, and the state of the remote that this machine has recorded.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Context, Remote};
-use crate::cache::BlockCache;
+use super::Context;
+use super::remote::Remote;
 use crate::error::{Kind, Result};
 use crate::format::marker::Marker;
 use crate::format::refentry::{RefEntry, encode_name};
@@ -22,60 +22,59 @@ use crate::sync::error::SyncError;
 use crate::sync::state::RemoteState;
 use crate::sync::tips::Tips;
 
-/// A remote that is being used.
-pub struct Reach<'a> {
+/// A remote in use.
+pub struct RemoteAccess<'a> {
     /// The remote.
     pub remote: &'a Remote,
     context: &'a Context,
     store: Arc<CachedStore>,
-    /// What is remembered of it.
+    /// The recorded state of the remote.
     pub state: RemoteState,
 }
 
-impl<'a> Reach<'a> {
-    /// Prepares to use it; no request is sent.
+impl<'a> RemoteAccess<'a> {
+    /// Opens the store of the remote, without a request.
     pub fn new(context: &'a Context, remote: &'a Remote) -> Result<Self> {
-        Self::knowing(context, remote, RemoteState::load(&context.repository, &remote.location.to_string())?)
+        Self::with_state(context, remote, RemoteState::load(&context.repository, &remote.location.to_string())?)
     }
 
-    /// Prepares to use it by what is known of it, which need not be written down anywhere.
-    pub(super) fn knowing(context: &'a Context, remote: &'a Remote, state: RemoteState) -> Result<Self> {
+    /// Opens the store of the remote with this state, without a request.
+    pub(super) fn with_state(context: &'a Context, remote: &'a Remote, state: RemoteState) -> Result<Self> {
         let access = Access { guarded: state.exclusive == Some(false), ..remote.access.clone() };
         let store = open(&remote.location, &access)?;
         let is_dir = remote.location.as_directory().is_some();
-        let cache =
-            (!is_dir).then(|| Arc::new(BlockCache::new(context.cache.dir.join("blocks"), context.cache.limit_bytes)));
+        let cache = (!is_dir).then(|| Arc::new(context.cache.blocks()));
         let near = Some(context.repository.clone()).filter(|dir| dir.is_dir());
         let store = Arc::new(CachedStore::new(store, cache, near));
         Ok(Self { remote, context, store, state })
     }
 
-    /// Its objects by key.
+    /// Returns the store of the remote.
     pub fn store(&self) -> &Arc<CachedStore> {
         &self.store
     }
 
-    /// What its marker says; `None` where no repository is.
+    /// Reads the marker of the repository; `None` if the remote has no repository.
     pub fn marker(&self) -> Result<Option<Marker>> {
         let bytes = self.store.get(layout::MARKER)?;
         let is_here = self.remote.location.as_directory().is_some();
         Ok(bytes.map(|bytes| decode_marker(&bytes, is_here, || self.store.place())).transpose()?)
     }
 
-    /// The repository there, by its marker.
+    /// Opens the remote repository with its marker.
     pub fn repo(&self, marker: Marker) -> Result<Repo> {
         let state = self.context.cache.dir.join("far");
         Repo::with_marker(Arc::clone(&self.store), marker, &state, self.context.open.clone())
     }
 
-    /// The repository there, which must be one.
+    /// Opens the remote repository, which must exist.
     pub fn existing(&self) -> Result<Repo> {
         let state = self.context.cache.dir.join("far");
         Repo::open_remote(Arc::clone(&self.store), &state, self.context.open.clone())
     }
 
-    /// That the repository there is a copy of this one.
-    pub fn same(&self, ours: &Marker, theirs: &Marker) -> Result<()> {
+    /// Fails if the remote repository is not a copy of the local one.
+    pub fn ensure_same(&self, ours: &Marker, theirs: &Marker) -> Result<()> {
         if ours.id == theirs.id {
             return Ok(());
         }
@@ -83,8 +82,8 @@ impl<'a> Reach<'a> {
         Err(SyncError::Foreign { place: self.store.place(), theirs, ours }.into())
     }
 
-    /// Finds out whether the store decides races, where nobody knows yet; the answer is remembered. A store that
-    /// turns out not to is opened again, guarded.
+    /// Checks whether the store supports conditional writes, unless the state has the answer, and records the answer.
+    /// Reopens a store without conditional writes with a guard.
     pub fn probe(&mut self, again: bool) -> Result<()> {
         let known = self.state.exclusive.is_some() && !again;
         if known || self.remote.location.as_directory().is_some() {
@@ -102,13 +101,14 @@ impl<'a> Reach<'a> {
         self.state.exclusive = Some(exclusive);
         self.save()?;
         if !exclusive {
-            *self = Self::knowing(self.context, self.remote, self.state.clone())?;
+            *self = Self::with_state(self.context, self.remote, self.state.clone())?;
         }
         Ok(())
     }
 
-    /// Notes that it was reached, and its refs; says so where they have gone back.
-    pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
+    /// Records that the remote was reached, and its refs. Reports refs that went back to an older state, and returns
+    /// whether there are any.
+    pub fn record_tips(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
         let mut went_back = false;
         let mut there = HashSet::new();
         for e in tips.damaged.values() {
@@ -123,7 +123,7 @@ impl<'a> Reach<'a> {
             {
                 went_back = true;
                 let message = format!(
-                    "{} `{name}` of {} was at update {seq} and is at {} now: it was restored to an older state, or somebody changed its log",
+                    "{} `{name}` of {} was at update {seq} and is at {} now: the remote was restored to an older state, or its log was changed",
                     kind.name(),
                     self.remote.name,
                     entry.seq
@@ -135,8 +135,10 @@ impl<'a> Reach<'a> {
         for (key, (seq, _)) in &self.state.seen {
             if *seq > 0 && !there.contains(key) && !is_damaged(key) {
                 went_back = true;
-                let message =
-                    format!("the log of `{key}` of {} is gone: it was restored to an older state", self.remote.name);
+                let message = format!(
+                    "the log of `{key}` of {} is missing: the remote was restored to an older state",
+                    self.remote.name
+                );
                 observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
             }
         }
@@ -145,17 +147,17 @@ impl<'a> Reach<'a> {
         went_back
     }
 
-    /// Remembers one ref as it is there now.
+    /// Records the current state of one ref of the remote.
     pub fn seen(&mut self, kind: RefKind, entry: &RefEntry) {
         self.state.seen.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
     }
 
-    /// Remembers that the user knows of one ref as it is there now.
+    /// Records that the user has seen the current state of one ref of the remote.
     pub fn shown(&mut self, kind: RefKind, entry: &RefEntry) {
         self.state.shown.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
     }
 
-    /// Writes down what is remembered, where there is a place for it.
+    /// Saves the recorded state, if the context has a local repository.
     pub fn save(&self) -> Result<()> {
         if !Repo::is_at(&self.context.repository) {
             return Ok(());
@@ -169,7 +171,7 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// Under which a ref is remembered.
+/// Returns the key under which a ref is recorded.
 pub fn seen_key(kind: RefKind, name: &str) -> String {
     format!("{}/{name}", kind.dir())
 }
@@ -178,7 +180,7 @@ fn is_read_only(dir: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err()
 }
 
-/// The folder of a ref below `refs/`, of the key under which it is remembered.
+/// Returns the path of a ref below `refs/` from its key in the recorded state.
 fn encoded_key(key: &str) -> String {
     key.split_once('/').map_or_else(String::new, |(kind, name)| format!("{kind}/{}", encode_name(name)))
 }

@@ -1,0 +1,58 @@
+//! Changes one setting in a configuration file. Readers see the old file or the new one, never a part of it.
+
+use crate::failure::CliError;
+use crate::settings::value::SettingValue;
+use crate::settings::{BadConfiguration, edit};
+use dvc::error::Result;
+use dvc::sys::create;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The text of a configuration file before and after a change. Nothing is written until [`FileChange::write`].
+pub(crate) struct FileChange {
+    path: PathBuf,
+    before: String,
+    after: String,
+}
+
+impl FileChange {
+    /// Reads the file at `path` and sets `key`, or removes it if `value` is `None`. A missing file counts as empty.
+    pub(crate) fn prepare(path: &Path, key: &str, value: Option<&SettingValue>) -> Result<Self> {
+        let before = match fs::read_to_string(path) {
+            Ok(before) => before,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(CliError::File { doing: "read", path: path.to_owned(), source }.into()),
+        };
+        let after = edit::edited(&before, key, value, path).map_err(|p| BadConfiguration(vec![p]))?;
+        Ok(Self { path: path.to_owned(), before, after })
+    }
+
+    /// Returns whether the file would become different.
+    pub(crate) fn is_different(&self) -> bool {
+        self.after != self.before
+    }
+
+    /// Writes the file if it would become different.
+    pub(crate) fn write(&self) -> Result<()> {
+        if !self.is_different() {
+            return Ok(());
+        }
+        let failed = |source| CliError::File { doing: "write", path: self.path.clone(), source };
+        Ok(replace(&self.path, &self.after).map_err(failed)?)
+    }
+}
+
+/// Replaces a file atomically and keeps its permissions.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    create::dir_all(dir)?;
+    let mut file = create::temp_file(dir, ".config")?;
+    file.write_all(text.as_bytes())?;
+    if let Ok(old) = fs::metadata(path) {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    fs::File::open(dir)?.sync_all()
+}

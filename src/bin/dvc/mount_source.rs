@@ -1,0 +1,220 @@
+//! The source of a mount: `REV` of the repository at hand, or `URL#REV`.
+//!
+//! A repository at a URL is read through a lazy clone below the state directory, which all mounts of that URL share.
+
+use crate::dirs;
+use crate::failure::{CliError, Failed};
+use crate::place::RepoPlace;
+use crate::remotes::{ORIGIN, write_remote};
+use crate::session::Session;
+use dvc::context::Context;
+use dvc::error::{Error, Kind};
+use dvc::model::revision::{Revision, RevisionBase, RevisionSpec};
+use dvc::observe::{Notice, NoticeLevel, Observer};
+use dvc::ops::clone::{CloneOptions, clone};
+use dvc::ops::fetch::{FetchOptions, fetch};
+use dvc::ops::mount::{OVERLAYS, default_branch, follow_origin};
+use dvc::repo::Repo;
+use dvc::store::location::Location;
+use dvc::sys::create;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Docker gives up on a volume after a while without saying why, so a volume retries its remote for less time.
+const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A repository and the version of it to mount.
+pub(crate) struct MountSource {
+    pub(crate) place: RepoPlace,
+    pub(crate) revision: Revision,
+    /// The run with the settings of the clone, if the source is a URL.
+    clone_session: Option<Session>,
+}
+
+/// Why a source is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose<'a> {
+    /// A command of the user.
+    Command,
+    /// A dry run: no clone is made or updated.
+    DryRun,
+    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be reached.
+    Volume { overlay: Option<&'a str> },
+}
+
+impl MountSource {
+    /// Opens `REV`, `URL#REV` or `URL`.
+    pub(crate) fn open(session: &Session, text: &str, purpose: Purpose<'_>) -> Result<Self, Failed> {
+        let SourceName { spec, names_version } = SourceName::parse(text)?;
+        if spec.path.is_some() {
+            return Err(CliError::option("REV", "name a whole version, not a path of it").into());
+        }
+        let Some(url) = spec.url.or_else(|| named_url(session)) else {
+            return Ok(Self { place: session.place()?, revision: spec.revision, clone_session: None });
+        };
+        let (place, clone_session) = open_url(session, purpose, &url)?;
+        let revision = match names_version {
+            true => spec.revision,
+            false => {
+                let branch = default_branch(&clone_session.context(&place)?)?;
+                Revision { base: RevisionBase::Name(branch), suffixes: Vec::new() }
+            }
+        };
+        Ok(Self { place, revision, clone_session: Some(clone_session) })
+    }
+
+    /// Returns the session whose settings apply: that of the clone, or `session`.
+    pub(crate) fn session<'s>(&'s self, session: &'s Session) -> &'s Session {
+        self.clone_session.as_ref().unwrap_or(session)
+    }
+
+    /// Returns whether the source is a lazy clone that mounts of a URL share.
+    pub(crate) fn is_shared_clone(&self) -> bool {
+        self.clone_session.is_some()
+            && self.place.remote_url.is_none()
+            && self.place.repository.parent() == Some(&clones())
+    }
+}
+
+/// Returns the directory of the lazy clones that mounts share.
+pub(crate) fn clones() -> PathBuf {
+    dirs::state().join("clones")
+}
+
+/// Checks the URLs that a mount will use, and warns about passwords in them.
+pub(crate) fn check_urls(session: &Session, text: Option<&str>) -> Result<(), Failed> {
+    let in_argument = text.and_then(|text| SourceName::parse(text).ok()?.spec.url);
+    for url in in_argument.into_iter().chain(named_url(session)) {
+        session.location(&url)?;
+    }
+    Ok(())
+}
+
+struct SourceName {
+    spec: RevisionSpec,
+    /// Whether the text names a version, not only a repository.
+    names_version: bool,
+}
+
+impl SourceName {
+    /// Parses `REV`, `URL#REV` or `URL`.
+    fn parse(text: &str) -> Result<Self, Failed> {
+        // A revision neither starts with a slash nor has one after a colon.
+        let is_url = !text.contains('#') && (text.contains("://") || text.starts_with('/') || text.contains(":/"));
+        if is_url {
+            let revision = Revision { base: RevisionBase::Head, suffixes: Vec::new() };
+            let spec = RevisionSpec { url: Some(text.to_owned()), revision, path: None };
+            return Ok(Self { spec, names_version: false });
+        }
+        Ok(Self { spec: RevisionSpec::parse_located(text.as_bytes()).map_err(Error::from)?, names_version: true })
+    }
+}
+
+/// Returns the URL that `--repo` or `DVC_REPO` names, if it is one.
+fn named_url(session: &Session) -> Option<String> {
+    session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|text| Location::is_url(text))
+}
+
+/// Opens the repository at a URL, with the settings that apply to it. A URL of another machine is cloned, or an existing
+/// clone is updated; a dry run without a clone reads the remote repository itself.
+fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoPlace, Session), Failed> {
+    let location = session.location(url)?;
+    let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let repository = match location.as_directory() {
+        Some(dir) => dir.to_path_buf(),
+        None => clones().join(key),
+    };
+    let place = RepoPlace {
+        repository: repository.clone(),
+        worktree: session.current.clone(),
+        prefix: PathBuf::new(),
+        remote_url: None,
+        mount: None,
+    };
+    // The settings of the clone name its origin; the ones of the current directory are about another repository.
+    let own = session.in_repository(&repository);
+    if location.as_directory().is_some() {
+        return Ok((place, own));
+    }
+    if purpose == Purpose::DryRun {
+        let remote_url = (!Repo::is_at(&repository)).then(|| url.to_owned());
+        return Ok((RepoPlace { remote_url, ..place }, own));
+    }
+    let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
+    // Other users may enter the state directory, because the mount points of volumes are in it.
+    create::dir_all(&dirs::state())
+        .and_then(|()| create::private_dir(repository.parent().unwrap_or(&repository)))
+        .and_then(|()| create::private_dir(&repository))
+        .map_err(failed)?;
+    // The lock makes two commands that mount the same URL at once share one clone.
+    let _lock = create::open_private(&repository.with_extension("lock"), File::options().write(true))
+        .and_then(|lock| lock.lock().map(|()| lock))
+        .map_err(failed)?;
+    if Repo::is_at(&repository) {
+        update_clone(session, &own, &place, purpose)?;
+    } else {
+        make_clone(session, &own, &place, &location, purpose)?;
+    }
+    Ok((place, own))
+}
+
+fn patience(purpose: Purpose<'_>) -> Option<Duration> {
+    matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
+}
+
+/// Fetches into a shared clone, unless that is impossible or the overlay to mount already has its version.
+fn update_clone(session: &Session, own: &Session, place: &RepoPlace, purpose: Purpose<'_>) -> Result<(), Failed> {
+    let context = own.context(place)?;
+    let has_overlay = match purpose {
+        Purpose::Volume { overlay: Some(name) } => overlay_dir(&place.repository, name).exists(),
+        _ => false,
+    };
+    if context.remotes.is_empty() || own.settings()?.on("network.offline") || has_overlay {
+        return Ok(());
+    }
+    let mut remote = own.remote(&context, ORIGIN)?;
+    remote.access.patience = patience(purpose);
+    let progress = session.progress()?;
+    match fetch(&context, &remote, &FetchOptions::default(), &progress) {
+        Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
+            let message = format!("{e}; showing what is already local");
+            progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            Ok(())
+        }
+        fetched => {
+            fetched?;
+            follow(&context)
+        }
+    }
+}
+
+fn overlay_dir(repository: &Path, name: &str) -> PathBuf {
+    repository.join(OVERLAYS).join(name)
+}
+
+fn make_clone(
+    session: &Session,
+    own: &Session,
+    place: &RepoPlace,
+    location: &Location,
+    purpose: Purpose<'_>,
+) -> Result<(), Failed> {
+    let mut origin = session.unnamed(location.clone())?;
+    ORIGIN.clone_into(&mut origin.name);
+    origin.lazy = true;
+    origin.access.patience = patience(purpose);
+    let settle = || write_remote(place, ORIGIN, location, true);
+    let options = CloneOptions { no_checkout: true, ..CloneOptions::default() };
+    match clone(&session.context(place)?, &origin, &options, &settle, &session.progress()?) {
+        // The remote has no default branch. The revision names the branch to mount.
+        Err(e) if e.kind() == Kind::NotFound => {}
+        done => drop(done?),
+    }
+    follow(&own.context(place)?)
+}
+
+/// Moves the branches of a shared clone, in which no user works, to those of its remote.
+fn follow(context: &Context) -> Result<(), Failed> {
+    Ok(follow_origin(context)?)
+}

@@ -1,0 +1,74 @@
+//! Starting the process that serves a mount, and the log of that process.
+//!
+//! The command starts the daemon as a child process and reads one line of its standard output: the note of the mount, in
+//! JSON. A child that ends without this line has already reported its error on standard error.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use parking_lot::Mutex;
+
+use crate::model::text::harmless;
+use crate::mount::control::MountNote;
+use crate::sys::create;
+
+/// A log larger than this is renamed to `log.old` when the next daemon opens it.
+const LOG_MAX: u64 = 4 << 20;
+
+/// How the start of a daemon ended.
+pub enum DaemonStart {
+    /// The mount is attached and served.
+    Mounted(Box<MountNote>),
+    /// The process ended without a mount, after it reported the error.
+    Failed(ExitStatus),
+}
+
+/// Starts the process that serves a mount, and waits until it reports the mount or ends.
+pub fn start_daemon(command: &mut Command) -> io::Result<DaemonStart> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    Ok(match serde_json::from_str(&line) {
+        Ok(note) => DaemonStart::Mounted(Box::new(note)),
+        Err(_) => DaemonStart::Failed(child.wait()?),
+    })
+}
+
+/// Reports the mount to the process that called [`start_daemon`].
+pub fn report_mounted(out: &mut dyn Write, note: &MountNote) -> io::Result<()> {
+    let line = serde_json::to_string(note).map_err(io::Error::other)?;
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// The log of a daemon. Lines go to the fallback until the daemon knows where its log file is.
+pub struct DaemonLog {
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+impl DaemonLog {
+    /// Returns a log that writes to `fallback`.
+    pub fn new(fallback: Box<dyn Write + Send>) -> Self {
+        Self { out: Mutex::new(fallback) }
+    }
+
+    /// Writes to the file at `path` from now on, if the file can be opened.
+    pub fn open(&self, path: &Path) {
+        if fs::metadata(path).is_ok_and(|m| m.len() > LOG_MAX) {
+            let _ = fs::rename(path, path.with_extension("old"));
+        }
+        if let Ok(file) = create::open_private(path, File::options().append(true)) {
+            *self.out.lock() = Box::new(file);
+        }
+    }
+
+    /// Writes one line with the time. A log that cannot be written must not stop the daemon, so errors are ignored.
+    pub fn write(&self, text: &str) {
+        let line = format!("{} {}\n", jiff::Timestamp::now(), harmless(text));
+        let _ = self.out.lock().write_all(line.as_bytes());
+    }
+}

@@ -1,0 +1,124 @@
+//! The options, the report and the failures of `checkout`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use crate::checkout::restore::report::RestoreReport;
+use crate::error::{Failure, Kind, Result};
+use crate::model::commit::Commit;
+use crate::model::id::Id;
+use crate::model::refname::RefName;
+use crate::model::revision::Revision;
+use crate::query::compare::{TreeChange, steps};
+use crate::query::worktree::WalkOptions;
+use crate::repo::Repo;
+
+/// The options of `checkout`.
+#[derive(Clone, Debug, Default)]
+pub struct CheckoutOptions {
+    /// The version. `None` is HEAD's.
+    pub revision: Option<Revision>,
+    /// The directory to write to, which must be missing or empty. `None` is the worktree.
+    pub into: Option<PathBuf>,
+    /// Create this branch at the version and move HEAD to it.
+    pub new_branch: Option<RefName>,
+    /// The paths to write; if empty, all. Without `delete`, nothing is removed for them. A path
+    /// that is not in the version and contains `*`, `?` or `[` is a pattern of gitignore grammar.
+    pub paths: Vec<Vec<u8>>,
+    /// The directory of the patterns, below the worktree. As in an ignore file, a pattern without a
+    /// slash matches at any depth below it.
+    pub prefix: Vec<u8>,
+    /// Keep files that the version does not have.
+    pub keep_extra: bool,
+    /// Remove files below `paths` that the version does not have.
+    pub delete: bool,
+    /// Read the written files back and compare them.
+    pub verify: bool,
+    /// Continue even if changes would be lost or files are in use.
+    pub force: bool,
+    /// Continue even if changes would be lost, because the caller has checked them. Files in use
+    /// are still refused.
+    pub overwrite: bool,
+    /// Only report what would be done.
+    pub dry_run: bool,
+    /// The files that the walk of the worktree leaves out. These files are never touched.
+    pub walk: WalkOptions,
+}
+
+/// The result of `checkout`.
+#[derive(Debug)]
+pub struct CheckoutReport {
+    /// The version.
+    pub version: Id,
+    /// The commit of the version.
+    pub commit: Commit,
+    /// The branch that HEAD is on now; `None` if HEAD is detached or did not move.
+    pub branch: Option<RefName>,
+    /// The restored files.
+    pub done: RestoreReport,
+    /// The changes that would be made; only in a dry run.
+    pub planned: Vec<TreeChange>,
+    /// The number of files that differ from the version, by `verify`.
+    pub wrong: u64,
+}
+
+/// Refused checkouts.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckoutError {
+    /// Changes would be lost.
+    #[error("the worktree has changes that are in no version: {}", listed(paths, *more))]
+    Dirty {
+        /// Some of them.
+        paths: Vec<String>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// The directory has an interrupted checkout of another version.
+    #[error("`{path}` has an interrupted checkout of `{revision}`")]
+    Unfinished {
+        /// The directory.
+        path: String,
+        /// The interrupted version, as it was named.
+        revision: String,
+    },
+    /// The branch has no version.
+    #[error("branch `{0}` has no version yet")]
+    Unborn(RefName),
+    /// A path is not in the version.
+    #[error("`{0}` is not in this version")]
+    NoPath(String),
+}
+
+impl Failure for CheckoutError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
+            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unfinished { path, revision } => Some(format!(
+                "run `dvc checkout {revision} --into {path}` to finish it, or choose a new or empty directory"
+            )),
+            Self::Dirty { .. } => Some("commit them first, or discard them with `-f`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn listed(paths: &[String], more: usize) -> String {
+    let shown = paths.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// Returns the changes that turn one tree into another, below some paths.
+pub(super) fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result<Vec<TreeChange>> {
+    let mut changes = Vec::new();
+    steps(repo, from, to, paths, &mut |change| {
+        changes.push(change);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(changes)
+}

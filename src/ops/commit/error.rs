@@ -1,0 +1,105 @@
+//! Refused commits.
+
+use crate::checkout::in_use::{User, describe};
+use crate::error::{Failure, Kind};
+use crate::model::refname::RefName;
+
+/// Refused commits.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The source is empty, but the branch is not.
+    #[error("`{path}` is empty, but the last version of `{branch}` is not")]
+    EmptySource {
+        /// The source.
+        path: String,
+        /// The branch.
+        branch: RefName,
+    },
+    /// The stream is empty.
+    #[error("cannot commit `{path}`: the stream is empty")]
+    EmptyStream {
+        /// The path of the file.
+        path: String,
+    },
+    /// HEAD is detached.
+    #[error("HEAD is detached, so there is no branch to commit to")]
+    Detached,
+    /// A path is not below the worktree, or is invalid.
+    #[error("`{path}` is not a path below the worktree")]
+    BadPath {
+        /// As given.
+        path: String,
+    },
+    /// A path is in a repository.
+    #[error("cannot commit `{path}`: no version may contain a repository")]
+    Reserved {
+        /// As given.
+        path: String,
+    },
+    /// A path is neither in the worktree nor in the last version.
+    #[error("`{path}` is neither in the worktree nor in the last version")]
+    NoPath {
+        /// As given.
+        path: String,
+    },
+    /// A checkout was interrupted.
+    #[error("a checkout was interrupted: the worktree has files of two versions")]
+    HalfCheckedOut,
+    /// A database runs in the directory.
+    #[error("a database runs in `{path}`: {}", describe(users))]
+    DatabaseRuns {
+        /// The directory.
+        path: String,
+        /// The processes of the database, not empty.
+        users: Vec<User>,
+    },
+    /// An option that only applies to a directory.
+    #[error("`{option}` does not apply to a mount")]
+    NotInMount {
+        /// The option.
+        option: &'static str,
+    },
+    /// A tag exists.
+    #[error("the tag `{name}` exists")]
+    TagExists {
+        /// The name.
+        name: RefName,
+    },
+}
+
+impl Failure for CommitError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::EmptySource { .. }
+            | Self::EmptyStream { .. }
+            | Self::Detached
+            | Self::HalfCheckedOut
+            | Self::TagExists { .. } => Kind::Rejected,
+            Self::DatabaseRuns { .. } => Kind::Busy,
+            Self::BadPath { .. } | Self::Reserved { .. } | Self::NotInMount { .. } => Kind::Usage,
+            Self::NoPath { .. } => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::EmptySource { .. } => {
+                Some("check that the volume is mounted, or commit the empty directory with `--allow-empty`".to_owned())
+            }
+            Self::EmptyStream { .. } => {
+                Some("check whether the command failed, or commit the empty file with `--allow-empty`".to_owned())
+            }
+            Self::DatabaseRuns { .. } => Some(QUIESCE_HINT.to_owned()),
+            Self::HalfCheckedOut => {
+                Some("run the checkout again to finish it, or check out another version with `-f`".to_owned())
+            }
+            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch for this version".to_owned()),
+            Self::TagExists { .. } => Some("choose another name, or delete the tag with `dvc tag -d`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The hint for a running database.
+pub(super) const QUIESCE_HINT: &str =
+    "quiesce it with `--quiesce` (dvc-quiesce(7)), or run it in `dvc mount --live` (dvc-mount(1))";

@@ -1,0 +1,65 @@
+//! The options of `log`, and the errors in them.
+
+use crate::error::{Failure, Kind};
+use crate::model::revision::RevisionQuery;
+use crate::query::describe::ChangeDetail;
+
+/// The options of `log`.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// The versions and ranges to start from; HEAD if empty.
+    pub queries: Vec<RevisionQuery>,
+    /// Start from every branch and tag as well.
+    pub all: bool,
+    /// The maximum number of versions.
+    pub max_count: Option<usize>,
+    /// The earliest time, in seconds since 1970.
+    pub since: Option<i64>,
+    /// The latest time, in seconds since 1970.
+    pub until: Option<i64>,
+    /// A regular expression for the author.
+    pub author: Option<String>,
+    /// A regular expression for the message.
+    pub grep: Option<String>,
+    /// Ignore case in patterns.
+    pub ignore_case: bool,
+    /// Only versions that change one of these paths; all if empty.
+    pub paths: Vec<Vec<u8>>,
+    /// The oldest version first.
+    pub reverse: bool,
+    /// The detail of changes.
+    pub detail: ChangeDetail,
+    /// Fill in [`DescribedVersion::shown_parents`](crate::query::describe::DescribedVersion). The whole listing is
+    /// computed before the first version is passed on.
+    pub graph: bool,
+    /// Fill in the address of versions, which reads the whole history of all branches.
+    pub addresses: bool,
+}
+
+/// Errors in the options of `log`.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A pattern is no regular expression.
+    #[error("`{pattern}` is not a regular expression")]
+    Pattern {
+        /// As given.
+        pattern: String,
+        /// Why.
+        source: regex::Error,
+    },
+    /// A path is invalid.
+    #[error("`{0}` is not a path in a version")]
+    BadPath(String),
+    /// A revision without a ref log.
+    #[error("`{0}` is not a branch or a tag, so it has no ref log")]
+    NoRefLog(String),
+}
+
+impl Failure for LogError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Pattern { .. } | Self::BadPath(_) => Kind::Usage,
+            Self::NoRefLog(_) => Kind::NotFound,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `umount`: ends mounts, after all of their changes are on disk.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::error::{Failure, Kind, Result};
+use crate::mount::attach::{self, AttachError};
+use crate::mount::control::{ControlError, ControlRequest, MountClient, note};
+use crate::mount::health::{MountHealth, health};
+use crate::mount::processes::namespaces;
+use crate::observe::{Notice, NoticeLevel, Observer};
+use crate::ops::mount::{MountState, mounted_at};
+use crate::sys::mountinfo::Mounted;
+
+/// The interval at which a process that does not end is checked for other holders of the mount.
+const HOLDER_INTERVAL: Duration = Duration::from_secs(2);
+/// The time that a process may take to flush before its end.
+const END_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Options of `umount`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UmountOptions {
+    /// Remove the overlay.
+    pub discard: bool,
+    /// Detach the mount at once, even if processes use it or its own process does not answer.
+    pub force: bool,
+}
+
+/// Ends a mount, and waits until its changes are on disk. `force` does not wait.
+pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Observer) -> Result<()> {
+    let mounted = mounted_at(at)?;
+    let cancelled = || observer.cancelled();
+    let ended =
+        MountClient::connect(run, &mounted).and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options));
+    let Err(e) = ended else { return Ok(()) };
+    let (stuck, unknown, in_use) = match e.as_error().downcast_ref::<ControlError>() {
+        Some(ControlError::Stuck { .. }) => (true, false, false),
+        Some(ControlError::Refused { kind: Kind::Busy, .. }) => (false, false, true),
+        Some(ControlError::OtherUser { .. } | ControlError::Unknown { .. } | ControlError::Silent { .. }) => {
+            (false, true, false)
+        }
+        _ => (false, false, false),
+    };
+    if unknown && attach::is_dead(at) {
+        return Ok(attach::detach(at, true)?);
+    }
+    if options.force && (stuck || unknown || in_use) {
+        return force(&mounted, stuck, observer);
+    }
+    let others = matches!(e.as_error().downcast_ref(), Some(ControlError::OtherUser { .. }));
+    if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
+        return Err(e);
+    }
+    // The kernel writes its cached data back, and the process flushes by itself; only the end of the process cannot be
+    // awaited.
+    match attach::detach(at, false) {
+        Err(refused) if refused.kind() == Kind::Denied => return Err(e),
+        done => done?,
+    }
+    let message = format!("{}: unmounted; its process runs until all changes are on disk", at.display());
+    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    Ok(())
+}
+
+/// Requests the end of the process, and waits for it.
+fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+    if !options.discard {
+        client.flush_kernel()?;
+    }
+    client.request::<()>(&ControlRequest::Stop { discard: options.discard })?;
+    let begun = Instant::now();
+    while !client.wait_for_end(HOLDER_INTERVAL)? {
+        let at = mounted.at.clone();
+        if let Some(pid) = namespaces::other_namespaces(mounted.device, None).into_iter().next() {
+            return Err(AttachError::StillSeen { at, pid }.into());
+        }
+        if begun.elapsed() > END_TIMEOUT {
+            return Err(AttachError::StillEnding { at }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Detaches a mount. Cuts the kernel's connection to a stuck process if the kernel would wait for that process to accept
+/// cached data.
+fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> {
+    let cut = attach::detach_now(mounted, stuck)?;
+    let at = mounted.at.display();
+    let message = match (stuck, cut) {
+        (_, true) => format!("{at}: detached; data that was only in the kernel's cache is lost"),
+        (true, false) => format!("{at}: detached; its process keeps the overlay locked until it resumes or is killed"),
+        (false, false) => format!("{at}: detached; its process ends when no process uses the mount any more"),
+    };
+    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    Ok(())
+}
+
+/// Returns the mount that [`umount`] would end, with its state.
+pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
+    let mounted = mounted_at(at)?;
+    let settle = |mut client: MountClient<'_>| client.flush_kernel();
+    let settled = MountClient::connect(run, &mounted).and_then(settle);
+    let health = health(run, std::slice::from_ref(&mounted)).pop().unwrap_or(MountHealth::Unknown);
+    match (settled, &health) {
+        (Err(e), MountHealth::Served(_)) => Err(e),
+        _ => Ok(MountState { note: note(run, &mounted), health, mounted }),
+    }
+}

@@ -1,0 +1,78 @@
+//! Failures of operations on volumes.
+
+use crate::error::{Failure, Kind};
+use std::path::PathBuf;
+
+/// Something about volumes that cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names of the fields explain them")]
+pub enum VolumeError {
+    /// The name is not valid.
+    #[error("invalid volume name `{0}`")]
+    BadName(String),
+    /// No volume has this name.
+    #[error("no such volume: `{0}`")]
+    Missing(String),
+    /// A volume of this name exists.
+    #[error("the volume `{0}` exists")]
+    Exists(String),
+    /// A volume of this name exists, with other options.
+    #[error("the volume `{0}` exists with other options")]
+    Differs(String),
+    /// The volume has users.
+    #[error("volume `{name}` is in use by {users}")]
+    InUse { name: String, users: String },
+    /// A record of a volume is damaged.
+    #[error("`{}` is damaged", path.display())]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    /// The process for the volume failed.
+    #[error("volume `{name}`: {detail}")]
+    Process {
+        name: String,
+        /// The error of the process.
+        detail: String,
+        /// The hint of the process.
+        hint: Option<String>,
+        /// The kind of its failure.
+        kind: Kind,
+    },
+    /// The mount is invisible to the engine.
+    #[error(
+        "volume `{0}` is mounted, but the engine does not see the mount: the container would get an empty directory"
+    )]
+    Unseen(String),
+    /// The trash has no such entry.
+    #[error("no entry `{0}` in the trash")]
+    NotInTrash(String),
+}
+
+impl Failure for VolumeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BadName(_) | Self::Exists(_) | Self::Differs(_) => Kind::Usage,
+            Self::Missing(_) | Self::NotInTrash(_) => Kind::NotFound,
+            Self::InUse { .. } => Kind::Busy,
+            Self::Unseen(_) => Kind::System,
+            Self::Damaged { .. } => Kind::Integrity,
+            Self::Process { kind, .. } => *kind,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::BadName(_) => {
+                Some("use up to 90 letters, digits, `.`, `_` and `-`, and start with a letter or digit".to_owned())
+            }
+            Self::Missing(_) => Some("run `dvc volume ls` to list the volumes".to_owned()),
+            Self::NotInTrash(_) => Some("run `dvc volume ls --trash` to list the trash".to_owned()),
+            Self::InUse { .. } => Some("stop its users first".to_owned()),
+            Self::Unseen(_) => Some(
+                "run `docker plugin disable -f` and `docker plugin enable` for a plugin that the engine runs; in a container, \
+                 bind the directory of the volumes with `rshared`"
+                    .to_owned(),
+            ),
+            Self::Process { hint, .. } => hint.clone(),
+            _ => None,
+        }
+    }
+}

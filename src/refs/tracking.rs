@@ -1,0 +1,92 @@
+//! Remote branches as they were last seen: `refs/remotes/REMOTE/BRANCH`.
+
+use crate::context::Context;
+use crate::error::{Failure, Kind, Result};
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::refs::moves::RefMoveError;
+use crate::repo::Repo;
+use crate::repo::refs::{Move, value_of};
+
+/// Attempts to update a tracking ref when other processes win the race.
+const ATTEMPTS: usize = 8;
+
+/// A branch and the remote branch of the same name both have versions that the other lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("`{ours}` and `{theirs}` have diverged")]
+pub struct DivergedBranches {
+    /// The local branch.
+    pub ours: RefName,
+    /// The remote branch.
+    pub theirs: RefName,
+}
+
+impl Failure for DivergedBranches {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self { ours, theirs } = self;
+        Some(format!(
+            "run `dvc log {ours}...{theirs}` to see the versions; to keep both, run `dvc branch {ours}-mine {ours}`, \
+             `dvc branch -f {ours} {theirs}`, `dvc checkout {ours}`"
+        ))
+    }
+}
+
+/// A remote without a name has no tracking refs.
+#[derive(Debug, thiserror::Error)]
+#[error("the remote `{url}` has no name")]
+pub struct UnnamedRemote {
+    /// The URL of the remote.
+    pub url: String,
+}
+
+impl Failure for UnnamedRemote {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("run `dvc remote add NAME {}` to name it", self.url))
+    }
+}
+
+/// Returns the name of the tracking ref of a remote branch.
+pub fn tracking(remote: &str, branch: &RefName) -> Result<RefName> {
+    Ok(RefName::tracked(&format!("{remote}/{branch}"))?)
+}
+
+/// Sets the tracking ref of a remote branch. Returns whether it changed.
+pub fn track(
+    context: &Context,
+    repo: &Repo,
+    remote: &str,
+    branch: &RefName,
+    value: Option<Id>,
+    why: &str,
+) -> Result<bool> {
+    // A remote without a name has no tracking refs.
+    let Ok(name) = tracking(remote, branch) else { return Ok(false) };
+    let refs = repo.refs();
+    for _ in 0..ATTEMPTS {
+        let tip = match (refs.tip(RefKind::Remote, &name), value) {
+            // A damaged tracking ref loses nothing, because the remote has just reported its value.
+            (Err(e), Some(value)) if e.kind() == Kind::Integrity => {
+                let how = Move { who: &context.author, why, time: context.moved_at() };
+                refs.repair(RefKind::Remote, &name, value, &how)?;
+                continue;
+            }
+            (tip, _) => tip?,
+        };
+        if tip.as_ref().and_then(value_of) == value {
+            return Ok(false);
+        }
+        let how = Move { who: &context.author, why, time: context.moved_at() };
+        if refs.update(RefKind::Remote, &name, tip.as_ref(), value, &how)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Err(RefMoveError::Raced { kind: RefKind::Remote, name }.into())
+}
