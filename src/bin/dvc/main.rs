@@ -5,6 +5,7 @@
 
 mod args;
 mod argv;
+mod cancellable;
 mod commands;
 mod config_file;
 mod dirs;

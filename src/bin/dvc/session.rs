@@ -1,6 +1,7 @@
 //! One run of the program: global options, settings, place, clock, author and output. It is made
 //! once, and every verb borrows it.
 
+use crate::cancellable::CancellableReader;
 use crate::dirs;
 use crate::failure::{CliError, ErrorFormat, Exit, Failed, report};
 use crate::globals::Globals;
@@ -19,11 +20,16 @@ use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::query::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Standard input in messages.
+const STDIN: &str = "standard input";
 
 /// One run of the program.
 pub(crate) struct Session {
@@ -345,6 +351,13 @@ impl Session {
         CancelWatch(self.signals.clone())
     }
 
+    /// Returns standard input without a buffer. A signal ends a read that waits.
+    pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
+        let input = std::io::stdin().as_fd().try_clone_to_owned();
+        let input = input.map_err(|source| CliError::File { doing: "open", path: STDIN.into(), source })?;
+        Ok(CancellableReader::new(input.into(), self.signals.clone()))
+    }
+
     /// Asks before something is removed. Only a person at a terminal is asked; `--yes` answers.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
@@ -353,8 +366,8 @@ impl Session {
         }
         let _ = write!(std::io::stderr(), "{} [y/N] ", harmless_line(question));
         let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        read.map_err(|source| CliError::File { doing: "read", path: PathBuf::from("standard input"), source })?;
+        let read = BufReader::new(self.stdin()?).read_line(&mut answer);
+        read.map_err(|source| CliError::File { doing: "read", path: STDIN.into(), source })?;
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 

@@ -6,9 +6,12 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::model::text::harmless;
 use crate::mount::control::MountNote;
@@ -16,6 +19,8 @@ use crate::sys::create;
 
 /// A log larger than this is renamed to `log.old` when the next daemon opens it.
 const LOG_MAX: u64 = 4 << 20;
+/// Interval between two looks at a cancellation.
+const CANCEL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// How the start of a daemon ended.
 pub enum DaemonStart {
@@ -25,17 +30,37 @@ pub enum DaemonStart {
     Failed(ExitStatus),
 }
 
-/// Starts the process that serves a mount, and waits until it reports the mount or ends.
-pub fn start_daemon(command: &mut Command) -> io::Result<DaemonStart> {
+/// Starts the process that serves a mount, and waits until it reports the mount or ends. If `cancelled` returns true
+/// meanwhile, ends the process, which unmounts.
+pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::Result<DaemonStart> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
-    if let Some(output) = child.stdout.take() {
+    if let Some(output) = child.stdout.take()
+        && wait_for_output(&output, cancelled)?
+    {
         BufReader::new(output).read_line(&mut line)?;
+    }
+    if cancelled() {
+        // The process may have ended already, for the same signal.
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        return Ok(DaemonStart::Failed(child.wait()?));
     }
     Ok(match serde_json::from_str(&line) {
         Ok(note) => DaemonStart::Mounted(Box::new(note)),
         Err(_) => DaemonStart::Failed(child.wait()?),
     })
+}
+
+/// Waits until a line or the end of the output can be read; returns false if `cancelled` returns true first.
+fn wait_for_output(output: &ChildStdout, cancelled: &dyn Fn() -> bool) -> io::Result<bool> {
+    while !cancelled() {
+        match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&CANCEL_INTERVAL)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// Reports the mount to the process that called [`start_daemon`].

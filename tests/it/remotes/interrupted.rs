@@ -1,5 +1,5 @@
 //! Ctrl-C ends every wait: for an answer, for the rest of an answer, for the next attempt, in the
-//! middle of a push, for a server behind ssh, for a hook.
+//! middle of a push, for a server behind ssh, for a hook, for a mount, for input.
 //!
 //! Each server withholds its answer until the test is over. A program that does not end therefore
 //! exceeds the limit of the test, which is far above the regular time.
@@ -234,4 +234,51 @@ fn ctrl_c_while_a_hook_runs() {
     let reached = sleeper(&s, &s.w(".dvcs/hooks/pre-commit"));
     s.write("data", "changed");
     interrupt(&s, &["commit", "-m", "two"], &reached).code(130);
+}
+
+#[test]
+fn ctrl_c_while_a_mount_waits_for_its_server() {
+    let s = person();
+    std::fs::create_dir(s.at("m")).unwrap();
+    let at = s.at("m").display().to_string();
+    let (server, reached) = Slow::start("", false);
+    for url in urls(server.port) {
+        // Only the command gets the signal, not the process that serves the mount.
+        interrupt(&s, &["mount", &url, &at], &reached).code(130);
+    }
+}
+
+#[test]
+fn ctrl_c_while_a_command_has_no_output() {
+    let s = person();
+    let program = s.at("bin/quiet");
+    let reached = sleeper(&s, &program);
+    interrupt(&s, &["commit", "-m", "x", "--exec", "f", "--", &program.display().to_string()], &reached).code(130);
+}
+
+/// A command that reads its input ends although the input neither goes on nor ends.
+#[test]
+fn ctrl_c_while_the_input_does_not_go_on() {
+    let s = person();
+    for args in [
+        &["import", "-"][..],
+        &["commit", "-m", "x", "--stdin", "f"],
+        &["commit", "-m", "x", "--files-from", "-"],
+        &["commit", "-F", "-"],
+    ] {
+        let mut command = s.command(args);
+        let mut child = Spawned::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"x").unwrap();
+        let since = Instant::now();
+        while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
+            assert!(since.elapsed() < LIMIT, "{args:?} does not read");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert!(ends(&mut child), "{args:?} goes on after ctrl-C");
+        child.finish().code(130);
+        drop(input);
+    }
+    s.dvc(["log", "main~1"]).code(13);
 }

@@ -103,7 +103,7 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
         if let Some(remote) = &remote {
             import(&context, &options, ImportFrom::Registry(remote, &reference), &progress)
         } else if args.from == "-" {
-            import(&context, &options, ImportFrom::Stream(Box::new(std::io::stdin())), &progress)
+            import(&context, &options, ImportFrom::Stream(Box::new(session.stdin()?)), &progress)
         } else {
             import(&context, &options, ImportFrom::File(Path::new(&args.from)), &progress)
         }

@@ -153,9 +153,9 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
     let (options, rest) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let mut command = Command::new(program);
     command.args(options).arg("--serving").args(rest).current_dir(&session.begun);
-    let note = match start_daemon(&mut command).map_err(failed("start"))? {
+    let note = match start_daemon(&mut command, &|| session.signals.cancelled()).map_err(failed("start"))? {
         DaemonStart::Mounted(note) => note,
-        DaemonStart::Failed(status) => return Ok(Exit::of_child(status)),
+        DaemonStart::Failed(status) => return Ok(Exit::of_child(status).unless_cancelled(&session.signals)),
     };
     let mut out = session.plain_out();
     if session.globals.json {

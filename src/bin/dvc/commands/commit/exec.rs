@@ -1,11 +1,13 @@
 //! The command of `commit --exec`. Its standard output is committed, unless the command fails.
 
+use crate::cancellable::CancellableReader;
 use crate::failure::CliError;
+use crate::signals::Signals;
 use dvc::error::{Failure, Kind};
 use dvc::model::path::display;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Why the output of the command is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +34,9 @@ pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
 }
 
 /// Returns the standard output of the command.
-pub(super) fn output(child: &mut Child) -> Box<dyn std::io::Read + Send> {
+pub(super) fn output(child: &mut Child, signals: &Signals) -> Box<dyn std::io::Read + Send> {
     match child.stdout.take() {
-        Some(out) => Box::<ChildStdout>::new(out),
+        Some(out) => Box::new(CancellableReader::new(out, signals.clone())),
         None => Box::new(std::io::empty()),
     }
 }

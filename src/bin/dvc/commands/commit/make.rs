@@ -49,13 +49,13 @@ pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_
     let act = || match (&args.stdin, &args.exec) {
         (None, None) => commit(&context, &options, &progress),
         (Some(name), _) => {
-            let (name, mut input) = (name.as_bytes().to_vec(), std::io::stdin());
+            let (name, mut input) = (name.as_bytes().to_vec(), session.stdin()?);
             let stream = StreamOptions { name, add: args.add, input: &mut input, check: &mut || Ok(()) };
             commit_stream(&context, &options, stream, &progress)
         }
         (None, Some(name)) => {
             let mut child = exec::spawn(&args.args)?;
-            let mut output = exec::output(&mut child);
+            let mut output = exec::output(&mut child, &session.signals);
             let stream = StreamOptions {
                 name: name.as_bytes().to_vec(),
                 add: args.add,

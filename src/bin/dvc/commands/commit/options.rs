@@ -36,14 +36,14 @@ pub(super) fn options(
     let branch = args.branch.as_deref().map(ref_name).transpose()?;
     let mut paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
     if let Some(list) = &args.files_from {
-        paths.extend(place.paths(&listed(args, list)?)?);
+        paths.extend(place.paths(&listed(session, args, list)?)?);
     }
     // An empty list means the complete worktree, as does the path of its top.
     if paths.iter().any(Vec::is_empty) {
         paths.clear();
     }
     Ok(CommitOptions {
-        message: message(args)?,
+        message: message(session, args)?,
         tags: tags(args, context, branch.as_ref())?,
         branch,
         trailers: args.trailer.iter().map(|text| trailer(text)).collect::<Result<_, _>>()?,
@@ -155,14 +155,14 @@ fn size_of(text: &str) -> Result<u64, CliError> {
 }
 
 /// Reads the paths that a file lists.
-fn listed(args: &CommitArgs, list: &Path) -> Result<Vec<OsString>, CliError> {
+fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsString>, CliError> {
     let is_stdin = list.as_os_str() == "-";
     if is_stdin && args.file.as_ref().is_some_and(|file| file.as_os_str() == "-") {
         return Err(CliError::option("--files-from", "`-` is standard input, which `--file` reads"));
     }
     let mut text = Vec::new();
     let read = if is_stdin {
-        std::io::stdin().read_to_end(&mut text)
+        session.stdin()?.read_to_end(&mut text)
     } else {
         std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut text))
     };
@@ -186,7 +186,7 @@ fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
     text.split(|byte| *byte == end).filter_map(path).collect()
 }
 
-fn message(args: &CommitArgs) -> Result<String, CliError> {
+fn message(session: &Session, args: &CommitArgs) -> Result<String, CliError> {
     let text = match &args.file {
         None => args.message.join("\n\n"),
         Some(path) => {
@@ -194,7 +194,7 @@ fn message(args: &CommitArgs) -> Result<String, CliError> {
                 if args.stdin.is_some() {
                     return Err(CliError::option("--file", "`-` is standard input, which `--stdin` commits"));
                 }
-                std::io::read_to_string(std::io::stdin())
+                std::io::read_to_string(session.stdin()?)
             } else {
                 std::fs::read_to_string(path)
             };
