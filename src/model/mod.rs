@@ -6,6 +6,7 @@ pub mod entry;
 pub mod id;
 pub mod path;
 pub mod refname;
+pub mod retention;
 pub mod revision;
 pub mod size;
 pub mod suggest;
