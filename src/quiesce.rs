@@ -258,7 +258,7 @@ impl RunningWatchdog {
         }
     }
 
-    /// Undoes the steps of a dead watchdog here, and returns the problems.
+    /// Undoes the steps of a dead watchdog in this process, and returns the problems.
     fn undo_here(&mut self) -> Vec<String> {
         self.ended = true;
         let engine = DockerEngine::new(self.engine.as_deref()).ok();

@@ -1,7 +1,7 @@
 //! Reads the data of packs: selects the packs, reads them with several threads up to a deadline,
 //! and lists the lost objects.
 //!
-//! Packs that were damaged, or whose last check is the longest ago, come first, and checks are
+//! Packs that were damaged come first, then those that were checked least recently. Checks are
 //! recorded, so that repeated short runs check everything. Packs that other parts of the check
 //! suspect are always read.
 
@@ -98,8 +98,8 @@ impl DataCheck<'_> {
         }))
     }
 
-    /// Returns the packs to read: suspected ones first, then those that were damaged or whose last
-    /// check is the longest ago.
+    /// Returns the packs to read: suspected ones first, then those that were damaged, then those
+    /// that were checked least recently.
     fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
         let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
             packs.iter().filter(|p| p.bytes.is_some()).partition(|p| suspects.contains_key(&p.name));

@@ -114,7 +114,7 @@ impl<T: StoredEntry> EntryLog<T> {
     }
 }
 
-/// No number is missing from `first` to the newest one.
+/// Checks that no number is missing from `first` to the newest one.
 fn check_numbers(findings: &Findings<'_>, what: What, folder: &str, first: u64, numbers: &BTreeSet<u64>) {
     let mut next = first;
     for number in numbers.range(first..) {
@@ -142,7 +142,8 @@ fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
     log.entries.values().rev().find(|entry| entry.what == GcStep::Dead)
 }
 
-/// The lists of the entries that count: the newest dead entry, and the newest entry if it is a plan.
+/// Checks the lists of the entries that count: the newest dead entry, and the newest entry if it is
+/// a plan.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
     let plan = log.entries.values().next_back().filter(|entry| entry.what == GcStep::Plan);
     for entry in newest_dead(log).into_iter().chain(plan) {
@@ -198,7 +199,7 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
     })
 }
 
-/// All numbers from 1 on exist, alone or folded into a later entry.
+/// Checks that all numbers from 1 on exist, alone or folded into a later entry.
 fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
     let mut numbers: BTreeSet<u64> = log.damaged.clone();
     for entry in log.entries.values() {

@@ -178,7 +178,7 @@ pub(super) fn as_nobody(test: &str) -> bool {
     }
     let mut again = std::process::Command::new(std::fs::read_link("/proc/self/exe").unwrap());
     let out = again.args(["--exact", test]).env("TMPDIR", "/tmp").current_dir("/").uid(65_534).gid(65_534).output();
-    // If the program is in a private directory, the test checks less.
+    // The other user cannot run a program in a private directory. The test is then skipped.
     let Ok(out) = out else { return true };
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));

@@ -123,8 +123,8 @@ impl Catalogue {
     pub fn close(self) -> CatalogueResult<()> {
         let Self { path, connection, .. } = self;
         let connection = connection.into_inner();
-        // Another reader keeps the log from being truncated, which is no error: the last process to
-        // close the file truncates it.
+        // If another reader keeps the log from being truncated, the last process to close the file
+        // truncates it.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         emptied
             .and_then(|()| connection.close().map_err(|(_, e)| e))

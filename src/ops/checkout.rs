@@ -399,7 +399,7 @@ fn ensure_no_loss(
         // The content of a directory is compared on its own.
         let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
-        // The other hard links of a file are no content that could be lost.
+        // A change of only the other hard links of a file loses no content.
         let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
         let same = match &change.new {
             Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
@@ -410,7 +410,7 @@ fn ensure_no_loss(
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    // The worktree may contain another version than its state says, or have no state.
+    // The worktree may contain a different version from the recorded one, or have no state.
     if !open.is_empty() {
         let tips: Vec<Id> = head.base.into_iter().collect();
         dirty.extend(in_no_version(repo, &tips, now, &options.paths, open, false)?.into_keys());

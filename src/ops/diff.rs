@@ -55,7 +55,7 @@ pub struct DiffOptions {
 pub enum LinePatch {
     /// The hunks of a text file.
     Lines(Vec<Hunk>),
-    /// The file is no text, or too long.
+    /// The file is not text, or too long.
     Binary,
 }
 

@@ -389,7 +389,7 @@ impl Fetch<'_> {
                 self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 return Ok(());
             }
-            // The tag was deleted here on purpose.
+            // The tag was deleted locally on purpose.
             None if tip.is_some() => return Ok(()),
             None => {}
         }

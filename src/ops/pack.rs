@@ -147,7 +147,7 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
 
 /// Fails if a volume of the last version is missing or empty. If the volumes of the last version
 /// are unknown, the directories in which only volumes are mounted count. If the worktree itself is
-/// a volume, its directories are no volumes.
+/// a volume, its directories are not volumes.
 fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
     let Some(last) = repo.refs().value(RefKind::Branch, branch)? else { return Ok(()) };
     let tree = repo.commit_cached(&last)?.tree;
@@ -227,7 +227,7 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
     if next.is_some() && Id::parse(&note.version) == next {
         return Ok(note.volumes.iter().map(|text| path_of(text)).collect());
     }
-    // Other commands than `pack` may have made versions since.
+    // Commands other than `pack` may have made versions since.
     for _ in 0..SEARCHED {
         let Some(id) = next else { break };
         let commit = repo.commit_cached(&id)?;

@@ -104,7 +104,7 @@ pub struct PushReport {
     pub verified: u64,
     /// Whether the repository at the remote is new.
     pub created: bool,
-    /// The number of refs that were left out because they are damaged, here or at the remote.
+    /// The number of refs that were left out because they are damaged, locally or at the remote.
     pub damaged: usize,
     /// Branches that were not named, although the remote does not have their versions.
     pub left_out: Vec<RefName>,
@@ -158,8 +158,8 @@ impl Failure for RejectedRef {
 /// Attempts when other writers win the race.
 const ATTEMPTS: usize = 8;
 
-/// Pushes to one remote. If another writer moves a branch at the same time, here or at the remote,
-/// the push starts again instead of failing.
+/// Pushes to one remote. If another writer moves a branch at the same time, locally or at the
+/// remote, the push starts again instead of failing.
 pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
         let report = push_once(context, remote, options, observer)?;
@@ -350,7 +350,7 @@ struct Push<'p, 'a> {
     reach: &'p mut RemoteAccess<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
-    /// Versions that are damaged here, or have damaged ancestors.
+    /// Versions that are damaged locally, or have damaged ancestors.
     lost: HashSet<Id>,
 }
 
@@ -474,7 +474,7 @@ impl Push<'_, '_> {
         theirs.map_or(Ok(()), |theirs| self.reach.ensure_same(self.repo.marker(), &theirs))
     }
 
-    /// Moves one ref at the remote, and its tracking ref here.
+    /// Moves one ref at the remote, and the local tracking ref.
     fn update(&mut self, tips: &Tips, one: &mut PushedRef) -> Result<()> {
         let (kind, name) = (one.kind, one.name.clone());
         let mut tip: Option<RefEntry> = tips.get(&(kind, name.clone())).cloned();

@@ -27,7 +27,7 @@ pub struct CheckReport {
     pub exclusive: bool,
     /// The duration of one small request, in seconds.
     pub answer_secs: f64,
-    /// The number of requests.
+    /// Requests that the check sent.
     pub requests: u64,
     /// The maximum length of an object, in bytes.
     pub object_max: u64,

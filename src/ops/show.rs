@@ -50,7 +50,7 @@ pub enum ShownObject {
     File(Entry),
 }
 
-/// The entry is no file.
+/// The entry is not a file.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is {what}, which has no content")]
 pub struct NoContent {

@@ -67,7 +67,7 @@ fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -
         ahead = HistoryWalk::new(repo, &[ours], &[theirs])?.count();
         behind = HistoryWalk::new(repo, &[theirs], &[ours])?.count();
     }
-    // An unreadable state is no error here, because a push or fetch reports it.
+    // Ignore an unreadable state, because a push or fetch reports it.
     let reached = RemoteState::load(&context.repository, &remote.location.to_string()).ok().and_then(|s| s.reached);
     Ok(Some(Upstream { name, ahead, behind, reached }))
 }

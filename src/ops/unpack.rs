@@ -202,7 +202,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
-        // A forced checkout ignores such a journal.
+        // A forced checkout ignores an unreadable journal.
         Err(_) if options.force => None,
         read => read?,
     };

@@ -303,8 +303,8 @@ impl Volumes {
         Ok(true)
     }
 
-    /// Removes users that were never unmounted, as after a crash of Docker. Returns whether there
-    /// are users left.
+    /// Removes users that can no longer send an unmount request, such as those from before a crash
+    /// of Docker. Returns whether there are users left.
     pub fn remove_lost_users(&self, name: &str, now_secs: i64) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let mut users = self.registry.users(name)?;
@@ -383,7 +383,7 @@ impl Volumes {
         Ok(self.registry.find(name)?.ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
     }
 
-    /// Fails if the volume has users. A pinned mount is no user.
+    /// Fails if the volume has users. A pinned mount does not count as a user.
     fn ensure_unused(&self, name: &str) -> Result<()> {
         let users = self.registry.users(name)?;
         let seen = self.seen_by(name);
@@ -505,8 +505,8 @@ impl VolumeBase {
     }
 }
 
-/// Fails if a process serves the overlay of a volume. The mount may be invisible here, as in a
-/// container that shares only the directory of the volumes.
+/// Fails if a process serves the overlay of a volume. The mount may be invisible to this process,
+/// as in a container that shares only the directory of the volumes.
 fn ensure_unserved(record: &VolumeRecord) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
     if daemon::is_still_served(&overlay)? {

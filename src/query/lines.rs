@@ -38,7 +38,7 @@ pub fn is_text(bytes: &[u8]) -> bool {
     !bytes.iter().take(8000).any(|b| *b == 0)
 }
 
-/// The hunks that lead from `old` to `new`.
+/// Returns the hunks that turn `old` into `new`.
 pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     let old: Vec<&[u8]> = old.split_inclusive(|b| *b == b'\n').collect();
     let new: Vec<&[u8]> = new.split_inclusive(|b| *b == b'\n').collect();
@@ -88,7 +88,8 @@ fn script(old: &[&[u8]], new: &[&[u8]]) -> Vec<Step> {
     steps
 }
 
-/// Myers' greedy search; keeps the furthest points of each round to walk back along.
+/// Finds a shortest edit script with Myers' greedy search. Keeps the furthest points of each round
+/// for [`walk_back`].
 fn shortest(a: &[&[u8]], b: &[&[u8]]) -> Option<Vec<Step>> {
     let limit = (a.len() + b.len()).min(SCRIPT_MAX);
     let middle = limit + 1;

@@ -122,19 +122,19 @@ impl Made {
     }
 }
 
-/// A node with plain metadata.
+/// Returns an entry with default metadata.
 pub fn entry(name: &str, node: Node) -> Entry {
     let meta = Meta { mode: 0o644, mtime: Time { secs: START, nanos: 0 }, ..Meta::default() };
     Entry { name: name.into(), meta, link: None, node }
 }
 
-/// A tiny file.
+/// Returns an entry for a tiny file.
 pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
     entry(name, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
 }
 
-/// A file of chunks.
+/// Returns an entry for a file of chunks.
 pub fn large(name: &str, extents: Vec<Extent>) -> Entry {
     let size = extents.iter().map(|e| e.len).sum();
     entry(name, Node::File { size, chunker: Chunker::Cdc, content: Content::Direct(extents) })

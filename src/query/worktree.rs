@@ -30,7 +30,7 @@ pub struct WalkOptions {
     pub exclude: Vec<String>,
     /// Directories marked by CACHEDIR.TAG.
     pub skip_cache_dirs: bool,
-    /// Other file systems than that of the source.
+    /// File systems other than that of the source.
     pub one_file_system: bool,
     /// Files larger than this, in bytes.
     pub larger_than: Option<u64>,

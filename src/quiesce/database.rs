@@ -1,9 +1,9 @@
 //! A session with a database that quiesces it: the global read lock of MariaDB, the backup mode of
 //! PostgreSQL.
 //!
-//! The session runs in the database's own client, here or in a container. The client ends with its
-//! input, so the lock ends with the watchdog. Passwords are passed in the environment, never as
-//! arguments.
+//! The session runs in the database's own client, on the host or in a container. The client
+//! ends with its input, so the lock ends with the watchdog. Passwords are passed in the environment,
+//! never as arguments.
 
 use std::fs::File;
 use std::io::{Read, Write};

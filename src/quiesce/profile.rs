@@ -73,7 +73,7 @@ pub enum DatabaseAddress {
 }
 
 impl QuiesceProfile {
-    /// Parses a profile; `none` is no profile.
+    /// Parses a profile; `none` means no profile.
     pub fn parse(text: &str) -> Result<Option<Self>, QuiesceError> {
         let (word, rest) = text.split_once(':').unwrap_or((text, ""));
         // The rest of the text may contain a password, so errors do not repeat it.

@@ -43,7 +43,7 @@ impl UndoStep {
     /// Returns how long the step may be in progress.
     fn pending_time(&self) -> Duration {
         match self {
-            // Do not wait longer for a container that may take for ever.
+            // A container may have an unlimited stop timeout, so limit the wait.
             Self::Start { secs, .. } => PENDING_TIMEOUT + Duration::from_secs(*secs).min(STOP_MAX),
             _ => PENDING_TIMEOUT,
         }

@@ -74,7 +74,8 @@ impl Head {
         }
     }
 
-    /// The current version: the tip of the branch, or the version of a detached HEAD. `None` on an unborn branch.
+    /// Returns the current version: the tip of the branch, or the version of a detached HEAD.
+    /// `None` on an unborn branch.
     pub fn version(&self, repo: &Repo) -> Result<Option<Id>> {
         match &self.branch {
             Some(branch) => repo.refs().value(RefKind::Branch, branch),

@@ -70,7 +70,7 @@ impl Repo {
     }
 
     /// Whether an object is stored at the remote of a lazy clone. Returns false during an outage, so
-    /// that a commit without a network stores the object here too.
+    /// that a commit without a network stores the object locally too.
     pub(super) fn is_at_source(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if self.lazy.outage.current().is_some() {
             return Ok(false);

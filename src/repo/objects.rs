@@ -78,8 +78,8 @@ impl Repo {
         self.frames.at(self.index()?, kind, row)
     }
 
-    /// Returns the verified bytes of an object according to another index than that of the
-    /// repository.
+    /// Returns the verified bytes of an object that is found through `index` instead of the
+    /// repository's index.
     pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.frames.object(index, kind, id)
     }

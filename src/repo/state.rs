@@ -134,8 +134,8 @@ impl LocalState {
 }
 
 /// Returns the reason why this process must not open the catalogue of a writable repository, if there
-/// is one. SQLite would create files next to the catalogue that belong to this user, and the owner
-/// would be locked out without write permission for them.
+/// is one. SQLite would create files next to the catalogue that belong to this user. Without write
+/// permission for those files, the owner of the repository could not open the catalogue any more.
 fn reason_against(path: &Path) -> Option<String> {
     let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();

@@ -32,7 +32,7 @@ use crate::sys::create;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of the search for unused mounts.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// The interval of the search for users that Docker has lost, which looks at all processes.
+/// The interval of the search for users that Docker has lost. Each search examines all processes.
 const LOST_USERS_INTERVAL: Duration = Duration::from_secs(30);
 /// The content type of the protocol.
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.1+json";

@@ -25,7 +25,7 @@ pub enum StoreErrorKind {
     ClockSkew,
     /// The bucket, container, share or directory does not exist.
     NoPlace,
-    /// The bucket is in another region than the one of the request.
+    /// The bucket is in a different region from that of the request.
     WrongRegion,
     /// The response redirects to another server, which must not get the credentials.
     Redirected,

@@ -27,7 +27,7 @@ use crate::work::Cancelled;
 const TABLES: usize = 32;
 /// An index of chunks up to this size in bytes is fetched as a whole.
 pub const INDEX_WHOLE_MAX: u64 = 64 << 20;
-/// Limit on the rows of such tables in memory.
+/// Limit on the rows from tables of remote packs in memory.
 const LEARNED: usize = 200_000;
 
 /// Frames by pack, each with its offset and its stored length.
@@ -352,7 +352,7 @@ impl<'a> Missing<'a> {
     fn learn(&mut self, row: &IndexRow) -> Result<()> {
         let learns = match self.learns {
             Some(learns) => learns,
-            // An index that fits into the cache answers at once.
+            // A smaller index is fetched as a whole, so lookups in it need no requests.
             None => self.is_remote()? && index_bytes(self.source()?)? > INDEX_WHOLE_MAX,
         };
         self.learns = Some(learns);

@@ -214,7 +214,7 @@ mod tests {
         for threads in [1, 2, 7] {
             assert_eq!(run(threads, None).unwrap(), (doubled.clone(), threads));
         }
-        // The system gives no thread, only the producer's, or some workers'.
+        // The system permits no thread, only the producer, or the producer and some workers.
         for (limit, workers) in [(0, 1), (1, 1), (2, 1), (4, 3)] {
             assert_eq!(with_limit(limit, || run(7, None)).unwrap(), (doubled.clone(), workers), "{limit}");
         }

@@ -1,7 +1,7 @@
 //! The rule that imports between files go one way.
 //!
 //! In: the sources of the library and the program. Out: each group of files that import each other in a cycle and is not in
-//! [`ALLOWED`], and each row of that table that is no cycle any more.
+//! [`ALLOWED`], and each row of that table that is no longer a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub fn differences(sources: &[Source], allowed: &[(&[&str], &str)]) -> Vec<Strin
     new.chain(stale).collect()
 }
 
-/// The name of a file without `src/`, `.rs` and `/mod`.
+/// Returns the name of a file without `src/`, `.rs` and `/mod`.
 fn name(s: &Source) -> &str {
     let name = s.name.strip_prefix("src/").unwrap_or(&s.name);
     let name = name.strip_suffix(".rs").unwrap_or(name);
@@ -58,7 +58,7 @@ impl<'s> Imports<'s> {
         imports
     }
 
-    /// The file that a path of `s` names, if that is another one of the package.
+    /// Returns the file that a path of `s` names, if it is another file of the package.
     fn target(&self, s: &Source, path: &CodePath) -> Option<&'s str> {
         let module = s.module();
         let program = if module.starts_with(&["bin".to_owned()]) { module[..2].to_vec() } else { Vec::new() };
@@ -82,7 +82,7 @@ impl<'s> Imports<'s> {
         self.files.get(&whole).copied().filter(|file| *file != name(s))
     }
 
-    /// The groups of two files and more of which each reaches all others.
+    /// Returns the groups of two or more files in which each file reaches all others.
     fn cycles(&self) -> BTreeSet<BTreeSet<&'s str>> {
         let reached: BTreeMap<&str, BTreeSet<&'s str>> =
             self.edges.keys().map(|file| (*file, self.reachable(file))).collect();

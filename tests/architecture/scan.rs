@@ -195,7 +195,8 @@ fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usi
             None => (PieceKind::Literal, c.len(), (1, 0)),
         }
     } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-        // A quote that is neither escaped nor closed after one character is a lifetime.
+        // A quote begins a character if a backslash follows, or one character and another quote.
+        // Otherwise it begins a lifetime.
         (PieceKind::Character, escaped_end(c, i + 1, '\'').map_or(c.len(), |close| close + 1), (0, 0))
     } else {
         (PieceKind::Code, i + 1, (0, 0))

@@ -94,7 +94,7 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     engine.docker(["volume", "rm", "pl-b"]);
     create("pl-b", &["--from", "main@v2", "--branch", "again"]).ok();
     assert_eq!(sh(engine, "pl-b", "cat /v/a; ls /v"), "twoa\ndir");
-    // An existing empty volume is filled, and its branch has its name.
+    // An existing empty volume is filled, and its branch is named after the volume.
     engine.make_volume("pl-d", &[]);
     create("pl-d", &["--from", "main@v1", "--branch", "main"]).code(2).complains("`pl-d`");
     create("pl-d", &["--from", "main@v1"]).ok();

@@ -178,7 +178,8 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&with(&["-e", "DVC_REPO=/var/lib/dvc/data"], &["log", "--oneline"])).ok().says("v1 pack");
     volumes.run(&with(&["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/cache/dvc"], &["pack"])).ok();
     assert!(request_count(&registry, "data") > 0);
-    // Each container has its own `/source`. Directories that only lead to volumes are no change.
+    // Each container has its own `/source`. Directories that only lead to volumes do not count as
+    // changes.
     volumes.run(&with(&[], &["pack"])).ok().says("[main v1 ").says("nothing to commit");
     assert!(before == (facts(&db, &Compare::default()), facts(&www, &Compare::default())), "nothing was written");
 

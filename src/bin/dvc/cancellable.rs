@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-/// Interval between two looks at the signals.
+/// Interval between checks for a signal.
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A reader whose waits end when a signal cancels the operation.

@@ -103,7 +103,7 @@ pub(crate) enum CliError {
     /// No repository in the directory or any parent.
     #[error("no repository in `{}` or any parent directory", .0.display())]
     NoRepository(PathBuf),
-    /// The directory is in a mount that cannot be used from here.
+    /// The directory is in a mount that this process cannot use.
     #[error("{0}")]
     UnusableMount(Error),
     /// A new repository would be inside a mount.
@@ -114,7 +114,7 @@ pub(crate) enum CliError {
         /// The mount point.
         at: PathBuf,
     },
-    /// The named directory is no repository.
+    /// The named directory is not a repository.
     #[error("no repository at `{}`", .0.display())]
     NotARepository(PathBuf),
     /// No repository, but the directory of an unrelated program of the same name.

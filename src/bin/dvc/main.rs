@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn run(argv: &[OsString]) -> ExitCode {
-    // `watchdog` is no verb, because users must not call it.
+    // `watchdog` is not a verb, because users must not call it.
     if argv.get(1..).is_some_and(|args| args == [c::watchdog::NAME]) {
         return c::watchdog::run(&signals::install());
     }
@@ -62,8 +62,8 @@ fn run(argv: &[OsString]) -> ExitCode {
     }
 }
 
-/// Raises the limit of open files to the maximum. Many systems start processes with a limit of
-/// 1024.
+/// Raises the soft limit on open files to the hard limit, because many systems start processes with
+/// a soft limit of 1024.
 fn allow_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -189,7 +189,7 @@ fn inside(top: &Path, current: &Path) -> RepoPlace {
     RepoPlace { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, remote_url: None, mount: None }
 }
 
-/// The path without symbolic links on the way to its last name, as far as it exists.
+/// Returns the path without symbolic links on the way to its last name, as far as it exists.
 pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(dir), Some(name)) => dir.canonicalize().unwrap_or_else(|_| without_links(dir)).join(name),

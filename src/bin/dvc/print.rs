@@ -17,11 +17,8 @@ pub(crate) enum Paint {
     Id,
     Branch,
     Tag,
-    /// Added.
     Added,
-    /// Removed.
     Removed,
-    /// Changed.
     Changed,
     Strong,
     /// Less important.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Operations shorter than this show no bar.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
-/// The interval of lines if bars are requested but standard error is no terminal.
+/// The interval of lines if bars are requested but standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// The width of the widest bar, in characters.

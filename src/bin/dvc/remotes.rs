@@ -247,7 +247,8 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
     if let Some(value) = env(name) {
         return Ok(Some(value));
     }
-    // The value is the path of a file, so a secret file is that file itself.
+    // This variable contains the path of a key file. The secret is the key file, so return its path
+    // and not its content.
     if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
         let secret = Path::new(SECRETS).join(name);
         return Ok(secret.is_file().then(|| secret.to_string_lossy().into_owned()));

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Looks up a name.
 pub(crate) type Lookup<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
 
-/// All names that are no credentials, sorted.
+/// All names that are not credentials, sorted.
 pub(crate) const NAMES: &[&str] = &[
     // S3 bucket and prefix: the remote of `pack`, and of `unpack` if DATA_S3_SRC is not set.
     "DATA_S3_DST",
@@ -33,7 +33,7 @@ pub(crate) const NAMES: &[&str] = &[
 const URL: &str = "DVC_REMOTE_ORIGIN_URL";
 /// The default tag of an image.
 const LATEST: &str = "latest";
-/// Pairs of credentials that need each other: scheme, user, password.
+/// Credentials that must be set together: scheme, user, password.
 const PAIRS: &[(&str, &str, &str)] =
     &[("oci://", "REGISTRY_USERNAME", "REGISTRY_PASSWORD"), ("s3://", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")];
 

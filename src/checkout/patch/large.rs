@@ -85,7 +85,7 @@ impl<'a> Patch<'a> {
 
     /// Creates a clone of an open file next to it, if the file system supports that.
     fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
-        // A clone of a file with several names would have to replace all of them at once.
+        // A clone of a file with several hard links would have to replace all of them at once.
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
         }

@@ -50,7 +50,7 @@ pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Ent
             }
             continue;
         };
-        // A repository belongs to the user, even if the version has this name.
+        // Keep the user's repository, even if the version has an entry with its name.
         if is_reserved(&entry.name) {
             continue;
         }

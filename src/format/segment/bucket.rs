@@ -111,7 +111,7 @@ pub fn find(
     Ok(())
 }
 
-/// Number of whole bytes of an id that the bucket implies.
+/// Returns the number of whole bytes of an id that the bucket implies.
 const fn implied(bits: u8) -> usize {
     (bits / 8) as usize
 }

@@ -1,5 +1,5 @@
 //! Client of the control socket. It never waits for a process that cannot answer: it fails if the
-//! process is stopped or stuck, if the process is unknown here, or if the caller is cancelled.
+//! process is stopped or stuck, if the process is unknown, or if the caller is cancelled.
 
 use std::fs::File;
 use std::io;

@@ -19,7 +19,7 @@ use crate::sys::create;
 
 /// A log larger than this is renamed to `log.old` when the next daemon opens it.
 const LOG_MAX: u64 = 4 << 20;
-/// Interval between two looks at a cancellation.
+/// Interval between checks for a cancellation.
 const CANCEL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// How the start of a daemon ended.

@@ -61,8 +61,8 @@ impl MountService {
                     let done = stopped.is_ok();
                     let _ = connection.reply(&stopped);
                     if done {
-                        // The client waits for the end of the connection, which is the end of the
-                        // process, when everything is on disk.
+                        // Keep the connection open until the process ends: the client takes its end
+                        // as the sign that everything is on disk.
                         std::mem::forget(connection);
                         return;
                     }

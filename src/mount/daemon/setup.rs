@@ -68,7 +68,7 @@ pub struct MountSetup {
     pub read_only: bool,
     /// Whether other users have access.
     pub allow_other: bool,
-    /// Restrictions on files.
+    /// Whether files of the mount may use set-user-ID bits and device nodes, and may be run.
     pub trust: MountTrust,
     /// Owner to show for files of the version.
     pub map_owner: Option<FileOwner>,

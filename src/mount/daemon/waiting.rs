@@ -34,7 +34,7 @@ struct OverlayServer {
     process: ProcessIdentity,
     /// The mount point.
     at: PathBuf,
-    /// Whether the mount is gone.
+    /// Whether the mount is gone and the process is about to end.
     ending: bool,
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn one_that_is_served_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let observer = locked(dir.path());
-        // Without a record, or if the mount is not visible here, the lock decides.
+        // Without a record, or if the mount is not visible to this process, the lock decides.
         wait_while_ending(dir.path(), &observer).unwrap();
         write_serving(dir.path(), Path::new("/elsewhere"));
         wait_while_ending(dir.path(), &observer).unwrap();

@@ -149,7 +149,7 @@ impl NameTable {
         self.remove_link(ino, is_dir, EntryRef::new(parent, name), now)
     }
 
-    /// Returns another name of an inode than `gone`: a recorded one, or one of the version that the
+    /// Returns a name of an inode other than `gone`: a recorded one, or one of the version that the
     /// kernel knows.
     fn other_name(&mut self, ino: u64, gone: EntryRef<'_>) -> Option<EntryName> {
         let is_other = |at: &&EntryName| at.as_ref() != gone;

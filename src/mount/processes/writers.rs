@@ -17,7 +17,7 @@ pub struct WriterProcess {
 pub struct MappedFile {
     /// Inode number.
     pub ino: u64,
-    /// The process.
+    /// A process that maps the file.
     pub process: WriterProcess,
 }
 

@@ -71,7 +71,7 @@ impl Failure for ExportError {
     }
 }
 
-/// The content of an archive.
+/// The repository, version and paths that an export reads.
 pub(super) struct ExportSource<'a> {
     pub(super) context: &'a Context,
     pub(super) repo: &'a Repo,

@@ -39,7 +39,7 @@ pub struct LogOptions {
 /// Errors in the options of `log`.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A pattern is no regular expression.
+    /// A pattern is not a valid regular expression.
     #[error("`{pattern}` is not a regular expression")]
     Pattern {
         /// As given.

@@ -56,7 +56,7 @@ pub enum LocalVolumeError {
     /// Another driver manages the volume.
     #[error("volume `{name}` is not a local-driver volume: its driver is `{driver}`")]
     Driver { name: String, driver: String },
-    /// The directory of the volume is not visible here.
+    /// The directory of the volume is not visible to this process.
     #[error("volume `{name}` is not visible here: `{}` does not exist", at.display())]
     Invisible {
         name: String,

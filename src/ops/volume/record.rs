@@ -109,7 +109,7 @@ impl UserLock {
 #[derive(Clone, Debug)]
 pub(super) struct VolumeRegistry(PathBuf);
 
-/// Checks that Docker accepts a name, and that the name is no path.
+/// Checks that Docker accepts a name, and that the name is not a path.
 pub fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
@@ -142,8 +142,8 @@ impl VolumeRegistry {
             let open = create::open_private(&path, File::options().write(true));
             let lock = open.map_err(IoError::at("open", &path))?;
             lock.lock().map_err(IoError::at("lock", &path))?;
-            // A process that removed the volume in the meantime removed the lock file too, and the
-            // next one creates another.
+            // Another process may have removed the volume and its lock file in the meantime. The
+            // path then names no file or a new one, so lock again.
             let held = lock.metadata().map_err(IoError::at("inspect", &path))?;
             if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
                 return Ok(lock);

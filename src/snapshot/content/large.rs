@@ -1,8 +1,8 @@
-//! Stores large files in pieces: one thread reads a file and divides it into chunks, any thread
-//! hashes and stores the batches.
+//! Stores large files in batches of chunks: one thread reads and chunks a file, and any thread can
+//! hash and store a batch.
 //!
-//! Memory is bounded, because the reader waits while a number of batches of its file is being
-//! processed. Extents are assembled in file order, in whichever order the batches are completed.
+//! Memory is bounded, because the reader waits while `AHEAD` batches of its file are being
+//! processed. Batches are completed in any order, and extents are assembled in file order.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -19,11 +19,12 @@
 // - A block that became a hole or ceased to be one counts as changed from its first byte on, even if
 //   only a few bytes were written. Only blocks with changes are examined: first the changed bytes, and
 //   the others only if the changed bytes are all zeros and the block was not a hole.
-// - If the end of the file moved, that is a change at the lower of both ends. If this offset is inside
-//   a block, the block is examined too, because its remaining bytes may be all zeros.
-// - Old and new boundaries agree at an offset that is a boundary of both inside of a run, or the start
-//   of a block in a hole of both. From there, old extents are kept up to the first one that a change
-//   affects according to these rules; a hole is kept up to the last block boundary before the change.
+// - If the end of the file moved, that is a change at the lower of the two ends. If this offset is
+//   inside a block, the block is examined too, because its remaining bytes may be all zeros.
+// - Old and new boundaries agree at an offset that is, in both versions, a boundary inside a run or
+//   the start of a block in a hole. From there, old extents are kept up to the first one that a
+//   change affects according to these rules; a hole is kept up to the last block boundary before the
+//   change.
 // - Most chunks end where an old chunk ended. If the old chunk began at the same boundary, and its
 //   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new chunk
 //   ends there or earlier, so the following bytes need not be read.

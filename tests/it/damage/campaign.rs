@@ -288,7 +288,7 @@ fn catalogue() {
         let rebuilt = rebuild(known);
         assert!(rebuilt.is_sound(), "{case}: {:?}", rebuilt.damage);
     });
-    // Changes in unused pages, or in data that a later commit has replaced, are no damage.
+    // Changes in unused pages, or in data that a later commit has replaced, are not damage.
     assert!(found.into_inner() > cases.len() / 8);
 }
 

@@ -235,7 +235,7 @@ fn tables_and_the_rest() {
             (PathBuf::from("reserve"), Harm::Remove, HARMLESS),
             (PathBuf::from("reserve"), Harm::Cut(9), HARMLESS),
         ];
-        // A change in an unused page is no damage.
+        // A change in an unused page is not damage.
         cases.extend((0..8).map(|n| (tables.clone(), Harm::Flip(len / 8 * n + 4000 % (len / 8)), ANY)));
         cases.extend((1..5).map(|n| (tables.clone(), Harm::Blot(len / 5 * n), ANY)));
         cases
@@ -282,8 +282,8 @@ fn a_damaged_file_can_be_replaced() {
     assert_eq!(fs::read(m.at("dir/new")).unwrap(), b"anew");
 }
 
-/// Completely fetched files are copies of the version. A damaged copy is read from the version,
-/// unless the file was changed.
+/// A completely fetched file is a copy of the version's file. If the copy is damaged, reads return
+/// the bytes of the version, unless the file was changed.
 #[test]
 fn a_damaged_copy_of_the_version_is_read_from_it() {
     let fill = |w: &Path| {

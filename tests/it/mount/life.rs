@@ -59,7 +59,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     Run::of(v.s.command(["umount", "--force"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     drop(stopped);
-    // Everything that had reached the process is in the overlay, as after a normal end.
+    // Everything that had reached the process is in the overlay, as it is after a normal end.
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"1");
     m.down();

@@ -27,7 +27,7 @@ fn killed_and_started(engine: Engine) {
         (0..WRITERS).for_each(|w| drop(running.sql(&format!("delete from t{w}"))));
         let mut writers: Vec<_> = (0..WRITERS).map(|w| running.writer(w)).collect();
         writers.iter_mut().for_each(|w| w.wait_for(SOME));
-        // Kill the server first, so that it does not notice the end of its clients.
+        // Kill the server first, so that it does not see its clients disconnect.
         running.kill();
         let acked: Vec<u64> = writers.into_iter().map(|w| w.kill()).collect();
         let running = run_on(engine, &mount);

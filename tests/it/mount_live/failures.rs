@@ -363,7 +363,7 @@ fn killed_under_load() {
                 commit.wait().unwrap();
             }
         });
-        // A dead mount is no obstacle.
+        // The new mount replaces the dead one.
         std::mem::forget(mount);
         let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
         assert_there(&mount.at, round, &mut known);

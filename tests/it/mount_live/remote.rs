@@ -218,7 +218,7 @@ fn without_a_network() {
     assert_eq!(scene.proxy().passed().connections, before);
 }
 
-/// The remote returns other bytes than were stored.
+/// The remote returns bytes that differ from the stored ones.
 #[test]
 fn the_store_is_damaged() {
     if !possible() {

@@ -56,6 +56,6 @@ fn the_backup_unit_commits_and_pushes() {
         command.replace("$COMMIT_OPTIONS", &options).split_whitespace().map(str::to_owned).collect();
     s.dvc(&words).ok();
     s.dvc(["--repo", &format!("file://{}", s.at("far").display()), "log", "--oneline"]).ok().says("scheduled");
-    // Without changes there is nothing to commit, which is no failure.
+    // A backup without changes makes no version and does not fail.
     s.dvc(&words).ok();
 }

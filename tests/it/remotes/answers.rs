@@ -327,7 +327,7 @@ fn a_redirect_to_another_server_gets_no_credentials() {
             let target = format!("http://127.0.0.1:{}/there?x=1", elsewhere.port());
             fake.answers(status, &[("Location", &target)], "");
             let store = of.store(fake.serving.port(), CREDENTIALS);
-            // The answers do not matter. A redirect that is not followed is an error with a hint.
+            // Only a redirect that is not followed has a result to check: an error with a hint.
             let read = store.get("format");
             if of != Of::Registry {
                 let e = read.unwrap_err();
@@ -348,7 +348,7 @@ fn a_redirect_to_another_server_gets_no_credentials() {
         assert!(!SECRETS.iter().any(|s| request.contains(s)), "{request}");
         assert!(request.starts_with("GET ") || request.starts_with("HEAD "), "{request}");
     }
-    // Reads of a registry follow redirects, and others do not.
+    // Only reads from a registry follow redirects.
     assert!(heard.iter().any(|r| r.contains("/there")), "blobs may lie with another server");
 }
 

@@ -87,8 +87,8 @@ fn of_webdav_by_rclone() {
     let unique = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
     assert!(entries.iter().all(unique), "{entries:?}");
     is_a_repository(&s, &mirror);
-    // Pushes to the mirror, which is a directory, continue after the old entries in the form for
-    // directories.
+    // A store in a directory supports conditional writes, so the push to the mirror has added an
+    // entry in the other form.
     let entries = place::below(&mirror.join("refs/heads"));
     assert_eq!(entries.iter().filter(|path| !unique(path)).count(), 1, "{entries:?}");
 }

@@ -99,8 +99,8 @@ impl Place {
         self.sent.as_ref().map(|sent| sent())
     }
 
-    /// Runs `work` while the data packs are moved away. If the store has no files, only runs
-    /// `work`.
+    /// Runs `work` while the data packs are moved away. If the server does not store the repository
+    /// as a directory, only runs `work`.
     pub fn without_data<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(files) = &self.files else { return work() };
         let mut moved = Vec::new();

@@ -100,7 +100,7 @@ fn of_a_file() {
     s.set("AWS_ACCESS_KEY_ID", "who").set("AWS_SECRET_ACCESS_KEY_FILE", &file);
     s.dvc(["remote", "add", "other", &s3.url("q")]).ok();
     is_quiet(s.dvc(["push", "other"]).ok(), &[SECRET]);
-    // A missing file of a credential is reported, and nothing is sent.
+    // A missing credential file is reported, and nothing is sent.
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY_FILE", "/nonexistent/secret");
     s.dvc(["push"]).code(2).complains("/nonexistent/secret");
 }

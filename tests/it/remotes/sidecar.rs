@@ -184,7 +184,7 @@ fn two_machines() -> (Sandbox, Sandbox, PathBuf) {
     (one, two, remote)
 }
 
-/// Another version than that of the volumes is shown before it is unpacked.
+/// The changes to a version other than that of the volumes are shown before it is unpacked.
 #[test]
 fn unpack_shows_the_changes_first() {
     let (one, two, _) = two_machines();

@@ -198,7 +198,8 @@ fn a_repository_is_read_without_a_home_and_without_a_cache() {
     people.sh(OWNER, &format!("dvc remote add o '{0}' && dvc push -q o main", gcs.url("r"))).ok();
     let far = run(&["--repo", &gcs.url("r"), "show", "main:a"]).ok().says("a");
     assert_eq!(notices(&far.err), 1, "{}", far.err);
-    // Writing needs a home for state, so a commit is refused.
+    // This user can write neither to the repository nor to a cache directory, so a commit is
+    // refused.
     run(&["commit", "-m", "no"]).code(12);
     assert!(below(&w.join(".dvcs")).iter().all(|f| f.uid == OWNER.uid));
 }

@@ -93,7 +93,7 @@ fn the_caller_may_trust_another_users_repository() {
     // Even then, a hook of a third user is not run.
     chown(s.w(".dvcs/hooks/pre-commit"), Some(MALLORY - 1), None).unwrap();
     s.dvc(["-c", "safe.directory=*", "commit", "-m", "x"]).code(7).complains("belongs to another user");
-    // No repository trusts itself.
+    // A repository cannot declare itself trusted.
     fs::write(s.w(".dvcs/config.toml"), "safe.directory = ['*']\n").unwrap();
     s.dvc(["status"]).code(2).complains("`safe.directory` cannot be set by a repository");
 }

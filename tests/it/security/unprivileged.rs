@@ -66,7 +66,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     let mut changed: Vec<&str> = changed.lines().filter_map(|l| l.split_whitespace().last()).collect();
     changed.sort_unstable();
     assert_eq!(changed, [".", "db/f2", "db/f3", "db/large", "empty", "helper", "new"]);
-    // Root sees the properties that the version has.
+    // A checkout by root restores the properties that the version records.
     let w = people.dir(OWNER, "w").display().to_string();
     people.sh(ROOT, &format!("dvc --repo {w}/.dvcs checkout -q main --into ../out")).ok();
     let at = |name: &str| fs::symlink_metadata(people.dir(ROOT, "out").join(name)).unwrap();

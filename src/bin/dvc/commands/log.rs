@@ -211,7 +211,7 @@ fn short_count(rev: &OsString) -> Option<usize> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// Parses a count of versions. As in git, a negative count is no limit.
+/// Parses a count of versions. As in git, a negative count means no limit.
 fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
     text.parse::<i64>().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }

@@ -107,7 +107,7 @@ pub(crate) struct MountArgs {
     /// Copy the files of an overlay that cannot be mounted to DIR
     #[arg(long, value_name = "OVERLAY", conflicts_with_all = ["dir", "stats", "overlays", "ro", "all", "follow", "name"])]
     pub(crate) salvage: Option<String>,
-    /// Mount a volume: its overlay decides the version, and an unreachable remote is no error
+    /// Mount a volume: its overlay decides the version, and an unreachable remote is not an error
     #[arg(long, hide = true)]
     pub(crate) volume: bool,
     /// Report the mount on standard output, for the process that started this one

@@ -109,7 +109,7 @@ struct JsonRemoteCheck<'a> {
     url: &'a str,
     /// `null` if the remote has no repository yet.
     repository_id: Option<&'a str>,
-    /// `null` without a repository here or there.
+    /// `null` without a local or a remote repository.
     same_repository: Option<bool>,
     refs: usize,
     conditional_writes: bool,

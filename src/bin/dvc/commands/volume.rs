@@ -30,7 +30,7 @@ pub(crate) fn run(session: &Session, args: &VolumeArgs) -> CommandResult {
         VolumeAction::Path(with) => path(session, &with.own),
         VolumeAction::Has(with) => match volumes(session)?.find(&with.own.name) {
             Ok(found) => Ok(if found.is_some() { Exit::DONE } else { Exit::NO }),
-            // An invalid name is no name of a volume.
+            // No volume can have an invalid name.
             Err(_) if check_name(&with.own.name).is_err() => Ok(Exit::NO),
             Err(e) => Err(e.into()),
         },

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Serialize)]
 pub(crate) struct JsonMount<'a> {
     mount_point: Cow<'a, str>,
-    /// Missing if the process that serves the mount is not known here.
+    /// Missing if the process that serves the mount is unknown.
     #[serde(flatten)]
     process: Option<JsonMountProcess<'a>>,
     /// Missing in the report of a new mount.

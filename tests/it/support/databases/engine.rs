@@ -30,7 +30,7 @@ pub enum Running {
 }
 
 impl Engine {
-    /// Returns whether the server runs as another user than the tests.
+    /// Returns whether the server runs as a different user from the tests.
     pub fn is_other_user(self) -> bool {
         self == Self::Postgres && super::super::needs::is_root()
     }

@@ -20,7 +20,7 @@ use super::signing::claim;
 /// Minimum length of all parts but the last, in bytes.
 const PART_MIN: usize = 5 << 20;
 
-/// The treatment of `If-None-Match: *`.
+/// How the server handles `If-None-Match: *`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conditions {
     /// Exactly one writer wins; the others get 412.

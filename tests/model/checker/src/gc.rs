@@ -91,7 +91,7 @@ impl Action<'_> {
         me.tips.union_of(|version| self.model.history.closure(version, me.forgotten))
     }
 
-    /// Returns the chunks that only the lease needs. Their absence is no damage, because the writer of the lease may
+    /// Returns the chunks that only the lease needs. Their absence is not damage, because the writer of the lease may
     /// have crashed before it withdrew the lease.
     fn excused(&self, me: &Process) -> Set {
         if self.model.rules.lease_no_damage {

@@ -61,7 +61,7 @@ impl Setup {
         self.log(TRASH, [versions.to_byte()])
     }
 
-    /// Adds a dead entry to the gc log, after `folded` entries that were removed.
+    /// Adds `folded` folded entries and then a dead entry to the gc log.
     pub(super) fn dead(mut self, folded: u8, packs: Set) -> Self {
         let log = &mut self.0.gc_log;
         (0..folded).for_each(|_| log.append(EntryKind::Folded, Set::EMPTY).expect("too many entries"));
@@ -75,7 +75,7 @@ impl Setup {
         self
     }
 
-    /// Changes anything else.
+    /// Applies a change that has no method of its own.
     pub(super) fn change(mut self, change: impl FnOnce(&mut State)) -> Self {
         change(&mut self.0);
         self
