@@ -170,7 +170,7 @@ pub fn hint_of_causes(e: &(dyn std::error::Error + 'static)) -> Option<&'static 
     std::iter::successors(Some(e), |e| e.source()).find_map(|e| hint_of_io(e.downcast_ref()?))
 }
 
-/// Whether a cause of the error is a disk that cannot return stored data.
+/// Returns whether a cause of the error is a disk that cannot return stored data.
 pub fn is_disk_failure(e: &(dyn std::error::Error + 'static)) -> bool {
     let of_disk = |e: &io::Error| matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG));
     std::iter::successors(Some(e), |e| e.source()).filter_map(|e| e.downcast_ref()).any(of_disk)

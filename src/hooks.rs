@@ -65,7 +65,6 @@ impl HookEvent {
 /// A command that has hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookVerb {
-    /// A commit.
     Commit,
     /// A push to one remote.
     Push,
@@ -98,7 +97,6 @@ pub struct Hooks {
 /// The facts that a hook reads.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HookFacts {
-    /// The repository.
     pub repository: String,
     /// The directory that is committed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -109,7 +109,7 @@ impl ImageManifest {
         }
     }
 
-    /// Whether this is an image index.
+    /// Returns whether this is an image index.
     pub fn is_list(&self) -> bool {
         self.config.is_none()
     }
@@ -302,7 +302,7 @@ pub fn split_url(text: &str) -> (String, String) {
     (format!("{}{last}{options}", &place[..at]), reference.to_owned())
 }
 
-/// Whether the text is a valid tag.
+/// Returns whether the text is a valid tag.
 pub fn is_tag(tag: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(good) && !tag.starts_with(['.', '-'])

@@ -109,7 +109,7 @@ fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Whether a name fits into a ustar header.
+/// Returns whether a name fits into a ustar header.
 fn is_plain(name: &[u8]) -> bool {
     name.len() <= 100 && name.is_ascii()
 }

@@ -92,7 +92,7 @@ impl<'a> Findings<'a> {
         new
     }
 
-    /// Whether the object is known to be lost.
+    /// Returns whether the object is known to be lost.
     pub(super) fn is_lost(&self, id: &Id) -> bool {
         self.lock().lost_ids.contains(&id.prefix())
     }
@@ -102,7 +102,7 @@ impl<'a> Findings<'a> {
         self.lock().remote.insert(id.prefix());
     }
 
-    /// Whether an object is only at the remote of a lazy clone.
+    /// Returns whether an object is only at the remote of a lazy clone.
     pub(super) fn is_remote(&self, id: &Id) -> bool {
         self.lock().remote.contains(&id.prefix())
     }
@@ -112,7 +112,7 @@ impl<'a> Findings<'a> {
         self.lock().remote.len()
     }
 
-    /// Whether any object is lost.
+    /// Returns whether any object is lost.
     pub(super) fn any_lost(&self) -> bool {
         !self.lock().lost_ids.is_empty()
     }
@@ -147,7 +147,7 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Whether an error concerns the repository. Other errors concern this run: no memory, no
+/// Returns whether an error concerns the repository. Other errors concern this run: no memory, no
 /// permission, cancelled.
 pub(super) fn is_damage(e: &Error) -> bool {
     matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound) || is_disk_failure(e.as_error())

@@ -276,7 +276,7 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
     Ok(())
 }
 
-/// Whether the base of a delta is stored whole at the location in the row of the delta.
+/// Returns whether the base of a delta is stored whole at the location in the row of the delta.
 fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
     let mut wholes = index.lookup_all(info.kind, base)?;
     wholes.retain(|r| r.place.codec != CODEC_DELTA);

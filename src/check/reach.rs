@@ -92,7 +92,7 @@ impl Reacher<'_> {
         }
     }
 
-    /// Whether no local object below is lost.
+    /// Returns whether no local object below is lost.
     fn is_clean(&self, id: &Id) -> bool {
         self.clean.contains(&id.prefix()) || self.findings.is_remote(id)
     }

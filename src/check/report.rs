@@ -10,13 +10,11 @@ use crate::model::id::Id;
 pub enum What {
     /// An entry or the whole log of a branch or tag.
     Ref,
-    /// A pack.
     Pack,
     /// An index segment.
     Segment,
     /// An object that is in no intact pack.
     Object,
-    /// The catalogue.
     Catalogue,
     /// The state of a worktree.
     Worktree,
@@ -26,7 +24,6 @@ pub enum What {
     PackList,
     /// An entry or the whole log of forgotten versions.
     TrashLog,
-    /// A lease.
     Lease,
 }
 
@@ -150,7 +147,7 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// Whether there is no damage.
+    /// Returns whether there is no damage.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }

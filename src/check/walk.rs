@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether an object of a lazy clone is only at the remote.
+    /// Returns whether an object of a lazy clone is only at the remote.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,

@@ -71,7 +71,7 @@ pub(super) fn io_error(action: &'static str, path: &[u8], e: impl Into<io::Error
     IoError::new(action, OsStr::from_bytes(path), e).into()
 }
 
-/// Whether an error of the file system concerns all files, not only the current one.
+/// Returns whether an error of the file system concerns all files, not only the current one.
 pub(super) fn concerns_all(e: Errno) -> bool {
     matches!(
         e,

@@ -75,8 +75,8 @@ pub struct InUse {
 }
 
 impl User {
-    /// Whether a change of `path` affects the user. For a server, that is every path next to the
-    /// file whose lock covers the whole data directory.
+    /// Returns whether a change of `path` affects the user. For a server, that is every path next
+    /// to the file whose lock covers the whole data directory.
     pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| (&self.path[..at], &self.path[at + 1..]));
@@ -134,7 +134,8 @@ pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec
     users
 }
 
-/// Whether a file with this name can show [`engines`] that a database runs in its directory.
+/// Returns whether a file with this name can show [`engines`] that a database runs in its
+/// directory.
 pub fn is_engine_file(name: &[u8]) -> bool {
     ENGINE_FILES.contains(&name) || BESIDE_SQLITE.iter().any(|end| name.ends_with(end))
 }
@@ -161,7 +162,8 @@ pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
     users
 }
 
-/// Whether the path is in a repository inside the worktree, whose files may always be in use.
+/// Returns whether the path is in a repository inside the worktree, whose files may always be in
+/// use.
 fn is_ours(path: &[u8]) -> bool {
     has_reserved(path)
 }
@@ -210,8 +212,8 @@ fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
     }
 }
 
-/// Whether the process that a `postmaster.pid` names can be the server. In its own container the
-/// server has process id 1, which is another process here.
+/// Returns whether the process that a `postmaster.pid` names can be the server. In its own
+/// container the server has process id 1, which is another process here.
 fn may_be_server(pid: Option<u32>, command: &str) -> bool {
     pid != Some(1) || matches!(command, "postgres" | "postmaster")
 }

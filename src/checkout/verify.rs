@@ -279,7 +279,7 @@ fn read_at(fd: &OwnedFd, buf: &mut [u8], offset: u64) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Whether a range contains only zeros. Holes that the file system reports are not read.
+/// Returns whether a range contains only zeros. Holes that the file system reports are not read.
 fn zeros(fd: &OwnedFd, mut offset: u64, end: u64, buf: &mut Vec<u8>) -> Result<bool, Errno> {
     while offset < end {
         match seek(fd, SeekFrom::Data(offset)) {

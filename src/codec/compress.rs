@@ -122,8 +122,8 @@ impl Decompressor {
     }
 }
 
-/// Whether a page consists mostly of digits, judged by three samples of 1 KiB. Zstd level 1 without
-/// short matches compresses such pages best (decision 0001).
+/// Returns whether a page consists mostly of digits, judged by three samples of 1 KiB. Zstd level 1
+/// without short matches compresses such pages best (decision 0001).
 pub fn mostly_digits(plain: &[u8]) -> bool {
     const SAMPLE: usize = 1024;
     if plain.len() < 4 * SAMPLE {

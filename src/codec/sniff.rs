@@ -9,8 +9,8 @@ use super::zero::is_zero;
 /// Number of bytes that [`is_paged`] examines; shorter files never count as paged.
 pub const HEAD: usize = 64 * 1024;
 
-/// Whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all)
-/// consists of pages.
+/// Returns whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or
+/// all) consists of pages.
 pub fn is_paged(head: &[u8], size: u64) -> bool {
     size >= HEAD as u64 && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
 }

@@ -47,7 +47,7 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
     Ok(Box::new(whole))
 }
 
-/// Whether a stream that begins with these bytes is compressed.
+/// Returns whether a stream that begins with these bytes is compressed.
 pub fn is_compressed(head: &[u8]) -> bool {
     head.starts_with(GZIP) || head.starts_with(ZSTD)
 }

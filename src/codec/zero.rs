@@ -1,6 +1,6 @@
 //! Detection of blocks of zeros.
 
-/// Whether all bytes are zero.
+/// Returns whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
     // The compiler vectorises the loop over blocks of constant size.
     let (chunks, rest) = bytes.as_chunks::<64>();

@@ -11,7 +11,6 @@ use crate::store::location::Location;
 pub struct Remote {
     /// The name; the URL if the remote has no name.
     pub name: String,
-    /// The location.
     pub location: Location,
     /// Whether objects that are not local are fetched from the remote when they are read.
     pub lazy: bool,

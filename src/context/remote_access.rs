@@ -24,7 +24,6 @@ use crate::sync::tips::Tips;
 
 /// A remote in use.
 pub struct RemoteAccess<'a> {
-    /// The remote.
     pub remote: &'a Remote,
     context: &'a Context,
     store: Arc<CachedStore>,

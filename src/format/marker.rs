@@ -39,8 +39,8 @@ pub struct Marker {
     pub page: u32,
 }
 
-/// Whether a text is a repository id: 32 lower-case hex digits. Ids become directory names, so no
-/// other text may pass.
+/// Returns whether a text is a repository id: 32 lower-case hex digits. Ids become directory names,
+/// so no other text may pass.
 pub fn is_repository_id(text: &str) -> bool {
     is_hex(text, 32)
 }

@@ -212,7 +212,6 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
 /// The footer of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackFooter {
-    /// Offset of the table.
     pub table_offset: u64,
     /// Stored length of the table in bytes.
     pub table_stored: u32,

@@ -258,8 +258,8 @@ impl Index {
     }
 }
 
-/// Whether the segment contains every row of `table`. Returns false if a row is missing or cannot
-/// be read.
+/// Returns whether the segment contains every row of `table`. Returns false if a row is missing or
+/// cannot be read.
 fn holds(segment: &SegmentReader, table: &PendingRows) -> bool {
     let mut copies = Vec::new();
     table.rows().all(|row| {

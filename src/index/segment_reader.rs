@@ -136,7 +136,8 @@ impl SegmentReader {
         &self.replaces
     }
 
-    /// Whether the segment may contain the id. Never false for an id that the segment contains.
+    /// Returns whether the segment may contain the id. Never false for an id that the segment
+    /// contains.
     pub fn may_contain(&self, id: &Id) -> Result<bool, IndexError> {
         let block = filter::block_of(id, self.footer.filter_blocks);
         let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;

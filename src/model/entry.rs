@@ -149,7 +149,7 @@ impl Entry {
         }
     }
 
-    /// Whether the entry is a directory.
+    /// Returns whether the entry is a directory.
     pub fn is_dir(&self) -> bool {
         matches!(self.node, Node::Dir { .. })
     }

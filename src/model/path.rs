@@ -46,7 +46,7 @@ pub fn split(path: &[u8]) -> Option<Vec<Vec<u8>>> {
         .collect()
 }
 
-/// Whether `path` is `dir` or is below `dir`.
+/// Returns whether `path` is `dir` or is below `dir`.
 pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
@@ -56,8 +56,8 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
 /// memory that grows with the square of its depth.
 pub const DIR_PATH_MAX: usize = 8 << 10;
 
-/// Whether some file system treats a name as `.dvcs`, the name of a repository: some file systems
-/// ignore case, trailing dots and blanks, or invisible characters, and FAT has short names.
+/// Returns whether some file system treats a name as `.dvcs`, the name of a repository: some file
+/// systems ignore case, trailing dots and blanks, or invisible characters, and FAT has short names.
 ///
 /// No commit contains such a name and no checkout creates one, because a remote could then supply
 /// the hooks and settings of a repository.
@@ -76,12 +76,12 @@ pub fn is_reserved(name: &[u8]) -> bool {
     folded.eq(RESERVED.chars())
 }
 
-/// Whether any component of a path is reserved for repositories.
+/// Returns whether any component of a path is reserved for repositories.
 pub fn has_reserved(path: &[u8]) -> bool {
     path.split(|b| *b == b'/').any(is_reserved)
 }
 
-/// Whether case-insensitive file systems ignore the character in comparisons: Unicode's
+/// Returns whether case-insensitive file systems ignore the character in comparisons: Unicode's
 /// `Default_Ignorable_Code_Point`.
 fn is_ignorable(c: char) -> bool {
     matches!(

@@ -4,8 +4,8 @@
 //! people control. Control characters can steer the terminal, and bidirectional controls can make a
 //! text look like another text.
 
-/// Whether a character must not reach a terminal: control characters, characters that change the
-/// direction of text, and line separators.
+/// Returns whether a character must not reach a terminal: control characters, characters that
+/// change the direction of text, and line separators.
 pub fn is_unsafe(c: char) -> bool {
     // The ranges are: Arabic letter mark, direction marks, line and paragraph separators with the
     // bidirectional controls, isolates with deprecated format characters, byte order mark,

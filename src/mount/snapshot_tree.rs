@@ -32,7 +32,6 @@ use crate::work::NoThread;
 pub struct TreeInput<'i> {
     /// Reads objects of the version.
     pub lower: &'i LowerLayer,
-    /// The snapshot.
     pub snapshot: &'i MountSnapshot,
     /// The tree of the version that the mount was based on when it started.
     pub base: &'i Id,

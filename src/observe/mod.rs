@@ -47,7 +47,7 @@ pub trait Observer: Send + Sync {
     fn notice(&self, _notice: Notice) {}
     /// Reports that a durable step is about to be taken. Crash tests exit the process here.
     fn step(&self, _name: &'static str) {}
-    /// Whether the operation should stop soon.
+    /// Returns whether the operation should stop soon.
     fn cancelled(&self) -> bool {
         false
     }

@@ -33,7 +33,6 @@ pub enum BranchAction {
     List(BranchScope),
     /// Create a branch.
     Create {
-        /// The name.
         name: RefName,
         /// The version.
         at: Revision,
@@ -49,7 +48,6 @@ pub enum BranchAction {
     },
     /// Delete branches. Their tags stay.
     Delete {
-        /// The names.
         names: Vec<RefName>,
         /// Delete a branch even if a worktree is on it.
         force: bool,
@@ -59,7 +57,6 @@ pub enum BranchAction {
 /// Options of `branch`.
 #[derive(Clone, Debug)]
 pub struct BranchOptions {
-    /// The action.
     pub action: BranchAction,
     /// Only report what would be done.
     pub dry_run: bool,
@@ -68,7 +65,6 @@ pub struct BranchOptions {
 /// A branch.
 #[derive(Clone, Debug)]
 pub struct BranchLine {
-    /// The name.
     pub name: RefName,
     /// Whether the branch is local or remote.
     pub kind: RefKind,

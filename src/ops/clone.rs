@@ -41,7 +41,6 @@ pub struct CloneReport {
     pub fetched: FetchReport,
     /// The branch of the worktree.
     pub branch: Option<RefName>,
-    /// The version.
     pub version: Option<Id>,
     /// The checkout, if there was one.
     pub checkout: Option<CheckoutReport>,

@@ -38,7 +38,6 @@ pub struct VersionUse {
 /// The disk usage of a branch.
 #[derive(Clone, Debug)]
 pub struct BranchUse {
-    /// The name.
     pub name: RefName,
     /// The number of versions along first parents.
     pub versions: u64,
@@ -59,7 +58,6 @@ pub struct BranchUse {
 pub struct RepositoryUse {
     /// The number of packs.
     pub packs: u64,
-    /// Bytes of the packs.
     pub pack_bytes: u64,
     /// Bytes of index segments.
     pub index_bytes: u64,
@@ -191,7 +189,6 @@ pub struct CacheUse {
 /// The disk usage of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OverlayUse {
-    /// The name.
     pub name: String,
     /// Bytes on disk.
     pub bytes: u64,

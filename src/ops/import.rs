@@ -71,9 +71,7 @@ pub struct ImportOptions {
 
 /// The source of an archive.
 pub enum ImportFrom<'f> {
-    /// A file.
     File(&'f Path),
-    /// A stream.
     Stream(Box<dyn Read + Send + 'f>),
     /// A repository of a registry, and a tag or digest.
     Registry(&'f Remote, &'f str),

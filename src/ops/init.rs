@@ -25,7 +25,6 @@ pub struct InitOptions {
 /// The new repository.
 #[derive(Clone, Debug)]
 pub struct InitReport {
-    /// The repository.
     pub repository: PathBuf,
     /// The default branch.
     pub branch: RefName,

@@ -22,7 +22,6 @@ use crate::repo::refs::{Move, value_of};
 pub struct PullReport {
     /// The fetched objects and refs.
     pub fetched: FetchReport,
-    /// The branch.
     pub branch: RefName,
     /// The previous version of the branch.
     pub old: Option<Id>,

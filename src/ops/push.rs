@@ -73,7 +73,6 @@ pub enum PushOutcome {
 pub struct PushedRef {
     /// Branch or tag.
     pub kind: RefKind,
-    /// The name.
     pub name: RefName,
     /// The previous value at the remote.
     pub old: Option<Id>,

@@ -40,7 +40,6 @@ pub enum ShowPiece<'p> {
 /// The kind of object that was shown.
 #[derive(Debug)]
 pub enum ShownObject {
-    /// A version.
     Version,
     /// A directory, whose entries were passed on.
     Directory,
@@ -54,7 +53,6 @@ pub enum ShownObject {
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is {what}, which has no content")]
 pub struct NoContent {
-    /// The path.
     pub path: String,
     /// The kind of entry.
     pub what: &'static str,

@@ -29,7 +29,6 @@ pub struct StatusOptions {
 /// The result of `status`.
 #[derive(Debug)]
 pub struct StatusReport {
-    /// HEAD.
     pub head: Head,
     /// The base version of the worktree.
     pub base: Option<VersionInfo>,

@@ -29,7 +29,6 @@ pub enum TagAction {
     List,
     /// Create a tag.
     Create {
-        /// The name.
         name: TagName,
         /// The version.
         at: Revision,
@@ -37,16 +36,12 @@ pub enum TagAction {
         force: bool,
     },
     /// Delete tags.
-    Delete {
-        /// The names.
-        names: Vec<TagName>,
-    },
+    Delete { names: Vec<TagName> },
 }
 
 /// Options of `tag`.
 #[derive(Clone, Debug)]
 pub struct TagOptions {
-    /// The action.
     pub action: TagAction,
     /// Only report what would be done.
     pub dry_run: bool,
@@ -55,7 +50,6 @@ pub struct TagOptions {
 /// A tag.
 #[derive(Clone, Debug)]
 pub struct TagLine {
-    /// The name.
     pub name: RefName,
     /// The version.
     pub id: Id,

@@ -67,9 +67,7 @@ pub struct UnpackOptions {
 pub struct UnpackReport {
     /// The fetched objects and refs.
     pub fetched: Option<FetchReport>,
-    /// The branch.
     pub branch: RefName,
-    /// The version.
     pub version: Id,
     /// The reason why nothing was changed.
     pub stopped: Option<UnpackStop>,
@@ -85,7 +83,6 @@ pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
     #[error("newer version found: `{target}` does not have the newest version of `{branch}`")]
     Newer {
-        /// The branch.
         branch: RefName,
         /// The directory.
         target: String,

@@ -26,7 +26,6 @@ const WALKED_MAX: usize = 100_000;
 /// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Letter {
-    /// Added.
     Added,
     /// The content changed.
     Content,
@@ -34,7 +33,6 @@ pub enum Letter {
     Metadata,
     /// The type changed.
     Type,
-    /// Deleted.
     Deleted,
     /// Renamed, with the same content.
     Renamed,

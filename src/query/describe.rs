@@ -16,9 +16,7 @@ use std::ops::ControlFlow;
 /// A version with its content.
 #[derive(Clone, Debug)]
 pub struct VersionInfo {
-    /// The id.
     pub id: Id,
-    /// The commit.
     pub commit: Commit,
 }
 
@@ -39,7 +37,6 @@ pub enum ChangeDetail {
 pub struct RefNaming {
     /// The kind of ref.
     pub kind: RefKind,
-    /// The name.
     pub name: RefName,
     /// Whether HEAD is on this ref.
     pub head: bool,
@@ -48,7 +45,6 @@ pub struct RefNaming {
 /// A path that a version changed.
 #[derive(Clone, Debug)]
 pub struct MeasuredChange {
-    /// The change.
     pub change: TreeChange,
     /// With [`ChangeDetail::Ranges`], the differing ranges of the new file.
     pub ranges: Vec<std::ops::Range<u64>>,
@@ -57,9 +53,7 @@ pub struct MeasuredChange {
 /// A version with its description.
 #[derive(Clone, Debug)]
 pub struct DescribedVersion {
-    /// The id.
     pub id: Id,
-    /// The commit.
     pub commit: Commit,
     /// The refs that name the version, HEAD's branch first.
     pub names: Vec<RefNaming>,

@@ -33,7 +33,7 @@ pub struct Hunk {
     pub lines: Vec<(Mark, Vec<u8>)>,
 }
 
-/// Whether bytes are text: no NUL near the beginning.
+/// Returns whether bytes are text: no NUL near the beginning.
 pub fn is_text(bytes: &[u8]) -> bool {
     !bytes.iter().take(8000).any(|b| *b == 0)
 }

@@ -39,7 +39,6 @@ pub enum ResolveError {
     Ambiguous {
         /// The name as given.
         text: String,
-        /// The candidates.
         candidates: Vec<String>,
     },
     /// The branch has no version yet.
@@ -51,9 +50,7 @@ pub enum ResolveError {
     /// No version of the branch matches the selector.
     #[error("`{branch}` has no version `{selector}`")]
     NoSuchVersion {
-        /// The branch.
         branch: String,
-        /// The selector.
         selector: String,
         /// The ordinal of the tip.
         tip: u64,
@@ -63,7 +60,6 @@ pub enum ResolveError {
     NoStep {
         /// The revision up to this suffix.
         revision: String,
-        /// Why.
         why: String,
     },
     /// A path is not in the version, or invalid.
@@ -71,7 +67,6 @@ pub enum ResolveError {
     NoPath {
         /// The version.
         revision: String,
-        /// The path.
         path: String,
     },
     /// A path is in neither of two sides.
@@ -117,7 +112,6 @@ impl Failure for ResolveError {
 /// A version and a path in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedSpec {
-    /// The version.
     pub version: Id,
     /// The names of the path; empty for the root.
     pub path: Vec<Vec<u8>>,

@@ -18,7 +18,6 @@ pub enum QuiesceError {
     Bad {
         /// As given.
         text: String,
-        /// The problem.
         problem: String,
     },
     /// dvc itself writes to the file system to freeze.
@@ -55,16 +54,10 @@ pub enum QuiesceError {
     },
     /// The time limit was reached.
     #[error("the commit took longer than {} s, so the writers were released; nothing was committed", limit.as_secs_f64())]
-    Expired {
-        /// The limit.
-        limit: Duration,
-    },
+    Expired { limit: Duration },
     /// A step did not last until the end, or cannot be undone.
     #[error("{}; nothing was committed", problems.join("; "))]
-    Broken {
-        /// The problem.
-        problems: Vec<String>,
-    },
+    Broken { problems: Vec<String> },
 }
 
 impl Failure for QuiesceError {

@@ -18,7 +18,6 @@ pub enum QuiesceProfile {
     Stop,
     /// Run a command in a container before, and one after.
     Exec {
-        /// The container.
         container: String,
         /// The shell command before.
         before: String,
@@ -58,16 +57,7 @@ pub enum DatabaseAddress {
     /// A socket, or the directory of a PostgreSQL socket.
     Socket(PathBuf),
     /// A network address.
-    Address {
-        /// The host.
-        host: String,
-        /// The port.
-        port: Option<u16>,
-        /// The user.
-        user: Option<String>,
-        /// The database.
-        database: Option<String>,
-    },
+    Address { host: String, port: Option<u16>, user: Option<String>, database: Option<String> },
     /// The client in a container.
     Container(String),
 }

@@ -32,17 +32,10 @@ pub(super) struct QuiescePlan {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum UndoStep {
     /// A container was paused.
-    Unpause {
-        /// The id.
-        id: String,
-        /// The name.
-        name: String,
-    },
+    Unpause { id: String, name: String },
     /// A container was stopped.
     Start {
-        /// The id.
         id: String,
-        /// The name.
         name: String,
         /// The last start of the container, as the engine reports it.
         started: String,
@@ -51,7 +44,6 @@ pub(super) enum UndoStep {
     },
     /// A command with a counterpart was run.
     Exec {
-        /// The container.
         container: String,
         /// The counterpart.
         command: String,

@@ -18,9 +18,7 @@ pub const RENAME_REASON: &str = "branch: renamed ";
 /// A ref that was moved, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedRef {
-    /// The kind.
     pub kind: RefKind,
-    /// The name.
     pub name: RefName,
     /// The old version; `None` if the ref was created.
     pub old: Option<Id>,

@@ -245,7 +245,7 @@ impl Frames {
         self.cache.lock().put(key, Arc::clone(plain));
     }
 
-    /// Whether [`Self::read_ahead`] has something to do.
+    /// Returns whether [`Self::read_ahead`] has something to do.
     pub(super) fn has_read_ahead(&self) -> bool {
         self.read_ahead.has_next()
     }

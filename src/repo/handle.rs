@@ -191,12 +191,12 @@ impl Repo {
         }
     }
 
-    /// Whether a directory is a repository.
+    /// Returns whether a directory is a repository.
     pub fn is_at(root: &Path) -> bool {
         root.join(layout::MARKER).is_file()
     }
 
-    /// Whether a directory has the content of a repository, but no marker.
+    /// Returns whether a directory has the content of a repository, but no marker.
     pub fn is_unmarked(root: &Path) -> bool {
         !Self::is_at(root) && root.join(layout::PACKS).is_dir() && root.join("refs").is_dir()
     }
@@ -262,7 +262,7 @@ impl Repo {
         self.locator.catalogue()
     }
 
-    /// Whether the repository cannot be written.
+    /// Returns whether the repository cannot be written.
     pub fn is_read_only(&self) -> bool {
         self.locator.state.is_read_only()
     }

@@ -23,7 +23,7 @@ impl LocalRepo<'_> {
 }
 
 impl Repo {
-    /// Whether some objects may be only at the remote.
+    /// Returns whether some objects may be only at the remote.
     pub fn is_lazy(&self) -> bool {
         self.options.lazy_source.is_some()
     }
@@ -64,13 +64,13 @@ impl Repo {
         self.lazy.source.get().map(|source| &**source)
     }
 
-    /// Whether an object is stored in this repository, or at the remote of a lazy clone.
+    /// Returns whether an object is stored in this repository, or at the remote of a lazy clone.
     pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(self.has(kind, id)? || self.is_at_source(kind, id)?)
     }
 
-    /// Whether an object is stored at the remote of a lazy clone. Returns false during an outage, so
-    /// that a commit without a network stores the object locally too.
+    /// Returns whether an object is stored at the remote of a lazy clone. Returns false during an
+    /// outage, so that a commit without a network stores the object locally too.
     pub(super) fn is_at_source(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if self.lazy.outage.current().is_some() {
             return Ok(false);

@@ -268,7 +268,7 @@ impl Locator {
         Ok(self.missing_packs.get_or_init(|| missing))
     }
 
-    /// Whether the packs of a copy of an object exist.
+    /// Returns whether the packs of a copy of an object exist.
     pub(super) fn has_packs_of(&self, row: &IndexRow) -> Result<bool> {
         let missing = self.missing_packs()?;
         Ok(!missing.contains(&row.place.pack) && row.base.is_none_or(|base| !missing.contains(&base.pack)))

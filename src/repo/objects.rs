@@ -99,7 +99,7 @@ impl Repo {
         }
     }
 
-    /// Whether chunks were read in the order in which they were stored, so that
+    /// Returns whether chunks were read in the order in which they were stored, so that
     /// [`Self::read_ahead`] has something to do.
     pub fn has_read_ahead(&self) -> bool {
         self.frames.has_read_ahead()

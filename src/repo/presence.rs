@@ -11,12 +11,12 @@ use crate::format::segment::IndexRow;
 use crate::model::id::{Id, ObjectKind};
 
 impl Repo {
-    /// Whether an object is stored in this repository, according to the index.
+    /// Returns whether an object is stored in this repository, according to the index.
     pub fn has(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
     }
 
-    /// Whether an object is stored in an existing pack.
+    /// Returns whether an object is stored in an existing pack.
     pub fn has_whole(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         let (index, table) = (self.index()?, PackKind::of(kind));
         if self.locator.missing_packs()?.is_empty() {

@@ -57,7 +57,7 @@ impl ReadAhead {
         }
     }
 
-    /// Whether there is a frame to read ahead.
+    /// Returns whether there is a frame to read ahead.
     pub(super) fn has_next(&self) -> bool {
         self.trail.lock().next().is_some()
     }

@@ -345,8 +345,8 @@ impl<'a> Refs<'a> {
         Ok(self.update(kind, name, Some(&tip), Some(new), how)?.is_some())
     }
 
-    /// Whether an entry that was written has become part of the log. It has not if other writers
-    /// had already folded the entry with its number, so that its key was free again.
+    /// Returns whether an entry that was written has become part of the log. It has not if other
+    /// writers had already folded the entry with its number, so that its key was free again.
     fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
         if entry.seq.is_multiple_of(COMPACT_EVERY) {
             // An entry that folds others is never folded itself.

@@ -86,7 +86,7 @@ impl LocalState {
         &self.root
     }
 
-    /// Whether the repository cannot be written.
+    /// Returns whether the repository cannot be written.
     pub(super) fn is_read_only(&self) -> bool {
         !self.is_local || access(&self.root, Access::WRITE_OK).is_err()
     }

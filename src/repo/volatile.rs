@@ -23,7 +23,7 @@ impl Volatile {
         all.into_iter().map(|(id, plain)| (id, plain.to_vec())).collect()
     }
 
-    /// Whether an object is in memory.
+    /// Returns whether an object is in memory.
     pub fn has(&self, id: &Id) -> bool {
         self.0.read().contains_key(id)
     }

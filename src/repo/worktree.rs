@@ -140,8 +140,8 @@ impl Repo {
 }
 
 impl WorktreeState {
-    /// Whether this state belongs to the directory `key`. Always true for a path that is not UTF-8,
-    /// because the state contains only an approximation of it.
+    /// Returns whether this state belongs to the directory `key`. Always true for a path that is
+    /// not UTF-8, because the state contains only an approximation of it.
     pub fn belongs_to(&self, key: &str) -> bool {
         self.path.contains(char::REPLACEMENT_CHARACTER) || key == folder(Path::new(&self.path))
     }

@@ -181,7 +181,7 @@ impl ErrorResponse {
         Self { status, codes, message: message.trim().to_owned(), region, target, signed, is_page }
     }
 
-    /// Whether the response contains the code.
+    /// Returns whether the response contains the code.
     pub(super) fn has(&self, code: &str) -> bool {
         self.codes.iter().any(|c| c == code)
     }
@@ -269,7 +269,7 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     line
 }
 
-/// Whether a text begins like a web page.
+/// Returns whether a text begins like a web page.
 pub(super) fn looks_like_page(text: &str) -> bool {
     let begin: String = text.trim_start().chars().take(200).collect::<String>().to_ascii_lowercase();
     begin.starts_with("<!doctype html") || begin.starts_with("<html")

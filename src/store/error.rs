@@ -52,7 +52,7 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
-    /// Whether the same request may succeed a little later.
+    /// Returns whether the same request may succeed a little later.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked)
     }
@@ -199,7 +199,7 @@ impl StoreError {
         Self::Remote { what, key: key.to_owned(), place: place.into(), error_kind, detail }
     }
 
-    /// Whether the change may have been made despite this error.
+    /// Returns whether the change may have been made despite this error.
     pub const fn is_unsure(&self) -> bool {
         match self {
             Self::Remote { error_kind, .. } => {
@@ -211,7 +211,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same request may succeed a little later.
+    /// Returns whether the same request may succeed a little later.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Remote { error_kind, .. } if error_kind.is_transient())
     }

@@ -278,7 +278,7 @@ impl Store for LocalStore {
     }
 }
 
-/// Whether two names are hard links of the same file.
+/// Returns whether two names are hard links of the same file.
 fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let inode = |path: &Path| fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();

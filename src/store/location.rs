@@ -27,7 +27,6 @@ pub enum Scheme {
     Gcs,
     /// A directory on an SFTP server.
     Sftp,
-    /// WebDAV.
     Webdav,
     /// A container registry.
     Oci,
@@ -108,7 +107,7 @@ impl Location {
         Self { scheme: Scheme::File, user: None, host: String::new(), path, options: BTreeMap::new() }
     }
 
-    /// Whether a text is meant as a URL and not as a path.
+    /// Returns whether a text is meant as a URL and not as a path.
     pub fn is_url(text: &str) -> bool {
         text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text) || host_and_path(text).is_some()
     }
@@ -245,12 +244,13 @@ impl Location {
         self.options.get(name).map(String::as_str)
     }
 
-    /// Whether a boolean option is set.
+    /// Returns whether a boolean option is set.
     pub fn is_on(&self, name: &str) -> bool {
         self.option(name).is_some_and(|v| matches!(v, "1" | "true" | "yes"))
     }
 
-    /// Whether unencrypted HTTP is allowed: on this machine, or if the `insecure` option is set.
+    /// Returns whether unencrypted HTTP is allowed: on this machine, or if the `insecure` option is
+    /// set.
     pub fn plain_http(&self) -> bool {
         match self.option("insecure") {
             Some(_) => self.is_on("insecure"),
@@ -344,7 +344,7 @@ fn user_of(userinfo: &str) -> &str {
     userinfo.split(':').next().unwrap_or_default()
 }
 
-/// Whether a host is this machine.
+/// Returns whether a host is this machine.
 pub fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -386,7 +386,7 @@ pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
     Some(host + colon..host + at)
 }
 
-/// Whether a text looks like `user:password@host:path`, which is not a plausible file name.
+/// Returns whether a text looks like `user:password@host:path`, which is not a plausible file name.
 fn has_password_like_scp(text: &str) -> bool {
     let Some((who, rest)) = text.split_once('@') else { return false };
     who.contains(':') && !who.contains('/') && rest.split('/').next().is_some_and(|host| host.contains(':'))

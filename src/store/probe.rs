@@ -20,7 +20,7 @@ pub fn can_remove(store: &dyn Store) -> Result<(), StoreError> {
     store.delete(&key)
 }
 
-/// Whether concurrent `create` calls have exactly one winner, whose bytes are then stored.
+/// Returns whether concurrent `create` calls have exactly one winner, whose bytes are then stored.
 pub fn is_exclusive(store: &dyn Store) -> Result<bool, StoreError> {
     let dir = format!("{DIR}/probe-{}-", random_hex()?);
     let mut keys = Vec::new();

@@ -234,14 +234,14 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
     (from <= last).then_some((from, last.saturating_add(1)))
 }
 
-/// Whether a request carries authentication.
+/// Returns whether a request carries authentication.
 fn is_signed(request: &Request<Buffer>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let header = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
     header.is_some_and(|h| !is_half(h)) || query.split('&').any(|q| SIGNATURES.iter().any(|s| q.starts_with(s)))
 }
 
-/// Whether a header contains a user name without a password.
+/// Returns whether a header contains a user name without a password.
 fn is_half(authorization: &str) -> bool {
     let pair = authorization.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
     pair.is_some_and(|pair| pair.ends_with(b":"))

@@ -315,7 +315,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Whether an earlier run has already copied a pack.
+    /// Returns whether an earlier run has already copied a pack.
     fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
         let key = layout::pack(name);
         match self.dest.as_local().map(LocalRepo::files) {

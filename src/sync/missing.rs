@@ -33,7 +33,7 @@ const LEARNED: usize = 200_000;
 /// Frames by pack, each with its offset and its stored length.
 pub type Needed = BTreeMap<PackName, Vec<(u32, u32)>>;
 
-/// Whether nothing is needed.
+/// Returns whether nothing is needed.
 pub fn is_nothing(needed: &[Needed; 3]) -> bool {
     needed.iter().all(Needed::is_empty)
 }
@@ -295,15 +295,15 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// Whether a directory was already walked in the same comparison. If not, remembers the
+    /// Returns whether a directory was already walked in the same comparison. If not, remembers the
     /// comparison.
     fn is_walked(&mut self, new: &Id, old: Option<&Id>) -> bool {
         self.whole.contains(new) || old.is_some_and(|old| !self.beside.insert((*new, *old)))
     }
 
-    /// Whether a node was walked with everything below it. A node that was only compared does not
-    /// count: each comparison skips what the other node has, so a comparison with a different node may
-    /// find more.
+    /// Returns whether a node was walked with everything below it. A node that was only compared
+    /// does not count: each comparison skips what the other node has, so a comparison with a
+    /// different node may find more.
     fn is_known(&mut self, id: &Id, compared: bool) -> bool {
         if compared { self.whole.contains(id) } else { !self.whole.insert(*id) }
     }

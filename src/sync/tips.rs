@@ -35,7 +35,7 @@ impl Deref for Tips {
 }
 
 impl Tips {
-    /// Whether a ref exists but cannot be read.
+    /// Returns whether a ref exists but cannot be read.
     pub fn is_damaged(&self, kind: RefKind, name: &RefName) -> bool {
         self.damaged.contains_key(&layout::ref_log(kind, name))
     }

@@ -5,7 +5,7 @@ pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Whether the running kernel has at least the given version (major and minor).
+/// Returns whether the running kernel has at least the given version (major and minor).
 pub fn is_at_least(version: (u32, u32)) -> bool {
     parse(&release()).is_some_and(|running| running >= version)
 }

@@ -48,7 +48,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Whether this is a dvc mount.
+    /// Returns whether this is a dvc mount.
     pub fn is_ours(&self) -> bool {
         self.kind == KIND
     }
@@ -58,7 +58,7 @@ impl Mounted {
         self.super_options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
     }
 
-    /// Whether a process serves the file system, so that a request may hang.
+    /// Returns whether a process serves the file system, so that a request may hang.
     fn is_served(&self) -> bool {
         self.kind == "fuse" || self.kind.starts_with("fuse.")
     }
@@ -182,9 +182,9 @@ impl MountTable {
     }
 }
 
-/// Whether a path is the mount point or below it. Both are absolute and normalised. Comparing bytes
-/// takes a tenth of the time of comparing components, which matters because the open files of all
-/// processes are looked up.
+/// Returns whether a path is the mount point or below it. Both are absolute and normalised.
+/// Comparing bytes takes a tenth of the time of comparing components, which matters because the
+/// open files of all processes are looked up.
 fn is_within(mount: &Mounted, path: &[u8]) -> bool {
     let at = mount.at.as_os_str().as_bytes();
     path.strip_prefix(at).is_some_and(|rest| at.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))

@@ -35,7 +35,7 @@ impl ProcDir {
         fs::read_to_string(self.0.join("comm")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// Whether the process has no program, like the threads of the kernel.
+    /// Returns whether the process has no program, like the threads of the kernel.
     pub fn has_no_program(&self) -> bool {
         fs::read_link(self.0.join("exe")).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
@@ -124,8 +124,8 @@ pub fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
 }
 
-/// Whether this process is in a user namespace other than the initial one, so that its root is not
-/// the root of the machine.
+/// Returns whether this process is in a user namespace other than the initial one, so that its root
+/// is not the root of the machine.
 pub fn is_in_user_namespace() -> bool {
     // A kernel without user namespaces does not have this file.
     fs::read_to_string(UID_MAP).is_ok_and(|map| !map.split_ascii_whitespace().eq(IDENTITY))

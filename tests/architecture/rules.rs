@@ -89,7 +89,7 @@ fn names_prefix(parts: &[String], prefix: &str) -> bool {
     prefix.split("::").all(|p| rest.next().is_some_and(|x| x == p))
 }
 
-/// Whether the crate `name` has a row in [`HOMES`].
+/// Returns whether the crate `name` has a row in [`HOMES`].
 pub fn has_home(name: &str) -> bool {
     HOMES.iter().any(|(c, _)| *c == name)
 }

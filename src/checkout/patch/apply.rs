@@ -462,7 +462,7 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Whether a node still matches the entry that was found.
+/// Returns whether a node still matches the entry that was found.
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());

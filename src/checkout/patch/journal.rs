@@ -55,12 +55,12 @@ impl Goal {
         Self { base, target, revision, new_branch, scope, keep_extra: false, into: false }
     }
 
-    /// Whether this checkout also changes all paths of `other`.
+    /// Returns whether this checkout also changes all paths of `other`.
     fn covers(&self, other: &Self) -> bool {
         self.reaches(&other.scope)
     }
 
-    /// Whether all of these paths are checked out; no paths means all.
+    /// Returns whether all of these paths are checked out; no paths means all.
     pub fn reaches(&self, paths: &[Vec<u8>]) -> bool {
         let within = |path: &Vec<u8>| self.scope.iter().any(|s| is_within(path, s));
         self.scope.is_empty() || (!paths.is_empty() && paths.iter().all(within))
@@ -97,7 +97,8 @@ pub struct Interrupted {
 }
 
 impl Interrupted {
-    /// Whether a path is a temporary file of an interrupted run, which the next checkout removes.
+    /// Returns whether a path is a temporary file of an interrupted run, which the next checkout
+    /// removes.
     pub fn is_leftover(&self, path: &[u8]) -> bool {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (dir, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
@@ -224,8 +225,8 @@ impl Journal {
         Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, resumed, stays, _lock: lock })
     }
 
-    /// Whether this checkout continues an interrupted one, which may have changed more files than
-    /// the journal lists.
+    /// Returns whether this checkout continues an interrupted one, which may have changed more
+    /// files than the journal lists.
     pub(in crate::checkout) fn is_resumed(&self) -> bool {
         self.resumed
     }

@@ -236,8 +236,8 @@ fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
     Box::new(now.filter(move |p| !p.as_ref().is_ok_and(&mut same)))
 }
 
-/// Whether an open file already has the bytes of a piece. Holes are always punched again, because
-/// that costs nothing.
+/// Returns whether an open file already has the bytes of a piece. Holes are always punched again,
+/// because that costs nothing.
 fn holds(source: &dyn Source, fd: &OwnedFd, piece: &Piece) -> bool {
     let Some(id) = &piece.chunk else { return false };
     let Ok(len) = usize::try_from(piece.len) else { return false };

@@ -21,8 +21,8 @@ use crate::model::path::{display, split};
 /// Number of bytes that are checked for zeros at once.
 const BLOCK: u64 = 1 << 20;
 
-/// Whether the file at `path` below `root` contains only zeros and bytes of `whole` at their
-/// offsets. Returns false for a file that cannot be read.
+/// Returns whether the file at `path` below `root` contains only zeros and bytes of `whole` at
+/// their offsets. Returns false for a file that cannot be read.
 pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) -> Result<bool> {
     let Node::File { size, content, .. } = &whole.node else { return Ok(false) };
     let Ok(fd) = open(root, path) else { return Ok(false) };
@@ -56,7 +56,7 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
     Ok(true)
 }
 
-/// Whether each byte is either correct or zero.
+/// Returns whether each byte is either correct or zero.
 fn is_begun(now: &[u8], whole: &[u8]) -> bool {
     now.len() <= whole.len() && now.iter().zip(whole).all(|(now, right)| *now == 0 || now == right)
 }
@@ -88,7 +88,7 @@ fn bytes_at(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<Vec<u8>, Errno>
     Ok(bytes)
 }
 
-/// Whether a range contains only zeros. Holes are not read.
+/// Returns whether a range contains only zeros. Holes are not read.
 fn is_zero(fd: BorrowedFd<'_>, mut at: u64, end: u64) -> Result<bool, Errno> {
     while at < end {
         at = match seek(fd, SeekFrom::Data(at)) {

@@ -87,12 +87,12 @@ pub(in crate::checkout) fn is_dir(entry: &Option<Entry>) -> bool {
     entry.as_ref().is_some_and(Entry::is_dir)
 }
 
-/// Whether a file is patched instead of replaced.
+/// Returns whether a file is patched instead of replaced.
 fn patchable(entry: &Entry) -> bool {
     matches!(&entry.node, Node::File { size, content, .. } if *size > REPLACED_WHOLE && !matches!(content, Content::Inline(_)))
 }
 
-/// Whether two nodes have the same content, regardless of the chunker.
+/// Returns whether two nodes have the same content, regardless of the chunker.
 fn same_content(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::File { size: a_size, content: a, .. }, Node::File { size: b_size, content: b, .. }) => {

@@ -86,7 +86,7 @@ impl Maker {
         if self.remembered { NoticeLevel::Info } else { NoticeLevel::Incomplete }
     }
 
-    /// Whether this process has created all directories.
+    /// Returns whether this process has created all directories.
     pub(in crate::checkout) fn uniform(&self) -> bool {
         self.uniform
     }

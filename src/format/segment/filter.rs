@@ -31,7 +31,7 @@ pub fn block_of(id: &Id, blocks: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(0)
 }
 
-/// Whether `block` may contain `id`. Returns false if the slice is shorter than a block.
+/// Returns whether `block` may contain `id`. Returns false if the slice is shorter than a block.
 pub fn may_contain(block: &[u8], id: &Id) -> bool {
     let bits = word(id, 16);
     (0..PROBES).all(|n| {

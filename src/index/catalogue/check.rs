@@ -9,7 +9,7 @@ use std::error::Error;
 const LINES: u32 = 20;
 
 impl Catalogue {
-    /// Whether opening found the file damaged and recreated it.
+    /// Returns whether opening found the file damaged and recreated it.
     pub const fn was_damaged(&self) -> bool {
         self.was_damaged
     }

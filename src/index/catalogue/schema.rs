@@ -123,7 +123,7 @@ pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
     prepare(connection)
 }
 
-/// Whether an error means that the content of the file is damaged.
+/// Returns whether an error means that the content of the file is damaged.
 pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

@@ -67,7 +67,6 @@ pub enum AttachError {
     /// `fusermount3` failed for another reason.
     #[error("`{}` failed for `{}`: {output_text}", program.display(), at.display())]
     Refused {
-        /// The program.
         program: PathBuf,
         /// The mount point.
         at: PathBuf,

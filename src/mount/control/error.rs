@@ -22,7 +22,6 @@ pub enum ControlError {
     Refused {
         /// The kind of the error.
         kind: Kind,
-        /// The message.
         message: String,
         /// How to fix the error.
         hint: Option<String>,

@@ -124,7 +124,6 @@ pub enum ControlReply<T> {
     Failed {
         /// Name of the error kind.
         kind: String,
-        /// The message.
         message: String,
         /// How to fix the error.
         hint: Option<String>,

@@ -62,7 +62,6 @@ pub enum OverlayUse {
 pub struct OverlayBase {
     /// The version that the overlay is based on.
     pub version: Id,
-    /// The branch.
     pub branch: Option<String>,
     /// Whether the overlay has uncommitted changes.
     pub changed: bool,

@@ -25,7 +25,6 @@ pub(super) const BRANCH: &str = "branch";
 /// A version and its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionTree {
-    /// The version.
     pub version: Id,
     /// The tree of the version.
     pub tree: Id,
@@ -52,7 +51,6 @@ pub struct Prefetch {
 pub struct MountSetup {
     /// The repository.
     pub repo: Repo,
-    /// The version.
     pub version: VersionTree,
     /// The branch for commits.
     pub branch: Option<String>,

@@ -5,7 +5,6 @@
 pub struct EntryName {
     /// Inode number of the directory.
     pub parent: u64,
-    /// The name.
     pub name: Vec<u8>,
 }
 
@@ -14,7 +13,6 @@ pub struct EntryName {
 pub struct EntryRef<'n> {
     /// Inode number of the directory.
     pub parent: u64,
-    /// The name.
     pub name: &'n [u8],
 }
 

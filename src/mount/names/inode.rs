@@ -44,7 +44,6 @@ pub enum InodeBody {
     Symlink(Vec<u8>),
     /// A named pipe.
     Fifo,
-    /// A socket.
     Socket,
     /// A character device with its major and minor number.
     CharDevice(u32, u32),

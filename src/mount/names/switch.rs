@@ -38,7 +38,6 @@ impl SwitchDirs {
 
 /// A name that the kernel has to forget.
 pub struct StaleName {
-    /// The name.
     pub name: EntryName,
     /// The inode, if it is gone for good. A directory never is.
     pub removed: Option<u64>,

@@ -97,7 +97,6 @@ pub struct DirResult {
 /// A name in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedName {
-    /// The name.
     pub name: Vec<u8>,
     /// Inode number.
     pub ino: u64,

@@ -74,7 +74,6 @@ pub(super) struct InoSource<'s> {
     pub(super) version: u64,
     /// The directory.
     pub(super) parent: u64,
-    /// The name.
     pub(super) name: &'s [u8],
     /// The hard link, whose group id replaces directory and name.
     pub(super) link: Option<&'s HardLink>,

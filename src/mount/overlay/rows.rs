@@ -35,7 +35,6 @@ impl InodeChange {
 
 /// The new state of a name.
 pub struct NameChange {
-    /// The name.
     pub name: EntryName,
     /// The meaning of the name.
     pub target: NameTarget,

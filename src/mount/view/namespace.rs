@@ -163,7 +163,6 @@ impl View {
 
 /// An entry of a listing.
 pub struct DirItem<'i> {
-    /// The name.
     pub name: &'i [u8],
     /// Inode number.
     pub ino: u64,

@@ -63,7 +63,6 @@ pub type BackingFile = Option<Arc<File>>;
 
 /// A file that was opened.
 pub struct OpenedFile {
-    /// The handle.
     pub handle: u64,
     /// The upper file, if the kernel is to use it directly.
     pub backing: BackingFile,
@@ -126,7 +125,6 @@ pub struct ViewState {
 pub struct SpaceInfo {
     /// Size of the file system.
     pub total_blocks: u64,
-    /// Free blocks.
     pub free_blocks: u64,
 }
 

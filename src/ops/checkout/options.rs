@@ -48,7 +48,6 @@ pub struct CheckoutOptions {
 /// The result of `checkout`.
 #[derive(Debug)]
 pub struct CheckoutReport {
-    /// The version.
     pub version: Id,
     /// The commit of the version.
     pub commit: Commit,

@@ -12,7 +12,6 @@ pub enum CommitError {
     EmptySource {
         /// The source.
         path: String,
-        /// The branch.
         branch: RefName,
     },
     /// The stream is empty.
@@ -55,16 +54,10 @@ pub enum CommitError {
     },
     /// An option that only applies to a directory.
     #[error("`{option}` does not apply to a mount")]
-    NotInMount {
-        /// The option.
-        option: &'static str,
-    },
+    NotInMount { option: &'static str },
     /// A tag exists.
     #[error("the tag `{name}` exists")]
-    TagExists {
-        /// The name.
-        name: RefName,
-    },
+    TagExists { name: RefName },
 }
 
 impl Failure for CommitError {

@@ -11,7 +11,6 @@ use crate::quiesce::Quiesce;
 /// The options of `commit`.
 #[derive(Clone, Default)]
 pub struct CommitOptions {
-    /// The message.
     pub message: String,
     /// The branch. `None` is HEAD's.
     pub branch: Option<RefName>,

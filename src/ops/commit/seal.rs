@@ -30,7 +30,6 @@ use crate::sys::io_error::IoError;
 /// The result of `commit`.
 #[derive(Clone, Debug)]
 pub struct CommitReport {
-    /// The branch.
     pub branch: RefName,
     /// The new version, or the tip if nothing changed. `None` in a dry run that would make a
     /// version.

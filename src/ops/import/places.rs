@@ -44,8 +44,8 @@ impl MemberPlaces {
         (!all.is_empty()).then(|| display(&all.join(&b'/')))
     }
 
-    /// Whether an absolute path is relative to the root of the archive: in images, and if `strip`
-    /// is set.
+    /// Returns whether an absolute path is relative to the root of the archive: in images, and if
+    /// `strip` is set.
     fn is_rooted(&self, image: bool) -> bool {
         image || self.strip.is_some()
     }
@@ -99,13 +99,14 @@ impl MemberPlaces {
         is_imported.then(|| HiddenPath { names: names.to_vec(), inside })
     }
 
-    /// Whether all imported members are below a path of the archive.
+    /// Returns whether all imported members are below a path of the archive.
     pub(super) fn lie_below(&self, names: &[Vec<u8>]) -> bool {
         let taken = || self.strip.iter().flatten().chain(&self.only);
         names.len() < taken().count() && names.iter().eq(taken().take(names.len()))
     }
 
-    /// Whether the path is above `only`, so that only the metadata of the directory is used.
+    /// Returns whether the path is above `only`, so that only the metadata of the directory is
+    /// used.
     pub(super) fn is_above(&self, names: &[Vec<u8>]) -> bool {
         names.len() < self.only.len()
     }

@@ -18,7 +18,6 @@ use crate::sys::io_error::IoError;
 /// An overlay of a repository.
 #[derive(Clone, Debug)]
 pub struct Overlay {
-    /// The name.
     pub name: String,
     /// The directory.
     pub dir: PathBuf,
@@ -26,7 +25,6 @@ pub struct Overlay {
     pub bytes: u64,
     /// The time of the last use, in seconds since 1970.
     pub used_secs: i64,
-    /// The state.
     pub state: OverlayState,
 }
 
@@ -48,31 +46,16 @@ pub enum OverlayState {
 pub enum OverlayError {
     /// The repository has no overlay of the name.
     #[error("no overlay `{name}` in `{}`", repository.display())]
-    Missing {
-        /// The name.
-        name: String,
-        /// The repository.
-        repository: PathBuf,
-    },
+    Missing { name: String, repository: PathBuf },
     /// A process serves the overlay.
     #[error("the overlay `{0}` is mounted")]
     Mounted(String),
     /// The overlay belongs to a volume.
     #[error("the overlay `{name}` belongs to the volume `{volume}`")]
-    OfVolume {
-        /// The name.
-        name: String,
-        /// The volume.
-        volume: String,
-    },
+    OfVolume { name: String, volume: String },
     /// Several repositories have an overlay of the name.
     #[error("several repositories have an overlay `{name}`: {}", repositories.join(", "))]
-    Several {
-        /// The name.
-        name: String,
-        /// The repositories.
-        repositories: Vec<String>,
-    },
+    Several { name: String, repositories: Vec<String> },
     /// The target directory of the copies is not empty.
     #[error("`{}` is not empty", .0.display())]
     Filled(PathBuf),

@@ -32,7 +32,6 @@ pub struct MountPlan {
 /// The overlay of a planned mount.
 #[derive(Debug)]
 pub struct PlannedOverlay {
-    /// The name.
     pub name: String,
     /// The content of the overlay.
     pub kept: OverlayUse,

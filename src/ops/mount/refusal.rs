@@ -13,7 +13,6 @@ pub enum MountRefusal {
     /// The base of the mount is not the tip of the branch.
     #[error("the mount is based on {version}, but `{branch}` has newer versions")]
     NotTip {
-        /// The branch.
         branch: RefName,
         /// The version, short.
         version: String,
@@ -27,7 +26,6 @@ pub enum MountRefusal {
     /// The remote does not have the branch.
     #[error("the remote has no branch `{branch}`, only the clone `{}` has it", repository.display())]
     NotAtOrigin {
-        /// The branch.
         branch: RefName,
         /// The clone.
         repository: PathBuf,

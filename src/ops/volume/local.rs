@@ -39,7 +39,6 @@ const DRIVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A local-driver volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalVolume {
-    /// The name.
     pub name: String,
     /// The directory of its content, as this process sees it.
     pub at: PathBuf,
@@ -113,7 +112,6 @@ impl Failure for LocalVolumeError {
 /// The options of a new local-driver volume.
 #[derive(Clone, Debug)]
 pub struct LocalVolumeOptions {
-    /// The name.
     pub name: String,
     /// The version.
     pub revision: Revision,

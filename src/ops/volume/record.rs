@@ -37,7 +37,6 @@ const NAME_MAX: usize = 90;
 pub struct VolumeRecord {
     /// The version of this format, 1.
     pub schema: u32,
-    /// The name.
     pub name: String,
     /// The repository, a directory or a URL.
     pub repository: String,

@@ -41,7 +41,7 @@ impl Gather {
         std::mem::replace(self, Self::new(self.kind))
     }
 
-    /// Whether there are no objects.
+    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }

@@ -50,7 +50,7 @@ impl Stretch {
         self.pieces.iter().map(len).sum()
     }
 
-    /// Whether there are no chunks or holes.
+    /// Returns whether there are no chunks or holes.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

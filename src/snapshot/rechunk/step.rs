@@ -124,8 +124,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether a chunk of `len` bytes ends there independently of the bytes after the `window` that
-    /// was chunked.
+    /// Returns whether a chunk of `len` bytes ends there independently of the bytes after the
+    /// `window` that was chunked.
     fn settled(&self, len: usize, window: usize) -> bool {
         match self.chunker {
             Chunker::Fixed(_) => len as u64 == self.longest(),
@@ -334,7 +334,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(self.old_at(block)?.is_some_and(|(_, extent)| extent.chunk.is_none()))
     }
 
-    /// Whether the block that begins at `block` contains only zeros now.
+    /// Returns whether the block that begins at `block` contains only zeros now.
     fn is_hole(&mut self, block: u64) -> Result<bool> {
         let plan = self.plan;
         if plan.next_change(block) >= block + BLOCK_LEN {
@@ -358,7 +358,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(hole)
     }
 
-    /// Whether the changed parts of a range, or its other parts, contain only zeros.
+    /// Returns whether the changed parts of a range, or its other parts, contain only zeros.
     fn parts_are_zero(&mut self, range: Range<u64>, changed: bool) -> Result<bool> {
         let mut at = range.start;
         while at < range.end {

@@ -89,8 +89,8 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether all packs that [`vouch`] has stored still exist. If one is missing, the objects of each
-/// record must be checked.
+/// Returns whether all packs that [`vouch`] has stored still exist. If one is missing, the objects
+/// of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
     let sound = repo.sound_packs()?;
@@ -99,8 +99,8 @@ pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
 }
 
 impl DirRecord {
-    /// Whether an entry is unchanged: `then` is its fingerprint in this record, `now` that of
-    /// `stat` in a directory on `device`.
+    /// Returns whether an entry is unchanged: `then` is its fingerprint in this record, `now` that
+    /// of `stat` in a directory on `device`.
     pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
         // The device number changes if the last walk read a snapshot of the volume. That snapshot
         // may have been taken in the same tick of the clock as the change, and a later write in the
@@ -109,7 +109,7 @@ impl DirRecord {
     }
 }
 
-/// Whether a change after `moment` must have a different time than `ctime`.
+/// Returns whether a change after `moment` must have a different time than `ctime`.
 fn is_settled(ctime: Time, moment: Time) -> bool {
     // File systems have timestamps with a resolution of milliseconds, old ones of seconds.
     let margin = if ctime.nanos == 0 { 2_000_000_000 } else { 50_000_000 };

@@ -139,7 +139,7 @@ impl Dir {
         }
     }
 
-    /// Whether this is the root of the snapshot, whose object contains its own metadata.
+    /// Returns whether this is the root of the snapshot, whose object contains its own metadata.
     pub(in crate::snapshot) fn is_root(&self) -> bool {
         self.parent.is_none()
     }

@@ -52,7 +52,7 @@ impl Stat {
         Meta { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
     }
 
-    /// Whether both describe the same state of the same file.
+    /// Returns whether both describe the same state of the same file.
     pub fn same(&self, other: &Self) -> bool {
         (self.ino, self.dev, self.size, self.mtime, self.ctime)
             == (other.ino, other.dev, other.size, other.mtime, other.ctime)
@@ -200,7 +200,7 @@ fn read_xattrs(
     Ok(out)
 }
 
-/// Whether a directory contains a valid CACHEDIR.TAG.
+/// Returns whether a directory contains a valid CACHEDIR.TAG.
 pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
     let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else { return false };
@@ -208,7 +208,8 @@ pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     io::Read::read_exact(&mut std::fs::File::from(fd), &mut head).is_ok() && head == SIGNATURE
 }
 
-/// Whether a directory with these names is a repository without a worktree, such as a remote.
+/// Returns whether a directory with these names is a repository without a worktree, such as a
+/// remote.
 pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
     let has = |name: &str| names.iter().any(|n| n.1 == name.as_bytes());
     if ![layout::MARKER, layout::PACKS, layout::INDEX].into_iter().all(has) {

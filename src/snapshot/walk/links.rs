@@ -78,7 +78,7 @@ impl Links {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Whether there are no hard links.
+    /// Returns whether there are no hard links.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

@@ -42,12 +42,12 @@ impl Chosen {
         (!paths.is_empty()).then(|| Arc::new(chosen))
     }
 
-    /// Whether a walk includes a name or something below it.
+    /// Returns whether a walk includes a name or something below it.
     pub fn takes(&self, name: &[u8]) -> bool {
         self.names.contains_key(name)
     }
 
-    /// Whether a walk includes a name with everything below it.
+    /// Returns whether a walk includes a name with everything below it.
     pub fn takes_whole(&self, name: &[u8]) -> bool {
         self.names.get(name).is_some_and(Option::is_none)
     }

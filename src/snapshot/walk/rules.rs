@@ -69,12 +69,12 @@ impl Rules {
         self.larger_than.filter(|limit| size > *limit)
     }
 
-    /// Whether a directory only contains mount points.
+    /// Returns whether a directory only contains mount points.
     pub(in crate::snapshot) fn is_place(&self, path: &[u8]) -> bool {
         self.places.iter().any(|place| place == path)
     }
 
-    /// Whether the caller has set patterns.
+    /// Returns whether the caller has set patterns.
     pub fn leaves_out(&self) -> bool {
         self.exclude.is_some()
     }
@@ -189,12 +189,12 @@ impl Ignores {
         bad
     }
 
-    /// Whether there are no ignore files.
+    /// Returns whether there are no ignore files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Whether a path below the root is excluded.
+    /// Returns whether a path below the root is excluded.
     pub fn excludes(&self, rules: &Rules, path: &[u8], is_dir: bool) -> bool {
         self.deciding(rules, path, is_dir).is_some()
     }

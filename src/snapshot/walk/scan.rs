@@ -366,8 +366,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Whether all objects of the entries of a directory are available. Subdirectories have their
-    /// own records.
+    /// Returns whether all objects of the entries of a directory are available. Subdirectories have
+    /// their own records.
     fn is_all_there(&self, record: &DirRecord) -> Result<bool> {
         let repo = self.out.repo();
         let known = |kind, id: &Id| -> Result<bool> {

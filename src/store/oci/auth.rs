@@ -143,7 +143,8 @@ impl Auth {
         self.token(&mut state, client, meter, scope, &challenge).await
     }
 
-    /// Whether requests are authenticated. Also true before the registry has sent a challenge.
+    /// Returns whether requests are authenticated. Also true before the registry has sent a
+    /// challenge.
     pub(super) async fn has_login(&self) -> bool {
         !matches!(self.state.lock().await.login, Some(Login::Anonymous(_)))
     }

@@ -106,7 +106,7 @@ pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<Liste
     out.into_iter().map(|(name, (is_dir, len))| ListedKey { name: name.to_owned(), is_dir, len }).collect()
 }
 
-/// Whether a key is below a directory.
+/// Returns whether a key is below a directory.
 fn is_below(key: &str, dir: &str) -> bool {
     dir.is_empty() || key.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -21,12 +21,12 @@ impl RegistryErrorResponse {
         Self { response, detail }
     }
 
-    /// Whether the response contains the code.
+    /// Returns whether the response contains the code.
     pub(super) fn has(&self, code: &str) -> bool {
         self.response.has(code)
     }
 
-    /// Whether the registry does not support the operation at all.
+    /// Returns whether the registry does not support the operation at all.
     pub(super) fn is_unsupported(&self) -> bool {
         self.response.status == 405 || self.has("UNSUPPORTED")
     }

@@ -107,7 +107,7 @@ impl Registry {
         Some(url)
     }
 
-    /// Whether a URL belongs to the registry itself. Other servers get no secrets.
+    /// Returns whether a URL belongs to the registry itself. Other servers get no secrets.
     fn is_registry(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }

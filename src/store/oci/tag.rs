@@ -98,7 +98,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     to_hex(&hasher.finish())
 }
 
-/// Whether a name is a SHA-256 in lower-case hex.
+/// Returns whether a name is a SHA-256 in lower-case hex.
 pub(super) fn is_sha256(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -67,7 +67,7 @@ impl Connection {
         })
     }
 
-    /// Whether the connection can still be used.
+    /// Returns whether the connection can still be used.
     pub(super) fn is_alive(&self) -> bool {
         !self.broken.load(Ordering::Relaxed) && !self.messages.have_ended()
     }

@@ -156,7 +156,7 @@ impl SshMessages {
         messages
     }
 
-    /// Whether the process has ended.
+    /// Returns whether the process has ended.
     pub(super) fn have_ended(&self) -> bool {
         *self.ended.borrow()
     }

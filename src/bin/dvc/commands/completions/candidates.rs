@@ -268,7 +268,7 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
     }
 }
 
-/// Whether the command takes ranges.
+/// Returns whether the command takes ranges.
 fn is_range(typed: &Typed<'_>) -> bool {
     matches!(typed.path.first(), Some(&("log" | "diff" | "du")))
 }

@@ -221,7 +221,8 @@ fn description(page: &mut Roff, name: &str, command: &Command, facts: &VerbFacts
     Ok(())
 }
 
-/// Whether the text after the help is a note. Examples have a section of their own, and the settings a page of their own.
+/// Returns whether the text after the help is a note. Examples have a section of their own, and the
+/// settings a page of their own.
 fn is_note(after: &str) -> bool {
     !after.starts_with("Examples:") && !after.starts_with("Settings:")
 }

@@ -51,7 +51,7 @@ impl<'c> Typed<'c> {
         self.path.join(" ")
     }
 
-    /// Whether the line contains an option before the last word.
+    /// Returns whether the line contains an option before the last word.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.options.iter().any(|arg| arg.get_id() == id)
     }
@@ -140,7 +140,7 @@ pub(crate) fn is_long(arg: &Arg, name: &str) -> bool {
     arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
 }
 
-/// Whether the next word is the value of the option.
+/// Returns whether the next word is the value of the option.
 fn takes_next(arg: &Arg) -> bool {
     let is_optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
     arg.get_action().takes_values() && !arg.is_require_equals_set() && !is_optional

@@ -92,7 +92,7 @@ fn continues(line: &str) -> bool {
         || is_code_span(line)
 }
 
-/// Whether a line starts with inline code, not with a fence.
+/// Returns whether a line starts with inline code, not with a fence.
 fn is_code_span(line: &str) -> bool {
     line.starts_with('`') && !line.starts_with("```")
 }
