@@ -66,7 +66,8 @@ impl Failure for RefMoveError {
         match self {
             Self::Exists { kind, name } => Some(format!("run `dvc {} -f {name} REV` to move it", kind.name())),
             Self::Raced { .. } => Some("check the new version and run the command again".to_owned()),
-            Self::Missing { kind, .. } => Some(format!("run `dvc {0}` to list each {0}", kind.name())),
+            Self::Missing { kind: RefKind::Tag, .. } => Some("run `dvc tag` to list the tags".to_owned()),
+            Self::Missing { .. } => Some("run `dvc branch --all` to list the branches".to_owned()),
             Self::NoBranchToUndo => Some("name the branch or tag: `dvc undo NAME`".to_owned()),
             Self::Current { .. } => Some("check out another branch in that worktree first".to_owned()),
             _ => None,

@@ -125,7 +125,7 @@ fn the_index_is_made_again() {
     flip(&bad, 20);
     assert_eq!(files_of(&index), old);
     flip(&bad, 20);
-    s.dvc(["fsck", "--rebuild"]).ok().says("made 2 index segments of ").says("with 3 versions");
+    s.dvc(["fsck", "--rebuild"]).ok().says("built 2 index segments of ").says("with 3 versions");
     assert_eq!(files_of(&index).len(), 2);
     s.dvc(["fsck", "--data"]).ok();
     fs::remove_dir_all(&index).unwrap();

@@ -47,7 +47,7 @@ fn the_disaster_page_works() {
         "D orders",
         "branch: at nightly@v1",
         "wednesday",
-        "and there is none now",
+        ": there is none now",
         "1 damaged, 1 object lost",
         "orders`: not restored",
     ] {

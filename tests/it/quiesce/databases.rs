@@ -123,7 +123,8 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     }
     let own = format!("postgres:{}", s.at("p").display());
     let sessions = || {
-        server.sql("select count(*) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()")
+        server
+            .sql("select count(*) from pg_stat_activity where query like '%dvc-quiesced%' and pid <> pg_backend_pid()")
     };
     let ends = || until("the session ends", || sessions() == "0");
     // The client derives the name of the database from that of the user.
@@ -157,7 +158,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
 
     let held = Held::start(&mut commit(&own, "1h"));
     until("it is in backup mode", || sessions() == "1");
-    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()");
+    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%dvc-quiesced%' and pid <> pg_backend_pid()");
     held.go_on().code(7).complains("the session with the database ended early");
     Run::of(&mut commit("postgres:/no/such", "30s")).code(7).complains("/no/such");
     Run::of(&mut commit("postgres://nobody@127.0.0.1:1/x", "30s")).code(7);

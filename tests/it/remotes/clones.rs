@@ -169,5 +169,5 @@ fn an_unknown_remote_is_13() {
     s.dvc(["remote", "add", "nas", "/srv/none", "--offline"]).ok();
     s.dvc(["fetch", "nope"]).code(13).complains("hint: use one of nas, or ");
     // A word that is not a remote is taken for a branch.
-    s.dvc(["push", "nope"]).code(13).complains("there is no branch `nope`");
+    s.dvc(["push", "nope"]).code(13).complains("no branch `nope`");
 }

@@ -204,7 +204,7 @@ fn prunes(place: &Place, bob: &Sandbox) {
     bob.dvc(["--repo", files.to_str().unwrap(), "branch", "-d", "-f", "AMCC-mine"]).ok();
     bob.dvc(["-C", "copy", "fetch"]).ok();
     assert_eq!(known(), 0);
-    bob.dvc(["-C", "copy", "fetch", "--prune"]).ok().says("origin/AMCC-mine is gone there");
+    bob.dvc(["-C", "copy", "fetch", "--prune"]).ok().says("origin/AMCC-mine was deleted at the remote");
     assert_eq!(known(), 13);
 }
 

@@ -304,8 +304,8 @@ fn bad_environments() {
         (&[], &["no remote: set DATA_TAG or DATA_S3_DST, or NO_PUSH=1"]),
         (&[("DATA_TAG", "r.example/Data")], &["DATA_TAG: "]),
         (&[("REGISTRY", "r.example")], &["REGISTRY: DATA_TAG is not set"]),
-        (&[("DATA_TAG_FILE", "/none")], &["/none: it cannot be read"]),
-        (&[("DVC_JOBS_FILE", "/none"), ("DATA_TAG", "r.example/x")], &["/none: it cannot be read"]),
+        (&[("DATA_TAG_FILE", "/none")], &["/none: cannot read the file"]),
+        (&[("DVC_JOBS_FILE", "/none"), ("DATA_TAG", "r.example/x")], &["/none: cannot read the file"]),
         (
             &[("NO_PUSH", "x"), ("REGISTRY", "a"), ("DATA_TAG", "b.example/c@sha256:1"), ("DVC_JOBS", "many")],
             &["3 problems", "NO_PUSH: ", "DATA_TAG: ", "DVC_JOBS: "],
