@@ -1,24 +1,36 @@
-//! Which lines differ between two texts: the shortest script by Myers' algorithm, in hunks with context.
+//! The lines in which two texts differ: a shortest script by Myers' algorithm, in hunks with context.
 //!
-//! Very different texts are told as one replacement, so that time and memory stay bounded.
+//! Texts that differ in many lines become one replacement, so that time and memory stay bounded.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use similar::algorithms::{Capture, Replace, myers};
+use similar::{ChangeTag, DiffOp};
 
 /// Longer texts are not compared line by line.
 pub const TEXT_MAX: u64 = 1 << 20;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
-/// With more differing lines than this the middle is one replacement.
-const SCRIPT_MAX: usize = 1000;
+/// Limit on lines that have no counterpart in the other text. With more of them, one replacement
+/// covers everything between the first and the last change.
+const UNPAIRED_MAX: usize = 1000;
+/// Lines of both texts up to which the search has no time limit, so that its result does not depend
+/// on the speed of the machine.
+const UNTIMED_MAX: usize = 4000;
+/// Time limit for longer texts. The search needs it for lines in another order, for example after a
+/// sort.
+const TIME_MAX: Duration = Duration::from_millis(100);
 
-/// What a line of a hunk is.
+/// The side that has a line of a hunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// In both.
+    /// Both texts.
     Same,
-    /// Only in the old text.
+    /// Only the old text.
     Removed,
-    /// Only in the new text.
+    /// Only the new text.
     Added,
 }
 
@@ -40,115 +52,52 @@ pub fn is_text(bytes: &[u8]) -> bool {
 
 /// Returns the hunks that turn `old` into `new`.
 pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
+    let start = Instant::now();
     let old: Vec<&[u8]> = old.split_inclusive(|b| *b == b'\n').collect();
     let new: Vec<&[u8]> = new.split_inclusive(|b| *b == b'\n').collect();
-    let script = script(&old, &new);
-    let mut hunks = Vec::new();
-    let mut at = 0;
-    while let Some(first) = script[at..].iter().position(|s| s.0 != Mark::Same).map(|n| at + n) {
-        let start = first.saturating_sub(CONTEXT).max(at);
-        let (mut last, mut next) = (first, first + 1);
-        while next < script.len() && next - last <= 2 * CONTEXT {
-            if script[next].0 != Mark::Same {
-                last = next;
-            }
-            next += 1;
-        }
-        let end = (last + 1 + CONTEXT).min(script.len());
-        let piece = &script[start..end];
-        let count = |without: Mark| piece.iter().filter(|s| s.0 != without).count();
-        let (old_at, new_at) = (script[start].1, script[start].2);
-        hunks.push(Hunk {
-            old: old_at..old_at + count(Mark::Added),
-            new: new_at..new_at + count(Mark::Removed),
-            lines: piece.iter().map(|s| (s.0, if s.0 == Mark::Added { new[s.2] } else { old[s.1] }.to_vec())).collect(),
-        });
-        at = end;
-    }
-    hunks
+    // After the deadline, the lines that the search has not paired yet become one replacement.
+    let deadline = if unpaired(&old, &new) > UNPAIRED_MAX {
+        Some(start)
+    } else {
+        (old.len() + new.len() > UNTIMED_MAX).then(|| start + TIME_MAX)
+    };
+    let mut script = Replace::new(Capture::new());
+    let Ok(()) = myers::diff_deadline(&mut script, &old[..], 0..old.len(), &new[..], 0..new.len(), deadline);
+    let groups = script.into_inner().into_grouped_ops(CONTEXT);
+    groups.iter().filter_map(|group| hunk(group, &old, &new)).collect()
 }
 
-/// One step: what it is, and the lines of both texts before it.
-type Step = (Mark, usize, usize);
-
-fn script(old: &[&[u8]], new: &[&[u8]]) -> Vec<Step> {
+/// Returns the number of lines that have no counterpart in the other text, in any order.
+fn unpaired(old: &[&[u8]], new: &[&[u8]]) -> usize {
+    // Hashing takes longer than a comparison, so leave out the lines before and after all changes.
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let (a, b) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    let mut steps: Vec<Step> = (0..head).map(|n| (Mark::Same, n, n)).collect();
-    match shortest(a, b) {
-        Some(middle) => steps.extend(middle.into_iter().map(|(m, x, y)| (m, x + head, y + head))),
-        None => {
-            steps.extend((0..a.len()).map(|n| (Mark::Removed, head + n, head)));
-            steps.extend((0..b.len()).map(|n| (Mark::Added, head + a.len(), head + n)));
-        }
+    let (old, new) = (&old[head..], &new[head..]);
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut surplus: HashMap<&[u8], isize> = HashMap::new();
+    for line in &old[..old.len() - tail] {
+        *surplus.entry(line).or_default() += 1;
     }
-    let (x, y) = (old.len() - tail, new.len() - tail);
-    steps.extend((0..tail).map(|n| (Mark::Same, x + n, y + n)));
-    steps
+    for line in &new[..new.len() - tail] {
+        *surplus.entry(line).or_default() -= 1;
+    }
+    surplus.values().map(|count| count.unsigned_abs()).sum()
 }
 
-/// Finds a shortest edit script with Myers' greedy search. Keeps the furthest points of each round
-/// for [`walk_back`].
-fn shortest(a: &[&[u8]], b: &[&[u8]]) -> Option<Vec<Step>> {
-    let limit = (a.len() + b.len()).min(SCRIPT_MAX);
-    let middle = limit + 1;
-    let mut furthest = vec![0usize; 2 * middle + 1];
-    let mut rounds: Vec<Vec<usize>> = Vec::new();
-    for d in 0..=limit {
-        for k in (middle - d..=middle + d).step_by(2) {
-            let down = k == middle - d || (k != middle + d && furthest[k - 1] < furthest[k + 1]);
-            let mut x = if down { furthest[k + 1] } else { furthest[k - 1] + 1 };
-            // y = x - (k - middle); a point outside of the square is never followed further.
-            let mut y = (x + middle).wrapping_sub(k);
-            while x < a.len() && y < b.len() && a[x] == b[y] {
-                (x, y) = (x + 1, y + 1);
-            }
-            furthest[k] = x;
-            if x >= a.len() && y >= b.len() {
-                rounds.push(furthest[middle - d..=middle + d].to_vec());
-                return Some(walk_back(a.len(), b.len(), &rounds));
-            }
-        }
-        rounds.push(furthest[middle - d..=middle + d].to_vec());
-    }
-    None
-}
-
-/// `rounds[d][k + d]` is the furthest x on diagonal k = x - y after d changes.
-fn walk_back(a: usize, b: usize, rounds: &[Vec<usize>]) -> Vec<Step> {
-    let (mut x, mut y) = (a, b);
-    let mut steps = Vec::new();
-    for d in (1..rounds.len()).rev() {
-        // The diagonal k = x - y, counted from the lowest one of this round.
-        let k = (x + d).saturating_sub(y);
-        let before = &rounds[d - 1];
-        // Diagonal k - 1 and k + 1 of the round before, which starts one higher.
-        let (left, right) = (k.checked_sub(2).and_then(|n| before.get(n)), before.get(k));
-        let down = match (left, right) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(l), Some(r)) => l < r,
+fn hunk(group: &[DiffOp], old: &[&[u8]], new: &[&[u8]]) -> Option<Hunk> {
+    let (first, last) = (group.first()?, group.last()?);
+    let lines = group.iter().flat_map(|op| op.iter_changes(old, new)).map(|change| {
+        let mark = match change.tag() {
+            ChangeTag::Equal => Mark::Same,
+            ChangeTag::Delete => Mark::Removed,
+            ChangeTag::Insert => Mark::Added,
         };
-        let (from_x, mark) = match down {
-            true => (right.copied().unwrap_or(0), Mark::Added),
-            false => (left.copied().unwrap_or(0), Mark::Removed),
-        };
-        let from_y = if down { (from_x + d).saturating_sub(k + 1) } else { (from_x + d + 1).saturating_sub(k) };
-        let (after_x, after_y) = if down { (from_x, from_y + 1) } else { (from_x + 1, from_y) };
-        while x > after_x && y > after_y {
-            (x, y) = (x - 1, y - 1);
-            steps.push((Mark::Same, x, y));
-        }
-        steps.push((mark, from_x, from_y));
-        (x, y) = (from_x, from_y);
-    }
-    while x > 0 && y > 0 {
-        (x, y) = (x - 1, y - 1);
-        steps.push((Mark::Same, x, y));
-    }
-    steps.reverse();
-    steps
+        (mark, change.value().to_vec())
+    });
+    Some(Hunk {
+        old: first.old_range().start..last.old_range().end,
+        new: first.new_range().start..last.new_range().end,
+        lines: lines.collect(),
+    })
 }
 
 #[cfg(test)]
@@ -203,20 +152,83 @@ mod tests {
         assert_eq!(shown("", "a\n"), "@@ 0..0 0..1\n+a\n");
     }
 
+    fn lines(text: &str) -> Vec<&str> {
+        text.split_inclusive('\n').collect()
+    }
+
+    /// Returns the old text with the changes of the hunks.
+    fn applied(old: &str, hunks: &[Hunk]) -> String {
+        let old = lines(old);
+        let (mut out, mut at) = (String::new(), 0);
+        for hunk in hunks {
+            let side = |without: Mark| -> Vec<&str> {
+                let kept = hunk.lines.iter().filter(|line| line.0 != without);
+                kept.map(|line| std::str::from_utf8(&line.1).unwrap()).collect()
+            };
+            assert_eq!(side(Mark::Added), old[hunk.old.clone()]);
+            out += &old[at..hunk.old.start].concat();
+            assert_eq!(lines(&out).len(), hunk.new.start);
+            out += &side(Mark::Removed).concat();
+            assert_eq!(lines(&out).len(), hunk.new.end);
+            at = hunk.old.end;
+        }
+        out + &old[at..].concat()
+    }
+
+    fn changes(hunks: &[Hunk]) -> usize {
+        hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.0 != Mark::Same).count()
+    }
+
+    fn numbers(numbers: impl Iterator<Item = u32>) -> String {
+        numbers.map(|n| format!("{n}\n")).collect()
+    }
+
+    #[test]
+    fn very_different_texts_are_one_replacement() {
+        let (old, new) = (numbers(0..60_000), numbers((0..60_000).map(|n| n - n % 2)));
+        let found = hunks(old.as_bytes(), new.as_bytes());
+        assert_eq!((found.len(), changes(&found)), (1, 2 * 59_999));
+        assert_eq!(applied(&old, &found), new);
+    }
+
+    #[test]
+    fn many_changes_are_found_exactly() {
+        let (old, new) = (numbers(0..2_100), numbers((0..2_100).filter(|n| n % 10 != 5)));
+        let found = hunks(old.as_bytes(), new.as_bytes());
+        assert_eq!((found.len(), changes(&found)), (210, 210));
+        assert_eq!(applied(&old, &found), new);
+    }
+
+    #[test]
+    fn lines_in_another_order_take_bounded_time() {
+        let (old, new) = (numbers(0..100_003), numbers((0..100_003).map(|n| n * 7919 % 100_003)));
+        let start = Instant::now();
+        let found = hunks(old.as_bytes(), new.as_bytes());
+        assert!(start.elapsed() < 100 * TIME_MAX);
+        assert_eq!(applied(&old, &found), new);
+    }
+
+    /// Returns the length of the longest common subsequence.
+    fn common(old: &[&str], new: &[&str]) -> usize {
+        let mut row = vec![0; new.len() + 1];
+        for a in old {
+            let mut diagonal = 0;
+            for (k, b) in new.iter().enumerate() {
+                let above = row[k + 1];
+                row[k + 1] = if a == b { diagonal + 1 } else { above.max(row[k]) };
+                diagonal = above;
+            }
+        }
+        row[new.len()]
+    }
+
     proptest! {
         #[test]
         fn the_script_leads_from_old_to_new(old in "[ab\n]{0,40}", new in "[ab\n]{0,40}") {
-            let (a, b): (Vec<&[u8]>, Vec<&[u8]>) = (
-                old.as_bytes().split_inclusive(|c| *c == b'\n').collect(),
-                new.as_bytes().split_inclusive(|c| *c == b'\n').collect(),
-            );
-            let steps = script(&a, &b);
-            let side = |without: Mark, pick: &dyn Fn(&Step) -> Vec<u8>| -> Vec<u8> {
-                steps.iter().filter(|s| s.0 != without).flat_map(pick).collect()
-            };
-            prop_assert_eq!(side(Mark::Added, &|s| a[s.1].to_vec()), old.as_bytes());
-            prop_assert_eq!(side(Mark::Removed, &|s| b[s.2].to_vec()), new.as_bytes());
-            prop_assert_eq!(steps.iter().filter(|s| s.0 == Mark::Same && a[s.1] != b[s.2]).count(), 0);
+            let found = hunks(old.as_bytes(), new.as_bytes());
+            prop_assert_eq!(applied(&old, &found), &new[..]);
+            let (a, b) = (lines(&old), lines(&new));
+            prop_assert_eq!(changes(&found), a.len() + b.len() - 2 * common(&a, &b));
         }
     }
 }

@@ -50,6 +50,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "std::thread",
         &["work/", "store/", "index/catalogue", "checkout/patch/journal", "mount/", "quiesce", "hooks", "bin/"],
     ),
+    ("similar", &["query/"]),
     ("strsim", &["model/"]),
     ("tar", &["archive/"]),
     ("tempfile", &[""]),
