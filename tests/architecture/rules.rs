@@ -57,6 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("thiserror", &[""]),
     ("tokio", &["store/", "serve/", "docker/"]),
     ("toml", &["ops/", "bin/"]),
+    ("toml_edit", &["bin/dvc/settings"]),
     ("url", &["store/", "quiesce"]),
     ("zstd", &["codec/"]),
 ];

@@ -1,12 +1,10 @@
 //! Sets or removes one value in a TOML file, and keeps comments and order.
-//!
-//! The edit works on lines and is then verified: the result must parse to the old document with
-//! only this change. Otherwise the file stays unchanged.
 
-use super::layers::{document, flatten};
+use super::layers::toml_problem;
 use super::problem::{ConfigProblem, Origin};
 use super::value::SettingValue;
 use std::path::Path;
+use toml_edit::{Document, DocumentMut, InlineTable, Item, Table, TableLike};
 
 /// Returns the text of the file with `key` set to `value`, or without it if `value` is `None`.
 pub(crate) fn edited(
@@ -15,76 +13,82 @@ pub(crate) fn edited(
     value: Option<&SettingValue>,
     path: &Path,
 ) -> Result<String, ConfigProblem> {
-    let before = document(text, path)?;
-    let (section, name) = key.split_once('.').unwrap_or(("", key));
-    let mut lines: Vec<&str> = text.lines().collect();
-    let line = value.map(|v| format!("{name} = {}", v.to_toml()));
-    let old = locate(&lines, section, name);
-    let fresh;
-    match (&old, &line) {
-        (Some(at), Some(line)) => {
-            lines.splice(at.clone(), [line.as_str()]);
-        }
-        (Some(at), None) => {
-            lines.drain(at.clone());
-        }
-        (None, None) => {}
-        (None, Some(line)) => match section_end(&lines, section) {
-            Some(at) => lines.insert(at, line),
-            None => {
-                fresh = format!("{}[{section}]\n{line}", if lines.is_empty() { "" } else { "\n" });
-                lines.push(&fresh);
-            }
-        },
+    let problem = |why: String| ConfigProblem::new(Origin::File(path.to_owned()), why);
+    let file = Document::parse(text).map_err(|e| problem(toml_problem(text, e.message(), e.span())))?;
+    let Some(value) = value else { return Ok(without(text, file, key)) };
+    let section = key.split('.').next().unwrap_or(key);
+    if file.contains_key(section) {
+        let mut file = file.into_mut();
+        set(&mut file, key, value).map_err(problem)?;
+        return Ok(file.to_string());
     }
-    let mut after = lines.join("\n");
-    if !after.is_empty() {
-        after.push('\n');
-    }
-    let wanted = |document: &toml::Table| {
-        let mut values: Vec<_> = flatten(document).into_iter().filter(|(n, _)| n != key).collect();
-        values.extend(value.map(|v| (key.to_owned(), v.to_toml())));
-        values.sort_by(|a, b| a.0.cmp(&b.0));
-        values
+    // A new section follows the comments at the end of the file.
+    let mut added = DocumentMut::new();
+    set(&mut added, key, value).map_err(problem)?;
+    let gap = match text {
+        "" => "",
+        text if text.ends_with('\n') => "\n",
+        _ => "\n\n",
     };
-    let mut got = after.parse().map(|d| flatten(&d)).unwrap_or_default();
-    got.sort_by(|a: &(String, toml::Value), b| a.0.cmp(&b.0));
-    if got == wanted(&before) {
-        return Ok(after);
+    Ok(format!("{text}{gap}{added}"))
+}
+
+/// Sets a value. A missing section gets a header; a missing table in a section becomes a part of
+/// dotted keys.
+fn set(file: &mut DocumentMut, key: &str, value: &SettingValue) -> Result<(), String> {
+    let (tables, name) = key.rsplit_once('.').ok_or_else(|| format!("`{key}` has no section"))?;
+    let mut table: &mut dyn TableLike = file.as_table_mut();
+    for (depth, part) in tables.split('.').enumerate() {
+        let missing = || {
+            if depth == 0 {
+                return Item::Table(Table::new());
+            }
+            let mut dotted = InlineTable::new();
+            dotted.set_dotted(true);
+            Item::Value(dotted.into())
+        };
+        let item = table.entry(part).or_insert_with(missing);
+        table = item.as_table_like_mut().ok_or_else(|| format!("`{part}` is not a table"))?;
     }
-    let text = format!("the layout around `{key}` is unusual; change it with an editor");
-    Err(ConfigProblem::new(Origin::File(path.to_owned()), text))
+    let mut value = value.to_toml();
+    let item = table.entry(name).or_insert(Item::None);
+    if let Some(old) = item.as_value() {
+        // The spaces and the comment around the value.
+        value.decor_mut().clone_from(old.decor());
+    }
+    *item = Item::Value(value);
+    Ok(())
 }
 
-/// Returns the section that a line starts.
-fn header(line: &str) -> Option<&str> {
-    let line = line.split('#').next().unwrap_or("").trim();
-    Some(line.strip_prefix('[')?.strip_suffix(']')?.trim())
+/// Returns the text without a value.
+fn without(text: &str, file: Document<&str>, key: &str) -> String {
+    let (mut item, mut inline) = (file.as_item(), false);
+    for part in key.split('.') {
+        inline |= item.is_inline_table();
+        let Some(next) = item.get(part) else { return text.to_owned() };
+        item = next;
+    }
+    let Some(span) = item.as_value().and_then(toml_edit::Value::span) else { return text.to_owned() };
+    if inline {
+        let mut file = file.into_mut();
+        remove(file.as_table_mut(), key);
+        return file.to_string();
+    }
+    // `Table::remove` would also remove the comment lines above the value.
+    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[span.end..].find('\n').map_or(text.len(), |at| span.end + at + 1);
+    [&text[..start], &text[end..]].concat()
 }
 
-/// Returns the lines of the value; a list may take more than one.
-fn locate(lines: &[&str], section: &str, name: &str) -> Option<std::ops::Range<usize>> {
-    let mut current = "";
-    for (i, line) in lines.iter().enumerate() {
-        if let Some(opened) = header(line) {
-            current = opened;
-            continue;
-        }
-        let Some((left, _)) = line.split_once('=') else { continue };
-        if current == section && left.trim() == name {
-            let whole = (i + 1..=lines.len()).find(|end| lines[i..*end].join("\n").parse::<toml::Table>().is_ok());
-            return Some(i..whole.unwrap_or(i + 1));
+fn remove(table: &mut dyn TableLike, key: &str) {
+    match key.split_once('.') {
+        None => _ = table.remove(key),
+        Some((part, rest)) => {
+            if let Some(inner) = table.get_mut(part).and_then(Item::as_table_like_mut) {
+                remove(inner, rest);
+            }
         }
     }
-    None
-}
-
-/// Returns the line after the last value of the section.
-fn section_end(lines: &[&str], section: &str) -> Option<usize> {
-    let start = lines.iter().position(|l| header(l) == Some(section))?;
-    let next = lines[start + 1..].iter().position(|l| header(l).is_some()).map_or(lines.len(), |n| start + 1 + n);
-    let filled = lines[start..next].iter().rposition(|l| !l.trim().is_empty()).unwrap_or(0);
-    Some(start + filled + 1)
 }
 
 #[cfg(test)]
@@ -119,9 +123,55 @@ mod tests {
     }
 
     #[test]
-    fn an_unusual_layout_is_left_alone() {
-        let text = "core = { jobs = 2 }\n";
-        assert!(edited(text, "core.jobs", Some(&SettingValue::Number(3)), Path::new("c")).is_err());
+    fn comments_stay_with_their_lines() {
+        let text = "# mine\n\n[core]\n# two jobs\njobs = 2 # not more\n# the end\n";
+        let color = Some(SettingValue::Text("never".to_owned()));
+        for (key, value, expected) in [
+            ("core.jobs", Some(SettingValue::Number(3)), text.replace("= 2", "= 3")),
+            ("core.jobs", None, text.replace("jobs = 2 # not more\n", "")),
+            ("core.memory", Some(SettingValue::Number(7)), text.replace("# the", "memory = 7\n# the")),
+            ("ui.color", color.clone(), format!("{text}\n[ui]\ncolor = \"never\"\n")),
+        ] {
+            assert_eq!(run(text, key, value), expected, "{key}");
+        }
+        assert_eq!(run("# mine", "ui.color", color), "# mine\n\n[ui]\ncolor = \"never\"\n");
+    }
+
+    #[test]
+    fn any_layout_can_be_edited() {
+        for (text, set, unset) in [
+            ("core = { jobs = 2 }\n", "core = { jobs = 3 }\n", "core = {}\n"),
+            ("core = { jobs = 2, memory = 7 }\n", "core = { jobs = 3, memory = 7 }\n", "core = { memory = 7 }\n"),
+            ("core.jobs = 2\nui.pager = 'x'\n", "core.jobs = 3\nui.pager = 'x'\n", "ui.pager = 'x'\n"),
+            ("[ core ]\n\"jobs\"=2", "[ core ]\n\"jobs\"=3\n", "[ core ]\n"),
+            ("[ui]\n[core]\n  jobs = 2\n\n[a]\n", "[ui]\n[core]\n  jobs = 3\n\n[a]\n", "[ui]\n[core]\n\n[a]\n"),
+            ("core.memory = 7\n", "core.memory = 7\ncore.jobs = 3\n", "core.memory = 7\n"),
+        ] {
+            assert_eq!(run(text, "core.jobs", Some(SettingValue::Number(3))), set);
+            assert_eq!(run(text, "core.jobs", None), unset);
+        }
+    }
+
+    #[test]
+    fn remotes_are_dotted_keys_of_their_section() {
+        let url = || Some(SettingValue::Text("/r".to_owned()));
+        let mut text = run("", "remote.origin.url", url());
+        assert_eq!(text, "[remote]\norigin.url = \"/r\"\n");
+        text = run(&text, "remote.origin.lazy", Some(SettingValue::Bool(true)));
+        text = run(&text, "remote.a b.url", url());
+        assert_eq!(text, "[remote]\norigin.url = \"/r\"\norigin.lazy = true\n\"a b\".url = \"/r\"\n");
+        text = run(&text, "remote.origin.url", None);
+        assert_eq!(text, "[remote]\norigin.lazy = true\n\"a b\".url = \"/r\"\n");
+        let header = "[remote.origin]\nurl = \"/s\"\n";
+        assert_eq!(run(header, "remote.origin.url", url()), header.replace("/s", "/r"));
+        assert_eq!(run(header, "remote.origin.url", None), "[remote.origin]\n");
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_left_alone() {
+        for text in ["core = [", "core = 3\n", "[[core]]\njobs = 2\n"] {
+            assert!(edited(text, "core.jobs", Some(&SettingValue::Number(3)), Path::new("c")).is_err(), "{text}");
+        }
         assert!(edited("core = [", "core.jobs", None, Path::new("c")).is_err());
     }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
+use toml_edit::{Document, TableLike};
 
 /// A configuration file, which may be missing.
 #[derive(Clone, Debug)]
@@ -151,11 +153,11 @@ impl LayerReader {
             }
             Err(e) => return self.problems.push(ConfigProblem::unreadable(origin(), &e)),
         };
-        let document: toml::Table = match text.parse() {
+        let document = match Document::parse(text.as_str()) {
             Ok(document) => document,
-            Err(e) => return self.problem(origin(), toml_problem(&text, &e)),
+            Err(e) => return self.problem(origin(), toml_problem(&text, e.message(), e.span())),
         };
-        for (name, value) in flatten(&document) {
+        for (name, value) in flatten(document.as_table()) {
             if let Some(name) = name.strip_prefix("remote.") {
                 if let Err(text) = self.remote(name, &value, file.in_repository) {
                     self.problem(origin(), format!("`remote.{name}`: {text}"));
@@ -173,15 +175,15 @@ impl LayerReader {
     }
 
     /// Reads `NAME.url` or `NAME.lazy` of a remote.
-    fn remote(&mut self, name: &str, value: &toml::Value, by_repository: bool) -> Result<(), String> {
+    fn remote(&mut self, name: &str, value: &toml_edit::Value, by_repository: bool) -> Result<(), String> {
         let (name, option) = name.rsplit_once('.').ok_or("write `remote.NAME.url` or `remote.NAME.lazy`")?;
         let entry = self.remotes.entry(name.to_owned()).or_default();
         match (option, value) {
-            ("url", toml::Value::String(url)) => {
-                entry.url = Some(url.clone());
+            ("url", toml_edit::Value::String(url)) => {
+                entry.url = Some(url.value().clone());
                 entry.by_repository = by_repository;
             }
-            ("lazy", toml::Value::Boolean(lazy)) => entry.lazy = *lazy,
+            ("lazy", toml_edit::Value::Boolean(lazy)) => entry.lazy = *lazy.value(),
             ("url", _) => return Err("the value is not a text".to_owned()),
             ("lazy", _) => return Err("the value is neither true nor false".to_owned()),
             _ => return Err("unknown setting; a remote has `url` and `lazy`".to_owned()),
@@ -210,9 +212,9 @@ fn one_line(text: &str) -> &str {
 }
 
 /// Returns the problem of a TOML text, with its line number.
-pub(super) fn toml_problem(text: &str, e: &toml::de::Error) -> String {
-    let what = e.message().lines().next().unwrap_or("not TOML");
-    match e.span() {
+pub(super) fn toml_problem(text: &str, message: &str, span: Option<Range<usize>>) -> String {
+    let what = message.lines().next().unwrap_or("not TOML");
+    match span {
         Some(span) => {
             let line = text.get(..span.start).map_or(0, |t| t.matches('\n').count()) + 1;
             format!("line {line}: {what}")
@@ -221,23 +223,16 @@ pub(super) fn toml_problem(text: &str, e: &toml::de::Error) -> String {
     }
 }
 
-/// Returns the values of a document by dotted name; tables are only sections.
-pub(super) fn flatten(document: &toml::Table) -> Vec<(String, toml::Value)> {
+/// Returns the values of a document by dotted name, sorted; tables are only sections.
+fn flatten(table: &dyn TableLike) -> Vec<(String, toml_edit::Value)> {
     let mut out = Vec::new();
-    for (name, value) in document {
-        match value {
-            toml::Value::Table(inner) => {
-                out.extend(flatten(inner).into_iter().map(|(n, v)| (format!("{name}.{n}"), v)));
-            }
-            value => out.push((name.clone(), value.clone())),
+    for (name, item) in table.iter().collect::<BTreeMap<_, _>>() {
+        match item.as_table_like() {
+            Some(inner) => out.extend(flatten(inner).into_iter().map(|(n, v)| (format!("{name}.{n}"), v))),
+            None => out.extend(item.clone().into_value().ok().map(|value| (name.to_owned(), value))),
         }
     }
     out
-}
-
-/// Parses a configuration file's text for editing.
-pub(super) fn document(text: &str, path: &Path) -> Result<toml::Table, ConfigProblem> {
-    text.parse().map_err(|e| ConfigProblem::new(Origin::File(path.to_owned()), toml_problem(text, &e)))
 }
 
 #[cfg(test)]
@@ -246,6 +241,7 @@ mod tests {
     use super::super::{Settings, keys::KEYS};
     use super::*;
     use std::ffi::OsString;
+    use std::path::Path;
 
     static WITH_SECRET: [SettingKey; 1] = [SettingKey {
         name: "core.password",

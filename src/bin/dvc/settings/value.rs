@@ -71,22 +71,21 @@ impl SettingType {
     }
 
     /// Converts a value from a configuration file.
-    pub(crate) fn read_toml(self, value: &toml::Value) -> Result<SettingValue, String> {
+    pub(crate) fn read_toml(self, value: &toml_edit::Value) -> Result<SettingValue, String> {
         match (self, value) {
-            (Self::Bool, toml::Value::Boolean(b)) => Ok(SettingValue::Bool(*b)),
-            (Self::Size { min }, toml::Value::Integer(n)) => {
-                at_least(min, u64::try_from(*n).map_err(|_| format!("`{n}` is negative"))?)
+            (Self::Bool, toml_edit::Value::Boolean(b)) => Ok(SettingValue::Bool(*b.value())),
+            (Self::Size { min }, toml_edit::Value::Integer(n)) => {
+                at_least(min, u64::try_from(*n.value()).map_err(|_| format!("`{}` is negative", n.value()))?)
             }
-            (Self::Count, toml::Value::Integer(n)) => self.parse(&n.to_string()),
-            (Self::Duration, toml::Value::Integer(n)) => self.parse(&n.to_string()),
-            (Self::List | Self::Command, toml::Value::Array(items)) => items
+            (Self::Count | Self::Duration, toml_edit::Value::Integer(n)) => self.parse(&n.value().to_string()),
+            (Self::List | Self::Command, toml_edit::Value::Array(items)) => items
                 .iter()
-                .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{i}` is not text")))
+                .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{}` is not text", on_one_line(i))))
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
-            (Self::List, toml::Value::String(text)) => Ok(SettingValue::List(vec![text.clone()])),
-            (_, toml::Value::String(text)) => self.parse(text),
-            (_, other) => Err(format!("`{other}` is not {}", self.description())),
+            (Self::List, toml_edit::Value::String(text)) => Ok(SettingValue::List(vec![text.value().clone()])),
+            (_, toml_edit::Value::String(text)) => self.parse(text.value()),
+            (_, other) => Err(format!("`{}` is not {}", on_one_line(other), self.description())),
         }
     }
 
@@ -109,15 +108,12 @@ impl SettingType {
 
 impl SettingValue {
     /// Returns the value for a configuration file.
-    pub(crate) fn to_toml(&self) -> toml::Value {
+    pub(crate) fn to_toml(&self) -> toml_edit::Value {
         match self {
-            Self::Text(text) => toml::Value::String(text.clone()),
-            Self::Bool(b) => toml::Value::Boolean(*b),
-            Self::Number(n) => match i64::try_from(*n) {
-                Ok(n) => toml::Value::Integer(n),
-                Err(_) => toml::Value::String(n.to_string()),
-            },
-            Self::List(items) => items.iter().cloned().map(toml::Value::String).collect::<Vec<_>>().into(),
+            Self::Text(text) => text.into(),
+            Self::Bool(b) => (*b).into(),
+            Self::Number(n) => i64::try_from(*n).map_or_else(|_| n.to_string().into(), Into::into),
+            Self::List(items) => items.iter().collect(),
         }
     }
 
@@ -141,6 +137,11 @@ impl fmt::Display for SettingValue {
             Self::List(items) => f.write_str(&items.join(",")),
         }
     }
+}
+
+/// Returns a value as the file has it, without the spaces and line breaks around its parts.
+fn on_one_line(value: &toml_edit::Value) -> String {
+    value.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn at_least(min: u64, n: u64) -> Result<SettingValue, String> {
