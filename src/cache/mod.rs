@@ -21,6 +21,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::codec::hash::checksum;
 use crate::sys::create;
 
+pub mod weighted;
+
 /// Number of bytes that are fetched and stored together.
 pub const BLOCK: u64 = 64 << 10;
 /// Number of blocks in a region.

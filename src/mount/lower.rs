@@ -3,12 +3,13 @@
 //!
 //! The layer can be used from many threads. A read may have to wait for a remote.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::cache::weighted::WeightedLru;
 use crate::error::Result;
 use crate::format::object::ListNode;
 use crate::model::entry::{Content, Entry, Extent, Node};
@@ -80,8 +81,8 @@ pub struct LowerLayer {
     repo: Repo,
     /// Whether reads may have to wait for a remote.
     remote: bool,
-    dirs: Mutex<DecodedCache<LowerDir>>,
-    lists: Mutex<DecodedCache<ListSpans>>,
+    dirs: DecodedCache<LowerDir>,
+    lists: DecodedCache<ListSpans>,
     /// Allocated bytes by chunk list.
     allocated: Mutex<HashMap<Id, u64>>,
 }
@@ -97,43 +98,12 @@ enum SpanItems {
     Inner(Vec<Id>),
 }
 
-/// Decoded objects. The oldest ones are dropped first, but never one that is in use.
-struct DecodedCache<T> {
-    map: HashMap<Id, (Arc<T>, usize)>,
-    order: VecDeque<Id>,
-    weight: usize,
-    limit: usize,
-}
+/// Decoded objects.
+type DecodedCache<T> = Mutex<WeightedLru<Id, Arc<T>>>;
 
-impl<T> DecodedCache<T> {
-    fn new(limit: usize) -> Mutex<Self> {
-        Mutex::new(Self { map: HashMap::new(), order: VecDeque::new(), weight: 0, limit })
-    }
-
-    fn get(&self, id: &Id) -> Option<Arc<T>> {
-        self.map.get(id).map(|kept| Arc::clone(&kept.0))
-    }
-
-    fn put(&mut self, id: Id, value: Arc<T>, weight: usize) {
-        if self.map.insert(id, (value, weight)).is_none() {
-            self.weight += weight;
-            self.order.push_back(id);
-        }
-        for _ in 0..self.order.len() {
-            if self.weight <= self.limit {
-                break;
-            }
-            let Some(oldest) = self.order.pop_front() else { break };
-            match self.map.get(&oldest) {
-                Some(kept) if Arc::strong_count(&kept.0) > 1 => self.order.push_back(oldest),
-                Some(kept) => {
-                    self.weight -= kept.1;
-                    self.map.remove(&oldest);
-                }
-                None => {}
-            }
-        }
-    }
+/// Returns whether a caller of the cache still uses a value.
+fn in_use<T>(value: &Arc<T>) -> bool {
+    Arc::strong_count(value) > 1
 }
 
 impl LowerLayer {
@@ -143,8 +113,8 @@ impl LowerLayer {
         Self {
             repo,
             remote,
-            dirs: DecodedCache::new(ENTRIES_MAX),
-            lists: DecodedCache::new(EXTENTS_MAX),
+            dirs: Mutex::new(WeightedLru::new(ENTRIES_MAX)),
+            lists: Mutex::new(WeightedLru::new(EXTENTS_MAX)),
             allocated: Mutex::default(),
         }
     }
@@ -161,7 +131,7 @@ impl LowerLayer {
 
     /// Returns a directory if it is in the cache.
     pub fn known_dir(&self, tree: &Id) -> Option<SharedDir> {
-        self.dirs.lock().get(tree)
+        self.dirs.lock().get(tree).cloned()
     }
 
     /// Returns a directory.
@@ -176,7 +146,7 @@ impl LowerLayer {
         let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
         let dir = Arc::new(LowerDir { entries, subdirs });
         let weight = dir.len() + 1;
-        self.dirs.lock().put(*tree, Arc::clone(&dir), weight);
+        self.dirs.lock().put(*tree, Arc::clone(&dir), weight, in_use);
         Ok(dir)
     }
 
@@ -315,7 +285,7 @@ impl LowerLayer {
 
     fn list(&self, id: &Id) -> Result<Arc<ListSpans>> {
         if let Some(known) = self.lists.lock().get(id) {
-            return Ok(known);
+            return Ok(Arc::clone(known));
         }
         let mut end = 0u64;
         let mut add = |len: u64| {
@@ -333,7 +303,7 @@ impl LowerLayer {
         };
         let spans = Arc::new(spans);
         let weight = spans.ends.len() + 1;
-        self.lists.lock().put(*id, Arc::clone(&spans), weight);
+        self.lists.lock().put(*id, Arc::clone(&spans), weight, in_use);
         Ok(spans)
     }
 }

@@ -5,7 +5,6 @@
 //! frame contains related objects. If a copy is damaged, another copy is tried.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::layout;
 use super::read_ahead::{FrameKey, ReadAhead};
+use crate::cache::weighted::WeightedLru;
 use crate::codec::compress::Decompressor;
 use crate::codec::hash::IdHasher;
 use crate::error::{Error, Failure, Kind, Result};
@@ -87,37 +87,6 @@ impl Plain {
 /// Limit on the header of a frame in bytes; longer headers are not read ahead.
 const HEAD_MAX: usize = 4096;
 
-/// Uncompressed frames in memory. The frames that were read first are dropped first.
-struct FrameCache {
-    frames: HashMap<FrameKey, Arc<Vec<u8>>>,
-    order: VecDeque<FrameKey>,
-    bytes: usize,
-    budget: usize,
-}
-
-impl FrameCache {
-    fn get(&self, key: &FrameKey) -> Option<Arc<Vec<u8>>> {
-        self.frames.get(key).cloned()
-    }
-
-    fn put(&mut self, key: FrameKey, frame: Arc<Vec<u8>>) {
-        self.remove(&key);
-        self.bytes += frame.len();
-        self.frames.insert(key, frame);
-        self.order.push_back(key);
-        while self.bytes > self.budget {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.remove(&oldest);
-        }
-    }
-
-    fn remove(&mut self, key: &FrameKey) {
-        if let Some(gone) = self.frames.remove(key) {
-            self.bytes = self.bytes.saturating_sub(gone.len());
-        }
-    }
-}
-
 thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
 }
@@ -126,7 +95,8 @@ thread_local! {
 pub struct Frames {
     store: Arc<dyn Store>,
     ids: IdHasher,
-    cache: Mutex<FrameCache>,
+    /// Uncompressed frames.
+    cache: Mutex<WeightedLru<FrameKey, Arc<Vec<u8>>>>,
     /// Whether the packs are on this machine, where many small reads are cheap.
     is_local: bool,
     read_ahead: ReadAhead,
@@ -135,8 +105,8 @@ pub struct Frames {
 impl Frames {
     /// Creates a reader that keeps at most `budget` bytes of uncompressed frames.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
-        let cache = FrameCache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
-        Self { store, ids, cache: Mutex::new(cache), is_local: false, read_ahead: ReadAhead::default() }
+        let cache = Mutex::new(WeightedLru::new(budget));
+        Self { store, ids, cache, is_local: false, read_ahead: ReadAhead::default() }
     }
 
     /// Marks the packs as local, where an additional read is cheap.
@@ -238,11 +208,11 @@ impl Frames {
     }
 
     fn cached(&self, key: &FrameKey) -> Option<Arc<Vec<u8>>> {
-        self.cache.lock().get(key)
+        self.cache.lock().get(key).cloned()
     }
 
     fn keep(&self, key: FrameKey, plain: &Arc<Vec<u8>>) {
-        self.cache.lock().put(key, Arc::clone(plain));
+        self.cache.lock().put(key, Arc::clone(plain), plain.len(), |_| false);
     }
 
     /// Returns whether [`Self::read_ahead`] has something to do.

@@ -26,6 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("fuser", &["mount/fuse"]),
     ("futures_util", &["store/"]),
     ("getrandom", &["sys/random"]),
+    ("hashlink", &["cache/"]),
     ("http", &["store/"]),
     ("http_body", &["store/"]),
     ("ignore", &["snapshot/walk"]),
