@@ -8,6 +8,8 @@
 
 #[path = "architecture/cycles.rs"]
 mod cycles;
+#[path = "architecture/dependencies.rs"]
+mod dependencies;
 #[path = "architecture/rules.rs"]
 mod rules;
 #[path = "architecture/scan.rs"]
@@ -25,31 +27,31 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Reads the files below `dir` with this extension, except build output and test data.
-fn collect(dir: &Path, extension: &str, out: &mut Vec<(String, String)>) {
-    let Ok(list) = std::fs::read_dir(dir) else { return };
-    for entry in list {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            if path.file_name().is_some_and(|n| n == "target" || n == "data") {
-                continue;
-            }
-            collect(&path, extension, out);
-        } else if path.extension().is_some_and(|e| e == extension) {
-            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-            out.push((name, std::fs::read_to_string(&path).unwrap()));
-        }
+/// Reads a file, or the files below a directory, with this extension, except build output and test
+/// data.
+fn collect(path: &Path, extension: &str, out: &mut Vec<(String, String)>) {
+    if path.is_file() && path.extension().is_some_and(|e| e == extension) {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        out.push((name, std::fs::read_to_string(path).unwrap()));
+    }
+    let skipped = path.file_name().is_some_and(|n| n == "target" || n == "data");
+    for entry in std::fs::read_dir(path).into_iter().flatten().filter(|_| !skipped) {
+        collect(&entry.unwrap().path(), extension, out);
     }
     out.sort();
 }
 
-fn sources(dirs: &[&str]) -> Vec<Source> {
+fn sources(paths: &[&str]) -> Vec<Source> {
     let mut files = Vec::new();
-    for dir in dirs {
-        collect(&root().join(dir), "rs", &mut files);
+    for path in paths {
+        collect(&root().join(path), "rs", &mut files);
     }
     assert!(!files.is_empty());
     files.iter().map(|(name, text)| Source::new(name, text)).collect()
+}
+
+fn manifest(name: &str) -> toml_edit::DocumentMut {
+    std::fs::read_to_string(root().join(name)).unwrap().parse().unwrap()
 }
 
 fn documents() -> Vec<(String, String)> {
@@ -99,14 +101,28 @@ fn external_crates_stay_at_home() {
 
 #[test]
 fn every_dependency_has_a_home() {
-    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
-    let missing: Vec<&String> = manifest["dependencies"]
-        .as_table()
-        .unwrap()
-        .keys()
-        .filter(|k| !rules::has_home(&k.replace('-', "_")))
-        .collect();
+    let names = dependencies::declared(&manifest("Cargo.toml"), "dependencies");
+    let missing: Vec<&String> = names.iter().filter(|name| !rules::has_home(name)).collect();
     assert!(missing.is_empty(), "add a row to HOMES in tests/architecture/rules.rs for {missing:?}");
+}
+
+#[test]
+fn code_uses_every_dependency() {
+    let all = ["src", "tests", "benches"];
+    let fuzz = ["fuzz/src", "fuzz/fuzz_targets"];
+    for (name, kind, paths, in_tests) in [
+        ("Cargo.toml", "dependencies", &all[..1], false),
+        ("Cargo.toml", "dev-dependencies", &all[..], true),
+        ("Cargo.toml", "build-dependencies", &["build.rs"][..], false),
+        ("fuzz/Cargo.toml", "dependencies", &fuzz[..], true),
+    ] {
+        let names = dependencies::declared(&manifest(name), kind);
+        if names.is_empty() {
+            continue;
+        }
+        let unused = dependencies::unused(&names, &sources(paths), in_tests);
+        assert!(unused.is_empty(), "{name}: no code uses these {kind}, remove them: {}", unused.join(", "));
+    }
 }
 
 #[test]

@@ -14,7 +14,6 @@ const LONG_HEADER: usize = 12;
 /// Homes of crates and of parts of `std`: path prefixes below `src/` in which they may be used.
 /// `""` means everywhere.
 const HOMES: &[(&str, &[&str])] = &[
-    ("anyhow", &["bin/"]),
     ("axum", &["serve/"]),
     ("base64", &["store/"]),
     ("blake3", &["codec/", "format/", "store/"]),
@@ -47,17 +46,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_json", &[""]),
     ("sha2", &["codec/", "store/"]),
     ("signal_hook", &["bin/"]),
+    ("similar", &["query/"]),
     (
         "std::thread",
         &["work/", "store/", "index/catalogue", "checkout/patch/journal", "mount/", "quiesce", "hooks", "bin/"],
     ),
-    ("similar", &["query/"]),
     ("strsim", &["model/"]),
     ("tar", &["archive/"]),
     ("tempfile", &[""]),
     ("thiserror", &[""]),
     ("tokio", &["store/", "serve/", "docker/"]),
-    ("toml", &["ops/", "bin/"]),
     ("toml_edit", &["bin/dvc/settings"]),
     ("url", &["store/", "quiesce"]),
     ("zstd", &["codec/"]),
@@ -98,26 +96,28 @@ pub fn has_home(name: &str) -> bool {
     HOMES.iter().any(|(c, _)| *c == name)
 }
 
+/// Returns whether the file declares the first name of a path, or imports it from this crate. `paths`
+/// are all paths of the file.
+pub fn is_local(s: &Source, paths: &[CodePath], path: &CodePath) -> bool {
+    let first = &path.parts[0];
+    s.tokens.windows(2).any(|w| w[0].text == "mod" && w[1].text == *first)
+        || paths.iter().any(|i| {
+            i.import
+                && ["crate", "super", "self", "dvc"].contains(&i.parts[0].as_str())
+                && i.parts.last() == Some(first)
+        })
+}
+
 /// Reports crates that are used outside of their homes. Names that the file itself declares, or
 /// imports from this crate, are exempt.
 pub fn homes(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     let paths = s.paths();
-    let local = |p: &CodePath| {
-        let first = &p.parts[0];
-        let declared = s.tokens.windows(2).any(|w| w[0].text == "mod" && w[1].text == *first);
-        declared
-            || paths.iter().any(|i| {
-                i.import
-                    && ["crate", "super", "self", "dvc"].contains(&i.parts[0].as_str())
-                    && i.parts.last() == Some(first)
-            })
-    };
     let mut out = Vec::new();
     for path in &paths {
         for (name, homes) in HOMES {
             let homeless = !homes.iter().any(|h| file.starts_with(h));
-            if homeless && names_prefix(&path.parts, name) && !s.is_test(path.line) && !local(path) {
+            if homeless && names_prefix(&path.parts, name) && !s.is_test(path.line) && !is_local(s, &paths, path) {
                 out.push(at(s, path.line, &format!("`{name}` is used outside of its home ({})", homes.join(", "))));
             }
         }
