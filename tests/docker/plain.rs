@@ -285,7 +285,7 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     let state = format!("device={}", s.at("home/state").display());
     engine.make_volume("state", &["type=none", "o=bind", &state]);
     engine.docker(["run", "-d", "--name", "holder", "-v", "state:/v", engine.image(), "sleep", "1000"]);
-    commit("b").ok().says("[two v2").complains("left out: volume `state` holds");
+    commit("b").ok().says("[two v2").complains("not committed: volume `state` contains");
     s.dvc(["commit", "--volume", "state", "-m", "x"]).code(2).complains("dvc itself writes to");
     engine.docker(["rm", "-f", "holder"]);
     engine.docker(["volume", "rm", "state"]);
