@@ -3,6 +3,7 @@
 //! The shell scripts are checked in below `completions/`. They call `dvc completions candidates` with the unfinished line, so that
 //! completions match the installed version and the repository that `-C` and `--repo` select.
 
+mod candidate;
 mod candidates;
 mod manual;
 mod names;

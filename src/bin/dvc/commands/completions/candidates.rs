@@ -2,6 +2,7 @@
 //!
 //! In: [`Typed`]. Out: [`Offer`], which the shell scripts display. A command's own options precede global options.
 
+use super::candidate::Candidate;
 use super::names::Names;
 use super::typed::{Typed, is_long};
 use crate::globals::GLOBAL_HEADING;
@@ -9,27 +10,6 @@ use crate::settings::keys::KEYS;
 use crate::settings::value::SettingType;
 use clap::{Arg, Command, ValueHint};
 use std::fmt::Write;
-
-/// One completion of the last word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// The complete word, including the part that was typed.
-    pub(crate) text: String,
-    /// A one-line description, or empty.
-    pub(crate) about: String,
-    /// Whether the user continues the word, so that no blank follows it: `--color=`, a directory.
-    pub(crate) goes_on: bool,
-}
-
-impl Candidate {
-    pub(crate) fn new(text: impl Into<String>, about: impl Into<String>) -> Self {
-        Self { text: text.into(), about: about.into(), goes_on: false }
-    }
-
-    pub(crate) fn going_on(self) -> Self {
-        Self { goes_on: true, ..self }
-    }
-}
 
 /// File names that the shell adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! Out: paths below the manual's directory, and the sources of the pages.
 
+mod inline;
 mod markdown;
 mod roff;
 mod verbs;
@@ -9,8 +10,9 @@ mod verbs;
 use crate::globals::GLOBAL_HEADING;
 use crate::settings::keys::KEYS;
 use clap::{Arg, ArgAction, Command};
-use markdown::{bold_page, section, write};
-use roff::{Roff, bold, italic};
+use inline::{bold, bold_page, italic};
+use markdown::{section, write};
+use roff::Roff;
 use verbs::{CLI, ERRORS, FILES, Fact, HOOKS, JSON, MOUNT_HELPER, QUIESCE, REMOTES, VerbFacts, facts};
 
 /// The documents lack a section that a page needs.

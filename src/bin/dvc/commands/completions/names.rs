@@ -2,7 +2,7 @@
 //!
 //! Lookups do not use the network and do not fail: names that cannot be read are left out.
 
-use super::candidates::Candidate;
+use super::candidate::Candidate;
 use super::typed::Typed;
 use crate::commands::overlays;
 use crate::globals::Globals;

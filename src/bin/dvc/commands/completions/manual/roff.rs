@@ -1,8 +1,8 @@
-//! Writes roff with the `man` macros: escaped text, headings, lists, examples.
+//! Writes roff with the `man` macros: headings, paragraphs, lists, examples.
 //!
 //! In: text with inline Markdown. Out: the source of a page.
 
-use super::markdown::inline;
+use super::inline::{escape, inline};
 
 /// A page under construction.
 pub(super) struct Roff(String);
@@ -87,22 +87,4 @@ impl Roff {
         self.0.push_str(text);
         self.0.push('\n');
     }
-}
-
-/// Escapes text for roff. Hyphens become minus signs, so that users can copy options from a page.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('\'', "\\(aq")
-        .replace('`', "\\(ga")
-        .replace('^', "\\(ha")
-        .replace('~', "\\(ti")
-}
-
-pub(super) fn bold(text: &str) -> String {
-    format!("\\fB{}\\fR", escape(text))
-}
-
-pub(super) fn italic(text: &str) -> String {
-    format!("\\fI{}\\fR", escape(text))
 }
