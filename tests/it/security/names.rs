@@ -63,7 +63,10 @@ fn names_of_refs_become_no_paths() {
     let s = Sandbox::with_repo();
     let url = forged(&s);
     let tip = s.dvc(["--repo", &url, "log", "--format", "%H"]).ok().out.trim().to_owned();
-    for name in ["../../../x", "a/../../x", "/etc/x", ".dvcs", "x\u{1b}[2J", "-x", "HEAD"] {
+    // No other program has a file of this name beside the sandbox.
+    let leaf = s.root().file_name().unwrap().to_string_lossy().replace("dvc-it-", "escaped-");
+    let outside = [format!("../../../{leaf}"), format!("a/../../{leaf}"), format!("/etc/{leaf}")];
+    for name in outside.iter().map(String::as_str).chain([".dvcs", "x\u{1b}[2J", "-x", "HEAD"]) {
         set_ref(&s.at("far"), name, 1, Some(&tip));
     }
     let run = s.dvc(["clone", &url, "../clone"]);
@@ -71,7 +74,9 @@ fn names_of_refs_become_no_paths() {
     run.code(5).complains("left out");
     let branches = s.dvc(["-C", "../clone", "branch", "--json"]).ok().json_lines();
     assert_eq!(branches.iter().map(|b| b["name"].as_str().unwrap()).collect::<Vec<_>>(), ["main"]);
-    assert!(!s.at("x").exists() && !s.root().parent().unwrap().join("x").exists());
+    for place in [s.at(&leaf), s.root().parent().unwrap().join(&leaf), Path::new("/etc").join(&leaf)] {
+        assert!(!place.exists(), "{}", place.display());
+    }
 }
 
 #[test]
