@@ -298,5 +298,7 @@ pub(super) fn escape_source(source: &str) -> String {
     source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
 }
 
+// The tests mount with `fuser`.
 #[cfg(test)]
+#[cfg(feature = "mount")]
 mod tests;
