@@ -5,7 +5,7 @@ mod open;
 mod remote;
 pub mod remote_access;
 
-pub use mounted::{InMount, tree_of};
+pub use mounted::{InMount, MountTree, tree_of};
 pub use remote::{CacheOptions, Remote};
 
 use std::path::PathBuf;

@@ -21,6 +21,16 @@ pub struct InMount {
     pub note: MountNote,
 }
 
+/// The current tree of a mount.
+pub struct MountTree {
+    /// The id of the tree.
+    pub tree: Id,
+    /// The totals of the tree.
+    pub totals: Totals,
+    /// The paths of sockets, which are not stored.
+    pub skipped: Vec<Vec<u8>>,
+}
+
 impl InMount {
     /// Connects to the process that serves the mount.
     pub fn client(&self) -> Result<MountClient<'static>> {
@@ -34,7 +44,7 @@ impl InMount {
 
     /// Returns the current tree of the mount. Objects that are not stored are added to the memory of
     /// `repo`.
-    pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<(Id, Totals, SnapshotInfo)> {
+    pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<MountTree> {
         let cancelled = || observer.cancelled();
         let mut client = self.client()?.cancelled_by(&cancelled);
         client.flush_kernel()?;
@@ -44,7 +54,7 @@ impl InMount {
             repo.volatile().put(id, bytes);
         }
         let (tree, totals) = tree_of(&info);
-        Ok((tree, totals, info))
+        Ok(MountTree { tree, totals, skipped: info.skipped })
     }
 }
 

@@ -162,10 +162,8 @@ fn pairs(
 /// directory that is added or deleted represents its content.
 pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut ChangeVisit<'_>) -> Result<()> {
     let pairs = Pairs::new(repo, paths, ReportScope::WholeDirs);
-    let mut visit = |change: TreeChange| match change.path.is_empty() {
-        true => Ok(ControlFlow::Continue(())),
-        false => visit(change),
-    };
+    let mut visit =
+        |change: TreeChange| if change.path.is_empty() { Ok(ControlFlow::Continue(())) } else { visit(change) };
     pairs.run(&CompareStart::Root(old.copied()), &CompareStart::Root(Some(*new)), b"", &mut visit).map(drop)
 }
 

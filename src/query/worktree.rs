@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::checkout::patch::journal::Journal;
 use crate::checkout::restore::report::RestoreReport;
-use crate::context::Context;
+use crate::context::{Context, MountTree};
 use crate::error::{Kind, Result};
 use crate::model::path::{self, is_within};
 use crate::observe::{Notice, NoticeLevel, Observer};
@@ -118,8 +118,8 @@ pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
 /// Computes the tree of the worktree. `repo` then has its objects in memory.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
-        let (tree, totals, shot) = mount.look(repo, &walk.exclude, observer)?;
-        for path in shot.skipped {
+        let MountTree { tree, totals, skipped } = mount.look(repo, &walk.exclude, observer)?;
+        for path in skipped {
             let message = "sockets are not stored".to_owned();
             observer.notice(Notice { level: NoticeLevel::Skipped, path, message });
         }

@@ -54,12 +54,11 @@ impl MountSource {
             return Ok(Self { place: session.place()?, revision: spec.revision, clone_session: None });
         };
         let (place, clone_session) = open_url(session, purpose, &url)?;
-        let revision = match names_version {
-            true => spec.revision,
-            false => {
-                let branch = default_branch(&clone_session.context(&place)?)?;
-                Revision { base: RevisionBase::Name(branch), suffixes: Vec::new() }
-            }
+        let revision = if names_version {
+            spec.revision
+        } else {
+            let branch = default_branch(&clone_session.context(&place)?)?;
+            Revision { base: RevisionBase::Name(branch), suffixes: Vec::new() }
         };
         Ok(Self { place, revision, clone_session: Some(clone_session) })
     }

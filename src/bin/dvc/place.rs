@@ -36,10 +36,8 @@ impl RepoPlace {
     pub(crate) fn path(&self, given: &OsStr) -> Result<Vec<u8>, CliError> {
         let given = Path::new(given);
         let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
-        let relative = match given.is_absolute() {
-            true => self.below(given).ok_or_else(outside)?,
-            false => self.prefix.join(given),
-        };
+        let relative =
+            if given.is_absolute() { self.below(given).ok_or_else(outside)? } else { self.prefix.join(given) };
         let mut names: Vec<&[u8]> = Vec::new();
         for part in relative.components() {
             match part {

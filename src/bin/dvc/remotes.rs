@@ -66,6 +66,15 @@ pub(crate) const ORIGIN: &str = "origin";
 /// The directory of files with one secret each.
 const SECRETS: &str = "/run/secrets";
 
+/// The credentials that the environment and the directory of secrets have.
+#[derive(Default)]
+pub(crate) struct FoundCredentials {
+    /// The names of variables and files.
+    pub(crate) sources: Vec<String>,
+    /// The problems of credentials that cannot be read.
+    pub(crate) problems: Vec<String>,
+}
+
 impl Session {
     /// Parses a URL or a path of the command line. A password in it is removed, with a warning.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
@@ -155,23 +164,23 @@ impl Session {
         Ok(Remote { access, ..remote.clone() })
     }
 
-    /// Returns the sources of the credentials that are set, and the problems of the others.
-    pub(crate) fn credentials_found(&self, settings: &Settings) -> (Vec<String>, Vec<String>) {
+    /// Looks for credentials.
+    pub(crate) fn found_credentials(&self, settings: &Settings) -> FoundCredentials {
         let remotes: Vec<&str> = settings.remotes().map(|(name, _)| name).chain([ORIGIN]).collect();
         let own = |name: &'static str| remotes.iter().map(move |remote| prefixed(remote, name));
         let names = CREDENTIALS.iter().flat_map(|name| own(name).chain([(*name).to_owned()]));
-        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        let mut all = FoundCredentials::default();
         for name in names.collect::<std::collections::BTreeSet<_>>() {
             let file = format!("{name}_FILE");
             match credential(&name) {
                 Ok(None) => {}
-                Ok(Some(_)) if env(&name).is_some() => found.push(name),
-                Ok(Some(_)) if env(&file).is_some() => found.push(file),
-                Ok(Some(_)) => found.push(format!("{SECRETS}/{name}")),
-                Err(e) => problems.push(e.to_string()),
+                Ok(Some(_)) if env(&name).is_some() => all.sources.push(name),
+                Ok(Some(_)) if env(&file).is_some() => all.sources.push(file),
+                Ok(Some(_)) => all.sources.push(format!("{SECRETS}/{name}")),
+                Err(e) => all.problems.push(e.to_string()),
             }
         }
-        (found, problems)
+        all
     }
 
     /// Returns the files of the directory of secrets that no setting uses.

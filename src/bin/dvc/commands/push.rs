@@ -58,7 +58,7 @@ pub(crate) struct PushArgs {
 /// Runs `push`.
 pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let (_, context) = session.here()?;
-    let (remotes, names) = split(session, &context, args)?;
+    let PushTargets { remotes, names } = split(session, &context, args)?;
     let options = PushOptions {
         names,
         all: args.all,
@@ -159,14 +159,20 @@ fn hooked(
     }
 }
 
+/// The remotes to push to, and the names of refs.
+struct PushTargets {
+    remotes: Vec<Remote>,
+    names: Vec<String>,
+}
+
 /// Splits the arguments into remotes and refs.
-fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<Remote>, Vec<String>), Failed> {
+fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTargets, Failed> {
     if args.all_remotes {
         if context.remotes.is_empty() {
             return Err(CliError::NoRemote { name: "origin".to_owned(), known: String::new() }.into());
         }
-        let all = context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?;
-        return Ok((all, args.names.clone()));
+        let remotes = context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?;
+        return Ok(PushTargets { remotes, names: args.names.clone() });
     }
     let is_remote = |name: &&String| {
         context.remote(name).is_some() || dvc::store::location::Location::is_url(name) || name.starts_with(['/', '.'])
@@ -177,7 +183,7 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<R
         [] => vec![session.default_remote(context)?],
         named => named.iter().map(|name| session.remote(context, name)).collect::<Result<_, _>>()?,
     };
-    Ok((remotes, names.to_vec()))
+    Ok(PushTargets { remotes, names: names.to_vec() })
 }
 
 /// Lists the names of branches for a message: all of a few, or the first of many.

@@ -282,10 +282,11 @@ fn value_of(key: &str, word: &str) -> Offer {
 
 /// The shell completes file names, except relative to `-C`, because it only knows its own directory.
 fn files(typed: &Typed<'_>, names: &Names<'_>, word: &str, files: Files) -> Offer {
-    let is_elsewhere = !typed.globals.start_in.is_empty() && !word.starts_with(['/', '~']);
-    match is_elsewhere {
-        true => Offer { words: names.files(word, files == Files::Directories), files: Files::Without },
-        false => Offer { words: Vec::new(), files },
+    let is_relative_to_option = !typed.globals.start_in.is_empty() && !word.starts_with(['/', '~']);
+    if is_relative_to_option {
+        Offer { words: names.files(word, files == Files::Directories), files: Files::Without }
+    } else {
+        Offer { words: Vec::new(), files }
     }
 }
 

@@ -393,10 +393,7 @@ fn value_names(arg: &Arg) -> String {
 fn option(page: &mut Roff, arg: &Arg) {
     let mut names: Vec<String> = arg.get_short().map(|letter| bold(&format!("-{letter}"))).into_iter().collect();
     names.extend(arg.get_long().map(|long| bold(&format!("--{long}"))));
-    let term = match arg.is_positional() {
-        true => value_names(arg),
-        false => format!("{}{}", names.join(", "), value(arg)),
-    };
+    let term = if arg.is_positional() { value_names(arg) } else { format!("{}{}", names.join(", "), value(arg)) };
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
     page.item(&term, &format!("{}.", help.trim_end_matches('.').replace('\n', " ")));
     let values: Vec<_> = arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set()).collect();

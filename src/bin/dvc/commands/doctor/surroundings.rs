@@ -3,7 +3,7 @@
 
 use super::check::DoctorCheck;
 use crate::failure::{CliError, Failed};
-use crate::remotes::credential;
+use crate::remotes::{FoundCredentials, credential};
 use crate::session::Session;
 use crate::settings::{Settings, keys::KEYS};
 use crate::sidecar;
@@ -95,7 +95,7 @@ fn remotes(session: &Session, settings: &Settings) -> DoctorCheck {
 /// Lists the sources of credentials. Values are never shown.
 fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     let name = "credentials";
-    let (mut found, problems) = session.credentials_found(settings);
+    let FoundCredentials { sources: mut found, problems } = session.found_credentials(settings);
     let is_secret = |key: &str| KEYS.iter().any(|k| k.secret && k.name == key);
     found.extend(
         settings.iter().filter(|(key, _, _)| is_secret(key)).map(|(key, _, origin)| format!("{key} ({origin})")),
@@ -123,9 +123,10 @@ fn environment(session: &Session) -> DoctorCheck {
             format!("`{}`{like}", name.escape_debug())
         })
         .collect();
-    match strange.is_empty() {
-        true => DoctorCheck::ok(name, list),
-        false => DoctorCheck::note(name, format!("{list}; unknown secrets: {}", strange.join(", ")), None),
+    if strange.is_empty() {
+        DoctorCheck::ok(name, list)
+    } else {
+        DoctorCheck::note(name, format!("{list}; unknown secrets: {}", strange.join(", ")), None)
     }
 }
 

@@ -43,9 +43,10 @@ pub(super) fn write(page: &mut Roff, text: &str, nested: bool) {
         } else if let Some(heading) = line.strip_prefix('#') {
             let (level, heading) =
                 (1 + heading.len() - heading.trim_start_matches('#').len(), heading.trim_matches(['#', ' ']));
-            match level > 2 || nested {
-                true => page.subheading(heading),
-                false => page.heading(heading),
+            if level > 2 || nested {
+                page.subheading(heading);
+            } else {
+                page.heading(heading);
             }
         } else if line.starts_with('|') {
             let mut rows = vec![line];
