@@ -16,7 +16,7 @@ use crate::checkout::dir::{Dir, Finish};
 use crate::checkout::error::{concerns_all, error_text, io_error};
 use crate::checkout::placed::Placements;
 use crate::checkout::restore::item::{Item, LARGE, UNLINKED};
-use crate::checkout::restore::links::{Links, Member, Turn};
+use crate::checkout::restore::links::{LinkAction, Links, Member};
 use crate::checkout::restore::node::Maker;
 use crate::checkout::restore::report::Counts;
 use crate::checkout::source::Source;
@@ -194,15 +194,15 @@ impl<'a> Engine<'a> {
             return Err(Cancelled.into());
         }
         let Some(link) = entry.link else { return self.make(place, entry, queue) };
-        match self.links.turn(&link, &place, entry) {
-            Turn::Write(entry) => self.make(place, entry, queue),
-            Turn::Deferred => Ok(()),
-            Turn::Link(entry, first) => {
+        match self.links.action(&link, &place, entry) {
+            LinkAction::Write(entry) => self.make(place, entry, queue),
+            LinkAction::Deferred => Ok(()),
+            LinkAction::Link(entry, first) => {
                 self.link(&place, &entry, &first)?;
                 self.group_step(&entry);
                 Ok(())
             }
-            Turn::Lost(entry) => {
+            LinkAction::Lost(entry) => {
                 self.lose(&place, UNLINKED.to_owned());
                 self.group_step(&entry);
                 Ok(())

@@ -22,7 +22,7 @@ pub(in crate::checkout) struct Member {
 }
 
 /// The action for a member.
-pub(in crate::checkout) enum Turn {
+pub(in crate::checkout) enum LinkAction {
     /// Write the file as the first member, then call [`Links::made`] or [`Links::failed`].
     Write(Entry),
     /// Link to the first member.
@@ -56,26 +56,26 @@ impl Links {
     }
 
     /// Returns the action for `member`. A deferred member retains its directory.
-    pub(in crate::checkout) fn turn(&self, link: &HardLink, member: &Member, entry: Entry) -> Turn {
+    pub(in crate::checkout) fn action(&self, link: &HardLink, member: &Member, entry: Entry) -> LinkAction {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&link.group) else {
             let (state, node) = (State::Writing(Vec::new()), entry.node.clone());
             groups.insert(link.group, Group { state, left: link.count, node });
-            return Turn::Write(entry);
+            return LinkAction::Write(entry);
         };
         // A forged version may claim that different files are hard links. Such files are not
         // linked.
         if group.node != entry.node {
-            return Turn::Write(Entry { link: None, ..entry });
+            return LinkAction::Write(Entry { link: None, ..entry });
         }
         match &mut group.state {
             State::Writing(deferred) => {
                 member.dir.retain();
                 deferred.push((member.clone(), entry));
-                Turn::Deferred
+                LinkAction::Deferred
             }
-            State::Made(first) => Turn::Link(entry, first.clone()),
-            State::Failed => Turn::Lost(entry),
+            State::Made(first) => LinkAction::Link(entry, first.clone()),
+            State::Failed => LinkAction::Lost(entry),
         }
     }
 
