@@ -125,7 +125,7 @@ fn worktrees(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
             findings.damage(
                 What::Worktree,
                 key,
-                format!("it belongs to another worktree or is invalid: `{}`", state.path),
+                format!("the recorded state belongs to another worktree or is invalid: `{}`", state.path),
             );
         }
     }

@@ -96,7 +96,11 @@ impl<T: StoredEntry> EntryLog<T> {
             let Some(bytes) = repo.store().get(&key)? else { continue };
             let entry = T::decode(&bytes).map_err(|e| e.why).and_then(|entry| {
                 let names = [seq_key(entry.seq()), unique_seq_key(entry.seq(), entry.update())];
-                if names.contains(&listed.name) { Ok(entry) } else { Err(format!("its key is that of entry {seq}")) }
+                if names.contains(&listed.name) {
+                    Ok(entry)
+                } else {
+                    Err(format!("the key is that of entry {seq}, but the file contains entry {}", entry.seq()))
+                }
             });
             match entry {
                 Ok(entry) => {

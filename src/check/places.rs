@@ -254,7 +254,11 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
         }
         if used != sum {
             let wrong = sum.0.saturating_sub(used.0).max(1);
-            findings.damage(What::Pack, key(), format!("{wrong} rows of the index are not in its table of contents"));
+            findings.damage(
+                What::Pack,
+                key(),
+                format!("the table of contents lacks {} of the index", count(wrong, "row")),
+            );
         }
         if unused > 0 {
             findings.note(format!("`{}` contains {} that the index does not contain", key(), count(unused, "object")));

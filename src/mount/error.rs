@@ -79,11 +79,15 @@ impl Failure for MountError {
                 ))
             }
             Self::Dirty => Some("commit the changes, or discard them with `-f`".to_owned()),
-            Self::PassthroughWriter => Some("stop the writing program, or mount with `--live`".to_owned()),
+            Self::PassthroughWriter => {
+                Some("stop the program that has the file open for writing, or mount with `--live`".to_owned())
+            }
             Self::Upper { .. } | Self::File { .. } => Some(
                 "replace or remove the file; `dvc mount --salvage` copies the readable files of an overlay".to_owned(),
             ),
-            Self::Written { .. } => Some("stop the writing program, then try again".to_owned()),
+            Self::Written { .. } => {
+                Some("stop the program that has the file open for writing, then try again".to_owned())
+            }
             Self::MountPoint { at } => Some(format!("unmount it first: `umount {}`", at.display())),
             Self::NoSnapshot => None,
         }

@@ -1,7 +1,7 @@
 //! `checkout`: writes a version, or paths of it, to the worktree or to another directory.
 //!
 //! In place, only differing files are written, under a journal. A checkout is refused if it would
-//! lose changes that are in no version, or change files that are in use.
+//! lose uncommitted changes, or change files that are in use.
 
 mod in_mount;
 mod options;

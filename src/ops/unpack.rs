@@ -1,7 +1,7 @@
 //! `unpack`: checks out the newest version of a branch to the volumes below a directory, after it
 //! has shown the changes.
 //!
-//! Changes that are in no version are lost only with `force`. A version that the volumes did not
+//! Uncommitted changes are lost only with `force`. A version that the volumes did not
 //! have replaces their files only after it was shown. The shown version is recorded, so that the
 //! second run continues.
 
@@ -54,7 +54,7 @@ pub struct UnpackOptions {
     pub volumes: bool,
     /// Continue even if the volumes have another version.
     pub accept: bool,
-    /// Continue even if changes that are in no version would be lost.
+    /// Continue even if uncommitted changes would be lost.
     pub force: bool,
     /// Only report what would be done.
     pub dry_run: bool,
@@ -96,7 +96,7 @@ pub enum UnpackStop {
         target: String,
     },
     /// Changes would be lost.
-    #[error("`{target}` has changes that are in no version: {}", listed(paths))]
+    #[error("`{target}` has uncommitted changes: {}", listed(paths))]
     Uncommitted {
         /// The directory.
         target: String,

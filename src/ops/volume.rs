@@ -78,7 +78,7 @@ pub struct VolumeState {
     pub facts: Option<MountFacts>,
     /// The version that the volume is based on, if known.
     pub version: Option<String>,
-    /// Whether the volume has changes that are in no version.
+    /// Whether the volume has uncommitted changes.
     pub changed: bool,
     /// The users of the volume.
     pub users: VolumeUsers,
@@ -87,7 +87,7 @@ pub struct VolumeState {
 /// The result of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedVolume {
-    /// The entry in the trash, if the volume had changes that are in no version.
+    /// The entry in the trash, if the volume had uncommitted changes.
     pub trash_entry: Option<String>,
     /// Bytes that were freed in the cache.
     pub cache_bytes: u64,
@@ -342,7 +342,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// Removes a volume without users. Changes that are in no version are moved to the trash,
+    /// Removes a volume without users. Uncommitted changes are moved to the trash,
     /// unless `discard` is set.
     pub fn remove(&self, name: &str, discard: bool, now_secs: i64) -> Result<RemovedVolume> {
         let _lock = self.registry.lock(name)?;

@@ -31,7 +31,7 @@ pub struct MovedRef {
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum RefMoveError {
     /// The ref exists.
-    #[error("the {} `{name}` exists", kind.name())]
+    #[error("the {} `{name}` already exists", kind.name())]
     Exists { kind: RefKind, name: RefName },
     /// The ref does not exist.
     #[error("no {} `{name}`", kind.name())]

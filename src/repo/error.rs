@@ -21,7 +21,7 @@ pub enum RepoError {
         is_local: bool,
         source: Malformed,
     },
-    #[error("there is a repository at `{}` already", path.display())]
+    #[error("a repository already exists at `{}`", path.display())]
     Exists { path: PathBuf },
     /// The source of a lazy clone did not respond a moment ago.
     #[error("some objects are not local and the remote is unavailable: {detail}")]

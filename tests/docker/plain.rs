@@ -127,7 +127,7 @@ fn a_missing_engine_is_reported() {
     }
     if !std::path::Path::new(dvc::docker::SOCKET).exists() {
         s.set("DOCKER_HOST", "");
-        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("committing only volumes of dvc");
+        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("committing only dvc volumes");
     }
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());

@@ -268,7 +268,7 @@ fn another_version_is_shown_before_it_is_unpacked() {
     volumes.run(&[&lost[..], &["--yes"]].concat()).ok();
     assert_same(&one, &two);
     fs::write(two.join("table"), "my own").unwrap();
-    volumes.run(&[&lost[..], &["--yes"]].concat()).code(4).complains("in no version: `table`");
+    volumes.run(&[&lost[..], &["--yes"]].concat()).code(4).complains("has uncommitted changes: `table`");
     assert_eq!(fs::read(two.join("table")).unwrap(), b"my own");
 }
 

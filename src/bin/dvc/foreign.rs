@@ -15,7 +15,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ("archive", "run `dvc export REV -o FILE.tar`"),
     ("bisect", "run `dvc mount --all DIR` and test the versions below DIR"),
     ("blame", "run `dvc log -- PATH` to list the versions that changed a file"),
-    ("bundle", "run `dvc push /PATH`: a directory, also on a stick, is a remote"),
+    ("bundle", "run `dvc push /PATH`: any directory is a remote, even on a USB stick"),
     ("cat-file", "run `dvc show REV:PATH`"),
     ("cherry-pick", "run `dvc checkout REV -- PATH` to take paths of a version, then `dvc commit`"),
     ("ci", "run `dvc commit`"),

@@ -334,7 +334,7 @@ impl Fields {
 /// another one, so hostile bytes cannot cause deep recursion.
 fn lone_content(d: &mut Decoder<'_>) -> Result<Content, DecodeError> {
     if map_len(d)? != 1 {
-        return Err(DecodeError::message("a content must have one field"));
+        return Err(DecodeError::message("content must have exactly one field"));
     }
     match d.u8()? {
         10 => Ok(Content::Inline(d.bytes()?.to_vec())),

@@ -24,10 +24,10 @@ pub enum AttachError {
         why: String,
     },
     /// The mount point does not exist.
-    #[error("there is no directory `{}`", .0.display())]
+    #[error("cannot mount on `{}`: the directory does not exist", .0.display())]
     Missing(PathBuf),
     /// The mount point is not a directory.
-    #[error("`{}` is not a directory", .0.display())]
+    #[error("cannot mount on `{}`: not a directory", .0.display())]
     NotADirectory(PathBuf),
     /// The user may not write to the mount point, and therefore not mount on it.
     #[error("cannot mount on `{}`: you have no write permission", .0.display())]
@@ -48,7 +48,7 @@ pub enum AttachError {
     #[error("`{}` is in use", .0.display())]
     InUse(PathBuf),
     /// The process of the mount has not ended in time.
-    #[error("`{}` is unmounted, but its process has not ended yet", at.display())]
+    #[error("`{}` is unmounted, but its process has not exited yet", at.display())]
     StillEnding {
         /// The mount point.
         at: PathBuf,
@@ -121,7 +121,7 @@ impl Failure for AttachError {
             Self::Untrusted(option) => format!("mount without `{option}`, or as root outside of a user namespace"),
             Self::AlreadyMounted(_) | Self::Dead(_) => "run `dvc umount DIR`".to_owned(),
             Self::StillSeen { .. } => "unmount it in that namespace, or end that process".to_owned(),
-            Self::StillEnding { .. } => "wait, or read the log of its overlay".to_owned(),
+            Self::StillEnding { .. } => "wait for the process to exit, or read the log of the overlay".to_owned(),
             Self::InUse(at) => format!("run `fuser -vm {}` to list the programs that use it", at.display()),
             Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } => return None,
             Self::System(e) => return e.hint(),

@@ -85,7 +85,7 @@ impl Failure for ControlError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { hint, .. } => hint.clone(),
-            Self::Silent { .. } => Some("read the log of its overlay, or run `dvc umount`".to_owned()),
+            Self::Silent { .. } => Some("read the log of the overlay, or run `dvc umount`".to_owned()),
             Self::Stuck { at, pid, stopped } => {
                 let first = if *stopped { format!("run `kill -CONT {pid}`, or ") } else { String::new() };
                 Some(format!("{first}run `dvc umount --force {}`, which does not wait for the process", at.display()))

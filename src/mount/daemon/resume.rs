@@ -156,7 +156,7 @@ pub(super) fn free_committed(
     for data in spare {
         data.set_sealed(false);
         if let Err(e) = data.free_copies() {
-            log(&format!("cannot free space of the overlay: {e}"));
+            log(&format!("cannot free space in the overlay: {e}"));
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ pub(super) const FILE: &str = "overlay.db";
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayDbError {
     /// SQLite failed.
-    #[error("cannot use `{}`", path.display())]
+    #[error("cannot access the overlay database `{}`", path.display())]
     Sqlite {
         /// The database.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum OverlayDbError {
         source: rusqlite::Error,
     },
     /// The content is not valid.
-    #[error("`{}` is damaged: {why}", path.display())]
+    #[error("the overlay database `{}` is damaged: {why}", path.display())]
     Damaged {
         /// The database.
         path: PathBuf,

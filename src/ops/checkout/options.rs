@@ -65,7 +65,7 @@ pub struct CheckoutReport {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     /// Changes would be lost.
-    #[error("the worktree has changes that are in no version: {}", listed(paths, *more))]
+    #[error("the worktree has uncommitted changes: {}", listed(paths, *more))]
     Dirty {
         /// Some of them.
         paths: Vec<String>,

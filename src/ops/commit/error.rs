@@ -56,7 +56,7 @@ pub enum CommitError {
     #[error("`{option}` does not apply to a mount")]
     NotInMount { option: &'static str },
     /// A tag exists.
-    #[error("the tag `{name}` exists")]
+    #[error("the tag `{name}` already exists")]
     TagExists { name: RefName },
 }
 

@@ -14,16 +14,16 @@ pub enum VolumeError {
     #[error("no such volume: `{0}`")]
     Missing(String),
     /// A volume of this name exists.
-    #[error("the volume `{0}` exists")]
+    #[error("the volume `{0}` already exists")]
     Exists(String),
     /// A volume of this name exists, with other options.
-    #[error("the volume `{0}` exists with other options")]
+    #[error("the volume `{0}` already exists with different options")]
     Differs(String),
     /// The volume has users.
     #[error("volume `{name}` is in use by {users}")]
     InUse { name: String, users: String },
     /// A record of a volume is damaged.
-    #[error("`{}` is damaged", path.display())]
+    #[error("the record of the volume in `{}` is damaged", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
     /// The process for the volume failed.
     #[error("volume `{name}`: {detail}")]

@@ -75,7 +75,7 @@ pub enum LocalVolumeError {
     #[error("another version is the last one of branch `{branch}`")]
     NotTip { branch: RefName },
     /// dvc and the engine both have a volume of this name.
-    #[error("the name `{name}` is ambiguous: it is a volume of dvc and a local-driver volume")]
+    #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
     /// The volume has files of dvc itself.
     #[error("volume `{name}` contains `{}`, which dvc itself writes to", ours.display())]
@@ -102,7 +102,7 @@ impl Failure for LocalVolumeError {
             }
             Self::Unmounted { .. } => Some("start a container that uses the volume".to_owned()),
             Self::Filled { .. } => Some("use a new name, or remove the volume with `docker volume rm`".to_owned()),
-            Self::Ambiguous { .. } => Some("rename the volume of dvc with `dvc volume mv`".to_owned()),
+            Self::Ambiguous { .. } => Some("rename the dvc volume with `dvc volume mv`".to_owned()),
             Self::NotTip { .. } => Some("use another branch with `--branch NAME`".to_owned()),
             _ => None,
         }

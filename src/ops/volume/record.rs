@@ -27,7 +27,7 @@ const DATA: &str = "data";
 const LOCKS: &str = ".locks";
 /// The prefix of the locks of users, with which no volume name starts.
 const USER_LOCK: &str = "@user-";
-/// The directory of removed volumes with changes that are in no version.
+/// The directory of removed volumes with uncommitted changes.
 const TRASH: &str = ".trash";
 /// The longest name, because names of overlays contain it.
 const NAME_MAX: usize = 90;

@@ -30,7 +30,7 @@ fn create_list_rename_delete() {
 fn what_is_refused() {
     let s = three();
     s.dvc(["branch", "x"]).ok();
-    s.dvc(["branch", "x", "main~1"]).code(4).complains("the branch `x` exists");
+    s.dvc(["branch", "x", "main~1"]).code(4).complains("the branch `x` already exists");
     s.dvc(["branch", "-f", "x", "main~1"]).ok().says("moved from");
     s.dvc(["branch", "bad name"]).code(2).complains("is not a valid name");
     s.dvc(["branch", "-d", "none"]).code(13);

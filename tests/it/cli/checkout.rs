@@ -184,7 +184,7 @@ fn checkout_replaces_known_content_in_a_worktree_without_state() {
     copy(&["checkout", "main@v2"]).ok();
     fs::write(s.at("copy/a.txt"), "precious\n").unwrap();
     fs::File::options().write(true).open(s.at("copy/a.txt")).unwrap().set_modified(old.modified().unwrap()).unwrap();
-    copy(&["checkout", "main@v1"]).code(4).complains("changes that are in no version: `a.txt`");
+    copy(&["checkout", "main@v1"]).code(4).complains("the worktree has uncommitted changes: `a.txt`");
     assert_eq!(read("a.txt"), "precious\n");
 }
 
@@ -228,7 +228,7 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     let other = said("other");
     assert!(other.contains("`../half` has an interrupted checkout of `main@v3`"), "{other}");
     assert!(other.contains("`dvc checkout main@v3 --into ../half`"), "{other}");
-    assert!(said("mine").contains("in no version: `mine`") && said("done").contains("is not empty"));
+    assert!(said("mine").contains("has uncommitted changes: `mine`") && said("done").contains("is not empty"));
     // The disk has gone, and the interrupted checkout with it.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");

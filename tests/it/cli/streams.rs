@@ -58,7 +58,7 @@ fn a_push_without_names_reports_what_it_leaves_out() {
     s.dvc_with(["commit", "-b", "dump", "--stdin", "all.sql", "-m", "x"], b"1").ok();
     let run = s.dvc(["push"]).ok();
     assert!(!run.out.contains("dump"), "{}", run.out);
-    run.complains("note: not pushed: `dump`; name branches, or use `--all`");
+    run.complains("note: not pushed: `dump`; specify the branches to push, or use `--all`");
     assert_eq!(s.dvc(["push", "--json"]).ok().json()["not_pushed"], serde_json::json!(["dump"]));
     assert_eq!(s.dvc(["push", "origin", "main"]).ok().err, "");
     assert_eq!(s.dvc(["push", "--all"]).ok().err, "");

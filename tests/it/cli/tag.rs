@@ -15,7 +15,7 @@ fn global_and_of_a_branch() {
     main@release <id> v3 third
     ");
     assert_eq!(s.dvc(["log", "--format=%s", "-n1", "main@old"]).ok().out, "second\n");
-    s.dvc(["tag", "golden"]).code(4).complains("the tag `golden` exists");
+    s.dvc(["tag", "golden"]).code(4).complains("the tag `golden` already exists");
     s.dvc(["tag", "-f", "golden"]).ok();
     s.dvc(["tag", "-d", "golden", "@release"]).ok();
     assert_eq!(s.dvc(["tag", "--json"]).ok().json_lines().len(), 1);

@@ -77,7 +77,7 @@ fn missing_and_misplaced_objects_are_named() {
     // An entry under the key of another number, and a gap above the newest dead entry.
     let later = root.join("quarantine/log").join(dvc::format::logkey::seq_key(5));
     fs::copy(&state.plan, &later).unwrap();
-    s.dvc(["fsck"]).code(5).complains("its key is that of entry 5").complains("entries 4 to 4 are missing");
+    s.dvc(["fsck"]).code(5).complains("the key is that of entry 5").complains("entries 4 to 4 are missing");
     fs::remove_file(later).unwrap();
 
     let newest = fs::read(&state.trash[1]).unwrap();

@@ -45,7 +45,7 @@ fn a_dry_run_of_mount_reports_and_creates_nothing() {
     assert_eq!((&told["dry_run"], &told["overlay"]), (&true.into(), &serde_json::Value::Null));
     assert_eq!((&told["branch"], &told["read_only"]), (&"main".into(), &true.into()));
     v.dvc(&["mount", "-n", "--all", "../m"]).ok().says("would mount @ on ../m, read-only");
-    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"]).ok().says("changes are discarded at the end");
+    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"]).ok().says("changes are discarded at unmount");
     v.dvc(&["mount", "-n", "none", "../m"]).code(13);
     v.dvc(&["mount", "-n", "main", "../none"]).code(13);
     v.dvc(&["mount", "-n", "main", "../w/file"]).code(2);
@@ -111,8 +111,8 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
         all.extend(args);
         Run::of(&mut v.s.command(all)).ok()
     };
-    told(&[]).says("overlay kept keeps 2 changed, 4 B not in a version");
-    told(&["--discard"]).says("and remove overlay kept: 2 changed, 4 B not in a version");
+    told(&[]).says("overlay kept keeps 2 changed, 4 B uncommitted");
+    told(&["--discard"]).says("and remove overlay kept: 2 changed, 4 B uncommitted");
     told(&["--commit", "-m", "later"]).says("(dry run: nothing was stored)").says("overlay kept stays");
     let json = told(&["--json"]).json();
     assert_eq!((&json["changed_files"], &json["dirty_bytes"], &json["discard"]), (&2.into(), &4.into(), &false.into()));

@@ -111,7 +111,7 @@ fn root_mounts() {
     let Some(s) = sandbox(0) else { return };
     let Some(mut command) = apart(&s, &["--mount"], USE) else { return };
     let used = Used::of(Run::of(&mut command));
-    used.says("mounting", "ok", "works by `mount(2)`");
+    used.says("mounting", "ok", "uses `mount(2)`");
     let passthrough = used.mode == "passthrough";
     used.says("passthrough", if passthrough { "ok" } else { "note" }, "");
 }
@@ -124,7 +124,7 @@ fn a_user_mounts_by_fusermount() {
     let used = Used::of(Run::of(&mut command));
     assert_eq!(used.mode, "writeback");
     used.says("fuse device", "ok", "can be opened");
-    used.says("mounting", "ok", "fusermount3`; set-user-id bits and devices have no effect");
+    used.says("mounting", "ok", "fusermount3`; set-user-ID bits and device files have no effect");
     used.says("passthrough", "note", "lacks CAP_SYS_ADMIN");
     used.says("allow_other", "note", "`allow_other` is not permitted");
 }
@@ -173,7 +173,7 @@ fn root_of_a_user_namespace_mounts() {
         }
         let used = Used::of(Run::of(command.env("USE", USE)));
         assert_eq!(used.mode, "writeback", "{user}");
-        used.says("mounting", "ok", "works by `mount(2)`, in this user namespace");
+        used.says("mounting", "ok", "uses `mount(2)`, in this user namespace");
         used.says("passthrough", "note", "root in a user namespace is not sufficient");
         used.says("allow_other", "ok", "users of this user namespace");
     }
@@ -198,7 +198,7 @@ fn root_of_a_container_mounts() {
         );
         let Some(mut command) = apart(&s, &["--mount", "--ipc", "--uts"], &script) else { return };
         let used = Used::of(Run::of(&mut command));
-        used.says("mounting", "ok", "works by `mount(2)`");
+        used.says("mounting", "ok", "uses `mount(2)`");
         if volume {
             // The result depends on the machine, as outside of a container.
             used.says("passthrough", if used.mode == "passthrough" { "ok" } else { "note" }, "");

@@ -48,7 +48,7 @@ fn of_a_version_and_of_a_branch() {
     // The last name of the URL is the default directory.
     bob.dvc(["clone", &place.url]).ok();
     assert_eq!(bob.read("repo/n"), b"3");
-    let taken = bob.dvc(["clone", &place.url]).code(2).complains("there is a repository at");
+    let taken = bob.dvc(["clone", &place.url]).code(2).complains("a repository already exists at");
     taken.complains("hint: specify an empty or a new directory");
     std::fs::create_dir_all(bob.w("full/of")).unwrap();
     bob.dvc(["clone", &place.url, "full"]).code(2).complains("is not empty and holds no repository");

@@ -90,7 +90,7 @@ fn volumes_go_to_a_registry_and_come_back() {
     word(&two, &["unpack", "db"]).ok();
     assert_same(&one.w("db"), &two.w("db"));
     assert_eq!(fs::read(two.w("www/mine")).unwrap(), b"mine");
-    word(&two, &["unpack", "www"]).code(4).complains("in no version: `www/mine`").complains("--force");
+    word(&two, &["unpack", "www"]).code(4).complains("has uncommitted changes: `www/mine`").complains("--force");
     word(&two, &["unpack", "www", "--force"]).ok();
     assert_same(&one.w("www"), &two.w("www"));
     assert!(!two.w(".dvcs").exists() && !one.w(".dvcs").exists());
@@ -230,7 +230,7 @@ fn uncommitted_files_are_not_lost() {
     two.write("db/table", "my own");
     two.write("db/extra", "mine too");
     for args in [&["unpack"][..], &["unpack"], &["unpack", "--yes"]] {
-        word(&two, args).code(4).complains("in no version").complains("`db/table`").complains("`db/extra`");
+        word(&two, args).code(4).complains("has uncommitted changes").complains("`db/table`").complains("`db/extra`");
         assert_eq!(two.read("db/table"), b"my own");
     }
     word(&two, &["unpack", "-n"]).ok().says("db/table");

@@ -17,7 +17,9 @@ fn a_volume_is_made_changed_committed_and_removed() {
     // Creating the same volume again changes nothing. Other options under the same name are
     // refused.
     h.create("db", "main@v1", &[]);
-    h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"]).code(2).complains("exists with other options");
+    h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"])
+        .code(2)
+        .complains("already exists with different options");
     let at = h.path("db");
     assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "one");
     fs::write(at.join("b"), "two").unwrap();
@@ -290,7 +292,7 @@ fn a_volume_gets_another_name() {
     h.create("old", "main", &[]);
     h.create("there", "main", &[]);
     fs::write(h.path("old").join("b"), "kept").unwrap();
-    h.dvc(&["volume", "mv", "old", "there"]).code(2).complains("the volume `there` exists");
+    h.dvc(&["volume", "mv", "old", "there"]).code(2).complains("the volume `there` already exists");
     h.dvc(&["volume", "mv", "old", "../new"]).code(2);
     h.dvc(&["volume", "mv", "old", "new"]).ok();
     h.dvc(&["volume", "has", "old"]).code(1);

@@ -89,7 +89,10 @@ fn print(
     match &report.marker {
         Some(marker) if marker.is_new => {
             let id = &marker.id;
-            writeln!(out, "created a new marker with the id {id}: copies are no longer copies of this repository")?;
+            writeln!(
+                out,
+                "created a new marker with the id {id}: existing clones and remotes no longer count as copies of this repository"
+            )?;
         }
         Some(marker) => writeln!(out, "restored the marker with the id {}", marker.id)?,
         None => {}

@@ -58,7 +58,7 @@ pub(crate) struct MountArgs {
     /// Keep changes in OVERLAY; the default is one for each mount point
     #[arg(long, value_name = "OVERLAY")]
     pub(crate) name: Option<String>,
-    /// Discard changes at the end
+    /// Discard all changes at unmount
     #[arg(long, conflicts_with = "name")]
     pub(crate) ephemeral: bool,
     /// Allow commits while databases run on the mount
@@ -67,7 +67,7 @@ pub(crate) struct MountArgs {
     /// Allow access for other users, by the permissions of the files
     #[arg(long)]
     pub(crate) allow_other: bool,
-    /// Honour set-user-id bits and file capabilities (root only)
+    /// Honour set-user-ID bits and file capabilities (root only)
     #[arg(long)]
     pub(crate) suid: bool,
     /// Allow device nodes (root only)
@@ -214,7 +214,7 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Comma
         }
         let overlay = match &plan.overlay {
             None => "read-only".to_owned(),
-            Some(_) if options.ephemeral => "changes are discarded at the end".to_owned(),
+            Some(_) if options.ephemeral => "changes are discarded at unmount".to_owned(),
             Some(PlannedOverlay { name, kept: OverlayUse::Nothing }) => format!("new overlay {name}"),
             Some(PlannedOverlay { name, kept: OverlayUse::Unchanged }) => {
                 format!("overlay {name}, which has no changes")
@@ -384,10 +384,10 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let version = if version.is_empty() { String::new() } else { format!(", {}", out.paint(Paint::Id, version)) };
     writeln!(out, "{at}: {}{version}{branch}, {kind}", out.paint(Paint::Branch, &note.revision))?;
     if facts.spare_bytes >= SPARE_SHOWN {
-        writeln!(out, " {} of the overlay are already in a version; a remount frees them", size(facts.spare_bytes))?;
+        writeln!(out, " {} of the overlay are already committed; a remount frees them", size(facts.spare_bytes))?;
     }
     if facts.changed > 0 {
-        writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
+        writeln!(out, " {} changed, {} uncommitted", facts.changed, size(facts.dirty_bytes))?;
     }
     if all {
         writeln!(

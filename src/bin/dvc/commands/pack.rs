@@ -35,7 +35,7 @@ const REPOSITORY: &str = "data";
 #[derive(Args, Debug)]
 #[command(
     after_help = "Environment: DATA_TAG, REGISTRY, DATA_S3_DST, NO_PUSH; each also as NAME_FILE and /run/secrets/NAME.\n\
-    The repository is that of `--repo` or DVC_REPO, else /var/lib/dvc/data. `-C` names another directory than /source.\n\n\
+    `--repo` or DVC_REPO selects the repository; the default is /var/lib/dvc/data. `-C` replaces /source.\n\n\
     Examples:\n  \
     docker run --rm -v db:/source/db:ro -e DATA_TAG=registry.example/backup dvc pack\n  \
     NO_PUSH=1 dvc -C /srv/volumes --repo /backup/volumes pack"

@@ -90,7 +90,7 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     let progress = session.progress()?;
     let HookedPush { report, hook_failure } = hooked(session, context, remote, options, &progress)?;
     if !report.left_out.is_empty() {
-        let message = format!("not pushed: {}; name branches, or use `--all`", listed(&report.left_out));
+        let message = format!("not pushed: {}; specify the branches to push, or use `--all`", listed(&report.left_out));
         progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     }
     drop(progress);

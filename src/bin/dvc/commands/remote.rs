@@ -143,8 +143,10 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     let known = context.remote(&args.name).filter(|_| settled);
     match (known, again) {
         (Some(known), false) => {
-            let problem =
-                format!("the remote `{}` exists, `{}`; run `dvc remote set` to change it", args.name, known.location);
+            let problem = format!(
+                "the remote `{}` already exists (`{}`); run `dvc remote set` to change it",
+                args.name, known.location
+            );
             return Err(CliError::option("NAME", problem).into());
         }
         (None, true) => {
@@ -182,7 +184,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
         Some(Err(e)) => {
             out.finish()?;
             let done = if again { "changed" } else { "added" };
-            let kept = format!("warning: `{}` was {done}, but it cannot be used yet\n", args.name);
+            let kept = format!("warning: the remote `{}` was {done}, but it cannot be used yet\n", args.name);
             let _ = std::io::stderr().write_all(kept.as_bytes());
             return Err(e.into());
         }

@@ -100,7 +100,7 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
             dry_run: true,
         })?;
     } else if session.globals.quiet == 0 {
-        let what = format!("{changed} changed, {} not in a version", size(bytes));
+        let what = format!("{changed} changed, {} uncommitted", size(bytes));
         let then = match (overlay, &state.health) {
             (_, MountHealth::Dead) => "a dead mount, which no process serves any more".to_owned(),
             (_, MountHealth::OtherUser(owner)) => format!("mounted by user {owner}; its changes are kept"),

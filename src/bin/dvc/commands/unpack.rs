@@ -39,7 +39,7 @@ pub(crate) struct UnpackArgs {
     /// Do not fetch, as with NO_PULL=1
     #[arg(long)]
     pub(crate) no_pull: bool,
-    /// Continue even if changes that are in no version would be lost
+    /// Continue even if uncommitted changes would be lost
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -73,7 +73,7 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
         match (dry_run, new) {
             (false, _) => writeln!(out, "{}", args.name)?,
             (true, true) => writeln!(out, "would create volume {}", args.name)?,
-            (true, false) => writeln!(out, "volume {} exists", args.name)?,
+            (true, false) => writeln!(out, "volume {} already exists", args.name)?,
         }
     }
     out.finish()?;

@@ -100,7 +100,7 @@ impl Failure for BadConfiguration {
     }
     fn hint(&self) -> Option<String> {
         Some(match self.kind() {
-            Kind::Denied => "make it readable for all users that run dvc here".to_owned(),
+            Kind::Denied => "make the file readable by all users who run dvc on this machine".to_owned(),
             _ => "run `dvc config --help` to list the settings".to_owned(),
         })
     }

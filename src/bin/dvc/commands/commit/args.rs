@@ -60,10 +60,10 @@ pub(crate) struct CommitArgs {
     /// Keep the other files of the previous version (with --stdin or --exec)
     #[arg(long, requires = "stream")]
     pub(crate) add: bool,
-    /// Commit a volume of dvc or a local-driver volume of Docker, in use or not; may be repeated
+    /// Commit a dvc volume or a local-driver volume of Docker, in use or not; may be repeated
     #[arg(long, value_name = "VOLUME", conflicts_with_all = ["stream", "args", "all_volumes"])]
     pub(crate) volume: Vec<String>,
-    /// Commit every volume of dvc, and every named local-driver volume of Docker, one version each
+    /// Commit every dvc volume, and every named local-driver volume of Docker, one version each
     #[arg(long, conflicts_with_all = ["stream", "args", "branch"])]
     pub(crate) all_volumes: bool,
     /// Quiesce writers while the source is read; in a mount, for a moment only. Profiles start in the given order and end in

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 /// A volume to commit.
 enum VolumeChoice {
-    /// Named on the command line: the volume of dvc, or the local-driver volume if dvc has none of
+    /// Named on the command line: the dvc volume, or the local-driver volume if dvc has none of
     /// this name.
     Named(String),
     Dvc(String),
@@ -79,7 +79,7 @@ impl VolumeCommits<'_> {
         self.failed.get_or_insert(exit);
     }
 
-    /// Returns all writable volumes of dvc, and all named local-driver volumes. If an engine runs
+    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs
     /// or is named by the environment but does not answer, that is a failure: otherwise the missing
     /// versions of its volumes would go unnoticed.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
@@ -96,7 +96,7 @@ impl VolumeCommits<'_> {
                 }
             }
             Err(e @ EngineError::Missing { .. }) if !engine_is_named() => {
-                note(self.session, format!("committing only volumes of dvc: {e}"))?;
+                note(self.session, format!("committing only dvc volumes: {e}"))?;
             }
             Err(e) => self.fail(&Error::from(e).into()),
         }

@@ -47,7 +47,7 @@ fn engine() -> DoctorCheck {
     }
 }
 
-/// Checks whether a plugin serves the volumes of dvc to engines.
+/// Checks whether a plugin serves dvc volumes to engines.
 fn plugin(socket: &Path) -> DoctorCheck {
     let (name, at) = ("volume plugin", display(socket.as_os_str().as_bytes()));
     match activated(socket) {
@@ -56,12 +56,14 @@ fn plugin(socket: &Path) -> DoctorCheck {
         }
         Ok(_) => DoctorCheck::note(name, format!("the server at `{at}` is not a volume driver"), None),
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            let hint = "run `dvc serve --plugin` to offer volumes of dvc to Docker".to_owned();
+            let hint = "run `dvc serve --plugin` to offer dvc volumes to Docker".to_owned();
             DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
             // Engines wait for the plugin whenever they do not know the name of a volume.
-            let what = format!("no process listens at `{at}`, and every engine here waits for it");
+            let what = format!(
+                "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
+            );
             DoctorCheck::note(name, what, "start `dvc serve --plugin`, or remove the socket".to_owned())
         }
         Err(e) => DoctorCheck::note(name, format!("cannot query `{at}`: {e}"), None),

@@ -45,9 +45,9 @@ fn device(not_needed: bool) -> DoctorCheck {
     };
     let what = format!("cannot open `{DEVICE}`: {e}");
     let hint = match e.kind() {
-        ErrorKind::NotFound => format!("run `modprobe fuse`; start a container with `--device {DEVICE}`"),
+        ErrorKind::NotFound => format!("run `modprobe fuse` as root; a container needs `--device {DEVICE}`"),
         ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
-            format!("run `chmod 666 {DEVICE}` as root, which is the default of most systems")
+            format!("run `chmod 666 {DEVICE}` as root, which is the default on most systems")
         }
         _ => format!("start a container with `--device {DEVICE}`"),
     };
@@ -59,16 +59,16 @@ fn mounting(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
     match tried {
         Ok(MountMethod::Kernel) if is_in_user_namespace() => DoctorCheck::ok(
             name,
-            "works by `mount(2)`, in this user namespace; set-user-id bits and devices have no effect",
+            "uses `mount(2)`, in this user namespace; set-user-ID bits and device files have no effect",
         ),
         Ok(MountMethod::Kernel) => DoctorCheck::ok(
             name,
-            "works by `mount(2)`; set-user-id bits and devices have no effect unless `--suid` or `--dev` is given",
+            "uses `mount(2)`; set-user-ID bits and device files have no effect unless `--suid` or `--dev` is given",
         ),
         Ok(MountMethod::Fusermount) => {
             let program = attach::find_fusermount().unwrap_or_default();
             let program = program.display();
-            DoctorCheck::ok(name, format!("works by `{program}`; set-user-id bits and devices have no effect"))
+            DoctorCheck::ok(name, format!("uses `{program}`; set-user-ID bits and device files have no effect"))
         }
         Err(e) => DoctorCheck::no(name, with_causes(e), e.hint()),
     }
@@ -92,12 +92,12 @@ fn allow_other(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
     let name = "allow_other";
     match tried {
         Ok(MountMethod::Kernel) if is_in_user_namespace() => {
-            DoctorCheck::ok(name, "users of this user namespace can be let into a mount, but no others")
+            DoctorCheck::ok(name, "mounts can admit users of this user namespace, but no others")
         }
-        Ok(_) => DoctorCheck::ok(name, "other users can be let into a mount"),
+        Ok(_) => DoctorCheck::ok(name, "mounts can admit other users"),
         Err(e) => DoctorCheck::note(
             name,
-            format!("other users, and containers, cannot be let into a mount: {}", with_causes(e)),
+            format!("mounts cannot admit other users or containers: {}", with_causes(e)),
             e.hint(),
         ),
     }

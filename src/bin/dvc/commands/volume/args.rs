@@ -27,7 +27,7 @@ pub(crate) enum VolumeAction {
     Path(With<PathArgs>),
     /// Exit with 0 if a volume exists, with 1 if not; print nothing
     Has(With<HasArgs>),
-    /// Remove volumes; changes that are in no version are moved to the trash
+    /// Remove volumes; uncommitted changes are moved to the trash
     #[command(visible_alias = "remove")]
     Rm(With<RmArgs>),
     /// Rename a volume
@@ -81,7 +81,7 @@ pub(crate) enum Driver {
 /// Options of `volume ls`.
 #[derive(Args, Debug)]
 pub(crate) struct LsArgs {
-    /// List the trash: removed volumes with changes that are in no version
+    /// List the trash: removed volumes with uncommitted changes
     #[arg(long)]
     pub(crate) trash: bool,
 }
@@ -130,7 +130,7 @@ pub(crate) struct RmArgs {
     /// Remove these volumes
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
-    /// Discard changes that are in no version
+    /// Discard uncommitted changes
     #[arg(long)]
     pub(crate) discard: bool,
     /// Delete entries of the trash, as `ls --trash` names them

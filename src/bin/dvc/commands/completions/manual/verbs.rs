@@ -31,7 +31,8 @@ pub(super) struct VerbFacts {
 const PLAIN: VerbFacts = VerbFacts { verb: "", text: &[], exit: &[], environment: &[], files: &[], see: &[] };
 
 const CHANGED: Fact = ("1", "There are changes and `--exit-code` was given.");
-const NOT_ALL: Fact = ("3", "Done, but some paths could not be read or changed while they were read; each was named.");
+const NOT_ALL: Fact =
+    ("3", "Done, but some paths could not be read or changed while they were read; each was reported.");
 
 /// Commands with facts. Pages of other commands have only the generated sections.
 const VERBS: &[VerbFacts] = &[
@@ -52,7 +53,7 @@ const VERBS: &[VerbFacts] = &[
         verb: "commit",
         text: &[(CLI, "Content of a commit")],
         exit: &[
-            ("0", "Done; also if there is nothing to commit."),
+            ("0", "Done, or there is nothing to commit."),
             NOT_ALL,
             ("7", "A hook or a step of `--quiesce` failed."),
         ],
@@ -106,7 +107,7 @@ const VERBS: &[VerbFacts] = &[
         environment: &[("DVC_RUN_DIR", "The directory of the sockets of mounts.")],
         files: &[
             ("/sbin/mount.dvc", "Lets mount(8), fstab(5) and systemd mount versions."),
-            (".dvcs/overlays/", "Changes of mounts that are in no version."),
+            (".dvcs/overlays/", "Uncommitted changes of mounts."),
         ],
         see: &["dvc-umount(1)", "dvc-volume(1)", "mount.dvc(8)", "dvc-revisions(7)", "fusermount3(1)"],
         ..PLAIN
