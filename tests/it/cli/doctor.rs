@@ -64,7 +64,7 @@ fn mounting_as_root_and_without_its_rights() {
     let run = s.dvc(["doctor", "--json"]).ok();
     says(&run, "fuse device", "ok", "can be opened");
     says(&run, "mounting", "ok", "`mount(2)`");
-    says(&run, "allow_other", "ok", "other users can be let in");
+    says(&run, "allow_other", "ok", "mounts can admit other users");
     let mut without = s.other(need("setpriv"));
     let run = Run::of(without.args(["--bounding-set=-sys_admin", env!("CARGO_BIN_EXE_dvc"), "doctor", "--json"]));
     let run = run.code(1);

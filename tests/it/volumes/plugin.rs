@@ -23,7 +23,7 @@ fn containers_share_one_mount_of_a_volume() {
     h.made("db", &[("repo", &repo), ("rev", "main@v1")]);
     assert!(
         h.refused("Create", &json!({ "Name": "db", "Opts": { "repo": repo, "rev": "main", "mode": "ro" } }))
-            .contains("other options")
+            .contains("different options")
     );
     let at = h.mounted("db", "one");
     assert_eq!(h.mounted("db", "two"), at);

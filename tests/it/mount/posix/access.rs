@@ -196,7 +196,7 @@ fn a_damaged_overlay_is_refused() {
         ("UPDATE meta SET value = x'616263' WHERE key = 'key'", crashed, "is damaged: key"),
         ("DELETE FROM inode WHERE ino = 1", crashed, "it has no root"),
         ("UPDATE inode SET node = x'00'", crashed, "is damaged: inode"),
-        ("UPDATE inode SET own_name = 'text'", crashed, "cannot use"),
+        ("UPDATE inode SET own_name = 'text'", crashed, "cannot access the overlay database"),
     ] {
         let Some(v) = Volume::of(fill) else { return };
         let mut m = v.mount(&["--name", "kept"]);
