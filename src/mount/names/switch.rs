@@ -14,7 +14,7 @@ use super::attr::{NodeKind, ROOT_INO};
 use super::entry::{EntryName, EntryRef};
 use super::inode::{Inode, InodeBody};
 use super::table::{NameTable, OpenCounts, PendingRows, VersionPlace};
-use super::upper::{InoSource, RETIRED, UpperTree};
+use super::upper::{InoSource, OF_VERSION, RETIRED, UpperTree};
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
@@ -333,10 +333,11 @@ impl<'n> SwitchPlanner<'n> {
                     self.plan.dropped.extend(data);
                     continue;
                 }
-                // The inode has no name, or is already retired. It stays as it is.
+                // The inode has no name, or is already retired. It stays as it is. The new version may
+                // have the removed name again, which must not lead to the removed file.
                 None if inode.nlink == 0 => {
                     self.plan.upper.inodes.insert(*ino, Arc::clone(inode));
-                    if inode.parent == RETIRED {
+                    if ino & OF_VERSION != 0 {
                         self.retired.insert(*ino);
                     }
                 }

@@ -73,6 +73,34 @@ fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
     assert_like(m.root(), &v.checkout(run.json()["id"].as_str().unwrap(), what));
 }
 
+/// A file that was removed in the mount, but is still open, is not the file that the new version has
+/// at its name.
+#[test]
+fn a_removed_file_in_use_is_not_the_file_of_the_new_version() {
+    let Some(v) = growing() else { return };
+    for (mode, options) in MODES.into_iter().enumerate() {
+        let mut m = v.mount_at("m", "main@v1", options);
+        let names = ["grows", "shrinks", "stays"];
+        let held = names.map(|name| File::open(m.at(name)).unwrap());
+        let before = names.map(|name| fs::read(m.at(name)).unwrap());
+        // The second removal is of a file that the mount has changed.
+        std::io::Write::write_all(&mut File::options().append(true).open(m.at("shrinks")).unwrap(), b"more").unwrap();
+        names.iter().for_each(|name| fs::remove_file(m.at(name)).unwrap());
+        m.dvc(&["checkout", "--force", "main@v2"]).ok();
+        for ((name, file), bytes) in names.into_iter().zip(&held).zip(&before) {
+            let mut read = vec![0; bytes.len()];
+            file.read_exact_at(&mut read, 0).unwrap();
+            assert!(read == *bytes, "{name}: the removed file");
+            let (removed, named) = (file.metadata().unwrap(), fs::metadata(m.at(name)).unwrap());
+            assert_ne!(removed.ino(), named.ino(), "{name}");
+            assert_eq!((removed.nlink(), named.nlink()), (0, 1), "{name}");
+        }
+        drop(held);
+        assert_second(&v, &m, &format!("removed-{mode}"));
+        m.down();
+    }
+}
+
 #[test]
 fn pinned_inodes_keep_their_content_and_names_show_the_version() {
     let Some(v) = growing() else { return };
