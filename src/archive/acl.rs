@@ -5,7 +5,7 @@
 
 use crate::sys::xattr::{ACL_ACCESS, ACL_DEFAULT};
 
-/// Version of the xattr.
+/// Version of the xattr's format.
 const VERSION: u32 = 2;
 /// Id of an entry that is not for a named user or group.
 const NO_ID: u32 = u32::MAX;

@@ -1,7 +1,7 @@
 //! The JSON documents of container images, in OCI image layouts, `docker save` archives and
 //! registries.
 //!
-//! Only encoding and decoding; this module fetches and stores nothing.
+//! This module only encodes and decodes; it fetches and stores nothing.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +133,7 @@ impl ImageManifest {
         })
     }
 
-    /// Checks that all layers contain files.
+    /// Fails if a layer does not contain files, because then this is not a container image.
     pub fn check_layers(&self, what: &str) -> Result<(), ArchiveError> {
         let files = |l: &&BlobDescriptor| {
             l.media_type.is_empty() || l.media_type.contains(".layer.") || l.media_type.contains(".rootfs.")
@@ -204,7 +204,7 @@ pub struct LayerHistory {
 }
 
 impl ImageConfig {
-    /// Reads it.
+    /// Parses the configuration of an image.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
         parse(bytes, what)
     }

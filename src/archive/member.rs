@@ -7,7 +7,7 @@ use crate::model::entry::Meta;
 pub struct ArchiveMember {
     /// Raw name without a trailing slash; `.` or empty for the root.
     pub path: Vec<u8>,
-    /// Mode, owner, mtime and xattrs. In a hard link, only the fields that the archive repeats.
+    /// Mode, owner, mtime and xattrs. For a hard link, only the fields that the archive repeats.
     pub meta: Meta,
     pub kind: MemberKind,
 }

@@ -138,7 +138,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 EntryType::GNULongLink if extended => {
                     extensions.long_link = Some(self.extension(&mut extensions, size)?);
                 }
-                // A volume label has no meaning here.
+                // A volume label names no file, so skip it.
                 other if other.as_byte() == b'V' => self.skip_padded(size)?,
                 _ => return self.member(&header, size, extensions).map(Some),
             }
@@ -211,10 +211,12 @@ impl<R: ArchiveInput> TarReader<R> {
         let bytes = counted.bytes;
         self.position += bytes;
         match header {
-            // The crate takes the end of the stream for the end of the archive.
+            // The crate takes the end of the stream for the end of the archive, even without a
+            // complete block.
             Ok(None) if bytes < writer::BLOCK => Err(self.damaged("truncated")),
             Ok(header) => Ok(header),
-            // An error of the source may carry its own kind.
+            // An error of the crate means a malformed header, unless the source failed, whose error
+            // may carry its own kind.
             Err(e) if e.kind() == io::ErrorKind::Other && Kind::of_io(&e) == Kind::Internal => {
                 Err(self.damaged(e.to_string()))
             }
@@ -453,7 +455,7 @@ fn meta_of<'g>(
     name: &str,
 ) -> Result<Meta, ArchiveError> {
     let bad = |what: &str| ArchiveError::damaged(name, format!("{what} is not a number"));
-    // Old programs leave fields empty.
+    // Old programs leave number fields empty, which counts as 0.
     let field = |read: io::Result<u64>, raw: &[u8], what: &str| match read {
         Ok(value) => Ok(value),
         Err(_) if raw.iter().all(|b| matches!(b, 0 | b' ')) => Ok(0),
@@ -481,7 +483,8 @@ fn meta_of<'g>(
                 why: "ACL names users or groups without their numbers".to_owned(),
                 hint: Some("create the archive with `tar --numeric-owner`"),
             });
-            // The raw xattr is more exact than its text form.
+            // The raw xattr is more exact than its text form. If it exists, an invalid text is
+            // ignored.
             let raw = own.contains_key(&[XATTR, attribute].concat());
             match value {
                 Ok(value) => {

@@ -56,7 +56,8 @@ pub fn with_commas(text: &[u8]) -> Option<Vec<Run>> {
     pairs(&numbers)
 }
 
-/// Returns the number of numbers in a map of format 1.0, whose first line is the number of ranges.
+/// Returns how many numbers follow the first line of a map of format 1.0, which holds the number of
+/// ranges.
 pub fn numbers_after(first: u64) -> Option<usize> {
     usize::try_from(first).ok().filter(|n| *n <= READ_MAX).map(|n| n * 2)
 }

@@ -37,8 +37,8 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
         MemberKind::Symlink { target } | MemberKind::HardLink { target } => target.as_slice(),
         _ => b"",
     };
-    // Names are raw bytes without `hdrcharset`, as GNU tar writes them, because GNU tar warns about
-    // that record.
+    // Write names as raw bytes without a `hdrcharset` record, as GNU tar does, because GNU tar
+    // warns about that record.
     let map = match (&member.kind, runs) {
         (MemberKind::File { size }, Some(runs)) => Some(padded(map_of(runs, *size))),
         _ => None,
@@ -139,7 +139,7 @@ fn extension(name: &[u8], len: u64) -> Header {
 }
 
 fn attributes(member: &ArchiveMember, pax: &mut Vec<u8>) {
-    // A further hard link has the xattrs of the first one.
+    // A hard link shares the xattrs of its first member, so do not repeat them.
     if matches!(member.kind, MemberKind::HardLink { .. }) {
         return;
     }
@@ -164,7 +164,7 @@ fn attributes(member: &ArchiveMember, pax: &mut Vec<u8>) {
 
 fn set_kind(header: &mut Header, kind: &MemberKind) {
     let mut device = |major: &u32, minor: &u32| {
-        // The fields are missing only in headers of the old format.
+        // The calls fail only for headers of the old format, which lack the fields.
         let _ = header.set_device_major(*major);
         let _ = header.set_device_minor(*minor);
     };

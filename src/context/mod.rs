@@ -18,7 +18,7 @@ use crate::repo::{OpenOptions, Repo};
 pub struct Context {
     /// The root of the repository.
     pub repository: PathBuf,
-    /// The top of the worktree, as a canonical path. The repository may have no state of it.
+    /// The top of the worktree, as a canonical path. The repository may have no state for it.
     pub worktree: PathBuf,
     /// The author of versions and of moves of refs, `Name <mail>`.
     pub author: String,
@@ -30,9 +30,9 @@ pub struct Context {
     pub memory_bytes: u64,
     /// The current time, in the time zone of the user.
     pub now: jiff::Zoned,
-    /// Options of opening the repository.
+    /// Options for opening the repository.
     pub open: OpenOptions,
-    /// The repository, if it is remote. It is only read.
+    /// The repository, if it is remote and therefore read-only.
     pub remote_repository: Option<Remote>,
     /// The remotes of the settings.
     pub remotes: Vec<Remote>,
@@ -43,7 +43,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Returns the remote that has the objects which are not local.
+    /// Returns the remote from which missing objects are fetched.
     ///
     /// For a partial repository: the remote that it was fetched from, else a lazy remote, else
     /// `origin`, else the first remote. Otherwise: the lazy remote.
@@ -54,7 +54,7 @@ impl Context {
         taken.or(lazy).or_else(|| self.remote("origin")).or(self.remotes.first())
     }
 
-    /// Returns the remote of the name.
+    /// Returns the remote called `name`.
     pub fn remote(&self, name: &str) -> Option<&Remote> {
         self.remotes.iter().find(|remote| remote.name == name)
     }
@@ -67,7 +67,7 @@ impl Context {
         (self.jobs * 4).min(usize::try_from(fit).unwrap_or(usize::MAX)).max(self.jobs)
     }
 
-    /// Returns the time of moves of refs.
+    /// Returns the current time, which is recorded when refs move.
     pub fn moved_at(&self) -> Time {
         let now = self.now.timestamp();
         Time { secs: now.as_second(), nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or(0) }

@@ -10,7 +10,7 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::sys::mountinfo::Mounted;
 
-/// A mount that a context is in.
+/// The mount that contains the worktree of a context.
 #[derive(Clone, Debug)]
 pub struct InMount {
     /// The directory of control sockets and notes of mounts.
@@ -42,8 +42,8 @@ impl InMount {
         self.client()?.request(&ControlRequest::Facts)
     }
 
-    /// Returns the current tree of the mount. Objects that are not stored are added to the memory of
-    /// `repo`.
+    /// Returns the current tree of the mount. Objects that are not in the repository are added to
+    /// the memory of `repo`.
     pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<MountTree> {
         let cancelled = || observer.cancelled();
         let mut client = self.client()?.cancelled_by(&cancelled);

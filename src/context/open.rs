@@ -32,7 +32,8 @@ impl Context {
     /// Opens a remote repository for reading.
     pub fn open_remote(&self, remote: &Remote) -> Result<Repo> {
         let state = match RemoteState::load(&self.repository, &remote.location.to_string()) {
-            // Reading relies on the ids of objects, so another user's notes on the remote are not needed.
+            // Another user's state of the remote may be unreadable. Reading does not need it,
+            // because it relies on the ids of objects.
             Err(e) if e.kind() == Kind::Denied => RemoteState::default(),
             state => state?,
         };

@@ -81,8 +81,8 @@ impl<'a> RemoteAccess<'a> {
         Err(SyncError::Foreign { place: self.store.place(), theirs, ours }.into())
     }
 
-    /// Checks whether the store supports conditional writes, unless the state has the answer, and records the answer.
-    /// Reopens a store without conditional writes with a guard.
+    /// Checks whether the store supports conditional writes, unless the state has the answer, and
+    /// records the answer. If it does not support them, reopens the store with an intent lock.
     pub fn probe(&mut self, again: bool) -> Result<()> {
         let known = self.state.exclusive.is_some() && !again;
         if known || self.remote.location.as_directory().is_some() {
@@ -162,8 +162,8 @@ impl<'a> RemoteAccess<'a> {
             return Ok(());
         }
         match self.state.save(&self.context.repository, &self.remote.location.to_string()) {
-            // A repository that is only read remembers nothing. In any other, what was known of the remote must not stay
-            // behind unnoticed.
+            // A repository that the user can only read keeps no state. In any other, a failure is
+            // an error: otherwise outdated state would remain unnoticed.
             Err(e) if e.kind() == Kind::Denied && is_read_only(&self.context.repository) => Ok(()),
             saved => saved,
         }

@@ -1,7 +1,8 @@
 //! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per request.
 //!
-//! All state is on disk with the volumes, and mounts are separate processes, so the plugin may end and restart at any time.
-//! An unused mount is kept for some seconds, because Docker mounts, unmounts and mounts again to start one container.
+//! All state is on disk with the volumes, and mounts are separate processes, so the plugin can stop
+//! and restart at any time. An unused mount is kept for some seconds, because Docker mounts,
+//! unmounts and mounts again to start one container.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -83,7 +84,8 @@ pub struct VolumePlugin {
 
 struct PluginState {
     volumes: Volumes,
-    /// Mounted volumes without users, and the time since the last user.
+    /// Volumes that no container uses but that may be mounted, with the time at which each became
+    /// unused.
     idle: Mutex<HashMap<String, Instant>>,
     log: Box<PluginLog>,
 }
@@ -114,7 +116,7 @@ impl VolumePlugin {
         Ok(Self { listener, state: Arc::new(state), socket: socket.to_owned() })
     }
 
-    /// Serves until `stop` returns `true`. Mounts with users stay.
+    /// Serves until `stop` returns `true`. Mounts that are in use stay mounted.
     pub fn run(self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let failed = |source| PluginError::Socket { path: self.socket.clone(), source };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -135,7 +137,7 @@ impl VolumePlugin {
             watch.abort();
             served
         });
-        // The next plugin must not find a socket.
+        // Remove the socket, because an engine waits for a plugin whose socket exists.
         let _ = std::fs::remove_file(&self.socket);
         self.state.unmount_idle(Duration::ZERO);
         Ok(served.map_err(failed)?)
@@ -223,7 +225,8 @@ impl PluginState {
                 if let Some(hint) = e.hint() {
                     message = format!("{message} ({hint})");
                 }
-                // Docker requests volumes of every name that it finds.
+                // A missing volume is not logged, because Docker looks up every unknown volume name
+                // in all plugins.
                 if e.kind() != Kind::NotFound {
                     (self.log)(&format!("{verb} {}: {message}", request.name));
                 }
@@ -336,13 +339,14 @@ impl PluginState {
         }
     }
 
-    /// Unmounts volumes that had no user for `timeout`.
+    /// Unmounts volumes that have had no user for `timeout`.
     fn unmount_idle(&self, timeout: Duration) {
         let due: Vec<String> =
             self.idle().iter().filter(|(_, since)| since.elapsed() >= timeout).map(|(name, _)| name.clone()).collect();
         for name in due {
             self.idle().remove(&name);
-            // A volume with a new user stays mounted. `remove_lost_users` finds a mount again that cannot be ended now.
+            // A volume with a new user stays mounted. If the unmount fails, `remove_lost_users`
+            // lists the mount as idle again, so it is retried later.
             if let Err(e) = self.volumes.unmount_unused(&name) {
                 (self.log)(&format!("{name}: {}", with_causes(e.as_error())));
             }
@@ -350,7 +354,8 @@ impl PluginState {
     }
 
     async fn watch(self: Arc<Self>) {
-        // Requests of Docker do not wait for the remounts, because each one with an unreachable remote takes time to fail.
+        // Remount on another thread, so that requests of Docker need not wait: a remount with an
+        // unreachable remote takes time to fail.
         let state = Arc::clone(&self);
         let _ = tokio::task::spawn_blocking(move || state.resume()).await;
         let mut searched = Instant::now();

@@ -31,7 +31,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Wraps a store in another store.
+/// Wraps a store in another store; tests inject faults this way.
 pub type Wrap = dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync;
 
 /// Settings and observers of the access to a store.

@@ -1,7 +1,7 @@
-//! Classification of error responses: one table per protocol from error codes and statuses to a
-//! [`StoreErrorKind`].
+//! Classifies error responses: one table per protocol maps error codes to a [`StoreErrorKind`];
+//! without a known code, the status decides.
 //!
-//! A [`ErrorResponse`] also yields one line that quotes the message of the store, without the data
+//! [`ErrorResponse::detail`] quotes the message of the store in one line, without the data
 //! structures of a library.
 
 use reqwest::StatusCode;
@@ -154,7 +154,7 @@ impl Dialect {
         match self {
             Self::S3 => &[S3],
             Self::Azure => &[AZURE],
-            // The XML API of Google, which uses the codes of S3, answers requests to signed URLs.
+            // Requests to signed URLs go to Google's XML API, which uses the codes of S3.
             Self::Google => &[GOOGLE, S3],
             Self::Webdav => &[],
             Self::Registry => &[REGISTRY],
@@ -186,7 +186,7 @@ impl ErrorResponse {
         self.codes.iter().any(|c| c == code)
     }
 
-    /// Returns the kind that the code of the response determines.
+    /// Returns the kind that the code of the response determines; `None` if no code is known.
     pub(super) fn by_code(&self, dialect: Dialect) -> Option<StoreErrorKind> {
         let message = self.message.to_ascii_lowercase();
         let mentions = |words: &[&str]| words.iter().any(|w| message.contains(w));
@@ -212,7 +212,7 @@ impl ErrorResponse {
         }
     }
 
-    /// Returns the kind of the error.
+    /// Returns the kind of the error, by the code or else by the status.
     pub(super) fn error_kind(&self, dialect: Dialect) -> StoreErrorKind {
         let denied = if self.signed { StoreErrorKind::Denied } else { StoreErrorKind::NoCredentials };
         self.by_code(dialect).unwrap_or(match self.status {

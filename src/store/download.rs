@@ -1,4 +1,4 @@
-//! An object of a store as a reader.
+//! Reads an object of a store through `std::io::Read`.
 
 use std::io::{self, Read};
 use std::sync::Arc;

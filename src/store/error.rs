@@ -57,7 +57,7 @@ impl StoreErrorKind {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked)
     }
 
-    /// Returns the message.
+    /// Returns the message for people, which names neither the operation nor the store.
     pub const fn message(self) -> &'static str {
         match self {
             Self::Offline => "network access is disabled (`--offline`)",

@@ -156,7 +156,7 @@ impl Store for FaultyStore {
         self.ask("read", key, || self.inner.read_at(key, offset, len))
     }
 
-    /// If the response is lost, half of the first piece has arrived.
+    /// If the response is lost, half of its first piece still arrives.
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
         match self.faults.next("read", key) {
             None => self.inner.read_from(key, offset, take),

@@ -16,16 +16,17 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::random::random_hex;
 use crate::work::Cancelled;
 
-/// Time of watching after which a lock is removed. Longer than [`HOLD`] plus the longest time that
-/// a small write takes.
+/// A lock that a writer has watched for this time is removed. Longer than [`HOLD`] plus the longest
+/// time that a small write takes.
 pub const EXPIRY: Duration = Duration::from_secs(120);
-/// Time after the creation of its lock in which a holder may write.
+/// A holder may begin a write only within this time after it created its lock.
 const HOLD: Duration = Duration::from_secs(30);
-/// Attempts of a write that fails.
+/// Limit on the attempts of a write.
 const ATTEMPTS: u32 = 6;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Age at which the user is notified of a lock. A live holder needs only a few requests.
+/// Age from which on the user is notified of a lock. A live holder releases its lock sooner,
+/// because it needs only a few requests.
 const NOTIFY_AFTER: Duration = Duration::from_secs(5);
 /// The directory of the locks.
 const LOCKS: &str = "sessions";
@@ -72,7 +73,8 @@ impl GuardedStore {
         self.plain.delete(key).or_else(|_| self.inner.delete(key))
     }
 
-    /// Acquires the lock of `folder`. The names of all its locks begin with `name`.
+    /// Acquires the lock on `folder`. `name` is the common prefix of the lock objects of the
+    /// folder.
     fn lock(&self, name: &str, folder: &str) -> Result<IntentLock, StoreError> {
         let since = Instant::now();
         let mut seen: Option<ForeignLock> = None;
@@ -117,7 +119,7 @@ impl GuardedStore {
             if since.elapsed() > self.expiry * 3 {
                 return Err(self.too_slow(name, "other writers held the intent lock for too long"));
             }
-            // Between one and two units; the unit grows to 0.64 s.
+            // Wait between one and two units; the unit grows from 20 ms to 0.64 s.
             let unit = 20u64 << round.min(5);
             round += 1;
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
@@ -176,7 +178,8 @@ impl Store for GuardedStore {
         self.inner.len(key)
     }
 
-    /// No other writer creates an object in the same directory in the meantime.
+    /// Creates the object while this writer holds the lock on its directory, so that no other
+    /// writer creates an object there at the same time.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
@@ -187,8 +190,8 @@ impl Store for GuardedStore {
             // outcome is known.
             let mut unsure = false;
             let done = loop {
-                // Another writer may have used the number of the entry with another suffix. The
-                // number alone must be unique.
+                // Compare only the part before the first dot: the number of a ref entry must be
+                // unique, even if another writer has used it with a different suffix.
                 let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
                 let done = match self.names(folder) {
                     Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
@@ -207,7 +210,7 @@ impl Store for GuardedStore {
                 if !passes || attempts >= ATTEMPTS || lock.created.elapsed() >= HOLD {
                     break done;
                 }
-                // An error means that the user has cancelled; the outcome so far is returned.
+                // The pause fails if the user has cancelled; then return the outcome so far.
                 if super::pause::sleep(&*self.observer, PAUSE).is_err() {
                     break done;
                 }

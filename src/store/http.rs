@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::StoreErrorKind;
 use super::meter::Meter;
 
-/// Time limit of establishing a connection.
+/// Time limit for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time limit between two pieces of a response. Servers may need a while for a large object.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -78,7 +78,8 @@ fn within_origin() -> reqwest::redirect::Policy {
     })
 }
 
-/// Returns at most `most` bytes of the beginning of a body. Errors end the body without failing.
+/// Returns at most the first `most` bytes of a body. A read error ends the result early and is not
+/// reported.
 pub(super) async fn first_bytes(response: &mut reqwest::Response, most: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while out.len() < most
@@ -157,7 +158,7 @@ impl Body for FileBody {
     }
 }
 
-/// Returns when no piece of a body was sent for [`STALLED`].
+/// Returns once no piece of a body has been sent for [`STALLED`].
 pub(super) async fn stalled(taken: &AtomicU64) {
     let mut before = None;
     loop {
@@ -192,7 +193,7 @@ pub(super) fn error_kind_of(e: &(dyn std::error::Error + 'static)) -> StoreError
     error_kind
 }
 
-/// Returns the last of a chain of causes.
+/// Returns the message of the last error in a chain of causes.
 pub(super) fn root_cause(e: &(dyn std::error::Error + 'static)) -> String {
     let mut last = e;
     while let Some(cause) = last.source() {

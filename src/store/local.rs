@@ -1,8 +1,8 @@
 //! A store in a directory of this machine.
 //!
 //! A write creates a temporary file, syncs it, renames it (without replacing an existing file in
-//! `create`), and syncs the directory. A crash at any point leaves a key complete or absent, and at
-//! most files below `tmp/`.
+//! `create`), and syncs the directory. After a crash at any point, a key is complete or absent, and
+//! at most files below `tmp/` are left over.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -76,8 +76,8 @@ impl LocalStore {
     /// replacing an existing file is harmless.
     pub fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError> {
         let publish = || -> io::Result<()> {
-            // Syncs the descriptor that wrote the file, because only this descriptor reports all
-            // earlier write errors.
+            // Sync through the descriptor that wrote the file, because only this descriptor reports
+            // all earlier write errors.
             file.as_file().sync_all()?;
             let from = file.path().to_path_buf();
             trace(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
@@ -105,8 +105,8 @@ impl LocalStore {
         if create::dir(&parent)? {
             trace(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent);
         }
-        // Syncs also if another process created the directory, because that process may not have
-        // synced it.
+        // Sync even if another process created the directory, because that process may not have
+        // synced its name.
         self.sync_dir(&above)?;
         durable().insert(parent.clone());
         Ok(parent)
@@ -249,7 +249,7 @@ impl Store for LocalStore {
                 let len = match entry.metadata() {
                     _ if is_dir => 0,
                     Ok(metadata) => metadata.len(),
-                    // Removed after it was listed.
+                    // The file was removed after it was listed.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(e),
                 };

@@ -73,7 +73,7 @@ pub struct Location {
     pub options: BTreeMap<String, String>,
 }
 
-/// A parsed location.
+/// The result of [`Location::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedLocation {
     pub location: Location,
@@ -284,7 +284,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// `user@host:path`.
+/// The parts of the scp address `user@host:path`.
 struct ScpAddress<'a> {
     user: &'a str,
     host: &'a str,
@@ -303,8 +303,8 @@ fn scp_like(text: &str) -> Option<ScpAddress<'_>> {
     (plain(user) && plain(host)).then_some(ScpAddress { user, host, path })
 }
 
-/// Parses `host:path`, which scp, rsync and git take for another host. A path with a colon needs a
-/// `/` before it.
+/// Parses `host:path`, which scp, rsync and git take for a path on another host. A local path with
+/// a colon must have a `/` before the colon.
 fn host_and_path(text: &str) -> Option<(&str, &str)> {
     let (host, path) = text.split_once(':')?;
     let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
@@ -370,14 +370,14 @@ pub fn without_password(text: &str) -> String {
             _ => format!("{text}{query}"),
         };
     };
-    // A password must not contain a slash but may do so anyway, so search for the last `@`.
+    // A password should not contain a slash, but it may, so search for the last `@`.
     match rest.rsplit_once('@') {
         Some((who, host)) => format!("{scheme}://{}@{host}{query}", user_of(who)),
         None => format!("{scheme}://{rest}{query}"),
     }
 }
 
-/// Returns the position in a text of the password of a URL, including the colon before it.
+/// Returns the range of the password in the first URL of a text, including the colon before it.
 pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
     let host = text.windows(3).position(|at| at == b"://")? + 3;
     let length = text[host..].iter().position(|b| b"/?#".contains(b)).unwrap_or(text.len() - host);

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The bytes of one direction.
+/// The bytes transferred in one direction.
 #[derive(Debug, Default)]
 pub struct Flow {
     bytes: AtomicU64,
     /// Limit in bytes per second.
     rate: Option<u64>,
-    /// Time at which the bytes so far may have been transferred under the rate limit.
+    /// Time from which on the rate limit allows further bytes.
     due: Mutex<Option<Instant>>,
 }
 

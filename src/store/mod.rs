@@ -60,7 +60,7 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// A directory of this machine.
+    /// The properties of a directory of this machine.
     pub const LOCAL: Self = Self { exclusive: true, in_flight: 4, object_max: u64::MAX };
 }
 

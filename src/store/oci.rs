@@ -41,7 +41,7 @@ use super::runtime::Effect;
 use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, http, runtime};
 use crate::sys::io_error::IoError;
 
-/// Pieces of a stream that are buffered for the calling thread.
+/// Limit on the pieces of a stream that are buffered for the calling thread.
 const BUFFERED_PIECES: usize = 4;
 /// The names of Docker Hub, its API host, and its name in Docker's configuration.
 const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
@@ -97,7 +97,7 @@ impl OciStore {
         Ok(Self { registry: Arc::new(registry), known: Arc::default(), has_empty: Arc::default() })
     }
 
-    /// Runs `work` on the runtime.
+    /// Runs `work` on the shared runtime, and waits for its result.
     fn run<T, F>(
         &self,
         what: &'static str,

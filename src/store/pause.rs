@@ -1,4 +1,4 @@
-//! Waits without a request.
+//! Waits that can be cancelled.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::work::Cancelled;
 /// Interval at which a waiting caller checks whether it was cancelled.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Sleeps to keep a rate limit. Fails if the caller is cancelled.
+/// Sleeps for `time`. Fails as soon as the operation is cancelled.
 pub(super) fn sleep(observer: &dyn Observer, time: Duration) -> Result<(), StoreError> {
     let until = Instant::now() + time;
     loop {

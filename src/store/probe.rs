@@ -1,11 +1,11 @@
-//! Tests by experiment whether a store supports conditional writes, because a server may ignore the
-//! condition that a client sends.
+//! Finds out by experiment whether a store supports conditional writes, because a server may ignore
+//! the condition that a client sends.
 
 use super::{Store, StoreError};
 use crate::sys::random::random_hex;
 use crate::work::fan_out;
 
-/// Writers per race, and what each of them writes.
+/// The byte that each writer of a race writes.
 const WRITERS: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7];
 /// Number of races.
 const ROUNDS: usize = 5;

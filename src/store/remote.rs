@@ -123,8 +123,8 @@ impl RemoteStore {
         }
     }
 
-    /// Runs a request that changes the store. A missing object means that the bucket or directory
-    /// itself is missing.
+    /// Runs a request that changes the store. If the response is "not found", the bucket or
+    /// directory itself is missing.
     fn change<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -155,7 +155,7 @@ impl RemoteStore {
         StoreError::remote(what, key, &self.place, error_kind, detail)
     }
 
-    /// Waits as long as the rate limit of downloads requires.
+    /// Counts received bytes, and waits as long as the rate limit for downloads requires.
     fn limit_rate(&self, bytes: usize) -> Result<(), StoreError> {
         match self.meter.down.pass(bytes as u64) {
             Duration::ZERO => Ok(()),
@@ -181,6 +181,7 @@ impl RemoteStore {
             let mut headers = signed.header().clone();
             headers.remove("content-length");
             let method = signed.method().clone();
+            // An upload may be dropped at any time, because a key identifies its content.
             let sent = runtime::run(&*self.observer, Effect::Read, async move {
                 let client = http::uploader()?;
                 let answered = async {
@@ -528,7 +529,7 @@ fn convert_error(
 /// Returns the part of an opendal error that is meant for people.
 fn public_message(e: &opendal::Error) -> String {
     let cause = std::error::Error::source(e).map(root_cause).unwrap_or_default();
-    // The parser of a service prints its own data structures.
+    // A parser inside opendal prints its own data structures, which say nothing to the user.
     let detail = if e.message().contains(" { ") { "invalid response" } else { e.message() };
     if cause.is_empty() { detail.to_owned() } else { format!("{detail}: {cause}") }
 }

@@ -1,5 +1,5 @@
-//! Retries requests after transient errors, with growing pauses. Retries are visible to the user,
-//! and never repeat a request blindly that is not idempotent.
+//! Retries requests after transient errors, with growing pauses. The user sees the retries. A
+//! request that is not idempotent is never repeated blindly.
 //!
 //! After a conditional write without a response, the store reads the key back, because a lost
 //! response must not turn success into failure.
@@ -30,7 +30,7 @@ impl RetryStore {
         Self { inner, observer, patience: None }
     }
 
-    /// Sets the time after which a failed read is not retried.
+    /// Sets the time after which a failed read is not retried; `None` means no limit.
     pub fn patient(self, patience: Option<Duration>) -> Self {
         Self { patience, ..self }
     }

@@ -1,7 +1,7 @@
 //! The boundary between the synchronous core and asynchronous libraries.
 //!
-//! Callers wait for the network here, so a cancelled caller returns from here: immediately from a
-//! read, and from a change after a short time in which the outcome may become known.
+//! Callers wait for the network in this module, so cancellation takes effect here: a read returns
+//! immediately, a change after a short time in which its outcome may become known.
 
 use std::future::Future;
 use std::io;
@@ -16,7 +16,7 @@ use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 use crate::work::Cancelled;
 
-/// Threads that drive all connections.
+/// Number of threads that drive all connections.
 const THREADS: usize = 2;
 /// Interval at which a waiting caller checks for cancellation.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ pub(super) enum WaitError {
 }
 
 impl WaitError {
-    /// Converts to the error of an operation.
+    /// Converts the reason to the error of the operation `what` on `key`.
     pub(super) fn of(self, what: &'static str, key: &str) -> StoreError {
         match self {
             Self::Cancelled => Cancelled.into(),

@@ -36,7 +36,7 @@ use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, runti
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 
-/// Pieces of a stream that are buffered for the consumer.
+/// Limit on the pieces of a stream that are buffered for the consumer.
 const AHEAD: usize = 4;
 
 /// A directory on an SFTP server.
@@ -73,7 +73,7 @@ impl SftpStore {
         StoreError::remote(what, key, &self.place, error_kind, detail)
     }
 
-    /// Runs one operation to its end.
+    /// Runs one operation on the runtime, and waits for its result.
     fn wait<T, F>(
         &self,
         what: &'static str,
@@ -137,7 +137,7 @@ impl Store for SftpStore {
         while let Some(piece) = runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))? {
             take(&piece.map_err(|error| self.must_have("read", key, error))?)?;
         }
-        // The channel also ends if the reader panicked.
+        // The channel also ends if the reader panicked, so check the reader's result.
         let read = runtime::run(&*self.observer, Effect::Read, reader).map_err(|ended| ended.of("read", key))?;
         read.map_err(|e| io(io::Error::other(e)).into())
     }

@@ -209,7 +209,8 @@ impl Stream for BoundedBody {
     }
 }
 
-/// Returns the beginning of a body. Errors end the body without failing.
+/// Returns at most the first `most` bytes of a body. A read error ends the result early and is not
+/// reported.
 async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
     let mut inner: Option<Body> = None;
     drop(body.map_inner(|stream| {

@@ -7,8 +7,9 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 
 /// Returns the bytes that the file system has allocated for a file.
 ///
-/// Asks for nothing else: since Linux 6.13, a query of the times makes the next write take a fine-grained time, and then
-/// the times of other files advance with every write instead of every tick of the clock.
+/// Queries only the block count. Since Linux 6.13, a query of the times makes the next write take a
+/// fine-grained time, and then the times of other files advance with every write instead of every
+/// tick of the clock.
 pub fn allocated_bytes(file: impl AsFd) -> io::Result<u64> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BLOCKS)?;
     Ok(found.stx_blocks * 512)

@@ -13,9 +13,9 @@ use std::path::Path;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use tempfile::NamedTempFile;
 
-/// Mode bits that a file gets from its directory; other users never get write access.
+/// Mode bits that a file inherits from its directory; other users never get write access.
 const FILE_BITS: u32 = 0o664;
-/// Mode bits that a directory gets from its parent.
+/// Mode bits that a directory inherits from its parent.
 const DIR_BITS: u32 = 0o2775;
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIR: u32 = 0o700;
@@ -52,12 +52,12 @@ impl Inherited {
         Self { file_mode: PRIVATE_FILE, dir_mode: PRIVATE_DIR, ..self }
     }
 
-    /// Sets the mode and the owner of a new file or directory. A file system without owners and
-    /// modes rejects this and keeps its own.
+    /// Sets the mode and the owner of a new file or directory. An error of a file system that does
+    /// not support owners and modes is ignored.
     fn settle(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
         if mode & GROUP_AND_OTHERS != 0 {
-            // The mode is set before the owner, because root may lack the privilege to change the
-            // mode of another user's file.
+            // Set the mode before the owner, because root may lack the privilege to change the mode
+            // of another user's file.
             as_supported(rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)))?;
         }
         if self.owner.is_some() || self.group.is_some() {
@@ -70,8 +70,8 @@ impl Inherited {
 fn as_supported(done: rustix::io::Result<()>) -> io::Result<()> {
     use rustix::io::Errno;
     match done {
-        // The user is not mapped in the user namespace, the caller is not in the group, or the file
-        // system does not support owners.
+        // Ignore these errors: the user is not mapped in the user namespace, the caller is not in
+        // the group, or the file system does not support owners.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::ACCESS) => Ok(()),
         done => Ok(done?),
     }
@@ -131,8 +131,8 @@ fn open_as(path: &Path, options: &OpenOptions, inherited: &Inherited) -> io::Res
             // Another process created the file in the meantime.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
-            // Only the owner of a file that this call created is changed, because an existing file
-            // may be a hard link to any file.
+            // Change the owner only of a file that this call created, because an existing file may
+            // be a hard link to any file.
             Ok(file) => {
                 inherited.settle(&file, inherited.file_mode)?;
                 return Ok(file);
@@ -151,8 +151,8 @@ fn no_link(opened: io::Result<File>) -> io::Result<File> {
     })
 }
 
-/// Creates an empty file if `path` is missing. No descriptor of a file with this name is closed,
-/// because that would release the locks of SQLite in this process.
+/// Creates an empty file if `path` is missing. Never opens an existing file, because closing it
+/// again would release the locks that SQLite holds on it in this process.
 pub fn empty(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
@@ -187,8 +187,8 @@ fn dir_as(path: &Path, inherited: &Inherited) -> io::Result<bool> {
         Err(e) => return Err(e),
     }
     if inherited.dir_mode & GROUP_AND_OTHERS != 0 || inherited.owner.is_some() || inherited.group.is_some() {
-        // The mode is set by descriptor and not by name, because the owner of the parent could put
-        // a link there in the meantime.
+        // Set the mode by descriptor and not by name, because the owner of the parent could put a
+        // link there in the meantime.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::open(path, flags, Mode::empty())?;
         inherited.settle(&made, inherited.dir_mode)?;

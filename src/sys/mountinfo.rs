@@ -134,8 +134,8 @@ impl MountTable {
         here
     }
 
-    /// Returns the location of a resolved path in its file system, by which a file is recognised
-    /// that another process sees under another path.
+    /// Returns the location of a resolved path in its file system. The location identifies a file
+    /// even if another process sees it under a different path.
     pub fn place(&self, path: &Path) -> Option<FilePlace> {
         let mount = self.top_at(path)?;
         let rest = path.strip_prefix(&mount.at).ok()?;
@@ -338,12 +338,12 @@ mod tests {
         let id = |path: &str| table.top_at(Path::new(path)).unwrap().id;
         assert_eq!((id("/"), id("/etc"), id("/a")), (2, 2, 4));
         assert_eq!((id("/a/b/x"), id("/a/c/x"), id("/a/cc")), (4, 6, 4));
-        // As in a chroot, whose root mount is not in the table.
+        // In a chroot, the root mount is not in the table.
         let table =
             MountTable::new(vec![mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")]);
         assert_eq!(table.top_at(Path::new("/x/y/z")).unwrap().id, 9);
         assert_eq!(table.top_at(Path::new("/y")), None);
-        // A cycle of two mounts ends the search.
+        // A cycle of two mounts must not loop forever.
         let round =
             MountTable::new(vec![mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")]);
         assert_eq!(round.top_at(Path::new("/a")).unwrap().id, 1);

@@ -1,5 +1,5 @@
 //! Identifies the processes that serve mounts by more than their process ids, because the system
-//! reuses these.
+//! reuses process ids.
 //!
 //! A process stores its identity; another process can later find out whether the same process still
 //! runs, is stopped, or has ended.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::procfs::{ProcDir, ProcStat, boot_id};
 
-/// Fields of `/proc/PID/stat`.
+/// Numbers of fields in proc_pid_stat(5).
 const STATE: usize = 3;
 const STARTED: usize = 22;
 
@@ -16,7 +16,7 @@ const STARTED: usize = 22;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct ProcessIdentity {
     pub pid: u32,
-    /// The boot id of the machine, and the start time of the process since then.
+    /// The boot id of the machine, and the start time of the process since boot.
     #[serde(default)]
     started: String,
     /// The PID namespace in which the process id is valid.

@@ -35,7 +35,7 @@ impl ProcDir {
         fs::read_to_string(self.0.join("comm")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// Returns whether the process has no program, like the threads of the kernel.
+    /// Returns whether the process has no program file, like a kernel thread.
     pub fn has_no_program(&self) -> bool {
         fs::read_link(self.0.join("exe")).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
@@ -77,8 +77,8 @@ impl ProcDir {
 pub struct ProcStat(String);
 
 impl ProcStat {
-    /// Returns a field by its number in proc_pid_stat(5), from 3 on. The previous fields precede a
-    /// name that may itself contain blanks and brackets.
+    /// Returns a field by its number in proc_pid_stat(5), from 3 on. The fields before are the
+    /// process id and a name that may itself contain blanks and parentheses.
     pub fn field(&self, number: usize) -> &str {
         let after_name = self.0.rsplit_once(')').map(|(_, after_name)| after_name);
         after_name.and_then(|fields| fields.split_ascii_whitespace().nth(number.checked_sub(3)?)).unwrap_or_default()

@@ -74,7 +74,7 @@ impl IoMode {
 
     /// Writes all bytes of `slices` at `offset`.
     pub fn write_at(&mut self, file: impl AsFd, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
-        // Skips leading empty slices, because the kernel would write 0 bytes for them.
+        // Skip leading empty slices, because the kernel would write 0 bytes for them.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             let written = if self.uncached {

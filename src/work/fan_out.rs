@@ -1,6 +1,8 @@
-//! The same work on many items at once, by threads that only share a list.
+//! Runs the same work on many items in parallel, on threads that share nothing but the list of
+//! items.
 //!
-//! In: items or a count, and the work. Out: the first error, or the results in order. A panic is the error [`Panicked`].
+//! The functions return the first error, or the results in order. A panic becomes the error
+//! [`Panicked`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +12,14 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Panicked, start};
 
-/// Runs `work` once on each of up to `threads` threads, of which the caller's is one. `work` loops over items that the
-/// threads share.
+/// Runs `work` once on each of up to `threads` threads, including the caller's. `work` loops over
+/// items that the threads share.
 pub fn run<E: From<Panicked> + Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sync) -> Result<(), E> {
     let failed = Mutex::new(None);
     let work = || note(&failed, guarded(&work));
     std::thread::scope(|scope| {
         for _ in 1..threads.max(1) {
-            // The others do the work of a thread that the system does not give.
+            // If the system provides no further thread, the running ones do its work.
             if start::scoped(scope, work).is_err() {
                 break;
             }
@@ -27,7 +29,8 @@ pub fn run<E: From<Panicked> + Send>(threads: usize, work: impl Fn() -> Result<(
     failed.into_inner().map_or(Ok(()), Err)
 }
 
-/// Runs `work` on each item, on up to `threads` threads, of which the caller's is one. No item is begun after an error.
+/// Runs `work` on each item, on up to `threads` threads, including the caller's. No item is started
+/// after an error.
 pub fn for_each<I, E>(threads: usize, items: I, work: impl Fn(I::Item) -> Result<(), E> + Sync) -> Result<(), E>
 where
     I: Iterator + Send,
@@ -45,8 +48,8 @@ where
     })
 }
 
-/// Runs `work` once on each of up to `threads` threads, while the caller's thread calls `watch` at the interval `tick`
-/// until all have ended, and once more after that.
+/// Runs `work` once on each of up to `threads` threads. Meanwhile, the caller's thread calls
+/// `watch` at the interval `tick`, and once more after all threads have ended.
 pub fn watched<E: From<Panicked> + Send>(
     threads: usize,
     work: impl Fn() -> Result<(), E> + Sync,
@@ -75,8 +78,9 @@ pub fn watched<E: From<Panicked> + Send>(
     failed.into_inner().map_or(Ok(()), Err)
 }
 
-/// Runs `work` for each number below `count`, all at the same moment on a thread of their own. If the system gives too
-/// few threads, the caller's thread runs the rest. Results are in the order of the numbers.
+/// Runs `work` for each number below `count`, each on its own thread, all starting at the same
+/// moment. If the system provides too few threads, the caller's thread runs the rest. Results are
+/// in the order of the numbers.
 pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Result<T, Panicked>> {
     let start = StartLine::default();
     let one = |number| catch_unwind(AssertUnwindSafe(|| work(number))).map_err(|_| Panicked);
@@ -99,7 +103,7 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
 /// Lets threads begin at the same moment.
 #[derive(Default)]
 struct StartLine {
-    /// Threads that wait, and whether they may begin.
+    /// The number of waiting threads, and whether they may begin.
     state: Mutex<(usize, bool)>,
     changed: Condvar,
 }
@@ -112,7 +116,7 @@ impl StartLine {
         self.changed.wait_while(&mut state, |(_, is_open)| !*is_open);
     }
 
-    /// Lets the threads begin when `threads` threads wait.
+    /// Lets the threads begin as soon as `threads` threads wait.
     fn open_for(&self, threads: usize) {
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |(waiting, _)| *waiting < threads);

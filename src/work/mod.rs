@@ -1,8 +1,9 @@
 //! Work that several threads share: a queue that workers add to, a pipeline that keeps the order, fan-out over many
 //! items, and a pool for calls that block.
 //!
-//! In: closures. Out: their results, or the first error. Invariant: every function here ends all of its threads before
-//! it returns, also after an error or a panic, and does the work on fewer threads where the system gives no more.
+//! The functions take closures, and return their results or the first error. Invariant: every
+//! function except those of the pool joins all of its threads before it returns, even after an
+//! error or a panic. If the system provides too few threads, the work is done on fewer.
 
 use std::io;
 
@@ -14,7 +15,7 @@ pub mod pool;
 pub mod queue;
 mod start;
 
-/// The caller asked the work to stop.
+/// The caller cancelled the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled")]
 pub struct Cancelled;
@@ -28,7 +29,7 @@ impl Failure for Cancelled {
     }
 }
 
-/// The system gives no more threads.
+/// The system provides no more threads.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start a thread")]
 pub struct NoThread(#[source] pub io::Error);
@@ -43,7 +44,7 @@ impl Failure for NoThread {
     }
 }
 
-/// A worker thread panicked, which is a bug. The panic hook has already reported the place.
+/// A worker thread panicked, which is a bug. The panic hook has already reported the panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker thread panicked")]
 pub struct Panicked;

@@ -1,7 +1,7 @@
 //! A pipeline that keeps the order: one producer, workers that run in parallel, one consumer.
 //!
-//! In: closures for the three stages. Out: the error of the stage that failed first. Memory is bounded by the number of
-//! jobs that are under way.
+//! The error of the stage that failed first is returned. Memory is bounded by the number of
+//! unfinished jobs.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ pub struct Stages<P, W, L, C> {
     pub produce: P,
     /// Turns a job into a result; runs on several threads.
     pub work: W,
-    /// Called by each worker at its end, unless a stage has failed.
+    /// Called by each worker before it exits, unless a stage has failed.
     pub leave: L,
     /// Takes the results in the order in which the jobs were produced, on the caller's thread.
     pub consume: C,
@@ -37,7 +37,7 @@ pub struct Stages<P, W, L, C> {
 
 /// Runs the stages with `threads` workers and at most `ahead` jobs that wait for a worker.
 ///
-/// If the system gives no threads, the caller's thread does their work.
+/// If the system provides no threads, the caller's thread does their work.
 pub fn in_order<J: Send, T: Send>(
     threads: usize,
     ahead: usize,
@@ -53,14 +53,16 @@ pub fn in_order<J: Send, T: Send>(
     let (jobs, to_do) = sync_channel::<(J, SyncSender<T>)>(ahead.max(1));
     let (order, results) = sync_channel::<Receiver<T>>(ahead.max(1));
     let to_do = Mutex::new(to_do);
-    // A thread takes these only when it runs, so that they are not lost if it cannot be started.
+    // The producer's thread takes these when it runs, so they are not lost if the thread cannot be
+    // started.
     let first_stage = Mutex::new(Some((produce, jobs, order)));
     let do_job = |(job, result): (J, SyncSender<T>)| {
-        // After a failure the other jobs are only taken away, so that the producer does not wait.
+        // After a failure, the remaining jobs are received and dropped, so that the producer does
+        // not block.
         if !run.has_failed()
             && let Some(done) = run.note(|| work(job))
         {
-            // The consumer may have failed meanwhile.
+            // The receiver is gone if the consumer has failed meanwhile.
             let _ = result.send(done);
         }
     };
@@ -100,13 +102,14 @@ pub fn in_order<J: Send, T: Send>(
             {
                 do_job(next);
             }
-            // The worker that dropped the sender has noted why.
+            // A worker drops the sender without a result only after it has recorded an error.
             let Ok(done) = result.recv() else { break };
             if run.note(|| consume(done)).is_none() {
                 break;
             }
         }
-        // By this the producer learns of a failure; what it hands over until then is taken away.
+        // Without the receiver, the producer's next job fails. Jobs that it has handed over by then
+        // are dropped below.
         drop(results);
         match workers {
             0 => worker(),
@@ -128,7 +131,7 @@ impl Run {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Runs a part of a stage. Notes its error, or its panic, and returns `None` then.
+    /// Runs a part of a stage. Records an error or a panic, and returns `None` in that case.
     fn note<T>(&self, stage: impl FnOnce() -> Result<T>) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(stage)).unwrap_or_else(|_| Err(Panicked.into()));
         let e = match done {
@@ -137,7 +140,7 @@ impl Run {
         };
         self.failed.store(true, Ordering::Relaxed);
         let mut first = self.first.lock();
-        // A stage that another one stopped is not the reason.
+        // A stage that was cancelled because another one failed is not the cause.
         if first.is_none() && e.kind() != Kind::Cancelled {
             *first = Some(e);
         }

@@ -1,4 +1,4 @@
-//! Threads for calls that may block, so that the threads that take requests never do.
+//! Threads for calls that may block, so that the threads that receive requests never block.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,12 +20,12 @@ struct Jobs {
     closed: bool,
 }
 
-/// A pool of threads, which are started when they are needed and end when the pool is dropped.
+/// A pool of threads, which are started on demand and joined when the pool is dropped.
 pub struct Pool {
     shared: Arc<(Mutex<Jobs>, Condvar)>,
     limit: usize,
-    /// The processors that the threads may use. A thread that submits a job may be kept on one of them, which the
-    /// threads of the pool must not inherit.
+    /// The processors that the threads may use. A thread that submits a job may be pinned to one of
+    /// them, which the threads of the pool must not inherit.
     places: Option<CpuSet>,
 }
 
@@ -35,7 +35,8 @@ impl Pool {
         Self { shared: Arc::default(), limit, places: sched_getaffinity(None).ok() }
     }
 
-    /// Runs a job on a thread of the pool; on the caller's thread if the pool has none and the system gives none.
+    /// Runs a job on a thread of the pool, or on the caller's thread if the pool has no thread and
+    /// the system provides none.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut jobs = self.shared.0.lock();
         jobs.waiting.push_back(Box::new(job));
@@ -81,7 +82,7 @@ fn work(shared: &(Mutex<Jobs>, Condvar)) {
     }
 }
 
-/// A job that panics drops its reply, which answers the request.
+/// Runs a job and catches its panic. A job that panics drops its reply, which answers the request.
 fn guarded(job: Job) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }

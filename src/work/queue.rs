@@ -1,7 +1,8 @@
 //! A queue of items that workers take, and to which they add more items, until all of them are done.
 //!
-//! In: a policy, which decides who takes which item next, and the body of a worker, which loops over
-//! [`Worker::next`]. Out: the policy when no items are left and no worker is busy, or the first error.
+//! A policy decides which worker takes which item next. The body of a worker loops over
+//! [`Worker::next`]. [`run`] returns the policy when no items are left and no worker is busy, or
+//! the first error.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use parking_lot::{Condvar, MappedMutexGuard, Mutex, MutexGuard};
 use super::{Panicked, start};
 use crate::error::{Error, Result};
 
-/// Holds the items and decides who takes which of them next.
+/// Holds the items and decides which worker takes which item next.
 pub trait Policy: Send {
     /// A piece of work.
     type Item: Send;
@@ -26,15 +27,17 @@ pub trait Policy: Send {
     }
 }
 
-/// A policy that takes any item at any time; the items of other policies follow from their state.
+/// A policy to which workers can add items at any time; the items of other policies follow from
+/// their state.
 pub trait PushPolicy: Policy {
     /// Adds an item that a worker pushes.
     fn put(&mut self, worker: usize, item: Self::Item);
 }
 
-/// A lane of items for each worker. A worker takes the newest item of its own lane, and steals the oldest item of the
-/// longest lane when its own is empty: so workers stay in different directories, where the file system lets them run in
-/// parallel, and meet only on large files and at the end.
+/// A lane of items for each worker. A worker takes the newest item of its own lane, and steals the
+/// oldest item of the longest lane when its own is empty. Workers thus stay in different
+/// directories, where the file system lets them run in parallel, and meet only on large files and
+/// at the end.
 pub struct Lanes<T>(Vec<VecDeque<T>>);
 
 impl<T> Lanes<T> {
@@ -63,7 +66,7 @@ impl<T: Send> PushPolicy for Lanes<T> {
 
 struct State<P> {
     policy: P,
-    /// Workers that work on an item and may still push.
+    /// Number of workers that have an item and may still push others.
     busy: usize,
     has_failed: bool,
     error: Option<Error>,
@@ -82,8 +85,8 @@ pub struct Worker<'q, P> {
 }
 
 impl<P: Policy> Worker<'_, P> {
-    /// Ends the worker's last item and waits for the next one. Returns `None` when all items are done or a worker has
-    /// failed.
+    /// Marks the worker's last item as done, and waits for the next one. Returns `None` when all
+    /// items are done or a worker has failed.
     pub fn next(&self) -> Option<P::Item> {
         let mut state = self.shared.state.lock();
         state.busy -= usize::from(self.is_busy.replace(false));
@@ -139,7 +142,8 @@ impl<P: Policy> Worker<'_, P> {
 /// A worker on [`Lanes`].
 pub type LaneWorker<'q, T> = Worker<'q, Lanes<T>>;
 
-/// Runs `body` on up to `threads` threads, of which the caller's is worker 0, after `seed` has pushed the first items.
+/// Runs `body` on up to `threads` threads, after `seed` has pushed the first items. The caller's
+/// thread is worker 0.
 ///
 /// The first error ends the run and is returned; items that are left are dropped. A panic of a worker is the error
 /// [`Panicked`].
@@ -167,7 +171,7 @@ pub fn run<P: Policy>(
     };
     std::thread::scope(|scope| {
         for number in 1..threads.max(1) {
-            // The others do the work of a thread that the system does not give.
+            // If the system provides no further thread, the running ones do its work.
             if start::scoped(scope, move || work(number)).is_err() {
                 break;
             }
@@ -228,7 +232,7 @@ mod tests {
         assert_eq!((lanes.take(1), lanes.take(0)), (Some(2), None));
     }
 
-    /// Runs without end unless worker threads stop at a number.
+    /// Runs until `stop` returns an error for a number.
     fn endless(threads: usize, stop: impl Fn(u64) -> Result<()> + Sync) -> Result<()> {
         let body = |worker: &Worker<'_, Lanes<u64>>| {
             while let Some(n) = worker.next() {

@@ -1,4 +1,4 @@
-//! Starts threads, and lets a test pretend that the system gives no more of them.
+//! Starts threads, and lets a test pretend that the system provides no more of them.
 
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};

@@ -6,7 +6,7 @@ use crate::commands;
 use crate::globals::{DryRun, Globals, With};
 use clap::{Parser, Subcommand};
 
-/// The whole command line.
+/// The parsed command line.
 #[derive(Parser, Debug)]
 #[command(
     name = "dvc",

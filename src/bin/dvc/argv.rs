@@ -10,10 +10,11 @@ use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 
-/// The position of the start of the command line in `/proc/PID/stat`, counted from the field after the name.
+/// Index of `arg_start` (field 48 in proc(5)) in `/proc/PID/stat`, counted from the field after the
+/// name.
 const ARG_START: usize = 45;
 
-/// Returns a word of a command line without the password of the URL in it; `None` if it has none.
+/// Returns a command-line word without the password of its URL; `None` if it has no password.
 pub(crate) fn without_password(word: &OsStr) -> Option<OsString> {
     let bytes = word.as_bytes();
     let password = password_in(bytes)?;
@@ -34,7 +35,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
     let _ = overwrite();
 }
 
-/// Removes passwords from NUL-terminated words, and fills up with NULs to the old length.
+/// Removes passwords from NUL-terminated words, and pads the result with NULs to the old length.
 fn hidden(shown: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(shown.len());
     for word in shown.split_inclusive(|b| *b == 0) {

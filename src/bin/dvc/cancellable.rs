@@ -1,4 +1,4 @@
-//! Reads from a terminal, a pipe or a socket that a signal ends, even if no bytes ever arrive.
+//! A reader of a terminal, a pipe or a socket that a signal cancels, even if no bytes ever arrive.
 
 use crate::signals::Signals;
 use dvc::error::carried;
@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 /// Interval between checks for a signal.
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// A reader whose waits end when a signal cancels the operation.
+/// A reader that stops waiting for bytes when a signal cancels the operation.
 pub(crate) struct CancellableReader<R> {
     inner: R,
     signals: Signals,

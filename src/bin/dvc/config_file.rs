@@ -1,4 +1,5 @@
-//! Changes one setting in a configuration file. Readers see the old file or the new one, never a part of it.
+//! Changes one setting in a configuration file. Readers see either the old or the new file, never a
+//! partly written one.
 
 use crate::failure::CliError;
 use crate::settings::value::SettingValue;

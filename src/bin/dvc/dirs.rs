@@ -1,4 +1,4 @@
-//! The directories of this program: the XDG directories, or for root those of the system.
+//! The directories of this program: the XDG directories, or the system directories for root.
 
 use crate::failure::CliError;
 use dvc::sys::procfs::outer_uid;
@@ -6,12 +6,13 @@ use std::env::var_os;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Returns the configuration file of the machine.
+/// Returns the path of the machine-wide configuration file.
 pub(crate) fn system_config() -> PathBuf {
     PathBuf::from("/etc/dvc/config.toml")
 }
 
-/// Returns the configuration file of the user.
+/// Returns the path of the user's configuration file; `None` for root and without `HOME`, unless
+/// `XDG_CONFIG_HOME` is set.
 pub(crate) fn user_config() -> Option<PathBuf> {
     match xdg("XDG_CONFIG_HOME") {
         Some(dir) => Some(dir.join("dvc/config.toml")),
@@ -20,7 +21,7 @@ pub(crate) fn user_config() -> Option<PathBuf> {
     }
 }
 
-/// Returns the directory of data that can be rebuilt.
+/// Returns the directory for data that can be rebuilt.
 pub(crate) fn cache() -> PathBuf {
     match (xdg("XDG_CACHE_HOME"), home()) {
         (Some(dir), _) => dir.join("dvc"),
@@ -29,14 +30,14 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
-/// Returns the directory of sockets and notes of running processes. `DVC_RUN_DIR` lets containers
-/// share it, so that they see each other's mounts.
+/// Returns the directory for the sockets and notes of running processes. Containers can share one
+/// through `DVC_RUN_DIR`, so that they see each other's mounts.
 pub(crate) fn run() -> PathBuf {
     named_run().unwrap_or_else(|| PathBuf::from(format!("/tmp/dvc-{}", user())))
 }
 
-/// Returns [`run`] for use. The directory in `/tmp` is created. It is refused if another user could
-/// create names in it, because a note there names the repository of a mount.
+/// Returns [`run`], ready for use: a directory in `/tmp` is created. It is refused if another user
+/// could create files in it, because a note there names the repository of a mount.
 pub(crate) fn usable_run() -> Result<PathBuf, CliError> {
     let dir = run();
     if named_run().is_none() {
@@ -55,7 +56,7 @@ fn named_run() -> Option<PathBuf> {
     }
 }
 
-/// Returns the directory of state that outlives a run.
+/// Returns the directory for state that outlives a process.
 pub(crate) fn state() -> PathBuf {
     if let Some(dir) = xdg("DVC_DATA_DIR") {
         return dir;
@@ -67,13 +68,14 @@ pub(crate) fn state() -> PathBuf {
     }
 }
 
-/// Returns the path of [`state`] outside of the container that this process runs in, if the
-/// environment gives it.
+/// Returns the path that [`state`] has on the host, if this process runs in a container whose
+/// environment names it.
 pub(crate) fn host_state() -> Option<PathBuf> {
     xdg("DVC_HOST_DATA_DIR")
 }
 
-/// The XDG specification requires that relative values are ignored.
+/// Returns the path in an environment variable. A relative path is ignored, as the XDG
+/// specification requires.
 fn xdg(variable: &str) -> Option<PathBuf> {
     var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
 }
@@ -89,13 +91,14 @@ fn home() -> Option<PathBuf> {
     var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
-/// Returns whether the system's directories are ours. Root of a user namespace usually does not own
-/// them.
+/// Returns whether this process is root and owns the system directories. Root of a user namespace
+/// usually does not own them.
 fn is_root() -> bool {
     rustix::process::geteuid().is_root() && std::fs::metadata("/").is_ok_and(|root| root.uid() == 0)
 }
 
-/// Returns the user id outside of the user namespace, because inside of it all users may be root.
+/// Returns the user id outside of the user namespace, because several users may be root inside of
+/// theirs.
 fn user() -> u32 {
     outer_uid(rustix::process::geteuid().as_raw())
 }

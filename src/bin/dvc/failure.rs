@@ -18,13 +18,13 @@ pub(crate) const BUG: u8 = Kind::Internal.exit_code();
 /// The exit code after a closed pipe: 128 + SIGPIPE.
 const CLOSED_PIPE: u8 = 141;
 
-/// The exit code of a verb that did not fail.
+/// The exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
 
 impl Exit {
     pub(crate) const DONE: Self = Self(0);
-    /// The answer is no.
+    /// The verb ran, and its answer is no: `volume has`, `status --exit-code`.
     pub(crate) const NO: Self = Self(1);
     /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
@@ -46,7 +46,7 @@ impl Exit {
         })
     }
 
-    /// Returns the exit code of a kind of failure, for a verb that went on to its end.
+    /// Returns the exit code for a kind of failure, for a verb that continued after the failure.
     pub(crate) const fn with(kind: Kind) -> Self {
         Self(kind.exit_code())
     }
@@ -117,7 +117,7 @@ pub(crate) enum CliError {
     /// The named directory is not a repository.
     #[error("no repository at `{}`", .0.display())]
     NotARepository(PathBuf),
-    /// No repository, but the directory of an unrelated program of the same name.
+    /// No repository, only the `.dvc` directory of an unrelated program with the same name.
     #[error("no repository in `{}` or any parent directory", .0.display())]
     Foreign(PathBuf),
     /// A URL where a local directory is required.
@@ -153,7 +153,7 @@ impl CliError {
 impl Failure for CliError {
     fn kind(&self) -> Kind {
         match self {
-            // The user was to write a text file, and this one is not UTF-8.
+            // The user wrote this file, and it is not UTF-8 text.
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => Kind::Usage,
             Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
@@ -269,7 +269,7 @@ pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -
             format.print(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
             ExitCode::from(code)
         }
-        // The panic hook has reported it.
+        // The panic hook has already reported the panic.
         Failed::Operation(e) if is_panic(e.as_error()) => ExitCode::from(e.kind().exit_code()),
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
@@ -291,7 +291,7 @@ fn is_panic(e: &(dyn std::error::Error + 'static)) -> bool {
     e.is::<Panicked>() || matches!(e.downcast_ref(), Some(StoreError::Panicked(_)))
 }
 
-/// The start of the standard library's panic message if the system provides no thread.
+/// Start of the standard library's panic message when the system cannot start a thread.
 const NO_THREAD: &str = "failed to spawn thread";
 
 /// Returns the exit code of a panic.
@@ -306,7 +306,7 @@ fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// Installs a panic hook that reports the panic as a bug in dvc, without a thread name or a
-/// backtrace note. A thread that the system does not provide is an ordinary failure.
+/// backtrace note. A failure to start a thread is reported as an ordinary error.
 pub(crate) fn install_panic_hook(format: ErrorFormat) {
     std::panic::set_hook(Box::new(move |panic| {
         let what = panic_message(panic.payload());

@@ -1,7 +1,7 @@
-//! Hints for commands and options of other tools that users type first.
+//! Hints for commands and options that users know from other tools.
 //!
 //! Commands and options that dvc accepts as aliases are not in these tables, because the parser
-//! does not reject them. `docs/coming-from.md` shows the same rows; a test compares.
+//! does not reject them. `docs/coming-from.md` shows the same rows; a test compares them.
 
 /// The typed words, and the hint for them.
 pub(crate) type HintRow = (&'static str, &'static str);

@@ -6,7 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Options that only the caller uses, or that are the default.
+/// Mount options without a flag of `dvc mount`: they are the default, or only `mount(8)` and
+/// systemd use them.
 const IGNORED: &[&str] = &[
     "rw", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev", "exec", "nosuid", "nodev", "relatime",
     "noatime", "async",
@@ -25,9 +26,10 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
         match word.to_str() {
             Some("-o") => out.extend(words.next().iter().flat_map(|options| flags(&options.to_string_lossy()))),
             Some("-v") => out.push(word),
-            // `mount(8)` passes these on: sloppy, and do not write mtab.
+            // `mount(8)` passes its own `-s` (sloppy) and `-n` (do not write mtab), which mean
+            // nothing here.
             Some("-s" | "-n") => {}
-            // A fake mount.
+            // `mount -f` is a fake mount, which does everything except the mount itself.
             Some("-f") => out.push("--dry-run".into()),
             _ => out.push(word),
         }
@@ -39,7 +41,7 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
 fn flags(options: &str) -> Vec<OsString> {
     let mut out = Vec::new();
     let all: Vec<&str> = options.split(',').collect();
-    // As for every file system, the last of two contradicting options wins.
+    // As with every file system, the last of two contradictory options wins.
     let last = |of: [&str; 2]| all.iter().rev().find(|o| of.contains(*o)).copied();
     let in_force = [last(["suid", "nosuid"]), last(["dev", "nodev"]), last(["exec", "noexec"])];
     let is_pair = |o: &str| ["suid", "dev", "noexec"].contains(&o);

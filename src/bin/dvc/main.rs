@@ -1,7 +1,6 @@
 //! `dvc`: the command line of the library.
 //!
-//! Arguments come in, an exit code goes out. Only this crate uses the terminal, the environment and
-//! the home directory.
+//! Only this crate uses the terminal, the environment and the home directory.
 
 mod args;
 mod argv;
@@ -67,7 +66,7 @@ fn run(argv: &[OsString]) -> ExitCode {
 fn allow_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // A process that may not raise the limit keeps the one it has.
+    // If the system refuses, the process keeps its present limit.
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
 }
 

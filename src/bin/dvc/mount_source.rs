@@ -1,4 +1,4 @@
-//! The source of a mount: `REV` of the repository at hand, or `URL#REV`.
+//! The source of a mount: `REV` of the current repository, or `URL#REV`.
 //!
 //! A repository at a URL is read through a lazy clone below the state directory, which all mounts of that URL share.
 
@@ -21,14 +21,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Docker gives up on a volume after a while without saying why, so a volume retries its remote for less time.
+/// A volume retries an unreachable remote for only this long, because Docker gives up on a mount
+/// after a while without saying why.
 const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A repository and the version of it to mount.
 pub(crate) struct MountSource {
     pub(crate) place: RepoPlace,
     pub(crate) revision: Revision,
-    /// The run with the settings of the clone, if the source is a URL.
+    /// The session with the settings of the clone, if the source is a URL.
     clone_session: Option<Session>,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct MountSource {
 pub(crate) enum Purpose<'a> {
     /// A command of the user.
     Command,
-    /// A dry run: no clone is made or updated.
+    /// A dry run: no clone is created or updated.
     DryRun,
     /// The mount of a volume with this overlay. It must also succeed while the remote cannot be reached.
     Volume { overlay: Option<&'a str> },
@@ -68,7 +69,7 @@ impl MountSource {
         self.clone_session.as_ref().unwrap_or(session)
     }
 
-    /// Returns whether the source is a lazy clone that mounts of a URL share.
+    /// Returns whether the source is the lazy clone that all mounts of a URL share.
     pub(crate) fn is_shared_clone(&self) -> bool {
         self.clone_session.is_some()
             && self.place.remote_url.is_none()
@@ -115,8 +116,9 @@ fn named_url(session: &Session) -> Option<String> {
     session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|text| Location::is_url(text))
 }
 
-/// Opens the repository at a URL, with the settings that apply to it. A URL of another machine is cloned, or an existing
-/// clone is updated; a dry run without a clone reads the remote repository itself.
+/// Opens the repository at a URL, with the settings that apply to it. A repository on another
+/// machine is cloned, or its existing clone is updated; a dry run without a clone reads the remote
+/// repository itself.
 fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoPlace, Session), Failed> {
     let location = session.location(url)?;
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -131,7 +133,8 @@ fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoP
         remote_url: None,
         mount: None,
     };
-    // The settings of the clone name its origin; the ones of the current directory are about another repository.
+    // Use the settings of the clone, because they name its origin. The settings of the current
+    // directory are about another repository.
     let own = session.in_repository(&repository);
     if location.as_directory().is_some() {
         return Ok((place, own));
@@ -146,7 +149,7 @@ fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoP
         .and_then(|()| create::private_dir(repository.parent().unwrap_or(&repository)))
         .and_then(|()| create::private_dir(&repository))
         .map_err(failed)?;
-    // The lock makes two commands that mount the same URL at once share one clone.
+    // Two commands may mount the same URL at the same time. The lock makes them share one clone.
     let _lock = create::open_private(&repository.with_extension("lock"), File::options().write(true))
         .and_then(|lock| lock.lock().map(|()| lock))
         .map_err(failed)?;
@@ -162,7 +165,8 @@ fn patience(purpose: Purpose<'_>) -> Option<Duration> {
     matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
 }
 
-/// Fetches into a shared clone, unless that is impossible or the overlay to mount already has its version.
+/// Fetches into a shared clone, unless it has no remote, the network is off, or the overlay to
+/// mount exists, whose version is already local.
 fn update_clone(session: &Session, own: &Session, place: &RepoPlace, purpose: Purpose<'_>) -> Result<(), Failed> {
     let context = own.context(place)?;
     let has_overlay = match purpose {

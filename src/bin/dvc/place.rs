@@ -31,8 +31,8 @@ pub(crate) struct RepoPlace {
 }
 
 impl RepoPlace {
-    /// Returns a path given in the current directory as raw bytes relative to the top of the
-    /// worktree.
+    /// Converts a path that is relative to the current directory to raw bytes relative to the top
+    /// of the worktree.
     pub(crate) fn path(&self, given: &OsStr) -> Result<Vec<u8>, CliError> {
         let given = Path::new(given);
         let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
@@ -50,14 +50,14 @@ impl RepoPlace {
         Ok(names.join(&b'/'))
     }
 
-    /// Returns an absolute path relative to the top of the worktree, also if symbolic links lead
-    /// there.
+    /// Returns an absolute path relative to the top of the worktree, even if it leads there through
+    /// symbolic links.
     fn below(&self, given: &Path) -> Option<PathBuf> {
         let (top, real) = (self.worktree.canonicalize().ok()?, without_links(given));
         match given.strip_prefix(&self.worktree).or_else(|_| real.strip_prefix(&top)) {
             Ok(below) => Some(below.to_owned()),
-            // A link in the worktree names itself; one outside of it names the worktree that it
-            // leads to.
+            // A link inside the worktree names itself. A link outside of it names its target, here
+            // the top of the worktree.
             Err(_) => given.canonicalize().is_ok_and(|real| real == top).then(PathBuf::new),
         }
     }
@@ -150,8 +150,8 @@ fn lies_in_mount(dir: &Path) -> bool {
     mountinfo::containing(dir).ok().flatten().is_some_and(|mounted| mounted.is_ours())
 }
 
-/// Fails if a new repository would be inside a mount, because commands there use the repository of
-/// the mount.
+/// Fails if a new repository would be inside a mount, because commands there use the repository
+/// that the mount belongs to.
 pub(crate) fn ensure_outside_mounts(dir: &Path) -> Result<(), CliError> {
     match mountinfo::containing(dir) {
         Ok(Some(mounted)) if mounted.is_ours() => Err(CliError::InsideMount { dir: dir.to_owned(), at: mounted.at }),
@@ -187,7 +187,8 @@ fn inside(top: &Path, current: &Path) -> RepoPlace {
     RepoPlace { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, remote_url: None, mount: None }
 }
 
-/// Returns the path without symbolic links on the way to its last name, as far as it exists.
+/// Returns the path with symbolic links resolved in all but its last name, as far as the path
+/// exists.
 pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(dir), Some(name)) => dir.canonicalize().unwrap_or_else(|_| without_links(dir)).join(name),
@@ -205,8 +206,8 @@ pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-/// Fails if the system does not permit to see whether a directory is a repository. Such a directory
-/// is not missing.
+/// Fails if permissions hide whether a directory is a repository, because such a directory must not
+/// be reported as missing.
 fn ensure_readable(dir: &Path) -> Result<(), CliError> {
     match dir.join(layout::MARKER).metadata() {
         Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {

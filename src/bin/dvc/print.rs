@@ -1,7 +1,7 @@
 //! Standard output: colours, the pager, sizes and dates for people, JSON for programs.
 //!
 //! Text formatted with `write!` cannot control the terminal, even if it comes from a repository or
-//! a server, because unsafe characters are escaped. Only `write_all` passes bytes on unchanged.
+//! a server, because unsafe characters are escaped. Only `write_all` writes bytes unchanged.
 
 use dvc::model::text::{is_unsafe, push_escaped};
 use serde::Serialize;
@@ -9,8 +9,7 @@ use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// The meaning of a text, which selects its colour. A reader without colours must get the same
-/// information.
+/// The meaning of a text, which selects its colour. The text must be clear without colours too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// A version id.
@@ -42,8 +41,8 @@ impl Out {
         Self { sink: OutSink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())), colour }
     }
 
-    /// Sends the output through a pager. `auto` selects `$PAGER` or `less`; an empty command and
-    /// `cat` select none.
+    /// Sends the output through a pager. `auto` selects `$PAGER` or `less`; an empty command or
+    /// `cat` means no pager.
     pub(crate) fn through_pager(mut self, command: &str) -> Self {
         let command = match command {
             "auto" => match std::env::var("PAGER") {
@@ -95,7 +94,7 @@ impl Out {
 }
 
 impl Drop for Out {
-    /// Waits for the pager also after an error, so that the user can read the output.
+    /// Waits for the pager even after an error, so that the user can read the output.
     fn drop(&mut self) {
         if let OutSink::Pager(child, pipe) = &mut self.sink {
             drop(pipe.take());
@@ -113,8 +112,8 @@ impl Write for Out {
         }
     }
 
-    /// Formats a text. Unsafe characters are escaped, and the markers of colours become the
-    /// colours.
+    /// Formats a text: escapes unsafe characters, and replaces colour markers with escape
+    /// sequences.
     fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
         let safe = match text.as_str() {
             Some(literal) => painted(literal, self.colour),
@@ -144,8 +143,8 @@ const COLOURS: [(Paint, &str); 8] = [
     (Paint::Faint, "2"),
 ];
 /// The private-use character that marks the start of the first colour until the text is written;
-/// the next characters mark the others. A foreign text with such a character can only change its
-/// own colour.
+/// the next characters mark the others. A text from outside that contains such a character can only
+/// change its own colour.
 const MARK: u32 = 0x0010_ff00;
 /// Marks the end of a colour.
 const END: char = '\u{10ff3f}';
@@ -180,7 +179,8 @@ pub(crate) fn harmless_json<T: Serialize>(value: &T) -> io::Result<String> {
     String::from_utf8(out).map_err(io::Error::other)
 }
 
-/// Writes such JSON piece by piece, because a version may list more changes than fit into memory.
+/// Writes JSON like [`harmless_json`], but piece by piece, because a version may list more changes
+/// than fit into memory.
 fn json_to(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Harmless))?)
 }
@@ -209,8 +209,8 @@ struct Envelope<'a, T> {
     object: &'a T,
 }
 
-/// Returns whether to colour. The flag comes first, then the environment, then the setting
-/// (`always`, `never`, `auto`).
+/// Returns whether to colour the output. `--color` wins over the environment, which wins over the
+/// setting (`always`, `never`, `auto`).
 pub(crate) fn colour(flag: Option<&str>, setting: Option<&str>, stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
     match (flag, setting) {

@@ -1,5 +1,5 @@
-//! The observer of the command line: progress bars on a terminal, one line per notice, and a line
-//! on SIGUSR1.
+//! The observer of the command line: progress bars on a terminal, one line per notice, and a
+//! progress line on SIGUSR1.
 //!
 //! Worker threads only add to counters. One thread reads the counters ten times per second and
 //! draws.
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Operations shorter than this show no bar.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
-/// The interval of lines if bars are requested but standard error is not a terminal.
+/// Interval between progress lines, which replace the bar if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// The width of the widest bar, in characters.
@@ -77,7 +77,7 @@ struct JsonNotice<'a> {
 
 impl Progress {
     /// Starts the observer. `level` ranges from 0 (errors only) to 3 (everything). `bars` requests
-    /// bars on a terminal, `forced` requests lines without one.
+    /// bars on a terminal; `forced` requests progress lines if standard error is not a terminal.
     pub(crate) fn start(signals: Signals, level: i32, json: bool, bars: bool, forced: bool) -> Self {
         let phase = Phase { name: "", files: None, bytes: None, since: Instant::now(), number: 0 };
         let shared = Arc::new(ProgressState {
@@ -294,7 +294,7 @@ fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
     }
 }
 
-/// Returns a bar that redraws one line; [`line`] makes its text.
+/// Returns a bar that redraws one line, whose text comes from [`line`].
 fn new_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -302,7 +302,7 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
-/// Starts a thread that prints a line on each SIGUSR1.
+/// Starts a thread that prints a progress line on each SIGUSR1.
 fn line_on_sigusr1(shared: &Arc<ProgressState>) {
     let shared = Arc::downgrade(shared);
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {

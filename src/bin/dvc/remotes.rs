@@ -22,8 +22,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// Returns the directory without `..`. Existing parts are resolved first, because `..`
-/// after a symbolic link is the parent of the target.
+/// Returns the directory without `..`. Existing parts are resolved first, because `..` after a
+/// symbolic link means the parent of the link's target.
 fn without_parents(dir: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for piece in dir.components() {
@@ -38,7 +38,7 @@ fn without_parents(dir: &Path) -> PathBuf {
     out
 }
 
-/// The credentials that stores may need, under the names that the tools of the stores use.
+/// The credentials that stores may need, by the variable names that the stores' own tools use.
 const CREDENTIALS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_DEFAULT_REGION",
@@ -63,27 +63,27 @@ const CREDENTIALS: &[&str] = &[
 /// The remote that commands use if none is named.
 pub(crate) const ORIGIN: &str = "origin";
 
-/// The directory of files with one secret each.
+/// The directory in which container engines mount secrets, one file each.
 const SECRETS: &str = "/run/secrets";
 
-/// The credentials that the environment and the directory of secrets have.
+/// The credentials found in the environment and in the directory of secrets.
 #[derive(Default)]
 pub(crate) struct FoundCredentials {
     /// The names of variables and files.
     pub(crate) sources: Vec<String>,
-    /// The problems of credentials that cannot be read.
+    /// Messages about credentials that cannot be read.
     pub(crate) problems: Vec<String>,
 }
 
 impl Session {
-    /// Parses a URL or a path of the command line. A password in it is removed, with a warning.
+    /// Parses a URL or a path from the command line. A password in it is dropped, with a warning.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
         let ParsedLocation { mut location, had_password } =
             Location::parse(text, &self.current).map_err(Error::from)?;
         if let Some(dir) = location.as_directory() {
             location = Location::directory(&without_parents(&dir));
         }
-        // The path of a worktree names the repository in it.
+        // The path of a worktree means the repository in it.
         if let Some(inside) = location.as_directory().map(|dir| dir.join(INSIDE)).filter(|dir| Repo::is_at(dir)) {
             location = Location::directory(&inside);
         }
@@ -102,7 +102,7 @@ impl Session {
             let by_repository = from_env.is_none() && entry.by_repository;
             let Some(url) = from_env.or_else(|| entry.url.clone()) else { continue };
             let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
-            // Errors in the credentials matter only for the remote that is used.
+            // An unreadable credential is an error only for the remote that is used.
             let mut access = self.access(settings, Some(name), false)?;
             if by_repository && location.as_directory().is_none() {
                 // The URL of such a remote could run commands through an ssh configuration, or send
@@ -111,7 +111,7 @@ impl Session {
             }
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
-        // An error in the variables is reported when the remote is used.
+        // `default_remote` reports an error in the variables when it needs the remote.
         if let (true, Ok(Some(location))) = (remotes.iter().all(|r| r.name != ORIGIN), self.origin_of_environment()) {
             let access = self.access(settings, Some(ORIGIN), false)?;
             remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
@@ -125,13 +125,13 @@ impl Session {
         Ok(parsed.map(|parsed| parsed.location))
     }
 
-    /// Returns a remote without a name.
+    /// Returns a remote that no setting names; its name is its URL.
     pub(crate) fn unnamed(&self, location: Location) -> Result<Remote, Failed> {
         let access = self.access(self.settings()?, None, true)?;
         Ok(Remote { name: location.to_string(), location, lazy: false, access })
     }
 
-    /// Returns the remote with a name, or a remote at a URL.
+    /// Returns the configured remote of this name, or a remote at this URL or path.
     pub(crate) fn remote(&self, context: &dvc::context::Context, text: &str) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
@@ -164,7 +164,7 @@ impl Session {
         Ok(Remote { access, ..remote.clone() })
     }
 
-    /// Looks for credentials.
+    /// Returns the credentials that are set, without their values.
     pub(crate) fn found_credentials(&self, settings: &Settings) -> FoundCredentials {
         let remotes: Vec<&str> = settings.remotes().map(|(name, _)| name).chain([ORIGIN]).collect();
         let own = |name: &'static str| remotes.iter().map(move |remote| prefixed(remote, name));
@@ -183,15 +183,16 @@ impl Session {
         all
     }
 
-    /// Returns the files of the directory of secrets that no setting uses.
+    /// Returns the files in the directory of secrets that no setting uses, each with the most
+    /// similar known name.
     pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
         let settings = KEYS.iter().filter_map(|key| key.env);
         let known = CREDENTIALS.iter().chain(sidecar::NAMES).copied().chain(settings).map(str::to_owned);
         sidecar::strangers(Path::new(SECRETS), &known.collect::<Vec<_>>())
     }
 
-    /// Returns how to access stores. A named remote may have credentials of its own. A credential
-    /// that cannot be read is an error only if `must` is set.
+    /// Returns how to access stores. Variables of a named remote override the general ones. A
+    /// credential that cannot be read is an error only if `must` is set.
     pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
@@ -256,8 +257,8 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
     if let Some(value) = env(name) {
         return Ok(Some(value));
     }
-    // This variable contains the path of a key file. The secret is the key file, so return its path
-    // and not its content.
+    // This variable contains the path of a key file. A file of this name in the secrets directory
+    // is the key file itself, so return its path and not its content.
     if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
         let secret = Path::new(SECRETS).join(name);
         return Ok(secret.is_file().then(|| secret.to_string_lossy().into_owned()));

@@ -50,7 +50,7 @@ pub(crate) fn quoted(word: &str) -> String {
 /// Years outside of -9999 to 9999 have a sign and as many digits as they need, as ISO 8601 allows:
 /// `+4428626`. File systems store such times, but jiff does not support them.
 pub(crate) fn at(time: &Timestamp, pattern: &str) -> String {
-    /// The Gregorian calendar repeats after 400 years, including the days of the week.
+    /// The Gregorian calendar repeats every 400 years, including the days of the week.
     const YEARS: i64 = 400;
     const CYCLE: i64 = 146_097 * 24 * 60 * 60;
     let nanos = i32::try_from(time.nanos).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One run of the program: global options, settings, place, clock, author and output. It is made
+//! One run of the program: global options, settings, place, clock, author and output. It is created
 //! once, and every verb borrows it.
 
 use crate::cancellable::CancellableReader;
@@ -28,14 +28,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Standard input in messages.
+/// The name of standard input in messages.
 const STDIN: &str = "standard input";
 
 /// One run of the program.
 pub(crate) struct Session {
     pub(crate) globals: Globals,
     pub(crate) signals: Signals,
-    /// The time of the start, in the user's time zone.
+    /// The start time, in the user's time zone.
     pub(crate) now: jiff::Zoned,
     /// The command line as given.
     pub(crate) argv: Vec<OsString>,
@@ -45,12 +45,12 @@ pub(crate) struct Session {
     pub(crate) current: PathBuf,
     dry_run: bool,
     settings: OnceCell<Settings>,
-    /// The observer that all stores share.
+    /// The observer that all stores use to report notices.
     store_notices: OnceCell<Arc<Progress>>,
 }
 
 impl Session {
-    /// Starts a run in the directory of `-C`, to which all relative paths are relative.
+    /// Starts a run. Changes to the directory of `-C`, to which all relative paths are relative.
     pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
@@ -75,8 +75,8 @@ impl Session {
         })
     }
 
-    /// Reports a failure of one of several actions, and returns its exit code. The caller goes on
-    /// with the others.
+    /// Reports the failure of one of several actions and returns its exit code. The caller
+    /// continues with the other actions.
     pub(crate) fn report_failure(&self, failed: &Failed) -> Exit {
         let format = ErrorFormat { json: self.globals.json, colour: self.globals.color.clone() };
         report(failed, &format, &self.signals);
@@ -122,7 +122,7 @@ impl Session {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// Returns the settings in force. They are read on the first call.
+    /// Returns the settings in force, which the first call reads.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
@@ -137,7 +137,8 @@ impl Session {
         Ok(settings)
     }
 
-    /// Returns why the hooks and remotes of the repository are not used; `None` if they are.
+    /// Returns why the hooks and remotes of the repository are distrusted; `None` if they may be
+    /// used.
     pub(crate) fn distrusted(&self) -> Option<DistrustedRepo> {
         let repository = self.place().ok()?.repository;
         trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
@@ -181,13 +182,13 @@ impl Session {
         plain.through_pager(command)
     }
 
-    /// Returns the observer of an operation that prints its results as they come: it prints
-    /// notices, but draws nothing.
+    /// Returns an observer for an operation that prints its results as they come: the observer
+    /// prints notices, but draws no bars.
     pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
         Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
     }
 
-    /// Returns the observer that all stores share, as [`Self::notices`] does.
+    /// Returns the observer that all stores share. Like [`Self::notices`], it draws no bars.
     pub(crate) fn store_notices(&self) -> Result<Arc<Progress>, BadConfiguration> {
         if let Some(notices) = self.store_notices.get() {
             return Ok(Arc::clone(notices));
@@ -207,7 +208,7 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// Returns the observer of a long operation.
+    /// Returns an observer for a long operation, which draws progress bars.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -253,7 +254,7 @@ impl Session {
             now: self.now.clone(),
             open: dvc::repo::OpenOptions {
                 cache_dir: settings.text("cache.dir").map(PathBuf::from),
-                // The rest is for tables of the index, buffers of the threads, and compression.
+                // The rest of the memory is for index tables, thread buffers and compression.
                 frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
                 tracer: None,
                 lazy_source: None,
@@ -270,7 +271,7 @@ impl Session {
         })
     }
 
-    /// Returns a callback that reports, once, that local state cannot be kept.
+    /// Returns a callback that reports, once, that local state cannot be saved.
     fn complaint(&self) -> Result<Arc<dvc::repo::state::Complaint>, BadConfiguration> {
         let (notices, once) = (self.store_notices()?, std::sync::Once::new());
         Ok(Arc::new(move |text: &str| {
@@ -299,15 +300,15 @@ impl Session {
         self.context(&place)
     }
 
-    /// Returns the place and the context of the repository, which may be a remote one that is only
-    /// read.
+    /// Returns the place and the context of the repository, which may be a remote one that can only
+    /// be read.
     pub(crate) fn anywhere(&self) -> Result<(RepoPlace, dvc::context::Context), Failed> {
         let place = self.any_place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }
 
-    /// Returns the hooks of the settings and of a local repository.
+    /// Returns the configured hooks, and those of a local repository if it is trusted.
     pub(crate) fn hooks(&self, context: &dvc::context::Context) -> Result<Hooks, BadConfiguration> {
         let settings = self.settings()?;
         let mut dir = context.remote_repository.is_none().then(|| context.repository.join(hooks::DIR));
@@ -334,7 +335,7 @@ impl Session {
         })
     }
 
-    /// Returns what a walk of the worktree leaves out, by the settings.
+    /// Returns the settings that say what a walk of the worktree leaves out.
     pub(crate) fn walk(&self) -> Result<WalkOptions, BadConfiguration> {
         let settings = self.settings()?;
         Ok(WalkOptions {
@@ -346,19 +347,20 @@ impl Session {
         })
     }
 
-    /// Returns the observer of a verb that only reads.
+    /// Returns an observer for a verb that only reads.
     pub(crate) fn watch(&self) -> CancelWatch {
         CancelWatch(self.signals.clone())
     }
 
-    /// Returns standard input without a buffer. A signal ends a read that waits.
+    /// Returns unbuffered standard input. A signal ends a blocked read.
     pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
         let input = std::io::stdin().as_fd().try_clone_to_owned();
         let input = input.map_err(|source| CliError::File { doing: "open", path: STDIN.into(), source })?;
         Ok(CancellableReader::new(input.into(), self.signals.clone()))
     }
 
-    /// Asks before something is removed. Only a person at a terminal is asked; `--yes` answers.
+    /// Asks before something is removed. Without a terminal, and with `--yes` or `--json`, the
+    /// answer is yes.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         if self.globals.yes || self.globals.json || !terminal {
@@ -371,7 +373,7 @@ impl Session {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Returns the time that an option gives, in seconds since 1970.
+    /// Parses the time given to an option; returns seconds since 1970.
     pub(crate) fn seconds(&self, text: &str, edge: Edge) -> Result<i64, Failed> {
         let when: When = text.parse().map_err(Error::from)?;
         Ok(when.resolve(&self.now, edge).map_err(Error::from)?.secs)

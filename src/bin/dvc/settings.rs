@@ -1,7 +1,7 @@
-//! Layered settings: built-in < files < secret files < environment < `-c` < flags. Each value has
-//! its origin.
+//! Layered settings: built-in < files < secret files < environment < `-c` < flags. Each value
+//! records its origin.
 //!
-//! All problems are found before the first one is reported.
+//! All problems are collected and reported together.
 
 pub(crate) mod edit;
 pub(crate) mod keys;
@@ -54,7 +54,7 @@ impl Settings {
         }
     }
 
-    /// Returns a switch, which is off by default.
+    /// Returns whether a switch is on; switches are off by default.
     pub(crate) fn on(&self, key: &str) -> bool {
         matches!(self.values.get(key), Some((SettingValue::Bool(true), _)))
     }

@@ -1,8 +1,8 @@
-//! The environment of container images with data: the variables of `pack` and `unpack`, and their
-//! meaning.
+//! The environment of a container that runs `pack` or `unpack`: the variables and their meaning.
 //!
 //! Each name is looked up as a variable, in the file that `NAME_FILE` names, and in
-//! `/run/secrets/NAME`. All problems are reported at once. Messages show no value of a secret.
+//! `/run/secrets/NAME`. All problems are reported together. Messages never show the value of a
+//! secret.
 
 use crate::settings::{BadConfiguration, ConfigProblem, Origin};
 use dvc::model::refname::RefName;
@@ -10,7 +10,7 @@ use dvc::model::suggest::nearest;
 use dvc::store::location::Location;
 use std::path::Path;
 
-/// Looks up a name.
+/// Looks up the value of a name; `None` if it is not set.
 pub(crate) type Lookup<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
 
 /// All names that are not credentials, sorted.
@@ -54,7 +54,7 @@ impl ContainerVerb {
     }
 }
 
-/// The meaning of the environment.
+/// The task of `pack` or `unpack`, as the environment describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SidecarPlan {
     /// The remote, if a variable names one.
@@ -65,7 +65,7 @@ pub(crate) struct SidecarPlan {
     pub(crate) offline: bool,
 }
 
-/// Reads the environment for a command. Relative paths are relative to `current`.
+/// Reads the environment for a command. Relative paths are resolved against `current`.
 pub(crate) fn plan(way: ContainerVerb, get: Lookup<'_>, current: &Path) -> Result<SidecarPlan, Vec<ConfigProblem>> {
     let mut reading = SidecarReader { get, problems: Vec::new() };
     let offline = reading.switch(way.switch());
@@ -95,7 +95,7 @@ pub(crate) fn plan(way: ContainerVerb, get: Lookup<'_>, current: &Path) -> Resul
     if reading.problems.is_empty() { Ok(SidecarPlan { origin, branch, offline }) } else { Err(reading.problems) }
 }
 
-/// Returns the URL of `origin` for all other commands; it is not validated.
+/// Returns the URL of `origin` for commands other than `pack` and `unpack`, without validating it.
 pub(crate) fn url(get: Lookup<'_>) -> Result<Option<String>, BadConfiguration> {
     for name in ["DATA_S3_DST", "DATA_S3_SRC"] {
         if let Some(value) = get(name)? {
@@ -137,7 +137,7 @@ impl SidecarReader<'_> {
         match (self.get)(name) {
             Ok(value) => value,
             Err(BadConfiguration(problems)) => {
-                // A name may be looked up twice.
+                // A second lookup of a name would report the same problem again.
                 let new = problems.into_iter().filter(|p| !self.problems.contains(p)).collect::<Vec<_>>();
                 self.problems.extend(new);
                 None
@@ -197,7 +197,7 @@ impl SidecarReader<'_> {
     }
 }
 
-/// The name of an image.
+/// The parsed name of an image.
 struct Image {
     url: String,
     tag: Option<String>,
@@ -278,7 +278,7 @@ mod tests {
         );
         let three = [("DATA_TAG", "team/data:v1"), ("REGISTRY", "https://registry.example/"), ("NO_PUSH", "1")];
         assert_eq!(of(ContainerVerb::Pack, &three), expected(data, "v1", true));
-        // Each switch is for its own command.
+        // NO_PUSH turns the network off for `pack` only.
         assert_eq!(of(ContainerVerb::Unpack, &three), expected(data, "v1", false));
         let s3 = [("DATA_S3_DST", "b/dst"), ("DATA_S3_SRC", "s3://b/src"), ("DATA_TAG", "x:v1"), ("NO_PULL", "yes")];
         assert_eq!(of(ContainerVerb::Pack, &s3), expected("s3://b/dst", "v1", false));
@@ -330,7 +330,7 @@ mod tests {
             }
             assert!(!told.concat().contains("hush"), "{told:?}");
         }
-        // A complete pair is fine, and so is half of a pair that is not used.
+        // A complete pair is accepted, and so is an incomplete pair that is not used.
         let whole = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("REGISTRY_PASSWORD", "hush")];
         assert!(with(&whole, |get| plan(ContainerVerb::Pack, get, Path::new("/"))).is_ok());
         let unused = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("NO_PUSH", "1")];

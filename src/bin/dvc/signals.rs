@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the operation, the second ends the process
-//! at once.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the operation, the second terminates the
+//! process immediately.
 //!
 //! A signal that was ignored when the process started stays ignored, as under `nohup` and in
 //! background jobs of a shell.
@@ -38,8 +38,8 @@ pub(crate) fn install() -> Signals {
             continue;
         }
         let number = usize::try_from(signal).unwrap_or(0);
-        // Handlers run in the order of registration, so the shutdown sees the flag only from the
-        // second signal on.
+        // Handlers run in the order of registration. The shutdown handler runs before the flag is
+        // set, so it acts only from the second signal on.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again));
         let _ = signal_hook::flag::register(signal, Arc::clone(&again));
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(&signals.received), number);
@@ -51,8 +51,8 @@ pub(crate) fn install() -> Signals {
     signals
 }
 
-/// Returns the signals that are ignored now, one bit each from SIGHUP up; none if the kernel does
-/// not report them.
+/// Returns the mask of the signals that are ignored now, with SIGHUP as the lowest bit; 0 if the
+/// kernel does not report it.
 fn ignored() -> u64 {
     std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored_in(&status))
 }

@@ -1,5 +1,5 @@
-//! Decides whether the hooks and remotes of a repository may be used, by its owner and by
-//! `safe.directory`.
+//! Decides whether the hooks and remotes of a repository may be used. The decision depends on its
+//! owner, its permissions and `safe.directory`.
 //!
 //! The data of a distrusted repository is still read and written, but no command that it names is
 //! run and no remote that it names is contacted.
@@ -21,9 +21,9 @@ pub(crate) struct DistrustedRepo {
 enum DistrustReason {
     /// A file or directory of the repository belongs to another user.
     Owner(PathBuf, u32),
-    /// Every user can write to it.
+    /// Every user can write to this file or directory.
     Writable(PathBuf),
-    /// The file is part of a mounted version, so a remote may have written it.
+    /// The repository is part of a mounted version, so a remote may have written it.
     Mounted,
 }
 
@@ -36,8 +36,8 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
     Some(DistrustedRepo { repository: repository.to_owned(), why })
 }
 
-/// Returns why a file or directory is not trusted. For a symbolic link both owners count, because
-/// the owner of the link chooses its target.
+/// Returns why a file or directory is not trusted. For a symbolic link, the owners of link and
+/// target both count, because the owner of the link chooses its target.
 fn doubt(path: &Path) -> Option<DistrustReason> {
     let link = path.symlink_metadata().ok()?;
     let target = path.metadata().ok()?;
@@ -54,8 +54,8 @@ fn in_mount(repository: &Path) -> Option<DistrustReason> {
     mounted.is_ours().then_some(DistrustReason::Mounted)
 }
 
-/// Returns whether `safe.directory` names the repository, its worktree, or with `/*` a parent
-/// directory; `*` names all.
+/// Returns whether `safe.directory` names the repository, its worktree, or (with `/*`) a parent
+/// directory; `*` names every repository.
 fn is_safe(repository: &Path, safe: &[String]) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let repository = || real(repository);

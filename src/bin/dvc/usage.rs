@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// The error message for a command line, and a hint.
+/// The error message and the hint for an invalid command line.
 #[derive(Debug, PartialEq, Eq)]
 struct UsageAnswer {
     message: String,
@@ -45,7 +45,7 @@ pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFor
     ExitCode::from(kind.exit_code())
 }
 
-/// A command line with the commands that are known in it.
+/// A command line, split at the last command that is known.
 struct TypedLine {
     /// The commands: `remote`, `add`.
     path: Vec<String>,
@@ -182,7 +182,7 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
     }
 }
 
-/// Returns a piece of context as text: `--json`, or `<URL>, <DIR>`.
+/// Returns a value of clap's error context as text: `--json`, or `<URL>, <DIR>`.
 fn context_text(value: &ContextValue) -> String {
     match value {
         ContextValue::String(one) => one.clone(),
@@ -191,7 +191,8 @@ fn context_text(value: &ContextValue) -> String {
     }
 }
 
-/// Returns the suggestion nearest to `word`. The parser puts its best one last.
+/// Returns the suggestion most similar to `word`; if none is similar, the last one, which clap
+/// considers the best.
 fn nearest_of<'a>(value: &'a ContextValue, word: &str) -> Option<&'a str> {
     match value {
         ContextValue::String(one) => Some(one),

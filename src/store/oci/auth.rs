@@ -20,11 +20,12 @@ use crate::store::{StoreErrorKind, http};
 
 /// Lifetime of a token in seconds, if the server does not state one.
 const TOKEN_LIFE: u64 = 60;
-/// Margin in seconds before the end of a token's lifetime, at most a quarter of the lifetime.
+/// A token is renewed this many seconds before it expires, but at most a quarter of its lifetime
+/// before.
 const TOKEN_MARGIN: u64 = 30;
 /// Limit on the length of a token response in bytes.
 const TOKEN_MAX: usize = 1 << 20;
-/// Time limit of a credential helper of Docker.
+/// Time limit for a Docker credential helper.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The permission that a request needs.
@@ -130,7 +131,7 @@ impl Auth {
             }
             return Ok(header);
         }
-        // A challenge contains the scope of the rejected request.
+        // A challenge contains the scope of the rejected request; remember the one for deleting.
         if let (AuthScope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
             && wanted.starts_with(&format!("repository:{}:", self.repository))
         {
@@ -160,7 +161,7 @@ impl Auth {
                 let looked = tokio::task::spawn_blocking(move || Login::from_docker(&server));
                 match tokio::time::timeout(HELPER_LIMIT, looked).await {
                     Ok(looked) => looked.unwrap_or(Login::Anonymous(None)),
-                    // A helper may wait for input of the user.
+                    // A helper may wait for user input forever.
                     Err(_) => Login::Anonymous(Some(format!(
                         "no response of Docker's credential helper within {HELPER_LIMIT:?}"
                     ))),

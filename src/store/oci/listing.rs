@@ -17,8 +17,8 @@ use crate::sys::io_error::IoError;
 /// Limit on the manifests that are read at the same time.
 const READS_MAX: usize = 8;
 
-/// The directories and keys behind the hashes in tags. A meaning never changes, so the entries are
-/// kept forever.
+/// The directories and keys that the hashes in tags stand for. A hash never changes its meaning, so
+/// entries are never removed.
 #[derive(Default)]
 pub(super) struct HashMeanings(Mutex<HashMap<String, String>>);
 
@@ -32,7 +32,7 @@ impl HashMeanings {
     }
 }
 
-/// Tags sorted by the work that they need.
+/// Tags, grouped by what it takes to find their keys.
 #[derive(Default)]
 struct SortedTags {
     keys: BTreeMap<String, u64>,

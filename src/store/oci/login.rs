@@ -38,7 +38,7 @@ impl BasicCredentials {
     }
 }
 
-/// Returns a header that logs omit.
+/// Returns a header that is marked as sensitive, so that it does not appear in logs.
 pub(super) fn secret_header(scheme: &str, value: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
     header.set_sensitive(true);

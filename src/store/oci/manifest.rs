@@ -20,7 +20,7 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const MANIFEST_MAX: usize = 4 << 20;
 /// Limit on the blobs in one manifest.
 pub(super) const LAYERS_MAX: usize = 1000;
-/// The blob of a descriptor without content.
+/// The content of the empty blob, to which a descriptor without content refers.
 pub(super) const EMPTY: &[u8] = b"{}";
 
 const INDEX: &str = "application/vnd.dvc.index.v1";

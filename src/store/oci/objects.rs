@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// Time limit of storing a manifest.
 const WRITE_LIMIT: Duration = Duration::from_secs(25);
-/// Attempts of a removal.
+/// Limit on the attempts to remove a tag.
 const ATTEMPTS: u64 = 8;
 
 /// Returns the digest of a tag's manifest, if the tag exists.

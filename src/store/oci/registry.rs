@@ -41,7 +41,7 @@ pub(super) struct Registry {
     auth: Auth,
     /// Counts and limits the transferred bytes.
     pub(super) meter: Arc<Meter>,
-    /// Cancels operations.
+    /// Reports whether the caller has cancelled the operation.
     pub(super) observer: Arc<dyn Observer>,
 }
 
@@ -74,7 +74,7 @@ impl Registry {
         StoreError::remote(info.what, &info.key, &self.place, error_kind, detail)
     }
 
-    /// Fails if an object is too long to be read at once.
+    /// Fails if an object is longer than [`SMALL_MAX`], the limit for reading it into memory.
     pub(super) fn ensure_small(&self, key: &str, len: u64) -> Result<(), StoreError> {
         if len <= SMALL_MAX {
             return Ok(());

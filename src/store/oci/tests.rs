@@ -38,7 +38,7 @@ fn open(host: &str) -> OciStore {
     open_with(host, &[]).unwrap()
 }
 
-/// Returns bytes that do not repeat.
+/// Returns incompressible pseudo-random bytes, the same ones for the same seed.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -210,7 +210,7 @@ fn packs_and_segments_survive_garbage_collection() {
         assert!(stream(store, &keys[0], 0).unwrap() == big);
         println!("8 MiB down in {:?}", began.elapsed());
         assert!(stream(store, &keys[0], 1_000_001).unwrap() == big[1_000_001..]);
-        // Only small objects can be read at once.
+        // `get` reads only small objects.
         assert_eq!(remote_error(store.get(&keys[0])).0, StoreErrorKind::InvalidResponse);
         assert_eq!(store.read_at(&keys[0], 5_000_000, 3).unwrap(), &big[5_000_000..5_000_003]);
         assert_eq!(store.read_at(&keys[0], 8 << 20, 0).unwrap(), b"");

@@ -15,7 +15,7 @@ use super::ssh::{Ssh, SshMessages};
 use crate::error::with_causes;
 use crate::store::StoreErrorKind;
 
-/// Time limit of establishing a connection, including the login.
+/// Time limit for establishing a connection, including the login.
 const LOGIN_LIMIT: Duration = Duration::from_secs(45);
 /// Time limit of one response. A server may need a while for an fsync; `ssh` itself detects a dead
 /// server.
@@ -94,7 +94,8 @@ impl Connection {
         Err(match error {
             Error::IOError(_) | Error::BackgroundTaskFailure(_) | Error::AwaitableError(_) => {
                 let (error_kind, detail) = self.messages.verdict("the connection was lost").await;
-                // A permanent error would deny that a change in progress may have been made.
+                // Report a transient kind, because a change in progress may have been made, which a
+                // permanent kind would rule out.
                 SftpError::Store(
                     if error_kind.is_transient() { error_kind } else { StoreErrorKind::Unreachable },
                     detail,

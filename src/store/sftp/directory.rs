@@ -369,7 +369,7 @@ impl Staged {
     }
 }
 
-/// A server without this request decides itself when to write.
+/// Syncs a file. A server without support for fsync decides itself when it writes the file to disk.
 async fn sync(lease: &Lease, file: &mut File) -> Result<(), SftpError> {
     if !lease.sftp.support_fsync() {
         return Ok(());

@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 
 use crate::store::StoreErrorKind;
 
-/// The error of a request, before the object is known.
+/// The error of a request. The store adds the operation and the object.
 #[derive(Debug)]
 pub(super) enum SftpError {
     /// The server returned an error status; the connection remains usable.

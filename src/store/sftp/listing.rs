@@ -20,7 +20,7 @@ pub(super) async fn list(connection: Arc<Connection>, path: String) -> Result<Ve
         Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => return Ok(Vec::new()),
         opened => opened?,
     };
-    // The server returns each name to one of the concurrent readers.
+    // The server returns each name to only one of the concurrent readers.
     let mut readers = JoinSet::new();
     for _ in 0..LISTINGS {
         readers.spawn(read_names(Arc::clone(&connection), dir.clone().read_dir()));

@@ -17,7 +17,8 @@ use super::ssh::Ssh;
 
 /// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.
 pub(super) const CONNECTIONS_MAX: usize = 8;
-/// Small requests that share a connection before another one is opened, which costs about ten round trips.
+/// Limit on the small requests that share a connection. Opening another connection costs about ten
+/// round trips.
 const SHARERS: usize = 12;
 
 /// The amount of data of a request.

@@ -130,7 +130,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port))
 }
 
-/// The end of the standard error of `ssh`.
+/// The last part of the standard error of `ssh`.
 #[derive(Clone)]
 pub(super) struct SshMessages {
     text: Arc<Mutex<Vec<u8>>>,

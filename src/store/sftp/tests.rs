@@ -22,7 +22,7 @@ struct Rig {
 const SSHD: &str = "/usr/sbin/sshd";
 
 impl Rig {
-    /// Returns `None` if no server can be started.
+    /// Starts a server with this SFTP subsystem. Returns `None` if `sshd` is not installed.
     fn start(subsystem: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("no {SSHD} here: nothing is tested");
@@ -97,7 +97,7 @@ impl Rig {
         SftpStore::open(&location, access).unwrap()
     }
 
-    /// The root consists of two directories that do not exist yet.
+    /// Returns a store whose root consists of two directories that do not exist yet.
     fn store(&self) -> SftpStore {
         self.store_at("rig", &self.at("a/b").display().to_string(), &Access::default())
     }

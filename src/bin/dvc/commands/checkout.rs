@@ -91,7 +91,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
     Ok(exit(&report))
 }
 
-/// Returns the exit code that reports the state of the written files.
+/// Returns the exit code for the result of a checkout.
 pub(crate) fn exit(report: &CheckoutReport) -> Exit {
     if report.done.damaged > 0 || report.wrong > 0 {
         Exit::with(Kind::Integrity)

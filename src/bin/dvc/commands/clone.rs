@@ -155,8 +155,8 @@ fn cloned(
             _ => writeln!(out, "cloned into `{dir}`; the repository has no branch yet")?,
         }
         if args.lazy && report.version.is_some() {
-            // Show the path as typed, unless `-C` was given: the user runs the shown command in the
-            // directory before `-C`.
+            // Show the path as typed, unless `-C` was given: the user will run the shown commands
+            // in the directory before `-C`.
             let dir = if session.begun == session.current {
                 place.worktree.strip_prefix(&session.current).unwrap_or(&place.worktree)
             } else {

@@ -93,7 +93,8 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs, mut program: Comman
     Ok(Exit::DONE)
 }
 
-/// Prints the completions of a line. Does not fail if names cannot be read, because a shell cannot show the reason.
+/// Prints the completions of a line. Succeeds even if names cannot be read, because a shell cannot
+/// show the reason.
 fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> CommandResult {
     let mut words = match &args.line {
         Some(line) => typed::words(line),

@@ -182,7 +182,8 @@ fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
                 let text = out.paint(paint, format!("{sign}{}", String::from_utf8_lossy(text)));
                 write!(out, "{text}")?;
             }
-            // The content of a file must not control the terminal; programs get it unchanged.
+            // On a terminal, write the content with `write!`, which escapes control characters. A
+            // pipe or file gets the bytes unchanged, so that `patch` can read them.
             None if io::stdout().is_terminal() => write!(out, "{sign}{}", String::from_utf8_lossy(text))?,
             None => {
                 out.write_all(sign.as_bytes())?;

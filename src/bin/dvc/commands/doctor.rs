@@ -1,8 +1,8 @@
 //! `dvc doctor`: checks what works on this machine, why the rest does not, and how to fix it; one
 //! line per check.
 //!
-//! Nothing is changed and no network is used. A trial mount in a temporary directory is removed at
-//! once.
+//! Nothing is changed and no network is used. A trial mount in a temporary directory is removed
+//! immediately.
 
 mod check;
 mod containers;

@@ -110,7 +110,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     if registry.is_some() || file.is_some() {
         return report_to_stdout(session, &report, file, begun.elapsed());
     }
-    // Standard output has the archive, so the report goes to standard error.
+    // The archive is on standard output, so the report goes to standard error.
     if session.globals.json {
         let line = harmless_json(&json(&report, None, begun.elapsed()))?;
         let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
@@ -145,7 +145,8 @@ impl<W: Write> Write for WatchedPipe<W> {
     }
 }
 
-/// Writes to a temporary file first, so that the file never has a part of the archive.
+/// Writes to a temporary file first, so that `path` never contains an incomplete archive. Pipes and
+/// devices are written directly.
 fn to_file(
     path: &Path,
     run: &dyn Fn(ExportTarget<'_>) -> dvc::error::Result<ExportReport>,

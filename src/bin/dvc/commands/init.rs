@@ -39,7 +39,7 @@ pub(crate) struct InitArgs {
     pub(crate) dry: DryRun,
 }
 
-/// The users besides the owner who may use a new repository.
+/// The users who may use a new repository in addition to its owner.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 pub(crate) enum SharedWith {
     /// The members of the directory's group
@@ -120,8 +120,8 @@ fn is_for_a_group(repository: &Path) -> bool {
     around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020) && umask() & 0o070 == 0
 }
 
-/// Returns the umask of this process. Setting it for a moment is safe, because no other thread
-/// creates files yet.
+/// Returns the umask of this process. Reading it means setting it for a moment, which is safe
+/// because no other thread creates files yet.
 fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);

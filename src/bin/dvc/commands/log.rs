@@ -35,7 +35,7 @@ pub(crate) struct LogArgs {
     /// List these versions and ranges with their ancestors; -N is short for -n N
     #[arg(value_name = "REV", allow_negative_numbers = true)]
     pub(crate) revs: Vec<OsString>,
-    /// List at most N versions; a negative number is no limit
+    /// List at most N versions; a negative number means no limit
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(crate) max_count: Option<usize>,
     /// Print one line for each version
@@ -95,7 +95,7 @@ pub(crate) struct LogArgs {
     pub(crate) paths: Vec<OsString>,
 }
 
-/// The format of a version.
+/// How to print a version.
 pub(crate) enum VersionStyle {
     OneLine {
         whole_id: bool,
@@ -124,7 +124,8 @@ impl VersionStyle {
         matches!(self, Self::VersionFormat(format) if format.wants_address())
     }
 
-    /// Writes a line. A program gets the output of `--format` without escapes.
+    /// Writes a line. If stdout is not a terminal, the output of `--format` is written unchanged,
+    /// without escaping control characters.
     pub(crate) fn write(&self, out: &mut Out, line: &str) -> io::Result<()> {
         if matches!(self, Self::VersionFormat(_)) && !io::stdout().is_terminal() {
             out.write_all(line.as_bytes())?;

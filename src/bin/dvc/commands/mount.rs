@@ -1,6 +1,6 @@
 //! `dvc mount`: mounts a version as a directory, or lists mounts.
 //!
-//! The command starts itself once more as the process that serves the mount, waits until the mount
+//! The command runs this program again as the process that serves the mount, waits until the mount
 //! is attached, and exits.
 
 use crate::argv;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Spare bytes below this are not worth a line.
+/// Spare bytes of an overlay are listed only if there are at least this many.
 const SPARE_SHOWN: u64 = 1 << 20;
 
 /// Options of `mount`.
@@ -144,12 +144,12 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
 fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
     let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
     let program = std::env::current_exe().map_err(failed("find"))?;
-    // Every user can read the command line of the serving process while the mount exists. Errors in a URL, and a password
-    // that is not used, are reported here, where the URL still has the password.
+    // Every user can read the command line of the serving process, so passwords are removed from it
+    // below. Check the URLs before that, while a password can still be warned about.
     mount_source::check_urls(session, args.rev.as_deref())?;
     let hidden = |word: &OsString| argv::without_password(word).unwrap_or_else(|| word.clone());
     let words: Vec<OsString> = session.argv[1..].iter().map(hidden).collect();
-    // After `--`, the option would be taken for a directory.
+    // After `--`, the option would be taken for a positional argument.
     let (options, rest) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let mut command = Command::new(program);
     command.args(options).arg("--serving").args(rest).current_dir(&session.begun);
@@ -285,13 +285,13 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandR
         Ok(())
     };
     watch_signals(session, &daemon, log);
-    // The mount must be served while this thread waits for hydrated files.
+    // Report from another thread, because this one must serve the mount while files are hydrated.
     std::thread::spawn(report);
     daemon.run(overlay)?;
     Ok(Exit::DONE)
 }
 
-/// Logs the statistics on SIGUSR1, and unmounts on the signals that end the process.
+/// Logs the statistics on SIGUSR1, and unmounts on SIGTERM, SIGINT and SIGHUP.
 fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     let (facts, stop) = (daemon.facts_reporter(), daemon.stopper());
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGUSR1, SIGTERM, SIGINT, SIGHUP]) else { return };
@@ -310,7 +310,8 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     });
 }
 
-/// Releases the terminal and closes standard output and error, so that callers that wait for the end of the output go on.
+/// Releases the terminal and closes standard output and error, so that callers that read the output
+/// to its end can continue.
 fn release_output() {
     let _ = rustix::process::setsid();
     if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
@@ -330,8 +331,8 @@ fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
 
 pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
     let dir = session.current.join(dir);
-    // The mount point itself is not read, because its process may be gone, stopped, or another
-    // user's.
+    // Do not access the mount point itself, because its process may be gone or stopped, or belong
+    // to another user.
     let found = match mountinfo::ours_at(&dir) {
         Ok(Some(mounted)) => Ok(mounted.at),
         _ => dir.canonicalize(),

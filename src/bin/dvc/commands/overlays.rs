@@ -1,7 +1,7 @@
 //! Overlays by name: `dvc mount --overlays`, `dvc mount --salvage` and `dvc umount --discard NAME`.
 //!
-//! Overlays are in the repository at hand, in the shared clones of mounts of a URL, and in the
-//! repository of volumes without one.
+//! Overlays are in the current repository, in the shared clones that mounts of a URL use, and in
+//! the repository of volumes that name none.
 
 use crate::dirs;
 use crate::failure::{CommandResult, Exit, Failed};
@@ -42,7 +42,7 @@ fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Faile
     Ok(found.pop())
 }
 
-/// Names of all overlays; those that cannot be read are left out.
+/// Returns the names of all overlays. Repositories whose overlays cannot be listed are skipped.
 pub(super) fn names(session: &Session) -> Vec<String> {
     let all = repositories(session).into_iter().flat_map(|repository| overlays(&repository).unwrap_or_default());
     all.map(|overlay| overlay.name).collect()
@@ -132,7 +132,7 @@ fn age(secs: i64) -> String {
 }
 
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
-/// names a mount.
+/// names a mount or no known overlay.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else { return Ok(false) };
     let at = session.current.join(named);

@@ -61,7 +61,7 @@ pub(crate) struct PackArgs {
     pub(crate) volumes: Vec<OsString>,
 }
 
-/// The run of a container entry point, from its arguments and environment.
+/// The task of `pack` or `unpack`, from the arguments and the environment.
 pub(crate) struct ContainerRun {
     /// The session with the settings of the repository.
     pub(crate) session: Session,
@@ -69,9 +69,9 @@ pub(crate) struct ContainerRun {
     /// The remote; `None` if the network is off.
     pub(crate) remote: Option<Remote>,
     pub(crate) branch: Option<RefName>,
-    /// The requested paths.
+    /// The requested volumes, as paths below the worktree.
     pub(crate) paths: Vec<Vec<u8>>,
-    /// Whether the directories of the source are volumes, as they are in the default source.
+    /// Whether each directory below the worktree is a volume: true for `/source`, false for `-C`.
     pub(crate) volumes: bool,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
     let options = PackOptions {
         branch: begun.branch.clone(),
         first_branch: begun.branch.clone().map_or_else(|| RefName::new(&first), Ok).map_err(Error::from)?,
-        // A dry run moves nothing, not even a local branch.
+        // Without a remote, nothing is fetched: a dry run moves nothing, not even a local branch.
         remote: remote.clone().filter(|_| !dry_run),
         volumes: begun.volumes,
         commit: CommitOptions {
@@ -133,7 +133,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
     Ok(if report.commit.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
 }
 
-/// Reads the arguments and the environment, and reports all problems at once.
+/// Reads the arguments and the environment. All problems are reported together.
 pub(crate) fn begin(
     session: &Session,
     way: ContainerVerb,

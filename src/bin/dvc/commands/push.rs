@@ -115,7 +115,7 @@ struct HookedPush {
     hook_failure: Option<HookError>,
 }
 
-/// Pushes between the hooks. For the hooks, a rejected ref is a failure.
+/// Runs a push between its hooks. To the hooks, a rejected ref is a failure.
 fn hooked(
     session: &Session,
     context: &Context,
@@ -150,7 +150,7 @@ fn hooked(
         true
     };
     match (session.hooks(context)?.around(HookVerb::Push, facts, observer, act, learned), rejected) {
-        // The result of each ref is reported before the failure.
+        // A ref was rejected: the caller prints the result of each ref, and then the error.
         (Err(_), Some(report)) => Ok(HookedPush { report, hook_failure: None }),
         (done, _) => {
             let (report, hook_failure) = done?;
@@ -186,7 +186,7 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTa
     Ok(PushTargets { remotes, names: names.to_vec() })
 }
 
-/// Lists the names of branches for a message: all of a few, or the first of many.
+/// Formats branch names for a message: all of them, or the first few and the number of the others.
 fn listed(names: &[RefName]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -79,7 +79,7 @@ struct JsonStatus<'a> {
     interrupted: Option<JsonInterrupted>,
 }
 
-/// A version that the worktree or its branch is at.
+/// The version of the worktree or of its branch.
 #[derive(Serialize)]
 struct JsonBase {
     id: String,
@@ -176,7 +176,7 @@ fn when(secs: i64) -> String {
     at(&Timestamp { secs, nanos: 0, offset: 0 }, "%Y-%m-%d %H:%M UTC")
 }
 
-/// Returns the command that finishes an interrupted checkout, for the top of the worktree.
+/// Returns the command that finishes an interrupted checkout, if run at the top of the worktree.
 fn again(goal: &Goal) -> String {
     let mut words = vec!["dvc checkout".to_owned()];
     words.extend(goal.keep_extra.then(|| "--keep-extra".to_owned()));

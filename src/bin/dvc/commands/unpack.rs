@@ -65,7 +65,7 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
     let options = UnpackOptions {
         branch,
         revision,
-        // A dry run shows only local versions.
+        // A dry run does not fetch, so it shows only local versions.
         remote: remote.filter(|_| !dry_run),
         paths,
         volumes,
@@ -84,8 +84,8 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
     }
 }
 
-/// Splits the arguments into a version and volumes. The first argument with an `@` is a version; a
-/// volume whose name has one is written as a path, `./a@b`.
+/// Splits the arguments into a version and volumes. A first argument with an `@` is a version; a
+/// volume with an `@` in its name must be written as a path, `./a@b`.
 fn split(words: &[OsString]) -> Result<(Option<Revision>, &[OsString]), Failed> {
     let is_path =
         |word: &OsString| word.as_encoded_bytes().starts_with(b"/") || word.as_encoded_bytes().starts_with(b"./");
@@ -139,7 +139,8 @@ fn print(session: &Session, report: &UnpackReport, dry_run: bool, took: Duration
     if let Some(fetched) = fetched.as_ref().filter(|_| !quiet) {
         fetch::print(&mut out, fetched, took)?;
     }
-    // The user must look at the changes before a second run.
+    // If the run stopped, print the changes even with --quiet: the user must see them before a
+    // second run overwrites them.
     if (stopped.is_some() || dry_run && !quiet) && !changes.is_empty() {
         let mut stat = StatTable::new("");
         changes.iter().try_for_each(|change| stat.add(&mut out, change))?;

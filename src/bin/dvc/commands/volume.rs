@@ -1,5 +1,5 @@
-//! `dvc volume`: named volumes with versions for containers, the same that Docker sees through the
-//! plugin.
+//! `dvc volume`: named volumes with versions for containers, the same ones that Docker sees through
+//! the plugin.
 
 mod args;
 mod local;
@@ -295,7 +295,8 @@ fn path(session: &Session, args: &PathArgs) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Returns the path outside of this container of a path below the state directory.
+/// Returns the path on the host of a path below the state directory, if this process runs in a
+/// container that knows it.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),
@@ -303,7 +304,7 @@ fn outside(at: &Path) -> PathBuf {
     }
 }
 
-/// Removes volumes. A failure does not prevent the removal of the others.
+/// Removes volumes. If one of them cannot be removed, the others still are.
 fn remove(session: &Session, args: &RmArgs) -> CommandResult {
     let volumes = volumes(session)?;
     let mut failed = None;

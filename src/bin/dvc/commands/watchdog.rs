@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// The only argument of this process.
 pub(crate) const NAME: &str = "watchdog";
 
-/// Quiesces and releases writers, as standard input commands.
+/// Quiesces and releases writers on request. The requests arrive on standard input.
 pub(crate) fn run(signals: &Signals) -> ExitCode {
     // Keyboard signals for the commit must not reach this process.
     let _ = rustix::process::setsid();

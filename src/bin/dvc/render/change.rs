@@ -36,12 +36,12 @@ pub(crate) fn name_status(out: &mut Out, change: &TreeChange, null: bool) -> io:
     }
 }
 
-/// The column widths fit this number of rows; later rows may be wider.
+/// Number of rows that determine the column widths; later rows may be wider.
 const STAT_ROWS: usize = 1000;
-/// Rows with this many bytes of names are written without waiting for more.
+/// Limit for the bytes of names in the waiting rows. At the limit, the rows are written.
 const STAT_BYTES: usize = 1 << 20;
 
-/// The lines of `--stat` with their sum, written as the changes arrive. Directories are left out.
+/// The lines of `--stat` and their total, written as the changes arrive. Directories are left out.
 pub(crate) struct StatTable<'b> {
     before: &'b str,
     /// Rows that wait until the column widths are known.
@@ -194,7 +194,7 @@ struct JsonRange {
 }
 
 impl JsonChange {
-    /// Returns the change, with its byte ranges if they were computed.
+    /// Returns the change, with its byte ranges if `with_ranges` is set.
     pub(crate) fn new(changed: &MeasuredChange, with_ranges: bool) -> Self {
         let MeasuredChange { change, ranges } = changed;
         let kind = |e: &Option<Entry>| e.as_ref().map(super::entry::kind);

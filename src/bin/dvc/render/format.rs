@@ -5,7 +5,7 @@ use crate::failure::CliError;
 use crate::print::ago;
 use dvc::query::describe::DescribedVersion;
 
-/// A checked format.
+/// A parsed argument of `--format`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionFormat(Vec<Piece>);
 
@@ -19,7 +19,7 @@ enum Piece {
 const FIELDS: [&str; 22] = [
     "an", "ae", "aI", "ai", "ar", "at", "ad", "H", "h", "T", "t", "P", "p", "O", "d", "D", "s", "b", "B", "U", "n", "%",
 ];
-/// Placeholders in parentheses; `trailer:KEY` besides.
+/// Placeholders in parentheses; `trailer:KEY` is accepted too.
 const NAMED: [&str; 5] = ["size", "new", "stored", "files", "host"];
 
 /// The values that a format may use in addition to the version.

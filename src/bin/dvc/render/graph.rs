@@ -1,4 +1,4 @@
-//! The ancestry lines of `log --graph`: one column for each version that is still to come.
+//! The ancestry lines of `log --graph`: one column for each version that is yet to be drawn.
 
 use dvc::model::id::Id;
 
@@ -11,11 +11,11 @@ pub(crate) struct AncestryGraph {
 /// The prefixes of the lines of one version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct GraphRows {
-    /// Whole lines before the version.
+    /// Complete lines before the version.
     pub(crate) before: Vec<String>,
-    /// The prefix of its first line.
+    /// The prefix of the version's first line.
     pub(crate) first: String,
-    /// The prefix of its other lines.
+    /// The prefix of the version's other lines.
     pub(crate) others: String,
 }
 
@@ -30,7 +30,7 @@ impl AncestryGraph {
                 self.columns.len() - 1
             }
         };
-        // Join the other lines that end in the same version first.
+        // Other columns may lead to the same version; join them first.
         while let Some(other) = self.columns.iter().skip(at + 1).position(|c| *c == id).map(|n| at + 1 + n) {
             let rest = self.columns.len() - 1;
             let step = |k: usize| format!("{}|/{}", "| ".repeat(k - 1), "| ".repeat(rest - k));

@@ -33,7 +33,7 @@ pub(crate) fn edited(
     Ok(format!("{text}{gap}{added}"))
 }
 
-/// Sets a value. A missing section gets a header; a missing table in a section becomes a part of
+/// Sets a value. A missing section gets a header; a missing table within a section is written as
 /// dotted keys.
 fn set(file: &mut DocumentMut, key: &str, value: &SettingValue) -> Result<(), String> {
     let (tables, name) = key.rsplit_once('.').ok_or_else(|| format!("`{key}` has no section"))?;
@@ -53,7 +53,7 @@ fn set(file: &mut DocumentMut, key: &str, value: &SettingValue) -> Result<(), St
     let mut value = value.to_toml();
     let item = table.entry(name).or_insert(Item::None);
     if let Some(old) = item.as_value() {
-        // The spaces and the comment around the value.
+        // Keep the spaces and the comment around the old value.
         value.decor_mut().clone_from(old.decor());
     }
     *item = Item::Value(value);

@@ -9,15 +9,15 @@ pub(crate) struct SettingKey {
     pub(crate) name: &'static str,
     /// The type of the value.
     pub(crate) kind: SettingType,
-    /// The default; `None` if it is computed at start.
+    /// The default; `None` if there is none, or if it is computed at start.
     pub(crate) default: Option<&'static str>,
-    /// The environment variable that sets it. The file that `NAME_FILE` names and
-    /// `/run/secrets/NAME` set it too.
+    /// The environment variable that sets the value. The file that `NAME_FILE` names and
+    /// `/run/secrets/NAME` set the value too.
     pub(crate) env: Option<&'static str>,
     /// Whether a repository may set it. A repository may come from a stranger, so it may set
     /// nothing that runs a command.
     pub(crate) in_repository: bool,
-    /// Whether the value is secret: it is never shown, and never given on the command line.
+    /// Whether the value is secret: it is never shown, and not accepted on the command line.
     pub(crate) secret: bool,
     /// The description for the manual.
     pub(crate) about: &'static str,
@@ -39,7 +39,7 @@ const fn hook(name: &'static str, about: &'static str) -> SettingKey {
     not_in_repository(computed(key(name, SettingType::Command, "", about)))
 }
 
-/// Returns a secret key, which has no default.
+/// Makes a key secret. It gets no default, and a repository cannot set it.
 const fn secret(key: SettingKey) -> SettingKey {
     not_in_repository(computed(SettingKey { secret: true, ..key }))
 }

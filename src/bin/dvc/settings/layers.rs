@@ -29,7 +29,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) defaults: Vec<(&'static str, String)>,
     /// The files, the lowest first.
     pub(crate) files: Vec<SourceFile>,
-    /// `/run/secrets`.
+    /// The directory of secret files, `/run/secrets` except in tests.
     pub(crate) secrets: PathBuf,
     /// Returns the value of an environment variable.
     pub(crate) env: &'a dyn Fn(&str) -> Option<OsString>,
@@ -52,7 +52,7 @@ pub(crate) struct FlagValue {
 pub(crate) struct RemoteEntry {
     /// The URL.
     pub(crate) url: Option<String>,
-    /// Whether the configuration of the repository gives the URL.
+    /// Whether the URL comes from the repository's own configuration.
     pub(crate) by_repository: bool,
     /// Whether missing objects are fetched from the remote when they are read.
     pub(crate) lazy: bool,
@@ -223,7 +223,7 @@ pub(super) fn toml_problem(text: &str, message: &str, span: Option<Range<usize>>
     }
 }
 
-/// Returns the values of a document by dotted name, sorted; tables are only sections.
+/// Returns the values of a document by dotted name, sorted, with all tables flattened.
 fn flatten(table: &dyn TableLike) -> Vec<(String, toml_edit::Value)> {
     let mut out = Vec::new();
     for (name, item) in table.iter().collect::<BTreeMap<_, _>>() {

@@ -32,7 +32,7 @@ pub(crate) enum SettingType {
     Path,
 }
 
-/// A checked value.
+/// The parsed value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SettingValue {
     /// Text, a choice or a path.

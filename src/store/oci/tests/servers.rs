@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A `docker-registry` process with its files in a temporary directory. Dropping the value ends the
-/// process.
+/// A `docker-registry` process with its files in a temporary directory. Dropping the value kills
+/// the process.
 pub(super) struct Registry {
     dir: tempfile::TempDir,
     pub(super) host: String,

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::servers::{Answer, Registry, Request, Stub};
 
 /// A registry with a token server. `writer` gets all permissions; `reader` is rejected if it
-/// requests more than reading.
+/// requests more than permission to read.
 pub(super) struct Guarded {
     pub(super) registry: Registry,
     pub(super) tokens: Stub,

@@ -41,7 +41,7 @@ pub(super) fn output(child: &mut Child, signals: &Signals) -> Box<dyn std::io::R
     }
 }
 
-/// Waits for the command, and fails if it failed.
+/// Waits for the command. Fails if its exit status is not 0.
 pub(super) fn check(child: &mut Child, argv: &[OsString]) -> dvc::error::Result<()> {
     let command = argv.first().map(|program| shown(program)).unwrap_or_default();
     match child.wait() {
@@ -55,7 +55,7 @@ fn shown(program: &OsStr) -> String {
     display(program.as_bytes())
 }
 
-/// Ends a command that still runs, because its output is no longer needed.
+/// Kills a command that still runs, because its output is no longer needed.
 pub(super) fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

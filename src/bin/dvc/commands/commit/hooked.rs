@@ -1,4 +1,4 @@
-//! A commit between its hooks.
+//! Runs a commit between its hooks.
 
 use crate::failure::Failed;
 use crate::session::Session;

@@ -28,7 +28,7 @@ pub(super) struct CommitTarget<'a> {
     pub(super) volume: Option<&'a str>,
 }
 
-/// Commits a target and pushes the version if the command line says so.
+/// Commits a target, and pushes the version if the command line requests it.
 pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_>) -> CommandResult {
     let begun = Instant::now();
     let CommitTarget { place, branch, volume } = target;

@@ -1,4 +1,4 @@
-//! From the command line of `dvc commit` to the options of the library.
+//! Translates the command line of `dvc commit` to the options of the library.
 
 use super::args::CommitArgs;
 use crate::commands::watchdog;
@@ -61,14 +61,14 @@ pub(super) fn options(
         running_database: if args.quiesce.is_empty() {
             running_database(session)?
         } else {
-            // The profile `none` says that the user knows about the database.
+            // With `--quiesce`, the user knows about the database, even with the profile `none`.
             RunningDatabase::Ignore
         },
         dry_run: session.dry_run(args.dry),
     })
 }
 
-/// Returns what a commit does about a database that runs in the directory that it reads.
+/// Returns how a commit treats a running database whose files it reads.
 pub(crate) fn running_database(session: &Session) -> Result<RunningDatabase, BadConfiguration> {
     Ok(match session.settings()?.text("commit.running-database") {
         Some("refuse") => RunningDatabase::Refuse,
@@ -175,7 +175,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
     Ok(paths)
 }
 
-/// Splits a list of paths. Lines may end as on Windows, and the list may start with a byte order mark.
+/// Splits a list of paths. Lines may end with CRLF, and the list may start with a byte order mark.
 fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
     let lines = end == b'\n';
     let text = text.strip_prefix(b"\xef\xbb\xbf").filter(|_| lines).unwrap_or(text);

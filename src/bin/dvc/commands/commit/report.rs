@@ -18,7 +18,7 @@ pub(crate) struct CommitSummary<'a> {
     pub(crate) volume: Option<&'a str>,
     pub(crate) dry_run: bool,
     pub(crate) took: Duration,
-    /// The fields of an import.
+    /// The additional fields of an import.
     pub(crate) import: Option<JsonImport<'a>>,
 }
 

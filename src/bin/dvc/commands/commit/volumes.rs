@@ -1,7 +1,7 @@
-//! `commit --volume` and `--all-volumes`: commits volumes, also while containers use them.
+//! `commit --volume` and `--all-volumes`: commits volumes, even while containers use them.
 //!
-//! Volumes of dvc come first, then local-driver volumes of the Docker engine. Such a volume is a
-//! directory; its versions go to a branch of its name.
+//! The dvc volumes come first, then the local-driver volumes of the Docker engine. A local-driver
+//! volume is a directory; its versions go to a branch of the volume's name.
 
 use super::args::CommitArgs;
 use super::make::{CommitTarget, make};
@@ -28,7 +28,7 @@ enum VolumeChoice {
     LocalDriver(String),
 }
 
-/// Commits volumes. A failure does not prevent the commits of the other volumes; the first failure
+/// Commits volumes. If one commit fails, the other volumes are still committed; the first failure
 /// decides the exit code.
 pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
     if args.branch.is_some() && args.volume.len() > 1 {
@@ -79,8 +79,8 @@ impl VolumeCommits<'_> {
         self.failed.get_or_insert(exit);
     }
 
-    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs
-    /// or is named by the environment but does not answer, that is a failure: otherwise the missing
+    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs, or
+    /// the environment names one, but it does not answer, that is a failure: otherwise the missing
     /// versions of its volumes would go unnoticed.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
@@ -112,7 +112,7 @@ fn note(session: &Session, message: String) -> Result<(), Failed> {
 fn commit_dvc_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> CommandResult {
     let used = MountedVolume::new(volumes, name)?;
     let place = place::of_mount(&used.at)?;
-    // The settings of the volume's repository name its remotes.
+    // Use the settings of the volume's own repository, because they name its remotes.
     let own = session.in_repository(&place.repository);
     let branch = volumes.branch(name, &own.context(&place)?)?;
     make(&own, args, CommitTarget { place: &place, branch, volume: Some(name) })
@@ -135,7 +135,7 @@ fn commit_local_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, 
     let ours = [Some(&repository), Some(&state), cache.as_ref()];
     match found.ensure_holds_none_of(ours.into_iter().flatten().map(PathBuf::as_path)) {
         Ok(()) => {}
-        // In a container, dvc may keep its own state in a volume.
+        // Skip a volume in which dvc keeps its own state, as it may do in a container.
         Err(e) if args.all_volumes => {
             note(session, format!("not committed: {e}"))?;
             return Ok(Exit::DONE);
@@ -149,7 +149,7 @@ fn commit_local_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, 
 }
 
 /// Returns the repository for versions of a local-driver volume: the named one, else the one that
-/// the volume was made from, else the one of the current directory, else the machine's own.
+/// the volume was made from, else that of the current directory, else the machine's own repository.
 fn repository_of(
     session: &Session,
     args: &CommitArgs,

@@ -1,6 +1,7 @@
 //! Computes the completions of an unfinished command line: commands, options and values.
 //!
-//! In: [`Typed`]. Out: [`Offer`], which the shell scripts display. A command's own options precede global options.
+//! The input is [`Typed`], the result is [`Offer`], which the shell scripts display. A command's
+//! own options precede the global options.
 
 use super::candidate::Candidate;
 use super::names::Names;
@@ -11,7 +12,7 @@ use crate::settings::value::SettingType;
 use clap::{Arg, Command, ValueHint};
 use std::fmt::Write;
 
-/// File names that the shell adds.
+/// The file names that the shell itself adds to the candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Files {
     #[default]
@@ -44,7 +45,7 @@ impl Offer {
     }
 }
 
-/// Kinds of values.
+/// The kind of value that an argument takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Text without completions.
@@ -280,7 +281,8 @@ fn value_of(key: &str, word: &str) -> Offer {
     fitting(words.iter().map(|text| Candidate::new(*text, "")), word)
 }
 
-/// The shell completes file names, except relative to `-C`, because it only knows its own directory.
+/// Leaves file names to the shell, except those relative to `-C`, because the shell only knows its
+/// own directory.
 fn files(typed: &Typed<'_>, names: &Names<'_>, word: &str, files: Files) -> Offer {
     let is_relative_to_option = !typed.globals.start_in.is_empty() && !word.starts_with(['/', '~']);
     if is_relative_to_option {
@@ -295,7 +297,7 @@ mod tests {
     use super::*;
     use crate::args::program;
 
-    /// Value names of text without completions.
+    /// Names of values that have no completions.
     const FREE: &[&str] = &[
         "AUTHOR",
         "COMMAND",

@@ -1,6 +1,6 @@
 //! Generates the manual pages: one per command from the definition of the command line, others from the documents.
 //!
-//! Out: paths below the manual's directory, and the sources of the pages.
+//! [`pages`] returns paths below the manual's directory, and the sources of the pages.
 
 mod inline;
 mod markdown;
@@ -28,7 +28,7 @@ impl std::fmt::Display for MissingSection {
     }
 }
 
-/// A page about a topic.
+/// A page that is generated from a document.
 struct Topic {
     name: &'static str,
     section: u8,
@@ -235,7 +235,7 @@ fn examples(command: &Command) -> Option<Vec<String>> {
     Some(lines.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned()).collect())
 }
 
-/// Writes a section of a document.
+/// Writes a section of a document. Fails if the document has no such section.
 fn take(
     page: &mut Roff,
     name: &str,

@@ -181,7 +181,8 @@ impl<'s> Names<'s> {
     }
 }
 
-/// Returns the global options of the session that looks up names: those of the line, without network and messages.
+/// Returns the global options for looking up names: those of the line, but without network and
+/// messages.
 pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
     Globals { offline: true, quiet: 3, no_pager: true, ..typed.globals.clone() }
 }

@@ -1,6 +1,7 @@
 //! Parses an unfinished command line: its verb, the directory and the repository that it selects, and the role of its last word.
 //!
-//! In: words, the last one unfinished. Out: [`Typed`]. This module reads neither the disk nor the repository.
+//! The input is the list of words, the last one unfinished; the result is [`Typed`]. This module
+//! reads neither the disk nor the repository.
 
 use crate::globals::Globals;
 use clap::{Arg, Command};
@@ -100,7 +101,7 @@ impl<'c> Typed<'c> {
         }
     }
 
-    /// `-vC DIR`, `-vCDIR`.
+    /// Parses a group of short options: `-vC DIR`, `-vCDIR`.
     fn push_letters(&mut self, letters: &str) {
         for (at, letter) in letters.char_indices() {
             let Some(arg) = self.command.get_arguments().find(|arg| arg.get_short() == Some(letter)) else { return };
@@ -126,7 +127,7 @@ impl<'c> Typed<'c> {
     }
 }
 
-/// Expands `~/`, because the line was not expanded by the shell.
+/// Expands `~/`, because the shell has not expanded the unfinished line.
 fn at_home(value: &str) -> PathBuf {
     let home = || std::env::var_os("HOME").map(PathBuf::from);
     match value.strip_prefix("~/") {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The timeout for an engine or a plugin.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer of a plugin.
+/// Limit for the length of a plugin's response, in bytes.
 const ANSWER_MAX: u64 = 64 << 10;
 
 /// Runs all checks.
@@ -60,7 +60,8 @@ fn plugin(socket: &Path) -> DoctorCheck {
             DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
-            // Engines wait for the plugin whenever they do not know the name of a volume.
+            // An engine queries the plugin for each volume name that it does not know, and waits
+            // for a response.
             let what = format!(
                 "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
             );
@@ -70,7 +71,7 @@ fn plugin(socket: &Path) -> DoctorCheck {
     }
 }
 
-/// Asks a plugin which protocols it supports.
+/// Returns a plugin's response to the query which protocols it supports.
 fn activated(socket: &Path) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -29,7 +29,7 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
     checks
 }
 
-/// Mounts in a temporary directory for a trial. A failure to create the directory counts as a
+/// Makes a trial mount in a temporary directory. A failure to create the directory counts as a
 /// failure to mount.
 fn rehearse(allow_other: bool) -> Result<MountMethod, AttachError> {
     let failed = |source| AttachError::System(IoError::new("create a directory in", std::env::temp_dir(), source));
@@ -76,7 +76,8 @@ fn mounting(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
 
 fn passthrough(session: &Session) -> DoctorCheck {
     let name = "passthrough";
-    // Overlays are in the repository. A new repository may be created here.
+    // Overlays are in the repository. Without one, check the current directory, where a new
+    // repository may be created.
     let overlays = session.place().map_or_else(|_| PathBuf::from("."), |place| place.repository);
     match attach::passthrough_possible(&overlays) {
         Ok(()) => DoctorCheck::ok(name, "the kernel can read and write wholly local files without the daemon (mode P)"),
@@ -103,7 +104,7 @@ fn allow_other(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
     }
 }
 
-/// Returns one check for each mount whose daemon is gone, or one for all mounts if there is none.
+/// Returns one check for each mount whose daemon is gone, or a single check if no mount is dead.
 fn stale() -> Vec<DoctorCheck> {
     let name = "mounts";
     let ours = match mountinfo::ours() {

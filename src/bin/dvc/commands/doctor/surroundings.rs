@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Plausible years of the clock.
+/// Years that the clock may plausibly show.
 const YEARS: std::ops::RangeInclusive<i16> = 2024..=2100;
 /// The name of this program.
 const NAME: &str = "dvc";
@@ -33,7 +33,7 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
     checks
 }
 
-/// Checks for other files of our name on `PATH`. They are not run, so they may be copies of this
+/// Looks for other programs named `dvc` on `PATH`. They are not run, so they may be copies of this
 /// program.
 fn namesakes() -> DoctorCheck {
     let name = "other dvc";
@@ -107,7 +107,7 @@ fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     }
 }
 
-/// Lists the variables that `pack` and `unpack` would use, and secrets that nothing uses.
+/// Lists the variables that `pack` and `unpack` would use, and secrets that no setting uses.
 fn environment(session: &Session) -> DoctorCheck {
     let name = "environment";
     let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());

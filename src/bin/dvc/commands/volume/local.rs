@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
-/// Creates a local-driver volume with a version.
+/// Creates a local-driver volume that contains a version.
 pub(super) fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     check_name(&args.name)?;
     let only_ours = [
@@ -34,7 +34,7 @@ pub(super) fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     };
     let dry_run = session.dry_run(args.dry);
     let engine = engine().map_err(Error::from)?;
-    // Fail before anything is fetched.
+    // Fail before anything is fetched if the engine does not answer.
     engine.ping().map_err(Error::from)?;
     let purpose = if dry_run { Purpose::DryRun } else { Purpose::Command };
     let source = MountSource::open(session, from, purpose)?;

@@ -52,7 +52,7 @@ pub(super) fn inline(text: &str) -> String {
     out
 }
 
-/// Escapes text without its code marks, for text in another font.
+/// Escapes text and drops its code marks, because the text is in another font already.
 fn plain_text(text: &str) -> String {
     escape(&text.replace('`', ""))
 }
@@ -85,7 +85,8 @@ fn link(text: &str) -> Option<(String, &str)> {
     let shown = match page {
         Some((_, page)) if label.ends_with(".md") => bold_page(page),
         Some((_, page)) => format!("{label_shown} ({})", bold_page(page)),
-        // Decisions are not installed.
+        // Show only the label: the document has no manual page, or is a decision record, which is
+        // not installed.
         None if label.ends_with(".md") || target.contains("decisions/") => label_shown,
         None => format!("{label_shown} ({})", escape(target.split('#').next().unwrap_or(target))),
     };

@@ -1,6 +1,6 @@
 //! Writes roff with the `man` macros: headings, paragraphs, lists, examples.
 //!
-//! In: text with inline Markdown. Out: the source of a page.
+//! The input is text with inline Markdown, the result is the source of a page.
 
 use super::inline::{escape, inline};
 
@@ -79,7 +79,7 @@ impl Roff {
         self.0.into_bytes()
     }
 
-    /// Writes a text line. A line that starts like a request is protected.
+    /// Writes a text line. A line that starts like a roff request is protected by `\&`.
     fn line(&mut self, text: &str) {
         if text.starts_with(['.', '\'']) {
             self.0.push_str("\\&");

@@ -1,6 +1,7 @@
-//! Lists the content of each command's manual page beyond its options: document sections, exit codes, files, related pages.
+//! The hand-written part of each command's manual page: document sections, exit codes, files,
+//! related pages.
 
-/// Sources of the pages.
+/// The documents that the pages quote.
 pub(super) const CLI: &str = include_str!("../../../../../../docs/cli.md");
 pub(super) const DOCKER: &str = include_str!("../../../../../../docs/docker.md");
 pub(super) const ERRORS: &str = include_str!("../../../../../../docs/errors.md");
@@ -15,9 +16,9 @@ pub(super) const SIDECAR: &str = include_str!("../../../../../../docs/sidecar.md
 /// A name and its description.
 pub(super) type Fact = (&'static str, &'static str);
 
-/// Facts about one command.
+/// Hand-written additions to the manual page of one command.
 pub(super) struct VerbFacts {
-    /// `remote check`.
+    /// The command, such as `remote check`.
     pub(super) verb: &'static str,
     /// Documents and headings of the sections for the description. An empty heading selects the complete document.
     pub(super) text: &'static [(&'static str, &'static str)],
@@ -34,7 +35,7 @@ const CHANGED: Fact = ("1", "There are changes and `--exit-code` was given.");
 const NOT_ALL: Fact =
     ("3", "Done, but some paths could not be read or changed while they were read; each was reported.");
 
-/// Commands with facts. Pages of other commands have only the generated sections.
+/// The additions by command. The pages of all other commands have only generated sections.
 const VERBS: &[VerbFacts] = &[
     VerbFacts { verb: "branch", see: &["dvc-tag(1)", "dvc-undo(1)", "dvc-revisions(7)"], ..PLAIN },
     VerbFacts {
@@ -181,7 +182,7 @@ const VERBS: &[VerbFacts] = &[
     VerbFacts { verb: "volume has", exit: &[("1", "There is no such volume.")], see: &["dvc-volume(1)"], ..PLAIN },
 ];
 
-/// Returns the facts about a command.
+/// Returns the additions to the page of a command, empty for a command that is not listed.
 pub(super) fn facts(verb: &str) -> &'static VerbFacts {
     VERBS.iter().find(|facts| facts.verb == verb).unwrap_or(&PLAIN)
 }
