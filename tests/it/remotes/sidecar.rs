@@ -97,7 +97,10 @@ fn volumes_go_to_a_registry_and_come_back() {
 
     let half = machine(&[("DATA_TAG", format!("{at}/team/data")), user()]);
     fs::write(half.w("a"), "a").unwrap();
-    word(&half, &["pack"]).code(12).complains("REGISTRY_USERNAME: set, but REGISTRY_PASSWORD is not");
+    word(&half, &["pack"])
+        .code(12)
+        .complains("REGISTRY_USERNAME: set, but REGISTRY_PASSWORD is not")
+        .complains("set both variables");
     let wrong = machine(&[("DATA_TAG", format!("{at}/team/data")), user(), ("REGISTRY_PASSWORD", "wr0ng".to_owned())]);
     fs::write(wrong.w("a"), "a").unwrap();
     let run = word(&wrong, &["pack", "-v", "-v"]).code(12);

@@ -99,7 +99,9 @@ impl Failure for BadConfiguration {
         if self.0.iter().all(|problem| problem.denied) { Kind::Denied } else { Kind::Usage }
     }
     fn hint(&self) -> Option<String> {
+        let is_credential = |problem: &ConfigProblem| matches!(problem.origin, Origin::Environment(_));
         Some(match self.kind() {
+            Kind::Denied if self.0.iter().any(is_credential) => "set both variables, or neither".to_owned(),
             Kind::Denied => "make the file readable by all users who run dvc on this machine".to_owned(),
             _ => "run `dvc config --help` to list the settings".to_owned(),
         })
