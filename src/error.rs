@@ -1,8 +1,7 @@
 //! Kinds of failure, and the trait through which each module's error states its kind.
 //!
-//! Each module has its own small error enum; this file declares none of their variants. A `Kind`
-//! decides the exit code (and later the errno and the HTTP status), so a caller never has to parse
-//! a message.
+//! Each module has its own small error enum; this file declares none of their variants. A [`Kind`]
+//! decides the exit code and the errno that programs see, so a caller never has to parse a message.
 
 use std::io;
 
@@ -100,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of an I/O error whose context does not determine a kind.
+    /// Returns the kind of an I/O error, for callers whose context determines no better one.
     pub fn of_io(e: &io::Error) -> Self {
         if let Some(Carried(failure)) = e.get_ref().and_then(|inner| inner.downcast_ref()) {
             return failure.kind();
@@ -111,8 +110,8 @@ impl Kind {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy => Self::Busy,
-            // The message names the file, for example one where a directory is expected, and the
-            // user can change it.
+            // The path is not as expected, such as a file instead of a directory. The message names
+            // the path, and the user can correct it.
             io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
@@ -170,7 +169,7 @@ pub fn hint_of_causes(e: &(dyn std::error::Error + 'static)) -> Option<&'static 
     std::iter::successors(Some(e), |e| e.source()).find_map(|e| hint_of_io(e.downcast_ref()?))
 }
 
-/// Returns whether a cause of the error is a disk that cannot return stored data.
+/// Returns whether a cause of the error is that a disk cannot return stored data.
 pub fn is_disk_failure(e: &(dyn std::error::Error + 'static)) -> bool {
     let of_disk = |e: &io::Error| matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG));
     std::iter::successors(Some(e), |e| e.source()).filter_map(|e| e.downcast_ref()).any(of_disk)

@@ -1,7 +1,7 @@
 //! Runs programs of the user before and after a commit or a push.
 //!
-//! Hooks are configured commands, and executables in `hooks/` of a local repository. A hook reads the facts of its event as
-//! JSON on standard input. Data from a remote is never run.
+//! Hooks are configured commands, and executables in `hooks/` of a local repository. A hook reads a
+//! description of its event from standard input, as JSON. Data from a remote is never run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// The directory of hooks in a repository.
 pub const DIR: &str = "hooks";
-/// The time that a hook has to end after SIGTERM, before it is killed.
+/// The time that a hook has to exit after SIGTERM, before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval at which a running hook is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -32,7 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub enum HookEvent {
     /// Before a commit reads data. A failure of the hook stops the commit.
     PreCommit,
-    /// After a version was made.
+    /// After a version was created.
     PostCommit,
     /// After a commit failed.
     FailedCommit,
@@ -86,7 +86,8 @@ pub struct Hooks {
     pub commands: BTreeMap<HookEvent, Vec<String>>,
     /// The directory of hooks of the repository, if the repository is local.
     pub dir: Option<PathBuf>,
-    /// Another user whose hooks may run, because the caller trusts the owner of the repository.
+    /// User id of another user whose hooks may run, because the caller trusts the owner of the
+    /// repository.
     pub trusted: Option<u32>,
     /// The time limit of each hook.
     pub limit: Duration,
@@ -94,7 +95,7 @@ pub struct Hooks {
     pub output: Option<Arc<File>>,
 }
 
-/// The facts that a hook reads.
+/// The description of an event, as a hook reads it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HookFacts {
     pub repository: String,
@@ -104,7 +105,7 @@ pub struct HookFacts {
     /// The volume that is committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
-    /// The branch, as far as it is known.
+    /// The branch, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// The version, if the event has one.
@@ -116,7 +117,7 @@ pub struct HookFacts {
     /// The URL of the remote, without a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The branches and tags that were named; empty if an option selects them.
+    /// The branches and tags that the user has named; empty if an option selects them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
 }
@@ -160,7 +161,7 @@ pub enum HookError {
     Cancelled { event: &'static str },
 }
 
-/// Describes the outcome of the command in spite of the failed hook.
+/// Describes the outcome of the command whose hook failed.
 fn outcome(event: &str) -> &'static str {
     match event {
         "pre-commit" => ", nothing was committed",
@@ -191,7 +192,7 @@ impl Failure for HookError {
     }
 }
 
-/// One program.
+/// A hook: a program with its arguments.
 struct Hook {
     program: PathBuf,
     args: Vec<String>,
@@ -200,8 +201,9 @@ struct Hook {
 impl Hooks {
     /// Runs an operation between its hooks.
     ///
-    /// `learned` adds the facts of the result. It returns `false` if the result is nothing to run a hook for, such as a
-    /// commit without changes. The error of the last hook is returned with the result, because the operation is done.
+    /// `learned` adds the result to the facts. It returns `false` if no hook should run for the
+    /// result, such as a commit without changes. An error of the last hook is returned together
+    /// with the result, because the operation is already done.
     pub fn around<T>(
         &self,
         verb: HookVerb,
@@ -269,7 +271,8 @@ impl Hooks {
         Ok(found)
     }
 
-    /// Returns whether only root, the caller and a trusted owner can change the content of a path.
+    /// Returns whether a path belongs to root, to this user or to the trusted owner, and is not
+    /// writable by all users.
     fn is_ours(&self, path: &Path) -> bool {
         let own = rustix::process::geteuid().as_raw();
         let is_trusted = |owner| owner == own || owner == 0 || Some(owner) == self.trusted;
@@ -311,7 +314,7 @@ impl Hooks {
     }
 }
 
-/// Returns whether a path is a hook. As in git, a file that is not executable is not a hook.
+/// Returns whether a path is an executable file. As in git, other files are not hooks.
 pub fn is_executable(program: &Path) -> bool {
     program.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
@@ -324,7 +327,7 @@ fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Ends a hook with all processes of its group.
+/// Terminates a hook and all processes of its group.
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);
@@ -336,7 +339,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Passes notices on, but never reports cancellation: the `failed-*` hooks also run for a cancelled command.
+/// Passes notices to another observer, but never reports cancellation, because the `failed-*` hooks
+/// also run for a cancelled command.
 struct Uncancelled<'o>(&'o dyn Observer);
 
 impl Observer for Uncancelled<'_> {

@@ -33,7 +33,7 @@ use lines::{LineReader, NextLine};
 use protocol::{EndReason, POLL_INTERVAL, QuiescePlan, UndoStep, WatchdogEvent};
 use undo::undo_all;
 
-/// The additional time that the watchdog may take before it is given up.
+/// Time that the watchdog may take beyond the time limit before the commit gives up on it.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// How writers are quiesced.
@@ -41,14 +41,14 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Quiesce {
     /// The profiles, in the order in which they start.
     pub profiles: Vec<QuiesceProfile>,
-    /// The time limit.
+    /// The time after which the watchdog releases the writers in any case.
     pub limit: Duration,
     /// This program, with the arguments that run [`watchdog::run`].
     pub watchdog: Vec<OsString>,
     /// The socket of the Docker engine, as in `DOCKER_HOST`.
     pub engine: Option<String>,
-    /// The names of the committed volumes, for engines that do not report the path of a volume.
-    /// Otherwise the path of the worktree counts.
+    /// The names of the committed volumes, for engines that do not report the path of a volume. For
+    /// other engines, writers are found by the path of the worktree.
     pub volumes: Vec<String>,
     /// The password of the databases, if their clients do not have it.
     pub password: Option<String>,
@@ -57,7 +57,7 @@ pub struct Quiesce {
     pub ours: Vec<PathBuf>,
 }
 
-/// Runs `act` while the writers are quiesced.
+/// Runs `act` while the writers are quiesced. Fails if they were not quiesced all the time.
 pub fn during<T>(
     quiesce: Option<&Quiesce>,
     context: &Context,
@@ -86,7 +86,7 @@ pub fn during<T>(
     }
 }
 
-/// Cancels the operation when the watchdog releases the writers.
+/// Cancels the operation at the time limit, when the watchdog releases the writers.
 struct TimedObserver<'o> {
     inner: &'o dyn Observer,
     until: Instant,
@@ -119,7 +119,8 @@ impl Quiesce {
         for profile in &self.profiles {
             let QuiesceProfile::Freeze { path } = profile else { continue };
             let on = |path: &Path| -> io::Result<(u32, u32)> {
-                // A missing path will be on the file system of its parent.
+                // A path that does not exist yet will be on the file system of its nearest existing
+                // parent.
                 let there = path.ancestors().find(|p| p.symlink_metadata().is_ok()).unwrap_or(path);
                 let mounted = mountinfo::containing(there)?;
                 mounted.map(|m| m.device).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -211,7 +212,7 @@ struct RunningWatchdog {
 }
 
 impl RunningWatchdog {
-    /// Returns the next event that is not about a step to undo.
+    /// Returns the next event. A [`WatchdogEvent::Undo`] is only recorded.
     fn next_event(&mut self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<WatchdogEvent> {
         let until = Instant::now() + limit;
         loop {
@@ -248,7 +249,7 @@ impl RunningWatchdog {
     /// step cannot be undone.
     fn release(mut self, limit: Duration) -> Result<(), QuiesceError> {
         let requested = self.input.as_mut().map_or(Ok(()), |input| input.write_all(b"release\n"));
-        // A watchdog that has ended by itself has reported the reason.
+        // Ignore errors, because a watchdog that has exited by itself has reported the reason.
         drop(requested);
         match self.next_event(GRACE + limit, &|| false) {
             Ok(WatchdogEvent::Ended { why: EndReason::Asked, problems }) if problems.is_empty() => Ok(()),
@@ -289,7 +290,7 @@ impl RunningWatchdog {
 impl Drop for RunningWatchdog {
     fn drop(&mut self) {
         drop(self.give_up());
-        // The watchdog continues alone if a step cannot be undone yet.
+        // Do not wait for the watchdog, because it continues alone if a step cannot be undone yet.
         let _ = self.child.try_wait();
     }
 }

@@ -1,4 +1,4 @@
-//! Replaces the client in a build without the feature `docker`: there is no engine to talk to.
+//! Replaces the client in a build without the feature `docker`: no engine can be reached.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::error::EngineError;
 use super::types::{Container, ContainerDetails, EngineVersion, ExecCommand, ExecResult, Volume};
 
-/// A connection to an engine; there is none in this build.
+/// A connection to an engine; it cannot exist in this build.
 pub struct DockerEngine(Infallible);
 
-/// A conversation with a command in a container; there is none in this build.
+/// A running command in a container; it cannot exist in this build.
 pub struct ExecSession<'e>(Infallible, std::marker::PhantomData<&'e DockerEngine>);
 
 impl DockerEngine {
-    /// Fails: this build has no client.
+    /// Always fails, because this build has no client.
     pub const fn new(_: Option<&str>) -> Result<Self, EngineError> {
         Err(EngineError::NotBuilt)
     }

@@ -17,11 +17,11 @@ use tokio::runtime::Runtime;
 use super::error::EngineError;
 use super::types::{Container, ContainerDetails, EngineVersion, LOCAL, SOCKET, Volume};
 
-/// The newest API version that this client supports. The oldest engine in use supports 1.41.
+/// The newest API version that this client supports. Older engines, such as 20.10, support 1.41.
 const NEWEST: (u32, u32) = (1, 44);
-/// The default time limit of a request.
+/// The default time limit for a request.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Limit on the length of a response in bytes.
+/// Limit on the length of a response, in bytes.
 const RESPONSE_MAX: usize = 64 << 20;
 
 /// A connection to an engine.
@@ -58,7 +58,7 @@ impl DockerEngine {
             },
         };
         let client = |e: reqwest::Error| EngineError::Client(io::Error::other(e));
-        // A proxy of the environment must not receive requests to the local socket.
+        // A proxy from the environment must not receive requests to the local socket.
         let http = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().http1_only();
         // The socket needs no TLS, and a client with system certificates cannot be built on a
         // machine without certificates.
@@ -89,8 +89,8 @@ impl DockerEngine {
         self.get("query the engine version", &["version"], &[])
     }
 
-    /// Returns the local volumes of the engine. The filter makes the engine query no other driver,
-    /// because a driver that does not respond would delay the response.
+    /// Returns the local volumes of the engine. The filter keeps the engine from querying other
+    /// drivers, one of which may hang and delay the response.
     pub fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
         let filters = json!({ "driver": [LOCAL] }).to_string();
         let found: VolumeList = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
@@ -110,12 +110,12 @@ impl DockerEngine {
         self.finish(&what, self.limit, request).map(drop)
     }
 
-    /// Returns one volume. If the engine does not know the name, it queries all drivers.
+    /// Returns one volume. The engine queries all drivers if it does not know the name.
     pub fn volume(&self, name: &str) -> Result<Volume, EngineError> {
         self.volume_within(name, self.limit)
     }
 
-    /// Returns one volume, with its own time limit.
+    /// Like [`Self::volume`], with a separate time limit.
     pub fn volume_within(&self, name: &str, limit: Duration) -> Result<Volume, EngineError> {
         let what = format!("inspect volume `{name}`");
         let response = self.finish(&what, limit, self.request(&what, Method::GET, &["volumes", name], &[], None)?)?;
@@ -143,12 +143,12 @@ impl DockerEngine {
     }
 
     /// Stops a container. The engine kills its processes after the stop timeout of the container.
-    /// Waits at most `limit`. A container that does not run stays as it is.
+    /// Waits at most `limit`. Does nothing if the container does not run.
     pub fn stop(&self, container: &str, limit: Duration) -> Result<(), EngineError> {
         self.act("stop", container, limit)
     }
 
-    /// Starts a container. A container that runs stays as it is.
+    /// Starts a container. Does nothing if the container already runs.
     pub fn start(&self, container: &str) -> Result<(), EngineError> {
         self.act("start", container, self.limit)
     }
@@ -173,7 +173,7 @@ impl DockerEngine {
         parse_response(what, &response)
     }
 
-    /// Returns the API version of requests: the newest version that both sides support.
+    /// Returns the API version to use in requests: the newest one that both sides support.
     fn api(&self) -> Result<&str, EngineError> {
         if let Some(api) = self.api.get() {
             return Ok(api);
@@ -192,7 +192,7 @@ impl DockerEngine {
 
     fn url(&self, what: &str, path: &[&str], query: &[(&str, &str)]) -> Result<Url, EngineError> {
         let wrong = |message: &str| EngineError::NotFound { what: what.to_owned(), message: message.to_owned() };
-        // These names would change the path of the URL.
+        // Reject names that would change the path of the URL.
         if path.iter().any(|piece| ["", ".", ".."].contains(piece)) {
             return Err(wrong("invalid name"));
         }

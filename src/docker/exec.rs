@@ -15,11 +15,11 @@ use super::client::{DockerEngine, invalid_response};
 use super::error::EngineError;
 use super::types::{ExecCommand, ExecResult};
 
-/// Limit on the bytes that are kept of each stream; further output is read and discarded.
+/// Limit on the bytes of each stream that are kept; further output is read and discarded.
 const OUTPUT_MAX: usize = 1 << 20;
 /// Interval at which a running command checks whether the caller has cancelled it.
 const TICK: Duration = Duration::from_millis(100);
-/// Frame numbers of standard output and standard error.
+/// Stream numbers of standard output and standard error in a frame.
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 
@@ -71,8 +71,8 @@ pub struct ExecSession<'e> {
 }
 
 impl DockerEngine {
-    /// Runs a command and waits for its end. A command that takes longer than `limit`, or that the
-    /// caller cancels, continues to run in the container.
+    /// Runs a command and waits until it exits. A command that takes longer than `limit`, or that
+    /// the caller cancels, continues to run in the container.
     pub fn exec(
         &self,
         container: &str,
@@ -167,7 +167,7 @@ impl ExecSession<'_> {
         }
     }
 
-    /// Returns the standard error so far.
+    /// Returns the standard error that was received so far.
     pub fn complaints(&self) -> String {
         String::from_utf8_lossy(&self.frames.complaints).trim().to_owned()
     }

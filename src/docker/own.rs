@@ -1,5 +1,5 @@
 //! The container of this process, and the translation of paths between that container and the
-//! machine of the engine.
+//! engine's machine.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ pub fn own(all: &[Container]) -> Option<&Container> {
     // is the container's id.
     let is_host_file = |m: &&Mounted| m.at.as_os_str().as_bytes().starts_with(b"/etc/host");
     let bound = |id: &str| mounts.iter().filter(is_host_file).any(|m| m.root.iter().any(|name| name == id));
-    // The state of the container does not matter, because its first process may ask before the
-    // engine has recorded that it runs.
+    // The state of the container does not matter, because its first process may call this before
+    // the engine has recorded that the container runs.
     all.iter().find(|c| bound(&c.id) || groups.contains(&c.id))
 }
 
 impl Container {
-    /// Translates a path of the engine's machine into a path in the container. Returns `None` if
-    /// the container does not contain the path.
+    /// Translates a path on the engine's machine into a path in the container. Returns `None` if no
+    /// mount of the container contains the path.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
         let around = self.mounts.iter().filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
         let mount = around.max_by_key(|m| m.source.components().count())?;
@@ -31,7 +31,7 @@ impl Container {
         Some(if below == Path::new("") { mount.destination.clone() } else { mount.destination.join(below) })
     }
 
-    /// Translates a path in the container into a path of the engine's machine and the volume that
+    /// Translates a path in the container into a path on the engine's machine and the volume that
     /// contains it. The path is `None` if the engine does not report the source of the mount.
     pub fn outside(&self, path: &Path) -> (Option<PathBuf>, Option<String>) {
         let around = self.mounts.iter().filter(|m| path.starts_with(&m.destination));

@@ -12,7 +12,7 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 /// The socket at which an engine looks for the volume plugin `dvc`.
 pub const PLUGIN_SOCKET: &str = "/run/docker/plugins/dvc.sock";
 
-/// The driver of local volumes, which are directories on the machine of the engine.
+/// The engine's built-in driver, whose volumes are directories on the engine's machine.
 pub const LOCAL: &str = "local";
 
 /// The default time between the stop signal and the kill of a container.
@@ -53,8 +53,7 @@ pub struct EngineVersion {
 pub struct Volume {
     pub name: String,
     pub driver: String,
-    /// Directory of the content on the machine of the engine; empty if the driver does not report
-    /// it.
+    /// Directory of the content on the engine's machine; empty if the driver does not report it.
     #[serde(default)]
     pub mountpoint: PathBuf,
     #[serde(default, deserialize_with = "or_default")]
@@ -71,7 +70,7 @@ pub struct ContainerMount {
     /// Name of the volume; empty if the mount is not a volume.
     #[serde(default)]
     pub name: String,
-    /// Path on the machine of the engine.
+    /// Path on the engine's machine.
     #[serde(default)]
     pub source: PathBuf,
     /// Path in the container.
@@ -89,7 +88,7 @@ pub struct Container {
     /// Names, each with a leading `/`.
     #[serde(default)]
     pub names: Vec<String>,
-    /// `created`, `restarting`, `running`, `removing`, `paused`, `exited`, `dead`.
+    /// One of `created`, `restarting`, `running`, `removing`, `paused`, `exited`, `dead`.
     pub state: String,
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
@@ -160,7 +159,7 @@ impl ContainerDetails {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostConfig {
-    /// Whether the engine removes the container when it ends.
+    /// Whether the engine removes the container when it exits.
     #[serde(default)]
     pub auto_remove: bool,
 }

@@ -1,7 +1,8 @@
-//! Attaches a FUSE file system to a directory, and detaches it. Serving it is the task of `fuse`.
+//! Attaches a FUSE file system to a directory, and detaches it. The module `fuse` serves it.
 //!
-//! No function here sends a request to a file system that is attached but not yet served: the
-//! caller holds the device, so the request would wait for the caller itself.
+//! Only [`is_dead`], which has a timeout, sends requests to a mount. The caller of any other
+//! function may hold the device of a mount that is not served yet, so a request would wait for the
+//! caller itself.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -28,14 +29,14 @@ pub use privilege::{NoPassthrough, is_admin, passthrough_possible};
 
 /// Largest read request of the kernel, in bytes.
 const READ_MAX: u32 = 1 << 20;
-/// Time for a file system to show that it is served.
+/// Time limit for a request to a mount, or for an unmount. Both block if the daemon is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Write-back and read-ahead settings of a mount, by file name in `/sys/class/bdi/MAJ:MIN`.
 ///
-/// The kernel writes back in order, and closing a file waits for its own bytes. The dirty bytes are
-/// therefore limited: with 1.5 GB of them, creating a small file took 3 to 9 seconds instead of
-/// 0.4, and writing the large file was not faster. Kernels before 6.2 only have `max_ratio`, a
-/// percentage of all dirty memory.
+/// The kernel writes dirty bytes back in order, and closing a file waits until its own bytes are
+/// written. The limits keep this wait short: with 1.5 GB of dirty bytes, creating a small file took
+/// 3 to 9 seconds instead of 0.4 seconds, and writing the large file was not faster. Kernels before
+/// 6.2 only have `max_ratio`, a percentage of all dirty memory.
 const TUNING: [(&str, &str); 4] =
     [("read_ahead_kb", "4096"), ("max_ratio", "2"), ("max_bytes", "134217728"), ("strict_limit", "1")];
 
@@ -55,10 +56,9 @@ pub struct AttachOptions {
     pub trust: MountTrust,
 }
 
-/// Permissions of the files of a mount besides reading and writing. By default, as for removable media,
-/// set-user-ID and set-group-ID bits, file capabilities and device nodes have no effect, because a
-/// version may come from anywhere, and the user who runs its files need not be the user who mounted
-/// it.
+/// Security options of a mount. By default, as for removable media, set-user-ID and set-group-ID
+/// bits, file capabilities and device nodes have no effect, because a version may come from an
+/// untrusted source, and the user who runs its files need not be the user who mounted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountTrust {
     /// Honour set-user-ID and set-group-ID bits and file capabilities.
@@ -74,7 +74,7 @@ pub struct MountTrust {
 pub enum MountMethod {
     /// By this process with `mount(2)`.
     Kernel,
-    /// By the program `fusermount3`, which may mount for every user.
+    /// By the set-user-ID program `fusermount3`, which works for every user.
     Fusermount,
 }
 
@@ -93,9 +93,9 @@ pub struct AttachedMount {
 /// Attaches a file system: with `mount(2)` if that is permitted (for root, or in a user namespace),
 /// otherwise with `fusermount3`.
 ///
-/// The mount is `nosuid,nodev` unless the options say otherwise, which requires real root. Fails
-/// with [`AttachError::Dead`] or [`AttachError::AlreadyMounted`] if a dead mount is in the way: see
-/// [`is_dead`] and [`detach`].
+/// The mount is `nosuid,nodev` unless the options say otherwise, which requires root outside of
+/// user namespaces. Fails with [`AttachError::Dead`] or [`AttachError::AlreadyMounted`] if a dead
+/// mount is in the way: see [`is_dead`] and [`detach`].
 pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
     ensure_trusted(options.trust)?;
     let at = mount_point(&options.at)?;
@@ -103,13 +103,13 @@ pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
     let why = match opened {
         Ok(device) => match mount(options, &at, &device) {
             Ok(()) => return Ok(AttachedMount { device, how: MountMethod::Kernel, at }),
-            // A security module can refuse as well, and may have another rule for `fusermount3`.
+            // A security module can also refuse `mount(2)`, and may still allow `fusermount3`.
             Err(e @ (Errno::PERM | Errno::ACCESS)) => format!("mount(2) failed ({})", io::Error::from(e)),
             Err(Errno::NODEV) => return Err(AttachError::NoDevice("the kernel has no FUSE".to_owned())),
             Err(Errno::NOTCONN | Errno::CONNABORTED) => return Err(AttachError::Dead(at)),
             Err(e) => return Err(AttachError::system("mount on", &at, e)),
         },
-        // Some versions of `fusermount3` open the device as root, others as the user.
+        // Try `fusermount3` anyway, because some of its versions open the device as root.
         Err(Errno::ACCESS) if !getuid().is_root() => format!("you have no permission to open `{DEVICE}`"),
         Err(e) => return Err(AttachError::NoDevice(io::Error::from(e).to_string())),
     };
@@ -126,8 +126,8 @@ pub fn ensure_trusted(trust: MountTrust) -> Result<(), AttachError> {
     }
 }
 
-/// Fails if [`attach`] could not succeed: the mount point must be a free directory, and this user
-/// must be able to mount.
+/// Fails if [`attach`] would fail: the mount point must be a directory without a dvc mount, and
+/// this user must be able to mount.
 pub fn ensure_attachable(at: &Path) -> Result<(), AttachError> {
     let at = mount_point(at)?;
     match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
@@ -143,8 +143,8 @@ pub fn ensure_attachable(at: &Path) -> Result<(), AttachError> {
     }
 }
 
-/// Unmounts a mount of dvc. With `lazy`, the mount is removed from the directory tree at once and
-/// ends when its last user releases it.
+/// Unmounts a mount of dvc. With `lazy`, the mount disappears from the directory tree immediately,
+/// and is shut down when no process uses it any more.
 pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
     let (at, mounted) = find(at)?;
     if mounted.is_none() {
@@ -155,14 +155,15 @@ pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
         Ok(()) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => fusermount::unmount(&at, lazy),
         Err(Errno::BUSY) => Err(AttachError::InUse(at)),
-        // Another process has unmounted it.
+        // Another process has unmounted it in the meantime.
         Err(Errno::INVAL | Errno::NOENT) => Err(AttachError::NotMounted(at)),
         Err(e) => Err(AttachError::system("unmount", &at, e)),
     }
 }
 
-/// Lazily unmounts a mount of dvc. If its process is `stuck`, the kernel can wait for that process
-/// to accept pending writes; the FUSE connection is aborted then. Returns whether it was.
+/// Lazily unmounts a mount of dvc. If its process is `stuck`, the unmount may block, because the
+/// kernel waits for that process to accept pending writes; the FUSE connection is then aborted.
+/// Returns whether it was aborted.
 pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     if !stuck {
         return detach(&mounted.at, true).map(|()| false);
@@ -177,8 +178,8 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     }
     let control = format!("/sys/fs/fuse/connections/{}/abort", mounted.device.1);
     if fs::write(control, "1").is_err() {
-        // The mount may already be missing from the mount table, but it can be found by its path
-        // while it exists.
+        // `MNT_FORCE` aborts the connection too. Call `umount2` directly, because `detach` looks in
+        // the mount table, where the mount may already be missing.
         let _ = rustix::mount::unmount(&mounted.at, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW);
     }
     match detached.recv_timeout(ANSWER_TIMEOUT) {
@@ -188,8 +189,8 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
 }
 
 /// Sets read-ahead and write-back limits of a mount. Requires root; failures are ignored, because
-/// the settings are not essential. The mount must have answered its first request, because the
-/// kernel lowers the values until then.
+/// the settings are not essential. Call this after the mount has answered its first request
+/// (`FUSE_INIT`), because the kernel lowers the read-ahead when it receives that reply.
 pub fn tune(at: &Path) {
     // Take the device number from the mount table, because `stat` would be a request to the daemon.
     let Ok((_, Some(mounted))) = find(at) else { return };
@@ -202,10 +203,10 @@ pub fn tune(at: &Path) {
 /// Returns whether no process serves the mount at `at` any more, so that every request fails with
 /// `ENOTCONN`.
 ///
-/// The request bypasses the kernel's cache, which outlives the daemon. It runs in a thread of its
-/// own, which is left behind if there is no answer within two seconds, because a stuck mount is not
-/// dead. A mount of another user without `allow_other` counts as alive, because not even root can
-/// send requests to it.
+/// Sends a request that bypasses the kernel's cache, because the cache outlives the daemon. The
+/// request runs in a separate thread, which is abandoned if there is no answer within two seconds:
+/// such a mount is stuck, not dead. A mount of another user without `allow_other` counts as alive,
+/// because not even root can send requests to it.
 pub fn is_dead(at: &Path) -> bool {
     let at = at.to_owned();
     let (answer, answered) = mpsc::channel();
@@ -234,7 +235,7 @@ pub fn try_attach(dir: &Path, allow_other: bool) -> Result<MountMethod, AttachEr
     Ok(attached.how)
 }
 
-/// Returns the path without symbolic links, and the mount of dvc with this mount point.
+/// Returns the path without symbolic links, and the dvc mount at this path, if there is one.
 fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
     let failed = |e| AttachError::system("look up", at, e);
     let table = MountTable::read().map_err(failed)?;
@@ -293,12 +294,12 @@ fn program_options(options: &AttachOptions) -> String {
     format!("{access},fsname={},subtype={subtype},{}", escape_source(&options.source), common_options(options))
 }
 
-/// Replaces the characters of a source that would end a mount option.
+/// Replaces the characters of a source that have a meaning in a list of mount options.
 pub(super) fn escape_source(source: &str) -> String {
     source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
 }
 
-// The tests mount with `fuser`.
+// The tests serve mounts with `fuser`, which only the feature `mount` includes.
 #[cfg(test)]
 #[cfg(feature = "mount")]
 mod tests;

@@ -16,7 +16,7 @@ pub type FsResult<T> = Result<T, Errno>;
 impl Errno {
     /// A name does not exist.
     pub const NOENT: Self = Self(Raw::NOENT.raw_os_error());
-    /// A name exists already.
+    /// A name already exists.
     pub const EXIST: Self = Self(Raw::EXIST.raw_os_error());
     /// A node is not a directory.
     pub const NOTDIR: Self = Self(Raw::NOTDIR.raw_os_error());
@@ -44,7 +44,7 @@ impl Errno {
     pub const NAMETOOLONG: Self = Self(Raw::NAMETOOLONG.raw_os_error());
     /// A handle does not exist.
     pub const BADF: Self = Self(Raw::BADF.raw_os_error());
-    /// There is no data or hole behind an offset.
+    /// There is no data or hole after an offset.
     pub const NXIO: Self = Self(Raw::NXIO.raw_os_error());
     /// A file would be too large.
     pub const FBIG: Self = Self(Raw::FBIG.raw_os_error());

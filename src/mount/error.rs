@@ -8,7 +8,7 @@ use crate::error::{Failure, Kind};
 /// An operation on a mount failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    /// The overlay has uncommitted changes of another version.
+    /// The overlay has uncommitted changes to another version.
     #[error("the overlay `{name}` has uncommitted changes of version {version}")]
     OtherVersion {
         /// Name of the overlay.
@@ -54,7 +54,7 @@ pub enum MountError {
         /// The mount point.
         at: PathBuf,
     },
-    /// The kernel may write to a file directly.
+    /// A snapshot was requested while the kernel may write to a file directly.
     #[error("cannot take a snapshot: a file is open for writing in passthrough mode")]
     PassthroughWriter,
 }

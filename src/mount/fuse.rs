@@ -45,8 +45,8 @@ struct FuseServer {
     /// for pending reads of the range, which the other threads have to answer.
     invalidator: Arc<Pool>,
     notifier: Arc<OnceLock<Notifier>>,
-    /// Whether the kernel checks ACLs. It then requests the ACL of each node that another user than
-    /// the owner accesses.
+    /// Whether the kernel checks ACLs. The kernel then requests the ACL of each node that a user
+    /// other than its owner accesses.
     enforces_acls: bool,
     /// The mount point.
     at: PathBuf,
@@ -54,7 +54,8 @@ struct FuseServer {
     skips_opendir: bool,
 }
 
-/// Limits the request threads that wait for the disk, so that some remain for requests that do not.
+/// Limits the number of request threads that wait for the disk, so that the other threads can
+/// answer requests that do not need it.
 #[derive(Default)]
 struct SyncSlots {
     now: AtomicUsize,
@@ -62,7 +63,8 @@ struct SyncSlots {
 }
 
 impl SyncSlots {
-    /// Returns whether another thread may wait, until it calls [`Self::leave`].
+    /// Reserves a slot, so that the calling thread may wait until it calls [`Self::leave`]. Returns
+    /// false if all slots are taken.
     fn enter(&self) -> bool {
         if self.now.fetch_add(1, Ordering::AcqRel) < self.limit {
             return true;
@@ -76,7 +78,7 @@ impl SyncSlots {
     }
 }
 
-/// How the kernel treats file contents. It supports only one of the modes at a time.
+/// How the kernel treats file contents. The kernel supports only one of these modes per mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheMode {
     /// The kernel collects writes in its page cache.
@@ -140,7 +142,8 @@ pub struct KernelCache(Notifier);
 impl KernelCache {
     /// Invalidates the attributes and the pages of an inode.
     pub fn invalidate_inode(&self, ino: u64) {
-        // The call fails if the kernel does not know the inode, which needs no invalidation.
+        // Ignore errors: the call fails if the kernel does not know the inode, so nothing is
+        // cached.
         let _ = self.0.inval_inode(INodeNo(ino), 0, 0);
     }
 
@@ -156,8 +159,8 @@ impl KernelCache {
     }
 
     /// Waits until the kernel has processed earlier replies about a directory. The kernel locks the
-    /// directory meanwhile, and needs the same lock to invalidate any name in it, even an
-    /// impossible one.
+    /// directory while it processes a reply, and needs the same lock to invalidate a name in the
+    /// directory, even one that cannot exist.
     pub fn wait_for(&self, dir: u64) {
         self.invalidate_name(dir, b".");
     }
@@ -195,8 +198,9 @@ impl FuseServer {
         self.respond_into(reply, move |view, _| work(view), done);
     }
 
-    /// Like [`Self::respond`], for work that fills the reply. It must not start to fill the reply
-    /// before it knows that it need not wait.
+    /// Like [`Self::respond`], for work that fills the reply. `work` must not start to fill the
+    /// reply before it knows that it does not have to wait, because it runs again in the pool
+    /// otherwise.
     fn respond_into<R, T>(
         &self,
         mut reply: R,

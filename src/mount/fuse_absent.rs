@@ -8,22 +8,22 @@ use std::sync::Arc;
 
 use crate::mount::view::View;
 
-/// The way in which the kernel treats data.
+/// How the kernel treats file contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheMode {
-    /// The kernel gathers writes.
+    /// The kernel collects writes in its page cache.
     Writeback,
-    /// The kernel reads and writes complete upper files by itself.
+    /// The kernel uses complete upper files directly.
     Passthrough,
 }
 
-/// A mount that is being served; there is none in this build.
+/// A mount that is being served; it cannot exist in this build.
 pub struct ServedMount(Infallible);
 
-/// Makes the kernel forget what it knows; there is none in this build.
+/// Invalidates entries of the kernel's cache; it cannot exist in this build.
 pub struct KernelCache(Infallible);
 
-/// Fails: this build has no FUSE adapter.
+/// Always fails, because this build has no FUSE adapter.
 pub fn serve(_: Arc<View>, _: (OwnedFd, &Path), _: usize, _: CacheMode, _: bool) -> io::Result<ServedMount> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this build of dvc has no mounts (feature `mount`)"))
 }

@@ -1,5 +1,5 @@
-//! The health of mounts: served, stuck, dead, or of another user. Each check ends within seconds,
-//! in any state of the process that serves the mount.
+//! The health of mounts: served, stuck, dead, or of another user. Each check returns within
+//! seconds, no matter what state the serving process is in.
 
 use std::path::Path;
 
@@ -17,14 +17,13 @@ pub enum MountHealth {
     Served(Box<MountFacts>),
     /// The process does not answer.
     Silent {
-        /// The process.
         pid: u32,
         /// Whether the process is stopped.
         stopped: bool,
     },
-    /// Another user has mounted it, and the process of that user serves it.
+    /// The user with this id has mounted the file system, and only that user can query its process.
     OtherUser(u32),
-    /// A process serves the mount that the run directory does not name.
+    /// A process serves the mount, but the run directory has no note of it.
     Unknown,
     /// No process serves the mount.
     Dead,
@@ -43,7 +42,7 @@ impl MountHealth {
     }
 }
 
-/// Checks all mounts at the same time.
+/// Returns the health of each mount, in order. Checks all mounts at the same time.
 pub fn health(run: &Path, mounted: &[Mounted]) -> Vec<MountHealth> {
     let asked = fan_out::together(mounted.len(), |n| health_of(run, &mounted[n]));
     asked.into_iter().map(|health| health.unwrap_or(MountHealth::Unknown)).collect()

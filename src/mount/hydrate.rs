@@ -1,7 +1,7 @@
 //! Hydration: copies complete files from the version to the overlay, in the background.
 //!
-//! A file is copied in pieces, so that a writer never waits for long. A complete file is then made
-//! durable and recorded as complete.
+//! A file is copied in pieces, so that a writer never waits for long. When all pieces are copied,
+//! the file is made durable and recorded as complete.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ struct Queue {
     ended: bool,
 }
 
-/// Hydrates files.
+/// Copies the files of a [`HydrateSet`] to the overlay.
 pub struct Hydrator {
     which: HydrateSet,
     budget_bytes: u64,
@@ -58,7 +58,7 @@ pub struct Hydrator {
 }
 
 impl Hydrator {
-    /// Hydrates the files in `which`, and at most `budget_bytes`.
+    /// Creates a hydrator that copies the files in `which`, at most `budget_bytes` in total.
     pub fn new(which: HydrateSet, budget_bytes: u64) -> Self {
         let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
         let queue = Queue { walk, busy: walk, ..Queue::default() };
@@ -164,7 +164,7 @@ impl Hydrator {
                 return Ok(());
             }
             let path = join(path, &listed.name);
-            // The lookup also registers the inode number.
+            // Look up the name, because this registers the inode number, which `copy_up` needs.
             let Some(ino) = view.query(|n| n.find(dir, &listed.name))? else { continue };
             match listed.kind {
                 NodeKind::Dir => self.walk(view, ino, &path)?,
@@ -181,14 +181,14 @@ impl Hydrator {
         Ok(())
     }
 
-    /// Hydrates a file. Returns false if it exceeds the budget.
+    /// Hydrates a file. Returns false if the file exceeds the budget.
     fn hydrate_file(&self, view: &View, ino: u64) -> FsResult<bool> {
         let data = match view.query(|n| {
             n.copy_up(ino)?;
             n.open(ino, false)
         }) {
             Ok(data) => data,
-            // The file was removed or replaced meanwhile.
+            // The file was removed or replaced in the meantime.
             Err(_) => return Ok(true),
         };
         let absent = data.missing_bytes();

@@ -17,13 +17,14 @@ use crate::model::id::Id;
 use crate::model::path::is_reserved;
 use crate::repo::Repo;
 
-/// Directory entries in the cache; an entry takes about 300 bytes.
+/// Limit on the directory entries in the cache; an entry takes about 300 bytes.
 const ENTRIES_MAX: usize = 50_000;
-/// Extents of chunk lists in the cache; an extent takes 48 bytes.
+/// Limit on the extents of chunk lists in the cache; an extent takes 48 bytes.
 const EXTENTS_MAX: usize = 400_000;
-/// Nodes of a chunk list that are read to count its holes, enough for about 30 GiB of a file.
+/// Limit on the nodes of a chunk list that are read to count its holes, enough for a file of about
+/// 30 GiB.
 const NODES_MAX: usize = 2048;
-/// Chunk lists in the cache of allocated bytes.
+/// Limit on the chunk lists in the cache of allocated bytes.
 const ALLOCATED_MAX: usize = 1 << 16;
 /// Depth limit for chunk lists, against malformed data.
 const DEPTH_MAX: usize = 64;
@@ -35,7 +36,7 @@ pub struct LowerDir {
     pub subdirs: u32,
 }
 
-/// A shared directory.
+/// A directory that the cache shares with its users.
 pub type SharedDir = Arc<LowerDir>;
 
 impl std::ops::Deref for LowerDir {
@@ -47,12 +48,12 @@ impl std::ops::Deref for LowerDir {
     }
 }
 
-/// A run of bytes that are all in holes, or all not.
+/// A run of bytes that are either all in a hole or all data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoleRun {
     /// Whether the run is a hole.
     pub hole: bool,
-    /// The offset behind the run.
+    /// The offset after the run.
     pub end: u64,
 }
 
@@ -76,7 +77,7 @@ impl LocatedExtent {
     }
 }
 
-/// The repository behind a mount, with caches.
+/// The repository that a mount reads from, with caches.
 pub struct LowerLayer {
     repo: Repo,
     /// Whether reads may have to wait for a remote.
@@ -98,7 +99,7 @@ enum SpanItems {
     Inner(Vec<Id>),
 }
 
-/// Decoded objects.
+/// A cache of decoded objects by id.
 type DecodedCache<T> = Mutex<WeightedLru<Id, Arc<T>>>;
 
 /// Returns whether a caller of the cache still uses a value.
@@ -107,7 +108,7 @@ fn in_use<T>(value: &Arc<T>) -> bool {
 }
 
 impl LowerLayer {
-    /// Reads from an open repository.
+    /// Creates a layer with empty caches.
     pub fn new(repo: Repo) -> Self {
         let remote = repo.remote_store().is_some() || repo.is_lazy();
         Self {
@@ -141,7 +142,7 @@ impl LowerLayer {
         }
         let mut entries = self.repo.entries(tree)?;
         // A mount must not show a repository inside of a version, because its hooks and settings
-        // would come from a remote.
+        // could come from an untrusted remote.
         entries.retain(|e| !is_reserved(&e.name));
         let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
         let dir = Arc::new(LowerDir { entries, subdirs });
@@ -179,7 +180,7 @@ impl LowerLayer {
         Ok(())
     }
 
-    /// Fetches the chunks of a range from the remote. Returns the fetched bytes.
+    /// Fetches the chunks of a range from the remote. Returns the number of fetched bytes.
     pub fn fetch_ahead(&self, content: &Content, range: &Range<u64>) -> Result<u64> {
         self.repo.fetch_ahead(&self.chunks(content, range)?)
     }
@@ -221,8 +222,8 @@ impl LowerLayer {
                         }
                         SpanItems::Inner(children) => {
                             let child = self.list(children.get(at).ok_or_else(too_short)?)?;
-                            // Offsets within a node stay within it only if the node is as long as
-                            // its parent says.
+                            // Reject a node whose length differs from the one in its parent,
+                            // because the offset could lie outside of it.
                             if child.ends.last().copied() != node.ends.get(at).map(|end| end - before) {
                                 return Err(too_short());
                             }
@@ -236,8 +237,8 @@ impl LowerLayer {
         }
     }
 
-    /// Returns whether the start of a range is in a hole, and where the hole or the data ends, at
-    /// most the end of the range.
+    /// Returns whether the start of a range is in a hole, and where that hole or data ends, at most
+    /// the end of the range.
     pub fn hole_run(&self, content: &Content, range: &Range<u64>) -> Result<HoleRun> {
         if matches!(content, Content::Inline(_)) {
             return Ok(HoleRun { hole: false, end: range.end });

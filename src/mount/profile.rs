@@ -23,7 +23,7 @@ use crate::model::path::display;
 
 /// Granularity of recorded reads, in bytes.
 const UNIT: u64 = 64 << 10;
-/// Lines of a profile. Further reads are not recorded.
+/// Limit on the lines of a profile. Further reads are not recorded.
 const LINES_MAX: usize = 1 << 20;
 /// Bytes per fetch.
 const STEP: u64 = 32 << 20;
@@ -36,7 +36,6 @@ pub enum ProfileError {
     File {
         /// The profile.
         path: PathBuf,
-        /// The cause.
         source: io::Error,
     },
     /// A line is not valid.
@@ -121,7 +120,7 @@ impl ReadRecorder {
             }
             state.files.contains_key(&ino)
         };
-        // `path` may have to wait, so no lock is held.
+        // Call `path` without the lock, because it may have to wait.
         let path = if known { None } else { path() };
         let mut state = self.state();
         let (_, seen) = state.files.entry(ino).or_insert_with(|| (path, RangeSet::default()));
@@ -162,7 +161,7 @@ impl RecorderState {
         };
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
-            // The flush reports a full disk.
+            // Ignore errors, such as a full disk: the next flush reports them.
             let _ = self.out.write_all(&line);
             self.lines += 1;
         }

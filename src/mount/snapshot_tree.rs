@@ -1,8 +1,8 @@
 //! Builds the tree of a snapshot, at a cost proportional to the changes.
 //!
-//! Programs continue to write meanwhile, because the snapshot has its own names and frozen files.
-//! Unchanged directories are reused without reading them. The tree is identical to that of a walk
-//! over the mount.
+//! Programs can continue to write in the meantime, because the snapshot has its own names and
+//! frozen files. Unchanged directories are reused without reading them. The tree is identical to
+//! the one that a walk over the mount would build.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -200,8 +200,9 @@ impl TreeBuilder<'_> {
             found.sort_unstable();
             let all: Vec<Vec<u8>> = found.iter().map(|f| f.path.clone()).collect();
             let link = link_of(&all);
-            // The directories of a changed file may be those of the version, with the old link
-            // data: it is not recorded that an earlier commit has rebuilt them.
+            // Also rebuild the directories of a changed file: they may still be those of the
+            // version, with outdated link data, because it is not recorded that an earlier commit
+            // has rebuilt them.
             let changed = committed || before.get(&ino).copied().flatten() != link || self.inode(ino).is_some();
             if changed {
                 for LinkPath { dirs, .. } in &found {
@@ -216,8 +217,8 @@ impl TreeBuilder<'_> {
     }
 
     /// Returns the current path of a file of the base version, and the directories on it. Returns
-    /// `None` if the mount has changed its last name, because the changed names contain the file
-    /// then, or if a directory above it is gone.
+    /// `None` if a directory above it is gone, or if the mount has changed the last name of the
+    /// path, because `find_groups` then finds the file among the changed names.
     fn locate(&self, path: &[u8]) -> Option<LinkPath> {
         let names: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let (last, above) = names.split_last()?;
@@ -295,7 +296,7 @@ impl TreeBuilder<'_> {
         };
         let id = store_tree(entries, root, self.out)?;
         // A directory that depends on rules must not be reused, because the next snapshot may have
-        // other rules.
+        // different rules.
         let dir = StoredDir { tree: id, totals };
         let stored = (!self.rules_apply && !forced).then_some(dir);
         self.dirs.push(DirResult { ino, stored });
@@ -344,7 +345,8 @@ impl TreeBuilder<'_> {
                 };
                 match base {
                     Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
-                    // Impossible, because the file would have been created after the snapshot.
+                    // Unreachable: only a file that was created after the snapshot has neither a
+                    // frozen state nor a base.
                     None => return Ok(None),
                 }
             }

@@ -1,9 +1,9 @@
 //! A session with a database that quiesces it: the global read lock of MariaDB, the backup mode of
 //! PostgreSQL.
 //!
-//! The session runs in the database's own client, on the host or in a container. The client
-//! ends with its input, so the lock ends with the watchdog. Passwords are passed in the environment,
-//! never as arguments.
+//! The session runs in the database's own client, on the host or in a container. The client exits
+//! when its input is closed, so the database is released even if the watchdog dies. Passwords are
+//! passed in the environment, never as arguments.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,17 +19,19 @@ use crate::error::with_causes;
 /// The lines that the client prints when the database is quiesced, and when it is released.
 const QUIESCED: &str = "dvc-quiesced";
 const RELEASED: &str = "dvc-released";
-/// The time that a client may take to end.
+/// The time that a client may take to exit.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The client of MariaDB or MySQL in a container, as the user that the official images create.
+/// Shell script that runs the client of MariaDB or MySQL in a container as root, with the password
+/// from the variables of the official images.
 const MARIADB_INSIDE: &str = r#"p=${MYSQL_PWD-${MARIADB_ROOT_PASSWORD-${MYSQL_ROOT_PASSWORD-}}}
 f=${MARIADB_ROOT_PASSWORD_FILE-${MYSQL_ROOT_PASSWORD_FILE-}}
 [ -n "$p" ] || [ -z "$f" ] || p=$(cat "$f")
 [ -z "$p" ] || export MYSQL_PWD="$p"
 c=mariadb; command -v mariadb >/dev/null 2>&1 || c=mysql
 exec $c --user=root --batch --skip-column-names --unbuffered --skip-reconnect"#;
-/// The client of PostgreSQL in a container, likewise.
+/// Shell script that runs the client of PostgreSQL in a container, as the user of the official
+/// image.
 const POSTGRES_INSIDE: &str = r#"exec psql -X -q -t -A -v ON_ERROR_STOP=1 -U "${POSTGRES_USER:-postgres}" \
 -d "${POSTGRES_DB:-${POSTGRES_USER:-postgres}}""#;
 
@@ -72,7 +74,7 @@ impl<'e> DatabaseSession<'e> {
         }
     }
 
-    /// Releases the database. It is an error if the session has ended before.
+    /// Releases the database. Fails if the session has ended before.
     pub(super) fn end(mut self) -> Result<(), String> {
         let text = match self.server {
             DatabaseServer::MariaDb => format!("UNLOCK TABLES;\nSELECT '{RELEASED}';\n"),
@@ -90,14 +92,14 @@ impl<'e> DatabaseSession<'e> {
         match &mut self.client {
             DatabaseClient::Here { input, .. } => {
                 let sent = input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes()));
-                // A client that has ended has reported the reason.
+                // If the client has exited, its error output has the reason.
                 sent.map_err(|e| self.complaints().unwrap_or_else(|| e.to_string()))
             }
             DatabaseClient::Inside(session) => session.send(text.as_bytes(), END_TIMEOUT).map_err(|e| with_causes(&e)),
         }
     }
 
-    /// Waits for a line.
+    /// Waits until the client prints the line `word`.
     fn expect_line(&mut self, word: &str, until: Instant, gone: &mut dyn FnMut() -> bool) -> Result<(), String> {
         loop {
             if gone() {
@@ -131,13 +133,13 @@ impl<'e> DatabaseSession<'e> {
         }
     }
 
-    /// Returns the error output of a client that has ended.
+    /// Closes the input of a client, waits until it exits, and returns its error output.
     fn complaints(&mut self) -> Option<String> {
         let DatabaseClient::Here { child, input, .. } = &mut self.client else { return None };
         drop(input.take());
         ended(child);
         let mut said = String::new();
-        // The client has ended, so the read does not block.
+        // The client has exited, so the read does not block.
         let _ = child.stderr.as_mut()?.take(16 << 10).read_to_string(&mut said);
         Some(said.trim().replace('\n', "; ")).filter(|said| !said.is_empty())
     }
@@ -152,7 +154,7 @@ impl Drop for DatabaseSession<'_> {
     }
 }
 
-/// Waits for the end of a client whose input is closed, and kills it after a timeout.
+/// Waits until a client whose input is closed exits, and kills it after a timeout.
 fn ended(child: &mut Child) {
     let until = Instant::now() + END_TIMEOUT;
     while matches!(child.try_wait(), Ok(None)) {
@@ -180,7 +182,7 @@ fn begin_script(server: DatabaseServer, left: Duration) -> String {
     }
 }
 
-/// Returns the variable from which a client reads the password.
+/// Returns the environment variable from which a client reads the password.
 const fn variable(server: DatabaseServer) -> &'static str {
     match server {
         DatabaseServer::MariaDb => "MYSQL_PWD",

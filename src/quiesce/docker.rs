@@ -1,5 +1,5 @@
-//! Finds the containers that write to a committed directory, and pauses or stops them; never other
-//! containers, and never our own.
+//! Finds the containers that write to a committed directory, and pauses or stops them. Other
+//! containers and the container of this process are never touched.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::protocol::{POLL_INTERVAL, QuiescePlan, UndoStep};
 use crate::docker::{Container, ContainerMount, DockerEngine, EngineError, own};
 use crate::sys::mountinfo;
 
-/// Attempts to find containers that were started in the meantime.
+/// Rounds of looking for writers, because containers may start in the meantime.
 const ATTEMPTS: usize = 5;
 
 /// The committed directory and volumes, as the engine sees them.
@@ -22,7 +22,8 @@ struct CommittedPaths {
 pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<Container>, EngineError> {
     let mut all = engine.containers()?;
     for container in all.iter_mut().filter(|c| runs(&c.state) || c.state == "paused") {
-        // The list does not report the path of volumes of some drivers.
+        // For some drivers, the list does not report the paths of volumes, so inspect the
+        // container.
         if container.mounts.iter().any(|m| !m.name.is_empty() && !m.source.is_absolute()) {
             match engine.container(&container.id) {
                 Ok(known) => container.mounts = known.mounts,
@@ -30,8 +31,8 @@ pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<C
                 Err(e) => return Err(e),
             }
         }
-        // Ask the engine for the volume, but only for the named volumes, so that no other driver is
-        // asked.
+        // Inspect only the volumes of the plan, because the engine queries the driver of an
+        // inspected volume, which may hang.
         for mount in container.mounts.iter_mut().filter(|m| plan.volumes.contains(&m.name) && !m.source.is_absolute()) {
             match engine.volume(&mount.name) {
                 Ok(known) => mount.source = known.mountpoint,
@@ -66,7 +67,8 @@ impl CommittedPaths {
         // The name of a volume counts only if its path is unknown.
         let named = !mount.name.is_empty() && !mount.source.is_absolute() && self.volumes.contains(&mount.name);
         let there = || {
-            // Do not access a mount whose process is gone.
+            // Use `located`, because a path that leads into a dead mount cannot be resolved
+            // otherwise.
             let at = mountinfo::located(&mount.source).unwrap_or_else(|_| mount.source.clone());
             self.paths.iter().any(|path| path.starts_with(&at) || at.starts_with(path))
         };
@@ -74,8 +76,8 @@ impl CommittedPaths {
     }
 }
 
-/// Pauses or stops all running writers. `noted` receives each step before it is done, and whether
-/// it was not needed.
+/// Pauses or stops all running writers. `noted` receives the events of each step, see
+/// [`ContainerEvent`].
 pub(super) fn hold(
     engine: &DockerEngine,
     plan: &QuiescePlan,
@@ -108,12 +110,12 @@ pub(super) fn hold(
             let held = if stop { engine.stop(&id, left) } else { engine.pause(&id) };
             if let Err(e) = held {
                 match engine.container(&id).map(|c| c.state) {
-                    // The container has ended, or another process has paused it.
+                    // The container has exited, or another process has paused it.
                     Ok(state) if !runs(&state.status) && !matches!(e, EngineError::TimedOut { .. }) => {
                         noted(ContainerEvent::NotNeeded);
                     }
                     Err(EngineError::NotFound { .. }) => noted(ContainerEvent::NotNeeded),
-                    // The engine may still do it.
+                    // The engine may still pause or stop the container, so the step must be undone.
                     _ => return Err(explained(&e)),
                 }
             } else {
@@ -124,7 +126,7 @@ pub(super) fn hold(
     Err("new containers that write to the volume keep starting".to_owned())
 }
 
-/// A step of [`hold`].
+/// An event of a step of [`hold`].
 pub(super) enum ContainerEvent {
     /// The step comes next, and must be undone.
     Undo(UndoStep),
@@ -134,7 +136,7 @@ pub(super) enum ContainerEvent {
     NotNeeded,
 }
 
-/// Returns the containers that ran although they should not.
+/// Returns a message for each writer that runs although all writers should be paused or stopped.
 pub(super) fn running_writers(engine: &DockerEngine, plan: &QuiescePlan) -> Vec<String> {
     match writers(engine, plan) {
         Ok(found) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Failure, Kind};
 
-/// The forms of a profile.
+/// Hint that lists the forms of a profile.
 const FORMS: &str = "use docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[CONTAINER|SOCKET|URL], \
                                 postgres:[CONTAINER|SOCKET|URL], fsfreeze:PATH, none";
 
@@ -16,7 +16,7 @@ pub enum QuiesceError {
     /// A profile is invalid.
     #[error("invalid profile `{text}`: {problem}")]
     Bad {
-        /// As given.
+        /// The profile as shown in messages, without parts that may contain a password.
         text: String,
         problem: String,
     },
@@ -33,29 +33,26 @@ pub enum QuiesceError {
     NoPath {
         /// The path to freeze.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
-    /// The watchdog cannot be started, or ended by itself.
+    /// The watchdog cannot be started, does not answer, or has exited by itself.
     #[error("the watchdog process {what}; nothing was committed")]
     Watchdog {
-        /// The problem.
+        /// A verb phrase that follows "the watchdog process".
         what: &'static str,
-        /// Why.
         source: io::Error,
     },
     /// A step failed, and all steps were undone.
     #[error("{message}; nothing was committed")]
     Failed {
-        /// The problem.
+        /// The failure of the step, followed by any problems of undoing the steps.
         message: String,
-        /// The hint for the user.
         hint: Option<String>,
     },
     /// The time limit was reached.
     #[error("the commit took longer than {} s, so the writers were released; nothing was committed", limit.as_secs_f64())]
     Expired { limit: Duration },
-    /// A step did not last until the end, or cannot be undone.
+    /// A step was not in effect until the end, or cannot be undone.
     #[error("{}; nothing was committed", problems.join("; "))]
     Broken { problems: Vec<String> },
 }

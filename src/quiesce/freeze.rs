@@ -1,7 +1,8 @@
 //! Freezes file systems: writes to a frozen file system block until it is thawed.
 //!
-//! The module has the only unsafe code: two ioctls without an argument, for which no crate in use has a
-//! function. The program `fsfreeze` may be missing in a container.
+//! This module has the only unsafe code of dvc: two ioctls without an argument, for which no crate
+//! in use has a function. Running the program `fsfreeze` instead would not always work, because it
+//! may be missing in a container.
 
 use std::fs::File;
 use std::io;

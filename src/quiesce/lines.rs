@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The longest line; the other end sends none that is longer.
+/// Limit on the length of a line in bytes; the other end sends no longer lines.
 const LINE_MAX: usize = 4 << 20;
 
 /// A reader of lines.
@@ -18,9 +18,9 @@ pub(super) struct LineReader {
 /// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextLine {
-    /// A line, without its end.
+    /// A line, without the newline.
     Line(String),
-    /// The other end is closed.
+    /// The other end is closed, or the stream is unusable.
     End,
     /// The timeout was reached.
     Late,

@@ -16,19 +16,18 @@ pub enum QuiesceProfile {
     Pause,
     /// Stop the containers that write to the volume.
     Stop,
-    /// Run a command in a container before, and one after.
+    /// Run a command in a container before the commit, and another one after it.
     Exec {
         container: String,
-        /// The shell command before.
+        /// The shell command to run before the commit.
         before: String,
-        /// The shell command after.
+        /// The shell command to run after the commit.
         after: Option<String>,
     },
-    /// Lock a database against commits, or put it into backup mode.
+    /// Lock all tables of a MariaDB database, or put a PostgreSQL database into backup mode.
     Database {
-        /// The kind of server.
         server: DatabaseServer,
-        /// The address of the database.
+        /// The server to connect to, or the container that runs it.
         at: DatabaseAddress,
     },
     /// Freeze a file system.
@@ -52,13 +51,13 @@ pub enum DatabaseServer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseAddress {
-    /// The default of the client.
+    /// The default address of the client on this machine.
     Here,
     /// A socket, or the directory of a PostgreSQL socket.
     Socket(PathBuf),
     /// A network address.
     Address { host: String, port: Option<u16>, user: Option<String>, database: Option<String> },
-    /// The client in a container.
+    /// The server in a container, through the client in that container.
     Container(String),
 }
 
@@ -98,7 +97,8 @@ impl QuiesceProfile {
     }
 }
 
-/// Splits the commands before and after. ` / ` separates them, or a single `/` without blanks.
+/// Splits the commands to run before and after the commit. ` / ` separates them, or a single `/`
+/// that follows no blank.
 fn commands_of(text: &str) -> (String, Option<String>) {
     let one = || text.split_once('/').filter(|(a, b)| !b.contains('/') && !a.is_empty() && !a.ends_with(' '));
     let parted = match text.strip_suffix(" /") {

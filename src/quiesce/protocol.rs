@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::profile::{DatabaseAddress, QuiesceProfile};
 
-/// The interval at which waits check whether they should end.
+/// The interval at which waiting code checks whether to stop waiting.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The parameters of a watchdog.
@@ -23,7 +23,7 @@ pub(super) struct QuiescePlan {
     pub engine: Option<String>,
     /// The password of the databases.
     pub password: Option<String>,
-    /// The time limit, in milliseconds.
+    /// The time after which the writers are released in any case, in milliseconds.
     pub limit_ms: u64,
 }
 
@@ -42,12 +42,12 @@ pub(super) enum UndoStep {
         /// The seconds that the container may take to stop.
         secs: u64,
     },
-    /// A command with a counterpart was run.
+    /// A command was run, and another command reverses it.
     Exec {
         container: String,
-        /// The counterpart.
+        /// The shell command that reverses the first one.
         command: String,
-        /// The time limit of the counterpart, in milliseconds.
+        /// The time limit for that command, in milliseconds.
         limit_ms: u64,
     },
     /// A file system was frozen.
@@ -70,14 +70,12 @@ pub(super) enum WatchdogEvent {
     },
     /// A step failed, and all steps were undone.
     Failed {
-        /// The problem.
+        /// The failure of the step, followed by any problems of undoing the steps.
         message: String,
-        /// The hint for the user.
         hint: Option<String>,
     },
     /// All steps were undone.
     Ended {
-        /// The reason of the end.
         why: EndReason,
         /// The steps that did not last or cannot be undone.
         problems: Vec<String>,
@@ -92,7 +90,7 @@ pub(super) enum EndReason {
     Asked,
     /// The time limit was reached.
     Expired,
-    /// The commit is gone, or the watchdog was asked to end.
+    /// The commit is gone, or the watchdog process was asked to exit.
     Gone,
 }
 

@@ -7,13 +7,13 @@ use super::freeze;
 use super::protocol::{POLL_INTERVAL, UndoStep};
 use crate::docker::{DockerEngine, ExecCommand};
 
-/// The wait for a step that may still be in progress, such as a container that was asked to stop.
+/// Time limit for a step that may still be in progress, such as a container that was asked to stop.
 pub(super) const PENDING_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_secs(86_400);
 
 impl UndoStep {
-    /// Undoes the step; a step that had no effect is harmless. A step that may be in progress is
-    /// waited for until `until`.
+    /// Undoes the step. This is harmless if the step had no effect. If a container may still be
+    /// stopping, waits for it until `until`.
     pub(super) fn run(&self, engine: Option<&DockerEngine>, until: Instant) -> Result<(), String> {
         let engine = || engine.ok_or_else(|| "no Docker engine".to_owned());
         match self {
@@ -35,12 +35,12 @@ impl UndoStep {
         }
     }
 
-    /// Returns whether the undo may be repeated.
+    /// Returns whether the step may be undone more than once.
     pub(super) const fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Exec { .. })
     }
 
-    /// Returns how long the step may be in progress.
+    /// Returns how long the step may still be in progress.
     fn pending_time(&self) -> Duration {
         match self {
             // A container may have an unlimited stop timeout, so limit the wait.
@@ -50,8 +50,8 @@ impl UndoStep {
     }
 }
 
-/// Undoes all steps, and repeats failed ones for at least `at_least`, or as long as they may be in
-/// progress. Returns the problems of the rest.
+/// Undoes all steps. Retries a failed one for `at_least`, or longer if the step may still be in
+/// progress. Returns the problems of the steps that could not be undone.
 pub(super) fn undo_all(mut left: Vec<UndoStep>, engine: Option<&DockerEngine>, at_least: Duration) -> Vec<String> {
     let (begun, mut failed) = (Instant::now(), Vec::new());
     loop {
@@ -70,7 +70,7 @@ pub(super) fn undo_all(mut left: Vec<UndoStep>, engine: Option<&DockerEngine>, a
     }
 }
 
-/// Runs a command in a container, and fails if it fails.
+/// Runs a shell command in a container. Fails if its exit code is not 0.
 pub(super) fn run_in(
     engine: &DockerEngine,
     container: &str,

@@ -20,8 +20,9 @@ use super::undo::{PENDING_TIMEOUT, run_in, undo_all};
 use crate::docker::DockerEngine;
 use crate::error::{Failure, with_causes};
 
-/// Attempts to undo a step while the commit waits, and the time of further attempts.
+/// Attempts to undo a step while the commit waits.
 const ATTEMPTS: usize = 3;
+/// Time for further attempts, for which the commit does not wait.
 const PERSISTENCE: Duration = Duration::from_secs(600);
 
 /// A step that is in effect.
@@ -40,7 +41,7 @@ enum WatchdogCommand {
 }
 
 /// Quiesces and releases writers. `input` and `output` are pipes to the commit; `ended` returns
-/// whether this process is asked to end.
+/// whether this process was asked to exit.
 pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Result<(), std::io::Error> {
     let mut asks = LineReader::new(input);
     let line = loop {
@@ -73,12 +74,12 @@ pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Res
     let left = watchdog.watch();
     let left = left.into_iter().filter(UndoStep::is_repeatable).collect();
     // The commit has been informed and does not wait. Continue even if this process is asked to
-    // end, because no other process would undo the steps.
+    // exit, because no other process would undo the steps.
     drop(undo_all(left, engine.as_ref(), PERSISTENCE));
     Ok(())
 }
 
-/// A profile that could not start.
+/// The failure of a profile to start.
 struct StepFailure {
     message: String,
     hint: Option<String>,
@@ -103,7 +104,8 @@ struct Watchdog<'d> {
 }
 
 impl Watchdog<'_> {
-    /// Keeps the steps in effect as long as requested. Returns the steps that could not be undone.
+    /// Quiesces the writers, waits for the release, and undoes all steps. Returns the steps that
+    /// could not be undone.
     fn watch(&mut self) -> Vec<UndoStep> {
         for profile in &self.plan.profiles {
             let applied = self.apply(profile);
@@ -147,7 +149,8 @@ impl Watchdog<'_> {
     /// Undoes all steps, and reports the end.
     fn end(&mut self, why: EndReason) -> Vec<UndoStep> {
         let mut problems = Vec::new();
-        // The commit relies on the containers having been quiesced until now.
+        // Report containers that run now, because the commit relies on all of them being quiesced
+        // until now.
         if let (EndReason::Asked, true, Some(engine)) = (why, self.stops_containers(), self.engine) {
             problems.extend(docker::running_writers(engine, self.plan));
         }
@@ -187,7 +190,8 @@ impl Watchdog<'_> {
             QuiesceProfile::Database { server, at } => {
                 let (engine, until, password) = (self.engine, self.until, self.plan.password.as_deref());
                 let (asks, ended) = (&mut self.asks, self.ended);
-                // The commit sends nothing before all profiles are active.
+                // The commit sends nothing before all profiles are active, so any input or its end
+                // means that the commit is gone.
                 let mut gone = || ended() || asks.next(Duration::ZERO) != NextLine::Late;
                 let session = DatabaseSession::begin(*server, at, password, engine, until, &mut gone).map_err(plain)?;
                 self.did.push(session.description().to_owned());
@@ -255,7 +259,7 @@ impl Watchdog<'_> {
     }
 
     fn send(&mut self, event: &WatchdogEvent) {
-        // The commit may be gone.
+        // Ignore errors, because the commit may be gone.
         let _ = send(self.output, event);
     }
 }

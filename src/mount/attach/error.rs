@@ -20,7 +20,6 @@ pub enum AttachError {
     NotPermitted {
         /// The mount point.
         at: PathBuf,
-        /// The reason.
         why: String,
     },
     /// The mount point does not exist.
@@ -29,13 +28,13 @@ pub enum AttachError {
     /// The mount point is not a directory.
     #[error("cannot mount on `{}`: not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// The user may not write to the mount point, and therefore not mount on it.
+    /// The user has no write permission on the mount point, which `fusermount3` requires.
     #[error("cannot mount on `{}`: you have no write permission", .0.display())]
     NotOurs(PathBuf),
-    /// The user may not admit other users.
+    /// `fusermount3` does not permit `allow_other` to this user.
     #[error("`allow_other` is not permitted for users other than root")]
     AllowOther,
-    /// The option `suid` or `dev` without real root.
+    /// The requested option, `suid` or `dev`, requires root outside of user namespaces.
     #[error("`{0}` is not permitted: it requires root outside of user namespaces")]
     Untrusted(&'static str),
     /// The mount point is a mount of dvc.
@@ -47,7 +46,7 @@ pub enum AttachError {
     /// The mount is in use.
     #[error("`{}` is in use", .0.display())]
     InUse(PathBuf),
-    /// The process of the mount has not ended in time.
+    /// The process of the mount has not exited in time.
     #[error("`{}` is unmounted, but its process has not exited yet", at.display())]
     StillEnding {
         /// The mount point.
@@ -70,7 +69,7 @@ pub enum AttachError {
         program: PathBuf,
         /// The mount point.
         at: PathBuf,
-        /// The last line of its output.
+        /// The last line of the program's error output, or its exit status.
         output_text: String,
     },
     /// A system call failed.

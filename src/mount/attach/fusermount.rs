@@ -16,21 +16,22 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::error::AttachError;
 
-/// Directories to search, in order. On NixOS only the wrapper in the first one has root's rights.
+/// Directories to search, in order. On NixOS, only the wrapper in the first one is set-user-ID
+/// root.
 const DIRECTORIES: [&str; 7] =
     ["/run/wrappers/bin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
 /// Names of the program, newest first.
 const NAMES: [&str; 2] = ["fusermount3", "fusermount"];
 
-/// Finds the program.
+/// Returns the path of the program, or `None` if it is not installed.
 pub fn find() -> Option<PathBuf> {
     let places = NAMES.iter().flat_map(|name| DIRECTORIES.iter().map(move |dir| Path::new(dir).join(name)));
     let runs = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     places.into_iter().find(runs)
 }
 
-/// Mounts on `at` and returns the device. The error includes `why` this process cannot mount
-/// itself.
+/// Mounts on `at` and returns the device. `why` is the reason why this process cannot call
+/// `mount(2)`; errors include it.
 pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, AttachError> {
     let program = find_for(at, why)?;
     let failed = |e| AttachError::system("run", &program, e);
@@ -40,8 +41,8 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
         // Pass the socket as standard input, because passing another descriptor needs unsafe code.
         command.env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
         command.args(["-o", options, "--"]).arg(at).spawn()
-        // Dropping the command closes our copy of the program's end, so that the end of the program
-        // ends the socket.
+        // Dropping the command closes our copy of the program's end of the socket, so that
+        // `receive` returns if the program exits without sending a descriptor.
     };
     let child = spawned.map_err(failed)?;
     let received = receive(&ours);
@@ -69,8 +70,8 @@ fn find_for(at: &Path, why: &str) -> Result<PathBuf, AttachError> {
     find().ok_or_else(missing)
 }
 
-/// Prepares the program with an empty environment and captured error output, in a directory that
-/// exists.
+/// Prepares a call of the program with an empty environment and captured error output, in a working
+/// directory that always exists.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped());
@@ -102,7 +103,8 @@ fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError
     meaning(program, at, output_text.trim(), why, || output.status.to_string())
 }
 
-/// Interprets the output of the program, which is never translated.
+/// Converts the error output of the program into an error. The output is always in English, because
+/// the program has no translations.
 fn meaning(program: &Path, at: &Path, output_text: &str, why: &str, status: impl Fn() -> String) -> AttachError {
     let says = |words: &[&str]| words.iter().any(|w| output_text.contains(w));
     let at = at.to_owned();

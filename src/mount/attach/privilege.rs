@@ -11,8 +11,8 @@ use crate::sys::procfs::is_in_user_namespace;
 /// First kernel with FUSE passthrough.
 const PASSTHROUGH_SINCE: (u32, u32) = (6, 9);
 
-/// Magic numbers of file systems that lie on other ones: overlayfs and eCryptfs. The kernel limits
-/// the depth of such stacks and does not support passthrough on them.
+/// Magic numbers of stacked file systems: overlayfs and eCryptfs. The kernel limits the depth of a
+/// stack, so it does not support passthrough to files on them.
 const STACKED: [u64; 2] = [0x794c_7630, 0xf15f];
 
 /// Why passthrough is impossible.
@@ -36,7 +36,7 @@ pub enum NoPassthrough {
 }
 
 impl NoPassthrough {
-    /// Returns how to make passthrough possible.
+    /// Returns a hint that says how to make passthrough possible.
     pub fn mend(&self) -> &'static str {
         match self {
             Self::Kernel { .. } => "run a newer kernel",
@@ -48,7 +48,7 @@ impl NoPassthrough {
 }
 
 /// Fails if passthrough is impossible for overlays in a directory. A kernel that was built without
-/// passthrough is detected only when it is used.
+/// passthrough is not detected here, but when the first file is opened.
 pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
     if !kernel::is_at_least(PASSTHROUGH_SINCE) {
         return Err(NoPassthrough::Kernel { release: kernel::release() });

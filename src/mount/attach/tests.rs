@@ -72,7 +72,7 @@ fn mounted_dead_and_taken_away() {
     assert!(is_dead(at));
     let inside = attach(&options(&at.join("x"))).unwrap_err();
     assert!(matches!(inside, AttachError::Dead(_)), "{inside}");
-    // The thread of `is_dead` that timed out may still use the mount.
+    // A thread of `is_dead` that timed out may still use the mount, so retry while it is busy.
     let since = Instant::now();
     while let Err(e) = detach(at, false) {
         assert!(matches!(e, AttachError::InUse(_)) && since.elapsed() < Duration::from_secs(20), "{e}");
@@ -142,7 +142,7 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     let busy = detach(at, false).unwrap_err();
     assert_eq!((busy.kind(), busy.to_string()), (Kind::Busy, format!("`{}` is in use", at.display())));
     assert!(!is_dead(at));
-    // The kernel aborts the connection in the same way when the daemon is killed.
+    // For the kernel, this is the same as the death of the daemon.
     abort(minor);
     let _ = session.guard.join();
     assert!(fs::metadata(at).is_ok(), "the kernel still has the attributes");
@@ -160,15 +160,15 @@ fn abort(minor: u32) {
     aborted.unwrap();
 }
 
-/// Passes the mount point to a test that runs again as another user.
+/// Environment variable with the mount point, set for a test that runs again as another user.
 const AGAIN: &str = "DVC_TEST_ATTACH_AT";
 
-/// Runs a test of this file again, in a mount namespace in which all users can open the FUSE
-/// device.
+/// Runs a test of this file again with the command prefix `by`, which changes the user, in a mount
+/// namespace in which all users can open the FUSE device.
 fn again(test: &str, at: &Path, by: &str) {
     let own = tempfile::Builder::new().prefix("dvc-attach-").tempdir().unwrap();
     fs::set_permissions(own.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    // Other users cannot read the build directory.
+    // Copy the test program, because other users cannot read the build directory.
     let program = own.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let script =

@@ -19,9 +19,9 @@ use crate::sys::mountinfo::Mounted;
 use crate::sys::process::{ProcessIdentity, ProcessState};
 use crate::work::Cancelled;
 
-/// Time for a process to answer a ping.
+/// Time limit for the reply to a ping.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that a process may be stopped during a request.
+/// A request fails if the process has been stopped for this long.
 const STOPPED_LIMIT: Duration = Duration::from_secs(2);
 /// Interval between checks while waiting for a reply.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -37,15 +37,15 @@ struct ReplyReader<'c> {
     stream: UnixStream,
     at: PathBuf,
     process: ProcessIdentity,
-    /// Time at which to give up in any case.
+    /// Time at which to give up in any case; `None` means no limit.
     deadline: Option<Instant>,
     cancelled: Option<&'c dyn Fn() -> bool>,
-    /// Time since which the process was seen as stopped.
+    /// Time of the check that first found the process stopped, if it still is.
     stopped_since: Option<Instant>,
 }
 
 impl ReplyReader<'_> {
-    /// Fails if waiting is useless.
+    /// Fails if the caller is cancelled, the deadline has passed, or the process stays stopped.
     fn check(&mut self) -> Result<(), ControlError> {
         if self.cancelled.is_some_and(|cancelled| cancelled()) {
             return Err(Cancelled.into());
@@ -59,7 +59,7 @@ impl ReplyReader<'_> {
         Ok(())
     }
 
-    /// Converts an error of reading or writing.
+    /// Converts an I/O error of the connection. Unwraps an error of [`Self::check`].
     fn failed(&self, e: io::Error) -> ControlError {
         match e.downcast::<ControlError>() {
             Ok(found) => found,
@@ -108,7 +108,7 @@ impl<'c> MountClient<'c> {
         Ok(client)
     }
 
-    /// Gives up as soon as `cancelled` returns true.
+    /// Makes requests fail as soon as `cancelled` returns true.
     pub fn cancelled_by(mut self, cancelled: &'c dyn Fn() -> bool) -> Self {
         self.input.get_mut().cancelled = Some(cancelled);
         self
@@ -141,7 +141,7 @@ impl<'c> MountClient<'c> {
         serde_json::from_slice(&line).map_err(io::Error::other)
     }
 
-    /// Limits the time for further replies.
+    /// Limits the total time for all further replies.
     pub fn set_timeout(&mut self, limit: Duration) {
         self.input.get_mut().deadline = Some(Instant::now() + limit);
     }
@@ -169,7 +169,8 @@ impl<'c> MountClient<'c> {
     }
 
     /// Makes the kernel write back its cached writes of files that are open for writing. The
-    /// process of the mount cannot do so, because the kernel would wait for that process.
+    /// process of the mount cannot do this itself: the kernel sends the writes to that process, so
+    /// it would wait for itself.
     pub fn flush_kernel(&mut self) -> Result<()> {
         use std::os::unix::ffi::OsStrExt;
         for path in self.request::<Vec<Vec<u8>>>(&ControlRequest::Writers)? {
@@ -187,7 +188,8 @@ impl<'c> MountClient<'c> {
         let mut rest = [0; 64];
         match self.input.read(&mut rest).map_err(|e| self.input.get_ref().failed(e)) {
             Ok(read) => Ok(read == 0),
-            // The process may need longer to flush, unless it is stopped.
+            // The time limit has passed. The process may need longer to flush, unless it is
+            // stopped.
             Err(ControlError::Stuck { stopped: false, .. }) => Ok(false),
             Err(e @ (ControlError::Stuck { .. } | ControlError::Cancelled(_))) => Err(e.into()),
             Err(_) => Ok(true),

@@ -14,38 +14,35 @@ pub enum ControlError {
     Silent {
         /// The mount point.
         at: PathBuf,
-        /// The cause.
         source: io::Error,
     },
     /// The process of the mount has rejected the request.
     #[error("{message}")]
     Refused {
-        /// The kind of the error.
         kind: Kind,
         message: String,
-        /// How to fix the error.
+        /// An imperative phrase that says how to fix the error.
         hint: Option<String>,
     },
     /// A file could not be flushed.
     #[error("cannot flush `{}`", path.display())]
     Sync {
-        /// The file.
+        /// Absolute path of the file.
         path: PathBuf,
-        /// The cause.
         source: io::Error,
     },
     /// There is no mount at the path.
     #[error("there is no mount at `{}`", at.display())]
     None {
-        /// The path.
+        /// The path as given.
         at: PathBuf,
     },
-    /// The process has not answered in time.
+    /// The process is stopped, or has not answered in time.
     #[error("process {pid}, which serves `{}`, {}", at.display(), if *stopped { "is stopped" } else { "does not answer" })]
     Stuck {
         /// The mount point.
         at: PathBuf,
-        /// The process.
+        /// Id of the process.
         pid: u32,
         /// Whether the process was stopped by a signal or a debugger.
         stopped: bool,
@@ -55,7 +52,7 @@ pub enum ControlError {
     OtherUser {
         /// The mount point.
         at: PathBuf,
-        /// The user.
+        /// Id of the user who has mounted it.
         owner: u32,
     },
     /// The run directory has no note of the mount.

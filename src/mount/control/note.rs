@@ -12,10 +12,10 @@ use crate::sys::procfs::ProcDir;
 /// The description of a mount, written by its process.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct MountNote {
-    /// The process.
+    /// The process that serves the mount.
     #[serde(flatten)]
     pub process: ProcessIdentity,
-    /// The id of the mount in the mount table of that process.
+    /// The id of the mount in the mount table of that process; 0 if unknown.
     #[serde(default)]
     pub mount_id: u64,
     /// The mount namespace of that process.
@@ -34,10 +34,10 @@ pub struct MountNote {
     pub revision: String,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// Whether the overlay is removed at the end.
+    /// Whether the overlay is removed after the unmount.
     #[serde(default)]
     pub ephemeral: bool,
-    /// `writeback` or `passthrough`.
+    /// The cache mode: `writeback` or `passthrough`.
     pub mode: String,
 }
 
@@ -45,8 +45,8 @@ pub(super) fn path_stem(run: &Path, device: (u32, u32)) -> PathBuf {
     run.join("mounts").join(format!("{}-{}", device.0, device.1))
 }
 
-/// Returns the note of a mount. Returns `None` if the note is that of an earlier mount with the
-/// same device number.
+/// Returns the note of a mount, or `None` if there is none. Ignores the note of an earlier mount
+/// with the same device number.
 pub fn note(run: &Path, mounted: &Mounted) -> Option<MountNote> {
     read_note(&path_stem(run, mounted.device).with_extension("json")).filter(|note| note.is_of(mounted))
 }
@@ -69,7 +69,8 @@ impl MountNote {
         if self.mount_id == 0 || !same_place || mounted.id == self.mount_id {
             return true;
         }
-        // A bind mount of the mount over itself has another id, but is still the same mount.
+        // A bind mount of the mount onto its own mount point has a different id, but hides the
+        // original mount, which is still in the table.
         MountTable::read().is_ok_and(|all| all.iter().any(|m| m.id == self.mount_id && m.device == mounted.device))
     }
 }
@@ -79,7 +80,7 @@ pub(in crate::mount) fn mount_namespace() -> String {
     ProcDir::own().namespace("mnt").unwrap_or_default()
 }
 
-/// Returns the mount that contains a path, and its note.
+/// Returns the mount that contains a path, and its note. `None` if there is no mount or no note.
 pub fn around(run: &Path, path: &Path) -> Option<(Mounted, MountNote)> {
     let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
     let note = note(run, &mounted)?;

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 /// The state of a mount.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct MountFacts {
-    /// The version that the mount is based on.
+    /// The version that the mount is based on; `None` if the mount shows several versions.
     pub version: Option<String>,
     /// The branch of the mount.
     pub branch: Option<String>,
-    /// The tree of the last snapshot, if its outcome is not known yet.
+    /// The tree of the last snapshot that was stored for a commit, whether confirmed or not.
     pub snapshot: Option<String>,
-    /// Inodes that differ from the version.
+    /// Inodes that differ from the last commit.
     pub changed: u64,
     /// Bytes that were written since the last commit.
     pub dirty_bytes: u64,
     /// Bytes of the upper files on disk.
     pub overlay_bytes: u64,
-    /// Bytes that both the upper files and the version have. The next mount frees them.
+    /// Bytes of the upper files that are only copies of the version. The next mount frees them.
     #[serde(default)]
     pub spare_bytes: u64,
     /// Inodes in memory.
@@ -32,7 +32,7 @@ pub struct MountFacts {
     pub writes: u64,
     /// Bytes that were written.
     pub written_bytes: u64,
-    /// Bytes from the remote.
+    /// Bytes that were received from the remote.
     pub fetched_bytes: u64,
     /// Requests to the remote.
     pub requests: u64,
@@ -56,9 +56,9 @@ pub enum ControlRequest {
         /// As in [`ControlRequest::TakeSnapshot`].
         store: bool,
     },
-    /// Returns the tree of a snapshot as [`SnapshotInfo`]. With `store`, objects are stored for a
-    /// commit, and [`ControlRequest::EndSnapshot`] on the same connection must confirm it.
-    /// Otherwise the new objects follow the reply.
+    /// Returns the tree of a snapshot as [`SnapshotInfo`]. With `store`, the new objects are stored
+    /// for a commit, which the client has to confirm with [`ControlRequest::EndSnapshot`] on the
+    /// same connection. Otherwise, the new objects follow the reply.
     TakeSnapshot {
         /// Whether objects are stored.
         store: bool,
@@ -83,10 +83,10 @@ pub enum ControlRequest {
         /// Whether to discard uncommitted changes.
         force: bool,
     },
-    /// Returns the paths of files that are open for writing. The client flushes them before a
-    /// snapshot.
+    /// Returns the paths of files that are open for writing. The client flushes these files before
+    /// a snapshot.
     Writers,
-    /// Unmounts and ends the process.
+    /// Unmounts, so that the process flushes and exits.
     Stop {
         /// Whether to remove the overlay.
         discard: bool,
@@ -125,7 +125,7 @@ pub enum ControlReply<T> {
         /// Name of the error kind.
         kind: String,
         message: String,
-        /// How to fix the error.
+        /// An imperative phrase that says how to fix the error.
         hint: Option<String>,
     },
 }

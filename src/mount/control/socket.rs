@@ -1,4 +1,4 @@
-//! The control socket of a mount, on the side of its process.
+//! The server side of the control socket of a mount.
 
 use std::fs::File;
 use std::io;
@@ -30,8 +30,8 @@ impl ControlSocket {
         create::private_dir(stem.parent().unwrap_or(run))?;
         let _lock = lock(run)?;
         let (socket, path) = (stem.with_extension("sock"), stem.with_extension("json"));
-        // An existing socket is that of an earlier mount, which is gone, because the kernel gives a
-        // number to only one mount at a time.
+        // An existing socket was left by an earlier mount, because the kernel gives a device number
+        // to only one mount at a time.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
@@ -46,12 +46,12 @@ impl ControlSocket {
         ControlConnection::new(stream)
     }
 
-    /// Stops [`Self::accept`], which fails from now on. Connecting to the socket by its path could
-    /// not do that, because the next mount with the same device number may already have replaced
-    /// the path.
+    /// Makes [`Self::accept`] fail from now on, even if it is waiting. A connection to the path
+    /// could not wake it up, because the next mount with the same device number may already have
+    /// replaced the socket there.
     ///
-    /// The note is removed at once, because this process may continue to flush for a long time
-    /// while another mount has the number.
+    /// Also removes the socket and the note, because this process may flush for a long time while
+    /// another mount already has the device number.
     pub fn close(&self) {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         self.remove();
@@ -59,7 +59,7 @@ impl ControlSocket {
 
     fn remove(&self) {
         let _lock = lock(&self.run);
-        // The kernel may already have given the number to another mount.
+        // Remove only our own files: the kernel may already have given the number to another mount.
         if read_note(&self.note).is_some_and(|note| note.process == ProcessIdentity::own()) {
             let _ = std::fs::remove_file(&self.socket);
             let _ = std::fs::remove_file(&self.note);
@@ -84,7 +84,7 @@ impl ControlConnection {
         Ok(Self { input: BufReader::new(stream.try_clone()?), output: stream })
     }
 
-    /// Returns the next request, or `None` at the end of the connection.
+    /// Returns the next request, or `None` if the client has closed the connection.
     pub fn next_request(&mut self) -> io::Result<Option<ControlRequest>> {
         let mut line = String::new();
         match self.input.read_line(&mut line)? {
@@ -118,7 +118,7 @@ impl ControlConnection {
     }
 }
 
-/// Takes the lock for creating and removing sockets and notes.
+/// Takes the lock that serialises creating and removing sockets and notes.
 fn lock(run: &Path) -> io::Result<File> {
     let file = create::open_private(&run.join("mounts").join("lock"), File::options().write(true))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;

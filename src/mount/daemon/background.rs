@@ -6,7 +6,7 @@ use super::service::MountService;
 use super::setup::{Prefetch, VersionTree};
 use crate::error::with_causes;
 
-/// Delay before changes are flushed that no program has synced.
+/// Delay after which changes are flushed if no program syncs them.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 impl MountService {
@@ -22,7 +22,7 @@ impl MountService {
                 return;
             }
             if dirty.take() {
-                // The failure is in the log, and the next round tries again.
+                // A failure is already in the log, and the next round retries.
                 let failed = self.view.sync_all().is_err();
                 self.flush_recorder();
                 if failed || self.view.has_kernel_writers() {
@@ -33,14 +33,14 @@ impl MountService {
         }
     }
 
-    /// Writes the recorded reads.
+    /// Writes the recorded reads to the access profile.
     pub(super) fn flush_recorder(&self) {
         if let Some(Err(e)) = self.recorder.as_ref().map(|recorder| recorder.flush()) {
             (self.log)(&with_causes(&e));
         }
     }
 
-    /// Fetches what the profile lists.
+    /// Fetches the data that the access profile lists, and logs the result.
     pub(super) fn prefetch(&self) {
         let Some(Prefetch { profile, budget_bytes }) = &self.prefetch else { return };
         let tree = self.base().tree;
@@ -50,7 +50,7 @@ impl MountService {
         }
     }
 
-    /// Switches to the version that the mount should show now.
+    /// Switches to the version that the mount should show now, if it is a different one.
     pub(super) fn follow_once(&self) {
         let Some(follow) = &self.follow else { return };
         let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {

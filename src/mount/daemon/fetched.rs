@@ -1,8 +1,7 @@
 //! A list of the objects that the mounts of an overlay have fetched into the cache, so that their
 //! space can be freed when the overlay is removed.
 //!
-//! The list is not durable. Objects that it lacks after a crash are evicted by the cache like any
-//! others.
+//! The list may lack objects after a crash. The cache evicts them like any other objects.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! Starting the process that serves a mount, and the log of that process.
 //!
-//! The command starts the daemon as a child process and reads one line of its standard output: the note of the mount, in
-//! JSON. A child that ends without this line has already reported its error on standard error.
+//! The command starts the daemon as a child process and reads one line of its standard output: the
+//! note of the mount, in JSON. A child that exits without this line has already reported its error
+//! on standard error.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,21 +18,21 @@ use crate::model::text::harmless;
 use crate::mount::control::MountNote;
 use crate::sys::create;
 
-/// A log larger than this is renamed to `log.old` when the next daemon opens it.
+/// A log of more bytes than this is renamed to `log.old` when the next daemon opens it.
 const LOG_MAX: u64 = 4 << 20;
 /// Interval between checks for a cancellation.
 const CANCEL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// How the start of a daemon ended.
+/// The outcome of starting a daemon.
 pub enum DaemonStart {
     /// The mount is attached and served.
     Mounted(Box<MountNote>),
-    /// The process ended without a mount, after it reported the error.
+    /// The process exited without a mount, after it had reported the error.
     Failed(ExitStatus),
 }
 
-/// Starts the process that serves a mount, and waits until it reports the mount or ends. If `cancelled` returns true
-/// meanwhile, ends the process, which unmounts.
+/// Starts the process that serves a mount, and waits until it reports the mount or exits. If
+/// `cancelled` returns true before that, the process is terminated, and unmounts.
 pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::Result<DaemonStart> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
@@ -41,7 +42,7 @@ pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::
         BufReader::new(output).read_line(&mut line)?;
     }
     if cancelled() {
-        // The process may have ended already, for the same signal.
+        // The process may already have exited because of the same signal.
         let _ = kill_process(Pid::from_child(&child), Signal::TERM);
         return Ok(DaemonStart::Failed(child.wait()?));
     }
@@ -51,7 +52,8 @@ pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::
     })
 }
 
-/// Waits until a line or the end of the output can be read; returns false if `cancelled` returns true first.
+/// Waits until a line or the end of the output can be read. Returns false if `cancelled` returns
+/// true first.
 fn wait_for_output(output: &ChildStdout, cancelled: &dyn Fn() -> bool) -> io::Result<bool> {
     while !cancelled() {
         match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&CANCEL_INTERVAL)) {
@@ -91,7 +93,8 @@ impl DaemonLog {
         }
     }
 
-    /// Writes one line with the time. A log that cannot be written must not stop the daemon, so errors are ignored.
+    /// Writes one line with a timestamp. A log that cannot be written must not stop the daemon, so
+    /// errors are ignored.
     pub fn write(&self, text: &str) {
         let line = format!("{} {}\n", jiff::Timestamp::now(), harmless(text));
         let _ = self.out.lock().write_all(line.as_bytes());

@@ -1,8 +1,8 @@
 //! The process that serves one mount: it opens the overlay, attaches the mount, serves it, and
 //! answers requests on the control socket.
 //!
-//! The process holds the lock of the overlay. Synced data is on disk however the process ends; a
-//! clean end flushes everything.
+//! The process holds the lock of the overlay. Data that a program has synced is on disk, no matter
+//! how the process ends. Before a clean exit, the process flushes everything.
 
 mod background;
 mod fetched;

@@ -1,4 +1,4 @@
-//! Start and end of the process of a mount. A failed start leaves no mount behind.
+//! Starts and ends the process of a mount. A failed start leaves no mount behind.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ impl MountDaemon {
                 }
                 kept.flush(&FlushRows { unsealed: loaded.unsealed, ..FlushRows::default() })?;
                 (upper, changed, dirty) = (loaded.upper, loaded.changed, loaded.outdated);
-                // With hydration or a lazy clone, the copies in the overlay are useful.
+                // With hydration or a lazy clone, keep copies of the version, because they save
+                // fetches.
                 if setup.hydrate.is_off() && !lower.repo().is_lazy() {
                     free_committed(&kept, &space, &mut upper, &changed, &*setup.log)?;
                 }
@@ -92,7 +93,8 @@ impl MountDaemon {
         let mut names = NameTable::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
         names.mark_unstored(dirty);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate, setup.hydrate_budget_bytes));
-        // Passthrough needs complete files, hides writes from snapshots and ignores the quota.
+        // Passthrough needs complete files, hides writes from snapshots, and cannot enforce a
+        // quota.
         let mut passthrough = hydrator.is_on() && !setup.live && setup.quota.is_none();
         if passthrough && let Err(why) = attach::passthrough_possible(lower.repo().path()) {
             (setup.log)(&format!("passthrough is impossible: {why}"));
@@ -118,7 +120,7 @@ impl MountDaemon {
         })?;
         let at = attached.at.clone();
         let undo = DetachGuard(Some(at.clone()));
-        // Threads that wait for the disk of a local repository need no processor.
+        // Use more threads than jobs, because threads that wait for the disk need no processor.
         let threads = (setup.jobs * 2).clamp(4, 16);
         let io = |what| IoError::at(what, &at);
         let served = fuse::serve(Arc::clone(&view), (attached.device, &at), threads, mode, setup.allow_other)
@@ -174,14 +176,14 @@ impl MountDaemon {
         move || hydrator.wait()
     }
 
-    /// Returns a function that reports the state of the mount while it exists.
+    /// Returns a function that returns the state of the mount, or `None` after the mount has ended.
     pub fn facts_reporter(&self) -> impl Fn() -> Option<MountFacts> + Send + 'static {
         let inner = Arc::downgrade(&self.inner);
         move || inner.upgrade().map(|inner| inner.facts())
     }
 
-    /// Returns a function that unmounts the mount. Programs that use it can continue until they are
-    /// done.
+    /// Returns a function that unmounts the mount. Programs that still use the mount can finish,
+    /// because a busy mount is unmounted lazily.
     pub fn stopper(&self) -> impl Fn() + Send + 'static {
         let at = self.inner.note.at.clone();
         move || {
@@ -196,8 +198,9 @@ impl MountDaemon {
         &self.inner.note
     }
 
-    /// Serves the mount until it is unmounted. No thread wakes up while there are no requests and
-    /// nothing to flush.
+    /// Serves the mount until it is unmounted, then flushes `overlay`, or removes it if it is
+    /// discarded. While there are no requests and nothing to flush, no thread wakes up, unless the
+    /// mount follows a branch.
     pub fn run(self, overlay: Option<PathBuf>) -> Result<()> {
         let Self { inner, served, socket } = self;
         let at = inner.note.at.clone();
@@ -244,7 +247,7 @@ impl MountDaemon {
     }
 }
 
-/// Unmounts if the start fails.
+/// Unmounts the mount if the start fails, that is, when dropped without [`Self::forget`].
 struct DetachGuard(Option<PathBuf>);
 
 impl DetachGuard {
@@ -261,7 +264,7 @@ impl Drop for DetachGuard {
     }
 }
 
-/// Unmounts a dead mount.
+/// Unmounts dead mounts at a mount point, the newest first.
 fn detach_dead(at: &Path) -> Result<()> {
     for mounted in mountinfo::ours().unwrap_or_default().iter().rev() {
         if mounted.at == *at && attach::is_dead(at) {

@@ -1,4 +1,4 @@
-//! Requests of the control socket.
+//! Handles the requests that arrive on the control socket.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,14 +20,14 @@ impl MountService {
             let inner = Arc::clone(self);
             let serve = |connection| std::thread::Builder::new().spawn(move || inner.serve(connection)).map(drop);
             if connection.and_then(serve).is_err() {
-                // Without descriptors or threads, wait until some are free.
+                // The process is out of descriptors or threads, so wait until some are free.
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
     }
 
-    /// Answers the requests of one connection. A snapshot that is not confirmed is aborted at the
-    /// end.
+    /// Answers the requests of one connection. A snapshot that is not confirmed is aborted when the
+    /// connection ends.
     fn serve(&self, mut connection: ControlConnection) {
         let mut pending: Option<StoredSnapshot<'_>> = None;
         let mut begun: Option<SnapshotGuard<'_>> = None;
@@ -37,7 +37,7 @@ impl MountService {
                 ControlRequest::Facts => connection.reply(&Ok(self.facts())),
                 ControlRequest::Writers => connection.reply(&Ok(self.view.writer_paths())),
                 ControlRequest::BeginSnapshot { store } => {
-                    // A new snapshot replaces an unconfirmed one.
+                    // Abort an unconfirmed snapshot first, because it keeps the exclusive section.
                     drop((pending.take(), begun.take()));
                     connection.reply(&self.begin(store).map(|guard| begun = Some(guard)))
                 }
@@ -55,14 +55,14 @@ impl MountService {
                 ControlRequest::Stop { discard } => {
                     drop((pending.take(), begun.take()));
                     let _exclusive = self.exclusive();
-                    // The process must not end before the reply is sent.
+                    // The process must not exit before the reply is sent.
                     let _leaving = self.stopping.lock();
                     let stopped = self.stop(discard);
                     let done = stopped.is_ok();
                     let _ = connection.reply(&stopped);
                     if done {
-                        // Keep the connection open until the process ends: the client takes its end
-                        // as the sign that everything is on disk.
+                        // Keep the connection open until the process exits, because the client
+                        // treats the close as the signal that everything is on disk.
                         std::mem::forget(connection);
                         return;
                     }

@@ -1,4 +1,5 @@
-//! Continuing an overlay: its base, its checks, and what is freed before it is mounted.
+//! Continues the overlay of an earlier mount: finds its base, checks it, and frees space before it
+//! is mounted.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use crate::mount::view::LogFn;
 use crate::repo::Repo;
 use crate::sys::io_error::IoError;
 
-/// Returns the base of an overlay, or `None` if the mount starts with an empty overlay. Fails if
-/// the overlay has changes of another version.
+/// Returns the base with which the mount continues an overlay, or `None` if the overlay starts
+/// empty. Fails if the overlay has uncommitted changes to another version.
 pub(super) fn resume(repo: &Repo, store: &OverlayDb, asked: &MountBase, name: &str) -> Result<Option<MountBase>> {
     let id = |key: &str| -> Result<Option<Id>> {
         Ok(store.fact(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
@@ -31,7 +32,8 @@ pub(super) fn resume(repo: &Repo, store: &OverlayDb, asked: &MountBase, name: &s
     let branch = store.fact(BRANCH)?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
     let snapshot = id(SNAPSHOT)?;
     let branch = branch.or_else(|| asked.branch.clone());
-    // The mount was interrupted between the commit of a snapshot and its confirmation.
+    // The requested version may be the commit of the last snapshot, if the mount was interrupted
+    // before the commit was confirmed.
     let own = || -> Result<bool> {
         let commit = repo.commit_cached(&asked.version)?;
         Ok(Some(commit.tree) == snapshot && commit.parents.contains(&version))
@@ -69,10 +71,11 @@ pub struct OverlayBase {
     pub at: Option<PathBuf>,
 }
 
-/// Time for the process of an unmounted mount to end.
+/// Time limit for the process of an unmounted overlay to exit.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns whether a process serves an overlay. Waits for a process that is about to end.
+/// Returns whether a process serves an overlay. If so, waits up to ten seconds for it to exit,
+/// because its mount may just have been unmounted.
 pub fn is_still_served(overlay: &Path) -> Result<bool> {
     let until = Instant::now() + END_TIMEOUT;
     while OverlayDb::is_locked(overlay)? {
@@ -111,7 +114,7 @@ pub(super) fn mark_of(key: &[u8; 16]) -> String {
     to_hex(&checksum(&[b"overlay", key])[..8])
 }
 
-/// Fails if the upper files belong to another overlay.
+/// Fails if the upper files belong to another overlay. Marks them if they have no mark yet.
 pub(super) fn ensure_marked(space: &UpperFiles, store: &OverlayDb, key: &[u8; 16]) -> Result<()> {
     let failed = |source| IoError::new("read", space.dir(), source);
     if !space.is_marked(&mark_of(key)).map_err(failed)? {
@@ -120,8 +123,8 @@ pub(super) fn ensure_marked(space: &UpperFiles, store: &OverlayDb, key: &[u8; 16
     Ok(space.put_mark(&mark_of(key)).map_err(failed)?)
 }
 
-/// Frees the space of data that a commit has stored in the version. The overlay must not be in use
-/// yet.
+/// Frees the space of upper files and blocks that are only copies of the version, as after a
+/// commit. The overlay must not be in use yet.
 pub(super) fn free_committed(
     store: &OverlayDb,
     space: &Arc<UpperFiles>,
@@ -162,7 +165,7 @@ pub(super) fn free_committed(
     Ok(())
 }
 
-/// Removes upper files without an inode, and counts the space of the others.
+/// Removes upper files without an inode, and counts the space of the others for the quota.
 pub(super) fn remove_orphans(dir: &Path, upper: &UpperTree, space: &UpperFiles) {
     use std::os::unix::fs::MetadataExt;
     for fold in std::fs::read_dir(dir).into_iter().flatten().flatten() {

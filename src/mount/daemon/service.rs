@@ -32,7 +32,7 @@ pub(super) struct MountService {
     pub(super) log: Arc<LogFn>,
     /// Device number of the mount.
     pub(super) device: (u32, u32),
-    /// The last refusal to follow the branch, so that it is logged only once.
+    /// The last error of following the branch, so that it is logged only once.
     pub(super) last_refusal: Mutex<String>,
     /// Set while a connection or the follower is in an [`ExclusiveSection`].
     pub(super) exclusive_taken: (Mutex<bool>, Condvar),
@@ -100,7 +100,7 @@ impl MountService {
         }
     }
 
-    /// Waits for the exclusive section.
+    /// Waits until no other thread is in the exclusive section, and enters it.
     pub(super) fn exclusive(&self) -> ExclusiveSection<'_> {
         let (taken, free) = &self.exclusive_taken;
         let mut taken = taken.lock();

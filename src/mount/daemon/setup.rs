@@ -30,12 +30,10 @@ pub struct VersionTree {
     pub tree: Id,
 }
 
-/// The directory of an overlay.
+/// An overlay on disk.
 #[derive(Clone, Debug)]
 pub struct OverlayDir {
-    /// The directory.
     pub path: PathBuf,
-    /// The name of the overlay.
     pub name: String,
 }
 
@@ -49,7 +47,6 @@ pub struct Prefetch {
 
 /// The parameters of a mount.
 pub struct MountSetup {
-    /// The repository.
     pub repo: Repo,
     pub version: VersionTree,
     /// The branch for commits.
@@ -60,7 +57,7 @@ pub struct MountSetup {
     pub at: PathBuf,
     /// The overlay, or `None` for a read-only mount.
     pub overlay: Option<OverlayDir>,
-    /// Whether to remove the overlay at the end.
+    /// Whether to remove the overlay after the unmount.
     pub ephemeral: bool,
     /// Whether to refuse writes.
     pub read_only: bool,
@@ -70,7 +67,7 @@ pub struct MountSetup {
     pub trust: MountTrust,
     /// Owner to show for files of the version.
     pub map_owner: Option<FileOwner>,
-    /// Bytes that the overlay may take.
+    /// Limit on the bytes of the upper files.
     pub quota: Option<u64>,
     /// Whether commits happen while files are open for writing, which excludes passthrough.
     pub live: bool,
@@ -82,11 +79,11 @@ pub struct MountSetup {
     pub recorder: Option<Arc<ReadRecorder>>,
     /// Data to fetch at the start.
     pub prefetch: Option<Prefetch>,
-    /// Number of jobs.
+    /// Parallel jobs of a snapshot. Also determines the number of request threads.
     pub jobs: usize,
     /// The run directory, with control sockets and notes.
     pub run: PathBuf,
-    /// Counts the transfers of the remote.
+    /// Counts requests to the remote and transferred bytes.
     pub meter: Arc<Meter>,
     /// Called regularly to find out which version to show.
     pub follow: Option<Box<FollowFn>>,
@@ -112,7 +109,7 @@ pub(super) struct MountBase {
 }
 
 impl MountBase {
-    /// Returns the facts that the overlay database stores.
+    /// Returns the base as facts for the overlay database.
     pub(super) fn facts(&self, revision: &str) -> Vec<Fact> {
         vec![
             Fact::new(VERSION, self.version.to_string()),

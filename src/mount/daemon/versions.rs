@@ -1,6 +1,6 @@
 //! Snapshots of a mount for commits, and switches to other versions.
 //!
-//! A snapshot that is not confirmed is aborted, however its connection ends.
+//! A snapshot that is not confirmed is aborted, no matter how its connection ends.
 
 use std::time::{Duration, Instant};
 
@@ -53,14 +53,14 @@ pub(super) struct StoredSnapshot<'i> {
 }
 
 impl MountService {
-    /// Takes a snapshot.
+    /// Enters the exclusive section and takes a snapshot.
     pub(super) fn begin(&self, store: bool) -> Result<SnapshotGuard<'_>> {
         let section = self.exclusive();
         Ok(SnapshotGuard { section, snapshot: Some(self.view.begin_snapshot(store)?) })
     }
 
     /// Builds the tree of the snapshot that was `begun` on the same connection, or of a new one,
-    /// and sends it.
+    /// and sends the reply.
     pub(super) fn snapshot<'i>(
         &'i self,
         begun: Option<SnapshotGuard<'i>>,
@@ -162,11 +162,11 @@ impl MountService {
         self.show(VersionTree { version: id, tree: commit.tree }, branch, force)
     }
 
-    /// Switches to another tree. Refused while files are open for writing, or if a mount point
-    /// would be lost.
+    /// Shows another version. Fails if files are open for writing, if a mount point would be lost,
+    /// or if there are uncommitted changes and `force` is not set.
     pub(super) fn show(&self, version: VersionTree, branch: Option<String>, force: bool) -> Result<()> {
         /// The kernel reports the close of a file with a delay. If no process has the file open,
-        /// wait for that report.
+        /// wait this long for the report.
         const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
         let VersionTree { version, tree } = version;
         let base = self.base().clone();

@@ -1,7 +1,8 @@
-//! Waiting for the process of an earlier mount of the same overlay, which still flushes.
+//! Waits for the process of an earlier mount of the same overlay that is still flushing.
 //!
-//! A process writes beside the overlay that it serves it, and later that it is about to end because
-//! the kernel has removed the mount everywhere. The file is valid only while the overlay is locked.
+//! A process records in the overlay that it serves the overlay, and later that it is about to exit,
+//! because the mount is gone from all mount namespaces. The record is valid only while the overlay
+//! is locked.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,9 @@ use crate::sys::{create, mountinfo};
 use crate::work::Cancelled;
 
 const FILE: &str = "server.json";
-/// Time for a process to flush at its end.
+/// Time limit for a process to flush before it exits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(300);
-/// Time for a process to notice that its mount is gone.
+/// Time limit for a process to notice that its mount is gone.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval between checks of the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -34,24 +35,24 @@ struct OverlayServer {
     process: ProcessIdentity,
     /// The mount point.
     at: PathBuf,
-    /// Whether the mount is gone and the process is about to end.
+    /// Whether the mount is gone and the process is about to exit.
     ending: bool,
 }
 
 /// Records that this process serves an overlay.
 pub(super) fn write_serving(overlay: &Path, at: &Path) {
-    // Without the record, a later mount fails instead of waiting.
+    // Ignore errors: without the record, a later mount fails instead of waiting.
     let _ = write(overlay, at, false);
 }
 
-/// Records that the mount of an overlay is gone and this process is about to end.
+/// Records that the mount of an overlay is gone and this process is about to exit.
 pub(super) fn write_ending(overlay: &Path, at: &Path) {
     let _ = write(overlay, at, true);
 }
 
 fn write(overlay: &Path, at: &Path, ending: bool) -> io::Result<()> {
     let server = OverlayServer { process: ProcessIdentity::own(), at: at.to_owned(), ending };
-    // The record need not be durable, because it is invalid after the end of the process.
+    // The record need not be durable, because it is invalid after the process has exited.
     let mut file = create::temp_file(overlay, ".server")?;
     file.write_all(&serde_json::to_vec(&server)?)?;
     file.persist(overlay.join(FILE)).map(drop).map_err(|e| e.error)
@@ -61,8 +62,8 @@ fn read(overlay: &Path) -> Option<OverlayServer> {
     serde_json::from_slice(&fs::read(overlay.join(FILE)).ok()?).ok()
 }
 
-/// Waits until the process of an unmounted overlay has ended. Returns at once if the overlay is
-/// free or mounted.
+/// Waits until the process of an unmounted overlay has exited. Returns immediately if no process
+/// has locked the overlay, or if it is still mounted.
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {
     let (begun, mut reported) = (Instant::now(), false);
     while OverlayDb::is_locked(overlay)? {
@@ -135,7 +136,8 @@ mod tests {
     fn one_that_is_served_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let observer = locked(dir.path());
-        // Without a record, or if the mount is not visible to this process, the lock decides.
+        // Without a record, or if the mount is not visible to this process, the wait ends although
+        // the overlay is locked. Opening it then fails.
         wait_while_ending(dir.path(), &observer).unwrap();
         write_serving(dir.path(), Path::new("/elsewhere"));
         wait_while_ending(dir.path(), &observer).unwrap();

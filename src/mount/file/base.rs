@@ -1,4 +1,4 @@
-//! The contribution of the version to a file of a mount.
+//! The part of a file of a mount that comes from the version.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct BaseFile {
     pub content: Content,
     /// Length of the file in bytes.
     pub size: u64,
-    /// The chunker that cut the file.
+    /// The chunker that produced the content.
     pub chunker: Chunker,
 }
 
@@ -21,7 +21,7 @@ pub struct BaseFile {
 pub struct BaseRange {
     /// The base file.
     pub base: Arc<BaseFile>,
-    /// A range of its bytes.
+    /// A range of bytes of the base file.
     pub range: Range<u64>,
 }
 
@@ -57,7 +57,7 @@ impl AllocatedBytes {
         }
     }
 
-    /// Replaces the chunk list by its number of allocated bytes.
+    /// Replaces the chunk list by `data`, its number of allocated bytes.
     pub fn resolved(self, data: u64) -> Self {
         match self {
             Self::List { limit, replaced, upper, .. } => Self::Bytes(data.min(limit).saturating_sub(replaced) + upper),

@@ -1,5 +1,5 @@
-//! Sets of blocks as the overlay database stores them: bitmaps of fixed length, without the empty
-//! ones.
+//! Sets of blocks as the overlay database stores them: one bitmap for each 16 MiB of a file in
+//! which the set has any blocks.
 //!
 //! A database row per bitmap keeps random writes cheap: a row per written range would cost a row
 //! for each write.
@@ -12,7 +12,7 @@ use super::ranges::RangeSet;
 /// Blocks per bitmap. A bitmap covers 16 MiB of a file and takes at most 512 bytes.
 const PART: u64 = 4096;
 
-/// Returns the bitmaps that the ranges touch, by index.
+/// Returns ranges of blocks as bitmaps, by index.
 pub(in crate::mount) fn bitmaps_of(ranges: &[Range<u64>]) -> BTreeMap<u64, Vec<u8>> {
     let mut parts: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     for range in ranges {

@@ -18,7 +18,7 @@ use crate::codec::sum::xxh64;
 
 /// Blocks per group. A group is dropped when all of its blocks are zeros.
 const GROUP: usize = 16;
-/// Groups that one process keeps in memory, about 64 MiB. Further blocks stay unknown.
+/// Limit on the groups that one process keeps in memory, about 64 MiB. Further blocks stay unknown.
 const GROUPS_MAX: usize = 1 << 20;
 /// Blocks per row of the overlay database.
 const ROW: u64 = 1024;
@@ -140,15 +140,15 @@ impl Drop for SumTable {
 }
 
 impl BlockSums {
-    /// Returns the checksums of a file about which nothing is known.
+    /// Returns checksums with all blocks unknown.
     pub(in crate::mount) fn unknown() -> Self {
         let sums = Self::default();
         sums.forget(&(0..u64::MAX));
         sums
     }
 
-    /// Returns the checksums of a file in passthrough mode. They stay unknown even after the kernel
-    /// has closed the file, because a program may still have the file mapped.
+    /// Returns the checksums of a file in passthrough mode. The checksums stay unknown even after
+    /// the kernel has closed the file, because a program may still have the file mapped.
     pub(in crate::mount) fn disabled() -> Self {
         let sums = Self::unknown();
         sums.disable();
@@ -170,8 +170,8 @@ impl BlockSums {
         self.0.lock()
     }
 
-    /// Records the content of blocks from `block` on. Only the last block may be incomplete, at the
-    /// end of the file.
+    /// Records the checksums of `bytes`, which start at block `block`. Only the last block may be
+    /// incomplete, at the end of the file.
     pub(in crate::mount) fn record(&self, block: u64, bytes: &[u8]) {
         let sums: Vec<u32> = bytes.chunks(BLOCK_BYTES).map(sum_of).collect();
         let mut known = self.lock();
@@ -196,8 +196,8 @@ impl BlockSums {
         known.unknown.is_empty() || !known.unknown.covers(blocks)
     }
 
-    /// Returns the first block from `block` on whose checksum does not match. The last block may be
-    /// incomplete.
+    /// Compares `bytes`, which start at block `block`, with the checksums. Returns the first block
+    /// that does not match. The last block may be incomplete.
     pub(in crate::mount) fn first_mismatch(&self, block: u64, bytes: &[u8]) -> Option<u64> {
         let expected: Vec<Option<u32>> = {
             let known = self.lock();
@@ -232,7 +232,7 @@ impl BlockSums {
         rows.into_iter().map(|(index, sums)| SumRow { index, sums }).collect()
     }
 
-    /// Adds a row of the overlay database.
+    /// Adds the checksums in a row of the overlay database.
     pub(in crate::mount) fn add_row(&self, index: u64, bytes: &[u8]) {
         let mut known = self.lock();
         let (sums, _) = bytes.as_chunks::<4>();

@@ -1,9 +1,9 @@
 //! The bytes of one file: the version's bytes, with the written blocks over them.
 //!
 //! Below `kept`, a byte comes from the version unless its block is in `local`; the upper file holds
-//! such blocks completely. Everything from `kept` on is in the upper file. A write therefore
-//! fetches at most the rest of its first and its last block. During a snapshot, the blocks of the
-//! snapshot are preserved: see `frozen`.
+//! all bytes of a local block. Everything from `kept` on is in the upper file. A write therefore
+//! fetches at most the rest of its first and of its last block. While a snapshot runs, its blocks
+//! are preserved: see `frozen`.
 
 use std::fs::File;
 use std::io;
@@ -53,9 +53,9 @@ pub struct FileData {
     /// Counts changes of the upper file, because each change can alter the space that the file
     /// takes.
     change_count: AtomicU64,
-    /// Allocated bytes of the upper file at a value of [`Self::change_count`]. Each reply with
-    /// attributes contains this number, and asking the file system below each time made `stat` 1.2
-    /// times slower.
+    /// A value of [`Self::change_count`], and the allocated bytes of the upper file at that value.
+    /// Each reply with attributes contains these bytes, and querying the underlying file system
+    /// each time made `stat` 1.2 times slower.
     cached_space: Mutex<Option<(u64, u64)>>,
     /// Held during a sync, so that a second caller does not return before the bytes are on disk.
     sync_lock: Mutex<()>,
@@ -64,14 +64,14 @@ pub struct FileData {
     length_unsynced: AtomicBool,
     /// Set when the overlay database has outdated facts about the file.
     store_outdated: AtomicBool,
-    /// Set when the mount has switched to a version without this file. Only open handles use the
-    /// file then.
+    /// Set when the mount has switched to a version without this file. Only open handles still use
+    /// the file.
     retired: AtomicBool,
     read_pattern: Mutex<ReadPattern>,
     /// Open handles with which the kernel writes to the upper file directly (passthrough).
     kernel_writers: AtomicU64,
-    /// Set when the kernel has ever written to the upper file directly. A mapping can still write
-    /// after the last handle is closed.
+    /// Set once the kernel was allowed to write to the upper file directly, because a mapping can
+    /// still write after the last handle is closed.
     was_written_by_kernel: AtomicBool,
     /// Set when the overlay database has a seal of the upper file. The seal is removed before the
     /// file changes.
@@ -176,8 +176,7 @@ impl FileData {
         self.change_lock.lock()
     }
 
-    /// Returns the exclusive right to change the file, after reading the length that the kernel may
-    /// have changed.
+    /// Locks the file for a change, and updates the length, which the kernel may have changed.
     fn begin_change(&self) -> MutexGuard<'_, ()> {
         let exclusive = self.exclusive();
         self.refresh_exclusive();
@@ -189,8 +188,8 @@ impl FileData {
         self.read_state().size
     }
 
-    /// Returns the allocated bytes: the space of the upper file, and the data that the version has
-    /// of the rest.
+    /// Returns the allocated bytes of the upper file, plus those of the version for blocks that the
+    /// upper file lacks.
     pub fn allocated(&self) -> AllocatedBytes {
         let (upper, has_upper, base, kept, local) = {
             let state = self.read_state();
@@ -239,7 +238,8 @@ impl FileData {
             kept: state.kept,
             size: state.size,
             has_upper: state.has_upper,
-            // The data of a running snapshot is not in a version yet.
+            // The data of a running snapshot is not in a version yet, so the file still counts as
+            // changed.
             changed: state.changed || state.frozen.is_some(),
             complete: state.has_upper && state.is_complete() && !self.unsynced.load(Ordering::Acquire),
         }
@@ -250,7 +250,7 @@ impl FileData {
         self.read_state().is_complete()
     }
 
-    /// Returns whether the file is identical to a file of a version.
+    /// Returns whether the file is identical to this file of a version.
     pub fn matches_entry(&self, size: u64, chunker: Chunker, content: &Content) -> bool {
         let state = self.read_state();
         let whole = !state.changed && state.frozen.is_none() && state.damage.is_none() && state.dirty.is_empty();
@@ -259,7 +259,7 @@ impl FileData {
     }
 
     /// Makes the file read-only after the mount has switched to a version without it. Open handles
-    /// keep it.
+    /// can still read it.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
@@ -318,8 +318,8 @@ impl FileData {
         Ok(seen(&state, state.upper.clone()))
     }
 
-    /// Fills `out` from `offset` on. Returns the number of bytes, which is smaller only at the end
-    /// of the file.
+    /// Fills `out` from `offset` on. Returns the number of bytes, which is less than the length of
+    /// `out` only at the end of the file.
     pub fn read(&self, lower: &LowerLayer, offset: u64, out: &mut [u8]) -> Result<usize> {
         let seen = self.locate(offset, out.len()).map_err(|e| self.io_error("open", e))?;
         let mut done = 0;
@@ -346,8 +346,8 @@ impl FileData {
         Ok(done)
     }
 
-    /// Reads a damaged range of the upper file from the version. Returns `None` if the range is not
-    /// a copy of the version.
+    /// Reads a damaged range of the upper file from the version instead. Returns `None` if the
+    /// range is not a copy of the version.
     fn read_from_version(&self, lower: &LowerLayer, range: &Range<u64>, out: &mut [u8]) -> Option<Result<()>> {
         let _exclusive = self.exclusive();
         let base = {
@@ -398,7 +398,7 @@ impl FileData {
     pub fn close_upper(&self) {
         let change_count = self.change_count.load(Ordering::Acquire);
         let upper = self.write_state().upper.take();
-        // A query of the open file costs less than a query by path later.
+        // Query the allocated bytes now, because a query by path costs more later.
         if let Some(bytes) = upper.and_then(|upper| allocated_bytes(&*upper).ok()) {
             self.cache_space(change_count, bytes);
         }
@@ -426,8 +426,8 @@ impl FileData {
         }
     }
 
-    /// Writes bytes. Fails only if the disk is full, the quota is exceeded or the repository cannot
-    /// be read. The file then holds the old bytes and perhaps some of the new ones.
+    /// Writes bytes. After a failure, such as a full disk, the file holds the old bytes and perhaps
+    /// some of the new ones.
     pub fn write(&self, lower: &LowerLayer, offset: u64, bytes: &[u8]) -> FsResult<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
         let _exclusive = self.begin_change();
@@ -455,8 +455,8 @@ impl FileData {
         let mut state = self.write_state();
         state.sums.forget(&blocks_of(range));
         self.mark_changed(&mut state);
-        // The upper file may hold other bytes in blocks that it had before. Blocks that it did not
-        // have count as not written.
+        // Blocks that the upper file already held may have changed, so they count as written.
+        // Blocks that it did not hold count as not written.
         let mut at = range.start / BLOCK;
         let end = range.end.div_ceil(BLOCK);
         while at < end {
@@ -472,8 +472,8 @@ impl FileData {
         self.note_change();
     }
 
-    /// Truncates the upper file to the length of the file, because the bytes behind it must be
-    /// zeros when the file grows.
+    /// Truncates the upper file to the length of the file, because the bytes after it must be zeros
+    /// when the file grows.
     fn truncate_to_size(&self, upper: &File) {
         let size = self.read_state().size;
         if upper.metadata().is_ok_and(|m| m.len() > size) {
@@ -490,7 +490,8 @@ impl FileData {
             frozen.note_written(blocks_of(range));
         }
         state.mark_written(range);
-        // A sync that started before the write has not made its bytes durable.
+        // Mark the file as unsynced again: a sync that started before the write does not include
+        // its bytes.
         self.note_change();
         self.update_quota(upper, &mut state);
     }
@@ -511,8 +512,8 @@ impl FileData {
             && state.edges(&range).any(|_| true)
     }
 
-    /// Copies the rest of the first and of the last block of a range from the version to the upper
-    /// file.
+    /// Completes the first and the last block of a range in the upper file with bytes of the
+    /// version.
     fn fetch_edges(&self, lower: &LowerLayer, upper: &File, range: &Range<u64>) -> FsResult<()> {
         let (base, edges) = {
             let state = self.read_state();
@@ -549,8 +550,8 @@ impl FileData {
         Ok(())
     }
 
-    /// Replaces a damaged upper file, because the file is truncated to zero and needs none of its
-    /// bytes.
+    /// Replaces a damaged upper file by an empty one. The file is about to be truncated to zero, so
+    /// it needs none of the damaged bytes.
     fn replace_damaged(&self) -> FsResult<()> {
         if self.read_state().damage.is_none() {
             return Ok(());
@@ -579,16 +580,16 @@ impl FileData {
             self.replace_damaged()?;
         }
         self.open_for_write()?;
-        // In passthrough mode the kernel would write to the old upper file, and its bytes would be
-        // lost.
+        // If the kernel has the upper file open (passthrough), do not replace it: the kernel would
+        // write to the old one, and those bytes would be lost.
         if size == 0 && !self.is_open_in_kernel() {
             self.leave_upper_to_snapshot()?;
         }
         self.save_for_snapshot(&(size..before))?;
         let upper = self.open_upper()?;
         if size < before && !size.is_multiple_of(BLOCK) {
-            // The rest of the last block must be zeros from now on, so the upper file has to hold
-            // the block.
+            // The rest of the last block must read as zeros from now on, so the upper file has to
+            // hold the block.
             let rest = size..(size.div_ceil(BLOCK) * BLOCK).min(before);
             self.verify_edges(&upper, &rest)?;
             self.fetch_edges(lower, &upper, &rest)?;
@@ -622,7 +623,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Replaces a range by zeros and frees its space. The length does not change.
+    /// Replaces a range with zeros and frees its space. The length does not change.
     pub fn punch(&self, lower: &LowerLayer, range: Range<u64>) -> FsResult<()> {
         let _exclusive = self.begin_change();
         let size = self.read_state().size;
@@ -680,7 +681,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Returns the offset of the next data (or hole, if `data` is false) from `offset` on.
+    /// Returns the offset of the first data (or hole, if `data` is false) at or after `offset`.
     pub fn seek(&self, lower: &LowerLayer, offset: u64, data: bool) -> FsResult<u64> {
         self.refresh_from_kernel();
         let size = self.size();
@@ -723,7 +724,7 @@ impl FileData {
             Err(e) => return Err(self.io_error("read", e)),
         }
         // A concurrent write may have written its bytes but not yet their checksums, so read again
-        // without writers.
+        // while no write is in progress.
         let _exclusive = self.exclusive();
         match written.read(offset, out) {
             Ok(None) => Ok(()),
@@ -768,7 +769,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Records the checksums of a range after `bytes` were written, or zeros if `None`.
+    /// Records the checksums of a range after `bytes` were written to it, or zeros if `None`.
     fn note_sums(&self, upper: &File, range: &Range<u64>, bytes: Option<&[u8]>) {
         let (sums, size) = {
             let state = self.read_state();

@@ -28,7 +28,7 @@ const COPY: u64 = 1 << 20;
 /// The state of a file at the moment of a snapshot.
 #[derive(Debug)]
 pub struct FrozenFile {
-    /// The state at that moment.
+    /// The state of the file when it was frozen.
     pub state: FileState,
     path: PathBuf,
     side_path: PathBuf,
@@ -61,7 +61,7 @@ pub(super) struct FrozenChanges {
 }
 
 impl ChangesSince {
-    /// Opens the upper file. Returns `None` if nothing was written before the freeze.
+    /// Opens the upper file. Returns `None` if the file had none when it was frozen.
     fn upper(&mut self, frozen: &FrozenFile) -> io::Result<Option<Arc<File>>> {
         if self.upper.is_none() && frozen.state.has_upper {
             self.upper = Some(Arc::new(File::open(&frozen.path)?));
@@ -85,7 +85,8 @@ impl FrozenFile {
 
     /// Returns the blocks of the snapshot that only the upper file has.
     fn upper_only_blocks(&self) -> Vec<Range<u64>> {
-        // The last block of the base is partly in the base and partly in the upper file.
+        // Include the last block of the base, because the part after the end of the base is in the
+        // upper file.
         let own = self.state.kept / BLOCK..self.state.size.div_ceil(BLOCK);
         let own = if self.state.size > self.state.kept { own } else { 0..0 };
         self.state.dirty.iter().chain((!own.is_empty()).then_some(own)).collect()
@@ -139,7 +140,7 @@ impl FrozenFile {
         changes.lowest_size = changes.lowest_size.min(size);
     }
 
-    /// Keeps the upper file for the snapshot.
+    /// Takes over the upper file, because the live file switches to a new one.
     pub(super) fn keep_upper(&self) -> io::Result<()> {
         let mut changes = self.lock();
         if !changes.owns_upper {

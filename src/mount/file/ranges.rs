@@ -15,7 +15,7 @@ pub struct RangeSet {
 pub struct RangeRun {
     /// Whether the numbers are in the set.
     pub inside: bool,
-    /// The number behind the run.
+    /// The first number after the run.
     pub end: u64,
 }
 

@@ -1,11 +1,12 @@
-//! Read-ahead: detects that a file is read in order, and decides what to fetch next.
+//! Read-ahead: detects sequential reads of a file, and decides what to fetch next.
 
 use std::ops::Range;
 
-/// Distance within which a request still counts as in order, because the kernel sends the requests
-/// of a sequential read out of order.
+/// Bytes by which a request may deviate from the expected offset and still count as sequential,
+/// because the kernel sends the requests of a sequential read out of order.
 const SLACK: u64 = 16 << 20;
-/// Requests outside of [`SLACK`], in a row, that start a new sequential read.
+/// Number of consecutive requests outside of [`SLACK`] after which the sequential read counts as
+/// over, and detection starts again.
 const STRAYS: u8 = 4;
 const WINDOW_MIN: u64 = 2 << 20;
 const WINDOW_MAX: u64 = 64 << 20;
@@ -13,7 +14,7 @@ const WINDOW_MAX: u64 = 64 << 20;
 /// The recent reads of a file.
 #[derive(Debug, Default)]
 pub(super) struct ReadPattern {
-    /// Start of the next read, if the file is read in order.
+    /// Expected offset of the next read, if the file is read sequentially.
     next: u64,
     /// End of the range that was already fetched ahead.
     until: u64,
@@ -25,8 +26,8 @@ pub(super) struct ReadPattern {
 }
 
 impl ReadPattern {
-    /// Notes a read. Returns the range to fetch next, below `limit`. `limit` is called only if a
-    /// range is due, and returns `None` if there is nothing to fetch.
+    /// Notes a read. Returns the range to fetch next, at most up to `limit`. `limit` is called only
+    /// if a range is due, and returns `None` if there is nothing to fetch.
     pub(super) fn note_read(
         &mut self,
         offset: u64,

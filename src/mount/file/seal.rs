@@ -1,8 +1,8 @@
-//! Seals of upper files: length, time and checksums at a clean end, so that the next mount detects
-//! damage.
+//! Seals of upper files: length, modification time and checksums at a clean unmount, so that the
+//! next mount detects damage.
 //!
 //! A seal is removed before its file changes. After a crash, a file whose bytes may be newer than
-//! the last seal therefore has no seal and is not judged.
+//! the last seal therefore has no seal and is not verified.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -24,14 +24,14 @@ const STEP: u64 = 1 << 20;
 pub struct FileSeal {
     /// Length in bytes.
     pub size: u64,
-    /// Modification time. Without checksums it is the only sign of a later change.
+    /// Modification time. Without checksums, it is the only sign of a change that keeps the length.
     pub mtime: Time,
     /// Rows of checksums, or `None` if some blocks have no checksum.
     pub sums: Option<Vec<SumRow>>,
 }
 
 impl FileSeal {
-    /// Returns how the metadata of a file contradict the seal.
+    /// Returns how the metadata of a file contradicts the seal, or `None` if it does not.
     pub fn mismatch(&self, file: &Metadata) -> Option<String> {
         if file.len() != self.size {
             return Some(format!("it has {} bytes instead of {}", file.len(), self.size));
@@ -46,7 +46,7 @@ pub(super) fn mtime_of(file: &Metadata) -> Time {
 }
 
 /// Computes the missing checksums of the blocks in `own`. Other unknown blocks count as zeros.
-/// Returns false if the budget was too small.
+/// Returns false if reading them would exceed the budget, in bytes.
 pub(super) fn read_unknown_blocks(
     file: &File,
     sums: &BlockSums,

@@ -10,7 +10,7 @@ use rustix::fs::FallocateFlags;
 use crate::mount::errno::FsResult;
 use crate::mount::lower::HoleRun;
 
-/// Fills `out` from `offset` on, with zeros behind the end of the file.
+/// Fills `out` from `offset` on, with zeros after the end of the file.
 pub(super) fn read_or_zeros(file: &File, mut out: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !out.is_empty() {
         match file.read_at(out, offset) {
@@ -49,7 +49,7 @@ fn write_zeros(file: &File, range: &Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the kind of the byte at `at`, and the end of the data or of the hole, at most `end`.
+/// Returns whether the byte at `at` is in a hole, and where that hole or data ends, at most `end`.
 pub(super) fn hole_run(file: &File, at: u64, end: u64) -> FsResult<HoleRun> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
         Ok(data) if data > at => Ok(HoleRun { hole: true, end: data.min(end) }),

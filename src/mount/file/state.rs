@@ -13,7 +13,7 @@ use super::ranges::RangeSet;
 /// Written blocks that the overlay database has to record.
 #[derive(Debug, Default)]
 pub struct UnstoredBlocks {
-    /// The blocks.
+    /// Ranges of block numbers.
     pub ranges: Vec<Range<u64>>,
     /// Set when `ranges` replaces all recorded blocks.
     pub replace: bool,
@@ -23,7 +23,7 @@ pub struct UnstoredBlocks {
 pub struct FileFacts {
     /// The base file.
     pub base: Option<Arc<BaseFile>>,
-    /// Bytes of the base file that are still part of the file.
+    /// Length of the prefix of the base file that is still part of the file, in bytes.
     pub kept: u64,
     /// Current length in bytes.
     pub size: u64,
@@ -37,7 +37,7 @@ pub struct FileFacts {
 
 /// The state of an upper file.
 pub struct UpperStatus {
-    /// Whether there is one.
+    /// Whether there is an upper file.
     pub exists: bool,
     /// Why it is unusable, if it is damaged.
     pub damage: Option<String>,
@@ -48,7 +48,7 @@ pub struct UpperStatus {
 pub struct FileState {
     /// The base file, or `None` if all bytes are in the upper file.
     pub base: Option<Arc<BaseFile>>,
-    /// Bytes of the base file that are still part of the file.
+    /// Length of the prefix of the base file that is still part of the file, in bytes.
     pub kept: u64,
     /// Current length in bytes.
     pub size: u64,

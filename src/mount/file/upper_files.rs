@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::mount::errno::{Errno, FsResult};
 use crate::sys::create;
 
-/// Name of the directory in an overlay.
+/// Name of the directory of upper files in an overlay.
 pub const UPPER_DIR: &str = "data";
 /// Name of the file that ties the upper files to one overlay database.
 const MARK: &str = "mark";
@@ -28,7 +28,7 @@ pub struct UpperFiles {
 
 /// An upper file.
 pub struct UpperFile {
-    /// The inode that it belongs to.
+    /// The inode that the upper file belongs to.
     pub ino: u64,
     /// Path of the upper file.
     pub path: PathBuf,
@@ -110,12 +110,12 @@ impl UpperFiles {
         self.sync_names()
     }
 
-    /// Returns the counted bytes of the upper files.
+    /// Returns the bytes of the upper files as counted for the quota.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the quota in bytes.
+    /// Returns the quota in bytes, or `None` if there is none.
     pub fn limit_bytes(&self) -> Option<u64> {
         self.limit_bytes
     }
@@ -139,7 +139,7 @@ impl UpperFiles {
         }
     }
 
-    /// Fails with `ENOSPC` if `bytes` more would exceed the quota.
+    /// Fails with `ENOSPC` if another `bytes` bytes would exceed the quota.
     pub fn ensure_space_for(&self, bytes: u64) -> FsResult<()> {
         match self.limit_bytes {
             Some(limit) if self.used_bytes().saturating_add(bytes) > limit => Err(Errno::NOSPC),

@@ -1,4 +1,4 @@
-//! Passthrough files by the ids under which the kernel knows them.
+//! Backing ids: the numbers by which the kernel knows the upper files of passthrough.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fuser::BackingId;
 use parking_lot::Mutex;
 
-/// Passthrough files by inode number, with the count of open handles.
+/// Backing ids by inode number, each with the count of its open handles.
 #[derive(Default)]
 pub(super) struct BackingIds {
     inodes: Mutex<HashMap<u64, (Arc<BackingId>, u64)>>,
@@ -16,7 +16,8 @@ pub(super) struct BackingIds {
 }
 
 impl BackingIds {
-    /// Returns the backing id of an inode. All handles of an inode share one.
+    /// Returns the backing id of an inode. All handles of an inode share one; `open` creates it for
+    /// the first handle.
     pub(super) fn open(
         &self,
         ino: u64,

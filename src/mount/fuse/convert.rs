@@ -15,8 +15,8 @@ pub(super) fn raw(e: Errno) -> Raw {
     Raw::from_i32(e.0)
 }
 
-/// Converts a time from the kernel. For times before 1970, `fuser` subtracts the nanoseconds
-/// instead of adding them.
+/// Converts a time from the kernel. For times before 1970, `fuser` has subtracted the nanoseconds
+/// instead of adding them, which this function undoes.
 pub(super) fn ours(time: SystemTime) -> Time {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() },
@@ -49,7 +49,7 @@ pub(super) fn unpacked(rdev: u32) -> (u32, u32) {
 }
 
 /// Returns the allocated size in units of 512 bytes. Programs look for holes only if it is smaller
-/// than the length, so it is reported as smaller if it is not known.
+/// than the length, so an unknown size is reported as smaller.
 fn blocks(a: &NodeAttr) -> u64 {
     const UNIT: u64 = 4096;
     let bytes = match a.allocated {
@@ -79,7 +79,7 @@ pub(super) fn attr(a: &NodeAttr) -> FileAttr {
     }
 }
 
-/// Returns the reply for a missing name, which the kernel caches.
+/// Returns the reply for a missing name: inode number 0 makes the kernel cache that it is missing.
 pub(super) fn nothing() -> FileAttr {
     let none = Time::default();
     attr(&NodeAttr {

@@ -1,10 +1,10 @@
-//! Keeps the request threads on the processor of the requesting thread, as long as there is only
-//! one.
+//! Keeps the request threads on the processor of the requesting thread, as long as only one thread
+//! sends requests.
 //!
 //! The kernel wakes a sleeping request thread on an idle processor, which takes several times as
 //! long as the request itself (decision 0006). A single thread that waits for each reply gains
 //! nothing from a second processor. With several requesting threads, or large transfers, the kernel
-//! places the threads.
+//! chooses the processors.
 
 use std::cell::Cell;
 
@@ -13,14 +13,16 @@ use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
 use crate::sys::procfs::ProcDir;
 
-/// Requests between two decisions.
+/// Requests between two decisions about the placement.
 const WINDOW: u32 = 64;
-/// Requests of other threads, or with large transfers, that a window may contain.
+/// Limit on the requests in a window that come from other threads or transfer much data. With more
+/// of them, the kernel places the threads.
 const FOREIGN_MAX: u32 = 6;
-/// Weight of a window in which the requester has moved to another processor, against one in which
-/// it has not. Threads on the wrong processor are the slowest of all.
+/// Points for a window in which the requester has moved to another processor; a window without a
+/// move subtracts one point. A move weighs more, because threads on the wrong processor are slower
+/// than threads that the kernel places.
 const MOVE_WEIGHT: u32 = 4;
-/// Weight from which on the requester is not followed any more.
+/// Number of points from which on the threads do not follow the requester any more.
 const MOVE_LIMIT: u32 = 8;
 
 thread_local! {
@@ -37,7 +39,7 @@ pub(super) struct ThreadPlacement {
 #[derive(Default)]
 struct PlacementState {
     threads: Vec<Pid>,
-    /// The processor that the threads are kept on.
+    /// The processor that the threads are kept on, or `None` if the kernel places them.
     at: Option<usize>,
     /// The first requesting thread in this window.
     requester: u32,
@@ -45,18 +47,18 @@ struct PlacementState {
     foreign_requests: u32,
     /// The last processor of the requester.
     last: Option<usize>,
-    /// How much the requester moves.
+    /// Points for moves of the requester, see [`MOVE_WEIGHT`].
     moves: u32,
 }
 
 impl ThreadPlacement {
-    /// Allows the processors that this thread may use.
+    /// Creates a placement on the processors that the calling thread may use.
     pub(super) fn new() -> Self {
         Self { allowed: sched_getaffinity(None).ok(), state: Mutex::default() }
     }
 
     /// Notes a request that this thread has received. `much` is whether it transfers much data.
-    /// `requester` is zero for requests of the kernel itself.
+    /// `requester` is a thread id, or zero for requests of the kernel itself.
     pub(super) fn note_request(&self, requester: u32, much: bool) {
         let Some(allowed) = &self.allowed else { return };
         let mut state = self.state();
@@ -97,7 +99,7 @@ impl ThreadPlacement {
     }
 }
 
-/// Binds threads to a processor, or releases them.
+/// Binds threads to a processor, or to all allowed ones if `at` is `None`.
 fn place(threads: &[Pid], allowed: &CpuSet, at: Option<usize>) {
     let set = at.map_or(*allowed, |at| {
         let mut one = CpuSet::new();
@@ -110,7 +112,7 @@ fn place(threads: &[Pid], allowed: &CpuSet, at: Option<usize>) {
     }
 }
 
-/// Returns the processor on which a thread has run last.
+/// Returns the processor on which a thread last ran.
 fn processor_of(thread: u32) -> Option<usize> {
     /// Number of the field `processor` in proc_pid_stat(5).
     const FIELD: usize = 39;

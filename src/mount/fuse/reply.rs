@@ -1,4 +1,4 @@
-//! Replies in the form that each kind of request expects.
+//! Sends replies in the form that each kind of request expects.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

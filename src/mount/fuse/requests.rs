@@ -1,4 +1,4 @@
-//! The requests of the kernel.
+//! Answers the requests of the kernel.
 //!
 //! In writeback mode, the kernel sends the times of files with `setattr`.
 
@@ -26,7 +26,7 @@ use crate::mount::view::{AttrChanges, CreatedFile, DirItem, NewNode, OpenedFile,
 
 /// Largest write request, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
-/// Transfers above this size take longer than the request itself, in bytes.
+/// Size in bytes above which the transfer takes longer than the rest of the request.
 const MUCH: u32 = 32 << 10;
 /// Background requests that the kernel may send at the same time.
 const BACKGROUND: u16 = 64;
@@ -42,7 +42,7 @@ impl Filesystem for FuseServer {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
-            // A default ACL takes the place of the umask.
+            // Apply the umask in this process, because a default ACL takes its place.
             InitFlags::FUSE_DONT_MASK,
         ];
         if self.enforces_acls {
@@ -272,6 +272,7 @@ impl Filesystem for FuseServer {
             Err(e) => reply.error(raw(e)),
         };
         let (view, invalidator, notifier) = (&self.view, Arc::clone(&self.invalidator), Arc::clone(&self.notifier));
+        // As with reads, a lock owner means that the write bypasses the page cache.
         let past_cache = !cached && lock_owner.is_some();
         let done = move |view: &View, reply: ReplyWrite, answer| {
             if !past_cache || !view.may_be_cached(fh.0) {
@@ -296,6 +297,7 @@ impl Filesystem for FuseServer {
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        // After this reply, the kernel sends no `flush` for any file.
         reply.error(Raw::ENOSYS);
     }
 
@@ -375,7 +377,8 @@ impl Filesystem for FuseServer {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        // A larger number would not fit into the reply for a 32-bit program, whose call would fail.
+        // A larger number would not fit into the result of a 32-bit program, so its call would
+        // fail.
         const FILES: u64 = u32::MAX as u64 / 2;
         let SpaceInfo { total_blocks, free_blocks } = self.view.statfs();
         let block = SpaceInfo::BLOCK;
@@ -394,6 +397,7 @@ impl Filesystem for FuseServer {
     ) {
         self.placement.note_request(req.pid(), false);
         let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
+        // The flags are `XATTR_CREATE` (1) and `XATTR_REPLACE` (2).
         let must = match flags {
             1 => Some(false),
             2 => Some(true),
@@ -480,9 +484,10 @@ impl Filesystem for FuseServer {
             Err(e) => reply.error(raw(e)),
         };
         if self.mode == CacheMode::Writeback && self.view.is_open_for_write(ino.0) {
-            // The kernel may have cached writes, so the complete file counts as data, up to the end
-            // that only the kernel knows. Another thread asks the kernel for the end, because the
-            // kernel may in turn request attributes.
+            // The kernel may have cached writes, so the complete file counts as data, up to the
+            // end, which only the kernel knows. Ask the kernel for the end in the pool, because the
+            // kernel may first send a request for the attributes, which a request thread has to
+            // answer.
             let (view, top) = (Arc::clone(&self.view), self.at.clone());
             return self.pool.run(move || {
                 let answer = caught(|| {
@@ -504,8 +509,8 @@ impl Filesystem for FuseServer {
     }
 }
 
-/// Returns the length of a file according to the kernel, which may have cached writes behind the
-/// known end.
+/// Returns the length of a file according to the kernel, which may have cached writes after the end
+/// that this process knows.
 fn size_in_kernel(view: &View, top: &Path, ino: u64) -> Option<u64> {
     let path = top.join(OsStr::from_bytes(&view.path(ino)?));
     let told = rustix::fs::statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::SIZE | StatxFlags::INO).ok()?;

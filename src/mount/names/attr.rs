@@ -41,7 +41,7 @@ pub struct NodeAttr {
     pub kind: NodeKind,
     /// Permission bits.
     pub mode: u32,
-    /// Hard links; for a directory, two plus the number of its subdirectories.
+    /// Number of hard links; for a directory, two plus the number of its subdirectories.
     pub nlink: u32,
     /// User id of the owner.
     pub uid: u32,

@@ -40,7 +40,7 @@ impl NameTable {
         match ino {
             Some(ino) => names.insert(name.to_vec(), Some(ino)),
             None => {
-                // A name that the version does not have needs no record of its removal.
+                // A name that the version lacks needs no record of its removal.
                 let below = match self.upper.inodes.get(&parent).map(|i| &i.what) {
                     Some(InodeBody::Dir { tree, .. }) => tree.and_then(|tree| self.lower.known_dir(&tree)),
                     _ => None,
@@ -63,7 +63,7 @@ impl NameTable {
         Ok(())
     }
 
-    /// Sets the change times of a directory after a change of its names.
+    /// Sets the modification and change time of a directory after one of its names has changed.
     pub(super) fn touch_dir(&mut self, dir: u64, now: Time) -> Lookup<()> {
         let inode = self.change(dir)?;
         inode.meta.mtime = now;
@@ -71,7 +71,8 @@ impl NameTable {
         Ok(())
     }
 
-    /// Creates a node. `what` receives the inode number. Returns the number.
+    /// Creates a node. `what` receives the inode number and returns the body. Returns the inode
+    /// number.
     pub fn make(
         &mut self,
         parent: u64,
@@ -176,7 +177,7 @@ impl NameTable {
         inode.nlink = if is_dir { 0 } else { inode.nlink.saturating_sub(1) };
         inode.ctime = now;
         if inode.nlink > 0 && EntryRef::new(inode.parent, &inode.name) == gone {
-            // The inode is from now on known by another of its names.
+            // Record another name of the inode, because this one is gone.
             let other = self.other_name(ino, gone);
             if let (Some(other), Ok(inode)) = (other, self.change(ino)) {
                 (inode.parent, inode.name) = (other.parent, other.name);

@@ -16,7 +16,7 @@ pub struct Inode {
     pub atime: Time,
     /// Time of the last change of the content or the metadata.
     pub ctime: Time,
-    /// Hard links; 0 if the inode has no name and is only in use.
+    /// Number of hard links; 0 if the inode has no name any more, but is still in use.
     pub nlink: u32,
     /// A directory in which the inode has a name.
     pub parent: u64,
@@ -51,7 +51,7 @@ pub enum InodeBody {
     BlockDevice(u32, u32),
 }
 
-/// A directory as a version has it.
+/// A directory as a version or a snapshot has stored it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredDir {
     /// The tree of the directory.
@@ -61,8 +61,8 @@ pub struct StoredDir {
 }
 
 impl Inode {
-    /// Copies a node of the version, because it is about to change. `data` is the file if it is
-    /// already open.
+    /// Creates an inode from a node of the version that is about to change. `data` is the file if
+    /// it is already open.
     pub fn of_entry(
         ino: u64,
         parent: u64,

@@ -48,8 +48,8 @@ impl NameTable {
             }
         };
         if !self.is_known_to_kernel(ino) {
-            // The kernel knows no name of this inode any more, because each name would hold a
-            // lookup. A switch therefore need not invalidate its names.
+            // The kernel has no lookups of this inode left, so it has cached none of the names. A
+            // switch need not invalidate them.
             self.aliases.remove(&ino);
         }
         if untouched { None } else { self.remove_unused(ino) }
@@ -110,8 +110,9 @@ impl NameTable {
         Ok(data)
     }
 
-    /// Turns the last open of an inode into one for passthrough. Returns whether this is possible:
-    /// all handles of an inode must be of the same kind.
+    /// Counts the last open of an inode as passthrough. `complete` is whether the upper file can be
+    /// used. Returns false if passthrough is impossible, because all handles of an inode must be of
+    /// the same kind.
     pub fn open_in_kernel(&mut self, ino: u64, complete: bool) -> bool {
         let Some(opened) = self.open_counts.get_mut(&ino) else { return false };
         let may = opened.kernel_opens > 0 || complete && opened.daemon_opens == 1;
@@ -122,7 +123,7 @@ impl NameTable {
         may
     }
 
-    /// Turns the last open of an inode into one for this process again.
+    /// Counts the last open of an inode as served by this process, not as passthrough.
     pub fn open_in_daemon(&mut self, ino: u64) {
         if let Some(opened) = self.open_counts.get_mut(&ino) {
             opened.daemon_opens += 1;
@@ -130,7 +131,7 @@ impl NameTable {
         }
     }
 
-    /// Closes a file.
+    /// Closes a handle of a file.
     pub fn close(&mut self, ino: u64, in_kernel: bool, write: bool) -> ClosedFile {
         if let Some(opened) = self.open_counts.get_mut(&ino) {
             let n = if in_kernel { &mut opened.kernel_opens } else { &mut opened.daemon_opens };

@@ -2,9 +2,10 @@
 //! have cached.
 //!
 //! A directory in both versions keeps its inode number, so that mounts on it and processes in it
-//! stay. Any other inode keeps its number only if nothing that the kernel caches differs. Otherwise
-//! its name gets a new number, and the old number keeps its content for existing users. The plan
-//! changes nothing, so it can be repeated until all directories that it needs have been read.
+//! are not affected. Any other inode keeps its number only if nothing that the kernel caches
+//! differs. Otherwise its name gets a new number, and the old number keeps its content for existing
+//! users. Planning changes nothing, so it can be repeated until all directories that the plan needs
+//! have been read.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ use crate::mount::processes::nested::NestedMount;
 pub struct SwitchDirs(HashMap<Id, SharedDir>);
 
 impl SwitchDirs {
-    /// Reads directories.
+    /// Reads directories and keeps them.
     pub fn read(&mut self, lower: &LowerLayer, trees: &[Id]) -> Result<()> {
         for tree in trees {
             self.0.insert(*tree, lower.dir(tree)?);
@@ -39,16 +40,16 @@ impl SwitchDirs {
 /// A name that the kernel has to forget.
 pub struct StaleName {
     pub name: EntryName,
-    /// The inode, if it is gone for good. A directory never is.
+    /// The inode, if the new version lacks it and it is not a directory.
     pub removed: Option<u64>,
 }
 
 /// Cached data that the kernel has to forget.
 #[derive(Default)]
 pub struct StaleEntries {
-    /// Names that have a different meaning now.
+    /// Names that lead to a different inode now, or to one that was missing before.
     pub names: Vec<StaleName>,
-    /// Directories whose list of names differs.
+    /// Directories whose list of names may differ.
     pub dirs: Vec<u64>,
     /// Inodes whose attributes differ.
     pub attributes: Vec<u64>,
@@ -78,8 +79,8 @@ pub enum SwitchAttempt {
     Ready(Box<SwitchPlan>),
     /// These directories have to be read before the next attempt.
     Unread(Vec<Id>),
-    /// A mount point prevents the switch, because the new version lacks its directory or has
-    /// another node there.
+    /// A mount point prevents the switch, because the new version lacks its directory or has a
+    /// different node there.
     MountPoint(PathBuf),
 }
 
@@ -99,7 +100,8 @@ struct SwitchPlanner<'n> {
     dirs: &'n SwitchDirs,
     missing: HashSet<Id>,
     fates: HashMap<u64, InodeFate>,
-    /// New places of inodes whose directory has another tree now: that tree, and the index in it.
+    /// New places of inodes whose directory has a different tree now: that tree, and the index in
+    /// it.
     new_places: HashMap<u64, (Id, usize)>,
     plan: SwitchPlan,
     retired: HashSet<u64>,
@@ -125,8 +127,9 @@ impl NameTable {
             return SwitchAttempt::MountPoint(at);
         }
         let mut plan = planner.plan;
-        // A directory that was moved or created by the mount keeps its number. The number is
-        // reserved, so that the name for which it would be computed gets another one.
+        // A directory that the mount has moved or created keeps its number. If the number is not
+        // the one computed from the name, reserve it, so that the name from which it would be
+        // computed gets a different one.
         let natural = |at: &EntryName, ino| self.upper.candidate_inos(source_of(at)).next() == Some(ino);
         planner.retired.extend(planner.assigned.iter().filter(|(at, ino)| !natural(at, **ino)).map(|(_, ino)| *ino));
         plan.upper.retired = Arc::new(planner.retired);
@@ -139,7 +142,7 @@ impl NameTable {
         SwitchAttempt::Ready(Box::new(plan))
     }
 
-    /// Executes a plan. Returns what the kernel has to forget.
+    /// Executes a plan. Returns the cached data that the kernel has to forget.
     pub fn apply_switch(&mut self, plan: SwitchPlan) -> StaleEntries {
         self.upper = plan.upper;
         self.untouched = plan.untouched;
@@ -266,8 +269,8 @@ impl<'n> SwitchPlanner<'n> {
                 Some(Node::Dir { tree: same, .. }) if same == tree => InodeFate::Same,
                 _ => InodeFate::Dir(*tree),
             },
-            // In a multi-version mount, the number of a hard link can depend on directories above
-            // it that have not been read.
+            // In a multi-version mount, `ino_at` can fail, because the number of a hard link can
+            // depend on directories above it that have not been read. The inode is then gone.
             _ if was_dir || names.ino_at(parent, now).ok() != Some(ino) => return Some(InodeFate::Gone),
             node => {
                 let (same, mtime) = match (raised, before) {
@@ -276,7 +279,8 @@ impl<'n> SwitchPlanner<'n> {
                         (entry.is_some_and(|e| e.node == *node), entry.map_or(now.meta.mtime, |e| e.meta.mtime))
                     }
                 };
-                // In writeback mode, the kernel also caches the modification time.
+                // In writeback mode, the kernel also caches the modification time, so it must not
+                // differ.
                 if !same || mtime != now.meta.mtime {
                     return Some(InodeFate::Gone);
                 }
@@ -305,7 +309,8 @@ impl<'n> SwitchPlanner<'n> {
         n
     }
 
-    /// Places the changed inodes. Inodes that are equal in the new version keep their upper files.
+    /// Adds the changed inodes to the plan. Inodes that are identical in the new version keep their
+    /// upper files.
     fn place_upper(&mut self) {
         let names = self.names;
         for (ino, inode) in names.upper.inodes.iter().filter(|(ino, _)| **ino != ROOT_INO) {
@@ -360,7 +365,8 @@ impl<'n> SwitchPlanner<'n> {
         self.retired.insert(ino);
     }
 
-    /// Keeps the numbers reserved that a node had to skip, as long as the node has its own number.
+    /// Keeps the numbers reserved that a node had to skip, because the node would otherwise get a
+    /// different number.
     fn keep_skipped_inos(&mut self, ino: u64, parent: u64, entry: &Entry) {
         let upper = &self.names.upper;
         if let Some(chain) = self.names.skipped_inos.get(&ino) {

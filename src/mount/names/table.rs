@@ -61,11 +61,11 @@ pub struct PendingRows {
     pub inodes: HashSet<u64>,
     /// Changed names.
     pub names: HashSet<EntryName>,
-    /// Inodes of which only times have changed. Their rows can wait for a later flush.
+    /// Inodes of which only the times have changed. Their rows can wait for a later flush.
     pub times: HashSet<u64>,
 }
 
-/// How many times an inode is open.
+/// Counts of the open handles of an inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct OpenCounts {
     /// Handles that this process serves.
@@ -85,7 +85,7 @@ pub struct NameCounts {
     pub open: usize,
 }
 
-/// A directory after a snapshot.
+/// The result of storing a directory in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirResult {
     /// Inode number of the directory.
@@ -113,6 +113,7 @@ pub struct NameTable {
     pub(super) space: Arc<UpperFiles>,
     pub(super) trees: Vec<Id>,
     pub(super) tree_indexes: HashMap<Id, u32>,
+    /// Places of unchanged nodes of the version and their counts of kernel lookups, by inode.
     pub(super) untouched: HashMap<u64, (VersionPlace, u64)>,
     /// Names of hard-linked files of the version that the kernel may know, by inode.
     pub(super) aliases: HashMap<u64, HashSet<EntryName>>,
@@ -124,7 +125,7 @@ pub struct NameTable {
     /// Recorded names of inodes with several hard links. Searching `upper` for them would take
     /// longer with each change.
     pub(super) hard_links: HashMap<u64, HashSet<EntryName>>,
-    /// Lookups of the kernel, by inode in `upper`.
+    /// Counts of kernel lookups, by inode in `upper`.
     pub(super) lookups: HashMap<u64, u64>,
     /// Open handles by inode.
     pub(super) open_counts: HashMap<u64, OpenCounts>,
@@ -218,7 +219,7 @@ impl NameTable {
         self.still_changed(left);
     }
 
-    /// Marks inodes as changed.
+    /// Marks inodes as changed, if they still exist.
     fn still_changed(&mut self, inodes: impl IntoIterator<Item = u64>) {
         for ino in inodes {
             if self.upper.inodes.contains_key(&ino) {
@@ -228,7 +229,7 @@ impl NameTable {
         }
     }
 
-    /// Marks inodes whose rows in the overlay database are outdated.
+    /// Marks the rows of inodes in the overlay database as outdated.
     pub fn mark_unstored(&mut self, inodes: impl IntoIterator<Item = u64>) {
         self.pending.inodes.extend(inodes);
     }
@@ -250,8 +251,8 @@ impl NameTable {
         NameCounts { known: self.untouched.len() + self.upper.inodes.len(), open: self.open_counts.len() }
     }
 
-    /// Returns inodes with outdated rows in the overlay database. With `times`, inodes of which
-    /// only times have changed are included.
+    /// Returns inodes with outdated rows in the overlay database. With `times`, this includes
+    /// inodes of which only the times have changed.
     pub fn unstored_inodes(&self, times: bool) -> impl Iterator<Item = &Arc<Inode>> {
         let times = self.pending.times.iter().filter(move |_| times);
         self.pending.inodes.iter().chain(times).filter_map(|ino| self.upper.inodes.get(ino))
@@ -298,7 +299,8 @@ impl NameTable {
         }
     }
 
-    /// Returns an inode for a change that the next commit includes.
+    /// Returns an inode for a change that the next commit includes. Copies the inode up and marks
+    /// it as changed.
     pub fn change(&mut self, ino: u64) -> Lookup<&mut Inode> {
         self.copy_up_current(ino)?;
         self.pending.inodes.insert(ino);
@@ -307,7 +309,7 @@ impl NameTable {
         Ok(Arc::make_mut(inode))
     }
 
-    /// Returns an inode for a change of facts that no version stores.
+    /// Returns an inode for a change that only the overlay database records. Copies the inode up.
     pub fn touch(&mut self, ino: u64) -> Lookup<&mut Inode> {
         self.copy_up_current(ino)?;
         self.pending.inodes.insert(ino);
@@ -315,7 +317,7 @@ impl NameTable {
         Ok(Arc::make_mut(inode))
     }
 
-    /// Returns an inode for a change of its times only. A later flush may store it.
+    /// Like [`Self::change`], for a change of times only, which a later flush may store.
     pub fn change_times(&mut self, ino: u64) -> Lookup<&mut Inode> {
         self.copy_up_current(ino)?;
         self.pending.times.insert(ino);
@@ -430,8 +432,8 @@ impl NameTable {
         Ok(())
     }
 
-    /// Returns the directory of the version that contains a directory, in a multi-version mount. It
-    /// is the first one on the way up whose entry is in a tree that was built in memory for this
+    /// In a multi-version mount, returns the root of the version that contains a directory: the
+    /// first directory on the way up whose entry is in a tree that was built in memory for this
     /// mount.
     fn version_dir_of(&self, dir: u64) -> Lookup<u64> {
         let mut at = dir;
@@ -459,8 +461,8 @@ impl NameTable {
             return Ok(ino);
         }
         let known = self.untouched.entry(ino).or_insert((place, 0));
-        // Hard links share a number. If two different nodes have the same number, the second one is
-        // not shown.
+        // Hard links share a number. If two other nodes have the same number by chance, lookups of
+        // the second one fail.
         if known.0 == place || entry.link.is_some() { Ok(ino) } else { Err(Errno::IO.into()) }
     }
 
@@ -485,7 +487,8 @@ impl NameTable {
         if let Some(InodeBody::File(data)) = self.upper.inodes.get(&ino).map(|inode| &inode.what)
             && data.is_written_by_kernel()
         {
-            // Every reply passes here, and the kernel would trust an outdated length.
+            // Every reply with attributes passes here, and the kernel would trust an outdated
+            // length.
             let data = Arc::clone(data);
             self.refresh_from_kernel(&data)?;
         }
@@ -499,8 +502,8 @@ impl NameTable {
             attr.nlink = 0;
         }
         if let Node::Dir { tree, totals } = &dir[at].node {
-            // For a directory that is not in memory, the number of all directories below it is an
-            // upper bound.
+            // For a directory that is not in memory, use the number of all directories below it,
+            // which is an upper bound.
             let most = u32::try_from(totals.dirs).unwrap_or(u32::MAX - 2);
             attr.nlink = 2 + self.lower.known_dir(tree).map_or(most, |d| d.subdirs);
         }
@@ -547,7 +550,7 @@ impl NameTable {
         Ok(read(&dir[at].meta, target))
     }
 
-    /// Returns the parent directory.
+    /// Returns the parent directory of an inode.
     pub fn parent(&mut self, ino: u64) -> Lookup<u64> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.parent);
@@ -556,8 +559,8 @@ impl NameTable {
         if place.is_retired() { Err(Errno::STALE.into()) } else { Ok(place.parent) }
     }
 
-    /// Returns the directory of the version if the mount has changed none of its names. Its listing
-    /// needs no copy.
+    /// Returns the directory of the version if the mount has changed none of its names, so that a
+    /// listing needs no copy of them.
     pub fn unchanged_dir(&mut self, ino: u64) -> Lookup<Option<SharedDir>> {
         if self.upper.names.get(&ino).is_some_and(|names| !names.is_empty()) {
             return Ok(None);
@@ -566,7 +569,7 @@ impl NameTable {
         self.dir(&tree).map(Some)
     }
 
-    /// Returns the directory of the version below a directory.
+    /// Returns the directory of the version that a directory of the mount is based on, if any.
     pub fn lower_dir(&mut self, ino: u64) -> Lookup<Option<SharedDir>> {
         let tree = self.tree_of(ino)?;
         tree.map(|tree| self.dir(&tree)).transpose()
@@ -614,7 +617,8 @@ impl NameTable {
     }
 }
 
-/// Returns the position of an entry of the version. Positions 1 and 2 are behind `.` and `..`.
+/// Returns the position that follows an entry of the version. Positions 1 and 2 follow `.` and
+/// `..`.
 pub fn position(index: usize) -> u64 {
     index as u64 + 3
 }

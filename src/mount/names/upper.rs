@@ -1,7 +1,7 @@
 //! Everything that a mount has created or changed, and the computation of inode numbers.
 //!
-//! The inode number of a node of the version is a hash of its first place. It therefore stays the
-//! same across mounts without being stored.
+//! The inode number of a node of the version is a hash of its directory and name, or of its
+//! hard-link group. The number therefore stays the same across mounts without being stored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ pub struct UpperTree {
     /// Reserved numbers: those of retired inodes, which the kernel may still know. See
     /// [`SwitchPlan`](super::SwitchPlan).
     pub retired: Arc<HashSet<u64>>,
-    /// Numbers of directories that the mount has created and a commit has stored, by the number
-    /// that the new version would give them.
+    /// Numbers of directories that the mount has created or moved and a commit has stored, by the
+    /// number that is computed from their place in the new version.
     pub assigned: Arc<HashMap<u64, u64>>,
     /// Whether the mount shows several versions as directories.
     pub multi_version: bool,
@@ -79,7 +79,7 @@ pub(super) struct InoSource<'s> {
     pub(super) link: Option<&'s HardLink>,
 }
 
-/// Computes a candidate for the number of a node. Each `salt` gives another one.
+/// Computes a candidate for the number of a node. Each `salt` gives a different one.
 fn ino_of(key: &[u8; 16], source: InoSource<'_>, salt: u32) -> u64 {
     let InoSource { version, parent, name, link } = source;
     let long = salt.to_be_bytes();

@@ -8,8 +8,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Opens the database without changing any file.
 pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
-    // Without `immutable`, SQLite would create a write-ahead log. An existing log, which a crash
-    // has left, must be read.
+    // Without `immutable`, SQLite would create a WAL file. A WAL file that a crash has left must be
+    // read.
     let has_log = path.with_extension("db-wal").exists();
     let uri = format!("file:{}{}", escaped(path), if has_log { "" } else { "?immutable=1" });
     Connection::open_with_flags(

@@ -1,7 +1,7 @@
 //! The overlay database: names, inodes and written blocks of a mount in one SQLite file.
 //!
 //! A flush is one transaction that replaces one consistent state of the mount by a later one. The
-//! bytes of files are in upper files beside the database. Their blocks are recorded only after the
+//! bytes of files are in upper files next to the database. Their blocks are recorded only after the
 //! bytes are durable.
 
 use std::collections::{HashMap, HashSet};
@@ -46,7 +46,7 @@ pub struct OverlayDb {
     connection: Mutex<Connection>,
     /// Whether the last mount ended cleanly.
     clean: bool,
-    /// Set when this mount has written anything but the end mark.
+    /// Set when this mount has written anything but the mark of a clean end.
     wrote: AtomicBool,
     /// Space for a flush on a full disk.
     reserve: Option<SpaceReserve>,
@@ -192,7 +192,7 @@ impl OverlayDb {
         Err(self.damaged("it has changed since the last mount"))
     }
 
-    /// Returns the error for unusable tables.
+    /// Returns the error for an unusable database; `why` is the first violation.
     pub fn damaged(&self, why: impl Into<String>) -> error::Error {
         OverlayDbError::Damaged { path: self.path.clone(), why: why.into() }.into()
     }
@@ -202,12 +202,13 @@ impl OverlayDb {
         work(&mut connection).map_err(|source| OverlayDbError::Sqlite { path: self.path.clone(), source }.into())
     }
 
-    /// Returns a fact about the overlay.
+    /// Returns a fact about the overlay, or `None` if it was never recorded.
     pub fn fact(&self, key: &str) -> Result<Option<Vec<u8>>> {
         self.with_connection(|c| c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional())
     }
 
-    /// Returns the key of inode numbers, or `None` if the overlay was never used.
+    /// Returns the secret key from which inode numbers are computed, or `None` if the overlay was
+    /// never used.
     pub fn key(&self) -> Result<Option<[u8; 16]>> {
         let Some(hex) = self.fact("key")? else { return Ok(None) };
         let mut key = [0; 16];
@@ -230,7 +231,7 @@ impl OverlayDb {
         if self.clean {
             return Ok(false);
         }
-        // After a crash, the length of a file may differ from the recorded length.
+        // After a crash, a file whose length differs from the recorded length counts as changed.
         let space = UpperFiles::new(self.path.with_file_name(UPPER_DIR), None);
         self.with_connection(|c| {
             let mut kept = c.prepare("SELECT ino, size FROM inode WHERE upper")?;
@@ -255,8 +256,8 @@ impl OverlayDb {
         self.write(flush, false)
     }
 
-    /// Writes a flush. On a full disk, the reserve is used, because the flush may be what makes it
-    /// possible to free space.
+    /// Writes a flush. On a full disk, the reserve is used, because some space can be freed only
+    /// after a flush.
     fn write(&self, flush: &FlushRows, clear: bool) -> Result<()> {
         if flush.is_empty() && !clear {
             return Ok(());
@@ -353,7 +354,7 @@ impl OverlayDb {
         })
     }
 
-    /// Loads all rows. The length of a file is that of its upper file.
+    /// Loads all rows. The length of a file is taken from its upper file, not from its row.
     pub fn load(&self, space: &Arc<UpperFiles>) -> Result<LoadedOverlay> {
         let mut blocks: HashMap<u64, RangeSet> = HashMap::new();
         self.with_connection(|c| {
@@ -436,7 +437,7 @@ impl OverlayDb {
         for (parent, name, ino) in names {
             let known = |n: u64| upper.inodes.contains_key(&n);
             if !known(parent) {
-                // A row of a directory that was removed.
+                // The row belongs to a directory that was removed.
                 continue;
             }
             if ino.is_some_and(|n| !known(n)) {
@@ -446,7 +447,7 @@ impl OverlayDb {
             let names: &mut Arc<NameOverrides> = upper.names.entry(parent).or_default();
             Arc::make_mut(names).insert(name, ino);
         }
-        // Files without a name were only open when the last mount ended.
+        // Drop inodes without a name, because the last mount kept them only for open handles.
         upper.inodes.retain(|_, inode| inode.nlink > 0);
         // Every name is found from the root, so a new root would hide all changes.
         if !upper.inodes.contains_key(&ROOT_INO) {
@@ -458,7 +459,7 @@ impl OverlayDb {
         Ok(LoadedOverlay { upper, changed, outdated, lost, unsealed })
     }
 
-    /// Records a clean end, and the seals of upper files.
+    /// Records that the mount has ended cleanly, and the seals of upper files.
     pub fn finish(&self, seals: Vec<SealChange>) -> Result<()> {
         let mut facts = Vec::new();
         if !seals.is_empty() || self.wrote.load(Ordering::Acquire) {

@@ -1,5 +1,5 @@
-//! A checksum of all tables, computed at a clean end, because SQLite detects a damaged page only by
-//! chance.
+//! A checksum of all tables, computed when a mount ends cleanly, because SQLite detects a damaged
+//! page only by chance.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;

@@ -17,7 +17,6 @@ pub enum OverlayDbError {
     Sqlite {
         /// The database.
         path: PathBuf,
-        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// The content is not valid.
@@ -25,7 +24,7 @@ pub enum OverlayDbError {
     Damaged {
         /// The database.
         path: PathBuf,
-        /// The first violation.
+        /// The first violation that was found.
         why: String,
     },
     /// There are upper files but no database.

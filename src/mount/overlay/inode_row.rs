@@ -145,8 +145,8 @@ impl InodeRow {
                         let known = seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
                         state.sums = Arc::new(known.unwrap_or_else(BlockSums::unknown));
                         // After a crash the upper file may hold written blocks that are not
-                        // recorded as dirty. They would count as copies of the version, and a
-                        // commit would leave them out.
+                        // recorded as dirty. If the file counted as complete, these blocks would
+                        // count as copies of the version, and a commit would leave them out.
                         if self.complete && clean { state.with_all_local() } else { state }
                     }
                 };

@@ -13,7 +13,7 @@ use rustix::fs::FallocateFlags;
 use crate::sys::create;
 
 const FILE: &str = "reserve";
-/// Enough for a flush of some hundred names.
+/// Size of the reserve in bytes, enough for a flush of several hundred names.
 const BYTES: u64 = 128 << 10;
 
 /// The reserve file of an overlay.

@@ -1,4 +1,4 @@
-//! Rows that a flush writes to the overlay database, and what a mount loads from it.
+//! Rows that a flush writes to the overlay database, and the state that a mount loads from it.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub const GIVEN: &str = "given";
 pub struct InodeChange {
     /// Inode number.
     pub ino: u64,
-    /// The inode, or `None` if it is gone.
+    /// The inode, or `None` if it was removed.
     pub inode: Option<Arc<Inode>>,
     /// Whether the inode differs from the last commit.
     pub changed: bool,
@@ -59,25 +59,21 @@ pub struct BlockChange {
     pub ranges: Vec<Range<u64>>,
 }
 
-/// A new seal.
+/// A new seal of an upper file.
 pub struct SealChange {
     /// Inode number.
     pub ino: u64,
-    /// The seal of its upper file.
     pub seal: FileSeal,
 }
 
-/// A fact about the overlay.
+/// A fact about the overlay: a row of the table `meta`.
 #[derive(Clone, Debug)]
 pub struct Fact {
-    /// The name of the fact.
     pub key: &'static str,
-    /// The value of the fact.
     pub value: Vec<u8>,
 }
 
 impl Fact {
-    /// Returns a fact.
     pub fn new(key: &'static str, value: impl Into<Vec<u8>>) -> Self {
         Self { key, value: value.into() }
     }
@@ -110,7 +106,7 @@ impl FlushRows {
     }
 }
 
-/// The state that the last mount has left.
+/// The state that the last mount has stored.
 pub struct LoadedOverlay {
     /// Inodes and names.
     pub upper: UpperTree,

@@ -1,5 +1,5 @@
-//! Names of upper files in an overlay that cannot be mounted. Errors are skipped, because every
-//! name that can be read helps.
+//! Finds the paths of upper files in an overlay that cannot be mounted. Unreadable rows are
+//! skipped, because every path that can be read helps.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use super::error::FILE;
 use super::inode_row::nat;
 use crate::mount::names::ROOT_INO;
 
-/// An upper file with a readable name.
+/// An upper file whose path can be read.
 #[derive(Clone, Debug)]
 pub struct SalvagedFile {
     /// Path in the mount.
@@ -20,7 +20,7 @@ pub struct SalvagedFile {
     pub whole: bool,
 }
 
-/// The columns of an inode that are needed.
+/// The columns of an inode that a salvage needs.
 struct SalvagedRow {
     parent: u64,
     name: Vec<u8>,

@@ -1,8 +1,8 @@
 //! Mounts inside a mount, such as nested volumes of a container and bind mounts, in all mount
 //! namespaces that this process may inspect.
 //!
-//! When the name below such a mount is invalidated, the kernel removes the mount in all namespaces
-//! without any message.
+//! When the name of such a mount point is invalidated, the kernel silently removes the mount in all
+//! namespaces.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use crate::sys::mountinfo::Mounted;
 use crate::sys::procfs::{ProcDir, processes};
 
-/// A mount on a name of another mount.
+/// A mount whose mount point is inside another mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NestedMount {
-    /// Path of the name in the file system, without a leading slash.
+    /// Path of the mount point in the file system that contains it, without a leading slash.
     pub path: Vec<u8>,
     /// The mount point as its namespace sees it.
     pub at: PathBuf,
@@ -25,7 +25,7 @@ pub struct NestedMount {
 pub fn nested_mounts(device: (u32, u32)) -> Vec<NestedMount> {
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
     for process in std::iter::once(ProcDir::own()).chain(processes().map(ProcDir::of)) {
-        // The namespace of an inaccessible process is unknown.
+        // Skip inaccessible processes, whose namespace is unknown.
         let Some(space) = process.namespace("mnt") else { continue };
         if seen.insert(space)
             && let Ok(table) = process.mounts()

@@ -1,9 +1,9 @@
-//! Processes that have a file of a mount open for writing, for messages. Only processes that this
+//! Processes that have a file of a mount open or mapped for writing. Only processes that this
 //! process may inspect are considered.
 
 use crate::sys::procfs::{Mapping, ProcDir, mappings, processes};
 
-/// A process that has a file open.
+/// A process that has a file open for writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterProcess {
     /// Process id.
@@ -56,7 +56,8 @@ fn writes(process: &ProcDir, device: (u32, u32), ino: u64) -> bool {
 }
 
 /// Returns whether a file in `fdinfo` is this inode, open for writing. The file does not contain
-/// the device, but the inode numbers of a mount are random with 62 bits.
+/// the device. Inode numbers of version files are 62-bit hashes, but the small number of a new file
+/// can also match a file on another device.
 fn is_writer(info: &str, ino: u64) -> bool {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     const ACCESS: u32 = 3;

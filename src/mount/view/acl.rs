@@ -1,5 +1,5 @@
 //! POSIX ACLs. The ACL and the permission bits of a node are kept consistent, and new nodes inherit
-//! the default ACL of their directory, as in the file systems of the kernel.
+//! the default ACL of their directory, as in the kernel's own file systems.
 //!
 //! The format is that of the kernel (`posix_acl_xattr.h`): a version of four bytes, then entries of
 //! a tag, a permission and an id (2, 2 and 4 bytes).
@@ -21,7 +21,7 @@ fn entries(list: &[u8]) -> impl Iterator<Item = (u16, usize)> + '_ {
 }
 
 /// Returns the offsets of the permissions that the mode also contains, and their shift in the mode.
-/// A mask takes the place of the group.
+/// A mask, if there is one, takes the place of the group.
 fn shared(list: &[u8]) -> Vec<(usize, u32)> {
     let masked = entries(list).any(|(tag, _)| tag == MASK);
     let shift = |tag| match tag {
@@ -34,7 +34,7 @@ fn shared(list: &[u8]) -> Vec<(usize, u32)> {
     entries(list).filter_map(|(tag, at)| shift(tag).map(|by| (at, by))).collect()
 }
 
-/// Sets the mode from an ACL that was just set.
+/// Updates the mode after an ACL was set, and removes the ACL if the mode is equivalent.
 pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
     if name != ACL_ACCESS {
         return;
@@ -57,7 +57,7 @@ pub(super) fn is_access(name: &[u8]) -> bool {
     name == ACL_ACCESS
 }
 
-/// Sets the ACL from a mode that was just set.
+/// Updates the ACL after the mode was set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
     let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else { return };

@@ -14,7 +14,7 @@ pub struct DirtySignal {
 }
 
 impl DirtySignal {
-    /// Notes a change. Cheap if one was already noted.
+    /// Notes a change. This is cheap if a change was already noted.
     pub fn raise(&self) {
         if !self.raised.load(Ordering::Acquire) && !self.raised.swap(true, Ordering::AcqRel) {
             drop(self.lock.lock());

@@ -41,7 +41,8 @@ impl View {
     /// Creates a handle for a file. Also returns the upper file, if passthrough is possible.
     pub(super) fn register_open(&self, ino: u64, data: Arc<FileData>, write: bool) -> OpenedFile {
         let mut backing = None;
-        // In passthrough mode, the kernel does not remove privileges of a file when it writes.
+        // In passthrough mode, the kernel writes to a file without removing its privileges, so the
+        // first writer of such a file is served by this process.
         let trusted = self.options.passthrough
             && write
             && self.query(|n| n.with_meta(ino, |meta, _| has_privileges(meta, false))).unwrap_or(true);
@@ -78,7 +79,8 @@ impl View {
             let _barrier = self.write_barrier.read();
             self.dirty.raise();
             if data.is_frozen() {
-                // A running snapshot could not save blocks that the kernel overwrites.
+                // Refuse, because a running snapshot could not save blocks that the kernel
+                // overwrites.
                 return Err(Errno::of(Kind::Busy));
             }
             // Passthrough sets the modification time, which invalidates a seal without checksums.
@@ -98,7 +100,8 @@ impl View {
         };
         if write {
             self.note_unsynced(data);
-            // A file without a counterpart in the version counts as changed anyway.
+            // Make the mark durable. A file without a counterpart in the version counts as changed
+            // anyway.
             if data.facts().base.is_some()
                 && let Err(e) = self.sync_data(data)
             {
@@ -175,8 +178,8 @@ impl View {
         self.file(handle).is_ok_and(|data| data.is_kernel_cached())
     }
 
-    /// Fills `out` from `offset` on. Returns the number of bytes, which is smaller only at the end
-    /// of the file.
+    /// Fills `out` from `offset` on. Returns the number of bytes, which is less than the length of
+    /// `out` only at the end of the file.
     pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> FsResult<usize> {
         let data = self.file(handle)?;
         self.read_ahead(&data, offset, out.len() as u64);
@@ -195,8 +198,8 @@ impl View {
         Ok(n)
     }
 
-    /// Starts to fetch what is probably read next: from a remote, or, for small files, from the
-    /// next frames of a local pack.
+    /// Starts to fetch the data that is probably read next: from a remote or, for small files, from
+    /// the next frames of a local pack.
     fn read_ahead(&self, data: &FileData, offset: u64, len: u64) {
         const SMALL: u64 = 1 << 20;
         let lower = || Arc::clone(&self.lower);
@@ -208,7 +211,7 @@ impl View {
         } else if let Some(BaseRange { base, range }) = data.next_read_ahead(offset, len) {
             let lower = lower();
             self.ahead.run(move || {
-                // A reader of this range repeats the fetch and reports the error.
+                // Ignore errors, because a reader of this range repeats the fetch and reports them.
                 let _ = lower.fetch_ahead(&base.content, &range);
             });
         }
@@ -233,7 +236,7 @@ impl View {
             done
         };
         let done = match write() {
-            // A flush frees the space of removed files, so do it now instead of failing.
+            // A flush frees the space of removed files, so flush and try again.
             Err(Errno::NOSPC) if self.has_removed_files() && self.sync_names().is_ok() => write(),
             done => done,
         };
@@ -246,8 +249,8 @@ impl View {
         Ok(())
     }
 
-    /// Reads the version's part of the first and of the last block, so that no lock is held while a
-    /// write waits for the remote.
+    /// Fetches the chunks of the first and of the last block in advance, so that no lock is held
+    /// while a write waits for the remote.
     fn fetch_edges(&self, data: &FileData, offset: u64, len: usize) -> FsResult<()> {
         if self.is_remote() && data.needs_edges(offset, len) {
             let mut edge = [0; 1];
@@ -286,8 +289,9 @@ impl View {
         Ok(drops)
     }
 
-    /// Executes an operation that changes the facts about a file and not only its blocks. The facts
-    /// become outdated only once, because no flush runs in between.
+    /// Runs a change of the length or the allocation of a file. Marks the row of the file as
+    /// outdated once, which is sufficient because the write barrier keeps flushes out until the
+    /// change is complete.
     fn change_shape(
         &self,
         caller: Caller,
@@ -300,7 +304,8 @@ impl View {
             let distrusted = self.about_to_write(n, caller, data, false)?;
             n.change(data.ino()).map(|inode| (inode.meta.mtime, distrusted))
         })?;
-        // The file system below has set a later modification time than the one recorded above.
+        // The underlying file system has set a later modification time than the one recorded above,
+        // so set it back.
         let done = change().and_then(|()| Ok(data.set_kernel_mtime(mtime)?));
         if distrusted {
             self.attributes_changed(data.ino());
@@ -314,7 +319,7 @@ impl View {
         self.change_shape(caller, data, || data.set_size(&self.lower, size))
     }
 
-    /// Allocates, empties or zeroes a range, see `fallocate(2)`.
+    /// Allocates a range, punches a hole, or zeroes a range, see `fallocate(2)`.
     pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len: u64, mode: i32) -> FsResult<()> {
         const KEEP_SIZE: i32 = 1;
         const PUNCH_HOLE: i32 = 2;
@@ -333,14 +338,15 @@ impl View {
         })
     }
 
-    /// Returns the offset of the next data (or hole, if `data` is false) from `offset` on.
+    /// Returns the offset of the first data (or hole, if `data` is false) at or after `offset`.
     pub fn seek(&self, handle: u64, offset: u64, data: bool) -> FsResult<u64> {
         let file = self.file(handle)?;
         let _ = self.query(|n| n.refresh_from_kernel(&file));
         file.seek(&self.lower, offset, data)
     }
 
-    /// Copies a part of a file from the version to the upper file. Returns where to continue.
+    /// Copies a part of a file from the version to the upper file. Returns where to continue, or
+    /// `None` if nothing is missing any more.
     pub(in crate::mount) fn hydrate(&self, data: &Arc<FileData>, offset: u64, len: u64) -> FsResult<Option<u64>> {
         let Some(BaseRange { base, range }) = data.next_missing(offset, len) else { return Ok(None) };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];

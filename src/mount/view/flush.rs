@@ -13,9 +13,9 @@ impl View {
     /// Makes a file and all names durable.
     pub fn sync(&self, handle: u64) -> FsResult<()> {
         let data = self.file(handle)?;
-        // Sync the bytes before taking any lock, so that others do not wait for the disk. For a
-        // file in passthrough mode this is useless, because the kernel can write more bytes at
-        // once.
+        // Sync the bytes before taking any lock, so that others do not wait for the disk. In
+        // passthrough mode this is useless, because the kernel can write more bytes right after the
+        // sync.
         if !data.is_written_by_kernel() {
             data.sync_bytes().map_err(|e| self.report_io(&e))?;
         }
@@ -61,7 +61,7 @@ impl View {
             if self.all_unsealed.load(Ordering::Acquire) {
                 data.set_sealed(false);
             }
-            // The next mount does not verify a file without a seal.
+            // A failure is harmless: the next mount does not verify a file without a seal.
             match data.seal(&mut budget) {
                 Ok(seal) => seals.extend(seal.map(|seal| SealChange { ino: data.ino(), seal })),
                 Err(e) => (self.log)(&format!("cannot seal an upper file: {e}")),
@@ -73,8 +73,8 @@ impl View {
 
     /// Durably removes the seal of a file that is about to change.
     pub(super) fn unseal(&self, data: &FileData) -> FsResult<()> {
-        /// After this many files, all seals are removed at once, because each removal costs a
-        /// transaction.
+        /// Seals that are removed one by one. The next removal then removes all remaining seals,
+        /// because each removal costs a transaction.
         const EACH: u64 = 64;
         let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else { return Ok(()) };
         if !self.all_unsealed.load(Ordering::Acquire) {
@@ -150,7 +150,7 @@ impl View {
             return done;
         }
         for data in removed_files {
-            // A running snapshot may still read the upper file.
+            // A running snapshot may still read the upper file, so keep it for now.
             if data.is_frozen() {
                 self.removed_files.lock().push(data);
             } else {

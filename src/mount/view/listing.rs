@@ -1,8 +1,9 @@
-//! The list of names of a directory, as a program reads it. A program that reads from the start
-//! sees the names of that moment, as far as they still exist when it continues.
+//! The list of names of a directory, as a program reads it. The list contains the names that
+//! existed when the program began to read, except for those that are removed before it reaches
+//! them.
 //!
-//! The kernel opens directories without a request if it can, which saves one per listing. There is
-//! no handle of a directory, so a position means the same for all readers.
+//! The kernel opens directories without a request if it can, which saves one per listing.
+//! Directories therefore have no handles, and a position must mean the same for all readers.
 
 use crate::mount::lower::SharedDir;
 use crate::mount::names::ListedName;
@@ -11,7 +12,7 @@ use crate::mount::names::ListedName;
 pub(super) enum DirListing {
     /// An unchanged directory of the version.
     Plain(SharedDir),
-    /// A changed directory, and the directory of the version that it needs.
+    /// The names of a changed directory, and the directory of the version that it is based on.
     Merged(Vec<ListedName>, #[expect(dead_code, reason = "held, so that it stays known")] Option<SharedDir>),
 }
 
@@ -23,7 +24,7 @@ impl DirListing {
         }
     }
 
-    /// Returns the index of the first name behind a position.
+    /// Returns the index of the first name after a position.
     pub(super) fn behind(&self, at: u64) -> usize {
         match self {
             Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),

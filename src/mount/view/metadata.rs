@@ -62,7 +62,7 @@ fn ensure_in_namespace(name: &[u8]) -> FsResult<()> {
 }
 
 impl View {
-    /// Sets attributes. Returns all attributes.
+    /// Sets attributes. Returns all attributes after the change.
     pub fn set_attr(&self, caller: Caller, ino: u64, changes: &AttrChanges) -> FsResult<NodeAttr> {
         if let Some(size) = changes.size {
             let data = self.query(|n| n.open(ino, true))?;
@@ -117,7 +117,7 @@ impl View {
                 n.with_meta(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
             match value {
                 Some(value) => Ok(value),
-                // A version may contain xattrs of any name.
+                // Check the name last, because a version may contain xattrs of any name.
                 None => Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into()),
             }
         })
@@ -130,8 +130,8 @@ impl View {
         })
     }
 
-    /// Sets an xattr. `must` is whether the xattr has to exist already, or must not exist; `None`
-    /// allows both.
+    /// Sets an xattr. If `must` is true, the xattr has to exist already; if it is false, the xattr
+    /// must not exist.
     pub fn set_xattr(&self, caller: Caller, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> FsResult<()> {
         let _barrier = self.begin_change()?;
         ensure_in_namespace(name)?;
@@ -155,7 +155,7 @@ impl View {
             acl::mode_follows(&mut inode.meta, name, value);
             if acl::is_access(name) && caller.uid != 0 && caller.gid != inode.meta.gid {
                 // `chmod` does the same if the caller is not in the group. FUSE does not report the
-                // caller's supplementary groups.
+                // caller's supplementary groups, so only the primary one counts.
                 inode.meta.mode &= !SETGID;
             }
             Ok(inode.meta.mode != mode)

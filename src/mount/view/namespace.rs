@@ -12,7 +12,7 @@ use crate::mount::names::{EntryRef, InodeBody, LookupStop, NameTable, NodeAttr, 
 use crate::sys::clock::stamp_now;
 
 const SETGID: u32 = 0o2000;
-/// Changed directories whose listings are cached.
+/// Limit on the changed directories whose listings are cached.
 const KEPT: usize = 8;
 
 /// A node to create.
@@ -82,8 +82,8 @@ impl View {
         self.query(|n| Ok(n.with_meta(ino, |_, target| target.map(<[u8]>::to_vec))?.ok_or(Errno::INVAL)?))
     }
 
-    /// Returns the metadata of a new node. It inherits the group and the ACL of a directory with a
-    /// set-group-ID bit or a default ACL.
+    /// Returns the metadata of a new node. The node inherits the group of a directory with the
+    /// set-group-ID bit, and the default ACL of its directory.
     fn fresh(
         &self,
         names: &mut NameTable,
@@ -111,7 +111,7 @@ impl View {
         Ok(meta)
     }
 
-    /// Creates a node. A new file or directory is empty.
+    /// Creates a node and returns its attributes. The kernel then holds a reference to the inode.
     pub fn make(&self, caller: Caller, parent: u64, name: &[u8], mode: u32, what: NewNode<'_>) -> FsResult<NodeAttr> {
         let _barrier = self.begin_change()?;
         self.query(|n| {
@@ -170,7 +170,7 @@ pub struct DirItem<'i> {
     pub kind: NodeKind,
     /// The attributes, if requested. `.` and `..` have none.
     pub attr: Option<NodeAttr>,
-    /// Position from which to continue behind the entry.
+    /// Position from which to continue after the entry.
     pub next: u64,
 }
 
@@ -203,8 +203,8 @@ impl View {
         self.listings.lock().clear();
     }
 
-    /// Passes entries from a position on to `take`, until it returns false. With `attrs`, the
-    /// kernel then holds a reference to the inode of each entry that was taken.
+    /// Passes the entries after the position `from` to `take`, until `take` returns false. With
+    /// `attrs`, the kernel then holds a reference to the inode of each entry that was taken.
     pub fn list(&self, ino: u64, from: u64, attrs: bool, take: &mut dyn FnMut(DirItem<'_>) -> bool) -> FsResult<()> {
         let listing = self.listing(ino, from)?;
         let mut at = from;
@@ -242,8 +242,8 @@ impl View {
                 match known {
                     Ok(mut known) => {
                         kind = known.kind;
-                        // Reading the chunk lists of a thousand files would be slow, and few of
-                        // their attributes are used.
+                        // Use only known chunk lists: reading those of a thousand files would be
+                        // slow, and few of their attributes are used.
                         if let AllocatedBytes::List { list, .. } = known.allocated
                             && let Some(data) = self.lower.known_allocated(&list)
                         {
@@ -251,7 +251,7 @@ impl View {
                         }
                         attr = Some(self.as_shown(&names, known));
                     }
-                    // Skip a name that was removed meanwhile.
+                    // Skip a name that was removed in the meantime.
                     Err(LookupStop::Errno(Errno::NOENT | Errno::STALE)) => continue,
                     Err(LookupStop::Errno(e)) => return Err(e),
                     Err(LookupStop::Unread(_)) => return Err(Errno::IO),

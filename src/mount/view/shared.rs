@@ -25,7 +25,7 @@ use crate::mount::processes::writers::MappedFile;
 use crate::mount::profile::ReadRecorder;
 use crate::work::pool::Pool;
 
-/// The process that sends a request.
+/// The credentials of the process that sends a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     /// User id.
@@ -156,8 +156,9 @@ pub struct View {
     pub counters: ViewCounters,
     /// Threads that fetch ahead.
     pub(super) ahead: Pool,
-    /// Count of files that lost their seal, and whether all have.
+    /// Count of seals that were removed one by one.
     pub(super) unsealed: AtomicU64,
+    /// Set when all seals were removed.
     pub(super) all_unsealed: AtomicBool,
     /// Signals that something has to be flushed.
     pub(super) dirty: Arc<DirtySignal>,
@@ -190,8 +191,8 @@ impl View {
         options: ViewOptions,
         log: Box<LogFn>,
     ) -> Self {
-        /// Concurrent fetches from a remote. Each sends many requests. One is enough for a local
-        /// repository.
+        /// Concurrent fetches from a remote, each of which sends many requests. A local repository
+        /// needs only one.
         const AHEAD: usize = 4;
         Self {
             ahead: Pool::new(if lower.is_remote() { AHEAD } else { 1 }),
@@ -223,9 +224,9 @@ impl View {
         let _ = self.device.set(device);
     }
 
-    /// Returns files that programs may write to through mappings without a report by the kernel.
-    /// Only files that were in passthrough mode can be: any other mapping keeps the file of the
-    /// mount open, and the kernel writes its pages back like those of other writes.
+    /// Returns files that programs can write to through a mapping without notice to this process.
+    /// This affects only files that were in passthrough mode: a mapping of any other file keeps the
+    /// file of the mount open, and the kernel writes its pages back through the mount.
     pub(super) fn kernel_mapped_files(&self) -> Vec<MappedFile> {
         let device = self.device.get().filter(|_| self.options.passthrough && !self.options.read_only);
         let mut mapped = device.map(|device| writers::mapped_files(*device)).unwrap_or_default();
@@ -304,7 +305,8 @@ impl View {
         Errno::from(e)
     }
 
-    /// Runs a lookup. Reads the directories that the lookup needs, and repeats it.
+    /// Runs a lookup. Reads the directories that the lookup needs, and repeats it until it
+    /// succeeds.
     pub(in crate::mount) fn query<T>(
         &self,
         mut question: impl FnMut(&mut NameTable) -> Result<T, LookupStop>,
@@ -367,7 +369,7 @@ impl View {
         }
     }
 
-    /// Marks the row of a file as outdated, if its facts have changed.
+    /// Queues a file's row for the next flush, if the row is outdated.
     pub(super) fn store_if_outdated(&self, data: &FileData) -> FsResult<()> {
         if data.take_store_outdated() {
             self.query(|n| n.touch(data.ino()).map(drop))?;
@@ -397,7 +399,8 @@ impl View {
         ViewState { changed_inodes: changed, dirty_bytes: bytes, known_inodes: known as u64, open_inodes: open as u64 }
     }
 
-    /// Returns the bytes that both the upper files and the version have. The next mount frees them.
+    /// Returns the bytes of the upper files that are only copies of the version. The next mount
+    /// frees them.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();
         names.upper().inodes.values().filter_map(|inode| inode.data()).map(|data| data.spare_bytes()).sum()
@@ -408,10 +411,10 @@ impl View {
         self.space.used_bytes()
     }
 
-    /// Returns the size and the free space of the file system.
+    /// Returns the size and the free space of the overlay's file system, limited by the quota.
     pub fn statfs(&self) -> SpaceInfo {
         const UNIT: u64 = SpaceInfo::BLOCK as u64;
-        // The directory is created by the first write.
+        // Look at the parents too, because the directory is created only by the first write.
         let there = self.space.dir().ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
         let (mut total, mut free) =
             there.map_or((0, 0), |s| (s.f_blocks * s.f_frsize / UNIT, s.f_bavail * s.f_frsize / UNIT));

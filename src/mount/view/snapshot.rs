@@ -67,7 +67,7 @@ impl View {
         if let Some(taken) = taken {
             names.set_stored_dirs(&taken.dirs);
         }
-        // Inodes that rules have left out stay changed.
+        // Inodes that are not in the tree, because rules have left them out, stay changed.
         let left = snapshot.changed.iter().filter(|ino| taken.is_none_or(|t| t.left.contains(ino)));
         names.end_commit(left.copied());
         names.mark_unstored(snapshot.files.keys().copied());

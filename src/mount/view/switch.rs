@@ -33,7 +33,7 @@ pub struct OpenWriter {
 
 /// A request to show another version.
 pub struct SwitchRequest {
-    /// The root of the version, and nothing else.
+    /// The root of the version, without anything below it.
     pub root: UpperTree,
     /// New facts about the overlay.
     pub facts: Vec<Fact>,
@@ -51,10 +51,11 @@ enum SwitchStep {
 }
 
 impl View {
-    /// Switches to another version. Refused if there are uncommitted changes, unless `force`
-    /// discards them.
+    /// Switches to another version. Fails if there are uncommitted changes, unless `force` discards
+    /// them.
     ///
-    /// All directories that the plan needs are read before other threads are kept out.
+    /// The directories that the plan needs are read while no lock is held, so that no program waits
+    /// for the reads.
     pub fn switch(&self, request: &SwitchRequest) -> Result<SwitchOutcome> {
         let mut dirs = SwitchDirs::default();
         loop {
@@ -65,7 +66,7 @@ impl View {
             }
             match self.switch_once(request, &dirs)? {
                 SwitchStep::Finished(outcome) => return Ok(outcome),
-                // The table has changed since the last attempt.
+                // The name table has changed since the last attempt.
                 SwitchStep::Unread(trees) => dirs.read(&self.lower, &trees)?,
             }
         }

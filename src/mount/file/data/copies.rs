@@ -1,4 +1,5 @@
-//! Copies of the version in the upper file: fetched ahead for reading, freed after a commit.
+//! Copies of the version in the upper file: hydration creates them, a commit leaves them, and the
+//! next mount frees them. Also contains the read-ahead.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -53,7 +54,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Notes a read. Returns the range to fetch next if the file is read in order.
+    /// Notes a read. Returns the range to fetch next if the file is read sequentially.
     pub fn next_read_ahead(&self, offset: u64, len: u64) -> Option<BaseRange> {
         let mut base = None;
         let kept = || {
@@ -79,7 +80,7 @@ impl FileData {
 
     /// Returns how much of the upper file is only a copy of the version.
     pub fn copies(&self) -> SpareCopies {
-        /// Freeing less than this is not worth the work.
+        /// Freeing fewer bytes than this is not worth the work.
         const LEAST: u64 = 64 << 10;
         let state = self.read_state();
         let Some(base) = state.base.as_ref().filter(|_| state.has_upper && state.damage.is_none()) else {
@@ -93,8 +94,8 @@ impl FileData {
         if state.counted_bytes > own + LEAST { SpareCopies::Blocks } else { SpareCopies::Nothing }
     }
 
-    /// Reads copied blocks from the version from now on. The overlay database has to record this
-    /// before [`Self::free_copies`].
+    /// Makes reads of copied blocks use the version from now on. The caller has to record this in
+    /// the overlay database before [`Self::free_copies`].
     pub fn disown_copies(&self) {
         let mut state = self.write_state();
         state.local = state.dirty.clone();

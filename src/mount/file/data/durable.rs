@@ -55,7 +55,7 @@ impl FileData {
         state.rewrite_blocks |= blocks.replace;
     }
 
-    /// Requires a sync before the overlay database may record the file.
+    /// Requires a sync before the overlay database may record the file, if any bytes are unsynced.
     pub fn require_sync_first(&self) {
         if self.unsynced.load(Ordering::Acquire) {
             self.length_unsynced.store(true, Ordering::Release);
@@ -128,7 +128,7 @@ impl FileData {
         let FrozenChanges { written, lowest_size } = frozen.changes();
         let kept = base.size.min(lowest_size);
         let end = kept.div_ceil(BLOCK);
-        // Only the upper file had the bytes behind the old base, so it holds all of these blocks
+        // Only the upper file had the bytes after the old base, so it holds these blocks
         // completely.
         let own: Range<u64> = state.kept.div_ceil(BLOCK)..end;
         if state.has_upper && !own.is_empty() {

@@ -22,7 +22,8 @@ impl FileData {
         }
         let upper = self.open_upper()?;
         if !self.is_written_by_kernel() {
-            // A later modification time then shows that the kernel has written.
+            // Set the recorded modification time, so that a later one shows that the kernel has
+            // written.
             set_times(&upper, mtime)?;
         }
         if !write {
@@ -70,7 +71,8 @@ impl FileData {
         self.is_written_by_kernel() || self.kernel_readers.load(Ordering::Acquire) > 0
     }
 
-    /// Reads the length of an upper file that the kernel writes to. Returns its modification time.
+    /// Reads the length of an upper file that the kernel writes to. Returns its modification time,
+    /// or `None` if the kernel does not write to it.
     pub fn refresh_from_kernel(&self) -> Option<Time> {
         if !self.is_written_by_kernel() {
             return None;
