@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 /// Returns the bytes that the file system has allocated for a file.
 ///
@@ -12,5 +13,11 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 /// tick of the clock.
 pub fn allocated_bytes(file: impl AsFd) -> io::Result<u64> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BLOCKS)?;
+    Ok(found.stx_blocks * 512)
+}
+
+/// Like [`allocated_bytes`] for the file at a path.
+pub fn allocated_bytes_at(path: &Path) -> io::Result<u64> {
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BLOCKS)?;
     Ok(found.stx_blocks * 512)
 }

@@ -9,6 +9,7 @@ use std::{fs, io};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::mount::errno::{Errno, FsResult};
+use crate::sys::allocated::allocated_bytes_at;
 use crate::sys::create;
 
 /// Name of the directory of upper files in an overlay.
@@ -108,6 +109,16 @@ impl UpperFiles {
         fs::rename(&fresh, &path)?;
         self.unsynced_dirs().insert(self.dir.clone());
         self.sync_names()
+    }
+
+    /// Returns the bytes that all upper files take on disk. Without a quota nothing counts them during
+    /// writes, so this looks at each file.
+    pub fn disk_bytes(&self) -> u64 {
+        if self.limit_bytes.is_some() {
+            return self.used_bytes();
+        }
+        let files = Self::files(&self.dir).unwrap_or_default();
+        files.iter().filter_map(|file| allocated_bytes_at(&file.path).ok()).sum()
     }
 
     /// Returns the bytes of the upper files as counted for the quota.

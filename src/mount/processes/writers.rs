@@ -51,19 +51,32 @@ pub fn mapped_files(device: (u32, u32)) -> Vec<MappedFile> {
 /// Returns whether a process has the inode open for writing or mapped writable. Does not access the
 /// open files themselves, because that would be a request to the mount.
 fn writes(process: &ProcDir, device: (u32, u32), ino: u64) -> bool {
-    process.open_file_infos().any(|info| is_writer(&info, ino))
+    process.open_file_infos().any(|info| is_writer(&info, ino) && is_on(process, &info, device))
         || mappings(&process.maps()).any(|mapping| writes_device(&mapping, device) && mapping.ino == ino)
 }
 
-/// Returns whether a file in `fdinfo` is this inode, open for writing. The file does not contain
-/// the device. Inode numbers of version files are 62-bit hashes, but the small number of a new file
-/// can also match a file on another device.
+/// Returns whether a file in `fdinfo` has this inode number and is open for writing.
 fn is_writer(info: &str, ino: u64) -> bool {
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     const ACCESS: u32 = 3;
     const PATH_ONLY: u32 = 0o10_000_000;
-    let flags = field("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
-    field("ino:").and_then(|n| n.parse().ok()) == Some(ino) && flags & ACCESS != 0 && flags & PATH_ONLY == 0
+    let flags = field(info, "flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
+    number(info, "ino:") == Some(ino) && flags & ACCESS != 0 && flags & PATH_ONLY == 0
+}
+
+/// Returns whether a file in `fdinfo` may be on this device, because the small inode number of a new
+/// file also exists on other devices. The mount table of the process has the device of the file's
+/// mount; a mount that is not in the table any more may be ours.
+fn is_on(process: &ProcDir, info: &str, device: (u32, u32)) -> bool {
+    let (Some(id), Ok(mounts)) = (number(info, "mnt_id:"), process.mounts()) else { return true };
+    mounts.iter().find(|mount| mount.id == id).is_none_or(|mount| mount.device == device)
+}
+
+fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+fn number(info: &str, name: &str) -> Option<u64> {
+    field(info, name)?.parse().ok()
 }
 
 /// Returns whether a mapping can write to a file of this device.
@@ -74,6 +87,18 @@ fn writes_device(mapping: &Mapping<'_>, device: (u32, u32)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_on_another_device_is_no_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join("f")).unwrap();
+        let meta = std::os::fd::AsFd::as_fd(&file);
+        let stat = rustix::fs::fstat(meta).unwrap();
+        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        let found = find_writer(device, stat.st_ino);
+        assert_eq!(found.map(|writer| writer.pid), Some(std::process::id()));
+        assert_eq!(find_writer((device.0, device.1 + 1), stat.st_ino), None);
+    }
 
     #[test]
     fn open_files_and_mappings_are_told_apart() {

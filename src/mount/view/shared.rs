@@ -406,9 +406,9 @@ impl View {
         names.upper().inodes.values().filter_map(|inode| inode.data()).map(|data| data.spare_bytes()).sum()
     }
 
-    /// Returns the bytes of the upper files.
+    /// Returns the bytes of the upper files on disk.
     pub fn space_used(&self) -> u64 {
-        self.space.used_bytes()
+        self.space.disk_bytes()
     }
 
     /// Returns the size and the free space of the overlay's file system, limited by the quota.
