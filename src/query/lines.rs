@@ -2,11 +2,10 @@
 //!
 //! Texts that differ in many lines become one replacement, so that time and memory stay bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
-use similar::algorithms::{Capture, Replace, myers};
+use similar::algorithms::{Capture, DiffHook, NoFinishHook, Replace, myers};
 use similar::{ChangeTag, DiffOp};
 
 /// Longer texts are not compared line by line.
@@ -16,12 +15,9 @@ const CONTEXT: usize = 3;
 /// Limit on lines that have no counterpart in the other text. With more of them, one replacement
 /// covers everything between the first and the last change.
 const UNPAIRED_MAX: usize = 1000;
-/// Lines of both texts up to which the search has no time limit, so that its result does not depend
-/// on the speed of the machine.
-const UNTIMED_MAX: usize = 4000;
-/// Time limit for longer texts. The search needs it for lines in another order, for example after a
-/// sort.
-const TIME_MAX: Duration = Duration::from_millis(100);
+/// Lines of both texts up to which a stretch is compared line by line. The time grows with the square
+/// of this number if the lines are in another order, for example after a sort.
+const EXACT_MAX: usize = 4000;
 
 /// The side that has a line of a hunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,35 +48,101 @@ pub fn is_text(bytes: &[u8]) -> bool {
 
 /// Returns the hunks that turn `old` into `new`.
 pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
-    let start = Instant::now();
     let old: Vec<&[u8]> = old.split_inclusive(|b| *b == b'\n').collect();
     let new: Vec<&[u8]> = new.split_inclusive(|b| *b == b'\n').collect();
-    // After the deadline, the lines that the search has not paired yet become one replacement.
-    let deadline = if unpaired(&old, &new) > UNPAIRED_MAX {
-        Some(start)
-    } else {
-        (old.len() + new.len() > UNTIMED_MAX).then(|| start + TIME_MAX)
-    };
     let mut script = Replace::new(Capture::new());
-    let Ok(()) = myers::diff_deadline(&mut script, &old[..], 0..old.len(), &new[..], 0..new.len(), deadline);
+    let Ok(()) = compare(&mut script, &old, &new);
     let groups = script.into_inner().into_grouped_ops(CONTEXT);
     groups.iter().filter_map(|group| hunk(group, &old, &new)).collect()
 }
 
-/// Returns the number of lines that have no counterpart in the other text, in any order.
-fn unpaired(old: &[&[u8]], new: &[&[u8]]) -> usize {
+/// Reports how `old` becomes `new`. A long text is divided at the lines that are unique in both texts
+/// and in the same order.
+fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<(), D::Error> {
     // Hashing takes longer than a comparison, so leave out the lines before and after all changes.
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[head..], &new[head..]);
-    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let (old_end, new_end) = (old.len() - tail, new.len() - tail);
+    if head > 0 {
+        script.equal(0, 0, head)?;
+    }
+    let mut anchors = Vec::new();
+    if old_end + new_end - 2 * head > EXACT_MAX && unpaired(&old[head..old_end], &new[head..new_end]) <= UNPAIRED_MAX {
+        anchors = common_unique(&old[head..old_end], &new[head..new_end]);
+    }
+    let (mut a, mut b) = (head, head);
+    for (x, y) in anchors.into_iter().map(|(x, y)| (head + x, head + y)).chain([(old_end, new_end)]) {
+        stretch(script, old, a..x, new, b..y)?;
+        if x < old_end {
+            script.equal(x, y, 1)?;
+        }
+        (a, b) = (x + 1, y + 1);
+    }
+    if tail > 0 {
+        script.equal(old_end, new_end, tail)?;
+    }
+    script.finish()
+}
+
+/// Reports how a stretch of `old` becomes one of `new`. A long one is a replacement.
+fn stretch<D: DiffHook>(
+    script: &mut D,
+    old: &[&[u8]],
+    a: Range<usize>,
+    new: &[&[u8]],
+    b: Range<usize>,
+) -> Result<(), D::Error> {
+    if a.len() + b.len() <= EXACT_MAX && unpaired(&old[a.clone()], &new[b.clone()]) <= UNPAIRED_MAX {
+        return myers::diff(&mut NoFinishHook::new(script), old, a, new, b);
+    }
+    script.delete(a.start, a.len(), b.start)?;
+    script.insert(a.end, b.start, b.len())
+}
+
+/// Returns the number of lines that have no counterpart in the other text, in any order.
+fn unpaired(old: &[&[u8]], new: &[&[u8]]) -> usize {
     let mut surplus: HashMap<&[u8], isize> = HashMap::new();
-    for line in &old[..old.len() - tail] {
+    for line in old {
         *surplus.entry(line).or_default() += 1;
     }
-    for line in &new[..new.len() - tail] {
+    for line in new {
         *surplus.entry(line).or_default() -= 1;
     }
     surplus.values().map(|count| count.unsigned_abs()).sum()
+}
+
+/// Returns the positions of lines that each text has once, as many as have the same order in both.
+fn common_unique(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
+    let mut found: HashMap<&[u8], [Option<usize>; 2]> = HashMap::new();
+    let mut repeated: HashSet<&[u8]> = HashSet::new();
+    for (side, lines) in [old, new].into_iter().enumerate() {
+        for (at, line) in lines.iter().enumerate() {
+            if found.entry(line).or_default()[side].replace(at).is_some() {
+                repeated.insert(line);
+            }
+        }
+    }
+    let mut pairs: Vec<(usize, usize)> = found
+        .into_iter()
+        .filter(|(line, _)| !repeated.contains(line))
+        .filter_map(|(_, [a, b])| Some((a?, b?)))
+        .collect();
+    pairs.sort_unstable();
+    // A longest increasing subsequence of the positions in `new`: `ends` has the last pair of the best
+    // sequence of each length, and `before` the predecessor of each pair.
+    let (mut ends, mut before): (Vec<usize>, Vec<Option<usize>>) = (Vec::new(), Vec::new());
+    for (n, (_, at)) in pairs.iter().enumerate() {
+        let len = ends.partition_point(|end| pairs[*end].1 < *at);
+        before.push(len.checked_sub(1).map(|shorter| ends[shorter]));
+        if len == ends.len() {
+            ends.push(n);
+        } else {
+            ends[len] = n;
+        }
+    }
+    let mut chosen: Vec<_> = std::iter::successors(ends.last().copied(), |n| before[*n]).map(|n| pairs[n]).collect();
+    chosen.reverse();
+    chosen
 }
 
 fn hunk(group: &[DiffOp], old: &[&[u8]], new: &[&[u8]]) -> Option<Hunk> {
@@ -200,11 +262,32 @@ mod tests {
     }
 
     #[test]
-    fn lines_in_another_order_take_bounded_time() {
+    fn lines_in_another_order_are_compared_between_those_in_order() {
         let (old, new) = (numbers(0..100_003), numbers((0..100_003).map(|n| n * 7919 % 100_003)));
-        let start = Instant::now();
         let found = hunks(old.as_bytes(), new.as_bytes());
-        assert!(start.elapsed() < 100 * TIME_MAX);
+        assert_eq!(applied(&old, &found), new);
+        let all = 2 * 100_003;
+        assert!((all / 2..all - 400).contains(&changes(&found)), "{}", changes(&found));
+    }
+
+    #[test]
+    fn long_stretches_of_repeated_lines_are_replaced() {
+        let text = |seed: u32| -> String {
+            let bit = |n: u32| n.wrapping_mul(2_654_435_761).wrapping_add(seed).rotate_left(13) % 7 < 3;
+            (0..200_000).map(|n| if bit(n) { "a\n" } else { "b\n" }).collect()
+        };
+        let (old, new) = (format!("first\n{}last\n", text(1)), format!("first\n{}last\n", text(99)));
+        let found = hunks(old.as_bytes(), new.as_bytes());
+        assert_eq!(applied(&old, &found), new);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_change_between_unique_lines_of_a_long_text_is_found_exactly() {
+        let old = numbers(0..50_000);
+        let new = old.replacen("\n7000\n", "\nx\n", 1).replacen("\n41000\n", "\n", 1);
+        let found = hunks(old.as_bytes(), new.as_bytes());
+        assert_eq!((found.len(), changes(&found)), (2, 3));
         assert_eq!(applied(&old, &found), new);
     }
 
