@@ -77,8 +77,8 @@ pub(super) enum WriteError {
     Source(Error),
 }
 
-/// Writes pieces in order. `holes` means that holes must be punched; in a new file they exist
-/// already.
+/// Writes pieces in order. `holes` means that the file existed before, so holes must be punched. A
+/// new file has them already.
 pub(super) fn write_pieces(
     source: &dyn Source,
     fd: BorrowedFd<'_>,

@@ -180,7 +180,7 @@ impl Dir {
         self.parent.as_ref()
     }
 
-    /// Adds a task.
+    /// Adds a task that must be completed before the directory can be finished.
     pub(super) fn retain(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }

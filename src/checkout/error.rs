@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Failure, Kind};
 use crate::sys::io_error::IoError;
 
-/// The error of reading a version or of writing files.
+/// Errors of reading a version or of writing its files.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The target of a whole restore is not empty.

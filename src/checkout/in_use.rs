@@ -21,7 +21,8 @@ use crate::sys::procfs::{ProcDir, mappings, processes};
 
 /// Files whose lock covers the whole data directory of an engine.
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
-/// Files of engines that use byte-range locks, which are visible from other containers.
+/// Names and suffixes of files that engines lock by byte ranges. Such locks are visible from other
+/// containers.
 const LOCKED: [&str; 7] = [".ibd", ".db", ".db3", ".sqlite", ".sqlite3", "ibdata1", "aria_log_control"];
 /// Files that engines keep locked while they run: InnoDB, Aria, PostgreSQL, MongoDB, WiredTiger,
 /// LevelDB and RocksDB, LMDB, Lucene.
@@ -75,8 +76,8 @@ pub struct InUse {
 }
 
 impl User {
-    /// Returns whether a change of `path` affects the user. For a server, that is every path next
-    /// to the file whose lock covers the whole data directory.
+    /// Returns whether a change of `path` affects the user. A server, or a user of a file whose
+    /// lock covers a whole data directory, is affected by every path next to that file.
     pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| (&self.path[..at], &self.path[at + 1..]));
@@ -117,8 +118,8 @@ pub fn describe(users: &[User]) -> String {
 }
 
 /// Returns all users of files below `dir`, which must be canonical. `changed` are paths relative to
-/// `dir` that the caller wants to change; locks are searched on these paths and on the lock files
-/// of engines.
+/// `dir` that the caller wants to change; locks are looked up for these paths and for the lock
+/// files of engines.
 pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec<User> {
     let mut users = Vec::new();
     let lock_files = find_lock_files(dir);
@@ -168,7 +169,7 @@ fn is_ours(path: &[u8]) -> bool {
     has_reserved(path)
 }
 
-/// Searches lock files of engines in the directory and up to two levels below.
+/// Searches for lock files of engines in the directory and up to two levels below.
 fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut level = vec![PathBuf::new()];
@@ -377,7 +378,7 @@ mod tests {
         let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
                       print(1,flush=True)\ntime.sleep(60)";
         let child = Command::new("python3").args(["-c", script]).arg(dir.join("a.db")).stdout(Stdio::piped()).spawn();
-        // Without python, the other tests must suffice.
+        // Skip the test if Python is not installed.
         let Ok(mut child) = child else { return };
         let mut one = [0u8; 2];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut one).unwrap();

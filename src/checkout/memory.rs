@@ -25,7 +25,7 @@ impl Failure for Damaged {
     }
 }
 
-/// Trees and chunks.
+/// A version store in memory.
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) trees: HashMap<Id, Vec<Entry>>,
@@ -152,7 +152,7 @@ impl Source for Memory {
     }
 }
 
-/// An observer that keeps notices and panics at a step.
+/// An observer that keeps notices and panics at the step `die_at`.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) notices: Mutex<Vec<Notice>>,
@@ -178,14 +178,15 @@ pub(super) fn as_nobody(test: &str) -> bool {
     }
     let mut again = std::process::Command::new(std::fs::read_link("/proc/self/exe").unwrap());
     let out = again.args(["--exact", test]).env("TMPDIR", "/tmp").current_dir("/").uid(65_534).gid(65_534).output();
-    // The other user cannot run a program in a private directory. The test is then skipped.
+    // Skip the test if the other user cannot execute this program, for example in a private
+    // directory.
     let Ok(out) = out else { return true };
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
     true
 }
 
-/// Returns bytes without runs of zeros.
+/// Returns pseudo-random bytes, which have no runs of zeros.
 pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut x = seed | 1;
     (0..len)

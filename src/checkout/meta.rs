@@ -342,7 +342,7 @@ mod tests {
         let file = tempfile::tempfile_in(temp.path()).unwrap();
         assert_eq!(settle(file.as_fd(), 0o6755), (true, 1, 0o755));
         assert_eq!(settle(file.as_fd(), 0o644), (true, 0, 0o644));
-        // On a directory, the bit determines the group of new files.
+        // On a directory, the bit only determines the group of new files, so it is kept.
         let dir = std::fs::File::open(temp.path()).unwrap();
         assert_eq!(settle(dir.as_fd(), 0o2755), (true, 0, 0o2755));
     }

@@ -13,7 +13,7 @@ pub struct PlacedName {
     /// version.
     pub stat: Option<Stat>,
     /// Whether the run created or changed the node. If not, the node matched its version before the
-    /// run, and `stat` only proves that if it is the same as before.
+    /// run, and still does if `stat` is the same as before.
     pub made: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Object ids: 32 bytes, displayed as hex, separated by the kind of the hashed object.
+//! Object ids: 32 bytes, displayed as hex. Each kind of object has its own ids.
 
 use std::fmt;
 

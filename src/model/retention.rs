@@ -31,8 +31,8 @@ pub struct BranchVersion {
     pub id: Id,
     /// The time in the commit, which its author may have forged.
     pub time: Timestamp,
-    /// Why no policy may forget the version: `tip of branch main`, `tag release`. Empty if a policy
-    /// may.
+    /// The reasons why no policy may forget the version, such as `tip of branch main` or `tag
+    /// release`; empty if a policy may.
     pub protections: Vec<String>,
 }
 
@@ -76,7 +76,8 @@ struct DatedVersion {
     time: EffectiveTime,
 }
 
-/// Adds the reasons of a rule. `dated` contains the versions that count, newest first.
+/// Adds the reasons of a rule. `dated` contains the versions whose times are believed, newest
+/// first.
 fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVerdict]) {
     let Some(newest) = dated.first() else { return };
     let cutoff = match rule {
@@ -106,7 +107,8 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
 }
 
 impl RetentionPolicy {
-    /// Whether the policy has no rule that could keep a version. Such a policy keeps all versions.
+    /// Returns whether the policy has no rule that could keep a version. Such a policy keeps all
+    /// versions.
     pub fn is_void(&self) -> bool {
         self.rules.iter().all(RetentionRule::is_void)
     }
@@ -136,7 +138,7 @@ impl RetentionPolicy {
 }
 
 impl VersionVerdict {
-    /// Whether the version is kept.
+    /// Returns whether the version is kept.
     pub fn is_kept(&self) -> bool {
         !self.reasons.is_empty()
     }

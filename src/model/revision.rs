@@ -13,7 +13,7 @@ use super::refname::RefName;
 use super::when::When;
 use std::fmt;
 
-/// The start of the ancestry walk.
+/// The start of a revision, before its suffixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevisionBase {
     /// `@` or `HEAD`.
@@ -72,8 +72,8 @@ pub struct RevisionRange {
     pub from: Revision,
     /// Right side; the current version if the right side is empty.
     pub to: Revision,
-    /// Whether the range has three dots, which means since the common ancestor (`diff`), or on one
-    /// side only (`log`).
+    /// Whether the range has three dots. `diff` then starts at the common ancestor, and `log` lists
+    /// the versions that only one side has.
     pub symmetric: bool,
 }
 

@@ -22,7 +22,7 @@ pub enum BranchScope {
     Local,
     /// Remote branches, as last seen.
     Remote,
-    /// Both.
+    /// Local and remote branches.
     All,
 }
 
@@ -34,16 +34,15 @@ pub enum BranchAction {
     /// Create a branch.
     Create {
         name: RefName,
-        /// The version.
+        /// The version that becomes the tip.
         at: Revision,
-        /// Move an existing branch.
+        /// Move the branch if it already exists.
         force: bool,
     },
     /// Rename a branch with its tags; worktrees on the branch follow.
     Rename {
         /// The old name; `None` is HEAD's branch.
         old: Option<RefName>,
-        /// The new name.
         new: RefName,
     },
     /// Delete branches. Their tags stay.
@@ -62,7 +61,7 @@ pub struct BranchOptions {
     pub dry_run: bool,
 }
 
-/// A branch.
+/// A branch and its tip.
 #[derive(Clone, Debug)]
 pub struct BranchLine {
     pub name: RefName,
@@ -89,7 +88,7 @@ pub struct BranchReport {
     pub moves: Vec<MovedRef>,
 }
 
-/// Runs `branch`.
+/// Lists, creates, renames or deletes branches, as [`BranchOptions::action`] requests.
 pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observer) -> Result<BranchReport> {
     let repo = context.repo()?;
     let head = Head::read(context, &repo)?;
@@ -123,7 +122,8 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     Ok(report)
 }
 
-/// Lists the branches, and counts those that cannot be read. A notice names each of these.
+/// Lists the branches. Counts the branches that cannot be read, and reports each of them as a
+/// notice.
 fn list(
     repo: &Repo,
     head: &Head,
@@ -181,7 +181,7 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
 
 /// Moves worktrees from a branch to its new name.
 fn move_heads(repo: &Repo, old: &RefName, new: &RefName) -> Result<()> {
-    // A state that cannot be read names no branch.
+    // Skip unreadable states, because their branch is unknown.
     let states = repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok());
     for state in states.filter(|w| w.branch.as_deref() == Some(old.as_str())) {
         let base = state.base.as_deref().and_then(Id::parse);

@@ -1,7 +1,8 @@
 //! `checkout`: writes a version, or paths of it, to the worktree or to another directory.
 //!
-//! In place, only differing files are written, under a journal. A checkout is refused if it would
-//! lose uncommitted changes, or change files that are in use.
+//! In place, only differing files are written, and a journal makes an interrupted checkout
+//! resumable. A checkout is refused if it would lose uncommitted changes, or change files that are
+//! in use.
 
 mod in_mount;
 mod options;
@@ -49,7 +50,7 @@ use crate::sys::io_error::IoError;
 use options::planned;
 use placed::PlacedFiles;
 
-/// Checks out a version.
+/// Checks out a version to the worktree, to a mount or to another directory.
 pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
     let repo = context.repo()?;
     let lock = match &options.into {
@@ -162,7 +163,7 @@ fn restore_into(
     let worktree = worktree.and_then(|worktree| Ok((Journal::lock(worktree.state_dir())?, worktree)));
     let (lock, worktree) = match worktree {
         Ok((lock, worktree)) => (Some(lock), Some(worktree)),
-        // Without state, an interrupted checkout cannot be continued.
+        // Continue without state; an interruption then leaves a checkout that cannot be resumed.
         Err(e) if matches!(e.kind(), Kind::Denied | Kind::NoSpace) => (None, None),
         Err(e) => return Err(e),
     };
@@ -254,7 +255,7 @@ fn in_place(
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };
-    // A new branch for the current version touches no file.
+    // Creating a branch at the current version changes no files, so only move HEAD.
     let same = options.new_branch.is_some() && options.revision.is_none() && options.paths.is_empty();
     if same && interrupted.is_none() && head.base == Some(report.version) {
         if lock.is_some() {
@@ -265,7 +266,7 @@ fn in_place(
     if !options.force && !options.dry_run {
         ensure_not_in_use(context, options, &[])?;
     }
-    // Root may be able to restore files that another user could not.
+    // Root may be able to restore files that another user could not, so try them again.
     if options.force && options.paths.is_empty() && lock.is_some() && rustix::process::geteuid().is_root() {
         forget_unrestored(context, repo)?;
     }
@@ -339,7 +340,7 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
     }
 }
 
-/// Fails if processes use the files to change, or have locks on them.
+/// Fails if processes use the files that will change, or have locks on them.
 fn ensure_not_in_use(context: &Context, options: &CheckoutOptions, changes: &[TreeChange]) -> Result<()> {
     let dir = context.worktree.clone();
     let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
@@ -361,8 +362,9 @@ fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: 
     repo.worktree(&context.worktree)?.save(report.branch.as_ref(), Some(&report.version))
 }
 
-/// Fails if a file to change is in no version: it is neither as in the worktree's version, nor as
-/// in the target, nor left by an interrupted checkout.
+/// Fails if the checkout would lose content that is in no version. Content is safe if the
+/// worktree's version, the target, or an older version has it, or if an interrupted checkout left
+/// it.
 #[expect(clippy::too_many_arguments, reason = "the check needs all that is known of the worktree")]
 fn ensure_no_loss(
     context: &Context,
@@ -396,10 +398,10 @@ fn ensure_no_loss(
     };
     compare(repo, base.as_ref(), Some(now), &options.paths, &mut |change| {
         let at = path::split(&change.path).unwrap_or_default();
-        // The content of a directory is compared on its own.
+        // The entries of a directory are compared separately.
         let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
-        // A change of only the other hard links of a file loses no content.
+        // If only the other hard links of a file changed, no content is lost.
         let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
         let same = match &change.new {
             Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
@@ -410,7 +412,7 @@ fn ensure_no_loss(
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    // The worktree may contain a different version from the recorded one, or have no state.
+    // The recorded version of the worktree may be wrong or missing, so search other versions too.
     if !open.is_empty() {
         let tips: Vec<Id> = head.base.into_iter().collect();
         dirty.extend(in_no_version(repo, &tips, now, &options.paths, open, false)?.into_keys());

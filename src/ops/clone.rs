@@ -21,7 +21,8 @@ use crate::store::Store;
 /// The options of `clone`.
 #[derive(Clone, Debug, Default)]
 pub struct CloneOptions {
-    /// The branch of the new worktree. `None` is the default branch, or the only one.
+    /// The branch of the new worktree. `None` means the remote's default branch, or its only
+    /// branch.
     pub branch: Option<RefName>,
     /// The version to check out instead of the tip of the branch.
     pub revision: Option<Revision>,
@@ -35,23 +36,23 @@ pub struct CloneOptions {
 /// The result of `clone`.
 #[derive(Debug)]
 pub struct CloneReport {
-    /// The new repository.
+    /// The path of the new repository.
     pub repository: PathBuf,
     /// The fetched objects and refs.
     pub fetched: FetchReport,
-    /// The branch of the worktree.
+    /// The branch of the worktree; `None` if the remote has no branch or HEAD is detached.
     pub branch: Option<RefName>,
     pub version: Option<Id>,
     /// The checkout, if there was one.
     pub checkout: Option<CheckoutReport>,
 }
 
-/// The file in the state of a worktree that exists from the first move of a branch to the end of
-/// the clone.
+/// The marker file of an unfinished clone, in the state directory of its worktree. It exists from
+/// just before the branch is created until the clone is finished.
 const NOTE: &str = "clone";
 
-/// Returns whether a clone into the repository and worktree of `context` was interrupted after it
-/// had created a branch.
+/// Returns whether a clone into the repository and worktree of `context` was interrupted after its
+/// fetch.
 pub fn is_unfinished(context: &Context) -> bool {
     let repo = Repo::open(&context.repository, context.open.clone());
     repo.is_ok_and(|repo| is_noted(&repo, context))
@@ -61,7 +62,7 @@ fn is_noted(repo: &Repo, context: &Context) -> bool {
     repo.worktree(&context.worktree).is_ok_and(|worktree| worktree.state_dir().join(NOTE).exists())
 }
 
-/// The branch to check out is ambiguous.
+/// The requested branch does not exist, or the default branch does not exist and cannot be guessed.
 #[derive(Debug, thiserror::Error)]
 #[error("`{url}` has no branch `{default}`, and {}", if branches.is_empty() { "no other".to_owned() } else { format!("more than one other: {}", branches.join(", ")) })]
 pub struct NoBranch {
@@ -83,8 +84,8 @@ impl Failure for NoBranch {
     }
 }
 
-/// Copies the repository at `remote` to that of `context`. `settle` writes the remote into the
-/// settings of the copy.
+/// Copies the repository at `remote` to that of `context`. Before the fetch, calls `settle`, which
+/// writes the remote into the settings of the copy.
 pub fn clone(
     context: &Context,
     remote: &Remote,
@@ -95,7 +96,8 @@ pub fn clone(
     let reach = RemoteAccess::new(context, remote)?;
     let marker = reach.marker()?.ok_or_else(|| RepoError::None { path: PathBuf::from(reach.store().place()) })?;
     drop(reach);
-    // Continue an interrupted clone.
+    // A repository with the same id that has no branches yet, or has the marker file, is an
+    // interrupted clone: continue it.
     match Repo::open(&context.repository, context.open.clone()) {
         Ok(begun)
             if begun.marker().id == marker.id
@@ -165,7 +167,7 @@ pub fn clone(
     Ok(report)
 }
 
-/// Returns the branches of a remote as they were fetched.
+/// Returns the branches of a remote, from the tracking refs of the last fetch.
 fn branches(repo: &Repo, remote: &Remote) -> Result<Vec<(RefName, Id)>> {
     let prefix = format!("{}/", remote.name);
     let mut all = Vec::new();

@@ -90,8 +90,8 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
     Ok(report)
 }
 
-/// Returns the databases that run in the worktree, by the files that the walk noted, unless the
-/// databases are quiesced.
+/// Finds databases that run in the worktree, by the files that the walk noted. Fails if the options
+/// refuse running databases. Returns none if databases are quiesced or ignored.
 fn running_engines(context: &Context, options: &CommitOptions, noted: &[Vec<u8>]) -> Result<Vec<User>> {
     let is_quiesced = options.quiesce.as_ref().is_some_and(|quiesce| !quiesce.profiles.is_empty());
     if is_quiesced || options.running_database == RunningDatabase::Ignore {
@@ -105,7 +105,7 @@ fn running_engines(context: &Context, options: &CommitOptions, noted: &[Vec<u8>]
     Ok(users)
 }
 
-/// Warns about a version that was read while a database wrote.
+/// Warns that the version may be inconsistent, because databases were running while it was read.
 fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOptions, observer: &dyn Observer) {
     if engines.is_empty() || report.unchanged || options.dry_run {
         return;
@@ -148,15 +148,15 @@ pub fn commit_stream(
         let edits = vec![(path.clone(), Some(entry.clone()))];
         graft(&out, base, edits, LinkTable::default(), &|_| Ok(user(0o755)))
     };
-    // The files of the worktree are not part of this version.
+    // The worktree does not have the files of this version, so it is not based on it afterwards.
     let target = CommitTarget { of_worktree: false, ..target };
     seal(context, &repo, &out, observer, options, target, &tree, Vec::new())
 }
 
-/// Some paths as they are in the worktree now.
+/// The current state of the named paths.
 struct SomePaths {
     edits: Vec<Edit>,
-    /// The hard links among them.
+    /// The hard links among the entries.
     links: LinkTable,
     /// Paths that could not be read, or changed while they were read.
     unstable: Vec<Vec<u8>>,
@@ -189,8 +189,8 @@ fn some_paths(
     drop(named);
     let unrestored = unrestored(context, out.repo())?;
     if unrestored.is_some() {
-        // A path that a checkout could not restore is missing but not removed. The walk decides
-        // which.
+        // A missing path may be one that a checkout could not restore, rather than one that was
+        // removed. The walk knows the difference.
         there.extend(edits.drain(..).map(|(names, _)| names));
     }
     if there.is_empty() {

@@ -1,6 +1,6 @@
 //! `diff`: compares two versions, or a version with the worktree.
 //!
-//! Changes are passed on one by one, with byte ranges and text patches if requested.
+//! Changes are reported one by one, with byte ranges and text patches if requested.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -38,7 +38,7 @@ pub enum DiffSides {
 /// Options of `diff`.
 #[derive(Clone, Debug)]
 pub struct DiffOptions {
-    /// The compared versions.
+    /// The two sides to compare.
     pub sides: DiffSides,
     /// Only these paths; all if empty.
     pub paths: Vec<Vec<u8>>,
@@ -62,7 +62,6 @@ pub enum LinePatch {
 /// One path that differs.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The change.
     pub changed: MeasuredChange,
     /// The changed lines, if they were requested and the content changed.
     pub patch: Option<LinePatch>,
@@ -87,7 +86,7 @@ struct DiffSide {
     unstable: UnstablePaths,
 }
 
-/// Compares two sides and passes on each difference. `each` breaks to stop.
+/// Compares two sides and calls `each` for each difference, until it breaks.
 pub fn diff(
     context: &Context,
     options: &DiffOptions,
@@ -127,7 +126,7 @@ pub fn diff(
     Ok(report)
 }
 
-/// Visits the differences, with paths of the new side.
+/// Calls `visit` for each difference. The paths are those of the new side.
 fn compare_sides(
     repo: &Repo,
     options: &DiffOptions,
@@ -228,7 +227,7 @@ fn common(repo: &Repo, a: Id, b: Id) -> Result<Option<Id>> {
     Ok(None)
 }
 
-/// Returns the entry at the path of a side. The root is a directory without a name.
+/// Returns the entry at the path of a side. The entry of the root is a directory without a name.
 fn found(repo: &Repo, side: &DiffSide) -> Result<Option<Entry>> {
     match (&side.tree, side.path.is_empty()) {
         (None, _) => Ok(None),

@@ -29,7 +29,6 @@ pub struct DuOptions {
 /// The disk usage of a version.
 #[derive(Clone, Debug)]
 pub struct VersionUse {
-    /// The id of the version.
     pub id: Id,
     /// The commit, with its counts.
     pub commit: Commit,
@@ -45,11 +44,11 @@ pub struct BranchUse {
     pub files: u64,
     /// Bytes of all files of the tip.
     pub bytes: u64,
-    /// Bytes of all files of all versions.
+    /// Bytes of all files, summed over all versions.
     pub all_bytes: u64,
     /// Bytes that were new in these versions.
     pub new_bytes: u64,
-    /// Bytes that the new data takes in packs.
+    /// Bytes that this new data takes in packs.
     pub stored_bytes: u64,
 }
 
@@ -78,7 +77,7 @@ pub struct DuReport {
     pub repository: Option<RepositoryUse>,
 }
 
-/// Runs `du`.
+/// Measures the requested versions, or all branches and the repository.
 pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Result<DuReport> {
     let repo = context.repo()?;
     let mut report = DuReport::default();
@@ -121,7 +120,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     Ok(report)
 }
 
-/// Files below a directory of the repository.
+/// The number and size of the files below a directory of the repository.
 #[derive(Default)]
 struct FolderUse {
     files: u64,
@@ -151,7 +150,7 @@ fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
     for listed in repo.store().list("")? {
         match listed.name.as_str() {
             layout::PACKS | layout::INDEX | "refs" => {}
-            // Overlays have sparse files, whose disk usage is not their length.
+            // Overlays have sparse files, so their disk usage is measured instead of their lengths.
             OVERLAYS => sum.state_bytes += repo.as_local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
             name if listed.is_dir => sum.state_bytes += below(repo, name)?.bytes,
             _ => sum.state_bytes += listed.len,

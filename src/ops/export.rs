@@ -1,6 +1,6 @@
 //! Exports a version as a tar archive or as a container image, to a stream or a registry.
 //!
-//! Invariant: equal versions yield equal bytes.
+//! Invariant: two exports of one version with the same options have the same bytes.
 
 mod image;
 mod members;
@@ -59,8 +59,9 @@ pub enum ExportTarget<'t> {
     Registry(&'t Remote, &'t str),
 }
 
-/// Images contain the holes of a file as zeros up to this number of bytes. Engines read sparse
-/// files in layers, but many of them cannot save or push such a layer again.
+/// The holes of a file in an image are written as zeros if they have at most this many bytes.
+/// Engines can load layers with sparse files, but many engines cannot save or push such a layer
+/// again.
 const IMAGE_HOLES_WRITTEN: u64 = 256 << 20;
 
 /// Writes a version as an archive.

@@ -1,8 +1,8 @@
 //! `fetch`: fetches the branches of a remote as `REMOTE/NAME`, its tags, and the objects that they
 //! need.
 //!
-//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches the rest,
-//! or the rest of a path.
+//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches all data
+//! too, and `paths` the data of some paths.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -41,7 +41,7 @@ pub struct FetchOptions {
     pub data: bool,
     /// Fetch only the data of these paths of the current version; implies `data`.
     pub paths: Vec<Vec<u8>>,
-    /// Fetch only the data of this number of versions of each branch.
+    /// Fetch only the data of this many versions of each branch.
     pub depth: Option<usize>,
     /// Continue even if the remote is not a copy of this repository.
     pub force: bool,
@@ -69,7 +69,6 @@ pub struct FetchedRef {
 pub struct FetchReport {
     /// The name of the remote.
     pub remote: String,
-    /// The URL of the remote.
     pub url: String,
     /// The new and moved refs.
     pub refs: Vec<FetchedRef>,
@@ -81,7 +80,7 @@ pub struct FetchReport {
     pub requests: u64,
     /// Bytes that were received, including refs and the index.
     pub received_bytes: u64,
-    /// Whether a remote ref is older than it was.
+    /// Whether a remote ref has gone back to an older state than was seen before.
     pub rolled_back: bool,
     /// The number of remote refs that were left out because they, or their versions, are damaged.
     pub damaged: usize,
@@ -204,7 +203,7 @@ impl Fetch<'_> {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         } else if !self.reach.remote.lazy {
-            // Trees of the versions that the branches name.
+            // The tracking refs will name these versions, so fetch their trees.
             self.nodes(&[PackKind::Tree], u64::MAX)?;
         }
         let needed = loop {
@@ -232,7 +231,7 @@ impl Fetch<'_> {
         self.cover()
     }
 
-    /// Returns whether all objects that the remote refs need are fetched.
+    /// Returns whether this fetch gets all objects that the remote refs need.
     fn is_all(&self) -> bool {
         let FetchOptions { data, paths, depth, .. } = self.options;
         paths.is_empty() && depth.is_none() && (*data || !self.reach.remote.lazy)
@@ -255,7 +254,7 @@ impl Fetch<'_> {
         self.repo.ensure_local()?.set_whole()
     }
 
-    /// Fetches the index of chunks at once, unless it is huge.
+    /// Fetches the whole index of chunks in advance, unless it is huge.
     fn index_ahead(&self) -> Result<()> {
         if index_bytes(self.there)? <= INDEX_WHOLE_MAX {
             let segments = self.there.index()?.segments(PackKind::Data);
@@ -354,7 +353,7 @@ impl Fetch<'_> {
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let here = match tracking(&self.reach.remote.name, name) {
             Ok(here) => here,
-            // A remote without a name has no tracking refs.
+            // A remote without a name has no tracking refs to set.
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
                 let message = format!("did not fetch branch `{name}` of {}: {e}", self.reach.remote.name);
@@ -378,7 +377,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Adds a tag that is not local. A local tag with another version stays.
+    /// Adds a tag that is not local. A local tag of a different version is kept.
     fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let tip = self.repo.refs().tip(RefKind::Tag, name)?;
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
@@ -389,7 +388,7 @@ impl Fetch<'_> {
                 self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 return Ok(());
             }
-            // The tag was deleted locally on purpose.
+            // The tag was deleted locally on purpose, so do not add it again.
             None if tip.is_some() => return Ok(()),
             None => {}
         }

@@ -34,7 +34,7 @@ pub struct FsckReport {
     pub check: CheckReport,
 }
 
-/// Runs `fsck`.
+/// Checks a repository. Rebuilds its index and catalogue first, if requested.
 pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -> Result<FsckReport> {
     let (mut made, mut marker) = (None, None);
     if options.rebuild {

@@ -13,7 +13,8 @@ pub struct CacheShrink {
     pub after_bytes: u64,
 }
 
-/// Deletes cached blocks of remote objects, the least recently used first, until at most `limit_bytes` are left.
+/// Deletes cached blocks of remote objects, the least recently used first, until at most
+/// `limit_bytes` are left.
 pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Result<CacheShrink> {
     let dir = &context.cache.dir;
     let cache = context.cache.blocks();

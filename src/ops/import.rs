@@ -1,9 +1,9 @@
 //! Makes a version from a tar archive or from a container image, without unpacking it to a
 //! directory.
 //!
-//! Invariants: an archive that cannot be read to its end makes no version; nothing is written
-//! outside of the repository and a private file; equal members make equal trees, regardless of how
-//! they were packed.
+//! Invariants: an archive that cannot be read to its end creates no version; nothing is written
+//! outside of the repository and a private temporary file; archives with the same members yield the
+//! same tree, regardless of how they were packed.
 
 mod error;
 mod image;
@@ -38,7 +38,8 @@ use places::MemberPlaces;
 use stream::{ArchiveBytes, ArchiveIntake, PeekedStream};
 use tree::{ArchiveTree, StoredPath};
 
-/// The default limit for the names of an archive in memory, in bytes.
+/// Memory limit for the names of an archive, in bytes, unless the memory limit of the command is
+/// larger.
 const TREE_BYTES: u64 = 1 << 30;
 
 /// The format of an archive.
@@ -80,15 +81,15 @@ pub enum ImportFrom<'f> {
 /// The result of an import.
 #[derive(Clone, Debug)]
 pub struct ImportReport {
-    /// The version.
+    /// The result of the commit.
     pub commit: CommitReport,
     /// The number of imported members.
     pub members: u64,
     /// The number of members that were left out.
     pub left_out: u64,
-    /// The path that all imported members are below, if there was a restriction.
+    /// The path below which members were imported, if the import was restricted to one.
     pub below: Option<String>,
-    /// The digest of the image's manifest.
+    /// The digest of the image's manifest; `None` if the source has none.
     pub digest: Option<String>,
 }
 
@@ -170,7 +171,7 @@ impl FinishedIntake<'_> {
     }
 }
 
-/// An open archive.
+/// An opened archive of a known format.
 enum OpenArchive<'f> {
     Stream(ArchiveBytes<'f>),
     Image(ImageSource),
@@ -205,7 +206,7 @@ fn open<'f>(context: &Context, format: ImportFormat, from: ImportFrom<'f>) -> Re
     if !is_image {
         return Ok(OpenArchive::Stream(bytes));
     }
-    // The parts of an image have any order, so the archive must be a file.
+    // The members of an image archive can have any order, so the archive must be a file.
     let file = match file {
         Some((mut file, path)) if !is_compressed => {
             let failed = IoError::at("open", &path);

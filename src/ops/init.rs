@@ -14,7 +14,7 @@ use crate::repo::{OpenOptions, Repo, RepoError};
 pub struct InitOptions {
     /// The default branch.
     pub branch: RefName,
-    /// The chunker of files.
+    /// The chunker of the repository, and its parameters.
     pub cutting: ChunkerConfig,
     /// The users that may use the repository.
     pub sharing: Sharing,
@@ -22,7 +22,7 @@ pub struct InitOptions {
     pub dry_run: bool,
 }
 
-/// The new repository.
+/// The result of `init`.
 #[derive(Clone, Debug)]
 pub struct InitReport {
     pub repository: PathBuf,

@@ -1,6 +1,6 @@
 //! `log`: lists versions, the newest first, with the refs that name them and with their changes.
 //!
-//! Versions are passed on one by one, so that the first lines of a long history appear at once.
+//! Versions are reported one by one, so that the first lines of a long history appear immediately.
 
 mod filter;
 mod options;
@@ -27,7 +27,6 @@ use std::ops::ControlFlow;
 /// One update of a ref.
 #[derive(Clone, Debug)]
 pub struct RefUpdate {
-    /// The ref.
     pub name: RefName,
     /// The number N of `name@{N}`.
     pub number: usize,
@@ -40,11 +39,11 @@ pub struct RefUpdate {
 /// The totals of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogReport {
-    /// The number of versions that were passed on.
+    /// The number of reported versions.
     pub shown: usize,
 }
 
-/// Lists versions. `each` breaks to stop.
+/// Calls `each` for each listed version, until it breaks.
 pub fn log(
     context: &Context,
     options: &LogOptions,
@@ -97,8 +96,8 @@ pub fn log(
     Ok(report)
 }
 
-/// Returns the nearest shown versions of each walked version, among itself and its ancestors.
-/// `walked` has children first.
+/// Maps each walked version to the nearest shown versions among itself and its ancestors. In
+/// `walked`, children come before their parents.
 fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id, Vec<Id>> {
     let shown: HashSet<Id> = shown.iter().map(|(id, _)| *id).collect();
     let mut nearest: HashMap<Id, Vec<Id>> = HashMap::new();
@@ -120,8 +119,8 @@ fn parents_shown(commit: &Commit, nearest: &HashMap<Id, Vec<Id>>) -> Vec<Id> {
     all.filter(|id| seen.insert(*id)).collect()
 }
 
-/// Lists the updates of one ref, the newest first: of HEAD's branch, or of the ref that the only
-/// revision names.
+/// Lists the updates of one ref, the newest first. The ref is the one that the only query names, or
+/// HEAD's branch if there is no query.
 pub fn updates(
     context: &Context,
     options: &LogOptions,
@@ -171,7 +170,7 @@ fn starts(
     }
     if options.all {
         for kind in RefKind::ALL {
-            // A notice names refs that cannot be read when refs are described.
+            // Do not report unreadable refs here, because describing the versions reports them.
             for tip in repo.refs().readable(kind)?.tips {
                 match repo.commit_cached(&tip.id) {
                     Ok(_) => tips.push(tip.id),

@@ -26,13 +26,13 @@ pub struct LsOptions {
     pub directory: bool,
 }
 
-/// Receives an entry with its path, and breaks to stop.
+/// Called with the path of each entry and the entry; breaks to stop the listing.
 pub type EntryCallback<'e> = dyn FnMut(&[u8], &Entry) -> ControlFlow<()> + 'e;
 
 /// The totals of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LsReport {
-    /// The number of entries that were passed on.
+    /// The number of reported entries.
     pub entries: u64,
 }
 

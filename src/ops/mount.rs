@@ -31,7 +31,8 @@ use crate::repo::Repo;
 use options::{OverlayPlace, overlay};
 use version::{MountVersion, resumed, shown};
 
-/// The timeout for a store while a program reads. A file system cannot ask the program to try again later.
+/// The time for which a read in the mount is retried. A file system cannot ask the program to try
+/// again later, so the read must fail at some point.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A mount that is attached but not served yet.
@@ -42,7 +43,7 @@ pub struct MountedVersion {
     pub overlay: Option<PathBuf>,
 }
 
-/// Attaches a version. The caller then serves the mount with [`MountDaemon::run`].
+/// Attaches the mount of a version. The caller then serves it with [`MountDaemon::run`].
 pub fn mount(
     context: &Context,
     options: &MountOptions,

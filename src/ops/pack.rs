@@ -1,8 +1,8 @@
 //! `pack`: commits the volumes below a directory, in a repository that is created if it is missing.
 //!
 //! A new repository is a lazy copy of the remote's, so that only new objects are stored and sent.
-//! Trailers of a version name the mounted volumes, so that a volume that is not mounted later is
-//! not mistaken for an empty one. The caller pushes the version.
+//! The trailers of a version list the mounted volumes, so that a later run does not mistake an
+//! unmounted volume for an empty one. The caller pushes the version.
 
 mod repository;
 
@@ -31,11 +31,11 @@ use std::path::Path;
 
 pub(in crate::ops) use repository::{advance, branch_of, prepare, settled};
 
-/// The key of the trailers that name the mounted volumes.
+/// The key of the trailers that list the mounted volumes.
 const VOLUME: &str = "Volume";
-/// The file in the state of a worktree with the mounted volumes.
+/// The file that records the mounted volumes, in the state directory of a worktree.
 const NOTE: &str = "pack";
-/// The number of versions that are searched for such trailers.
+/// The number of versions that are searched for [`VOLUME`] trailers.
 const SEARCHED: usize = 100;
 
 /// The state of a worktree between runs.
@@ -56,10 +56,10 @@ pub struct PackOptions {
     pub first_branch: RefName,
     /// The remote; `None` uses no network.
     pub remote: Option<Remote>,
-    /// Whether each directory of the worktree is a volume. One without any files was then not
-    /// mounted.
+    /// Whether the directories below the worktree are volumes. If such a directory has no files but
+    /// had some in the last version, its volume is probably not mounted, and `pack` fails.
     pub volumes: bool,
-    /// The options of the commit; their branch is replaced.
+    /// The options of the commit; `branch` replaces their branch.
     pub commit: CommitOptions,
 }
 
@@ -68,9 +68,9 @@ pub struct PackOptions {
 pub struct PackReport {
     /// The origin of the repository.
     pub repository: RepositoryOrigin,
-    /// The fetched objects and refs.
+    /// The fetched objects and refs; `None` if the branch already existed locally.
     pub fetched: Option<FetchReport>,
-    /// The version.
+    /// The result of the commit.
     pub commit: CommitReport,
 }
 
@@ -80,13 +80,13 @@ pub enum MissingVolume {
     /// The volume is empty or missing.
     #[error("`{path}` is empty, but the last version has files there")]
     Empty {
-        /// The volume.
+        /// The path of the volume.
         path: String,
     },
     /// The directory has files, but is not a volume.
     #[error("nothing is mounted at `{path}`, but the last version has a volume there")]
     NotMounted {
-        /// The volume.
+        /// The path of the volume.
         path: String,
     },
 }
@@ -101,7 +101,8 @@ impl Failure for MissingVolume {
     }
 }
 
-/// Packs the volumes. A branch that is not local yet starts with the remote's version.
+/// Commits the volumes. If the branch does not exist locally, it is first created at the remote's
+/// version.
 pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -> Result<PackReport> {
     let found = prepare(context, options.remote.as_ref(), Some(&options.first_branch))?;
     let (context, remote) = &settled(context, options.remote.as_ref(), found);
@@ -136,7 +137,8 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     drop(repo);
     let report = commit(context, &how, observer)?;
     if let (Some(version), true, false) = (report.id, options.volumes, how.dry_run) {
-        // If nothing changed, the version names the volumes of an earlier run.
+        // If nothing changed, the trailers of the version may list the volumes of an earlier run,
+        // so record the volumes in the state too.
         let note =
             PackState { version: version.to_string(), volumes: volumes.iter().map(|path| text_of(path)).collect() };
         let text = serde_json::to_string(&note).unwrap_or_default();
@@ -145,9 +147,9 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     Ok(PackReport { repository: found, fetched, commit: report })
 }
 
-/// Fails if a volume of the last version is missing or empty. If the volumes of the last version
-/// are unknown, the directories in which only volumes are mounted count. If the worktree itself is
-/// a volume, its directories are not volumes.
+/// Fails if a volume of the last version is missing or empty, or if a directory that can only be a
+/// volume has lost all of its files. Only volumes are expected in the directories that lead to
+/// mounted volumes. If the worktree itself is a volume, its directories are not volumes.
 fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
     let Some(last) = repo.refs().value(RefKind::Branch, branch)? else { return Ok(()) };
     let tree = repo.commit_cached(&last)?.tree;
@@ -217,17 +219,18 @@ fn has_files(entry: &Entry) -> bool {
     }
 }
 
-/// Returns the volumes that were mounted when the last version of a branch was packed, as far as
-/// they are known.
+/// Returns the volumes that were mounted when the last version of a branch was packed; empty if
+/// they are unknown.
 fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec<Vec<u8>>> {
     let mut next = repo.refs().value(RefKind::Branch, branch)?;
-    // An unreadable state is ignored, because the version has the trailers.
+    // Ignore an unreadable state, because the trailers list the volumes too.
     let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
     let note: PackState = serde_json::from_slice(&bytes).unwrap_or_default();
     if next.is_some() && Id::parse(&note.version) == next {
         return Ok(note.volumes.iter().map(|text| path_of(text)).collect());
     }
-    // Commands other than `pack` may have made versions since.
+    // Other commands may have committed versions without trailers since then, so search older
+    // versions too.
     for _ in 0..SEARCHED {
         let Some(id) = next else { break };
         let commit = repo.commit_cached(&id)?;
@@ -241,8 +244,8 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
     Ok(Vec::new())
 }
 
-/// Encodes a path for a trailer: bytes that are not printable ASCII, and `%`, as in URLs. The
-/// worktree itself is a dot.
+/// Encodes a path for a trailer: `%` and bytes that are not printable ASCII are percent-encoded.
+/// The worktree itself is `.`.
 fn text_of(path: &[u8]) -> String {
     const KEPT: AsciiSet = CONTROLS.add(b'%');
     if path.is_empty() { ".".to_owned() } else { percent_encode(path, &KEPT).to_string() }

@@ -1,4 +1,4 @@
-//! `pull`: fetches, and moves the current branch forward to the remote's. It never merges.
+//! `pull`: fetches, and fast-forwards the current branch to the remote branch. It never merges.
 
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
@@ -46,7 +46,7 @@ pub fn pull(
     };
     let theirs = tracking(&remote.name, &branch).map_err(|_| UnnamedRemote { url: remote.name.clone() })?;
     let fetched = fetch(context, remote, &FetchOptions { dry_run, ..FetchOptions::default() }, observer)?;
-    // A dry run has not moved the tracking ref.
+    // A dry run does not move the tracking ref, so look at the report first.
     let moved = fetched.refs.iter().find(|r| r.kind == RefKind::Remote && r.name == theirs).and_then(|r| r.new);
     let Some(new) = moved.map_or_else(|| repo.refs().value(RefKind::Remote, &theirs), |new| Ok(Some(new)))? else {
         return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
@@ -55,7 +55,7 @@ pub fn pull(
     let old = tip.as_ref().and_then(value_of);
     let mut report = PullReport { fetched, branch: branch.clone(), old, new, checkout: None };
     if dry_run && !repo.has(ObjectKind::Commit, &new)? {
-        // A version that is not local cannot be compared.
+        // The new version was not fetched, so it cannot be compared.
         return Ok(report);
     }
     let has_files = head.known && head.base.is_some();
@@ -67,7 +67,7 @@ pub fn pull(
     match old {
         Some(old) if old == new || ancestors(&repo, &old)?.contains(&new) => {
             report.new = old;
-            // An earlier pull may have died before its checkout.
+            // An earlier pull may have died between moving the branch and its checkout.
             if has_files && !dry_run && head.base != Some(old) {
                 report.checkout = Some(checkout(context, &to(RevisionBase::Name(branch)), observer)?);
             }
@@ -78,7 +78,7 @@ pub fn pull(
         }
         _ => {}
     }
-    // Find refusals and unreachable data before the branch moves.
+    // Detect refusals and unreachable data before the branch moves.
     if has_files {
         let look = checkout(context, &CheckoutOptions { dry_run: true, ..to(RevisionBase::Name(theirs)) }, observer)?;
         if !dry_run {

@@ -1,8 +1,8 @@
-//! `push`: sends branches and tags to a remote, with the objects that it lacks.
+//! `push`: sends branches and tags to a remote, with the objects that the remote lacks.
 //!
-//! Packs come first, then index segments, the marker of a new repository, and refs. A ref moves
-//! only from the value that was read, so that one of several writers wins, and the others get an
-//! error.
+//! Packs come first, then index segments, the marker of a new repository, and refs. A ref is
+//! updated only if it still has the value that was read, so that one of several writers wins, and
+//! the others get an error.
 
 use std::collections::HashSet;
 
@@ -41,7 +41,8 @@ pub struct PushOptions {
     pub all: bool,
     /// Push all tags.
     pub tags: bool,
-    /// Also move a branch that is not a fast-forward, if the remote branch is as last seen.
+    /// Also move a branch to a version that is not a fast-forward, if the remote branch is as last
+    /// seen.
     pub force_with_lease: bool,
     /// Continue even if the remote is not a copy of this repository.
     pub force: bool,
@@ -78,7 +79,6 @@ pub struct PushedRef {
     pub old: Option<Id>,
     /// The local value.
     pub new: Id,
-    /// The result.
     pub outcome: PushOutcome,
 }
 
@@ -87,7 +87,6 @@ pub struct PushedRef {
 pub struct PushReport {
     /// The name of the remote.
     pub remote: String,
-    /// The URL of the remote.
     pub url: String,
     /// The result of each ref.
     pub refs: Vec<PushedRef>,
@@ -105,7 +104,8 @@ pub struct PushReport {
     pub created: bool,
     /// The number of refs that were left out because they are damaged, locally or at the remote.
     pub damaged: usize,
-    /// Branches that were not named, although the remote does not have their versions.
+    /// Branches that this push leaves out although they have versions that the remote does not
+    /// have.
     pub left_out: Vec<RefName>,
 }
 
@@ -124,7 +124,6 @@ pub struct RejectedRef {
     pub remote: String,
     /// Branch or tag.
     pub kind: RefKind,
-    /// The ref.
     pub name: RefName,
 }
 
@@ -402,7 +401,8 @@ impl Push<'_, '_> {
             // The file is written as a whole each time, so write it less often as it grows.
             let count = state.sent.len();
             if can_note && count.is_multiple_of(1 + count / 256) {
-                // The file only saves work for the next run if this one dies.
+                // Ignore an error, because the file only saves work for the next run if this one
+                // dies.
                 let _ = state.save(&repository, &url);
             }
         };
@@ -443,7 +443,7 @@ impl Push<'_, '_> {
             let read = store.read_from(&layout::pack(&pack.name), 0, &mut |bytes| {
                 hasher.update(bytes);
                 came += bytes.len() as u64;
-                // An object that does not end is not the sent one.
+                // An object that is longer than the sent pack is wrong, so stop reading.
                 if self.observer.cancelled() || came > pack.bytes { Err(Cancelled.into()) } else { Ok(()) }
             });
             if came <= pack.bytes {
@@ -468,7 +468,7 @@ impl Push<'_, '_> {
         if made || self.options.force {
             return Ok(());
         }
-        // Another writer has created the repository.
+        // Another writer has created the repository, so check that it is a copy of this one.
         let theirs = self.reach.marker()?;
         theirs.map_or(Ok(()), |theirs| self.reach.ensure_same(self.repo.marker(), &theirs))
     }

@@ -15,11 +15,11 @@ use crate::sync::tips;
 pub struct CheckReport {
     /// The name of the remote.
     pub remote: String,
-    /// The URL of the remote.
     pub url: String,
     /// The id of the repository; `None` if the remote has none yet.
     pub repository: Option<String>,
-    /// Whether it is a copy of the local repository.
+    /// Whether the remote is a copy of the local repository; `None` if one of the two does not
+    /// exist.
     pub same: Option<bool>,
     /// The number of remote refs.
     pub refs: usize,
@@ -33,7 +33,7 @@ pub struct CheckReport {
     pub object_max: u64,
 }
 
-/// Accesses a remote, and writes and removes an object.
+/// Reads the marker and the refs of a remote, and checks that an object can be written and removed.
 pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Result<CheckReport> {
     let mut reach = RemoteAccess::new(context, remote)?;
     let before = remote.access.meter.requests();

@@ -13,7 +13,7 @@ use crate::repo::Repo;
 use crate::repo::names::Names;
 use std::ops::ControlFlow;
 
-/// Holes are passed on in pieces of this size.
+/// Zeros that stand in for a hole; a longer hole is sent in several pieces.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The options of `show`.
@@ -21,7 +21,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub struct ShowOptions {
     /// The version, or a path in it.
     pub spec: RevisionSpec,
-    /// The detail of the changes of a version.
+    /// The changes of the version to compute.
     pub detail: ChangeDetail,
     /// Fill in [`DescribedVersion::address`].
     pub addresses: bool,
@@ -41,15 +41,15 @@ pub enum ShowPiece<'p> {
 #[derive(Debug)]
 pub enum ShownObject {
     Version,
-    /// A directory, whose entries were passed on.
+    /// A directory, whose entries were passed to the callback.
     Directory,
     /// A symbolic link, with its target.
     Link(Vec<u8>),
-    /// A file, whose bytes were passed on.
+    /// A file, whose bytes were passed to the callback.
     File(Entry),
 }
 
-/// The entry is not a file.
+/// The error for an entry that is neither a file, a directory nor a symbolic link.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` is {what}, which has no content")]
 pub struct NoContent {
@@ -64,7 +64,7 @@ impl Failure for NoContent {
     }
 }
 
-/// Receives a piece, and breaks to stop.
+/// Called with each piece of the output; breaks to stop.
 pub type PieceCallback<'e> = dyn FnMut(ShowPiece<'_>) -> ControlFlow<()> + 'e;
 
 /// Shows a version or a path, piece by piece and in order.

@@ -45,7 +45,7 @@ pub struct StatusReport {
 /// The branch of a remote that a branch is compared with.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// The name, `origin/AMCC`.
+    /// The name, such as `origin/AMCC`.
     pub name: RefName,
     /// The number of local versions that the remote branch does not have.
     pub ahead: usize,
@@ -55,7 +55,8 @@ pub struct Upstream {
     pub reached: Option<i64>,
 }
 
-/// Compares a branch with that of `origin`, or of the only remote.
+/// Compares a branch with the same branch of `origin`, or of the only remote. `None` if there is no
+/// such branch.
 fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -> Result<Option<Upstream>> {
     let only = || context.remotes.first().filter(|_| context.remotes.len() == 1);
     let Some(remote) = context.remote("origin").or_else(only) else { return Ok(None) };
@@ -71,7 +72,7 @@ fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -
     Ok(Some(Upstream { name, ahead, behind, reached }))
 }
 
-/// Compares the worktree with the version that it came from.
+/// Compares the worktree with its base version, and the branch with its remote branch.
 pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observer) -> Result<StatusReport> {
     let repo = context.repo()?;
     let head = Head::read(context, &repo)?;

@@ -30,9 +30,9 @@ pub enum TagAction {
     /// Create a tag.
     Create {
         name: TagName,
-        /// The version.
+        /// The version to tag.
         at: Revision,
-        /// Move an existing tag.
+        /// Move the tag if it already exists.
         force: bool,
     },
     /// Delete tags.
@@ -47,13 +47,11 @@ pub struct TagOptions {
     pub dry_run: bool,
 }
 
-/// A tag.
+/// A tag and its version.
 #[derive(Clone, Debug)]
 pub struct TagLine {
     pub name: RefName,
-    /// The version.
     pub id: Id,
-    /// The commit of the version.
     pub commit: Commit,
 }
 
@@ -77,7 +75,8 @@ impl TagName {
         })
     }
 
-    /// Returns the full name, if the current branch is `branch`.
+    /// Returns the full name; `branch` is the current branch. Fails if the name needs one and there
+    /// is none.
     pub fn on(&self, branch: Option<&RefName>) -> Result<RefName> {
         match (self, branch) {
             (Self::Full(name), _) => Ok(name.clone()),
@@ -87,7 +86,7 @@ impl TagName {
     }
 }
 
-/// Runs `tag`.
+/// Lists, creates or deletes tags, as [`TagOptions::action`] requests.
 pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> Result<TagReport> {
     let repo = context.repo()?;
     let branch = Head::read(context, &repo)?.branch;

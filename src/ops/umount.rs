@@ -1,4 +1,4 @@
-//! `umount`: ends mounts, after all of their changes are on disk.
+//! `umount`: unmounts, and waits until all changes of a mount are on disk.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::ops::mount::{MountState, mounted_at};
 use crate::sys::mountinfo::Mounted;
 
-/// The interval at which a process that does not end is checked for other holders of the mount.
+/// The interval at which `umount` checks whether other mount namespaces keep the mount, while it
+/// waits for the process of the mount to exit.
 const HOLDER_INTERVAL: Duration = Duration::from_secs(2);
-/// The time that a process may take to flush before its end.
+/// The time that the process of a mount may take to write its changes and exit.
 const END_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Options of `umount`.
@@ -22,11 +23,12 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct UmountOptions {
     /// Remove the overlay.
     pub discard: bool,
-    /// Detach the mount at once, even if processes use it or its own process does not answer.
+    /// Detach the mount immediately, even if processes use it or its own process does not answer.
     pub force: bool,
 }
 
-/// Ends a mount, and waits until its changes are on disk. `force` does not wait.
+/// Unmounts, and waits until the changes of the mount are on disk. If the mount is in use or its
+/// process does not answer, `force` detaches it without waiting.
 pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Observer) -> Result<()> {
     let mounted = mounted_at(at)?;
     let cancelled = || observer.cancelled();
@@ -51,8 +53,8 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
     if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
         return Err(e);
     }
-    // The kernel writes its cached data back, and the process flushes by itself; only the end of the process cannot be
-    // awaited.
+    // Only detach the mount. The kernel writes its cached data back and the process writes its
+    // changes, but without a connection there is no way to wait for the process to exit.
     match attach::detach(at, false) {
         Err(refused) if refused.kind() == Kind::Denied => return Err(e),
         done => done?,
@@ -62,7 +64,7 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
     Ok(())
 }
 
-/// Requests the end of the process, and waits for it.
+/// Asks the process of the mount to stop, and waits until it has exited.
 fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
     if !options.discard {
         client.flush_kernel()?;
@@ -81,8 +83,8 @@ fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) 
     Ok(())
 }
 
-/// Detaches a mount. Cuts the kernel's connection to a stuck process if the kernel would wait for that process to accept
-/// cached data.
+/// Detaches a mount. Cuts the kernel's connection to a stuck process if the kernel would wait for
+/// that process to accept cached data.
 fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> {
     let cut = attach::detach_now(mounted, stuck)?;
     let at = mounted.at.display();
@@ -95,7 +97,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
     Ok(())
 }
 
-/// Returns the mount that [`umount`] would end, with its state.
+/// Returns the mount that [`umount`] would unmount, with its state.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
     let settle = |mut client: MountClient<'_>| client.flush_kernel();

@@ -1,8 +1,8 @@
-//! `undo`: undoes the last change of a branch or a tag, by an entry in its ref log with the
-//! previous value.
+//! `undo`: undoes the last change of a branch or a tag. It adds an entry with the previous value to
+//! the ref log.
 //!
 //! A second undo goes back one change further, because an entry that undid a change is skipped
-//! together with that change. No version is lost: the report has the previous values.
+//! together with that change. No version is lost, because the report contains the replaced values.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::refs::moves::{MovedRef, Mover, RENAME_REASON, RefMoveError};
 use crate::repo::Repo;
 use std::path::Path;
 
-/// The start of the reason of an entry that undoes another.
+/// The prefix of the reason of a ref log entry that undoes another entry.
 const UNDO: &str = "undo: ";
 /// Options of `undo`.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ pub struct UndoOptions {
 pub struct UndoReport {
     /// The changed refs. There is more than one only if a rename is undone.
     pub moves: Vec<MovedRef>,
-    /// The reason of the undone change: `commit: nightly`.
+    /// The reason of the undone change, such as `commit: nightly`.
     pub why: String,
     /// The time of the undone change, in seconds since 1970.
     pub time: i64,
@@ -48,8 +48,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Returns the age of a change. A tag that a commit made is younger than the commit, although
-    /// both have the same time.
+    /// Returns a sort key, the greatest for the newest change. A tag that a commit created counts
+    /// as newer than the commit, although both have the same time.
     fn age(&self) -> (i64, u32, bool) {
         (self.undone.time, self.undone.nanos, self.kind == RefKind::Tag)
     }
@@ -63,7 +63,7 @@ impl Candidate {
     }
 }
 
-/// Runs `undo`.
+/// Undoes the last change of a branch or a tag.
 pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -> Result<UndoReport> {
     let repo = context.repo()?;
     let current = Head::read(context, &repo)?.branch;
@@ -77,8 +77,7 @@ pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -
         let same = |c: &Candidate| all.iter().all(|l| c.belongs_to(l) && (c.kind, &c.name) != (l.kind, &l.name));
         let others: Vec<_> = others.into_iter().filter(same).collect();
         all.extend(others);
-        // Names are restored before others are removed, so that every version has a name at every
-        // moment.
+        // Restore refs before others are removed, so that every version has a ref at every moment.
         all.sort_by_key(|c| c.undone.old.is_none());
     }
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
@@ -93,7 +92,8 @@ pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -
     Ok(UndoReport { moves, why, time, who })
 }
 
-/// Returns the refs with a change to undo. A named ref must exist, or have existed.
+/// Returns the refs with a change to undo: those with this name, or all. Fails if no ref with the
+/// name exists or has existed.
 fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
     let mut names = Vec::new();
     for kind in [RefKind::Branch, RefKind::Tag] {
@@ -133,10 +133,10 @@ fn undoable(log: &[RefEntry]) -> Option<usize> {
     None
 }
 
-/// Moves the base of worktrees back with their branch. Their files do not change.
+/// Moves the recorded base of worktrees back together with their branch. Their files do not change.
 fn move_worktrees(repo: &Repo, moves: &[MovedRef]) -> Result<()> {
     let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
-    // A state that cannot be read names no branch.
+    // Skip unreadable states, because their branch is unknown.
     for state in repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok()) {
         let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str())) else { continue };
         let worktree = repo.worktree(Path::new(&state.path))?;

@@ -1,9 +1,9 @@
-//! `unpack`: checks out the newest version of a branch to the volumes below a directory, after it
-//! has shown the changes.
+//! `unpack`: checks out the newest version of a branch to the volumes below a directory, after the
+//! user has reviewed the changes.
 //!
-//! Uncommitted changes are lost only with `force`. A version that the volumes did not
-//! have replaces their files only after it was shown. The shown version is recorded, so that the
-//! second run continues.
+//! Uncommitted changes are discarded only with `force`. If the volumes have a different version,
+//! the first run only reports the changes and records the version that it reported; a second run
+//! then checks that version out.
 
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
@@ -35,7 +35,7 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// The file in the state of a worktree with the shown version.
+/// The file that records the reported version, in the state directory of a worktree.
 const NOTE: &str = "unpack";
 
 /// The options of `unpack`.
@@ -43,16 +43,18 @@ const NOTE: &str = "unpack";
 pub struct UnpackOptions {
     /// The branch. `None` is the repository's default branch.
     pub branch: Option<RefName>,
-    /// The version, whose branch replaces `branch`. `None` is the newest version.
+    /// The version; the branch that it names takes precedence over `branch`. `None` is the newest
+    /// version.
     pub revision: Option<Revision>,
     /// The remote; `None` uses only local versions.
     pub remote: Option<Remote>,
-    /// Only these paths below the worktree. If empty, the mount points below it, or everything if
-    /// there are none.
+    /// Only these paths below the worktree. If empty: with `volumes`, the mount points at or below
+    /// it; otherwise everything.
     pub paths: Vec<Vec<u8>>,
-    /// Whether the directories of the worktree are volumes, see `paths`.
+    /// Whether the directories below the worktree are volumes. Only mounted volumes are then
+    /// checked out, see `paths`.
     pub volumes: bool,
-    /// Continue even if the volumes have another version.
+    /// Continue even if the volumes have a different version whose changes were not reported yet.
     pub accept: bool,
     /// Continue even if uncommitted changes would be lost.
     pub force: bool,
@@ -65,40 +67,41 @@ pub struct UnpackOptions {
 /// The result of `unpack`.
 #[derive(Debug)]
 pub struct UnpackReport {
-    /// The fetched objects and refs.
+    /// The fetched objects and refs; `None` without a remote.
     pub fetched: Option<FetchReport>,
     pub branch: RefName,
     pub version: Id,
-    /// The reason why nothing was changed.
+    /// The reason why nothing was checked out, if the user must review the changes first.
     pub stopped: Option<UnpackStop>,
-    /// The differences from the version, without directories; empty if there were no files yet.
+    /// The paths that differ from the version, without directories; empty if the worktree has no
+    /// files yet.
     pub changes: Vec<MeasuredChange>,
     /// The checkout, if there was one.
     pub checkout: Option<CheckoutReport>,
 }
 
-/// The reason why nothing was changed.
+/// The reason why `unpack` stopped before it changed anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
     #[error("newer version found: `{target}` does not have the newest version of `{branch}`")]
     Newer {
         branch: RefName,
-        /// The directory.
+        /// The worktree.
         target: String,
     },
-    /// The volumes do not have the named version.
+    /// The volumes do not have the requested version.
     #[error("`{target}` does not have the version `{revision}`")]
     Other {
-        /// The version as it was named.
+        /// The revision as given.
         revision: String,
-        /// The directory.
+        /// The worktree.
         target: String,
     },
-    /// Changes would be lost.
+    /// Uncommitted changes would be lost.
     #[error("`{target}` has uncommitted changes: {}", listed(paths))]
     Uncommitted {
-        /// The directory.
+        /// The worktree.
         target: String,
         /// The paths of the changes.
         paths: Vec<String>,
@@ -120,21 +123,21 @@ impl Failure for UnpackStop {
     }
 }
 
-/// The mounted volumes are not those of the version. Nothing was changed.
+/// The mounted volumes do not fit the version. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum WrongVolumes {
-    /// A requested path is not on a volume.
+    /// No volume is mounted at, above or below a requested path.
     #[error("nothing is mounted at `{path}`")]
     NotMounted {
-        /// The mount point.
+        /// The requested path.
         path: String,
     },
-    /// A volume is not in the version.
+    /// A mounted volume is not in the version.
     #[error("{} is mounted, but not in the version, which has {}", listed(mounted), listed(has))]
     Unknown {
-        /// The mounted volumes.
+        /// The mounted volumes that are not in the version.
         mounted: Vec<String>,
-        /// The volumes of the version.
+        /// The volumes of the version that are not mounted, or the mounted ones if none is missing.
         has: Vec<String>,
     },
 }
@@ -164,11 +167,12 @@ fn listed(paths: &[String]) -> String {
 /// The state of a worktree between runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct UnpackState {
-    /// The version that was shown last, in hex.
+    /// The version whose changes were reported last, in hex.
     shown: Option<String>,
 }
 
-/// Checks out a version to the volumes.
+/// Checks out a version to the volumes, unless the user must review the changes first (see
+/// [`UnpackReport::stopped`]).
 pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
     let mut options = options.clone();
     if options.volumes {
@@ -242,7 +246,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     Ok(report)
 }
 
-/// Returns the branch that a revision names, local or remote.
+/// Returns the branch that a revision names, if it exists locally or at the remote.
 fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Result<Option<RefName>> {
     let (RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), name)?;
@@ -250,8 +254,8 @@ fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Re
     Ok(here.map(|_| name.clone()))
 }
 
-/// Returns the version of a revision. A revision that is not local is resolved on the remote
-/// branch.
+/// Returns the version of a revision. A revision that the local branch does not have is resolved on
+/// the remote-tracking branch.
 fn named_version(
     context: &Context,
     repo: &Repo,
@@ -288,8 +292,7 @@ struct NewestVersion {
     moves: bool,
 }
 
-/// Returns the newest version of the branch, local or remote, and whether the local branch must
-/// move to it.
+/// Returns the newest version of the branch, local or remote. Fails if the two have diverged.
 fn newest(repo: &Repo, remote: Option<&Remote>, branch: &RefName) -> Result<NewestVersion> {
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
     let (ours, there) = (repo.refs().value(RefKind::Branch, branch)?, repo.refs().value(RefKind::Remote, &theirs)?);
@@ -348,7 +351,7 @@ fn paths(
     let left_out = not_covered(repo, tree, b"", &chosen)?;
     if !unknown.is_empty() {
         let shown = |paths: &[Vec<u8>]| paths.iter().map(|path| display(path)).collect();
-        // If all paths of the version are mounted, list those.
+        // Suggest the volumes that are not mounted, or else the mounted ones.
         let has = if left_out.is_empty() { &chosen } else { &left_out };
         return Err(WrongVolumes::Unknown { mounted: shown(&unknown), has: shown(has) }.into());
     }
@@ -388,7 +391,7 @@ fn not_covered(repo: &Repo, tree: &Id, dir: &[u8], chosen: &[Vec<u8>]) -> Result
 struct WorktreeState {
     /// The tree of the worktree.
     now: Id,
-    /// Whether there is any file yet.
+    /// Whether the worktree has any files.
     has_files: bool,
     /// The differences from the version, without directories.
     changes: Vec<TreeChange>,
@@ -423,7 +426,7 @@ impl WorktreeState {
     }
 }
 
-/// Returns the reason why the user must review the changes first.
+/// Returns the reason to stop before the checkout, if the user must review the changes first.
 fn stop(
     context: &Context,
     repo: &Repo,
@@ -442,8 +445,9 @@ fn stop(
         return Ok(Some(UnpackStop::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
     }
     let shown = read(context, repo)?.shown.is_some_and(|hex| Id::parse(&hex) == Some(report.version));
-    // The user who started an interrupted unpack has seen the changes. The last version of the
-    // worktree proves nothing, because other volumes may be mounted now.
+    // The user reviewed the changes before the interrupted unpack of this version began. The
+    // recorded version of the worktree proves nothing, because different volumes may be mounted
+    // now.
     let continues = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
     if options.accept || continues || shown {
         return Ok(None);
@@ -454,10 +458,10 @@ fn stop(
     }))
 }
 
-/// Returns the paths whose content would be lost, because no version has it there. Files that an
-/// interrupted unpack was writing do not count: they have the content of a version with other
-/// metadata or fewer hard links, or a part of it. The version of the volumes at that time is
-/// unknown; it need not be the worktree's own.
+/// Returns the paths whose content would be lost, because no version has it at that path. Files
+/// that an interrupted unpack was writing do not count: they have the content of some version, or a
+/// part of it, perhaps with different metadata or fewer hard links. That version is unknown,
+/// because the volumes need not have had the version that is recorded for the worktree.
 fn lost(
     context: &Context,
     repo: &Repo,
@@ -483,7 +487,7 @@ fn lost(
 }
 
 fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
-    // An unreadable state counts as not shown.
+    // If the state is unreadable, assume that no changes were reported yet.
     let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }

@@ -1,9 +1,9 @@
 //! `volume`: named volumes with versions, for containers and other users of directories.
 //!
-//! A volume is a record on disk and an overlay in a repository. A process of its own serves each
-//! mount, so that neither the end of the plugin nor of Docker ends what containers see. Users are
-//! counted by the ids that they pass. Users that Docker forgot are found by looking for processes
-//! that see the mount.
+//! A volume is a record on disk and an overlay in a repository. Each mount is served by its own
+//! process, so that containers keep their volumes when the plugin or Docker exits. Users are
+//! counted by the ids that they pass. A user that Docker forgot is detected because no process sees
+//! the mount.
 
 mod error;
 mod local;
@@ -43,12 +43,13 @@ pub use local::{
 pub use options::{BadOption, VolumeOptions};
 pub use record::{TrashEntry, UserLock, VolumeRecord, VolumeUsers, check_name};
 
-/// Docker mounts a volume some time before the container sees it. A user counts for this time
-/// although no process sees the mount, in seconds.
+/// Seconds for which a new user counts even if no process sees the mount, because Docker mounts a
+/// volume some time before the container sees it.
 const FRESH_SECS: i64 = 60;
-/// The same for a removal, because Docker asks for it only after its own containers are gone.
+/// Like [`FRESH_SECS`], but for removals. Docker requests a removal only after its own containers
+/// are gone, so the time is shorter.
 const FRESH_TO_REMOVE_SECS: i64 = 10;
-/// The timeout for the process of a mount.
+/// The timeout of a request to the process of a mount.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The volumes of this machine.
@@ -96,15 +97,15 @@ pub struct RemovedVolume {
 }
 
 impl Volumes {
-    /// Returns the volumes below the directory `state`. `program` is this program, and `arguments`
-    /// come first in every call of it.
+    /// Returns the volumes below the directory `state`. `program` is the path of this program, and
+    /// `arguments` precede all other arguments of each call.
     pub fn new(state: &Path, run: PathBuf, cache: PathBuf, program: PathBuf, arguments: Vec<String>) -> Self {
         let registry = VolumeRegistry::new(state.join("volumes"));
         Self { registry, run, program: DvcProgram { path: program, arguments }, own: state.join("repository"), cache }
     }
 
-    /// Creates a volume and mounts it, to see that this is possible. Returns false if it exists
-    /// with the same options.
+    /// Creates a volume and mounts it, so that errors are reported now. Returns false if the volume
+    /// exists with the same options, and fails if it exists with different ones.
     pub fn create(&self, name: &str, options: &VolumeOptions, now: &jiff::Timestamp) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let record = VolumeRecord {
@@ -139,7 +140,7 @@ impl Volumes {
         }
         self.registry.put(&record)?;
         if let Err(e) = self.ensure_mounted(&record) {
-            // No user has seen the volume yet.
+            // Undo the creation. No user has seen the volume yet.
             let _ = self.end_mount(name);
             let _ = self.registry.remove(name);
             return Err(e);
@@ -213,7 +214,7 @@ impl Volumes {
         Ok(self.list()?.into_iter().map(|record| record.name).find(|name| self.registry.data(name) == at))
     }
 
-    /// Returns a volume and its state.
+    /// Returns a volume, with the state of its mount and its overlay.
     pub fn state(&self, name: &str) -> Result<VolumeState> {
         let record = self.found(name)?;
         let at = self.registry.data(name);
@@ -228,8 +229,8 @@ impl Volumes {
         Ok(VolumeState { record, at, note, facts, version: base.version, changed: base.changed, users })
     }
 
-    /// Returns an id for a user that counts as long as the value lives, even if no process sees the
-    /// mount.
+    /// Returns a lock with the id of a user. The user counts until the lock is dropped, even if no
+    /// process sees the mount.
     pub fn lock_user(&self, who: &str) -> Result<UserLock> {
         self.registry.lock_user(who)
     }
@@ -246,9 +247,9 @@ impl Volumes {
         Ok(at)
     }
 
-    /// Fails if a process does not see the mount of a volume, as if it was made in a mount
-    /// namespace that does not propagate mounts. A process that may not be inspected is assumed to
-    /// see the mount.
+    /// Fails if the process `pid` does not see the mount of a volume, for example because the mount
+    /// was made in a mount namespace that does not propagate mounts. A process that may not be
+    /// inspected is assumed to see the mount.
     pub fn ensure_visible(&self, name: &str, pid: u32) -> Result<()> {
         let Some(mounted) = mounted_at(&self.registry.data(name))? else { return Ok(()) };
         if namespaces::has_mount(pid, mounted.device).unwrap_or(true) {
@@ -271,8 +272,8 @@ impl Volumes {
         let repo = context.repo()?;
         let tip = repo.refs().value(RefKind::Branch, &branch)?;
         let version = facts.version.as_deref().and_then(Id::parse);
-        // A commit that died before it reported to the mount has moved the branch. The next commit
-        // continues from there.
+        // If the last commit died before it reported to the mount, it has already moved the branch.
+        // The next commit continues from that version.
         let is_own =
             |tip: &Id| -> Result<bool> { Ok(Some(repo.commit_cached(tip)?.tree.to_string()) == facts.snapshot) };
         let next = match &tip {
@@ -282,7 +283,7 @@ impl Volumes {
         Ok(if next { None } else { Some(RefName::new(name)?) })
     }
 
-    /// Removes a user. Returns whether it was the last one.
+    /// Removes a user. Returns whether the volume has no users left and is not pinned.
     pub fn unmount(&self, name: &str, user: &str) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         self.found(name)?;
@@ -304,7 +305,7 @@ impl Volumes {
     }
 
     /// Removes users that can no longer send an unmount request, such as those from before a crash
-    /// of Docker. Returns whether there are users left.
+    /// of Docker. Returns whether there are users left, or the mount is pinned.
     pub fn remove_lost_users(&self, name: &str, now_secs: i64) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let mut users = self.registry.users(name)?;
@@ -333,7 +334,7 @@ impl Volumes {
         Ok(at)
     }
 
-    /// Mounts a pinned volume again.
+    /// Mounts a volume again, if its mount is pinned.
     pub fn remount_pinned(&self, name: &str) -> Result<()> {
         let _lock = self.registry.lock(name)?;
         if self.registry.users(name)?.pinned {
@@ -342,8 +343,8 @@ impl Volumes {
         Ok(())
     }
 
-    /// Removes a volume without users. Uncommitted changes are moved to the trash,
-    /// unless `discard` is set.
+    /// Removes a volume without users. Uncommitted changes are moved to the trash, unless `discard`
+    /// is set.
     pub fn remove(&self, name: &str, discard: bool, now_secs: i64) -> Result<RemovedVolume> {
         let _lock = self.registry.lock(name)?;
         let record = self.found(name)?;
@@ -398,7 +399,7 @@ impl Volumes {
         Err(VolumeError::InUse { name: name.to_owned(), users }.into())
     }
 
-    /// Returns processes in other mount namespaces that see the mount, one of each container.
+    /// Returns processes in other mount namespaces that see the mount, one per namespace.
     fn seen_by(&self, name: &str) -> Vec<u32> {
         let Ok(Some(mounted)) = mounted_at(&self.registry.data(name)) else { return Vec::new() };
         namespaces::other_namespaces(mounted.device, Some(&mounted.at))
@@ -419,7 +420,7 @@ impl Volumes {
         if !self.registry.mounted(&record.name) {
             create::dir_all(&at).map_err(IoError::at("create", &at))?;
         }
-        // The process of the previous mount may still be about to end.
+        // The process of the previous mount may still be exiting.
         ensure_unserved(record)?;
         let repository = self.program.mount(record, &at)?;
         if record.local.as_ref() != Some(&repository) {
@@ -436,15 +437,15 @@ impl Volumes {
         umount(&self.run, &self.registry.data(name), UmountOptions::default(), &Silent)
     }
 
-    /// Keeps the versions of a volume of a remote repository that are not pushed, on a branch of
-    /// their own.
+    /// Moves the unpushed versions of a volume of a remote repository to a separate branch, before
+    /// the volume is removed.
     fn keep_unpushed(&self, record: &VolumeRecord, now_secs: i64) -> Result<Option<Unpushed>> {
         let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else { return Ok(None) };
         let is_local = Location::parse(&record.repository, Path::new("/"))?.location.as_directory().is_some();
         if is_local || record.read_only {
             return Ok(None);
         }
-        // An overlay that cannot be read is moved to the trash with the volume.
+        // Ignore an unreadable overlay here: it counts as changed, so it is moved to the trash.
         let Ok(Some(left)) = daemon::overlay_base(&overlay, &record.overlay) else { return Ok(None) };
         let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else { return Ok(None) };
         let shared = |unpushed: &[Id]| -> Result<bool> {
@@ -460,8 +461,8 @@ impl Volumes {
         keep_unpushed(local, &record.name, &left.version, &branch, now_secs, &shared)
     }
 
-    /// Removes what the mounts of a volume fetched from the cache, unless another volume has the
-    /// same repository. Returns the freed bytes.
+    /// Removes from the cache the blocks that the mounts of a volume fetched, unless another volume
+    /// has the same repository. Returns the freed bytes.
     fn free_cache(&self, record: &VolumeRecord) -> Result<u64> {
         let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else { return Ok(0) };
         let fetched = daemon::fetched(&overlay);
@@ -476,7 +477,7 @@ impl Volumes {
     }
 }
 
-/// Returns our mount at a path.
+/// Returns the dvc mount at a path, if any.
 fn mounted_at(at: &Path) -> Result<Option<Mounted>> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     Ok(all.into_iter().rev().find(|m| m.at == *at))
@@ -486,14 +487,14 @@ fn overlay_of(record: &VolumeRecord) -> Option<PathBuf> {
     Some(record.local.as_ref()?.join(OVERLAYS).join(&record.overlay))
 }
 
-/// The version that a volume is based on, and whether it has changes.
+/// The version that a volume is based on, and whether the volume has uncommitted changes.
 struct VolumeBase {
     version: Option<String>,
     changed: bool,
 }
 
 impl VolumeBase {
-    /// Reads the overlay of an unmounted volume. An overlay that cannot be read may have changes.
+    /// Reads the overlay of an unmounted volume. An unreadable overlay counts as changed.
     fn of_overlay(record: &VolumeRecord) -> Self {
         let none = Self { version: None, changed: false };
         let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return none };
@@ -505,8 +506,8 @@ impl VolumeBase {
     }
 }
 
-/// Fails if a process serves the overlay of a volume. The mount may be invisible to this process,
-/// as in a container that shares only the directory of the volumes.
+/// Fails if a process serves the overlay of a volume. The mount itself may be invisible here, for
+/// example if a container made it that shares only the directory of the volumes.
 fn ensure_unserved(record: &VolumeRecord) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
     if daemon::is_still_served(&overlay)? {

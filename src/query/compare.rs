@@ -18,7 +18,8 @@ use std::ops::ControlFlow;
 
 /// With more added or deleted files than this, renames are not detected.
 const RENAMES_MAX: usize = 100_000;
-/// Nor with longer paths in total than this, in bytes.
+/// Maximum total length of the paths of these files, in bytes; with longer paths, renames are not
+/// detected.
 const RENAME_BYTES_MAX: usize = 16 << 20;
 /// The number of walked pairs of directories that are recorded; a pair takes about 100 bytes.
 const WALKED_MAX: usize = 100_000;
@@ -64,13 +65,13 @@ pub struct TreeChange {
     pub path: Vec<u8>,
     /// The old path, if it was renamed.
     pub from: Option<Vec<u8>>,
-    /// The old entry; `None` for the root.
+    /// The old entry; `None` if the path was added, or is the root.
     pub old: Option<Entry>,
-    /// The new entry; `None` for the root.
+    /// The new entry; `None` if the path was deleted, or is the root.
     pub new: Option<Entry>,
 }
 
-/// Receives a change, and breaks to stop.
+/// Called with each change; breaks to stop.
 pub type ChangeVisit<'v> = dyn FnMut(TreeChange) -> Result<ControlFlow<()>> + 'v;
 
 /// The start of one side of a comparison.
@@ -106,7 +107,7 @@ enum ReportScope {
     All,
     /// All differing paths except directories.
     Files,
-    /// A directory that is added or deleted represents its content.
+    /// All differing paths, but not the content of added and deleted directories.
     WholeDirs,
 }
 
@@ -122,8 +123,8 @@ pub fn compare(
     pairs(repo, (old, new), paths, ReportScope::All, visit)
 }
 
-/// Like [`compare`], but directories themselves are not reported. Equal directories without files
-/// are walked once.
+/// Like [`compare`], but directories themselves are not reported. A pair of directories without
+/// changed files is walked only once, even if it occurs at many paths.
 pub fn compare_files(
     repo: &Repo,
     old: Option<&Id>,
@@ -158,8 +159,8 @@ fn pairs(
     pairs.with_moved(&CompareStart::Root(old.copied()), &CompareStart::Root(new.copied()), b"", visit)
 }
 
-/// Returns the changes that turn `old` into `new`: like [`compare`], but without renames, and a
-/// directory that is added or deleted represents its content.
+/// Returns the changes that turn `old` into `new`: like [`compare`], but without renames, and
+/// without the content of added and deleted directories.
 pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut ChangeVisit<'_>) -> Result<()> {
     let pairs = Pairs::new(repo, paths, ReportScope::WholeDirs);
     let mut visit =
@@ -350,8 +351,8 @@ impl<'a> Pairs<'a> {
         Ok(came.into_iter().filter_map(pair).collect())
     }
 
-    /// Walks both sides, with a stack of its own, because a version may be nested more deeply than
-    /// the stack of a thread allows.
+    /// Walks both sides iteratively, because a version may be nested more deeply than the stack of
+    /// a thread allows.
     fn run(
         &self,
         old: &CompareStart,
@@ -380,7 +381,8 @@ impl<'a> Pairs<'a> {
             };
             path.truncate(level.dir);
             if level.is_done() {
-                // A long chain of directories then needs no more memory than its last one.
+                // Drop a finished level before the next one is entered, so that a long chain of
+                // directories does not fill the memory.
                 levels.pop();
             }
             if old == new {
@@ -441,7 +443,8 @@ impl<'a> Pairs<'a> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        // With paths, the report below a directory depends on the place of the directory.
+        // With paths, the report below a directory depends on its path, so an earlier walk proves
+        // nothing.
         let barren = self.scope == ReportScope::Files && self.paths.is_empty() && walked.is_barren(trees);
         let ends = trees.0 == trees.1 || is_whole || barren;
         Ok(ControlFlow::Continue((!ends).then_some(trees)))
@@ -479,7 +482,8 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
     (old.meta != new.meta || old.link != new.link).then_some(Letter::Metadata)
 }
 
-/// Returns a key that is equal for files with the same content; `None` for empty files and other nodes.
+/// Returns a key that is equal for files with the same content; `None` for empty files and other
+/// nodes.
 fn content_key(entry: &Entry) -> Option<[u8; 16]> {
     let Node::File { size: 1.., .. } = entry.node else { return None };
     let bare = Entry { name: Vec::new(), meta: Meta::default(), link: None, node: entry.node.clone() };

@@ -13,14 +13,14 @@ use crate::repo::Repo;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-/// A version with its content.
+/// A version: its id and its commit.
 #[derive(Clone, Debug)]
 pub struct VersionInfo {
     pub id: Id,
     pub commit: Commit,
 }
 
-/// The detail of the changes of a version.
+/// The part of the changes of a version that is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChangeDetail {
     /// No changes.
@@ -35,7 +35,6 @@ pub enum ChangeDetail {
 /// A ref that names a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RefNaming {
-    /// The kind of ref.
     pub kind: RefKind,
     pub name: RefName,
     /// Whether HEAD is on this ref.
@@ -89,7 +88,7 @@ pub struct VersionDescriber<'a> {
 }
 
 impl<'a> VersionDescriber<'a> {
-    /// Reads the refs and, if requested, the histories of branches.
+    /// Creates a describer. Reads the refs and, if requested, the histories of branches.
     pub fn new(
         repo: &'a Repo,
         head: &'a Head,
@@ -133,12 +132,12 @@ pub struct VersionChanges<'a> {
 }
 
 impl VersionChanges<'_> {
-    /// Returns the detail of the changes.
+    /// Returns the part of the changes that is computed.
     pub fn detail(&self) -> ChangeDetail {
         self.detail
     }
 
-    /// Passes on every changed path, sorted by directory and name. `each` breaks to stop.
+    /// Calls `each` for every changed path, sorted by directory and name, until it breaks.
     pub fn each(&self, each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>) -> Result<()> {
         self.visit(&compare, each)
     }

@@ -7,12 +7,14 @@ use crate::repo::Repo;
 use crate::repo::names::Names;
 use std::ops::ControlFlow;
 
-/// Receives an entry with its path. Returns the tree of a directory to descend into, or breaks.
+/// Called with the path of each entry and the entry. Returns the tree of a directory to descend
+/// into, or breaks.
 pub type EntryVisit<'v> = dyn FnMut(&[u8], Entry) -> Result<ControlFlow<(), Option<Id>>> + 'v;
 
 /// Visits the entries of the directory at `path`, parents before their content.
 ///
-/// The walk has a stack of its own, because a version may be nested more deeply than the stack of a thread allows.
+/// The walk is iterative, because a version may be nested more deeply than the stack of a thread
+/// allows.
 pub fn walk_entries(
     repo: &Repo,
     mut path: Vec<u8>,

@@ -1,7 +1,7 @@
 //! Walks versions: along first parents with commits read ahead, or through all ancestors, the
 //! newest first.
 //!
-//! Each version comes once, and never before one of its walked children.
+//! Each version is returned once, and never before one of its children in the walk.
 
 use crate::error::Result;
 use crate::format::object::decode_commit;
@@ -17,8 +17,8 @@ const AHEAD_MAX: usize = 2048;
 pub struct CommitReader<'a> {
     repo: &'a Repo,
     ahead: HashMap<Id, Commit>,
-    /// The size of the next batch, by the commit at which the last batch ended. It grows with the
-    /// length of the line.
+    /// The size of the next batch, by the commit with which it begins. Batches grow along a line of
+    /// first parents.
     resume: HashMap<Id, usize>,
 }
 
@@ -80,7 +80,8 @@ impl Iterator for FirstParents<'_, '_> {
     }
 }
 
-/// A version that waits to be walked: the newest first, then the one with the higher ordinal.
+/// A version that waits to be walked. The order is by time and then by ordinal, so that the heap
+/// returns the newest version first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     time: i64,
@@ -94,7 +95,7 @@ pub struct HistoryWalk<'a> {
     heap: BinaryHeap<Waiting>,
     loaded: HashMap<Id, Commit>,
     seen: HashSet<Id>,
-    /// The number of walked children that are still to come.
+    /// The number of children in the walk that have not been returned yet.
     children: HashMap<Id, usize>,
 }
 
@@ -111,7 +112,8 @@ impl<'a> HistoryWalk<'a> {
         for id in hidden {
             walk.seen.extend(ancestors(repo, id)?);
         }
-        // With one tip and no merge, parents always come after their children.
+        // With one tip, parents come after their children until the first merge, where `step`
+        // counts the children.
         if tips.len() > 1 {
             walk.count_children(repo, tips)?;
         }

@@ -1,5 +1,5 @@
-//! Fetches data that a lazy clone lacks before it is needed, with few requests for nearby ranges
-//! and many requests at a time.
+//! Fetches missing data of a lazy clone in advance, with few requests for nearby ranges and many
+//! requests at a time.
 
 use crate::checkout::patch::plan::REPLACED_WHOLE;
 use crate::context::Context;
@@ -48,7 +48,7 @@ fn fetch_missing(
     let mut missing = Missing::new(From::LazySource(repo), Some(repo), Wanted::Chunks, observer);
     find(&mut missing)?;
     let needed = missing.finish();
-    // Local data needs no network.
+    // Do not contact the remote if all data is local.
     let behind = if is_nothing(&needed) { None } else { repo.lazy_source()? };
     let Some(behind) = behind else { return Ok(()) };
     let meter = context.lazy_source().map(|r| r.access.meter.clone()).unwrap_or_default();

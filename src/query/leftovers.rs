@@ -15,7 +15,7 @@ use crate::model::path::{is_within, split};
 use crate::query::compare::{Letter, letter};
 use crate::repo::Repo;
 
-/// The trees of interrupted checkouts.
+/// The versions of interrupted checkouts, whose remains may be in the worktree.
 pub struct CheckoutLeftovers<'a> {
     repo: &'a Repo,
     worktree: &'a Path,
@@ -66,7 +66,7 @@ impl<'a> CheckoutLeftovers<'a> {
         if was == is {
             return Ok(false);
         }
-        // The content of a directory is checked on its own.
+        // The entries of a directory are checked separately.
         let same = |entry: &Entry| now.is_some() && matches!(letter(Some(entry), now), None | Some(Letter::Metadata));
         if was.as_ref().is_some_and(same) || is.as_ref().is_some_and(same) {
             return Ok(true);
@@ -74,7 +74,8 @@ impl<'a> CheckoutLeftovers<'a> {
         // In a new directory, files are written under their final names.
         let (Some(is), Some(_)) = (is, now) else { return Ok(false) };
         let in_new = || match is_part_of(self.repo, self.worktree, path, &is) {
-            // The content was local when the file was written.
+            // The checkout had the content locally when it wrote a file. Without the content, the
+            // file is not a leftover.
             Err(e) if e.kind() == Kind::Unreachable => Ok(false),
             other => other,
         };

@@ -1,4 +1,5 @@
-//! The lines in which two texts differ: a shortest script by Myers' algorithm, in hunks with context.
+//! The lines in which two texts differ: a shortest script by Myers' algorithm, in hunks with
+//! context.
 //!
 //! Texts that differ in many lines become one replacement, so that time and memory stay bounded.
 
@@ -12,14 +13,14 @@ use similar::{ChangeTag, DiffOp};
 pub const TEXT_MAX: u64 = 1 << 20;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
-/// Limit on lines that have no counterpart in the other text. With more of them, one replacement
-/// covers everything between the first and the last change.
+/// Limit on the lines of a stretch that have no counterpart in the other text. With more of them, one
+/// replacement covers the whole stretch.
 const UNPAIRED_MAX: usize = 1000;
 /// Lines of both texts up to which a stretch is compared line by line. The time grows with the square
 /// of this number if the lines are in another order, for example after a sort.
 const EXACT_MAX: usize = 4000;
 
-/// The side that has a line of a hunk.
+/// The texts that contain a line of a hunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Both texts.
@@ -37,7 +38,7 @@ pub struct Hunk {
     pub old: Range<usize>,
     /// Lines of the new text, from 0.
     pub new: Range<usize>,
-    /// The lines with their ends.
+    /// The lines with their line endings.
     pub lines: Vec<(Mark, Vec<u8>)>,
 }
 

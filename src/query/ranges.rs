@@ -1,7 +1,7 @@
 //! Finds the byte ranges in which two files differ, from their chunk lists alone.
 //!
-//! Equal nodes of both lists at the same offset are not read. The ranges are as exact as the chunks: bytes outside of all
-//! ranges are equal, but bytes inside of a range may be equal too.
+//! Equal nodes of both lists at the same offset are not read. The ranges are as exact as the
+//! chunks: bytes outside of all ranges are equal, but bytes inside of a range may be equal too.
 
 use crate::error::Result;
 use crate::format::object::ListNode;
@@ -18,14 +18,14 @@ enum Piece {
     Hole,
 }
 
-/// The rest of a file. The next piece is the last one of the list.
+/// The rest of a file in reverse order: the next piece is the last one of `pieces`.
 struct Rest<'a> {
     repo: &'a Repo,
     pieces: Vec<(u64, Piece)>,
 }
 
 impl Rest<'_> {
-    /// Opens nodes until the next piece is an extent, or is no longer than `len`.
+    /// Replaces the next piece by its children, if it is a node of the list.
     fn open(&mut self) -> Result<()> {
         if let Some((_, Piece::List(id))) = self.pieces.last().copied() {
             self.pieces.pop();
@@ -42,7 +42,7 @@ impl Rest<'_> {
         Ok(())
     }
 
-    /// Takes `len` bytes off the next extent. The rest of a cut chunk counts as different from every chunk.
+    /// Removes the first `len` bytes of the next piece.
     fn take(&mut self, len: u64) {
         if let Some((left, _)) = self.pieces.last_mut() {
             *left = left.saturating_sub(len);
@@ -53,8 +53,8 @@ impl Rest<'_> {
     }
 }
 
-/// Returns the ranges of `new` that may differ from the same ranges of `old`, sorted and not adjacent. Nodes other than
-/// files have no ranges.
+/// Returns the ranges of `new` that may differ from the same ranges of `old`, sorted and not
+/// adjacent. Nodes other than files have no ranges.
 pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<u64>>> {
     let Node::File { size, content, .. } = new else { return Ok(Vec::new()) };
     let whole = Some(0..*size).filter(|r| !r.is_empty()).into_iter().collect();
@@ -68,8 +68,8 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
     let mut out = Vec::new();
     let (mut before, mut after) = (Rest { repo, pieces: before }, Rest { repo, pieces: after });
     let mut at = 0;
-    // The length that was already taken from the next piece of each side. Cut chunks are equal only if both are cut at the
-    // same offset.
+    // The length that was already taken from the next piece of each side. The rests of two chunks
+    // are equal only if both chunks are cut at the same offset.
     let (mut cut_before, mut cut_after) = (0, 0);
     while let Some((len, piece)) = after.pieces.last().copied() {
         let Some((old_len, old_piece)) = before.pieces.last().copied() else {

@@ -1,6 +1,7 @@
 //! Resolves revisions to versions.
 //!
-//! Refs win over abbreviated ids. An ambiguous revision is an error that names the candidates.
+//! Refs take precedence over abbreviated ids. An ambiguous revision is an error that names the
+//! candidates.
 
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
@@ -44,7 +45,7 @@ pub enum ResolveError {
     /// The branch has no version yet.
     #[error("branch `{branch}` has no version yet")]
     Unborn {
-        /// The name.
+        /// The name of the branch.
         branch: String,
     },
     /// No version of the branch matches the selector.
@@ -55,32 +56,32 @@ pub enum ResolveError {
         /// The ordinal of the tip.
         tip: u64,
     },
-    /// A suffix leads to no version.
+    /// The version to which a suffix leads does not exist.
     #[error("`{revision}` does not exist: {why}")]
     NoStep {
-        /// The revision up to this suffix.
+        /// The revision up to the suffix.
         revision: String,
         why: String,
     },
     /// A path is not in the version, or invalid.
     #[error("`{path}` is not in `{revision}`")]
     NoPath {
-        /// The version.
+        /// The revision as given.
         revision: String,
         path: String,
     },
     /// A path is in neither of two sides.
     #[error("neither {old} nor {new} exists")]
     Nowhere {
-        /// The old side, as given.
+        /// The old side as given.
         old: String,
-        /// The new side.
+        /// The new side as given.
         new: String,
     },
-    /// A path where only a version is allowed.
+    /// A revision with a path, where only a version is allowed.
     #[error("`{0}` names a path; name a whole version")]
     WithPath(String),
-    /// A repository where only a version of the current one is allowed.
+    /// A revision with the URL of a repository, where only a version of the current one is allowed.
     #[error("`{0}` names another repository")]
     OtherRepository(String),
 }
@@ -117,7 +118,7 @@ pub struct ResolvedSpec {
     pub path: Vec<Vec<u8>>,
 }
 
-/// Resolves revisions for one worktree at one time.
+/// Resolves revisions for one worktree, with the HEAD that was read at its creation.
 pub struct Resolver<'a> {
     repo: &'a Repo,
     context: &'a Context,
@@ -125,7 +126,7 @@ pub struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Reads HEAD.
+    /// Creates a resolver, and reads HEAD.
     pub fn new(repo: &'a Repo, context: &'a Context) -> Result<Self> {
         Ok(Self { repo, context, head: Head::read(context, repo)? })
     }
@@ -216,7 +217,7 @@ impl<'a> Resolver<'a> {
         if revision.suffixes.is_empty() { self.base_ref(&revision.base) } else { Ok(None) }
     }
 
-    /// Returns a ref that exists, or existed.
+    /// Returns the ref that a base names, if it exists or has existed.
     fn base_ref(&self, base: &RevisionBase) -> Result<Option<(RefKind, RefName)>> {
         match base {
             RevisionBase::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
@@ -295,7 +296,7 @@ impl<'a> Resolver<'a> {
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
         let filled = |fill: &str| Id::parse(&format!("{hex}{}", fill.repeat(64_usize.saturating_sub(hex.len()))));
         let (Some(low), Some(high)) = (filled("0"), filled("f")) else { return Ok(None) };
-        // The index has trees too, so read enough ids to see past them.
+        // The index of commits contains trees too, so read enough ids to see past them.
         let ids = self.repo.index()?.ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
         let versions: Vec<Id> = ids.into_iter().filter(|id| self.repo.commit_cached(id).is_ok()).collect();
         self.only(hex, versions)

@@ -51,7 +51,8 @@ pub fn in_no_version(
         });
         match compared {
             Ok(()) => open.retain(|path, _| differs.contains(path)),
-            // An old version that cannot be fetched now proves nothing.
+            // A version that cannot be fetched now proves nothing, so the remaining entries count
+            // as unsaved.
             Err(e) if e.kind() == Kind::Unreachable => break,
             Err(e) => return Err(e),
         }

@@ -11,8 +11,8 @@ pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
     MountTable::read().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
 }
 
-/// Returns the directories that only lead to volumes. A container creates them each time with other
-/// times.
+/// Returns the directories that only lead to volumes. Each container creates them again, with
+/// different times, so their metadata must not count as changed.
 pub fn places(dir: &Path) -> Vec<Vec<u8>> {
     let mounted = mounted(dir);
     let mut places = BTreeSet::new();

@@ -20,13 +20,13 @@ use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::Rules;
 use crate::snapshot::walk::unrestored::Unrestored;
 
-/// New files in a directory with this bit get its group.
+/// With this bit, new files in a directory get its group.
 const SETGID: u32 = 0o2000;
 
 /// The files that a walk of the worktree leaves out.
 #[derive(Clone, Debug, Default)]
 pub struct WalkOptions {
-    /// Patterns of gitignore grammar.
+    /// Patterns in gitignore syntax.
     pub exclude: Vec<String>,
     /// Directories marked by CACHEDIR.TAG.
     pub skip_cache_dirs: bool,
@@ -91,7 +91,8 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
     Ok(Some(Unrestored { by, bases, groups }))
 }
 
-/// Records that this process checked out the worktree without the privileges that `done` needed.
+/// Records that this process checked out the worktree, if it lacked privileges to restore
+/// everything.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
     if user.is_root() && done.denied == 0 {
@@ -115,7 +116,7 @@ pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// Computes the tree of the worktree. `repo` then has its objects in memory.
+/// Computes the tree of the worktree. Its objects are then in the memory of `repo`.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
         let MountTree { tree, totals, skipped } = mount.look(repo, &walk.exclude, observer)?;
@@ -154,8 +155,8 @@ impl UnstablePaths {
         Self { paths: snapshot.unstable.iter().cloned().collect(), reported: BTreeSet::new() }
     }
 
-    /// Returns a change as it is reported; `None` if an unreadable parent directory is reported
-    /// instead.
+    /// Returns the change to report for a path; `None` if an unreadable parent directory is
+    /// reported instead.
     pub fn take(&mut self, mut change: TreeChange) -> Option<TreeChange> {
         if self.paths.contains(&change.path) {
             self.reported.insert(change.path.clone());

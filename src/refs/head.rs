@@ -34,7 +34,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads HEAD.
+    /// Reads HEAD of the worktree or the mount of `context`.
     pub fn read(context: &Context, repo: &Repo) -> Result<Self> {
         if let Some(mount) = &context.mount {
             return Self::of_mount(mount);

@@ -1,6 +1,7 @@
 //! Moves refs for `branch`, `tag` and `undo`.
 //!
-//! A move names the expected old value. If another process wins the race, the move fails; it is never repeated blindly.
+//! A move names the expected old value. If another process wins the race, the move fails; it is not
+//! retried with the new value.
 
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
@@ -12,7 +13,7 @@ use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use std::collections::BTreeSet;
 
-/// The start of the reasons that a rename writes into ref logs.
+/// The prefix of the reasons that a rename writes into ref logs.
 pub const RENAME_REASON: &str = "branch: renamed ";
 
 /// A ref that was moved, or would be.
@@ -26,7 +27,7 @@ pub struct MovedRef {
     pub new: Option<Id>,
 }
 
-/// A ref cannot be moved.
+/// Errors of moving refs.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum RefMoveError {
@@ -105,7 +106,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Rewrites the damaged newest entry of a ref.
+    /// Replaces the newest entry of a ref, if it is damaged or has the greatest possible number.
     fn repair(&mut self, kind: RefKind, name: &RefName, id: Id, why: &str) -> Result<()> {
         if !self.dry_run {
             let why = format!("{why} (repaired)");
@@ -126,7 +127,7 @@ impl<'a> Mover<'a> {
         self.update(kind, name, Some(&tip), None, why)
     }
 
-    /// Deletes all of the refs, or none if one does not exist.
+    /// Deletes all of these refs, or none of them if one does not exist.
     pub fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
         names.iter().try_for_each(|name| self.existing(kind, name).map(drop))?;
         names.iter().try_for_each(|name| self.delete(kind, name, why))

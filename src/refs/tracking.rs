@@ -72,7 +72,8 @@ pub fn track(
     let refs = repo.refs();
     for _ in 0..ATTEMPTS {
         let tip = match (refs.tip(RefKind::Remote, &name), value) {
-            // A damaged tracking ref loses nothing, because the remote has just reported its value.
+            // Replacing a damaged tracking ref loses nothing, because the remote has just reported
+            // its value.
             (Err(e), Some(value)) if e.kind() == Kind::Integrity => {
                 let how = Move { who: &context.author, why, time: context.moved_at() };
                 refs.repair(RefKind::Remote, &name, value, &how)?;

@@ -18,8 +18,8 @@ pub enum Piece {
 
 /// Divides `buf`, which begins at byte `offset` of its file; `offset` must be the end of a chunk or
 /// hole. `last` means that the file ends with `buf`; otherwise `buf` ends at a multiple of the
-/// block size. Returns the number of divided bytes; the end of the next chunk depends on further
-/// bytes.
+/// block size. Returns the number of bytes in `pieces`. The caller passes the remaining bytes again
+/// with the bytes that follow them, because the end of the next chunk depends on both.
 pub fn cut(
     config: &ChunkerConfig,
     chunker: Chunker,
@@ -31,7 +31,7 @@ pub fn cut(
     let into_block = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
     let mut at = 0;
     while at < buf.len() {
-        // A run begins inside a block that is known to contain data, or at the start of a block.
+        // `at` is inside a block that is known to contain data, or at the start of a block.
         let mut end = if (at + into_block).is_multiple_of(BLOCK) { at } else { next_edge(at, into_block, buf.len()) };
         while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
             end = next_edge(end, into_block, buf.len());

@@ -95,10 +95,11 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
     loop {
         let walk = walk_once(out, observer, source, basis, std::mem::take(&mut distrust));
         let walk = match walk {
-            // A damaged old tree must not prevent a new version.
+            // A damaged old tree must not prevent a new version, so walk again without records.
             Err(e) if e.kind() == Kind::Integrity && basis.is_some() => {
                 basis = None;
-                // The threads that failed have claimed objects that they will not store.
+                // The threads that failed have claimed objects that they will not store, so release
+                // the claims.
                 out.forget_claims();
                 continue;
             }

@@ -89,7 +89,7 @@ fn replace(
         let only_removes = edits.iter().all(|e| e.1.is_none());
         let (inner, own) = match &old {
             Some(Entry { node: Node::Dir { tree, .. }, meta, .. }) => (out.repo().entries(tree)?, Some(meta.clone())),
-            // There is nothing to remove in a directory that does not exist.
+            // Removing a path below a missing directory changes nothing.
             _ if only_removes => {
                 all.extend(old.map(|o| (name, o)));
                 continue;

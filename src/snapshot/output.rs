@@ -14,7 +14,7 @@ use crate::repo::Repo;
 use crate::repo::sink::Sink;
 use crate::snapshot::content::frame::{Gather, Packer};
 
-/// Receives objects; many threads may use it.
+/// Receives new objects from any number of threads.
 pub struct Output<'a> {
     repo: &'a Repo,
     sink: Option<Sink<'a>>,

@@ -38,14 +38,14 @@ impl Policy for Jobs {
     }
 }
 
-/// Walks from `root` on `threads` threads; the result is in the walk.
+/// Walks from `root` on `threads` threads. The result is then in [`Walk::result`].
 pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
     let buffers = Buffers::default();
     let body = |jobs: &Worker<'_, Jobs>| {
         let thread = WalkThread { walk, buffers: &buffers, jobs };
         let done = thread.work();
-        // Stores the small chunks that this thread has collected. After an error they are stored
-        // too, because another walk may run on this thread later.
+        // Store the small chunks that this thread has collected, even after an error, because
+        // another walk may run on this thread later.
         done.and(flush_small(walk.out))
     };
     let jobs = Jobs { dirs: vec![root], ..Jobs::default() };

@@ -26,15 +26,15 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-/// Per thread, number of steps that may wait to be stored or assembled, and of guesses that may
-/// wait to be used.
+/// Number of steps per thread that may wait to be stored or assembled, and of guesses per thread
+/// that may wait to be used.
 const AHEAD: usize = 4;
 /// The division of the work, which does not change the result.
 #[derive(Clone, Copy)]
 struct Shares {
     /// Number of bytes per step.
     step: usize,
-    /// Minimum distance of changes for a guess that boundaries agree in between.
+    /// Minimum distance between two changes for the guess that boundaries agree between them.
     gap: u64,
 }
 
@@ -51,8 +51,8 @@ pub struct Change<'c> {
     /// Byte ranges that may differ from the old content, sorted, with any alignment. Ranges at or
     /// after the old end, the new end or `kept` need not be listed.
     pub dirty: &'c [Range<u64>],
-    /// The minimum length of the file since the old version: old bytes after it are lost, listed or
-    /// not.
+    /// The minimum length of the file since the old version. Old bytes after it are lost, even if
+    /// no range lists them.
     pub kept: u64,
     /// Current length in bytes.
     pub size: u64,
@@ -94,8 +94,8 @@ fn rechunk_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Sha
     let mut changes = old.map_or_else(Vec::new, |old| changes_of(change, old.size));
     let head_len = sniff::HEAD as u64;
     let chunker = match old {
-        // The choice depends only on the first bytes, and on the size only if it is less than these
-        // bytes.
+        // The choice of the chunker depends only on the first bytes of the file, and on its size
+        // only if the file is shorter than that.
         Some(old) if old.size.min(size) >= head_len && changes.first().is_none_or(|c| c.start >= head_len) => {
             old.chunker
         }
@@ -151,7 +151,7 @@ fn changes_of(change: &Change<'_>, old_size: u64) -> Vec<Range<u64>> {
 struct Guess {
     /// Start of the first change.
     change: u64,
-    /// Start of the changes of the next guess.
+    /// Offset at which this guess ends: the first change of the next guess.
     stop: u64,
     state: GuessState,
 }
@@ -180,7 +180,7 @@ enum Job<'a> {
     Store(u64, Step),
     /// The next step from an offset up to a change, with the bytes that were already read.
     Cut(u64, u64, Vec<u8>),
-    /// The changes from one change up to another one.
+    /// A guess for the changes from the first offset up to the second one.
     Guess(u64, u64),
 }
 
@@ -389,7 +389,8 @@ impl<'a> Jobs<'a> {
         Some(Job::Cut(self.at, stop, std::mem::take(&mut self.rest)))
     }
 
-    /// Forms groups of changes for guesses. Groups are far apart, and each is worth a step.
+    /// Groups changes for guesses. Groups are at least `gap` apart, and each is worth a step of its
+    /// own.
     fn extend(&mut self) {
         let plan = self.plan;
         let changes = &plan.changes;

@@ -128,8 +128,9 @@ impl<'a> Copier<'a> {
         Ok(plan)
     }
 
-    /// Returns the length of a pack of which most bytes are needed. For other packs, the caller
-    /// compares the table, because a long table may be what makes the pack long.
+    /// Returns the length of a pack of which most bytes are needed; `None` for other packs. For
+    /// these, the caller looks at the table, because the other bytes of the pack may only be a long
+    /// table.
     fn goes_whole(&self, kind: PackKind, name: &PackName, frames: &[(u32, u32)]) -> Result<Option<u64>> {
         let used: u64 = frames.iter().map(|frame| u64::from(frame.1)).sum();
         let bytes = self.source.index()?.pack_bytes(kind, name);
@@ -238,7 +239,7 @@ impl<'a> Copier<'a> {
         match self.source.as_local().map(LocalRepo::files) {
             Some(local) => {
                 {
-                    // Verifies one pack at a time, so that the upload of the first one can start
+                    // Verify one pack at a time, so that the upload of the first one can start
                     // early.
                     let _one = self.hashing.lock();
                     self.ensure_intact(local, name, &key)?;

@@ -38,11 +38,11 @@ pub fn is_nothing(needed: &[Needed; 3]) -> bool {
     needed.iter().all(Needed::is_empty)
 }
 
-/// Adds a frame.
+/// Adds the frame of an object to the needed frames.
 pub fn add(needed: &mut Needed, place: &ObjectLocation) {
     let frames = needed.entry(place.pack).or_default();
     let frame = (place.offset, place.stored);
-    // Most requests for the objects of a frame follow each other directly.
+    // Skip most duplicates early: requests for the objects of one frame usually follow each other.
     if frames.last() != Some(&frame) {
         frames.push(frame);
     }
@@ -69,7 +69,6 @@ pub enum Wanted {
 /// The repository that has the missing objects.
 #[derive(Clone, Copy)]
 pub enum From<'a> {
-    /// A repository.
     Repo(&'a Repo),
     /// The source of this lazy clone, which is only contacted if an object is missing.
     LazySource(&'a Repo),
@@ -252,7 +251,7 @@ impl<'a> Missing<'a> {
         Ok((fresh, gone))
     }
 
-    /// Walks the nodes and chunks of a content, except those that `old` also has.
+    /// Walks the nodes and chunks of the content of a file, except those that `old` also has.
     fn content(&mut self, new: &Content, old: Option<&Content>) -> Result<()> {
         let chunks = |content: &Content| match content {
             Content::Direct(extents) => extents.iter().filter_map(|x| x.chunk).collect(),
@@ -381,7 +380,7 @@ impl<'a> Missing<'a> {
         if row.place.codec != CODEC_DELTA {
             return Ok(());
         }
-        // A delta is useless without its base.
+        // A delta is useless without its base, so the base is needed too.
         if let Some(place) = &row.base {
             let there = self.dest.map(Repo::index).transpose()?;
             // An empty destination certainly lacks the base, so its id need not be read from the

@@ -13,8 +13,8 @@ pub struct Sent {
     pub name: PackName,
     pub kind: PackKind,
     pub bytes: u64,
-    /// Frames of a pack that the copy created; for a pack that was copied whole, its own table
-    /// lists them.
+    /// Frames of a pack that the copy created. `None` for a pack that was copied whole, whose own
+    /// table lists its frames.
     pub frames: Option<Vec<TableFrame>>,
 }
 

@@ -16,7 +16,7 @@ use crate::model::id::to_hex;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
-/// The directory below the repository.
+/// The directory of these files below the repository.
 pub const REMOTES: &str = "remotes";
 
 /// The number and the update id of the newest entry of each ref, by `heads/NAME`.

@@ -146,7 +146,8 @@ impl<'a> Patch<'a> {
     fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
         self.clear_leftovers();
         self.add_half_written(&mut changes)?;
-        // Repositories in the worktree belong to the user; those in a version are never restored.
+        // Skip repositories: those in the worktree belong to the user, and those in a version are
+        // never restored.
         for change in changes.extract_if(.., |c| has_reserved(&c.path)).filter(|c| c.new.is_some()) {
             self.engine.reserved(change.path);
         }
@@ -172,7 +173,7 @@ impl<'a> Patch<'a> {
             list.extend(others);
         }
         self.replace(replaced)?;
-        // One batch, because later names link to the first one under its temporary name.
+        // Use one batch, because later hard links link to the first one under its temporary name.
         self.replace_batch(linked)?;
         self.engine.close_groups();
         for change in plan.metadata {
@@ -181,7 +182,8 @@ impl<'a> Patch<'a> {
         observer.step("checkout contents");
         self.finish_dirs()?;
         self.end_half_written()?;
-        // An interrupted run may have ended just before the sync.
+        // Sync after a resumed run even if nothing changed, because the interrupted run may have
+        // died before its sync.
         if !nothing || self.journal.is_resumed() {
             self.sync_all()?;
         }
@@ -200,7 +202,8 @@ impl<'a> Patch<'a> {
             }
             match touched.dir.fd().and_then(syncfs) {
                 Ok(()) => _ = synced.insert(touched.dev),
-                // The directory was removed in the meantime. Its parent is on the same file system.
+                // The directory was removed in the meantime. Its parent, which is on the same file
+                // system, is synced.
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(io_error("sync", path, e)),
             }
@@ -225,7 +228,7 @@ impl<'a> Patch<'a> {
             return Ok(Arc::clone(&known.dir));
         }
         let dir = match Dir::open(parent, name, None) {
-            // Only some paths are checked out, and this is the first one in the directory.
+            // Only some paths are checked out, and this is the first one in a new directory.
             Err(Errno::NOENT) if self.lookup.dir(path).is_ok_and(|d| d.is_some()) => {
                 Maker::dir(parent.fd()?.as_fd(), name)?;
                 self.made.insert(path.to_vec());
@@ -256,7 +259,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Removes temporary files of interrupted runs, which the name of the run identifies.
+    /// Removes temporary files of interrupted runs, whose names contain the id of the run.
     fn clear_leftovers(&mut self) {
         for (run, path) in self.journal.take_left() {
             let Ok(dir) = self.dir(&path) else { continue };
@@ -300,8 +303,8 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// Removes half-written files of an interrupted run that were replaced or removed from the
-    /// journal.
+    /// Removes half-written files of an interrupted run from the journal, if they were replaced or
+    /// deleted since then.
     fn end_half_written(&mut self) -> Result<()> {
         let mut done = Vec::new();
         for path in self.journal.half_written().clone() {
@@ -361,7 +364,7 @@ impl<'a> Patch<'a> {
     }
 
     fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
-        // The table and the entries agree unless the version was forged.
+        // In a forged version, the table may contradict the entries.
         let named = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
         let Some(Entry { node, .. }) = named else { return Ok(()) };
         let Some(place) = self.member(path)? else { return Ok(()) };
@@ -403,7 +406,7 @@ impl<'a> Patch<'a> {
             };
             let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
             let stat = spot.stat()?;
-            // Another name of the same file may have been changed before.
+            // Another hard link of the same file may have been changed before.
             let again = new.link.is_some() && is_as_found(&stat, new);
             if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
                 return Ok(None);
@@ -462,7 +465,7 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Returns whether a node still matches the entry that was found.
+/// Returns whether a node still matches the entry that the comparison found.
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());

@@ -1,7 +1,7 @@
-//! The journal of a checkout in place, from which an interrupted checkout can be named and
-//! finished.
+//! The journal of a checkout in place. It makes it possible to report and finish an interrupted
+//! checkout.
 //!
-//! The journal is a file in the directory of the worktree's state to which lines are only appended.
+//! The journal is a file in the state directory of the worktree, to which lines are only appended.
 //! A large file is recorded durably before its first byte changes, and marked as complete when all
 //! of it is durable. Each directory is recorded before temporary files are created in it. The
 //! journal is removed after the new state of the worktree is saved.
@@ -44,7 +44,8 @@ pub struct Goal {
     pub scope: Vec<Vec<u8>>,
     /// Whether files that the version does not contain are kept.
     pub keep_extra: bool,
-    /// Whether the directory was new, so that everything in it may be written under its final name.
+    /// Whether the checkout goes to a new directory, where files are written under their final
+    /// names.
     pub into: bool,
 }
 
@@ -241,8 +242,8 @@ impl Journal {
         &self.run
     }
 
-    /// Returns the directories in which interrupted runs have left temporary files, with the ids of
-    /// these runs.
+    /// Takes the list of directories in which interrupted runs have left temporary files, with the
+    /// ids of these runs.
     pub(in crate::checkout) fn take_left(&mut self) -> Vec<(String, Vec<u8>)> {
         std::mem::take(&mut self.left)
     }

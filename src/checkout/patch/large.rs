@@ -1,9 +1,9 @@
 //! Patches large files: only the differing ranges are written, and no second copy of the file is
 //! needed.
 //!
-//! On a file system that shares blocks, a clone is patched and renamed. On other file systems, the
-//! file itself is patched; the journal records it durably before its first change and until all of
-//! it is durable.
+//! On a file system with reflinks, a clone of the file is patched and renamed. On other file
+//! systems, the file itself is patched; the journal records it durably before its first change and
+//! until all of it is durable.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -65,8 +65,8 @@ impl<'a> Patch<'a> {
         Ok(unfit)
     }
 
-    /// Opens a file for patching. Returns the descriptor and whether the content may still be the
-    /// verified one, or `None` if the file must be replaced.
+    /// Opens a file for patching. Returns the descriptor, and whether the stat still matches the
+    /// verified content; `None` if the file must be replaced.
     fn open_old(&self, change: &Change, place: &Member) -> Result<Option<(OwnedFd, bool)>, Errno> {
         let dir = place.dir.fd()?;
         let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
@@ -85,7 +85,8 @@ impl<'a> Patch<'a> {
 
     /// Creates a clone of an open file next to it, if the file system supports that.
     fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
-        // A clone of a file with several hard links would have to replace all of them at once.
+        // A clone would have to replace all hard links of the file at the same time, which is not
+        // possible.
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
         }
@@ -169,7 +170,7 @@ impl<'a> Patch<'a> {
                 self.engine.observer.advance(1, 0);
             }
         }
-        // If a clone could not be renamed, the old file is unchanged.
+        // If a clone could not be renamed, the file has its old content, so it is not complete.
         let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
         let done: Vec<Vec<u8>> = done.collect();
         self.journal.end_files(&done)?;
@@ -280,7 +281,7 @@ mod tests {
     fn only_what_moved_or_changed_is_written() {
         assert_eq!(differ(&[(10, 1), (10, 2)], &[(10, 1), (10, 2)]), []);
         assert_eq!(differ(&[(10, 1), (10, 2), (5, 3)], &[(10, 1), (10, 9), (5, 3)]), [(10, 10)]);
-        // An inserted chunk moves the rest.
+        // An inserted chunk moves the rest, so everything after it is written.
         assert_eq!(differ(&[(10, 1), (10, 2)], &[(3, 7), (10, 1), (10, 2)]), [(0, 3), (3, 10), (13, 10)]);
         assert_eq!(differ(&[(10, 1)], &[(10, 1), (10, 1), (4, 0)]), [(10, 10), (20, 4)]);
         // A hole inside a larger hole exists already.

@@ -1,4 +1,4 @@
-//! Detects whether a file can be the remains of a killed writer of a version's file.
+//! Detects whether a file can be the remains of a checkout that was killed while it wrote the file.
 //!
 //! In a directory that did not exist before, a new file is written under its final name: in any
 //! order, with zeros where nothing has been written yet, and without any byte that differs from the
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::{display, split};
 
-/// Number of bytes that are checked for zeros at once.
+/// Number of bytes that are read at a time to check for zeros.
 const BLOCK: u64 = 1 << 20;
 
 /// Returns whether the file at `path` below `root` contains only zeros and bytes of `whole` at
@@ -94,7 +94,7 @@ fn is_zero(fd: BorrowedFd<'_>, mut at: u64, end: u64) -> Result<bool, Errno> {
         at = match seek(fd, SeekFrom::Data(at)) {
             Ok(data) => data.max(at),
             Err(Errno::NXIO) => return Ok(true),
-            // The file system does not report holes.
+            // The file system does not report holes, so the bytes must be read.
             Err(_) => at,
         };
         if at >= end {

@@ -11,7 +11,7 @@ use crate::model::path::is_within;
 
 /// Files up to this size in bytes are replaced as a whole.
 pub const REPLACED_WHOLE: u64 = 1 << 20;
-/// Changes by method.
+/// The changes, grouped by method.
 #[derive(Default)]
 pub(in crate::checkout) struct Plan<'c> {
     /// New directories with all their content.

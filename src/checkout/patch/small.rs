@@ -93,7 +93,7 @@ impl Patch<'_> {
 
     pub(in crate::checkout) fn discard(&self, temp: &Member) {
         if let Ok(fd) = temp.dir.fd() {
-            // The next run finds the file by the journal.
+            // Ignore an error, because the next run finds the file by the journal.
             let _ = unlinkat(fd, temp.name.as_slice(), AtFlags::empty());
         }
     }

@@ -1,5 +1,5 @@
-//! Patching in place, compared with a plain model: random trees, crashes at random steps, and files
-//! that must not change.
+//! Patching in place, compared with a simple model: random trees, crashes at random steps, and
+//! files that must not change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -103,7 +103,7 @@ fn store(memory: &mut Memory, model: &Model) -> Id {
     memory.tree(children.remove(&b""[..]).unwrap_or_default())
 }
 
-/// Reads the tree from disk. Inode numbers become the path of the first name.
+/// Reads the tree from disk. Inodes are numbered in path order, so that models can be compared.
 fn scan(root: &Path) -> Model {
     let mut model = Model::new();
     let mut inodes: BTreeMap<u64, u64> = BTreeMap::new();
@@ -249,7 +249,7 @@ fn mutate(model: &mut Model, r: &mut Random) {
                 }
             }
             7 => {
-                // A change of content or metadata is visible under all names.
+                // A change of content or metadata is visible through all hard links.
                 if let Some(other) = other {
                     let inode = model[&other].inode;
                     let new = random_file(r);
@@ -282,7 +282,7 @@ impl Observer for Mortal {
 
     fn step(&self, _: &'static str) {
         if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
-            // A panic without its message.
+            // Panic without printing a message.
             std::panic::resume_unwind(Box::new("died"));
         }
     }
@@ -419,7 +419,8 @@ fn only_changed_ranges_of_a_large_file_are_written() {
     assert_eq!(report.bytes, BLOCK as u64 + 100);
     let stat = fs::metadata(bench.tree.path().join("big")).unwrap();
     assert!(fs::read(bench.tree.path().join("big")).unwrap() == next);
-    // A file system that shares blocks may keep some in reserve.
+    // With reflinks, the file is replaced by a patched clone, which may have preallocated blocks,
+    // so its block count is not checked.
     let cloned = stat.ino() != inode;
     assert!(cloned || stat.blocks() * 512 <= 38 * BLOCK as u64, "holes are punched");
 }

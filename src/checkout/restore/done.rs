@@ -208,7 +208,7 @@ impl Engine<'_> {
 
     pub(in crate::checkout) fn unlink(&self, place: &Member) {
         if let Ok(dir) = place.dir.fd() {
-            // A notice about the file follows, and a failed removal adds no information.
+            // Ignore an error, because a notice about the file follows anyway.
             let _ = unlinkat(dir, place.name.as_slice(), AtFlags::empty());
         }
     }

@@ -132,7 +132,8 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         let made = match place.dir.fd().and_then(|fd| Maker::dir(fd.as_fd(), &place.name)) {
-            // The patch has kept the directory because it contains files of no version.
+            // In a patch, the directory may still exist, because it contains files that are in no
+            // version.
             Err(Errno::EXIST) if !self.maker.uniform() => Ok(()),
             other => other,
         };

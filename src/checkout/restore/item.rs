@@ -23,7 +23,7 @@ pub(in crate::checkout) enum Item<'a> {
     Tree { place: Member, finish: Finish },
     /// Create these entries of a directory in order; none is a directory.
     Nodes(Arc<Dir>, std::vec::IntoIter<Entry>),
-    /// Create one entry under another name.
+    /// Create one entry under a temporary name.
     Node(Member, Entry),
     /// Write the next range of a large file.
     Range(Arc<Large>, Pieces<'a>),

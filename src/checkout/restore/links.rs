@@ -102,8 +102,8 @@ impl Links {
         }
     }
 
-    /// Registers a group that has members on disk already: the others link to `first`, which is a
-    /// `node`.
+    /// Registers a group of which some members are already on disk: the other members link to
+    /// `first`. `node` is the node that they share.
     pub(in crate::checkout) fn seed(&self, link: &HardLink, first: Member, node: Node) {
         self.groups().entry(link.group).or_insert_with(|| {
             first.dir.retain();

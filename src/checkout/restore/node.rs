@@ -26,8 +26,8 @@ pub(in crate::checkout) struct Maker {
     gid: u32,
     /// Permission bits that the umask permits.
     mask: u32,
-    /// Whether all new nodes get the same owner and mode as the probe. In a directory of another
-    /// user, nodes may inherit properties.
+    /// Whether all new nodes get the same owner and mode as the probe. Otherwise, existing
+    /// directories may make new nodes inherit other properties.
     uniform: bool,
     owners_lost: AtomicU64,
     denied: AtomicU64,

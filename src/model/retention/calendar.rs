@@ -14,7 +14,7 @@ use jiff::tz::Offset;
 use super::rule::{CalendarPeriod, CalendarSpan};
 use crate::model::commit::Timestamp;
 
-/// Clocks that differ by less are corrected; clocks that differ by more are not believed.
+/// A time that is wrong by up to this is corrected; a time that is wrong by more is not believed.
 const MAX_SKEW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The reason why the time of a version is not believed. The calendar rules ignore such a version,
@@ -27,7 +27,7 @@ pub enum TimeDoubt {
     BeforeParent,
 }
 
-/// The time of a version that is believed, after the correction.
+/// The believed time of a version, after the correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EffectiveTime {
     pub(super) instant: jiff::Timestamp,
@@ -71,13 +71,13 @@ impl EffectiveTime {
     }
 }
 
-/// Returns the effective time of each version: min(now, max(its own time, time of its first parent)).
-/// `times` are those along the first parents, oldest first.
+/// Returns the effective time of each version: min(now, max(its own time, time of its first
+/// parent)). `times` are those along the first parents, oldest first.
 ///
 /// A time that needs a correction of more than a day is not believed, and does not change the times
 /// of later versions. Without this exception one version with a date in the future would move all
 /// later versions into one day, of which the rules keep one version; and if the clock of this
-/// machine were years behind, all versions would be of one day.
+/// machine were years behind, all versions would fall on one day.
 pub(super) fn effective_times(
     times: impl Iterator<Item = Timestamp>,
     now: Timestamp,

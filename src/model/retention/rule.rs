@@ -98,7 +98,7 @@ impl RetentionRule {
         }
     }
 
-    /// Whether the rule can never keep a version, as `keep-daily 0`.
+    /// Returns whether the rule can never keep a version, such as `keep-daily 0`.
     pub fn is_void(&self) -> bool {
         match self {
             Self::Newest { count, .. } => *count == KeepCount::AtMost(0),
@@ -124,7 +124,7 @@ impl RetentionRule {
 }
 
 impl KeepCount {
-    /// Whether one more version may be kept; counts that version.
+    /// Counts one more version. Returns false if the rule may not keep it.
     pub(super) fn take(&mut self) -> bool {
         match self {
             Self::Unlimited => true,
@@ -138,7 +138,7 @@ impl KeepCount {
 }
 
 impl CalendarSpan {
-    /// Whether the span has no length.
+    /// Returns whether the span has no length.
     pub const fn is_zero(&self) -> bool {
         self.years == 0 && self.months == 0 && self.days == 0 && self.hours == 0
     }

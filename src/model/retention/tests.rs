@@ -40,7 +40,7 @@ fn kept(rules: &str, times: &[Timestamp], now: i64) -> Vec<usize> {
     plan.verdicts.iter().enumerate().filter(|(_, verdict)| verdict.is_kept()).map(|(i, _)| i).collect()
 }
 
-/// A version at 03:00 on each of the last `days` days, the last one at [`NOW`].
+/// Returns the time of a version at 03:00 on each of the last `days` days, the last one at [`NOW`].
 fn nightly(days: i64) -> Vec<Timestamp> {
     (0..days).rev().map(|day| at(NOW - day * DAY)).collect()
 }
@@ -144,7 +144,8 @@ mod restic {
         kept: Vec<(usize, String)>,
     }
 
-    /// The letter of a reason in the golden file, after `-` if only the age of the version is the reason.
+    /// Returns the letter of a reason in the golden file, after `-` if the version is only kept
+    /// because it is the oldest.
     fn letter(reason: &KeepReason) -> String {
         let (rule, mark) = match reason {
             KeepReason::Rule(rule) => (rule, ""),
@@ -270,8 +271,8 @@ mod forged_times {
 
     const RULES: &str = "last=3 hourly=24 daily=7 weekly=4 monthly=6 yearly=3 within=2d";
 
-    /// Whether all versions that the policy keeps of `honest` are still kept with the versions that
-    /// are appended. The newest day is left out, because the attacker may also write honest dates.
+    /// Returns whether the policy still keeps all versions of `honest` that it kept before others
+    /// were appended. The newest day is left out, because the attacker may also write honest dates.
     fn is_harmless(rules: &str, honest: &[Timestamp], appended: &[Timestamp]) -> bool {
         let before = kept(rules, honest, NOW);
         let after = kept(rules, &[honest, appended].concat(), NOW);
@@ -308,7 +309,8 @@ mod forged_times {
         assert_eq!(kept("daily=2", &times, NOW), [8, 9, 10]);
     }
 
-    /// Versions of the future neither take places, nor move the versions after them into one day.
+    /// Versions dated in the future do not use up the counts of rules, and do not move the versions
+    /// after them into one day.
     #[test]
     fn future_dates_do_not_push_versions_out() {
         let honest = nightly(60);
@@ -344,7 +346,8 @@ mod forged_times {
         assert!(before.iter().all(|&i| after.contains(&moved(i))), "{before:?} {after:?}");
     }
 
-    /// Local times that alternate between two days, at one instant, use one place more at most.
+    /// Versions of one instant whose local times alternate between two days use at most one more
+    /// place.
     #[test]
     fn forged_offsets_do_not_push_versions_out() {
         let honest = nightly(60);
@@ -355,7 +358,7 @@ mod forged_times {
         assert!(before.iter().filter(|&&i| i < 59).all(|i| after.contains(i)), "{before:?} {after:?}");
     }
 
-    /// The machine that forgets has lost its clock.
+    /// The clock of the machine that runs the policy is wrong.
     #[test]
     fn a_clock_that_is_behind_forgets_nothing_of_the_future() {
         for now in [i64::MIN, 0, NOW - 300 * DAY] {

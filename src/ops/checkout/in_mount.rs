@@ -1,4 +1,4 @@
-//! `checkout` in a mount: the process of the mount shows another version.
+//! `checkout` in a mount: the process of the mount switches to another version.
 
 use super::options::{CheckoutOptions, CheckoutReport, planned};
 use crate::context::{Context, InMount};
@@ -11,7 +11,7 @@ use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 
-/// Moves a mount to another version, and to the branch that the revision names.
+/// Switches a mount to another version, and to the branch that the revision names.
 pub(super) fn checkout(
     context: &Context,
     repo: &Repo,

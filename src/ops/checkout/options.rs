@@ -16,17 +16,17 @@ use crate::repo::Repo;
 /// The options of `checkout`.
 #[derive(Clone, Debug, Default)]
 pub struct CheckoutOptions {
-    /// The version. `None` is HEAD's.
+    /// The version. `None` is the version of HEAD.
     pub revision: Option<Revision>,
     /// The directory to write to, which must be missing or empty. `None` is the worktree.
     pub into: Option<PathBuf>,
     /// Create this branch at the version and move HEAD to it.
     pub new_branch: Option<RefName>,
-    /// The paths to write; if empty, all. Without `delete`, nothing is removed for them. A path
-    /// that is not in the version and contains `*`, `?` or `[` is a pattern of gitignore grammar.
+    /// The paths to write; all if empty. Without `delete`, no files below them are removed. A path
+    /// that is not in the version and contains `*`, `?` or `[` is a pattern in gitignore syntax.
     pub paths: Vec<Vec<u8>>,
-    /// The directory of the patterns, below the worktree. As in an ignore file, a pattern without a
-    /// slash matches at any depth below it.
+    /// The directory that patterns are relative to, below the worktree. As in an ignore file, a
+    /// pattern without a slash matches at any depth below it.
     pub prefix: Vec<u8>,
     /// Keep files that the version does not have.
     pub keep_extra: bool,
@@ -61,15 +61,15 @@ pub struct CheckoutReport {
     pub wrong: u64,
 }
 
-/// Refused checkouts.
+/// Errors of `checkout`.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
-    /// Changes would be lost.
+    /// Uncommitted changes would be lost.
     #[error("the worktree has uncommitted changes: {}", listed(paths, *more))]
     Dirty {
-        /// Some of them.
+        /// The first of the changed paths.
         paths: Vec<String>,
-        /// How many more there are.
+        /// The number of further paths.
         more: usize,
     },
     /// The directory has an interrupted checkout of another version.
@@ -77,7 +77,7 @@ pub enum CheckoutError {
     Unfinished {
         /// The directory.
         path: String,
-        /// The interrupted version, as it was named.
+        /// The revision of the interrupted checkout, as given.
         revision: String,
     },
     /// The branch has no version.

@@ -1,8 +1,8 @@
 //! Fills the stat cache from a checkout, so that the next `status` does not read the written files
 //! again.
 //!
-//! A file that the checkout wrote is as in its version. A file that the checkout left alone is
-//! recorded only if its stat is still what it was at the comparison.
+//! A file that the checkout wrote is recorded as unmodified. A file that the checkout did not touch
+//! is recorded only if its stat is the same as at the comparison.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat as Seen;
 use crate::sys::clock::{now, time};
 
-/// Collects the directories that a checkout has written.
+/// Collects the directories that a checkout writes, and then records them in the stat cache.
 pub(super) struct PlacedFiles<'a> {
     repo: &'a Repo,
     worktree: Option<i64>,

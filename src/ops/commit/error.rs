@@ -1,16 +1,16 @@
-//! Refused commits.
+//! Errors of `commit`.
 
 use crate::checkout::in_use::{User, describe};
 use crate::error::{Failure, Kind};
 use crate::model::refname::RefName;
 
-/// Refused commits.
+/// Errors of `commit`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The source is empty, but the branch is not.
     #[error("`{path}` is empty, but the last version of `{branch}` is not")]
     EmptySource {
-        /// The source.
+        /// The path of the source.
         path: String,
         branch: RefName,
     },
@@ -26,19 +26,19 @@ pub enum CommitError {
     /// A path is not below the worktree, or is invalid.
     #[error("`{path}` is not a path below the worktree")]
     BadPath {
-        /// As given.
+        /// The path as given.
         path: String,
     },
-    /// A path is in a repository.
+    /// A path is below a reserved name such as `.dvcs`.
     #[error("cannot commit `{path}`: no version may contain a repository")]
     Reserved {
-        /// As given.
+        /// The path as given.
         path: String,
     },
     /// A path is neither in the worktree nor in the last version.
     #[error("`{path}` is neither in the worktree nor in the last version")]
     NoPath {
-        /// As given.
+        /// The path as given.
         path: String,
     },
     /// A checkout was interrupted.
@@ -52,7 +52,7 @@ pub enum CommitError {
         /// The processes of the database, not empty.
         users: Vec<User>,
     },
-    /// An option that only applies to a directory.
+    /// The option applies only to commits of a directory, not of a mount.
     #[error("`{option}` does not apply to a mount")]
     NotInMount { option: &'static str },
     /// A tag exists.

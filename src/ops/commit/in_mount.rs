@@ -1,5 +1,5 @@
-//! `commit` in a mount: the process of the mount makes the tree of one moment, this function makes
-//! the version, and the mount is then based on it.
+//! `commit` in a mount: the process of the mount stores a tree of one moment, this function commits
+//! the tree, and the mount is then based on the new version.
 
 use super::error::CommitError;
 use super::options::CommitOptions;
@@ -45,7 +45,8 @@ pub(super) fn commit(
     };
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
     if let Some(tip) = tip.filter(|tip| *tip != version) {
-        // A commit that died before it reported to the mount has moved the branch.
+        // An earlier commit moved the branch, but died before it reported to the mount. Continue
+        // from its version.
         let commit = repo.commit_cached(&tip)?;
         if facts.snapshot == Some(commit.tree.to_string()) && commit.parents.contains(&version) {
             version = tip;
@@ -61,7 +62,8 @@ pub(super) fn commit(
     observer.phase("commit", Some(base.counts.files), None);
     match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
         None => client.flush_kernel()?,
-        // Writers continue after the moment, while its tree is made.
+        // Writers are quiesced only at the moment of the snapshot. They continue while its tree is
+        // stored.
         quiesce => during(quiesce, context, observer, |_| {
             client.flush_kernel()?;
             client.request::<()>(&ControlRequest::BeginSnapshot { store: true })
@@ -98,7 +100,8 @@ pub(super) fn commit(
     let before = base.tree;
     let tree_for = |now: Option<&Commit>| match now {
         Some(now) if now.tree == before || now.tree == tree => Ok((tree, totals)),
-        // Another process has moved the branch in the meantime, so this is not its next version.
+        // Another process has moved the branch in the meantime, so this tree cannot be its next
+        // version.
         _ => Err(MountRefusal::NotTip { branch: branch.clone(), version: version.short() }.into()),
     };
     let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
@@ -119,7 +122,7 @@ fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     if options.paths.is_empty() {
         return Ok(());
     }
-    // Another file system that is mounted inside is not a part of the mount.
+    // Exclude other file systems below the worktree, because they are not part of the mount.
     let mut rules = Rules::new(false, true, None);
     rules.exclude(&options.walk.exclude)?;
     let mut named = NamedPaths::new(&context.worktree, &rules).map_err(IoError::at("open", &context.worktree))?;
@@ -129,7 +132,7 @@ fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     Ok(())
 }
 
-/// Returns the base tree with only some paths of the mount's tree.
+/// Returns the base tree, with the requested paths replaced by those of the mount's tree.
 fn only(
     context: &Context,
     out: &Output<'_>,
@@ -148,7 +151,8 @@ fn only(
         if now.is_none() && repo.find(&base.tree, &names)?.is_none() {
             return Err(CommitError::NoPath { path: path::display(asked) }.into());
         }
-        // Other hard links of the file are not part of this commit.
+        // The other hard links of the file are not part of this commit, so the entry is stored
+        // without a link.
         edits.push((names, now.map(|entry| crate::model::entry::Entry { link: None, ..entry })));
     }
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);

@@ -12,11 +12,11 @@ use crate::quiesce::Quiesce;
 #[derive(Clone, Default)]
 pub struct CommitOptions {
     pub message: String,
-    /// The branch. `None` is HEAD's.
+    /// The branch. `None` is HEAD's branch.
     pub branch: Option<RefName>,
     /// Tags for the new version.
     pub tags: Vec<RefName>,
-    /// `Key: value` pairs.
+    /// `Key: value` pairs that the commit records.
     pub trailers: Vec<(String, String)>,
     /// The time of the version. `None` is now.
     pub time: Option<Timestamp>,

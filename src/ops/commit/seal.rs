@@ -1,4 +1,4 @@
-//! The last step of every commit: the version is published on its branch, and tagged.
+//! The last step of every commit: publishes the version on its branch, and tags it.
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -45,7 +45,7 @@ pub struct CommitReport {
     /// The previous version.
     pub parent: Option<Id>,
     /// The number of paths that differ from the previous version, without directories; `None` if
-    /// that one cannot be read.
+    /// the previous version cannot be read.
     pub changed: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ pub(in crate::ops) fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry
 
 pub(in crate::ops) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     match path::split(raw) {
-        // No checkout would restore such a path.
+        // Refuse reserved names, because no checkout restores them.
         Some(names) if names.iter().any(|n| path::is_reserved(n)) => {
             Err(CommitError::Reserved { path: path::display(raw) }.into())
         }
@@ -171,7 +171,7 @@ pub(in crate::ops) fn seal(
     if options.dry_run {
         return Ok(CommitReport { id: None, changed: changed(repo, before, tree, files), ..base });
     }
-    // Another process may have moved the branch in the meantime.
+    // If another process has moved the branch in the meantime, compute the tree for its new tip.
     let known = |parent: Option<&Commit>| {
         if parent.map(|p| p.tree) == before { Ok((tree, totals)) } else { tree_of(parent) }
     };

@@ -27,7 +27,8 @@ use crate::sys::create;
 /// Writes an archive that is both an OCI image layout and readable by `docker load`.
 pub(super) fn archive(export: &ExportSource<'_>, name: &str, tag: &str, out: &mut dyn Write) -> Result<ExportReport> {
     let counts = export.commit.counts;
-    // The names of blobs are their hashes and precede them, so the data is read twice.
+    // The name of a blob is its hash, which precedes the content in the archive, so the data is
+    // read twice.
     export.observer.phase("hash", Some(counts.files), Some(counts.bytes));
     let mut hashing = HashingWriter::new(io::sink());
     let members = members::write_all(export, &mut hashing)?;
@@ -126,7 +127,7 @@ impl ExportSource<'_> {
     }
 
     fn config(&self, diff_id: &str) -> ImageConfig {
-        // RFC 3339, which image configurations use, has no years beyond 9999.
+        // Image configurations use RFC 3339, which has no years beyond 9999.
         let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
         let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last)).unwrap_or_default().to_string();
         let mut labels = BTreeMap::new();
@@ -149,7 +150,7 @@ impl ExportSource<'_> {
             let paths: Vec<String> = self.paths.iter().map(|p| display(&p.join(&b'/'))).collect();
             label("dvc.paths", paths.join("\n"));
         }
-        // `--volumes-from` passes on only declared volumes.
+        // `docker run --volumes-from` shares only declared volumes.
         let volume = (!self.prefix.is_empty()).then_some(top);
         ImageConfig::of_data(&at, labels, volume, diff_id)
     }

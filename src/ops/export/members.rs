@@ -20,7 +20,7 @@ use crate::repo::names::Names;
 use crate::work::Cancelled;
 use crate::work::ordered::{Give, Stages, in_order};
 
-/// The size of a batch, in bytes of the archive.
+/// Bytes of the archive in one batch.
 const BATCH: u64 = 1 << 20;
 /// The maximum number of pieces in a batch.
 const PIECES_MAX: usize = 1000;
@@ -32,7 +32,7 @@ enum ArchivePiece {
     Zeros(u64),
 }
 
-/// Pieces that one worker reads.
+/// The pieces of one batch, which one worker reads.
 #[derive(Default)]
 struct PieceBatch {
     pieces: Vec<ArchivePiece>,
@@ -40,7 +40,7 @@ struct PieceBatch {
     files: u64,
 }
 
-/// The bytes of a batch.
+/// The bytes of the archive for one batch.
 struct BatchBytes {
     bytes: Vec<u8>,
     files: u64,
@@ -110,7 +110,8 @@ impl MemberWalk<'_, '_> {
         let prefix = &self.export.prefix;
         for (n, name) in prefix.iter().enumerate() {
             top = join(&top, name);
-            // The last directory is the root of the version. The others are in no version.
+            // The last directory of the prefix represents the root of the version and has its
+            // metadata. The version does not contain the other directories.
             let whole = n + 1 == prefix.len() && self.export.paths.is_empty();
             let meta = if whole { info.meta.clone() } else { prefix_meta(self.export.commit.time.secs) };
             self.head(&top, meta, MemberKind::Dir, None)?;
@@ -169,7 +170,8 @@ impl MemberWalk<'_, '_> {
 
     /// Writes an entry. Returns the tree of a directory, whose content the caller writes.
     fn node(&mut self, path: &[u8], entry: Entry) -> Result<Option<Id>> {
-        // An archive with a repository would install hooks of a remote where it is unpacked.
+        // A `.dvcs` entry in an archive could install hooks from an untrusted remote where the
+        // archive is unpacked.
         if is_reserved(&entry.name) {
             return Err(ReadError::Reserved { path: display(path) }.into());
         }
@@ -210,7 +212,7 @@ impl MemberWalk<'_, '_> {
         }
         let runs = self.runs(path, size, content)?;
         self.head(path, meta, kind, runs.as_deref())?;
-        // The rest of the sparse map. Bytes outside of the map are not written.
+        // With a sparse map, only the bytes inside its ranges are written.
         let mut runs = runs.map(Vec::into_iter);
         let mut run = runs.as_mut().and_then(Iterator::next);
         let (mut at, mut stored) = (0, 0);
@@ -218,7 +220,8 @@ impl MemberWalk<'_, '_> {
             let Extent { len, chunk } = extent?;
             let mut written = len;
             if runs.is_some() && chunk.is_none() {
-                // The map combines small holes with data, so those are written.
+                // The map merges small holes into the ranges with data. The zeros of these holes
+                // are written.
                 while run.is_some_and(|r| r.0 + r.1 <= at) {
                     run = runs.as_mut().and_then(Iterator::next);
                 }
@@ -291,7 +294,7 @@ impl MemberWalk<'_, '_> {
     }
 }
 
-/// Returns the metadata of a directory that is in no version.
+/// Returns the metadata of a prefix directory that the version does not contain.
 fn prefix_meta(secs: i64) -> Meta {
     Meta { mode: 0o755, uid: 0, gid: 0, mtime: Time { secs, nanos: 0 }, xattrs: Vec::new() }
 }

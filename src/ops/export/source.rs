@@ -12,9 +12,7 @@ use crate::repo::Repo;
 /// The result of an export.
 #[derive(Clone, Debug)]
 pub struct ExportReport {
-    /// The id of the version.
     pub version: Id,
-    /// The commit of the version.
     pub commit: Commit,
     /// `branch@vN`, if the version is on a branch.
     pub address: Option<String>,
@@ -35,7 +33,7 @@ pub struct ExportedImage {
     pub digest: String,
 }
 
-/// An export is refused.
+/// Errors of an export.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The archive cannot be written.
@@ -81,7 +79,8 @@ pub(super) struct ExportSource<'a> {
     pub(super) address: Option<String>,
     pub(super) paths: Vec<Vec<Vec<u8>>>,
     pub(super) prefix: Vec<Vec<u8>>,
-    /// Holes of a file are written as zeros up to this number of bytes.
+    /// If the holes of a file have at most this many bytes in total, they are written as zeros
+    /// instead of a sparse map.
     pub(super) holes_written: u64,
 }
 
@@ -91,7 +90,8 @@ impl ExportSource<'_> {
         ExportReport { version: self.version, commit, address, members, written_bytes, image }
     }
 
-    /// Returns the default name of an image, which the branch determines.
+    /// Returns the default name of an image, `branch:vN`. Characters that are not allowed in image
+    /// names are replaced. The name of a version on no branch contains its id.
     pub(super) fn name(&self) -> String {
         let Some(branch) = self.branch() else { return format!("dvc:{}", self.version.short()) };
         let mut name = String::new();

@@ -1,9 +1,9 @@
-//! Refused imports.
+//! Errors of `import`.
 
 use crate::error::{Failure, Kind};
 use crate::model::refname::RefName;
 
-/// An import is refused.
+/// Errors of `import`.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum ImportError {

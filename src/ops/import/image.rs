@@ -24,9 +24,9 @@ use crate::model::path::{display, split};
 use crate::store::download::ObjectDownload;
 use crate::store::{Store, open};
 
-/// The limit of members of an image archive.
+/// Maximum number of members of an image archive.
 const MEMBERS_MAX: usize = 1 << 20;
-/// The limit of nested manifest lists and of links between members.
+/// Maximum depth of nested manifest lists, and of chains of links between members.
 const LISTS_MAX: usize = 4;
 /// Annotations with the name of an image.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -106,7 +106,7 @@ impl ImageSource {
                 MemberKind::File { size } if reader.hole() == 0 || size == 0 => {
                     MemberPlace::Content { offset: reader.position(), bytes: size }
                 }
-                // `docker save` writes equal layers as links.
+                // `docker save` writes identical layers as symlinks.
                 MemberKind::Symlink { target } => {
                     let mut to = names.clone();
                     to.pop();
@@ -250,7 +250,7 @@ impl ImageSource {
             let mut reader = TarReader::new(self.layer(layer)?);
             while let Some(member) = reader.next_member()? {
                 if matches!(member.kind, MemberKind::File { .. }) && is_archive(&member.path) {
-                    // A higher layer replaces the members of lower ones.
+                    // A file in a higher layer replaces the same path of lower layers.
                     archives.retain(|a| a.path != member.path);
                     archives.push(ArchiveInImage { layer, path: member.path });
                 }
@@ -270,7 +270,7 @@ impl ImageSource {
         if let Some(hash) = &layer.blob_hash {
             bytes = Box::new(VerifiedReader::new(bytes, hash));
         }
-        // The digest includes bytes after the compressed data.
+        // The decoders read a blob to its end, so its digest is verified too.
         let bytes = plain(bytes).map_err(failed)?;
         Ok(match &layer.diff_hash {
             Some(hash) => Box::new(VerifiedReader::new(bytes, hash)),
@@ -340,7 +340,8 @@ fn names_in(index: &ImageManifest) -> Vec<String> {
     index.manifests.iter().filter_map(name).collect()
 }
 
-/// Returns whether an image in an archive has the name that a user gave.
+/// Returns whether the name of an image in an archive is the name that the user gave. `docker.io/`,
+/// `library/` and `:latest` are optional.
 fn is_name(name: &str, wanted: &str) -> bool {
     let short = |name: &str| {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);

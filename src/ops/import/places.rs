@@ -1,19 +1,19 @@
 //! Maps members of an archive to paths of the version.
 //!
-//! Invariant: regardless of the archive, a path is a list of valid names below the root, and none
-//! is in a repository.
+//! Invariant: regardless of the archive, a returned path is a list of valid names below the root of
+//! the version, and its first name is not reserved.
 
 use crate::archive::ArchiveError;
 use crate::error::Result;
 use crate::model::path::{display, is_reserved, split};
 
-/// The limit of the depth of a path, because trees are walked recursively.
+/// Maximum depth of a path, which is limited because trees are walked recursively.
 const DEPTH_MAX: usize = 1000;
 
 /// A path that a layer of an image hides in lower layers.
 pub(super) struct HiddenPath {
     pub(super) names: Vec<Vec<u8>>,
-    /// The layer hides the content of the directory, not the directory.
+    /// Whether only the content of the directory is hidden, and not the directory itself.
     pub(super) inside: bool,
 }
 
@@ -25,8 +25,8 @@ pub(super) struct MemberPlaces {
 }
 
 impl MemberPlaces {
-    /// Removes `strip` from paths and leaves out members outside of it. `only` leaves out all
-    /// members that are not below it.
+    /// Returns a selection that removes `strip` from paths and leaves out members outside of it. It
+    /// also leaves out members that are not below `only`.
     pub(super) fn new(strip: Option<&[u8]>, only: Option<&[u8]>) -> Result<Self> {
         let strip = strip.map(names_of).transpose()?;
         Ok(Self { strip, only: only.map(names_of).transpose()?.unwrap_or_default() })
@@ -38,14 +38,15 @@ impl MemberPlaces {
         Ok(())
     }
 
-    /// Returns the path that must have members, for messages.
+    /// Returns the path below which the archive must have members, for messages; `None` without a
+    /// restriction.
     pub(super) fn required(&self) -> Option<String> {
         let all: Vec<Vec<u8>> = self.strip.iter().flatten().chain(&self.only).cloned().collect();
         (!all.is_empty()).then(|| display(&all.join(&b'/')))
     }
 
-    /// Returns whether an absolute path is relative to the root of the archive: in images, and if
-    /// `strip` is set.
+    /// Returns whether absolute paths are allowed: in images, and if `strip` is set. They are then
+    /// relative to the root of the archive.
     fn is_rooted(&self, image: bool) -> bool {
         image || self.strip.is_some()
     }

@@ -31,7 +31,7 @@ pub(super) type ArchiveBytes<'r> = Box<dyn Read + Send + 'r>;
 /// The names of a path.
 type Names = Vec<Vec<u8>>;
 
-/// The size of a group of members, in bytes of small files.
+/// Bytes of content and xattrs in one group of members.
 const GROUP_BYTES: usize = 256 << 10;
 /// The maximum number of members in a group.
 const GROUP_MEMBERS: usize = 64;
@@ -59,7 +59,8 @@ enum TreeUpdate {
     LeftOut,
 }
 
-/// The end of a large file.
+/// Follows the last part of a large file, with everything that its tree entry needs besides the
+/// content.
 struct FileEnd {
     names: Names,
     meta: Meta,
@@ -267,7 +268,7 @@ impl MemberReader<'_> {
         self.push(ReadMember::Update(update), 0)
     }
 
-    /// Adds a member to the group, with the number of its bytes of content.
+    /// Adds a member to the group. `bytes` is the length of its content.
     fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
@@ -287,7 +288,8 @@ impl MemberReader<'_> {
     }
 }
 
-/// Returns the path of the target of a hard link in the version.
+/// Returns the path in the version of the target of a hard link. Fails if the target is not
+/// imported.
 fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
     let why = || format!("the target `{}` of the hard link is not imported", display(target));
     let is_imported = |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
@@ -299,7 +301,7 @@ fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) ->
 struct MemberHiding {
     /// The hidden path of the archive, if any.
     path: Option<HiddenPath>,
-    /// The member is not a file, and only hides others.
+    /// Whether the member is a whiteout, which only hides other paths and is not imported.
     is_whiteout: bool,
 }
 
@@ -315,7 +317,7 @@ impl MemberHiding {
         };
         let path = match last.as_slice() {
             WHITEOUT_OPAQUE => Some(HiddenPath { names, inside: true }),
-            // Internal files of AUFS.
+            // Internal files of AUFS, which hide nothing.
             other if other.starts_with(b".wh..wh.") => None,
             other => {
                 names.push(other.get(WHITEOUT.len()..).unwrap_or_default().to_vec());
@@ -359,7 +361,7 @@ impl Read for MemberBytes<'_, '_> {
     }
 }
 
-/// A reader that fails at the end if the hash differs.
+/// A reader that fails at the end if the SHA-256 of its bytes is wrong.
 pub(super) struct VerifiedReader<R> {
     input: R,
     hasher: Option<NameHasher>,

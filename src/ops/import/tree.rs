@@ -18,13 +18,14 @@ use crate::snapshot::output::Output;
 use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 
-/// The memory for a name in addition to its bytes: the nodes of maps and the rest of an entry.
+/// Estimated bytes of memory per member besides its name: the nodes of maps, and the rest of an
+/// entry.
 const NAME_BYTES: u64 = 250;
 
 /// The names of an archive.
 pub(super) struct ArchiveTree {
     top: ArchiveDir,
-    /// The layer of the metadata of the root.
+    /// The layer that set the metadata of the root.
     top_layer: u32,
     inodes: Vec<ArchiveInode>,
     /// The current layer.
@@ -66,7 +67,7 @@ pub(super) fn default_meta() -> Meta {
 /// The metadata of the directories above a path, by path.
 pub(super) type ParentMeta = HashMap<Vec<Vec<u8>>, Meta>;
 
-/// An entry that is stored.
+/// A stored entry of the archive.
 pub(super) struct StoredPath {
     pub(super) entry: Entry,
     /// The hard links in the entry.
@@ -135,7 +136,7 @@ impl ArchiveTree {
         Ok(Some((dir, last)))
     }
 
-    /// Puts a directory, and keeps its content.
+    /// Adds a directory. An existing directory keeps its content.
     pub(super) fn put_dir(&mut self, names: &[Vec<u8>], meta: Meta) -> Result<()> {
         self.grow(names.last().map_or(0, Vec::len) + weight(&meta))?;
         let layer = self.layer;
@@ -158,7 +159,7 @@ impl ArchiveTree {
         Ok(())
     }
 
-    /// Puts a file that is not a directory.
+    /// Adds a file that is not a directory. It replaces an existing entry.
     pub(super) fn put_node(&mut self, names: &[Vec<u8>], meta: Meta, node: Node) -> Result<()> {
         let inline = match &node {
             Node::File { content: crate::model::entry::Content::Inline(bytes), .. } => bytes.len(),
@@ -172,7 +173,7 @@ impl ArchiveTree {
         Ok(())
     }
 
-    /// Puts a hard link to `target`.
+    /// Adds a hard link to `target`, which must be the path of an earlier file.
     pub(super) fn put_link(&mut self, names: &[Vec<u8>], target: &[Vec<u8>]) -> Result<()> {
         self.grow(names.last().map_or(0, Vec::len))?;
         let mut dir = Some(&self.top);
@@ -206,7 +207,7 @@ impl ArchiveTree {
         }
     }
 
-    /// Hides a path of lower layers, or, with `inside`, the content of the directory.
+    /// Removes a path of lower layers, or, with `inside`, only the content of a directory.
     pub(super) fn hide(&mut self, names: &[Vec<u8>], inside: bool) {
         let layer = self.layer;
         if names.is_empty() && !inside && self.top_layer != layer {
@@ -251,7 +252,7 @@ impl ArchiveTree {
         Ok((tree, totals))
     }
 
-    /// Stores the entry at a path.
+    /// Stores the entry at a path; `None` if there is none.
     pub(super) fn store_at(&self, names: &[Vec<u8>], out: &Output<'_>) -> Result<Option<StoredPath>> {
         let mut above = ParentMeta::new();
         let mut dir = &self.top;

@@ -7,7 +7,7 @@ use crate::model::path::{display, split};
 use crate::repo::Repo;
 use regex::{Regex, RegexBuilder};
 
-/// Checked and compiled options.
+/// The filters of `log`, with compiled patterns and split paths.
 pub(super) struct LogFilter<'o> {
     options: &'o LogOptions,
     pub(super) author: Option<Regex>,
@@ -16,7 +16,7 @@ pub(super) struct LogFilter<'o> {
 }
 
 impl<'o> LogFilter<'o> {
-    /// Compiles patterns and checks paths.
+    /// Compiles the patterns and splits the paths. Fails if one of them is invalid.
     pub(super) fn new(options: &'o LogOptions) -> Result<Self> {
         let pattern = |text: &Option<String>| -> Result<Option<Regex>> {
             let Some(text) = text else { return Ok(None) };
@@ -33,7 +33,8 @@ impl<'o> LogFilter<'o> {
         pattern.as_ref().is_none_or(|p| p.is_match(text))
     }
 
-    /// Returns whether a version is listed.
+    /// Returns whether a version passes all filters. If there are paths, one of them must differ
+    /// from the first parent.
     pub(super) fn takes(&self, repo: &Repo, commit: &Commit) -> Result<bool> {
         let time = commit.time.secs;
         let fits = self.options.since.is_none_or(|s| time >= s)
@@ -49,7 +50,7 @@ impl<'o> LogFilter<'o> {
         }
         for path in &self.paths {
             let old = before.as_ref().map(|tree| repo.find(tree, path)).transpose()?.flatten();
-            // The root has no entry. It changed, because the trees differ.
+            // The root has no entry to compare, but it has changed, because the trees differ.
             if path.is_empty() || old != repo.find(&commit.tree, path)? {
                 return Ok(true);
             }

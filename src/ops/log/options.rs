@@ -27,12 +27,12 @@ pub struct LogOptions {
     pub paths: Vec<Vec<u8>>,
     /// The oldest version first.
     pub reverse: bool,
-    /// The detail of changes.
+    /// The changes of each version to compute.
     pub detail: ChangeDetail,
-    /// Fill in [`DescribedVersion::shown_parents`](crate::query::describe::DescribedVersion). The whole listing is
-    /// computed before the first version is passed on.
+    /// Fill in [`DescribedVersion::shown_parents`](crate::query::describe::DescribedVersion). The
+    /// whole listing is computed before the first version is reported.
     pub graph: bool,
-    /// Fill in the address of versions, which reads the whole history of all branches.
+    /// Fill in the addresses of versions, which requires reading the history of all branches.
     pub addresses: bool,
 }
 
@@ -42,15 +42,15 @@ pub enum LogError {
     /// A pattern is not a valid regular expression.
     #[error("`{pattern}` is not a regular expression")]
     Pattern {
-        /// As given.
+        /// The pattern as given.
         pattern: String,
-        /// Why.
+        /// The error of the regular expression parser.
         source: regex::Error,
     },
     /// A path is invalid.
     #[error("`{0}` is not a path in a version")]
     BadPath(String),
-    /// A revision without a ref log.
+    /// A query that does not name a branch or a tag, so it has no ref log.
     #[error("`{0}` is not a branch or a tag, so it has no ref log")]
     NoRefLog(String),
 }

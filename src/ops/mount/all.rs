@@ -1,4 +1,5 @@
-//! All branches and versions as directories: `AMCC/v3`, with a symbolic link for each tag, and `latest` for the tip.
+//! All branches and versions as directories: `AMCC/v3`, with a symbolic link for each tag, and
+//! `latest` for the tip.
 //!
 //! The tree is built in memory and refers to the trees of the versions.
 
@@ -61,7 +62,7 @@ fn meta(mtime: Time) -> Meta {
     }
 }
 
-/// Returns the tree of all branches. The new objects are only in the memory of `repo`.
+/// Returns the tree of all branches. Its new objects are only in the memory of `repo`.
 pub(super) fn tree(repo: &Repo) -> Result<Id> {
     let mut top = Dir::default();
     for branch in repo.refs().readable(RefKind::Branch)?.tips {

@@ -27,12 +27,13 @@ pub struct MountOptions {
     pub name: Option<String>,
     /// Mounts read-only.
     pub read_only: bool,
-    /// Resolves the revision on the remote of a lazy clone, even if the clone has a branch of the same name.
+    /// Resolves the revision on the remote of a lazy clone, even if the clone has a branch of the
+    /// same name.
     pub of_origin: bool,
-    /// Resumes the version that the overlay is based on, if the overlay has one, even if the revision names another version
-    /// now.
+    /// Resumes the version that the overlay is based on, even if the revision now names a different
+    /// version.
     pub resume: bool,
-    /// Discards changes at the end.
+    /// Discards changes when the mount ends.
     pub ephemeral: bool,
     /// Allows access for other users.
     pub allow_other: bool,
@@ -48,7 +49,7 @@ pub struct MountOptions {
     pub hydrate: Hydrate,
     /// The file to which reads of the version are recorded.
     pub record: Option<PathBuf>,
-    /// A recording of another mount; the recorded data is fetched at once.
+    /// A recording of the reads of another mount; the recorded data is fetched in advance.
     pub prefetch: Option<PathBuf>,
     /// The directory of control sockets and notes of mounts.
     pub run: PathBuf,

@@ -2,7 +2,7 @@
 //! version of the remote.
 //!
 //! Branches of the clone may have versions that are not pushed. Only the mount that made such
-//! versions shows them. When the mount ends for good, the versions move to a separate branch.
+//! versions shows them. When this mount is removed, the versions move to a separate branch.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     }
     let remote = at_origin(&branch)?;
     if refs.value(RefKind::Remote, &remote)?.is_none() {
-        // A tag, an id, or a branch that the remote does not have.
+        // The remote has no such branch: this is a tag, an id, or a branch that only the clone has.
         return match refs.value(RefKind::Branch, &branch)? {
             Some(_) => Err(MountRefusal::NotAtOrigin { branch, repository: repo.path().to_path_buf() }.into()),
             None => Ok(asked.clone()),
@@ -69,7 +69,7 @@ pub(super) fn own_version(
         return Ok(None);
     }
     let OverlayPlace { dir, name } = overlay(repo.path(), options)?;
-    // The mount itself reports an overlay that is in use or damaged.
+    // Ignore an overlay that is in use or damaged, because the mount itself reports it.
     let Ok(Some(left)) = daemon::overlay_base(&dir, &name) else { return Ok(None) };
     let same = left.version != version && left.branch.as_deref() == branch.map(RefName::as_str);
     let goes_on = same && HistoryWalk::new(repo, &[version], &[left.version])?.next().is_none();
@@ -89,7 +89,7 @@ pub struct Unpushed {
 /// branch to the version of the remote.
 ///
 /// The mount or volume was based on `version` of `branch`. The versions stay on the branch if
-/// another mount or volume is based on one of them, which `shared` returns.
+/// `shared` returns true, which means that another mount or volume is based on one of them.
 pub fn keep_unpushed(
     clone: &Path,
     owner: &str,
@@ -132,8 +132,8 @@ pub fn keep_unpushed(
     Ok(Some(Unpushed { branch: kept, versions }))
 }
 
-/// Moves branches of a shared clone to the versions of `origin`. A branch with unpushed versions
-/// stays.
+/// Moves branches of a shared clone to the versions of `origin`, except branches with unpushed
+/// versions.
 pub fn follow_origin(context: &Context) -> Result<()> {
     let repo = context.repo()?;
     for tip in repo.refs().readable(RefKind::Remote)?.tips {

@@ -19,7 +19,7 @@ use crate::sys::io_error::IoError;
 #[derive(Clone, Debug)]
 pub struct Overlay {
     pub name: String,
-    /// The directory.
+    /// The directory of the overlay.
     pub dir: PathBuf,
     /// The bytes that the overlay uses on disk.
     pub bytes: u64,
@@ -41,7 +41,7 @@ pub enum OverlayState {
     Damaged(String),
 }
 
-/// A refused operation on an overlay.
+/// Errors of operations on overlays.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// The repository has no overlay of the name.

@@ -33,7 +33,7 @@ pub struct MountPlan {
 #[derive(Debug)]
 pub struct PlannedOverlay {
     pub name: String,
-    /// The content of the overlay.
+    /// The current content of the overlay.
     pub kept: OverlayUse,
 }
 

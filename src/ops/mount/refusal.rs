@@ -7,27 +7,27 @@ use std::path::PathBuf;
 /// A refused mount, or a refused commit of a mount.
 #[derive(Debug, thiserror::Error)]
 pub enum MountRefusal {
-    /// A name that is not valid for a directory.
+    /// The name is not valid for an overlay.
     #[error("`{0}` is not a valid name for an overlay")]
     BadName(String),
     /// The base of the mount is not the tip of the branch.
     #[error("the mount is based on {version}, but `{branch}` has newer versions")]
     NotTip {
         branch: RefName,
-        /// The version, short.
+        /// The abbreviated id of the version.
         version: String,
     },
     /// The mount is on no branch.
     #[error("the mount is based on {version}, without a branch")]
     NoBranch {
-        /// The version, short.
+        /// The abbreviated id of the version.
         version: String,
     },
     /// The remote does not have the branch.
     #[error("the remote has no branch `{branch}`, only the clone `{}` has it", repository.display())]
     NotAtOrigin {
         branch: RefName,
-        /// The clone.
+        /// The path of the clone.
         repository: PathBuf,
     },
     /// No version is named, and the repository has no default branch.

@@ -13,7 +13,7 @@ use crate::sys::mountinfo::Mounted;
 /// A mount of this machine.
 #[derive(Debug)]
 pub struct MountState {
-    /// The mount.
+    /// The entry in the mount table.
     pub mounted: Mounted,
     /// The note of the process that serves the mount.
     pub note: Option<MountNote>,
@@ -22,7 +22,7 @@ pub struct MountState {
 }
 
 impl MountState {
-    /// Returns the facts of the mount; `None` if no process answers.
+    /// Returns the status of the mount; `None` if no process answers.
     pub fn facts(&self) -> Option<&MountFacts> {
         match &self.health {
             MountHealth::Served(facts) => Some(facts),
@@ -39,7 +39,7 @@ pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
     Ok(ours.into_iter().zip(all).map(state).collect())
 }
 
-/// Returns the mount of dvc at a path.
+/// Returns the mount of dvc at a path. Fails if there is none.
 pub(in crate::ops) fn mounted_at(at: &Path) -> Result<Mounted> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| no_mount_at(at))

@@ -18,7 +18,7 @@ pub(super) struct MountVersion {
     pub(super) branch: Option<RefName>,
 }
 
-/// Returns the version of an overlay that is to be resumed, if it has one.
+/// Returns the version that an overlay is based on, if the options resume the overlay.
 pub(super) fn resumed(repo: &Repo, options: &MountOptions) -> Result<Option<MountVersion>> {
     if !options.resume || options.read_only {
         return Ok(None);
@@ -35,7 +35,7 @@ pub(super) fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> R
         return Ok(MountVersion { version: Id([0; 32]), tree: all::tree(repo)?, branch: None });
     }
     let resolver = Resolver::new(repo, context)?;
-    // A remote repository that is read without a clone has only branches of its own.
+    // A remote repository that is used without a clone has its own branches, but no tracking refs.
     let revision = if options.of_origin && repo.as_local().is_some() {
         origin::revision(repo, &resolver, &options.revision)?
     } else {

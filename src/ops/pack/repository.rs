@@ -42,7 +42,7 @@ pub(in crate::ops) fn prepare(
     let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
     let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
     match Repo::create(&context.repository, first_branch, &ChunkerConfig::default(), context.open.clone()) {
-        // Another process has created the repository.
+        // Another process has created the repository in the meantime.
         Err(_) if Repo::is_at(&context.repository) => Ok(RepositoryOrigin::Here),
         made => made.map(|_| RepositoryOrigin::Made),
     }

@@ -3,7 +3,7 @@
 use crate::error::{Failure, Kind};
 use std::path::PathBuf;
 
-/// Something about volumes that cannot be done.
+/// Errors of operations on volumes.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum VolumeError {
@@ -25,7 +25,7 @@ pub enum VolumeError {
     /// A record of a volume is damaged.
     #[error("the record of the volume in `{}` is damaged", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
-    /// The process for the volume failed.
+    /// The process that mounts or creates the volume failed.
     #[error("volume `{name}`: {detail}")]
     Process {
         name: String,

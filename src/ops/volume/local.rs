@@ -1,8 +1,8 @@
-//! Local-driver volumes of a Docker engine: directories that the engine keeps, without a record of
-//! ours.
+//! Local-driver volumes of a Docker engine: directories that the engine manages. dvc keeps no
+//! record of them.
 //!
-//! Labels of a volume name the branch and the repository of its versions. A volume with files is
-//! never written to.
+//! Labels of a volume name the branch and the repository of its versions. A volume that has files
+//! is never overwritten.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -28,12 +28,13 @@ use crate::sys::mountinfo;
 /// The labels with the branch of a volume's versions, and with their repository.
 const BRANCH: &str = "dvc.branch";
 const REPOSITORY: &str = "dvc.repository";
-/// The length of the name that Docker gives a volume without one, in hexadecimal digits.
+/// The number of hexadecimal digits in the name of an anonymous volume.
 const ANONYMOUS: usize = 64;
 
-/// The file in the state of a worktree that identifies the directory of an unfinished volume.
+/// The file that identifies the directory of an unfinished volume, in the state directory of its
+/// worktree.
 const NOTE: &str = "local-volume";
-/// The timeout for other drivers.
+/// The timeout of a lookup that may have to ask other drivers.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A local-driver volume.
@@ -42,9 +43,10 @@ pub struct LocalVolume {
     pub name: String,
     /// The directory of its content, as this process sees it.
     pub at: PathBuf,
-    /// The branch of its versions, if a label names one. The default is a branch of its name.
+    /// The branch of its versions, if a label names one. The default is a branch with the volume's
+    /// name.
     pub branch: Option<String>,
-    /// The repository of its version, if a label names one.
+    /// The repository of its versions, if a label names one.
     pub repository: Option<PathBuf>,
 }
 
@@ -71,17 +73,17 @@ pub enum LocalVolumeError {
     /// A label names another branch.
     #[error("versions of volume `{name}` go to branch `{branch}`, which cannot change for an existing volume")]
     Labelled { name: String, branch: String },
-    /// The branch has a newer or another version.
+    /// The requested version is not the tip of the branch.
     #[error("another version is the last one of branch `{branch}`")]
     NotTip { branch: RefName },
     /// dvc and the engine both have a volume of this name.
     #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
-    /// The volume has files of dvc itself.
+    /// The volume contains a directory that dvc itself writes to, or is inside of one.
     #[error("volume `{name}` contains `{}`, which dvc itself writes to", ours.display())]
     Ours {
         name: String,
-        /// The directory of dvc.
+        /// The directory that dvc writes to.
         ours: PathBuf,
     },
 }
@@ -113,10 +115,11 @@ impl Failure for LocalVolumeError {
 #[derive(Clone, Debug)]
 pub struct LocalVolumeOptions {
     pub name: String,
-    /// The version.
+    /// The version to check out.
     pub revision: Revision,
-    /// The branch of its versions. `None` is the branch of the revision, if that is its last
-    /// version, or else one of the volume's name.
+    /// The branch of its versions. `None` is the branch of an existing volume. For a new volume, it
+    /// is the branch of the revision if the version is its tip, or else a branch with the volume's
+    /// name.
     pub branch: Option<RefName>,
     /// The files that the walk of the worktree leaves out.
     pub walk: WalkOptions,
@@ -124,7 +127,7 @@ pub struct LocalVolumeOptions {
     pub dry_run: bool,
 }
 
-/// A new local-driver volume.
+/// The result of [`create_local_volume`].
 #[derive(Debug)]
 pub struct LocalVolumeReport {
     /// The directory of its content; `None` in a dry run for a new volume.
@@ -137,8 +140,8 @@ pub struct LocalVolumeReport {
     pub checkout: Option<CheckoutReport>,
 }
 
-/// Returns the local-driver volume of a name, if there is one. It is an error if another driver has
-/// a volume of this name, as far as that driver answers in time.
+/// Returns the local-driver volume of a name, if there is one. Fails if another driver has a volume
+/// of this name and answers in time.
 pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));
@@ -154,8 +157,7 @@ fn known(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
     found.map(|volume| located(engine, volume)).transpose()
 }
 
-/// Returns the names of all local-driver volumes, sorted. Volumes that Docker named itself are left
-/// out.
+/// Returns the names of all local-driver volumes, sorted. Anonymous volumes are left out.
 pub fn local_volume_names(engine: &DockerEngine) -> Result<Vec<String>, EngineError> {
     let mut names: Vec<String> = engine.local_volumes()?.into_iter().map(|volume| volume.name).collect();
     names.retain(|name| !is_anonymous(name));
@@ -163,7 +165,7 @@ pub fn local_volume_names(engine: &DockerEngine) -> Result<Vec<String>, EngineEr
     Ok(names)
 }
 
-/// Returns whether Docker made up the name of a volume.
+/// Returns whether a volume is anonymous, which means that Docker generated its name.
 fn is_anonymous(name: &str) -> bool {
     name.len() == ANONYMOUS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
@@ -192,7 +194,7 @@ fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
     let Volume { name, mountpoint, labels, options, .. } = volume;
     let containers = engine.containers()?;
     let at = match own(&containers) {
-        // The engine's path may be another directory in this container.
+        // In a container, the path that the engine reports may be a different directory.
         Some(own) => own.inside(&mountpoint),
         None => Some(mountpoint.clone()),
     };
@@ -265,7 +267,8 @@ pub fn create_local_volume(
     }
     let fill = |at: &Path| -> Result<CheckoutReport> {
         let context = inner(at)?;
-        // The identity prevents that the checkout continues in a later directory at the same path.
+        // Record the identity, so that an interrupted checkout is not continued in a later
+        // directory at the same path.
         let identity = identity(at)?.unwrap_or_default();
         repo.worktree(&context.worktree)?.write_file(NOTE, identity.as_bytes())?;
         let how = CheckoutOptions {
@@ -278,7 +281,8 @@ pub fn create_local_volume(
             delete: false,
             verify: false,
             force: false,
-            // The state that is stored for this path belongs to a volume that no longer exists.
+            // The volume is empty, so state that is stored for its path belongs to a volume that no
+            // longer exists.
             overwrite: !goes_on && (Head::read(&context, &repo)?.known || begun(&context)?),
             dry_run: false,
             walk: options.walk.clone(),
@@ -301,15 +305,15 @@ pub fn create_local_volume(
     }
     let filled = fill(&made.at).map(|done| (done, made.at));
     if filled.is_err() {
-        // No user has seen the volume yet.
+        // Undo the creation. No user has seen the volume yet.
         let _ = engine.remove_volume(name);
     }
     let (done, at) = filled?;
     Ok(LocalVolumeReport { at: Some(at), new, branch, checkout: Some(done) })
 }
 
-/// Returns what distinguishes a directory from a later one at the same path; `None` if the file
-/// system has no birth times.
+/// Returns the inode number and the birth time of a directory, which distinguish it from a later
+/// one at the same path; `None` if the file system has no birth times.
 fn identity(at: &Path) -> Result<Option<String>> {
     let flags = StatxFlags::INO | StatxFlags::BTIME;
     let seen = rustix::fs::statx(rustix::fs::CWD, at, AtFlags::empty(), flags);

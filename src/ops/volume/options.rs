@@ -20,15 +20,15 @@ const KNOWN: [&str; 9] = ["repo", "rev", "mode", "branch", "cache", "quota", "li
 /// The options of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeOptions {
-    /// The repository, a directory or a URL without a password. `None` is the machine's own, with a
-    /// new branch.
+    /// The repository, a directory or a URL without a password. `None` is the machine's own
+    /// repository, in which the volume gets a branch.
     pub repository: Option<String>,
     /// The version. `None` is the repository's default branch.
     pub revision: Option<Revision>,
     /// The volume is read-only.
     pub read_only: bool,
-    /// The branch that commits go to. `None` is the branch of the revision, or else one of the
-    /// volume's name.
+    /// The branch that commits go to. `None` is the branch of the revision, or else a branch with
+    /// the volume's name.
     pub branch: Option<RefName>,
     /// The bytes of the cache of remote objects that the mount may use.
     pub cache: Option<u64>,

@@ -1,6 +1,7 @@
-//! Runs this program once more: to mount a volume, and to make the first version of a volume without a repository.
+//! Runs this program in a child process: to mount a volume, and to create the repository and the
+//! first version of a volume that names no repository.
 //!
-//! Every argument is a word of its own, so no shell interprets what a user wrote into an option. The program reports its
+//! No shell is involved, so the options of a user are not interpreted. The program reports its
 //! results and errors in JSON.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::repo::{OpenOptions, Repo};
 use crate::sys::io_error::IoError;
 
-/// This program, and the arguments of every call.
+/// The path of this program, and the arguments that precede those of each call.
 #[derive(Clone, Debug)]
 pub(super) struct DvcProgram {
     pub(super) path: PathBuf,
@@ -21,7 +22,8 @@ pub(super) struct DvcProgram {
 }
 
 impl DvcProgram {
-    /// Starts the process that serves the mount of a volume, and waits until it is mounted. Returns the local repository.
+    /// Starts the process that serves the mount of a volume, and waits until it is mounted. Returns
+    /// the local repository.
     pub(super) fn mount(&self, record: &VolumeRecord, at: &Path) -> Result<PathBuf> {
         let mut words: Vec<String> = Vec::new();
         if let Some(cache) = record.cache {
@@ -42,11 +44,13 @@ impl DvcProgram {
         Ok(mounted.repository)
     }
 
-    /// Makes the branch of a volume without a repository in `repository`, with an empty version.
+    /// Creates a branch with an empty version in `repository`, for a volume that names no
+    /// repository.
     pub(super) fn begin_branch(&self, repository: &Path, name: &str) -> Result<()> {
         self.init(repository, name)?;
         let repo = Repo::open(repository, OpenOptions::default())?;
-        // A removed volume of this name may have left versions. The new volume starts empty, after them.
+        // A removed volume of this name may have left versions on the branch. The new volume starts
+        // with an empty version on top of them.
         if let Some(tip) = repo.refs().value(RefKind::Branch, &RefName::new(name)?)? {
             let totals = repo.root_info(&repo.commit_cached(&tip)?.tree)?.totals;
             if totals.files == 0 && totals.dirs == 0 {
@@ -66,7 +70,7 @@ impl DvcProgram {
         }
         let words = ["--repo", &repository.display().to_string(), "init", "-b", "main"].map(str::to_owned);
         let made = self.run(name, &words, Path::new("/"));
-        // Another process may have created it at the same time.
+        // Another process may have created the repository at the same time.
         if Repo::is_at(repository) { Ok(()) } else { made.map(drop) }
     }
 

@@ -2,7 +2,8 @@
 //! users (`users.json`) and its mount point.
 //!
 //! A process that changes a volume holds its lock. Files are replaced atomically, so that a crash
-//! leaves the old or the new one. Users are bound to one boot: a reboot ends all of them.
+//! leaves the old or the new file. Users are recorded for one boot, because a reboot ends all of
+//! them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -23,13 +24,13 @@ const RECORD: &str = "volume.json";
 const USERS: &str = "users.json";
 /// The mount point in a volume's directory.
 const DATA: &str = "data";
-/// Other names among the volumes start with a dot, which no volume name does.
+/// The directory of locks. No volume name starts with a dot.
 const LOCKS: &str = ".locks";
-/// The prefix of the locks of users, with which no volume name starts.
+/// The prefix of the locks of users. No volume name starts with it.
 const USER_LOCK: &str = "@user-";
 /// The directory of removed volumes with uncommitted changes.
 const TRASH: &str = ".trash";
-/// The longest name, because names of overlays contain it.
+/// Maximum length of a name, which is limited because names of overlays contain it.
 const NAME_MAX: usize = 90;
 
 /// The record of a volume.
@@ -48,15 +49,15 @@ pub struct VolumeRecord {
     pub read_only: bool,
     /// Whether databases may run on the volume during commits.
     pub live: bool,
-    /// The bytes that the overlay may use.
+    /// The limit of the overlay, in bytes.
     pub quota: Option<u64>,
-    /// The bytes of the cache of remote objects.
+    /// The limit of the cache of remote objects, in bytes.
     pub cache: Option<u64>,
     /// The name of the overlay in the repository.
     pub overlay: String,
     /// The time of the creation, RFC 3339.
     pub created: String,
-    /// The local repository, once the volume was mounted.
+    /// The local repository; `None` until the volume is mounted.
     pub local: Option<PathBuf>,
 }
 
@@ -65,10 +66,11 @@ pub struct VolumeRecord {
 pub struct VolumeUsers {
     /// The boot in which these users started.
     boot: String,
-    /// Whether the mount is pinned: a user asked for its path, so the volume stays mounted until it is removed.
+    /// Whether the mount is pinned: a user asked for its path, so the volume stays mounted until it
+    /// is removed.
     #[serde(default)]
     pub pinned: bool,
-    /// The users that mounted the volume. Docker passes another id for each container.
+    /// The users that mounted the volume. Docker passes a different id for each container.
     pub ids: Vec<VolumeUser>,
 }
 
@@ -90,8 +92,8 @@ pub struct TrashEntry {
     pub record: VolumeRecord,
 }
 
-/// A user that counts until this value is dropped. The lock of a file ends with the process at the
-/// latest.
+/// A user that counts until this value is dropped. Its file lock is released at the latest when the
+/// process exits.
 pub struct UserLock {
     user: String,
     _file: tempfile::NamedTempFile,
@@ -131,7 +133,7 @@ impl VolumeRegistry {
         self.dir(name).join(DATA)
     }
 
-    /// Locks a volume against other processes, until the value is dropped.
+    /// Locks a volume against other processes, until the returned file is dropped.
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
         let dir = self.0.join(LOCKS);
@@ -159,7 +161,7 @@ impl VolumeRegistry {
         Ok(lock)
     }
 
-    /// Returns a user that counts until the value is dropped.
+    /// Creates a user that counts until the returned lock is dropped.
     pub(super) fn lock_user(&self, who: &str) -> Result<UserLock> {
         let dir = self.0.join(LOCKS);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
@@ -185,8 +187,8 @@ impl VolumeRegistry {
         Some(false)
     }
 
-    /// Returns the record of a volume. The name of the directory counts, because a crash may have
-    /// interrupted a rename.
+    /// Returns the record of a volume. The name of the directory overrides the recorded name,
+    /// because a crash may have interrupted a rename.
     pub(super) fn find(&self, name: &str) -> Result<Option<VolumeRecord>> {
         check_name(name)?;
         let record: Option<VolumeRecord> = read(&self.dir(name).join(RECORD))?;
@@ -208,7 +210,7 @@ impl VolumeRegistry {
         write(&dir, RECORD, record)
     }
 
-    /// Returns the users since the last boot.
+    /// Returns the users of the current boot.
     pub(super) fn users(&self, name: &str) -> Result<VolumeUsers> {
         let users: Option<VolumeUsers> = read(&self.dir(name).join(USERS))?;
         let boot = boot_id();
@@ -311,7 +313,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Ignores that a file to remove does not exist.
+/// Treats a missing file as removed.
 fn if_exists(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }

@@ -134,7 +134,8 @@ impl Packer {
         if !self.compressor.delta(&bytes, plain, &mut self.packed) {
             return Ok(false);
         }
-        // The stored size of the base: its share of a frame of several objects, or the whole frame.
+        // An upper bound of the stored size of the base, which may share its frame with other
+        // objects.
         let whole = u64::from(base.place.stored).min(bytes.len() as u64);
         if self.packed.len() as u64 * 2 > whole {
             return Ok(false);

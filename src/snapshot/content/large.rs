@@ -25,7 +25,7 @@ use crate::snapshot::walk::dir::Dir;
 use crate::snapshot::walk::entries::{Stat, open_file, stat_at};
 use crate::sys::uncached::IoMode;
 
-/// Number of bytes that a reader reads at once.
+/// Number of bytes that a reader reads per step.
 pub(in crate::snapshot) const STEP: usize = 1 << 20;
 /// Limit on the batches of one file that are being processed.
 const AHEAD: usize = 6;
@@ -98,7 +98,7 @@ pub struct Reader {
     seq: u64,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Content according to the previous attempt.
+    /// Content that the previous attempt has read.
     pub previous: Option<Content>,
 }
 
@@ -115,7 +115,7 @@ pub struct Batch {
 
 /// The result of one step.
 pub enum Next {
-    /// A batch, and the reader unless it waits in its file.
+    /// A batch to store, and the reader, unless the reader waits in its file.
     Batch(Option<Batch>, Option<Box<Reader>>),
     /// The file is complete.
     Finished(Finished),
@@ -183,7 +183,7 @@ impl Reader {
         }
     }
 
-    /// Opens the file, if it is still the listed one.
+    /// Opens the file, if it is still the file that was listed.
     fn open(&mut self) -> Result<(), ReadError> {
         if self.fd.is_some() {
             return Ok(());
@@ -313,7 +313,8 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Reads up to the next multiple of the block size after one step, or to the end.
+    /// Reads one step, or less so that the position is a multiple of the block size or the end of
+    /// the file.
     fn fill(&mut self) -> Result<(), ReadError> {
         let into = self.pos % BLOCK as u64;
         let want = (STEP as u64 - into).min(self.stat.size.saturating_sub(self.pos));

@@ -24,7 +24,7 @@ const NODE_MASK: u8 = 0xff;
 #[derive(Default)]
 pub struct ListBuilder {
     leaf: Vec<Extent>,
-    /// Nodes of each level above the leaves that have no parent yet.
+    /// For each level from the leaves up, the nodes that have no parent yet.
     levels: Vec<Vec<(u64, Id)>>,
 }
 

@@ -41,8 +41,8 @@ pub enum SmallFile {
     Unreadable(io::Error),
 }
 
-/// Reads a small file as a whole, again if it changed in the meantime, and stores it. `buffer` is
-/// reused between calls.
+/// Reads a small file as a whole and stores it. Reads it again if it changed in the meantime.
+/// `buffer` is reused between calls.
 pub fn store_small(
     out: &Output<'_>,
     file: &OwnedFd,

@@ -72,8 +72,8 @@ fn store_chunk(out: &Output<'_>, id: Id, chunk: &[u8], chunker: Chunker, old: Op
     store_claimed(out, id, chunk, chunker, base)
 }
 
-/// Stores a claimed chunk: as a delta against `base` if that is clearly smaller; otherwise a page
-/// in a frame of its own, and any other chunk with the chunks that this thread collects.
+/// Stores a claimed chunk, as a delta against `base` if that is clearly smaller. Otherwise, a page
+/// gets its own frame, and any other chunk is stored with the chunks that this thread collects.
 pub(in crate::snapshot) fn store_claimed(
     out: &Output<'_>,
     id: Id,

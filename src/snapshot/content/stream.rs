@@ -1,7 +1,7 @@
 //! Stores files that arrive as a stream: the reading thread divides them into chunks, any thread
 //! stores the chunks.
 //!
-//! The division is the same as in a walk, so that the same file gets the same tree.
+//! The chunk boundaries are the same as in a walk, so that the same file gets the same tree.
 
 use std::io;
 

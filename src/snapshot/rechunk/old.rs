@@ -30,7 +30,7 @@ pub(super) struct LeafPlace {
     pub(super) start: u64,
     /// End offset in the file.
     pub(super) end: u64,
-    /// Id of the node; `None` for the only leaf or a list without nodes.
+    /// Id of the node; `None` if the list is one leaf, or is stored in the entry itself.
     pub(super) id: Option<Id>,
 }
 

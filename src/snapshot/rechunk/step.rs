@@ -124,8 +124,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Returns whether a chunk of `len` bytes ends there independently of the bytes after the
-    /// `window` that was chunked.
+    /// Returns whether the end of a chunk of `len` bytes does not depend on bytes after the
+    /// `window` bytes that were chunked.
     fn settled(&self, len: usize, window: usize) -> bool {
         match self.chunker {
             Chunker::Fixed(_) => len as u64 == self.longest(),
@@ -133,9 +133,9 @@ impl Plan<'_> {
         }
     }
 
-    /// Returns the step from `start`. The step ends before the first kept range that extends to the
-    /// change `stop` or beyond. `rest` are bytes that were already read; `bytes` is an empty
-    /// buffer.
+    /// Returns the step from `start`. The step ends after the first kept range that no change
+    /// before `stop` follows, or when it is large enough. `rest` are bytes that were already read;
+    /// `bytes` is an empty buffer.
     pub(super) fn step(
         &self,
         old: Option<&mut OldMap<'_>>,
@@ -222,7 +222,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(len as u64)
     }
 
-    /// Returns the known length of the hole at the start of a block.
+    /// Returns the known length of the hole at the start of a block; 0 if there is none.
     fn hole_at(&mut self, at: u64) -> Result<u64> {
         let size = self.plan.size;
         if let Some(data) = self.plan.data {
@@ -374,7 +374,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
     }
 
     fn are_zero(&self, range: Range<u64>) -> Result<bool> {
-        // In most cases, the first bytes are decisive.
+        // Read only a few bytes at a time, because the first bytes are decisive in most cases.
         let mut ahead = [0; 4096];
         let mut at = range.start;
         while at < range.end {
@@ -423,7 +423,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         self.from + (self.bytes.len() - self.origin) as u64
     }
 
-    /// Continues at `at`.
+    /// Continues at `at`, without the bytes in between.
     fn seek(&mut self, at: u64) {
         if !(self.from..=self.read_to()).contains(&at) {
             (self.origin, self.from) = (self.bytes.len(), at);

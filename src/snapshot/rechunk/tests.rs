@@ -17,7 +17,7 @@ use crate::work::Panicked;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
 
 const MIB: usize = 1 << 20;
-/// A division that is small enough to divide small files too, with many wrong guesses.
+/// A small division, so that small files are divided too and many guesses are wrong.
 const SMALL: Shares = Shares { step: 96 << 10, gap: 1 };
 
 fn repository(config: &ChunkerConfig) -> (tempfile::TempDir, Repo) {
@@ -38,7 +38,7 @@ fn configs() -> [ChunkerConfig; 5] {
     ]
 }
 
-/// Returns bytes without a pattern; the same for the same seed.
+/// Returns pseudo-random bytes, the same ones for the same seed.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     static POOL: OnceLock<Vec<u8>> = OnceLock::new();
     let pool = POOL.get_or_init(|| {
@@ -92,7 +92,7 @@ impl Changed {
         self.kept = self.kept.min(len as u64);
     }
 
-    /// Sorted and disjoint.
+    /// Returns the written ranges, sorted and disjoint.
     fn dirty(&self) -> Vec<Range<u64>> {
         let mut sorted = self.dirty.clone();
         sorted.sort_by_key(|r| r.start);
@@ -151,13 +151,13 @@ fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Ch
 enum Op {
     Noise(usize, usize),
     Zeros(usize, usize),
-    /// Written with unchanged bytes.
+    /// Writes the bytes that are already there.
     Same(usize, usize),
     Resize(usize),
     Header(bool),
-    /// A number of bytes at a distance from an old boundary.
+    /// Writes a number of bytes at a distance from an old boundary.
     Cut(usize, isize, usize),
-    /// The file ends near an old boundary.
+    /// Changes the size, so that the file ends near an old boundary.
     End(usize, isize),
 }
 
@@ -269,7 +269,8 @@ fn difference(repo: &Repo, found: &(Chunker, Content), whole: &(Chunker, Content
     format!("{:?} and not {:?}, until {at}", found.0, whole.0)
 }
 
-/// A file of noise with holes, and a number of changes of one page, which are far apart on average.
+/// Returns a file of noise with holes, and changes of one page each, which are far apart on
+/// average.
 fn scattered(size: usize, changes: usize, seed: u64) -> Changed {
     let mut old = noise(size, seed);
     for i in 1..4 {
@@ -424,7 +425,7 @@ fn a_panic_does_not_hang() {
     assert!(e.as_error().is::<Panicked>());
 }
 
-/// Returns the end of each leaf of a list, and the start of the last chunk of each leaf.
+/// Returns the range of the last chunk of each leaf of a list.
 fn leaf_ends(repo: &Repo, content: &Content) -> Vec<Range<u64>> {
     let mut map = OldMap::new(repo, content).unwrap();
     let mut ends = Vec::new();

@@ -73,13 +73,12 @@ impl DirRecord {
     }
 }
 
-/// Returns the key in the catalogue under which the packs that the records of a worktree rely on
-/// are stored.
+/// Returns the catalogue key of the list of packs that the records of a worktree rely on.
 fn fact(worktree: i64) -> String {
     format!("stat-packs-{worktree}")
 }
 
-/// Stores that the objects of all records of a worktree are in packs that exist now.
+/// Records that the objects of all records of a worktree are in packs that exist now.
 pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     let packs: Vec<u8> = repo.sound_packs()?.into_iter().flat_map(u64::to_be_bytes).collect();
     let (catalogue, fact) = (repo.catalogue()?, fact(worktree));
@@ -109,9 +108,9 @@ impl DirRecord {
     }
 }
 
-/// Returns whether a change after `moment` must have a different time than `ctime`.
+/// Returns whether every change after `moment` gets a different time than `ctime`.
 fn is_settled(ctime: Time, moment: Time) -> bool {
-    // File systems have timestamps with a resolution of milliseconds, old ones of seconds.
+    // Timestamps have a resolution of milliseconds, or of seconds on old file systems.
     let margin = if ctime.nanos == 0 { 2_000_000_000 } else { 50_000_000 };
     nanos(ctime) + margin < nanos(moment)
 }
@@ -214,8 +213,8 @@ mod tests {
             newest: Time { secs: 1000, nanos: newest },
             prints: Vec::new(),
         };
-        // The snapshot may be as old as the last change of the file, or is known to be much
-        // younger.
+        // The one snapshot may have been taken in the same clock tick as the last change of the
+        // file; the other one is certainly younger.
         let (same_tick, younger) = (record(5_000_000), record(900_000_000));
         assert!(same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5));
         assert!(!same_tick.confirms(stat.dev + 1, &stat, 5, 5) && younger.confirms(stat.dev + 1, &stat, 5, 5));

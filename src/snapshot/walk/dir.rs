@@ -46,8 +46,8 @@ pub(in crate::snapshot) struct State {
     pub(in crate::snapshot) ignores: Ignores,
     pub(in crate::snapshot) slots: Vec<Slot>,
     pub(in crate::snapshot) record: Option<DirRecord>,
-    /// All entries except directories match the record; entries are loaded only if that is not
-    /// sufficient.
+    /// Set if all entries except subdirectories match the record. If the subdirectories turn out
+    /// unchanged too, the recorded tree is reused; otherwise its entries are loaded.
     pub(in crate::snapshot) clean: bool,
     pub(in crate::snapshot) waits_for_links: bool,
     /// The directory was removed before it could be read.

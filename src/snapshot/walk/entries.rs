@@ -52,7 +52,7 @@ impl Stat {
         Meta { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
     }
 
-    /// Returns whether both describe the same state of the same file.
+    /// Returns whether both stats describe the same state of the same file.
     pub fn same(&self, other: &Self) -> bool {
         (self.ino, self.dev, self.size, self.mtime, self.ctime)
             == (other.ino, other.dev, other.size, other.mtime, other.ctime)
@@ -80,12 +80,12 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
     })
 }
 
-/// Opens the root of a walk, which may be a link.
+/// Opens the root of a walk, which may be a symbolic link.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Opens a directory in another one.
+/// Opens a subdirectory without following a symbolic link.
 pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     open_quietly(dir, name, flags)

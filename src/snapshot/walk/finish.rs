@@ -111,14 +111,15 @@ impl Walk<'_> {
             None
         };
         let tree = store_tree(entries, root, self.out)?;
-        // The time of the latest change is known only at the end of the walk.
+        // The time of the latest change is known only at the end of the walk, so `newest` is set
+        // then.
         let record = DirRecord { tree, totals, device: stat.dev, newest: Time::default(), prints };
         self.records.lock().push((dir.path.clone(), record));
         Ok(Finished { tree, totals, meta })
     }
 
-    /// Gives the entries of a directory the properties that a checkout could not restore, including
-    /// devices.
+    /// Restores in the entries of a directory the properties that a checkout could not set, and
+    /// adds the devices that it could not create.
     fn settle_unrestored(&self, dir: &Dir, meta: &mut Meta, state: &mut State) -> Result<()> {
         let Some(unrestored) = self.unrestored else { return Ok(()) };
         let own = dir.is_root().then_some(meta);

@@ -1,5 +1,5 @@
-//! Reads files with several hard links at the end of the walk if the first name is missing or
-//! unreadable: another name is read instead.
+//! At the end of a walk, reads the files whose first hard link was missing or unreadable, through
+//! another hard link.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +16,8 @@ use crate::snapshot::walk::entries::LinkKey;
 use crate::snapshot::walk::entries::{node_of, open_dir, open_file, open_root, stat_at};
 use crate::snapshot::walk::scan::Walk;
 
-/// Reads all inodes of which no name was read so far. `root` is the directory of the snapshot.
+/// Reads all inodes that were not read yet, because their first names were lost. `root` is the
+/// directory of the snapshot.
 pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
     let unread = walk.links().unread();
     for (key, paths) in unread {

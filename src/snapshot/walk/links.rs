@@ -42,8 +42,8 @@ impl Links {
         self.groups.entry(key).or_default().members.push(member);
     }
 
-    /// Adds a name that changed. Returns true for the first name of its inode, whose caller reads
-    /// the file.
+    /// Adds a name that changed. Returns true for the first changed name of its inode; the caller
+    /// then reads the file.
     pub fn found(&mut self, key: LinkKey, dir: &[u8], name: &[u8]) -> bool {
         let group = self.groups.entry(key).or_default();
         group.members.push(Member { path: path::join(dir, name), kept_in: None });

@@ -29,8 +29,8 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Returns the names in the root for these paths, or `None`, which means everything, for no
-    /// paths.
+    /// Returns the names in the root that lead to these paths; `None` means everything. Everything
+    /// is also included if there are no paths.
     pub fn of(paths: &[Names]) -> Option<Arc<Self>> {
         let mut below: BTreeMap<&[u8], Vec<Names>> = BTreeMap::new();
         for path in paths {
@@ -226,7 +226,8 @@ impl<'r> NamedPaths<'r> {
     }
 }
 
-/// Ignores lines without effect, because the walk reports them.
+/// Adds the ignore file of a directory. Does not report lines without effect, because the walk
+/// reports them.
 fn enter(above: &Ignores, dir: &OwnedFd, depth: usize) -> io::Result<Ignores> {
     above.enter(dir.as_fd(), depth, &mut |_| {})
 }

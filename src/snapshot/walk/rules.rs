@@ -47,8 +47,9 @@ impl crate::error::Failure for BadPattern {
 }
 
 impl Rules {
-    /// Returns rules without patterns: whether directories with a CACHEDIR.TAG and other file
-    /// systems are excluded, and the device and inode of the repository, which is always excluded.
+    /// Returns rules without patterns. The first two flags exclude directories with a CACHEDIR.TAG,
+    /// and other file systems. `repository` is the device and inode of the repository, which is
+    /// always excluded.
     pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
         Self { skip_cache_dirs, one_file_system, repository, ..Self::default() }
     }
@@ -172,8 +173,8 @@ impl Ignores {
         for (at, line) in text.split(|b| *b == b'\n').enumerate() {
             let number = at + 1;
             let why = match std::str::from_utf8(line) {
-                // The library stores a path with each pattern, which is used for the number of the
-                // line.
+                // The library stores a path with each pattern. Use the path to store the number of
+                // the line.
                 Ok(text) => match builder.add_line(Some(PathBuf::from(number.to_string())), text) {
                     Ok(_) => why_line_never_matches(text, None),
                     Err(e) => Some(e.to_string()),
@@ -210,8 +211,8 @@ impl Ignores {
         Some(Rule { place, pattern: glob.original().to_owned() })
     }
 
-    /// Returns the pattern that excludes a path, with the depth of its ignore file, or `None` as
-    /// depth for a pattern of the caller.
+    /// Returns the pattern that excludes a path, with the depth of its ignore file. The depth is
+    /// `None` for a pattern of the caller.
     fn deciding<'r>(&'r self, rules: &'r Rules, path: &[u8], is_dir: bool) -> Option<(Option<usize>, &'r Glob)> {
         fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r Glob> {
             rules.matched(Path::new(OsStr::from_bytes(path)), is_dir)

@@ -1,8 +1,8 @@
 //! Scans one directory of a walk: lists its entries, compares them with the record, and stores
 //! changed ones.
 //!
-//! If every entry of a directory matches the record, the directory is not read, encoded or looked
-//! up: its old tree is its new tree.
+//! If every entry of a directory matches the record, its files are not read, and its tree is not
+//! encoded or looked up: the old tree is the new tree.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -30,7 +30,7 @@ use crate::snapshot::walk::links::Links;
 use crate::snapshot::walk::rules::{self, Rules};
 use crate::snapshot::walk::unrestored::Unrestored;
 
-/// Limit on the listed paths.
+/// Limit on the paths in [`Walk::noted`].
 const NOTED_MAX: usize = 1000;
 
 /// State that all directories of a walk share.
@@ -175,8 +175,8 @@ impl<'a> Walk<'a> {
         }
         let names = entries::names(fd)?;
         if !dir.is_root() && entries::is_repository(fd, &names) {
-            // Each push to the repository would be part of the next version, which would be pushed
-            // again.
+            // If the repository were included, each push to it would be part of the next version,
+            // which would be pushed again.
             let message = "left out: it is a repository".to_owned();
             self.observer.notice(Notice { level: NoticeLevel::Skipped, path: dir.path.clone(), message });
             return Ok(None);
@@ -513,7 +513,7 @@ impl<'a> Walk<'a> {
     /// Returns the xattrs of a name that is not opened, or `None` if it does not exist any more.
     fn attributes_at(&self, dir: &Dir, fd: &OwnedFd, at: usize, name: &[u8]) -> Option<Vec<Xattr>> {
         let read = entries::xattrs_at(fd.as_fd(), name);
-        // The xattrs are read through /proc, which may be missing instead of the name.
+        // The error may mean that /proc is missing, so check whether the name still exists.
         if let Err(e) = &read
             && e.kind() == io::ErrorKind::NotFound
             && entries::stat_at(fd.as_fd(), name).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -571,7 +571,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Removes the file of a slot that failed half-way.
+    /// Removes the entry of a file that could not be read to its end.
     pub fn drop_file(&self, dir: &Dir, at: usize, e: &io::Error) {
         let name = dir.lock().slots[at].name.clone();
         self.skip(dir, at, &name, e);

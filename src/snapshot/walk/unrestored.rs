@@ -22,14 +22,14 @@ const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
 /// Xattrs that the system sets.
 const LABELS: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
 
-/// The facts about an unprivileged checkout.
+/// The checkouts of a worktree that lacked privileges, and the versions that they may have written.
 #[derive(Clone, Debug)]
 pub struct Unrestored {
     /// Users who have checked out the worktree.
     pub by: Vec<RestoredBy>,
     /// Trees of the versions that the files may come from, the most likely one first.
     pub bases: Vec<Id>,
-    /// Groups of the caller, whose ownership could be restored.
+    /// Groups of the caller. A checkout could restore the ownership of these groups.
     pub groups: BTreeSet<u32>,
 }
 
@@ -42,8 +42,8 @@ struct Recorded {
 
 impl Unrestored {
     /// Gives a scanned directory the properties that a checkout could not restore. `own` is the
-    /// metadata of the root of a version. Returns entries of devices that could not be created,
-    /// which are not in any slot.
+    /// metadata of the directory itself, if it is the root. Returns entries of devices that could
+    /// not be created, which are not in any slot.
     pub(in crate::snapshot) fn settle(
         &self,
         repo: &Repo,

@@ -58,7 +58,7 @@ impl Two {
     }
 }
 
-/// Returns the names of the root whose stat may be cached.
+/// Collects the directories and names whose stat may be cached.
 #[derive(Default)]
 struct Heard(Mutex<Vec<(Vec<u8>, Vec<PlacedName>)>>);
 
@@ -199,7 +199,7 @@ fn nobody_reads_new_content_by_the_old_mode() {
     two.memory.damage(&next[9 * BLOCK..10 * BLOCK]);
     let (report, half_written) = two.go(None);
     assert_eq!(report.damaged, 1);
-    // On a file system that shares blocks, the old file is unchanged.
+    // With reflinks, only a clone is patched, so the old file is unchanged.
     let expected = if half_written.is_empty() { 0o4755 } else { 0o640 };
     assert_eq!(fs::metadata(two.at("big")).unwrap().mode() & 0o7777, expected);
 }
