@@ -66,7 +66,7 @@ class Bars:
         if value is None:
             verdict = "not measured"
         elif margin >= 1:
-            verdict, self.met = f"met, {margin:.2f} times", self.met + 1
+            verdict, self.met = f"met, {margin:.2f} of the bar", self.met + 1
         else:
             verdict, self.missed = f"**missed**, {margin:.2f} of the bar", self.missed + 1
         self.rows.append((what, bar, show(value, unit), verdict))
@@ -157,13 +157,13 @@ def lines(figures, small):
     out = ["## Mounts", "", f"`benches/rivals/mount.py --report` generates this section from its results file. Do not edit it by hand. Machine: {machine['cpu']}, {machine['memory']}, "
            f"{machine['system']}, {machine['file_system']}. Measured {' to '.join(sorted({batches[0][:10], batches[-1][:10]}))}. "
            f"Versions: {'; '.join(f'{tool} {version}' for tool, version in about['versions'].items())}.", "",
-           f"Figures are medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs, with the smallest and the largest in brackets. Runs alternate between a native "
+           f"Figures are medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs, with the smallest and the largest value in brackets. Runs alternate between a native "
            "directory on the same disk and the mount.", "",
            "- The ratio is the speed of the mount divided by that of the native directory.",
-           "- Peers were run once.",
-           "- Cold means an empty page cache and, without hydration, a new process.",
-           "- Server `s3` is moto, which reads the complete object for each range. Server `webdav` is rclone's.",
-           "- `~`: other processes used more than a quarter of a core before one of the runs.", ""]
+           "- Other tools were run once.",
+           "- *Cold* means an empty page cache and, without hydration, a new mount process.",
+           "- The server `s3` is moto, which reads the complete object for each requested range. The server `webdav` is that of rclone.",
+           "- `~` marks figures for which other processes used more than a quarter of a core before one of the runs.", ""]
     if small:
         out += ["**Small data (CI size): the bars do not apply. The figures only show that everything runs.**", ""]
     bars = Bars(figures)

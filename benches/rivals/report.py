@@ -132,15 +132,15 @@ def lines(figures, scale):
             "- Encryption is off in borg and dvc. bupstash, rustic and restic always encrypt.",
             "- bupstash runs with its defaults, without `--xattrs` and `--ownership`.",
             "- Each run starts with an empty page cache. The tools run in turn on the same directory, in a different order each time.",
-            "- Repository size is the total length of all files of the repository. It includes dvc's catalogue, but no caches and send logs of the peers outside their repositories.",
-            "- Peak memory is that of the largest process.", ""]
+            "- Repository size is the total length of all files of the repository. It includes dvc's catalogue, but not the caches and send logs that other tools keep outside their repositories.",
+            "- Peak memory is the peak of the process that uses the most memory.", ""]
     if scale == "full":
         bars = Bars(figures.figure).all()
         met, missed = sum(b.met is True for b in bars), sum(b.met is False for b in bars)
-        out += ["## Bars", "", f"{met} met, {missed} missed, {len(bars) - met - missed} not measured.", ""]
+        out += ["## Bars", "", f"{met} bars met, {missed} missed, {len(bars) - met - missed} not measured.", ""]
         out += table(("operation", "bar", "limit", "dvc", ""), [(b.what, b.bar, b.limit, b.dvc, b.mark) for b in bars])
-    out += ["## Every tool", "", "Each cell shows wall time / CPU seconds / peak MiB, and the value that the heading names. Runs are left out if other processes used more "
-            "than a quarter of a core. `~`: there was no other run.", ""]
+    out += ["## Every tool", "", "Each cell shows wall time / CPU seconds / peak MiB, and the value that the heading names. Runs during which other processes used more "
+            "than a quarter of a core are excluded. `~` marks a cell that has only such runs.", ""]
     for op, title, sets, fields in TITLES:
         extra = {"repo": "repository size", "growth": "growth of the repository", "written": "bytes written to disk"}
         out += [f"### {title}" + "".join(f"; {extra[f]}" for f in fields), ""]
@@ -149,7 +149,7 @@ def lines(figures, scale):
             out += ["Changed 64 KiB blocks between the versions: " + ", ".join(
                 f"{data} {megabytes(figures.figure('machine', data, 'facts', 'changed'))}" for data in ("db", "image")) + ".", ""]
         if op == "check":
-            out += ["bupstash has no check of data. Its figures are those of a complete `get` of the version, which verifies every chunk.", ""]
+            out += ["bupstash cannot check data. Its figures are those of a complete `get` of the version, which verifies every chunk.", ""]
     out += ["### dvc alone", ""]
     out += table(("operation", "data", "wall / CPU / MiB", "range"), [(title, data, cell(figures, "dvc", data, op, ()), figures.spread("dvc", data, op))
                                                                     for op, title, sets in OWN for data in sets])
