@@ -1,10 +1,10 @@
 //! Commits to a repository whose index has 20 million chunks, under `--memory 256M`: time and peak
 //! memory.
 //!
-//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY [REPOSITORY]]]`. The index has made-up rows
-//! of packs that do not exist, which no commit reads. The directory (default: /usr/share) is
-//! committed twice, the second time without changes. A REPOSITORY that is named is kept, for lazy
-//! clones of it.
+//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY [REPOSITORY]]]`. The rows of the index are
+//! synthetic: they point to packs that do not exist, and no commit reads them. DIRECTORY (default:
+//! /usr/share) is committed twice, the second time without changes. If REPOSITORY is given, it is
+//! not deleted at the end, so that lazy clones of it can be measured.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -31,7 +31,8 @@ fn pack(number: u64) -> PackName {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
-/// Creates ids that are already sorted: the first bytes count up, the others are a hash.
+/// Returns row `n` of `rows`. The ids ascend with `n`: the first bytes are a counter, the others
+/// are a hash.
 fn row(n: u64, rows: u64) -> IndexRow {
     let mut id = *blake3::hash(&n.to_be_bytes()).as_bytes();
     let first = (u128::from(n) << 64) / u128::from(rows);

@@ -1,9 +1,9 @@
-//! The slow link of the tests as a program: `slow_proxy LISTEN UPSTREAM [--delay-ms HALF] [--rate
-//! MB]`.
+//! Runs the slow link of the tests as a program: `slow_proxy LISTEN UPSTREAM [--delay-ms HALF]
+//! [--rate MB]`.
 //!
 //! The program prints its address and runs until its standard input is closed. Without arguments it
 //! measures its own throughput and processor time. It uses only `std`, so that plain `rustc -O` can
-//! build it too.
+//! also build it.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use proxy::{Link, Proxy};
 
 fn main() {
-    // `cargo bench` adds an argument of its own.
+    // `cargo bench` adds the argument `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if arguments.is_empty() {
         measure();
@@ -44,11 +44,11 @@ fn main() {
 fn busy_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split(' ').collect();
-    // User and system time in hundredths of a second.
+    // User time and system time, in hundredths of a second.
     fields[12..14].iter().map(|f| f.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// Sends zeros to an address until the time is over. Returns the number of bytes.
+/// Sends zeros to `to` for `time`. Returns the number of bytes sent.
 fn pour(to: SocketAddr, time: Duration) -> u64 {
     let mut stream = TcpStream::connect(to).unwrap();
     let (zeros, end) = (vec![0; 1 << 20], Instant::now() + time);
@@ -59,7 +59,8 @@ fn pour(to: SocketAddr, time: Duration) -> u64 {
     sent
 }
 
-/// Returns MB/s of `connections`, and seconds of processor time per GB, including both ends.
+/// Returns the throughput of `connections` in MB/s, and the processor time in seconds per GB. Both
+/// include the sender and the receiver.
 fn run(to: SocketAddr, connections: usize) -> (f64, f64) {
     let (start, busy) = (Instant::now(), busy_seconds());
     let threads: Vec<_> =

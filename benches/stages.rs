@@ -1,5 +1,5 @@
-//! One micro-benchmark per stage of a commit, on data that is the same in every run: `cargo bench`,
-//! or one by name.
+//! Measures each stage of a commit by itself, on the same data in every run. `cargo bench` runs all
+//! benchmarks; an argument selects one by name.
 //!
 //! Throughput is in bytes of the file if the stage handles bytes, otherwise in rows or entries.
 
@@ -42,7 +42,8 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-/// Returns data that resembles rows of a database page: half digits, half repeated structure.
+/// Returns data that resembles the rows of a database page: one half is digits, the other is
+/// repeated structure.
 fn rows_like(len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 64);
     for (n, pair) in noise(1, len / 4).chunks(8).enumerate() {
@@ -189,7 +190,7 @@ fn index(c: &mut Criterion) {
     let mut kept = Vec::new();
     let mut paths = Vec::new();
     for n in 0..4 {
-        // Ids are uniform in every segment.
+        // Distribute the ids evenly over the segments.
         let part: Vec<IndexRow> = all.iter().skip(n).step_by(4).copied().collect();
         let written = write_segment(dir.path(), PackKind::Data, &part, &packs, &[]).unwrap();
         let path = dir.path().join(format!("segment-{n}"));

@@ -1,10 +1,10 @@
-//! coldread THREADS PATH: walks PATH and reads every regular file with THREADS threads, keeping
-//! nothing.
+//! coldread THREADS PATH: reads every regular file below PATH with THREADS threads and discards the
+//! content.
 //!
-//! In: a directory or file. Out: one line with files, bytes and seconds. This is the machine's
-//! limit for a first commit: no tool that must list, stat, open and read everything can be faster.
-//! limits.py builds the program with plain rustc, so it uses only std. An unreadable entry is an
-//! error, because the limit must be that of the whole directory.
+//! In: a directory or file. Out: one line with files, bytes and seconds. The result is the
+//! machine's limit for a first commit: a tool that must list, stat, open and read everything cannot
+//! be faster. The program uses only std, because limits.py builds it with plain rustc. An
+//! unreadable entry is an error, because the limit must cover the whole directory.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -136,7 +136,7 @@ fn main() -> io::Result<()> {
     let workers: Vec<_> = (0..threads)
         .map(|_| {
             let shared = Arc::clone(&shared);
-            // A failed worker must not leave the others waiting forever.
+            // If a worker fails, exit, because the other workers would wait forever.
             std::thread::spawn(move || {
                 work(&shared).unwrap_or_else(|error| {
                     eprintln!("coldread: {error}");

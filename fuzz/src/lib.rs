@@ -1,9 +1,9 @@
-//! Every decoder as a function of bytes, with valid samples. The fuzz targets run these, and so do
-//! the ordinary tests (`tests/it/damage/decoders.rs`), which work without libFuzzer.
+//! Every decoder as a function of bytes, with valid samples. The fuzz targets call these functions,
+//! and so do the ordinary tests (`tests/it/damage/decoders.rs`), which do not need libFuzzer.
 //!
-//! A run panics if a decoder breaks a promise: the decoder must not panic, and an accepted value
-//! must be the same after it is encoded and decoded again. Checksums are corrected first, because
-//! the code behind them would not be reached otherwise.
+//! A function panics if its decoder breaks one of two rules: the decoder must not panic, and an
+//! accepted value must not change when it is encoded and decoded again. The functions correct
+//! checksums first, because random bytes would never reach the code behind the checksum.
 
 mod small_objects;
 
@@ -39,18 +39,18 @@ use small_objects::{
     gc_entry_samples, lease_samples, marker_samples, pack_list_samples, ref_entry_samples, trash_entry_samples,
 };
 
-/// A decoder with inputs that it accepts.
+/// A decoder, and inputs that it accepts.
 pub struct Decoder {
-    /// The name of its fuzz target.
+    /// Name of the fuzz target.
     pub name: &'static str,
     /// Decodes the bytes and checks the result.
     pub run: fn(&[u8]),
-    /// Makes valid inputs.
+    /// Returns valid inputs.
     pub samples: fn() -> Vec<Vec<u8>>,
 }
 
-/// Every decoder. To add one, add a row here and a file of two lines in `fuzz_targets/`; a test
-/// compares the two.
+/// All decoders. To add a decoder, add a row here and a target in `fuzz_targets/`; a test compares
+/// the two.
 pub const DECODERS: &[Decoder] = &[
     Decoder { name: "archive", run: archive, samples: archive_samples },
     Decoder { name: "basis", run: basis, samples: basis_samples },
@@ -87,7 +87,8 @@ fn stable<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
 
 // Objects.
 
-/// Directory nodes. Their entries must be safe to restore, so names are checked again here.
+/// Decodes a directory node. Checks the names of its entries again, because they must be safe to
+/// restore.
 pub fn tree(bytes: &[u8]) {
     stable(bytes, decode_tree, encode_tree);
     let Ok(node) = decode_tree(bytes) else { return };
@@ -141,7 +142,7 @@ fn tree_samples() -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// Tables of hard links.
+/// Decodes a table of hard links.
 pub fn links(bytes: &[u8]) {
     stable(bytes, decode_links, encode_links);
 }
@@ -151,7 +152,7 @@ fn links_samples() -> Vec<Vec<u8>> {
     vec![encode_links(&LinkTable(groups)), encode_links(&LinkTable::default())]
 }
 
-/// Nodes of chunk lists.
+/// Decodes a node of a chunk list.
 pub fn list(bytes: &[u8]) {
     stable(bytes, decode_list, encode_list);
 }
@@ -161,7 +162,7 @@ fn list_samples() -> Vec<Vec<u8>> {
     vec![encode_list(&ListNode::Leaf(extents())), encode_list(&ListNode::Inner(inner))]
 }
 
-/// Versions.
+/// Decodes a commit.
 pub fn commit(bytes: &[u8]) {
     stable(bytes, decode_commit, encode_commit);
 }
@@ -186,7 +187,7 @@ fn commit_samples() -> Vec<Vec<u8>> {
 
 // Packs.
 
-/// A frame: header, payload, objects.
+/// Decodes a frame: header, payload, objects.
 pub fn frame(bytes: &[u8]) {
     let mut rest = bytes;
     let Ok(head) = FrameHead::decode(&mut rest) else { return };
@@ -226,7 +227,7 @@ fn frame_samples() -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// The parts of a pack, by the first byte: header, table, footer.
+/// Decodes one part of a pack. The first byte selects the part: header, table or footer.
 pub fn pack(bytes: &[u8]) {
     let Some((part, bytes)) = bytes.split_first() else { return };
     match part % 3 {
@@ -272,7 +273,7 @@ fn pack_samples() -> Vec<Vec<u8>> {
     vec![header, table, footer]
 }
 
-/// zstd frames and deltas against a base, with the length that they claim first.
+/// Decompresses a zstd frame or a delta against a base. The claimed length comes first.
 pub fn zstd(bytes: &[u8]) {
     let mut rest = bytes;
     let Some(len) = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok()) else { return };
@@ -314,7 +315,7 @@ fn packs() -> PackTable {
     PackTable::new((0..40).map(|n| PackEntry { name: [n; 32], size_bytes: 1000 }).collect()).unwrap_or_default()
 }
 
-/// The rows of one bucket; the first byte chooses the number of bits.
+/// Decodes the rows of one bucket. The first byte is the number of bits.
 pub fn bucket(bytes: &[u8]) {
     let Some((bits, content)) = bytes.split_first() else { return };
     let (bits, packs) = (bits % (fanout::MAX_BITS + 1), packs());
@@ -349,7 +350,8 @@ fn bucket_samples() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-/// The other parts of a segment, by the first byte: head, footer, fan-out, filter, pack table, replaced segments.
+/// Decodes another part of a segment. The first byte selects the part: head, footer, fan-out,
+/// filter, pack table or replaced segments.
 pub fn segment(bytes: &[u8]) {
     let Some((part, bytes)) = bytes.split_first() else { return };
     match part % 6 {
@@ -409,7 +411,7 @@ fn segment_samples() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Records about a directory that are kept between commits.
+/// Decodes a record that a worktree keeps about a directory between two commits.
 pub fn basis(bytes: &[u8]) {
     stable(bytes, |b| DirRecord::decode(b).ok_or(()), DirRecord::encode);
 }
@@ -432,7 +434,7 @@ impl std::io::Read for Bytes<'_> {
 
 impl ArchiveInput for Bytes<'_> {}
 
-/// Corrects the checksums of tar headers.
+/// Returns the bytes with correct checksums in all tar headers.
 fn summed(bytes: &[u8]) -> Vec<u8> {
     let mut out = bytes.to_vec();
     for block in out.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
@@ -443,7 +445,7 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Tar archives. An accepted member is the same after it is written and read again.
+/// Decodes a tar archive. An accepted member must not change when it is written and read again.
 pub fn archive(bytes: &[u8]) {
     let summed = summed(bytes);
     let mut reader = TarReader::new(Bytes(&summed));
@@ -505,7 +507,7 @@ fn archive_samples() -> Vec<Vec<u8>> {
 
 // User input.
 
-/// Revisions, times, names.
+/// Parses a revision, a time or a name.
 pub fn revision(bytes: &[u8]) {
     if let Ok(spec) = RevisionSpec::parse(bytes) {
         assert_eq!(RevisionSpec::parse(&spec.to_bytes()).as_ref(), Ok(&spec));

@@ -1,6 +1,7 @@
-//! Decoders of the small objects of a repository: the marker, entries of logs, leases, lists of packs.
+//! Decoders of the small objects of a repository: the marker, log entries, leases and pack lists.
 //!
-//! All but the lists are a line of text and a line with its checksum, which is corrected first.
+//! All except pack lists consist of a line of text and a line with its checksum, which is corrected
+//! first.
 
 use dvc::format::gclog::{GC_KIND, GcEntry, GcStep};
 use dvc::format::lease::{LEASE_KIND, Lease, LeaseUse};
@@ -19,7 +20,7 @@ fn sealed_line(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(format!("{line}\n{}\n", line_checksum(line)).into_bytes())
 }
 
-/// The marker of a repository.
+/// Decodes the marker of a repository.
 pub fn marker(bytes: &[u8]) {
     stable(bytes, Marker::decode, Marker::encode);
     if let Some(sealed) = sealed_line(bytes) {
@@ -45,7 +46,7 @@ pub(super) fn marker_samples() -> Vec<Vec<u8>> {
     vec![m.encode(), first_line(m.encode())]
 }
 
-/// Entries of ref logs.
+/// Decodes an entry of a ref log.
 pub fn ref_entry(bytes: &[u8]) {
     stable(bytes, RefEntry::decode, RefEntry::encode);
     if let Some(sealed) = sealed_line(bytes) {
@@ -71,7 +72,8 @@ pub(super) fn ref_entry_samples() -> Vec<Vec<u8>> {
     vec![e.encode(), first_line(e.encode())]
 }
 
-/// Accepts only the encoding of a value, so that a signature of the text is one of the value.
+/// Decodes a value that has only one encoding, so that a signature of the text is also a signature
+/// of the value.
 fn exact<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
     bytes: &[u8],
     decode: impl Fn(&[u8]) -> Result<T, E>,
@@ -84,7 +86,7 @@ fn exact<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
     }
 }
 
-/// Entries of the log of garbage collection.
+/// Decodes an entry of the garbage collection log.
 pub fn gc_entry(bytes: &[u8]) {
     exact(bytes, GcEntry::decode, GcEntry::encode);
 }
@@ -110,7 +112,7 @@ pub(super) fn gc_entry_samples() -> Vec<Vec<u8>> {
     [whole, lines].concat()
 }
 
-/// Entries of the log of forgotten versions.
+/// Decodes an entry of the log of forgotten versions.
 pub fn trash_entry(bytes: &[u8]) {
     exact(bytes, TrashEntry::decode, TrashEntry::encode);
 }
@@ -133,7 +135,7 @@ pub(super) fn trash_entry_samples() -> Vec<Vec<u8>> {
     vec![e.encode(), first_line(e.encode()), first_line(old.encode())]
 }
 
-/// Leases.
+/// Decodes a lease.
 pub fn lease(bytes: &[u8]) {
     exact(bytes, Lease::decode, Lease::encode);
 }
@@ -151,7 +153,7 @@ pub(super) fn lease_samples() -> Vec<Vec<u8>> {
     vec![l.encode(), first_line(l.encode())]
 }
 
-/// Lists of packs, without their checksum.
+/// Decodes a pack list. The input has no checksum; the function adds it.
 pub fn pack_list(bytes: &[u8]) {
     let sealed = [bytes, &packlist::checksum(bytes)].concat();
     let Ok(list) = PackList::decode(sealed.clone()) else { return };

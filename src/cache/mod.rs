@@ -151,8 +151,8 @@ impl BlockCache {
         Ok(bytes)
     }
 
-    /// Claims blocks for this thread. Returns `None` if another thread had claimed some of the
-    /// blocks, after that thread has ended.
+    /// Claims blocks for this thread. If other threads have claimed some of the blocks, waits until
+    /// they have released these and returns `None`.
     fn claim<'c>(&'c self, object: &str, run: &Range<u64>) -> Option<FetchClaim<'c>> {
         let (fetching, finished) = &self.fetching;
         let mut fetching = fetching.lock();
@@ -167,7 +167,8 @@ impl BlockCache {
         Some(FetchClaim { cache: self, blocks: blocks().collect() })
     }
 
-    /// Reads blocks that this process has read before, without verifying their checksums again.
+    /// Reads `range` without verifying checksums, if this process has verified all its blocks
+    /// before. Returns `None` otherwise.
     fn read_verified(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
         let region = range.start / REGION;
         let (first, last) = (range.start / BLOCK % BLOCKS, range.end.checked_sub(1)? / BLOCK % BLOCKS);
@@ -189,7 +190,7 @@ impl BlockCache {
         Some(bytes)
     }
 
-    /// Records that blocks of an open file are valid. The blocks belong to one region.
+    /// Records that blocks of an open file are valid. All blocks must belong to one region.
     fn mark_verified(&self, object: &str, blocks: &Range<u64>, file: File) {
         let mut open = self.opened();
         // `forget` removes the file while it holds the lock of `open`, so a file that still exists
@@ -439,7 +440,7 @@ mod tests {
             Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
         };
         let len = bytes.len() as u64;
-        // A process does not verify a block twice.
+        // Each read uses a new cache, because a cache verifies a block only once.
         let process = || BlockCache::new(dir.path().to_path_buf(), 1 << 30);
         let read = || process().read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
         assert!(read() && read());

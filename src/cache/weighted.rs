@@ -5,10 +5,11 @@ use std::hash::Hash;
 
 use hashlink::LruCache;
 
-/// Values in use that one `put` skips at most, so that its time does not grow with their number.
+/// Limit on the values in use that one `put` skips, so that its duration does not grow with the
+/// number of values in use.
 const SKIPPED_MAX: usize = 16;
 
-/// Values by key.
+/// Values by key, with a limit on their total weight.
 pub struct WeightedLru<K, V> {
     values: LruCache<K, Weighted<V>>,
     weight: usize,

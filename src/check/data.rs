@@ -1,9 +1,9 @@
 //! Reads the data of packs: selects the packs, reads them with several threads up to a deadline,
 //! and lists the lost objects.
 //!
-//! Packs that were damaged come first, then those that were checked least recently. Checks are
-//! recorded, so that repeated short runs check everything. Packs that other parts of the check
-//! suspect are always read.
+//! Packs in which an earlier check has found damage come first, then those that were checked least
+//! recently. Checks are recorded, so that repeated short runs check everything. Packs that other
+//! parts of the check suspect are always read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -34,17 +34,17 @@ const RECORD_EVERY: Duration = Duration::from_secs(5);
 /// The part of the data to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataOrder {
-    /// Millionths of all bytes; `None` reads only suspected packs.
+    /// Amount to read, in millionths of all bytes; `None` reads only suspect packs.
     pub(super) share: Option<u32>,
     /// Time at which reading stops.
     pub(super) deadline: Option<Instant>,
     /// Number of threads.
     pub(super) jobs: usize,
-    /// Current time in seconds since 1970; `None` records nothing.
+    /// Current time in seconds since 1970; `None` means that checks are not recorded.
     pub(super) now: Option<i64>,
 }
 
-/// The check of the data.
+/// The check of the packs' data, with everything it needs.
 pub(super) struct DataCheck<'a> {
     pub(super) repo: &'a Repo,
     pub(super) findings: &'a Findings<'a>,
@@ -71,7 +71,8 @@ struct Done {
 }
 
 impl DataCheck<'_> {
-    /// Reads the requested and the suspected packs, and reports damaged packs and lost objects.
+    /// Reads the suspect and the selected packs, and reports damaged packs and lost objects.
+    /// Returns `None` if only suspect packs were to be read.
     pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);
@@ -98,8 +99,8 @@ impl DataCheck<'_> {
         }))
     }
 
-    /// Returns the packs to read: suspected ones first, then those that were damaged, then those
-    /// that were checked least recently.
+    /// Returns the packs to read: suspect ones first, then those in which an earlier check has
+    /// found damage, then those that were checked least recently.
     fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
         let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
             packs.iter().filter(|p| p.bytes.is_some()).partition(|p| suspects.contains_key(&p.name));
@@ -125,8 +126,8 @@ impl DataCheck<'_> {
         loop {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
             let Some(pack) = chosen.get(number) else { return Ok(()) };
-            // Suspected packs are read even after the deadline, and one more pack, so that every
-            // run makes progress.
+            // Read all suspect packs, and one more pack, even after the deadline, so that every run
+            // makes progress.
             let in_time = number <= suspects.len();
             let late = || !in_time && self.order.deadline.is_some_and(|d| Instant::now() >= d);
             let stop = |bytes| {
@@ -167,7 +168,7 @@ impl DataCheck<'_> {
     fn record(&self, packs: &[PackName], ok: bool) {
         let (Some(now), Ok(catalogue)) = (self.order.now, self.repo.catalogue()) else { return };
         let checks: Vec<_> = packs.iter().map(|p| PackCheck { pack: *p, checked_at: now, ok }).collect();
-        // A pack without a record is only checked again.
+        // Ignore the error, because a pack without a record is only checked again sooner.
         let _ = catalogue.put_pack_checks(&checks);
     }
 
@@ -181,8 +182,8 @@ impl DataCheck<'_> {
             })
             .map(|p| p.name)
             .collect();
-        // The walk from the refs may have found the object lost before; it counts for this pack
-        // too.
+        // The walk from the refs may already have recorded the object as lost. Count it for this
+        // pack, too.
         let mut lost = self.lost_rows(&by_rows)?;
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
@@ -254,7 +255,7 @@ impl DataCheck<'_> {
     }
 }
 
-/// Returns a description of the damage that reading a pack has found.
+/// Returns a description of the damage that was found in a pack. `None` if the pack is intact.
 fn damage_of(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
         return Some(format!("unreadable: {}", with_causes(e)));

@@ -1,7 +1,7 @@
 //! The findings of a running check, collected by several threads.
 //!
-//! Each damaged object is reported at once as one line. Lost objects are stored by the first eight
-//! bytes of their ids, so that memory stays small.
+//! Damage is reported immediately, one line for each damaged object. Only the first eight bytes of
+//! the ids of lost objects are stored, so that memory stays small.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,13 +19,13 @@ const OBJECTS_REPORTED: usize = 20;
 /// Limit on the damaged objects in the report.
 const OBJECTS_KEPT: usize = 1000;
 
-/// Collects findings.
+/// Collects the findings of all threads, and reports them to the observer.
 pub(super) struct Findings<'a> {
     observer: &'a dyn Observer,
     found: Mutex<Found>,
 }
 
-/// The collected findings.
+/// All findings of a check.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) damage: Vec<Damage>,
@@ -35,7 +35,7 @@ pub(super) struct Found {
     lost_ids: HashSet<u64>,
     /// Objects that a lazy clone need not have.
     remote: HashSet<u64>,
-    /// Packs to read as a whole, with the known damage.
+    /// Packs to read as a whole, with their damage if it is already known.
     suspects: BTreeMap<PackName, Option<String>>,
 }
 
@@ -52,7 +52,8 @@ impl<'a> Findings<'a> {
         self.observer.notice(Notice { level, path: Vec::new(), message });
     }
 
-    /// Adds damage.
+    /// Records and reports damage. Damaged objects are reported and recorded only up to a limit
+    /// each.
     pub(super) fn damage(&self, what: What, key: impl Into<String>, why: impl Into<String>) {
         let damage = Damage { what, key: key.into(), why: why.into() };
         let line = format!("{} `{}`: {}", what.name(), damage.key, damage.why);
@@ -71,13 +72,13 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Adds a note.
+    /// Records and reports a note, which does not count as damage.
     pub(super) fn note(&self, text: String) {
         self.lock().notes.push(text.clone());
         self.notify(NoticeLevel::Info, text);
     }
 
-    /// Adds a lost object. Returns false if the object was already known to be lost.
+    /// Records a lost object. Returns false if it was already recorded as lost.
     pub(super) fn lose(&self, kind: ObjectKind, id: &Id) -> bool {
         let mut found = self.lock();
         let new = found.lost_ids.insert(id.prefix());
@@ -92,22 +93,22 @@ impl<'a> Findings<'a> {
         new
     }
 
-    /// Returns whether the object is known to be lost.
+    /// Returns whether an object was recorded as lost.
     pub(super) fn is_lost(&self, id: &Id) -> bool {
         self.lock().lost_ids.contains(&id.prefix())
     }
 
-    /// Adds an object that is only at the remote of a lazy clone.
+    /// Records an object that a lazy clone does not have but its remote has.
     pub(super) fn add_remote(&self, id: &Id) {
         self.lock().remote.insert(id.prefix());
     }
 
-    /// Returns whether an object is only at the remote of a lazy clone.
+    /// Returns whether an object was recorded as only at the remote.
     pub(super) fn is_remote(&self, id: &Id) -> bool {
         self.lock().remote.contains(&id.prefix())
     }
 
-    /// Returns the number of objects that are only at the remote.
+    /// Returns the number of objects that were recorded as only at the remote.
     pub(super) fn count_remote(&self) -> usize {
         self.lock().remote.len()
     }
@@ -127,19 +128,19 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Adds a pack to read as a whole, with the known damage.
+    /// Records a pack that has to be read as a whole, with its damage if it is already known.
     pub(super) fn suspect(&self, pack: &PackName, why: Option<String>) {
         let mut found = self.lock();
         let known = found.suspects.entry(*pack).or_default();
         *known = known.take().or(why);
     }
 
-    /// Removes and returns the packs to read as a whole.
+    /// Removes and returns the packs that have to be read as a whole.
     pub(super) fn take_suspects(&self) -> BTreeMap<PackName, Option<String>> {
         std::mem::take(&mut self.lock().suspects)
     }
 
-    /// Returns all findings.
+    /// Returns all findings, with the damage sorted by kind and key.
     pub(super) fn finish(self) -> Found {
         let mut found = self.found.into_inner();
         found.damage.sort_by(|a, b| (a.what, &a.key).cmp(&(b.what, &b.key)));

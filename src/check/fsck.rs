@@ -1,6 +1,5 @@
-//! Checks a whole repository, in this order, because later steps rely on earlier ones: logs of
-//! refs, catalogue, worktrees, segments and packs, reachable objects, data of packs, affected
-//! versions.
+//! Checks a whole repository. Later steps rely on earlier ones, so the order is: logs of refs,
+//! catalogue, worktrees, segments and packs, reachable objects, data of packs, affected versions.
 
 use std::time::{Duration, Instant};
 
@@ -28,12 +27,12 @@ pub struct CheckOptions {
     pub max_time: Option<Duration>,
     /// Number of threads, at least 1.
     pub jobs: usize,
-    /// Current time in seconds since 1970, for the records of checked packs; `None` records
-    /// nothing.
+    /// Current time in seconds since 1970, for the records of checked packs; `None` means that
+    /// checks are not recorded.
     pub now: Option<i64>,
 }
 
-/// Checks a repository. Damage is in the report; an error concerns only this run.
+/// Checks a repository. Damage is in the report; an error means that the check itself failed.
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
@@ -42,7 +41,7 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let mut checked = Checked::default();
 
     observer.phase("check refs", None, None);
-    // Refs are read before the index, so that the index contains their versions even if other
+    // Read the refs before the index, so that the index contains their versions even if other
     // processes commit during the check.
     let roots = logs::check(repo, &findings, &mut checked)?;
     gc_state::check(repo, &findings)?;

@@ -1,6 +1,8 @@
-//! The state of garbage collection: its log, the lists that the log names, the log of forgotten versions, and leases.
+//! Checks the state of garbage collection: its log, the pack lists of that log, the log of
+//! forgotten versions, and leases.
 //!
-//! Each object must be complete and in its place, because a collector deletes packs on the word of these objects.
+//! Each of these objects must be complete and under the right key, because garbage collection
+//! deletes packs based on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +21,7 @@ use crate::model::text::count;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// Checks all of it. Damage is in the findings.
+/// Checks the whole state and adds damage to the findings.
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
     let known = [layout::GC_LOG, layout::PACK_LISTS];
     for listed in repo.store().list(layout::QUARANTINE)? {
@@ -35,7 +37,7 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
     check_leases(repo, findings)
 }
 
-/// An entry with a number and an update in its key.
+/// A log entry whose key consists of its number and, in some stores, its update id.
 trait StoredEntry: Sized {
     const WHAT: What;
     fn decode(bytes: &[u8]) -> Result<Self, Malformed>;
@@ -75,10 +77,10 @@ impl StoredEntry for TrashEntry {
     }
 }
 
-/// A log with the entries that can be read.
+/// The entries of a log that can be decoded.
 struct EntryLog<T> {
     entries: BTreeMap<u64, T>,
-    /// Numbers of entries that exist and are damaged.
+    /// Numbers of entries that exist but are damaged.
     damaged: BTreeSet<u64>,
 }
 
@@ -92,7 +94,7 @@ impl<T: StoredEntry> EntryLog<T> {
                 findings.note(format!("`{key}` is not an entry of a log"));
                 continue;
             };
-            // Another process may fold an entry after it was listed.
+            // Another process may fold and remove the entry after it was listed.
             let Some(bytes) = repo.store().get(&key)? else { continue };
             let entry = T::decode(&bytes).map_err(|e| e.why).and_then(|entry| {
                 let names = [seq_key(entry.seq()), unique_seq_key(entry.seq(), entry.update())];
@@ -118,7 +120,7 @@ impl<T: StoredEntry> EntryLog<T> {
     }
 }
 
-/// Checks that no number is missing from `first` to the newest one.
+/// Checks that all numbers from `first` to the newest one are present.
 fn check_numbers(findings: &Findings<'_>, what: What, folder: &str, first: u64, numbers: &BTreeSet<u64>) {
     let mut next = first;
     for number in numbers.range(first..) {
@@ -129,7 +131,7 @@ fn check_numbers(findings: &Findings<'_>, what: What, folder: &str, first: u64, 
     }
 }
 
-/// Entries before the newest dead entry do not count; they are removed at any time.
+/// Checks the gc log from the newest dead entry on. Earlier entries may be removed at any time.
 fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
     let dead = newest_dead(log);
     let numbers = log.entries.keys().chain(&log.damaged).copied().collect();
@@ -146,8 +148,8 @@ fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
     log.entries.values().rev().find(|entry| entry.what == GcStep::Dead)
 }
 
-/// Checks the lists of the entries that count: the newest dead entry, and the newest entry if it is
-/// a plan.
+/// Checks the lists of the current entries: the newest dead entry, and the newest entry if it is a
+/// plan.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
     let plan = log.entries.values().next_back().filter(|entry| entry.what == GcStep::Plan);
     for entry in newest_dead(log).into_iter().chain(plan) {
@@ -172,7 +174,7 @@ fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) ->
     Ok(())
 }
 
-/// Returns the damage of a list that an entry names.
+/// Returns the damage of the list to which an entry refers. `None` if the list is intact.
 fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<String>> {
     let key = layout::pack_list(name);
     let Some(len) = repo.store().len(&key)? else { return Ok(Some("the list is missing".to_owned())) };
@@ -182,7 +184,7 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
     let mut bytes = Vec::new();
     let read = repo.store().read_from(&key, 0, &mut |piece| {
         bytes.extend_from_slice(piece);
-        // An object that grows while it is read must not fill the memory.
+        // A list that grows while it is read must not use up the memory.
         if bytes.len() as u64 > len { Err(StoreError::Missing { key: key.clone() }) } else { Ok(()) }
     });
     match read {
@@ -203,7 +205,7 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
     })
 }
 
-/// Checks that all numbers from 1 on exist, alone or folded into a later entry.
+/// Checks that all entries from number 1 on exist, either as files or folded into a later entry.
 fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
     let mut numbers: BTreeSet<u64> = log.damaged.clone();
     for entry in log.entries.values() {
@@ -229,7 +231,7 @@ fn check_leases(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
             findings.note(format!("`{key}` is not a lease"));
             continue;
         }
-        // The process of a lease may remove it at any time.
+        // The process that holds a lease may remove it at any time.
         let Some(bytes) = repo.store().get(&key)? else { continue };
         if let Err(e) = Lease::decode(&bytes) {
             findings.damage(What::Lease, key, e.why);

@@ -1,7 +1,7 @@
-//! Checks the logs of all refs: each entry is intact and in its log, follows the previous entry,
-//! and none is missing.
+//! Checks the logs of all refs: every entry is intact, belongs to its log and follows the previous
+//! entry, and no entry is missing.
 //!
-//! Returns every version in an entry. Old entries count too, because `undo` returns to them.
+//! Returns the versions of all entries. Old entries count too, because `undo` can return to them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
 
-/// A current or previous version of a ref.
+/// A version that a ref has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
     pub(super) kind: RefKind,
@@ -24,9 +24,9 @@ pub(super) struct Root {
     pub(super) current: bool,
 }
 
-/// Checks all logs. Returns the versions, with current values first.
+/// Checks all logs. Returns the versions of their entries, current ones first.
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
-    // The record is read before the logs, because another process may move a ref at any time.
+    // Read the record before the logs, because another process may move a ref at any time.
     let seen = repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
@@ -58,7 +58,8 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
     Ok(roots)
 }
 
-/// Compares with the recorded numbers, because only these show that a newest entry was removed.
+/// Compares the logs with the numbers that the catalogue has recorded, because only the record
+/// shows that the newest entry of a log was removed.
 fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u64)>, last: &BTreeMap<String, u64>) {
     for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
@@ -70,7 +71,7 @@ fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u6
     }
     let Ok(catalogue) = repo.catalogue() else { return };
     for (log, seq) in last {
-        // The record is only used by the next check.
+        // Ignore the error, because only the next check uses the record.
         let _ = catalogue.see_ref(log, *seq);
     }
 }
@@ -122,7 +123,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Returns the entry, if it and all entries that were folded into it belong to this log.
+    /// Returns the entry, or a description of the damage if the entry or one that is folded into it
+    /// does not belong to this log.
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
         if !here(&entry) || entry.seq != seq {
@@ -145,8 +147,8 @@ impl Log {
         Ok(entry)
     }
 
-    /// Checks that numbers have no gaps, and that the old value of each entry is the new value of
-    /// the previous one.
+    /// Checks that the numbers have no gaps, and that the old value of each entry is the new value
+    /// of the previous one.
     fn check(&self, findings: &Findings<'_>) {
         let there = |n: &u64| self.entries.contains_key(n) || self.damaged.contains(n);
         let mut next = 1;

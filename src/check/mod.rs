@@ -1,6 +1,6 @@
 //! Checks a repository, lists damage and the affected versions, and rebuilds derived data.
 //!
-//! The content of packs and refs is never changed here.
+//! No function of this module changes packs or refs.
 
 mod data;
 mod findings;

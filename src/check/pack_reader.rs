@@ -20,13 +20,13 @@ use crate::sys::uncached::IoMode;
 
 /// Number of bytes per system call.
 const READ: usize = 512 * 1024;
-/// Length of the buffer; grows for larger frames.
+/// Initial length of the buffer, which grows for larger frames.
 const BUFFER: usize = 4 << 20;
 
 /// Limit on the length of a frame: the largest object, with a margin for incompressible data.
 const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
 
-/// A frame that does not contain the objects of the table.
+/// A frame whose objects differ from those in the table of contents.
 #[derive(Debug)]
 pub(super) struct BadFrame {
     pub(super) offset: u64,
@@ -40,7 +40,7 @@ pub(super) struct BadFrame {
 pub(super) enum BadWhy {
     /// The frame is damaged.
     Frame(String),
-    /// The base is unreadable, which is not the fault of this pack.
+    /// The base of a delta is unreadable, so this pack is not at fault.
     Base,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct PackOutcome {
     pub(super) plain_bytes: u64,
     pub(super) frames: u64,
     pub(super) bad: Vec<BadFrame>,
-    /// The error that ended the read before the end of the pack.
+    /// The error that ended the read too early.
     pub(super) failed: Option<std::io::Error>,
 }
 
-/// Reads packs and reuses its buffers.
+/// Reads packs, reusing its buffers for each.
 pub(super) struct PackReader<'a> {
     repo: &'a Repo,
     decompressor: Decompressor,
@@ -69,8 +69,8 @@ impl<'a> PackReader<'a> {
         Self { repo, decompressor: Decompressor::default(), buffer: vec![0; BUFFER], plain: Vec::new() }
     }
 
-    /// Reads a pack. Returns `None` if `stop` returned true before the end. Without a table, only
-    /// the name is verified.
+    /// Reads a pack. Returns `None` if `stop` has returned true before the end. Without a table of
+    /// contents, verifies only the name.
     pub(super) fn read(
         &mut self,
         path: &Path,
@@ -168,7 +168,7 @@ impl<'a> PackReader<'a> {
     }
 }
 
-/// A file that is hashed while it is read sequentially.
+/// A file that is read sequentially and hashed at the same time.
 struct Stream<'s> {
     file: File,
     buffer: &'s mut Vec<u8>,
@@ -187,7 +187,7 @@ impl<'s> Stream<'s> {
         Self { file, buffer, start: 0, end: 0, hasher, read: 0, once, stop, stopped: false }
     }
 
-    /// Returns the next bytes; fewer at the end of the file or after a stop.
+    /// Returns the next `len` bytes; fewer at the end of the file or after a stop.
     fn take(&mut self, len: usize) -> std::io::Result<&[u8]> {
         while self.end - self.start < len && self.fill()? {}
         let from = self.start;

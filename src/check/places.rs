@@ -1,8 +1,8 @@
 //! Compares index segments and packs: every segment is intact, every pack exists with its recorded
 //! length and a valid table of contents, and the rows of the index match these tables.
 //!
-//! Rows and tables are compared by a sum of hashes per pack, so that both are read once and in
-//! order; the rows of a pack are compared one by one only if the sums differ.
+//! Rows and tables are compared by a sum of hashes per pack, so that both are read only once and in
+//! order. The rows of a pack are compared one by one only if the sums differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Sum {
     }
 }
 
-/// Checks all segments and the packs that they list.
+/// Checks all segments and the packs that they list. Returns these packs.
 pub(super) fn check(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -111,7 +111,7 @@ pub(super) fn check(
     named.iter().collect::<Vec<_>>().par_iter().map(|pack| compare(*pack)).collect()
 }
 
-/// Verifies the segments. Returns the kinds whose rows cannot all be read.
+/// Verifies the segments. Returns the kinds for which some rows cannot be read.
 fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut Checked) -> Result<BTreeSet<PackKind>> {
     let live: Vec<Arc<SegmentReader>> = PackKind::ALL.iter().flat_map(|k| index.segments(*k)).collect();
     checked.segments = live.len() as u64;
@@ -132,7 +132,8 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
             broken.insert(kind);
         }
     }
-    // The catalogue is read first, because every segment that it lists was stored before.
+    // Read the catalogue before the directory, because a segment is stored before the catalogue
+    // lists it.
     let known = || repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
     let rows = known();
     let mut there = HashSet::new();
@@ -150,7 +151,8 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     if unused > 0 {
         findings.note(format!("{unused} index segments are replaced by others and wait for removal"));
     }
-    // The catalogue of another user's repository is not updated when that user removes segments.
+    // In another user's repository, this user's catalogue is not updated when the owner removes
+    // segments.
     let own = repo.as_local().is_some() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
     let is_missing = |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
     if rows.iter().any(|r| is_missing(&r)) {
@@ -164,7 +166,7 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     Ok(broken)
 }
 
-/// Returns the error without the path, which the caller reports.
+/// Returns the error without the path of the segment, which the caller reports.
 fn segment_why(e: &crate::index::IndexError) -> String {
     match e {
         crate::index::IndexError::Segment { source, .. } => source.to_string(),
@@ -223,7 +225,7 @@ fn sums(index: &Index, kind: PackKind) -> BTreeMap<PackName, Sum> {
     sums
 }
 
-/// Returns the rows of one pack according to its table, without the bases of deltas.
+/// Returns the rows of one pack according to its table of contents, without the bases of deltas.
 pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<IndexRow>> {
     let mut rows = Vec::new();
     for frame in &table.frames {
@@ -240,7 +242,7 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
     let mut by_table = Sum::default();
     rows.iter().for_each(|r| by_table.add(r));
     if by_table != sum {
-        // Rows that only the table has are unused; any other difference is damage.
+        // Rows that are only in the table are unused; any other difference is damage.
         let mut unused = 0u64;
         let mut used = Sum::default();
         for row in &rows {
@@ -280,12 +282,13 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
     Ok(())
 }
 
-/// Returns whether the base of a delta is stored whole at the location in the row of the delta.
+/// Returns whether the row of a delta locates its base correctly, at a place where the base is
+/// stored whole.
 fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
     let mut wholes = index.lookup_all(info.kind, base)?;
     wholes.retain(|r| r.place.codec != CODEC_DELTA);
     let mut rows = index.lookup_all(info.kind, id)?;
-    // No row is not an error: a delta that is not in the index is unused.
+    // A delta without a row is unused, which is not an error.
     rows.retain(|r| r.place.pack == info.name && u64::from(r.place.offset) == offset);
     Ok(rows.iter().all(|r| r.base.is_some_and(|b| wholes.iter().any(|w| w.place == b))))
 }

@@ -1,7 +1,7 @@
 //! Finds the versions and paths that lost objects affect.
 //!
-//! Subtrees without damage are remembered and skipped in other versions; damaged subtrees are
-//! walked again in each version. No function recurses by the depth of a directory tree.
+//! Undamaged subtrees are remembered and skipped in other versions; damaged subtrees are walked
+//! again in each version. The walk is not recursive, because directories may be nested deeply.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -92,12 +92,14 @@ impl Reacher<'_> {
         }
     }
 
-    /// Returns whether no local object below is lost.
+    /// Returns whether a tree is known to have no lost object. The trees that only the remote has
+    /// count as clean.
     fn is_clean(&self, id: &Id) -> bool {
         self.clean.contains(&id.prefix()) || self.findings.is_remote(id)
     }
 
-    /// Walks a version. Returns whether anything in it is lost.
+    /// Walks a version and records the affected paths. Returns whether any object in the version is
+    /// lost.
     fn walk(&mut self, version: usize, root: &Id) -> Result<bool> {
         if self.is_clean(root) {
             return Ok(false);
@@ -115,7 +117,7 @@ impl Reacher<'_> {
                 self.hit(version, Vec::new(), true);
                 return Ok(true);
             }
-            // The remote of a lazy clone does not respond.
+            // The remote of a lazy clone does not respond, so the state of this version is unknown.
             Err(e) if e.kind() == Kind::Unreachable => return Ok(dirty),
             Err(e) => return Err(e),
         };

@@ -1,10 +1,10 @@
 //! Rebuilds the index and the catalogue from packs and refs.
 //!
-//! Memory is bounded: rows are sorted in runs, which are temporary segments, and then merged. The
-//! new segments are durable before any old one is removed, so that after a crash at any point both
-//! count, and another run completes the rebuild. The new segments do not declare that they replace
-//! the old ones, because they may lack rows of them: the old segments may be intact in another copy
-//! of the repository, and a lost pack may return together with its segment.
+//! Memory is bounded: rows are sorted in runs, which are temporary segments, and the runs are
+//! merged. The new segments are durable before any old one is removed. After a crash at any point,
+//! both are used, and another run completes the rebuild. The new segments do not declare that they
+//! replace the old ones, because they may lack some of their rows: the old segments may be intact
+//! in another copy of the repository, and a lost pack may be restored together with its segment.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use crate::work::Cancelled;
 
 /// Number of rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
-/// Number of runs that are merged at once, with 256 KiB each.
+/// Number of runs that are merged at the same time, with 256 KiB of memory each.
 const RUNS: usize = 64;
-/// Number of commits that are added to the catalogue at once.
+/// Number of commits that are added to the catalogue together.
 const COMMITS: usize = 1000;
 
 /// A pack without a usable table of contents.
@@ -54,9 +54,9 @@ pub struct Salvaged {
 pub struct RebuildReport {
     /// Number of packs.
     pub packs: u64,
-    /// Objects in the new index.
+    /// Number of objects in the new index.
     pub objects: u64,
-    /// Packs that were searched frame by frame.
+    /// Packs without a usable table of contents, which were searched frame by frame.
     pub salvaged: Vec<Salvaged>,
     /// Deltas that were omitted because no whole copy of their base was found.
     pub baseless: u64,
@@ -66,21 +66,21 @@ pub struct RebuildReport {
     pub replaced: u64,
     /// Number of commits in the new catalogue.
     pub versions: u64,
-    /// Keys of worktrees whose damaged state was discarded.
+    /// Keys of the worktrees whose damaged state was discarded.
     pub put_aside: Vec<String>,
 }
 
-/// New durable segments; the old segments still exist.
+/// The new segments, which are durable; the old segments still exist.
 pub struct Rebuilt {
     report: RebuildReport,
     segments: Vec<SegmentRow>,
     old: Vec<SegmentName>,
 }
 
-/// Reads all packs and writes the new segments. A dry run only counts.
+/// Reads all packs and writes the new segments. With `dry_run`, only counts.
 pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> Result<Rebuilt> {
-    // Segments are listed before packs, because all packs of a listed segment were stored before
-    // it.
+    // List the segments before the packs, because all packs of a segment are stored before the
+    // segment.
     let old = old_segments(&repo)?;
     let packs = places::list_packs(&repo, &Findings::new(&Silent))?;
     let bytes = packs.values().sum();
@@ -109,7 +109,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     for row in &segments {
         catalogue.add_segment(row, &[], &[])?;
     }
-    // A process that opens the index in the meantime must not use the old segments.
+    // A process that opens the index before the old segments are removed must not use them.
     if let Some(new) = segments.first() {
         for name in &removed {
             let row = SegmentRow { name: *name, replaced_by: Some(new.name), ..*new };
@@ -144,7 +144,7 @@ impl Rebuilt {
     }
 }
 
-/// Returns all files in `index/` that have names of segments.
+/// Returns all segments in `index/`, judged by their names.
 fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
     let mut names = Vec::new();
     for listed in repo.store().list(layout::INDEX)? {
@@ -156,7 +156,8 @@ fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
     Ok(names)
 }
 
-/// Returns the commits in the catalogue; some commits of a lazy clone are in no local pack.
+/// Returns the commits in the catalogue, because a lazy clone does not have all commits in local
+/// packs.
 fn known_commits(repo: &Repo) -> Vec<CommitRow> {
     let mut rows = Vec::new();
     let keep = |row: CommitRow| {
@@ -164,12 +165,13 @@ fn known_commits(repo: &Repo) -> Vec<CommitRow> {
             rows.push(row);
         }
     };
-    // An unreadable catalogue has nothing to keep.
+    // If the catalogue is unreadable, no commit can be kept.
     let _ = repo.catalogue().map(|catalogue| catalogue.each_commit(keep));
     rows
 }
 
-/// Adds every local commit that is reachable from the logs of refs to the catalogue.
+/// Adds all commits that are reachable from the logs of refs and available locally to the
+/// catalogue. Returns their number.
 fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     let roots = logs::check(repo, &Findings::new(&Silent), &mut Default::default())?;
     let mut todo: Vec<Id> = roots.iter().map(|r| r.id).collect();
@@ -201,11 +203,11 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     Ok(count)
 }
 
-/// The sorted runs of one kind, and the rows of the next run.
+/// The sorted runs of one kind of pack, and the rows for the next run.
 #[derive(Default)]
 struct Runs {
     rows: Vec<IndexRow>,
-    /// Temporary segments; their files have no names any more and exist as long as the readers.
+    /// Temporary segments. Their files are unlinked and exist as long as the readers.
     done: Vec<Arc<SegmentReader>>,
 }
 
@@ -219,8 +221,8 @@ struct Rebuilder<'a> {
 }
 
 impl Rebuilder<'_> {
-    /// Adds the rows of all frames that are not deltas. Returns the packs without a usable table,
-    /// and the packs with deltas.
+    /// Adds the rows of all frames except deltas. Returns the packs without a usable table of
+    /// contents, and the packs with deltas.
     fn whole_rows(&mut self) -> Result<(Vec<PackName>, Vec<PackName>)> {
         let (mut bad, mut deltas) = (Vec::new(), Vec::new());
         let checks = self.repo.catalogue().and_then(|c| Ok(c.pack_checks()?)).unwrap_or_default();
@@ -241,8 +243,8 @@ impl Rebuilder<'_> {
             if frames.iter().any(|f| f.codec == CODEC_DELTA) {
                 deltas.push(name);
             }
-            // Deltas are added later, when the locations of their bases are known. A dry run only
-            // counts.
+            // Deltas are added later, when the locations of their bases are known. A dry run counts
+            // them here.
             let counting = self.dry_run;
             for frame in frames.iter().filter(|f| counting || f.codec != CODEC_DELTA) {
                 self.push(frame, &name, None)?;
@@ -330,7 +332,7 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// Adds the rows of deltas with the locations of their bases.
+    /// Adds the rows of all deltas whose base was found.
     fn delta_rows(&mut self, bad: &[PackName], deltas: &[PackName]) -> Result<()> {
         if self.dry_run || (deltas.is_empty() && bad.is_empty()) {
             return Ok(());
@@ -355,7 +357,7 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// Sorts the pending rows into a new run.
+    /// Sorts the pending rows of a kind into a new run.
     fn spill(&mut self, kind: PackKind) -> Result<()> {
         let staging = self.repo.files().staging()?;
         let runs = self.runs.entry(kind).or_default();
@@ -381,7 +383,7 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// Merges the runs of each kind into the segment that replaces all old ones.
+    /// Merges the runs of each kind into one new segment.
     fn finish(mut self, old: Vec<SegmentName>) -> Result<Rebuilt> {
         let mut segments = Vec::new();
         if self.dry_run {

@@ -8,21 +8,21 @@ use crate::model::id::Id;
 /// The kind of a damaged object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum What {
-    /// An entry or the whole log of a branch or tag.
+    /// The log of a branch or tag, or an entry of it.
     Ref,
     Pack,
     /// An index segment.
     Segment,
-    /// An object that is in no intact pack.
+    /// An object without an intact copy in any pack.
     Object,
     Catalogue,
     /// The state of a worktree.
     Worktree,
-    /// An entry or the whole log of garbage collection.
+    /// The garbage collection log, or an entry of it.
     GcLog,
-    /// A list of packs, which the log of garbage collection names.
+    /// A list of packs to which the garbage collection log refers.
     PackList,
-    /// An entry or the whole log of forgotten versions.
+    /// The log of forgotten versions, or an entry of it.
     TrashLog,
     Lease,
 }
@@ -49,16 +49,17 @@ impl What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     pub what: What,
-    /// Key in the repository, or another name of the object.
+    /// Key in the repository, or another name that identifies the damaged object.
     pub key: String,
     /// Description of the damage.
     pub why: String,
 }
 
-/// A version that is affected by damage.
+/// A version in which some object is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// `main@v3`; for a version that is only in the log of a ref, the name of the log.
+    /// Name such as `main@v3`; for a version that is only in the log of a ref, the name of that
+    /// log.
     pub name: String,
     pub id: Id,
 }
@@ -68,7 +69,7 @@ pub struct Reached {
 pub struct Reach {
     /// Path as raw bytes; empty for the whole version.
     pub path: Vec<u8>,
-    /// Whether the path is a directory whose list of names is lost.
+    /// Whether the path is a directory whose entries are lost.
     pub directory: bool,
     /// Versions in which the path is lost, as ranges of positions in `CheckReport::versions`.
     pub versions: Vec<Range<usize>>,
@@ -77,9 +78,9 @@ pub struct Reach {
 /// The amount of checked data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Branches and tags, including deleted ones.
+    /// Number of branches and tags, including deleted ones.
     pub refs: u64,
-    /// Entries of the logs of refs.
+    /// Number of entries in the logs of refs.
     pub entries: u64,
     pub versions: u64,
     /// Tree objects.
@@ -96,12 +97,12 @@ pub struct Checked {
 /// The amount of data that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataChecked {
-    /// Packs that were read as a whole.
+    /// Number of packs that were read as a whole.
     pub packs: u64,
     pub bytes: u64,
     /// Uncompressed bytes of these packs.
     pub plain_bytes: u64,
-    /// All packs of the repository.
+    /// Number of all packs in the repository.
     pub of_packs: u64,
     pub of_bytes: u64,
     /// Whether the deadline passed before all requested packs were read.
@@ -124,23 +125,24 @@ impl Lost {
     }
 }
 
-/// The result of a check.
+/// The result of a check; also used by `fsck` for its output.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {
     pub checked: Checked,
     /// Amount of data that was read; `None` if no data was requested.
     pub data: Option<DataChecked>,
-    /// All damage.
+    /// Damage, sorted by kind and key. Damaged objects are included only up to a limit.
     pub damage: Vec<Damage>,
     /// Number of damaged objects that `damage` does not list.
     pub more_objects: u64,
-    /// Objects of a lazy clone that are not local, and whose remote does not respond.
+    /// Number of objects whose state is unknown, because only the remote of a lazy clone could have
+    /// them and it does not respond.
     pub unknown: u64,
-    /// Objects that are lost.
+    /// Number of lost objects, by kind.
     pub lost: Lost,
-    /// Affected versions, in order of their branches and numbers.
+    /// Affected versions, sorted by branch and version number.
     pub versions: Vec<Reached>,
-    /// Affected paths.
+    /// Paths that cannot be restored.
     pub reaches: Vec<Reach>,
     /// Notes that are not damage.
     pub notes: Vec<String>,

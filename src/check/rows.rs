@@ -13,7 +13,7 @@ pub(super) struct Rows {
     iters: Vec<SegmentIter>,
     heap: BinaryHeap<Reverse<(IndexRow, usize)>>,
     last: Option<IndexRow>,
-    /// Errors of segments that could not be read to their end.
+    /// Errors of segments that could not be read completely.
     pub(super) failed: Vec<IndexError>,
 }
 

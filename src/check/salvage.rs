@@ -1,7 +1,7 @@
-//! Finds the frames of a pack without a usable table of contents by the headers of the frames.
+//! Finds the frames of a pack without a usable table of contents by their headers.
 //!
-//! Ids are computed from the bytes, so a wrong result is impossible. After a damaged frame, the
-//! next one is found by the magic number of compressed data.
+//! The ids are computed from the content, so no object is found under a wrong id. After a damaged
+//! frame, the search continues at the next magic number of compressed data.
 
 use crate::codec::compress::Decompressor;
 use crate::error::Result;
@@ -13,13 +13,13 @@ use crate::model::id::Id;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// Limit on the length of a pack; a longer file is not a pack and must not fill the memory.
+/// Limit on the length of a pack. A longer file is not a pack and must not use up the memory.
 const LONGEST: u64 = 128 << 20;
-/// The first bytes of compressed data.
+/// The magic number of a zstd frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Returns the readable frames: without `bases`, the frames that are not deltas; with an index of
-/// these, the deltas.
+/// Returns the readable frames of a pack: without `bases`, all frames except deltas; with an index
+/// of such frames, the deltas.
 pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Result<Vec<TableFrame>> {
     let key = layout::pack(name);
     let too_long = repo.store().len(&key)?.is_some_and(|len| len > LONGEST);
@@ -38,7 +38,7 @@ pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Res
         let stored = before + head.payload as usize;
         let payload = bytes.get(at + before..at + stored).unwrap_or_default();
         let usable = match head.codec {
-            // The other pass decodes the frame.
+            // This frame is decoded by the call for the other kind of frame, so only skip it.
             CODEC_DELTA if bases.is_none() => payload.starts_with(&MAGIC),
             CODEC_RAW | CODEC_DELTA => search.add(&head, payload, at, stored, &mut found),
             _ if bases.is_some() => payload.starts_with(&MAGIC),
@@ -50,7 +50,8 @@ pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Res
     Ok(found)
 }
 
-/// Returns the header at an offset and its length, if the whole payload follows.
+/// Returns the frame header at an offset and its length. `None` if there is no header, or the
+/// payload is truncated.
 fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
     let mut rest = bytes.get(at..)?;
     let all = rest.len();
@@ -58,7 +59,7 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
     (rest.len() >= head.payload as usize).then_some((head, all - rest.len()))
 }
 
-/// Returns the offset of the next compressed frame.
+/// Returns the offset of the next compressed frame, or the end of the pack.
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
@@ -76,7 +77,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Adds a frame if it can be decoded. Returns whether it was added.
+    /// Decodes a frame, computes the ids of its objects, and adds it. Returns whether it could be
+    /// decoded.
     fn add(&mut self, head: &FrameHead, payload: &[u8], at: usize, stored: usize, found: &mut Vec<TableFrame>) -> bool {
         let ids = self.repo.ids();
         let Some(plain) = self.plain(head, payload) else { return false };

@@ -1,9 +1,9 @@
-//! Walks all objects that are reachable from refs: commits, trees, chunk lists, and the index rows
-//! of chunks.
+//! Walks all objects that are reachable from refs: commits, trees and chunk lists. For chunks,
+//! checks only that the index has a row.
 //!
-//! Each object is read once, by several threads. Visited ids are stored by their first eight bytes:
-//! only an attacker can create two objects with the same prefix, and then only the attacker's
-//! second object goes unchecked.
+//! Several threads read each object once. Visited ids are stored by their first eight bytes: only
+//! an attacker can create two objects with the same prefix, and then only the attacker's own second
+//! object is not checked.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,28 +30,28 @@ use crate::repo::frames::ObjectError;
 pub(super) struct Version {
     pub(super) id: Id,
     pub(super) tree: Id,
-    /// Root from which the version was first reached.
+    /// Position of the root from which the version was first reached.
     pub(super) root: usize,
     pub(super) ordinal: u64,
 }
 
-/// An unreadable version.
+/// A version whose commit is unreadable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LostVersion {
     pub(super) id: Id,
     pub(super) root: usize,
-    /// Ordinal according to the child; `None` if a ref names the version.
+    /// Ordinal derived from the child commit; `None` if a ref points to the version.
     pub(super) ordinal: Option<u64>,
 }
 
-/// All visited versions.
+/// The versions that a walk has visited.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     pub(super) whole: Vec<Version>,
     pub(super) lost: Vec<LostVersion>,
 }
 
-/// The walk.
+/// The state of a walk, which all threads share.
 pub(super) struct Walk<'a> {
     pub(super) repo: &'a Repo,
     pub(super) findings: &'a Findings<'a>,
@@ -64,13 +64,13 @@ pub(super) struct Walk<'a> {
     chunks: AtomicU64,
 }
 
-/// The other place of objects that are not local.
+/// The remote that has the objects which are not local.
 enum Remote<'a> {
-    /// There is none, so all objects must be local.
+    /// The repository is not a lazy clone, so all objects must be local.
     None,
     /// The remote of a lazy clone.
     Available(&'a Repo),
-    /// The remote of a lazy clone, which does not respond.
+    /// The repository is a lazy clone, but its remote does not respond.
     Unavailable(Error),
 }
 
@@ -85,14 +85,14 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// The way in which a version was reached.
+/// The way in which the walk has reached a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// By the log of a ref.
+    /// From the log of a ref.
     Named,
     /// As the first parent of the commit with this ordinal.
     Before(u64),
-    /// As another parent.
+    /// As a further parent of a merge.
     Merged,
 }
 
@@ -119,8 +119,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Returns the number of objects that are not local, and whose existence at the remote is
-    /// unknown.
+    /// Returns the number of objects that are not local and of which it is unknown whether the
+    /// remote has them.
     pub(super) fn unknown(&self) -> u64 {
         match &self.remote {
             Remote::Unavailable(_) => self.findings.count_remote() as u64,
@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks from all roots on the threads of the current pool. Returns the versions.
+    /// Walks from all roots on the threads of the current rayon pool. Returns the visited versions.
     pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
         let versions = rayon::scope(|scope| self.versions(scope, roots));
         match self.failed.lock().take() {
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reports the objects that are not local.
+    /// Adds a note about the objects that are not local.
     fn report_remote(&self) {
         match (self.findings.count_remote(), &self.remote) {
             (0, _) | (_, Remote::None) => {}
@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the numbers of trees, chunk lists and chunks so far.
+    /// Returns the numbers of trees, chunk lists and chunks that were checked so far.
     pub(super) fn counts(&self) -> [u64; 3] {
         [&self.trees, &self.lists, &self.chunks].map(|n| n.load(Ordering::Relaxed))
     }
@@ -214,7 +214,8 @@ impl<'a> Walk<'a> {
                 }
                 versions.whole.push(Version { id, tree: commit.tree, root: number, ordinal: commit.ordinal });
                 self.observer.advance(1, 0);
-                // The first parent is walked next, so that a line of versions stays together.
+                // Push the first parent last, so that it is walked next and a line of versions
+                // stays together.
                 todo.extend(commit.parents.iter().skip(1).rev().map(|p| (*p, Place::Merged)));
                 todo.extend(commit.parents.first().map(|p| (*p, Place::Before(commit.ordinal))));
                 scope.spawn(move |scope| self.tree(scope, commit.tree, Role::Root));
@@ -223,7 +224,7 @@ impl<'a> Walk<'a> {
         versions
     }
 
-    /// Returns true at the first visit.
+    /// Returns true at the first visit of an object.
     fn visit(&self, id: &Id) -> bool {
         self.visited.lock().insert(id.prefix())
     }
@@ -232,7 +233,7 @@ impl<'a> Walk<'a> {
         self.observer.cancelled() || self.failed.lock().is_some()
     }
 
-    /// Records an unreadable object.
+    /// Records an object that cannot be read, as damage or as the error of the whole walk.
     fn fail(&self, kind: ObjectKind, id: &Id, e: Error) {
         if !is_damage(&e) {
             self.failed.lock().get_or_insert(e);
@@ -242,11 +243,11 @@ impl<'a> Walk<'a> {
             return;
         }
         if e.as_error().is::<crate::index::IndexError>() {
-            // The damaged segment was already reported.
+            // The index check has already reported the damaged segment.
             return;
         }
         match e.as_error().downcast_ref::<ObjectError>() {
-            // The whole pack is read and reported later.
+            // The data check reads the whole pack later and reports its damage.
             Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),
             _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), with_causes(e.as_error())),
         }
@@ -306,7 +307,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Checks the content of a file in tree `tree`; `size` is the size according to the tree.
+    /// Checks the content of a file in the tree `tree`. `size` is the length that the tree records.
     fn content<'s>(&'s self, scope: &Scope<'s>, tree: &Id, name: &[u8], content: &Content, size: Option<u64>) {
         let wrong = |len: u64| size.is_some_and(|s| s != len);
         let len = match content {

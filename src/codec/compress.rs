@@ -1,14 +1,14 @@
-//! Compression of one frame: raw, zstd, or zstd with the old chunk as the dictionary (a delta).
+//! Compression of one frame: raw, zstd, or zstd with an old chunk as the dictionary (a delta).
 //!
 //! The profile affects only speed and size; the same decompressor reads the output of every
 //! profile.
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, Strategy};
 
-/// Effort of the compressor, chosen by content (decision 0001).
+/// The compression settings, chosen by content (decision 0001).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CompressionProfile {
-    /// Long matches only, with entropy coding of the rest: for data of random digits, as in
+    /// Long matches only, with entropy coding of everything else; for data of random digits, as in
     /// database rows.
     Literal,
     Normal,
@@ -36,18 +36,18 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Compresses `plain` and replaces `out`. Returns false if the result is not smaller, so that
-    /// the caller stores `plain` raw.
+    /// Compresses `plain` into `out`, replacing its content. Returns false if the result is not
+    /// smaller; the caller then stores `plain` raw.
     pub fn compress(&mut self, profile: CompressionProfile, plain: &[u8], out: &mut Vec<u8>) -> bool {
         self.set(profile);
         self.run(plain, out)
     }
 
-    /// Compresses `plain` as a delta of `base` and replaces `out`. Returns false if the result is
-    /// not smaller.
+    /// Compresses `plain` into `out` as a delta of `base`. Returns false if the result is not
+    /// smaller than `plain`.
     pub fn delta(&mut self, base: &[u8], plain: &[u8], out: &mut Vec<u8>) -> bool {
-        // Each delta gets a new context, because a prefix is bound to the lifetime of its context.
-        // Creating one takes 10 us.
+        // Use a new context for each delta, because `ref_prefix` borrows the base for the lifetime
+        // of the context. Creating a context takes 10 us.
         let mut context = CCtx::create();
         apply(&mut context, CompressionProfile::Delta);
         if context.ref_prefix(base).is_err() {
@@ -82,8 +82,8 @@ fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
         // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
         CompressionProfile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
     };
-    // Between frames, neither the reset nor a known parameter can fail; after a failure, the
-    // defaults of zstd apply.
+    // Neither call can fail between frames and with known parameters. If one fails nevertheless,
+    // the defaults of zstd apply.
     let _ = context.reset(zstd::zstd_safe::ResetDirective::SessionAndParameters);
     for parameter in parameters {
         let _ = context.set_parameter(*parameter);
@@ -102,7 +102,8 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// Decompresses `payload` and replaces `out`. The result must have `len` bytes.
+    /// Decompresses `payload` into `out`, replacing its content. The result must have exactly `len`
+    /// bytes.
     pub fn zstd(&mut self, payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         out.clear();
         out.reserve_exact(len);
@@ -111,7 +112,8 @@ impl Decompressor {
         if got == len { Ok(()) } else { Err(BadData("wrong length")) }
     }
 
-    /// Decompresses a delta of `base` and replaces `out`. The result must have `len` bytes.
+    /// Decompresses a delta of `base` into `out`, replacing its content. The result must have
+    /// exactly `len` bytes.
     pub fn delta(&mut self, base: &[u8], payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         let mut context = DCtx::create();
         context.ref_prefix(base).map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;

@@ -1,17 +1,17 @@
-//! Division of files into chunks, as a pure function of their bytes.
+//! Chunking of files, as a pure function of their bytes.
 //!
-//! Aligned 64 KiB blocks of zeros are holes, and a chunk ends where a hole begins (the last block
-//! of a file may be shorter). The data between holes is divided by content (FastCDC v2020, pinned
-//! version) or into chunks of fixed size.
+//! Aligned blocks of 64 KiB of zeros are holes, and a chunk ends where a hole begins (the last
+//! block of a file may be shorter). The data between holes is split by content (FastCDC v2020, at a
+//! pinned version) or into chunks of a fixed size.
 
 use crate::model::entry::Chunker;
 
-/// A hole consists of whole blocks of this size, aligned to this size.
+/// Size and alignment of the blocks of which a hole consists, in bytes.
 pub const BLOCK: usize = 64 * 1024;
-/// Upper limit of a chunk in bytes, which no setting of a repository can raise.
+/// Limit on the length of a chunk in bytes. No setting of a repository can raise it.
 pub const CHUNK_MAX: usize = 256 * 1024;
 
-/// Selects the chunker per file; set when a repository is created.
+/// The rule that selects the chunker of a file; set when a repository is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkerRule {
     /// Pages for database files, content-defined chunks for all other files.
@@ -29,7 +29,7 @@ pub struct ChunkerConfig {
     /// Minimum, average and maximum length of content-defined chunks in bytes. The last chunk
     /// before a hole or the end of the file may be shorter than the minimum.
     pub content: [usize; 3],
-    /// Chunk length in bytes of files that are divided into pages.
+    /// Length in bytes of the chunks of files that are split into pages.
     pub page: u32,
 }
 
@@ -39,7 +39,7 @@ impl Default for ChunkerConfig {
     }
 }
 
-/// The error for chunker settings that do not exist.
+/// The error for an unknown chunker setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown chunker `{0}`")]
 pub struct UnknownChunker(pub String);
@@ -55,21 +55,22 @@ impl crate::error::Failure for UnknownChunker {
 }
 
 impl ChunkerConfig {
-    /// Returns settings for content-defined chunks of `average` bytes, a power of two from 4 KiB to
-    /// 64 KiB.
+    /// Returns settings for content-defined chunks of `average` bytes. `None` unless `average` is a
+    /// power of two from 4 KiB to 64 KiB.
     pub fn by_content(average: u64) -> Option<Self> {
         let average =
             usize::try_from(average).ok().filter(|a| a.is_power_of_two() && (4 << 10..=64 << 10).contains(a))?;
         Some(Self { rule: ChunkerRule::Content, content: [average / 4, average, average * 4], ..Self::default() })
     }
 
-    /// Returns settings for chunks of `page` bytes, a power of two from 4 KiB to 256 KiB.
+    /// Returns settings for chunks of `page` bytes. `None` unless `page` is a power of two from 4
+    /// KiB to 256 KiB.
     pub fn in_pages(page: u64) -> Option<Self> {
         let page = u32::try_from(page).ok().filter(|p| p.is_power_of_two() && (4 << 10..=256 << 10).contains(p))?;
         Some(Self { rule: ChunkerRule::Pages, page, ..Self::default() })
     }
 
-    /// Returns the chunker of a file of `size` bytes that begins with `head`.
+    /// Returns the chunker for a file of `size` bytes that begins with `head`.
     pub fn choose(&self, head: &[u8], size: u64) -> Chunker {
         let pages = match self.rule {
             ChunkerRule::Auto => super::sniff::is_paged(head, size),
@@ -80,16 +81,17 @@ impl ChunkerConfig {
     }
 }
 
-/// Returns the length of the next chunk of `run`. The run starts after the previous chunk and
-/// reaches to the next hole, or as far as the caller has read; `complete` means that the run ends
-/// there. Returns `None` if more bytes are needed to find the end of the chunk.
+/// Returns the length of the next chunk in `run`, the bytes between the previous chunk and the next
+/// hole or the point to which the caller has read. `complete` means that no further bytes follow
+/// before the next hole or the end of the file. Returns `None` if more bytes are needed to find the
+/// end of the chunk.
 pub fn next_chunk(config: &ChunkerConfig, chunker: Chunker, run: &[u8], complete: bool) -> Option<usize> {
     if run.is_empty() {
         return None;
     }
     match chunker {
         Chunker::Fixed(size) => {
-            // The size may come from a repository, so enforce the limits.
+            // The size may come from a repository, so enforce the limit.
             let size = usize::try_from(size).unwrap_or(CHUNK_MAX).clamp(1, CHUNK_MAX);
             if run.len() >= size { Some(size) } else { complete.then_some(run.len()) }
         }

@@ -1,8 +1,8 @@
 //! Hashes of objects, small records, packs and index segments.
 //!
-//! An object id is keyed BLAKE3-256. Each kind of object has its own derived key, so that a chunk
-//! can never be accepted as a tree. In an encrypted repository, the derivation also takes the
-//! secret id key of the repository.
+//! An object id is a keyed BLAKE3-256 hash. Each kind of object has its own derived key, so that a
+//! chunk can never be accepted as a tree. In an encrypted repository, the keys are also derived
+//! from the repository's secret id key.
 
 use sha2::Digest;
 
@@ -15,7 +15,7 @@ pub struct IdHasher {
 }
 
 impl IdHasher {
-    /// Returns the hasher of unencrypted repositories.
+    /// Returns the hasher for unencrypted repositories.
     pub fn unencrypted() -> Self {
         Self::derive(b"")
     }
@@ -33,7 +33,7 @@ impl IdHasher {
         Self { keys: ObjectKind::ALL.map(key) }
     }
 
-    /// Returns the id of an object from its kind and its uncompressed bytes.
+    /// Returns the id of an object, computed from its kind and its uncompressed bytes.
     pub fn id(&self, kind: ObjectKind, plain: &[u8]) -> Id {
         let key = match kind {
             ObjectKind::Chunk => &self.keys[0],
@@ -65,7 +65,7 @@ impl NameHasher {
         self.0.update(bytes);
     }
 
-    /// Returns the name.
+    /// Returns the name, as raw bytes.
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }

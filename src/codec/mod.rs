@@ -1,4 +1,4 @@
-//! Transformations of bytes: hashing, chunking, detection of chunkers, compression.
+//! Transformations of bytes: hashing, chunking, detection of page files, compression.
 
 pub mod compress;
 pub mod cut;

@@ -1,16 +1,16 @@
-//! Detection of files that consist of pages, from the first 64 KiB and the size.
+//! Detection of files that consist of pages, based on the first 64 KiB and the size.
 //!
-//! A database overwrites pages at fixed offsets, so chunks of fixed size keep their neighbours
-//! unchanged; all other files get content-defined chunks. The detection does not use names or
-//! history, because the same bytes must get the same ids everywhere.
+//! A database overwrites pages at fixed offsets, so with chunks of a fixed size, the chunks around
+//! a changed page stay the same. All other files get content-defined chunks. The detection uses
+//! neither names nor history, because the same bytes must get the same ids everywhere.
 
 use super::zero::is_zero;
 
-/// Number of bytes that [`is_paged`] examines; shorter files never count as paged.
+/// Number of bytes that [`is_paged`] examines. A shorter file is never split into pages.
 pub const HEAD: usize = 64 * 1024;
 
-/// Returns whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or
-/// all) consists of pages.
+/// Returns whether a file of `size` bytes consists of pages. `head` contains its first [`HEAD`]
+/// bytes, or the whole file.
 pub fn is_paged(head: &[u8], size: u64) -> bool {
     size >= HEAD as u64 && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
 }
@@ -19,8 +19,8 @@ fn is_sqlite(head: &[u8]) -> bool {
     head.starts_with(b"SQLite format 3\0")
 }
 
-/// InnoDB overwrites its redo logs as rings. A log begins with a format number and names its
-/// creator at byte 16.
+/// InnoDB overwrites its redo logs in place, as ring buffers. A log starts with a format number and
+/// has the name of its creator at byte 16.
 fn is_innodb_log(head: &[u8]) -> bool {
     let creator = head.get(16..48).unwrap_or_default();
     (head.starts_with(b"Phys") || head.starts_with(&[0, 0, 0]))
@@ -52,8 +52,8 @@ fn is_innodb(head: &[u8]) -> bool {
     })
 }
 
-/// PostgreSQL heap and index pages have 8 KiB, layout version 4, and free-space pointers in
-/// ascending order.
+/// The heap and index pages of PostgreSQL are 8 KiB, with layout version 4 and ascending free-space
+/// pointers.
 fn is_postgres(head: &[u8]) -> bool {
     let valid = |p: &[u8]| {
         let fields = (le16(p, 12), le16(p, 14), le16(p, 16), le16(p, 18));

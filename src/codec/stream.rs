@@ -1,7 +1,7 @@
 //! Compressed streams from other programs, detected by their first bytes.
 //!
-//! Data that cannot be decompressed is an error of kind `InvalidData`, and a stream that ends early
-//! is `UnexpectedEof`. Reading a stream to its end verifies all checksums that the stream contains.
+//! Data that cannot be decompressed is an error of kind `InvalidData`; a truncated stream is
+//! `UnexpectedEof`. Reading a stream to its end verifies all its checksums.
 
 use std::io::{self, BufReader, Cursor, Read, Write};
 
@@ -13,14 +13,15 @@ use crate::error::Kind;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// The end of the magic number of skippable zstd frames, which may come first and contain no data.
+/// The end of the magic number of a skippable zstd frame. Such a frame has no data and may come
+/// first.
 const SKIPPED: &[u8] = &[0x2a, 0x4d, 0x18];
-/// Limit on the window of a zstd stream, as a power of two: 128 MiB, the limit of the zstd
-/// programs.
+/// Limit on the window of a zstd stream, as a power of two: 128 MiB, like the default limit of the
+/// zstd command-line tool.
 const WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 256 << 10;
 
-/// Returns the decompressed bytes of a stream that is uncompressed or compressed by gzip or zstd.
+/// Returns a reader of the uncompressed bytes of a stream, which may be compressed by gzip or zstd.
 pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
     let mut head = [0; 4];
     let mut len = 0;
@@ -47,7 +48,7 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
     Ok(Box::new(whole))
 }
 
-/// Returns whether a stream that begins with these bytes is compressed.
+/// Returns whether a stream that begins with these bytes is compressed by gzip or zstd.
 pub fn is_compressed(head: &[u8]) -> bool {
     head.starts_with(GZIP) || head.starts_with(ZSTD)
 }
@@ -57,8 +58,8 @@ struct Zstd<R>(R);
 impl<R: Read> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|e| match e.kind() {
-            // Errors of the decoder have no kind of their own; errors of the source can carry a
-            // kind.
+            // The decoder reports its errors as `Other`. Errors of the source may be `Other`, too,
+            // but have a known kind.
             io::ErrorKind::Other if Kind::of_io(&e) == Kind::Internal => io::Error::new(io::ErrorKind::InvalidData, e),
             _ => e,
         })
@@ -69,13 +70,13 @@ impl<R: Read> Read for Zstd<R> {
 pub struct Gzip<W: Write>(GzEncoder<W>);
 
 impl<W: Write> Gzip<W> {
-    /// Writes the compressed bytes to `out`.
+    /// Returns a compressor that writes to `out`.
     pub fn new(out: W) -> Self {
         // The header that `GzEncoder` writes has no timestamp, so equal input yields equal output.
         Self(GzEncoder::new(out, Compression::new(2)))
     }
 
-    /// Writes the remaining bytes and returns the output.
+    /// Writes the remaining bytes and the trailer. Returns the output.
     pub fn finish(self) -> io::Result<W> {
         self.0.finish()
     }

@@ -1,7 +1,7 @@
-//! XXH64, a fast checksum against accidental damage. Ids and pack names protect against deliberate
-//! damage.
+//! XXH64, a fast checksum against accidental damage. Protection against deliberate damage comes
+//! from object ids and pack names.
 //!
-//! Returns the result of the reference implementation on every machine.
+//! The result equals that of the reference implementation on every machine.
 
 const PRIMES: [u64; 5] =
     [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5];

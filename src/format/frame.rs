@@ -1,5 +1,5 @@
-//! A frame: one or several objects compressed together. The header describes the frame, so that a
-//! pack is readable without its table.
+//! A frame: one or more objects that are compressed together. Its header describes the frame, so
+//! that a pack can be read without its table of contents.
 //!
 //! ```text
 //! tag      1 byte: low half codec (0 raw, 1 zstd, 2 delta), high half kind (0 chunk, 1 list, 2
@@ -12,15 +12,15 @@
 use super::{Malformed, varint};
 use crate::model::id::{Id, ObjectKind};
 
-/// The payload is the uncompressed bytes.
+/// The payload is uncompressed.
 pub const CODEC_RAW: u8 = 0;
 /// The payload is a zstd frame.
 pub const CODEC_ZSTD: u8 = 1;
 /// The payload is a zstd frame whose raw-content dictionary is the base object.
 pub const CODEC_DELTA: u8 = 2;
 
-/// Limit on the uncompressed length of all chunks of a frame. A random read decompresses the whole
-/// frame, so a small frame keeps it cheap.
+/// Limit on the uncompressed length of all chunks in a frame. A random read decompresses the whole
+/// frame, so small frames keep random reads cheap.
 pub const FRAME_PLAIN_MAX: usize = 256 * 1024;
 /// Limit on the uncompressed length of a tree, list or commit.
 pub const OBJECT_MAX: usize = 16 * 1024 * 1024;
@@ -34,7 +34,7 @@ pub struct FrameHead {
     pub codec: u8,
     /// Uncompressed lengths of the objects in order.
     pub lens: Vec<u32>,
-    /// Base of a delta.
+    /// Id of the base object, if the frame is a delta.
     pub base: Option<Id>,
     /// Stored length of the payload in bytes.
     pub payload: u32,
@@ -71,7 +71,7 @@ impl FrameHead {
         }
         let most = if kind == ObjectKind::Chunk { FRAME_PLAIN_MAX } else { OBJECT_MAX };
         let count = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
-        // Each object has at least one byte in the header, so a greater count cannot be true.
+        // Each object has at least one byte in the header, so a greater count is invalid.
         if count == 0 || count > most as u64 || count > bytes.len() as u64 {
             return Err(bad("object count out of range"));
         }
@@ -106,7 +106,7 @@ impl FrameHead {
     }
 }
 
-/// Returns the stored number of an object kind.
+/// Returns the number that encodes an object kind in stored data.
 pub const fn kind_number(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Chunk => 0,
@@ -116,7 +116,7 @@ pub const fn kind_number(kind: ObjectKind) -> u8 {
     }
 }
 
-/// Returns the object kind with a stored number.
+/// Returns the object kind for a stored number.
 pub const fn kind_of_number(n: u8) -> Option<ObjectKind> {
     match n {
         0 => Some(ObjectKind::Chunk),

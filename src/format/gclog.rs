@@ -1,7 +1,8 @@
-//! One entry of the log of garbage collection: `quarantine/log/<seq>`.
+//! An entry of the garbage collection log: `quarantine/log/<seq>`.
 //!
-//! A `plan` names packs that may be deleted; it counts while it is the newest entry. A `dead` entry, with the number
-//! after its plan, names all packs that are given up. The packs are in a list (`packlist`).
+//! A `plan` lists packs that may be deleted; it is valid as long as it is the newest entry. A
+//! `dead` entry follows its plan immediately and lists all packs that are dead. Each list is stored
+//! in a separate object (`packlist`).
 
 use serde::{Deserialize, Serialize};
 
@@ -13,25 +14,25 @@ const WHAT: &str = "entry of the gc log";
 /// The `kind` of every entry.
 pub const GC_KIND: &str = "gc";
 
-/// The step of a garbage collection that an entry records.
+/// The step of garbage collection that an entry records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GcStep {
-    /// These packs may be deleted.
+    /// The listed packs may become dead.
     Plan,
-    /// These packs are given up, and so are those of all earlier `dead` entries, which the list repeats.
+    /// The listed packs are dead. The list repeats the packs of all earlier `dead` entries.
     Dead,
 }
 
-/// An entry of the log of garbage collection. The order of the fields is that of the text.
+/// An entry of the garbage collection log. The fields have the same order as in the stored text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GcEntry {
-    /// [`GC_KIND`].
+    /// Always [`GC_KIND`].
     pub kind: String,
     /// Number of the entry, from 1. Numbers are never reused.
     pub seq: u64,
-    /// Random id of 32 hex digits, by which a writer recognises its own entry.
+    /// Random id of 32 hex digits, by which a writer recognises the entry that it has written.
     pub update: String,
     /// Seconds since 1970.
     pub time: i64,
@@ -39,12 +40,12 @@ pub struct GcEntry {
     pub nanos: u32,
     pub who: String,
     pub what: GcStep,
-    /// Name of the list of packs; none for a plan without packs, which voids the plan before it.
+    /// Name of the list of packs. `None` for a plan without packs, which cancels the previous plan.
     #[serde(with = "hex_name")]
     pub list: Option<[u8; 32]>,
     /// Number of packs in the list.
     pub count: u64,
-    /// Sum of their lengths.
+    /// Total length of these packs in bytes.
     pub bytes: u64,
     pub why: String,
 }

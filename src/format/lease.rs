@@ -1,4 +1,5 @@
-//! A lease: `sessions/lease-<random>`. A lease keeps versions from garbage collection that no ref keeps.
+//! A lease: `sessions/lease-<random>`. It protects versions to which no ref points from garbage
+//! collection.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,35 +10,35 @@ use crate::model::id::{Id, is_hex};
 const WHAT: &str = "lease";
 /// The `kind` of every lease.
 pub const LEASE_KIND: &str = "lease";
-/// Limit on the versions of a lease.
+/// Limit on the number of versions in a lease.
 pub const VERSIONS_MAX: usize = 10_000;
 const PREFIX: &str = "lease-";
 
-/// The use of the versions of a lease.
+/// The way in which the versions of a lease are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaseUse {
     Mount,
     Overlay,
-    /// A lazy clone with commits that are not pushed.
+    /// A lazy clone with commits that were not pushed.
     Lazy,
 }
 
-/// A lease. The order of the fields is that of the text.
+/// A lease. The fields have the same order as in the stored text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
-    /// [`LEASE_KIND`].
+    /// Always [`LEASE_KIND`].
     pub kind: String,
     /// Name of the machine that uses the versions.
     pub host: String,
     pub what: LeaseUse,
-    /// Commits, ascending.
+    /// Ids of commits, in ascending order.
     #[serde(with = "hex_ids")]
     pub versions: Vec<Id>,
-    /// Creation in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub made: i64,
-    /// End in seconds since 1970.
+    /// Time of expiry, in seconds since 1970.
     pub until: i64,
 }
 

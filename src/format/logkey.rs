@@ -1,9 +1,10 @@
-//! Keys of the entries of logs: refs, forgotten versions, garbage collection.
+//! Keys of log entries: refs, forgotten versions, garbage collection.
 //!
-//! A log is a folder, and the name of an entry is its number. Numbers begin at 1 and are never reused.
+//! A log is a directory, and the name of an entry is derived from its number. Numbers start at 1
+//! and are never reused.
 
-/// Returns the last component of an entry's key. The number counts down, so that keys sort newest
-/// first.
+/// Returns the last component of an entry's key. The encoded number counts down, so that keys sort
+/// newest first.
 pub fn seq_key(seq: u64) -> String {
     format!("{:016x}", u64::MAX - seq)
 }
@@ -14,7 +15,8 @@ pub fn unique_seq_key(seq: u64, update: &str) -> String {
     format!("{}.{update}", seq_key(seq))
 }
 
-/// Returns the sequence number of a key of [`seq_key`] or [`unique_seq_key`].
+/// Returns the number of an entry from its key, in the form of [`seq_key`] or of
+/// [`unique_seq_key`].
 pub fn seq_of_key(key: &str) -> Option<u64> {
     let (digits, update) = key.split_once('.').map_or((key, None), |(digits, update)| (digits, Some(update)));
     let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());

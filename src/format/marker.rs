@@ -1,9 +1,9 @@
-//! The marker file `format`, which makes a directory a repository and names the features that a
+//! The marker file `format`, which makes a directory a repository and lists the features that a
 //! program must support.
 //!
 //! The file contains a JSON object and, on the next line, the BLAKE3 hash of the first line in hex.
 //! Unknown versions, features and fields are rejected, so that an old program never misreads a new
-//! repository: a change of meaning is a required feature.
+//! repository. A change of the format's meaning therefore needs a new required feature.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::text::{checked_line, encode_line};
 use crate::model::id::is_hex;
 use crate::model::refname::RefName;
 
-/// The only version of the format.
+/// The only existing version of the format.
 pub const VERSION: u32 = 1;
 /// The required features that this program supports.
 pub const FEATURES: &[&str] = &[];
@@ -29,18 +29,18 @@ pub struct Marker {
     pub id: String,
     /// Features that a program must support to use the repository.
     pub features: Vec<String>,
-    /// Branch of a new worktree.
+    /// The branch that a new worktree checks out.
     pub default_branch: String,
-    /// Chunker of the repository: `auto`, `cdc` or `fixed`.
+    /// The chunker setting of the repository: `auto`, `cdc` or `fixed`.
     pub chunker: String,
     /// Minimum, average and maximum length of content-defined chunks in bytes.
     pub cdc: [u32; 3],
-    /// Chunk length in bytes of files that consist of pages.
+    /// Chunk length in bytes for files that consist of pages.
     pub page: u32,
 }
 
-/// Returns whether a text is a repository id: 32 lower-case hex digits. Ids become directory names,
-/// so no other text may pass.
+/// Returns whether a text is a repository id: 32 lower-case hex digits. Ids are used as directory
+/// names, so any other text must be rejected.
 pub fn is_repository_id(text: &str) -> bool {
     is_hex(text, 32)
 }
@@ -50,7 +50,7 @@ impl Marker {
         encode_line(self)
     }
 
-    /// Decodes a marker; rejects versions, features and fields that this program does not know.
+    /// Decodes a marker. Rejects versions, features and fields that this program does not know.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let line = checked_line(bytes, "repository marker")?;
         #[derive(Deserialize)]
@@ -60,8 +60,8 @@ impl Marker {
             features: Vec<String>,
         }
         let bad = |e: serde_json::Error| Malformed::new("repository marker", e.to_string());
-        // Check version and features first: a newer marker may have fields that this program
-        // rejects, and the version is the better reason.
+        // Check version and features first: a newer marker may also have unknown fields, and the
+        // version is the better explanation.
         let first: Version = serde_json::from_str(line).map_err(bad)?;
         if first.version != VERSION {
             let why = format!("unsupported version {}", first.version);
@@ -75,7 +75,7 @@ impl Marker {
         Ok(marker)
     }
 
-    /// Checks the values that become names of files and refs, because a remote may contain any
+    /// Checks the values that are used as names of files and refs, because a remote may contain any
     /// bytes.
     fn check(&self) -> Result<(), Malformed> {
         let why = if self.kind != "dvc" {

@@ -1,8 +1,8 @@
-//! Encoding and decoding of stored data: marker, packs, frames, objects, index segments, entries of
-//! logs, lists of packs, leases. No I/O.
+//! Encoding and decoding of stored data: marker, packs, frames, objects, index segments, log
+//! entries, lists of packs, leases. This module does no I/O.
 //!
-//! Every decoder accepts hostile input: a decoder never panics, always terminates, and never
-//! allocates memory for an unchecked length.
+//! Every decoder accepts hostile input: it never panics, always terminates, and never allocates
+//! memory according to an unverified length.
 
 pub mod frame;
 pub mod gclog;
@@ -22,9 +22,9 @@ pub mod varint;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what}: {why}")]
 pub struct Malformed {
-    /// Kind of the data, for messages.
+    /// Kind of data, for messages.
     pub what: &'static str,
-    /// The rule that the data breaks.
+    /// The rule that the data violates.
     pub why: String,
 }
 

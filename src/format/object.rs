@@ -1,7 +1,7 @@
 //! Trees, chunk lists, commits and link tables as deterministic CBOR (RFC 8949 section 4.2) with integer keys.
 //!
-//! Maps have their keys in ascending order, absent fields are omitted, and lengths are definite.
-//! The decoder checks all properties that the rest of the program relies on: valid names, sorted
+//! The keys of a map are in ascending order, absent fields are omitted, and lengths are definite.
+//! The decoder checks all properties on which the rest of the program relies: valid names, sorted
 //! names, and sums of lengths.
 
 mod cbor;

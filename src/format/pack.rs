@@ -25,7 +25,7 @@ pub const FOOTER_LEN: usize = 44;
 pub const TABLE_MAX: u32 = 256 * 1024 * 1024;
 
 /// Limit on the ratio of the uncompressed table to the frames: an object takes at most 48 bytes in
-/// the table, and at least one byte in the header of its frame.
+/// the table and at least one byte in the header of its frame.
 const TABLE_TO_FRAMES: u64 = 64;
 
 /// The kind of objects in a pack.
@@ -43,7 +43,7 @@ impl PackKind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::Data, Self::List, Self::Tree];
 
-    /// Returns the kind of the packs that store objects of this kind.
+    /// Returns the kind of pack that stores objects of this kind.
     pub const fn of(kind: ObjectKind) -> Self {
         match kind {
             ObjectKind::Chunk => Self::Data,
@@ -52,7 +52,7 @@ impl PackKind {
         }
     }
 
-    /// Returns the stored number.
+    /// Returns the number that encodes the kind in stored data.
     pub const fn number(self) -> u8 {
         match self {
             Self::Data => 0,
@@ -61,7 +61,7 @@ impl PackKind {
         }
     }
 
-    /// Returns the kind with a stored number.
+    /// Returns the kind for a stored number.
     pub const fn from_number(n: u8) -> Option<Self> {
         match n {
             0 => Some(Self::Data),
@@ -71,7 +71,7 @@ impl PackKind {
         }
     }
 
-    /// Returns the name that messages use.
+    /// Returns the name of the kind for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -81,8 +81,8 @@ impl PackKind {
     }
 }
 
-/// Bytes of the header that only give a pack another name. A pack has no salt unless garbage collection
-/// knows the name that the pack would have.
+/// Header bytes that only change the name of a pack. A pack needs a salt only if garbage collection
+/// already knows the name that it would have without one.
 pub type PackSalt = [u8; 4];
 
 /// The header of a pack.
@@ -110,7 +110,7 @@ impl PackHeader {
         h
     }
 
-    /// Decodes the header of an unencrypted pack. Accepts any salt.
+    /// Decodes the header of an unencrypted pack, with any salt.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let bad = |why: &str| Malformed::new("pack header", why);
         let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("truncated"))?;
@@ -133,12 +133,12 @@ impl PackHeader {
     }
 }
 
-/// A frame as the table of contents describes it.
+/// The description of a frame in the table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFrame {
     /// Kind of all objects in the frame.
     pub kind: ObjectKind,
-    /// One of the `CODEC_` constants.
+    /// Encoding of the payload: one of the `CODEC_` constants.
     pub codec: u8,
     /// Offset of the frame in the pack.
     pub offset: u64,
@@ -146,12 +146,12 @@ pub struct TableFrame {
     pub stored: u32,
     /// Ids and uncompressed lengths of the objects in order.
     pub objects: Vec<(Id, u32)>,
-    /// Base of a delta.
+    /// Id of the base object, if the frame is a delta.
     pub base: Option<Id>,
 }
 
-/// Appends one frame to the uncompressed table. The table does not store the offset, which is the
-/// end of the frame before.
+/// Appends a frame to the uncompressed table. The offset is not stored, because it is the end of
+/// the previous frame.
 pub fn put_table_frame(out: &mut Vec<u8>, f: &TableFrame) {
     out.push(f.codec | frame::kind_number(f.kind) << 4);
     varint::put(out, f.objects.len() as u64);
@@ -197,9 +197,8 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
             None
         };
         let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("truncated"))?;
-        // The header of a frame has at least one byte for each object, so a frame shorter than its
-        // number of objects is a lie. Without this check, a few bytes could claim any number of
-        // objects.
+        // The header of a frame has at least one byte per object, so a frame with more objects than
+        // bytes is invalid. Without this check, a few bytes could claim any number of objects.
         if u64::from(stored) < count + 3 {
             return Err(bad("a frame has more objects than bytes"));
         }
@@ -224,7 +223,7 @@ pub struct PackFooter {
 }
 
 impl PackFooter {
-    /// Returns the fields of the footer that the checksum covers.
+    /// Returns the encoded fields that the checksum covers.
     pub fn fields(&self) -> [u8; 20] {
         let mut b = [0u8; 20];
         b[..8].copy_from_slice(&self.table_offset.to_le_bytes());
@@ -242,7 +241,7 @@ impl PackFooter {
         b
     }
 
-    /// Decodes the last bytes of a pack that has `pack_len` bytes.
+    /// Decodes the footer of a pack whose length is `pack_len` bytes.
     pub fn decode(bytes: &[u8; FOOTER_LEN], pack_len: u64) -> Result<Self, Malformed> {
         let bad = |why: &str| Malformed::new("pack footer", why);
         if &bytes[36..] != END {

@@ -1,4 +1,5 @@
-//! A list of packs: `quarantine/lists/<sha-256>`. The entries of the gc log name lists.
+//! A list of packs: `quarantine/lists/<sha-256>`. The entries of the garbage collection log refer
+//! to lists.
 //!
 //! ```text
 //! head     "dvc-gc\n" 0, version(2), zeros(6)
@@ -6,7 +7,8 @@
 //! footer   rows(8) sum of lengths(8) checksum(16)
 //! ```
 //! Other numbers are little-endian. The checksum is the first 16 bytes of the BLAKE3 hash of all preceding bytes.
-//! Invariant: the rows are ascending by name, without repeats, and their number follows from the length of the file.
+//! Invariant: the rows are in ascending order of name without duplicates, and their number follows
+//! from the length of the file.
 
 use super::Malformed;
 use super::pack::PackKind;
@@ -19,17 +21,17 @@ const FOOTER: usize = 32;
 const SUM: usize = 16;
 /// Limit on the length of a list in bytes: 22 million packs.
 pub const LIST_MAX: u64 = 1 << 30;
-/// The largest `since`, because a row has six bytes for it.
+/// The largest possible `since`, because a row has six bytes for it.
 const SINCE_MAX: u64 = (1 << 48) - 1;
 
-/// The reason for which a pack is in a list.
+/// The reason why a pack is in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListReason {
     /// No version needs the pack.
     Unused,
-    /// The needed objects were copied to another pack.
+    /// The objects that are still needed were copied to another pack.
     Copied,
-    /// No segment names the pack.
+    /// No index segment lists the pack.
     Orphan,
     Damaged,
 }
@@ -59,7 +61,7 @@ pub struct ListedPack {
     pub size_bytes: u64,
     pub kind: PackKind,
     pub reason: ListReason,
-    /// Time of the pack's own `dead` entry in seconds since 1970; 0 in a plan.
+    /// Time of the first `dead` entry that lists the pack, in seconds since 1970; 0 in a plan.
     pub since: u64,
 }
 
@@ -89,7 +91,7 @@ impl ListedPack {
     }
 }
 
-/// Writes a list.
+/// Builds a list from packs in ascending order.
 pub struct PackListWriter {
     bytes: Vec<u8>,
     last: Option<PackName>,
@@ -104,7 +106,8 @@ impl Default for PackListWriter {
 }
 
 impl PackListWriter {
-    /// Appends a pack. Rejects a name that is not above the one before, and numbers that do not fit.
+    /// Appends a pack. Fails if its name is not greater than the previous one, or if a number is
+    /// out of range.
     pub fn push(&mut self, pack: &ListedPack) -> Result<(), Malformed> {
         if self.last.is_some_and(|last| last >= pack.name) {
             return Err(bad("packs are not ascending"));
@@ -119,17 +122,17 @@ impl PackListWriter {
         Ok(())
     }
 
-    /// Returns the number of packs so far.
+    /// Returns the number of packs that were appended so far.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the sum of the lengths of the packs so far.
+    /// Returns the total length of the packs that were appended so far, in bytes.
     pub fn sum_bytes(&self) -> u64 {
         self.sum_bytes
     }
 
-    /// Returns the list; its name is the SHA-256 of these bytes.
+    /// Returns the encoded list; its name is the SHA-256 of these bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes.extend_from_slice(&self.count.to_le_bytes());
         self.bytes.extend_from_slice(&self.sum_bytes.to_le_bytes());
@@ -139,7 +142,7 @@ impl PackListWriter {
     }
 }
 
-/// A list that was read. All rows are valid.
+/// A decoded list. All its rows are valid.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PackList {
     bytes: Vec<u8>,
@@ -147,7 +150,7 @@ pub struct PackList {
 }
 
 impl PackList {
-    /// Checks the bytes of a list completely.
+    /// Decodes a list and checks all its rows.
     pub fn decode(bytes: Vec<u8>) -> Result<Self, Malformed> {
         if bytes.len() as u64 > LIST_MAX {
             return Err(bad("longer than 1 GiB"));
@@ -195,17 +198,17 @@ impl PackList {
         self.rows().is_empty()
     }
 
-    /// Returns the sum of the lengths of the packs.
+    /// Returns the total length of the packs in bytes.
     pub fn sum_bytes(&self) -> u64 {
         self.sum_bytes
     }
 
-    /// Returns the packs, ascending by name.
+    /// Returns the packs in ascending order of name.
     pub fn iter(&self) -> impl Iterator<Item = ListedPack> {
         self.rows().iter().filter_map(|row| ListedPack::decode(row).ok())
     }
 
-    /// Returns the row of a pack.
+    /// Returns the row of a pack, or `None` if the list does not contain the pack.
     pub fn find(&self, name: &PackName) -> Option<ListedPack> {
         let rows = self.rows();
         let at = rows.binary_search_by(|row| row[..32].cmp(name)).ok()?;
@@ -217,7 +220,7 @@ fn bad(why: &str) -> Malformed {
     Malformed::new(WHAT, why)
 }
 
-/// Returns the checksum that follows the other bytes of a list.
+/// Returns the checksum of the preceding bytes of a list.
 pub fn checksum(bytes: &[u8]) -> [u8; SUM] {
     let mut sum = [0; SUM];
     sum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..SUM]);
@@ -243,7 +246,7 @@ mod tests {
         writer.finish()
     }
 
-    /// Encodes rows as they are, with a footer and a checksum that fit.
+    /// Encodes rows unchecked, with a matching footer and checksum.
     fn forge(rows: &[[u8; ROW]], count: u64, sum_bytes: u64) -> Vec<u8> {
         let mut bytes = HEAD.to_vec();
         rows.iter().for_each(|row| bytes.extend_from_slice(row));

@@ -1,8 +1,8 @@
-//! One entry of a ref log: `refs/<kind>/<name>/<seq>`, and the encoding of names in keys.
+//! An entry of a ref log, `refs/<kind>/<name>/<seq>`, and the encoding of ref names in keys.
 //!
-//! An entry is a JSON object followed by a line with its BLAKE3 hash in hex. The newest entry is
+//! An entry is a JSON object, followed by a line with its BLAKE3 hash in hex. The newest entry has
 //! the value of the ref; an entry whose `new` is null deletes the ref. An entry may contain older
-//! entries that were compacted into it.
+//! entries that were folded into it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,32 +10,32 @@ use super::Malformed;
 use super::text::{decode_line, encode_line, line_checksum};
 use crate::model::id::Id;
 
-/// One update of a ref.
+/// One update of a ref, as it is stored in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefEntry {
-    /// The directory below `refs/`: `heads`, `tags`, `remotes` or `trash`. Together with the name and the
-    /// number, `kind` makes an entry valid only under its own key.
+    /// The directory below `refs/`: `heads`, `tags`, `remotes` or `trash`. Together with `name` and
+    /// `seq`, it makes an entry valid only under its own key.
     pub kind: String,
-    /// Name of the ref as users see it.
+    /// Name of the ref, as users see it.
     pub name: String,
     /// Number of the entry, from 1. Numbers are never reused.
     pub seq: u64,
-    /// Hex id before the update; null if the ref did not exist.
+    /// Hex id before the update; null if the ref did not exist before.
     pub old: Option<String>,
     /// Hex id after the update; null deletes the ref.
     pub new: Option<String>,
-    /// Random id, by which a writer recognises its own update.
+    /// Random id, by which a writer recognises the update that it has written.
     pub update: String,
     /// Seconds since 1970.
     pub time: i64,
-    /// Nanoseconds after `time`, so that undo can order updates within one second.
+    /// Nanoseconds after `time`; they let `undo` order several updates within a second.
     pub nanos: u32,
     /// Author of the update.
     pub who: String,
-    /// Description of the update: `commit: nightly`, `undo: ...`.
+    /// Description of the update, such as `commit: nightly` or `undo: ...`.
     pub why: String,
-    /// Older entries that were compacted into this one, newest first.
+    /// Older entries that were folded into this one, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub older: Vec<RefEntry>,
 }
@@ -52,8 +52,8 @@ impl RefEntry {
         Ok(entry)
     }
 
-    /// Checks the values that are used as ids and numbers. A remote may contain any bytes, and a
-    /// value that is not an id must not be taken for a deletion.
+    /// Checks the values that are used as ids and numbers. A remote may contain any bytes, and an
+    /// invalid id must not be mistaken for a deletion.
     fn check(&self) -> Result<(), Malformed> {
         let is_id = |value: &Option<String>| value.as_deref().is_none_or(|text| Id::parse(text).is_some());
         if self.seq == 0 {
@@ -67,8 +67,8 @@ impl RefEntry {
 }
 
 /// Encodes a ref name as one path component. All characters except lower-case letters, digits, `-`,
-/// `_` and inner dots become `%XX`, so that names are distinct on case-insensitive stores and
-/// contain no `/`. Long names end in a hash; the entry contains the full name.
+/// `_` and inner dots are encoded as `%XX`, so that names stay distinct on case-insensitive stores
+/// and contain no `/`. A long name is cut and ends in a hash; the entry contains the full name.
 pub fn encode_name(name: &str) -> String {
     let mut s = String::with_capacity(name.len());
     for (i, b) in name.bytes().enumerate() {

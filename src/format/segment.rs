@@ -1,11 +1,11 @@
 //! An index segment: an immutable, sorted table from object ids to the locations of their copies.
-//! Encoding and decoding only, no I/O.
+//! This module encodes and decodes it, without I/O.
 //!
 //! Layout: head, buckets, fan-out pages, filter pieces, pack table, list of replaced segments,
 //! footer of fixed size. The footer determines the position of every section, so that a segment can
-//! be written as a stream and read in ranges. Each piece that can be read alone has a checksum,
+//! be written as a stream and read in ranges. Each piece that is read on its own has a checksum,
 //! which is keyed by the section and the number of the piece. A decoder checks every length against
-//! the size of the input before using it.
+//! the size of the input before it uses the length.
 
 use super::pack::PackKind;
 use crate::error::{Failure, Kind};
@@ -23,16 +23,16 @@ pub type PackName = [u8; 32];
 /// Name of an index segment: SHA-256 of its bytes.
 pub type SegmentName = [u8; 32];
 
-/// The only version of the format.
+/// The only existing version of the format.
 pub const VERSION: u16 = 1;
 /// The first eight bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"dvc-idx\n";
-/// Length of the head, which precedes the first bucket.
+/// Length in bytes of the head, which precedes the first bucket.
 pub const HEAD_BYTES: u64 = 16;
 /// Length of a checksum in bytes.
 pub const SUM_BYTES: usize = 8;
 
-/// Location of one copy of an object.
+/// The location of one copy of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectLocation {
     pub pack: PackName,
@@ -48,7 +48,7 @@ pub struct ObjectLocation {
     pub codec: u8,
 }
 
-/// One copy of an object.
+/// One copy of an object, as a segment stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IndexRow {
     pub id: Id,
@@ -58,7 +58,7 @@ pub struct IndexRow {
 }
 
 impl Ord for IndexRow {
-    /// Sorts by id, then full copies before deltas, then by location.
+    /// Orders by id, then full copies before deltas, then by location.
     fn cmp(&self, other: &Self) -> Ordering {
         self.id.cmp(&other.id).then(self.base.cmp(&other.base)).then(self.place.cmp(&other.place))
     }
@@ -70,14 +70,14 @@ impl PartialOrd for IndexRow {
     }
 }
 
-/// The error for bytes that are not a valid segment, and for rows that cannot become one.
+/// The error for bytes that are not a valid segment, and for rows that cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SegmentError {
     #[error("index segment is damaged: {0}")]
     Damaged(&'static str),
     #[error("unsupported version {0} of the index segment format")]
     Version(u16),
-    /// The rows break the rules of the encoder, which is a bug of the caller.
+    /// The rows violate a rule of the encoder, which is a bug of the caller.
     #[error("cannot encode index rows: {0}")]
     Rows(&'static str),
 }
@@ -100,7 +100,7 @@ impl Failure for SegmentError {
     }
 }
 
-/// The section of a segment that a checksum covers.
+/// A section of a segment. Each has its own checksum key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentSection {
     Bucket,
@@ -112,8 +112,8 @@ pub enum SegmentSection {
     Footer,
 }
 
-/// Returns the checksum of a piece: truncated BLAKE3, keyed by the section and the number of the
-/// piece, so that a piece is valid only in its own position.
+/// Returns the checksum of a piece: a truncated BLAKE3 hash, keyed by the section and the number of
+/// the piece, so that a piece is valid only in its own position.
 pub fn checksum(section: SegmentSection, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
     let mut key = *b"dvc index segment\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     key[23] = match section {
@@ -130,7 +130,7 @@ pub fn checksum(section: SegmentSection, index: u64, bytes: &[u8]) -> [u8; SUM_B
     out
 }
 
-/// Checks the checksum at the end of `bytes` and returns the content before it.
+/// Verifies the checksum at the end of `bytes` and returns the content before it.
 pub fn checked(section: SegmentSection, index: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
     let (content, sum) = bytes.split_last_chunk::<SUM_BYTES>().ok_or(SegmentError::Damaged("too short"))?;
     if checksum(section, index, content) == *sum {
@@ -145,7 +145,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], SegmentErro
     bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(SegmentError::Damaged("too short"))
 }
 
-/// Returns the first 16 bytes of a segment.
+/// Returns the encoded head of a segment.
 pub fn encode_head(kind: PackKind) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&MAGIC);
@@ -154,7 +154,7 @@ pub fn encode_head(kind: PackKind) -> [u8; 16] {
     out
 }
 
-/// Checks the first 16 bytes of a segment and returns the kind of its objects.
+/// Decodes the head of a segment and returns the kind of its objects.
 pub fn decode_head(bytes: &[u8; 16]) -> Result<PackKind, SegmentError> {
     if bytes[..8] != MAGIC {
         return Err(SegmentError::Damaged("not an index segment"));

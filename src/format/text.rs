@@ -1,5 +1,5 @@
-//! Small objects of two lines: a JSON object, and the BLAKE3 hash of the first line in hex. The marker, the entries of
-//! all logs, and leases have this form.
+//! Small objects of two lines: a JSON object, and the BLAKE3 hash of the first line in hex. The
+//! marker, the entries of all logs, and leases use this format.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,12 +7,14 @@ use serde::de::DeserializeOwned;
 use super::Malformed;
 use crate::model::id::to_hex;
 
-/// Returns the checksum that follows a line of text.
+/// Returns the checksum line that follows a line of text.
 pub fn line_checksum(line: &str) -> String {
     to_hex(blake3::hash(line.as_bytes()).as_bytes())
 }
 
-/// Checks `line "\n" checksum "\n"` and returns the line.
+/// Verifies `line "
+/// " checksum "
+/// "` and returns the line.
 pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
     let mut lines = text.split('\n');
@@ -28,13 +30,14 @@ pub(super) fn encode_line<T: Serialize>(value: &T) -> Vec<u8> {
     format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
 }
 
-/// Decodes a line of JSON and its checksum.
+/// Verifies the checksum of a line of JSON and decodes the line.
 pub(super) fn decode_line<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Malformed> {
     serde_json::from_str(checked_line(bytes, what)?).map_err(|e| Malformed::new(what, e.to_string()))
 }
 
-/// Decodes like [`decode_line`], and rejects every text that is not the encoding of its value: another order of the
-/// fields, spaces, other escapes. A signature or a hash of the text is therefore one of the value.
+/// Like [`decode_line`], but rejects every text that is not exactly the encoding of its value, such
+/// as fields in a different order, spaces, or other escapes. A hash or signature of the text is
+/// therefore also one of the value.
 pub(super) fn decode_exact_line<T: Serialize + DeserializeOwned>(
     bytes: &[u8],
     what: &'static str,
@@ -47,7 +50,7 @@ pub(super) fn decode_exact_line<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// A list of ids as an array of hex texts; for `#[serde(with)]`.
+/// Encodes ids as an array of hex texts; for `#[serde(with)]`.
 pub(super) mod hex_ids {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -64,7 +67,7 @@ pub(super) mod hex_ids {
     }
 }
 
-/// The SHA-256 of an object as a hex text or null; for `#[serde(with)]`.
+/// Encodes an optional SHA-256 as a hex text or null; for `#[serde(with)]`.
 pub(super) mod hex_name {
     use serde::{Deserialize, Deserializer, Serializer};
 

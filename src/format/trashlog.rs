@@ -1,7 +1,7 @@
-//! One entry of the log of forgotten versions: `trash/<seq>`.
+//! An entry of the log of forgotten versions: `trash/<seq>`.
 //!
-//! The newest entry with the id of a version decides whether the version is forgotten. An entry without ids is a fence
-//! of garbage collection.
+//! The newest entry with the id of a version determines whether the version is forgotten. Garbage
+//! collection writes an entry without ids as a fence.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,18 +12,18 @@ use crate::model::id::{Id, is_hex};
 const WHAT: &str = "entry of the trash log";
 /// The `kind` of every entry.
 pub const TRASH_KIND: &str = "trash";
-/// Limit on the ids of an entry, together with those of its `older`.
+/// Limit on the number of ids in an entry, including those of the entries in `older`.
 pub const IDS_MAX: usize = 10_000;
 
-/// An entry of the log of forgotten versions. The order of the fields is that of the text.
+/// An entry of the log of forgotten versions. The fields have the same order as in the stored text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrashEntry {
-    /// [`TRASH_KIND`].
+    /// Always [`TRASH_KIND`].
     pub kind: String,
     /// Number of the entry, from 1. Numbers are never reused.
     pub seq: u64,
-    /// Random id of 32 hex digits, by which a writer recognises its own entry.
+    /// Random id of 32 hex digits, by which a writer recognises the entry that it has written.
     pub update: String,
     /// Seconds since 1970.
     pub time: i64,
@@ -31,10 +31,10 @@ pub struct TrashEntry {
     pub nanos: u32,
     pub who: String,
     pub why: String,
-    /// Commits that are forgotten from now on, ascending.
+    /// Ids of commits that are forgotten from now on, in ascending order.
     #[serde(with = "hex_ids")]
     pub forget: Vec<Id>,
-    /// Commits that are not forgotten any more, ascending.
+    /// Ids of commits that are no longer forgotten, in ascending order.
     #[serde(with = "hex_ids")]
     pub restore: Vec<Id>,
     /// Older entries that were folded into this one, newest first.

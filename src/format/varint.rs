@@ -1,6 +1,6 @@
 //! Unsigned LEB128 numbers.
 
-/// Appends `n`.
+/// Appends the encoding of `n`.
 pub fn put(out: &mut Vec<u8>, mut n: u64) {
     loop {
         let low = n.to_le_bytes()[0] & 0x7f;
@@ -14,7 +14,7 @@ pub fn put(out: &mut Vec<u8>, mut n: u64) {
 }
 
 /// Decodes a number and removes it from the front of `bytes`. Returns `None` if the number is
-/// truncated or too long.
+/// truncated or does not fit into 64 bits.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     for shift in (0..64).step_by(7) {

@@ -1,10 +1,10 @@
-//! The catalogue: a SQLite file with facts that would be slow to read from packs and refs every
-//! time.
+//! The catalogue: an SQLite file with derived data that would be slow to read from packs and refs
+//! each time.
 //!
-//! The whole content is derived. Opening a file that is not a database, is damaged, or has another
-//! schema recreates the file empty; the caller then compares the catalogue with the repository.
-//! Each call writes in one transaction. Methods take `&self`, and many threads may call them at the
-//! same time.
+//! All content can be derived again. If the file is not a database, is damaged, or has a different
+//! schema, opening recreates it empty; the caller then compares the catalogue with the repository.
+//! Each call writes in one transaction. All methods take `&self`, and several threads may call them
+//! at the same time.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -21,7 +21,7 @@ mod schema;
 pub mod segments;
 mod stat;
 
-/// Attempts to open a catalogue that another process is creating.
+/// Number of attempts to open a catalogue that another process is creating.
 const BUSY_TRIES: u32 = 100;
 /// Pause after each attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ impl Failure for CatalogueError {
             Self::Replace { source, .. } => Kind::of_io(source),
             Self::Sqlite { path, source } => match sqlite::kind(path, source) {
                 // The statements are part of the program, so a failing statement means that the
-                // content of the file is not what the program wrote.
+                // program did not write the content of the file.
                 Kind::Internal => Kind::Integrity,
                 kind => kind,
             },
@@ -71,14 +71,14 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Opens the catalogue. Creates the file if it is missing, damaged or has another schema. The
-    /// directory must be writable.
+    /// Opens the catalogue. Creates the file if it is missing, damaged or has a different schema.
+    /// The directory must be writable.
     pub fn open(path: &Path) -> CatalogueResult<Self> {
         create::empty(path).map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
         let mut lock = None;
         let mut opened = schema::open(path);
-        // SQLite does not wait for a process that creates the same file at the same time if waiting
-        // could be a deadlock, so retry here.
+        // If waiting could deadlock with a process that is creating the same file, SQLite returns
+        // `SQLITE_BUSY` immediately, so retry here.
         for _ in 0..BUSY_TRIES {
             match &opened {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
@@ -99,8 +99,8 @@ impl Catalogue {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
     }
 
-    /// Returns a catalogue that is deleted when the value is dropped. The content starts in memory
-    /// and moves to a deleted file in the temporary directory when it grows.
+    /// Returns a catalogue that exists as long as the value. SQLite keeps the content in memory and
+    /// moves it to an unlinked temporary file when it grows.
     pub fn temporary() -> CatalogueResult<Self> {
         let path = PathBuf::from("(temporary)");
         match schema::temporary() {
@@ -118,27 +118,27 @@ impl Catalogue {
         self.write(schema::clear)
     }
 
-    /// Closes the catalogue and truncates its write-ahead log. Dropping does the same but ignores
-    /// errors.
+    /// Closes the catalogue and truncates its write-ahead log. Dropping the value does the same but
+    /// ignores errors.
     pub fn close(self) -> CatalogueResult<()> {
         let Self { path, connection, .. } = self;
         let connection = connection.into_inner();
-        // If another reader keeps the log from being truncated, the last process to close the file
-        // truncates it.
+        // If a reader prevents the truncation, the last process that closes the file truncates the
+        // log.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         emptied
             .and_then(|()| connection.close().map_err(|(_, e)| e))
             .map_err(|source| CatalogueError::Sqlite { path, source })
     }
 
-    /// Returns the value of a key.
+    /// Returns the value of a key in the table `meta`.
     pub fn meta(&self, key: &str) -> CatalogueResult<Option<Vec<u8>>> {
         self.read(|c| {
             c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
         })
     }
 
-    /// Sets the value of a key, or removes the key if `value` is `None`.
+    /// Sets the value of a key in the table `meta`, or removes the key if `value` is `None`.
     pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
             match value {
@@ -151,7 +151,8 @@ impl Catalogue {
         })
     }
 
-    /// Records that the log of a ref, for example `refs/heads/main`, has reached `seq`.
+    /// Records that the log of a ref, such as `refs/heads/main`, has reached `seq`. Never lowers
+    /// the number.
     pub fn see_ref(&self, log: &str, seq: u64) -> CatalogueResult<()> {
         self.write(|c| {
             // Blobs of equal length compare like big-endian numbers.
@@ -162,7 +163,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns the last recorded number of each ref log.
+    /// Returns the highest recorded number of each ref log.
     pub fn seen_refs(&self) -> CatalogueResult<Vec<(String, u64)>> {
         self.read(|c| {
             let mut all =
@@ -198,7 +199,7 @@ impl Catalogue {
     }
 }
 
-/// SQLite has only signed numbers; sizes and counts never reach the limit.
+/// Converts to SQLite's signed numbers; sizes and counts never reach the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

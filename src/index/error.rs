@@ -1,4 +1,4 @@
-//! The error of the index.
+//! The error type of the index.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::format::segment;
 pub enum IndexError {
     #[error("cannot access index segment `{}`", path.display())]
     Io {
-        /// The file, or the directory of a file that is being created.
+        /// The file, or the directory in which the file is being created.
         path: PathBuf,
         source: std::io::Error,
     },
@@ -21,8 +21,7 @@ pub enum IndexError {
 impl Failure for IndexError {
     fn kind(&self) -> Kind {
         match self {
-            // The catalogue listed the segment, so a missing file is damage and not a wrong name
-            // from the user.
+            // The segment was listed, so a missing file is damage and not a mistake of the user.
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Integrity,
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Segment { source, .. } => source.kind(),

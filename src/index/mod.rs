@@ -1,9 +1,9 @@
-//! Index from object ids to pack locations: the open index segments of each kind, the rows of this
-//! run that no segment contains yet, and the SQLite catalogue.
+//! The index from object ids to locations in packs: the open index segments of each kind, the rows
+//! of this process that no segment contains yet, and the SQLite catalogue.
 //!
-//! The whole index is derived from packs and refs and can be rebuilt. Many threads use an [`Index`]
-//! at the same time. Looking up an absent id costs one cache miss per segment, looking up a present
-//! id one small read. The writer of a segment makes the file durable before adding it here.
+//! The whole index is derived from packs and refs, and can be rebuilt. Several threads use an
+//! [`Index`] at the same time. Looking up an absent id costs one cache miss per segment; looking up
+//! a present id costs one small read. A segment must be durable before it is added here.
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -23,9 +23,9 @@ pub mod sqlite;
 
 pub use error::IndexError;
 
-/// Number of segments of one tier that are merged into one segment.
+/// Number of segments in a tier at which they are merged into one.
 pub const MERGE_AT: usize = 8;
-/// Number of rows at which the second tier begins; each further tier begins at eight times as many
+/// Number of rows at which the second tier starts; each further tier starts at eight times as many
 /// rows.
 pub const TIER_ROWS: u64 = 4096;
 
@@ -39,7 +39,7 @@ struct SegmentSet {
 #[derive(Debug, Default)]
 struct MemoryRows {
     pending: PendingRows,
-    /// Rows that the caller is writing to a segment, which is not added yet.
+    /// Rows that the caller is writing to a segment that is not added yet.
     taken: Vec<PendingRows>,
 }
 
@@ -49,11 +49,11 @@ impl MemoryRows {
     }
 }
 
-/// Finds the locations of objects.
+/// Finds the locations of objects in packs.
 ///
-/// A damaged segment does not hide objects that another segment contains. If no segment contains an
-/// object, the damaged segment may have contained it, so the lookup returns the error of that
-/// segment instead of "absent".
+/// A damaged segment does not hide objects that another segment contains. If no other segment
+/// contains an object, the damaged one may have contained it, so the lookup returns the error of
+/// that segment instead of "absent".
 #[derive(Debug, Default)]
 pub struct Index {
     sets: [SegmentSet; 3],
@@ -62,8 +62,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// Builds an index from the results of opening segments, oldest first. Segments that another
-    /// one replaces are omitted, and damaged segments are recorded in `damaged`.
+    /// Builds an index from opened segments, oldest first. Omits segments that another one
+    /// replaces, and records damaged segments; any other error is returned.
     pub fn open(
         segments: impl IntoIterator<Item = (SegmentName, Result<SegmentReader, IndexError>)>,
     ) -> Result<Self, IndexError> {
@@ -95,7 +95,7 @@ impl Index {
         index
     }
 
-    /// Records a segment if it is damaged; returns every other error.
+    /// Records a damaged segment. Returns the error if it has another cause.
     fn record_damaged(&mut self, name: SegmentName, error: IndexError) -> Result<(), IndexError> {
         if !matches!(error, IndexError::Segment { source: segment::SegmentError::Damaged(_), .. }) {
             return Err(error);
@@ -109,7 +109,7 @@ impl Index {
         &self.damaged
     }
 
-    /// Returns a copy of the object if there is one.
+    /// Returns a copy of an object, or `None` if there is none.
     pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let set = self.set(kind);
         if let Some(row) = read(&set.memory).tables().find_map(|t| t.rows_of(id).min()) {
@@ -126,8 +126,7 @@ impl Index {
         self.ensure_absent(failed).map(|()| None)
     }
 
-    /// Returns an error if a segment could not be searched, because that segment may contain the
-    /// object.
+    /// Fails if some segment could not be searched, because that segment may contain the object.
     fn ensure_absent(&self, failed: Option<IndexError>) -> Result<(), IndexError> {
         match (failed, self.damaged.first()) {
             (Some(e), _) => Err(e),
@@ -138,7 +137,7 @@ impl Index {
         }
     }
 
-    /// Returns all copies of the object, full copies before deltas.
+    /// Returns all copies of an object, full copies before deltas.
     pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<IndexRow>, IndexError> {
         let set = self.set(kind);
         let mut rows: Vec<IndexRow> = read(&set.memory).tables().flat_map(|t| t.rows_of(id)).collect();
@@ -154,7 +153,8 @@ impl Index {
         Ok(rows)
     }
 
-    /// Returns at most `limit` stored ids from `low` to `high` inclusive, for abbreviated ids.
+    /// Returns at most `limit` ids between `low` and `high`, inclusive; used to resolve abbreviated
+    /// ids. Searches only segments.
     pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, IndexError> {
         let mut ids = std::collections::BTreeSet::new();
         for segment in self.segments(kind) {
@@ -175,7 +175,7 @@ impl Index {
         Ok(ids.into_iter().collect())
     }
 
-    /// Adds a row of this run. Returns true if no row of this run had the id. A second copy at
+    /// Adds a row to memory. Returns true if memory had no row with this id. A second copy at
     /// another location is kept, too.
     pub fn insert(&self, kind: PackKind, row: &IndexRow) -> bool {
         let mut memory = write(&self.set(kind).memory);
@@ -184,7 +184,7 @@ impl Index {
         new
     }
 
-    /// Adds all rows of a pack at once, so that no segment gets only some of them.
+    /// Adds all rows of a pack under one lock, so that a segment gets either all or none of them.
     pub fn insert_all(&self, kind: PackKind, rows: &[IndexRow]) {
         let mut memory = write(&self.set(kind).memory);
         for row in rows {
@@ -192,13 +192,13 @@ impl Index {
         }
     }
 
-    /// Returns the number of rows that are not yet taken for a segment.
+    /// Returns the number of rows in memory that were not taken for a segment.
     pub fn pending(&self, kind: PackKind) -> usize {
         read(&self.set(kind).memory).pending.len()
     }
 
-    /// Takes the pending rows, sorted, for a new segment. Lookups find them in memory until that
-    /// segment is added.
+    /// Takes the pending rows for a new segment and returns them sorted. Lookups still find them in
+    /// memory until that segment is added.
     pub fn take_pending(&self, kind: PackKind) -> Vec<IndexRow> {
         let mut memory = write(&self.set(kind).memory);
         let table = std::mem::take(&mut memory.pending);
@@ -209,14 +209,14 @@ impl Index {
         rows
     }
 
-    /// Adds a segment, drops the segments that it replaces, and forgets the taken rows that it
-    /// contains.
+    /// Adds a segment, drops the segments that it replaces, and removes the taken rows that it
+    /// contains from memory.
     pub fn add_segment(&self, new: SegmentReader) {
         let set = self.set(new.kind());
         let new = Arc::new(new);
         let mut segments = write(&set.segments);
         segments.retain(|s| !new.replaces().contains(s.name()) && s.name() != new.name());
-        // Insert the segment before forgetting its rows, so that a concurrent lookup always finds
+        // Insert the segment before the rows are removed, so that a concurrent lookup always finds
         // them.
         segments.insert(0, Arc::clone(&new));
         drop(segments);
@@ -235,14 +235,13 @@ impl Index {
         read(&self.set(kind).segments).clone()
     }
 
-    /// Returns the length of a pack in bytes, if the pack table of a segment of the kind contains
-    /// the pack.
+    /// Returns the length of a pack in bytes, or `None` if no segment of this kind lists the pack.
     pub fn pack_bytes(&self, kind: PackKind, name: &PackName) -> Option<u64> {
         read(&self.set(kind).segments).iter().find_map(|s| s.pack_bytes(name))
     }
 
-    /// Returns the segments to merge into one, or none. A tier is merged when it has [`MERGE_AT`]
-    /// segments; the lowest tier comes first.
+    /// Returns the segments that should be merged into one; empty if no tier is full. A tier is
+    /// full when it has [`MERGE_AT`] segments.
     pub fn merge_plan(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
         let segments = read(&self.set(kind).segments);
         let rows: Vec<u64> = segments.iter().map(|s| s.rows()).collect();
@@ -258,8 +257,8 @@ impl Index {
     }
 }
 
-/// Returns whether the segment contains every row of `table`. Returns false if a row is missing or
-/// cannot be read.
+/// Returns whether a segment contains every row of `table`. A row that cannot be read counts as
+/// missing.
 fn holds(segment: &SegmentReader, table: &PendingRows) -> bool {
     let mut copies = Vec::new();
     table.rows().all(|row| {
@@ -268,8 +267,8 @@ fn holds(segment: &SegmentReader, table: &PendingRows) -> bool {
     })
 }
 
-/// Returns the positions of the segments to merge, given their numbers of rows. Merging a full tier
-/// may fill the next tier, which then joins the same merge.
+/// Returns the positions of the segments to merge, given the number of rows of each. If the merged
+/// segment fills the next tier, that tier joins the same merge.
 fn merge_plan(rows: &[u64]) -> Vec<usize> {
     let top = rows.iter().map(|r| tier(*r)).max().unwrap_or(0);
     let mut plan: Vec<usize> = Vec::new();
@@ -295,7 +294,6 @@ fn tier(rows: u64) -> u32 {
     tier
 }
 
-/// Ignores poisoning, because no thread leaves these tables half changed.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read()
 }

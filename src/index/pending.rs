@@ -1,4 +1,4 @@
-//! The rows that no segment contains yet, in a compact table of about 100 bytes per row.
+//! The rows that no segment contains yet, in a compact table with about 100 bytes per row.
 
 use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::model::id::Id;
@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 const NONE: u32 = u32::MAX;
 
-/// Hashes an id by taking eight of its bytes, because ids are hashes already.
+/// Hashes an id by taking its last eight bytes, because an id is already a hash.
 #[derive(Clone, Copy, Debug, Default)]
 struct PassThroughHasher(u64);
 
@@ -53,7 +53,7 @@ pub(super) struct PendingRows {
 }
 
 impl PendingRows {
-    /// Adds a row. Returns false if the table already contains the same row or is full.
+    /// Adds a row. Returns false if the table already contains it, or is full.
     pub(super) fn insert(&mut self, row: &IndexRow) -> bool {
         let first = self.first.get(&row.id).copied().unwrap_or(NONE);
         if self.chain(first).any(|slot| self.row(row.id, slot) == *row) {
@@ -76,7 +76,7 @@ impl PendingRows {
         self.first.contains_key(id)
     }
 
-    /// Returns all rows of the object.
+    /// Returns all rows of an object.
     pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = IndexRow> + use<'a> {
         let id = *id;
         self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))

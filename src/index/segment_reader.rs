@@ -1,8 +1,9 @@
-//! Reads a segment file: lookups with one small read, streaming in order, and a full check.
+//! Reads a segment file: lookups that need one small read, iteration in order, and a full check.
 //!
-//! Opening a segment reads only the footer and the small tables. Pages of the fan-out and pieces of
-//! the filter are read and checked on first use and then kept; buckets are read and checked every
-//! time. All methods take `&self`, and many threads may call them at the same time.
+//! Opening a segment reads only its head, its footer and the small tables. Pages of the fan-out and
+//! pieces of the filter are read and verified on first use and then kept; buckets are read and
+//! verified on each use. All methods take `&self`, and several threads may call them at the same
+//! time.
 
 use super::error::IndexError;
 use crate::codec::hash::NameHasher;
@@ -22,13 +23,13 @@ const BLOCK: usize = 64;
 const STACK_BUCKET: usize = 4096;
 const READ_AHEAD: u64 = 256 * 1024;
 
-/// The source of the bytes of a segment.
+/// A source of the bytes of a segment: a local file, or a remote object.
 pub trait SegmentBytes: std::fmt::Debug + Send + Sync {
     /// Returns the length in bytes.
     fn total(&self) -> std::io::Result<u64>;
     /// Fills the buffer from offset `at`. Fails with `UnexpectedEof` if the source is too short.
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()>;
-    /// Drops cached copies of the bytes, because the reader found them damaged.
+    /// Drops cached copies of the bytes, because they are damaged.
     fn forget(&self) {}
 }
 
@@ -57,13 +58,13 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Opens a segment file and checks its head, footer and small tables.
+    /// Opens a segment file, and checks its head, footer and small tables.
     pub fn open(name: SegmentName, path: &Path) -> Result<Self, IndexError> {
         let file = File::open(path).map_err(|source| IndexError::Io { path: path.to_owned(), source })?;
         Self::of_bytes(name, path, Box::new(file))
     }
 
-    /// Opens a segment that is read from `file`. `path` appears in messages only.
+    /// Opens a segment whose bytes come from `file`. `path` is used only in messages.
     pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn SegmentBytes>) -> Result<Self, IndexError> {
         let io = |source| IndexError::Io { path: path.to_owned(), source };
         let damaged = |why| IndexError::Segment { path: path.to_owned(), source: why };
@@ -75,7 +76,8 @@ impl SegmentReader {
         let layout = footer.layout_in(file_bytes).map_err(damaged)?;
         let mut head = [0; 16];
         read_exact(&*file, path, &mut head, 0)?;
-        // The footer has a valid checksum and a known version, so a head that disagrees is damaged.
+        // The footer has a valid checksum and a known version, so a head that differs from it is
+        // damaged.
         if segment::decode_head(&head) != Ok(footer.kind) {
             return Err(damaged(segment::SegmentError::Damaged("head does not match the footer")));
         }
@@ -115,18 +117,19 @@ impl SegmentReader {
         self.layout.file_bytes
     }
 
-    /// Returns the packs that the rows refer to, sorted by name.
+    /// Returns the packs to which the rows refer, sorted by name.
     pub fn packs(&self) -> &[PackEntry] {
         self.packs.entries()
     }
 
-    /// Returns the length of a pack in bytes, if the pack table contains it.
+    /// Returns the length of a pack in bytes, or `None` if the pack table does not contain the
+    /// pack.
     pub fn pack_bytes(&self, name: &PackName) -> Option<u64> {
         Some(self.packs.get(self.packs.number(name)?)?.size_bytes)
     }
 
-    /// Returns the ranges that a reader needs before one read finds a row: the fan-out and the
-    /// small tables around it.
+    /// Returns the byte ranges to fetch in advance, so that a lookup needs no separate read for the
+    /// fan-out: the head, the fan-out, the small tables and the footer.
     pub fn fanout_ranges(&self) -> Vec<Range<u64>> {
         vec![0..HEAD_BYTES, self.layout.fanout.clone(), self.layout.packs.start..self.layout.file_bytes]
     }
@@ -136,8 +139,8 @@ impl SegmentReader {
         &self.replaces
     }
 
-    /// Returns whether the segment may contain the id. Never false for an id that the segment
-    /// contains.
+    /// Returns whether the segment may contain an id. Always returns true for an id that the
+    /// segment contains.
     pub fn may_contain(&self, id: &Id) -> Result<bool, IndexError> {
         let block = filter::block_of(id, self.footer.filter_blocks);
         let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;
@@ -146,7 +149,8 @@ impl SegmentReader {
         Ok(filter::may_contain(block, id))
     }
 
-    /// Returns the first copy of an object, which is a full copy if the segment contains one.
+    /// Returns a copy of an object: a full copy if the segment contains one, otherwise a delta.
+    /// `None` if it contains neither.
     pub fn lookup(&self, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let mut found = None;
         self.visit(id, |row| {
@@ -156,7 +160,7 @@ impl SegmentReader {
         Ok(found)
     }
 
-    /// Appends all copies of an object, full copies first.
+    /// Appends all copies of an object to `out`, full copies first.
     pub fn lookup_all(&self, id: &Id, out: &mut Vec<IndexRow>) -> Result<(), IndexError> {
         self.visit(id, |row| {
             out.push(row);
@@ -164,19 +168,19 @@ impl SegmentReader {
         })
     }
 
-    /// Returns all rows in order.
+    /// Iterates over all rows in order.
     pub fn iter(self: &Arc<Self>) -> SegmentIter {
         SegmentIter { reader: Arc::clone(self), bucket: 0, ahead: Vec::new(), at: 0, rows: Vec::new().into_iter() }
     }
 
-    /// Returns the rows from the bucket of `id` on, in order. Rows of smaller ids in the same
-    /// bucket come first.
+    /// Iterates over the rows in order, starting with the bucket of `id`, in which smaller ids come
+    /// first.
     pub fn iter_from(self: &Arc<Self>, id: &Id) -> SegmentIter {
         SegmentIter { bucket: fanout::bucket_of(id, self.footer.bits), ..self.iter() }
     }
 
-    /// Reads the whole file; checks its name, and that fan-out, filter, order and counts match the
-    /// rows.
+    /// Reads the whole file. Verifies its name, and checks that the fan-out, the filter, the order
+    /// and the counts match the rows.
     pub fn verify(self: &Arc<Self>) -> Result<(), IndexError> {
         if self.hash_file()? != self.name {
             return Err(self.damaged("hash does not match the name"));
@@ -271,8 +275,7 @@ impl SegmentReader {
         if let Some(value) = cell.get() {
             return Ok(value);
         }
-        // Two threads may read the same piece, which is cheaper than holding a lock during the
-        // read.
+        // Two threads may read the same piece; that is cheaper than holding a lock during the read.
         let value = read()?;
         Ok(cell.get_or_init(|| value))
     }
@@ -287,7 +290,8 @@ impl SegmentReader {
     }
 }
 
-/// Iterator over all rows of a segment in order. Buffers about 256 KiB; ends after the first error.
+/// Iterates over all rows of a segment in order. Buffers about 256 KiB, and ends after the first
+/// error.
 #[derive(Debug)]
 pub struct SegmentIter {
     reader: Arc<SegmentReader>,
@@ -335,7 +339,7 @@ impl Iterator for SegmentIter {
     }
 }
 
-/// Reads a range. The caller has checked its length against the length of the file.
+/// Reads a range, whose length the caller has checked against the length of the file.
 fn read_range(file: &dyn SegmentBytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, IndexError> {
     let len = usize::try_from(range.end - range.start).map_err(|_| IndexError::Segment {
         path: path.to_owned(),

@@ -1,8 +1,9 @@
-//! Writes a segment file from sorted rows, and merges segments into one. Both work as streams.
+//! Writes a segment file from sorted rows, and merges several segments into one. Both work as
+//! streams.
 //!
-//! The result is a temporary file with its SHA-256, which the caller makes durable and renames. A
-//! writer keeps in memory the filter (10 bits per row), the fan-out (4 bytes per 16 to 32 rows) and
-//! the pack table; a merge needs 256 KiB more per input.
+//! The result is a temporary file and its SHA-256; the caller makes the file durable and renames
+//! it. A writer keeps the filter (10 bits per row), the fan-out (4 bytes per 16 to 32 rows) and the
+//! pack table in memory; a merge needs 256 KiB more per input.
 
 use super::error::IndexError;
 use super::segment_reader::{SegmentIter, SegmentReader};
@@ -23,22 +24,22 @@ use tempfile::NamedTempFile;
 
 const BUFFER: usize = 256 * 1024;
 
-/// A segment that is written but not yet durable.
+/// A segment that is completely written but not yet durable.
 #[derive(Debug)]
 pub struct WrittenSegment {
     /// SHA-256 of the file.
     pub name: SegmentName,
     /// Kind of the objects in the rows.
     pub kind: PackKind,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub file_bytes: u64,
     /// Number of rows.
     pub rows: u64,
-    /// The file, which is removed when the value is dropped.
+    /// The file; dropping the value removes it.
     pub file: NamedTempFile,
 }
 
-/// Writes one segment.
+/// Writes one segment from rows in sorted order.
 #[derive(Debug)]
 pub struct SegmentWriter {
     out: HashingFile,
@@ -53,8 +54,8 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Creates a segment in a temporary file in `dir`. The segment gets at most `rows_at_most`
-    /// rows, which refer only to `packs`.
+    /// Starts a segment in a temporary file in `dir`. The caller adds at most `rows_at_most` rows,
+    /// which may refer only to `packs`.
     pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, IndexError> {
         let mut out = HashingFile::create(dir)?;
         out.write(&segment::encode_head(kind))?;
@@ -71,8 +72,8 @@ impl SegmentWriter {
         })
     }
 
-    /// Appends a row, which must not be smaller than the previous row. Omits a row that equals the
-    /// previous one.
+    /// Appends a row. Fails if the row is smaller than the previous one; omits a row that equals
+    /// the previous one.
     pub fn push(&mut self, row: &IndexRow) -> Result<(), IndexError> {
         if let Some(last) = &self.last {
             match last.cmp(row) {
@@ -90,7 +91,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Finishes the segment and records that it replaces `replaces`.
+    /// Finishes the segment, which declares that it replaces the segments `replaces`.
     pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, IndexError> {
         self.finish_buckets(1 << self.bits)?;
         let bucket_bytes = self.out.written - HEAD_BYTES;
@@ -130,7 +131,7 @@ impl SegmentWriter {
     }
 }
 
-/// Writes sorted rows as a segment. `packs` must contain all packs that the rows refer to, and may
+/// Writes sorted rows as a segment. `packs` must contain all packs to which the rows refer, and may
 /// contain more.
 pub fn write_segment(
     dir: &Path,
@@ -152,8 +153,8 @@ pub fn write_segment(
     writer.finish(replaces)
 }
 
-/// Merges segments of one kind into a segment that replaces them. Omits rows that need a pack for
-/// which `keep` returns false.
+/// Merges segments of one kind into a segment that replaces them. Omits rows that depend on a pack
+/// for which `keep` returns false.
 pub fn merge(
     dir: &Path,
     kind: PackKind,
@@ -164,7 +165,7 @@ pub fn merge(
     merge_as(dir, kind, inputs, keep, &names)
 }
 
-/// Merges segments like [`merge`], into a segment that replaces `replaces` instead of the inputs.
+/// Like [`merge`], but the resulting segment replaces `replaces` instead of the inputs.
 pub fn merge_as(
     dir: &Path,
     kind: PackKind,
@@ -174,7 +175,7 @@ pub fn merge_as(
 ) -> Result<WrittenSegment, IndexError> {
     let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
     let packs = PackTable::new(packs).map_err(|source| IndexError::Segment { path: dir.to_owned(), source })?;
-    // If no pack is dropped, the rows need no check.
+    // If all packs are kept, no row has to be checked.
     let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
     let mut writer = SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
     let mut iters: Vec<SegmentIter> = inputs.iter().map(SegmentReader::iter).collect();

@@ -1,7 +1,7 @@
-//! Kinds and hints of SQLite errors. Many codes of SQLite hide the errno, so this module examines
-//! the file again and returns the kind of failure that the system would report.
+//! Kinds and hints of SQLite errors. Many error codes of SQLite hide the errno, so this module
+//! examines the file again to find out which error the system reports.
 //!
-//! In: a database file and the error. Out: the kind of failure that the system would have given.
+//! In: a database file and the error. Out: the kind of failure.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -12,10 +12,10 @@ use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_IOERR_SHMSIZE};
 
 use crate::error::Kind;
 
-/// Below this number of free bytes, a failed write counts as a lack of space.
+/// If fewer bytes are free, a failed write is attributed to a full disk.
 const FULL: u64 = 1 << 20;
 
-/// Returns the kind of an error of the database at `path`.
+/// Returns the kind of an error that SQLite has returned for the database at `path`.
 pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     match e.sqlite_error_code() {
@@ -25,13 +25,13 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Integrity,
         Some(ErrorCode::OutOfMemory) => Kind::System,
         Some(ErrorCode::OperationInterrupted) => Kind::Cancelled,
-        // SQLite writes zeros to extend the shared memory, so this code means a full disk.
+        // SQLite extends the shared memory by writing zeros, so this code means a full disk.
         Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_SHMSIZE) => Kind::NoSpace,
         Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_NOMEM) => Kind::System,
         Some(ErrorCode::SystemIoFailure) => of_place(path).unwrap_or(Kind::System),
         Some(ErrorCode::CannotOpen) => of_place(path).unwrap_or(Kind::Denied),
         // A missing table, a value of the wrong type or a violated constraint is damage, because
-        // our own statements do not cause these errors.
+        // the program's own statements do not cause these errors.
         Some(_) => Kind::Integrity,
         None => match e {
             InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => Kind::Integrity,
@@ -40,7 +40,7 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
     }
 }
 
-/// Returns the hint for an error whose code hides the errno.
+/// Returns the hint for an error, based on its kind and its code.
 pub fn hint(path: &Path, e: &rusqlite::Error) -> Option<String> {
     match (kind(path, e), e.sqlite_error_code()?) {
         (Kind::NoSpace, _) => Some("free some space and run the command again".to_owned()),
@@ -63,7 +63,8 @@ fn extended(e: &rusqlite::Error) -> Option<i32> {
     e.sqlite_error().map(|e| e.extended_code)
 }
 
-/// Returns the kind of failure that the system reports for the file now.
+/// Returns the kind of the error that the system reports for the file now, or `None` if it reports
+/// no error.
 fn of_place(path: &Path) -> Option<Kind> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL) {

@@ -1,4 +1,4 @@
-//! Tests of segments and the index: comparison with maps, damage, and merging.
+//! Tests of segments and the index: comparison with maps in memory, damage, and merging.
 
 use super::segment_reader::SegmentReader;
 use super::segment_writer::{WrittenSegment, merge, write_segment};
@@ -22,7 +22,7 @@ fn pack(n: u64) -> [u8; 32] {
     *blake3::hash(&[b"pack".as_slice(), &n.to_le_bytes()].concat()).as_bytes()
 }
 
-/// Returns a row that is determined by the number of its object and of its copy.
+/// Returns a row that depends only on the number of its object and the number of its copy.
 fn row(n: u64, copy: u64) -> IndexRow {
     let place = |n: u64, copy: u64| ObjectLocation {
         pack: pack(n % 7 + copy * 7),
@@ -230,7 +230,7 @@ fn a_damaged_segment_hides_nothing_else() {
 fn full_tiers_are_merged_together() {
     assert_eq!(merge_plan(&[10; MERGE_AT - 1]), Vec::<usize>::new());
     assert_eq!(merge_plan(&[10; MERGE_AT]).len(), MERGE_AT);
-    // The seven segments of the next tier join the merge only if the merged segment belongs to their tier.
+    // The seven segments of the next tier join only if the merged segment belongs to their tier.
     let small = [[10; 8].as_slice(), &[5000; 7]].concat();
     assert_eq!(merge_plan(&small).len(), 8);
     let large = [[4000; 8].as_slice(), &[5000; 7]].concat();

@@ -1,4 +1,4 @@
-//! The store of a remote repository, which reads immutable objects by ranges through the block
+//! The store of a remote repository, which reads ranges of immutable objects through the block
 //! cache.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -20,45 +20,45 @@ use crate::index::segment_reader::SegmentBytes;
 use crate::store::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
 use crate::work::fan_out;
 
-/// Gaps up to this size between two ranges are fetched too, because one more request costs more
-/// than the bytes. For a large fetch, the limit grows to a sixteenth of the fetched bytes, up to
+/// Gaps of at most this size between two ranges are fetched too, because one more request costs
+/// more than the bytes. For a large fetch, the limit is a sixteenth of the requested bytes, up to
 /// [`GAP_MAX`], because the bytes in the gaps are usually needed next.
 const GAP: u64 = 256 << 10;
-/// Upper limit on the size of gaps.
+/// Upper bound of the limit on gaps.
 const GAP_MAX: u64 = 1 << 20;
-/// After a failed read, other reads fail without a request for this time.
+/// For this long after a failed read, other reads fail without sending a request.
 const FAILED: Duration = Duration::from_secs(2);
-/// Limit on the bytes of a request that fetches ahead: one region of the cache.
+/// Limit on the bytes of a request that fetches in advance: one region of the cache.
 const PIECE: u64 = 4 << 20;
-/// Number of concurrent requests that fetch ahead. Reads allow more concurrency than uploads of
-/// packs.
+/// Number of concurrent requests that fetch in advance. Reads allow more concurrency than uploads
+/// of packs.
 const READERS: usize = 16;
 
-/// A remote store whose packs and segments are read through the cache.
+/// A remote store that reads packs and index segments through the cache.
 pub struct CachedStore {
     inner: Arc<dyn Store>,
-    /// `None` if the store is as fast as the cache.
+    /// `None` if the store is a directory, which is as fast as the cache.
     cache: Option<Arc<BlockCache>>,
-    /// A local repository that has some of the same objects.
+    /// Directory of a local repository that has some of the same objects.
     local: Option<PathBuf>,
-    /// Known lengths of objects, which never change.
+    /// Known lengths of objects; the length of an immutable object never changes.
     lens: Mutex<HashMap<String, u64>>,
     /// Objects whose copy in `local` is damaged.
     damaged_local: Mutex<HashSet<String>>,
-    /// Time and error of the last failed read, so that other threads that wait for the same server
-    /// need not find out one after the other.
+    /// Time and error of the last failed read, so that threads which wait for the same server do
+    /// not all run into the time limit one after the other.
     failed: Mutex<Option<(Instant, String)>>,
-    /// Pieces to fetch ahead, in order. A reader that needs a part of a piece fetches the piece
-    /// itself.
+    /// Pieces to fetch in advance, in order. A reader that needs a part of a waiting piece fetches
+    /// that piece itself.
     pieces: Mutex<VecDeque<Piece>>,
     calls: AtomicU64,
-    /// Objects of which parts were fetched into the cache, with their lengths.
+    /// Objects of which this process has fetched parts into the cache, with their lengths.
     fetched: Mutex<HashMap<String, u64>>,
 }
 
-/// A part of an object that no thread has begun to fetch.
+/// A part of an object that is to be fetched in advance and that no thread has started to fetch.
 struct Piece {
-    /// The call of [`CachedStore::fetch_ahead`] that requested the piece.
+    /// Number of the call of [`CachedStore::fetch_ahead`] that has requested the piece.
     call: u64,
     key: String,
     len: u64,
@@ -66,8 +66,8 @@ struct Piece {
 }
 
 impl CachedStore {
-    /// Wraps a store. A directory of this machine needs no cache. Objects that the repository
-    /// `local` has are read from there, because a key identifies its content.
+    /// Wraps a store. A local directory needs no cache. Objects that the repository in `local` has
+    /// are read from there, because equal keys mean equal content.
     pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, local: Option<PathBuf>) -> Self {
         Self {
             inner,
@@ -82,12 +82,12 @@ impl CachedStore {
         }
     }
 
-    /// Returns the store without the cache, for objects that change.
+    /// Returns the store without the cache, for objects that can change.
     pub fn direct(&self) -> &Arc<dyn Store> {
         &self.inner
     }
 
-    /// Records a known length of an object.
+    /// Records the length of an object.
     pub fn learn(&self, key: &str, len: u64) {
         self.lens.lock().insert(key.to_owned(), len);
     }
@@ -110,7 +110,7 @@ impl CachedStore {
         fetched.iter().map(|(key, len)| (key.clone(), *len)).collect()
     }
 
-    /// Drops all local copies of an object, because the object is damaged.
+    /// Stops using the local copies of an object, because the object is damaged.
     pub fn forget(&self, key: &str) {
         self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
@@ -118,8 +118,8 @@ impl CachedStore {
         }
     }
 
-    /// Fetches ranges of objects into the cache; ranges that are close together share a request,
-    /// and several requests are concurrent. Returns the number of fetched bytes.
+    /// Fetches ranges of objects into the cache with several concurrent requests. Ranges that are
+    /// close together share a request. Returns the number of fetched bytes.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else { return Ok(0) };
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl CachedStore {
             Ok(())
         };
         let done = fan_out::run(threads, work);
-        // After an error, some pieces remain.
+        // After an error, remove the remaining pieces of this call.
         self.pieces().retain(|p| p.call != call);
         done.map(|()| bytes)
     }
@@ -165,7 +165,8 @@ impl CachedStore {
         pieces.remove(at)
     }
 
-    /// Returns the path of the same object in the local repository.
+    /// Returns the path of the same object in the local repository, if it exists and is not known
+    /// to be damaged.
     pub(super) fn local_file(&self, key: &str) -> Option<PathBuf> {
         let path = self.local.as_ref().map(|root| root.join(key)).filter(|path| path.is_file())?;
         let damaged = self.damaged_local.lock().contains(key);
@@ -183,7 +184,7 @@ impl CachedStore {
         while let Some(piece) =
             self.take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
-            // The read below reports any error.
+            // Ignore an error here, because the read below reports it.
             let _ = self.through(cache, key, len, piece.range);
         }
         self.through(cache, key, len, range)
@@ -210,7 +211,7 @@ impl CachedStore {
     }
 }
 
-/// Joins ranges with small gaps between them.
+/// Joins ranges if the gap between them is at most `gap` bytes. The ranges must be sorted.
 fn joined(ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {
@@ -283,7 +284,7 @@ impl Store for CachedStore {
     }
 }
 
-/// An index segment of a remote store.
+/// An index segment in a remote store.
 pub(super) struct RemoteSegment {
     pub(super) store: Arc<CachedStore>,
     pub(super) key: String,

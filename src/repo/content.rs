@@ -1,4 +1,4 @@
-//! Reads the content of files and the tables of hard links.
+//! Reads the content of files and the tables of hard links of versions.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ use crate::model::entry::{Content, Extent};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::{LinkTable, RootInfo};
 
-/// Limit on the depth of a chunk list, because only a forged list can be deeper.
+/// Limit on the depth of a chunk list. Only a forged list is deeper.
 const DEPTH_MAX: usize = 64;
 /// Limit on the length of a table of hard links in bytes.
 const LINKS_MAX: u64 = 1 << 30;
 
 impl Repo {
-    /// Returns the extents of a file in order; inline content has none.
+    /// Iterates over the extents of a file in order; inline content has none.
     pub fn extents<'a>(&'a self, content: &Content) -> Extents<'a> {
         let mut walk = Extents { repo: self, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: None };
         match content {
@@ -28,8 +28,8 @@ impl Repo {
         walk
     }
 
-    /// Returns the extents from the one that contains byte `offset` on, and the offset of the first
-    /// one. Reads only the nodes on the path to it.
+    /// Iterates over the extents, starting with the one that contains byte `offset`; also returns
+    /// the offset of that extent in the file. Reads only the nodes on the path to it.
     pub fn extents_at<'a>(&'a self, content: &Content, offset: u64) -> Result<(u64, Extents<'a>)> {
         let mut walk = self.extents(content);
         let mut start = 0u64;
@@ -52,7 +52,7 @@ impl Repo {
             if !walk.leaf.as_slice().is_empty() {
                 return Ok((start, walk));
             }
-            // Skip children before the offset, then open the one that contains it.
+            // Skip the children that end before the offset, then open the next one.
             let Some(level) = walk.stack.last_mut() else { return Ok((start, walk)) };
             let children = level.as_slice();
             let is_root = children.first().is_some_and(|c| c.0 == u64::MAX);
@@ -87,7 +87,7 @@ impl Repo {
         }
     }
 
-    /// Returns a whole small file of at most `limit` bytes.
+    /// Returns the whole content of a small file. Fails if it is longer than `limit` bytes.
     pub fn read_content(&self, content: &Content, limit: u64) -> Result<Vec<u8>> {
         if let Content::Inline(bytes) = content {
             return Ok(bytes.clone());
@@ -118,8 +118,8 @@ impl Repo {
         }
     }
 
-    /// Fails if a content cannot be a table of hard links. No part of a real table is a hole or
-    /// occurs twice, because paths are text and groups are hashes. Without this check, a few bytes
+    /// Fails if a content cannot be a table of hard links. A real table contains no hole and no
+    /// chunk twice, because paths are text and groups are hashes. Without this check, a few bytes
     /// could claim a table of any length.
     fn ensure_table(&self, content: &Content) -> Result<()> {
         let mut seen = HashSet::new();
@@ -133,7 +133,7 @@ impl Repo {
     }
 }
 
-/// Iterates over the extents of a chunk list, with one node per level in memory.
+/// Iterates over the extents of a content, with one node per level of the chunk list in memory.
 pub struct Extents<'a> {
     repo: &'a Repo,
     stack: Vec<std::vec::IntoIter<(u64, Id)>>,

@@ -1,4 +1,4 @@
-//! The errors of opening and creating a repository.
+//! The errors that occur when a repository is opened or created.
 
 use std::path::PathBuf;
 
@@ -11,28 +11,28 @@ use crate::format::Malformed;
 pub enum RepoError {
     #[error("there is no repository at `{}`", path.display())]
     None { path: PathBuf },
-    /// The directory has the content of a repository, but no marker.
+    /// The directory has the packs and refs of a repository but no marker.
     #[error("the repository at `{}` has lost its marker `{}`", path.display(), layout::MARKER)]
     Unmarked { path: PathBuf },
     #[error("cannot use the marker `{}` of the repository at `{place}`", layout::MARKER)]
     BadMarker {
-        /// Path or URL.
+        /// Path or URL of the repository.
         place: String,
         is_local: bool,
         source: Malformed,
     },
     #[error("a repository already exists at `{}`", path.display())]
     Exists { path: PathBuf },
-    /// The source of a lazy clone did not respond a moment ago.
+    /// The remote of a lazy clone has not responded recently.
     #[error("some objects are not local and the remote is unavailable: {detail}")]
     Unavailable {
-        /// The error of the last attempt.
+        /// The error message of the last attempt.
         detail: String,
     },
-    /// The source of a lazy clone contains another repository.
+    /// The remote of a lazy clone contains a different repository.
     #[error("some objects are not local, and `{place}` holds another repository")]
     Foreign {
-        /// URL of the source.
+        /// URL of the remote.
         place: String,
     },
     /// The operation requires a local repository.

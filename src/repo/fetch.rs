@@ -1,4 +1,4 @@
-//! Fetching chunks and packs of a remote repository to this machine.
+//! Fetches chunks and packs of a remote repository.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,11 +16,11 @@ use crate::model::id::{Id, ObjectKind};
 use crate::store::StoreError;
 use crate::sys::io_error::IoError;
 
-/// A whole pack as a file on this machine.
+/// A whole pack as a local file.
 pub enum PackFile {
-    /// A file of the repository.
+    /// A file in the repository.
     Stored(PathBuf),
-    /// A copy that is deleted when it is dropped.
+    /// A temporary copy; deleted when dropped.
     Fetched(NamedTempFile),
 }
 
@@ -34,8 +34,8 @@ impl PackFile {
 }
 
 impl Repo {
-    /// Fetches chunks that are not on this machine into the cache; chunks that are close together
-    /// share a request. Returns the number of requested bytes.
+    /// Fetches chunks that are not local into the cache; chunks that are close together share a
+    /// request. Returns the number of requested bytes.
     pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
         let (Some(remote), index) = (self.remote_store(), self.index()?) else {
             let mut missing = Vec::new();
@@ -61,8 +61,8 @@ impl Repo {
         Ok(remote.fetch_ahead(&wanted)?)
     }
 
-    /// Returns a pack as a file, and fetches a remote pack as a whole. In a local repository, the
-    /// caller notices a missing pack when it reads the file.
+    /// Returns a pack as a local file; fetches a remote pack as a whole. In a local repository, the
+    /// pack may be missing, in which case reading the file fails.
     pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
         let key = layout::pack(name);
         if let Some(local) = self.as_local().map(LocalRepo::files) {
@@ -70,7 +70,7 @@ impl Repo {
         }
         let io = |source| IoError::new("keep a copy of", &key, source);
         let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
-        // A store must not fill the disk with more bytes than the pack has.
+        // Limit the copy to the length in the index, so that a hostile store cannot fill the disk.
         let index = self.index()?;
         let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, name)).filter(|bytes| *bytes > 0);
         let mut left = known.unwrap_or(u64::MAX);
@@ -81,8 +81,8 @@ impl Repo {
         Ok(PackFile::Fetched(file))
     }
 
-    /// Returns the objects that this process has fetched into the cache for this repository, with
-    /// their lengths.
+    /// Returns the objects of which this process has fetched parts into the cache for this
+    /// repository or its lazy source, with their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let source = self.opened_lazy_source().and_then(Self::remote_store);
         self.remote_store().or(source).map_or_else(Vec::new, |remote| remote.fetched())

@@ -1,8 +1,9 @@
-//! Reads objects: looks up the location of an id, reads and decompresses the frame, and verifies
-//! the bytes against the id.
+//! Reads objects: finds the location of an id, reads and decompresses the frame, and verifies the
+//! bytes against the id.
 //!
-//! Only verified bytes are returned. Uncompressed frames are kept in a bounded cache, because a
-//! frame contains related objects. If a copy is damaged, another copy is tried.
+//! Only verified bytes are returned. Decompressed frames are kept in a bounded cache, because the
+//! objects of a frame are usually needed together. If a copy is damaged, the other copies are
+//! tried.
 
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
@@ -27,10 +28,10 @@ use crate::store::Store;
 /// The error for an object that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// No index segment contains the object.
+    /// Neither an index segment nor the remote of a lazy clone has the object.
     #[error("{} {id} is not in the repository", kind.name())]
     Missing { kind: ObjectKind, id: Id },
-    /// The stored bytes are damaged.
+    /// The stored bytes of the object are damaged.
     #[error("{} {} in pack {} is damaged: {why}", kind.name(), id.short(), &to_hex(pack)[..12])]
     Damaged {
         kind: ObjectKind,
@@ -39,7 +40,7 @@ pub enum ObjectError {
         pack: PackName,
         why: String,
     },
-    /// The bytes match the id but violate the format.
+    /// The bytes match the id, but violate the format.
     #[error("{} {} is malformed: {why}", kind.name(), id.short())]
     Malformed { kind: ObjectKind, id: Id, why: String },
 }
@@ -77,39 +78,40 @@ impl Deref for Plain {
 }
 
 impl Plain {
-    /// Returns an object that is not part of a frame.
+    /// Returns an object that is not part of a larger frame.
     pub fn alone(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
         Self { frame: Arc::new(bytes), range }
     }
 }
 
-/// Limit on the header of a frame in bytes; longer headers are not read ahead.
+/// Number of bytes of a frame that are read to decode its header in advance; longer headers are not
+/// supported.
 const HEAD_MAX: usize = 4096;
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
 }
 
-/// Reads frames of packs.
+/// Reads the objects in the frames of packs.
 pub struct Frames {
     store: Arc<dyn Store>,
     ids: IdHasher,
-    /// Uncompressed frames.
+    /// Decompressed frames.
     cache: Mutex<WeightedLru<FrameKey, Arc<Vec<u8>>>>,
-    /// Whether the packs are on this machine, where many small reads are cheap.
+    /// Whether the packs are local, so that many small reads are cheap.
     is_local: bool,
     read_ahead: ReadAhead,
 }
 
 impl Frames {
-    /// Creates a reader that keeps at most `budget` bytes of uncompressed frames.
+    /// Returns a reader that keeps at most `budget` bytes of decompressed frames in memory.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
         let cache = Mutex::new(WeightedLru::new(budget));
         Self { store, ids, cache, is_local: false, read_ahead: ReadAhead::default() }
     }
 
-    /// Marks the packs as local, where an additional read is cheap.
+    /// Marks the packs as local, so that additional reads are cheap.
     pub(super) fn local(self) -> Self {
         Self { is_local: true, ..self }
     }
@@ -132,7 +134,7 @@ impl Frames {
         Err(first)
     }
 
-    /// Returns the verified object at one location.
+    /// Returns the verified bytes of the copy of an object at one location.
     pub fn at(&self, index: &Index, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
         if let Some(plain) = self.alone(kind, row)? {
             return Ok(plain);
@@ -144,15 +146,15 @@ impl Frames {
             return Err(damaged(kind, &row.id, &row.place, "it is outside of its frame"));
         };
         if self.ids.id(kind, bytes) != row.id {
-            // The next read may succeed, so the frame must not remain in the cache.
+            // Remove the frame from the cache, because reading it again may succeed.
             self.cache.lock().remove(&(row.place.pack, row.place.offset));
             return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
         }
         Ok(Plain { frame, range })
     }
 
-    /// Reads an uncompressed object without the rest of its frame if reading the whole frame would
-    /// be slower. Returns `None` if the frame must be read.
+    /// Reads a single object from a frame that is stored uncompressed, if reading the whole frame
+    /// would be slower. Returns `None` if the whole frame must be read.
     fn alone(&self, kind: ObjectKind, row: &IndexRow) -> Result<Option<Plain>> {
         const HEAD: usize = 1024;
         let ObjectLocation { pack, offset, stored, codec, within, len } = row.place;
@@ -165,7 +167,7 @@ impl Frames {
         let key = layout::pack(&pack);
         let head = self.store.read_at(&key, u64::from(offset), HEAD.min(stored as usize))?;
         let mut rest = head.as_slice();
-        // Reading the whole frame handles longer and damaged headers.
+        // A longer or damaged header is handled by reading the whole frame.
         let Ok(decoded) = FrameHead::decode(&mut rest) else { return Ok(None) };
         let begin = u64::from(offset) + (head.len() - rest.len()) as u64 + u64::from(within);
         let fits = u64::from(decoded.payload) >= u64::from(within) + u64::from(len);
@@ -173,7 +175,7 @@ impl Frames {
             return Ok(None);
         }
         let bytes = self.store.read_at(&key, begin, len as usize)?;
-        // Reading the whole frame reports wrong bytes.
+        // Wrong bytes are reported by reading the whole frame.
         Ok((self.ids.id(kind, &bytes) == row.id).then(|| Plain::alone(bytes)))
     }
 
@@ -215,7 +217,7 @@ impl Frames {
         self.cache.lock().put(key, Arc::clone(plain), plain.len(), |_| false);
     }
 
-    /// Returns whether [`Self::read_ahead`] has something to do.
+    /// Returns whether [`Self::read_ahead`] would decompress a frame now.
     pub(super) fn has_read_ahead(&self) -> bool {
         self.read_ahead.has_next()
     }
@@ -223,21 +225,21 @@ impl Frames {
     /// Decompresses the frames that will probably be read next.
     pub(super) fn read_ahead(&self) {
         while let Some((pack, offset)) = self.read_ahead.claim() {
-            // The reader that needs the frame reports any error. The claim must end even if there is
-            // a panic, because that reader waits for the claim.
+            // Ignore errors, because the reader that needs the frame reports them. Catch panics,
+            // because that reader waits until the claim is completed.
             let end = catch_unwind(AssertUnwindSafe(|| self.load_chunks(pack, offset))).unwrap_or(None);
             self.read_ahead.complete(pack, end);
         }
     }
 
-    /// Puts a frame of chunks into the cache. Returns the offset of its end, or `None` if there is no
-    /// such frame.
+    /// Decompresses a frame of chunks into the cache. Returns the offset of its end, or `None` if
+    /// there is no such frame.
     fn load_chunks(&self, pack: PackName, offset: u32) -> Option<u32> {
         let key = layout::pack(&pack);
         let len = self.store.len(&key).ok()??.checked_sub(u64::from(offset))?;
         let first = self.store.read_at(&key, u64::from(offset), HEAD_MAX.min(usize::try_from(len).ok()?)).ok()?;
         let mut rest = first.as_slice();
-        // The last frame is followed by the table, whose bytes may look like a frame.
+        // The table of contents follows the last frame, and its bytes may look like a frame.
         let fits = |head: &FrameHead| {
             head.kind == ObjectKind::Chunk && head.codec != CODEC_DELTA && head.payload as usize <= FRAME_PLAIN_MAX
         };
@@ -253,7 +255,8 @@ impl Frames {
 
     /// Returns the id of the base of a delta frame.
     pub(super) fn base_id(&self, row: &IndexRow) -> Result<Option<Id>> {
-        // The header consists of tag, count, one length, and base id.
+        // The header of a delta frame consists of the tag, the count, one length, and the id of the
+        // base.
         let head = self.store.read_at(
             &layout::pack(&row.place.pack),
             u64::from(row.place.offset),
@@ -263,8 +266,8 @@ impl Frames {
         Ok(decoded.map_err(|e| damaged(ObjectKind::Chunk, &row.id, &row.place, &e.to_string()))?.base)
     }
 
-    /// Returns the base of a delta. Only a copy that is stored whole is used, so that there are no
-    /// chains of deltas.
+    /// Returns the base of a delta. Uses only copies that are not deltas themselves, so that deltas
+    /// never form chains.
     fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&ObjectLocation>) -> Result<Plain> {
         if let Some(place) = hint.filter(|p| p.codec != CODEC_DELTA) {
             let row = IndexRow { id: *id, place: *place, base: None };
@@ -285,7 +288,7 @@ impl Frames {
     }
 }
 
-/// Decompresses the payload of a frame.
+/// Decompresses the payload of a frame. `base` is the base object of a delta.
 pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let len = head.plain_len();
     if head.codec == CODEC_RAW {

@@ -1,4 +1,4 @@
-//! The handle of an open repository: opening, creating, and access to its parts.
+//! The handle of an open repository: opening, creation, and access to its parts.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -28,39 +28,40 @@ use crate::store::local::{LocalStore, STAGING, make_root};
 use crate::store::{Store, trace::Tracer};
 use crate::sys::io_error::IoError;
 
-/// Default limit on the uncompressed frames in memory, in bytes.
+/// Default limit on the decompressed frames in memory, in bytes.
 const FRAME_CACHE_BYTES: usize = 32 << 20;
 
-/// Opens the remote repository of a lazy clone.
+/// Function that opens the remote repository of a lazy clone.
 pub type OpenLazySource = dyn Fn() -> Result<Repo> + Send + Sync;
 
 /// Options for opening a repository.
 #[derive(Clone, Default)]
 pub struct OpenOptions {
-    /// Cache directory, which contains local state of repositories that cannot be written.
+    /// Cache directory, which has the local state of repositories that this user cannot write to.
     pub cache_dir: Option<PathBuf>,
-    /// Limit on the uncompressed frames in memory, in bytes; 0 selects the default of 32 MiB.
+    /// Limit on the decompressed frames in memory, in bytes; 0 selects the default of 32 MiB.
     pub frame_cache_bytes: usize,
     /// Receives each durable step; for tests.
     pub tracer: Option<Arc<dyn Tracer>>,
-    /// In a lazy clone, opens the remote that has the missing objects.
+    /// Opens the remote of a lazy clone, which has the missing objects. `None` if the repository is
+    /// not a lazy clone.
     pub lazy_source: Option<Arc<OpenLazySource>>,
-    /// Users that may use a repository that is created.
+    /// Users that can use the repository, if it is created.
     pub sharing: Sharing,
-    /// Receives a sentence if local state cannot be kept.
+    /// Called with a message if local state cannot be kept.
     pub complain: Option<Arc<Complaint>>,
 }
 
-/// The remote repository of a lazy clone.
+/// The remote repository of a lazy clone; opened on first use.
 #[derive(Default)]
 pub(super) struct LazySource {
     pub(super) source: OnceLock<Box<Repo>>,
     pub(super) outage: OutageMemory,
-    /// Held while the remote repository is opened.
+    /// Locked while the remote repository is being opened.
     pub(super) opening: Mutex<()>,
 }
 
-/// An open repository; many threads may use it.
+/// An open repository. Several threads may use it at the same time.
 pub struct Repo {
     pub(super) store: Arc<dyn Store>,
     pub(super) locator: Locator,
@@ -73,7 +74,7 @@ pub struct Repo {
     ids: IdHasher,
 }
 
-/// A local repository, in which files can be created.
+/// A local repository, in which objects can be stored.
 #[derive(Clone, Copy)]
 pub struct LocalRepo<'r> {
     repo: &'r Repo,
@@ -81,12 +82,12 @@ pub struct LocalRepo<'r> {
 }
 
 impl<'r> LocalRepo<'r> {
-    /// Returns the repository, for operations that any repository supports.
+    /// Returns the repository, for operations that every repository supports.
     pub const fn repo(self) -> &'r Repo {
         self.repo
     }
 
-    /// Returns the store of the files of the repository.
+    /// Returns the store that contains the files of the repository.
     pub const fn files(self) -> &'r LocalStore {
         self.files
     }
@@ -101,7 +102,7 @@ impl Deref for LocalRepo<'_> {
 }
 
 impl Repo {
-    /// Creates a repository in `root`, which must be missing or empty.
+    /// Creates a repository in `root`, which must be empty or not exist.
     pub fn create(
         root: &Path,
         default_branch: &RefName,
@@ -111,7 +112,8 @@ impl Repo {
         Self::create_copy(root, &new_marker(chunker, default_branch.as_str())?, options)
     }
 
-    /// Creates an empty repository in `root` with the marker of another one, for a copy of it.
+    /// Creates an empty repository in `root` with an existing marker, to copy that repository into
+    /// it.
     pub fn create_copy(root: &Path, marker: &Marker, options: OpenOptions) -> Result<Self> {
         let io = |what| IoError::at(what, root);
         make_root(root).map_err(io("create"))?;
@@ -119,7 +121,7 @@ impl Repo {
         if store.len(layout::MARKER)?.is_some() {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
         }
-        // An interrupted run leaves a staging directory.
+        // An interrupted creation leaves the staging directory.
         let is_other = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
         if std::fs::read_dir(root).map_err(io("read"))?.any(is_other) {
             return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
@@ -153,7 +155,7 @@ impl Repo {
         Ok(Self::new(Location::Local(Arc::new(store)), root.to_path_buf(), marker, chunker, options))
     }
 
-    /// Opens a remote repository, whose known state is kept in a directory below `state`.
+    /// Opens a remote repository. Its local state is kept in a directory below `state`.
     pub fn open_remote(store: Arc<CachedStore>, state: &Path, options: OpenOptions) -> Result<Self> {
         let Some(bytes) = store.get(layout::MARKER)? else {
             return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
@@ -162,7 +164,8 @@ impl Repo {
         Self::with_marker(store, marker, state, options)
     }
 
-    /// Returns a remote repository whose marker is known already, or will be written.
+    /// Returns a remote repository with a marker that is already known, or that will be written
+    /// later.
     pub fn with_marker(store: Arc<CachedStore>, marker: Marker, state: &Path, options: OpenOptions) -> Result<Self> {
         let bad = |source| RepoError::BadMarker { place: store.place(), is_local: false, source };
         let chunker = chunker_config(&marker).map_err(bad)?;
@@ -196,17 +199,17 @@ impl Repo {
         root.join(layout::MARKER).is_file()
     }
 
-    /// Returns whether a directory has the content of a repository, but no marker.
+    /// Returns whether a directory has the packs and refs of a repository but no marker.
     pub fn is_unmarked(root: &Path) -> bool {
         !Self::is_at(root) && root.join(layout::PACKS).is_dir() && root.join("refs").is_dir()
     }
 
-    /// Returns the directory of the repository; for a remote one, the directory of its known state.
+    /// Returns the directory of the repository; of a remote one, the directory of its local state.
     pub fn path(&self) -> &Path {
         self.locator.state.root()
     }
 
-    /// Returns the store of all objects.
+    /// Returns the store of the repository.
     pub fn store(&self) -> &dyn Store {
         &*self.store
     }
@@ -216,13 +219,12 @@ impl Repo {
         self.locator.location.as_local().map(|files| LocalRepo { repo: self, files })
     }
 
-    /// Returns the same as [`Self::as_local`]; fails with [`RepoError::NotLocal`] for a remote
-    /// repository.
+    /// Like [`Self::as_local`], but fails with [`RepoError::NotLocal`] for a remote repository.
     pub fn ensure_local(&self) -> Result<LocalRepo<'_>> {
         self.as_local().ok_or_else(|| RepoError::NotLocal { place: self.store.place() }.into())
     }
 
-    /// Returns the store of a remote repository; `None` for a local one.
+    /// Returns the store of a remote repository with its cache; `None` for a local one.
     pub fn remote_store(&self) -> Option<&Arc<CachedStore>> {
         self.locator.location.as_remote()
     }
@@ -237,7 +239,7 @@ impl Repo {
         &self.chunker
     }
 
-    /// Returns the branches and tags.
+    /// Returns access to the branches and tags.
     pub fn refs(&self) -> Refs<'_> {
         Refs::new(&*self.store, Some(&self.locator))
     }
@@ -247,7 +249,7 @@ impl Repo {
         &self.ids
     }
 
-    /// Returns the objects that are only in memory.
+    /// Returns the objects that were computed but not stored.
     pub fn volatile(&self) -> &Volatile {
         &self.volatile
     }
@@ -257,18 +259,19 @@ impl Repo {
         self.locator.index()
     }
 
-    /// Returns the derived catalogue; opened on first use.
+    /// Returns the catalogue of derived data; opened on first use.
     pub fn catalogue(&self) -> Result<&Catalogue> {
         self.locator.catalogue()
     }
 
-    /// Returns whether the repository cannot be written.
+    /// Returns whether this process cannot write to the repository. A remote repository counts as
+    /// read-only.
     pub fn is_read_only(&self) -> bool {
         self.locator.state.is_read_only()
     }
 
     /// Returns the directory for local state: the repository, or a directory below the cache
-    /// directory if the repository cannot be written.
+    /// directory if the repository is read-only.
     pub fn state_dir(&self) -> Result<PathBuf> {
         let state = self.locator.state.dir();
         state.map(Path::to_path_buf).ok_or_else(|| RepoError::NoState { path: self.path().to_path_buf() }.into())

@@ -5,17 +5,17 @@ use crate::format::refentry::encode_name;
 use crate::model::id::to_hex;
 use crate::model::refname::{RefKind, RefName};
 
-/// The marker, which is created last.
+/// The marker. It is written last, so that an incomplete repository has none.
 pub const MARKER: &str = "format";
 /// Directory of index segments.
 pub const INDEX: &str = "index";
 /// Directory of packs.
 pub const PACKS: &str = "packs";
-/// Directory of the log of garbage collection and of the lists that the log names.
+/// Directory of the garbage collection log and of the lists to which it refers.
 pub const QUARANTINE: &str = "quarantine";
-/// Directory of the log of garbage collection.
+/// Directory of the garbage collection log.
 pub const GC_LOG: &str = "quarantine/log";
-/// Directory of lists of packs.
+/// Directory of the lists of packs.
 pub const PACK_LISTS: &str = "quarantine/lists";
 /// Directory of the log of forgotten versions.
 pub const TRASH_LOG: &str = "trash";
@@ -27,11 +27,11 @@ pub const CATALOGUE: &str = "catalog.db";
 pub const CONFIG: &str = "config.toml";
 /// Directory of the state of each worktree; local.
 pub const WORKTREES: &str = "worktrees";
-/// Marks a repository in which objects that refs need may be missing; local.
+/// File that marks a repository in which objects that its refs need may be missing; local.
 pub const PARTIAL: &str = "partial";
 /// Name of a repository inside a worktree.
 pub const INSIDE: &str = ".dvcs";
-/// Size in bytes at which a pack is closed.
+/// Size at which a pack is finished, in bytes.
 pub const PACK_TARGET: u64 = 32 * 1024 * 1024;
 
 /// Returns the key of a pack.
@@ -55,10 +55,10 @@ pub fn refs(kind: RefKind) -> String {
     format!("refs/{}", kind.dir())
 }
 
-/// Returns the directory of the log of a ref.
+/// Returns the directory with the log of a ref.
 pub fn ref_log(kind: RefKind, name: &RefName) -> String {
     format!("refs/{}/{}", kind.dir(), encode_name(name.as_str()))
 }
 
-/// The kinds of segments; each kind of pack has its own.
+/// All kinds of index segments; they are the same as the kinds of packs.
 pub const SEGMENT_KINDS: [PackKind; 3] = PackKind::ALL;

@@ -1,4 +1,5 @@
-//! Lazy clones: whether refs need objects that are not local, and the remote that has them.
+//! Lazy clones: whether refs need objects that are not local, and the remote that has these
+//! objects.
 
 use std::path::Path;
 
@@ -10,26 +11,27 @@ use crate::model::id::{Id, ObjectKind};
 use crate::store::Store;
 
 impl LocalRepo<'_> {
-    /// Records durably that refs may need objects that are not local but at the URL `from`.
+    /// Records durably that refs may need objects that are missing locally and are at the URL
+    /// `from`.
     pub fn set_partial(&self, from: &str) -> Result<()> {
         self.files().create(layout::PARTIAL, from.as_bytes())?;
         Ok(())
     }
 
-    /// Records that all objects that refs need are local.
+    /// Records that all objects that the refs need are local.
     pub fn set_whole(&self) -> Result<()> {
         Ok(self.files().delete(layout::PARTIAL)?)
     }
 }
 
 impl Repo {
-    /// Returns whether some objects may be only at the remote.
+    /// Returns whether some objects may be only at a remote.
     pub fn is_lazy(&self) -> bool {
         self.options.lazy_source.is_some()
     }
 
-    /// Returns the URL of the remote that has the missing objects of the repository at `root`, or
-    /// `None` if all objects that refs need are local.
+    /// Returns the URL of the remote that has the missing objects of the repository at `root`;
+    /// empty if the URL is unknown. `None` if all objects that its refs need are local.
     pub fn partial(root: &Path) -> Option<String> {
         match std::fs::read(root.join(layout::PARTIAL)) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
@@ -38,8 +40,8 @@ impl Repo {
         }
     }
 
-    /// Returns the remote repository of a lazy clone; opened on first use. `None` if this is not a
-    /// lazy clone.
+    /// Returns the remote repository of a lazy clone; opened on first use. `None` if this
+    /// repository is not a lazy clone.
     pub fn lazy_source(&self) -> Result<Option<&Self>> {
         let Some(open) = &self.options.lazy_source else { return Ok(None) };
         if let Some(source) = self.opened_lazy_source() {
@@ -59,18 +61,18 @@ impl Repo {
         Ok(Some(self.lazy.source.get_or_init(|| Box::new(source))))
     }
 
-    /// Returns the remote repository of a lazy clone if it is open.
+    /// Returns the remote repository of a lazy clone if it is already open.
     pub(super) fn opened_lazy_source(&self) -> Option<&Self> {
         self.lazy.source.get().map(|source| &**source)
     }
 
-    /// Returns whether an object is stored in this repository, or at the remote of a lazy clone.
+    /// Returns whether this repository or the remote of a lazy clone has an object.
     pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(self.has(kind, id)? || self.is_at_source(kind, id)?)
     }
 
-    /// Returns whether an object is stored at the remote of a lazy clone. Returns false during an
-    /// outage, so that a commit without a network stores the object locally too.
+    /// Returns whether the remote of a lazy clone has an object. Returns false during an outage, so
+    /// that a commit stores the object locally, too.
     pub(super) fn is_at_source(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if self.lazy.outage.current().is_some() {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Locates the objects of a repository: opens its index and its catalogue on first use, and knows
+//! Locates the objects of a repository: opens its index and catalogue on first use, and determines
 //! which packs are missing.
 
 use std::collections::HashSet;
@@ -23,20 +23,20 @@ use crate::store::local::LocalStore;
 use crate::store::{ListedKey, Store, StoreError};
 use crate::sys::io_error::IoError;
 
-/// Number of segments of a remote repository that are opened with concurrent requests.
+/// Number of segments of a remote repository whose ends are fetched together.
 const OPENED_TOGETHER: usize = 16;
-/// Interval between two refreshes of the index because of unreadable objects. A refresh costs a
-/// listing, and a damaged pack may be read often.
+/// Minimum interval between two refreshes of the index that unreadable objects cause. A refresh
+/// costs a listing, and a damaged pack may be read often.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A segment with the length of its file.
+/// The name of a segment and the length of its file.
 type SegmentFile = (SegmentName, u64);
-/// A segment, or the reason why it cannot be read.
+/// A segment, or the error that occurred when it was opened.
 type OpenedSegment = (SegmentName, Result<SegmentReader, IndexError>);
 
-/// The store of a repository by its kind.
+/// The store of a repository.
 pub(super) enum Location {
-    /// A directory of this machine.
+    /// A local directory.
     Local(Arc<LocalStore>),
     /// A store that is read through the cache.
     Remote(Arc<CachedStore>),
@@ -65,16 +65,16 @@ impl Location {
     }
 }
 
-/// The index and the catalogue of a repository.
+/// The index and the catalogue of a repository, both opened on first use.
 pub(super) struct Locator {
     pub(super) location: Location,
     pub(super) state: LocalState,
     store: Arc<dyn Store>,
     index: OnceLock<Index>,
     catalogue: OnceLock<Catalogue>,
-    /// Held while the index or the catalogue is opened or refreshed.
+    /// Locked while the index or the catalogue is opened or refreshed.
     opening: Mutex<()>,
-    /// Time of the last refresh because of an unreadable object.
+    /// Time of the last refresh that an unreadable object has caused.
     refreshed: Mutex<Option<Instant>>,
     missing_packs: OnceLock<HashSet<PackName>>,
 }
@@ -106,7 +106,7 @@ impl Locator {
         Ok(self.index.get_or_init(|| index))
     }
 
-    /// Returns the index if it is open.
+    /// Returns the index if it is already open.
     pub(super) fn opened_index(&self) -> Option<&Index> {
         self.index.get()
     }
@@ -120,7 +120,7 @@ impl Locator {
         self.open_catalogue()
     }
 
-    /// Opens the catalogue. The caller holds the lock.
+    /// Opens the catalogue. The caller holds the lock `opening`.
     fn open_catalogue(&self) -> Result<&Catalogue> {
         if let Some(catalogue) = self.catalogue.get() {
             return Ok(catalogue);
@@ -142,7 +142,7 @@ impl Locator {
                         rows: segment.rows(),
                         replaced_by: None,
                     };
-                    // Without the row, the next process only opens more segments.
+                    // Ignore the error: without the row, the next process only opens more segments.
                     let _ = catalogue.add_segment(&row, segment.replaces(), &[]);
                 }
             }
@@ -150,8 +150,7 @@ impl Locator {
         Ok(index)
     }
 
-    /// Opens segments that other processes have written in the meantime. Returns whether there were
-    /// any.
+    /// Opens the segments that other processes have written since. Returns whether there were any.
     pub(super) fn refresh(&self) -> Result<bool> {
         let index = self.index()?;
         let _opening = self.opening.lock();
@@ -168,7 +167,7 @@ impl Locator {
         Ok(found)
     }
 
-    /// Refreshes the index unless it was refreshed a moment ago.
+    /// Refreshes the index, unless it was refreshed within [`REFRESH_INTERVAL`].
     pub(super) fn refresh_after_damage(&self) -> Result<()> {
         let mut refreshed = self.refreshed.lock();
         if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
@@ -178,8 +177,9 @@ impl Locator {
         Ok(())
     }
 
-    /// Opens the segments `live` except those in `skip`. In a remote repository, large segments come
-    /// first: a segment is larger than those that it replaces, which need not be opened then.
+    /// Opens the segments `live`, except those in `skip`. In a remote repository, opens large
+    /// segments first: a segment is larger than the ones that it replaces, which then need not be
+    /// opened.
     fn open_segments(&self, mut live: Vec<SegmentFile>, mut skip: HashSet<SegmentName>) -> Result<Vec<OpenedSegment>> {
         if self.location.as_remote().is_some() {
             live.sort_by_key(|s| std::cmp::Reverse(s.1));
@@ -192,7 +192,7 @@ impl Locator {
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
                 let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
                 match remote.fetch_ahead(&ends.collect::<Vec<_>>()) {
-                    // Opening the missing segment reports its name.
+                    // Ignore the error, because opening the missing segment reports its name.
                     Err(StoreError::Missing { .. }) => {}
                     fetched => drop(fetched?),
                 }
@@ -221,8 +221,8 @@ impl Locator {
                     _ => Box::new(RemoteSegment { store: Arc::clone(remote), key: key.clone(), len }),
                 };
                 let opened = SegmentReader::of_bytes(name, &path, bytes);
-                // The segment contains the lengths of its packs, which saves a request per pack. A
-                // pack that contains only bases may be listed without its length.
+                // Record the lengths of the packs that the segment lists, which saves a request per
+                // pack. The length is 0 if a segment lists a pack only because of bases.
                 for pack in opened.iter().flat_map(SegmentReader::packs).filter(|p| p.size_bytes > 0) {
                     remote.learn(&layout::pack(&pack.name), pack.size_bytes);
                 }
@@ -235,8 +235,8 @@ impl Locator {
         }
     }
 
-    /// Returns the segments that no other segment replaces, as far as the catalogue knows, with their
-    /// lengths; and all segments that the catalogue knows.
+    /// Returns the stored segments that no stored segment replaces according to the catalogue; and
+    /// the names of all segments in the catalogue.
     fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
         let named = |listed: ListedKey| {
             let mut name = [0u8; 32];
@@ -244,7 +244,7 @@ impl Locator {
         };
         let stored: Vec<SegmentFile> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
         let names: HashSet<SegmentName> = stored.iter().map(|s| s.0).collect();
-        // Without a readable catalogue, more segments are opened than necessary.
+        // If the catalogue is unreadable, more segments than necessary are opened.
         let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();
         let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
         let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
@@ -252,8 +252,8 @@ impl Locator {
         Ok((live, rows.iter().map(|s| s.name).collect()))
     }
 
-    /// Returns the packs that the index of a local repository contains but that do not exist. The
-    /// packs are listed once. Empty for a remote repository.
+    /// Returns the packs that the index of a local repository lists but that do not exist. Lists
+    /// the packs only once. Empty for a remote repository.
     pub(super) fn missing_packs(&self) -> Result<&HashSet<PackName>> {
         if let Some(missing) = self.missing_packs.get() {
             return Ok(missing);
@@ -268,13 +268,13 @@ impl Locator {
         Ok(self.missing_packs.get_or_init(|| missing))
     }
 
-    /// Returns whether the packs of a copy of an object exist.
+    /// Returns whether the packs that contain a copy of an object, and the base of a delta, exist.
     pub(super) fn has_packs_of(&self, row: &IndexRow) -> Result<bool> {
         let missing = self.missing_packs()?;
         Ok(!missing.contains(&row.place.pack) && row.base.is_none_or(|base| !missing.contains(&base.pack)))
     }
 
-    /// Returns the packs that the index contains.
+    /// Returns all packs that the index lists.
     pub(super) fn indexed_packs(&self) -> Result<HashSet<PackName>> {
         let index = self.index()?;
         let segments = layout::SEGMENT_KINDS.iter().flat_map(|kind| index.segments(*kind));
@@ -282,7 +282,7 @@ impl Locator {
     }
 }
 
-/// Lists the packs in the directory `packs`.
+/// Returns the packs that exist in the directory `packs`.
 fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
     let failed = |source| IoError::new("list", layout::PACKS, source);
     let list = |dir: &Path| match std::fs::read_dir(dir) {
@@ -302,7 +302,7 @@ fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
     Ok(stored)
 }
 
-/// Retries `open` while it fails with an integrity error, because another process may replace and
+/// Calls `open` again if it fails with an integrity error, because another process may replace and
 /// remove segments while this process opens them.
 fn retry_replaced<T>(open: impl Fn() -> Result<T>) -> Result<T> {
     const ATTEMPTS: usize = 10;

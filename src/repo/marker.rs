@@ -1,4 +1,4 @@
-//! The marker of a repository: reading it, creating it, and rewriting a damaged or lost one.
+//! The marker of a repository: decoding, creation, and recreation of a damaged or lost one.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,21 +17,21 @@ use crate::store::local::LocalStore;
 use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
 
-/// A marker that was rewritten.
+/// The result of [`rewrite_marker`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewrittenMarker {
-    /// Id of the repository from now on.
+    /// The id in the new marker.
     pub id: String,
-    /// Whether the id is new, so that other copies count as different repositories.
+    /// Whether the id is new, so that existing copies count as different repositories.
     pub is_new: bool,
 }
 
-/// Decodes the marker of the repository at `place`.
+/// Decodes the marker of a repository. `place` is the path or URL for the error message.
 pub fn decode_marker(bytes: &[u8], is_local: bool, place: impl Fn() -> String) -> Result<Marker, RepoError> {
     Marker::decode(bytes).map_err(|source| RepoError::BadMarker { place: place(), is_local, source })
 }
 
-/// Returns a marker with a new id.
+/// Returns a new marker with a random id.
 pub(super) fn new_marker(config: &ChunkerConfig, default_branch: &str) -> Result<Marker> {
     let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let chunker = match config.rule {
@@ -70,9 +70,9 @@ pub(super) fn chunker_config(marker: &Marker) -> Result<ChunkerConfig, Malformed
     }
 }
 
-/// Rewrites the marker of the repository at `root` durably if the marker is damaged or missing; a
-/// dry run only returns the result. A marker of a newer version of the format is not damaged and is
-/// kept.
+/// Rewrites the marker of the repository at `root` durably, if it is damaged or missing; with
+/// `dry_run`, only returns the result. Returns `None` if the marker is intact. A marker with a
+/// newer version of the format counts as intact.
 pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMarker>> {
     let store = LocalStore::new(root.to_path_buf());
     let bytes = store.get(layout::MARKER)?.unwrap_or_default();
@@ -94,16 +94,16 @@ pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMark
     Ok(Some(RewrittenMarker { id: marker.id, is_new }))
 }
 
-/// Returns the marker if only its checksum is wrong.
+/// Returns the marker if only its checksum is damaged.
 fn salvage(bytes: &[u8]) -> Option<Marker> {
     let line = bytes.split(|b| *b == b'\n').next()?;
     let marker: Marker = serde_json::from_slice(line).ok()?;
-    // With a correct checksum, this program must be able to read the marker.
+    // Check that this program could read the marker if its checksum were correct.
     let known = marker.version == VERSION && marker.features.iter().all(|f| FEATURES.contains(&f.as_str()));
     (known && Marker::decode(&marker.encode()).is_ok() && chunker_config(&marker).is_ok()).then_some(marker)
 }
 
-/// Returns a marker with a new id and a default branch that exists.
+/// Returns a new marker whose default branch is an existing one, if there is any.
 fn marker_for_refs(store: &LocalStore) -> Result<Marker> {
     let mut branches = Vec::new();
     for (_, tip) in Refs::of(store).list_checked(RefKind::Branch)? {

@@ -1,8 +1,8 @@
-//! A repository: opening, creating and reading it, and writing packs, segments and refs.
+//! A repository: opening, creating and reading it, and storing packs, segments and refs.
 //!
-//! The files import one way: the keys and the marker, then the store of a remote repository, the
-//! state directory, the locator of objects and the frames of packs, then the handle [`Repo`]. All
-//! files above the handle add operations to it.
+//! The files of this module import each other in one direction only: the keys and the marker, then
+//! the store of a remote repository, the state directory, the locator of objects and the frames of
+//! packs, then the handle [`Repo`]. The remaining files add operations to the handle.
 
 pub mod cached_store;
 pub mod content;

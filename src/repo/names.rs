@@ -1,8 +1,8 @@
-//! Reads the directories of versions. The entries of a directory form a search tree, of which one
-//! node per level is in memory.
+//! Reads the directories of versions. The entries of a directory form a search tree; one node per
+//! level is kept in memory.
 //!
-//! Invariant: names are in order and unique, and every node that is read adds a name, so that a
-//! forged tree cannot keep a reader busy for longer than its names are worth.
+//! Invariant: names are unique and in order, and every leaf that is read adds names. Therefore the
+//! time for reading a forged tree is proportional to the number of its names.
 
 use super::frames::ObjectError;
 use super::handle::Repo;
@@ -11,10 +11,10 @@ use crate::model::entry::{Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::{RootInfo, TreeBody, TreeChild, TreeNode};
 
-/// Limit on the depth of a search tree, because only a forged tree can be deeper.
+/// Limit on the depth of a search tree. Only a forged tree is deeper.
 const DEPTH_MAX: usize = 64;
 
-/// Reads the entries of a directory in order.
+/// Iterates over the entries of a directory in order.
 pub struct Names<'a> {
     repo: &'a Repo,
     tree: Id,
@@ -26,13 +26,13 @@ pub struct Names<'a> {
 }
 
 impl Repo {
-    /// Returns the entries of a directory one by one.
+    /// Iterates over the entries of a directory.
     pub fn names(&self, tree: &Id) -> Result<Names<'_>> {
         let node = self.tree_node(tree)?;
         Ok(Names::new(self, *tree, node))
     }
 
-    /// Returns the properties of the root of a version, and its entries one by one.
+    /// Returns the properties of the root of a version, and an iterator over its entries.
     pub fn root_names(&self, tree: &Id) -> Result<(RootInfo, Names<'_>)> {
         let mut node = self.tree_node(tree)?;
         let info = node.root.take().ok_or_else(|| not_root(tree))?;
@@ -55,7 +55,7 @@ impl Repo {
         self.tree_node(tree)?.root.ok_or_else(|| not_root(tree))
     }
 
-    /// Returns an entry of a directory by name. Reads only the nodes on the path to the entry.
+    /// Returns the entry with a name, or `None`. Reads only the nodes on the path to the entry.
     pub fn entry(&self, tree: &Id, name: &[u8]) -> Result<Option<Entry>> {
         let mut node = self.tree_node(tree)?;
         for _ in 0..DEPTH_MAX {
@@ -74,8 +74,8 @@ impl Repo {
         Err(too_deep(tree))
     }
 
-    /// Returns the entry at a path below a tree, or `None` if there is none. The root itself has no
-    /// entry.
+    /// Returns the entry at a path below a tree, or `None` if it does not exist. The root itself
+    /// has no entry, so the path must not be empty.
     pub fn find(&self, tree: &Id, path: &[Vec<u8>]) -> Result<Option<Entry>> {
         let mut dir = *tree;
         let mut names = path.iter().peekable();
@@ -92,7 +92,7 @@ impl Repo {
 }
 
 impl<'a> Names<'a> {
-    /// Returns an iterator over entries that are in memory already, in order.
+    /// Iterates over entries that are already in memory, in order.
     pub fn these(repo: &'a Repo, entries: Vec<Entry>) -> Self {
         Self { repo, tree: Id([0; 32]), inner: Vec::new(), leaf: entries.into_iter(), last: None }
     }
@@ -115,7 +115,8 @@ impl<'a> Names<'a> {
         Ok(all)
     }
 
-    /// Returns the next leaf of the search tree, after checking its order and its parent.
+    /// Returns the next leaf of the search tree, after checking that it fits its parent and its
+    /// predecessor.
     fn next_leaf(&mut self) -> Option<Result<Vec<Entry>>> {
         loop {
             let Some(child) = self.inner.last_mut()?.next() else {
@@ -124,7 +125,7 @@ impl<'a> Names<'a> {
             };
             let read = self.read(&child);
             if read.is_err() {
-                // The iterator ends after an error.
+                // End the iteration after an error.
                 self.inner.clear();
             }
             match read {

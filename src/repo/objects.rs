@@ -1,4 +1,4 @@
-//! Reads single objects by id: chunks, and decoded trees, lists and commits.
+//! Reads single objects by id: chunks, and decoded trees, chunk lists and commits.
 
 use super::frames::{ObjectError, Plain};
 use super::handle::Repo;
@@ -14,8 +14,8 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeNode;
 
 impl Repo {
-    /// Returns the verified bytes of an object: from memory, from this repository, or from the remote
-    /// of a lazy clone.
+    /// Returns the verified bytes of an object, which may be in memory, in this repository, or at
+    /// the remote of a lazy clone.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
         if kind != ObjectKind::Chunk
             && let Some(plain) = self.volatile.get(id)
@@ -26,7 +26,8 @@ impl Repo {
         let failed = match self.stored(index, kind, id) {
             Ok(Some(plain)) => return Ok(plain),
             Ok(None) => None,
-            // Another process may have moved the object to another pack since the index was opened.
+            // Another process may have moved the object to a different pack since the index was
+            // opened.
             Err(e) => match self.stored_after_refresh(index, kind, id)? {
                 Some(plain) => return Ok(plain),
                 None => Some(e),
@@ -51,15 +52,17 @@ impl Repo {
         Err(from_source.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into()))
     }
 
-    /// Returns an object whose known copies are unreadable from a new copy, if the index has one now.
+    /// Refreshes the index and returns an object from a copy that is readable now. `None` if there
+    /// is no such copy.
     fn stored_after_refresh(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.locator.refresh_after_damage()?;
-        // The caller already has the error of a copy that is still damaged.
+        // Ignore the error, because the caller already has one for the damaged copy.
         Ok(self.frames.object(index, kind, id).unwrap_or_default())
     }
 
-    /// Returns the verified bytes of an object that the index contains. If the cached bytes are
-    /// damaged, fetches them once more.
+    /// Returns the verified bytes of an object from this repository. If cached bytes of a remote
+    /// repository are damaged, drops them and fetches them again. `None` if the index does not
+    /// contain the object.
     fn stored(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         match (self.frames.object(index, kind, id), self.remote_store()) {
             (Err(e), Some(remote)) if e.kind() == Kind::Integrity => {
@@ -73,13 +76,13 @@ impl Repo {
         }
     }
 
-    /// Returns the verified bytes of one copy of an object.
+    /// Returns the verified bytes of the copy of an object at one location.
     pub fn object_at(&self, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
         self.frames.at(self.index()?, kind, row)
     }
 
-    /// Returns the verified bytes of an object that is found through `index` instead of the
-    /// repository's index.
+    /// Returns the verified bytes of an object whose location is looked up in `index` instead of
+    /// the repository's own index.
     pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.frames.object(index, kind, id)
     }
@@ -89,7 +92,8 @@ impl Repo {
         self.object(ObjectKind::Chunk, id)
     }
 
-    /// Returns a chunk whose length must be `len` bytes, according to its extent.
+    /// Returns the verified bytes of a chunk. Fails if its length is not `len` bytes, as its extent
+    /// claims.
     pub fn chunk_of(&self, id: &Id, len: u64) -> Result<Plain> {
         let plain = self.chunk(id)?;
         if plain.len() as u64 == len {
@@ -99,18 +103,18 @@ impl Repo {
         }
     }
 
-    /// Returns whether chunks were read in the order in which they were stored, so that
-    /// [`Self::read_ahead`] has something to do.
+    /// Returns whether chunks are being read in the order in which they are stored, so that
+    /// [`Self::read_ahead`] can decompress the next frame.
     pub fn has_read_ahead(&self) -> bool {
         self.frames.has_read_ahead()
     }
 
-    /// Decompresses the frames after the chunks that were read last.
+    /// Decompresses the frames that follow the chunks which were read last.
     pub fn read_ahead(&self) {
         self.frames.read_ahead();
     }
 
-    /// Returns a stored node of a directory.
+    /// Returns a node of a directory's search tree.
     pub fn tree_node(&self, id: &Id) -> Result<TreeNode> {
         Ok(decode_tree(&self.object(ObjectKind::Tree, id)?)?)
     }
@@ -125,7 +129,8 @@ impl Repo {
         Ok(decode_commit(&self.object(ObjectKind::Commit, id)?)?)
     }
 
-    /// Returns a commit, from the catalogue if possible.
+    /// Returns a commit, from the catalogue if it has the commit. Otherwise adds the commit to the
+    /// catalogue.
     pub fn commit_cached(&self, id: &Id) -> Result<Commit> {
         if let Ok(catalogue) = self.catalogue()
             && let Ok(Some(row)) = catalogue.commit(id)
@@ -136,7 +141,7 @@ impl Repo {
         let plain = self.object(ObjectKind::Commit, id)?;
         let commit = decode_commit(&plain)?;
         if let Ok(catalogue) = self.catalogue() {
-            // The row only makes the next read faster.
+            // Ignore the error, because the row only makes the next read faster.
             let _ = catalogue.put_commits(&[CommitRow::new(id, &commit, &plain)]);
         }
         Ok(commit)

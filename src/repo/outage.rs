@@ -1,4 +1,4 @@
-//! Remembers that a remote did not respond, so that not every request waits for it again.
+//! Remembers that a remote did not respond, so that later requests fail immediately for some time.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Kind};
 
-/// First interval without attempts; doubles after each further outage.
+/// Time without attempts after the first outage; doubles after each further outage.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Limit on the interval without attempts.
+/// Limit on the time without attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// The outage of a remote.
+/// The last outage of a remote, if any.
 #[derive(Default)]
 pub(super) struct OutageMemory(Mutex<Option<Outage>>);
 
@@ -22,13 +22,14 @@ struct Outage {
 }
 
 impl OutageMemory {
-    /// Returns the error of the last attempt if another attempt would be too early.
+    /// Returns the error of the last attempt while no new attempt should be made; `None`
+    /// afterwards.
     pub(super) fn current(&self) -> Option<String> {
         let outage = self.0.lock();
         outage.as_ref().filter(|o| o.since.elapsed() < o.pause).map(|o| o.detail.clone())
     }
 
-    /// Records an error. Returns whether the error means an outage.
+    /// Records an error if it means an outage. Returns whether it does.
     pub(super) fn record(&self, e: &Error) -> bool {
         let is_outage = e.kind() == Kind::Unreachable;
         if is_outage {

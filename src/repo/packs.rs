@@ -1,8 +1,8 @@
-//! Writes packs: frames are appended to one open pack per kind, and a full pack is closed and
-//! published.
+//! Writes packs: each frame is appended to the open pack of its kind, and a full pack is finished
+//! and published.
 //!
-//! A pack is durable before the index contains any of its rows, and a segment refers only to
-//! durable packs.
+//! A pack is durable before the index contains its rows, and a segment refers only to durable
+//! packs.
 
 use std::io::IoSlice;
 
@@ -23,21 +23,21 @@ use crate::sys::uncached::IoMode;
 /// Number of bytes per system call.
 const WRITE: usize = 1 << 20;
 
-/// A compressed frame to append to a pack.
+/// A compressed frame that is to be appended to a pack.
 pub struct NewFrame<'a> {
-    /// Kind of all objects of the frame.
+    /// Kind of all objects in the frame.
     pub kind: ObjectKind,
-    /// One of the `CODEC_` numbers.
+    /// Encoding of the payload: one of the `CODEC_` constants.
     pub codec: u8,
-    /// Ids and uncompressed lengths, in order.
+    /// Ids and uncompressed lengths of the objects, in order.
     pub objects: &'a [(Id, u32)],
-    /// The base of a delta, and its location.
+    /// Id of the base and its location, if the frame is a delta.
     pub base: Option<(Id, ObjectLocation)>,
     /// The stored bytes after the header.
     pub payload: &'a [u8],
 }
 
-/// A pack that is being written.
+/// A pack that is being written to the staging directory.
 pub struct PackWriter {
     kind: PackKind,
     file: NamedTempFile,
@@ -50,14 +50,14 @@ pub struct PackWriter {
     rows: Vec<IndexRow>,
 }
 
-/// A pack that is complete.
+/// A pack that is completely written.
 pub struct FinishedPack {
     /// SHA-256 of the pack.
     pub name: PackName,
     pub kind: PackKind,
     /// Length of the pack in bytes.
     pub bytes: u64,
-    /// Index rows of the objects.
+    /// Index rows of all objects in the pack.
     pub rows: Vec<IndexRow>,
 }
 
@@ -79,7 +79,7 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Returns the number of bytes so far.
+    /// Returns the number of bytes that were added so far.
     pub fn bytes(&self) -> u64 {
         self.len
     }
@@ -100,7 +100,7 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Appends a frame. Returns the number of stored bytes.
+    /// Appends a frame. Returns the stored length of the frame in bytes.
     pub fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
         let overflow = || crate::format::Malformed::new("frame", "it is too long");
         let payload = u32::try_from(frame.payload.len()).map_err(|_| overflow())?;
@@ -131,14 +131,14 @@ impl PackWriter {
         Ok(stored)
     }
 
-    /// Closes the pack and publishes it durably under its name.
+    /// Finishes the pack and publishes it durably under its name.
     pub fn finish(self, store: &LocalStore) -> Result<FinishedPack> {
         let (file, pack) = self.close()?;
         store.publish(file, &layout::pack(&pack.name))?;
         Ok(pack)
     }
 
-    /// Closes the pack without publishing it.
+    /// Finishes the pack without publishing it. Returns its temporary file.
     pub fn close(mut self) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
@@ -166,7 +166,8 @@ impl PackWriter {
     }
 }
 
-/// Appends the index rows of one frame of a table to `out`.
+/// Appends the index rows of a frame in the table of contents to `out`. `base` is the location of
+/// the base of a delta.
 pub fn rows_of(
     frame: &TableFrame,
     pack: &PackName,
@@ -187,7 +188,7 @@ pub fn rows_of(
 /// The table of contents of a pack.
 pub struct PackTable {
     pub kind: PackKind,
-    /// Frames in order.
+    /// Frames in the order in which they are stored.
     pub frames: Vec<TableFrame>,
     /// Length of the pack in bytes.
     pub bytes: u64,

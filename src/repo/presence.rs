@@ -1,7 +1,7 @@
-//! Queries whether objects are stored in this repository.
+//! Determines whether objects are stored in this repository.
 //!
-//! A row of the index does not prove that its pack exists. A commit relies on objects that earlier
-//! commits have stored, so it lists the packs once and trusts only rows of existing packs.
+//! A row of the index does not prove that the pack exists. Commits depend on objects that earlier
+//! commits have stored, so a commit lists the packs once and uses only rows whose packs exist.
 
 use super::handle::Repo;
 use crate::error::Result;
@@ -11,12 +11,12 @@ use crate::format::segment::IndexRow;
 use crate::model::id::{Id, ObjectKind};
 
 impl Repo {
-    /// Returns whether an object is stored in this repository, according to the index.
+    /// Returns whether the index contains an object. Its pack may be missing.
     pub fn has(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
     }
 
-    /// Returns whether an object is stored in an existing pack.
+    /// Returns whether an object is stored in a pack that exists.
     pub fn has_whole(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         let (index, table) = (self.index()?, PackKind::of(kind));
         if self.locator.missing_packs()?.is_empty() {
@@ -30,7 +30,7 @@ impl Repo {
         Ok(false)
     }
 
-    /// Returns the existing packs of the index as sorted prefixes of their names.
+    /// Returns the packs of the index that exist, as the sorted first eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
         let missing = self.locator.missing_packs()?;
         let sound = self.locator.indexed_packs()?.into_iter().filter(|name| !missing.contains(name));
@@ -39,8 +39,8 @@ impl Repo {
         Ok(all)
     }
 
-    /// Returns a row of a chunk that is stored whole: the chunk itself, or its base if the chunk is
-    /// only stored as a delta. New deltas are made against such a chunk.
+    /// Returns the row of a chunk against which a delta of the chunk `id` can be made: that chunk
+    /// itself, or its base if it is stored only as a delta. `None` if neither is stored whole.
     pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
         let index = self.index()?;
         let copies = index.lookup_all(PackKind::Data, id)?;

@@ -1,25 +1,25 @@
-//! Detection of sequential reads of frames.
+//! Detects that the frames of a pack are read sequentially.
 //!
-//! A reader of small files in the order in which they were stored needs the frame after the one that
-//! it has just read. Another thread can decompress that frame while the reader processes the files
-//! of the current one.
+//! A reader that reads small files in the order in which they were stored needs the frame that
+//! follows the one it has just read. Another thread can decompress that frame while the reader
+//! processes the files of the current one.
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::format::segment::{ObjectLocation, PackName};
 
-/// Limit on the stored bytes between two frames of a sequential read. There are gaps, because
-/// several threads append to a pack at the same time.
+/// Limit on the gap between two frames of a sequential read, in stored bytes. There are gaps
+/// because several threads append to a pack at the same time.
 const GAP: u32 = 512 << 10;
-/// Number of stored bytes that are read ahead.
+/// Number of stored bytes that are decompressed in advance.
 const AHEAD: u32 = 512 << 10;
-/// Number of frames that must be read in order before frames are read ahead.
+/// Number of frames that must be read in order before frames are decompressed in advance.
 const RUN: u32 = 2;
 
-/// A frame: its pack and its offset.
+/// Identifies a frame by its pack and its offset.
 pub(super) type FrameKey = (PackName, u32);
 
-/// The state of the sequential read of a pack, for many threads.
+/// The state of the sequential read of one pack, shared by several threads.
 #[derive(Default)]
 pub(super) struct ReadAhead {
     trail: Mutex<Trail>,
@@ -29,18 +29,18 @@ pub(super) struct ReadAhead {
 #[derive(Default)]
 struct Trail {
     pack: PackName,
-    /// End of the last frame that was used.
+    /// End of the last frame that was needed.
     end: u32,
-    /// End of the frames that were read ahead.
+    /// End of the frames that were decompressed in advance.
     loaded: u32,
-    /// Number of frames that were read in order.
+    /// Number of frames that were needed in order.
     run: u32,
-    /// The frame that a thread is reading ahead.
+    /// The frame that a thread is decompressing in advance.
     busy: Option<FrameKey>,
 }
 
 impl ReadAhead {
-    /// Records that a frame is needed, and waits if another thread is reading it ahead.
+    /// Records that a frame is needed. Waits while another thread is decompressing it.
     pub(super) fn follow(&self, place: &ObjectLocation) {
         let mut trail = self.trail.lock();
         let end = place.offset.saturating_add(place.stored);
@@ -57,12 +57,13 @@ impl ReadAhead {
         }
     }
 
-    /// Returns whether there is a frame to read ahead.
+    /// Returns whether there is a frame to decompress in advance.
     pub(super) fn has_next(&self) -> bool {
         self.trail.lock().next().is_some()
     }
 
-    /// Returns the next frame to read ahead. The caller must call [`Self::complete`] afterwards.
+    /// Claims the next frame to decompress in advance. The caller must call [`Self::complete`]
+    /// afterwards.
     pub(super) fn claim(&self) -> Option<FrameKey> {
         let mut trail = self.trail.lock();
         let next = trail.next()?;
@@ -70,8 +71,8 @@ impl ReadAhead {
         Some(next)
     }
 
-    /// Ends the claim on a frame of `pack`, which ends at `end`. `None` stops reading ahead until
-    /// more frames have been read in order.
+    /// Completes the claim on a frame of `pack` that ends at `end`. With `None`, no more frames are
+    /// decompressed in advance until some have been read in order again.
     pub(super) fn complete(&self, pack: PackName, end: Option<u32>) {
         let mut trail = self.trail.lock();
         trail.busy = None;

@@ -1,9 +1,9 @@
-//! Branches and tags. Each ref is an append-only log of small entries, and the newest entry is its
+//! Branches and tags. Each ref is an append-only log of small entries; the newest entry has its
 //! value.
 //!
-//! Creating the entry with the next number if it is absent is the compare-and-swap. A damaged
-//! newest entry is an error; readers never fall back to the entry before it. A deletion is an entry
-//! too, and numbers never restart.
+//! The compare-and-swap is to create the entry with the next number, which fails if it exists. A
+//! damaged newest entry is an error; readers never fall back to the previous entry. A deletion is
+//! an entry too, so numbers never start again.
 
 use super::layout;
 use super::locator::Locator;
@@ -18,18 +18,18 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// Interval of entries at which older entries are folded into one.
+/// A multiple of this number is the number of an entry into which the preceding entries are folded.
 const COMPACT_EVERY: u64 = 128;
 
-/// The refs of a repository.
+/// Gives access to the refs of a repository.
 pub struct Refs<'a> {
     store: &'a dyn Store,
-    /// The catalogue records the last number of each log, so that fsck detects the removal of a
-    /// newest entry.
+    /// The catalogue records the newest number of each log, so that fsck can detect the removal of
+    /// a newest entry.
     locator: Option<&'a Locator>,
 }
 
-/// The author, reason and time of an update.
+/// Author, reason and time of an update.
 #[derive(Clone, Debug)]
 pub struct Move<'a> {
     /// Author as `Name <mail>`.
@@ -39,42 +39,42 @@ pub struct Move<'a> {
     pub time: Time,
 }
 
-/// A ref and its value.
+/// A ref that exists, with its value.
 #[derive(Clone, Debug)]
 pub struct RefTip {
     pub name: RefName,
     pub id: Id,
-    /// Entry with the value.
+    /// The newest entry, which contains the value.
     pub entry: RefEntry,
 }
 
-/// The refs of a kind, some of which may be damaged.
+/// All refs of a kind, divided into readable and damaged ones.
 #[derive(Debug, Default)]
 pub struct Readable {
-    /// Readable refs, sorted by name.
+    /// The readable refs, sorted by name.
     pub tips: Vec<RefTip>,
-    /// Errors of the damaged refs.
+    /// The errors of the damaged refs.
     pub damaged: Vec<Error>,
 }
 
 impl Readable {
-    /// Returns the readable refs, and reports the others as notices.
+    /// Returns the readable refs, and reports the damaged ones as notices.
     pub fn or_report(self, observer: &dyn Observer) -> Vec<RefTip> {
         self.damaged.iter().for_each(|e| report_damaged(e, observer));
         self.tips
     }
 }
 
-/// Reports a damaged ref that the operation skips.
+/// Reports a damaged ref that the operation leaves out.
 pub fn report_damaged(e: &Error, observer: &dyn Observer) {
     let message = format!("left out: {}", with_causes(e.as_error()));
     observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
 }
 
-/// The key of an entry of a log.
+/// The number and the key of an entry in a log.
 struct Number {
     seq: u64,
-    /// Last component of the key.
+    /// The last component of the key.
     key: String,
 }
 
@@ -85,16 +85,16 @@ pub enum RefError {
     #[error("the newest entry of {} `{name}` is damaged (`{key}`): {why}", kind.name())]
     Damaged {
         kind: RefKind,
-        /// Name of the ref, or of its directory if the name is unknown.
+        /// Name of the ref, or the name of its directory if the ref's name is unknown.
         name: String,
         /// Key of the entry.
         key: String,
         why: String,
     },
-    /// The newest entry has the greatest possible number, which only damage or an attack can cause.
+    /// The newest entry has the greatest possible number, which only damage or an attack causes.
     #[error("cannot move {} `{name}`: its newest entry has the greatest number that is possible", kind.name())]
     Last { kind: RefKind, name: String },
-    /// An operation on many refs skipped damaged refs, which it reported before.
+    /// An operation on several refs has left out damaged refs, which it has already reported.
     #[error("{count} damaged ref{} left out", if *count == 1 { " was" } else { "s were" })]
     Some { count: usize },
 }
@@ -124,18 +124,19 @@ impl<'a> Refs<'a> {
         Self { store, locator }
     }
 
-    /// Returns the refs in a store, without a catalogue.
+    /// Returns the refs in a store that has no catalogue.
     pub fn of(store: &'a dyn Store) -> Self {
         Self::new(store, None)
     }
 
-    /// Returns the newest entry of a ref, which may be a deletion.
+    /// Returns the newest entry of a ref, which may be a deletion. `None` if the ref has never
+    /// existed.
     pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
         self.newest(&layout::ref_log(kind, name), |number| self.entry(kind, name, number))
     }
 
-    /// Reads the newest entry of a log. If the entry was folded into a newer one since the listing,
-    /// reads that one.
+    /// Reads the newest entry of a log. If another writer has folded the entry into a newer one
+    /// since the listing, reads the newer one.
     fn newest<T>(&self, log: &str, read: impl Fn(&Number) -> Result<T>) -> Result<Option<T>> {
         let mut before: Option<String> = None;
         loop {
@@ -149,13 +150,13 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Returns the value of a ref, if the ref exists.
+    /// Returns the value of a ref, or `None` if the ref does not exist.
     pub fn value(&self, kind: RefKind, name: &RefName) -> Result<Option<Id>> {
         Ok(self.tip(kind, name)?.and_then(|e| value_of(&e)))
     }
 
-    /// Returns all readable refs of a kind, and the errors of the others. A damaged ref must not
-    /// stop work on other refs.
+    /// Returns all readable refs of a kind, and the errors of the damaged ones, because a damaged
+    /// ref must not prevent work on other refs.
     pub fn readable(&self, kind: RefKind) -> Result<Readable> {
         let mut readable = Readable::default();
         for (_, tip) in self.list_checked(kind)? {
@@ -169,7 +170,7 @@ impl<'a> Refs<'a> {
         Ok(readable)
     }
 
-    /// Returns all refs of a kind that exist, sorted by name. A damaged ref is an error.
+    /// Returns all existing refs of a kind, sorted by name. Fails if any of them is damaged.
     pub fn list(&self, kind: RefKind) -> Result<Vec<RefTip>> {
         let mut tips = Vec::new();
         for (_, tip) in self.list_checked(kind)? {
@@ -181,8 +182,8 @@ impl<'a> Refs<'a> {
         Ok(tips)
     }
 
-    /// Returns the result for each directory of refs of a kind; for fsck, which continues after
-    /// damage.
+    /// Returns the result for each log of a kind separately, so that the caller can continue after
+    /// damage. `None` is a deleted ref.
     pub fn list_checked(&self, kind: RefKind) -> Result<Vec<(String, Result<Option<RefTip>>)>> {
         let dir = layout::refs(kind);
         let mut all = Vec::new();
@@ -204,7 +205,8 @@ impl<'a> Refs<'a> {
         self.newest(log, |number| self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq))
     }
 
-    /// Returns the entry `key` of a log, which is the newest one according to a listing.
+    /// Returns an entry that was the newest one of its log in a listing, or the current newest
+    /// entry if that one was folded since.
     pub fn newest_at(&self, kind: RefKind, log: &str, key: &str) -> Result<Option<(RefName, RefEntry)>> {
         let segment = log.rsplit('/').next().unwrap_or(log);
         let Some(seq) = seq_of_key(key) else { return Ok(None) };
@@ -214,7 +216,8 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Reads the newest entry of the log in the directory `segment`.
+    /// Reads the newest entry of the log in the directory `segment`, and checks that it belongs
+    /// there.
     fn read_newest(&self, kind: RefKind, segment: &str, key: &str, seq: u64) -> Result<(RefName, RefEntry)> {
         let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.to_owned(), why };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
@@ -225,7 +228,7 @@ impl<'a> Refs<'a> {
         Ok((name, entry))
     }
 
-    /// Returns the names of all refs of a kind whose logs are readable, including deleted refs.
+    /// Returns the names of all refs of a kind with a readable log, including deleted refs.
     pub fn names(&self, kind: RefKind) -> Result<Vec<RefName>> {
         let dir = layout::refs(kind);
         let mut names = Vec::new();
@@ -254,8 +257,8 @@ impl<'a> Refs<'a> {
         Ok(all)
     }
 
-    /// Moves a ref from the value in `tip` to `new` (`None` deletes the ref). Returns `None` if
-    /// another writer won the race; the caller then reads the tip again.
+    /// Moves a ref from the value in `tip` to `new`; `None` deletes the ref. Returns `None` if
+    /// another writer won the race; the caller then reads the tip again and retries.
     pub fn update(
         &self,
         kind: RefKind,
@@ -293,13 +296,13 @@ impl<'a> Refs<'a> {
             return Ok(None);
         }
         if let Some(Ok(catalogue)) = self.locator.map(Locator::catalogue) {
-            // The record is only for fsck; the entry is what matters.
+            // Ignore the error, because only fsck uses the record.
             let _ = catalogue.see_ref(&log, seq);
         }
         let numbers = self.numbers(&log)?;
         if numbers.iter().any(|n| n.seq == seq && n.key != own) {
-            // Two entries with the same number exist only if a lock was broken. A writer that sees
-            // the other entry withdraws its own.
+            // Two entries have the same number only if a lock was broken. The writer that sees the
+            // other entry removes its own.
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
@@ -313,8 +316,8 @@ impl<'a> Refs<'a> {
         Ok(Some(entry))
     }
 
-    /// Rewrites the newest entry of a log with the value `new` if the entry is damaged or has the
-    /// greatest number. Returns whether it has rewritten the entry.
+    /// Replaces the newest entry of a log by one with the value `new`, if it is damaged or has the
+    /// greatest possible number. Returns whether it has replaced the entry.
     pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
         let log = layout::ref_log(kind, name);
         let numbers = self.numbers(&log)?;
@@ -345,11 +348,11 @@ impl<'a> Refs<'a> {
         Ok(self.update(kind, name, Some(&tip), Some(new), how)?.is_some())
     }
 
-    /// Returns whether an entry that was written has become part of the log. It has not if other
-    /// writers had already folded the entry with its number, so that its key was free again.
+    /// Returns whether a written entry has become part of the log. It has not if other writers had
+    /// already folded the entry with the same number, which made its key available again.
     fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
         if entry.seq.is_multiple_of(COMPACT_EVERY) {
-            // An entry that folds others is never folded itself.
+            // An entry into which others are folded is never folded itself.
             let own = numbers.iter().find(|n| n.seq == entry.seq);
             return own.map_or(Ok(false), |n| Ok(self.entry(kind, name, n)?.update == entry.update));
         }
@@ -362,7 +365,7 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Returns the entries since the last folded one, newest first.
+    /// Returns the entries that are not folded yet, newest first.
     fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
         let mut out = Vec::new();
         for n in self.numbers(&layout::ref_log(kind, name))? {
@@ -402,7 +405,7 @@ impl<'a> Refs<'a> {
     }
 }
 
-/// Returns the value of a ref according to an entry.
+/// Returns the value that an entry gives its ref; `None` if the entry deletes the ref.
 pub fn value_of(entry: &RefEntry) -> Option<Id> {
     entry.new.as_deref().and_then(Id::parse)
 }
@@ -484,7 +487,7 @@ mod tests {
         assert_eq!(store.get(&format!("{log}/{}", listed.key)).unwrap(), None);
         let (_, newest) = refs.newest_at(RefKind::Branch, &log, &listed.key).unwrap().unwrap();
         assert_eq!((newest.seq, value_of(&newest)), (COMPACT_EVERY, Some(Id([2; 32]))));
-        // The fold happens between the two requests of one call.
+        // Simulate a fold between the two requests of a call.
         let first = std::cell::Cell::new(true);
         let read = |number: &Number| {
             if first.replace(false) {

@@ -1,9 +1,9 @@
-//! Stores the new objects of a commit: claims ids so that each object is stored once, fills packs,
-//! and writes index segments.
+//! Stores the new objects of a commit: claims ids so that each object is stored only once, fills
+//! packs, and writes index segments.
 //!
-//! Packs of data and lists become durable first, then packs of trees, then index segments; the
-//! caller updates refs last. The repository is consistent after each of these steps: a pack without
-//! a segment is unused until the next run indexes it.
+//! Packs of data and chunk lists become durable first, then packs of trees, then index segments;
+//! finally, the caller updates refs. The repository is consistent after each step: a pack that no
+//! segment lists is unused until the next commit adds it to the index.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,11 +24,11 @@ use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 
-/// Number of rows in memory at which a segment is written, to limit the memory and the loss after
-/// an interruption.
+/// Number of rows in memory at which a segment is written, so that memory is bounded and an
+/// interruption loses less work.
 const CHECKPOINT_ROWS: usize = 150_000;
 
-/// Stores new objects; many threads may use it.
+/// Stores new objects. Several threads may use it at the same time.
 pub struct Sink<'a> {
     repo: LocalRepo<'a>,
     observer: &'a dyn Observer,
@@ -36,12 +36,12 @@ pub struct Sink<'a> {
     open: [Mutex<Option<PackWriter>>; 3],
     sizes: Mutex<HashMap<PackName, u64>>,
     stored: AtomicU64,
-    /// Whether an object was not stored because the remote of a lazy clone has it.
+    /// Whether some object was not stored because the remote of a lazy clone has it.
     left_out: AtomicBool,
 }
 
 impl<'a> Sink<'a> {
-    /// Starts to write. Indexes packs that an interrupted run has finished.
+    /// Creates a sink. First adds packs that an interrupted commit has finished to the index.
     pub fn open(repo: LocalRepo<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let sink = Self {
             repo,
@@ -57,7 +57,8 @@ impl<'a> Sink<'a> {
         Ok(sink)
     }
 
-    /// Claims an object. Returns true if the object is new and only the caller must store it.
+    /// Claims an object. Returns true if the object is not stored and no other thread has claimed
+    /// it; the caller must then store it.
     pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
@@ -73,7 +74,7 @@ impl<'a> Sink<'a> {
         Ok(true)
     }
 
-    /// Releases all claims. An object that was put already may then be stored twice, which is
+    /// Releases all claims. Objects that are already in an open pack may be stored twice, which is
     /// harmless.
     pub fn forget_claims(&self) {
         lock(&self.claimed).clear();
@@ -95,13 +96,13 @@ impl<'a> Sink<'a> {
         full.map_or(Ok(()), |pack| self.close(pack))
     }
 
-    /// Returns the stored bytes of all frames so far.
+    /// Returns the total stored length of all frames so far, in bytes.
     pub fn stored_bytes(&self) -> u64 {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Closes all packs and writes the index segments. Afterwards, all objects are durable and in
-    /// the index.
+    /// Finishes all packs and writes the index segments. Afterwards, all objects are durable and
+    /// indexed.
     pub fn finish(&self) -> Result<()> {
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let last = lock(self.slot(kind)).take();
@@ -182,8 +183,8 @@ impl<'a> Sink<'a> {
     fn publish(&self, written: WrittenSegment, replaces: &[PackName], packs: &[PackName]) -> Result<()> {
         let WrittenSegment { name, kind, file_bytes, rows, file } = written;
         let key = layout::segment(&name);
-        // Opened before publishing, because afterwards a rebuild in another process may replace and
-        // remove the segment.
+        // Open the segment before it is published, because a rebuild in another process may then
+        // replace and remove it.
         let reader = SegmentReader::open(name, file.path())?;
         self.observer.step("segment");
         self.repo.files().publish(file, &key)?;
@@ -194,7 +195,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Adds the packs of a run that was interrupted before it wrote its segment to the index.
+    /// Adds the packs of a commit that was interrupted before it wrote a segment to the index.
     fn index_loose_packs(&self) -> Result<()> {
         let catalogue = self.repo.catalogue()?;
         let loose = catalogue.loose_packs()?;
@@ -226,7 +227,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Returns the location of an object that is stored whole, against which a delta may be made.
+    /// Returns the location of a copy of an object that is not a delta, as the base of a delta.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);

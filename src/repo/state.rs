@@ -1,8 +1,8 @@
-//! The access mode of a repository, and the directory of its local state: the repository itself,
-//! else a directory below the cache directory, else none.
+//! The access to a repository, and the directory of its local state: the repository itself,
+//! otherwise a directory below the cache directory, otherwise none.
 //!
-//! Operations that must keep state fail without a writable directory. The catalogue can be rebuilt,
-//! so if no directory is usable, a temporary catalogue is used and the caller is notified.
+//! Operations that must keep state fail if there is no writable directory. The catalogue can be
+//! rebuilt, so in this case a temporary catalogue is used and the user is notified.
 
 use std::fs;
 use std::io;
@@ -17,18 +17,19 @@ use crate::error::{Failure, Kind, with_causes};
 use crate::index::catalogue::{Catalogue, CatalogueResult};
 use crate::sys::create;
 
-/// Receives a sentence for the user.
+/// Receives a message for the user.
 pub type Complaint = dyn Fn(&str) + Send + Sync;
 
-/// The users that may use a new repository. After the creation, the mode of its directory decides.
+/// The users that can use a new repository. After the creation, the mode of its directory
+/// determines them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// The owner.
+    /// Only the owner.
     #[default]
     Owner,
     /// The owner and the members of the directory's group.
     Group,
-    /// The owner and the members of the group; all other users may read.
+    /// The owner and the members of the directory's group; all other users can read.
     Everyone,
 }
 
@@ -46,7 +47,7 @@ impl Sharing {
 pub(super) fn protect(root: &Path, sharing: Sharing, complain: Option<&Complaint>) -> io::Result<()> {
     match create::set_dir_mode(root, sharing.mode()) {
         Err(e) if sharing == Sharing::Owner => {
-            // The directory belongs to another user, or the file system does not support modes.
+            // The directory belongs to another user, or its file system does not support modes.
             let mode = fs::metadata(root)?.mode();
             if let (Some(complain), true) = (complain, mode & 0o077 != 0) {
                 complain(&format!("other users can read the new repository `{}`: {e}", root.display()));
@@ -59,13 +60,13 @@ pub(super) fn protect(root: &Path, sharing: Sharing, complain: Option<&Complaint
 
 /// The directory for the local state of a repository.
 pub(super) struct LocalState {
-    /// The repository; for a remote one, the directory of its known state.
+    /// Directory of the repository; for a remote one, the directory of its local state.
     root: PathBuf,
     is_local: bool,
-    /// Directory below the cache directory for a repository that cannot be written.
+    /// Directory below the cache directory, for a repository that is read-only.
     fallback: Option<PathBuf>,
     complain: Option<Arc<Complaint>>,
-    /// The chosen directory.
+    /// The directory that [`Self::choose`] has chosen.
     chosen: OnceLock<Option<PathBuf>>,
 }
 
@@ -86,12 +87,12 @@ impl LocalState {
         &self.root
     }
 
-    /// Returns whether the repository cannot be written.
+    /// Returns whether this process cannot write to the repository.
     pub(super) fn is_read_only(&self) -> bool {
         !self.is_local || access(&self.root, Access::WRITE_OK).is_err()
     }
 
-    /// Returns the directory, or `None` if none is usable.
+    /// Returns the directory for local state, or `None` if no directory is usable.
     pub(super) fn dir(&self) -> Option<&Path> {
         self.chosen.get_or_init(|| self.choose()).as_deref()
     }
@@ -112,7 +113,8 @@ impl LocalState {
         }
     }
 
-    /// Opens the catalogue in the first directory in which it is usable.
+    /// Opens the catalogue in the first usable directory, or a temporary catalogue if there is
+    /// none.
     pub(super) fn open_catalogue(&self) -> CatalogueResult<Catalogue> {
         let Some(dir) = self.dir() else { return Catalogue::temporary() };
         let path = dir.join(layout::CATALOGUE);
@@ -133,9 +135,10 @@ impl LocalState {
     }
 }
 
-/// Returns the reason why this process must not open the catalogue of a writable repository, if there
-/// is one. SQLite would create files next to the catalogue that belong to this user. Without write
-/// permission for those files, the owner of the repository could not open the catalogue any more.
+/// Returns the reason why this process must not open the catalogue of a writable repository, if
+/// there is one: SQLite would create files next to the catalogue that belong to this user, and
+/// without write permission for them, the owner of the repository could no longer open the
+/// catalogue.
 fn reason_against(path: &Path) -> Option<String> {
     let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();

@@ -1,4 +1,4 @@
-//! Objects that were computed but not stored, by `status`, `diff` and dry runs.
+//! Objects that `status`, `diff` and dry runs have computed but not stored.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use parking_lot::RwLock;
 use super::frames::Plain;
 use crate::model::id::Id;
 
-/// Objects in memory.
+/// Objects in memory, by id.
 #[derive(Default)]
 pub struct Volatile(RwLock<HashMap<Id, Plain>>);
 
 impl Volatile {
-    /// Keeps an object until the repository is closed.
+    /// Keeps an object in memory until the repository is closed.
     pub fn put(&self, id: Id, bytes: Vec<u8>) {
         self.0.write().insert(id, Plain::alone(bytes));
     }

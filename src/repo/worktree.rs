@@ -1,8 +1,8 @@
-//! The state of worktrees: HEAD, the version that was checked out, and interrupted operations.
+//! The state of worktrees: HEAD, the version that was checked out, and incomplete restores.
 //!
 //! The state is in `worktrees/<hash of the canonical path>/` next to the catalogue, so that dvc
-//! never writes into a source directory. The state cannot be derived from other data, so it is
-//! written durably.
+//! never writes into a directory of data. It cannot be derived from other data, so it is written
+//! durably.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -28,31 +28,32 @@ use crate::sys::io_error::IoError;
 pub struct WorktreeState {
     /// Canonical path, for display.
     pub path: String,
-    /// Branch of HEAD; `None` is a detached HEAD.
+    /// Branch of HEAD; `None` means a detached HEAD.
     pub branch: Option<String>,
-    /// Version that was checked out or committed last, in hex.
+    /// Version that was last checked out or committed, in hex.
     pub base: Option<String>,
     /// Previous HEAD: a branch, or an id in hex. `checkout -` returns to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
 }
 
-/// A user who has checked out the worktree without the privileges to restore everything.
+/// A user who has checked out the worktree without the privileges to restore all properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoredBy {
-    /// Owner of new files.
+    /// Owner of the files that this user has created.
     pub uid: u32,
-    /// Group of new files.
+    /// Group of the files that this user has created.
     pub gid: u32,
-    /// Whether owners were not restored; otherwise only xattrs and devices.
+    /// Whether owners were not restored; if false, only xattrs and devices were not restored.
     pub owners: bool,
 }
 
-/// File with the list of [`RestoredBy`], in the same form as the state.
+/// Name of the file with all [`RestoredBy`], in the same format as the state.
 const RESTORED_BY: &str = "restored-by";
 
-/// File with the state of a worktree: a JSON object and, on the next line, its BLAKE3 hash in hex.
+/// Name of the file with the state of a worktree: a JSON object and, on the next line, its BLAKE3
+/// hash in hex.
 pub const STATE: &str = "state";
 
 /// The error for a damaged state of a worktree.
@@ -73,15 +74,15 @@ impl Failure for WorktreeError {
     }
 }
 
-/// One worktree of a repository.
+/// A worktree of a repository, whose state may not exist yet.
 pub struct Worktree {
     root: PathBuf,
     dir: PathBuf,
 }
 
 impl Repo {
-    /// Returns the directory with the state of all worktrees. Without usable local state, the directory
-    /// does not exist.
+    /// Returns the directory that contains the states of all worktrees. Without a usable directory
+    /// for local state, returns a path that does not exist.
     fn worktree_dir(&self) -> PathBuf {
         let state = self.locator.state.dir();
         state.map_or_else(|| self.path().join("no-state"), Path::to_path_buf)
@@ -92,7 +93,7 @@ impl Repo {
         Ok(Worktree { root: root.to_path_buf(), dir: self.worktree_dir().join(folder(root)) })
     }
 
-    /// Returns the state of all worktrees that were used with this repository.
+    /// Returns the states of all worktrees that were used with this repository, sorted by path.
     pub fn worktrees(&self) -> Result<Vec<WorktreeState>> {
         let states = self.worktree_states()?.into_iter().map(|(_, state)| state);
         let mut all = states.collect::<Result<Vec<_>>>()?;
@@ -100,8 +101,8 @@ impl Repo {
         Ok(all)
     }
 
-    /// Returns the state of each worktree with its key, or the error for a damaged state; for fsck,
-    /// which continues after damage.
+    /// Returns the key and the state of each worktree, or the error for a damaged state, so that
+    /// the caller can continue after damage.
     pub fn worktree_states(&self) -> Result<Vec<(String, Result<WorktreeState>)>> {
         let dir = self.worktree_dir().join(layout::WORKTREES);
         let mut all = Vec::new();
@@ -124,7 +125,7 @@ impl Repo {
         Ok(all)
     }
 
-    /// Renames the damaged files of the state with this key to `NAME.damaged`.
+    /// Discards the damaged state files under a key: renames each to `NAME.damaged`.
     pub fn discard_worktree_state(&self, key: &str) -> Result<()> {
         let dir = self.state_dir()?.join(key);
         let state = read_checked::<WorktreeState>(&dir.join(STATE)).err();
@@ -140,20 +141,20 @@ impl Repo {
 }
 
 impl WorktreeState {
-    /// Returns whether this state belongs to the directory `key`. Always true for a path that is
+    /// Returns whether this state belongs to the directory `key`. Returns true for a path that is
     /// not UTF-8, because the state contains only an approximation of it.
     pub fn belongs_to(&self, key: &str) -> bool {
         self.path.contains(char::REPLACEMENT_CHARACTER) || key == folder(Path::new(&self.path))
     }
 }
 
-/// Returns the key of a worktree.
+/// Returns the key of the worktree `root`: the path of its state in the state directory.
 fn folder(root: &Path) -> String {
     format!("{}/{}", layout::WORKTREES, to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8]))
 }
 
 impl Worktree {
-    /// Returns the directory that is compared and committed.
+    /// Returns the directory whose content is compared and committed.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -168,12 +169,12 @@ impl Worktree {
         read_checked(&self.dir.join(STATE))
     }
 
-    /// Returns the key of the stat cache.
+    /// Returns the key of this worktree in the stat cache.
     pub fn stat_key(&self) -> &[u8] {
         self.root.as_os_str().as_bytes()
     }
 
-    /// Writes the state durably.
+    /// Records the branch and the version of HEAD durably.
     pub fn save(&self, branch: Option<&RefName>, base: Option<&Id>) -> Result<()> {
         let before = self.state().ok().flatten();
         let branch = branch.map(|b| b.as_str().to_owned());
@@ -187,13 +188,14 @@ impl Worktree {
         self.write_checked(STATE, &state)
     }
 
-    /// Returns the users who have checked out the worktree without the privileges to restore
-    /// everything; empty if everything was restored.
+    /// Returns the users who have checked out the worktree without the privileges to restore all
+    /// properties; empty if all properties were restored.
     pub fn restored_by(&self) -> Result<Vec<RestoredBy>> {
         Ok(read_checked(&self.dir.join(RESTORED_BY))?.unwrap_or_default())
     }
 
-    /// Adds a user who has checked out the worktree without the privileges to restore everything.
+    /// Records a user who has checked out the worktree without the privileges to restore all
+    /// properties.
     pub fn add_restored_by(&self, by: RestoredBy) -> Result<()> {
         let mut all = self.restored_by()?;
         if all.contains(&by) {
@@ -204,7 +206,7 @@ impl Worktree {
         self.write_checked(RESTORED_BY, &all)
     }
 
-    /// Removes the list of users.
+    /// Removes the record of such users, because all properties were restored.
     pub fn forget_restored_by(&self) -> Result<()> {
         let path = self.dir.join(RESTORED_BY);
         match fs::remove_file(&path) {

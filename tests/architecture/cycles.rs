@@ -1,22 +1,25 @@
-//! The rule that imports between files go one way.
+//! The rule that imports between files form no cycle.
 //!
-//! In: the sources of the library and the program. Out: each group of files that import each other in a cycle and is not in
-//! [`ALLOWED`], and each row of that table that is no longer a cycle.
+//! In: the sources of the library and the program. Out: each group of files that import each other
+//! in a cycle and is missing from [`ALLOWED`], and each row of that table that is no longer a
+//! cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::{CodePath, Source};
 
-/// Groups of files that may import each other, with the reason. A row leaves the table with its cycle.
+/// Groups of files that may import each other, with the reason. Remove a row when its cycle is
+/// gone.
 pub const ALLOWED: &[(&[&str], &str)] = &[];
 
-/// Files by their module paths, and the files that each one imports.
+/// Files by module path, and the files that each of them imports.
 struct Imports<'s> {
     files: BTreeMap<Vec<String>, &'s str>,
     edges: BTreeMap<&'s str, BTreeSet<&'s str>>,
 }
 
-/// Compares the cycles between files with a table of allowed ones. Returns one line for each difference.
+/// Compares the cycles between files with a table of allowed cycles. Returns one line for each
+/// difference.
 pub fn differences(sources: &[Source], allowed: &[(&[&str], &str)]) -> Vec<String> {
     let found = Imports::of(sources).cycles();
     let known: BTreeSet<BTreeSet<&str>> = allowed.iter().map(|(files, _)| files.iter().copied().collect()).collect();
@@ -49,7 +52,7 @@ impl<'s> Imports<'s> {
         imports
     }
 
-    /// Returns the file that a path of `s` names, if it is another file of the package.
+    /// Returns the file that a path of `s` refers to, if it is a different file of the package.
     fn target(&self, s: &Source, path: &CodePath) -> Option<&'s str> {
         let module = s.module();
         let program = if module.starts_with(&["bin".to_owned()]) { module[..2].to_vec() } else { Vec::new() };
@@ -73,7 +76,7 @@ impl<'s> Imports<'s> {
         self.files.get(&whole).copied().filter(|file| *file != name(s))
     }
 
-    /// Returns the groups of two or more files in which each file reaches all others.
+    /// Returns the groups of two or more files in which each file reaches all others by imports.
     fn cycles(&self) -> BTreeSet<BTreeSet<&'s str>> {
         let reached: BTreeMap<&str, BTreeSet<&'s str>> =
             self.edges.keys().map(|file| (*file, self.reachable(file))).collect();

@@ -1,16 +1,18 @@
-//! The rule that code uses every dependency of a manifest.
+//! The rule that the code uses every dependency of a manifest.
 //!
-//! In: a manifest and sources. Out: the names of dependencies that no path in the code begins with.
+//! In: a manifest and sources. Out: the names of the dependencies that no path in the code begins
+//! with.
 
 use crate::rules;
 use crate::scan::Source;
 use toml_edit::{Item, Table, TableLike};
 
-/// Dependencies that no path in the code begins with, and why the manifest needs them.
+/// Dependencies that no path in the code begins with, each with the reason why the manifest needs
+/// it.
 const UNNAMED: &[(&str, &str)] = &[];
 
-/// Returns the names of the dependencies of one kind, also those of single targets, as the code
-/// writes them.
+/// Returns the names of the dependencies of one kind, in the form that the code uses. Includes
+/// dependencies of single targets.
 pub fn declared(manifest: &Table, kind: &str) -> Vec<String> {
     let targets = manifest.get("target").and_then(Item::as_table).into_iter().flat_map(Table::iter);
     let tables = targets.filter_map(|(_, target)| target.as_table()).chain([manifest]);
@@ -18,8 +20,8 @@ pub fn declared(manifest: &Table, kind: &str) -> Vec<String> {
     dependencies.map(|(name, _)| name.replace('-', "_")).collect()
 }
 
-/// Returns the dependencies that no source uses. `tests` includes the parts of the sources that are
-/// tests.
+/// Returns the dependencies that no source uses. If `tests` is true, the test regions of the
+/// sources count too.
 pub fn unused(names: &[String], sources: &[Source], tests: bool) -> Vec<String> {
     let is_used = |name: &String| sources.iter().any(|s| uses(s, name, tests));
     let is_unnamed = |name: &String| UNNAMED.iter().any(|(unnamed, _)| unnamed == name);
@@ -27,7 +29,8 @@ pub fn unused(names: &[String], sources: &[Source], tests: bool) -> Vec<String> 
 }
 
 fn uses(s: &Source, name: &str, tests: bool) -> bool {
-    // The search for paths is slow, and most files do not contain the name.
+    // Check for the name first, because the search for paths is slow and most files do not contain
+    // it.
     let paths = if s.text.contains(name) { s.paths() } else { Vec::new() };
     paths.iter().any(|p| p.parts[0] == name && (tests || !s.is_test(p.line)) && !rules::is_local(s, &paths, p))
 }

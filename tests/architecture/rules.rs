@@ -1,17 +1,17 @@
-//! The rules about one file: homes of crates, imports, silence, length, header, names.
+//! The rules about single files: homes of crates, imports, output, length, header, names.
 //!
-//! In: a `Source`. Out: `file:line: violation` per breach.
+//! In: a `Source`. Out: one line `file:line: violation` for each violation.
 
 use crate::scan::{CodePath, Source};
 
-/// Files with more lines than this are listed, because they should have a reason.
+/// Files with more lines than this are listed; each should have a reason.
 pub const LONG: usize = 600;
-/// Files with more lines than this fail.
+/// Files with more lines than this are violations.
 const TOO_LONG: usize = 1000;
-/// Headers with more lines than this fail; 1 to 6 are wanted.
+/// Headers with more lines than this are violations. The recommended length is 1 to 6 lines.
 const LONG_HEADER: usize = 12;
 
-/// Homes of crates and of parts of `std`: path prefixes below `src/` in which they may be used.
+/// Homes of crates and of parts of `std`: the path prefixes below `src/` where each may be used.
 /// `""` means everywhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["serve/"]),
@@ -64,9 +64,9 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Parts of `std` that print, read the terminal or read the environment.
 const NOT_IN_LIBRARY: &[&str] = &["std::env", "std::io::stdout", "std::io::stderr", "std::io::stdin"];
 
-/// Files that may create files and directories without `sys::create`. They create files that are
-/// not dvc's own, or that no other user can reach: output that the user named, worktrees, temporary
-/// files without a name, files on other machines.
+/// Files that may create files and directories without `sys::create`. Their files do not belong to
+/// dvc (output that the user named, worktrees, files on other machines), or other users cannot
+/// reach them (temporary files without a name).
 const CREATORS: &[&str] = &[
     "sys/create",
     "bin/dvc/commands/clone",
@@ -96,8 +96,8 @@ pub fn has_home(name: &str) -> bool {
     HOMES.iter().any(|(c, _)| *c == name)
 }
 
-/// Returns whether the file declares the first name of a path, or imports it from this crate. `paths`
-/// are all paths of the file.
+/// Returns whether the file declares the first name of a path, or imports that name from this
+/// crate. `paths` must contain all paths of the file.
 pub fn is_local(s: &Source, paths: &[CodePath], path: &CodePath) -> bool {
     let first = &path.parts[0];
     s.tokens.windows(2).any(|w| w[0].text == "mod" && w[1].text == *first)
@@ -108,8 +108,8 @@ pub fn is_local(s: &Source, paths: &[CodePath], path: &CodePath) -> bool {
         })
 }
 
-/// Reports crates that are used outside of their homes. Names that the file itself declares, or
-/// imports from this crate, are exempt.
+/// Reports crates that are used outside their homes. Names that the file itself declares or imports
+/// from this crate are exempt.
 pub fn homes(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     let paths = s.paths();
@@ -125,8 +125,8 @@ pub fn homes(s: &Source) -> Vec<String> {
     out
 }
 
-/// Reports glob imports (except `super::*` and preludes in tests), and re-exports of items that
-/// already have a path: only a private submodule may be re-exported.
+/// Reports glob imports (except `super::*`, and preludes in tests), and re-exports of items that
+/// already have a path. Only items of a private submodule may be re-exported.
 pub fn imports(s: &Source) -> Vec<String> {
     let mut out = Vec::new();
     for p in s.paths().iter().filter(|p| p.import) {
@@ -147,7 +147,7 @@ pub fn imports(s: &Source) -> Vec<String> {
     out
 }
 
-/// Reports printing, and access to the terminal and the environment, in the library.
+/// Reports library code that prints, reads the terminal or reads the environment.
 pub fn silence(s: &Source) -> Vec<String> {
     let mut out = macros(s, &["println", "eprintln", "print", "eprint", "dbg"], "the library does not print");
     for p in s.paths() {
@@ -172,8 +172,8 @@ fn macros(s: &Source, names: &[&str], why: &str) -> Vec<String> {
         .collect()
 }
 
-/// Reports files and directories that are created without the owner and mode that `sys::create`
-/// gives.
+/// Reports code that creates files or directories without `sys::create`, which sets the owner and
+/// the mode.
 pub fn creations(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     if file.contains("tests") || CREATORS.iter().any(|home| file.starts_with(home)) {
@@ -206,8 +206,8 @@ pub fn length(s: &Source) -> Vec<String> {
     }
 }
 
-/// Reports files without a header and headers that are too long. The header of the crate root
-/// contains the map and may be longer.
+/// Reports files without a header, and headers that are too long. The header of the crate root
+/// contains the tier diagram and may be longer.
 pub fn header(s: &Source) -> Vec<String> {
     let lines = s.text.lines().take_while(|l| l.starts_with("//!")).count();
     match lines {
@@ -219,7 +219,7 @@ pub fn header(s: &Source) -> Vec<String> {
     }
 }
 
-/// Functions whose names are a convention of Rust, so that a doc comment could only repeat them.
+/// Function names that are a convention of Rust, so that a doc comment could only repeat them.
 const CONVENTIONAL: &[&str] = &[
     "as_bytes",
     "as_path",
@@ -246,7 +246,7 @@ const CONVENTIONAL: &[&str] = &[
 ];
 
 /// Reports public types, traits, functions and constants without a doc comment. Fields and variants
-/// need one only if their names do not explain them, so the compiler's lint `missing_docs` is off.
+/// need one only if their names are not clear, so the compiler's lint `missing_docs` is off.
 pub fn documentation(s: &Source) -> Vec<String> {
     let lines: Vec<&str> = s.text.lines().map(str::trim).collect();
     let mut out = Vec::new();
@@ -261,8 +261,8 @@ pub fn documentation(s: &Source) -> Vec<String> {
     out
 }
 
-/// Returns the keyword's position and the name of each public item, and of each method of a public
-/// trait.
+/// Returns each public item and each method of a public trait: the position of its keyword, and its
+/// name.
 fn public_items(s: &Source) -> Vec<(usize, String)> {
     const ITEMS: [&str; 7] = ["struct", "enum", "union", "trait", "type", "static", "fn"];
     const QUALIFIERS: [&str; 4] = ["const", "async", "unsafe", "extern"];
@@ -282,7 +282,7 @@ fn public_items(s: &Source) -> Vec<(usize, String)> {
     out
 }
 
-/// Returns the methods in the body of the trait whose keyword is token `start`.
+/// Returns the methods of the trait whose keyword is token `start`.
 fn methods(s: &Source, start: usize) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let mut depth = 0_usize;
@@ -298,7 +298,7 @@ fn methods(s: &Source, start: usize) -> Vec<(usize, String)> {
     out
 }
 
-/// Reports names of files, modules and types that say nothing.
+/// Reports names of files, modules and types that are too general to be useful.
 pub fn names(s: &Source) -> Vec<String> {
     let mut out = Vec::new();
     for piece in s.name.trim_end_matches(".rs").split('/') {

@@ -1,8 +1,7 @@
-//! A source file as the rules see it: code without comments and literals, its paths, its test
-//! regions.
+//! A source file in the form that the rules need: code without comments and literals, its paths,
+//! and its test regions.
 //!
-//! In: Rust text. Out: `Source`. The scanner is good enough to find imports; it does not parse
-//! Rust.
+//! In: Rust text. Out: a `Source`. The scanner is sufficient to find imports; it is not a parser.
 
 /// A source file.
 pub struct Source {
@@ -10,27 +9,28 @@ pub struct Source {
     pub name: String,
     /// The unchanged text.
     pub text: String,
-    /// The tokens of the code, without comments and the insides of literals.
+    /// The tokens of the code, without comments and the content of literals.
     pub tokens: Vec<Token>,
-    /// Lines inside `#[cfg(test)]` items, by line number from 1; index 0 is unused.
+    /// Whether each line is inside a `#[cfg(test)]` item. The index is the line number, so index 0
+    /// is unused.
     test_lines: Vec<bool>,
 }
 
-/// A name or a punctuation mark, with its line from 1.
+/// A name or a punctuation mark, and its line number (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
     pub line: usize,
 }
 
-/// A path in the code. Groups in `use` are expanded; a glob ends with `*`.
+/// A path in the code. A `use` group becomes one path per member. A glob ends with `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodePath {
     pub line: usize,
     pub parts: Vec<String>,
-    /// Whether the path is part of a `use` item.
+    /// Whether the path belongs to a `use` item.
     pub import: bool,
-    /// Whether the item is `pub use` of any visibility.
+    /// Whether the item is a `pub use`, including restricted forms such as `pub(crate) use`.
     pub public: bool,
 }
 
@@ -41,7 +41,7 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned(), tokens, test_lines }
     }
 
-    /// Returns whether a line belongs to tests: to a `#[cfg(test)]` item, or to a file of tests.
+    /// Returns whether a line belongs to a `#[cfg(test)]` item or to a file of tests.
     pub fn is_test(&self, line: usize) -> bool {
         self.test_lines.get(line).copied().unwrap_or(false)
             || self.name.ends_with("/tests.rs")
@@ -60,7 +60,7 @@ impl Source {
         parts
     }
 
-    /// Returns all paths of the code that have two parts or more, and all imports.
+    /// Returns all paths of the code with at least two parts, and all imports.
     pub fn paths(&self) -> Vec<CodePath> {
         let mut out = Vec::new();
         let mut i = 0;
@@ -70,7 +70,7 @@ impl Source {
                 i = end.max(i + 1);
             } else if is_name(self.text_at(i)) && self.text_at(i.wrapping_sub(1)) != "." {
                 let line = self.tokens[i].line;
-                // `pub(in crate::a)` names who may use an item, and imports nothing.
+                // The path in `pub(in crate::a)` is a visibility and not an import.
                 let visibility = self.text_at(i.wrapping_sub(1)) == "in" && self.text_at(i.wrapping_sub(2)) == "(";
                 let mut parts = vec![self.text_at(i).to_owned()];
                 i += 1;
@@ -88,12 +88,13 @@ impl Source {
         out
     }
 
-    /// Returns whether the item whose keyword is token `i` has any visibility.
+    /// Returns whether the item whose keyword is token `i` is `pub` or has a restricted form such
+    /// as `pub(crate)`.
     pub fn is_public(&self, i: usize) -> bool {
         matches!(self.text_at(i.wrapping_sub(1)), "pub" | ")")
     }
 
-    /// Returns the text of token `i`, or an empty text beyond the end.
+    /// Returns the text of token `i`, or an empty string if there is no such token.
     pub fn text_at(&self, i: usize) -> &str {
         self.tokens.get(i).map_or("", |t| &t.text)
     }
@@ -135,19 +136,19 @@ fn is_name(t: &str) -> bool {
     t.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Kind of a piece of Rust text.
+/// The kind of a piece of Rust text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceKind {
     Code,
     Comment,
     /// A string without its quotes.
     Literal,
-    /// A raw string without its quotes; a backslash in it is a backslash.
+    /// A raw string without its quotes. A backslash in it has no special meaning.
     RawLiteral,
     Character,
 }
 
-/// A piece of Rust text, with the line from 1 on which it begins.
+/// A piece of Rust text, and the number of its first line (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub line: usize,
@@ -174,8 +175,8 @@ pub fn pieces(text: &str) -> Vec<Piece> {
     out
 }
 
-/// Returns the kind of the piece at `i`, its end, and the number of quote characters at both ends.
-/// A piece of code has one character.
+/// Returns the kind of the piece at `i`, its end, and the number of quote characters at its start
+/// and end. A piece of code is a single character.
 fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usize)) {
     let at = |i: usize| c.get(i).copied().unwrap_or('\0');
     let find = |from: usize, closes: &dyn Fn(usize) -> bool| (from..c.len()).find(|k| closes(*k));
@@ -195,8 +196,8 @@ fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usi
             None => (PieceKind::Literal, c.len(), (1, 0)),
         }
     } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-        // A quote begins a character if a backslash follows, or one character and another quote.
-        // Otherwise it begins a lifetime.
+        // A quote begins a character literal if a backslash follows, or if one character and a
+        // quote follow. Otherwise it begins a lifetime.
         (PieceKind::Character, escaped_end(c, i + 1, '\'').map_or(c.len(), |close| close + 1), (0, 0))
     } else {
         (PieceKind::Code, i + 1, (0, 0))
@@ -222,7 +223,7 @@ fn block_comment_end(c: &[char], start: usize) -> usize {
     c.len()
 }
 
-/// Returns the position of the first `quote` that no backslash precedes.
+/// Returns the position of the first `quote` that is not escaped with a backslash.
 fn escaped_end(c: &[char], mut i: usize, quote: char) -> Option<usize> {
     while i < c.len() {
         match c[i] {
@@ -234,8 +235,7 @@ fn escaped_end(c: &[char], mut i: usize, quote: char) -> Option<usize> {
     None
 }
 
-/// Removes comments and blanks the insides of string and character literals; keeps every line
-/// break.
+/// Removes comments and blanks the content of string and character literals. Keeps all line breaks.
 pub fn strip(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in pieces(text) {

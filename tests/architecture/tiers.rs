@@ -1,7 +1,7 @@
-//! The tier rule: a module imports only modules of lower tiers.
+//! The tier rule: a module may import only modules of lower tiers.
 //!
-//! In: the diagram in the header of `src/lib.rs`, one line per tier. Out: each import that goes
-//! sideways or up.
+//! In: the diagram in the header of `src/lib.rs`, one line per tier. Out: each import from the same
+//! or a higher tier.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use crate::scan::Source;
 pub struct Tiers(BTreeMap<String, u32>);
 
 impl Tiers {
-    /// Reads the first `text` block of a header: `N name name ...` per line.
+    /// Parses the first `text` block of a header. Each line is `N name name ...`, where N is the
+    /// tier.
     pub fn parse(header: &str) -> Result<Self, String> {
         let mut map = BTreeMap::new();
         let lines = header.lines().skip_while(|l| *l != "//! ```text").skip(1).take_while(|l| *l != "//! ```");
@@ -40,7 +41,7 @@ impl Tiers {
         out
     }
 
-    /// Returns the imports of `s` that do not go down.
+    /// Returns the imports of `s` from the same or a higher tier.
     pub fn breaches(&self, s: &Source) -> Vec<String> {
         let module = s.module();
         let Some(own) = module.first() else { return Vec::new() };
@@ -66,8 +67,8 @@ impl Tiers {
     }
 }
 
-/// Returns the top-level module that a path names, if it belongs to this crate. Inline test modules
-/// add a level to `super`.
+/// Returns the top-level module of a path, if the path belongs to this crate. In an inline test
+/// module, `super` has one more level.
 fn absolute(module: &[String], parts: &[String], in_test: bool) -> Option<String> {
     match parts.first()?.as_str() {
         "crate" => parts.get(1).cloned(),

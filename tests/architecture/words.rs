@@ -1,24 +1,23 @@
-//! Rules 1 to 3 of plain language, counted in comments, messages, help texts and documents, per
-//! folder.
+//! Rules 1 to 3 of plain language. Counts violations in comments, messages, help texts and
+//! documents, per folder.
 //!
-//! In: Rust sources and Markdown files. Out: `Finding`s. A folder may have as many findings as
-//! [`BUDGETS`] says, and a number in that table may only fall: a commit that corrects text lowers
-//! the number.
+//! In: Rust sources and Markdown files. Out: `Finding`s. [`BUDGETS`] limits the number of findings
+//! per folder. A limit may only decrease: a commit that corrects text must lower it.
 
 use std::collections::BTreeMap;
 
 use crate::scan::{self, Piece, PieceKind, Source};
 
-/// Number of findings that each folder still has. A folder without a row has none.
+/// Allowed number of findings per folder. For a folder without a row it is 0.
 pub const BUDGETS: &[(&str, usize)] = &[];
 
-/// Words that no sentence begins with, because the reader needs the subject first.
+/// Words that must not begin a sentence, because the reader needs the subject first.
 const OPENERS: &[&str] = &["What", "Who", "Whoever", "Whatever", "Which", "Where", "So long", "So often"];
 
-/// Words that no comment begins with, because their noun is not in the comment.
+/// Words that must not begin a comment, because their noun is not in the comment.
 const PRONOUNS: &[&str] = &["It", "Its", "They", "Their", "Them", "Theirs"];
 
-/// Words that no comment begins with if a verb follows; before a noun they are fine.
+/// Words that must not begin a comment if a verb follows. Before a noun they are allowed.
 const DEMONSTRATIVES: &[&str] = &["This", "These", "That", "Those"];
 
 /// Verbs after [`DEMONSTRATIVES`].
@@ -28,7 +27,7 @@ const VERBS: &[&str] = &[
     "would",
 ];
 
-/// Words that the glossary replaces, with their replacements.
+/// Words that the glossary forbids, with their replacements.
 const GLOSSARY: &[(&str, &str)] = &[
     ("whoever", "the caller, another process"),
     ("whatever", "any"),
@@ -75,7 +74,7 @@ const GLOSSARY: &[(&str, &str)] = &[
     ("brought", "fetched"),
 ];
 
-/// A passage that breaks a rule.
+/// A passage that violates a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
     pub folder: String,
@@ -84,7 +83,7 @@ pub struct Finding {
     pub rule: String,
 }
 
-/// The purpose of a text. The rules differ per purpose.
+/// The purpose of a text, on which the rules depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Comment,
@@ -92,7 +91,7 @@ enum Purpose {
     Document,
 }
 
-/// Text that is read as a unit, with its line from 1.
+/// A text that is read as a unit, and the number of its first line (from 1).
 #[derive(Debug, PartialEq, Eq)]
 struct Passage {
     line: usize,
@@ -100,8 +99,8 @@ struct Passage {
     text: String,
 }
 
-/// Returns the findings in a Rust file. Literals count only in the program, because tests need text
-/// that breaks the rules.
+/// Returns the findings in a Rust file. Literals are checked only in the program, because tests
+/// contain text that violates the rules on purpose.
 pub fn in_source(s: &Source) -> Vec<Finding> {
     let program = s.name.starts_with("src/");
     let mut passages = passages_of_rust(&s.text);
@@ -114,8 +113,8 @@ pub fn in_document(name: &str, text: &str) -> Vec<Finding> {
     findings(name, &passages_of_markdown(text))
 }
 
-/// Compares the findings with a table of budgets. Returns one line for each difference; if a folder
-/// exceeds its budget, its findings come first.
+/// Compares the findings with a table of budgets. Returns one line for each difference. If a folder
+/// exceeds its budget, the lines of its findings come first.
 pub fn differences(findings: &[Finding], budgets: &[(&str, usize)]) -> Vec<String> {
     let mut folders: BTreeMap<&str, Vec<&Finding>> = budgets.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for finding in findings {
@@ -134,8 +133,8 @@ pub fn differences(findings: &[Finding], budgets: &[(&str, usize)]) -> Vec<Strin
     out
 }
 
-/// Returns the folder: `src/store` of `src/store/oci/auth.rs`, `src/error.rs` of `src/error.rs`,
-/// `docs` of `docs/decisions/x.md`.
+/// Returns the folder of a file. Examples: `src/store` for `src/store/oci/auth.rs`, `src/error.rs`
+/// for `src/error.rs`, `docs` for `docs/decisions/x.md`.
 fn folder_of(name: &str) -> &str {
     let depth = if name.starts_with("src/") { 2 } else { 1 };
     name.match_indices('/').nth(depth - 1).map_or(name, |(end, _)| &name[..end])
@@ -183,8 +182,8 @@ fn leading_pronoun(text: &str) -> Option<&str> {
     nounless.then_some(first)
 }
 
-/// Returns whether the sentence starts with these words. `any_case` also accepts a lower-case first
-/// letter, because messages have one.
+/// Returns whether the sentence starts with `words`. If `any_case` is true, the first letter may be
+/// lower case, as it is in messages.
 fn starts_with_words(sentence: &str, words: &str, any_case: bool) -> bool {
     let Some(head) = sentence.get(..words.len()) else { return false };
     let same = if any_case { head.eq_ignore_ascii_case(words) } else { head == words };
@@ -206,8 +205,8 @@ fn sentences(text: &str) -> Vec<&str> {
     out
 }
 
-/// Splits text into words in lower case. A punctuation mark counts as a word, so that it separates
-/// phrases.
+/// Splits text into words in lower case. A punctuation mark counts as a word, so that a phrase
+/// cannot extend across it.
 fn words(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     for piece in text.split_whitespace() {
@@ -223,8 +222,8 @@ fn words(text: &str) -> Vec<String> {
     out
 }
 
-/// Replaces code spans, link targets and fields of format strings by a placeholder, because names
-/// are not prose.
+/// Replaces code spans, link targets and fields of format strings by a placeholder, because the
+/// rules do not apply to names.
 fn without_code(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -249,7 +248,7 @@ fn without_code(text: &str) -> String {
     out
 }
 
-/// Returns comments and literals. Adjacent lines of a comment are one passage.
+/// Returns comments and literals. Adjacent comment lines form one passage.
 fn passages_of_rust(text: &str) -> Vec<Passage> {
     let mut comments = Vec::new();
     let mut out = Vec::new();
@@ -266,15 +265,15 @@ fn passages_of_rust(text: &str) -> Vec<Passage> {
     out
 }
 
-/// Returns a literal that is a message. A literal without a space is a name, and one that begins
-/// with a keyword of SQL is a statement.
+/// Returns a literal if it is a message. A literal without a space is a name, and a literal that
+/// begins with an SQL keyword is a statement.
 fn message(line: usize, text: String) -> Option<Passage> {
     let sql = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "PRAGMA", "WITH", "DROP", "ALTER"];
     let prose = text.trim().contains(' ') && !sql.iter().any(|word| text.trim_start().starts_with(word));
     prose.then_some(Passage { line, purpose: Purpose::Message, text })
 }
 
-/// Returns a literal as it is printed: lines that end with a backslash are joined.
+/// Returns a literal in its printed form: lines that end with a backslash are joined.
 fn unescaped(literal: &str) -> String {
     let mut out = String::new();
     let mut chars = literal.chars().peekable();
@@ -321,8 +320,8 @@ fn join_comments(pieces: &[Piece]) -> Vec<Passage> {
     out
 }
 
-/// Returns paragraphs, list items and table cells. Headings and code are left out; a heading may be
-/// a phrase that begins with `What`.
+/// Returns paragraphs, list items and table cells. Skips headings, which may be phrases that begin
+/// with `What`, and code.
 fn passages_of_markdown(text: &str) -> Vec<Passage> {
     let mut out: Vec<Passage> = Vec::new();
     let (mut fenced, mut open) = (false, false);

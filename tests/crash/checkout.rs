@@ -1,6 +1,6 @@
-//! Crashes at each step of a checkout in place. Each path then has the old version or the new one,
-//! or is reported as half-written, and the same checkout finishes the work. Unpack is tested in the
-//! same way.
+//! Crashes at each step of a checkout in place. After a crash, each path has the old or the new
+//! version, or is reported as half-written, and the same checkout completes the work. The tests of
+//! unpack do the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +56,7 @@ fn to(dir: &Path, version: &str, observer: &dyn Observer) {
     assert_eq!((report.done.incomplete, report.done.damaged, report.wrong), (0, 0, 0));
 }
 
-/// Returns content (or link target), mode and time of everything in the worktree.
+/// Returns the content (or link target), mode and time of everything in the worktree.
 fn tree(dir: &Path) -> Tree {
     let mut out = Tree::new();
     let mut dirs = vec![dir.join("work")];
@@ -84,7 +84,7 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
     out
 }
 
-/// Creates two versions that differ in every way that a checkout handles separately.
+/// Creates two versions with every kind of difference that a checkout handles separately.
 fn make(dir: &Path) {
     let work = dir.join("work");
     fs::create_dir(&work).unwrap();
@@ -137,7 +137,7 @@ fn make(dir: &Path) {
     version();
 }
 
-/// Scenario of the test below; does nothing in an ordinary run.
+/// Scenario of the test below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn scenario() {
@@ -204,10 +204,10 @@ fn edits_after_a_crash_are_not_lost() {
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
         checkout(&context(dir), &CheckoutOptions { revision, paths, ..CheckoutOptions::default() }, &Silent)
     };
-    // A checkout of some paths does not finish the interrupted one.
+    // A checkout of some paths does not complete the interrupted checkout.
     try_to("main@v2", &["stays/11"]).unwrap();
     assert_eq!(interrupted().unwrap().goal, goal);
-    // A file that the checkout was to change, and a file that it was to remove.
+    // Edit a file that the checkout was going to change, and a file that it was going to remove.
     for (path, theirs) in [("stays/15", "two 15"), ("c", "linked")] {
         fs::write(work.join(path), "mine").unwrap();
         assert_eq!(try_to("main@v1", &[]).unwrap_err().kind(), dvc::error::Kind::Rejected, "{path}");
@@ -220,7 +220,8 @@ fn edits_after_a_crash_are_not_lost() {
     assert_eq!(fs::read(work.join("stays/11")).unwrap(), b"one 11");
 }
 
-/// Unpacks the newest version over the one before it, or only `paths` of it unless they are empty.
+/// Unpacks the newest version over the previous one. If `paths` is not empty, unpacks only these
+/// paths.
 fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
     let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
@@ -228,7 +229,7 @@ fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
     assert!(report.stopped.is_none(), "{:?}", report.stopped);
 }
 
-/// Scenario of the tests below; does nothing in an ordinary run.
+/// Scenario of the tests below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn unpacking() {
@@ -236,7 +237,7 @@ fn unpacking() {
     newest(&dir, &[], dying.as_ref());
 }
 
-/// Scenario of the tests below; does nothing in an ordinary run.
+/// Scenario of the tests below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn unpacking_some() {
@@ -244,7 +245,7 @@ fn unpacking_some() {
     newest(&dir, SOME, dying.as_ref());
 }
 
-/// Top-level directories that represent volumes.
+/// Top-level directories in the role of volumes.
 const SOME: &[&str] = &["becomes", "first", "second", "stays"];
 
 #[test]
@@ -260,8 +261,8 @@ fn an_interrupted_unpack_is_finished_by_the_next() {
         let new = chosen();
         let mut steps = Vec::new();
         for step in 0.. {
-            // If only some paths are unpacked, the other paths still have the first version, so the
-            // checkout needs `force`.
+            // If only some paths were unpacked, the other paths still have the first version, so
+            // the checkout needs `force`.
             let revision = Some(Revision::parse("main@v1").unwrap());
             let options = CheckoutOptions { revision, force: true, ..CheckoutOptions::default() };
             checkout(&context(dir), &options, &Silent).unwrap();
@@ -278,8 +279,8 @@ fn an_interrupted_unpack_is_finished_by_the_next() {
     }
 }
 
-/// Checks out a version and removes the recorded state of the worktree, so that the repository does
-/// not know the version.
+/// Checks out a version and deletes the recorded state of the worktree, so that dvc does not know
+/// which version the worktree has.
 fn unknown(dir: &Path, version: &str) {
     let revision = Some(Revision::parse(version).unwrap());
     checkout(&context(dir), &CheckoutOptions { revision, force: true, ..CheckoutOptions::default() }, &Silent).unwrap();
@@ -301,7 +302,8 @@ fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
     }
 }
 
-/// Covers volumes with another version and a first fill, with and without a selection of paths.
+/// Tests volumes that have a different version and volumes that are empty, with and without a
+/// selection of paths.
 #[test]
 fn edits_after_a_killed_unpack_are_not_lost() {
     for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
@@ -324,7 +326,7 @@ fn edits_after_a_killed_unpack_are_not_lost() {
                 }
                 deaths += 1;
                 let work = dir.join("work");
-                // Files that the unpack has written by now, and files that existed before.
+                // Test files that the unpack has already written, and files that existed before.
                 for path in ["stays/15", "stays/0", target] {
                     let Ok(was) = fs::read(work.join(path)) else { continue };
                     in_new_dir += usize::from(path == target);
@@ -337,7 +339,7 @@ fn edits_after_a_killed_unpack_are_not_lost() {
                     }
                     fs::write(work.join(path), was).unwrap();
                 }
-                // A file that was only partly written is one of the states after a crash.
+                // A partly written file is a possible state after a crash.
                 if work.join(target).exists() {
                     fs::write(work.join(target), &whole[..40_000]).unwrap();
                 }
@@ -349,8 +351,8 @@ fn edits_after_a_killed_unpack_are_not_lost() {
     }
 }
 
-/// As after a restored disk: the recorded state says that the worktree has the unpacked version,
-/// but it has the one before.
+/// Simulates a restored disk: the recorded state is the unpacked version, but the worktree has the
+/// version before it.
 #[test]
 fn a_killed_unpack_over_an_older_version_than_recorded_is_finished() {
     let temp = tempfile::tempdir().unwrap();
@@ -375,7 +377,7 @@ fn a_killed_unpack_over_an_older_version_than_recorded_is_finished() {
     assert!(deaths > 15, "{deaths}");
 }
 
-/// Scenario of the test below; does nothing in an ordinary run.
+/// Scenario of the test below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn filling() {

@@ -1,7 +1,7 @@
-//! Runs a scenario in a child process that dies at its n-th durable step.
+//! Runs a scenario in a child process that kills itself at its n-th durable step.
 //!
-//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library
-//! reports to its observer, and each operation of the store that makes data durable.
+//! In: the name of a scenario and a step. Out: an [`End`]. Steps are the steps that the library
+//! reports to its observer, and the operations with which the store makes data durable.
 
 #![allow(dead_code)]
 
@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use dvc::observe::Observer;
 use dvc::store::trace::{DiskEvent, Tracer};
 
-/// The end of a child.
+/// The way in which a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The child died at the step with this name.
     At(String),
-    /// The child ran to its end, because it has fewer steps.
+    /// The child completed the scenario, because it has fewer steps.
     Through,
 }
 
-/// An observer and tracer that kills its process at the n-th step, counted from 0, and leaves the
-/// name of the step in a file.
+/// An observer and tracer that kills its process at the n-th step, counted from 0. Before that, it
+/// writes the name of the step to a file.
 pub struct Dying {
     left: Mutex<u64>,
     last_words: PathBuf,
@@ -61,7 +61,8 @@ impl Dying {
     }
 }
 
-/// Returns the directory and the observer for a child. Returns `None` in an ordinary test run.
+/// Returns the directory and the observer if this process is a child, or `None` in an ordinary test
+/// run.
 pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
     let dir = PathBuf::from(std::env::var_os("CRASH_DIR")?);
     let step = std::env::var("CRASH_STEP").ok()?.parse().ok()?;
@@ -71,19 +72,19 @@ pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
 
 static FORKS: RwLock<()> = RwLock::new(());
 
-/// Prevents forks until the guard is dropped. A forked child inherits each open file, and so each
-/// lock, until it executes another program.
+/// Prevents forks until the guard is dropped. A forked child inherits all open files and their
+/// locks until it executes a different program.
 pub fn no_forks() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a program while no guard of [`no_forks`] is alive.
+/// Starts a program while no guard of [`no_forks`] exists.
 pub fn spawn(command: &mut Command) -> Child {
     let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap()
 }
 
-/// Runs the test `scenario` of this program in a child that dies at `step`.
+/// Runs the test `scenario` of this program in a child process that dies at `step`.
 pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
     let words = dir.join("last-words");
     let _ = std::fs::remove_file(&words);
@@ -109,7 +110,7 @@ pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
 mod tests {
     use super::{End, Observer, orders, run};
 
-    /// Scenario of the test below; does nothing in an ordinary run.
+    /// Scenario of the test below. Does nothing unless a test runs it in a child process.
     #[test]
     #[ignore = "runs as a child of another test"]
     fn two_steps() {

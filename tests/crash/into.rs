@@ -1,5 +1,5 @@
 //! Crashes at each step, and after each file, of a checkout into a new directory and of a clone.
-//! The same command then finishes the work.
+//! The same command then completes the work.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ use dvc::store::location::Location;
 use crate::child::{Dying, End, no_forks, orders, run};
 use crate::known::{Known, KnownVersion, context, copy_dir, files_of};
 
-/// Counts each finished file as a step, because a restore makes nothing durable in between.
+/// Counts each finished file as a step, because a restore makes nothing durable until its end.
 struct EachFile(Arc<Dying>);
 
 impl Observer for EachFile {
@@ -41,13 +41,13 @@ fn at(dir: &Path, repository: &str, worktree: &str) -> Context {
     context
 }
 
-/// Creates a repository. Returns it with the tip of its default branch.
+/// Creates a repository. Returns the repository and the tip of its default branch.
 fn stage() -> (tempfile::TempDir, KnownVersion) {
     let known = Known::build();
     let dir = tempfile::tempdir().unwrap();
     copy_dir(known.root(), &dir.path().join("repo"));
     fs::create_dir(dir.path().join("work")).unwrap();
-    // The tip of `main` is not the newest version, because that one was undone.
+    // The newest version was undone, so the tip of `main` is an older one.
     (dir, known.versions[2].clone())
 }
 
@@ -64,7 +64,7 @@ fn restore(dir: &Path, version: &KnownVersion, observer: &dyn Observer) -> Resul
     Ok(())
 }
 
-/// Scenario of the test below; does nothing in an ordinary run.
+/// Scenario of the test below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn restoring() {
@@ -96,7 +96,8 @@ fn a_killed_checkout_into_a_directory_is_finished_by_the_same_command() {
             steps.push(name);
         }
         assert!(files_of(&out) == newest.files, "{case}");
-        // The directory is a clean worktree of the version, without an interrupted operation.
+        // The directory is a clean worktree of the version, and no operation is recorded as
+        // interrupted.
         let report = status(&at(dir.path(), "repo", "out"), &StatusOptions::default(), &Silent).unwrap();
         assert!(report.changes.is_empty() && report.interrupted.is_none(), "{case}: {:?}", report.changes);
         assert_eq!(fs::metadata(&out).unwrap().mode() & 0o777, 0o755, "{case}");
@@ -121,7 +122,7 @@ fn copy(dir: &Path, observer: &dyn Observer, tracer: Option<Arc<Dying>>) -> Resu
     clone(&context, &remote(dir), &CloneOptions::default(), &|| Ok(()), observer)
 }
 
-/// Scenario of the test below; does nothing in an ordinary run.
+/// Scenario of the test below. Does nothing unless a test runs it in a child process.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn cloning() {
@@ -134,8 +135,8 @@ fn a_killed_clone_is_finished_by_the_same_command() {
     let (stage, newest) = stage();
     let mut in_checkout = 0;
     let mut steps = Vec::new();
-    // Most of the early steps belong to the fetch, which `remotes.rs` tests. The checkout begins
-    // later.
+    // Skip most of the early steps: they belong to the fetch, which `remotes.rs` tests. The
+    // checkout begins later.
     for step in (0..40).step_by(8).chain(40..) {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(stage.path(), dir.path());
@@ -159,7 +160,7 @@ fn a_killed_clone_is_finished_by_the_same_command() {
         }
     }
     assert!(in_checkout > 10, "{in_checkout} of {steps:?}");
-    // A complete clone is not started again.
+    // A complete clone cannot be started again.
     let again = copy(stage.path(), &Silent, None).and_then(|_| copy(stage.path(), &Silent, None));
     assert_eq!(again.unwrap_err().kind(), dvc::error::Kind::Usage);
 }

@@ -1,4 +1,4 @@
-//! Kills the real program at random moments and verifies that no acknowledged version is lost.
+//! Kills dvc at random moments and verifies that no acknowledged version is lost.
 
 use std::fs;
 use std::path::Path;
@@ -24,11 +24,11 @@ fn dvc(repo: &Path, work: &Path, args: &[&str]) -> Command {
     c
 }
 
-/// Kills the process after `delay`. Returns true if it had ended well before.
+/// Kills the process after `delay`. Returns whether it had already ended successfully.
 fn killed(mut command: Command, delay: Duration) -> bool {
     let mut child = spawn(&mut command);
     std::thread::sleep(delay);
-    // The process may have ended already.
+    // Ignore the error: the process may have ended already.
     let _ = child.kill();
     child.wait().unwrap().success()
 }
@@ -65,7 +65,7 @@ fn random_kills() {
             seen = now;
         }
         if round % 4 == 3 && versions.len() > 1 {
-            // A checkout is killed as well, and the next one finishes it.
+            // Kill a checkout too; the next checkout completes it.
             let target = &versions[usize::try_from(round).unwrap() % versions.len()];
             let id = target.id.to_string();
             let short = Duration::from_millis(round * 31 % 60);
@@ -76,7 +76,7 @@ fn random_kills() {
             assert!(dvc(&repo, &work, &["checkout", "-f", "main"]).status().unwrap().success());
         }
     }
-    // A commit that is not killed finishes the work that the killed ones left.
+    // A commit that is not killed completes the work of the killed commits.
     assert!(dvc(&repo, &work, &["commit", "-m", "last", "--allow-empty"]).status().unwrap().success());
     versions.push(KnownVersion { id: tip().unwrap(), branch: "main", files: files_of(&work) });
     let all = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
@@ -87,11 +87,13 @@ fn random_kills() {
         let lost = lost_paths(&opened, version, "after all kills");
         assert!(lost.is_empty(), "{lost:?}");
     }
-    // The number of interrupted commits depends on the machine, so it is printed and not asserted.
+    // The number of interrupted commits depends on the machine, so print it instead of asserting
+    // it.
     println!("{ended} of {ROUNDS} commits ended well, {} versions were made", versions.len());
 }
 
-/// Checks run beside commits and rebuilds, and never report work in progress as damage.
+/// Runs checks at the same time as commits and rebuilds. The checks must never report work in
+/// progress as damage.
 #[test]
 fn a_check_beside_commits() {
     let dir = tempfile::tempdir().unwrap();

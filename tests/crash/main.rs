@@ -1,8 +1,8 @@
 //! Crash tests: a process dies at each durable step of an operation, or the disk loses data that
-//! was not synced. Then everything that was acknowledged is verified.
+//! was not synced. Then the tests verify everything that was acknowledged.
 //!
-//! The child is this same program, started again for one scenario. It dies by SIGKILL, so no
-//! cleanup runs in it.
+//! The child process is this same program, started again for one scenario. It dies by SIGKILL, so
+//! that it cannot clean up.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 

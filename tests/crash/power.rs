@@ -1,5 +1,6 @@
-//! Simulates power failures: after each durable step of a history, the repository is reconstructed
-//! from the synced data alone, and must contain every version that was acknowledged until then.
+//! Simulates power failures. After each durable step of a history, the test reconstructs the
+//! repository from the synced data alone. It must contain every version that was acknowledged
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +18,7 @@ use dvc::store::trace::{DiskEvent, Tracer};
 
 use crate::known::{KnownVersion, commit_all, context, copy_dir, lost_paths, noise};
 
-/// An event, with the bytes of the file if it was synced, and the catalogue at that moment.
+/// An event, the bytes of the file if it was synced, and the catalogue at that moment.
 struct Happened {
     event: DiskEvent,
     bytes: Vec<u8>,
@@ -41,19 +42,19 @@ impl Tracer for Recorder {
     }
 }
 
-/// Directories, and file names with their indexes into [`Disk::bytes`].
+/// Directories, and files with their indexes into [`Disk::bytes`].
 #[derive(Clone, Default)]
 struct Names {
     files: BTreeMap<PathBuf, usize>,
     dirs: BTreeSet<PathBuf>,
 }
 
-/// A disk as running programs see it, and as it would be after a power failure.
+/// A disk in two states: as running programs see it, and as it would be after a power failure.
 #[derive(Default)]
 struct Disk {
     seen: Names,
     kept: Names,
-    /// Durable bytes of each file; empty before the first sync.
+    /// Durable content of each file. Empty before the first sync.
     bytes: Vec<Vec<u8>>,
 }
 
@@ -104,12 +105,12 @@ impl Disk {
         }
     }
 
-    /// Writes one of the two states to a directory. A name is lost if its directory is lost.
+    /// Writes one of the two states to the directory `to`. A file is lost if its directory is lost.
     fn write(&self, names: &Names, root: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         let place = |path: &Path| to.join(path.strip_prefix(root).unwrap());
         for dir in &names.dirs {
-            // Parents come first, because the set is sorted.
+            // The set is sorted, so parents come first.
             let _ = fs::create_dir(place(dir));
         }
         for (path, file) in &names.files {
@@ -118,7 +119,7 @@ impl Disk {
     }
 }
 
-/// A version that was acknowledged after so many events.
+/// A version, and the number of events after which it was acknowledged.
 struct Promise {
     after: usize,
     version: KnownVersion,
@@ -179,8 +180,8 @@ fn acknowledged_versions_survive_a_power_failure() {
     for (n, step) in happened.iter().enumerate() {
         disk.apply(step);
         let kept: Vec<&Promise> = promises.iter().filter(|p| p.after <= n + 1).collect();
-        // The minimal state: only synced data survives. The catalogue is never synced, so it is
-        // restored as it was.
+        // The minimal state: only synced data survives. The catalogue is never synced, so write it
+        // in its state at that step.
         let case = format!("after step {n}, {:?}", step.event);
         let here = tempfile::tempdir().unwrap();
         let (least, most) = (here.path().join("least"), here.path().join("most"));
@@ -189,7 +190,7 @@ fn acknowledged_versions_survive_a_power_failure() {
             fs::write(least.join(name), bytes).unwrap();
         }
         assert_kept(&least, &work, &kept, &format!("least, {case}"));
-        // The maximal state: every name survives, with the synced bytes of its file.
+        // The maximal state: every name survives, with the synced content of its file.
         disk.write(&disk.seen, &root, &most);
         assert_kept(&most, &work, &kept, &format!("most, {case}"));
     }

@@ -1,5 +1,5 @@
-//! Crashes at each step of push and fetch. The remote, a directory, is a valid repository at every
-//! moment, the next run succeeds, and packs that arrived are not sent again.
+//! Crashes at each step of push and fetch. The remote, a directory, is a valid repository after
+//! every crash. The next run succeeds and does not send packs again that have already arrived.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,8 +45,8 @@ fn fetch_all(dir: &Path, observer: &dyn Observer) -> FetchReport {
     fetch(&at(dir, "mine"), &remote(&dir.join("there")), &FetchOptions::default(), observer).unwrap()
 }
 
-/// Asserts that all data has the right checksum, and that each version that a ref names is
-/// complete.
+/// Asserts that the checksums of all data are correct, and that each version that a ref points to
+/// is complete.
 fn assert_sound(context: &Context, kind: RefKind, versions: &[KnownVersion], case: &str) {
     let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
     let report = fsck(context, &options, &Silent).unwrap().check;
@@ -59,8 +59,8 @@ fn assert_sound(context: &Context, kind: RefKind, versions: &[KnownVersion], cas
     }
 }
 
-/// Asserts that the remote is a sound repository. Checks a copy, because a check writes to the
-/// repository.
+/// Asserts that the remote is a sound repository. Checks a copy of it, because a check writes to
+/// the repository.
 fn assert_remote(dir: &Path, versions: &[KnownVersion], case: &str) {
     let there = dir.join("there");
     if !Repo::is_at(&there) {
@@ -74,7 +74,8 @@ fn assert_remote(dir: &Path, versions: &[KnownVersion], case: &str) {
     assert_sound(&at(look.path(), "repo"), RefKind::Branch, versions, case);
 }
 
-/// Returns inode and time of each pack. A pack that was written again has other values.
+/// Returns the inode and the modification time of each pack. They change if a pack is written
+/// again.
 fn packs(repository: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     let mut found = BTreeMap::new();
     for fold in fs::read_dir(repository.join("packs")).into_iter().flatten() {
@@ -87,8 +88,8 @@ fn packs(repository: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     found
 }
 
-/// Creates `repo` with all versions. If not `first`, the remote `there` and its copy `mine` have
-/// the old versions.
+/// Creates the repository `repo` with all versions. Unless `first` is true, also creates the remote
+/// `there` and its copy `mine` with the old versions.
 fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
     let mut known = Known::build();
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +105,7 @@ fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
         copy_dir(known.root(), &dir.path().join("mine"));
         let remembered = dir.path().join("repo/remotes");
         known.versions.push(commit_all(&known.context, "main", &[]));
-        // Keep the state that the push has recorded.
+        // Keep the state that the push recorded.
         copy_dir(&remembered, &known.root().join("remotes"));
         fs::remove_dir_all(dir.path().join("repo")).unwrap();
         copy_dir(known.root(), &dir.path().join("repo"));
@@ -112,7 +113,7 @@ fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
     (dir, known.versions)
 }
 
-/// Crashes at each step of `scenario`. Returns the names of the steps.
+/// Like `Stage::die` in `steps.rs`, with a copy of the directory `stage` per run.
 fn die(scenario: &str, stage: &Path, mut verify: impl FnMut(&Path, &str, &End)) -> Vec<String> {
     let mut names = Vec::new();
     for step in 0.. {
@@ -150,8 +151,7 @@ fn push_dies(first: bool, wanted: &[&str]) {
         push_all(dir, &Silent);
         assert_remote(dir, &versions, case);
         let now = packs(&dir.join("there"));
-        // The crash comes before the pack is recorded as sent, so each worker may send one pack
-        // twice.
+        // The crash is before the pack is recorded as sent, so each worker may send one pack twice.
         let again = arrived.iter().filter(|(path, was)| now.get(*path) != Some(was)).count();
         assert!(again <= 4, "{case}: {again} of {} sent again", arrived.len());
         let store = LocalStore::new(dir.join("there"));

@@ -1,6 +1,6 @@
-//! Crashes at every durable step of commit, tag, undo and rebuild. After each crash the repository
-//! is sound, every version is present, the operation is either done or not, and running it again
-//! finishes it.
+//! Crashes at every durable step of commit, tag, undo and rebuild. After each crash, the repository
+//! is sound, every version is present, and the operation is either complete or has no effect. A
+//! second run completes it.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn value(context: &Context, kind: RefKind, of: &str) -> Option<Id> {
     context.repo().unwrap().refs().value(kind, &name(of)).unwrap()
 }
 
-/// Asserts that the repository is sound with all data, and that each version is unchanged.
+/// Asserts that all data of the repository is sound, and that each version is unchanged.
 fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
     let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
     let report = fsck(context, &options, &Silent).unwrap().check;
@@ -38,14 +38,14 @@ fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
     }
 }
 
-/// A prepared directory with `repo` and `work`, copied for each crash.
+/// A prepared directory with `repo` and `work`. Each crash runs in a copy of it.
 struct Stage {
     dir: tempfile::TempDir,
     versions: Vec<KnownVersion>,
 }
 
 impl Stage {
-    /// Prepares the known repository, whose worktree is on `main`.
+    /// Creates the known repository, with its worktree on `main`, and changes it with `prepare`.
     fn new(prepare: impl FnOnce(&Context, &mut Vec<KnownVersion>)) -> Self {
         let mut known = Known::build();
         prepare(&known.context, &mut known.versions);
@@ -55,8 +55,8 @@ impl Stage {
         Self { dir, versions: known.versions }
     }
 
-    /// Runs a scenario with a crash at each of `steps` until it runs to its end. `verify` gets the
-    /// context, the case and the end.
+    /// Runs a scenario once per step, with a crash at that step, until one run completes without a
+    /// crash. Calls `verify` after each run. Returns the names of the steps that crashed.
     fn die(
         &self,
         scenario: &str,
@@ -86,7 +86,7 @@ fn at(dir: &Path) -> Context {
     context(dir.join("repo"), dir.join("work"))
 }
 
-/// Returns the context with a tracer, and the observer that ends the process. Returns `None` in an
+/// Returns the context and the observer that kills the process at the chosen step, or `None` in an
 /// ordinary test run.
 fn child() -> Option<(Context, std::sync::Arc<crate::child::Dying>)> {
     let (dir, dying) = orders()?;
@@ -122,7 +122,7 @@ fn change(work: &Path) {
 
 #[test]
 fn commit_dies() {
-    // Create enough versions that the next commit merges segments.
+    // Create so many versions that the next commit merges segments.
     let stage = Stage::new(|context, versions| {
         for n in 0..2 {
             fs::write(context.worktree.join("counter"), format!("{n}")).unwrap();
@@ -145,12 +145,11 @@ fn commit_dies() {
             let notes = fsck(context, &FsckOptions::default(), &Silent).unwrap().check.notes;
             assert!(notes.iter().any(|n| n.contains("are replaced by others")), "no segments were merged: {notes:?}");
         }
-        // The second run creates the version, or has nothing to commit, in which case the tag must
-        // exist.
+        // The second run creates the version, or it has nothing to commit; then the tag must exist.
         let again = commit_with(context, &Silent);
         let id = match (again, value(context, RefKind::Tag, "crashed")) {
             (Ok(id), _) => id,
-            // The first run had finished.
+            // The first run was complete.
             (Err(_), Some(tagged)) => tagged,
             (Err(e), None) => panic!("{case}: {e}"),
         };
@@ -158,8 +157,8 @@ fn commit_dies() {
         assert_eq!(value(context, RefKind::Tag, "crashed"), Some(id), "{case}");
         assert_sound(context, &[made(id)], case);
     };
-    // Pack names differ from run to run, and with them the folders that have to be created, so a
-    // run may skip a step.
+    // Pack names differ from run to run, so different folders have to be created, and a run may
+    // lack one of the steps.
     let wanted = ["pack", "segment published", "ref", "ref moved", "renamed", "directory synced"];
     let mut steps = Vec::new();
     for _ in 0..4 {
@@ -253,8 +252,8 @@ fn rebuild_dies() {
     }
 }
 
-/// The same with a damaged index: until the new index is in use, reads report an error and never
-/// return a hole.
+/// The same test with a damaged index. Until the new index is in use, a read reports an error and
+/// never treats a missing object as a hole.
 #[test]
 fn rebuild_of_a_damaged_index_dies() {
     let stage = Stage::new(|_, _| {});
@@ -286,7 +285,7 @@ fn rebuild_of_a_damaged_index_dies() {
     }
 }
 
-/// The 128th entry of a log folds the earlier ones into itself and removes them.
+/// The 128th entry of a log contains the earlier ones, which are then removed.
 #[test]
 fn folding_a_log_dies() {
     let stage = Stage::new(|context, versions| {
@@ -301,7 +300,7 @@ fn folding_a_log_dies() {
         }
     });
     let log = |context: &Context| context.repo().unwrap().refs().log(RefKind::Branch, &name("main")).unwrap();
-    // Each removal is two steps, and all removals are alike.
+    // Each removal has two steps. All removals are alike, so test only some.
     let steps = stage.die("committing", (0..45).chain((45..).step_by(40)), |context, case, end| {
         let entries = log(context);
         let last = entries[0].seq;

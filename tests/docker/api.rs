@@ -1,4 +1,5 @@
-//! The client of the Engine API against a real engine, and against sockets that are not one.
+//! Tests the client of the Engine API with a real engine, and with sockets behind which there is no
+//! engine.
 
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -92,7 +93,7 @@ fn commands_in_containers() {
     assert_eq!((ran.code, ran.output.as_slice(), ran.complaints.as_slice()), (3, &b"out\n"[..], &b"err\n"[..]));
     let with_env = ExecCommand { env: vec!["SECRET=a b".to_owned()], ..exec("echo $SECRET") };
     assert_eq!(api.exec("api-exec", &with_env, long, &mut wanted).unwrap().output, b"a b\n");
-    // More than the client keeps, and more than a pipe holds.
+    // The output exceeds the limit of the client and the capacity of a pipe.
     let much = api.exec("api-exec", &exec("yes | head -c 3000000"), long, &mut wanted).unwrap();
     assert_eq!((much.code, much.output.len()), (0, 1 << 20));
     let late = api.exec("api-exec", &exec("sleep 1000"), Duration::from_secs(1), &mut wanted).unwrap_err();
@@ -109,7 +110,7 @@ fn commands_in_containers() {
         assert_eq!(session.line(long).unwrap(), Some(format!("<{text}>")));
     }
     assert!(matches!(session.line(Duration::from_millis(10)), Err(EngineError::TimedOut { .. })));
-    // Dropping the session closes the input of its command.
+    // Dropping the session closes the standard input of its command.
     drop(session);
     let waits = exec("until [ -e /tmp/ended ]; do sleep 0.1; done");
     assert_eq!(api.exec("api-exec", &waits, long, &mut wanted).unwrap().code, 0);

@@ -1,8 +1,8 @@
-//! The compose files of `docs/compose`, unchanged, and the tour of `docs/compose-tour.md`.
+//! Tests the unchanged compose files of `docs/compose`, and the tour of `docs/compose-tour.md`.
 //!
 //! The tests set only variables that the files mention, such as the name of the driver and the URL
-//! of the remote. The driver itself runs in a container, from `plugin.yml`. The engine's guard
-//! removes everything below the engine's directory.
+//! of the remote. The driver runs in a container, from `plugin.yml`. The engine's guard removes
+//! everything below the engine's directory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::registry::{self, Registry};
 
-/// Time for an expected event on a busy machine.
+/// Time limit for an expected event. Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// An engine with the image, a copy of the compose files, and a registry with a password.
+/// An engine with the image, a copy of the compose files, and a registry that requires a password.
 struct Host {
     registry: Registry,
     s: Sandbox,
@@ -30,7 +30,8 @@ struct Host {
 }
 
 impl Host {
-    /// Returns `None` if no engine, registry or compose can run here, or nothing can be mounted.
+    /// Returns `None` if an engine, a registry or compose cannot run here, or if FUSE mounts are
+    /// not possible.
     fn new() -> Option<Self> {
         if !needs::fuse() {
             return None;
@@ -48,12 +49,13 @@ impl Host {
         fs::create_dir_all(host.dir().join("secrets")).unwrap();
         fs::write(host.dir().join("secrets/REGISTRY_USERNAME"), registry::USER).unwrap();
         fs::write(host.dir().join("secrets/REGISTRY_PASSWORD"), registry::PASSWORD).unwrap();
-        // Mounts that a container makes are visible outside only if its directory is shared.
+        // The mounts of a container are visible outside it only if their directory is a shared
+        // mount.
         let data = host.data();
         fs::create_dir(&data).unwrap();
         needs::run("mount", &["--bind", text(&data), text(&data)]);
         needs::run("mount", &["--make-shared", text(&data)]);
-        // The guard removes the driver's socket if this process cannot.
+        // Register the driver's socket with the guard, which removes it if this process cannot.
         let mut list = File::options().append(true).open(host.engine.dir().join("plugins")).unwrap();
         writeln!(list, "/run/docker/plugins/{}.sock", host.driver()).unwrap();
         Some(host)
@@ -69,8 +71,8 @@ impl Host {
         self.engine.dir().join("dvc")
     }
 
-    /// Returns a name that no other test uses, because all engines of the machine see all drivers
-    /// and their volumes.
+    /// Returns a name that is unique among all tests, because all engines of the machine see all
+    /// drivers and their volumes.
     fn driver(&self) -> String {
         format!("{}-compose", self.engine.name())
     }
@@ -84,7 +86,7 @@ impl Host {
         self.variables.push((name, value.into()));
     }
 
-    /// Sets the environment of a user of the compose files.
+    /// Sets the environment variables that a user of the compose files would set.
     fn set_environment(&self, c: &mut Command) {
         c.env("DOCKER_HOST", self.engine.host()).env("DOCKER_CONFIG", self.engine.dir().join("client"));
         c.env("DVC_NETWORK", "host").env("DVC_DRIVER", self.driver()).env("DVC_HOST_DATA_DIR", self.data());
@@ -92,12 +94,12 @@ impl Host {
         c.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
 
-    /// Runs `docker-compose -f FILE` with arguments.
+    /// Runs `docker-compose -f FILE` with the given arguments.
     fn compose(&self, file: &str, words: &[&str]) -> Run {
         self.project("compose", file, words)
     }
 
-    /// Like [`Self::compose`], for another project.
+    /// Like [`Self::compose`], for the given project.
     fn project(&self, name: &str, file: &str, words: &[&str]) -> Run {
         let mut c = Command::new(&self.compose);
         self.set_environment(c.current_dir(self.dir()).args(["-p", name, "-f", file]).args(words));
@@ -123,7 +125,7 @@ impl Host {
         last.collect()
     }
 
-    /// Waits until a condition holds; on failure, prints the logs of the containers.
+    /// Waits until a condition is true. On failure, prints the logs of the containers.
     #[track_caller]
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let begun = Instant::now();
@@ -136,8 +138,8 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Containers that use volumes end before the driver, because its mounts are in use until
-        // then.
+        // The driver's mounts are in use until the containers with volumes have ended, so these
+        // must end before the driver.
         let listed = self.engine.try_docker(["ps", "-a", "--format", "{{.Names}}"]).stdout;
         let listed = String::from_utf8_lossy(&listed);
         for name in listed.lines().filter(|name| *name != "dvc").chain(["dvc"]) {
@@ -150,7 +152,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Every compose file is named here or in the tests of the sidecar, so that none is untested.
+/// Every compose file must be listed here or in the tests of the sidecar, so that each is tested.
 #[test]
 fn every_compose_file_is_run() {
     let tests = [include_str!("compose.rs"), include_str!("sidecar.rs")].concat();
@@ -165,7 +167,7 @@ fn every_compose_file_is_run() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
-/// An application with a sidecar that commits often and pushes sometimes.
+/// Runs an application with a sidecar that commits often and pushes less often.
 #[test]
 fn a_sidecar_commits_often_and_pushes_sometimes() {
     let Some(mut host) = Host::new() else { return };
@@ -181,7 +183,7 @@ fn a_sidecar_commits_often_and_pushes_sometimes() {
     host.until("a version is there", || pushed() > 0);
     host.until("more are", || pushed() > 3);
     host.compose("nightly.yml", &["stop", "app", "backup"]).ok();
-    // The next push includes the versions that were not pushed, so the history has no gap.
+    // The next push includes the versions in between, so the history has no gap.
     own(&["pack", "-m", "by hand"]).ok();
     let log = own(&["log", "--format", "%O", "main"]).ok().out;
     let wanted: Vec<String> = (1..=log.lines().count()).rev().map(|n| n.to_string()).collect();
@@ -196,7 +198,7 @@ fn a_sidecar_commits_often_and_pushes_sometimes() {
     host.compose("nightly.yml", &["down", "-v"]).ok();
 }
 
-/// Creates an image in which MariaDB serves `/var/lib/mysql`.
+/// Creates an image with MariaDB, whose data directory is `/var/lib/mysql`.
 fn mariadb_image(engine: &Engine, name: &str) {
     let root = engine.dir().join("mariadb-root");
     let script = "
@@ -226,8 +228,8 @@ fn mariadb_image(engine: &Engine, name: &str) {
     fs::remove_dir_all(&root).unwrap();
 }
 
-/// MariaDB runs on a version from a registry, is committed while it runs, and a second server runs
-/// on the new version.
+/// MariaDB runs on a version from a registry and is committed while it runs. Then a second server
+/// runs on the new version.
 #[test]
 fn a_database_runs_on_a_version_of_a_registry() {
     let Some(mut host) = Host::new() else { return };
@@ -257,7 +259,7 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.dvc(&["commit", "--volume", &volume, "-m", "with rows", "--push"]).ok().says("[AMCC v2 ");
     assert_eq!(host.s.dvc(["--repo", &url, "log", "--format", "%s", "AMCC"]).ok().out, "with rows\nempty\n");
     sql(&host, project, "insert into d.t values (3)").ok();
-    // Run a second server on the new version while the first one continues.
+    // Run a second server on the new version while the first server continues to run.
     host.set("DVC_VOLUME", &second);
     host.set("DVC_REV", "AMCC@v2");
     host.project("second", "database.yml", &["up", "-d"]).ok();
@@ -267,7 +269,7 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.project("second", "database.yml", &["down", "-v"]).ok();
     host.set("DVC_VOLUME", &volume);
     host.set("DVC_REV", "AMCC");
-    // Replace the container; the new one uses the same files.
+    // Replace the container by a new one with the same files.
     host.compose("database.yml", &["up", "-d", "--force-recreate"]).ok();
     host.until("the server answers again", || sql(&host, project, "select 1").code == 0);
     assert_eq!(sql(&host, project, "select count(*) from d.t").ok().out, "3\n");
@@ -277,7 +279,8 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// Three volumes, three writers and a reader that start and stop while versions are made.
+/// Three volumes, three writers and a reader. The containers stop and start while versions are
+/// created.
 #[test]
 fn writers_share_volumes_while_versions_are_made() {
     let Some(mut host) = Host::new() else { return };
@@ -308,8 +311,8 @@ fn writers_share_volumes_while_versions_are_made() {
     };
     let versions = host.s.dvc(["--repo", &url, "log", "--oneline", &name("logs")]).ok().lines().len();
     assert!(versions >= 4, "{versions}");
-    // Every version is a prefix of the next one, and has whole lines although writers were
-    // restarted.
+    // Each version is a prefix of the next one and contains only complete lines, although the
+    // writers were restarted.
     for file in ["one", "two", "three"] {
         let texts: Vec<String> = (2..=versions).map(|version| show("logs", version, file)).collect();
         assert!(texts.windows(2).all(|pair| pair[1].starts_with(&pair[0])), "{file}");
@@ -321,7 +324,7 @@ fn writers_share_volumes_while_versions_are_made() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// Volumes by name through `docker exec`: created, queried and removed.
+/// Creates, queries and removes volumes by name with `docker exec`.
 #[test]
 fn volumes_are_managed_through_docker_exec() {
     let Some(mut host) = Host::new() else { return };
@@ -359,12 +362,12 @@ fn volumes_are_managed_through_docker_exec() {
         sh("other", "cat /data/index /data/new; echo x 2>/dev/null >/data/x || echo refused").ok().out,
         "from elsewherenew\nrefused\n"
     );
-    // The container sees nothing of the other volume.
+    // The container does not see the other volume.
     let beside = sh("one", "ls -a /data /data/..; cat /proc/mounts").ok().out;
     assert!(!beside.contains(&other), "{beside}");
     host.dvc(&["commit", "--volume", &web, "-m", "from a container", "--push"]).ok();
     assert_eq!(host.s.dvc(["--repo", &url, "show", "main:new"]).ok().out, "new\n");
-    // Kill the driver's container, and its mounts with it. Its successor restores them.
+    // Kill the driver's container, which ends its mounts. The next container restores them.
     sh("one", "echo late | dd of=/data/late conv=fsync 2>/dev/null").ok();
     host.docker(&["kill", "dvc"]);
     host.docker(&["start", "dvc"]);
@@ -379,8 +382,8 @@ fn volumes_are_managed_through_docker_exec() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// Runs every `bash` block of `docs/compose-tour.md` in order, beside a copy of the documents. The
-/// sidecar makes and pushes versions meanwhile.
+/// Runs every `bash` block of `docs/compose-tour.md` in order, in a copy of the documents. At the
+/// same time, the sidecar creates and pushes versions.
 #[test]
 fn the_compose_tour_works() {
     let Some(mut host) = Host::new() else { return };

@@ -1,8 +1,8 @@
-//! A Docker engine for the tests: `dockerd` with all its data in one temporary directory.
+//! A Docker engine for the tests: `dockerd` with all its data in a temporary directory.
 //!
-//! In: nothing. Out: an engine that listens on its own socket, so that several can run at once. A
-//! separate process (`guard.sh`) ends the engine as soon as the test process has gone, so nothing
-//! is left behind even if the tests fail or are killed. Containers have no network.
+//! In: nothing. Out: an engine with its own socket, so that several engines can run at the same
+//! time. A separate process (`guard.sh`) ends the engine when the test process has ended, so that
+//! nothing remains even if the tests fail or are killed. Containers have no network.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,43 +18,43 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::needs;
 use crate::support::servers::program::is_alive;
 
-/// The image that [`Engine::image`] makes.
+/// The image that [`Engine::image`] creates.
 pub const IMAGE: &str = "busybox";
-/// Time limit for starting and ending the engine.
+/// Time limit for the start and the end of the engine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Directory in which engines look for the sockets of plugins.
+/// Directory in which engines search for the sockets of plugins.
 const PLUGINS: &str = "/etc/docker/plugins";
 const SOCKETS: &str = "/run/docker/plugins";
 
-/// An engine. Dropping it removes its containers, volumes and mounts.
+/// An engine. When it is dropped, its containers, volumes and mounts are removed.
 pub struct Engine {
     dir: PathBuf,
-    /// Whether the engine runs in the guard's mount namespace.
+    /// Whether the engine runs in the mount namespace of the guard.
     alone: bool,
     daemon: Mutex<Option<Child>>,
     image: OnceLock<()>,
     guard: Child,
 }
 
-/// A volume driver that engines find by name until it is dropped.
+/// A volume driver that engines can find by name until it is dropped.
 pub struct Plugin {
     name: String,
     spec: PathBuf,
 }
 
 impl Engine {
-    /// Returns the engine that the tests of this process share, or `None` if no engine can run
-    /// here. A test removes its own objects and leaves those of other tests alone.
+    /// Returns the engine that all tests of this process share, or `None` if an engine cannot run
+    /// here. Each test must remove its own objects and must not touch those of other tests.
     ///
-    /// The engine sees no plugins, because an engine remembers each plugin it has seen and later
-    /// waits for dead ones whenever it looks up an unknown volume. It does not see other mounts
-    /// either.
+    /// The engine sees no plugins: an engine remembers each plugin that it has seen, and later
+    /// waits for dead plugins whenever it looks up an unknown volume. The engine also sees no other
+    /// mounts of dvc.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Engine> = OnceLock::new();
         can_run().then(|| SHARED.get_or_init(|| Self::begin(true)))
     }
 
-    /// Starts an engine for one test. Returns `None` if no engine can run here.
+    /// Starts an engine for one test. Returns `None` if an engine cannot run here.
     pub fn start() -> Option<Self> {
         can_run().then(|| Self::begin(false))
     }
@@ -72,8 +72,8 @@ impl Engine {
         guard.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docker/guard.sh")).arg(&dir);
         guard.arg(if std::env::var_os("DVC_TEST_KEEP").is_some() { "keep" } else { "" });
         guard.args(alone.then_some("alone"));
-        // The guard outlives the tests. If it inherited their output, a process that reads this
-        // output would wait for it.
+        // The guard outlives the tests. If it inherited their output, a reader of this output would
+        // wait until the guard ends.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
         let engine =
             Self { dir, alone, daemon: Mutex::new(None), image: OnceLock::new(), guard: guard.spawn().unwrap() };
@@ -86,7 +86,7 @@ impl Engine {
         engine
     }
 
-    /// Starts `dockerd` after [`Self::stop`] or [`Self::kill`], and waits until it answers.
+    /// Starts `dockerd` after [`Self::stop`] or [`Self::kill`], and waits until it responds.
     pub fn start_again(&self) {
         let at = |name: &str| self.dir.join(name);
         let log = || File::options().append(true).create(true).open(at("log")).unwrap();
@@ -107,8 +107,8 @@ impl Engine {
         let name = self.name();
         c.args(["--host", &self.host(), "--bridge=none", "--iptables=false", "--ip-masq=false"]);
         c.args(["--exec-opt=native.cgroupdriver=cgroupfs", &format!("--cgroup-parent=/{name}")]);
-        // The engine uses the machine's containerd if there is one, so it needs its own namespaces
-        // in it.
+        // If the machine has a containerd, the engine uses it, so it needs its own namespaces
+        // there.
         c.args([&format!("--containerd-namespace={name}"), &format!("--containerd-plugins-namespace={name}-plugins")]);
         c.env("PATH", search_path()).env_remove("DOCKER_HOST").env("TMPDIR", &self.dir);
         c.stdin(Stdio::null()).stdout(log()).stderr(log()).current_dir("/").process_group(0);
@@ -123,12 +123,12 @@ impl Engine {
         }
     }
 
-    /// Ends `dockerd` in an orderly way; its containers end with it.
+    /// Stops `dockerd` with SIGTERM, which also ends its containers.
     pub fn stop(&self) {
         self.end(Signal::TERM);
     }
 
-    /// Kills `dockerd`; its containers continue to run.
+    /// Kills `dockerd`. Its containers continue to run.
     pub fn kill(&self) {
         self.end(Signal::KILL);
     }
@@ -139,36 +139,36 @@ impl Engine {
         let containerd = its.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
         kill_process(Pid::from_child(&child), signal).unwrap();
         let until = Instant::now() + PATIENCE;
-        // The kernel ends containerd after its parent. A new dockerd that still sees the old
-        // containerd would wait for it forever.
+        // The kernel ends containerd after its parent. If a new dockerd still sees the old
+        // containerd, it waits for it forever.
         while child.try_wait().unwrap().is_none() || containerd.is_some_and(is_alive) {
             assert!(Instant::now() < until, "dockerd does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        // Otherwise a new dockerd could take another process with the recorded id for its
-        // containerd.
+        // If these files remained, a new dockerd could take an unrelated process with the recorded
+        // id for its containerd.
         for file in ["containerd.pid", "containerd.sock", "containerd.sock.ttrpc"] {
             let _ = fs::remove_file(self.dir.join("exec/containerd").join(file));
         }
     }
 
-    /// Returns the engine's directory, in which tests create sockets and files. The guard removes
-    /// it.
+    /// Returns the engine's directory, where tests can create sockets and files. The guard removes
+    /// the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Returns a name that no other engine has.
+    /// Returns the unique name of this engine.
     pub fn name(&self) -> String {
         self.dir.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
-    /// Returns the socket of the API.
+    /// Returns the path of the API socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("sock")
     }
 
-    /// Returns the socket in the form of `DOCKER_HOST`.
+    /// Returns the API socket as a value for `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
@@ -178,7 +178,7 @@ impl Engine {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// Prepares a command of the client.
+    /// Returns a command that runs the docker client with the given arguments.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
         let mut c = Command::new(needs::need("docker"));
         c.args(args).env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.dir.join("client"));
@@ -186,12 +186,12 @@ impl Engine {
         c
     }
 
-    /// Runs the client, which may fail.
+    /// Runs the docker client, which may fail.
     pub fn try_docker<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Output {
         self.command(args).output().unwrap()
     }
 
-    /// Runs the client, which must succeed. Returns its output without the last line break.
+    /// Runs the docker client, which must succeed. Returns its output without the last line break.
     #[track_caller]
     pub fn docker<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> String {
         let mut c = self.command(args);
@@ -200,7 +200,7 @@ impl Engine {
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
     }
 
-    /// Returns the name of an image with busybox as all its programs. The first call creates it.
+    /// Returns the name of an image with busybox. The first call creates it.
     pub fn image(&self) -> &'static str {
         self.image.get_or_init(|| {
             let root = self.dir.join("busybox-root");
@@ -220,7 +220,7 @@ impl Engine {
         IMAGE
     }
 
-    /// Creates an image from a directory.
+    /// Creates an image from the directory `root`.
     pub fn import(&self, root: &Path, name: &str) {
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(root).args(["--numeric-owner", "-c", "."]).stdout(Stdio::piped());
@@ -230,25 +230,25 @@ impl Engine {
         assert!(tar.wait().unwrap().success() && out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
-    /// Creates a volume of the local driver. Naming the driver keeps the engine from querying all
-    /// drivers first; those of tests that have ended would not answer.
+    /// Creates a volume of the local driver. Names the driver, because otherwise the engine would
+    /// first query all drivers, and those of ended tests would not respond.
     pub fn make_volume(&self, name: &str, options: &[&str]) {
         let options = options.iter().flat_map(|option| ["-o", option]);
         self.docker(["volume", "create", "-d", "local"].into_iter().chain(options).chain([name]));
     }
 
-    /// Returns the state of a container: `running`, `paused`, `exited`.
+    /// Returns the state of a container, such as `running`, `paused` or `exited`.
     #[track_caller]
     pub fn state(&self, container: &str) -> String {
         self.docker(["inspect", "--type", "container", "--format", "{{.State.Status}}", container])
     }
 
-    /// Lets engines find a volume driver by its socket. The name must be unique, because all
-    /// engines of the machine look in the same directory.
+    /// Registers a volume driver by its socket. The name must be unique, because all engines of the
+    /// machine search the same directory.
     pub fn plugin(&self, name: &str, socket: &Path) -> Plugin {
         fs::create_dir_all(PLUGINS).unwrap();
         let spec = Path::new(PLUGINS).join(name).with_extension("spec");
-        // The guard removes the entry if this process cannot.
+        // Register the entry with the guard, which removes it if this process cannot.
         let mut list = File::options().append(true).open(self.dir.join("plugins")).unwrap();
         writeln!(list, "{}", spec.display()).unwrap();
         let mut file = File::options().write(true).create_new(true).open(&spec).unwrap();
@@ -261,7 +261,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
         if let Some(mut daemon) = self.daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-            // The guard ends dockerd.
+            // The guard stops dockerd.
             let _ = daemon.wait();
         }
         let _ = self.guard.wait();
@@ -281,7 +281,7 @@ impl Drop for Plugin {
     }
 }
 
-/// Returns whether an engine can run here. Otherwise tests are skipped with a message, or fail if
+/// Returns whether an engine can run here. If not, the test is skipped with a message, or fails if
 /// `DVC_TEST_ALL=1` is set.
 fn can_run() -> bool {
     if !needs::is_root() {
@@ -291,7 +291,7 @@ fn can_run() -> bool {
     ["dockerd", "docker", "busybox"].iter().all(|program| needs::server(program).is_some())
 }
 
-/// Returns the search path with the directories of containerd and runc.
+/// Returns the search path, extended by the directories of containerd and runc.
 fn search_path() -> String {
     format!("{}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin", std::env::var("PATH").unwrap_or_default())
 }

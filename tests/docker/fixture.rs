@@ -1,11 +1,11 @@
-//! Tests of the tests' own engine: two at once, restarts, and complete cleanup.
+//! Tests the test engine itself: two engines at the same time, restarts, and complete removal.
 
 use std::fs;
 use std::path::Path;
 
 use crate::engine::Engine;
 
-/// Returns mounts, processes and control groups of an engine.
+/// Returns the mounts, processes and control groups of an engine that exist.
 fn traces(name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -47,11 +47,12 @@ fn nothing_is_left_of_an_engine_that_died() {
     }
     engine.docker(["pause", "rests"]);
     assert_eq!((engine.state("runs"), engine.state("rests")), ("running".to_owned(), "paused".to_owned()));
-    // Register the driver last, because all engines of the machine query it and it does not answer.
+    // Register the driver last, because all engines of the machine query it and it does not
+    // respond.
     let plugin = engine.plugin(&format!("{}-driver", engine.name()), &engine.dir().join("driver.sock"));
     let spec = format!("/etc/docker/plugins/{}.spec", plugin.name());
     assert!(Path::new(&spec).exists());
-    // Simulate a process that died before it could drop the plugin.
+    // Simulate a process that dies before it can drop the plugin.
     std::mem::forget(plugin);
     engine.kill();
     let (name, dir) = (engine.name(), engine.dir().to_owned());

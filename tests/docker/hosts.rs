@@ -1,4 +1,4 @@
-//! Two hosts share one branch of one remote. Each has its own engine, plugin and state directory.
+//! Two hosts use the same branch of a remote. Each has its own engine, plugin and state directory.
 
 use std::fs;
 
@@ -38,20 +38,20 @@ fn the_second_push_to_a_branch_is_rejected_and_nothing_is_lost() {
     let first = ids(&one, &central, "main");
     assert_eq!(first.len(), 2);
     commit(&two, &[]).code(4).says("rejected");
-    // Nothing was overwritten: the remote has the version of the first host, the second host keeps
-    // its own.
+    // No version was overwritten: the remote has the version of the first host, and the second host
+    // still has its own.
     assert_eq!(ids(&one, &central, "main"), first);
     let own = ids(&two, "../r", "main");
     assert!(own.len() == 2 && own[0] != first[0] && own[1] == first[1], "{own:?} {first:?}");
     assert_eq!(two.sh("v", "cat /v/a /v/of-two"), "two\ntwo");
-    // A second attempt, after a fetch, is rejected as well and reports how far the branches have
+    // After a fetch, a second attempt is rejected too. It reports how far the branches have
     // diverged.
     commit(&two, &["--allow-empty"]).code(4);
     two.s.dvc(["--repo", "../r", "fetch"]).ok();
     let differs = two.s.dvc(["--repo", "../r", "diff", "--stat", "main", "origin/main"]).ok().out;
     assert!(differs.contains(" a ") && differs.contains("of-one") && differs.contains("of-two"), "{differs}");
     assert_eq!(ids(&one, &central, "main"), first);
-    // The solution is a branch of its own.
+    // The solution: push to a separate branch.
     two.s.dvc(["--repo", "../r", "branch", "host-two", "main"]).ok();
     two.s.dvc(["--repo", "../r", "push", "origin", "host-two"]).ok();
     assert_eq!(ids(&one, &central, "main"), first);

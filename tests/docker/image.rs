@@ -1,5 +1,4 @@
-//! Images that `dvc export` creates and `dvc import` reads, with an engine that knows nothing of
-//! dvc.
+//! Tests the images that `dvc export` creates and `dvc import` reads, with an unmodified engine.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +11,8 @@ use crate::support::sandbox::Sandbox;
 use crate::support::servers::registry::Registry;
 use crate::support::zoo;
 
-/// Creates a repository with a version of two volumes that contain everything an engine preserves.
+/// Creates a repository with a version of two volumes. The volumes contain everything that an
+/// engine preserves.
 fn volumes() -> (Sandbox, String) {
     let mut s = Sandbox::new();
     s.set("DVC_AUTHOR", "Ann <ann@example.org>");
@@ -52,11 +52,12 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     let labels = engine.docker(["inspect", "--format", "{{json .Config.Labels}}", "data:v1"]);
     assert!(labels.contains("\"dvc.branch\":\"data\"") && labels.contains(&tree), "{labels}");
 
-    // A container that is never started, as a source of files.
+    // Create a container as a source of files. It is never started.
     engine.docker(["create", "--name", "source", "data:v1", "x"]);
     engine.docker(["cp", "-a", "source:/source", text(&s.at("copy"))]);
     s.dvc(["--repo", "../r", "checkout", "data", "--into", "../checkout"]).ok();
-    // Remove properties that `docker cp` does not preserve: attributes, owners, holes, hard links.
+    // Remove the properties that `docker cp` does not preserve: attributes, owners, holes, hard
+    // links.
     for dir in ["copy", "checkout"] {
         s.sh(&format!(
             "cd ../{dir}; setfattr -x user.note web/index || true; setfattr -x security.capability web/index || true
@@ -66,7 +67,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     }
     assert_same_by(&s.at("checkout"), &s.at("copy"), &Compare::default());
 
-    // The image's volume in another container.
+    // Use the image's volumes in a second container.
     let sum = "cat /source/db/data | sha256sum; stat -c '%u %g %a %h' /source/db/data; readlink /source/web/sym; stat -c '%u %g %a' /source/db/dir; wc -c </source/db/sparse";
     let there = engine.docker(["run", "--rm", "--volumes-from", "source", engine.image(), "sh", "-c", sum]);
     let noise = s.at("noise");
@@ -78,7 +79,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     assert_eq!(there.lines().nth(3), Some("1000 1001 1777"));
     assert_eq!(there.lines().nth(4), Some("5242880"));
 
-    // Build another image on top of it.
+    // Build an image on top of it.
     fs::create_dir(s.at("build")).unwrap();
     fs::write(
         s.at("build/Dockerfile"),
@@ -90,7 +91,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(engine.docker(["run", "--rm", "derived", "cat", "/index"]), "<html>");
 
-    // The image that the engine saves is still the same version.
+    // The image that the engine saves still contains the same version.
     engine.docker(["save", "-o", text(&s.at("saved.tar")), "data:v1"]);
     assert_eq!(imported(&s, &["../saved.tar"], "saved"), tree);
     let mut save = engine.command(["save", "data:v1", engine.image()]).stdout(Stdio::piped()).spawn().unwrap();
@@ -111,7 +112,7 @@ fn an_image_goes_through_a_registry_in_both_directions() {
     engine.docker(["create", "--name", "pulled", &format!("{name}:v1"), "x"]);
     engine.docker(["cp", "pulled:/source/web/index", text(&s.at("index"))]);
     assert_eq!(fs::read_to_string(s.at("index")).unwrap(), "<html>");
-    // Import the image that the engine has pushed.
+    // Import the image after the engine has pushed it.
     engine.docker(["tag", &format!("{name}:v1"), &format!("{name}:again")]);
     engine.docker(["push", "-q", &format!("{name}:again")]);
     assert_eq!(imported(&s, &[&format!("{url}:again")], "again"), tree);
@@ -122,8 +123,8 @@ fn an_old_data_image_is_read_back() {
     let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else { return };
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
-    // The image has volumes below /source beside a system: one as a directory, one as a packed
-    // file.
+    // An image with volumes below /source and a root file system. One volume is a directory, the
+    // other is a packed file.
     s.sh("mkdir -p ../old/source/var/lib/mysql ../old/source/etc/app ../old/bin; echo 1 >../old/source/var/lib/mysql/ibdata1
         echo 2 >../old/source/etc/app/conf; chown 999:999 ../old/source/var/lib/mysql/ibdata1; echo sh >../old/bin/sh
         find ../old -exec touch -h -d @1500000000 {} +

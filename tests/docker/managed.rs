@@ -1,4 +1,4 @@
-//! The managed plugin: the engine runs it from the root of the image.
+//! Tests the managed plugin, which the engine runs from the root of the image.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use crate::sidecar::{load, project};
 use crate::support::needs;
 use crate::support::sandbox::Run;
 
-/// The directory of the plugin's socket, which the engine may leave behind; removed when dropped.
+/// The directory of the plugin's socket. The engine may leave it behind, so drop removes it.
 struct SocketDir(String);
 
 impl Drop for SocketDir {
@@ -16,8 +16,8 @@ impl Drop for SocketDir {
     }
 }
 
-/// Runs `docker plugin create`, uses volumes, commits from another container, kills the engine,
-/// hides the mounts from the engine, and removes everything.
+/// Tests the whole life of a managed plugin: creation, use of volumes, a commit from a container, a
+/// killed engine, mounts that the engine cannot see, and removal.
 #[test]
 fn the_engine_runs_the_plugin() {
     if !needs::fuse() {
@@ -39,7 +39,7 @@ fn the_engine_runs_the_plugin() {
     sh("echo one > /v/table");
     assert_eq!(sh("cat /v/table"), "one");
 
-    // The documents describe this commit from a container that sees the volumes.
+    // The documents describe this kind of commit: from a container that sees the volumes.
     let id = engine.docker(["plugin", "inspect", "-f", "{{.Id}}", plugin]);
     let _socket_dir = SocketDir(format!("/run/docker/plugins/{id}"));
     let bind = format!("{}/data/plugins/{id}/propagated-mount:/var/lib/dvc:rslave", engine.dir().display());
@@ -54,13 +54,14 @@ fn the_engine_runs_the_plugin() {
     assert!(said.contains(" v2 ") && said.contains("while it runs"), "{said}");
     engine.docker(["exec", "db", "sh", "-c", "echo two >> /v/table"]);
 
-    // The plugin and its mounts end with the engine. Their successors continue with the same data.
+    // The plugin and its mounts end with the engine. After a restart, new ones continue with the
+    // same data.
     engine.kill();
     engine.start_again();
     engine.docker(["rm", "-f", "db"]);
-    // A starting engine sometimes detaches the mounts of the last plugin while it starts the next
-    // one, whose mounts it then cannot see. No container may start on the empty directory, and the
-    // message must help.
+    // While an engine starts, it sometimes detaches the mounts of the old plugin and starts the new
+    // one at the same time. It then cannot see the mounts of the new plugin. A container must not
+    // start on the empty directory, and the message must describe the cause.
     let data = engine.dir().join("data");
     rustix::mount::mount_change(&data, rustix::mount::MountPropagationFlags::PRIVATE).unwrap();
     let handed_on = data.join(format!("plugins/{id}/propagated-mount"));

@@ -1,4 +1,4 @@
-//! Volumes of the engine's local driver: filled from versions and committed to versions.
+//! Tests volumes of the engine's local driver: filling them from versions and committing them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use crate::support::json_page::JsonPage;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Creates a sandbox that knows the engine, and a repository `r/` with two versions of the branch
+/// Creates a sandbox that uses the engine, and a repository `r/` with two versions of the branch
 /// `main`.
 fn sandbox(engine: &Engine) -> Sandbox {
     let mut s = Sandbox::new();
@@ -28,7 +28,7 @@ fn sandbox(engine: &Engine) -> Sandbox {
     s
 }
 
-/// Runs a script in a container that has a volume at `/v`.
+/// Runs a script in a new container with the volume at `/v`. Returns its output.
 fn sh(engine: &Engine, volume: &str, script: &str) -> String {
     engine.docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "sh", "-c", script])
 }
@@ -37,7 +37,7 @@ fn has(engine: &Engine, volume: &str) -> bool {
     engine.docker(["volume", "ls", "-q", "--filter", "driver=local"]).lines().any(|name| name == volume)
 }
 
-/// Returns the messages of a branch, the newest first.
+/// Returns the messages of the versions of a branch, newest first.
 fn messages(s: &Sandbox, repo: &str, branch: &str) -> Vec<String> {
     s.dvc(["--repo", repo, "log", "--format", "%s", branch]).ok().out.lines().map(str::to_owned).collect()
 }
@@ -51,7 +51,7 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
         args.extend(more);
         s.dvc(args)
     };
-    // A dry run and a failed creation leave no volume.
+    // A dry run and a failed creation do not create a volume.
     create("pl-a", &["--from", "main", "-n"]).ok().says("would create volume pl-a, on branch main");
     create("pl-a", &["--from", "none"]).code(13);
     create("pl-a", &[]).code(2).complains("--from");
@@ -66,18 +66,18 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
         sh(engine, "pl-a", "cat /v/a; stat -c '%u:%g %a' /v/a /v; wc -c < /v/dir/big"),
         "two1000:1001 644\n999:998 750\n3145728"
     );
-    // The labels name repository and branch, so the working directory of the commit does not
-    // matter.
+    // The repository and the branch are in the labels, so the commit does not depend on the working
+    // directory.
     sh(engine, "pl-a", "echo -n three > /v/a; chown 5:6 /v/dir/big");
     s.dvc(["commit", "--volume", "pl-a", "-m", "third"]).ok().says("[main v3");
     assert_eq!(messages(&s, "../r", "main"), ["third", "second", "first"]);
     s.dvc(["commit", "--volume", "pl-a", "-m", "fourth"]).ok().says("nothing to commit");
     assert_eq!(s.dvc(["--repo", "../r", "show", "main:a"]).ok().out, "three");
-    // An existing volume with content is never overwritten, even if dvc has created it.
+    // A volume with content is never overwritten, even if dvc has created it.
     create("pl-a", &["--from", "main"]).code(4).complains("not empty");
     assert_eq!(sh(engine, "pl-a", "cat /v/a"), "three");
 
-    // Commits on top of an older version go to a branch with the name of the volume.
+    // To commit on top of an older version, dvc uses a branch with the name of the volume.
     create("pl-b", &["--from", "main@v1", "--branch", "main"])
         .code(4)
         .complains("another version is the last one of branch `main`");
@@ -90,18 +90,19 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     create("pl-c", &["--from", "main@v1", "--branch", "dev/me"]).ok().says("on branch dev/me");
     assert_eq!(engine.docker(["volume", "inspect", "-f", "{{index .Labels \"dvc.branch\"}}", "pl-c"]), "dev/me");
 
-    // A new volume with the name of an old one does not inherit the state recorded for its path.
+    // A new volume does not inherit the state that was recorded for the path of a removed volume
+    // with the same name.
     engine.docker(["volume", "rm", "pl-b"]);
     create("pl-b", &["--from", "main@v2", "--branch", "again"]).ok();
     assert_eq!(sh(engine, "pl-b", "cat /v/a; ls /v"), "twoa\ndir");
-    // An existing empty volume is filled, and its branch is named after the volume.
+    // An existing empty volume is filled. Its branch has the name of the volume.
     engine.make_volume("pl-d", &[]);
     create("pl-d", &["--from", "main@v1", "--branch", "main"]).code(2).complains("`pl-d`");
     create("pl-d", &["--from", "main@v1"]).ok();
     assert_eq!(sh(engine, "pl-d", "cat /v/a"), "one");
     engine.docker(["volume", "rm", "pl-a", "pl-b", "pl-c", "pl-d"]);
 
-    // From a remote repository.
+    // Fill a volume from a remote repository.
     s.dvc(["--repo", "../r", "remote", "add", "origin", "../far"]).ok();
     s.dvc(["--repo", "../r", "push", "--all"]).ok();
     let from = format!("file://{}#main@v2", s.at("far").display());
@@ -118,8 +119,8 @@ fn a_missing_engine_is_reported() {
     let create = |s: &Sandbox| s.dvc(["volume", "create", "x", "--from", "main", "--driver", "local"]);
     create(&s).code(6).complains("no Docker engine at");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(13).complains("no such volume").complains("no Docker engine at");
-    // With a reachable or configured engine, its volumes are expected to get versions; without one,
-    // there may be none.
+    // If an engine is reachable or configured, `--all-volumes` must include its volumes. Otherwise
+    // there may be no volumes.
     s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6).complains("no Docker engine at");
     for host in ["tcp://127.0.0.1:1", "ssh://me@127.0.0.1"] {
         s.set("DOCKER_HOST", host);
@@ -134,13 +135,14 @@ fn a_missing_engine_is_reported() {
     s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
     create(&s).code(6).complains("no Docker engine listens");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(6);
-    // An error is required, because otherwise no one would notice that the engine's volumes get no
-    // versions.
+    // An error is required: without it, no user would notice that the engine's volumes are not
+    // committed.
     s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6);
 }
 
-/// Kills creations of the volume `pl-k` after they have begun to write files, until one is killed
-/// halfway. Such a volume is not committed, and the same command finishes the creation.
+/// Creates the volume `pl-k` again and again and kills dvc after it has begun to write files, until
+/// one creation is only half done. Such a volume cannot be committed, and the same command
+/// completes the creation.
 fn kill_creation_halfway(engine: &Engine, s: &Sandbox, words: &[&str]) {
     engine.make_volume("pl-place", &[]);
     let place = engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", "pl-place"]).replace("pl-place", "pl-k");
@@ -175,7 +177,8 @@ fn a_killed_creation_is_finished_by_the_next() {
     s.dvc(["commit", "--volume", "pl-k", "-m", "whole"]).ok().says("nothing to commit");
     s.dvc(words).code(4).complains("not empty");
     engine.docker(["volume", "rm", "pl-k"]);
-    // A new volume with the same name and path does not inherit the interrupted creation.
+    // A new volume does not inherit the interrupted creation of a removed volume with the same name
+    // and path.
     kill_creation_halfway(engine, &s, &words);
     engine.docker(["volume", "rm", "pl-k"]);
     engine.make_volume("pl-k", &[]);
@@ -195,8 +198,8 @@ fn a_volume_that_dvc_did_not_create_is_committed() {
         engine.docker(["run", "-d", "--name", &name, "-v", mount, engine.image(), "sleep", "1000"]);
     }
     sh(engine, "pl-v", "echo one > /v/x");
-    // Without a repository nearby, the version goes to the machine's own repository, on a branch
-    // named after the volume.
+    // If there is no repository for the volume, the version goes to the default repository of the
+    // machine, on a branch with the name of the volume.
     let own = s.at("home/state/dvc/repository").display().to_string();
     s.dvc(["commit", "--volume", "pl-v", "-m", "a", "-n"]).code(10);
     s.dvc(["commit", "--volume", "pl-v", "-m", "a"]).ok().says("[pl-v v1");
@@ -206,14 +209,14 @@ fn a_volume_that_dvc_did_not_create_is_committed() {
     assert!(!held.err.contains("pl-v-r") && !held.err.contains("pl-v-o"), "{}", held.err);
     assert_eq!(["w", "r", "o"].map(|c| engine.state(&format!("pl-v-{c}"))), ["running"; 3]);
     assert_eq!(messages(&s, &own, "pl-v"), ["b", "a"]);
-    // Commit to another repository, and to another branch.
+    // Commit to a given repository, and to a given branch.
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-m", "c"]).ok().says("[pl-v v1");
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-b", "main", "-m", "d"]).ok().says("[main v3");
-    // An empty volume over a version with content suggests that something is not mounted.
+    // An empty volume is rejected if the version has content, because the content may be unmounted.
     sh(engine, "pl-v", "rm /v/x");
     s.dvc(["commit", "--volume", "pl-v", "-m", "e"]).code(4).complains("is empty");
     s.dvc(["commit", "--volume", "pl-none", "-m", "e"]).code(13).complains("no such volume");
-    // Two volumes cannot share one branch.
+    // Two volumes cannot use the same branch.
     let before = messages(&s, "../r", "main");
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "--volume", "pl-w", "-b", "main", "-m", "f"])
         .code(2)
@@ -239,7 +242,7 @@ fn a_volume_on_a_device_is_committed_only_while_it_is_mounted() {
     assert_eq!(s.dvc(["--repo", &own, "show", "pl-dev:y"]).ok().out, "content");
 }
 
-/// A mount of dvc, detached when dropped in case the test fails early.
+/// A mount of dvc. Drop detaches it, in case the test fails early.
 struct Mount(PathBuf);
 
 impl Drop for Mount {
@@ -277,10 +280,11 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     assert_eq!((run.out.matches("[").count(), run.err.as_str()), (3, ""));
     let branches = s.dvc(["--repo", &own, "branch", "--json"]).ok().out;
     assert!(!branches.contains(&anonymous[..12]), "{branches}");
-    // An anonymous volume is committed only if it is named, and the JSON output names it.
+    // An anonymous volume is committed only if it is given by name. The JSON output contains this
+    // name.
     let run = s.dvc(["commit", "--volume", &anonymous, "-b", "of-nobody", "-m", "x", "--json"]).ok();
     assert_eq!((&run.json()["volume"], &run.json()["branch"]), (&anonymous.as_str().into(), &"of-nobody".into()));
-    // A volume that contains the repository itself is left out, as it must be if dvc runs in a
+    // A volume that contains the repository itself is skipped. This is necessary if dvc runs in a
     // container.
     let state = format!("device={}", s.at("home/state").display());
     engine.make_volume("state", &["type=none", "o=bind", &state]);
@@ -289,13 +293,13 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     s.dvc(["commit", "--volume", "state", "-m", "x"]).code(2).complains("dvc itself writes to");
     engine.docker(["rm", "-f", "holder"]);
     engine.docker(["volume", "rm", "state"]);
-    // Both dvc and the engine have a volume with this name.
+    // dvc and the engine both have a volume with this name.
     s.dvc(["volume", "create", "one"]).ok();
     let run = commit("c").code(2).says("[main v5").says("[two v3").complains("the name `one` is ambiguous");
     assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
     s.dvc(["--repo", &own, "show", "one:x"]).code(13);
     s.dvc(["volume", "rm", "one"]).ok();
-    // Without the engine, the volumes of dvc are committed and the error reports the rest.
+    // Without the engine, the volumes of dvc are committed, and the error lists the others.
     engine.kill();
     fs::write(PathBuf::from(&ours).join("o"), "d").unwrap();
     s.dvc(["commit", "--all-volumes", "-m", "d"]).code(6).says("[main v6").complains("Docker engine");
@@ -303,7 +307,7 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     s.dvc(["volume", "rm", "ours"]).ok();
 }
 
-/// In a container, a volume is at the path where the container has it mounted.
+/// In a container, the path of a volume is the path at which the container has mounted it.
 #[test]
 fn a_sidecar_commits_what_it_has_mounted() {
     let Some(engine) = Engine::shared() else { return };

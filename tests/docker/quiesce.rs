@@ -1,5 +1,5 @@
-//! `dvc commit --quiesce` with real containers: which are paused or stopped, for how long, and that
-//! all continue after any failure.
+//! Tests `dvc commit --quiesce` with real containers: which containers are paused or stopped, for
+//! how long, and that all of them continue after every kind of failure.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A volume `NAME` with content and a repository. Container `NAME-w` writes to the volume, `NAME-r`
-/// only reads it, and `NAME-o` has another volume.
+/// A volume `NAME` with content, and a repository. Container `NAME-w` can write to the volume,
+/// `NAME-r` mounts it read-only, and `NAME-o` has a different volume.
 struct Scene {
     engine: &'static Engine,
     s: Sandbox,
@@ -54,7 +54,7 @@ impl Scene {
         Some(Self { engine, s, name, volume })
     }
 
-    /// Returns the name of a container.
+    /// Returns the name of a container of this scene.
     fn c(&self, which: &str) -> String {
         format!("{}-{which}", self.name)
     }
@@ -76,7 +76,7 @@ impl Scene {
         ["w", "r", "o"].map(|which| self.engine.state(&self.c(which)))
     }
 
-    /// Returns the events of the containers of this scene, in order, such as `pause w`.
+    /// Returns the events of this scene's containers in order, such as `pause w`.
     fn events(&self, since: &str) -> Vec<String> {
         let format = "{{.Action}} {{.Actor.Attributes.name}}";
         let all = self.engine.docker([
@@ -97,9 +97,9 @@ impl Scene {
         all.lines().filter(wanted).filter(|l| l.contains(&prefix)).map(|l| l.replace(&prefix, " ")).collect()
     }
 
-    /// Returns the current time for [`Self::events`].
+    /// Returns the current time as a start for [`Self::events`].
     fn now(&self) -> String {
-        // With nanoseconds, earlier events of the same second are left out.
+        // The time has nanoseconds, so that it excludes earlier events of the same second.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
     }
@@ -126,7 +126,7 @@ fn only_writers_of_the_volume_are_paused() {
     assert_eq!(scene.events(&since), ["pause w", "unpause w"]);
     assert_eq!(scene.states(), ["running"; 3]);
     assert_eq!(scene.versions(), 1);
-    // A dry run affects no container.
+    // A dry run does not pause or stop any container.
     let since = scene.now();
     Run::of(&mut scene.command(&["docker:pause"], &["-n"])).ok();
     assert_eq!(scene.events(&since), Vec::<String>::new());
@@ -165,7 +165,7 @@ fn paused_and_stopped_containers_stay_so() {
     }
 }
 
-/// The watchdog continues the containers if `dvc` is killed with SIGKILL while they are quiesced.
+/// If `dvc` is killed with SIGKILL while containers are quiesced, the watchdog resumes them.
 #[test]
 fn a_killed_commit_continues_all_containers() {
     for (name, profile, state) in [("q-kill-p", "docker:pause", "paused"), ("q-kill-s", "docker:stop", "exited")] {
@@ -182,7 +182,7 @@ fn a_killed_commit_continues_all_containers() {
     }
 }
 
-/// If the watchdog is ended, dvc continues the containers and makes no version.
+/// If the watchdog is killed, dvc resumes the containers and creates no version.
 #[test]
 fn a_killed_watchdog_continues_all_containers() {
     for (name, signal, said) in
@@ -199,8 +199,8 @@ fn a_killed_watchdog_continues_all_containers() {
     }
 }
 
-/// A container that stops slowly. The file `asked` shows that it got the signal; it ends when the
-/// file `end` exists.
+/// A container that stops slowly. It creates the file `asked` when it gets the signal, and ends
+/// when the file `end` exists.
 struct Slow<'s>(&'s Scene);
 
 impl<'s> Slow<'s> {
@@ -226,8 +226,8 @@ impl<'s> Slow<'s> {
     }
 }
 
-/// The engine still stops a container after its client has given up. The watchdog must then start
-/// it again.
+/// The engine stops a container even after its client has timed out. The watchdog must then start
+/// the container again.
 #[test]
 fn a_container_that_stops_too_late_is_started_again() {
     let Some(scene) = Scene::new("q-slow") else { return };
@@ -253,7 +253,7 @@ fn a_container_that_stops_after_the_watchdog_is_started_again() {
     let watchdog = with_descendants(own).into_iter().find(|pid| *pid != own).unwrap();
     kill_process(watchdog, Signal::KILL).unwrap();
     until("the watchdog ends", || !is_alive(watchdog));
-    // The container still runs, but it will stop later.
+    // The container still runs, but will stop later.
     assert_eq!(scene.engine.state("q-late-w"), "running");
     slow.end();
     child.finish().code(7).complains("ended by itself");
@@ -261,7 +261,7 @@ fn a_container_that_stops_after_the_watchdog_is_started_again() {
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
 }
 
-/// If engine and watchdog are gone, dvc reports the containers that are still paused.
+/// If neither the engine nor the watchdog runs, dvc reports the containers that are still paused.
 #[test]
 fn containers_that_stay_paused_are_reported() {
     let Some(engine) = Engine::start() else { return };
@@ -286,11 +286,11 @@ fn the_timeout_ends_a_pause() {
     let Some(scene) = Scene::new("q-time") else { return };
     let held = Held::start(&mut scene.command(&["docker:pause"], &["--quiesce-timeout", "3s"]));
     until("the container is paused or stopped", || scene.engine.state("q-time-w") == "paused");
-    // The watchdog ends the pause, because the commit itself is blocked.
+    // The commit is blocked, so the watchdog ends the pause.
     until("the container runs", || scene.states() == ["running"; 3]);
     held.go_on().code(7).complains("longer than 3 s").complains("--quiesce-timeout");
     assert_eq!(scene.versions(), 0);
-    // A step that does not end.
+    // A step that exceeds the timeout.
     let slow = format!("exec:{}:sleep 1000 / touch /undone", scene.c("o"));
     Run::of(&mut scene.command(&["docker:pause", &slow], &["--quiesce-timeout", "2s"])).code(7);
     assert_eq!(scene.states(), ["running"; 3]);
@@ -305,14 +305,14 @@ fn steps_go_in_order_and_back() {
     let step = |n: u32| format!("exec:{o}:echo {n} >> /log / echo -{n} >> /log");
     scene.commit(&[&step(1), "none", &step(2), "docker:pause"]).ok();
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n2\n-2\n-1");
-    // A step that fails undoes the earlier steps and itself.
+    // If a step fails, its own undo command runs, and then those of the earlier steps.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     fs::write(scene.volume.join("file"), "other").unwrap();
     let fails = format!("exec:{o}:echo oops >&2; exit 4 / echo -3 >> /log");
     scene.commit(&[&step(1), "docker:pause", &fails, &step(2)]).code(7).complains("exit code 4: oops");
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n-3\n-1");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 1));
-    // A failed commit undoes its steps too; the path does not exist.
+    // If the commit fails, the undo commands run too. Here the path does not exist.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     Run::of(&mut scene.command(&[&step(1)], &["none"])).code(13);
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n-1");
@@ -326,7 +326,7 @@ fn an_interrupted_pause_makes_no_version() {
     scene.engine.docker(["unpause", "q-broken-w"]);
     held.go_on().code(7).complains("`q-broken-w` ran while the volume was read");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
-    // If the second command fails, everything continues and the failure is reported.
+    // If the undo command fails, all containers continue and the failure is reported.
     scene.commit(&["docker:pause", &format!("exec:{}:true / false", scene.c("o"))]).code(7).complains("exit code 1");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
 }
@@ -353,8 +353,8 @@ fn a_container_with_auto_removal_is_not_stopped() {
     scene.engine.docker(["rm", "-f", "q-rm-x"]);
 }
 
-/// A commit inside a container, in which the volume has another path, pauses the writer and not its
-/// own container.
+/// A commit inside a container, which has the volume at a different path. It pauses the writer but
+/// not its own container.
 #[test]
 fn a_sidecar_does_not_pause_itself() {
     let Some(scene) = Scene::new("q-side") else { return };
@@ -377,7 +377,7 @@ fn a_sidecar_does_not_pause_itself() {
     assert_eq!(pauses, ["pause w", "unpause w"]);
 }
 
-/// Only profiles that use an engine need one.
+/// Only profiles that use Docker require an engine.
 #[test]
 fn only_docker_profiles_need_an_engine() {
     let mut s = Sandbox::with_repo();

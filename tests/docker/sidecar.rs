@@ -1,8 +1,8 @@
-//! The sidecar image in a real engine: `pack` and `unpack` between volumes and a registry, its
-//! root, its mounts.
+//! Tests the sidecar image in a real engine: `pack` and `unpack` between volumes and a registry,
+//! the root of the image, and mounts.
 //!
-//! `DVC_TEST_IMAGE` names the image; `make test` sets it. Otherwise the tests build an image of the
-//! program under test.
+//! `DVC_TEST_IMAGE` is the path of the image; `make test` sets it. Without it, the tests build an
+//! image of the program under test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,17 +19,17 @@ use crate::support::servers::registry::{self, Registry};
 use crate::support::servers::sshd::{self, Sshd};
 use crate::support::zoo::{self, noise};
 
-/// Limit of the image's size, in bytes.
+/// Maximum size of the image, in bytes.
 const LIMIT: u64 = 40_000_000;
-/// Limit of the memory of an idle process, in KiB.
+/// Maximum memory of an idle process, in KiB.
 const IDLE: u64 = 20 << 10;
 
-/// Returns the root of the sources.
+/// Returns the root directory of the sources.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the engine with the image loaded.
+/// Returns the shared engine, with the image loaded.
 fn engine() -> Option<&'static Engine> {
     static LOADED: OnceLock<()> = OnceLock::new();
     let engine = Engine::shared()?;
@@ -37,7 +37,7 @@ fn engine() -> Option<&'static Engine> {
     Some(engine)
 }
 
-/// Loads the image into an engine.
+/// Loads the image into the engine.
 pub fn load(engine: &Engine) {
     let archive = named_image().unwrap_or_else(|| {
         let out = engine.dir().join("image");
@@ -55,7 +55,7 @@ fn named_image() -> Option<PathBuf> {
     std::env::var_os("DVC_TEST_IMAGE").filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
-/// Volumes of one test, removed at its end.
+/// The volumes of one test. Drop removes them.
 struct Volumes {
     engine: &'static Engine,
     prefix: String,
@@ -79,8 +79,9 @@ impl Volumes {
         self.engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", &name]).into()
     }
 
-    /// Runs the image. Arguments before `--` are options; the volumes in `-v VOLUME:PATH` belong to
-    /// this test unless they are paths. The arguments of `dvc` follow.
+    /// Runs the image. The arguments before `--` are options of `docker run`; the arguments after
+    /// it are those of `dvc`. In `-v VOLUME:PATH`, the volume belongs to this test unless it is a
+    /// path.
     fn run<S: AsRef<str>>(&self, args: &[S]) -> Run {
         Run::of(&mut self.command(args))
     }
@@ -119,14 +120,14 @@ impl Drop for Volumes {
     }
 }
 
-/// Creates everything that a volume can contain, except xattrs that only the machine's root can
-/// read.
+/// Creates everything that a volume can contain, except xattrs that only root in the initial
+/// namespace can read.
 fn fill(dir: &Path) {
     zoo::build(dir);
     for name in ["file", "link"] {
         let path = dir.join("attributes").join(name);
         for attribute in ["trusted.secret", "trusted.of a link"] {
-            // Not every file has both.
+            // Ignore the error, because not every file has both attributes.
             let _ = rustix::fs::lremovexattr(&path, attribute);
         }
     }
@@ -136,14 +137,14 @@ fn tag(registry: &Registry, name: &str) -> String {
     format!("DATA_TAG=127.0.0.1:{}/{name}", registry.program.port())
 }
 
-/// Returns the number of requests for a repository in the registry's log.
+/// Returns the number of requests for a repository in the log of the registry.
 fn request_count(registry: &Registry, name: &str) -> usize {
     let log = fs::read_to_string(registry.access_log()).unwrap();
     log.lines().filter(|line| line.contains(&format!("/v2/{name}/"))).count()
 }
 
-/// Returns the size of the blobs that were uploaded after the first `from` bytes of the log, and
-/// the log's new length.
+/// Returns the total size of the blobs that were uploaded after the first `from` bytes of the log,
+/// and the current length of the log.
 fn uploaded(registry: &Registry, from: usize) -> (u64, usize) {
     let log = fs::read_to_string(registry.access_log()).unwrap();
     let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
@@ -156,7 +157,7 @@ fn uploaded(registry: &Registry, from: usize) -> (u64, usize) {
     (bytes, log.len())
 }
 
-/// Two read-only volumes are packed to a registry and unpacked into new volumes.
+/// Packs two read-only volumes to a registry and unpacks them into new volumes.
 #[test]
 fn volumes_are_packed_and_unpacked() {
     let (Some(engine), Some(mut registry)) = (engine(), Registry::start()) else { return };
@@ -164,7 +165,7 @@ fn volumes_are_packed_and_unpacked() {
     let (db, www) = (volumes.at("db"), volumes.at("www"));
     fill(&db);
     fill(&www);
-    // Each comparison would search its holes, which takes a while.
+    // Remove the huge sparse file, because each comparison would read its hole, which is slow.
     fs::remove_file(www.join("sparse/huge")).unwrap();
     let tag = tag(&registry, "data");
     let source = ["-v", "db:/source/db:ro", "-v", "www:/source/www:ro", "-v", "repo:/var/lib/dvc", "-e", &tag];
@@ -178,8 +179,8 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&with(&["-e", "DVC_REPO=/var/lib/dvc/data"], &["log", "--oneline"])).ok().says("v1 pack");
     volumes.run(&with(&["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/cache/dvc"], &["pack"])).ok();
     assert!(request_count(&registry, "data") > 0);
-    // Each container has its own `/source`. Directories that only lead to volumes do not count as
-    // changes.
+    // Each container has its own `/source`. Directories that are only parents of volumes do not
+    // count as changes.
     volumes.run(&with(&[], &["pack"])).ok().says("[main v1 ").says("nothing to commit");
     assert!(before == (facts(&db, &Compare::default()), facts(&www, &Compare::default())), "nothing was written");
 
@@ -188,7 +189,8 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&target).ok();
     assert_same(&db, &db2);
     assert_same(&www, &www2);
-    // Only mounted or named volumes are unpacked. Files that the version does not have are removed.
+    // Only volumes that are mounted or named are unpacked. Files that are not in the version are
+    // removed.
     fs::remove_dir_all(db2.join("plain")).unwrap();
     fs::write(www2.join("mine"), "mine").unwrap();
     let run = volumes.run(&["-v", "db2:/source/db", "-e", &tag, "--", "--yes", "unpack"]).ok();
@@ -197,7 +199,7 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&target[..], &["db"]].concat()).ok();
     assert_eq!(fs::read(www2.join("mine")).unwrap(), b"mine");
 
-    // The kept repository works without the remote.
+    // The repository on a volume works without the remote.
     registry.program.stop();
     let kept = ["-v", "db3:/source/db", "-v", "repo:/var/lib/dvc", "-e", &tag, "--", "unpack"];
     let db3 = volumes.at("db3");
@@ -206,7 +208,7 @@ fn volumes_are_packed_and_unpacked() {
     assert_same(&db, &db3);
     volumes.run(&["-v", "db4:/source/db", "-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(10);
 
-    // An unknown name is reported before anything is fetched.
+    // An unknown name is reported before data is fetched.
     let strange = [
         "-v",
         "db4:/source/db",
@@ -227,10 +229,10 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&strange[..], &["db"]].concat()).ok();
     assert_same(&db, &db4);
 
-    // Unpacking into the container's own layer would lose the data with the container.
+    // Data that is unpacked into the container's own layer would be lost with the container.
     volumes.run(&["-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(2).complains("nothing is mounted");
 
-    // A volume that is not mounted is not treated as an empty volume.
+    // A volume that is not mounted is not treated as empty.
     let forgotten = ["-v", "db:/source/db:ro", "-v", "repo:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
     volumes.run(&forgotten).code(4).complains("`/source/www` is empty");
     volumes.run(&["-e", "NO_PUSH=1", "--", "pack"]).code(2).complains("/source");
@@ -240,8 +242,8 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&other[..], &pack].concat()).code(4).complains("`/source/app/db` is empty");
 }
 
-/// Another version is shown before it is unpacked, in containers that keep only the volume and in
-/// one that keeps its repository.
+/// A different version is shown before it is unpacked. Some containers keep only the volume, and
+/// one keeps its repository too.
 #[test]
 fn another_version_is_shown_before_it_is_unpacked() {
     let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
@@ -272,8 +274,8 @@ fn another_version_is_shown_before_it_is_unpacked() {
     assert_eq!(fs::read(two.join("table")).unwrap(), b"my own");
 }
 
-/// The second pack sends only changes, even from a container that keeps no repository.
-/// `DVC_TEST_MIB` is the size.
+/// The second pack sends only changes, even from a container that does not keep its repository.
+/// `DVC_TEST_MIB` sets the size of the data.
 #[test]
 fn the_second_pack_sends_only_what_changed() {
     let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
@@ -305,7 +307,7 @@ fn the_second_pack_sends_only_what_changed() {
     }
 }
 
-/// Mounted secrets are found and used, and their values appear nowhere.
+/// Mounted secrets are found and used, and their values are not printed or stored.
 #[test]
 fn secrets_are_found_and_not_shown() {
     let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
@@ -351,7 +353,7 @@ fn secrets_are_found_and_not_shown() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Runs the compose file of the documents.
+/// Runs the compose file of the documentation.
 #[test]
 fn the_compose_file_packs_and_unpacks() {
     let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
@@ -368,8 +370,8 @@ fn the_compose_file_packs_and_unpacks() {
         c.env("DATA_TAG", format!("127.0.0.1:{}/composed:nightly", registry.program.port()));
         Run::of(&mut c)
     };
-    // Create the volumes with Compose's labels, so that the test can fill them before the first
-    // container starts.
+    // Create the volumes with the labels of Compose, so that the test can fill them before the
+    // first container starts.
     let at = |project: &str, volume: &str| {
         let name = format!("{project}_{volume}");
         let labels = [format!("com.docker.compose.project={project}"), format!("com.docker.compose.volume={volume}")];
@@ -393,7 +395,7 @@ fn the_compose_file_packs_and_unpacks() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Certificates and name resolution work on an empty root.
+/// TLS certificates and name resolution work although the root of the image is almost empty.
 #[test]
 fn certificates_and_names_are_found() {
     let (Some(engine), Some(registry)) = (engine(), Registry::encrypted()) else { return };
@@ -409,7 +411,7 @@ fn certificates_and_names_are_found() {
     volumes.run(&none).code(6).complains("none.invalid");
 }
 
-/// The ssh client of the second image reaches an sftp remote and checks the host key.
+/// The ssh client of the second image connects to an sftp remote and checks the host key.
 #[test]
 fn the_image_with_ssh_reaches_an_sftp_remote() {
     let (Some(engine), Some(sshd)) = (engine(), Sshd::start()) else { return };
@@ -424,7 +426,7 @@ fn the_image_with_ssh_reaches_an_sftp_remote() {
         fs::create_dir_all(dir.join(sub)).unwrap();
     }
     fs::write(dir.join("db/table"), noise(1, 1 << 20)).unwrap();
-    // Keys and known hosts are at the same paths as outside.
+    // Keys and known hosts have the same paths as outside the container.
     let config = sshd.config();
     let keys = format!("{0}:{0}:ro", config.parent().unwrap().display());
     let run = |url: &str, volume: &str, word: &str| {
@@ -440,7 +442,8 @@ fn the_image_with_ssh_reaches_an_sftp_remote() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Mounts in a container without `fusermount`, and measures the memory of an idle process.
+/// Mounts a version in a container without `fusermount`, and measures the memory of an idle
+/// process.
 #[test]
 fn a_version_is_mounted_in_a_container() {
     let Some(engine) = engine() else { return };
@@ -471,13 +474,13 @@ fn a_version_is_mounted_in_a_container() {
         let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
         assert!(kib <= IDLE, "an idle mount takes {kib} KiB");
     }
-    // The container ends with the mount, so this command may end before it reports success.
+    // The container ends with the mount, so this command may be killed before it reports success.
     engine.try_docker(["exec", &name, "/dvc", "umount", "/source"]);
     assert_eq!(engine.docker(["wait", &name]), "0");
     engine.docker(["rm", &name]);
 }
 
-/// Checks size and content of the image, and that a second build is identical.
+/// Checks the size and the content of the image, and that a second build gives an identical image.
 #[test]
 fn the_image_is_small_and_whole() {
     let Some(engine) = engine() else { return };
@@ -499,7 +502,7 @@ fn the_image_is_small_and_whole() {
         assert!(size <= LIMIT, "{size} bytes");
         assert!(!listed.lines().any(|line| line.contains(".so")), "{listed}");
     }
-    // The same binary gives the same image, regardless of the umask of the build.
+    // The image depends only on the binary and not on the umask of the build.
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("dvc");
     fs::write(&binary, "#!/bin/true\n").unwrap();

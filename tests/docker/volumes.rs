@@ -1,4 +1,4 @@
-//! Containers on volumes of the plugin, with a real engine.
+//! Tests containers on volumes of the plugin, with a real engine.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::support::needs;
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo::noise;
 
-/// Time for an expected event on a busy machine.
+/// Time limit for an expected event. Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An engine with its own plugin, and a repository `r/` with the branch `main`.
@@ -26,8 +26,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Creates the first version from the files that `fill` makes. Returns `None` if no engine can
-    /// run or nothing can be mounted.
+    /// Creates the first version from the files that `fill` creates. Returns `None` if an engine
+    /// cannot run here, or if FUSE mounts are not possible.
     pub fn new(fill: impl FnOnce(&Path)) -> Option<Self> {
         if !needs::fuse() {
             return None;
@@ -35,7 +35,7 @@ impl Machine {
         let engine = Engine::start()?;
         let mut s = Sandbox::new();
         s.set("DVC_AUTHOR", "Ann <ann@example.org>");
-        // Users in containers need to pass through the directory.
+        // Users in containers must be able to traverse the directory.
         fs::set_permissions(s.root(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
         fill(&s.at("w"));
@@ -64,21 +64,21 @@ impl Machine {
         self.engine.docker(args)
     }
 
-    /// Returns the full name of a volume. Engines see the volumes of all plugins of the machine, so
-    /// names of tests differ.
+    /// Returns the full name of a volume. It contains the name of the engine, because engines see
+    /// the volumes of all plugins of the machine.
     pub fn volume(&self, name: &str) -> String {
         format!("{}-{name}", self.engine.name())
     }
 
-    /// Returns the names of this machine's volumes as the engine lists them, without the prefix
-    /// that makes them unique.
+    /// Returns the volumes that the engine lists for this machine, without the prefix that makes
+    /// their names unique.
     fn volumes(&self) -> Vec<String> {
         let all = self.docker(&["volume", "ls", "-q"]);
         let own = format!("{}-", self.engine.name());
         all.lines().filter_map(|name| Some(name.strip_prefix(&own)?.to_owned())).collect()
     }
 
-    /// Creates a volume of the repository.
+    /// Creates a volume from the repository.
     pub fn create(&self, name: &str, options: &[&str]) {
         let name = &self.volume(name);
         let repo = format!("repo={}", self.s.at("r").display());
@@ -90,7 +90,7 @@ impl Machine {
         assert_eq!(self.docker(&args), *name);
     }
 
-    /// Runs a script in a new container with a volume at `/v`. Returns its output.
+    /// Runs a script in a new container with the volume at `/v`. Returns its output.
     pub fn sh(&self, volume: &str, script: &str) -> String {
         self.docker(&[
             "run",
@@ -104,7 +104,7 @@ impl Machine {
         ])
     }
 
-    /// Starts a container with a volume at `/v`.
+    /// Starts a container that runs a script with the volume at `/v`.
     fn start(&self, name: &str, volume: &str, script: &str) {
         self.docker(&[
             "run",
@@ -178,14 +178,14 @@ fn containers_share_a_volume_and_its_changes_become_a_version() {
     let seen: serde_json::Value = serde_json::from_str(&m.docker(&["volume", "inspect", &m.volume("v1")])).unwrap();
     let status = &seen[0]["Status"];
     assert!(status["revision"] == "main@v1" && status["access"] == "rw" && status["dirty_bytes"] == 4, "{seen}");
-    // A volume that is in use cannot be removed, not even behind Docker's back.
+    // A volume that is in use cannot be removed, even if dvc is called directly.
     m.s.dvc(["volume", "rm", &m.volume("v1")]).code(11).complains("in use");
     m.s.dvc(["commit", "--volume", &m.volume("v1"), "-m", "second"]).ok().says("[main v2");
     m.docker(&["rm", "-f", "second"]);
-    // Create a volume of the new version, and a read-only one.
+    // Create a volume of the new version, and a read-only volume.
     m.create("v2", &["rev=main", "mode=ro"]);
     assert_eq!(m.sh("v2", "cat /v/b; echo x > /v/c || echo refused"), "two\nrefused");
-    // A removed volume moves its changes to the trash, from which they are restored.
+    // When a volume is removed, its changes move to the trash, from which they can be restored.
     m.sh("v1", "echo three > /v/c");
     m.docker(&["volume", "rm", &m.volume("v1"), &m.volume("v2")]);
     assert!(m.volumes().is_empty());
@@ -201,7 +201,7 @@ fn the_first_container_creates_the_volume_or_reports_why_not() {
     let mount = format!("type=volume,source={},target=/v,volume-driver={driver}", m.volume("auto"));
     m.docker(&["run", "--rm", "--mount", &mount, image, "sh", "-c", "echo x > /v/x"]);
     assert_eq!(m.sh("auto", "ls /v"), "x");
-    // Other users of a container may use the volume as the modes of its files allow.
+    // Other users of a container may use the volume if the modes of its files allow it.
     let script = "chmod 777 /v; ls -ldn /v";
     assert!(m.sh("auto", script).starts_with("drwxrwxrwx"));
     let auto = format!("{}:/v", m.volume("auto"));
@@ -251,7 +251,7 @@ fn the_plugin_dies_and_containers_go_on() {
     let before = lines(&m);
     until("it goes on", || lines(&m) > before);
     m.docker(&["rm", "-f", "runs"]);
-    // Every line is there, in order.
+    // All lines are present and in order.
     let log = m.sh("v", "cat /v/log");
     let mut runs = log.lines().map(|line| line.parse::<u64>().unwrap()).fold((0, 0), |(last, runs), n| {
         assert!(n == last + 1 || n == 1, "{last} {n}");
@@ -271,8 +271,8 @@ fn the_engine_restarts_again_and_again() {
         until("the container has written", || {
             m.engine.try_docker(["exec", "once", "grep", "-qx", &round.to_string(), "/v/log"]).status.success()
         });
-        // A killed engine does not unmount. Its containers continue until the next engine finds
-        // them.
+        // A killed engine does not unmount the volume. Its containers continue to run until the
+        // next engine takes them over.
         if round % 2 == 0 {
             m.engine.kill()
         } else {
@@ -283,7 +283,7 @@ fn the_engine_restarts_again_and_again() {
     }
     let wanted: Vec<_> = (1..=rounds).map(|n| n.to_string()).collect();
     assert_eq!(m.sh("v", "cat /v/log"), wanted.join("\n"));
-    // Mounts that a dead engine has not released count for some seconds.
+    // The mounts of a dead engine count as users for some seconds.
     until("the volume can be removed", || m.engine.try_docker(["volume", "rm", &m.volume("v")]).status.success());
     until("nothing is mounted", || m.mounts().is_empty());
 }
@@ -323,12 +323,12 @@ fn ten_private_views_take_only_the_space_they_write() {
         let said = m.docker(&["exec", &format!("c{n}"), "sh", "-c", script]);
         assert_eq!(said, format!("{n}\none{}", 8 << 20));
     }
-    // The containers read 80 MiB and write almost nothing.
+    // The containers have read 80 MiB and written almost nothing.
     let used = m.s.sh("du -s --block-size=1 ../r/overlays | cut -f1").ok().out.trim().parse::<u64>().unwrap();
     assert!(used < 4 << 20, "{used} bytes");
 }
 
-/// Starts a container in which the machine's own MariaDB runs on a volume.
+/// Starts a container that runs the MariaDB of the machine on a volume.
 fn mariadb(m: &Machine, name: &str, volume: &str) {
     let server = needs::need("mariadbd");
     let data = format!("{}:/v", m.volume(volume));
@@ -381,14 +381,14 @@ fn a_database_is_committed_while_it_runs_in_a_container() {
     .unwrap();
     m.s.dvc(["commit", "--volume", &m.volume("db"), "-m", "with rows"]).ok().says("[main v2");
     sql(&m, "server", "insert into d.t values (3)").unwrap();
-    // Run another container on the new version beside the first one.
+    // Run a second container on the new version while the first one continues.
     m.create("copy", &["rev=main@v2"]);
     mariadb(&m, "second", "copy");
     until("the second server answers", || sql(&m, "second", "select 1").is_some());
     assert_eq!(sql(&m, "second", "select group_concat(n order by n) from d.t").unwrap(), "1,2");
     assert!(sql(&m, "second", "check table d.t extended").unwrap().ends_with("OK"));
     assert_eq!(sql(&m, "server", "select count(*) from d.t").unwrap(), "3");
-    // Replace the container by another one on the same files.
+    // Replace the container by a new one with the same files.
     m.docker(&["stop", "-t", "60", "server"]);
     m.docker(&["rm", "server"]);
     mariadb(&m, "again", "db");
@@ -406,7 +406,7 @@ fn a_container_sees_only_its_volume() {
     assert!(said.starts_with(". .. a big ") && !said.contains("secret") && !said.contains("other"), "{said}");
 }
 
-/// A quiesced commit of a volume pauses the container that writes to it, and no other.
+/// A quiesced commit of a volume pauses only the container that writes to the volume.
 #[test]
 fn a_quiesced_commit_of_a_volume_pauses_its_container() {
     let Some(mut m) = Machine::new(|w| fs::write(w.join("a"), "a").unwrap()) else { return };
@@ -424,9 +424,9 @@ fn a_quiesced_commit_of_a_volume_pauses_its_container() {
     assert!(committed.err.contains("paused container `one`") && !committed.err.contains("`two`"), "{}", committed.err);
     assert_eq!(["one", "two"].map(|name| m.engine.state(name)), ["running"; 2]);
     let log = m.s.dvc(["--repo", "../r", "show", "one:log"]).ok();
-    // No line is incomplete.
+    // The log contains no incomplete line.
     assert!(log.out.lines().enumerate().all(|(n, line)| line == (n + 1).to_string()) && log.out.ends_with('\n'));
-    // The same for a volume that is named by its path.
+    // Repeat with the path of the volume instead of its name.
     let at = m.s.dvc(["volume", "path", &volume]).ok().out;
     let committed =
         m.s.dvc(["-C", at.trim_end(), "commit", "-b", "one", "-m", "path", "--quiesce", "docker:pause"]).ok();

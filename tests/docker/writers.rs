@@ -1,5 +1,5 @@
-//! Containers write to a volume all the time, and some of them are restarted. Each version contains
-//! a prefix of every log, and concurrent commits lose nothing.
+//! Containers write to a volume continuously, and some of them are restarted. Each version contains
+//! a prefix of every log, and concurrent commits lose no data.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::support::sandbox::{Run, Sandbox};
 const WRITERS: usize = 3;
 const VERSIONS: usize = 6;
 
-/// Appends numbers to a log, one per line, and continues after the last number.
+/// Appends numbers to a log, one per line. Continues after the last number in it.
 const WRITER: &str = "n=$(wc -l < $LOG 2>/dev/null || echo 0); while true; do n=$((n+1)); echo $n >> $LOG; done";
 
 #[test]
@@ -33,8 +33,8 @@ fn every_version_of_a_log_is_its_beginning() {
         c.arg(&volume).args(["commit", "-q", "-m", "x", "--quiesce", quiesce]).spawn().unwrap()
     };
     for round in 0..VERSIONS {
-        // Two concurrent commits without a pause, because one of them would unpause a container
-        // that the other one still reads. A commit with a pause follows alone.
+        // Run two concurrent commits without a pause. With pauses, one of them would resume a
+        // container while the other still reads. Then run one commit with a pause.
         let (one, two) = (commit("none"), commit("none"));
         for done in [one, two] {
             let code = done.wait_with_output().unwrap().status.code();

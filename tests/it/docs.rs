@@ -1,4 +1,4 @@
-//! The documents agree with the code: exit codes in `docs/errors.md`, links between documents.
+//! The documents agree with the code: exit codes in `docs/errors.md`, and links between documents.
 
 mod json;
 
@@ -17,7 +17,7 @@ fn read(name: &str) -> String {
 #[test]
 fn errors_md_lists_every_kind_with_its_exit_code() {
     let page = read("docs/errors.md");
-    // Only the first table; those of later sections have other rows.
+    // Read only the first table, because the rows of later tables have a different meaning.
     let text = page.split("\n## ").next().unwrap();
     for kind in Kind::ALL {
         let row = format!("| `{}` | {} |", kind.name(), kind.exit_code());
@@ -53,7 +53,7 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
 }
 
-/// Returns the targets of `[text](target)` that are not URLs.
+/// Returns the targets of all `[text](target)` links in a line, except URLs.
 fn targets(line: &str) -> Vec<&str> {
     line.split("](")
         .skip(1)

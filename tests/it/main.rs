@@ -1,10 +1,11 @@
-//! The integration tests: one program, which runs the real `dvc` and checks what it leaves on disk.
+//! The integration tests: one binary that runs the real `dvc` and checks its output and the files
+//! on disk.
 //!
-//! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken
-//! repositories, `model/` random sequences of operations, `mount/` mounted versions, `mount_live/`
-//! mounts in use, `quiesce/` quiesced writers, `release/` packages and installation, `remotes/`
-//! remote stores, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` shared
-//! code.
+//! `cli/` has a file per command, `compat/` every kind of content and other programs, `damage/`
+//! damaged repositories, `model/` random sequences of operations, `mount/` mounted versions,
+//! `mount_live/` mounts in use, `quiesce/` quiesced writers, `release/` packages and installation,
+//! `remotes/` remote stores, `security/` attackers, `volumes/` volumes and the Docker plugin,
+//! `support/` shared code.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 

@@ -1,6 +1,6 @@
-//! The expected numbers of the search. They change only with the protocol or with a scenario.
+//! The expected results of the search. They change only if the protocol or a scenario changes.
 
-/// Scenarios, and the number of their states.
+/// The scenarios with their numbers of states.
 pub const STATES: [(&str, usize); 49] = [
     ("A", 11_367),
     ("A2", 8_166),
@@ -53,8 +53,8 @@ pub const STATES: [(&str, usize); 49] = [
     ("SF4", 348_976),
 ];
 
-/// A dropped rule, the smallest scenario that is then violated, and the length of a shortest violation in steps. A
-/// violation without steps is a scenario in which no run ends.
+/// A dropped rule, the smallest scenario that then has a violation, and the number of steps of a
+/// shortest violation. It is 0 if the violation is that no run ends.
 pub struct Catch {
     pub rule: &'static str,
     pub scenario: &'static str,

@@ -1,10 +1,13 @@
-//! The gc protocol of `docs/decisions/0012-gc-by-a-log.md`: a model checker searches all interleavings of each scenario,
-//! and every rule of the protocol is dropped once, which some scenario must notice. A failure prints the trace.
+//! Checks the gc protocol of `docs/decisions/0012-gc-by-a-log.md`: a model checker searches all
+//! interleavings of each scenario. It also drops each rule of the protocol once; then a scenario
+//! must have a violation. A failed test prints the trace.
 //!
-//! Long runs, each with a number that has a small default: `DVC_TEST_GC_LARGE`, `DVC_TEST_GC_PAIRS` and `DVC_TEST_GC_TWO`
-//! are limits on the states of each scenario (8000000, 300000 and 3500000 take minutes), `DVC_TEST_GC_RANDOM` is the
-//! number of random runs of each scenario with two gcs (40000 takes 30 s). `DVC_TEST_GC_CATCHES=1` searches all scenarios
-//! with each rule dropped, and `DVC_TEST_GC_WITHOUT=RULE` prints the trace of the scenario that catches it.
+//! Environment variables for long runs; the default values are small. `DVC_TEST_GC_LARGE`,
+//! `DVC_TEST_GC_PAIRS` and `DVC_TEST_GC_TWO` limit the states of each scenario (8000000, 300000 and
+//! 3500000 take minutes). `DVC_TEST_GC_RANDOM` is the number of random runs of each scenario with
+//! two gcs (40000 takes 30 s). `DVC_TEST_GC_CATCHES=1` searches all scenarios with each rule
+//! dropped. `DVC_TEST_GC_WITHOUT=RULE` prints the trace of the scenario that catches the dropped
+//! rule.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)]
 
@@ -18,14 +21,14 @@ use gc_model::scenarios::{self, Scenario};
 use gc_model::search::Outcome;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-/// No search of the ordinary tests has as many states.
+/// Limit on states that no search of the ordinary tests reaches.
 const ALL_STATES: usize = 3_000_000;
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// Runs `search` for each scenario in all threads.
+/// Runs `search` for all scenarios in parallel.
 fn run(scenarios: &[Scenario], search: impl Fn(&Scenario) -> Outcome + Send + Sync) -> Vec<Outcome> {
     scenarios.par_iter().with_max_len(1).map(search).collect()
 }
@@ -47,7 +50,7 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
     line
 }
 
-/// Prints all outcomes; fails with the traces of violations.
+/// Prints all outcomes. Fails with the traces of all violations.
 fn report(scenarios: &[Scenario], outcomes: &[Outcome]) {
     let mut violations = String::new();
     for (scenario, outcome) in scenarios.iter().zip(outcomes) {
@@ -61,7 +64,7 @@ fn report(scenarios: &[Scenario], outcomes: &[Outcome]) {
     assert!(violations.is_empty(), "the protocol is violated:{violations}\n");
 }
 
-/// Scenarios whose search ends within seconds.
+/// Returns the scenarios whose search takes only seconds.
 fn small() -> Vec<Scenario> {
     scenarios::all().into_iter().filter(|s| !s.is_large).collect()
 }
@@ -75,7 +78,8 @@ fn the_protocol_holds() {
     let scenarios = small();
     let outcomes = run(&scenarios, |s| s.search(Rules::PROTOCOL, ALL_STATES));
     report(&scenarios, &outcomes);
-    // Fewer states than before mean that a scenario no longer reaches the situation for which it was written.
+    // If there are fewer states than before, a scenario no longer reaches the situation for which
+    // it was written.
     let found: Vec<(&str, usize)> = scenarios.iter().zip(&outcomes).map(|(s, o)| (s.name, o.states)).collect();
     assert_eq!(found, STATES, "correct tests/model/expected.rs if the protocol or a scenario was changed on purpose");
     assert!(outcomes.iter().all(|o| o.is_complete));
@@ -101,11 +105,11 @@ fn every_dropped_rule_is_noticed() {
     }
 }
 
-/// The variant in which a writer that meets the plan of a crashed gc voids the plan.
+/// Checks the variant in which a writer that finds the plan of a crashed gc voids that plan.
 #[test]
 fn a_writer_may_void_a_plan() {
     let mut scenarios = small();
-    // No other operation voids a plan.
+    // Other operations do not void plans.
     scenarios.retain(Scenario::takes_over);
     let rules = Rules::PROTOCOL.with("void_plan", true).unwrap();
     let outcomes = run(&scenarios, |s| s.search(rules, ALL_STATES));
@@ -142,7 +146,8 @@ fn random_runs_hold() {
     report(&scenarios, &run(&scenarios, |s| s.random_runs(Rules::PROTOCOL, runs)));
 }
 
-/// Searches all scenarios with each rule dropped: the smallest one with a violation is the one that is expected.
+/// Searches all scenarios with each rule dropped. The smallest scenario with a violation must be
+/// the expected one.
 #[test]
 fn the_smallest_scenario_is_expected() {
     if std::env::var_os("DVC_TEST_GC_CATCHES").is_none() {
@@ -160,7 +165,8 @@ fn the_smallest_scenario_is_expected() {
     }
 }
 
-/// Prints the trace of a violation of one rule, and checks that a trace says which process did what.
+/// Prints the trace of a violation of one rule, and checks that the trace names the process of each
+/// step.
 #[test]
 fn a_violation_has_a_trace() {
     let rule = std::env::var("DVC_TEST_GC_WITHOUT").unwrap_or_else(|_| "fence".to_owned());

@@ -1,4 +1,4 @@
-//! Parts of the CBOR encoding that all kinds of objects share.
+//! The parts of the CBOR encoding that all kinds of objects share.
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError};
@@ -9,10 +9,10 @@ use crate::model::id::Id;
 pub(super) type Enc<'a> = Encoder<&'a mut Vec<u8>>;
 pub(super) type EncResult = Result<(), EncodeError<std::convert::Infallible>>;
 
-/// Runs an encoder on a new buffer.
+/// Encodes into a new buffer.
 pub(super) fn to_vec(f: impl FnOnce(&mut Enc<'_>) -> EncResult) -> Vec<u8> {
     let mut out = Vec::new();
-    // The result has no error value, because writing to a `Vec` cannot fail.
+    // Ignore the result, because writing to a `Vec` cannot fail.
     let _ = f(&mut Encoder::new(&mut out));
     out
 }
@@ -21,8 +21,8 @@ pub(super) fn bad(what: &'static str) -> impl Fn(DecodeError) -> Malformed {
     move |e| Malformed::new(what, e.to_string())
 }
 
-/// Reads a definite array length. The length is not trusted: decoding the items shows how many
-/// there are.
+/// Reads a definite array length. The length is not trusted, so do not allocate memory for it:
+/// decoding the items shows how many there are.
 pub(super) fn array_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
     d.array()?.ok_or_else(|| DecodeError::message("indefinite length"))
 }

@@ -105,7 +105,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             10 => c.signature = Some(d.bytes()?.to_vec()),
             _ => return Err(DecodeError::message("unknown field")),
         }
-        // The first seven fields are mandatory.
+        // Fields 0 to 6 are mandatory.
         if last.map_or(0, |l: u8| l + 1) != key && key <= 6 {
             return Err(DecodeError::message("missing field"));
         }

@@ -1,4 +1,5 @@
-//! Nodes of a chunk list: `{0: [len, id or null, ...]}` a leaf, `{1: [len, id, ...]}` an inner node.
+//! Nodes of a chunk list: a leaf is `{0: [len, id or null, ...]}`, an inner node is `{1: [len, id,
+//! ...]}`.
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
@@ -7,8 +8,8 @@ use crate::format::Malformed;
 use crate::model::entry::Extent;
 use crate::model::id::Id;
 
-/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit matters
-/// because a decoded extent takes many times its encoded bytes.
+/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit protects the
+/// memory, because a decoded extent is many times larger than its encoded bytes.
 const ITEMS_MAX: u64 = 8192;
 
 /// A node of a chunk list.
@@ -16,7 +17,7 @@ const ITEMS_MAX: u64 = 8192;
 pub enum ListNode {
     /// Extents in the order of the file.
     Leaf(Vec<Extent>),
-    /// Child nodes with the number of bytes below each.
+    /// Child nodes, each with the number of bytes below it.
     Inner(Vec<(u64, Id)>),
 }
 

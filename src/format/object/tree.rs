@@ -14,10 +14,10 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 
-/// The fields that a root may have, one bit per field number: metadata, totals and links.
+/// The fields that a root may have (metadata, totals and links), one bit per field number.
 const ROOT_FIELDS: u32 = 0b0111_1100 | 1 << 14 | 1 << 17;
-/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit matters
-/// because a decoded entry takes ten times its encoded bytes.
+/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit protects the
+/// memory, because a decoded entry is ten times larger than its encoded bytes.
 const ITEMS_MAX: u64 = 8192;
 const FILE: u8 = 0;
 const DIR: u8 = 1;
@@ -208,7 +208,7 @@ fn name(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     }
 }
 
-/// The decoded fields of an entry, a root or a content.
+/// The decoded fields of an entry or a root.
 #[derive(Default)]
 struct Fields {
     name: Option<Vec<u8>>,
@@ -227,7 +227,7 @@ struct Fields {
     target: Option<Vec<u8>>,
     device: Option<(u32, u32)>,
     links: Option<Content>,
-    /// Bit n is set if field n is present.
+    /// Bit `n` is set if field `n` was present.
     seen: u32,
 }
 
@@ -331,7 +331,7 @@ impl Fields {
 }
 
 /// Decodes the content of the link table, which is a map of its own. A content never contains
-/// another one, so hostile bytes cannot cause deep recursion.
+/// another content, so hostile input cannot cause deep recursion.
 fn lone_content(d: &mut Decoder<'_>) -> Result<Content, DecodeError> {
     if map_len(d)? != 1 {
         return Err(DecodeError::message("content must have exactly one field"));
@@ -357,7 +357,7 @@ fn xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
     if out.is_empty() { Err(DecodeError::message("empty list of xattrs")) } else { Ok(out) }
 }
 
-/// Encodes a table of hard links: `[[group, [path]]]`.
+/// Encodes the table of hard links: `[[group, [path]]]`.
 pub fn encode_links(table: &LinkTable) -> Vec<u8> {
     to_vec(|e| {
         e.array(table.0.len() as u64)?;
@@ -371,7 +371,7 @@ pub fn encode_links(table: &LinkTable) -> Vec<u8> {
     })
 }
 
-/// Decodes a table of hard links.
+/// Decodes the table of hard links.
 pub fn decode_links(bytes: &[u8]) -> Result<LinkTable, Malformed> {
     let read = || {
         let d = &mut Decoder::new(bytes);

@@ -1,10 +1,10 @@
-//! A bucket: the rows whose ids begin with the same bits, followed by a checksum. A bucket without
-//! rows has no bytes.
+//! A bucket: all rows whose ids begin with the same bits, followed by a checksum. A bucket without
+//! rows has length 0.
 //!
 //! A row consists of the id without the whole bytes that the bucket implies; the codec, with bit 7
-//! set for a delta; and pack number, offset, stored length, offset in the decompressed frame and
-//! uncompressed length as LEB128. For a delta, the codec of its base and the same five numbers
-//! follow.
+//! set for a delta; and five LEB128 numbers: pack number, offset, stored length, offset in the
+//! decompressed frame, and uncompressed length. In a delta, the codec of the base and the same five
+//! numbers of the base follow.
 
 use super::{
     IndexRow, ObjectLocation, PackName, SUM_BYTES, SegmentError, SegmentSection, checked, checksum, fanout,
@@ -45,7 +45,8 @@ impl BucketEncoder {
         Ok(())
     }
 
-    /// Finishes bucket `bucket` and returns its bytes, or `None` if the bucket has no rows.
+    /// Adds the checksum of bucket `bucket` and returns its bytes, or `None` if the bucket has no
+    /// rows.
     pub fn finish(&mut self, bucket: u64) -> Result<Option<&[u8]>, SegmentError> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -58,13 +59,13 @@ impl BucketEncoder {
         Ok(Some(&self.bytes))
     }
 
-    /// Starts the next bucket.
+    /// Removes all rows, so that the next bucket can be encoded.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 }
 
-/// Decodes all rows of bucket `bucket`; checks that the rows belong there and are sorted.
+/// Decodes all rows of bucket `bucket`. Checks that they belong to this bucket and are sorted.
 pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<IndexRow>, SegmentError> {
     let mut rows: Vec<IndexRow> = Vec::new();
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
@@ -86,7 +87,7 @@ pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<
     Ok(rows)
 }
 
-/// Calls `found` with every row of `id` in its bucket, full copies first, until `found` returns
+/// Calls `found` for every row of `id` in its bucket, full copies first, until `found` returns
 /// false.
 pub fn find(
     bits: u8,
@@ -111,7 +112,7 @@ pub fn find(
     Ok(())
 }
 
-/// Returns the number of whole bytes of an id that the bucket implies.
+/// Returns the number of whole id bytes that the bucket implies.
 const fn implied(bits: u8) -> usize {
     (bits / 8) as usize
 }

@@ -1,22 +1,23 @@
-//! The fan-out of a segment: the positions of the buckets. A page describes 512 buckets: the
-//! position of the first bucket in the file, then the end of each bucket relative to that position.
+//! The fan-out of a segment: the positions of the buckets. A page describes up to 512 buckets: the
+//! position of its first bucket in the file, then the end of each bucket relative to that position.
 //!
-//! Each page has a checksum and can be read alone. A decoded page contains only byte ranges that
-//! are ascending, bounded and inside the file.
+//! Each page has a checksum and can be read on its own. A decoded page contains only byte ranges
+//! that are ascending, limited in length, and within the file.
 
 use super::{HEAD_BYTES, SegmentError, SegmentSection, array, checked, checksum};
 use crate::model::id::Id;
 use std::ops::Range;
 
-/// Buckets per page; a small segment has fewer.
+/// Number of buckets per page; the only page of a small segment has fewer.
 pub const PAGE_BUCKETS: u64 = 512;
-/// Limit on the length of a bucket in bytes, so that 512 of them stay below 4 GiB.
+/// Limit on the length of a bucket in bytes, so that the buckets of a page stay below 4 GiB.
 pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
 /// Limit on the number of bits that select a bucket.
 pub const MAX_BITS: u8 = 27;
 const TARGET_ROWS: u64 = 32;
 
-/// Returns the number of bits that select a bucket, so that a bucket has 16 to 32 rows on average.
+/// Returns the number of id bits that select a bucket, so that a bucket has 16 to 32 rows on
+/// average.
 pub fn bits_for(rows: u64) -> u8 {
     let mut bits = 0;
     while bits < MAX_BITS && rows >> bits > TARGET_ROWS {
@@ -30,7 +31,7 @@ pub fn bucket_of(id: &Id, bits: u8) -> u64 {
     id.prefix().checked_shr(64 - u32::from(bits)).unwrap_or(0)
 }
 
-/// Returns the buckets of a page.
+/// Returns the numbers of the buckets that a page describes.
 pub fn buckets_of_page(bits: u8, page: u64) -> Range<u64> {
     let all = 1u64 << bits.min(MAX_BITS);
     let first = page.saturating_mul(PAGE_BUCKETS).min(all);
@@ -42,7 +43,7 @@ pub fn page_count(bits: u8) -> u64 {
     (1u64 << bits.min(MAX_BITS)).div_ceil(PAGE_BUCKETS)
 }
 
-/// Returns the offset of a page within the section, and its stored length.
+/// Returns the offset of a page within the section, and its stored length, in bytes.
 pub fn page_range(bits: u8, page: u64) -> (u64, u64) {
     let buckets = buckets_of_page(bits, page);
     (page.saturating_mul(PAGE_BUCKETS * 4 + 16), (buckets.end - buckets.start) * 4 + 16)

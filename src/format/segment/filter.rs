@@ -1,10 +1,10 @@
-//! The filter of a segment: a blocked Bloom filter with blocks of 64 bytes and seven bits per row,
-//! all in the same block.
+//! The filter of a segment: a blocked Bloom filter. Each row sets seven bits in one block of 64
+//! bytes.
 //!
-//! Ids are hashes, so their bits serve as hash values: bytes 8..16 select the block, bytes 16..24
-//! the bits. The filter is stored in pieces of at most 64 KiB, each with a checksum, so that a
-//! reader loads only the pieces that it needs. Because all bits of a row are in one block, an
-//! absent id costs one cache miss.
+//! Ids are hashes, so their bytes serve as hash values: bytes 8..16 select the block, bytes 16..24
+//! the bits. The filter is stored in pieces of at most 64 KiB with a checksum each, so that a
+//! reader loads only the pieces that it needs. Looking up an absent id costs one cache miss,
+//! because all bits of a row are in the same block.
 
 use super::{SUM_BYTES, SegmentError, SegmentSection, checked, checksum};
 use crate::model::id::Id;
@@ -18,20 +18,20 @@ const PIECE: usize = 64 * 1024;
 const BITS_PER_ROW: u64 = 10;
 const PROBES: u32 = 7;
 
-/// Returns the number of blocks of a filter for `rows` rows.
+/// Returns the number of blocks in a filter for `rows` rows.
 pub const fn blocks_for(rows: u64) -> u64 {
     let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
     if blocks == 0 { 1 } else { blocks }
 }
 
-/// Returns the block of `id` in a filter of `blocks` blocks.
+/// Returns the number of the block that belongs to `id` in a filter of `blocks` blocks.
 pub fn block_of(id: &Id, blocks: u64) -> u64 {
-    // A multiplication maps the hash to a block without the bias and the cost of a modulo.
+    // Multiply and shift, because a modulo would be slower.
     let scaled = (u128::from(word(id, 8)) * u128::from(blocks)) >> 64;
     u64::try_from(scaled).unwrap_or(0)
 }
 
-/// Returns whether `block` may contain `id`. Returns false if the slice is shorter than a block.
+/// Returns whether `block` may contain `id`. Returns false if `block` is shorter than a block.
 pub fn may_contain(block: &[u8], id: &Id) -> bool {
     let bits = word(id, 16);
     (0..PROBES).all(|n| {
@@ -40,8 +40,8 @@ pub fn may_contain(block: &[u8], id: &Id) -> bool {
     })
 }
 
-/// Returns the offset within the section and the stored length of a piece in a filter of `blocks`
-/// blocks.
+/// Returns the offset within the section and the stored length of a piece. `None` if a filter of
+/// `blocks` blocks has no such piece.
 pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     let first = piece.checked_mul(PIECE_BLOCKS)?;
     let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
@@ -49,12 +49,12 @@ pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     Some((piece.checked_mul(step)?, count * BLOCK_BYTES + 8)).filter(|_| count > 0)
 }
 
-/// Returns the length in bytes of a filter section of `blocks` blocks.
+/// Returns the length in bytes of the section of a filter with `blocks` blocks. `None` on overflow.
 pub fn section_bytes(blocks: u64) -> Option<u64> {
     blocks.checked_mul(BLOCK_BYTES)?.checked_add(blocks.div_ceil(PIECE_BLOCKS).checked_mul(8)?)
 }
 
-/// Checks a stored piece and returns its blocks.
+/// Verifies a stored piece and returns its blocks.
 pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
     let blocks = checked(SegmentSection::Filter, piece, bytes)?;
     if blocks.is_empty() || blocks.len() > PIECE || !blocks.len().is_multiple_of(BLOCK) {
@@ -63,7 +63,7 @@ pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
     Ok(blocks)
 }
 
-/// Builds a filter; takes about 10 bits of memory per row.
+/// Builds a filter in memory, with about 10 bits per row.
 #[derive(Debug)]
 pub struct FilterBuilder {
     bytes: Vec<u8>,

@@ -1,7 +1,7 @@
-//! The last 64 bytes of a segment, from which the position of every section follows.
+//! The last 64 bytes of a segment, which determine the position of every section.
 //!
-//! The sections must fill the file exactly, so that no length points outside the file or makes a
-//! reader allocate more memory than the file is long.
+//! The sections must fill the file exactly. Therefore no length can point outside of the file or
+//! make a reader allocate more memory than the length of the file.
 
 use super::{
     HEAD_BYTES, MAGIC, SegmentError, SegmentSection, VERSION, array, checked, checksum, fanout, filter, tables,
@@ -21,7 +21,7 @@ pub struct SegmentFooter {
     pub bits: u8,
     /// Number of rows.
     pub rows: u64,
-    /// Length of all buckets together in bytes.
+    /// Total length of all buckets in bytes.
     pub bucket_bytes: u64,
     /// Number of blocks of the filter.
     pub filter_blocks: u64,
@@ -41,7 +41,7 @@ pub struct SegmentLayout {
     pub packs: Range<u64>,
     /// The list of replaced segments with its checksum.
     pub replaces: Range<u64>,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub file_bytes: u64,
 }
 
@@ -87,7 +87,7 @@ impl SegmentFooter {
         Ok(footer)
     }
 
-    /// Returns the ranges of the sections, or `None` if a length overflows.
+    /// Returns the byte ranges of the sections, or `None` if a length overflows.
     pub fn layout(&self) -> Option<SegmentLayout> {
         let section = |from: u64, len: u64| Some(from..from.checked_add(len)?);
         let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
@@ -99,8 +99,8 @@ impl SegmentFooter {
         Some(SegmentLayout { buckets, fanout, filter, packs, replaces, file_bytes })
     }
 
-    /// Returns the ranges of the sections in a file of `file_bytes` bytes, which the sections must
-    /// fill exactly.
+    /// Returns the byte ranges of the sections. Fails unless they fill a file of `file_bytes` bytes
+    /// exactly.
     pub fn layout_in(&self, file_bytes: u64) -> Result<SegmentLayout, SegmentError> {
         self.layout()
             .filter(|l| l.file_bytes == file_bytes)

@@ -1,12 +1,12 @@
-//! The two small tables of a segment: the packs that its rows refer to, and the segments that it
+//! The two small tables of a segment: the packs to which its rows refer, and the segments that it
 //! replaces.
 //!
-//! Packs are sorted by name without duplicates. The numbers of two packs therefore compare like
-//! their names, and equal rows encode to equal bytes.
+//! The packs are sorted by name and unique. Therefore the numbers of two packs compare like their
+//! names, and equal rows have the same encoding.
 
 use super::{PackName, SUM_BYTES, SegmentError, SegmentName, SegmentSection, checked, checksum};
 
-/// A pack that the rows of a segment refer to.
+/// A pack to which the rows of a segment refer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackEntry {
     pub name: PackName,
@@ -27,7 +27,7 @@ pub struct PackTable {
 }
 
 impl PackTable {
-    /// Builds a table from packs in any order, with or without duplicates.
+    /// Builds a table from packs in any order; duplicates are removed.
     pub fn new(mut entries: Vec<PackEntry>) -> Result<Self, SegmentError> {
         entries.sort_unstable();
         entries.dedup_by_key(|e| e.name);
@@ -42,12 +42,12 @@ impl PackTable {
         &self.entries
     }
 
-    /// Returns the number of a pack.
+    /// Returns the number of a pack, or `None` if it is not in the table.
     pub fn number(&self, name: &PackName) -> Option<u32> {
         u32::try_from(self.entries.binary_search_by(|e| e.name.cmp(name)).ok()?).ok()
     }
 
-    /// Returns the pack with a number.
+    /// Returns the pack with this number.
     pub fn get(&self, number: u32) -> Option<&PackEntry> {
         self.entries.get(usize::try_from(number).ok()?)
     }

@@ -1,4 +1,4 @@
-//! Tests of the parts of a segment: round trips, and decoders with arbitrary bytes.
+//! Tests of the parts of a segment: round trips, and decoders that receive arbitrary bytes.
 
 use super::bucket::BucketEncoder;
 use super::fanout::FanoutPage;
@@ -60,7 +60,7 @@ proptest! {
             bucket::find(bits, &r.id, &bytes, &packs, |row| { found.push(row); true }).unwrap();
             prop_assert!(found.contains(r) && found.iter().all(|f| f.id == r.id));
         }
-        // The same bytes are rejected in another bucket, or with one changed byte.
+        // The bucket is rejected under another number, and with any byte changed.
         prop_assert!(bucket::decode(bits, bucket ^ 1, &bytes, &packs).is_err());
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
@@ -72,7 +72,8 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken(bits in any::<u8>(), n in any::<u64>(), mut bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-        // A valid checksum, because a decoder otherwise rejects the bytes before reading them.
+        // Add a valid checksum, because a decoder would otherwise reject the bytes before it
+        // decodes them.
         let mut sealed = |section| {
             let content = bytes.len().saturating_sub(8);
             let sum = checksum(section, n, &bytes[..content]);

@@ -1,21 +1,21 @@
-//! Checks the catalogue file, and resets it while other processes have it open.
+//! Checks the catalogue file, and empties it while other processes have it open.
 
 use super::{Catalogue, CatalogueResult, commits::CommitRow, schema, stat};
 use crate::error::{Failure, Kind};
 use crate::model::text::count;
 use std::error::Error;
 
-/// Limit on the number of reported lines per file.
+/// Limit on the number of problems that are reported for the file.
 const LINES: u32 = 20;
 
 impl Catalogue {
-    /// Returns whether opening found the file damaged and recreated it.
+    /// Returns whether the file was damaged when it was opened, and therefore recreated.
     pub const fn was_damaged(&self) -> bool {
         self.was_damaged
     }
 
-    /// Returns the problems of the file: of its pages and indexes, and of the checksums of the stat
-    /// cache.
+    /// Returns a description of each problem in the file: in its pages and indexes, and in the
+    /// checksums of the stat cache.
     pub fn check(&self) -> CatalogueResult<Vec<String>> {
         let found = self.read(|c| {
             let mut lines = Vec::new();
@@ -48,7 +48,7 @@ impl Catalogue {
     }
 
     /// Empties the catalogue in one transaction, so that other processes see it either full or
-    /// empty. A damaged file is recreated instead, which other processes may notice.
+    /// empty. A damaged file is recreated instead, in which case other processes may get errors.
     pub fn reset(&self) -> CatalogueResult<()> {
         if self.check().is_ok_and(|wrong| wrong.is_empty()) && self.clear().is_ok() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Commits in the catalogue: the encoded objects by id, so that a walk along first parents opens no
+//! Commits in the catalogue: the encoded objects by id, so that a walk along first parents reads no
 //! pack.
 
 use super::{Catalogue, CatalogueResult, signed, unsigned};
@@ -19,7 +19,7 @@ pub struct CommitRow {
 }
 
 impl CommitRow {
-    /// Returns the row of a commit that is encoded as `bytes`.
+    /// Returns the row for a commit whose encoded object is `bytes`.
     pub fn new(id: &Id, commit: &Commit, bytes: &[u8]) -> Self {
         Self {
             id: *id,
@@ -37,9 +37,9 @@ impl Catalogue {
         self.read(|c| get(&mut c.prepare_cached(BY_ID)?, id))
     }
 
-    /// Returns at most `limit` commits from `tip` along first parents. The walk ends at a commit
-    /// that the catalogue does not contain, and at a parent whose ordinal is not smaller, because
-    /// dvc never writes such a commit.
+    /// Returns at most `limit` commits, starting at `tip` and following first parents. Stops at a
+    /// commit that the catalogue does not contain, and at a parent whose ordinal is not smaller
+    /// than that of its child, because dvc never writes such a commit.
     pub fn first_parents(&self, tip: &Id, limit: usize) -> CatalogueResult<Vec<CommitRow>> {
         self.read(|c| {
             let mut by_id = c.prepare_cached(BY_ID)?;
@@ -57,7 +57,8 @@ impl Catalogue {
         })
     }
 
-    /// Returns at most `limit` ids from `low` to `high` inclusive, for abbreviated ids.
+    /// Returns at most `limit` ids between `low` and `high`, inclusive; used to resolve abbreviated
+    /// ids.
     pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> CatalogueResult<Vec<Id>> {
         self.read(|c| {
             let mut between =
@@ -67,7 +68,7 @@ impl Catalogue {
         })
     }
 
-    /// Adds commits; keeps those that already exist.
+    /// Adds commits that the catalogue does not contain yet.
     pub fn put_commits(&self, commits: &[CommitRow]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;

@@ -1,4 +1,4 @@
-//! The tables of the catalogue, and how the file is opened and recreated.
+//! The tables of the catalogue, and functions that open and recreate the file.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use crate::sys::create;
 
-/// Version of the schema. A file with another version is emptied.
+/// Version of the schema. A file with a different version is emptied.
 const VERSION: i64 = 1;
 
-/// Suffix of the lock file, which is next to the database.
+/// Suffix of the lock file, which is in the same directory as the database.
 const LOCK: &str = ".lock";
 
-/// How long SQLite waits for the lock of another process.
+/// Time that SQLite waits for a lock of another process.
 const BUSY: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
@@ -30,14 +30,14 @@ CREATE TABLE fsck_packs (pack BLOB PRIMARY KEY, checked_at INTEGER NOT NULL, ok 
 CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Opens the file and creates the tables if the version differs.
+/// Opens the file. Creates its tables if its version differs.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
     prepare(&connection)?;
     Ok(connection)
 }
 
-/// Opens a private database of this connection.
+/// Opens a temporary database that only this connection can access.
 pub(super) fn temporary() -> rusqlite::Result<Connection> {
     let connection = Connection::open("")?;
     prepare(&connection)?;
@@ -51,7 +51,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Creates the tables of an open file if the version differs.
+/// Recreates the tables of an open database if its version differs.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     if version(connection)? != VERSION {
         connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
@@ -63,7 +63,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         }
         connection.execute_batch("COMMIT")?;
     }
-    // The catalogue can be rebuilt, so a power failure may lose the last transactions.
+    // The catalogue can be rebuilt, so it may lose the last transactions in a power failure.
     connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")
 }
 
@@ -87,9 +87,9 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Recreates a damaged file in place, unless another process has done so. Other processes that have
-/// the file open then keep the same inode and SQLite's locks on it, which they would lose if the
-/// file were removed. The caller holds the lock of [`lock`].
+/// Recreates a damaged file in place, unless another process has done so. The file keeps its inode,
+/// because processes that have it open would lose SQLite's locks if the file were removed. The
+/// caller holds the lock of [`lock`].
 pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
     match open(path) {
         Err(e) if is_damage(&e) => reset(&connect(path)?)?,
@@ -98,23 +98,23 @@ pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
     open(path)
 }
 
-/// Locks the recreation of the file, so that a second process finds the file that the first one has
-/// recreated.
+/// Locks the recreation of the file, so that of several processes only the first one recreates it.
 pub(super) fn lock(path: &Path) -> io::Result<File> {
     let lock = create::open(&beside(path, LOCK), File::options().write(true))?;
     lock.lock()?;
     Ok(lock)
 }
 
-/// Removes the empty lock file. Errors are ignored, because a leftover lock file does no harm.
+/// Removes the lock file. Ignores errors, because a leftover lock file is harmless.
 pub(super) fn unlock(path: &Path, lock: File) {
     drop(fs::remove_file(beside(path, LOCK)));
     drop(lock);
 }
 
-/// Empties a file that may be damaged in any way, and creates the tables.
+/// Empties a file with any kind of damage, and creates the tables.
 pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
-    // Reading the schema first makes the new file keep its write-ahead log.
+    // Read the schema first, so that the database stays in WAL mode after the reset (SQLite
+    // documentation of SQLITE_DBCONFIG_RESET_DATABASE).
     let _ = version(connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
     let done = connection.execute_batch("VACUUM");

@@ -1,5 +1,5 @@
-//! Segments and packs in the catalogue: the list of segments, the packs that no segment lists yet,
-//! and the results of pack checks.
+//! Index segments and packs in the catalogue: the list of segments, the packs that no segment lists
+//! yet, and the results of checks of packs.
 
 use super::{Catalogue, CatalogueResult, signed, unsigned};
 use crate::format::pack::PackKind;
@@ -17,11 +17,11 @@ pub struct SegmentRow {
     pub file_bytes: u64,
     /// Number of rows.
     pub rows: u64,
-    /// Segment that contains the rows now.
+    /// Segment that has replaced this one and contains its rows.
     pub replaced_by: Option<SegmentName>,
 }
 
-/// A pack that a running or interrupted commit finished, and that no segment lists yet.
+/// A pack that a running or interrupted commit has finished and that no segment lists yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoosePack {
     /// SHA-256 of the file.
@@ -57,8 +57,8 @@ impl Catalogue {
         })
     }
 
-    /// Adds a segment, marks the segments in `replaces` as replaced by it, and removes the loose packs that it
-    /// lists.
+    /// Adds a segment, marks the segments in `replaces` as replaced by it, and removes `packs`, the
+    /// packs that it lists, from the loose packs.
     pub fn add_segment(
         &self,
         segment: &SegmentRow,
@@ -100,7 +100,7 @@ impl Catalogue {
         })
     }
 
-    /// Adds a finished pack.
+    /// Adds a finished pack that no segment lists yet.
     pub fn add_loose_pack(&self, pack: LoosePack) -> CatalogueResult<()> {
         self.write(|c| {
             let mut add = c.prepare_cached("INSERT OR REPLACE INTO loose_packs VALUES (?1, ?2)")?;
@@ -108,7 +108,7 @@ impl Catalogue {
         })
     }
 
-    /// Removes loose packs.
+    /// Removes packs from the loose packs.
     pub fn remove_loose_packs(&self, names: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM loose_packs WHERE name = ?1")?;
@@ -116,7 +116,7 @@ impl Catalogue {
         })
     }
 
-    /// Returns the last check of every pack, oldest first.
+    /// Returns the last check of every pack, least recent first.
     pub fn pack_checks(&self) -> CatalogueResult<Vec<PackCheck>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT pack, checked_at, ok FROM fsck_packs ORDER BY checked_at, pack")?;
@@ -124,7 +124,7 @@ impl Catalogue {
         })
     }
 
-    /// Records checks of packs.
+    /// Records checks of packs, replacing earlier ones.
     pub fn put_pack_checks(&self, checks: &[PackCheck]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR REPLACE INTO fsck_packs VALUES (?1, ?2, ?3)")?;
@@ -132,7 +132,7 @@ impl Catalogue {
         })
     }
 
-    /// Removes the checks of packs that no longer exist.
+    /// Removes the records of packs, for packs that no longer exist.
     pub fn remove_pack_checks(&self, packs: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM fsck_packs WHERE pack = ?1")?;

@@ -1,14 +1,16 @@
-//! The stat cache: one opaque value per worktree and directory, recorded when the directory was last read.
+//! The stat cache: one opaque value per worktree and directory, which is recorded when a commit
+//! reads the directory.
 //!
-//! A commit trusts these values instead of reading files, so each value has a checksum over its path and
-//! itself. A value whose checksum does not match is treated as missing.
+//! A commit trusts these values instead of reading files, so each stored value has a checksum over
+//! its path and content. A value with a wrong checksum is treated as missing.
 
 use super::{Catalogue, CatalogueResult};
 use crate::codec::hash::checksum;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Catalogue {
-    /// Returns the number of a worktree, and assigns one on first use. `key` is usually the canonical path.
+    /// Returns the number of a worktree; assigns a new number on first use. `key` is usually its
+    /// canonical path.
     pub fn worktree(&self, key: &[u8]) -> CatalogueResult<i64> {
         let known = self.read(|c| {
             c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
@@ -22,7 +24,8 @@ impl Catalogue {
         }
     }
 
-    /// Returns the values of directories, in the order of `paths`.
+    /// Returns the values of directories, in the order of `paths`. `None` means that no valid value
+    /// is stored.
     pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> CatalogueResult<Vec<Option<Vec<u8>>>> {
         self.read(|c| {
             let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
@@ -34,7 +37,8 @@ impl Catalogue {
         })
     }
 
-    /// Calls `visit` with every directory of a worktree, sorted by path, until `visit` returns false.
+    /// Calls `visit` with the path and value of every directory of a worktree, sorted by path,
+    /// until it returns false.
     pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> CatalogueResult<()> {
         self.read(|c| {
             let mut all =
@@ -52,8 +56,8 @@ impl Catalogue {
         })
     }
 
-    /// Sets the values of directories, and removes directories whose value is `None`. Sorted input yields the
-    /// smallest file.
+    /// Stores the values of directories, and removes the directories whose value is `None`. The
+    /// file is smallest if `dirs` is sorted.
     pub fn put_stat_dirs<P: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         worktree: i64,
@@ -74,7 +78,7 @@ impl Catalogue {
         })
     }
 
-    /// Removes all directories of a worktree.
+    /// Removes the values of all directories of a worktree.
     pub fn clear_stat(&self, worktree: i64) -> CatalogueResult<()> {
         self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
     }
@@ -94,7 +98,7 @@ fn checked<'v>(path: &[u8], stored: &'v [u8]) -> Option<&'v [u8]> {
     (sum(path, value) == *last).then_some(value)
 }
 
-/// Counts the values whose checksum does not match.
+/// Counts the values whose checksum is wrong.
 pub(super) fn damaged(connection: &Connection) -> rusqlite::Result<u64> {
     let mut all = connection.prepare("SELECT path, value FROM stat_dirs")?;
     let mut rows = all.query([])?;

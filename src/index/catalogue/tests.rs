@@ -101,7 +101,7 @@ fn damage_inside_is_found_and_made_good() {
     let bytes = std::fs::read(&path).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
 
-    // After a bit flip within a value, the page is valid but the value is rejected.
+    // After a bit flip in a value, SQLite accepts the page, but the value is rejected.
     for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"dir 1000\x07\x07")) {
         file.write_all_at(&[6], at as u64 + 50).unwrap();
     }
@@ -111,7 +111,7 @@ fn damage_inside_is_found_and_made_good() {
     assert_eq!(c.stat_dirs(worktree, &paths).unwrap().iter().filter(|v| v.is_none()).count(), 1);
     c.close().unwrap();
 
-    // Overwritten pages are damage of the file.
+    // Overwritten pages are damage that SQLite finds.
     for page in 4..20 {
         file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
     }
@@ -237,7 +237,7 @@ fn many_open_a_new_one_at_once() {
     }
 }
 
-/// `cargo test --release --lib catalogue -- --ignored --nocapture` prints the numbers.
+/// `cargo test --release --lib catalogue -- --ignored --nocapture` prints the measurements.
 #[test]
 #[ignore = "a measurement"]
 fn numbers() {

@@ -79,8 +79,8 @@ fn checkouts_exclude_each_other() {
     let mut states = fs::read_dir(s.w(".dvcs/worktrees")).unwrap();
     let state = fs::File::open(states.next().unwrap().unwrap().path()).unwrap();
     rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    // The lock is taken even if there is nothing to do, because another checkout may have been at
-    // work when that was found out.
+    // Take the lock even if nothing has to be written, because another checkout may have been
+    // running while the files were compared.
     s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is running");
     s.dvc(["checkout", "-n", "main~1"]).ok();
     drop(state);
@@ -166,8 +166,7 @@ fn restored_hard_links_are_no_change() {
     assert_eq!(changes(), ["m b", "m b/one", "m b/two"]);
 }
 
-/// A worktree without recorded state may have the content of one version, of another one, or of
-/// none.
+/// A worktree without recorded state may contain the files of any version, or files of none.
 #[test]
 fn checkout_replaces_known_content_in_a_worktree_without_state() {
     let s = three();
@@ -177,7 +176,7 @@ fn checkout_replaces_known_content_in_a_worktree_without_state() {
     let read = |name: &str| fs::read_to_string(s.at("copy").join(name)).unwrap();
     copy(&["checkout", "main"]).ok();
     assert_eq!((read("a.txt"), read("d/more")), ("two\n".into(), "more\n".into()));
-    // Recorded as v3, but a file was restored from an older version.
+    // The worktree is recorded as v3, but one of its files was restored from an older version.
     let old = fs::metadata(s.w("a.txt")).unwrap();
     s.dvc(["checkout", "main@v1", "--into", "../other"]).ok();
     s.sh("cp -p ../other/a.txt ../copy/a.txt").ok();
@@ -188,7 +187,8 @@ fn checkout_replaces_known_content_in_a_worktree_without_state() {
     assert_eq!(read("a.txt"), "precious\n");
 }
 
-/// If the repository is outside of the worktree, a new directory becomes a worktree of the version.
+/// A checkout into a new directory makes it a worktree of the version, if the repository is outside
+/// of the worktree.
 #[test]
 fn a_checkout_into_a_directory_is_remembered() {
     let s = three();
@@ -199,7 +199,7 @@ fn a_checkout_into_a_directory_is_remembered() {
     dvc(&["-C", "../copy", "status"]).ok().says("on branch main, v3");
     dvc(&["checkout", "main@v2", "--into", "../old"]).ok();
     dvc(&["-C", "../old", "status"]).ok().says("on no branch, v2");
-    // A checkout of some paths records no version.
+    // A checkout of single paths records no version.
     dvc(&["checkout", "main", "--into", "../part", "--", "a.txt"]).ok();
     dvc(&["-C", "../part", "status"]).ok().says("D d/more");
 }
@@ -213,8 +213,8 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     if !root_to("mount a small file system") {
         return;
     }
-    // The disk is too small at first. The whole script runs in one mount namespace, so that the
-    // disk disappears at its end.
+    // The disk is too small at first. The whole script runs in one mount namespace, so the tmpfs is
+    // removed when the script ends.
     let script = "mkdir ../half; mount -t tmpfs -o size=100k none ../half; into() { dvc checkout $1 --into ../half; }; \
         into main@v3 || test $? = 8; \
         into main@v2 2> ../other || test $? = 4; \
@@ -229,7 +229,7 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     assert!(other.contains("`../half` has an interrupted checkout of `main@v3`"), "{other}");
     assert!(other.contains("`dvc checkout main@v3 --into ../half`"), "{other}");
     assert!(said("mine").contains("has uncommitted changes: `mine`") && said("done").contains("is not empty"));
-    // The disk has gone, and the interrupted checkout with it.
+    // The tmpfs is gone, so the directory is empty again and no checkout is interrupted.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");
 }

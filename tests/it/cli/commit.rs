@@ -124,8 +124,8 @@ fn excluded_files() {
     assert!(!names.contains("cache/data"), "{names}");
 }
 
-/// A commit of some paths splits hard links at its boundary: the names outside keep the old
-/// content.
+/// A commit of single paths splits hard links between named and unnamed paths: the unnamed ones
+/// keep the old content.
 #[test]
 fn hard_links_across_the_boundary_of_named_paths() {
     use std::os::unix::fs::MetadataExt;
@@ -191,7 +191,7 @@ fn invalid_arguments_are_refused() {
     assert_eq!(s.dvc(["log", "-n1", "--format=%(trailer:url)"]).ok().out, "a=b:c d\n");
 }
 
-/// Times are in the zone that `TZ` names, if the machine knows it.
+/// Times are shown in the time zone of `TZ`, if the machine has its data.
 #[test]
 fn times_are_of_the_users_zone() {
     let mut s = fresh();
@@ -225,7 +225,7 @@ fn unreadable_names_are_reported_as_bytes() {
     );
 }
 
-/// The catalogue's entry of an unchanged file does not prove that the objects still exist.
+/// A file that is unchanged according to the catalogue may still have lost its objects.
 #[test]
 fn files_whose_objects_are_gone_are_read_again() {
     for with_index in [true, false] {
@@ -233,7 +233,7 @@ fn files_whose_objects_are_gone_are_read_again() {
         for (n, name) in (0..).zip(["a", "dir/b", "dir/c"]) {
             s.write(name, noise(n, 50_000));
         }
-        // Files that have just changed would be read again in any case.
+        // Files that have just changed are read again in any case, so wait first.
         std::thread::sleep(std::time::Duration::from_millis(120));
         s.dvc(["commit", "-m", "one"]).ok();
         let lost = |below: &str, at: usize| {
@@ -252,12 +252,12 @@ fn files_whose_objects_are_gone_are_read_again() {
         for name in ["a", "dir/b", "dir/c"] {
             assert!(fs::read(s.at("out").join(name)).unwrap() == s.read(name), "{name}, index gone: {with_index}");
         }
-        // Now the unchanged files are not read again.
+        // The lost content has been stored again, so the files count as unchanged now.
         s.dvc(["commit", "-m", "three"]).ok().says("nothing to commit");
     }
 }
 
-/// A program that locks a file of a database engine takes the part of the engine.
+/// A process that locks a database file takes the role of the database engine.
 #[test]
 fn a_commit_beside_a_running_database_warns() {
     use rustix::process::{Flock, FlockType, fcntl_getlk};
@@ -277,7 +277,7 @@ fn a_commit_beside_a_running_database_warns() {
         std::thread::yield_now();
     }
     let pid = engine.id();
-    // No version is made without changes, so there is no warning.
+    // A commit without changes creates no version and therefore does not warn.
     assert_eq!(s.dvc(["commit", "-m", "x"]).ok().err, "");
     next("2");
     let run = s.dvc(["commit", "-q", "-m", "warned"]).ok();

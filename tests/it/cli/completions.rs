@@ -135,7 +135,7 @@ fn commands_come_without_global_options_and_own_options_first() {
     assert_eq!(offered(&s, "git dvc ta"), ["tag "]);
 }
 
-/// The shell scripts show no errors, so there must be none.
+/// The completion scripts discard error messages, so `dvc` must not fail on any line.
 #[test]
 fn a_broken_line_offers_nothing_and_never_fails() {
     let s = Sandbox::new();

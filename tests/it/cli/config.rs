@@ -39,7 +39,7 @@ fn all_problems_at_once() {
     for part in ["3 problems", "did you mean `core.jobs`?", "cannot be set by a repository", "--memory: `tiny`"] {
         assert!(run.err.contains(part), "{}", run.err);
     }
-    // The same program can repair a broken file.
+    // `dvc config set` still works, so the user can repair the file with it.
     s.dvc(["config", "set", "ui.color", "never"]).ok();
     s.dvc(["version"]).ok();
 }

@@ -10,12 +10,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-/// Returns the checks with a name.
+/// Returns the results of the checks with this name.
 fn of(run: &Run, name: &str) -> Vec<Value> {
     run.json_lines().into_iter().filter(|check| check["check"] == name).collect()
 }
 
-/// Returns state and detail of the only check with a name.
+/// Returns the state and the message of the only check with this name.
 fn one(run: &Run, name: &str) -> (String, String) {
     let checks = of(run, name);
     let [check] = checks.as_slice() else { panic!("`{name}` in {}", run.out) };
@@ -41,7 +41,7 @@ fn a_line_per_check() {
     says(&run, "remotes", "ok", "none");
     says(&run, "credentials", "ok", "none");
     says(&run, "other dvc", if one(&run, "other dvc").0 == "ok" { "ok" } else { "note" }, "`");
-    // The trial mount leaves nothing behind.
+    // The trial mount of the doctor leaves no directory behind.
     assert!(fs::read_dir(s.root()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains("doctor")));
 }
 
@@ -98,7 +98,8 @@ fn a_mount_that_was_left_behind() {
     assert_eq!((&left["state"], left["hint"].as_str().unwrap().starts_with("run `umount -l ")), (&"note".into(), true));
 }
 
-/// The doctor queries an engine and a plugin at their sockets, which are in a mount namespace here.
+/// The doctor queries an engine and a plugin at their sockets. The test creates these in a mount
+/// namespace of its own.
 #[test]
 fn requirements_of_containers() {
     let mut s = Sandbox::new();
@@ -111,7 +112,7 @@ fn requirements_of_containers() {
     if !can_mount() {
         return;
     }
-    // No mount in the namespace propagates to the machine.
+    // Mounts in the namespace do not propagate to the host.
     let inside = |prepare: &str, share: &str| {
         let dvc = env!("CARGO_BIN_EXE_dvc");
         let script = format!(
@@ -129,7 +130,7 @@ fn requirements_of_containers() {
         "DVC serve --plugin 2>/dev/null & plugin=$!; until [ -S /run/docker/plugins/dvc.sock ]; do sleep 0.05; done";
     let run = inside(&format!("{serve}; trap 'kill $plugin; wait' EXIT"), "private");
     says(&run, "volume plugin", "ok", "a plugin answers");
-    // A killed plugin leaves its socket, which makes engines wait.
+    // A killed plugin leaves its socket behind; engines time out on such a socket.
     let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
     says(&run, "volume plugin", "note", "no process listens");
 }

@@ -1,4 +1,5 @@
-//! Every verb that changes state accepts `-n`, which leaves repository and worktree byte-identical.
+//! Every command that changes state accepts `-n`; with `-n`, repository and worktree stay
+//! byte-identical.
 
 use super::three;
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ fn nothing_changes() {
     }
 }
 
-/// One line for each verb, with `-n` before the verb. A verb without dry runs must refuse it.
+/// One line per command, run with `-n` before the command. A command without dry runs must refuse
+/// the option.
 const LINES: &[&str] = &[
     "init sub",
     "clone ../far copy",
@@ -97,7 +99,7 @@ const LINES: &[&str] = &[
     "version",
 ];
 
-/// Verbs that refuse `-n`, because they cannot predict their effect.
+/// Commands that refuse `-n`, because they cannot predict their effect.
 const REFUSED: &[&str] = &["clone", "export", "remote check", "serve", "volume path", "completions all --dir"];
 
 #[test]
@@ -122,7 +124,7 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
     for verb in verbs.filter(|verb| *verb != "help") {
         assert!(LINES.iter().any(|line| line.split(' ').next() == Some(verb)), "no line for `{verb}`");
     }
-    // Caches and the files of running programs may change.
+    // A dry run may write to caches and to the runtime directory.
     let all = || {
         let mut all = bytes(s.root());
         all.retain(|path, _| !path.starts_with(s.at("home/cache")) && !path.starts_with(s.at("home/run")));

@@ -35,12 +35,12 @@ fn a_streamed_dump_is_a_version_and_the_next_one_costs_what_changed() {
     let first = commit("shop", "one").ok();
     let size = bytes(&first, "bytes");
     assert!(size > u64::from(ROWS) * 70 && first.json()["ordinal"] == 1, "{}", first.out);
-    // The same dump has the same bytes. The partial dump of a database that does not exist makes no
-    // version.
+    // An unchanged dump stores no new content. If the dump command fails halfway, no version is
+    // created.
     let same = commit("shop", "same").ok();
     assert!(bytes(&same, "new_bytes") == 0 && bytes(&same, "stored_bytes") < 4096, "{}", same.out);
     commit("none", "half").code(7);
-    // Change a few rows in the middle, and insert and delete one.
+    // Change a few rows in the middle of the table, insert one and delete one.
     server.sql(&format!(
         "update shop.t set a = 'other' where n between 20000 and 20010; delete from shop.t where n = 30000;\
          insert into shop.t values ({}, 'new', 'row')",
@@ -50,7 +50,7 @@ fn a_streamed_dump_is_a_version_and_the_next_one_costs_what_changed() {
     assert_eq!(second.json()["ordinal"], 3);
     let (new, stored) = (bytes(&second, "new_bytes"), bytes(&second, "stored_bytes"));
     assert!(new < size / 4 && stored < bytes(&first, "stored_bytes") / 4, "{new} and {stored} of {size}");
-    // Each version, read into another database, has the content of its dump.
+    // Load each version into another database: the rows are the same as in the source.
     let sums = |database: &str| server.sql(&format!("select count(*), sum(crc32(concat(n, a, b))) from {database}.t"));
     for (version, database) in [("dump@v1", "past"), ("dump@v3", "present")] {
         let shown = s.dvc(["--repo", "../r", "show", &format!("{version}:shop.sql")]).ok();

@@ -1,5 +1,5 @@
-//! `dvc export`: archives that other programs read, identical bytes each time, and images without
-//! an engine.
+//! `dvc export`: archives that other programs read, byte-identical output each time, and images
+//! without a container engine.
 
 use crate::support::facts::{Compare, assert_same_by, xattrs};
 use crate::support::needs::{is_root, need, run};
@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Creates a sandbox with a zoo in `w/` and a repository beside it. Returns it with the id of the
-/// zoo's tree.
+/// Creates a sandbox with a zoo in `w/` and a repository next to it. Returns the sandbox and the id
+/// of the zoo's tree.
 fn zoo() -> (Sandbox, String) {
     let s = Sandbox::new();
     let missing = zoo::build(&s.at("w"));
@@ -26,7 +26,7 @@ fn dvc(s: &Sandbox, args: &[&str]) -> Run {
     s.dvc(["--repo", "../r"].iter().chain(args))
 }
 
-/// Imports an archive. Returns the id of the tree.
+/// Imports an archive. Returns the id of the new version's tree.
 fn imported(s: &Sandbox, args: &[&str], branch: &str) -> String {
     let run = dvc(s, &[&["--json", "import", "-b", branch], args].concat()).ok();
     run.json()["tree"].as_str().unwrap().to_owned()
@@ -37,10 +37,10 @@ fn a_zoo_comes_back_from_a_tar_with_the_same_tree() {
     let (s, tree) = zoo();
     dvc(&s, &["export", "all", "-o", "../zoo.tar"]).ok().says("[all@v1 ");
     assert_eq!(imported(&s, &["../zoo.tar"], "back"), tree);
-    // A second import has the same version.
+    // A second import creates no new version.
     let again = dvc(&s, &["--json", "import", "../zoo.tar", "-b", "back"]).ok().json();
     assert_eq!((again["unchanged"].as_bool(), again["ordinal"].as_u64()), (Some(true), Some(1)));
-    // Output to a pipe, by one thread and by several, has the same bytes.
+    // The output is byte-identical to a pipe, with one thread and with several.
     let first = fs::read(s.at("zoo.tar")).unwrap();
     assert!(dvc(&s, &["-j", "1", "export", "all"]).ok().bytes == first);
     assert!(dvc(&s, &["-j", "7", "export", "back", "-o", "-"]).ok().bytes == first);
@@ -60,7 +60,7 @@ fn gnu_tar_gives_back_what_a_checkout_gives() {
     let tar =
         ["--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", "--acls", "-C", "../tar", "-xf", "../zoo.tar"];
     let out = Run::of(s.other(need("tar")).args(tar)).ok();
-    // tar warns about the unusual times in the zoo and must not warn about anything else.
+    // tar warns about the unusual timestamps of the zoo, but must not warn about anything else.
     assert!(out.err.lines().all(|line| line.contains("time stamp")), "{}", out.err);
     assert_same_by(&s.at("checkout"), &s.at("tar"), &Compare::default());
     assert!(!is_root() || xattrs(&s.at("tar/attributes/caps")).len() == 1);
@@ -79,7 +79,7 @@ fn archives_of_gnu_tar_make_the_same_tree() {
     for how in ["", "--acls", "--sparse-version=0.0", "--sparse-version=0.1", "--sort=name"] {
         assert_eq!(tar(&format!("{all} {how}")), tree, "{how}");
     }
-    // Remove and normalise everything that the other formats cannot represent.
+    // Remove or normalise everything that the other tar formats cannot represent.
     s.sh("rm -rf attributes; find . -exec touch -h -d @1500000000 {} +").ok();
     let run = s.dvc(["--repo", "../r", "--json", "commit", "-b", "plain", "-m", "x"]).ok();
     let plain = run.json()["tree"].as_str().unwrap().to_owned();
@@ -136,7 +136,7 @@ fn output_files_are_complete_and_a_closed_pipe_is_no_error() {
     let run = s.sh("set +o pipefail; dvc export 2>err | head -c 100 | wc -c; echo ${PIPESTATUS[0]} $(cat err)").ok();
     assert_eq!(run.out, "100\n141\n");
     fs::write(s.w("there"), "old").unwrap();
-    // A killed export leaves the old file, and no partial file beside it.
+    // A killed export leaves the old file unchanged and no partial file next to it.
     let mut child = s.command(["export", "-o", "there", "--limit-up", "1"]).stdout(Stdio::null()).spawn().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -187,7 +187,8 @@ fn an_image_is_a_layout_and_what_docker_load_takes() {
         let sum = run("sha256sum", &[path.to_str().unwrap()]);
         assert!(sum.starts_with(path.file_name().unwrap().to_str().unwrap()));
     }
-    // Import the image from the file, from a pipe and compressed; the prefix is recognised.
+    // Import the image from a file, from a pipe and compressed. Without --strip, the import removes
+    // the path prefix of the image.
     assert_eq!(imported(&s, &["../image.tar"], "back"), tree);
     let piped = s.dvc_with(["--repo", "../r", "--json", "import", "-", "-b", "piped"], &first).ok();
     assert_eq!(piped.json()["tree"], tree.as_str());
@@ -195,7 +196,7 @@ fn an_image_is_a_layout_and_what_docker_load_takes() {
     assert_eq!(imported(&s, &["../image.tar.gz", "--format", "oci"], "packed"), tree);
     assert_eq!(imported(&s, &["../image.tar.gz", "--format", "oci", "--image", "all:v1"], "named"), tree);
     dvc(&s, &["import", "../image.tar.gz", "--format", "oci", "--image", "other"]).code(13).complains("only");
-    // Import the image with its prefix.
+    // Import the image without removing the prefix.
     dvc(&s, &["import", "../image.tar.gz", "--format", "oci", "--strip", "/", "-b", "whole"]).ok();
     assert_eq!(dvc(&s, &["ls", "whole"]).ok().out, "source/\n");
     dvc(&s, &["export", "all", "--format", "oci", "--name", "Bad"]).code(2);
@@ -218,7 +219,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let digest = run["digest"].as_str().unwrap().to_owned();
     assert_eq!(imported(&s, &[&image], "pulled"), tree);
     assert_eq!(imported(&s, &[&format!("{url}@{digest}")], "by-digest"), tree);
-    // The same version gives the same image, and nothing is sent twice.
+    // The same version gives the same image, and no blob is sent twice.
     let uploads = || {
         let log = fs::read_to_string(registry.access_log()).unwrap();
         log.lines().filter(|l| l.contains("PUT /v2/team/data/blobs/uploads")).count()
@@ -259,7 +260,7 @@ fn a_registry_requires_its_password() {
     s.dvc(["diff", "--exit-code", "main", "back"]).code(0);
 }
 
-/// Returns the peak memory of a command, in bytes.
+/// Runs a command and returns its peak memory in bytes.
 fn peak(c: &mut Command) -> u64 {
     let mut child = c.stdout(Stdio::null()).spawn().unwrap();
     let status = Path::new("/proc").join(child.id().to_string()).join("status");
@@ -277,7 +278,7 @@ fn peak(c: &mut Command) -> u64 {
 #[test]
 fn memory_does_not_grow_with_files() {
     let s = super::fresh();
-    // 300 MiB that compress well, so that they are stored quickly.
+    // 300 MiB that compress well, so that they are stored fast.
     let piece = [zoo::prose(1, 1 << 19), zoo::noise(2, 1 << 16)].concat();
     let mut file = fs::File::create(s.w("big")).unwrap();
     for n in 0u64..500 {

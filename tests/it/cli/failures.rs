@@ -1,4 +1,4 @@
-//! Exit codes, messages, closed pipes, signals, and the program's other names.
+//! Exit codes, messages, closed pipes, signals, and the other names of the program.
 
 use super::{fresh, three};
 use crate::support::sandbox::{Run, Sandbox};
@@ -28,7 +28,7 @@ fn usage_errors_are_2() {
     assert!(error["hint"].as_str().unwrap().contains("--json"));
 }
 
-/// A parse error has the form of every error, with a suitable hint and the usage line.
+/// A parse error is formatted like every other error, with a suitable hint and the usage line.
 #[test]
 fn the_command_line_is_answered_in_plain_words() {
     let s = fresh();
@@ -144,7 +144,7 @@ fn sigusr1_says_how_far_it_is() {
     child.finish().code(130).complains("commit: ");
 }
 
-/// A file in the place of a directory, or the reverse, is not reported as a bug.
+/// A file in place of a directory, or the reverse, is a usage error and not reported as a bug.
 #[test]
 fn ordinary_mistakes_are_2() {
     let s = three();
@@ -198,7 +198,7 @@ fn the_help_has_examples() {
     }
 }
 
-/// A repository without read permission is not reported as missing.
+/// A repository that the user may not read is not reported as missing.
 #[test]
 fn a_repository_that_may_not_be_read_is_12() {
     use std::os::unix::fs::PermissionsExt;
@@ -212,7 +212,7 @@ fn a_repository_that_may_not_be_read_is_12() {
     }
 }
 
-/// An unknown time zone is reported, because wrong times would otherwise go unnoticed.
+/// An unknown time zone is reported, because the user would not notice wrong times.
 #[test]
 fn an_unknown_time_zone_is_reported_once() {
     let mut s = three();

@@ -1,11 +1,10 @@
-//! Commands of git, restic, borg and kopia that users type by habit: dvc executes them, or names
-//! its own command.
+//! Commands of git, restic, borg and kopia that users type by habit: dvc either executes them or
+//! names its own command for the task.
 
 use super::{commit, fresh, three};
 use crate::support::sandbox::Sandbox;
 
-/// Returns the rows of `docs/coming-from.md` that have an answer: the arguments of `dvc`, and the
-/// answer.
+/// Returns the rows of `docs/coming-from.md` as pairs: the arguments of `dvc`, and the answer.
 fn rows() -> Vec<(&'static str, &'static str)> {
     let page = include_str!("../../../docs/coming-from.md");
     let (_, tables) = page.split_once("\n## git\n").unwrap();
@@ -30,7 +29,7 @@ fn every_row_of_the_page_is_answered() {
     s.dvc(["status", "--exit-code"]).ok();
 }
 
-/// The commands in the answers exist with their options.
+/// The commands and options in the answers exist.
 #[test]
 fn the_answers_can_be_typed() {
     let s = Sandbox::new();
@@ -48,7 +47,8 @@ fn the_answers_can_be_typed() {
 fn a_commit_needs_no_flag_for_all_changes() {
     let s = three();
     s.write("a.txt", "more\n");
-    // A message without quotes leaves a word, which must not be taken for the only path.
+    // Without quotes, the second word of a message is parsed as a path. It must not become the only
+    // path of the commit.
     s.dvc(["commit", "-am", "all", "a.txt"]).code(2).complains("`--all` and `[PATH]...` cannot be used together");
     s.dvc(["commit", "-am", "all of it"]).ok().says("[main v4 ");
     s.dvc(["status", "-s", "--exit-code"]).ok();
@@ -181,7 +181,7 @@ fn the_latest_version_of_a_branch() {
     s.dvc(["log", "none@latest"]).code(13);
 }
 
-/// A symbolic link before `..` is followed before `..` is applied.
+/// As in the kernel, a symlink is resolved before a following `..`.
 #[test]
 fn the_url_of_a_remote_has_no_parent_steps() {
     let s = fresh();

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use std::fs;
 use std::path::PathBuf;
 
-/// Returns the packs of data, the largest first.
+/// Returns the data packs, the largest first.
 fn data_packs(s: &Sandbox) -> Vec<(String, PathBuf)> {
     let root = s.w(".dvcs");
     let files = files_of(&root.join("packs"));
@@ -75,7 +75,7 @@ fn damage_is_named_with_all_that_it_reaches() {
     s.dvc(["checkout", "main@v3", "--into", "../whole"]).ok();
     s.dvc(["log"]).ok();
 
-    // A rebuild leaves out lost objects and removes nothing that can be read.
+    // A rebuild leaves out lost objects and removes no data that can still be read.
     s.dvc(["fsck", "--rebuild"]).code(5).says("d/lost  main@v1 to main@v2\n");
     s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1 to main@v2\n");
 }
@@ -102,7 +102,7 @@ fn parts_of_the_data_add_up() {
         runs += 1;
     }
     assert!((3..=6).contains(&runs), "{runs}");
-    // A damaged pack is reported whenever it is checked, and is checked first from then on.
+    // A damaged pack is reported whenever it is checked; later partial checks read it first.
     let (key, path) = data_packs(&s)[0].clone();
     flip(&path, 30_000);
     s.dvc(["fsck", "--data"]).code(5);
@@ -156,8 +156,8 @@ fn a_lost_marker() {
     s.dvc(["fsck"]).code(5).complains("has lost its marker `format`").complains("hint: copy `format` again");
 }
 
-/// The report of a pack and the total count the same objects, regardless of which part of the check
-/// found them.
+/// The report of a pack and the total count the same objects once, regardless of which part of the
+/// check found them.
 #[test]
 fn lost_objects_of_a_pack_are_counted_once() {
     let s = three();
@@ -182,8 +182,8 @@ fn packs(s: &Sandbox) -> Vec<PathBuf> {
     below(s.w(".dvcs/packs")).filter(|p| p.is_dir()).flat_map(below).collect()
 }
 
-/// The marker is one line with a checksum. A damaged marker is reported and does not prevent the
-/// other checks.
+/// The marker is one line with a checksum. Damage in it is reported and does not prevent the other
+/// checks.
 #[test]
 fn a_damaged_marker_is_named_and_made_again() {
     let s = three();

@@ -1,4 +1,4 @@
-//! Hooks: which of them run and when, their input, and the effect of their failure.
+//! Hooks: which hook runs when, its input, and the effect of a failure.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,15 +11,15 @@ use crate::support::needs::is_root;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::is_alive;
 
-/// Writes an executable.
+/// Writes an executable shell script.
 fn program(path: &PathBuf, script: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Creates all hooks of the repository. Each appends its input to the file `told`; those of `fails`
-/// then fail.
+/// Creates all hooks of the repository. Each appends its input to the file `told`; the hooks in
+/// `fails` then fail.
 fn with_hooks(s: &Sandbox, fails: &[&str]) {
     for event in ["pre-commit", "post-commit", "failed-commit", "pre-push", "post-push", "failed-push"] {
         let end = if fails.contains(&event) { "exit 3" } else { "" };
@@ -28,7 +28,7 @@ fn with_hooks(s: &Sandbox, fails: &[&str]) {
     }
 }
 
-/// Returns the input of all hooks since the last call.
+/// Returns the inputs of all hooks since the last call.
 fn told(s: &Sandbox) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(s.at("told")).unwrap_or_default();
     let _ = fs::remove_file(s.at("told"));
@@ -56,19 +56,20 @@ fn hooks_run_in_order_with_their_input() {
     }
     assert!(said[0].get("version").is_none());
     assert_eq!(said[1]["version"], id);
-    // Without changes there is no version, and a dry run calls no hook.
+    // A commit without changes creates no version, so only `pre-commit` runs. A dry run calls no
+    // hook.
     s.dvc(["commit", "-m", "x"]).ok();
     assert_eq!(events(&told(&s)), ["pre-commit"]);
     s.write("a", "two");
     s.dvc(["commit", "-n", "-m", "x"]).ok();
     assert_eq!(told(&s).len(), 0);
-    // A commit that fails.
+    // A commit that fails runs `failed-commit` with the error.
     s.dvc(["commit", "-m", "x", "none"]).code(13);
     let said = told(&s);
     assert_eq!(events(&said), ["pre-commit", "failed-commit"]);
     assert_eq!((&said[1]["error"]["code"], &said[1]["error"]["kind"]), (&13.into(), &"not-found".into()));
     assert!(said[1]["error"]["message"].as_str().unwrap().contains("`none`"));
-    // A push to each remote.
+    // A push runs its hooks once per remote.
     s.dvc(["remote", "add", "origin", s.at("there").to_str().unwrap()]).ok();
     s.dvc(["commit", "-m", "y", "--push"]).ok();
     let said = told(&s);
@@ -77,7 +78,7 @@ fn hooks_run_in_order_with_their_input() {
     assert!(said[3]["url"].as_str().unwrap().ends_with("/there"));
     s.dvc(["push", "-n"]).ok();
     assert_eq!(told(&s).len(), 0);
-    // Another clone has pushed meanwhile.
+    // Another clone has pushed in the meantime, so the push is rejected.
     s.dvc(["clone", s.at("there").to_str().unwrap(), s.at("other").to_str().unwrap()]).ok();
     fs::write(s.at("other/b"), "b").unwrap();
     Run::of(s.command(["-C"]).arg(s.at("other")).args(["commit", "-m", "z", "--push"])).ok();
@@ -91,7 +92,7 @@ fn hooks_run_in_order_with_their_input() {
     assert_eq!(said[1]["error"]["kind"], "rejected");
 }
 
-/// Every verb that makes a version counts as a commit.
+/// Every command that creates a version runs the commit hooks.
 #[test]
 fn import_and_pack_run_hooks() {
     let s = fresh();
@@ -138,7 +139,8 @@ fn failed_hooks_determine_the_exit_code() {
         let run = run.complains(&format!("the {} hook", fails[0])).complains("exit status: 3");
         let ends = if made == 0 { run.complains("nothing was committed") } else { run.complains("the version exists") };
         if fails.contains(&"failed-commit") {
-            // The first failure determines the exit code.
+            // The exit code and the error come from the first failure; that of `failed-commit` is
+            // only a note.
             ends.complains("note: the failed-commit hook");
         }
     }
@@ -166,7 +168,7 @@ fn configured_hooks_and_their_timeout() {
         fs::create_dir_all(s.at("home/config/dvc")).unwrap();
         fs::write(s.at("home/config/dvc/config.toml"), text).unwrap();
     };
-    // A command as text and as a list, each together with a hook of the repository.
+    // Commands as a string and as a list, each together with a hook of the repository.
     config(format!("[hook]\npre-commit = '{p} a  b'\npost-commit = ['{p}', 'c d', '']\n"));
     with_hooks(&s, &[]);
     s.write("a", "a");
@@ -179,7 +181,7 @@ fn configured_hooks_and_their_timeout() {
     fs::write(s.w(".dvcs/config.toml"), "[hook]\npre-commit = 'rm'\n").unwrap();
     s.dvc(["commit", "-m", "x"]).code(2).complains("cannot be set by a repository");
     fs::remove_file(s.w(".dvcs/config.toml")).unwrap();
-    // The limit also applies to processes that a hook has started.
+    // The timeout also ends processes that a hook has started.
     fs::remove_dir_all(s.w(".dvcs/hooks")).unwrap();
     let pids = s.at("pids");
     program(&s.at("slow"), &format!("sleep 1000 & echo $! > {}; wait", pids.display()));
@@ -197,7 +199,7 @@ fn configured_hooks_and_their_timeout() {
     s.dvc(["commit", "-m", "x"]).ok();
 }
 
-/// Another user with write access to a repository cannot make its owner run anything.
+/// A user with write access to another user's repository cannot make the owner run commands.
 #[test]
 fn hooks_of_other_users_are_not_run() {
     let s = fresh();

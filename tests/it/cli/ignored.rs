@@ -1,5 +1,4 @@
-//! Rules that exclude paths from a commit: excluded paths that are named, and rules that never
-//! match.
+//! Ignore rules: excluded paths that the command line names, and rules that never match.
 
 use super::fresh;
 use crate::support::needs::root_to;
@@ -7,7 +6,7 @@ use crate::support::sandbox::{Run, Sandbox};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// Creates a version with all files, and rules that were added later.
+/// Creates a version with all files; the ignore rules are added afterwards.
 fn with_rules() -> Sandbox {
     let s = fresh();
     for name in ["video/new/f", "d/x.bin", "d/log", "a"] {
@@ -43,7 +42,7 @@ fn a_named_path_that_is_ignored_stays_in_the_version() {
     assert_eq!(listed(&s), before);
     s.dvc(["commit", "-m", "x", "--", "a", "d/x.bin"]).ok();
     assert_eq!((listed(&s), s.dvc(["show", "@:a"]).ok().out), (before, "2".to_owned()));
-    // A file that does not exist any more is removed regardless of the rules.
+    // A file that no longer exists is removed from the version, regardless of the rules.
     fs::remove_dir_all(s.w("video")).unwrap();
     s.dvc(["commit", "-m", "x", "--", "video"]).ok();
     assert!(!listed(&s).contains("video"));
@@ -69,7 +68,7 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
     s.write("d/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
     s.dvc(["commit", "-m", "x", "--exclude-caches", "--", "d/x.bin"]).code(4).complains("CACHEDIR.TAG");
     assert_eq!(listed(&s), before);
-    // If a directory has become a file, its entries are removed.
+    // If a directory has become a file, its former entries are removed from the version.
     fs::remove_dir_all(s.w("d")).unwrap();
     s.write("d", "a file");
     s.dvc(["commit", "-m", "x", "--", "d/x.bin"]).ok();
@@ -89,7 +88,7 @@ fn a_named_path_on_another_file_system_stays_in_the_version() {
     assert_eq!(listed(&s), before);
 }
 
-/// Hard links that are named together stay one file.
+/// Hard links that are committed together stay hard links.
 #[test]
 fn named_paths_share_hard_links() {
     let s = fresh();

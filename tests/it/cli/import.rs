@@ -39,7 +39,7 @@ fn archive(parts: &[Vec<u8>]) -> Vec<u8> {
     [&parts.concat(), END.as_slice()].concat()
 }
 
-/// Creates a file with one extended attribute.
+/// Returns the header of a file with one extended attribute.
 fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
     let xattrs = vec![Xattr { name: name.into(), value: vec![b'x'; len] }];
     head(
@@ -52,7 +52,7 @@ fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
     )
 }
 
-/// Creates a file that is one hole.
+/// Returns the header of a file that is one hole.
 fn sparse(path: &str, size: u64) -> Vec<u8> {
     let member = ArchiveMember {
         path: path.into(),
@@ -62,7 +62,7 @@ fn sparse(path: &str, size: u64) -> Vec<u8> {
     head(&member, Some(&[]))
 }
 
-/// Returns everything in the sandbox except the repository and the home.
+/// Returns the names in the sandbox and in the worktree.
 fn outside(s: &Sandbox) -> Vec<String> {
     let list = fs::read_dir(s.root()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut list: Vec<String> =
@@ -154,15 +154,15 @@ fn unusual_archives_are_imported() {
     assert_eq!(take("kinds", &archive(&[file("a", b"1"), dir("a"), file("a/b", b"2")]), &[]), "a/ a/b ");
     assert_eq!(take("absolute", &archive(&[file("/data/a", b"1")]), &["--strip", "/"]), "data/ data/a ");
     assert_eq!(take("strip", &archive(&[file("x", b""), file("/data/a", b"1")]), &["--strip", "data"]), "a ");
-    // Directories without a member are created with fixed properties, so that repeated imports are
-    // equal.
+    // Directories without a member in the archive get fixed properties, so that repeated imports
+    // are identical.
     let made = archive(&[file("p/q/r", b"1")]);
     take("made", &made, &[]);
     let again = s.dvc_with(["--json", "import", "-", "-b", "made"], &made).ok();
     assert_eq!(again.json()["unchanged"], true);
-    // The target of a link may be anything, because no import follows it.
+    // A symlink may have any target, because an import never follows it.
     take("links", &archive(&[symlink("out", "/etc/passwd"), symlink("up", "../../..")]), &[]);
-    // An empty archive is accepted if the branch has no content that would be lost.
+    // An empty archive is accepted only if it removes no content from the branch.
     take("empty", &END, &[]);
     s.dvc_with(["import", "-", "-b", "kinds"], &END).code(4).complains("--allow-empty");
     s.dvc_with(["import", "-", "-b", "kinds", "--strip", "none"], &made).code(13).complains("nothing below `none`");
@@ -181,7 +181,7 @@ fn an_import_that_is_killed_makes_no_version() {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&whole[..7 << 20]).unwrap();
         crate::support::needs::run("kill", &[&format!("-{signal}"), &child.id().to_string()]);
-        // A process that handles SIGTERM finishes reading first.
+        // With SIGTERM, `dvc` finishes a pending read before it exits, so end the input.
         drop(stdin);
         assert!(!child.wait().unwrap().success());
         s.dvc(["log", "killed"]).code(13);
@@ -191,7 +191,7 @@ fn an_import_that_is_killed_makes_no_version() {
     s.dvc(["fsck", "--data"]).ok();
 }
 
-/// Creates an archive of an image with these layers, in the form of `docker save` of old engines.
+/// Returns an image archive with these layers, as `docker save` of old engines writes it.
 fn saved(layers: &[Vec<u8>]) -> Vec<u8> {
     let ids: Vec<String> = layers.iter().map(|l| sha256(l)).collect();
     let diffs: Vec<String> = ids.iter().map(|id| format!("sha256:{id}")).collect();
@@ -269,7 +269,7 @@ fn whiteouts_above_the_selected_part_apply() {
             s.dvc_with(["import", "-", "-b", &branch].iter().copied().chain(how), &bytes).code(13);
         }
     }
-    // Entries beside the selected part are not affected.
+    // A whiteout inside the selected part removes only its own entry.
     let bytes = high(file("a/.wh.y", b""));
     s.dvc_with(["import", "-", "-b", "beside", "--strip", "a"], &bytes).ok();
     assert_eq!(s.dvc(["ls", "-r", "beside"]).ok().out, "b/\nb/x\n");

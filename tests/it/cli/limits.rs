@@ -1,5 +1,5 @@
-//! Limits of the system are not reported as bugs: open files, disk space, read-only disks, text
-//! that is not UTF-8.
+//! System limits are not reported as bugs: open files, disk space, read-only disks, and text that
+//! is not UTF-8.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn too_few_open_files() {
             let mut limited = s.other(need("prlimit"));
             limited.arg(format!("--nofile={most}")).arg(env!("CARGO_BIN_EXE_dvc")).args(args);
             let run = Run::of(&mut limited);
-            // With a lower limit, the dynamic loader fails before dvc starts.
+            // With a lower limit, the dynamic loader already fails.
             if run.code == 127 {
                 continue;
             }

@@ -30,7 +30,7 @@ fn long_and_json() {
     );
 }
 
-/// File systems store years that calendars of other programs do not support.
+/// File systems store years above 9999, which calendar functions of other programs do not support.
 #[test]
 fn years_beyond_9999() {
     let s = super::fresh();

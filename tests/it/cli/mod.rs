@@ -44,7 +44,7 @@ fn commit(s: &Sandbox, message: &str, day: u32) -> Run {
     s.dvc(["commit", "-m", message, "--time", &format!("2026-11-{day:02}T03:00:00Z")]).ok()
 }
 
-/// Creates three versions of two files. The worktree has the third.
+/// Creates three versions of two files and leaves the third in the worktree.
 fn three() -> Sandbox {
     let s = fresh();
     s.write("a.txt", "one\n");
@@ -57,7 +57,7 @@ fn three() -> Sandbox {
     s
 }
 
-/// Masks ids and stored sizes, which differ from run to run, and removes blanks at line ends.
+/// Masks ids and stored sizes, which differ from run to run, and removes trailing blanks.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {

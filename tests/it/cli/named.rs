@@ -21,7 +21,7 @@ fn paths_come_from_a_list() {
     fs::write(s.at("list"), "x\n").unwrap();
     s.dvc(["-C", "d", "commit", "-m", "3", "--files-from", "../../list"]).ok();
     assert_eq!((s.dvc(["show", "@:d/x"]).ok().out, s.dvc(["show", "@:a"]).ok().out), ("2".into(), "1".into()));
-    // An empty list is not the same as no list.
+    // An empty list is an error, not a commit of the whole worktree.
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"\n").code(2).complains("lists no path");
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"a\nnone\n").code(13);
     s.dvc(["commit", "-m", "4", "--files-from", "../none"]).code(13);
@@ -67,13 +67,13 @@ fn checkout_takes_patterns() {
     assert_eq!(back(".", "d/*.ibd"), "a.ibd d/deep/c.ibd d/other d/[1] e/x.ibd");
     assert_eq!(back("d", "*.ibd"), "a.ibd d/other d/[1] e/x.ibd");
     assert_eq!(back(".", "e*"), "a.ibd d/b.ibd d/deep/c.ibd d/other d/[1]");
-    // An argument that is the exact name of a path in the version is not a pattern.
+    // An argument that is the exact name of a path in the version is not treated as a pattern.
     assert_eq!(back("d", "[1]"), "a.ibd d/b.ibd d/deep/c.ibd d/other e/x.ibd");
     s.dvc(["checkout", "@", "--", "*.none"]).code(13).complains("`*.none` is not in this version");
 }
 
-/// Unpacks an older version into directories that represent volumes, also one that only the remote
-/// has.
+/// Unpacks older versions into directories that stand for volumes, among them a version that only
+/// the remote has.
 #[test]
 fn unpack_takes_a_version() {
     let s = fresh();
@@ -103,7 +103,7 @@ fn unpack_takes_a_version() {
     unpack(&["--yes", "@v4"]).ok().says("[main v4 ");
     assert_eq!(table(), "4");
     unpack(&["main@v9"]).code(13);
-    // The next pack follows the newest version, not the unpacked one.
+    // The next `dvc pack` is based on the newest version, not on the unpacked one.
     fs::write(s.at("volumes/db/table"), "6").unwrap();
     s.dvc(["-C", "../volumes", "--repo", "../mine/.dvcs", "pack"]).ok().says("[main v6 ");
 }

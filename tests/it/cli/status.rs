@@ -62,7 +62,7 @@ fn an_unborn_branch() {
     ");
 }
 
-/// `--repo` may name the repository in a worktree in any spelling.
+/// `--repo` may name the repository of a worktree by any path to the worktree or to `.dvcs`.
 #[test]
 fn the_worktree_of_a_named_repository() {
     let s = three();

@@ -1,4 +1,4 @@
-//! `dvc commit --stdin` and `--exec`: empty streams, and the files that a stream does not affect.
+//! `dvc commit --stdin` and `--exec`: empty streams, and files outside of the stream.
 
 use super::{fresh, three};
 use crate::support::sandbox::Run;
@@ -23,7 +23,7 @@ fn an_empty_stream_is_refused() {
     s.dvc(["log", "other"]).code(13);
     s.dvc(["commit", "-b", "dump", "-m", "x", "--allow-empty", "--stdin", "db/all.sql"]).ok();
     assert_eq!(s.dvc(["show", "dump:db/all.sql"]).ok().out, "");
-    // A failing command is reported as such, and not as one without output.
+    // If the command fails, that is the reported error, not the empty stream.
     s.dvc(["commit", "-b", "dump", "-m", "x", "--exec", "f", "--", "false"]).code(7);
 }
 
@@ -37,7 +37,7 @@ fn an_archive_without_bytes_is_refused() {
     s.dvc(["log", "new"]).code(13);
 }
 
-/// Committing a stream does not change which version the worktree is compared with.
+/// Committing a stream does not change the version that the worktree is based on.
 #[test]
 fn a_stream_does_not_affect_the_worktree() {
     let s = fresh();
@@ -46,7 +46,7 @@ fn a_stream_does_not_affect_the_worktree() {
     s.write("a", "1");
     s.dvc(["commit", "-m", "the worktree's"]).ok().says("[main v1 ");
     s.dvc_with(["commit", "--stdin", "all.sql", "-m", "x", "--add"], b"2").ok().says("[main v2 ");
-    // The files are compared with the version that they were checked out from.
+    // The worktree is still based on the first version, so the checkout adds `all.sql`.
     s.dvc(["checkout", "main"]).ok();
     assert_eq!(s.read("all.sql"), b"2");
 }
@@ -62,12 +62,12 @@ fn a_push_without_names_reports_what_it_leaves_out() {
     assert_eq!(s.dvc(["push", "--json"]).ok().json()["not_pushed"], serde_json::json!(["dump"]));
     assert_eq!(s.dvc(["push", "origin", "main"]).ok().err, "");
     assert_eq!(s.dvc(["push", "--all"]).ok().err, "");
-    // The remote has everything now.
+    // The remote has every version now.
     assert_eq!(s.dvc(["push"]).ok().err, "");
 }
 
-/// A repository without its own worktree pushes every branch, even after a stream from another
-/// directory.
+/// A push of a repository without its own worktree includes every branch, even after a stream was
+/// committed from another directory.
 #[test]
 fn a_bare_push_after_a_stream_pushes_every_branch() {
     let s = three();

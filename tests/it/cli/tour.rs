@@ -1,9 +1,9 @@
-//! The five-minute tour of the README and the page on restoring after a disaster. The tests run
-//! every `sh` block unchanged and in order, in an empty home.
+//! The five-minute tour of the README, and the page on restoring after a disaster. The tests run
+//! all `sh` blocks unchanged and in order, in an empty home directory.
 
 use crate::support::sandbox::Sandbox;
 
-/// Returns the text of all ```` ```sh ```` blocks.
+/// Returns the concatenated text of all ```` ```sh ```` blocks.
 fn blocks(markdown: &str) -> String {
     let mut out = String::new();
     let mut inside = false;

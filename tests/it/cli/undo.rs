@@ -31,7 +31,7 @@ fn tags_and_branches() {
     s.dvc(["undo", "never"]).code(13);
 }
 
-/// Without a name, only the current branch moves, regardless of other refs that changed since.
+/// Without a name, `undo` moves only the current branch, even if other refs have changed since.
 #[test]
 fn other_refs_stay() {
     let s = three();

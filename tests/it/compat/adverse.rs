@@ -1,5 +1,6 @@
-//! Commits in adverse conditions: damage in earlier data, names that vanish, few descriptors, odd
-//! side files, several writers. Everything that can still be read must be in the new version.
+//! Commits under adverse conditions: earlier data is damaged, names vanish, descriptors run out,
+//! side files are odd, several writers run. Everything that can still be read must be in the new
+//! version.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +21,7 @@ fn opened(s: &Sandbox) -> Context {
     context(s.w(".dvcs").canonicalize().unwrap(), s.w("").canonicalize().unwrap())
 }
 
-/// Damages every frame of all packs of a kind; their tables of contents stay intact.
+/// Damages every frame in all packs of a kind; the tables of contents stay intact.
 fn damage(s: &Sandbox, kind: PackKind) {
     let repo = opened(s).repo().unwrap();
     let mut done = 0;
@@ -89,7 +90,7 @@ fn lost_objects_are_stored_again_after_a_rebuild() {
     assert_comes_back(&s, "main@v1");
 }
 
-/// Removes paths at the first notice of the walk, which is about a socket in a directory that was
+/// Removes paths at the first notice of the walk, which reports a socket in a directory that was
 /// just listed.
 struct Remover(Vec<std::path::PathBuf>, Mutex<Vec<Notice>>);
 
@@ -105,7 +106,7 @@ impl Observer for Remover {
 #[test]
 fn files_that_vanish_during_the_walk_affect_no_others() {
     let s = Sandbox::with_repo();
-    // These names are listed before the socket. The other link of the file is seen later.
+    // These names are listed before the socket. The other hard link of `first` is seen later.
     s.write("first", "several names");
     s.write("gone/file", "x");
     let _socket = std::os::unix::net::UnixListener::bind(s.w("socket")).unwrap();

@@ -1,4 +1,4 @@
-//! The same file system under another device number, as in a nightly snapshot of a volume.
+//! The same file system under a different device number, as in a nightly snapshot of a volume.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -45,7 +45,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Waits until a later change of the file would get another time.
+/// Waits until a later change of the file would get a different timestamp.
 fn settle(path: &Path) {
     let stat = fs::metadata(path).unwrap();
     let changed = UNIX_EPOCH + Duration::new(stat.ctime().cast_unsigned(), u32::try_from(stat.ctime_nsec()).unwrap());
@@ -54,7 +54,8 @@ fn settle(path: &Path) {
     }
 }
 
-/// Replaces bytes of a file in the disk image, so that only reading its content shows the change.
+/// Replaces bytes of a file in the disk image: no timestamp changes, so only reading the content
+/// shows the change.
 fn replace(image: &Path, old: &[u8], new: &[u8]) {
     let bytes = fs::read(image).unwrap();
     let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
@@ -71,7 +72,7 @@ fn a_file_system_on_another_device_is_not_read_again() {
     for file in [&image, &spare] {
         fs::File::create(file).unwrap().set_len(16 << 20).unwrap();
     }
-    // Inodes of this size store fractions of seconds.
+    // Inodes of 256 bytes store nanoseconds.
     run("mkfs.ext4", &["-q", "-I", "256", image.to_str().unwrap()]);
     fs::create_dir(&at).unwrap();
     s.dvc(["init", "--repo", "../r"]).ok();
@@ -83,8 +84,8 @@ fn a_file_system_on_another_device_is_not_read_again() {
         fs::create_dir(at.join("d")).unwrap();
         fs::write(at.join("d/old"), "content of the old one").unwrap();
         settle(&at.join("d/old"));
-        // A snapshot may be as old as this change, and the file may have changed again in the same
-        // clock tick.
+        // The snapshot may have the same timestamp as this write, so a later change in the same
+        // clock tick would be invisible (git calls such a file racily clean).
         fs::write(at.join("late"), "content of the late one").unwrap();
         settle(&at.join("late"));
         run("sync", &["-f", at.to_str().unwrap()]);

@@ -1,5 +1,5 @@
-//! Every kind of content is committed and restored identically: to another directory, in place, and
-//! from a remote repository.
+//! Every kind of content is committed and restored identically: into another directory, in place,
+//! and from a remote repository.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::support::needs::{is_root, run};
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo;
 
-/// Creates a sandbox with a zoo in `w/` and a repository beside it.
+/// Creates a sandbox with a zoo in `w/` and a repository next to it.
 fn zoo_and_repository() -> Sandbox {
     let s = Sandbox::new();
     let missing = zoo::build(&s.at("w"));

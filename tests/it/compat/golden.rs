@@ -1,4 +1,4 @@
-//! Every later program must read the golden repositories.
+//! Every later version of the program must read the golden repositories.
 //!
 //! `tests/data/repos/v1/plain/` holds a repository (format, packs, index, refs) and, in `expected/`, the content of its versions.
 //! `tests/data/repos/v1/collected/` holds a repository with the state of garbage collection and salted packs.
@@ -23,9 +23,9 @@ use crate::support::zoo::{noise, prose, set_mtime};
 
 /// The salt of all packs of the collected repository.
 const SALT: [u8; 4] = [0x5a, 0, 1, 0xff];
-/// Versions of branch `main`; enough for a merge of index segments.
+/// Versions of branch `main`; enough that index segments are merged.
 const VERSIONS: u64 = 10;
-/// Updates of branch `moved`; enough for a folded ref log.
+/// Updates of branch `moved`; enough that its ref log is folded.
 const MOVES: u64 = 140;
 /// Versions whose content is described in `expected/`.
 const KEPT: [u64; 3] = [1, 5, VERSIONS];
@@ -38,7 +38,7 @@ fn golden_collected() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/repos/v1/collected")
 }
 
-/// Describes a directory with one line per node.
+/// Describes a directory, one line per file.
 fn described(dir: &Path) -> String {
     let mut out = String::new();
     for (path, f) in facts(dir, &Compare::default()) {
@@ -128,7 +128,7 @@ fn it_is_written_to_as_to_any_other() {
     assert_eq!(s.dvc(["--repo", "../r", "show", "main:new"]).ok().out, "new");
 }
 
-/// The repository covers every form that a reader must support.
+/// The golden repository contains every form that a reader must support.
 #[test]
 fn it_holds_every_form_of_the_format() {
     let files = all_below(&golden().join("repository"));
@@ -162,7 +162,7 @@ fn it_holds_every_form_of_the_format() {
     assert!(fs::read_dir(golden().join("repository/refs/tags")).unwrap().count() >= 3);
 }
 
-/// Reads the frame tags from the table of contents of a pack, as docs/format.md describes it.
+/// Reads the frame tags from the table of contents of a pack, as specified in docs/format.md.
 fn frames(pack: &[u8]) -> Vec<u8> {
     let footer = &pack[pack.len() - 44..];
     let number =
@@ -214,7 +214,7 @@ fn build(root: &Path) {
     fs::write(plain.join("text"), prose(1, 20_000)).unwrap();
     fs::write(plain.join("chunks"), prose(2, 1_500_000)).unwrap();
     fs::write(plain.join("noise"), noise(3, 40_000)).unwrap();
-    // The chunker divides page files every 64 KiB.
+    // The chunker splits page files every 64 KiB.
     fs::write(plain.join("pages.db"), [b"SQLite format 3\0".to_vec(), prose(4, 400_000)].concat()).unwrap();
     let many = dir("many");
     for n in 0..700 {
@@ -238,7 +238,7 @@ fn build(root: &Path) {
     fs::hard_link(links.join("hard"), links.join("hard too")).unwrap();
     fs::hard_link(links.join("hard"), root.join("hard elsewhere")).unwrap();
     let sparse = dir("sparse");
-    // More extents than one node of a chunk list holds.
+    // More extents than fit into one node of a chunk list.
     let file = fs::File::create(sparse.join("many extents")).unwrap();
     for n in 0..600_u64 {
         file.write_all_at(&n.to_le_bytes(), n * (256 << 10) + 1).unwrap();
@@ -273,7 +273,7 @@ fn build(root: &Path) {
     }
 }
 
-/// Changes the tree to that of version `n`.
+/// Changes the tree to the content of version `n`.
 fn change(root: &Path, n: u64) {
     let pages = fs::OpenOptions::new().write(true).open(root.join("plain/pages.db")).unwrap();
     pages.write_all_at(format!("version {n}").as_bytes(), n * 30_000).unwrap();
@@ -298,7 +298,7 @@ fn make_the_golden_repository() {
     let s = Sandbox::new();
     let tree = s.at("w");
     build(&tree);
-    // Versions record the host name; hide that of the developer's machine.
+    // Versions record the host name, so replace that of the developer's machine.
     let dvc = |args: &[&str]| {
         let mut c = s.other("unshare");
         c.args([

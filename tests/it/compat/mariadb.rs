@@ -1,5 +1,5 @@
-//! A real MariaDB is stopped, committed, changed and committed again. It runs on each restored
-//! version.
+//! A real MariaDB server is stopped, committed, changed and committed again. The server then starts
+//! on each restored version.
 
 use crate::support::databases::mariadb::{MariaDb, install};
 use crate::support::facts::assert_rsync_agrees;

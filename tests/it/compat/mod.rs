@@ -1,4 +1,4 @@
-//! Every kind of content is stored and restored, and programs find their data again.
+//! Every kind of content is stored and restored, and programs find their data unchanged.
 
 mod adverse;
 mod devices;

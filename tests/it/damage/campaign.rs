@@ -1,6 +1,6 @@
-//! Every kind of repository file is changed, truncated, emptied, removed and swapped. `fsck`
-//! reports the file, exactly the paths that `fsck` reports as lost cannot be read, everything else
-//! is read correctly, and a rebuild repairs derived data.
+//! Every kind of repository file is changed, truncated, emptied, removed and swapped. `fsck` must
+//! report the file; exactly the paths that it reports as lost are unreadable, everything else is
+//! read correctly, and a rebuild repairs derived data.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,7 +36,7 @@ impl Harm {
         fs::write(path, bytes).unwrap();
     }
 
-    /// Returns typical damage for a file of `len` bytes, the same each time.
+    /// Returns typical kinds of damage for a file of `len` bytes, the same ones for the same seed.
     fn for_file(len: usize, seed: u64) -> Vec<Self> {
         let mut random = seed | 1;
         let mut roll = |below: usize| {
@@ -77,8 +77,8 @@ fn reached(report: &CheckReport, version: &KnownVersion) -> BTreeSet<Vec<u8>> {
     lost.filter(|r| !r.path.is_empty() || r.directory).map(|r| r.path.clone()).collect()
 }
 
-/// Reads every version: each file must be right, or lost as reported. Returns the number of lost
-/// paths.
+/// Reads every version: each file must be correct, or be lost as reported. Returns the number of
+/// lost paths.
 fn assert_reported(known: &Known, report: &CheckReport, case: &str) -> usize {
     let repo = known.context.repo().unwrap();
     let mut count = 0;
@@ -99,14 +99,14 @@ fn assert_named(report: &CheckReport, key: &str, case: &str) {
     assert!(named, "{case}: `{key}` is not named in {:?}, notes {:?}", report.damage, report.notes);
 }
 
-/// Returns the keys of the repository's files below a folder.
+/// Returns the keys of the files in a folder of the repository.
 fn keys(known: &Known, below: &str) -> Vec<String> {
     let dir = known.root().join(below);
     let names = files_of(&dir).into_keys().map(|k| format!("{below}/{}", String::from_utf8(k).unwrap()));
     names.collect()
 }
 
-/// Returns the largest file of each kind. The byte at `at` is the kind.
+/// Returns the largest file of each kind. The byte at offset `at` of a file is its kind.
 fn one_of_each_kind(known: &Known, below: &str, at: usize) -> Vec<String> {
     let mut best: std::collections::BTreeMap<u8, (usize, String)> = std::collections::BTreeMap::new();
     for key in keys(known, below) {
@@ -120,7 +120,7 @@ fn one_of_each_kind(known: &Known, below: &str, at: usize) -> Vec<String> {
     best.into_values().map(|b| b.1).collect()
 }
 
-/// Runs cases on two threads, each on its own copy of the repository.
+/// Runs the cases on two threads, each case on its own copy of the repository.
 fn each<T: Sync>(known: &Known, cases: &[T], run: impl Fn(&Known, &T) + Sync) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn an_undamaged_repository_is_sound() {
 fn packs() {
     let known = Known::build();
     let mut chosen = one_of_each_kind(&known, "packs", 8);
-    // Add a pack of deltas: the second largest of data.
+    // Add a pack of deltas: the second largest data pack.
     let mut data: Vec<(u64, String)> = keys(&known, "packs")
         .into_iter()
         .filter(|k| fs::read(known.root().join(k)).unwrap()[8] == 0)
@@ -175,7 +175,7 @@ fn packs() {
     each(&known, &harms(&known, &chosen), |known, (key, harm)| {
         let case = format!("{key} {harm:?}");
         harm.apply(&known.root().join(key));
-        // A check of the structure alone must not crash and never reports false damage.
+        // A check of the structure alone must not crash, and must not report sound files.
         let structure = check(known, false);
         let report = check(known, true);
         assert_named(&report, key, &case);
@@ -253,7 +253,7 @@ fn marker_and_worktree_state() {
     });
 }
 
-/// The catalogue is derived, so damage in it may make commands slow but never wrong.
+/// The catalogue is derived data: damage in it may make commands slow but never wrong.
 #[test]
 fn catalogue() {
     use dvc::ops::commit::{CommitOptions, commit};
@@ -288,7 +288,7 @@ fn catalogue() {
         let rebuilt = rebuild(known);
         assert!(rebuilt.is_sound(), "{case}: {:?}", rebuilt.damage);
     });
-    // Changes in unused pages, or in data that a later commit has replaced, are not damage.
+    // Damage in unused pages, or in rows that a later commit has replaced, goes unnoticed.
     assert!(found.into_inner() > cases.len() / 8);
 }
 
@@ -343,8 +343,8 @@ fn an_older_catalogue_does_no_harm() {
     assert!(check(&copy, true).is_sound());
 }
 
-/// Index and catalogue are gone, and the tables of all packs. The frames alone suffice to restore
-/// everything.
+/// The index, the catalogue and the tables of all packs are lost. The frames alone suffice to
+/// restore everything.
 #[test]
 fn frames_alone_restore_everything() {
     let known = Known::build();
@@ -363,7 +363,7 @@ fn frames_alone_restore_everything() {
     assert_eq!(assert_reported(&known, &report, "frames alone"), 0);
 }
 
-/// A damaged header of a frame affects only this frame, even if nothing but frames is left.
+/// A damaged frame header affects only its frame, even if only the frames are left.
 #[test]
 fn a_damaged_frame_costs_only_itself() {
     let known = Known::build();

@@ -1,8 +1,8 @@
-//! Every decoder with mutated valid bytes and noise: no panic, no huge allocation, nothing partly
-//! accepted.
+//! Runs every decoder on mutated valid input and on noise: no decoder panics, allocates much memory
+//! or accepts damaged input in part.
 //!
-//! The decoders are those that run under libFuzzer, here a fixed number of times with a fixed seed
-//! (`DVC_TEST_SEED` changes it).
+//! The decoders are those of `fuzz/`, which run under libFuzzer there. Here each runs a fixed
+//! number of times with a fixed seed; `DVC_TEST_SEED` changes the seed.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,11 +16,11 @@ use all::{DECODERS, Decoder};
 
 /// Number of mutated inputs per decoder.
 const ROUNDS: usize = 4000;
-/// Address space beyond that of the test itself, in bytes. No decoder of 64 KiB needs nearly as
-/// much.
+/// Limit on the address space beyond that of the test itself, in bytes. Decoding 64 KiB needs much
+/// less.
 const ROOM: u64 = 256 << 20;
 
-/// Xorshift: a small and fast generator that is the same everywhere.
+/// Xorshift: a small and fast generator with the same numbers on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -85,8 +85,8 @@ fn address_space() -> u64 {
 #[test]
 fn mutated_bytes_do_no_harm() {
     if std::env::var_os("DVC_TEST_CHILD").is_none() {
-        // Run in a child with limited memory, because a decoder that allocates too much must not
-        // end the other tests.
+        // Run in a child with limited memory, so that a decoder that allocates too much does not
+        // abort the other tests.
         let out = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "damage::decoders::mutated_bytes_do_no_harm", "--nocapture", "--test-threads=1"])
             .env("DVC_TEST_CHILD", "1")
@@ -105,7 +105,7 @@ fn mutated_bytes_do_no_harm() {
     }
 }
 
-/// Very many opening brackets of every kind must not overflow the stack.
+/// Many nested opening brackets of every kind must not overflow the stack.
 #[test]
 fn deep_nesting_is_refused() {
     let openings: [&[u8]; 6] =
@@ -120,7 +120,7 @@ fn deep_nesting_is_refused() {
                 }
             }
         }
-        // Position of the hard link table in a root.
+        // Nest at the position of the hard link table in a root, too.
         let root = b"\xa2\x00\x80\x02\xa6\x02\x00\x03\x00\x04\x00\x05\x82\x00\x00\x0e\x83\x00\x00\x00\x11";
         all::tree(&[&root[..], &deep[..]].concat());
     }
@@ -150,7 +150,7 @@ fn samples_are_accepted_and_targets_exist() {
     }
 }
 
-/// Writes the samples for `fuzz/run.sh`; does nothing in an ordinary run.
+/// Writes the samples for `fuzz/run.sh`. Without `DVC_FUZZ_CORPUS` it does nothing.
 #[test]
 #[ignore = "called by fuzz/run.sh"]
 fn write_samples() {

@@ -1,4 +1,5 @@
-//! The state of garbage collection in a repository: `fsck` checks it, and no other command is disturbed by it.
+//! The garbage collection state in a repository: `fsck` checks it, and it does not affect other
+//! commands.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::support::known::{files_of, noise};
 use crate::support::needs;
 use crate::support::sandbox::Sandbox;
 
-/// A repository with two versions and the state of two collections.
+/// Creates a repository with two versions and the state of two collections.
 fn collected() -> (Sandbox, GcState) {
     let s = Sandbox::with_repo();
     for n in 1..=2 {
@@ -32,7 +33,7 @@ fn the_state_is_known() {
     let (s, state) = collected();
     let run = s.dvc(["fsck", "--data"]).ok().says("no damage");
     assert!(!run.err.contains("unknown") && !run.err.contains(" is not "), "{}", run.err);
-    // The first plan does not count any more, so its list is not needed.
+    // The second plan replaces the first one, so the list of the first one is not needed.
     fs::remove_file(&state.old_list).unwrap();
     s.dvc(["fsck"]).ok().says("no damage");
 }
@@ -74,7 +75,7 @@ fn missing_and_misplaced_objects_are_named() {
     s.dvc(["fsck"]).code(5).complains("the list is missing");
     fs::write(&state.list, list).unwrap();
 
-    // An entry under the key of another number, and a gap above the newest dead entry.
+    // Copy an entry to the key of a later number, which also leaves a gap below it.
     let later = root.join("quarantine/log").join(dvc::format::logkey::seq_key(5));
     fs::copy(&state.plan, &later).unwrap();
     s.dvc(["fsck"]).code(5).complains("the key is that of entry 5").complains("entries 4 to 4 are missing");
@@ -118,14 +119,14 @@ fn copies_are_not_disturbed() {
     let remote = s.at("remote");
     s.dvc(["remote", "add", "origin", remote.to_str().unwrap()]).ok();
     s.dvc(["push"]).ok();
-    // The state of a repository stays in it: a push sends no gc log, no lease, no forgotten versions.
+    // Garbage collection state is local: a push sends no gc log, no lease and no deleted refs.
     let sent = files_of(&remote);
     let is_state = |key: &[u8]| {
         ["quarantine/", "trash/", "sessions/", "refs/trash/"].iter().any(|dir| key.starts_with(dir.as_bytes()))
     };
     assert!(sent.keys().all(|key| !is_state(key)));
 
-    // The remote has the state of its own collections.
+    // The remote gets the state of its own collections. Clones and pushes must not copy it.
     state_of(&s, &remote);
     let url = remote.to_str().unwrap();
     s.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
@@ -145,7 +146,7 @@ fn copies_are_not_disturbed() {
         s.dvc(args).ok();
     }
 
-    // Another program copies everything.
+    // A copy of the directory by another program includes the state.
     needs::run("cp", &["-r", url, s.at("mirror").to_str().unwrap()]);
     let mirror = s.at("mirror");
     s.dvc(["--repo", mirror.to_str().unwrap(), "fsck", "--data"]).ok().says("no damage");

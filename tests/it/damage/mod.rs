@@ -1,5 +1,5 @@
-//! Damaged repositories: each kind of damage is found and reported, and wrong bytes are never
-//! returned.
+//! Damaged repositories: every kind of damage is found and reported, and no read returns wrong
+//! bytes.
 
 mod campaign;
 mod decoders;

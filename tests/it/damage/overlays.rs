@@ -1,6 +1,6 @@
-//! Every kind of file of an overlay is changed, truncated, emptied, extended, removed, and swapped
-//! with that of another overlay. Reads give the right bytes or an error, no name is missing, a
-//! commit refuses files that cannot be read, and no data is removed.
+//! Every kind of overlay file is changed, truncated, emptied, extended, removed, and swapped with
+//! the same file of another overlay. Reads return the correct bytes or an error, no name is
+//! missing, a commit refuses files that cannot be read, and no data is removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,13 +23,13 @@ enum Harm {
     Grow,
     Blot(usize),
     Remove,
-    /// Swap with another file or directory of the overlays.
+    /// Swap with another file or directory in the overlays' directory.
     Swap(&'static str),
     /// Overwrite with the content of another file.
     Copy(PathBuf),
 }
 
-/// Possible outcomes.
+/// The effect of a damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The mount is refused.
@@ -42,12 +42,12 @@ enum Outcome {
 
 struct Overlays {
     v: Volume,
-    /// The content of the files of `kept`.
+    /// The content of each file in `kept`.
     expected: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Overlays {
-    /// Creates two overlays that were unmounted cleanly, `kept` and `other`, and a copy of both.
+    /// Creates two cleanly unmounted overlays, `kept` and `other`, and a copy of both.
     fn build() -> Option<Self> {
         let v = Volume::of(|w| {
             fs::write(w.join("base"), noise(1, 40 * PAGE)).unwrap();
@@ -114,7 +114,7 @@ impl Overlays {
         fs::write(&path, bytes).unwrap();
     }
 
-    /// Mounts the damaged `kept`, reads everything, and tries a commit.
+    /// Mounts the damaged overlay `kept`, reads every file, and tries a commit.
     fn outcome(&self, m: &mut Mount<'_>, case: &str) -> Outcome {
         let before = files_of(&self.kept());
         let up = m.try_up();
@@ -148,12 +148,13 @@ impl Overlays {
             let log = fs::read_to_string(self.kept().join("log")).unwrap();
             assert!(failed.iter().all(|name| log.contains(&format!("cannot read `{name}`"))), "{case}: {log}");
         }
-        // Kill the process, because the overlay is not used any more.
+        // Kill the process instead of unmounting, because the next case starts from the copy of the
+        // overlay.
         m.kill();
         if failed.is_empty() { Outcome::Harmless } else { Outcome::Failed }
     }
 
-    /// Returns the upper files of `kept` by length.
+    /// Returns the upper files of an overlay by length.
     fn uppers(overlay: &Path) -> BTreeMap<u64, PathBuf> {
         let all = files_of(&overlay.join("data")).into_keys().map(|name| String::from_utf8(name).unwrap());
         let files = all.filter(|name| name.contains('/')).map(|name| Path::new("data").join(name));
@@ -161,7 +162,8 @@ impl Overlays {
     }
 }
 
-/// Runs cases on two threads, each with its own overlays. Each case names its allowed outcomes.
+/// Runs the cases on two threads, each thread with its own overlays. Each case lists its allowed
+/// outcomes.
 fn each(cases: impl Fn(&Overlays) -> Vec<(PathBuf, Harm, &'static [Outcome])> + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -205,7 +207,7 @@ fn upper_files() {
                 cases.push((file.clone(), harm, FAILED));
             }
             let other = others[&(len as u64)].clone();
-            // A file that was only truncated is the same in both overlays.
+            // In a file that was only truncated, no block differs between the overlays.
             let allowed = if len == 7 * PAGE + 55 { HARMLESS } else { FAILED };
             cases.push((file, Harm::Copy(Path::new("other").join(other)), allowed));
         }
@@ -235,14 +237,14 @@ fn tables_and_the_rest() {
             (PathBuf::from("reserve"), Harm::Remove, HARMLESS),
             (PathBuf::from("reserve"), Harm::Cut(9), HARMLESS),
         ];
-        // A change in an unused page is not damage.
+        // A change in an unused page of the database is not damage.
         cases.extend((0..8).map(|n| (tables.clone(), Harm::Flip(len / 8 * n + 4000 % (len / 8)), ANY)));
         cases.extend((1..5).map(|n| (tables.clone(), Harm::Blot(len / 5 * n), ANY)));
         cases
     });
 }
 
-/// A file that cannot be read can be replaced, and is then committed.
+/// A file that cannot be read can be replaced; the replacement is then committed.
 #[test]
 fn a_damaged_file_can_be_replaced() {
     let Some(overlays) = Overlays::build() else { return };
@@ -251,8 +253,8 @@ fn a_damaged_file_can_be_replaced() {
     overlays.apply(&file, &Harm::Flip(4 * PAGE + 100));
     let mut m = overlays.v.mount(&["--name", "kept"]);
     m.dvc(&["commit", "-m", "x"]).code(5).complains("`base`");
-    // The rest of a damaged block cannot be verified, so a write of a part of it fails. Other
-    // blocks can be written.
+    // A damaged block cannot be verified, so overwriting only a part of it fails. Other blocks can
+    // be written.
     let base = fs::File::options().write(true).open(m.at("base")).unwrap();
     base.write_all_at(b"elsewhere", 20 * PAGE as u64).unwrap();
     base.write_all_at(&noise(9, PAGE), 4 * PAGE as u64).unwrap();
@@ -267,7 +269,7 @@ fn a_damaged_file_can_be_replaced() {
     assert!(!tree.is_empty());
     assert!(overlays.v.checkout("main", "out").join("base").metadata().unwrap().len() == expected.len() as u64);
     assert!(fs::read(overlays.v.s.at("out/base")).unwrap() == expected);
-    // A missing file is recreated by truncating it.
+    // Truncating a lost file recreates it.
     m.up();
     fs::write(m.at("dir/new"), noise(5, 3 * PAGE)).unwrap();
     m.down();
@@ -282,8 +284,8 @@ fn a_damaged_file_can_be_replaced() {
     assert_eq!(fs::read(m.at("dir/new")).unwrap(), b"anew");
 }
 
-/// A completely fetched file is a copy of the version's file. If the copy is damaged, reads return
-/// the bytes of the version, unless the file was changed.
+/// A completely fetched file is a copy of the file in the version. If the copy is damaged, reads
+/// return the bytes of the version, unless the file was changed.
 #[test]
 fn a_damaged_copy_of_the_version_is_read_from_it() {
     let fill = |w: &Path| {
@@ -323,8 +325,8 @@ fn a_damaged_copy_of_the_version_is_read_from_it() {
     assert!(fs::read(m.at("copy")).unwrap() == noise(1, 30 * PAGE));
 }
 
-/// After a crash, bytes may be newer than their checksums. A file that was written since its last
-/// sync is not verified; others are.
+/// After a crash, bytes may be newer than their checksums. Files that were written after their last
+/// sync are not verified; all others are.
 #[test]
 fn a_crash_is_no_damage() {
     let Some(overlays) = Overlays::build() else { return };
@@ -347,8 +349,8 @@ fn a_crash_is_no_damage() {
     assert!(fs::read(m.at("base")).unwrap() == read);
 }
 
-/// Files of an overlay without its database can be copied out, and the overlay can be removed by
-/// name.
+/// Without its database, the files of an overlay can be copied out, and the overlay can be removed
+/// by name.
 #[test]
 fn files_without_tables_are_salvaged() {
     let Some(overlays) = Overlays::build() else { return };

@@ -1,5 +1,5 @@
-//! Compares `docs/json.md` with the real output: the page describes each field of each object, and
-//! commands write each described field.
+//! Compares `docs/json.md` with the real output: the page describes every field of every object,
+//! and commands write every field that the page describes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::support::servers::s3::{S3, Switches};
 use crate::support::zoo;
 use crate::volumes::host::{Host, fill};
 
-/// Objects that only commands with mounts write.
+/// Objects that only commands for mounts write.
 const OF_MOUNTS: &[&str] = &[
     "mount",
     "mount-plan",
@@ -36,7 +36,7 @@ const OF_MOUNTS: &[&str] = &[
 ];
 /// Needs a Docker engine, so `tests/docker/plain.rs` compares this object.
 const OF_ENGINES: &str = "local-volume";
-/// Only Azure Files has a limit, and no server for tests speaks its protocol.
+/// Only Azure Files limits the size of objects, and no test server implements its protocol.
 const OF_AZURE: &str = "remote-check.max_object_bytes";
 
 #[test]
@@ -86,7 +86,7 @@ fn json_md_lists_every_command() {
     }
 }
 
-/// Returns the JSON objects of a run, which must start with `schema`.
+/// Returns the JSON objects that a run has written. Each must start with `schema`.
 #[track_caller]
 fn objects(run: &Run) -> Vec<Value> {
     assert!(run.lines().iter().all(|line| line.starts_with("{\"schema\":1,")), "{}", run.out);
@@ -104,7 +104,7 @@ fn object(s: &Sandbox, args: &[&str]) -> Value {
     object
 }
 
-/// Returns the JSON objects on standard error that have a field.
+/// Returns the JSON objects on standard error that contain a field.
 fn on_stderr(run: &Run, field: &str) -> Vec<Value> {
     let parsed = run.err.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed.filter(|object| object.get(field).is_some()).collect()
@@ -120,7 +120,7 @@ fn sandbox() -> Sandbox {
     s
 }
 
-/// Entries of every kind, changes, versions, and files that cannot be read.
+/// Checks entries of every kind, changes, versions, and files that cannot be read.
 fn describe_files(page: &mut JsonPage) {
     let s = sandbox();
     page.check("program", &object(&s, &["version"]));
@@ -170,7 +170,7 @@ fn describe_files(page: &mut JsonPage) {
     page.check("cache-deletion", &object(&s, &["gc", "--cache"]));
     page.check_all("check", &objects(&s.dvc(["doctor", "--json"])));
 
-    // A file that cannot be read is missing in the version, and reported.
+    // A file that cannot be read is reported and left out of the version.
     let unreadable = s.w(strange(b"text \xff"));
     fs::write(&unreadable, "secret").unwrap();
     fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
@@ -184,7 +184,7 @@ fn describe_files(page: &mut JsonPage) {
     page.check_all("error", &on_stderr(&run, "code"));
 }
 
-/// Branches, tags, and their moves.
+/// Checks branches, tags and their moves.
 fn describe_refs(page: &mut JsonPage) {
     let s = sandbox();
     s.dvc(["init"]).ok();
@@ -210,7 +210,7 @@ fn describe_refs(page: &mut JsonPage) {
     page.check("status", &object(&s, &["status"]));
 }
 
-/// Archives and images, to a file and to standard output.
+/// Checks archives and images, written to a file and to standard output.
 fn describe_archives(page: &mut JsonPage) {
     let s = sandbox();
     s.dvc(["init"]).ok();
@@ -225,7 +225,7 @@ fn describe_archives(page: &mut JsonPage) {
     page.check("commit", &object(&s, &["import", "../image.tar", "-b", "image"]));
 }
 
-/// Settings, also in a file whose path is not UTF-8.
+/// Checks settings, including those in a file whose path is not UTF-8.
 fn describe_settings(page: &mut JsonPage) {
     let s = sandbox();
     let dir = OsString::from_vec(b"../w \xff".to_vec());
@@ -240,7 +240,7 @@ fn describe_settings(page: &mut JsonPage) {
     page.check_all("setting", &dvc(&["config", "get", "core.jobs"]));
 }
 
-/// The status after a checkout that did not finish.
+/// Checks the status after an interrupted checkout.
 fn describe_interrupted_checkout(page: &mut JsonPage) {
     let s = sandbox();
     s.dvc(["init"]).ok();
@@ -253,13 +253,13 @@ fn describe_interrupted_checkout(page: &mut JsonPage) {
     let state = repo.worktree(&s.w("").canonicalize().unwrap()).unwrap().state_dir().to_owned();
     let goal = Goal { scope: vec![b"a".to_vec()], ..Goal::whole(Some(second), first) };
     drop(Journal::begin(Journal::lock(&state).unwrap(), &goal, false).unwrap());
-    // The line that a checkout writes before it changes a large file.
+    // A checkout writes this line before it changes a large file.
     let journal = state.join("checkout");
     fs::write(&journal, [fs::read(&journal).unwrap(), b"begin p61\n".to_vec()].concat()).unwrap();
     page.check("status", &object(&s, &["status"]));
 }
 
-/// A damaged pack, index, marker and state of a worktree.
+/// Checks reports about a damaged pack, index, marker and worktree state.
 fn describe_damage(page: &mut JsonPage) {
     let s = sandbox();
     s.dvc(["init"]).ok();
@@ -280,7 +280,7 @@ fn describe_damage(page: &mut JsonPage) {
     flip(100_000);
     page.check("fsck", &objects(&s.dvc(["fsck", "--data", "--json"]).code(5))[0]);
     page.check("checkout", &objects(&s.dvc(["checkout", "main", "--into", "../copy", "--json"]).code(5))[0]);
-    // The table of contents at the end of the pack.
+    // Damage the table of contents at the end of the pack.
     flip(whole.len() - 40);
     fs::remove_file(s.w(".dvcs/format")).unwrap();
     for (path, _) in files_of(&s.w(".dvcs/worktrees")) {
@@ -292,7 +292,7 @@ fn describe_damage(page: &mut JsonPage) {
     page.check("fsck", &objects(&s.dvc(["fsck", "--rebuild", "--json"]))[0]);
 }
 
-/// A remote that two machines use.
+/// Checks the objects of a remote that two machines use.
 fn describe_remotes(page: &mut JsonPage) {
     let s3 = S3::start(Switches::default());
     let url = s3.url("p");
@@ -322,7 +322,7 @@ fn describe_remotes(page: &mut JsonPage) {
     page.check("fsck", &object(&s, &["-C", "../lazy", "fsck"]));
 }
 
-/// The container entry points.
+/// Checks the container entry points.
 fn describe_containers(page: &mut JsonPage) {
     let s3 = S3::start(Switches::default());
     let machine = || {
@@ -344,7 +344,7 @@ fn describe_containers(page: &mut JsonPage) {
     page.check("unpack", &objects(&two.dvc([&["--json"], &unpack[..]].concat()).code(4))[0]);
 }
 
-/// Mounts and overlays.
+/// Checks mounts and overlays.
 fn describe_mounts(page: &mut JsonPage) {
     let v = Volume::of(fill).unwrap();
     let json = |args: &[&str]| objects(&v.dvc(&[&["--json"], args].concat()).ok());
@@ -366,7 +366,7 @@ fn describe_mounts(page: &mut JsonPage) {
     page.check_all("overlay", &json(&["mount", "--overlays"]));
 }
 
-/// Volumes, with a remote and without one.
+/// Checks volumes with and without a remote.
 fn describe_volumes(page: &mut JsonPage) {
     let (s3, v) = Volume::lazy(fill).unwrap();
     let from = format!("{}#main", s3.url("p"));

@@ -1,5 +1,5 @@
-//! Edits, commits, checkouts, tags and undos in random order. After each, the worktree and every
-//! version must equal a list of trees in memory.
+//! Edits, commits, checkouts, tags and undos in random order. After each step, the worktree and
+//! every version must match a model in memory.
 
 use dvc::codec::cut::ChunkerConfig;
 use dvc::context::Context;
@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// The content of a path: bytes and mode of a file, or a directory.
+/// The state of a path: bytes and mode of a file, the target of a symlink, or a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Thing {
     File(Vec<u8>, u32),
@@ -63,9 +63,9 @@ struct Model {
     random: Random,
     context: Context,
     work: Tree,
-    /// All versions, with the tree that each must have.
+    /// All versions with their expected trees.
     versions: Vec<(Id, Tree)>,
-    /// The tips of the branch after each of its moves, newest last. `undo` walks back in this list.
+    /// The tips of the branch after each of its moves, oldest first. `undo` goes back in this list.
     tips: Vec<Option<Id>>,
     _dir: tempfile::TempDir,
 }
@@ -138,7 +138,7 @@ impl Model {
                     self.work.insert(path, Thing::File(bytes, mode));
                 }
             }
-            // A change in the middle of a file in place gives chunks and deltas.
+            // A change in the middle of a file gives new chunks and deltas.
             (2 | 3, Some(path)) => {
                 if let Thing::File(mut bytes, mode) = self.work[&path].clone()
                     && !bytes.is_empty()
@@ -195,8 +195,8 @@ impl Model {
         id.map_or(0, |id| self.context.repo().unwrap().commit_cached(id).unwrap().ordinal)
     }
 
-    /// Checks out some version by force, and then the tip of the branch, so that commits continue
-    /// there.
+    /// Checks out a random version by force and then the tip of the branch, so that later commits
+    /// continue from the tip.
     fn checkout(&mut self) {
         let Some(tip) = *self.tips.last().unwrap() else { return };
         let at = usize::try_from(self.random.next(self.versions.len() as u64)).unwrap();
@@ -224,7 +224,7 @@ impl Model {
         assert_eq!(self.tip(), *self.tips.last().unwrap());
     }
 
-    /// Asserts that every version has the expected content.
+    /// Asserts that every version has its expected content.
     fn check_all(&self) {
         for (id, tree) in &self.versions {
             let into = self.context.repository.with_file_name("out");

@@ -1,3 +1,3 @@
-//! Random sequences of operations against a plain in-memory history.
+//! Random sequences of operations, compared with a simple model of the history in memory.
 
 mod history;

@@ -1,5 +1,5 @@
-//! A commit in a mount creates the same tree, with the same id, as a commit of a plain directory
-//! with the same content.
+//! A commit in a mount creates the same tree, with the same id, as a commit of an ordinary
+//! directory with the same content.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
@@ -43,7 +43,7 @@ fn edit(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// Changes before the first, second and third commit.
+/// Applies the changes before the first, second or third commit.
 fn change(m: &Path, round: usize) {
     match round {
         0 => {
@@ -87,8 +87,8 @@ fn change(m: &Path, round: usize) {
             edit(&m.join("text")).write_all_at(&prose(9, 200_000), 0).unwrap();
             fs::write(m.join("c/.dvcsignore"), b"small 1*\n").unwrap();
             fs::remove_file(m.join(".dvcsignore")).unwrap();
-            // A file that was chunked by content becomes one that is chunked by pages, and vice
-            // versa.
+            // Swap the chunkers: `big` was chunked by content and is now chunked by pages; `pages`
+            // the reverse.
             edit(&m.join("big")).write_all_at(b"SQLite format 3\0", 0).unwrap();
             edit(&m.join("pages")).write_all_at(b"no more", 0).unwrap();
             fs::rename(m.join("kind 1"), m.join("kind 4")).unwrap();
@@ -108,8 +108,8 @@ fn change(m: &Path, round: usize) {
     }
 }
 
-/// Copies what a mount shows to a plain directory, and commits it to a branch of its own. Returns
-/// the tree.
+/// Copies the files of a mount to an ordinary directory and commits it to a branch of its own.
+/// Returns the id of the tree.
 fn plain(v: &Volume, m: &Mount<'_>, name: &str) -> String {
     let copy = v.s.at(name);
     run("cp", &["-a", m.root().to_str().unwrap(), copy.to_str().unwrap()]);
@@ -169,7 +169,7 @@ fn commits_after_remounts_are_those_of_plain_directories() {
     three_rounds(true);
 }
 
-/// Data that is written during a commit is not part of the version, and is not lost.
+/// Data that is written during a commit is not part of the version, but is not lost.
 #[test]
 fn a_commit_while_files_change_has_each_at_one_moment() {
     let Some(v) = Volume::of(|w| {
@@ -184,8 +184,8 @@ fn a_commit_while_files_change_has_each_at_one_moment() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // The second file is never ahead of the first one, not even on disk, so this must hold
-            // in each version.
+            // Each round writes and syncs the first file before the second, so no version may have
+            // newer data in the second file.
             let mut n: u64 = 1;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 for file in [&one, &two] {

@@ -1,8 +1,8 @@
-//! External test suites on mounts: pjdfstest checks POSIX semantics, and fsx reads back everything
-//! that it has written with every kind of call.
+//! External test suites on mounts: pjdfstest checks POSIX semantics; fsx writes with every kind of
+//! call and reads everything back.
 //!
-//! `tests/setup.sh` installs them. `DVC_TEST_FSX` is the number of operations per run of fsx. Both
-//! suites run in writeback and in passthrough mode.
+//! `tests/setup.sh` installs the suites. `DVC_TEST_FSX` is the number of operations per run of fsx.
+//! Both suites run in writeback and in passthrough mode.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,10 +16,10 @@ use crate::support::zoo::noise;
 
 /// Default number of operations per run of fsx.
 const OPERATIONS: &str = "10000";
-/// Size of a file of which fsx changes only a small part, in bytes.
+/// Size of the file of which fsx changes only a small part, in bytes.
 const LARGE: usize = 24 << 20;
 
-/// Users that exist on every Debian system, which pjdfstest acts as.
+/// Configuration of pjdfstest, with users that exist on every Debian system.
 const PJDFSTEST: &str = r#"
 [features]
 posix_fallocate = {}
@@ -91,7 +91,7 @@ fn pjdfstest_passes_in_passthrough() {
     pjdfstest(PASSTHROUGH, is_passthrough);
 }
 
-/// Runs fsx on a file of a mount, and repeats `meanwhile` until it ends.
+/// Runs fsx on a file in a mount, and calls `meanwhile` repeatedly until fsx exits.
 #[allow(clippy::print_stderr)]
 fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl FnMut()) {
     let Some(program) = needs::server("fsx") else { return };
@@ -119,7 +119,7 @@ fn fill(w: &Path) {
     fs::write(w.join("large"), noise(3, LARGE)).unwrap();
 }
 
-/// The final content of the file is committed, and a later mount shows it.
+/// Asserts that a commit and a later mount have the current content of a file.
 fn assert_kept(v: &Volume, m: &mut Mount<'_>, name: &str) {
     let now = fs::read(m.at(name)).unwrap();
     m.commit("at the end");
@@ -128,7 +128,7 @@ fn assert_kept(v: &Volume, m: &mut Mount<'_>, name: &str) {
     assert!(fs::read(m.at(name)).unwrap() == now);
 }
 
-/// Runs fsx during commits. `alone` means passthrough, in which no commit is possible while the
+/// Runs fsx during commits. `alone` means passthrough mode, in which a commit is refused while the
 /// file is open.
 fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     let Some(v) = Volume::of(fill) else { return };
@@ -141,7 +141,8 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     let (mut is_open, mut refused) = (!alone, 0);
     fsx(&m, &path, name, seed, || {
         if !is_open {
-            // A file that is opened during a snapshot does not use passthrough.
+            // A file that is opened during a snapshot does not use passthrough, so wait until fsx
+            // has it open.
             is_open = m.stats()["stats"]["open_files"].as_u64().unwrap() > 0;
             return;
         }
@@ -153,18 +154,19 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     assert_kept(&v, &mut m, name);
 }
 
-/// Uses all operations that change the length.
+/// Returns a configuration with all operations that change the length.
 fn lengths() -> String {
     format!("{FSX}truncate = 3.0\nposix_fallocate = 2.0\nclose_open = 1.0\n")
 }
 
-/// Keeps the length fixed. The file is filled with zeros first and not emptied, so bytes come from
-/// the version only after a commit; the model test covers the rest.
+/// Returns a configuration that keeps the length fixed. fsx first fills the file with zeros and
+/// never empties it, so bytes of the version are read only after a commit; the model test covers
+/// the rest.
 fn in_place() -> String {
     format!("blockmode = true\n{FSX}truncate = 0.0\nposix_fallocate = 0.0\nclose_open = 0.0\n")
 }
 
-/// The same with small writes all over a large file.
+/// Returns the same configuration for small writes all over a large file.
 fn here_and_there() -> String {
     let all = in_place().replace("flen = 1048576", &format!("flen = {LARGE}"));
     all.replace("max = 65536", "max = 4096")
@@ -210,7 +212,7 @@ fn fsx_in_passthrough_in_place() {
     run_fsx(PASSTHROUGH, &in_place(), "pages", 8, true);
 }
 
-/// The file is not hydrated, so the kernel cannot use passthrough.
+/// The file `large` is not hydrated, so the kernel cannot use passthrough for it.
 #[test]
 fn fsx_in_passthrough_on_a_file_that_is_not_hydrated() {
     run_fsx(&["--hydrate", "new"], &here_and_there(), "large", 9, false);

@@ -1,5 +1,5 @@
-//! `-n` of `mount` and `umount` reports what would be done, and does nothing: it does not even
-//! create a directory.
+//! `-n` of `mount` and `umount` reports the planned actions and executes none of them; it creates
+//! no directory either.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ fn volume() -> Option<Volume> {
     Volume::of(|w| fs::write(w.join("file"), b"of the version").unwrap())
 }
 
-/// Returns everything below a directory; directories are `None`.
+/// Returns all paths below a directory with the bytes of files; `None` for a directory.
 fn everything(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut todo = vec![dir.to_path_buf()];
@@ -126,7 +126,7 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
     Run::of(&mut v.s.command(["umount", "-n", "../m"])).code(13);
 }
 
-/// `mount -f -t dvc SOURCE DIR` calls `mount.dvc SOURCE DIR -f`.
+/// The command `mount -f -t dvc SOURCE DIR` calls `mount.dvc SOURCE DIR -f`.
 #[test]
 fn a_fake_mount_is_a_dry_run() {
     let Some(v) = volume() else { return };

@@ -1,11 +1,10 @@
-//! A repository with a version of a directory, and mounts of it that are cleaned up after their
-//! test.
+//! A repository with a version of a directory, and mounts of it that are removed after the test.
 //!
 //! `DVC_TEST_MOUNT` contains options for all mounts, such as `--hydrate all --wait-hydrated`, to
-//! run the tests in another mode.
+//! run the tests in a different mode.
 //!
-//! Mounts are made by the real binary. A dropped mount is ended with `dvc umount`, or else by force
-//! together with its process.
+//! The real binary mounts. Dropping a mount unmounts it with `dvc umount`; if that fails, the mount
+//! is detached and its process is killed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -28,10 +27,10 @@ use crate::support::servers::s3::{S3, Switches};
 /// Options that select passthrough mode.
 pub const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
 
-/// Time for a process to end.
+/// Time limit for the exit of a mount process.
 const GONE: Duration = Duration::from_secs(60);
 
-/// A sandbox with a directory `w/`, a repository `r/` beside it and the branch `main`.
+/// A sandbox with a directory `w/` and, next to it, a repository `r/` with the branch `main`.
 pub struct Volume {
     pub s: Sandbox,
 }
@@ -59,7 +58,8 @@ impl Volume {
         Some(Self { s })
     }
 
-    /// Creates a repository whose first version contains what `fill` creates in `w/`.
+    /// Creates a repository with one version, which contains what `fill` creates in `w/`. Returns
+    /// `None` if mounting is impossible.
     pub fn of(fill: impl FnOnce(&Path)) -> Option<Self> {
         let volume = Self::empty()?;
         fill(&volume.s.at("w"));
@@ -67,7 +67,7 @@ impl Volume {
         Some(volume)
     }
 
-    /// Like [`Self::of`], but the repository is a lazy clone of a remote that has all data.
+    /// Like [`Self::of`], but the repository is a lazy clone, and all data is in the remote.
     pub fn lazy(fill: impl FnOnce(&Path)) -> Option<(S3, Self)> {
         let mut volume = Self::of(fill)?;
         let s3 = S3::start(Switches::default());
@@ -82,7 +82,7 @@ impl Volume {
         Some((s3, volume))
     }
 
-    /// Runs `dvc` with the repository.
+    /// Runs `dvc` on the repository.
     pub fn dvc<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
         Run::of(&mut self.command(args))
     }
@@ -93,12 +93,12 @@ impl Volume {
         command
     }
 
-    /// Commits `w/` to `main`. Returns the tree.
+    /// Commits `w/` to `main`. Returns the id of the tree.
     pub fn commit(&self, message: &str) -> String {
         self.commit_dir("w", "main", message)
     }
 
-    /// Commits a directory of the sandbox to a branch. Returns the tree.
+    /// Commits a directory of the sandbox to a branch. Returns the id of the tree.
     pub fn commit_dir(&self, dir: &str, branch: &str, message: &str) -> String {
         let dir = format!("../{dir}");
         let run = self.dvc(&["-C", &dir, "--json", "commit", "-b", branch, "-m", message, "--allow-empty"]);
@@ -111,12 +111,12 @@ impl Volume {
         self.s.at(into)
     }
 
-    /// Mounts `main` on `m/`.
+    /// Mounts `main` at `m/`.
     pub fn mount(&self, args: &[&str]) -> Mount<'_> {
         self.mount_at("m", "main", args)
     }
 
-    /// Mounts a version on a directory of the sandbox, which is created if it is missing.
+    /// Mounts a version at a directory of the sandbox; creates the directory if it is missing.
     pub fn mount_at(&self, dir: &str, revision: &str, args: &[&str]) -> Mount<'_> {
         let at = self.s.at(dir);
         fs::create_dir_all(&at).unwrap();
@@ -128,7 +128,7 @@ impl Volume {
     }
 }
 
-/// Returns the tree from the JSON output of a commit.
+/// Returns the id of the tree from the JSON output of a commit.
 pub fn tree_of(run: &Run) -> String {
     run.json()["tree"].as_str().unwrap().to_owned()
 }
@@ -144,7 +144,7 @@ impl Mount<'_> {
         &self.at
     }
 
-    /// Tries to mount, for tests in which this must fail.
+    /// Mounts and returns the result, for tests in which mounting must fail.
     pub fn try_up(&mut self) -> Run {
         let mut args = vec!["--json", "mount", &self.revision, self.at.to_str().unwrap()];
         args.extend(self.args.iter().map(String::as_str));
@@ -155,7 +155,7 @@ impl Mount<'_> {
         run
     }
 
-    /// Mounts again.
+    /// Mounts. Panics if mounting fails.
     #[track_caller]
     pub fn up(&mut self) {
         self.try_up().ok();
@@ -167,13 +167,13 @@ impl Mount<'_> {
         self.args = args.iter().map(|a| (*a).to_owned()).collect();
     }
 
-    /// Unmounts.
+    /// Unmounts. Panics if unmounting fails.
     #[track_caller]
     pub fn down(&mut self) {
         self.down_with(&[]).ok();
     }
 
-    /// Unmounts with options. May fail.
+    /// Unmounts with additional options and returns the result.
     pub fn down_with(&mut self, args: &[&str]) -> Run {
         let mut all = vec!["umount", self.at.to_str().unwrap()];
         all.extend(args);
@@ -191,7 +191,7 @@ impl Mount<'_> {
         self.up();
     }
 
-    /// Kills the process, as in a crash.
+    /// Kills the mount process, as a crash would.
     pub fn kill(&mut self) {
         if let Some(pid) = self.pid {
             let _ = kill_process(raw(pid), Signal::KILL);
@@ -208,19 +208,19 @@ impl Mount<'_> {
         }
     }
 
-    /// Runs `dvc` in the mount.
+    /// Runs `dvc` with the mount as its current directory.
     pub fn dvc<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
         let mut command = self.volume.s.command(["-C", self.at.to_str().unwrap()]);
         Run::of(command.args(args))
     }
 
-    /// Returns the state that the process reports.
+    /// Returns the JSON object of `dvc mount --stats`.
     #[track_caller]
     pub fn stats(&self) -> serde_json::Value {
         Run::of(self.volume.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json()
     }
 
-    /// Commits the mount. Returns the tree.
+    /// Commits the mount. Returns the id of the tree.
     #[track_caller]
     pub fn commit(&self, message: &str) -> String {
         let run = self.dvc(&["--json", "commit", "-m", message]);
@@ -228,7 +228,7 @@ impl Mount<'_> {
         tree_of(&run)
     }
 
-    /// Returns the output of `status`.
+    /// Returns the lines of `dvc status --porcelain` without the header.
     pub fn status(&self) -> String {
         self.dvc(&["status", "--porcelain"]).ok().lines().into_iter().filter(|l| !l.starts_with('#')).fold(
             String::new(),
@@ -244,7 +244,7 @@ impl Mount<'_> {
 impl Drop for Mount<'_> {
     fn drop(&mut self) {
         let Some(pid) = self.pid else {
-            // The mount of a killed process still exists.
+            // The process was killed, but its mount may still exist.
             let _ = unmount(&self.at, UnmountFlags::DETACH);
             return;
         };
@@ -260,24 +260,25 @@ fn raw(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
-/// A zombie counts as ended, because its parent may never reap it.
+/// Returns whether a process runs. A zombie counts as ended, because its parent may never reap it.
 fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
 }
 
-/// How mounts are compared with plain directories: a writable mount does not report holes.
+/// Returns the comparison of mounts with ordinary directories: a writable mount does not report
+/// holes.
 pub fn loosely() -> Compare {
     Compare { holes: false, sockets: true, ..Compare::default() }
 }
 
-/// Asserts that a mount is equal to a plain directory.
+/// Asserts that a mount is equal to an ordinary directory.
 #[track_caller]
 pub fn assert_like(plain: &Path, mount: &Path) {
     assert_like_by(plain, mount, &loosely(), "");
 }
 
-/// Asserts that a mount is equal to a plain directory in the aspects that `how` compares.
+/// Asserts that a mount is equal to an ordinary directory in the aspects that `how` selects.
 #[track_caller]
 pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     let found = differences(plain, mount, how);
@@ -294,7 +295,7 @@ pub fn is_passthrough(m: &Mount<'_>) -> bool {
     is
 }
 
-/// Runs a Python script with arguments. Returns its output.
+/// Runs a Python script with arguments. Returns its trimmed output.
 #[track_caller]
 pub fn python(script: &str, args: &[&Path]) -> String {
     let mut all = vec!["-c", script];
@@ -302,7 +303,7 @@ pub fn python(script: &str, args: &[&Path]) -> String {
     needs::run("python3", &all).trim().to_owned()
 }
 
-/// Runs a shell script in a directory as another user. Returns whether it succeeded, and its
+/// Runs a shell script as another user, with `dir` in `$DIR`. Returns whether it succeeded, and its
 /// output.
 pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
     let out = Command::new(needs::need("setpriv"))
@@ -314,13 +315,13 @@ pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
     (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
 }
 
-/// Drops the page cache of a file, so that the kernel has to request its bytes again.
+/// Drops a file from the page cache, so that the kernel requests its bytes again.
 pub fn drop_cache(file: &File) {
     file.sync_all().unwrap();
     fadvise(file, 0, None, Advice::DontNeed).unwrap();
 }
 
-/// Returns the error number of an operation that must fail.
+/// Returns the errno of an operation that must fail.
 #[track_caller]
 pub fn errno<T>(result: io::Result<T>) -> i32 {
     match result {

@@ -1,5 +1,5 @@
-//! Hydration: all files are complete when it reports so, the kernel then uses passthrough, and
-//! commits of what the kernel wrote are equal to those of plain directories.
+//! Hydration: a file that is reported as hydrated is complete, the kernel then uses passthrough,
+//! and data that the kernel has written is committed like that of ordinary directories.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -29,14 +29,15 @@ fn facts(m: &Mount<'_>, v: &Volume) -> serde_json::Value {
     v.s.dvc(["mount", "--json", "--stats", m.root().to_str().unwrap()]).ok().json()
 }
 
-/// Removes the data of the version from the repository while `work` runs.
+/// Hides the data of the version from the mount while `work` runs, by renaming the directory of
+/// packs.
 fn without_packs(v: &Volume, work: impl FnOnce()) {
     fs::rename(v.s.at("r/packs"), v.s.at("away")).unwrap();
     work();
     fs::rename(v.s.at("away"), v.s.at("r/packs")).unwrap();
 }
 
-/// Sets the same times on files, so that their versions can be equal.
+/// Sets the same timestamps on files, so that commits of different directories can be equal.
 fn same_times(root: &Path, names: &[&str]) {
     for name in names {
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -56,7 +57,7 @@ fn hydrated_files_are_complete() {
             assert!(fs::read(m.at("deep/er/other.ibd")).unwrap() == noise(2, LEN + 17));
         });
         assert_eq!(m.status(), "");
-        // The upper file is still there for the next mount.
+        // The next mount uses the hydrated upper file and fetches nothing again.
         m.again();
         assert!(facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
         without_packs(&v, || assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN)));
@@ -106,7 +107,7 @@ fn direct_writes_of_the_kernel_are_in_the_version() {
         }
     }
     assert_like(&v.s.at("w"), m.root());
-    // An fsync is sufficient to keep it.
+    // An fsync suffices to keep a write across a crash.
     let file = File::options().write(true).open(m.at("deep/er/other.ibd")).unwrap();
     file.write_all_at(b"kept", 70_000).unwrap();
     file.sync_data().unwrap();
@@ -119,8 +120,8 @@ fn direct_writes_of_the_kernel_are_in_the_version() {
     m.dvc(&["diff", "--stat"]).ok().says("deep/er/other.ibd");
 }
 
-/// In a complete file, the database records whole groups of blocks around a written one. After a
-/// crash these blocks have their old content.
+/// In a complete file, the database marks a whole group of blocks as written, not only the written
+/// block. After a crash, the other blocks of the group must have their old content.
 #[test]
 fn after_a_crash_a_complete_file_has_the_synced_data() {
     let Some(v) = volume() else { return };
@@ -141,8 +142,8 @@ fn after_a_crash_a_complete_file_has_the_synced_data() {
     assert_eq!(m.commit("in the mount"), v.commit_dir("w", "plain", "a plain directory"));
 }
 
-/// A truncation during passthrough sets the mount's time, which is later than the clock of the file
-/// system below. The time must not go back when the file is closed.
+/// A truncation during passthrough sets the time of the mount's clock, which is ahead of the clock
+/// of the underlying file system. The time must not go back when the file is closed.
 #[test]
 fn the_time_of_a_truncation_does_not_go_back() {
     let Some(v) = volume() else { return };
@@ -159,7 +160,7 @@ fn the_time_of_a_truncation_does_not_go_back() {
     }
 }
 
-/// A direct write of the kernel has extended the file beyond the length that the process knows.
+/// Direct writes of the kernel extend the file beyond the length that the mount process knows.
 #[test]
 fn lengths_include_direct_writes_of_the_kernel() {
     let Some(v) = volume() else { return };
@@ -170,7 +171,7 @@ fn lengths_include_direct_writes_of_the_kernel() {
     let file = File::options().read(true).write(true).open(m.at("deep/small")).unwrap();
     let len = |file: &File| file.metadata().unwrap().len();
     file.write_all_at(&noise(3, 10_000), 0).unwrap();
-    // Truncate to the length at the time of the open.
+    // Truncate to the length that the file had when it was opened.
     file.set_len(5).unwrap();
     assert_eq!((len(&file), fs::read(m.at("deep/small")).unwrap()), (5, noise(3, 5)));
     file.write_all_at(&noise(4, 10_000), 0).unwrap();
@@ -183,13 +184,13 @@ fn lengths_include_direct_writes_of_the_kernel() {
     assert!(fs::read(m.at("deep/small")).unwrap() == expected);
     file.write_all_at(b"end", 40_000).unwrap();
     assert!(seek(&file, SeekFrom::Data(39_000)).is_ok());
-    // Access another name of the file at once.
+    // Access the file by another hard link right after the write.
     fs::hard_link(m.at("deep/small"), m.at("link")).unwrap();
     file.write_all_at(b"end", 50_000).unwrap();
     assert_eq!(fs::metadata(m.at("link")).unwrap().len(), 50_003);
 }
 
-/// A concurrent `stat` that was answered during a truncation does not restore the old length.
+/// A `stat` that is answered during a truncation must not restore the old length.
 #[test]
 fn a_truncated_length_survives_a_concurrent_stat() {
     let Some(v) = volume() else { return };
@@ -220,7 +221,7 @@ fn a_truncated_length_survives_a_concurrent_stat() {
     });
 }
 
-/// The kernel reports the close of a file, but not that a mapping still writes to it.
+/// The kernel reports the close of a file, but not that a mapping can still write to it.
 #[test]
 fn no_version_is_made_while_a_mapping_can_write() {
     let Some(v) = volume() else { return };

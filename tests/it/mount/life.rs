@@ -1,4 +1,5 @@
-//! The life cycle of a mount and its process: stopped, of another user, about to end, or idle.
+//! The life cycle of a mount and its process: stopped, owned by another user, about to exit, or
+//! idle.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,7 +24,7 @@ fn is_mounted(at: &Path) -> bool {
     mountinfo::ours().unwrap().iter().any(|m| m.at == at)
 }
 
-/// The process of a mount, stopped until this value is dropped.
+/// The stopped process of a mount; dropping this value continues the process.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -40,7 +41,7 @@ impl Drop for Stopped {
     }
 }
 
-/// Every command returns with an error message, and the mount can be detached.
+/// Every command returns an error message instead of hanging, and the mount can be detached.
 #[test]
 fn a_stopped_process_is_reported_and_detached_by_force() {
     let Some(v) = volume() else { return };
@@ -59,7 +60,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     Run::of(v.s.command(["umount", "--force"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     drop(stopped);
-    // Everything that had reached the process is in the overlay, as it is after a normal end.
+    // All data that had reached the process is in the overlay, as after a normal unmount.
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"1");
     m.down();
@@ -74,14 +75,14 @@ fn a_mount_in_use_is_detached_by_force_and_served_to_its_users() {
     Run::of(v.s.command(["umount", "-f"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     assert_eq!(std::io::read_to_string(&open).unwrap(), "1");
-    // A process still serves the overlay.
+    // The process still serves the open file, so the overlay is in use.
     m.try_up().code(11);
     drop(open);
     until("its process ends", || m.try_up().code == 0);
 }
 
-/// `umount(8)` returns before the process has flushed. A mount of the same overlay waits for the
-/// process.
+/// `umount(8)` returns before the mount process has flushed, so the next mount of the same overlay
+/// must wait for that process.
 #[test]
 fn a_mount_waits_for_the_process_whose_mount_is_gone() {
     let Some(v) = volume() else { return };
@@ -89,7 +90,8 @@ fn a_mount_waits_for_the_process_whose_mount_is_gone() {
     let bytes = noise(7, 30_000_000);
     for round in 0..4 {
         fs::write(m.at(format!("f{round}")), &bytes).unwrap();
-        // Another test that spawns a program briefly inherits open descriptors.
+        // A program that another test spawns inherits open descriptors until exec, so the mount may
+        // be busy for a moment.
         until("it is unmounted", || unmount(m.root(), UnmountFlags::empty()).is_ok());
         m.up();
     }
@@ -120,8 +122,8 @@ fn another_users_mount_is_reported_as_such() {
     assert!(is_mounted(m.root()));
 }
 
-/// The run directory differs from that of the mount, as for a user's mount that root unmounts. Only
-/// the kernel's interface works then.
+/// The runtime directory is not that of the mount, as when root unmounts a user's mount. The
+/// control socket is not found, so only the kernel's interface works.
 #[test]
 fn a_mount_of_an_unknown_process_is_unmounted() {
     let Some(v) = volume() else { return };
@@ -137,7 +139,7 @@ fn a_mount_of_an_unknown_process_is_unmounted() {
     assert_eq!(fs::read(m.at("b")).unwrap(), b"2");
 }
 
-/// Returns how many times the threads of a process have released the processor to wait.
+/// Returns the number of voluntary context switches of all threads of a process.
 fn waits(pid: u64) -> u64 {
     let mut all = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -148,14 +150,14 @@ fn waits(pid: u64) -> u64 {
     all
 }
 
-/// The threads sleep, and yet written data is on disk after some seconds.
+/// An idle mount sleeps, but only after it has written all data to disk.
 #[test]
 fn an_idle_mount_does_not_wake_up() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     fs::write(m.at("b"), "2").unwrap();
     let pid = m.stats()["pid"].as_u64().unwrap();
-    // Everything is flushed when two samples are equal.
+    // Once two samples are equal, everything is flushed.
     let since = Instant::now();
     let mut before = waits(pid);
     loop {

@@ -1,5 +1,5 @@
-//! A shared memory mapping of a file. This is the only part of the tests with unsafe code, because
-//! nothing else writes in the way a mapping does.
+//! A shared memory mapping of a file. Only this part of the tests has unsafe code, because the
+//! kernel handles writes through a mapping differently from all other writes.
 
 #![allow(unsafe_code)]
 
@@ -8,14 +8,15 @@ use std::ptr::{copy_nonoverlapping, null_mut};
 
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
 
-/// A mapping of a whole file with the length at the time of mapping.
+/// A mapping of a whole file, with the file's length at the time of the call.
 pub struct Mapping {
     start: *mut u8,
     len: usize,
 }
 
 impl Mapping {
-    /// Maps a file. It must not be empty and must not shrink meanwhile.
+    /// Maps a file for reading and writing. The file must not be empty and must not shrink while it
+    /// is mapped.
     pub fn of(file: &File) -> Self {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: the kernel chooses an unused address range.
@@ -23,7 +24,7 @@ impl Mapping {
         Self { start: start.unwrap().cast(), len }
     }
 
-    /// Maps a file that is open only for reading. The same conditions apply.
+    /// Maps a file that is open only for reading, under the same conditions as [`Self::of`].
     pub fn to_read(file: &File) -> Self {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: the kernel chooses an unused address range.
@@ -47,7 +48,7 @@ impl Mapping {
         out
     }
 
-    /// Waits until all writes are on disk.
+    /// Waits until all writes through the mapping are on disk.
     pub fn sync(&self) {
         // SAFETY: the range is the mapping itself.
         unsafe { msync(self.start.cast(), self.len, MsyncFlags::SYNC) }.unwrap();

@@ -1,8 +1,9 @@
-//! Tests of mounted versions with the real binary and real FUSE, compared with plain directories.
+//! Tests of mounted versions with the real binary and real FUSE, compared with ordinary
+//! directories.
 //!
 //! `harness.rs` mounts and cleans up, `posix/` has a test for each property that programs rely on,
-//! `commit.rs` compares commits in a mount with those of plain directories, `model/` runs random
-//! sequences of operations, and `conformance.rs` runs external suites.
+//! `commit.rs` compares commits in a mount with commits of ordinary directories, `model/` runs
+//! random sequences of operations, and `conformance.rs` runs external test suites.
 
 mod commit;
 mod conformance;

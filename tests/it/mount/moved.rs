@@ -1,5 +1,5 @@
 //! `checkout` in a mount, and a mount with `--follow`: the new version is visible despite the
-//! kernel's caches, and running programs and nested mounts are not affected.
+//! kernel's caches, and running programs and nested mounts are not disturbed.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -21,7 +21,7 @@ use crate::support::zoo::noise;
 const MODES: [&[&str]; 3] =
     [&["--ephemeral"], &["--ephemeral", "--live"], &["--ephemeral", "--hydrate", "all", "--wait-hydrated"]];
 
-/// A nested mount that is unmounted when it is dropped.
+/// A nested mount; unmounted when dropped.
 struct Below(PathBuf);
 
 impl Below {
@@ -47,7 +47,7 @@ fn read_by_another(path: &Path) -> Vec<u8> {
     std::process::Command::new(needs::need("cat")).arg(path).output().unwrap().stdout
 }
 
-/// Creates two versions with a file that grows, one that shrinks and one that stays the same.
+/// Creates two versions of a file that grows, one that shrinks and one that stays the same.
 fn growing() -> Option<Volume> {
     let v = Volume::of(|w| {
         fs::write(w.join("grows"), noise(1, 100)).unwrap();
@@ -60,7 +60,7 @@ fn growing() -> Option<Volume> {
     Some(v)
 }
 
-/// Asserts that all names have the content of the second version, also after further writes and a
+/// Asserts that all names have the content of the second version, and still do after appends and a
 /// commit.
 fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
     for (name, bytes) in [("grows", noise(4, 30_000)), ("shrinks", noise(5, 100)), ("stays", noise(3, 5000))] {
@@ -119,7 +119,7 @@ fn pinned_inodes_keep_their_content_and_names_show_the_version() {
         assert!(fs::read(again(0)).unwrap() == noise(1, 100), "{options:?}");
         assert!(fs::read(again(1)).unwrap() == noise(2, 30_000), "{options:?}");
         assert!(read_by_another(&v.s.at("side")) == noise(1, 100), "{options:?}");
-        // Writing is refused, because the data would be in no version.
+        // Writing is refused (ESTALE), because no version would contain the data.
         assert_eq!(errno(File::options().write(true).open(again(0))), 116);
         assert_eq!(fs::metadata(again(2)).unwrap().ino(), fs::metadata(m.at("stays")).unwrap().ino());
         assert_second(&v, &m, &format!("pinned-{mode}"));
@@ -168,7 +168,7 @@ fn a_file_open_for_writing_prevents_another_version() {
         assert!(read_by_another(&m.at("grows")) == expected);
         m.dvc(&["checkout", "--force", "main@v2"]).code(11);
         drop(writer);
-        // A mapping can write as well.
+        // A writable mapping prevents the switch, too.
         let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("shrinks")).unwrap());
         m.dvc(&["checkout", "--force", "main@v2"]).code(11).complains("shrinks").complains(&me);
         drop(mapping);
@@ -179,7 +179,7 @@ fn a_file_open_for_writing_prevents_another_version() {
     }
 }
 
-/// Changes after a switch are still there after the next mount.
+/// Changes that are made after a switch survive an unmount.
 #[test]
 fn changes_after_a_switch_survive_the_next_mount() {
     let Some(v) = growing() else { return };
@@ -207,7 +207,7 @@ fn changes_after_a_switch_survive_the_next_mount() {
     m.dvc(&["status", "--porcelain"]).ok().says("M grows").says("M made/file");
 }
 
-/// Creates versions with directories on which other file systems are mounted.
+/// Creates versions with directories that serve as mount points.
 fn nested() -> Option<Volume> {
     let v = Volume::of(|w| {
         fs::create_dir_all(w.join("a/in")).unwrap();
@@ -239,7 +239,7 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
         drop(inner);
         assert_eq!(read_by_another(&m.at("a/in/x")), b"second");
-        // A file is bind-mounted on a file that differs in the next version.
+        // Bind-mount a file over one that differs in the next version.
         let inner = Below::bind(&v.s.at("own"), m.at("conf"));
         m.dvc(&["checkout", "main@v1"]).ok();
         m.dvc(&["checkout", "main@v3"]).code(11).complains("conf");
@@ -247,7 +247,7 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         drop(inner);
         m.dvc(&["checkout", "main@v3"]).ok();
         assert_eq!(read_by_another(&m.at("conf")), b"third");
-        // A directory that the mount has created is part of the version later.
+        // A directory is created in the mount and committed later.
         fs::create_dir_all(m.at("made/here")).unwrap();
         fs::write(m.at("made/f"), b"1").unwrap();
         let id = |run: Run| run.ok().json()["id"].as_str().unwrap().to_owned();
@@ -293,7 +293,7 @@ fn a_following_mount_leaves_nested_mounts_alone() {
     assert_eq!(pinned.read_at(&mut bytes, 0).unwrap(), 1);
     fs::write(m.at("a/in/precious"), b"x").unwrap();
     move_to("main@v3");
-    // The mount checks the branch every few seconds. The log shows that the switch was refused.
+    // The mount checks the branch every few seconds. The log shows why it does not switch.
     let log = run.join("mounts/log");
     let since = Instant::now();
     while !fs::read_to_string(&log).unwrap().contains("remove the mount point") {
@@ -306,7 +306,7 @@ fn a_following_mount_leaves_nested_mounts_alone() {
     wait_for(&m.at("conf"), b"third");
 }
 
-/// Hard links of one version are not links of another one.
+/// Paths that are hard links in one version may be separate files in another one.
 #[test]
 fn each_version_of_all_has_its_own_hard_links() {
     let Some(v) = Volume::of(|w| {
@@ -367,7 +367,7 @@ fn caches_of_the_kernel_are_invalidated() {
     let open = File::open(m.at("same")).unwrap();
     for round in 0..3 {
         for (revision, plain) in [("main@v1", &first), ("main", &w)] {
-            // Include names that do not exist.
+            // Look up missing names too, so that the kernel caches negative entries.
             for name in ["new", "d/new", "d/deep/new", "d/gone", "file, then directory/x"] {
                 let _ = fs::metadata(m.at(name));
             }

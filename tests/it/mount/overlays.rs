@@ -1,5 +1,5 @@
-//! Overlays of mounts that have ended: they are listed, can be removed by name, and take no space
-//! for data that a version has.
+//! Overlays of ended mounts: they are listed, can be removed by name, and take no space for data
+//! that a version contains.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -34,7 +34,8 @@ fn overlays_are_listed_and_removed_by_name() {
     assert!(line["bytes"].as_u64().unwrap() > 3 << 20 && line["branch"] == "main", "{line}");
     let told = v.dvc(&["mount", "--overlays"]).ok().says("kept").says("changed").out;
     assert!(told.contains(at), "{told}");
-    // Another version is refused, with a hint of commands that work.
+    // Mounting the overlay with a different version is refused, and the hint lists commands that
+    // work.
     m.set("main", &["--name", "kept"]);
     let refused = m.try_up().code(4);
     let hint = refused.err.lines().last().unwrap().to_owned();
@@ -71,7 +72,7 @@ fn committed_bytes_free_their_space() {
     assert_eq!(state(&m)["spare_bytes"], 0);
     assert!(crate::support::known::files_of(m.root()) == expected);
     assert_eq!(m.status(), "");
-    // A part of a file is rewritten. Only this part is kept.
+    // Rewrite a part of a file. Only this part takes space in the overlay.
     let new = File::options().write(true).open(m.at("new")).unwrap();
     new.write_all_at(b"again", 700 * PAGE + 5).unwrap();
     drop(new);
@@ -94,8 +95,8 @@ fn committed_bytes_free_their_space() {
     v.dvc(&["fsck", "--data"]).ok();
 }
 
-/// Another process has moved objects to other packs while a mount had its index open. The mount
-/// finds them there.
+/// While a mount has the index open, another process moves objects to other packs. The mount must
+/// find them there.
 #[test]
 fn objects_that_moved_into_another_pack_are_found() {
     let Some(v) = Volume::of(fill) else { return };
@@ -109,7 +110,7 @@ fn objects_that_moved_into_another_pack_are_found() {
     for file in below("r/packs", 8).into_iter().chain(below("r/index", 10)) {
         fs::remove_file(file).unwrap();
     }
-    // Additional content gives the pack another name.
+    // Additional content gives the new pack a different name.
     fs::write(v.s.at("w/more"), noise(4, 100_000)).unwrap();
     v.commit_dir("w", "other", "again");
     assert_eq!(below("r/packs", 8).len(), 1);

@@ -1,7 +1,8 @@
-//! Mounting with different privileges: root, a user with `fusermount3`, root of a user namespace,
-//! and root of a container. `doctor` reports the method, and why no better one is possible.
+//! Mounting with different privileges: root, a user with `fusermount3`, root in a user namespace,
+//! and root in a container. `doctor` reports the method that is used, and why no better one is
+//! possible.
 //!
-//! Each test runs in namespaces of its own, so that its mounts and processes end with it.
+//! Each test runs in its own namespaces, so that its mounts and processes end with the test.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -15,9 +16,9 @@ use crate::support::namespace::{ALONE, Namespace};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// The unprivileged user `daemon`. `fusermount3` requires a user with a name.
+/// The unprivileged user `daemon`, because `fusermount3` requires a user with a name.
 const USER: u32 = 1;
-/// Capabilities of root in a Docker container, plus the requested one.
+/// Options that limit a process to the capabilities of root in a Docker container with `SYS_ADMIN`.
 const OF_A_CONTAINER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
                               +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap,+sys_admin";
 
@@ -30,7 +31,7 @@ dvc --repo ../r show main:f; dvc --repo ../r show main:g
 dvc --repo ../r mount --json main ../m >&2; cat ../m/h; dvc -C ../m status --porcelain >&2; dvc umount --discard ../m >&2
 dvc --repo ../r doctor --json"#;
 
-/// The result: the mode of the mount, and the checks of `doctor` by name.
+/// The output of [`USE`]: the mode of the mount, and the checks of `doctor`.
 struct Used {
     mode: String,
     checks: Vec<Value>,
@@ -59,7 +60,7 @@ impl Used {
     }
 }
 
-/// Creates a sandbox that a user owns, with access to FUSE. Returns `None` if mounting is
+/// Creates a sandbox with access to FUSE that belongs to a user. Returns `None` if mounting is
 /// impossible.
 fn sandbox(user: u32) -> Option<Sandbox> {
     if !needs::fuse() {
@@ -76,7 +77,8 @@ fn sandbox(user: u32) -> Option<Sandbox> {
     Some(s)
 }
 
-/// Prepares a program in namespaces that end with it. Skips the test if namespaces are impossible.
+/// Returns a command that runs a script in new namespaces, which end with it. Skips the test if
+/// namespaces are impossible.
 fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     let with = |last: &[&str]| {
         let mut command = s.other(needs::need("unshare"));
@@ -92,7 +94,7 @@ fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     Some(with(&["sh", "-ec", &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}")]))
 }
 
-/// Gives every user access to the device and to this program, and appends lines to
+/// Returns script lines that give every user access to `/dev/fuse` and to `dvc`, and replace
 /// `/etc/fuse.conf`.
 fn opened_to_all(conf: &str) -> String {
     format!(
@@ -129,7 +131,7 @@ fn a_user_mounts_by_fusermount() {
     used.says("allow_other", "note", "`allow_other` is not permitted");
 }
 
-/// Other users see a user's mount if the administrator has allowed it.
+/// Other users can access a user's mount only if the administrator has allowed it.
 #[test]
 fn a_user_gives_others_access_if_allowed() {
     const LET_IN: &str = r#"cd "$S/w"; mkdir ../m; dvc init --repo ../r -b main >&2; echo old > f
@@ -179,8 +181,8 @@ fn root_of_a_user_namespace_mounts() {
     }
 }
 
-/// Has the capabilities of a container with the device and `SYS_ADMIN`. The container's own file
-/// system is stacked, a volume is not.
+/// Runs with the capabilities of a container that has `/dev/fuse` and `SYS_ADMIN`. The file system
+/// of a container is stacked, that of a volume is not.
 #[test]
 fn root_of_a_container_mounts() {
     for volume in [false, true] {
@@ -200,7 +202,7 @@ fn root_of_a_container_mounts() {
         let used = Used::of(Run::of(&mut command));
         used.says("mounting", "ok", "uses `mount(2)`");
         if volume {
-            // The result depends on the machine, as outside of a container.
+            // As outside of a container, the result depends on the machine.
             used.says("passthrough", if used.mode == "passthrough" { "ok" } else { "note" }, "");
         } else {
             assert_eq!(used.mode, "writeback");
@@ -209,7 +211,8 @@ fn root_of_a_container_mounts() {
     }
 }
 
-/// If the kernel refuses passthrough for a file, the process serves it, and programs do not notice.
+/// If the kernel refuses passthrough for a file, the mount process serves it, and programs notice
+/// no difference.
 #[test]
 fn files_without_passthrough_are_served() {
     let Some(v) = Volume::of(|w| {
@@ -222,7 +225,8 @@ fn files_without_passthrough_are_served() {
     if !is_passthrough(&outer) {
         return;
     }
-    // A repository in such a mount has its files on a stacked file system.
+    // A repository inside of a mount has its files on a stacked file system, for which the kernel
+    // refuses passthrough.
     let repo = outer.at("r");
     let dvc = |args: &[&str]| v.s.dvc([&["--repo", repo.to_str().unwrap()], args].concat());
     dvc(&["init", "-b", "inner"]).ok();
@@ -243,7 +247,7 @@ fn files_without_passthrough_are_served() {
             (b"new".into(), b"made here".into())
         );
         assert_eq!(errno(fs::File::options().write(true).create_new(true).open(at.join("g"))), 17);
-        // The process sees all writes, so the file can be committed while it is open.
+        // The mount process sees all writes, so the file can be committed while it is open.
         v.s.dvc(["-C", at.to_str().unwrap(), "commit", "-m", "two"]).ok();
     });
     v.s.dvc(["umount", at.to_str().unwrap()]).ok();
@@ -266,6 +270,6 @@ fn a_mount_in_another_namespace_is_reported_as_in_use() {
     let run = mount.down_with(&[]);
     run.code(11).complains(&format!("mount namespace of process {}", other.id()));
     drop(other);
-    // The process ends with its last user, and the overlay is free again.
+    // The process exits after its last user has exited, and then the overlay can be mounted again.
     crate::mount_live::until("its process ends", || mount.try_up().code == 0);
 }

@@ -1,5 +1,5 @@
-//! Databases and programs with their own checks on a mount: killed under load, restarted, and
-//! checked.
+//! Databases and programs with integrity checks of their own on a mount: killed under load,
+//! restarted and checked.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::zoo;
 /// Rows that each client commits before the server or a client is killed.
 const SOME: u64 = 60;
 
-/// Runs three writers, kills everything, and restarts the server.
+/// Runs three writers, kills them and the server, and restarts the server.
 fn killed_and_started(engine: Engine) {
     if !possible() {
         return;
@@ -37,7 +37,7 @@ fn killed_and_started(engine: Engine) {
         }
         running.check_and_stop(&mount.at);
     }
-    // The rows are still there after the next mount, and in the version that is committed.
+    // The rows are still there after the next mount, and in the committed version.
     let rows = |mount: &Mount<'_>| {
         let running = run_on(engine, mount);
         let rows = (0..WRITERS).map(|w| running.count(w)).collect::<Vec<_>>();
@@ -71,8 +71,7 @@ fn sqlite_is_killed_and_started() {
     killed_and_started(Engine::Sqlite);
 }
 
-/// Runs the benchmark of PostgreSQL, in a database that was created on the mount and in one that
-/// was not.
+/// Runs pgbench in a database that was created on the mount and in one from the version.
 #[test]
 fn pgbench_runs_and_checksums_hold() {
     if !possible() {
@@ -105,7 +104,7 @@ fn pgbench_runs_and_checksums_hold() {
     mount.umount();
 }
 
-/// One of two processes that write to the same file is killed. The other one continues.
+/// Of two processes that write to the same file, one is killed and the other continues.
 #[test]
 fn sqlite_loses_one_of_its_writers() {
     if !possible() {
@@ -132,7 +131,7 @@ fn sqlite_loses_one_of_its_writers() {
     mount.umount();
 }
 
-/// Runs git with its packs, locks and `fsck`.
+/// git works on a mount, including packs, locks and `git fsck`.
 #[test]
 fn git_works() {
     if !possible() {
@@ -161,7 +160,7 @@ fn git_works() {
     assert_eq!(git("cd clone; git fsck --full --strict; git log --format=%H").out, before);
 }
 
-/// `tar` and `rsync` copy everything that a file system can contain into a mount and out again.
+/// `tar` and `rsync` copy every kind of file into a mount and out of it again.
 #[test]
 fn tar_and_rsync_copy_everything() {
     if !possible() {
@@ -173,19 +172,19 @@ fn tar_and_rsync_copy_everything() {
     let source = s.at("zoo");
     fs::create_dir(&source).unwrap();
     zoo::build(&source);
-    // Sockets are in no version.
+    // Remove the sockets, because no version contains them.
     run("find", &[source.to_str().unwrap(), "-type", "s", "-delete"]);
     let mount = Mount::new(&s, &[], &["main"], "mnt");
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let rsync = |from: &Path, to: &Path| {
-        // `rsync` reads holes, and the largest one has 1 TiB.
+        // `rsync` reads holes, and the hole of `sparse/huge` is 1 TiB.
         run("rsync", &["-aHAXS", "--exclude=/sparse/huge", &format!("{}/", text(from)), &format!("{}/", text(to))]);
     };
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));
     rsync(&mount.join("rsync"), &s.at("rsync"));
     assert_rsync_agrees(&source, &s.at("rsync"));
-    // Existing files are replaced, in place and by renaming.
+    // Let rsync replace existing files, in place and by renaming.
     run("sh", &["-ec", &format!("cd '{}'; echo x > plain/text; rm -r links", text(&mount.join("rsync")))]);
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));

@@ -1,5 +1,5 @@
-//! Failures on this machine: damage, a full disk, a killed or terminated process, and a mount in
-//! use. Synced data is never lost, and reads never return wrong bytes.
+//! Local failures: damage, a full disk, a killed or terminated process, and a mount in use. Synced
+//! data is never lost, and no read returns wrong bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -26,7 +26,7 @@ fn is(e: &io::Error, errno: Errno) -> bool {
     e.raw_os_error() == Some(errno.raw_os_error())
 }
 
-/// Creates a repository `r` with one version of `w`.
+/// Creates a repository at `repo` with one version of `w`.
 fn with_version(repo: &str) -> Sandbox {
     let s = Sandbox::new();
     s.dvc(["init", "--repo", &s.at(repo).display().to_string(), "-b", "main"]).ok();
@@ -36,8 +36,8 @@ fn with_version(repo: &str) -> Sandbox {
     s
 }
 
-/// Bits of a pack are flipped. Reading the affected files fails and is logged; everything else
-/// works.
+/// Bits of a pack are flipped. Reading the affected files fails and is logged; all other reads
+/// work.
 #[test]
 fn damage_is_reported_and_never_read() {
     if !possible() {
@@ -69,7 +69,7 @@ fn damage_is_reported_and_never_read() {
     assert!(mount.counted("failed_operations") > 0);
     let log = fs::read_to_string(s.at("r/overlays/n/log")).unwrap();
     assert!(log.lines().count() > 1, "{log}");
-    // A file that cannot be read cannot be changed in part, but it can be replaced.
+    // A file that cannot be read cannot be changed in part, but can be replaced.
     fs::write(mount.join("base"), noise(3, 100_000)).unwrap();
     fs::write(mount.join("other"), noise(4, 100_000)).unwrap();
     mount.dvc(&["commit", "-m", "two"]).ok();
@@ -79,8 +79,8 @@ fn damage_is_reported_and_never_read() {
     copy.umount();
 }
 
-/// The overlay is on a full disk. Writes fail with `ENOSPC`, existing data stays, and with free
-/// space everything works again.
+/// The disk of the overlay is full. Writes fail with `ENOSPC`, existing data stays, and everything
+/// works again once there is free space.
 #[test]
 fn a_full_disk() {
     if !possible_as_root() {
@@ -96,7 +96,7 @@ fn a_full_disk() {
     fs::write(&filler, noise(9, 8 << 20)).unwrap();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
 
-    // A new file, synced after each write.
+    // Write a new file and sync it after each write.
     let all = noise(5, 32 << 20);
     let piece = 64 << 10;
     let mut durable = 0;
@@ -115,7 +115,7 @@ fn a_full_disk() {
         assert!(rest[same..].iter().all(|b| *b == 0), "{what}: something else than what was written");
     };
     is_prefix("while it is full", &fs::read(mount.join("new")).unwrap());
-    // A file of the version, in place.
+    // Overwrite a file of the version in place.
     let base = OpenOptions::new().write(true).read(true).open(mount.join("base")).unwrap();
     let mut pages = BTreeMap::new();
     for page in 0..PAGES {
@@ -136,7 +136,7 @@ fn a_full_disk() {
     assert!(fs::read(mount.join("other")).unwrap() == s.read("other"));
     drop((file, base));
 
-    // A power failure while the disk is full.
+    // Kill the process while the disk is full, as in a power failure.
     mount.kill();
     drop(mount);
     fs::remove_file(&filler).unwrap();
@@ -161,8 +161,8 @@ fn a_full_disk() {
     mount.umount();
 }
 
-/// No byte is free, and a removal in the mount frees space: the mount can be written, committed and
-/// unmounted.
+/// When the disk is full, removing a file in the mount frees space, and then the mount can be
+/// written, committed and unmounted.
 #[test]
 fn removing_a_file_on_a_full_disk_frees_its_space() {
     if !possible_as_root() {
@@ -185,19 +185,19 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
         }
     };
     fill();
-    // Names change in memory. The next flush finds only the reserve.
+    // Names change only in memory at first. The next flush has no space except the reserve.
     fs::remove_file(mount.join("big")).unwrap();
     File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
     fs::write(mount.join("new"), noise(7, 1 << 20)).unwrap();
     File::open(mount.join("new")).and_then(|file| file.sync_all()).unwrap();
     mount.dvc(&["commit", "-m", "two"]).ok();
-    // Once more, up to unmounting.
+    // Fill the disk again and unmount.
     fill();
     fs::remove_file(mount.join("also big")).unwrap();
     mount.try_umount(&[]).ok();
     mount.has_ended();
     drop(mount);
-    // A mount is possible on a full disk.
+    // Mounting works on a full disk, too.
     fill();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
     assert!(!mount.join("big").exists() && !mount.join("also big").exists());
@@ -205,14 +205,14 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
     mount.umount();
 }
 
-/// The data that three threads know to be durable.
+/// The data of three writers that a sync has made durable.
 #[derive(Default)]
 struct Durable {
-    /// Bytes of the log.
+    /// Number of durable bytes in the log.
     log: usize,
-    /// For each page the first and the last value that it may have.
+    /// For each page, the first and the last value that it may have.
     pages: BTreeMap<u64, (u64, u64)>,
-    /// Files that were renamed into place, and files that were removed.
+    /// Files that were renamed into place. `removed` lists the files that were removed.
     made: Vec<u64>,
     removed: Vec<u64>,
 }
@@ -225,8 +225,8 @@ fn record(n: u64) -> Vec<u8> {
     noise(n, usize::try_from(100 + n * 7919 % 5000).unwrap())
 }
 
-/// Offset of a value in its page. It is not at the boundary, so that the rest of the page has to be
-/// kept.
+/// Offset of a value in its page. A value does not begin at the page boundary, so the rest of the
+/// page has to be kept.
 const INSIDE: u64 = 1700;
 
 fn append(dir: &Path, round: u64) -> usize {
@@ -261,7 +261,7 @@ fn write_pages(dir: &Path, pages: &mut BTreeMap<u64, (u64, u64)>, round: u64) {
             file.write_all_at(&value(page, known.1), page * PAGE + INSIDE)?;
             if n % 3 == 0 {
                 file.sync_data()?;
-                // The sync has made everything before it durable.
+                // This sync has made all earlier writes durable.
                 pages.values_mut().for_each(|known| known.0 = known.1);
             }
         }
@@ -324,14 +324,14 @@ fn assert_there(dir: &Path, round: u64, known: &mut Durable) {
         let there = fs::read(dir.join(format!("made-{round}-{n}")));
         match known.removed.contains(n) {
             true => assert!(there.is_err(), "round {round}: {n} was removed"),
-            // The file may be the next one to be removed.
+            // The file may be the next one to be removed, so its removal may not be recorded yet.
             false if there.is_err() => assert_eq!(n % 5, 1, "round {round}: {n} is lost"),
             false => assert!(there.unwrap() == record(*n), "round {round}: {n}"),
         }
     }
 }
 
-/// The process of the mount is killed at random moments under load, also during commits.
+/// The mount process is killed at random moments under load, also during commits.
 #[test]
 fn killed_under_load() {
     if !possible() {
@@ -363,7 +363,7 @@ fn killed_under_load() {
                 commit.wait().unwrap();
             }
         });
-        // The new mount replaces the dead one.
+        // Mounting again replaces the dead mount.
         std::mem::forget(mount);
         let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
         assert_there(&mount.at, round, &mut known);
@@ -379,8 +379,8 @@ fn killed_under_load() {
     s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
 }
 
-/// The overlay database records a file before it is written. Data that is synced later is kept
-/// anyway.
+/// The overlay database records a file before its first bytes are written. Data that is synced
+/// later must be kept nevertheless.
 #[test]
 fn a_file_is_noted_before_it_is_written() {
     if !possible() {
@@ -404,7 +404,7 @@ fn a_file_is_noted_before_it_is_written() {
     mount.umount();
 }
 
-/// A dead mount is listed, and removed by `umount` and by the next `mount`.
+/// A dead mount is listed, and `umount` or the next `mount` removes it.
 #[test]
 fn a_dead_mount_is_removed() {
     if !possible() {
@@ -430,23 +430,23 @@ fn a_dead_mount_is_removed() {
     let mount = Mount::new(&s, globals, &["main"], "mnt");
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"new");
     mount.kill();
-    // The same with a path that is not normalised.
+    // The same with a mount point whose path is not normalised.
     let again = Run::of(s.command(globals).args(["mount", "--json", "main", "../w/../mnt"])).ok();
     let again = Mount::of(&s, "mnt", &again);
     assert_eq!(fs::read(again.join("new")).unwrap(), b"new");
     again.kill();
     s.dvc(["umount", "../mnt"]).ok();
-    // The directory below is empty.
+    // Without the mount, the mount point is an empty directory.
     assert!(fs::read_dir(s.at("mnt")).unwrap().next().is_none());
-    // A live mount is not removed.
+    // A mount does not replace a live one.
     let living = Mount::new(&s, globals, &["main"], "mnt");
     try_mount(&s, globals, &["--name", "x", "main"], "mnt").code(11);
     assert!(fs::read(living.join("base")).unwrap() == s.read("base"));
     living.umount();
 }
 
-/// A program that uses a mount keeps it alive. The process can be asked to end, and ends after its
-/// last user.
+/// A program that uses a mount keeps its process alive. On SIGTERM, the process detaches the mount
+/// and exits after the last user.
 #[test]
 fn the_process_ends_after_its_last_user() {
     if !possible() {
@@ -463,7 +463,7 @@ fn the_process_ends_after_its_last_user() {
     file.write_all(b", two").unwrap();
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"one, two");
 
-    // Nothing was synced, and nothing is lost.
+    // No data was synced, but none is lost.
     kill_process(mount.pid, Signal::TERM).unwrap();
     super::until("no new program gets in", || !mount.join("new").exists());
     file.write_all(b", three").unwrap();
@@ -488,7 +488,7 @@ fn the_process_ends_after_its_last_user() {
     mount.umount();
 }
 
-/// A signal requests the counters that explain a slow mount.
+/// SIGUSR1 writes the counters that explain a slow mount to the log.
 #[test]
 fn a_signal_writes_the_state_to_the_log() {
     if !possible() {

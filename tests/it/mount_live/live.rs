@@ -1,5 +1,6 @@
-//! Databases that are committed under load: each version is one from which the database recovers,
-//! with everything that was acknowledged before. And many databases at once, each on its own mount.
+//! Databases that are committed under load: a database recovers from every version and then has all
+//! rows that were acknowledged before the commit. Also many databases at the same time, each on its
+//! own mount.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,13 @@ use crate::support::databases::mariadb::MariaDb;
 use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;
 
-/// Commits per run; `DVC_TEST_COMMITS` overrides the number.
+/// Returns the number of commits per run; `DVC_TEST_COMMITS` overrides it.
 fn commits() -> usize {
     std::env::var("DVC_TEST_COMMITS").ok().and_then(|n| n.parse().ok()).unwrap_or(8)
 }
 
-/// The facts about a version: what each client had acknowledged when its commit started, and what
-/// each had begun when it ended.
+/// Bounds on the rows of a version, per client: the rows that were acknowledged before the commit
+/// started, and the rows that may have been written when the commit ended.
 struct Known {
     before: Vec<u64>,
     after: Vec<u64>,
@@ -28,7 +29,7 @@ fn report(what: &str, mut times: Vec<Duration>) {
     eprintln!("{what}: median {} ms, 90 of 100 within {} ms, longest {} ms", at(50), at(90), at(100));
 }
 
-/// Commits repeatedly while three clients write, then starts the database on each of the versions.
+/// Commits repeatedly while three clients write, then starts the database on every version.
 #[allow(clippy::print_stderr)]
 fn committed_while_it_runs(engine: Engine) {
     if !possible() {
@@ -42,7 +43,7 @@ fn committed_while_it_runs(engine: Engine) {
     let (mut known, mut took, mut paused) = (Vec::new(), Vec::new(), Vec::new());
     let mut usual = Vec::new();
     for n in 1..=commits() {
-        // Wait until the clients have written something.
+        // Wait until each client has written some rows.
         for w in &mut writers {
             w.wait_for(w.acked() + 3);
         }
@@ -52,8 +53,8 @@ fn committed_while_it_runs(engine: Engine) {
         mount.dvc(&["commit", "-m", &format!("c{n}")]).ok();
         took.push(begun.elapsed());
         paused.extend(writers.iter().map(|w| w.longest_pause()));
-        // Ask the server, because an acknowledgement may arrive late. One more row may be durable
-        // but not counted yet.
+        // Count the rows in the server, because an acknowledgement may arrive late. One more row
+        // may be durable but not counted yet.
         let after = (0..WRITERS).map(|w| running.count(w).0 + 1).collect();
         known.push(Known { before, after });
     }
@@ -94,7 +95,7 @@ fn sqlite_is_committed_while_it_runs() {
     committed_while_it_runs(Engine::Sqlite);
 }
 
-/// Two overlays of one version are independent.
+/// Two overlays of the same version do not affect each other.
 #[test]
 fn two_overlays_are_private() {
     if !possible() {
@@ -114,7 +115,7 @@ fn two_overlays_are_private() {
                 format!("100|{name}")
             );
         }
-        // Neither mount can use the overlay of the other one.
+        // Neither overlay can be mounted a second time.
         for (name, at) in [("one", "three-at"), ("two", "three-at")] {
             try_mount(&s, &["--repo", &r(&s)], &["--name", name, "db"], at).code(11).complains("is already mounted");
         }
@@ -126,8 +127,8 @@ fn two_overlays_are_private() {
     }
 }
 
-/// Commits ten versions of one SQLite file to the repository of `s`. The only row is the number of
-/// the version.
+/// Commits ten versions of one SQLite file to the repository of `s`. Its only row contains the
+/// number of the version.
 fn ten_versions(s: &Sandbox) {
     for n in 1..=10 {
         let sql = format!("create table if not exists t (n int); delete from t; insert into t values ({n})");
@@ -171,8 +172,8 @@ fn ten_versions_give_ten_answers() {
     assert_eq!(run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(), "10");
 }
 
-/// Ten versions of one database, each committed while its server was running, and a server on each
-/// of them at the same time.
+/// Ten versions of a database are committed while its server runs. Then ten servers run at the same
+/// time, each on one of the versions.
 #[test]
 fn ten_servers_run_on_ten_versions() {
     const VERSIONS: u64 = 10;
@@ -199,7 +200,7 @@ fn ten_servers_run_on_ten_versions() {
         })
     };
     let servers = at_once(&|n, mount| Running::MariaDb(MariaDb::start_small(&mount.at, s.at(format!("s{n}")))));
-    // Each server has its own result, and continues from there.
+    // Each server reads the rows of its own version and adds a row to it.
     for (n, server) in (0..).zip(&servers) {
         assert_eq!(server.count(0), (n, n));
         server.sql(&format!("insert into t0 values ({}, 'of this one')", 1000 + n));

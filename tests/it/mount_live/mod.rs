@@ -1,7 +1,7 @@
-//! Mounts in use: databases that run on them and are committed meanwhile, everything that can fail
-//! below them, and the path from one machine to another.
+//! Mounts in use: databases that are committed while they run, every failure that can occur below
+//! them, and the path from one machine to another.
 //!
-//! A dropped [`Mount`] is unmounted and its process ended by its id, even if the test fails.
+//! Dropping a [`Mount`] detaches it and kills its process by id, even if the test fails.
 
 mod databases;
 mod failures;
@@ -21,7 +21,7 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::is_alive;
 
-/// Limit for waiting. The tests make no statement about speed.
+/// Time limit for a condition. It is generous, because these tests do not measure speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether this machine can mount. Skips the test otherwise.
@@ -36,7 +36,7 @@ fn possible() -> bool {
     false
 }
 
-/// Like [`possible`], but requires root, for tests with small file systems or other users.
+/// Like [`possible`], but requires root as well, for tests with small file systems or other users.
 fn possible_as_root() -> bool {
     needs::root_to("use small file systems and other users") && possible()
 }
@@ -51,14 +51,14 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A mount.
+/// A mount and its process; dropping it detaches the mount and kills the process.
 struct Mount<'s> {
     s: &'s Sandbox,
     at: PathBuf,
     pid: Pid,
 }
 
-/// Runs `dvc [globals] mount --json ARGS... DIR` for the directory `name` of the sandbox.
+/// Runs `dvc [globals] mount --json ARGS... DIR`, where DIR is the directory `name` of the sandbox.
 fn try_mount(s: &Sandbox, globals: &[&str], args: &[&str], name: &str) -> Run {
     let at = s.at(name);
     if std::fs::symlink_metadata(&at).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
@@ -68,13 +68,13 @@ fn try_mount(s: &Sandbox, globals: &[&str], args: &[&str], name: &str) -> Run {
 }
 
 impl<'s> Mount<'s> {
-    /// Mounts on the directory `name` of the sandbox.
+    /// Mounts at the directory `name` of the sandbox.
     #[track_caller]
     fn new(s: &'s Sandbox, globals: &[&str], args: &[&str], name: &str) -> Self {
         Self::of(s, name, &try_mount(s, globals, args, name).ok())
     }
 
-    /// Returns the mount that a run of `mount` has created.
+    /// Returns the mount that a run of `dvc mount` has created.
     #[track_caller]
     fn of(s: &'s Sandbox, name: &str, run: &Run) -> Self {
         let pid = run.json()["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).unwrap();
@@ -86,24 +86,24 @@ impl<'s> Mount<'s> {
         self.at.join(name)
     }
 
-    /// Runs `dvc` in the mount.
+    /// Runs `dvc` with the mount as its current directory.
     fn dvc(&self, args: &[&str]) -> Run {
         Run::of(self.s.command(["-C"]).arg(&self.at).args(args))
     }
 
-    /// Runs `umount` with additional arguments.
+    /// Runs `dvc umount` with additional arguments.
     fn try_umount(&self, more: &[&str]) -> Run {
         Run::of(self.s.command(["umount"]).args(more).arg(&self.at))
     }
 
-    /// Unmounts the mount.
+    /// Unmounts, and waits until the process has exited.
     #[track_caller]
     fn umount(self) {
         self.try_umount(&[]).ok();
         self.has_ended();
     }
 
-    /// Kills the process; the mount stays as a dead one.
+    /// Kills the process; the dead mount stays.
     fn kill(&self) {
         kill_process(self.pid, Signal::KILL).unwrap();
         self.has_ended();
@@ -114,7 +114,7 @@ impl<'s> Mount<'s> {
         until("the process of the mount ends", || !threads_live(self.pid));
     }
 
-    /// Returns a counter of the process, such as `fetched_bytes`.
+    /// Returns a counter of the mount process, such as `fetched_bytes`.
     #[track_caller]
     fn counted(&self, what: &str) -> u64 {
         let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
@@ -122,8 +122,8 @@ impl<'s> Mount<'s> {
     }
 }
 
-/// Returns whether any thread of a process runs. The first thread may end before others, which
-/// still serve the mount.
+/// Returns whether any thread of a process runs. The first thread may exit before other threads,
+/// which still serve the mount.
 fn threads_live(pid: Pid) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
     tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?)).any(is_alive)
@@ -136,7 +136,7 @@ impl Drop for Mount<'_> {
     }
 }
 
-/// Detaches a mount without its process.
+/// Detaches a mount without asking its process.
 fn detach(at: &Path) {
     while std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", at.display())) {
         let done = match needs::is_root() {
@@ -149,8 +149,8 @@ fn detach(at: &Path) {
     }
 }
 
-/// Creates a sandbox whose repository `r` has a stopped database as version 1 of branch `db`, with
-/// the data directory `w/data`.
+/// Creates a sandbox with a repository `r`. Version 1 of branch `db` is a stopped database with the
+/// data directory `w/data`.
 fn with_database(engine: Engine) -> Sandbox {
     let s = Sandbox::new();
     open_way(&s);
@@ -160,18 +160,18 @@ fn with_database(engine: Engine) -> Sandbox {
     s
 }
 
-/// Gives the users of servers access to the sandbox.
+/// Makes the sandbox accessible to the users that database servers run as.
 fn open_way(s: &Sandbox) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(s.root(), std::fs::Permissions::from_mode(0o711)).unwrap();
 }
 
-/// Returns the repository of a sandbox.
+/// Returns the path of the sandbox's repository.
 fn r(s: &Sandbox) -> String {
     s.at("r").display().to_string()
 }
 
-/// Mounts a version of a database on `name`.
+/// Mounts a version of a database at `name`.
 #[track_caller]
 fn mount_database<'s>(s: &'s Sandbox, engine: Engine, args: &[&str], name: &str) -> Mount<'s> {
     let other = engine.is_other_user().then_some("--allow-other");
@@ -179,7 +179,7 @@ fn mount_database<'s>(s: &'s Sandbox, engine: Engine, args: &[&str], name: &str)
     Mount::new(s, &["--repo", &r(s)], &args, name)
 }
 
-/// Starts the database of a mount.
+/// Starts the database server on a mount.
 fn run_on(engine: Engine, mount: &Mount<'_>) -> Running {
     let name = format!("s-{}", mount.at.file_name().unwrap().to_str().unwrap());
     engine.start(&mount.at, &mount.s.at(name))

@@ -1,4 +1,4 @@
-//! The README's example of a production database on a laptop, executed line by line.
+//! The README's example of a production database on a laptop, executed as printed.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::needs::need;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::s3::{S3, Switches};
 
-/// Returns the lines of the block that starts with a clone.
+/// Returns the lines of the code block that starts with a lazy clone.
 fn block() -> Vec<&'static str> {
     let readme = include_str!("../../../README.md");
     let blocks = readme.split("```").skip(1).step_by(2);
@@ -17,7 +17,7 @@ fn block() -> Vec<&'static str> {
     block.unwrap().skip(1).collect()
 }
 
-/// Creates a repository at `url` with a database as its version.
+/// Creates a repository at `url` with one version of a database.
 fn publish(s: &Sandbox, url: &str) {
     let data = s.at("production");
     mariadb::install(&data);
@@ -33,7 +33,7 @@ fn publish(s: &Sandbox, url: &str) {
     s.dvc(["--repo", repository, "push", url, "AMCC"]).ok();
 }
 
-/// Adapts a line to this machine: no `sudo`, and a server with its own socket.
+/// Adapts a line to the test: no `sudo`, and a server with its own socket.
 fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
     let socket = s.at("laptop.sock");
     let (socket, mnt) = (socket.display(), s.at("mnt"));
@@ -46,7 +46,7 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
         need("mariadbd").display()
     );
     match command.split(' ').next() {
-        // A reader of the README waits until the server answers.
+        // Users wait until the server answers, so the script must wait, too.
         Some("mariadbd") => format!(
             "{} > ../laptop.log 2>&1 &\nserver=$!; trap 'kill $server 2> /dev/null || true' EXIT\n\
              until mariadb-admin {client} ping > /dev/null 2>&1; do kill -0 $server; sleep 0.1; done",
@@ -58,7 +58,7 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
     }
 }
 
-/// Returns whether a line is a row of `diff --stat`: name, size, change.
+/// Returns whether a line is a row of `diff --stat`: name, size and change.
 fn is_row(line: &str) -> bool {
     let cells: Vec<&str> = line.split(" | ").collect();
     line.starts_with(' ') && cells.len() == 3 && cells[1].ends_with('B')
@@ -83,7 +83,8 @@ fn a_production_database_is_branched_as_the_readme_types_it() {
     assert!(typed.len() >= 10, "{typed:?}");
     let _mount = Unmounted(&s.at("mnt"));
     let run = s.sh(&typed.join("\n")).ok();
-    // The sample has the format of the real output, and contains the file that always changes.
+    // The sample in the README has the format of the real output, and lists the file that always
+    // changes.
     let sample: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with(' ')).collect();
     let (sum, rows) = sample.split_last().unwrap();
     assert!(

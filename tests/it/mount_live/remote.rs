@@ -1,5 +1,5 @@
-//! A lazy clone is mounted and its remote fails: reads are right or fail with an I/O error, the
-//! mount survives, and its files are readable again when the remote works.
+//! The remote of a mounted lazy clone fails: reads return the correct bytes or an I/O error, the
+//! mount keeps running, and its files are readable again once the remote works.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -13,12 +13,12 @@ use crate::support::servers::proxy::{Chance, Fails, Link, Proxy};
 use crate::support::servers::s3::{S3, Switches};
 use crate::support::zoo::noise;
 
-/// More files than are fetched ahead.
+/// Number of files; more than the mount fetches in advance.
 const FILES: u64 = 24;
 const LEN: usize = 400_000;
 const PIECE: usize = 40_000;
 
-/// A remote behind a proxy, and a lazy clone of it in `lazy`.
+/// A remote behind a proxy, and the directory `lazy` with a lazy clone of the remote.
 struct Scene {
     s: Sandbox,
     s3: S3,
@@ -31,7 +31,7 @@ impl Scene {
         Self::of(LEN)
     }
 
-    /// Creates files of this length.
+    /// Like [`Self::new`], with files of `len` bytes.
     fn of(len: usize) -> Self {
         let s3 = S3::start(Switches::default());
         let proxy = Proxy::start(([127, 0, 0, 1], s3.port()).into(), Link::default()).unwrap();
@@ -60,7 +60,8 @@ impl Scene {
     }
 }
 
-/// Reads a file in pieces. Returns how many were right; the others must be I/O errors.
+/// Reads a file in pieces. Returns the number of correct pieces; the others must fail with an I/O
+/// error.
 #[track_caller]
 fn right(mount: &Mount<'_>, n: u64) -> usize {
     let Ok(file) = File::open(mount.join(&format!("f{n}"))) else { return 0 };
@@ -81,7 +82,7 @@ fn all_right(mount: &Mount<'_>, n: u64) -> bool {
     right(mount, n) == LEN / PIECE
 }
 
-/// Returns whether a file cannot be opened or gives only I/O errors.
+/// Returns whether opening or reading a file fails with an I/O error.
 fn all_fail(mount: &Mount<'_>, n: u64) -> bool {
     fs::read(mount.join(&format!("f{n}"))).is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error()))
 }
@@ -105,7 +106,7 @@ fn a_fifth_of_all_requests_fails() {
     }
 }
 
-/// The remote disappears and comes back, on the same mount.
+/// The remote stops and starts again while the mount exists.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_is_gone_and_comes_back() {
@@ -127,7 +128,7 @@ fn the_store_is_gone_and_comes_back() {
     let begun = Instant::now();
     assert!(all_fail(&mount, 20));
     eprintln!("a read fails after {:?} if no server listens", begun.elapsed());
-    // Data that was read before, and written data, does not need the remote.
+    // Written data, and data that was read before, does not need the remote.
     assert!(all_right(&mount, 0));
     fs::write(mount.join("new"), "new").unwrap();
     fs::write(mount.join("f2"), "replaced").unwrap();
@@ -143,7 +144,7 @@ fn the_store_is_gone_and_comes_back() {
     drop(proxy);
 }
 
-/// The same before the mount has read anything.
+/// The remote is unavailable until after the mount has started.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_comes_late() {
@@ -166,8 +167,8 @@ fn the_store_comes_late() {
     drop(proxy);
 }
 
-/// The remote accepts connections but does not answer. A read fails after a time limit, and other
-/// data is served meanwhile.
+/// The remote accepts connections but does not answer. A read fails after a time limit, and reads
+/// of local data are not blocked.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_stalls() {
@@ -178,12 +179,12 @@ fn the_store_stalls() {
     let mount = scene.mount(&[]);
     assert!(all_right(&mount, 0));
     scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
-    // Open connections keep their old behaviour.
+    // Close the open connections, because the delay applies only to new ones.
     scene.proxy().cut_all();
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| fs::read(mount.join("f20")));
-        // Other files are served meanwhile.
+        // Local files are served while the read waits.
         assert!(all_right(&mount, 0));
         fs::write(mount.join("new"), "new").unwrap();
         fs::rename(mount.join("new"), mount.join("newer")).unwrap();
@@ -198,7 +199,7 @@ fn the_store_stalls() {
     mount.umount();
 }
 
-/// Without a network, no read waits.
+/// With `--offline`, no read waits for the network.
 #[test]
 fn without_a_network() {
     if !possible() {
@@ -243,8 +244,8 @@ fn the_store_is_damaged() {
     mount.umount();
 }
 
-/// The next mount fetches at once what an earlier mount has recorded. Then it does not need the
-/// remote.
+/// A mount with a recorded profile fetches the files of the profile right away and needs the remote
+/// no longer.
 #[test]
 fn recorded_files_are_fetched_before_they_are_read() {
     if !possible() {
@@ -283,7 +284,7 @@ fn recorded_files_are_fetched_before_they_are_read() {
     assert_eq!(mount.counted("fetched_bytes"), before);
     mount.umount();
 
-    // An invalid profile is refused before anything is mounted.
+    // An invalid profile is an error, and nothing is mounted.
     scene.s.write("../wrong", "hello\n");
     for (file, code, word) in [("wrong", 2, "line 1"), ("none", 13, "cannot use the profile")] {
         let file = scene.s.at(file);
@@ -293,10 +294,10 @@ fn recorded_files_are_fetched_before_they_are_read() {
     }
 }
 
-/// Several threads read more than the cache may hold, and read it again.
+/// Several threads read more data than fits into the cache, twice.
 #[test]
 fn a_small_cache_stays_small_and_everything_is_right() {
-    /// The smallest allowed limit; the files have more than twice the size.
+    /// The smallest limit that the setting allows; the files are more than twice as large.
     const LIMIT: u64 = 64 << 20;
     const LONG: usize = 6 << 20;
     if !possible() {
@@ -318,7 +319,7 @@ fn a_small_cache_stays_small_and_everything_is_right() {
         });
         let used = scene.s.dvc(["du", "--cache", "--json"]).ok().json()["block_bytes"].as_u64().unwrap();
         assert!(used <= LIMIT + LIMIT / 4, "{used} bytes");
-        // Drop the page cache of the kernel as well.
+        // Drop the kernel's page cache as well, so that the second round reads from the mount.
         (0..FILES).for_each(|n| {
             let file = File::open(mount.join(&format!("f{n}"))).unwrap();
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();

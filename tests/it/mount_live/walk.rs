@@ -1,4 +1,4 @@
-//! The complete path: a database is committed and pushed, mounted lazily on another machine,
+//! The complete workflow: a database is committed, pushed, mounted lazily on another machine,
 //! changed, compared, committed while it runs, and pushed. A third machine mounts the new version
 //! from its URL and reads the rows.
 
@@ -10,7 +10,7 @@ use crate::support::servers::s3::{S3, Switches};
 
 const MIB: u64 = 1 << 20;
 
-/// A machine with access to a remote.
+/// Creates a sandbox that acts as a machine with access to a remote.
 fn machine(env: &[(&'static str, String)]) -> Sandbox {
     let mut s = Sandbox::new();
     open_way(&s);
@@ -26,7 +26,7 @@ fn bytes_below(s: &Sandbox, dir: &str) -> u64 {
 }
 
 fn walk(url: &str, env: &[(&'static str, String)]) {
-    // The first machine: a stopped database of some size.
+    // The first machine commits a stopped database and pushes it.
     let a = machine(env);
     let data = a.w("data");
     mariadb::install(&data);
@@ -39,8 +39,8 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
          insert into customers select seq, sha2(seq, 256) from seq_1_to_20000",
     );
     let sum = server.sql("checksum table shop.orders, shop.customers");
-    // Otherwise the server would purge rows in the background, and write to most pages of the
-    // table.
+    // Purge at shutdown, because the server would otherwise purge rows in the background later and
+    // change most pages of the table.
     server.sql("set global innodb_fast_shutdown = 0");
     server.stop();
     let repo = a.at("r").display().to_string();
@@ -50,7 +50,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     let whole = a.dvc(["--repo", &repo, "push", "--json"]).ok().json()["sent_bytes"].as_u64().unwrap();
     assert!(whole > 2 * MIB, "{whole} bytes in all");
 
-    // The second machine: the database runs on a lazy mount.
+    // The second machine runs the database on a lazy mount.
     let b = machine(env);
     b.dvc(["clone", "--lazy", url, "."]).ok();
     assert!(bytes_below(&b, "w/.dvcs") < MIB);
@@ -62,7 +62,8 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     server.sql(
         "update shop.orders set n = -n where id between 100 and 150; insert into shop.orders values (0, 'new', 5)",
     );
-    // Without this request, the server writes pages at any later time.
+    // Force the server to write the changed pages now, because it would otherwise write them at any
+    // later time.
     server.sql("flush tables shop.orders for export; unlock tables");
     let diff = mount.dvc(&["diff", "--stat"]).ok();
     let stat = diff.lines();
@@ -78,10 +79,10 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     let sent = pushed["sent_bytes"].as_u64().unwrap();
     let stat = mount.dvc(&["diff", "--stat", "shop@v1", "shop@v2"]).ok().out;
     assert!(sent < whole / 3, "{sent} bytes were sent, {whole} are all\n{stat}");
-    // Later changes are not in that version.
+    // Changes after the commit are not part of the version.
     server.sql("delete from shop.orders where id < 50000");
 
-    // The third machine has only the URL.
+    // The third machine knows only the URL.
     let c = machine(env);
     let third = Mount::new(&c, &[], &[&format!("{url}#shop@v2")], "mnt");
     let state = c.at("home/state/dvc/clones");
@@ -93,7 +94,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     copy.sql("update shop.orders set n = -n where n < 0; delete from shop.orders where id = 0");
     assert_eq!(copy.sql("checksum table shop.orders, shop.customers"), sum);
     copy.stop();
-    // Changes of this machine are private, and the first version is available too.
+    // Changes on this machine do not affect the first version.
     let first = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop@v1")], "first");
     let old = MariaDb::start(&first.at, c.at("t"));
     assert_eq!(old.sql("checksum table shop.orders, shop.customers"), sum);
@@ -105,7 +106,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     mount.dvc(&["commit", "-m", "at rest again"]).ok().says("shop v3");
     mount.dvc(&["push"]).ok();
     mount.umount();
-    // The same URL mounts the current version.
+    // The same URL now mounts the newest version.
     let third = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop")], "mnt");
     let copy = MariaDb::start(&third.at, c.at("s"));
     assert_eq!(copy.sql("select count(*) from shop.orders"), "10001");
@@ -114,7 +115,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     b.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
 }
 
-/// Computes the content of a row without a database.
+/// Computes the content of a row without the database.
 fn a_row(id: u64) -> String {
     let sum = |program: &str, n: u64| {
         let said = crate::support::needs::run("sh", &["-c", &format!("printf %s {n} | {program}")]);
@@ -140,7 +141,7 @@ fn by_a_registry() {
     }
 }
 
-/// A version that another machine has pushed does not affect a running mount.
+/// A version that another machine pushes does not change a running mount.
 #[test]
 fn a_mount_does_not_follow_other_machines() {
     if !possible() {
@@ -161,8 +162,8 @@ fn a_mount_does_not_follow_other_machines() {
     a.dvc(["push"]).ok();
     assert_eq!(std::fs::read(mount.join("f")).unwrap(), b"one");
     std::fs::write(mount.join("g"), "of b").unwrap();
-    // The branch has newer versions, whether this machine knows them or not; one of the two errors
-    // says so.
+    // The branch has newer versions at the remote. The commit refers to `-b NAME`, whether or not
+    // this machine knows these versions.
     let other = Mount::new(&b, &[], &[&format!("{url}#v")], "other");
     assert_eq!(std::fs::read(other.join("f")).unwrap(), b"two");
     other.umount();

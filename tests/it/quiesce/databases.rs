@@ -1,5 +1,5 @@
-//! `mariadb:` and `postgres:` with real servers: the server blocks others while it is quiesced, and
-//! the block always ends.
+//! Quiescing with `mariadb:` and `postgres:` and real servers: the server blocks writes or is in
+//! backup mode while it is quiesced, and this state always ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::with_descendants;
 
-/// Creates a sandbox in which users of servers can reach their directories, and a repository.
+/// Creates a repository, and a sandbox that the users of database servers can access.
 fn sandbox() -> Sandbox {
     use std::os::unix::fs::PermissionsExt;
     let s = Sandbox::new();
@@ -35,7 +35,7 @@ fn versions(s: &Sandbox) -> usize {
     if log.code == 0 { log.json_lines().len() } else { 0 }
 }
 
-/// Returns the command lines of processes.
+/// Returns the command lines of processes, one per line.
 fn arguments_of(pids: Vec<Pid>) -> String {
     let read = |pid: Pid| std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     pids.into_iter().map(|pid| String::from_utf8_lossy(&read(pid)).replace('\0', " ") + "\n").collect()
@@ -51,8 +51,8 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     let insert = |n: u32, patience: u32| {
         server.run(&format!("set lock_wait_timeout = {patience}; insert into shop.t values ({n})"))
     };
-    // A statement that waits for the global lock times out. Only the error shows the lock, because
-    // the row may exist already.
+    // A statement that waits for the global lock times out. Only the error message shows that the
+    // lock is the cause, because the row may also exist already.
     let locked = || insert(0, 1).is_err_and(|e| e.contains("Lock wait timeout") || e.contains("1205"));
     let free = |n| insert(n, 60).unwrap();
 
@@ -69,7 +69,8 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     free(2);
     assert_eq!(versions(&s), 1);
 
-    // If the session is ended, data may have been written meanwhile, so no version is made.
+    // If the session ends early, data may have been written in the meantime, so no version is
+    // created.
     let held = Held::start(&mut command(&s, &profile, "1h"));
     until("the tables are locked", locked);
     let id = server
@@ -78,7 +79,7 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     held.go_on().code(7).complains("the session with the database ended early");
     free(3);
 
-    // Another client has locked a table. The commit does not wait longer than its limit.
+    // Another client has locked a table. The commit gives up after its time limit.
     let mut busy = server.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     busy.stdin.as_mut().unwrap().write_all(b"lock tables shop.t write;\nselect 'mine';\n").unwrap();
     let mut line = String::new();
@@ -90,7 +91,7 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     free(4);
     assert_eq!(versions(&s), 1);
 
-    // A server that is not there, and a password from the environment.
+    // Check a server that does not run, and a password from the environment.
     server.sql("create user 'u'@'localhost' identified by 'word'; grant all on *.* to 'u'@'localhost'");
     Run::of(&mut command(&s, "mariadb:/no/such.sock", "30s")).code(7).complains("/no/such.sock");
     std::fs::write(s.at("home/.my.cnf"), "[client]\nuser = u\n").unwrap();
@@ -100,7 +101,7 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     with("word").ok();
     assert_eq!(versions(&s), 2);
 
-    // A list of processes does not show the password.
+    // The password is not visible in the process list.
     s.write("file", "once more");
     server.sql("alter user 'u'@'localhost' identified by 'seen-by-nobody'");
     let held = Held::start(command(&s, &profile, "1h").env("DVC_QUIESCE_PASSWORD", "seen-by-nobody"));
@@ -118,7 +119,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     postgres::install(&s.at("data"));
     let server = Postgres::start(&s.at("data"), s.at("p"));
     if needs::is_root() {
-        // The client runs as root, which the server does not know.
+        // The client runs as root, for which the server has no role yet.
         server.sql("create role root superuser login");
     }
     let own = format!("postgres:{}", s.at("p").display());
@@ -127,7 +128,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
             .sql("select count(*) from pg_stat_activity where query like '%dvc-quiesced%' and pid <> pg_backend_pid()")
     };
     let ends = || until("the session ends", || sessions() == "0");
-    // The client derives the name of the database from that of the user.
+    // By default, the client would use the user name as the name of the database.
     let commit = |profile: &str, limit: &str| {
         let mut c = command(&s, profile, limit);
         c.env("PGDATABASE", "postgres");
@@ -135,7 +136,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     };
     server.sql("alter system set log_statement = 'all'");
     server.sql("select pg_reload_conf()");
-    // Counts the backups that were ended and those that were aborted.
+    // Counts the backups that were stopped and those that were aborted, from the server's log.
     let backups = || {
         let log = server.log();
         let count = |text: &str| log.matches(text).count();
@@ -153,7 +154,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     until("it is in backup mode", || sessions() == "1");
     held.kill();
     ends();
-    // The watchdog ends the backup in the regular way.
+    // The watchdog ends the backup with `pg_backup_stop`; the server does not have to abort it.
     assert_eq!((backups(), versions(&s)), ((2, 0), 1));
 
     let held = Held::start(&mut commit(&own, "1h"));

@@ -1,5 +1,5 @@
 //! `fsfreeze:PATH` on a small ext4: frozen while it is read, thawed after any failure, and refused
-//! where dvc itself writes.
+//! if dvc itself writes to it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::held::Held;
 use crate::support::needs::{self, need, run};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A small file system; thawed and unmounted when dropped.
+/// A small ext4 file system; thawed and unmounted when dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -24,13 +24,14 @@ impl Disk {
         Self(at)
     }
 
-    /// Freezes or thaws the file system. Returns whether that succeeded.
+    /// Runs `fsfreeze` with the option `how`. Returns whether that succeeded.
     fn steer(&self, how: &str) -> bool {
         let mut c = Command::new(need("fsfreeze"));
         c.arg(how).arg(&self.0).stderr(Stdio::null()).status().unwrap().success()
     }
 
-    /// Returns whether the file system is frozen: then it cannot be frozen again.
+    /// Returns whether the file system is frozen, by trying to freeze it: a frozen one cannot be
+    /// frozen again.
     fn is_frozen(&self) -> bool {
         if self.steer("--freeze") {
             assert!(self.steer("--unfreeze"));
@@ -39,7 +40,7 @@ impl Disk {
         true
     }
 
-    /// Waits until a write blocks, which shows that the file system is frozen. Returns the blocked
+    /// Waits until a write to the file system blocks because it is frozen. Returns the blocked
     /// process.
     #[track_caller]
     fn wait_for_freeze(&self) -> std::process::Child {
@@ -55,7 +56,7 @@ impl Disk {
             }
             waits
         });
-        // Make sure that the write is not just slow.
+        // Check that the write is blocked and not only slow.
         assert!(self.is_frozen());
         waiting.unwrap()
     }
@@ -138,7 +139,7 @@ fn the_timeout_thaws() {
 fn file_systems_that_dvc_writes_to_are_never_frozen() {
     let Some((s, disk)) = scene() else { return };
     let profile = format!("fsfreeze:{}", disk.0.display());
-    // The disk has the repository, then the state directory, then nothing of dvc.
+    // First the repository is on the disk, then the cache directory, and then no file of dvc.
     Run::of(s.command(["-C"]).arg(&disk.0).arg("init")).ok();
     let inside = Run::of(s.command(["-C"]).arg(&disk.0).args(["commit", "-m", "x", "--quiesce", &profile]));
     inside.code(2).complains("is on the same file system");
@@ -149,7 +150,7 @@ fn file_systems_that_dvc_writes_to_are_never_frozen() {
     c.arg(s.at("r")).arg("-C").arg(&disk.0).args(["commit", "-m", "x", "--quiesce", "fsfreeze:/no/such"]);
     Run::of(&mut c).code(7).complains("cannot freeze `/no/such`");
     assert!(!disk.is_frozen());
-    // A file system that another process has frozen stays frozen.
+    // A file system that another process has frozen is left frozen.
     assert!(disk.steer("--freeze"));
     Run::of(&mut command(&s, &disk, "10s")).code(7).complains("cannot freeze");
     assert!(disk.is_frozen() && disk.steer("--unfreeze"));

@@ -1,4 +1,5 @@
-//! `dvc commit --quiesce` with file systems and databases of this machine; containers are in `tests/docker`.
+//! `dvc commit --quiesce` with local file systems and databases. `tests/docker` has the tests with
+//! containers.
 
 mod databases;
 mod freeze;

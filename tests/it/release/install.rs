@@ -55,7 +55,7 @@ fn the_installed_program_works() {
     assert_eq!(mode & 0o7777, 0o755);
     let path = format!("{}:{}", prefix.join("bin").display(), std::env::var("PATH").unwrap());
     Run::of(s.other("git").env("PATH", path).args(["dvc", "--version"])).ok().says("dvc (data-volume control)");
-    // mount(8) passes these arguments.
+    // Pass the arguments that mount(8) passes to its helper.
     let run = Run::of(s.other(prefix.join("sbin/mount.dvc")).args(["/none#main", "/none", "-o", "ro", "-f"]));
     run.complains("/none");
 }

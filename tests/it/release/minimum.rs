@@ -1,5 +1,5 @@
-//! No dependency needs a newer Rust than `Cargo.toml` promises. The lint `incompatible_msrv` checks
-//! dvc itself, and the workflow for a public host builds it with that version.
+//! No dependency needs a newer Rust than `Cargo.toml` declares. The lint `incompatible_msrv` checks
+//! dvc itself, and the workflow for a public host builds dvc with that version.
 
 use super::project;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn version(text: &str) -> (u32, u32) {
 fn dependencies_build_with_the_oldest_rust() {
     let mut c = Command::new(env!("CARGO"));
     c.args(["metadata", "--format-version=1", "--locked", "--offline"]).current_dir(project());
-    // Without a network, dependencies for other systems are missing.
+    // Dependencies for other systems may not be downloaded, so leave them out.
     c.args(["--filter-platform", "x86_64-unknown-linux-gnu"]);
     let out = c.output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

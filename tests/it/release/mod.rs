@@ -1,4 +1,5 @@
-//! Installation, systemd units, manual pages, release archive and package, minimum version of Rust.
+//! Installation, systemd units, manual pages, release archive and package, and the minimum Rust
+//! version.
 
 mod install;
 mod minimum;
@@ -13,7 +14,7 @@ fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs `make TARGET` of the project with the program under test as its build result.
+/// Runs `make TARGET` in the project, with the `dvc` under test in place of the release build.
 fn make(s: &Sandbox, target: &str, variables: &[(&str, &Path)]) -> Run {
     let mut c = s.other("make");
     c.current_dir(project()).args(["--no-print-directory", target]).arg(concat!("DVC=", env!("CARGO_BIN_EXE_dvc")));
@@ -23,7 +24,8 @@ fn make(s: &Sandbox, target: &str, variables: &[(&str, &Path)]) -> Run {
     Run::of(&mut c)
 }
 
-/// Returns files and links below a directory, with paths as if that directory were the root.
+/// Returns all files and symlinks below a directory, with paths relative to that directory and a
+/// leading slash.
 fn installed(root: &Path) -> Vec<PathBuf> {
     let mut all = crate::support::sandbox::all_below(root);
     all.retain(|path| !path.symlink_metadata().unwrap().is_dir());

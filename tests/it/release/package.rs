@@ -1,6 +1,7 @@
 //! The release archive and the Debian package: their content, and the package's life cycle on a bare system.
 //!
-//! `DVC_TEST_DIST` names the output directory of `make dist`; `make test` sets it. Otherwise the tests pack the program under test.
+//! `DVC_TEST_DIST` names the output directory of `make dist`; `make test` sets it. Without it, the
+//! tests package the binary under test.
 
 use super::{installed, project};
 use crate::support::needs::{fuse, is_root, need, run, server, skip_or_fail};
@@ -11,14 +12,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Archive, package and checksums.
+/// The release archive, the Debian package and their checksums.
 struct Dist {
-    /// The directory of a packed program under test; it is packed with little compression.
+    /// Directory of the files that the test has packaged itself, with fast compression. `None` with
+    /// `DVC_TEST_DIST`.
     made: Option<SharedDir>,
     dir: PathBuf,
 }
 
-/// Returns the release files. Skips the test if `cargo-deb` is not installed.
+/// Returns the release files. Returns `None` and skips the test if they cannot be made without
+/// `cargo-deb`.
 fn dist() -> Option<&'static Dist> {
     static DIST: OnceLock<Dist> = OnceLock::new();
     let named = std::env::var_os("DVC_TEST_DIST").filter(|dir| !dir.is_empty());
@@ -37,7 +40,7 @@ fn dist() -> Option<&'static Dist> {
     }))
 }
 
-/// Runs packaging/dist.sh for an existing binary.
+/// Runs packaging/dist.sh for an existing binary. `fast` selects little compression.
 fn pack(binary: &Path, out: &Path, fast: bool) {
     let mut args = vec!["--binary", binary.to_str().unwrap(), "--out", out.to_str().unwrap()];
     args.extend(fast.then_some("--fast"));
@@ -50,7 +53,7 @@ impl Dist {
         all.into_iter().find(|path| path.to_str().unwrap().ends_with(end)).unwrap_or_else(|| panic!("no {end}"))
     }
 
-    /// The archive, unpacked.
+    /// Unpacks the archive. Returns its top directory.
     fn unpacked(&self, s: &Sandbox) -> PathBuf {
         let archive = self.file(".tar.gz");
         run("tar", &["-xzf", archive.to_str().unwrap(), "-C", s.root().to_str().unwrap()]);
@@ -73,7 +76,7 @@ fn the_archive_and_the_package_hold_the_same() {
     Run::of(s.other(root.join("usr/bin/dvc")).arg("--version")).ok().says(env!("CARGO_PKG_VERSION"));
     let (by_archive, of_package) = (installed(&root), s.at("package"));
     run("dpkg-deb", &["-x", dist.file(".deb").to_str().unwrap(), of_package.to_str().unwrap()]);
-    // Debian has other directories for these.
+    // Debian uses different directories for zsh completions and documentation.
     let as_debian = |path: &PathBuf| {
         let path = path.to_str().unwrap().replace("zsh/site-functions", "zsh/vendor-completions");
         path.replace("/doc/dvc/", "/doc/data-volume-control/")
@@ -115,7 +118,7 @@ fn the_package_says_what_it_is() {
     }
 }
 
-/// Creates a system with only busybox and an empty database of packages.
+/// Creates a root file system with only busybox and an empty package database.
 fn bare(root: &Path) {
     for dir in [
         "usr/bin",
@@ -147,7 +150,7 @@ fn bare(root: &Path) {
     }
 }
 
-/// Copies the libraries of a program that is not static. Returns whether there are any.
+/// Copies the shared libraries of a program. Returns whether it has any.
 fn add_libraries(program: &Path, root: &Path) -> bool {
     let out = std::process::Command::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
@@ -160,7 +163,7 @@ fn add_libraries(program: &Path, root: &Path) -> bool {
     !libraries.is_empty()
 }
 
-/// Installs the package on a bare system, works with it, mounts with it, removes it.
+/// Installs the package on a bare system, runs commands, mounts, and removes the package.
 #[test]
 fn the_package_lives_on_a_bare_system() {
     let Some(dist) = dist() else { return };
@@ -174,7 +177,8 @@ fn the_package_lives_on_a_bare_system() {
     let dpkg = |args: &[&str]| {
         let mut c = s.other(need("dpkg"));
         c.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").arg(format!("--root={}", root.display()));
-        // The system has the libraries, but not their packages.
+        // The system has the libraries but not their packages, so dpkg must ignore missing
+        // dependencies.
         c.args(is_dynamic.then_some("--force-depends"));
         Run::of(c.args(args))
     };
@@ -183,7 +187,7 @@ fn the_package_lives_on_a_bare_system() {
     dpkg(&["--install", dist.file(".deb").to_str().unwrap()]).ok();
     dpkg(&["--status", "data-volume-control"]).ok().says("Status: install ok installed");
     dpkg(&["--verify", "data-volume-control"]).ok();
-    // The package enables no unit.
+    // Installing the package enables no unit.
     assert!(!root.join("etc/systemd").exists());
     assert!(root.join("usr/lib/systemd/system/dvc-plugin.service").exists());
 
@@ -211,11 +215,11 @@ fn the_package_lives_on_a_bare_system() {
         })
         .collect();
     assert_eq!(left, Vec::<PathBuf>::new());
-    // Data stays.
+    // Removing the package keeps user data.
     assert!(root.join("srv/data/.dvcs/format").exists() && root.join("srv/data/file").exists());
 }
 
-/// Mounts with `mount.dvc`, in a mount namespace so that no mount remains.
+/// Mounts with `mount.dvc` in a mount namespace of its own, so that no mount remains.
 fn mounts(s: &Sandbox, root: &Path) {
     let script = r#"
         set -eu

@@ -1,4 +1,4 @@
-//! `groff` and `man` accept the manual pages without a warning.
+//! `groff` and `man` show the manual pages without a warning.
 
 use super::project;
 use crate::support::needs::need;
@@ -26,20 +26,21 @@ fn man_finds_them() {
         let mut c = s.other(need("man"));
         c.env("MANPATH", &manual).env("MANPAGER", "cat").env("MANWIDTH", "80").env("MAN_KEEP_FORMATTING", "");
         let shown = Run::of(c.arg("-P").arg("cat").arg(name)).ok().out;
-        // man marks bold letters by overstriking.
+        // man overstrikes the letters of bold text.
         let plain: String = shown.replace('\u{8}', "");
         assert!(plain.contains(text) || shown.contains(text), "{name}: {shown}");
     }
 }
 
-/// Messages and hints name manual pages, because an installed program lacks the documents.
+/// Messages and hints name manual pages and no files in `docs/`, because an installed program does
+/// not have these.
 #[test]
 fn messages_name_pages_that_exist() {
     let mut wrong = Vec::new();
     let mut named = 0;
     for file in all_below(&project().join("src")).iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
         let text = fs::read_to_string(file).unwrap();
-        // Unit tests and comments may name documents.
+        // Unit tests and comments may name files in `docs/`.
         let code = text.split("#[cfg(test)]").next().unwrap();
         for (n, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
             let at = format!("{}:{}", file.display(), n + 1);

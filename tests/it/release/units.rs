@@ -1,4 +1,4 @@
-//! systemd accepts the units, and finds the manual pages that they name.
+//! systemd accepts the units and finds the manual pages to which the units refer.
 
 use super::{make, project};
 use crate::support::needs::need;
@@ -13,7 +13,7 @@ fn systemd_accepts_every_unit() {
     let units = prefix.join("lib/systemd/system");
     fs::copy(project().join("packaging/examples/srv-amcc.mount"), units.join("srv-amcc.mount")).unwrap();
     for unit in ["dvc-backup@.service", "dvc-backup@.timer"] {
-        // An instance, as `systemctl enable dvc-backup@srv-shop.timer` creates it.
+        // Create an instance, as `systemctl enable dvc-backup@srv-shop.timer` does.
         std::os::unix::fs::symlink(units.join(unit), units.join(unit.replace('@', "@srv-shop"))).unwrap();
     }
     let mut checked = 0;
@@ -23,7 +23,8 @@ fn systemd_accepts_every_unit() {
             continue;
         }
         let mut c = s.other(need("systemd-analyze"));
-        // The trailing colon adds systemd's own directories, for `network-online.target`.
+        // The trailing colon keeps systemd's own directories in the path, because the units need
+        // `network-online.target`.
         c.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display())).env("MANPATH", prefix.join("share/man"));
         let run = Run::of(c.arg("verify").arg("--man=yes").arg(&unit)).ok();
         let named = unit.file_name().unwrap().to_str().unwrap().to_owned();
@@ -33,7 +34,8 @@ fn systemd_accepts_every_unit() {
     assert_eq!(checked, 4);
 }
 
-/// Without these lines, a restart of the driver or one mount without memory would end other mounts.
+/// Without these lines, restarting the driver, or one mount that runs out of memory, would end
+/// other mounts.
 #[test]
 fn a_restart_of_the_driver_ends_no_mount() {
     let unit = fs::read_to_string(project().join("packaging/systemd/dvc-plugin.service")).unwrap();
@@ -42,7 +44,7 @@ fn a_restart_of_the_driver_ends_no_mount() {
     }
 }
 
-/// Runs the command of the unit as systemd does for an instance.
+/// Runs the command of the unit with the values that systemd inserts for an instance.
 #[test]
 fn the_backup_unit_commits_and_pushes() {
     let s = Sandbox::with_repo();
@@ -56,6 +58,6 @@ fn the_backup_unit_commits_and_pushes() {
         command.replace("$COMMIT_OPTIONS", &options).split_whitespace().map(str::to_owned).collect();
     s.dvc(&words).ok();
     s.dvc(["--repo", &format!("file://{}", s.at("far").display()), "log", "--oneline"]).ok().says("scheduled");
-    // A backup without changes makes no version and does not fail.
+    // A backup without changes creates no version and succeeds.
     s.dvc(&words).ok();
 }

@@ -1,7 +1,8 @@
-//! The meaning of each answer of a store for every protocol: exit code, message and hint. And the
-//! data that a server gets from a redirect, or that dvc reads from an endless answer.
+//! Responses of a store, for every protocol: the exit code, message and hint for each error, the
+//! data that another server receives after a redirect, and the data that dvc reads from an endless
+//! response.
 //!
-//! The tests call the library's stores below the layer that retries, so that no answer costs a
+//! The tests call the stores directly, without the layer that retries, so that no response causes a
 //! pause.
 
 use std::io::{Read, Write};
@@ -20,7 +21,7 @@ use dvc::store::{Store, StoreError};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::http::{Reply, Request, Serving, serve};
 
-/// Credentials of every kind, of which each store takes its own.
+/// Credentials of every kind; each store uses its own.
 const CREDENTIALS: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID", "id-of-aws"),
     ("AWS_SECRET_ACCESS_KEY", "s3cret-of-aws"),
@@ -65,10 +66,10 @@ impl Of {
     }
 }
 
-/// Status, headers, body.
+/// A response: status, headers and body.
 type Given = (u16, Vec<(&'static str, String)>, String);
 
-/// A server that gives the same answer to all requests. The answer can be changed.
+/// A server that sends the same response to all requests. [`Self::answers`] changes the response.
 struct Fake {
     serving: Serving,
     reply: Arc<Mutex<Given>>,
@@ -91,7 +92,8 @@ impl Fake {
     }
 }
 
-/// An answer and its meaning: exit code, a part of the message, a part of the hint.
+/// A response and its meaning: store, status, code, exit code, a part of the message, a part of the
+/// hint.
 type Row = (Of, u16, &'static str, u8, &'static str, &'static str);
 
 const DENIED: (u8, &str, &str) = (12, "access denied", "check the credentials");
@@ -114,8 +116,8 @@ const fn row(of: Of, status: u16, code: &'static str, meaning: (u8, &'static str
     (of, status, code, meaning.0, meaning.1, meaning.2)
 }
 
-/// The answers by store, status and code. The body has the form of the protocol; a code with `<` or
-/// `{` is the body itself.
+/// The responses by store, status and code. The body has the format of the protocol; a code with
+/// `<` or `{` is the body itself.
 const TABLE: &[Row] = &[
     row(Of::S3, 403, "AccessDenied", DENIED),
     row(Of::S3, 403, "InvalidAccessKeyId", DENIED),
@@ -202,7 +204,7 @@ fn body(of: Of, code: &str) -> String {
     }
 }
 
-/// Returns the error as a user reads it: message, causes, hint.
+/// Returns the error as users see it: message, causes and hint.
 fn told(e: &StoreError) -> String {
     format!("{e}\n{}\n{}", causes(e).join("\n"), e.hint().unwrap_or_default())
 }
@@ -220,7 +222,7 @@ fn every_answer_is_reported_by_its_meaning() {
         };
         fake.answers(*status, &[("Content-Type", kind)], &text);
         let store = &stores.iter().find(|s| s.0 == *of).unwrap().1;
-        // A missing key may be a regular result of a read, so list the keys too.
+        // Some reads treat a missing key as a normal result, so try a listing as well.
         let read = store.get("format").err();
         let e = match read {
             Some(e) if !matches!(e, StoreError::Missing { .. }) => e,
@@ -242,7 +244,7 @@ fn every_answer_is_reported_by_its_meaning() {
     }
 }
 
-/// Missing credentials are reported as missing, not as wrong.
+/// Missing credentials are reported as missing and not as wrong.
 #[test]
 fn missing_credentials_are_reported_as_missing() {
     let fake = Fake::start();
@@ -270,7 +272,7 @@ fn missing_credentials_are_reported_as_missing() {
     }
 }
 
-/// A URL without the server's base path does not mean that a repository is damaged.
+/// If a URL lacks the server's base path, the error must not report a damaged repository.
 #[test]
 fn a_folder_of_webdav_that_does_not_exist() {
     let fake = Fake::start();
@@ -282,12 +284,12 @@ fn a_folder_of_webdav_that_does_not_exist() {
     let run = s.dvc(["push", &url]).code(13).complains("no such bucket or directory").complains("/wrong");
     assert!(!run.err.contains("fsck"), "{}", run.err);
     s.dvc(["--repo", &url, "log"]).code(10).complains("/wrong");
-    // A web page in the place of the marker is reported as such, with the URL.
+    // A web page in place of the marker is reported as such, with the URL.
     fake.answers(200, &[("Content-Type", "text/html")], "<html>login</html>");
     s.dvc(["--repo", &url, "log"]).code(6).complains("received a web page").complains(&url);
 }
 
-/// Starts a server that records the requests after a redirect.
+/// Starts a server that records the requests which reach it after a redirect.
 fn listener() -> (Serving, Arc<Mutex<Vec<String>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);
@@ -301,7 +303,7 @@ fn listener() -> (Serving, Arc<Mutex<Vec<String>>>) {
     (serving, heard)
 }
 
-/// Values of credentials, and values derived from them, which no other server may receive.
+/// Credentials, and values derived from them, that no other server may receive.
 const SECRETS: &[&str] = &[
     "s3cret",
     "czNjcmV0",
@@ -327,7 +329,8 @@ fn a_redirect_to_another_server_gets_no_credentials() {
             let target = format!("http://127.0.0.1:{}/there?x=1", elsewhere.port());
             fake.answers(status, &[("Location", &target)], "");
             let store = of.store(fake.serving.port(), CREDENTIALS);
-            // Only a redirect that is not followed has a result to check: an error with a hint.
+            // The registry client follows redirects of reads. All other stores must fail, with the
+            // target in the message.
             let read = store.get("format");
             if of != Of::Registry {
                 let e = read.unwrap_err();
@@ -348,11 +351,12 @@ fn a_redirect_to_another_server_gets_no_credentials() {
         assert!(!SECRETS.iter().any(|s| request.contains(s)), "{request}");
         assert!(request.starts_with("GET ") || request.starts_with("HEAD "), "{request}");
     }
-    // Only reads from a registry follow redirects.
+    // Only reads from a registry follow redirects, because registries may store blobs on another
+    // server.
     assert!(heard.iter().any(|r| r.contains("/there")), "blobs may lie with another server");
 }
 
-/// A token server that redirects does not pass on the credentials it was sent.
+/// If a token server redirects, the new server receives no credentials.
 #[test]
 fn a_redirect_of_a_token_server_gets_no_credentials() {
     let (elsewhere, heard) = listener();
@@ -372,7 +376,7 @@ fn a_redirect_of_a_token_server_gets_no_credentials() {
     assert!(heard.lock().unwrap().is_empty(), "{:?}", heard.lock().unwrap());
 }
 
-/// A server whose answers never end. It counts the bytes that it could send.
+/// A server whose response bodies never end. It counts the bytes that it has sent.
 struct Endless {
     port: u16,
     sent: Arc<AtomicU64>,
@@ -410,7 +414,7 @@ fn speak(mut stream: TcpStream, head: &str, sent: &AtomicU64, ends: &AtomicBool)
     }
     stream.write_all(format!("HTTP/1.1 {head}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
     let piece = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
-    // Send until the client closes the connection.
+    // Send until the client closes the connection, or until the test ends.
     while !ends.load(Ordering::SeqCst) {
         stream.write_all(&piece)?;
         sent.fetch_add(0x10000, Ordering::SeqCst);
@@ -428,7 +432,7 @@ impl Drop for Endless {
     }
 }
 
-/// Size of the buffers between both sides, plus one page of a listing, in bytes.
+/// Size of the socket buffers on both sides and of one page of a listing, in bytes.
 const SLACK: u64 = 32 << 20;
 const LISTING: u64 = 64 << 20;
 
@@ -451,8 +455,8 @@ fn no_answer_is_read_beyond_what_was_asked_for() {
                 if *what != "a listing" {
                     assert!(sent < SLACK, "{head} {of:?} {what}: {sent} bytes, {e:?}");
                 }
-                // A server without ranges returns the whole object, of which the client needs only
-                // the beginning.
+                // A server without ranges returns the whole object, but the client stops after the
+                // range, so the read succeeds.
                 if *what != "a range" {
                     assert!(e.is_some(), "{head} {of:?} {what}");
                 }

@@ -1,6 +1,6 @@
-//! Remotes that have changed: restored to an older state, gone, replaced by another repository,
-//! with a wrong clock, collected. And outdated caches, a full disk, and a push or clone that was
-//! interrupted.
+//! Remotes that have changed: restored to an older state, missing, replaced by another repository,
+//! with a wrong clock, or after a garbage collection. Also outdated caches, a full disk, and
+//! interrupted pushes and clones.
 
 use std::fs;
 use std::process::Stdio;
@@ -27,21 +27,21 @@ fn with_s3(s: &mut Sandbox, s3: &S3) {
     }
 }
 
-/// Creates a worktree with one version, and `url` as `origin`.
+/// Creates a repository with one version and the remote `origin` at `url`.
 fn begin(s: &Sandbox, url: &str) {
     s.dvc(["init"]).ok();
     s.dvc(["remote", "add", "origin", url]).ok();
     commit(s, 1);
 }
 
-/// Commits a version with noise of its own.
+/// Commits a version with a new incompressible file.
 fn commit(s: &Sandbox, n: u64) {
     s.write(&format!("file {n}"), noise(n, 300_000));
     s.write("counter", n.to_string());
     s.dvc(["commit", "-m", &format!("version {n}")]).ok();
 }
 
-/// Asserts that a full clone of `url` has the content of the worktree of `s`.
+/// Asserts that a full clone of `url` has the same files as the worktree of `s`.
 #[track_caller]
 fn assert_same(s: &Sandbox, url: &str) {
     let _ = fs::remove_dir_all(s.at("same"));
@@ -71,7 +71,7 @@ fn an_older_state() {
     fs::remove_dir_all(&there).unwrap();
     copy_dir(&aside, &there);
     s.dvc(["-C", "../other", "fetch"]).complains("restored to an older state");
-    // Everything is sent again.
+    // The push sends all data that the older state lacks.
     let run = s.dvc(["push"]).complains("restored to an older state");
     assert!(run.code == 0 && !run.out.contains("up to date"), "{}{}", run.out, run.err);
     s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"]).ok();
@@ -80,7 +80,8 @@ fn an_older_state() {
     assert!(!again.err.contains("older"), "{}", again.err);
 }
 
-/// The refs are older, and the data of the newer ones is still there completely or in part.
+/// The refs were restored to an older state, but all or some data of the newer versions is still
+/// there.
 #[test]
 fn older_refs_over_newer_packs() {
     let s = sandbox();
@@ -129,7 +130,7 @@ fn a_remote_of_another_repository() {
     for verb in ["push", "fetch", "pull"] {
         s.dvc([verb]).code(4).complains("another repository");
     }
-    // The other repository's branch of the same name is never overwritten, not even by force.
+    // Not even `--force` overwrites the branch of the same name in the other repository.
     s.dvc(["push", "--force"]).code(4);
     s.dvc(["push", "--force", "origin", "mine"]).ok();
     s.dvc(["fetch", "--force"]).ok();
@@ -138,7 +139,7 @@ fn a_remote_of_another_repository() {
     assert_same(&other, there.to_str().unwrap());
 }
 
-/// A push to a URL is refused for the same reasons as one to a configured remote.
+/// A push to a URL is rejected for the same reasons as a push to a configured remote.
 #[test]
 fn versions_that_do_not_follow_at_a_url() {
     let s = sandbox();
@@ -187,7 +188,7 @@ fn two_clients_with_different_caches() {
         assert!(run.code == 0 && run.bytes == a.read(&format!("file {n}")), "{n}: {}", run.err);
     };
     show(1);
-    // One cache is outdated, the other one has gone.
+    // One cache is outdated, the other one is missing.
     fs::rename(b.at("home/cache"), b.at("stale")).unwrap();
     commit(&a, 2);
     fs::remove_dir_all(a.at("home/cache")).unwrap();
@@ -278,7 +279,7 @@ fn a_push_that_is_interrupted() {
     let mut s = sandbox();
     with_s3(&mut s, &s3);
     begin(&s, &s3.url("p"));
-    // More than one pack of 32 MiB: the first one has arrived when the signal comes.
+    // More than one pack of 32 MiB, so that the first pack has arrived when the signal is sent.
     for n in 0..3 {
         s.write(&format!("large {n}"), noise(500 + n, 40 << 20));
     }
@@ -303,7 +304,7 @@ fn a_push_that_is_interrupted() {
     s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok();
 }
 
-/// `--force-with-lease` moves a ref only if it is as it was last fetched.
+/// `--force-with-lease` moves a ref only if the remote still has the value that was last fetched.
 #[test]
 fn a_lease_covers_only_fetched_refs() {
     let place = place::directory();
@@ -322,12 +323,12 @@ fn a_lease_covers_only_fetched_refs() {
     assert!(refused.err.contains("`dvc push --force-with-lease origin good`"), "{}", refused.err);
     ann.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
 
-    // Bob has not fetched the tag since it was moved.
+    // The tag has moved since Bob fetched it.
     bob.dvc(["tag", "-f", "good", "main"]).ok();
     for _ in 0..2 {
         bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
     }
-    // Commands about other refs do not count as having fetched the tag.
+    // Commands for other refs do not count as a fetch of the tag.
     bob.dvc(["push", "origin", "main"]).ok();
     bob.dvc(["remote", "check"]).ok();
     bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
@@ -335,7 +336,7 @@ fn a_lease_covers_only_fetched_refs() {
     bob.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
     assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
 
-    // A push to the URL behaves in the same way.
+    // The option works in the same way for a push to a URL.
     ann.dvc(["checkout", "main~1"]).ok();
     ann.dvc(["branch", "-f", "main", "main~1"]).ok();
     ann.dvc(["checkout", "main"]).ok();
@@ -352,7 +353,7 @@ fn a_lease_covers_only_fetched_refs() {
     ann.dvc(["push", "--force-with-lease", &place.url, "main"]).code(4);
 }
 
-/// A name that is a branch and a tag is refused.
+/// A name that is both a branch and a tag is refused as ambiguous.
 #[test]
 fn a_branch_and_a_tag_of_one_name() {
     let s = sandbox();
@@ -362,7 +363,8 @@ fn a_branch_and_a_tag_of_one_name() {
     s.dvc(["push", "origin", "both"]).code(13).complains("ambiguous").complains("refs/heads/both");
 }
 
-/// Files that file managers and NFS leave in a folder are not taken for refs and hide none.
+/// Files that file managers and NFS leave in a directory of refs are not mistaken for refs and hide
+/// none.
 #[test]
 fn strangers_in_the_folder_of_a_ref() {
     let s = sandbox();
@@ -380,7 +382,7 @@ fn strangers_in_the_folder_of_a_ref() {
     s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 2");
 }
 
-/// A local pack is lost and the index was rebuilt without it. Other clones are not affected.
+/// A local pack is lost, and the index was rebuilt without it. A push must not affect other clones.
 #[test]
 fn a_rebuilt_index_does_not_affect_other_clones() {
     let s = sandbox();
@@ -391,7 +393,7 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
         place::below(&s.w(".dvcs/packs")).into_iter().filter(|p| place::is_data(&fs::read(p).unwrap())).collect();
     assert!(!lost.is_empty());
     commit(&s, 2);
-    // Remove the packs after the commit, because a commit reads files again whose objects are gone.
+    // Remove the packs after the commit, because a commit would store lost content again.
     lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
     s.dvc(["fsck", "--rebuild"]).code(5);
     s.dvc(["push"]).ok();
@@ -401,13 +403,13 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
 }
 
-/// A push sends data again that it has found damaged at the remote.
+/// A push with verification sends objects again that it has found damaged at the remote.
 #[test]
 fn a_verified_push_repairs_the_damage_it_found() {
     let s = sandbox();
     let far = s.at("far");
     begin(&s, far.to_str().unwrap());
-    // The packs arrived, and then the push was interrupted.
+    // Simulate a push that was interrupted after the packs had arrived.
     s.dvc(["push"]).ok();
     fs::remove_file(far.join("format")).unwrap();
     for sub in ["refs", "index"] {

@@ -1,11 +1,11 @@
-//! The arguments of `clone`, and the list of remotes of a repository.
+//! Options of `clone`, and the remotes of a repository.
 
 use super::journey::noise;
 use super::place::{self, Place};
 use crate::support::sandbox::Sandbox;
 
-/// Creates a remote with three versions of AMCC, the default branch, and one of `dev`, pushed by
-/// Ann.
+/// Creates a remote to which Ann has pushed three versions of the default branch AMCC and one
+/// version of `dev`.
 fn shared() -> (Place, Sandbox) {
     let place = place::s3();
     let ann = place.person("Ann");
@@ -39,20 +39,20 @@ fn of_a_version_and_of_a_branch() {
     assert_eq!(clone("", "default", &[]), of("AMCC", "3"));
     assert_eq!(clone("#dev", "fragment", &[]), of("dev", "dev"));
     assert_eq!(clone("", "option", &["-b", "dev"]), of("dev", "dev"));
-    // A version other than the tip is checked out on no branch.
+    // If the URL names an older version, no branch is checked out.
     assert_eq!(clone("#AMCC@v1", "old", &[]).1, "1");
     assert_eq!(clone("#AMCC~1", "before", &[]).1, "2");
     bob.dvc(["clone", &format!("{}#AMCC:n", place.url), "path"]).code(2);
     bob.dvc(["clone", &format!("{}#none", place.url), "none"]).code(13);
     bob.dvc(["clone", &place.url, "nope", "-b", "nope"]).code(13).complains("`nope`").complains("-b BRANCH");
-    // The last name of the URL is the default directory.
+    // The default directory has the last name in the path of the URL.
     bob.dvc(["clone", &place.url]).ok();
     assert_eq!(bob.read("repo/n"), b"3");
     let taken = bob.dvc(["clone", &place.url]).code(2).complains("a repository already exists at");
     taken.complains("hint: specify an empty or a new directory");
     std::fs::create_dir_all(bob.w("full/of")).unwrap();
     bob.dvc(["clone", &place.url, "full"]).code(2).complains("is not empty and holds no repository");
-    // The path of a worktree names the repository in it.
+    // The path of a worktree refers to the repository in it.
     bob.dvc(["clone", "repo", "worktree"]).ok();
     assert_eq!((current(&bob, "worktree"), bob.read("worktree/n")), ("AMCC".to_owned(), b"3".to_vec()));
     let told = bob.dvc(["-C", "worktree", "remote", "list", "--json"]).ok().json();
@@ -72,15 +72,15 @@ fn without_a_checkout() {
     assert_eq!(bob.read("bare/n"), b"3");
 }
 
-/// One version is fetched now, and the others when they are read.
+/// A shallow clone fetches the newest version now, and older versions when they are read.
 #[test]
 fn of_the_last_version_only() {
     let (place, _ann) = shared();
     let bob = place.person("Bob");
     let before = place.bytes_sent().unwrap();
     bob.dvc(["clone", "--depth", "1", "-b", "AMCC", &place.url, "shallow"]).ok();
-    // Four versions of half a megabyte that does not compress. There are two tips, and `dev` has
-    // the data of the third version.
+    // There are four versions of half a megabyte that does not compress. The clone fetches the two
+    // tips, but `dev` shares its data with the third version.
     let came = place.bytes_sent().unwrap() - before;
     assert!((500_000..1_100_000).contains(&came), "{came}");
     assert_eq!(bob.dvc(["-C", "shallow", "log", "--format=%s"]).ok().lines().len(), 3);
@@ -104,7 +104,7 @@ fn of_a_repository_without_its_default_branch() {
     assert!(!bob.w("early").exists());
     ann.dvc(["branch", "x"]).ok();
     ann.dvc(["push", "origin", "x"]).ok();
-    // If there is only one branch, it is checked out.
+    // The only branch is checked out, regardless of its name.
     bob.dvc(["clone", &place.url, "only"]).ok();
     assert_eq!(current(&bob, "only"), "x");
     ann.dvc(["branch", "y"]).ok();
@@ -140,7 +140,7 @@ fn remotes_are_listed_changed_and_forgotten() {
     ann.dvc(["remote", "rm", "nas"]).ok();
     assert!(!list().contains("nas"));
 
-    // The remote's branches are removed with it.
+    // Removing a remote also removes its remote-tracking branches.
     ann.dvc(["log", "origin/AMCC"]).ok();
     ann.dvc(["remote", "rm", "origin"]).ok();
     assert_eq!(list(), "");
@@ -168,6 +168,6 @@ fn an_unknown_remote_is_13() {
     }
     s.dvc(["remote", "add", "nas", "/srv/none", "--offline"]).ok();
     s.dvc(["fetch", "nope"]).code(13).complains("hint: use one of nas, or ");
-    // A word that is not a remote is taken for a branch.
+    // A name that is no remote is parsed as a branch.
     s.dvc(["push", "nope"]).code(13).complains("no branch `nope`");
 }

@@ -1,5 +1,5 @@
-//! Objects at the remote that are truncated, changed or gone. Readers get an error that names the
-//! object, and neither wrong nor partial data. After a repair everything continues. Damage in the
+//! Remote objects that are truncated, changed or missing. Readers get an error that names the
+//! object, and never wrong or partial data. After a repair, all commands continue. Damage in the
 //! local cache is repaired automatically.
 
 use std::fs;
@@ -9,7 +9,7 @@ use super::super::support::known::noise;
 use super::super::support::sandbox::Sandbox;
 use super::super::support::servers::s3::{S3, Switches};
 
-/// A remote with two versions. The sandbox `reader` has a clone with the first one.
+/// A remote with two versions. The sandbox `reader` has a clone of the first one.
 struct Scene {
     writer: Sandbox,
     reader: Sandbox,
@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    /// Changes or removes an object without a request.
+    /// Changes or removes an object in the storage of the remote, without dvc.
     fn set(&self, key: &str, bytes: Option<&[u8]>) {
         match (self, bytes) {
             (Self::Dir(dir), Some(bytes)) => fs::write(dir.join(key), bytes).unwrap(),
@@ -100,7 +100,7 @@ fn directory(s: &Sandbox) -> Place {
     Place::Dir(s.at("there"))
 }
 
-/// Returns the kind of an object by its first bytes.
+/// Returns the kind of an object, from its key and its header.
 fn kind(key: &str, bytes: &[u8]) -> &'static str {
     const KINDS: [[&str; 3]; 2] =
         [["data pack", "list pack", "tree pack"], ["data segment", "list segment", "tree segment"]];
@@ -128,7 +128,7 @@ fn assert_empty(dir: &Path) {
     }
 }
 
-/// Damages every object that only the second version needs, in every way.
+/// Damages every object that only the second version needs, in every possible way.
 fn each_damage(scene: &Scene) {
     let Scene { writer, reader, place } = scene;
     let (url, old) = (place.url(), reader.w("old").display().to_string());
@@ -158,8 +158,8 @@ fn each_damage(scene: &Scene) {
             assert!(run.err.contains(&name(&key)), "clone, {case}: {}", run.err);
             assert_empty(&reader.w("new"));
 
-            // The reader keeps its data, and its view of the remote changes only when all objects
-            // are there.
+            // The reader keeps its data. Its remote-tracking branch moves only after all objects
+            // have arrived.
             let run = reader.dvc(["-c", &cache, "-C", &old, "fetch"]);
             let needed = run.code != 0;
             assert!(!needed || run.code == 5 && run.err.contains(&name(&key)), "fetch, {case}: {}", run.err);
@@ -173,12 +173,13 @@ fn each_damage(scene: &Scene) {
 
             place.set(&key, Some(&bytes));
             if needed {
-                // The same clone command continues the interrupted clone.
+                // Repeating the clone command continues the interrupted clone.
                 reader.dvc(["-c", &cache, "clone", &url, "new"]).ok();
                 assert_eq!(fs::read(reader.w("new/d/more")).unwrap(), writer.read("d/more"), "{n}");
                 assert_eq!(fs::read(reader.w("new/d/big")).unwrap(), writer.read("d/big"));
             } else {
-                // The object belongs to the first version: reset the reader to that version.
+                // The fetch did not need the object and has succeeded, so reset the reader to the
+                // first version.
                 reader.dvc(["-C", &old, "remote", "rm", "origin"]).ok();
                 fs::remove_dir_all(reader.w("old")).unwrap();
                 return_to_first(scene);
@@ -190,7 +191,7 @@ fn each_damage(scene: &Scene) {
     }
 }
 
-/// Replaces the clone, which has fetched newer versions, by one of the first version.
+/// Replaces the clone, which has fetched newer versions, by a clone of the first version.
 fn return_to_first(scene: &Scene) {
     let Scene { reader, place, .. } = scene;
     let newest = place.keys().into_iter().find(|k| k.starts_with("refs/")).unwrap();
@@ -256,14 +257,14 @@ fn a_damaged_cache_heals_itself() {
             }
             fs::write(path, before).unwrap();
         }
-        // A read does not need every block.
+        // A read does not use every block of the cache.
         for what in ["packs", "index"] {
             assert!(healed.iter().filter(|h| *h == what).count() >= 2, "{healed:?} of {all:?}");
         }
     }
 }
 
-/// A file that cannot be restored is reported by its name, not by that of the temporary file.
+/// If a file cannot be restored, the error has its name and not that of the temporary file.
 #[test]
 fn a_lost_file_is_named() {
     let s = Sandbox::with_repo();
@@ -279,7 +280,7 @@ fn a_lost_file_is_named() {
     assert!(!run.err.contains(".dvc-tmp"), "{}", run.err);
 }
 
-/// A damaged local pack is not pushed, because other clones would rely on the copy.
+/// A damaged local pack is not pushed, because other clones would rely on it.
 #[test]
 fn a_damaged_pack_is_not_pushed() {
     let s = Sandbox::with_repo();

@@ -1,4 +1,4 @@
-//! Push, fetch and clone over a store that loses requests and replies. The remote is a valid
+//! Push, fetch and clone with a store that loses requests and responses. The remote is a valid
 //! repository at every moment, and repeating the command succeeds.
 
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ use dvc::store::{Store, StoreErrorKind};
 use super::super::support::known::{Known, KnownVersion, commit_all, context, copy_dir, lost_paths};
 use super::super::support::shared_dir::SharedDir;
 
-/// Returns a remote that has the URL of a server, but is the directory `dir` behind `faults`.
-/// `modest` disables conditional writes.
+/// Returns a remote with the URL of a server whose data is in the directory `dir`, with `faults`
+/// injected. `modest` disables conditional writes.
 fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
     let (dir, faults) = (dir.to_owned(), Arc::clone(faults));
     let wrap: Arc<Wrap> = Arc::new(move |_| {
@@ -39,13 +39,14 @@ fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
     Remote { name: "origin".to_owned(), location, lazy: false, access }
 }
 
-/// The known repository with one more version on `main`, and a remote that lacks this version.
+/// The repository of [`Known`] with one more version on `main`, and a remote that lacks this
+/// version.
 struct Scene {
     dir: SharedDir,
     versions: Vec<KnownVersion>,
 }
 
-/// A copy of the repository and of the remote for one attempt.
+/// A copy of the local and the remote repository for one attempt.
 struct Go {
     dir: tempfile::TempDir,
     context: Context,
@@ -65,7 +66,7 @@ fn everything() -> PushOptions {
 }
 
 impl Scene {
-    /// Returns the scene, which the first call creates.
+    /// Returns the scene; the first call creates it.
     fn get() -> &'static Self {
         static SCENE: OnceLock<Scene> = OnceLock::new();
         SCENE.get_or_init(|| {
@@ -73,7 +74,7 @@ impl Scene {
             let dir = SharedDir::new();
             let (none, there) = (Faults::none(), dir.path().join("there"));
             std::fs::create_dir(dir.path().join("empty")).unwrap();
-            // Record that the store was probed, before anything is pushed.
+            // Let the repository record the result of the store probe before anything is pushed.
             let here = with_cache(known.context.clone(), dir.path().join("cache"));
             assert!(check(&here, &remote(&dir.path().join("empty"), &none, false), &Silent).unwrap().exclusive);
             copy_dir(known.root(), &dir.path().join("fresh"));
@@ -88,8 +89,8 @@ impl Scene {
         })
     }
 
-    /// Copies the scene. `here` is `fresh` (nothing was pushed) or `here`; `there` is `empty` or
-    /// `there`.
+    /// Copies the scene. `here` selects the local repository: `fresh` (before any push) or `here`.
+    /// `there` selects the remote: `empty` or `there`.
     fn go(&self, here: &str, there: &str) -> Go {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
@@ -114,14 +115,14 @@ impl Go {
         push(&self.context, &remote(&self.there(), faults, false), &everything(), &Silent)
     }
 
-    /// Returns names, log positions and values of the remote's branches, read from its files.
+    /// Returns the name, log position and value of each branch, read from the remote's files.
     fn tips(&self) -> Vec<(String, u64, dvc::model::id::Id)> {
         let store = LocalStore::new(self.there());
         let refs = Refs::of(&store).list(RefKind::Branch).unwrap();
         refs.into_iter().map(|tip| (tip.name.to_string(), tip.entry.seq, tip.id)).collect()
     }
 
-    /// Asserts that everything the remote's refs name is present and unchanged.
+    /// Asserts that all data of the remote's refs is present and undamaged.
     #[track_caller]
     fn assert_valid(&self, case: &str) {
         let there = self.there();
@@ -133,10 +134,10 @@ impl Go {
     }
 }
 
-/// Asserts that every version that a ref of the repository at `place` names is complete.
+/// Asserts that every version to which a ref of the repository at `place` points is complete.
 #[track_caller]
 fn assert_sound(place: &Path, scratch: &Path, case: &str) {
-    // Open the repository as a remote, so that nothing is written to it.
+    // Open the repository as a remote, so that the check cannot write to it.
     let location = Location::parse(place.to_str().unwrap(), Path::new("/")).unwrap().location;
     let far = Remote { name: "there".to_owned(), location, lazy: false, access: Access::default() };
     let nowhere = with_cache(context(PathBuf::from("/nonexistent"), scratch.to_owned()), scratch.join("look"));
@@ -151,8 +152,8 @@ fn assert_sound(place: &Path, scratch: &Path, case: &str) {
     }
 }
 
-/// Pushes with a fault at each request in turn, then without faults. `fails` is whether the push is
-/// expected to fail.
+/// Pushes with a fault at the first request, then without a fault; then with a fault at the second
+/// request, and so on. `fails` states whether the faults make a push fail.
 fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKind, fails: bool) {
     let scene = Scene::get();
     let before = scene.go(here, there).tips();
@@ -171,7 +172,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             Err(e) => assert_eq!(e.kind(), Kind::Unreachable, "{case}: {e}"),
         }
         let after_first = go.tips();
-        // The second push has no faults. Each branch has moved exactly once.
+        // Push again without faults. Each branch must have moved exactly once.
         let none = Faults::none();
         let report = go.push(&none).unwrap();
         assert!(report.refs.iter().all(|r| !matches!(r.outcome, PushOutcome::Raced | PushOutcome::Diverged)), "{case}");
@@ -188,7 +189,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             assert_eq!(after, after_first, "{case}");
             assert_eq!(report.packs, 0, "{case}");
         }
-        // Packs that have arrived are not sent again.
+        // The second push does not send packs that have already arrived.
         let put = |asked: Vec<String>| asked.into_iter().filter(|a| a.starts_with("put packs/")).collect::<Vec<_>>();
         let first = put(faults.asked());
         let arrived =
@@ -203,7 +204,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             break;
         }
     }
-    // Temporary faults are retried, so that the push does not fail.
+    // Temporary faults are retried, so they do not make a push fail.
     assert_eq!(failed > 0, fails, "{failed} pushes failed, {succeeded} did not");
 }
 
@@ -237,8 +238,8 @@ fn a_fifth_of_all_requests_fails() {
     let scene = Scene::get();
     for (seed, modest) in [(3, false), (0x5eed, true)] {
         let go = scene.go("fresh", "empty");
-        // Nothing is known about the store, so it is probed, and locked if it has no conditional
-        // writes.
+        // The capabilities of the store are unknown, so the push probes it, and locks it if it has
+        // no conditional writes.
         std::fs::remove_dir_all(go.context.repository.join("remotes")).unwrap();
         let faults = Faults::by_chance(20, seed);
         let far = remote(&go.there(), &faults, modest);
@@ -259,13 +260,13 @@ fn a_fifth_of_all_requests_fails() {
     }
 }
 
-/// A fetch is interrupted at each request. All visible data is complete, and the next fetch
+/// A fetch fails at each request in turn. All visible data is complete, and the next fetch
 /// succeeds.
 #[test]
 fn a_fetch_ends_at_each_lost_reply() {
     let scene = Scene::get();
     for number in (0..).step_by(2) {
-        // Create a repository with the old versions.
+        // Start with a local repository that has only the old versions.
         let go = scene.go("fresh", "there");
         let mine = main();
         push(&scene_context(scene, &go), &remote(&go.there(), &Faults::none(), false), &everything(), &Silent).unwrap();
@@ -289,7 +290,7 @@ fn a_fetch_ends_at_each_lost_reply() {
     }
 }
 
-/// Returns a context for the repository with the newest version.
+/// Returns a context of a local repository with the newest version.
 fn scene_context(scene: &Scene, go: &Go) -> Context {
     let newest = go.dir.path().join("newest");
     copy_dir(&scene.dir.path().join("here"), &newest);

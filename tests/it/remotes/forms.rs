@@ -1,4 +1,4 @@
-//! Every documented form of URL is accepted and stored in its normal form.
+//! Every documented form of a URL is accepted and stored in its normal form.
 
 use crate::support::sandbox::Sandbox;
 
@@ -38,13 +38,13 @@ fn old_forms_become_new_ones() {
     for (n, (given, normal)) in table.iter().enumerate() {
         let one = listed.iter().find(|r| r["name"] == format!("r{n}")).unwrap();
         assert_eq!(one["url"], *normal, "{given}");
-        // The normal form is its own normal form.
+        // Normalising a normal form does not change it.
         s.dvc(["remote", "set", &format!("r{n}"), normal, "--offline"]).ok();
     }
     assert_eq!(s.dvc(["remote", "list", "--json"]).ok().json_lines(), listed);
 }
 
-/// The old syntax for directories works if the directory exists.
+/// The old schemes for directories are accepted if the directory exists.
 #[test]
 fn old_words_for_directories_are_used() {
     let s = Sandbox::with_repo();
@@ -61,7 +61,7 @@ fn old_words_for_directories_are_used() {
     }
 }
 
-/// The environment of the old sidecar: three ways to name the same remote.
+/// The environment variables of the old sidecar name the same remote in three ways.
 #[test]
 fn the_environment_names_a_remote() {
     let listed = |set: &[(&str, &str)]| {
@@ -79,7 +79,7 @@ fn the_environment_names_a_remote() {
 
     assert_eq!(listed(&[("REGISTRY", "https://registry.example/"), ("DATA_TAG", "team/data")]), [url]);
 
-    // An invalid setting does no harm while it is not used.
+    // Commands that do not use the remote ignore an invalid setting.
     let mut odd = Sandbox::with_repo();
     odd.set("DATA_TAG", "registry.example/Team/Data");
     odd.dvc(["remote", "list"]).ok();
@@ -88,7 +88,7 @@ fn the_environment_names_a_remote() {
     odd.dvc(["push"]).code(2).complains("invalid URL");
     odd.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
 
-    // A configured remote has precedence.
+    // A configured remote takes precedence over the environment.
     let mut s = Sandbox::with_repo();
     s.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
     s.set("DATA_TAG", "registry.example/team/data");

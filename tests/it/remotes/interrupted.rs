@@ -1,8 +1,8 @@
-//! Ctrl-C ends every wait: for an answer, for the rest of an answer, for the next attempt, in the
-//! middle of a push, for a server behind ssh, for a hook, for a mount, for input.
+//! Ctrl-C ends every wait: for a response, for the rest of a response, for the next attempt, during
+//! a push, for a server behind ssh, for a hook, for a mount, and for input.
 //!
-//! Each server withholds its answer until the test is over. A program that does not end therefore
-//! exceeds the limit of the test, which is far above the regular time.
+//! Each server withholds its response until the end of the test. If a program does not end on the
+//! signal, it exceeds the time limit, which is far above the normal duration.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -22,10 +22,10 @@ use crate::support::servers::http::{Reply, Request, ask, encoded, serve};
 use crate::support::servers::s3::{S3, Switches};
 use crate::support::spawned::Spawned;
 
-/// Time after which a program counts as not ended.
+/// Time limit for a program to reach its wait, and to end after the signal.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// Sends SIGINT as soon as `reached` reports that the program waits.
+/// Runs `dvc` and sends SIGINT as soon as `reached` reports that the program waits.
 #[track_caller]
 fn interrupt(s: &Sandbox, args: &[&str], reached: &Receiver<()>) -> Run {
     let mut command = s.command(args);
@@ -51,7 +51,8 @@ fn ends(child: &mut Child) -> bool {
     false
 }
 
-/// A server that begins an answer and continues it very slowly, or not at all, until it is dropped.
+/// A server that starts a response and continues it very slowly, or not at all, until it is
+/// dropped.
 struct Slow {
     port: u16,
     over: Arc<AtomicBool>,
@@ -59,8 +60,8 @@ struct Slow {
 }
 
 impl Slow {
-    /// After `head`, the server sends a byte every tenth of a second if it `drips`, otherwise
-    /// nothing.
+    /// Starts a server. After `head`, it sends a byte every tenth of a second if `drips` is set,
+    /// and nothing otherwise.
     fn start(head: &'static str, drips: bool) -> (Self, Receiver<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -114,7 +115,7 @@ fn person() -> Sandbox {
     s
 }
 
-/// Returns the URLs of a server by each protocol over HTTP.
+/// Returns a URL of a server for each protocol over HTTP.
 fn urls(port: u16) -> [String; 3] {
     [
         format!("s3://b/p?endpoint=http://127.0.0.1:{port}"),
@@ -157,7 +158,8 @@ fn ctrl_c_before_the_next_attempt() {
     let serving = serve(move |_: &Request| {
         let mut count = count.lock().unwrap();
         *count += 1;
-        // The pauses grow with each attempt.
+        // The pauses grow with each attempt, so the program is most likely in a pause after the
+        // fifth one.
         if *count == 5 {
             let _ = tell.lock().unwrap().send(());
         }
@@ -175,7 +177,7 @@ fn ctrl_c_in_the_middle_of_a_push() {
     let held = Arc::clone(&over);
     let s3 = S3::start(Switches::default());
     let behind = s3.port();
-    // The server is a working store except that no pack ever arrives.
+    // The server is a working store, but uploads of packs never complete.
     let serving = serve(move |r: &Request| {
         if r.method == "PUT" && r.path.contains("/packs/") {
             let _ = tell.lock().unwrap().send(());
@@ -199,7 +201,7 @@ fn ctrl_c_in_the_middle_of_a_push() {
     run.code(130);
 }
 
-/// Creates a program that reports its start and then sleeps.
+/// Creates a program that signals its start and then sleeps.
 fn sleeper(s: &Sandbox, path: &std::path::Path) -> Receiver<()> {
     let started = s.at("started");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -243,7 +245,7 @@ fn ctrl_c_while_a_mount_waits_for_its_server() {
     let at = s.at("m").display().to_string();
     let (server, reached) = Slow::start("", false);
     for url in urls(server.port) {
-        // Only the command gets the signal, not the process that serves the mount.
+        // The signal reaches only the command and not the process that serves the mount.
         interrupt(&s, &["mount", &url, &at], &reached).code(130);
     }
 }
@@ -256,7 +258,7 @@ fn ctrl_c_while_a_command_has_no_output() {
     interrupt(&s, &["commit", "-m", "x", "--exec", "f", "--", &program.display().to_string()], &reached).code(130);
 }
 
-/// A command that reads its input ends although the input neither goes on nor ends.
+/// A command that reads its input ends although its input is neither continued nor closed.
 #[test]
 fn ctrl_c_while_the_input_does_not_go_on() {
     let s = person();

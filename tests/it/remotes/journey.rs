@@ -1,7 +1,7 @@
-//! The behaviour that every store must have: a journey from `remote add` to `fetch --prune`, with
-//! four people who share one remote.
+//! The behaviour that every store must have: from `remote add` to `fetch --prune`, with four people
+//! who share one remote.
 //!
-//! Ann writes, Bob has a full clone and writes too, Cleo has a lazy clone, Dora has only the URL.
+//! Ann writes. Bob has a full clone and writes, too. Cleo has a lazy clone. Dora uses only the URL.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::place::{self, Place};
 use crate::support::facts::{Compare, assert_same_by};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Returns bytes that no compressor makes shorter.
+/// Returns incompressible pseudo-random bytes, the same ones for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -21,13 +21,13 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     (0..len.div_ceil(8)).flat_map(|_| next()).take(len).collect()
 }
 
-/// Asserts that a file is the same in both worktrees.
+/// Asserts that the worktree of `a` and the clone `name` of `b` have the same files.
 #[track_caller]
 fn same(a: &Sandbox, b: &Sandbox, name: &str) {
     assert_same_by(&a.w(""), &b.w(name), &Compare { root_time: false, ..Compare::default() });
 }
 
-/// Returns the commands in backquotes of a hint.
+/// Returns the commands that a hint has in backquotes, split into words and without `dvc`.
 #[track_caller]
 pub fn commands(run: &Run) -> Vec<Vec<String>> {
     let hint = run.err.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap_or_else(|| panic!("{}", run.err));
@@ -35,7 +35,7 @@ pub fn commands(run: &Run) -> Vec<Vec<String>> {
     quoted.map(|text| text.strip_prefix("dvc ").unwrap().split(' ').map(str::to_owned).collect()).collect()
 }
 
-/// Returns the ref with this name in a report of `push` or `fetch`.
+/// Returns the entry of a ref in the JSON report of `push` or `fetch`.
 #[track_caller]
 fn one<'a>(report: &'a Value, name: &str) -> &'a Value {
     let found = report["refs"].as_array().unwrap().iter().find(|r| r["name"] == name);
@@ -74,7 +74,8 @@ fn journey(place: &Place) {
     assert_eq!((&check["sound"], check["damage"].as_array().map(Vec::len)), (&Value::Bool(true), Some(0)), "{check}");
 }
 
-/// `remote add` without a repository, a dry run of a push, a push, and a push without changes.
+/// `remote add` without a remote repository, a dry run of a push, a push, and a push without
+/// changes.
 fn first_pushes(place: &Place, ann: &Sandbox) {
     place.assert_reported(&ann.dvc(["remote", "add", "origin", &place.url, "--json"]).ok().json());
 
@@ -83,7 +84,7 @@ fn first_pushes(place: &Place, ann: &Sandbox) {
     assert!(planned["packs"].as_u64() >= Some(2) && planned["bytes"].as_u64() > Some(3_000_000), "{planned}");
     ann.dvc(["push", "-n"]).ok().says(" would send ");
     ann.dvc(["--repo", &place.url, "log"]).code(10);
-    // The probe of `remote add` leaves nothing behind.
+    // The probe of `remote add` leaves no object behind.
     assert!(place.keys().is_none_or(|keys| keys.is_empty()), "{:?}", place.keys());
 
     let pushed = ann.dvc(["push", "--json"]).ok().json();
@@ -98,7 +99,8 @@ fn first_pushes(place: &Place, ann: &Sandbox) {
     assert!(again["requests"].as_u64().is_some_and(|n| n <= 8 && (n > 0) == place.counts), "{again}");
 }
 
-/// A lazy clone: commands that only list read no data, and only requested data is fetched.
+/// A lazy clone: commands that only list fetch no data, and other commands fetch only the data that
+/// they read.
 fn lazily(place: &Place, ann: &Sandbox) {
     let cleo = place.person("Cleo");
     let before = place.data_packs_read();
@@ -128,7 +130,7 @@ fn lazily(place: &Place, ann: &Sandbox) {
     same(ann, &cleo, "lazy");
 }
 
-/// Read-only verbs work on a URL without a local repository.
+/// Read-only commands work on a URL without a local repository.
 fn from_the_url_alone(place: &Place, ann: &Sandbox) {
     let dora = place.person("Dora");
     let look = |args: &[&str]| dora.dvc([&["--repo", &place.url], args].concat()).ok();
@@ -145,7 +147,7 @@ fn from_the_url_alone(place: &Place, ann: &Sandbox) {
     }
 }
 
-/// Fetch, pull, a rejected push, and the solution that its hint names.
+/// Fetch, pull, a rejected push, and the commands that its hint suggests.
 fn together(place: &Place, ann: &Sandbox, bob: &Sandbox) {
     ann.write("from-ann", noise(4, 30_000));
     ann.dvc(["commit", "-m", "third"]).ok();
@@ -181,7 +183,7 @@ fn together(place: &Place, ann: &Sandbox, bob: &Sandbox) {
     assert_eq!(one(&up, "AMCC")["outcome"], "up-to-date", "{up}");
 }
 
-/// Tags are pushed and fetched.
+/// Tags are pushed and fetched, but never moved.
 fn tags(ann: &Sandbox, bob: &Sandbox) {
     ann.dvc(["tag", "v1.0", "AMCC~1"]).ok();
     ann.dvc(["tag", "AMCC@release"]).ok();
@@ -190,12 +192,12 @@ fn tags(ann: &Sandbox, bob: &Sandbox) {
     bob.dvc(["-C", "copy", "fetch"]).ok().says("v1.0");
     assert_eq!(bob.dvc(["-C", "copy", "tag"]).ok().out, ann.dvc(["tag"]).ok().out);
     bob.dvc(["-C", "copy", "fetch"]).ok().says("up to date");
-    // A push never moves a tag.
+    // A push does not move an existing tag.
     bob.dvc(["-C", "copy", "tag", "-f", "v1.0", "AMCC"]).ok();
     bob.dvc(["-C", "copy", "push", "origin", "v1.0"]).code(4);
 }
 
-/// A branch that was deleted at the remote is deleted locally only with `--prune`.
+/// A branch that was deleted at the remote keeps its remote-tracking branch until `fetch --prune`.
 fn prunes(place: &Place, bob: &Sandbox) {
     let known = || bob.dvc(["-C", "copy", "log", "--format=%s", "-n", "1", "origin/AMCC-mine"]).code;
     bob.dvc(["-C", "copy", "fetch", "--prune"]).ok().says("up to date");
@@ -208,7 +210,7 @@ fn prunes(place: &Place, bob: &Sandbox) {
     assert_eq!(known(), 13);
 }
 
-/// A volume that returns to an earlier state, in files, large files and directories.
+/// A volume that returns to an earlier state: small files, large files and directories.
 #[test]
 fn there_and_back_again() {
     let place = place::directory();
@@ -246,7 +248,7 @@ fn there_and_back_again() {
     all(&cleo, "lazy");
     dora.dvc(["clone", &place.url, "whole"]).ok();
     all(&dora, "whole");
-    // Push everything at once to an empty remote.
+    // Push all versions in one push to an empty remote.
     let other = place.person("Eve");
     ann.dvc(["push", other.w("far").to_str().unwrap()]).ok();
     other.dvc(["clone", "far", "whole"]).ok();

@@ -1,11 +1,12 @@
-//! Lazy clones: local data is available without the remote, and missing data is not damage.
+//! Lazy clones: local data is available without the remote, and data that was not fetched does not
+//! count as damage.
 
 use super::journey::noise;
 use super::place;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Creates a full repository in `/far` with two versions of `data` and `other`, and a lazy clone of
-/// it in `lazy`.
+/// Creates a remote `far` with two versions of `data` and `other`, and a lazy clone of it in
+/// `lazy`.
 fn lazy() -> Sandbox {
     let s = Sandbox::with_repo();
     for n in 1..=2u64 {
@@ -24,7 +25,7 @@ fn of(s: &Sandbox, args: &[&str]) -> Run {
     Run::of(s.command(["-C", "../lazy"]).args(args))
 }
 
-/// Uses all commands that need complete local data of `main`.
+/// Runs all commands that need the complete data of `main`.
 #[track_caller]
 fn all_of_main_is_here(s: &Sandbox, more: &[&str], place: &str) {
     let with = |args: &[&str]| of(s, &[more, args].concat());
@@ -50,7 +51,7 @@ fn local_data_needs_no_remote() {
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     all_of_main_is_here(&s, &["--offline"], "../b");
     all_of_main_is_here(&s, &[], "../c");
-    // The first version is not local.
+    // The data of the first version is not local.
     let gone = of(&s, &["show", "main~1:data"]).code(6).complains("there is no repository at");
     gone.complains("`dvc remote set NAME URL`");
     of(&s, &["checkout", "--into", "../d", "main~1"]).code(6);
@@ -73,7 +74,7 @@ fn remote_data_is_not_damage() {
     of(&s, &["log", "--oneline"]).ok().says("version 1");
     assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));
 
-    // The remote does not have the data either.
+    // The remote does not have the data either, so it is lost.
     std::fs::create_dir_all(s.at("far/index")).unwrap();
     std::fs::copy(s.at("aside/format"), s.at("far/format")).unwrap();
     of(&s, &["fsck"]).code(5).says("other").says("lost");
@@ -85,7 +86,7 @@ fn remote_data_is_not_damage() {
     assert!(!whole.err.contains("not here"), "{}", whole.err);
 }
 
-/// Data that only another repository has must not be left out of a commit.
+/// A commit must store data itself that only a different repository has.
 #[test]
 fn a_foreign_remote_is_not_relied_on() {
     let s = lazy();
@@ -101,8 +102,8 @@ fn a_foreign_remote_is_not_relied_on() {
     other.dvc(["fsck", "--data"]).ok().says("no damage");
 }
 
-/// A commit that leaves out data of its lazy remote makes the repository a partial one, even if
-/// nothing was ever fetched.
+/// A commit that omits data which its lazy remote has makes the repository partial, even if it has
+/// never fetched from the remote.
 #[test]
 fn a_repository_that_leaves_data_out_is_partial() {
     let s = lazy();
@@ -120,7 +121,7 @@ fn a_repository_that_leaves_data_out_is_partial() {
     assert!(std::fs::read(s.at("whole/data")).unwrap() == noise(2, 400_000));
 }
 
-/// A locally damaged pack is fetched again from a remote with an intact copy.
+/// If a local pack is damaged, its objects are read from a remote with an intact copy.
 #[test]
 fn local_damage_does_not_hide_the_remote() {
     let s = lazy();
@@ -143,7 +144,7 @@ fn local_damage_does_not_hide_the_remote() {
     of(&s, &["checkout", "-f", "main"]).ok();
 }
 
-/// A partial clone reads from its remote regardless of its settings, until it is complete.
+/// A partial clone reads from its remote regardless of its settings, until all data is local.
 #[test]
 fn a_part_is_never_taken_for_the_whole() {
     let s = lazy();
@@ -162,14 +163,14 @@ fn a_part_is_never_taken_for_the_whole() {
     assert!(of(&s, &["fsck"]).ok().err.is_empty());
     std::fs::rename(s.at("gone"), s.at("far")).unwrap();
 
-    // A clone that was started lazily is then completed.
+    // A clone that was started with --lazy and failed is completed by a full clone.
     s.dvc(["branch", "two"]).ok();
     s.dvc(["push", "origin", "two"]).ok();
     s.dvc(["clone", "--lazy", "-b", "nope", "../far", "../half"]).code(13);
     s.dvc(["clone", "-b", "two", "../far", "../half"]).ok();
     s.dvc(["-C", "../half", "fsck", "--data"]).ok().says("no damage");
     assert!(std::fs::read(s.at("half/data")).unwrap() == noise(2, 400_000));
-    // Fetching some paths does not complete a clone either.
+    // A fetch of some paths does not make a clone complete either.
     s.write("data", noise(3, 400_000));
     s.dvc(["commit", "-m", "version 3"]).ok();
     s.dvc(["push"]).ok();
@@ -183,7 +184,7 @@ fn a_part_is_never_taken_for_the_whole() {
     s.dvc(["-C", "../paths", "checkout", "--into", "../all", "origin/main"]).ok();
 }
 
-/// A pull that could not fetch everything does not move the branch. The next pull finishes an
+/// A pull that cannot fetch all data does not move the branch. The next pull finishes an
 /// interrupted one.
 #[test]
 fn a_pull_is_finished() {
@@ -211,7 +212,7 @@ fn a_pull_is_finished() {
     s.write("data", noise(4, 400_000));
     s.dvc(["commit", "-m", "version 4"]).ok();
     s.dvc(["push"]).ok();
-    // Simulate a pull that was interrupted between moving the branch and checking out.
+    // Simulate a pull that was interrupted after it had moved the branch and before the checkout.
     of(&s, &["fetch"]).ok();
     of(&s, &["branch", "-f", "main", "origin/main"]).ok();
     assert!(data() == noise(3, 400_000));

@@ -1,4 +1,4 @@
-//! Two machines share one volume by a registry and by S3: everything from the first push to the
+//! Two machines share a volume through a registry and through S3: from the first push to the
 //! resolution of a rejected one.
 
 use super::journey::{commands, noise};
@@ -6,12 +6,12 @@ use super::place::{self, Place, below};
 use crate::support::facts::{Compare, assert_same_by};
 use crate::support::sandbox::Sandbox;
 
-/// Returns the size of all packs of a repository.
+/// Returns the total size of the packs in a repository, in bytes.
 fn packs(s: &Sandbox, repository: &str) -> u64 {
     below(&s.w(repository).join("packs")).iter().map(|pack| pack.metadata().unwrap().len()).sum()
 }
 
-/// Both machines use `near` as origin and push to `mirror` as well.
+/// Runs the test with `near` as the origin of both machines and `mirror` as an additional remote.
 fn machines(near: &Place, mirror: &Place) {
     let both = |name: &str| {
         let mut person = near.person(name);
@@ -39,12 +39,12 @@ fn machines(near: &Place, mirror: &Place) {
     assert!(before < 100_000, "{before} bytes came with a lazy clone");
     b.dvc(["checkout", "AMCC", "--", "orders"]).ok();
     let came = packs(&b, ".dvcs") - before;
-    // A frame has 256 KiB and may contain small files of other directories too.
+    // The size of a frame is 256 KiB; a frame may also contain small files of other directories.
     assert!((810_000..1_100_000).contains(&came), "{came} bytes came for one directory");
     assert!(b.read("orders/rows") == a.read("orders/rows") && !b.w("customers").exists());
     b.write("orders/rows", noise(22, 730_000));
     b.dvc(["commit", "-m", "B's orders", "orders"]).ok();
-    // B has neither the data nor most of the history of the earlier versions.
+    // B has neither the data nor most of the history of the earlier versions, but can push.
     let pushed = b.dvc(["push", "--json"]).ok().json();
     assert!((700_000..900_000).contains(&pushed["sent_bytes"].as_u64().unwrap()), "{pushed}");
 
@@ -64,7 +64,7 @@ fn machines(near: &Place, mirror: &Place) {
     assert!(a.read("orders/rows") == noise(22, 730_000) && a.read("logs/rows") == noise(3, 700_000));
     a.dvc(["push", "--all", "mirror"]).ok();
 
-    // A clone of either remote gets everything.
+    // Clones of both remotes are complete.
     for (n, place) in [near, mirror].into_iter().enumerate() {
         let copy = format!("../copy-{n}");
         a.dvc(["clone", &place.url, &copy]).ok();

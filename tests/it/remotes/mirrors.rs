@@ -1,4 +1,4 @@
-//! A copy of a pushed repository that another program made file by file is a repository.
+//! A copy of a pushed repository, made file by file by another program, is a valid repository.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::facts::{Compare, assert_same_by};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Creates a remote with three versions and a tag, pushed by Ann.
+/// Creates a remote to which Ann has pushed three versions and a tag.
 fn pushed(place: &Place) -> Sandbox {
     let s = place.person("Ann");
     s.dvc(["init", "--branch", "AMCC"]).ok();
@@ -24,7 +24,7 @@ fn pushed(place: &Place) -> Sandbox {
     s
 }
 
-/// Asserts that the mirror is sound, and can be read, cloned, pushed to and cloned again.
+/// Asserts that a mirror is undamaged and can be read, cloned, and pushed to.
 fn is_a_repository(s: &Sandbox, mirror: &Path) {
     let url = mirror.to_str().unwrap();
     let bob = Sandbox::new();
@@ -71,7 +71,7 @@ fn of_a_directory_behind_ssh() {
     is_a_repository(&s, &mirror);
 }
 
-/// Stores without conditional writes have different names for ref entries. All clients read both
+/// Ref entries have different keys in stores without conditional writes. All clients read both
 /// forms.
 #[test]
 fn of_webdav_by_rclone() {
@@ -87,8 +87,8 @@ fn of_webdav_by_rclone() {
     let unique = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
     assert!(entries.iter().all(unique), "{entries:?}");
     is_a_repository(&s, &mirror);
-    // A store in a directory supports conditional writes, so the push to the mirror has added an
-    // entry in the other form.
+    // A directory supports conditional writes, so the push to the mirror has added one entry with
+    // the other form of key.
     let entries = place::below(&mirror.join("refs/heads"));
     assert_eq!(entries.iter().filter(|path| !unique(path)).count(), 1, "{entries:?}");
 }

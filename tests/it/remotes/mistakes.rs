@@ -1,5 +1,5 @@
-//! Remotes that their owner did not mean: a host that looks like a directory, a copy inside of its
-//! own worktree, a branch with a long name.
+//! Remotes that users specify by mistake: a host that looks like a directory, a directory inside of
+//! its own worktree, and a branch with a very long name.
 
 use super::journey::noise;
 use crate::support::sandbox::Sandbox;
@@ -20,7 +20,7 @@ fn a_host_with_a_path_is_no_directory_here() {
     s.dvc(["remote", "add", "origin", "nas:backup"]).code(2).complains("`sftp://nas/~/backup`");
     assert!(!s.w("nas:").exists() && !s.w("copy").exists());
     assert_eq!(s.dvc(["remote"]).ok().out, "");
-    // An existing directory is meant.
+    // If the directory exists, the argument is its path.
     std::fs::create_dir(s.at("nas:backup")).unwrap();
     s.dvc(["remote", "add", "odd", "../nas:backup"]).ok();
     s.dvc(["push", "odd"]).ok();
@@ -38,13 +38,13 @@ fn a_remote_inside_the_worktree_is_no_part_of_it() {
             .complains("outside of the worktree");
     }
     assert_eq!(s.dvc(["remote"]).ok().out, "");
-    // The remote can be pushed to by its path, and no version includes it.
+    // The directory can be pushed to by its path, and no version includes it.
     s.dvc(["push", "./bk"]).ok();
     s.write("more", "more");
     s.dvc(["commit", "-m", "two"]).ok().complains("skipped: `bk`: left out: it is a repository");
     let names = s.dvc(["ls", "-r"]).ok().out;
     assert!(names.contains("more") && !names.contains("bk/packs"), "{names}");
-    // Data that only resembles a repository is committed.
+    // A directory that only resembles a repository is committed.
     s.write("other/format", "not a marker");
     s.write("other/packs/x", "x");
     s.write("other/index/y", "y");

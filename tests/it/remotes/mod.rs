@@ -1,4 +1,4 @@
-//! Remote stores: the servers that the tests push to, and the behaviour of `dvc` with each of them.
+//! Remote stores: the servers of the tests, and the behaviour of `dvc` with each of them.
 
 mod answers;
 mod changed;

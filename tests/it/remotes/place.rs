@@ -1,5 +1,5 @@
-//! Every kind of store behind one type: a URL, the environment that its use requires, and
-//! observations on the server: data packs that were read, and the place of its files.
+//! Every kind of store behind one type: its URL, the environment that `dvc` needs for it, and
+//! observations on the server, such as the data packs that were read.
 
 use std::any::Any;
 use std::fs;
@@ -18,27 +18,27 @@ use crate::support::servers::s3::{Conditions, S3, Switches};
 use crate::support::servers::sshd::Sshd;
 use crate::support::servers::webdav::{self, Webdav};
 
-/// Pause between check and write in [`s3_that_checks_then_writes`].
+/// Pause between the check of a condition and the write in [`s3_that_checks_then_writes`].
 const GAP: Duration = Duration::from_millis(30);
 
-/// A remote that a repository can be pushed to.
+/// A remote store, without a repository at first.
 pub struct Place {
     pub url: String,
-    /// The environment that processes need to use the remote.
+    /// Environment variables that `dvc` needs to use the remote.
     pub env: Vec<(String, String)>,
-    /// Whether the server counts requests; a directory does not.
+    /// Whether reports contain the number of requests; they do not for a directory.
     pub counts: bool,
-    /// Whether the store supports conditional writes; `None` if that depends on timing.
+    /// Whether the store supports conditional writes. `None` if that depends on timing.
     pub exclusive: Option<bool>,
-    /// The repository as a directory, if the server stores it in this form.
+    /// The directory of the repository, if the server stores one file per object.
     pub files: Option<PathBuf>,
-    /// Keys of all objects, if the server can list them.
+    /// Returns the keys of all objects, if the server can list them.
     keys: Option<Box<dyn Fn() -> Vec<String>>>,
-    /// Keys of data packs that were read, if the server records them.
+    /// Returns the keys of the data packs that were read, if the server records reads.
     reads: Option<Box<dyn Fn() -> Vec<String>>>,
-    /// Bytes that were sent, if the server counts them.
+    /// Returns the number of bytes that the server has sent, if it counts them.
     sent: Option<Box<dyn Fn() -> u64>>,
-    /// The server, which runs as long as the place exists.
+    /// The server; it runs until it is dropped.
     _server: Box<dyn Any>,
 }
 
@@ -63,7 +63,7 @@ impl Place {
         Self { exclusive: Some(false), ..self }
     }
 
-    /// Asserts the report of `remote add` and `remote check`.
+    /// Checks the report of `remote add` or `remote check` for an empty remote.
     #[track_caller]
     pub fn assert_reported(&self, report: &Value) {
         assert_eq!(report["repository"], Value::Null, "{report}");
@@ -71,7 +71,7 @@ impl Place {
         assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");
     }
 
-    /// Creates a sandbox of a user of the remote, with a home, a cache and a worktree.
+    /// Creates the sandbox of a user of the remote, with a home, a cache and a worktree.
     pub fn person(&self, name: &str) -> Sandbox {
         let mut sandbox = Sandbox::new();
         sandbox.set("DVC_AUTHOR", &format!("{name} <{name}@example.org>"));
@@ -81,26 +81,27 @@ impl Place {
         sandbox
     }
 
-    /// Returns the keys of all objects, including locks and probes; `None` if the server cannot
+    /// Returns the keys of all objects, including locks and probes. `None` if the server cannot
     /// list them.
     pub fn keys(&self) -> Option<Vec<String>> {
         let files = || self.files.as_ref().map(|dir| below(dir).iter().map(|f| f.display().to_string()).collect());
         self.keys.as_ref().map(|keys| keys()).or_else(files)
     }
 
-    /// Returns the names of the data packs that were read so far; `None` if the server does not
-    /// record them.
+    /// Returns the keys of the data packs that were read so far. `None` if the server does not
+    /// record reads.
     pub fn data_packs_read(&self) -> Option<Vec<String>> {
         self.reads.as_ref().map(|reads| reads())
     }
 
-    /// Returns the number of bytes that were read so far.
+    /// Returns the number of bytes that the server has sent so far. `None` if it does not count
+    /// them.
     pub fn bytes_sent(&self) -> Option<u64> {
         self.sent.as_ref().map(|sent| sent())
     }
 
-    /// Runs `work` while the data packs are moved away. If the server does not store the repository
-    /// as a directory, only runs `work`.
+    /// Hides the data packs while `work` runs. Has no effect on them if the server does not store
+    /// one file per object.
     pub fn without_data<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(files) = &self.files else { return work() };
         let mut moved = Vec::new();
@@ -118,7 +119,7 @@ impl Place {
     }
 }
 
-/// Returns all files below a directory.
+/// Returns all files below a directory, sorted. Returns none if it does not exist.
 pub fn below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -131,12 +132,12 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns whether the bytes are those of a pack of chunks.
+/// Returns whether these are the bytes of a data pack.
 pub fn is_data(bytes: &[u8]) -> bool {
     bytes.starts_with(b"DVCPACK") && bytes.get(8) == Some(&0)
 }
 
-/// Returns a local directory.
+/// Returns a local directory, addressed by its path.
 pub fn directory() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("repo");
@@ -144,31 +145,31 @@ pub fn directory() -> Place {
     Place { counts: false, files: Some(path), ..place }
 }
 
-/// Returns a local directory as a `file:` URL.
+/// Returns a local directory, addressed by a `file:` URL.
 pub fn file_url() -> Place {
     let place = directory();
     Place { url: format!("file://{}", place.url), ..place }
 }
 
-/// Returns S3 as an independent implementation. It checks and later writes without a pause, so
-/// whether two writers collide depends on timing.
+/// Returns the independent S3 implementation moto. Its check of a condition and the write are not
+/// atomic, so a collision of two writers depends on timing.
 pub fn moto() -> Option<Place> {
     let moto = Moto::start()?;
     moto.make_bucket("bucket");
     Some(Place { exclusive: None, ..Place::new(moto.url("bucket", "a/repo"), moto.env(), moto) })
 }
 
-/// Returns S3 with correct conditional writes.
+/// Returns an S3 server with correct conditional writes.
 pub fn s3() -> Place {
     s3_with(Conditions::Honest)
 }
 
-/// Returns S3 that accepts every conditional write.
+/// Returns an S3 server that ignores the condition of a write.
 pub fn s3_that_ignores_conditions() -> Place {
     s3_with(Conditions::Ignored).guarded()
 }
 
-/// Returns S3 that checks the condition first and writes later.
+/// Returns an S3 server that checks the condition of a write and writes after a pause.
 pub fn s3_that_checks_then_writes() -> Place {
     s3_with(Conditions::CheckThenWrite(GAP)).guarded()
 }
@@ -178,14 +179,14 @@ fn s3_with(conditions: Conditions) -> Place {
     of_s3("a/repo", Switches { conditions, key, ..Switches::default() })
 }
 
-/// Returns S3 without credentials, below a name that URLs must encode.
+/// Returns an S3 server without credentials; its prefix needs encoding in URLs.
 pub fn s3_without_signatures() -> Place {
     let place = of_s3("a%20b/r%C3%A9+po", Switches::default());
     Place { url: format!("{}&anonymous=1", place.url), env: Vec::new(), ..place }
 }
 
 fn of_s3(prefix: &str, switches: Switches) -> Place {
-    // Small pages make clients read listings to their end.
+    // Use small pages, so that a complete listing takes several requests.
     let s3 = Arc::new(S3::start(Switches { page: 20, ..switches }));
     let (asked, sending, holding) = (Arc::clone(&s3), Arc::clone(&s3), Arc::clone(&s3));
     let reads = move || {
@@ -214,7 +215,7 @@ pub fn gcs() -> Place {
     of_gcs("a/repo")
 }
 
-/// Returns Google Cloud Storage below a name that URLs must encode.
+/// Returns Google Cloud Storage with a prefix that needs encoding in URLs.
 pub fn gcs_with_odd_names() -> Place {
     of_gcs("a%20b/r%C3%A9+po")
 }
@@ -232,25 +233,25 @@ fn of_gcs(prefix: &str) -> Place {
     Place { keys: Some(Box::new(move || holding.keys())), reads: Some(Box::new(reads)), ..place }
 }
 
-/// Returns a directory behind ssh.
+/// Returns a directory behind an SSH server.
 pub fn sftp() -> Option<Place> {
     let sshd = Sshd::start()?;
     let files = Some(sshd.data().join("a/repo"));
     Some(Place { files, ..Place::new(sshd.url("a/repo"), Vec::new(), sshd) })
 }
 
-/// Returns WebDAV without credentials.
+/// Returns a WebDAV server without credentials.
 pub fn webdav() -> Option<Place> {
     let webdav = Webdav::start()?;
     let files = Some(webdav.data().join("a/repo"));
     Some(Place { files, ..Place::new(webdav.url("a/repo"), Vec::new(), webdav) }.guarded())
 }
 
-/// Returns WebDAV with a password.
+/// Returns a WebDAV server with a password.
 pub fn webdav_with_password() -> Option<Place> {
     let webdav = Webdav::with_password()?;
     let env = vec![("WEBDAV_PASSWORD", webdav::PASSWORD.to_owned())];
-    // Use a name that URLs must encode.
+    // This name needs encoding in URLs.
     let files = Some(webdav.data().join("a b/ré+po"));
     Some(Place { files, ..Place::new(webdav.url("a%20b/r%C3%A9+po"), env, webdav) }.guarded())
 }

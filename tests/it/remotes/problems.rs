@@ -1,4 +1,5 @@
-//! Problems of a remote are reported soon, with an exit code, a message and a hint.
+//! Problems with a remote are reported within a time limit, with an exit code, a message and a
+//! hint.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ struct Problem {
 }
 
 impl Problem {
-    /// Asserts that a run has reported this problem.
+    /// Asserts that a run has reported this problem within the time limit.
     #[track_caller]
     fn assert_reported(&self, run: Run, began: Instant) {
         let run = run.code(self.code).complains(self.words).complains(self.hint);
@@ -57,7 +58,7 @@ impl Problem {
         }
     }
 
-    /// Asserts that every verb that uses the remote reports this problem.
+    /// Asserts that every command that uses the remote reports this problem.
     #[track_caller]
     fn of(&self, url: &str, env: &[(&str, String)]) {
         let s = with_version(env);
@@ -205,14 +206,15 @@ fn no_network() {
     OFFLINE.assert_reported(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
     assert!(told.err.contains("cannot use gs://bucket: network access is disabled"), "{}", told.err);
-    // Directories on this machine need no network.
+    // A push to a local directory needs no network.
     let dir = s.at("elsewhere");
     s.dvc(["--offline", "push", dir.to_str().unwrap()]).ok();
     s.dvc(["--offline", "clone", dir.to_str().unwrap(), "copy"]).ok();
     assert!(s.read("copy/data") == s.read("data"));
 }
 
-/// A full store is reported, earlier data stays complete, and a push continues when there is space.
+/// A full store is reported, earlier data stays complete, and the next push continues once there is
+/// space.
 #[test]
 fn a_full_store() {
     for how in [WhenFull::Status507, WhenFull::QuotaExceeded] {
@@ -234,8 +236,8 @@ fn a_full_store() {
     }
 }
 
-/// Another repository is never overwritten, nor is a remote from which the repository has
-/// disappeared.
+/// A push never overwrites a different repository, and recreates a repository that has disappeared
+/// only with `--force`.
 #[test]
 fn a_remote_that_is_no_copy() {
     let place = place::s3();

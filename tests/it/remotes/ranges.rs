@@ -1,6 +1,6 @@
-//! Small reads in a large file of a lazy clone, counted in requests and bytes of the server.
+//! Small reads in a large file of a lazy clone. The test counts requests and bytes at the server.
 //!
-//! `DVC_TEST_LARGE_MIB=10240` sets the size of the file to the one that the documents state.
+//! `DVC_TEST_LARGE_MIB=10240` selects the file size for which the documents state these numbers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,14 +22,14 @@ use crate::support::servers::s3::{S3, Switches};
 
 const PAGE: usize = 4096;
 
-/// Returns a page that differs from all others and compresses to an eighth.
+/// Returns a unique page that compresses to an eighth of its size.
 fn page(n: u64) -> Vec<u8> {
     let mut page = noise(n + 1, PAGE / 8);
     page.resize(PAGE, 7);
     page
 }
 
-/// Opens the clone as a program does that keeps it open.
+/// Returns a context for the lazy clone, for one long-lived process instead of a command per read.
 fn opened(s: &Sandbox, s3: &S3) -> Context {
     let credentials = s3.env().into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value)));
     let access = Access {
@@ -77,7 +77,7 @@ fn one_range_of_a_large_file() {
         let traffic = s3.traffic("GET");
         told.push((s3.requests(), traffic.bytes_out));
     }
-    // The first read also opens the remote: it reads the marker and lists the index.
+    // The first read also opens the remote, which reads the marker and lists the index.
     for (n, (requests, bytes)) in told.iter().enumerate() {
         println!("page {n}: {bytes} bytes in {requests:#?}");
         let most = if n == 0 { 6 } else { 4 };

@@ -1,5 +1,5 @@
-//! Secrets reach the store and nothing else: no setting, no output, no error, no file of dvc, no
-//! command line.
+//! Secrets reach only the store. They appear in no setting, output, error, file of dvc or command
+//! line.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,9 +12,9 @@ use crate::support::servers::s3::{S3, Switches};
 use crate::support::servers::sshd::Sshd;
 use crate::support::servers::webdav::{self, Webdav};
 
-/// A secret that must not be visible.
+/// A secret that must not be shown.
 const SECRET: &str = "k3ep-th1s-qu1et";
-/// A wrong secret, which must not be visible either.
+/// A wrong secret, which must not be shown either.
 const WRONG: &str = "wr0ng-but-qu1et";
 
 #[track_caller]
@@ -25,7 +25,7 @@ fn is_quiet(run: Run, secrets: &[&str]) -> Run {
     run
 }
 
-/// Asserts that no file of the sandbox contains a secret, except those named `secret`.
+/// Asserts that no file in the sandbox contains a secret, except files with the name `secret`.
 #[track_caller]
 fn are_nowhere(s: &Sandbox, secrets: &[&str]) {
     let files = below(s.root());
@@ -47,7 +47,7 @@ fn with_version() -> Sandbox {
     s
 }
 
-/// Runs commands with much output that succeed and fail.
+/// Runs commands with much output; the ones that use the remote exit with `code`.
 fn talk(s: &Sandbox, url: &str, secrets: &[&str], code: i32) {
     let verbs: [&[&str]; 10] = [
         &["remote", "check", "origin", "-v", "-v"],
@@ -71,19 +71,19 @@ fn talk(s: &Sandbox, url: &str, secrets: &[&str], code: i32) {
     are_nowhere(s, secrets);
 }
 
-/// Credentials of the remote by name, from a file, and wrong ones.
+/// Credentials for a remote by its name, and wrong ones.
 #[test]
 fn of_s3() {
     let s3 = S3::start(Switches { key: Some(("who".to_owned(), SECRET.to_owned())), ..Switches::default() });
     let mut s = with_version();
     s.set("DVC_REMOTE_ORIGIN_AWS_ACCESS_KEY_ID", "who").set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", SECRET);
-    // Credentials for all remotes have lower precedence.
+    // Credentials for all remotes have a lower precedence.
     s.set("AWS_ACCESS_KEY_ID", "nobody").set("AWS_SECRET_ACCESS_KEY", WRONG);
     s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
     talk(&s, &s3.url("p"), &[SECRET, WRONG], 0);
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", "wr0ng");
     talk(&s, &s3.url("p"), &[SECRET, WRONG, "wr0ng"], 12);
-    // Another remote does not get these credentials.
+    // The credentials of `origin` are not used for another remote.
     s.dvc(["remote", "add", "other", &s3.url("p"), "--offline"]).ok();
     is_quiet(s.dvc(["fetch", "other"]).code(12), &[SECRET, WRONG]);
 }
@@ -100,7 +100,7 @@ fn of_a_file() {
     s.set("AWS_ACCESS_KEY_ID", "who").set("AWS_SECRET_ACCESS_KEY_FILE", &file);
     s.dvc(["remote", "add", "other", &s3.url("q")]).ok();
     is_quiet(s.dvc(["push", "other"]).ok(), &[SECRET]);
-    // A missing credential file is reported, and nothing is sent.
+    // A missing credential file is reported, and no request is sent.
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY_FILE", "/nonexistent/secret");
     s.dvc(["push"]).code(2).complains("/nonexistent/secret");
 }
@@ -117,7 +117,7 @@ fn of_webdav() {
     talk(&s, &server.url("p"), &[webdav::PASSWORD, WRONG, &webdav_header(WRONG)], 12);
 }
 
-/// Returns the password in the form of the HTTP header.
+/// Returns the password as the HTTP header encodes it.
 fn webdav_header(password: &str) -> String {
     crate::support::servers::signing::basic(webdav::USER, password).replace("Basic ", "")
 }
@@ -134,7 +134,7 @@ fn of_a_registry() {
     talk(&s, &server.url("p"), &[registry::PASSWORD, WRONG], 12);
 }
 
-/// Credentials in Docker's own file are used and not shown.
+/// Credentials from `docker login` are used and never shown.
 #[test]
 fn of_docker_login() {
     let Some(server) = Registry::with_password() else { return };
@@ -152,8 +152,8 @@ fn of_docker_login() {
     }
 }
 
-/// Started programs have no secret on their command line. A fake `ssh` records its arguments and
-/// its environment.
+/// No program that dvc starts has a secret on its command line. A fake `ssh` records its arguments
+/// and environment.
 #[test]
 fn of_other_stores_are_not_given_to_ssh() {
     let Some(sshd) = Sshd::start() else { return };
@@ -176,7 +176,7 @@ fn of_other_stores_are_not_given_to_ssh() {
     assert!(lines.contains("-F") && lines.contains("dvc-test"), "ssh was not in the way: {lines}");
 }
 
-/// Every verb removes a password from a URL with a warning, and stores it nowhere.
+/// Every command removes a password from a URL with a warning, and stores it nowhere.
 #[test]
 fn in_urls() {
     let s = with_version();
@@ -209,7 +209,7 @@ fn in_urls() {
     assert!(settings.contains("webdavs://me@nas/x"));
 }
 
-/// Places in which users write passwords by mistake.
+/// Parts of a URL in which users write passwords by mistake.
 #[test]
 fn secrets_in_odd_places_of_urls() {
     let s = with_version();
@@ -230,7 +230,7 @@ fn secrets_in_odd_places_of_urls() {
     are_nowhere(&s, &[SECRET]);
 }
 
-/// Credentials and profiles in the file of Amazon's own tools.
+/// Credentials and profiles in the credentials file of the AWS tools.
 #[test]
 fn credentials_of_a_profile() {
     let key = Some(("who".to_owned(), SECRET.to_owned()));

@@ -1,5 +1,5 @@
-//! Each server of the test support starts, stores a byte, returns it, and leaves no process behind.
-//! The fakes behave and misbehave as configured, also towards the library that `dvc` uses.
+//! Every test server starts, stores a byte, returns it, and leaves no process behind. The fake
+//! servers behave and misbehave as configured, also with the client library of `dvc`.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -30,7 +30,7 @@ fn put(url: &str, body: &[u8]) -> Answer {
     ask("PUT", url, &[], body).unwrap()
 }
 
-/// Stores a byte and reads it back.
+/// Stores an object of one byte and reads it back.
 #[track_caller]
 fn round_trip(url: &str) {
     let stored = put(url, b"x");
@@ -42,11 +42,10 @@ fn round_trip(url: &str) {
 #[track_caller]
 fn ends<T>(server: T, program: impl Fn(&T) -> &Program) {
     let processes = program(&server).processes();
-    // A process of an earlier connection may just be ending.
+    // A process for an earlier connection may have exited already, so require only one.
     assert!(processes.iter().any(|p| is_alive(*p)));
     drop(server);
-    // Processes that are not children of this one were killed, but their parent has not yet reaped
-    // them.
+    // Processes that are not children of the test were killed, but may not have been reaped yet.
     let end = Instant::now() + Duration::from_secs(10);
     while processes.iter().any(|p| is_alive(*p)) {
         assert!(Instant::now() < end, "{processes:?}");
@@ -64,7 +63,7 @@ fn moto_stores() {
     let Some(moto) = Moto::start() else { return };
     moto.make_bucket("bucket");
     let url = format!("{}/bucket/a%20key", moto.endpoint());
-    // Requests need a signature, but the server accepts any.
+    // Requests need a signature, but moto accepts any signature.
     let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, Signature=b");
     assert_eq!(ask("PUT", &url, &[signed], b"x").unwrap().status, 200);
     assert_eq!(ask("PUT", &url, &[signed, ("If-None-Match", "*")], b"y").unwrap().status, 412);
@@ -117,7 +116,7 @@ fn webdav_with_an_unknown_certificate() {
     ends(webdav, |w| &w.program);
 }
 
-/// Uploads a blob. Returns its digest.
+/// Uploads a blob to the repository `r` of a registry. Returns the digest.
 fn push_blob(registry: &Registry, bytes: &[u8]) -> String {
     let begun = ask("POST", &format!("{}/v2/r/blobs/uploads/", registry.endpoint()), &[], b"").unwrap();
     assert_eq!(begun.status, 202, "{}", begun.text());
@@ -183,7 +182,7 @@ fn sshd_lets_in_whom_it_knows() {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(!out.status.success() && text.contains(said), "{text}");
     }
-    // A session in progress ends with the server.
+    // A running session ends with the server.
     let mut session = sshd.ssh(HOST).arg("sleep 60").stderr(Stdio::null()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(10);
     while sshd.program.processes().len() < 3 && Instant::now() < end {
@@ -376,7 +375,7 @@ fn proxy_is_as_slow_as_configured() {
     let (proxy, bucket) = proxied(&s3, Link { delay: Duration::from_millis(40), ..Link::default() });
     let start = Instant::now();
     round_trip(&format!("{bucket}/key"));
-    // Two connections, each with a handshake and one request.
+    // Two connections, each with a handshake and one request, make four round trips.
     let passed = start.elapsed();
     assert!(passed >= Duration::from_millis(4 * 80), "{passed:?}");
     assert_eq!((proxy.passed().connections, proxy.passed().requests), (2, 2));

@@ -1,5 +1,5 @@
-//! `pack` and `unpack` as a container uses them, configured by the environment. Directories
-//! represent the volumes.
+//! `pack` and `unpack` as a container uses them, configured by environment variables. Directories
+//! stand for the volumes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use crate::support::servers::moto::Moto;
 use crate::support::servers::registry::{self, Registry};
 use crate::support::zoo::{self, noise};
 
-/// Creates a machine with one directory of volumes, `w/`.
+/// Creates a machine whose volumes are the directories in `w/`.
 fn machine(env: &[(&str, String)]) -> Sandbox {
     let mut s = Sandbox::new();
     for (name, value) in env {
@@ -30,19 +30,20 @@ fn word(s: &Sandbox, args: &[&str]) -> Run {
     s.dvc(all)
 }
 
-/// Removes the repository, as the end of a container without a volume for it does.
+/// Removes the repository, which a container loses if no volume keeps it.
 fn forget(s: &Sandbox) {
     fs::remove_dir_all(s.at("home")).unwrap();
     fs::create_dir(s.at("home")).unwrap();
 }
 
-/// Returns the lines of the registry's log from `from` on, and the log's new length.
+/// Returns the lines of the registry's access log after offset `from`, and the new length of the
+/// log.
 fn log(registry: &Registry, from: usize) -> (Vec<String>, usize) {
     let text = fs::read_to_string(registry.access_log()).unwrap();
     (text[from..].lines().map(str::to_owned).collect(), text.len())
 }
 
-/// Returns the size of the blobs that were uploaded according to these lines.
+/// Returns the total size of the blobs that were uploaded according to log lines, in bytes.
 fn uploaded(registry: &Registry, lines: &[String]) -> u64 {
     let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
     let put = lines.iter().filter(|line| line.contains("\"PUT ") && line.contains("/blobs/uploads/"));
@@ -61,7 +62,8 @@ fn stored(dir: &Path) -> u64 {
     sum
 }
 
-/// Two volumes of every kind of content with a password, by the three forms of the environment.
+/// Volumes with every kind of content go to a registry with a password. The environment names the
+/// registry in three forms.
 #[test]
 fn volumes_go_to_a_registry_and_come_back() {
     let Some(registry) = Registry::with_password() else { return };
@@ -75,7 +77,7 @@ fn volumes_go_to_a_registry_and_come_back() {
         fs::create_dir(one.w(volume)).unwrap();
         zoo::build(&one.w(volume));
     }
-    // Each comparison would search its holes, which takes a while.
+    // Every comparison would read this hole of 1 TiB, which takes long.
     fs::remove_file(one.w("www/sparse/huge")).unwrap();
     word(&one, &["pack"]).ok().says("created a repository").says("[main v1 ");
     word(&one, &["pack"]).ok().says("nothing to commit");
@@ -83,8 +85,8 @@ fn volumes_go_to_a_registry_and_come_back() {
     let two = machine(&[("DATA_TAG", "team/data".to_owned()), ("REGISTRY", at.clone()), user(), password()]);
     word(&two, &["unpack"]).ok().says("[main v1 ");
     assert_same(&one.w(""), &two.w(""));
-    // Unpacking one of two volumes leaves the other one alone, and removes files that the version
-    // does not have.
+    // Unpacking one of two volumes does not touch the other one, and removes files that the version
+    // does not contain.
     fs::write(two.w("www/mine"), "mine").unwrap();
     fs::remove_dir_all(two.w("db")).unwrap();
     word(&two, &["unpack", "db"]).ok();
@@ -110,7 +112,7 @@ fn volumes_go_to_a_registry_and_come_back() {
     assert_same(&one.w("www"), &third.w("www"));
 }
 
-/// The amount of data sent to the registry, with and without a kept repository.
+/// The amount of data that is sent to the registry, with and without a kept repository.
 #[test]
 fn only_what_changed_is_sent() {
     let Some(registry) = Registry::start() else { return };
@@ -148,7 +150,7 @@ fn only_what_changed_is_sent() {
     assert_same(&s.w(""), &copy.w(""));
 }
 
-/// Local data is restored without the remote; for other data, the exit code is 6.
+/// Local data is restored without the remote. If data is missing locally, the exit code is 6.
 #[test]
 fn without_the_remote() {
     let Some(mut registry) = Registry::start() else { return };
@@ -156,7 +158,7 @@ fn without_the_remote() {
     let s = machine(std::slice::from_ref(&tag));
     fs::write(s.w("a"), noise(1, 100_000)).unwrap();
     word(&s, &["pack"]).ok();
-    // This repository has seen the version but never fetched its data.
+    // This repository has fetched the version but not its data.
     let lazy = machine(std::slice::from_ref(&tag));
     fs::write(lazy.w("a"), "other").unwrap();
     word(&lazy, &["unpack"]).code(4);
@@ -187,7 +189,7 @@ fn two_machines() -> (Sandbox, Sandbox, PathBuf) {
     (one, two, remote)
 }
 
-/// The changes to a version other than that of the volumes are shown before it is unpacked.
+/// Before it unpacks a version that differs from the volumes, `unpack` shows the changes.
 #[test]
 fn unpack_shows_the_changes_first() {
     let (one, two, _) = two_machines();
@@ -205,7 +207,7 @@ fn unpack_shows_the_changes_first() {
     word(&two, &["unpack"]).ok().says("v2").says("1 removed");
     assert_same(&one.w(""), &two.w(""));
 
-    // Without a kept repository, the first run is not remembered, but the content of the volumes is
+    // Without a kept repository, the version of the volumes is unknown, but their content is
     // recognised.
     fs::rename(one.w("db/table"), one.at("second")).unwrap();
     one.write("db/table", "third");
@@ -217,7 +219,7 @@ fn unpack_shows_the_changes_first() {
     forget(&two);
     word(&two, &["unpack", "--yes"]).ok().says("v3");
     assert_same(&one.w(""), &two.w(""));
-    // The last packed version says nothing about the current content of the volumes.
+    // The last packed version does not prove that the volumes still have its content.
     fs::rename(one.at("second"), one.w("db/table")).unwrap();
     word(&one, &["unpack", "--no-pull"]).code(4).complains("does not have the");
     word(&one, &["unpack", "--no-pull"]).ok().says("v3");
@@ -237,7 +239,7 @@ fn uncommitted_files_are_not_lost() {
         assert_eq!(two.read("db/table"), b"my own");
     }
     word(&two, &["unpack", "-n"]).ok().says("db/table");
-    // Committed changes do not block the command, but the branches have diverged.
+    // Committed changes do not block `unpack`, but the branches have diverged.
     word(&two, &["pack", "--no-push"]).ok();
     word(&two, &["unpack"]).code(4).complains("have diverged");
     word(&two, &["pack"]).code(4).complains("not a fast-forward");
@@ -246,7 +248,7 @@ fn uncommitted_files_are_not_lost() {
     word(&two, &["unpack", "--force", "--no-pull"]).ok();
 }
 
-/// A bucket, and credentials that are wrong or incomplete.
+/// Volumes go to a bucket; wrong or incomplete credentials are reported.
 #[test]
 fn volumes_go_to_a_bucket() {
     let Some(moto) = Moto::start() else { return };
@@ -269,10 +271,10 @@ fn volumes_go_to_a_bucket() {
     word(&half, &["pack"]).code(12).complains("AWS_ACCESS_KEY_ID: set, but AWS_SECRET_ACCESS_KEY is not");
 }
 
-/// An environment, and the expected parts of the error.
+/// An environment, and texts that the error message must contain.
 type Row<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str]);
 
-/// Concurrent packs to one repository lose nothing and do not block each other.
+/// Concurrent runs of `pack` with one repository lose no volume and do not block each other.
 #[test]
 fn several_pack_at_once() {
     const ROUNDS: usize = 6;
@@ -300,7 +302,7 @@ fn several_pack_at_once() {
     s.dvc(["--repo", &remote, "fsck", "--data"]).ok();
 }
 
-/// Invalid environments give exit code 2, and all problems are reported at once.
+/// An invalid environment gives exit code 2, and one message lists all problems.
 #[test]
 fn bad_environments() {
     let table: &[Row] = &[
@@ -324,12 +326,12 @@ fn bad_environments() {
         }
         assert!(!s.at("home/state/dvc/data").exists(), "{set:?}");
     }
-    // Without volumes there is nothing to do.
+    // Without volumes, `pack` has nothing to pack and fails.
     let s = machine(&[("DATA_TAG", "r.example/x".to_owned())]);
     if !Path::new("/source").exists() {
         s.dvc(["pack"]).code(2).complains("cannot read `/source`").complains("mount volumes");
     }
-    // With NO_PUSH no remote is needed. A setting from a file counts like one from a variable.
+    // With NO_PUSH, no remote is needed. The `_FILE` variant of a variable works as well.
     let switch = s.at("switch");
     fs::write(&switch, "yes\n").unwrap();
     let s2 = machine(&[("NO_PUSH_FILE", switch.to_str().unwrap().to_owned())]);
@@ -340,7 +342,7 @@ fn bad_environments() {
     assert_eq!(check["message"], "NO_PUSH");
 }
 
-/// No process has a secret among its arguments.
+/// No process has a secret in its arguments.
 #[test]
 fn no_argument_is_secret() {
     let Some(registry) = Registry::with_password() else { return };
@@ -364,8 +366,8 @@ fn no_argument_is_secret() {
     assert!(looks > 0 && !run.err.contains(registry::PASSWORD) && !run.out.contains(registry::PASSWORD));
 }
 
-/// Runs `dvc` with its own `/source`, on which directories of the sandbox are mounted like the
-/// volumes of a container. Returns `None` if that is not possible here.
+/// Runs `dvc` in a mount namespace with its own `/source`, in which directories of the sandbox are
+/// mounted like volumes of a container. Returns `None` if this is not possible.
 fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> {
     if !needs::root_to("create a mount namespace") {
         return None;
@@ -391,7 +393,7 @@ fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> 
     Some(Run::of(s.other(unshare).args(["--mount", "--propagation", "slave", "sh", "-euc", &script])))
 }
 
-/// Creates a machine with the contents `v/one` and `v/two` of volumes, and a remote.
+/// Creates a machine with a remote and two volumes, whose content is in `v/one` and `v/two`.
 fn two_volumes() -> Sandbox {
     let mut s = Sandbox::new();
     let remote = s.at("remote").to_str().unwrap().to_owned();
@@ -405,8 +407,8 @@ fn two_volumes() -> Sandbox {
 
 const APP: [(&str, &str); 2] = [("v/one", "app/db"), ("v/two", "app/www")];
 
-/// Works for volumes at any depth, with and without a kept repository, and if `/source` itself is a
-/// volume.
+/// A missing volume is detected at any depth, with and without a kept repository, and also if
+/// `/source` itself is a volume.
 #[test]
 fn a_volume_that_is_not_mounted_is_not_removed() {
     let around: &[&[(&str, &str)]] = &[&[], &[("v/all", "")]];
@@ -419,7 +421,7 @@ fn a_volume_that_is_not_mounted_is_not_removed() {
         container(&s, &volumes, "pack").unwrap().ok().says("nothing to commit");
         for _ in 0..2 {
             container(&s, &without_db, "pack").unwrap().code(4).complains("`/source/app/db` is empty");
-            // Files below the mount point are not the files of the missing volume.
+            // Files at this path in another volume do not replace the missing volume.
             for name in ["db", "www"] {
                 fs::create_dir_all(s.at("v/other").join(name)).unwrap();
             }
@@ -430,7 +432,7 @@ fn a_volume_that_is_not_mounted_is_not_removed() {
             container(&s, &emptied, "pack").unwrap().code(4).complains("`/source/app/db` is empty");
             forget(&s);
         }
-        // Pack only the other volume, twice: the missing one is still expected.
+        // Pack only the other volume, twice: the missing volume must still be detected.
         for text in ["new", "newer"] {
             fs::write(s.at("v/two/table"), text).unwrap();
             container(&s, &without_db, "pack app/www").unwrap().ok();
@@ -442,7 +444,8 @@ fn a_volume_that_is_not_mounted_is_not_removed() {
     }
 }
 
-/// A part becomes a volume of its own without other changes. The kept repository records that.
+/// A subdirectory becomes a volume of its own, without any other change. The kept repository
+/// records the new volume.
 #[test]
 fn mounted_volumes_are_recorded_without_a_new_version() {
     let s = two_volumes();
@@ -457,7 +460,7 @@ fn mounted_volumes_are_recorded_without_a_new_version() {
     container(&s, &APP, "pack").unwrap().ok();
 }
 
-/// The volume has only ever had directories without files.
+/// A volume contains only directories, and no file.
 #[test]
 fn a_volume_of_empty_directories_is_packed_again() {
     let s = two_volumes();
@@ -474,12 +477,12 @@ fn nothing_is_unpacked_outside_of_the_volumes() {
     let s = two_volumes();
     let Some(run) = container(&s, &APP, "pack") else { return };
     run.ok();
-    // Without the forgotten `-v`, the data would be lost with the container.
+    // The user has forgotten `-v`, so the data would be lost together with the container.
     container(&s, &[], "unpack").unwrap().code(2).complains("nothing is mounted at `/source`");
     container(&s, &[], "unpack app").unwrap().code(2).complains("nothing is mounted at `/source`");
     let db = [("v/db", "app/db")];
     container(&s, &db, "unpack app/www").unwrap().code(4).complains("nothing is mounted at `/source/app/www`");
-    // A wrong name: the other volume is not touched either.
+    // The name of one volume is wrong, so the other volume is not unpacked either.
     let misspelt = [("v/db", "app/db"), ("v/www", "app/ww")];
     let run =
         container(&s, &misspelt, "unpack").unwrap().code(4).complains("`app/ww` is mounted, but not in the version");
@@ -488,12 +491,12 @@ fn nothing_is_unpacked_outside_of_the_volumes() {
     assert!(fs::read_dir(s.at("v/db")).unwrap().next().is_none());
     container(&s, &misspelt, "unpack app/db").unwrap().ok();
     assert_same(&s.at("v/one"), &s.at("v/db"));
-    // Naming a directory that contains volumes selects all of them.
+    // The name of a directory that contains volumes selects all of them.
     let both = [("v/db2", "app/db"), ("v/www2", "app/www")];
     container(&s, &both, "unpack app app").unwrap().ok();
     assert_same(&s.at("v/one"), &s.at("v/db2"));
     assert_same(&s.at("v/two"), &s.at("v/www2"));
     container(&s, &db, "unpack").unwrap().ok();
-    // With `-C`, any directory is accepted.
+    // With `-C`, no volume has to be mounted.
     container(&s, &[], "-C /source unpack").unwrap().ok();
 }

@@ -1,5 +1,5 @@
-//! Output for a person at a terminal: no text from a remote controls the terminal, and progress
-//! fits its width.
+//! Output on a terminal: no text from a remote controls the terminal, and progress lines fit its
+//! width.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::http::{self, Reply};
 use crate::support::servers::s3::{S3, Switches};
 
-/// Sets the title, hides text, and changes the direction of the text.
+/// Sets the window title, hides text, and changes the direction of the text.
 const HOSTILE: &str = "\x1b]0;title\x07\x1b[8m\u{202e}\u{2066}\u{9b}";
 
-/// Asserts that no character controls the terminal; dvc's own colours are exempt.
+/// Asserts that the output contains no control characters; dvc's own colours are exempt.
 #[track_caller]
 fn assert_harmless(run: &Run) {
     for text in [&run.out, &run.err] {
@@ -34,12 +34,13 @@ fn assert_harmless(run: &Run) {
     }
 }
 
-/// Sets another default branch in the marker of a repository.
+/// Changes the default branch in the marker of a repository.
 fn set_default_branch(repository: &Path, name: &str) {
     let path = repository.join("format");
     let text = fs::read_to_string(&path).unwrap();
     let mut marker: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    // Keep the order of the fields, because markers are compared as bytes.
+    // Keep the order of the fields and update the checksum, because a marker is compared byte by
+    // byte.
     let old = marker["default_branch"].take();
     let line = text.lines().next().unwrap().replace(&old.to_string(), &serde_json::to_string(name).unwrap());
     fs::write(path, format!("{line}\n{}\n", blake3::hash(line.as_bytes()).to_hex())).unwrap();
@@ -101,7 +102,7 @@ fn no_text_of_a_repository_steers_the_terminal() {
     ] {
         look(line);
     }
-    // Programs get the unchanged values.
+    // JSON and `--format` contain the unchanged message.
     let json = s.dvc(["log", "--json", "-1"]).ok().json();
     assert_eq!(json["message"].as_str().unwrap().trim_end(), message);
     assert_eq!(s.dvc(["log", "-1", "--format=%s"]).ok().out, format!("first{HOSTILE}\n"));
@@ -148,7 +149,8 @@ fn text_from_a_server_is_shown_escaped() {
     assert_harmless(&s.dvc(["--json", "clone", &url]));
 }
 
-/// Runs a line on a terminal with this number of columns. Returns each line that was drawn.
+/// Runs a command line on a terminal with this number of columns. Returns each line that was
+/// displayed.
 fn drawn(s: &Sandbox, columns: usize, line: &str) -> Vec<String> {
     let script = server("script").unwrap();
     let line = format!("stty cols {columns} rows 24; {line}");
@@ -166,8 +168,8 @@ fn drawn(s: &Sandbox, columns: usize, line: &str) -> Vec<String> {
     text.split(['\r', '\n']).map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
-/// A line of progress does not wrap on a narrow terminal, and bytes count as done when the store
-/// has them.
+/// Progress lines do not wrap on a narrow terminal. Bytes count as sent only when the store has
+/// accepted them.
 #[test]
 fn progress_fits_the_terminal() {
     if server("script").is_none() {
@@ -187,7 +189,7 @@ fn progress_fits_the_terminal() {
         assert!(!progress.is_empty(), "{lines:?}");
         assert!(progress.iter().all(|line| line.chars().count() < columns), "{progress:?}");
         assert!(progress.iter().all(|line| line.contains("MiB") && !line.contains("files")), "{progress:?}");
-        // The pack is in transit until the server has accepted it, so nothing counts as done
+        // A pack is in transit until the server has accepted it, so its bytes do not count as sent
         // before.
         assert!(progress.iter().any(|line| line.starts_with("  0% sending: ")), "{progress:?}");
         assert!(lines.iter().any(|line| line.contains(" in 3 packs, ")), "{lines:?}");

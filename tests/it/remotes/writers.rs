@@ -1,6 +1,6 @@
-//! Eight processes push to one remote at the same time. To one branch, exactly one push wins and
-//! the others are rejected; to eight branches, all win. This also holds for stores without
-//! conditional writes.
+//! Eight processes push to one remote at the same time. If all push to one branch, exactly one push
+//! wins and the others are rejected; if each pushes to its own branch, all win. This also holds for
+//! stores without conditional writes.
 
 use std::process::Stdio;
 
@@ -11,8 +11,8 @@ use crate::support::sandbox::{Run, Sandbox};
 /// Number of concurrent pushes.
 const WRITERS: usize = 8;
 
-/// Creates clones `w0` to `w7` of a repository with one version, each with one more version.
-/// `known` is whether the remote already has the first version.
+/// Creates the clones `w0` to `w7` of a repository with one version, and commits one more version
+/// in each. `known` states whether the remote already has the first version.
 fn writers(place: &Place, known: bool) -> Sandbox {
     let s = place.person("Ann");
     s.dvc(["init", "start", "--branch", "AMCC"]).ok();
@@ -32,7 +32,7 @@ fn writers(place: &Place, known: bool) -> Sandbox {
     s
 }
 
-/// Runs one `dvc` in each clone concurrently.
+/// Runs `dvc` in all clones at the same time.
 fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
     let started: Vec<_> = (0..WRITERS)
         .map(|n| {
@@ -44,7 +44,8 @@ fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
     started.into_iter().map(|(line, child)| Run::wait(line, child)).collect()
 }
 
-/// Exactly one push wins, its version is at the remote, and nothing is damaged.
+/// Asserts that exactly one push to a branch wins, its version is at the remote, and nothing is
+/// damaged.
 fn one_branch(place: &Place, known: bool) {
     let s = writers(place, known);
     let runs = all_at_once(&s, |_| vec!["push".to_owned(), "origin".to_owned(), "AMCC".to_owned()]);
@@ -63,7 +64,7 @@ fn one_branch(place: &Place, known: bool) {
     nothing_is_locked(place);
 }
 
-/// All pushes win, and each branch has its version.
+/// Asserts that pushes to different branches all win, and each branch has its version.
 fn eight_branches(place: &Place) {
     let s = writers(place, true);
     let name = |n: usize| format!("line/{n}");
@@ -80,7 +81,7 @@ fn eight_branches(place: &Place) {
     nothing_is_locked(place);
 }
 
-/// Asserts that no lock and no probe is left, if the server can list its keys.
+/// Asserts that no lock and no probe is left. Checks nothing if the server cannot list its keys.
 fn nothing_is_locked(place: &Place) {
     let left: Vec<String> = place.keys().into_iter().flatten().filter(|key| key.contains("/sessions/")).collect();
     assert!(left.is_empty(), "{left:?}");

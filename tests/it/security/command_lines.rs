@@ -1,5 +1,5 @@
-//! Every user of the machine can read the command line of every process. No password may be in one
-//! for longer than the caller's own shell needs to start it.
+//! Every user of a machine can read the command line of every process. A password in the arguments
+//! of `dvc` must disappear from there as soon as `dvc` has started.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::support::sandbox::Sandbox;
 use crate::support::servers::webdav::Webdav;
 use crate::support::spawned::Spawned;
 
-/// A secret that must not be visible.
+/// A secret that must not be shown.
 const SECRET: &str = "k3ep-th1s-0ff-the-l1ne";
 
-/// Returns the command lines of all processes of the machine that contain the secret.
+/// Returns the command lines of all processes that contain the secret.
 fn seen() -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -41,7 +41,7 @@ fn a_password_in_a_url_is_in_no_command_line_of_a_mount() {
     let (read, shown) = (fs::read(s.at("m/a")), seen());
     s.dvc(["umount", &at]).ok();
     assert_eq!((read.unwrap(), shown), (b"1".to_vec(), Vec::<String>::new()));
-    // With `--foreground`, the process that the caller started serves the mount itself.
+    // With `--foreground`, the process that the caller has started serves the mount.
     let mut child = Spawned::start(&mut s.command(["mount", "--ro", "--foreground", &format!("{url}#main"), &at]));
     let since = Instant::now();
     while !s.at("m/a").exists() {

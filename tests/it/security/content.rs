@@ -1,4 +1,4 @@
-//! A remote whose versions contain repositories, with hooks and settings, under every name that a
+//! A remote whose versions contain repositories with hooks and settings, under every name that some
 //! file system treats as `.dvcs`.
 
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use super::forge::{file, forge, program, symlink};
 use crate::mount::harness::Volume;
 use crate::support::sandbox::Sandbox;
 
-/// Creates a remote whose second version has a repository in `sub/`. Returns the file that its hook
-/// would create.
+/// Creates a remote whose second version has a repository in `sub/`. Returns the path of the file
+/// that its hook would create.
 fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
     let owned = s.at("owned");
     let hook = format!("#!/bin/sh\ntouch {}\n", owned.display());
@@ -59,7 +59,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
     let s = Sandbox::new();
     let owned = hostile(&s, &s.at("far"));
     let far = s.at("far").display().to_string();
-    // A full restore.
+    // Restore the version into a new worktree.
     let run = s.dvc(["clone", &far, "../clone"]).code(5);
     for name in [".DVCS", ".dvcs", ".dvcs.", "DVCS~1", "deep/.dvcs"] {
         assert!(
@@ -69,7 +69,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
         );
     }
     is_harmless(&s.at("clone"));
-    // A patch of a worktree in which the user has a repository at that path.
+    // Patch a worktree in which the user has a repository at that path.
     s.dvc(["clone", "--lazy", &far, "../patched"]).ok();
     s.dvc(["-C", "../patched", "checkout", "main~"]).ok();
     s.dvc(["-C", "../patched", "checkout", "main"]).code(5).complains("no version may contain a repository");
@@ -79,11 +79,11 @@ fn no_checkout_restores_a_repository_of_a_version() {
     s.dvc(["-C", "../patched/sub", "init"]).ok();
     s.dvc(["-C", "../patched", "--repo", "../patched", "checkout", "-f", "main~"]).ok();
     assert!(s.at("patched/sub/.dvcs/format").exists(), "a checkout removes no repository");
-    // An archive.
+    // Export the version.
     s.dvc(["--repo", &far, "export", "main", "-o", "../all.tar"])
         .code(5)
         .complains("no version may contain a repository");
-    // A commit in the directory would run the hook.
+    // Commit in the directory: a restored hook would run now.
     s.dvc(["-C", "../clone/sub", "commit", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
 }
@@ -114,7 +114,7 @@ fn a_mount_shows_no_repository_of_a_version() {
     m.dvc(&["-C", "sub", "commit", "-m", "x"]);
     m.dvc(&["commit", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
-    // A bare repository in the version can be named, but it is not trusted.
+    // `--repo` can name a bare repository in the version, but its hooks are not run.
     m.dvc(&["--repo", "bare", "commit", "--stdin", "f", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
 }

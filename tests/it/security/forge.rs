@@ -1,5 +1,5 @@
-//! Builds repositories that no honest program writes, through the library, so that every id and
-//! checksum is right.
+//! Builds repositories that no honest program writes. Uses the library, so that every id and
+//! checksum is valid.
 
 use std::path::Path;
 
@@ -21,14 +21,14 @@ use dvc::repo::{OpenOptions, Repo};
 /// 2026-11-20T03:00:00Z.
 const TIME: i64 = 1_795_143_600;
 
-/// Stores forged objects.
+/// Stores forged objects in a new repository.
 pub struct Pen<'a> {
     repo: &'a Repo,
     sink: Sink<'a>,
 }
 
-/// Creates a repository at `dir` with the objects that `write` stores. `write` returns the versions
-/// of branches.
+/// Creates a repository at `dir` with the objects that `write` stores. `write` returns the branches
+/// with their versions.
 pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>) {
     let main = RefName::new("main").unwrap();
     let repo = Repo::create(dir, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
@@ -40,7 +40,7 @@ pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>
     }
 }
 
-/// Writes an entry of a branch's log with any value.
+/// Writes an entry to the log of a branch; its value need not be a valid id.
 pub fn set_ref(dir: &Path, branch: &str, seq: u64, new: Option<&str>) {
     let entry = RefEntry {
         kind: RefKind::Branch.dir().to_owned(),
@@ -70,7 +70,7 @@ impl Pen<'_> {
         id
     }
 
-    /// Returns a directory with these entries, which must be sorted by name.
+    /// Stores a directory with these entries, which must be sorted by name. Returns its entry.
     pub fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
@@ -78,12 +78,13 @@ impl Pen<'_> {
         entry(name, 0o755, Node::Dir { tree, totals })
     }
 
-    /// Stores a piece of a large directory.
+    /// Stores a node of a large directory.
     pub fn piece(&self, body: TreeBody) -> Id {
         self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body }))
     }
 
-    /// Returns a directory that is split into pieces, each with its smallest name.
+    /// Stores a directory that consists of several nodes, each given with its smallest name.
+    /// Returns its entry.
     pub fn split_dir(&self, name: &str, pieces: &[(String, Id)], totals: Totals) -> Entry {
         let children = pieces.iter().map(|(first, id)| TreeChild { first: first.clone().into_bytes(), id: *id });
         let tree = self.piece(TreeBody::Inner(children.collect()));
@@ -95,7 +96,7 @@ impl Pen<'_> {
         self.version_of(entries, 1, Vec::new())
     }
 
-    /// Stores a version with any ordinal and parents.
+    /// Stores a version with any ordinal and any parents.
     pub fn version_of(&self, entries: Vec<Entry>, ordinal: u64, parents: Vec<Id>) -> Id {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
@@ -130,20 +131,20 @@ fn entry(name: &str, mode: u32, node: Node) -> Entry {
     Entry { name: name.into(), meta, link: None, node }
 }
 
-/// Returns a tiny file.
+/// Returns the entry of a small file, stored inline.
 pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
     entry(name, 0o644, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
 }
 
-/// Returns a tiny program.
+/// Returns the entry of a small executable file.
 pub fn program(name: &str, text: &str) -> Entry {
     let mut program = file(name, text);
     program.meta.mode = 0o755;
     program
 }
 
-/// Returns a symbolic link.
+/// Returns the entry of a symlink.
 pub fn symlink(name: &str, target: &str) -> Entry {
     entry(name, 0o777, Node::Symlink { target: target.into() })
 }

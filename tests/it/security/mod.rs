@@ -1,6 +1,8 @@
-//! The attacker's tests: hostile remotes, repositories of other users, forged objects, other users of the machine.
+//! Attacks: hostile remotes, repositories of other users, forged objects, and other users of the
+//! machine.
 //!
-//! Each file plays one attacker of `docs/security.md` and checks that the attack fails and is reported.
+//! Each file takes the role of one attacker of `docs/security.md` and checks that the attack fails
+//! and is reported.
 
 mod command_lines;
 mod content;

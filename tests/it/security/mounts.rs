@@ -1,5 +1,5 @@
-//! The content of a version may come from an attacker. A mount of it gives no user more rights than
-//! before.
+//! The content of a version may come from an attacker. Mounting it must give no user additional
+//! privileges.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,11 +9,10 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use crate::mount::harness::{Volume, as_user};
 use crate::support::needs;
 
-/// A user with access to the mount.
+/// An unprivileged user with access to the mount.
 const USER: u32 = 1001;
 
-/// Creates a version with a program that is set-user-id root, and with a device that is readable
-/// for all.
+/// Creates a version with a set-user-id program of root and a device that every user may read.
 fn volume() -> Option<Volume> {
     if !needs::root_to("create devices and files of root") {
         return None;
@@ -29,7 +28,7 @@ fn volume() -> Option<Volume> {
     })
 }
 
-/// Returns the user that the program runs as, and whether the device can be read.
+/// Returns the user id as which the program runs, and whether the device can be read.
 fn tried(dir: &std::path::Path) -> (String, bool) {
     let (ran, who) = as_user(USER, dir, "\"$DIR/id\" -u");
     assert!(ran, "{who}");
@@ -42,7 +41,7 @@ fn set_user_id_programs_and_devices_of_a_version_have_no_effect() {
     for options in [&["--allow-other"][..], &["--allow-other", "--ro"]] {
         let m = v.mount(options);
         assert_eq!(tried(m.root()), (USER.to_string(), false), "{options:?}");
-        // Files and modes are shown, and a commit keeps them.
+        // The file is shown with its mode, so a commit keeps the mode.
         assert_eq!(fs::metadata(m.at("id")).unwrap().permissions().mode() & 0o7777, 0o4755);
     }
 }

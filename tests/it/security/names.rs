@@ -1,5 +1,5 @@
-//! Ids, names and numbers from a remote: none becomes a path, and none makes a command succeed
-//! without effect.
+//! Ids, names and numbers from a remote: no name becomes a path outside of the repository, and no
+//! number makes a command succeed without effect.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use dvc::format::text::line_checksum;
 use super::forge::{file, forge, set_ref};
 use crate::support::sandbox::{Sandbox, all_below};
 
-/// Replaces a value in a marker and updates the checksum.
+/// Replaces a value in a marker and updates its checksum.
 fn set_marker(repository: &Path, field: &str, value: &str) {
     let text = fs::read_to_string(repository.join("format")).unwrap();
     let mut marker: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -63,7 +63,7 @@ fn names_of_refs_become_no_paths() {
     let s = Sandbox::with_repo();
     let url = forged(&s);
     let tip = s.dvc(["--repo", &url, "log", "--format", "%H"]).ok().out.trim().to_owned();
-    // No other program has a file of this name beside the sandbox.
+    // Use a name next to the sandbox that belongs to no other test.
     let leaf = s.root().file_name().unwrap().to_string_lossy().replace("dvc-it-", "escaped-");
     let outside = [format!("../../../{leaf}"), format!("a/../../{leaf}"), format!("/etc/{leaf}")];
     for name in outside.iter().map(String::as_str).chain([".dvcs", "x\u{1b}[2J", "-x", "HEAD"]) {
@@ -99,7 +99,7 @@ fn a_branch_at_the_last_number_is_never_reported_as_moved() {
         assert_eq!(run.code == 0, value == ours, "{} {}", run.code, run.err);
         assert_eq!(run.code, if seq == u64::MAX { 5 } else { 0 }, "{}", run.err);
     }
-    // The same with a local branch.
+    // The same for a local branch.
     let own = s.w(".dvcs/refs/heads/main");
     let tip = s.dvc(["log", "-n1", "--format", "%H"]).ok().out.trim().to_owned();
     fs::remove_dir_all(&own).unwrap();

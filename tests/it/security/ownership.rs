@@ -1,5 +1,5 @@
-//! Several users of one repository: owners and modes of its files after each verb, and the access
-//! that the owner keeps.
+//! Several users of one repository: owners and modes of its files after each command, and the
+//! access that the owner keeps.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::people::{Found, MEMBER, OWNER, People, Person, ROOT, STRANGER, TEAM, below, is_private};
 use crate::support::needs;
 
-/// The way in which a repository is shared.
+/// The users who share a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shared {
     No,
@@ -37,7 +37,8 @@ impl Shared {
     }
 }
 
-/// Every verb that works with a repository. `{}` is a directory of the person.
+/// Every command that works with a repository. `{}` is replaced by a directory of the person, and
+/// `{name}` by a branch of the person.
 const VERBS: &[&[&str]] = &[
     &["log"],
     &["status"],
@@ -78,7 +79,7 @@ fn each_verb(shared: Shared, who: &[Person]) {
         Shared::Group => &["--repo", at, "init", "--shared"],
         Shared::All => &["--repo", at, "init", "--shared=all"],
     };
-    // The umask of a user must make no difference.
+    // The modes must not depend on the umask of a user.
     let umask = |person: Person| if person == OWNER { 0o077 } else { 0o000 };
     let run = |person: Person, args: &[&str]| {
         let quoted: Vec<String> = args.iter().map(|a| format!("'{a}'")).collect();
@@ -93,7 +94,7 @@ fn each_verb(shared: Shared, who: &[Person]) {
     };
     fs::write(people.dir(OWNER, "w").join("f"), "").unwrap();
     chown(people.dir(OWNER, "w").join("f"), Some(OWNER.uid), Some(OWNER.gid)).unwrap();
-    // Each person's `undo` removes one of the two versions.
+    // The `undo` of each person removes one of these versions.
     commit_by_owner();
     commit_by_owner();
     for person in who {
@@ -170,7 +171,8 @@ fn reading_a_manually_shared_repository_does_not_lock_the_owner_out() {
     let Some(people) = People::new() else { return };
     people.sh(OWNER, "dvc init -q; echo a > a; dvc commit -q -m 1").ok();
     let (w, repo) = (people.dir(OWNER, "w"), people.dir(OWNER, "w").join(".dvcs"));
-    // As an older release left it: the group can write to the directories but not to the catalogue.
+    // Simulate the modes of an older release: the group can write to the directories but not to the
+    // catalogue.
     for found in below(&repo) {
         chown(&found.path, None, Some(TEAM)).unwrap();
         let mode = if found.is_dir { 0o2775 } else { 0o644 };
@@ -180,7 +182,7 @@ fn reading_a_manually_shared_repository_does_not_lock_the_owner_out() {
     people.sh(MEMBER, &look).ok().says("1");
     assert!(below(&repo).iter().all(|f| f.uid == OWNER.uid), "{:?}", below(&repo));
     people.sh(OWNER, "echo b > b; dvc commit -q -m 2").ok();
-    // Without the set-group-ID bit, files that SQLite creates would get the member's own group.
+    // Without the set-group-ID bit, files that SQLite creates get the member's own group.
     for found in below(&repo) {
         let mode = if found.is_dir { 0o775 } else { 0o664 };
         fs::set_permissions(&found.path, fs::Permissions::from_mode(mode)).unwrap();
@@ -222,7 +224,7 @@ fn init_in_a_directory_that_is_shared_shares_the_repository() {
     people.dvc(MEMBER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).ok().says("1");
     people.sh(OWNER, "umask 002; echo 2 > a; dvc --repo ../team/r commit -q -b one -m 2").ok();
     people.dvc(STRANGER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).code(12);
-    // If the user's umask shares nothing, the repository is not shared.
+    // If the user's umask removes access of the group, the new repository is private.
     people.sh(OWNER, "umask 022; dvc --repo ../team/own init -q").ok();
     is_private(&team.join("own"), OWNER.uid);
 }
@@ -240,7 +242,7 @@ fn state_of_a_remote_is_never_lost_silently() {
         people.sh(OWNER, "dvc push").code(code).complains(why);
         people.sh(OWNER, "dvc fetch").code(code).complains(why);
         assert!(!people.dir(OWNER, "").join("o").exists());
-        // Commands that need no remote work.
+        // Commands that do not use a remote still work.
         people.sh(OWNER, "dvc log -q && dvc status -q").ok();
     };
     fs::write(&state, "").unwrap();

@@ -1,5 +1,4 @@
-//! The users of a machine: runs of `dvc` as one of several users, each with directories of their
-//! own.
+//! The users of a machine: runs `dvc` as one of several users, each with own directories.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::support::needs::{need, root_to};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A user with the user's groups.
+/// The ids of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Person {
     pub uid: u32,
@@ -18,20 +17,20 @@ pub struct Person {
     pub other_group: Option<u32>,
 }
 
-/// The group that shares a repository.
+/// The group of the users who share a repository.
 pub const TEAM: u32 = 62000;
 pub const ROOT: Person = Person { uid: 0, gid: 0, other_group: None };
 pub const OWNER: Person = Person { uid: 61001, gid: 61001, other_group: Some(TEAM) };
 pub const MEMBER: Person = Person { uid: 61002, gid: 61002, other_group: Some(TEAM) };
 pub const STRANGER: Person = Person { uid: 61003, gid: 61003, other_group: None };
 
-/// A sandbox that every user may enter.
+/// A sandbox that every user can enter, with a home directory per user.
 pub struct People {
     pub s: Sandbox,
 }
 
 impl People {
-    /// Skips the test without root, because only root can act as other users.
+    /// Returns `None` and skips the test without root, because only root can act as other users.
     pub fn new() -> Option<Self> {
         if !root_to("act as other users") {
             return None;
@@ -45,8 +44,8 @@ impl People {
         Some(people)
     }
 
-    /// Returns a directory of a person, and creates it if it is missing. The empty name is the
-    /// home.
+    /// Returns a directory in the home of a person, and creates it if it is missing. If the
+    /// name is empty, this is the home itself.
     pub fn dir(&self, person: Person, name: &str) -> PathBuf {
         let home = self.s.at(format!("home-{}", person.uid));
         let dir = home.join(name);
@@ -57,8 +56,8 @@ impl People {
         dir
     }
 
-    /// Prepares a command of a person in the person's worktree, with cache, state and run directory
-    /// below the home.
+    /// Returns a command that runs as a person in the person's worktree `w`, with cache, state and
+    /// runtime directory in the person's home.
     pub fn command(&self, person: Person, program: impl AsRef<Path>) -> Command {
         let home = self.dir(person, "");
         let mut c = Command::new(need("setpriv"));
@@ -89,7 +88,7 @@ impl People {
     }
 }
 
-/// A file or directory.
+/// Owner and mode of a file or directory.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub path: PathBuf,
@@ -99,8 +98,8 @@ pub struct Found {
     pub is_dir: bool,
 }
 
-/// Returns a directory and everything below it; nothing if it does not exist. Entries that vanish
-/// meanwhile are left out.
+/// Returns a directory and everything below it. Returns nothing if it does not exist, and leaves
+/// out entries that vanish during the listing.
 pub fn below(dir: &Path) -> Vec<Found> {
     let Ok(meta) = fs::symlink_metadata(dir) else { return Vec::new() };
     let is_dir = meta.is_dir();
@@ -112,7 +111,8 @@ pub fn below(dir: &Path) -> Vec<Found> {
     all
 }
 
-/// Asserts that no user but the owner has access below a directory.
+/// Asserts that all files below a directory belong to `owner`, and no other user has access to
+/// them.
 #[track_caller]
 pub fn is_private(dir: &Path, owner: u32) {
     for found in below(dir) {

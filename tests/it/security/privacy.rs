@@ -1,5 +1,5 @@
-//! Other users of the machine can read nothing that dvc stores, and dvc uses no run directory of
-//! theirs.
+//! Other users of the machine can read no data that dvc stores, and dvc uses no runtime directory
+//! of another user.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -10,10 +10,10 @@ use crate::support::needs;
 use crate::support::servers::gcs::Gcs;
 use crate::support::servers::sshd::Sshd;
 
-/// Content that only its owner may read.
+/// File content that only its owner may read.
 const SECRET: &str = "the password of the database";
 
-/// Asserts that a stranger who reads all readable files does not find the secret.
+/// Asserts that a stranger finds no readable file in these directories.
 fn a_stranger_searches(people: &People, places: &[PathBuf]) {
     let places: Vec<String> = places.iter().map(|p| format!("'{}'", p.display())).collect();
     let all = places.join(" ");
@@ -31,7 +31,7 @@ fn a_stranger_reads_no_repository_overlay_cache_or_clone() {
         let (w, m, lazy) = (people.dir(ROOT, "w"), people.dir(ROOT, "m"), people.dir(ROOT, "lazy"));
         let home = people.dir(ROOT, "");
         let run = |script: &str| people.sh(ROOT, &format!("umask {umask}; {script}"));
-        // The file is large enough that the pack contains the secret uncompressed.
+        // The file is large and incompressible, so the pack contains the secret uncompressed.
         run(&format!(
             "dvc init -q; {{ echo '{SECRET}'; head -c 100000 /dev/urandom; }} > f; chmod 600 f; dvc commit -q -m 1"
         ))
@@ -89,7 +89,7 @@ fn a_new_repository_behind_ssh_is_its_owners_alone() {
     a_stranger_searches(&people, &[repo]);
 }
 
-/// Returns the directory that is used without `XDG_RUNTIME_DIR`.
+/// Returns the runtime directory for a user without `XDG_RUNTIME_DIR`.
 fn fallback(uid: u32) -> PathBuf {
     PathBuf::from(format!("/tmp/dvc-{uid}"))
 }
@@ -106,7 +106,7 @@ impl Drop for Removed {
 #[test]
 fn a_run_directory_of_another_user_is_refused() {
     let Some(people) = People::new() else { return };
-    // Use an id that no other test uses, because the path is fixed.
+    // Use a user id that no other test uses, because the path of the directory is fixed.
     let victim = super::people::Person { uid: 63_000 + std::process::id() % 1000, ..MEMBER };
     let dir = fallback(victim.uid);
     let _removed = Removed(dir.clone());
@@ -137,7 +137,7 @@ fn a_run_directory_of_another_user_is_refused() {
     fs::remove_dir_all(&dir).unwrap();
     mounts().ok();
     is_private(&dir, victim.uid);
-    // Commands that concern no mount ignore the directory.
+    // Commands that do not use mounts ignore the directory.
     fs::remove_dir_all(&dir).unwrap();
     by(STRANGER.uid, 0o777);
     let mut init = people.command(victim, env!("CARGO_BIN_EXE_dvc"));
@@ -167,7 +167,7 @@ fn a_mount_writes_through_no_link_in_its_run_directory() {
     assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o644);
 }
 
-/// Returns the device numbers that the next mounts may get.
+/// Returns names for the device numbers that the next mounts may get.
 fn next_numbers() -> Vec<String> {
     (0..400).map(|n| format!("0-{n}")).collect()
 }
@@ -193,13 +193,12 @@ fn a_repository_is_read_without_a_home_and_without_a_cache() {
         assert_eq!(notices(&done.err), 1, "{args:?}: {}", done.err);
     }
     run(&["log", "-q"]).ok();
-    // A remote repository needs no cache either.
+    // Reading from a remote repository works without a cache, too.
     let gcs = Gcs::start();
     people.sh(OWNER, &format!("dvc remote add o '{0}' && dvc push -q o main", gcs.url("r"))).ok();
     let far = run(&["--repo", &gcs.url("r"), "show", "main:a"]).ok().says("a");
     assert_eq!(notices(&far.err), 1, "{}", far.err);
-    // This user can write neither to the repository nor to a cache directory, so a commit is
-    // refused.
+    // This user can write neither to the repository nor to a cache directory, so a commit fails.
     run(&["commit", "-m", "no"]).code(12);
     assert!(below(&w.join(".dvcs")).iter().all(|f| f.uid == OWNER.uid));
 }
@@ -215,7 +214,7 @@ fn a_configuration_in_another_users_home_is_left_out_with_a_notice() {
     };
     let log = run(&people.dir(OWNER, ""), &["log", "--oneline"]).ok().complains("another user's home");
     assert_eq!(log.err.matches("another user's home").count(), 1, "{}", log.err);
-    // The user's own unreadable or invalid file is an error.
+    // If the user's own file is unreadable or invalid, that is an error.
     people
         .sh(
             MEMBER,

@@ -1,5 +1,5 @@
-//! One damaged or badly named ref: the others work, the bad one is reported, and it can be
-//! repaired.
+//! One ref is damaged or has an invalid name: all other refs work, the bad one is reported, and it
+//! can be repaired.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn with_branches() -> Sandbox {
     s
 }
 
-/// Returns the newest entry of a branch.
+/// Returns the path of the newest log entry of a branch.
 fn tip(repository: &Path, branch: &str) -> PathBuf {
     let entries = fs::read_dir(repository.join("refs/heads").join(branch)).unwrap();
     entries.map(|e| e.unwrap().path()).min().unwrap()
@@ -51,7 +51,7 @@ fn a_damaged_branch_stops_no_other() {
     s.dvc(["undo", "-n"]).ok();
     s.dvc(["fsck", "--rebuild"]).code(5).complains("bad");
     s.dvc(["log", "--oneline", "good"]).ok();
-    // Repair the branch.
+    // Repair the branch by moving it by force.
     s.dvc(["branch", "bad", "good"]).code(5);
     s.dvc(["branch", "-f", "bad", "good"]).ok();
     assert!(s.dvc(["branch"]).ok().err.is_empty());
@@ -70,7 +70,7 @@ fn a_damaged_version_of_a_branch_stops_no_other() {
         let len = fs::metadata(pack).unwrap().len();
         fs::write(pack, vec![7; usize::try_from(len).unwrap()]).unwrap();
     }
-    // Remove the catalogue, because its copies of the objects would hide the damage.
+    // Remove the catalogue, because it has copies of the objects, which would hide the damage.
     for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
         let _ = fs::remove_file(s.w(".dvcs").join(name));
     }
@@ -104,8 +104,8 @@ fn a_damaged_or_badly_named_branch_of_a_remote_stops_no_other() {
     fs::copy(tip(&far, "good"), far.join("refs/heads/strange name/fffffffffffffffe")).unwrap();
     s.write("a", "more");
     s.dvc(["commit", "-m", "more", "-b", "good"]).ok();
-    // Other branches are pushed and fetched. The tracking branch of the bad one neither moves nor
-    // disappears.
+    // Other branches are pushed and fetched. The remote-tracking branch of the damaged one neither
+    // moves nor disappears.
     s.dvc(["push", "origin", "good"]).ok().complains("the newest entry of branch `bad` is damaged");
     s.dvc(["push", "origin", "bad"]).code(5);
     for (clone, verb) in [("../before", &["fetch", "--prune"][..]), ("../after", &["clone"])] {

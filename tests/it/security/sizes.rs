@@ -1,6 +1,6 @@
-//! Small repositories that claim to be large: endless nesting, the same directory again and again,
-//! tables that decompress to huge sizes. Commands end, stay within their memory limit, or report
-//! the problem.
+//! Small repositories that claim to be large: deep nesting, one directory that occurs many times,
+//! and tables that decompress to huge sizes. Commands must either end within their memory limit or
+//! report the problem.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use dvc::model::tree::TreeBody;
 use super::forge::{Pen, file, forge};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Default of `--memory`, in bytes.
+/// The default of `--memory`, in bytes.
 const MEMORY: u64 = 192 << 20;
 
 /// Runs `dvc`. Returns the run and its peak memory in bytes.
@@ -25,7 +25,7 @@ fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
     let status = Path::new("/proc").join(child.id().to_string()).join("status");
     let reader = std::thread::spawn(move || {
         let mut peak = 0;
-        // The file is gone after the process; a zombie has no memory.
+        // The file disappears with the process, and that of a zombie has no such line.
         while let Ok(text) = std::fs::read_to_string(&status) {
             let Some(line) = text.lines().find_map(|l| l.strip_prefix("VmHWM:")) else { break };
             peak = peak.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10);
@@ -37,7 +37,7 @@ fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
     (run, reader.join().unwrap())
 }
 
-/// Creates `depth` nested directories with a file in the last one.
+/// Returns `depth` nested directories with a file in the innermost one.
 fn nested(pen: &Pen<'_>, depth: usize) -> Entry {
     (1..depth).fold(pen.dir("d", vec![file("f", "1")]), |below, _| pen.dir("d", vec![below]))
 }
@@ -60,7 +60,7 @@ fn tens_of_thousands_of_nested_directories() {
         assert!(run.out.contains("1 file changed"), "{args:?}");
         assert!(peak < MEMORY, "{args:?}: {peak}");
     }
-    // A restore ends where paths are too long, and reports that.
+    // A restore stops where paths become too long, and reports that.
     let (run, peak) = peak(&s, ["clone", &far, "../clone"]);
     run.code(3).complains("longer than 8 KiB");
     assert!(peak < MEMORY, "{peak}");
@@ -73,7 +73,7 @@ fn tens_of_thousands_of_nested_directories() {
 fn a_directory_that_is_too_deep_for_a_commit_is_left_out() {
     let s = Sandbox::with_repo();
     s.write("a", "1");
-    // Longer names reach the limit with fewer directories.
+    // Long names reach the length limit with fewer directories.
     let name = "n".repeat(200);
     let mut dir = std::fs::File::open(s.w("")).unwrap();
     for _ in 0..60 {
@@ -101,7 +101,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
         vec![("main", main), ("files", pen.version_of(vec![files], 2, vec![first]))]
     });
     let far = s.at("far").display().to_string();
-    // No file differs, which is found without walking through 16^10 directories.
+    // No file differs. The command must find that out without visiting 16^10 directories.
     let (run, held) = peak(&s, ["--repo", &far, "log", "--stat", "main"]);
     run.ok().says("0 files changed");
     assert!(held < MEMORY, "{held}");
@@ -110,7 +110,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
         run.ok();
         assert!(held < MEMORY, "{args:?}: {held}");
     }
-    // Read some lines of output; more lines must not need more memory.
+    // Read only a part of the output; the length of the output must not affect the memory.
     for verb in ["log --stat", "log --name-status", "show", "show --json", "ls -r", "log --json --stat"] {
         let line = format!("dvc --repo {far} {verb} files | head -c 2000000 | wc -c; echo ${{PIPESTATUS[0]}}");
         let (run, held) = peak_of_script(&s, &line);
@@ -119,7 +119,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
     }
 }
 
-/// Like [`peak`], for the first `dvc` of a shell's line.
+/// Like [`peak`], for the first `dvc` in a shell command line.
 fn peak_of_script(s: &Sandbox, line: &str) -> (Run, u64) {
     let script = line.replacen(
         "dvc",
@@ -140,7 +140,7 @@ fn pieces_of_a_large_directory_that_add_nothing() {
     let s = Sandbox::new();
     let twice = |id: Id| vec![("a".to_owned(), id), ("b".to_owned(), id)];
     forge(&s.at("far"), |pen| {
-        // 2^60 empty pieces, and as many with the same name.
+        // 2^60 references to an empty node, and 2^60 to a node with the same file.
         let inner = |pieces: Vec<(String, Id)>| {
             let children =
                 pieces.into_iter().map(|(first, id)| dvc::model::tree::TreeChild { first: first.into(), id });
@@ -163,7 +163,7 @@ fn a_table_of_contents_that_unpacks_to_anything() {
     let s = Sandbox::with_repo();
     s.write("a", "1");
     s.dvc(["commit", "-m", "one"]).ok();
-    // Six million objects in frames without a byte.
+    // A table with six million objects in frames of zero bytes.
     let mut plain = Vec::new();
     let frame = |n: u32| TableFrame {
         kind: ObjectKind::Tree,

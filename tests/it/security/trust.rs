@@ -1,5 +1,5 @@
-//! A repository of another user, with hooks and a remote that would run programs as the user who
-//! works in it.
+//! A repository of another user, whose hooks and remote would run programs as the user who works in
+//! it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,8 +11,8 @@ use crate::support::sandbox::Sandbox;
 /// A user id that no other test uses.
 const MALLORY: u32 = 65533;
 
-/// Creates the worktree `w/` with a repository whose hooks and remote would all create the file
-/// `owned`.
+/// Creates a repository in `w/` whose hooks and remote would create the file `owned`. Returns the
+/// path of `owned`.
 fn hostile(s: &Sandbox) -> PathBuf {
     let owned = s.at("owned");
     s.dvc(["init"]).ok();
@@ -56,13 +56,13 @@ fn nothing_of_another_users_repository_is_run() {
             .complains(&hint);
         assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
     }
-    // The data of the repository is used all the same.
+    // The data of the repository can be used nevertheless.
     s.dvc(["commit", "-m", "one"]).ok().complains("not running the hooks of the repository").complains(&hint);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
     assert!(s.dvc(["status"]).ok().err.is_empty());
     s.dvc(["remote", "list"]).ok().says("sftp://h/x");
     assert!(!owned.exists(), "a program of another user was run");
-    // The caller names the remote, so it is trusted.
+    // The caller names the remote, so it is used.
     let mut named = Sandbox::new();
     hostile(&named);
     give_away(&named);
@@ -90,7 +90,7 @@ fn the_caller_may_trust_another_users_repository() {
         assert!(was_run(), "{safe}");
     }
     s.dvc(["-c", "safe.directory=/elsewhere", "remote", "check"]).code(12);
-    // Even then, a hook of a third user is not run.
+    // Even with this setting, a hook that belongs to a third user is not run.
     chown(s.w(".dvcs/hooks/pre-commit"), Some(MALLORY - 1), None).unwrap();
     s.dvc(["-c", "safe.directory=*", "commit", "-m", "x"]).code(7).complains("belongs to another user");
     // A repository cannot declare itself trusted.
@@ -106,20 +106,20 @@ fn trust_depends_on_the_owner_of_the_settings() {
     let s = Sandbox::new();
     let owned = hostile(&s);
     let config = s.w(".dvcs/config.toml");
-    // The repository belongs to the caller, but not its settings.
+    // The repository belongs to the caller, but its settings belong to another user.
     chown(&config, Some(MALLORY), None).unwrap();
     s.dvc(["fetch"]).code(12).complains("config.toml` belongs to another user");
     chown(&config, Some(0), None).unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
     s.dvc(["fetch"]).code(12).complains("every user can write to");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
-    // A link that another user could change.
+    // Another user owns the symlink and could change it.
     fs::rename(s.w(".dvcs"), s.at("real")).unwrap();
     std::os::unix::fs::symlink(s.at("real"), s.w(".dvcs")).unwrap();
     std::os::unix::fs::lchown(s.w(".dvcs"), Some(MALLORY), None).unwrap();
     s.dvc(["fetch"]).code(12);
     assert!(!owned.exists());
-    // A pipe in the place of the settings blocks no command.
+    // A named pipe in place of the settings blocks no command.
     fs::remove_file(s.at("real/config.toml")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, s.at("real/config.toml"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
         .unwrap();

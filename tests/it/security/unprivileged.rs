@@ -1,13 +1,13 @@
-//! An ordinary user works with versions whose owners, modes, attributes and devices only root can
-//! restore.
+//! A user without privileges works with versions whose owners, modes, xattrs and devices only root
+//! can restore.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::people::{MEMBER, OWNER, People, ROOT};
 
-/// Creates a repository of root with everything that a user cannot restore, and a clone of OWNER in
-/// `w`.
+/// Creates a repository of root with every property that a user cannot restore, and a clone of
+/// OWNER in `w`. Returns the path of the repository of root.
 fn cloned() -> Option<(People, String)> {
     let people = People::new()?;
     people
@@ -46,7 +46,8 @@ fn a_clone_by_a_user_is_clean_and_can_be_moved() {
     clean("without the stat cache");
     people.sh(OWNER, "dvc checkout -q -f main").ok();
     clean("after a forced checkout");
-    // Without a worktree state that records them, these properties are lost.
+    // A restore to a directory without a worktree state cannot record these properties, so they are
+    // lost.
     people.sh(OWNER, "dvc checkout -q main --into ../into").code(3).complains("not permitted");
     people.sh(OWNER, "dvc commit -q -m nothing").ok();
     assert_eq!(people.sh(OWNER, "dvc log --oneline").ok().lines().len(), 2);
@@ -66,7 +67,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     let mut changed: Vec<&str> = changed.lines().filter_map(|l| l.split_whitespace().last()).collect();
     changed.sort_unstable();
     assert_eq!(changed, [".", "db/f2", "db/f3", "db/large", "empty", "helper", "new"]);
-    // A checkout by root restores the properties that the version records.
+    // A checkout by root restores all properties that the version records.
     let w = people.dir(OWNER, "w").display().to_string();
     people.sh(ROOT, &format!("dvc --repo {w}/.dvcs checkout -q main --into ../out")).ok();
     let at = |name: &str| fs::symlink_metadata(people.dir(ROOT, "out").join(name)).unwrap();
@@ -76,7 +77,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     }
     assert_eq!((at("new").uid(), at("new").gid()), (OWNER.uid, OWNER.gid));
     assert_eq!((at("tool").mode() & 0o7777, at("shared").mode() & 0o7777), (0o4755, 0o2770));
-    // A file that the user wrote does not run with the rights of the recorded owner.
+    // A file that the user has written must not run with the privileges of the recorded owner.
     assert_eq!(at("helper").mode() & 0o7777, 0o755);
     assert_eq!(at("db/f3").mode() & 0o7777, 0o600);
     assert_eq!((at("null").rdev(), at("disk").rdev()), (rustix::fs::makedev(1, 3), rustix::fs::makedev(7, 200)));
@@ -84,7 +85,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     for part in ["trusted.note=\"t\"", "user.note=\"u\"", "security.capability="] {
         assert!(attributes.contains(part), "no {part} in {attributes}");
     }
-    // The repository it was cloned from has not changed.
+    // The repository of root has not changed.
     assert!(people.dvc(MEMBER, &["--repo", &format!("{from}/.dvcs"), "log", "--oneline"]).ok().out.contains('2'));
 }
 
@@ -96,7 +97,7 @@ fn a_damaged_record_of_the_checkout_is_an_error_and_can_be_removed() {
     people.sh(OWNER, "dvc fsck").code(5);
     people.sh(OWNER, "dvc fsck --rebuild && dvc fsck").ok();
     people.sh(OWNER, "dvc status").ok().says("db/f1");
-    // The next checkout records the properties again.
+    // The next checkout records the properties again, so that they no longer count as changes.
     people.sh(OWNER, "dvc checkout -q -f main").ok();
     assert_eq!(people.sh(OWNER, "dvc status --porcelain | grep -v '^#' || true").ok().out, "");
 }
@@ -110,7 +111,7 @@ fn commits_of_paths_and_by_root_keep_what_was_recorded() {
     people.sh(ROOT, &format!("cd {w}; echo root >> db/f3; dvc commit -q -m 'by root'")).ok();
     let changed = people.sh(OWNER, "dvc diff --name-status HEAD~ HEAD").ok();
     assert!(changed.lines().len() == 1 && changed.out.contains("db/f3"), "{}", changed.out);
-    // Root can restore the properties that the user could not.
+    // Root restores the properties that the user could not restore.
     people.sh(ROOT, &format!("cd {w}; dvc checkout -q -f main")).ok();
     let at = |name: &str| fs::symlink_metadata(people.dir(OWNER, "w").join(name)).unwrap();
     assert_eq!((at("db/f1").uid(), at("tool").permissions().mode() & 0o7777, at("null").rdev()), (999, 0o4755, 259));

@@ -1,5 +1,6 @@
-//! The state that garbage collections and `forget` will leave in a repository: its log, lists, forgotten versions, a
-//! lease, overwritten files of a worktree, and a salted pack. No command writes this state yet.
+//! The state that garbage collections and `forget` will leave in a repository: their logs, lists,
+//! forgotten versions, a lease, overwritten files of a worktree, and a salted pack. No command
+//! writes this state yet.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,11 @@ use super::known::files_of;
 const TIME: i64 = 1_795_143_600;
 const WHO: &str = "Ann Example <ann@example.org>";
 
-/// The files that [`write_state`] wrote.
+/// The paths of files that [`write_state`] has written.
 pub struct GcState {
     pub plan: PathBuf,
     pub dead: PathBuf,
-    /// The list of the dead entry, and a list that no entry that counts names.
+    /// The list of the dead entry. `old_list` is a list to which no current entry refers.
     pub list: PathBuf,
     pub old_list: PathBuf,
     pub trash: [PathBuf; 2],
@@ -32,7 +33,8 @@ pub struct GcState {
     pub overwritten: PathBuf,
 }
 
-/// Writes the state into a repository that has the versions `old` and `newest`. `old` is forgotten and restored.
+/// Writes the state into a repository with the versions `old` and `newest`. `old` is forgotten and
+/// restored.
 pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
     let old_list = write_list(root, &[listed(0xd0, ListReason::Orphan)]);
     let list = write_list(root, &[listed(0xd0, ListReason::Orphan), listed(0xd1, ListReason::Copied)]);
@@ -42,7 +44,7 @@ pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
     let plan = gc_entry(3, GcStep::Plan, &plan_list, 1);
     let log = root.join("quarantine/log");
     write(&log.join(seq_key(1)), &first.encode());
-    // Stores without conditional writes name entries in this way.
+    // In a store without conditional writes, an entry has a unique key of this form.
     let plan_path = write(&log.join(unique_seq_key(3, &plan.update)), &plan.encode());
     let dead_path = write(&log.join(seq_key(2)), &dead.encode());
 
@@ -151,7 +153,8 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     hasher.finish()
 }
 
-/// Gives all packs of a repository a salt and so another name. The index does not know them afterwards.
+/// Gives all packs of a repository a salt, which changes their names. The index must be rebuilt
+/// afterwards.
 pub fn salt_packs(root: &Path, salt: PackSalt) {
     let packs = root.join("packs");
     let files = files_of(&packs);
@@ -165,7 +168,7 @@ pub fn salt_packs(root: &Path, salt: PackSalt) {
     }
 }
 
-/// Returns the pack with another salt and the checksum that fits.
+/// Returns the pack with a different salt and the matching checksum.
 fn with_salt(pack: &[u8], salt: PackSalt) -> Vec<u8> {
     let mut pack = pack.to_vec();
     let header = PackHeader { salt, ..PackHeader::decode(&pack).unwrap() }.encode();

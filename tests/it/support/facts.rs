@@ -1,8 +1,8 @@
-//! All observable properties of a tree, and the differences between two trees.
+//! All observable properties of the files in a tree, and the differences between two trees.
 //!
-//! In: directories. Out: one line per difference in content, mode, owner, time, extended attributes
-//! (including ACLs and capabilities), hard links, holes and devices. A copy may have more holes
-//! than its source, but must have all aligned ones.
+//! In: directories. Out: one line per difference in content, mode, owner, time, xattrs (including
+//! ACLs and capabilities), hard links, holes and devices. A copy may have more holes than its
+//! source, but must have every aligned hole of the source.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, OsStr};
@@ -13,10 +13,10 @@ use std::path::Path;
 
 use rustix::fs::{SeekFrom, lgetxattr, llistxattr, seek};
 
-/// Zeros of this size and alignment count as a hole, in bytes.
+/// Size and alignment of the pieces in which holes are compared, in bytes.
 const HOLE: u64 = 64 << 10;
 
-/// The properties of one node.
+/// The properties of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// `f`, `d`, `l`, `p`, `s`, `c` or `b`.
@@ -28,14 +28,15 @@ pub struct Facts {
     pub mtime: (i64, i64),
     /// Size in bytes; 0 unless this is a regular file.
     pub size: u64,
-    /// Smallest path with the same inode; the path itself if there is no other.
+    /// Smallest path with the same inode; the path itself if there is no other hard link.
     pub link: Vec<u8>,
     pub target: Vec<u8>,
     pub device: u64,
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// BLAKE3 over (offset, bytes) of every 4 KiB that are not zero, so that holes cost nothing.
+    /// BLAKE3 over (offset, bytes) of every block of 4 KiB that is not zero, so that holes do not
+    /// have to be hashed.
     pub content: String,
-    /// Offsets of aligned 64 KiB pieces without storage.
+    /// Offsets of aligned pieces of 64 KiB that are holes.
     pub holes: Vec<u64>,
 }
 
@@ -60,7 +61,7 @@ impl Default for Compare {
     }
 }
 
-/// Returns all nodes below `root`; the root itself has the empty path.
+/// Returns the properties of all files below `root`; the root itself has the empty path.
 pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
     let mut out = BTreeMap::new();
     let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
@@ -128,7 +129,7 @@ fn look(path: &Path, meta: &Metadata) -> Facts {
     }
 }
 
-/// Returns all extended attributes of a node itself, sorted.
+/// Returns all xattrs of a file or symlink itself, sorted by name.
 pub fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list = vec![0_u8; 64 << 10];
     let Ok(len) = llistxattr(path, &mut list[..]) else { return Vec::new() };
@@ -150,8 +151,8 @@ fn bytes(path: &Path, size: u64) -> (String, Vec<u64>) {
     let mut at = 0;
     while at < size {
         let data = seek(&file, SeekFrom::Data(at)).unwrap_or(size).min(size);
-        // A tail that is shorter than a piece counts as a piece too. Of huge holes, only the ends
-        // are kept.
+        // A short piece at the end of the file counts, too. For huge holes, only pieces at both
+        // ends are recorded.
         let (first, last) = (at.next_multiple_of(HOLE), if data == size { data.next_multiple_of(HOLE) } else { data });
         let count = last.saturating_sub(first) / HOLE;
         holes.extend((0..count).filter(|i| count <= 4096 || *i < 2048 || *i >= count - 2048).map(|i| first + i * HOLE));
@@ -171,7 +172,7 @@ fn bytes(path: &Path, size: u64) -> (String, Vec<u64>) {
     (hash.finalize().to_hex()[..16].to_owned(), holes)
 }
 
-/// Returns one line per difference of `copy` from `source`.
+/// Returns one line per difference between `source` and `copy`.
 pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
     let (a, b) = (facts(source, how), facts(copy, how));
     let mut out = Vec::new();
@@ -232,8 +233,8 @@ pub fn assert_same_by(source: &Path, copy: &Path, how: &Compare) {
     );
 }
 
-/// Asserts that `rsync -aHAXn --checksum --delete` finds no difference, as a second opinion. rsync
-/// reads holes, so the 1 TiB file of the zoo is left out.
+/// Asserts that `rsync -aHAXn --checksum --delete` finds no difference, as an independent check.
+/// rsync reads holes, so the zoo's file of 1 TiB is left out.
 #[track_caller]
 pub fn assert_rsync_agrees(source: &Path, copy: &Path) {
     let (from, to) = (format!("{}/", source.display()), format!("{}/", copy.display()));
@@ -259,8 +260,8 @@ mod tests {
     use super::super::{needs, zoo};
     use super::{Compare, assert_rsync_agrees, assert_same_by, differences};
 
-    /// The comparison must be able to fail: a `cp -a` of every kind of content is equal, and each
-    /// change is found.
+    /// Checks that the comparison can fail: a `cp -a` of the zoo is equal, and every change of it
+    /// is found.
     #[test]
     fn sees_every_kind_of_difference() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,6 @@
-//! A `dvc` process that is blocked when it first writes to standard error, because that is a full
-//! pipe.
+//! A `dvc` process that blocks at its first message, because its standard error is a full pipe.
 //!
-//! A test can thus rely on the process being in the middle of an operation, without guessing times.
+//! A test can therefore rely on the process being in the middle of an operation, without sleeping.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -13,7 +12,7 @@ use rustix::process::Pid;
 
 use super::sandbox::Run;
 
-/// The process and the other end of its pipe; killed when dropped.
+/// The process and the read end of its pipe; killed when dropped.
 pub struct Held {
     child: Option<Child>,
     reader: File,
@@ -21,13 +20,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// Starts a command that will be blocked when it prints its first message.
+    /// Starts a command that blocks when it prints its first message.
     pub fn start(c: &mut Command) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         let (reader, mut writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
         let flags = fcntl_getfl(&writer).unwrap();
         fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
-        // Fill the pipe in large pieces, then up to the last byte.
+        // Fill the pipe in large pieces, and then byte by byte.
         for piece in [&[b'.'; 4096][..], b"."] {
             loop {
                 match writer.write(piece) {
@@ -56,7 +55,7 @@ impl Held {
         child.wait().unwrap();
     }
 
-    /// Lets the process continue to its end.
+    /// Lets the process continue. Returns its result.
     pub fn go_on(mut self) -> Run {
         let mut reader = self.reader.try_clone().unwrap();
         let said = std::thread::spawn(move || {

@@ -1,10 +1,10 @@
-//! Reads `docs/json.md`, and compares JSON objects with the objects that it describes.
+//! Reads `docs/json.md` and compares JSON objects with the objects that the page describes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// The type of a field, without `null` and lists.
+/// The type of a field; `null` and lists are properties of the [`Field`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum FieldKind {
     Text,
@@ -29,7 +29,7 @@ struct Field {
 /// The documented objects, and the fields that the compared objects have used.
 pub struct JsonPage {
     objects: BTreeMap<String, BTreeMap<String, Field>>,
-    /// Fields that had a value other than `null` and the empty list.
+    /// Fields that had a value other than `null` or an empty list in some compared object.
     used: BTreeSet<(String, String)>,
 }
 
@@ -69,7 +69,7 @@ impl JsonPage {
         self.objects.keys().map(String::as_str)
     }
 
-    /// Compares a JSON object of a command with the description of an object.
+    /// Asserts that a JSON object agrees with the description of the object `name`.
     #[track_caller]
     pub fn check(&mut self, name: &str, value: &Value) {
         let mut fields = value.as_object().unwrap_or_else(|| panic!("`{name}` is not an object: {value}")).clone();
@@ -77,7 +77,7 @@ impl JsonPage {
         self.check_fields(name, &Value::Object(fields));
     }
 
-    /// Compares several objects of one kind, at least one.
+    /// Like [`Self::check`], for several objects; there must be at least one.
     #[track_caller]
     pub fn check_all(&mut self, name: &str, values: &[Value]) {
         assert!(!values.is_empty(), "no `{name}`");
@@ -130,7 +130,7 @@ impl JsonPage {
         }
     }
 
-    /// Returns the fields that no compared object has used, as `object.field`.
+    /// Returns the documented fields that no compared object has used, as `object.field`.
     pub fn unused(&self) -> Vec<String> {
         let all = self.objects.iter().flat_map(|(name, fields)| fields.keys().map(move |field| (name, field)));
         all.filter(|(name, field)| !self.used.contains(&((*name).clone(), (*field).clone())))

@@ -1,8 +1,8 @@
-//! A small repository with every kind of repository file. Each byte of each version is known.
+//! A small repository with every kind of repository file. The content of every version is known.
 //!
-//! Contains two versions of a database file stored as deltas, small files that share frames, noise
-//! that is stored raw, a chunk list, hard links, two branches, tags, a deleted branch, an undone
-//! commit, and several packs and segments of each kind.
+//! Contains two versions of a database file that are stored as deltas, small files that share
+//! frames, incompressible files that are stored raw, a chunk list, hard links, two branches, tags,
+//! a deleted branch, an undone commit, and several packs and segments of each kind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::undo::{UndoOptions, undo};
 use dvc::repo::{OpenOptions, Repo};
 
-/// Bytes of each file by path.
+/// The bytes of each file, by path.
 pub type Files = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A version with its content.
@@ -38,7 +38,8 @@ pub struct Known {
     dir: tempfile::TempDir,
 }
 
-/// Returns bytes that do not compress.
+/// Returns incompressible pseudo-random bytes, the same ones for the same seed, which must not be
+/// 0.
 pub fn noise(mut seed: u64, len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
@@ -62,7 +63,7 @@ fn rows(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-/// Copies a directory with everything below it.
+/// Copies a directory recursively.
 pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -76,7 +77,7 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Returns all regular files of a directory.
+/// Returns all regular files below a directory.
 pub fn files_of(root: &Path) -> Files {
     use std::os::unix::ffi::OsStrExt;
     let mut files = Files::new();
@@ -113,7 +114,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
     }
 }
 
-/// Commits the worktree. Returns the version with its content.
+/// Commits the worktree to the branch `name`. Returns the version with its content.
 pub fn commit_all(context: &Context, name: &'static str, tags: &[&str]) -> KnownVersion {
     let tags = tags.iter().map(|t| RefName::parse_stored(t).unwrap()).collect();
     let branch = Some(RefName::new(name).unwrap());
@@ -124,7 +125,7 @@ pub fn commit_all(context: &Context, name: &'static str, tags: &[&str]) -> Known
 }
 
 impl Known {
-    /// Builds the repository, which takes a moment.
+    /// Builds the repository with several commits.
     pub fn build() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
@@ -176,7 +177,7 @@ impl Known {
         Self { context, versions, dir }
     }
 
-    /// Copies the repository. The worktree is shared and must not be changed.
+    /// Copies the repository. Both share the worktree, which must not be changed.
     pub fn copy(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().canonicalize().unwrap().join("repo");
@@ -185,7 +186,7 @@ impl Known {
         Self { context, versions: self.versions.clone(), dir }
     }
 
-    /// Returns the directory that contains repository and worktree.
+    /// Returns the directory that contains the repository and the worktree.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -196,8 +197,8 @@ impl Known {
     }
 }
 
-/// Reads a complete version. Returns the bytes of each file, or an error for each path that cannot
-/// be read.
+/// Reads a whole version. Returns the bytes of each file, or the error for each path that cannot be
+/// read.
 pub fn read_version(repo: &Repo, id: &Id) -> BTreeMap<Vec<u8>, Result<Vec<u8>>> {
     let mut out = BTreeMap::new();
     let root = repo.commit(id).and_then(|c| repo.root(&c.tree));
@@ -224,8 +225,8 @@ pub fn read_version(repo: &Repo, id: &Id) -> BTreeMap<Vec<u8>, Result<Vec<u8>>> 
     out
 }
 
-/// Returns the paths of a version that cannot be read. Asserts that all others have the right
-/// content.
+/// Returns the paths of a version that cannot be read, with their errors. Asserts that all other
+/// files have the correct content.
 #[track_caller]
 pub fn lost_paths(repo: &Repo, version: &KnownVersion, case: &str) -> Vec<(Vec<u8>, Error)> {
     let mut lost = Vec::new();

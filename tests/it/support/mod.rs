@@ -1,5 +1,5 @@
-//! Code that the tests share: a sandbox for the real binary, a tree of every kind of content, a
-//! comparison of trees, databases, and servers to push to.
+//! Code that the tests share: a sandbox for the real binary, a tree with every kind of content, a
+//! comparison of trees, databases, and servers of remote stores.
 
 #![allow(dead_code)]
 

@@ -1,19 +1,20 @@
-//! A mount namespace like that of a container: it has one mount of dvc, at another path, and no
-//! others. A namespace that kept the mounts of other tests would keep their processes alive.
+//! A mount namespace like that of a container, with one dvc mount at a different path. All other
+//! dvc mounts are removed from it, because the namespace would keep their processes alive.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Shell script that unmounts all mounts of dvc except the one at `$inside`, which may be empty.
+/// Shell script that unmounts all dvc mounts except the one at `$inside`; with an empty `$inside`,
+/// it unmounts all.
 pub const ALONE: &str =
     r#"grep ' - fuse.dvc ' /proc/self/mountinfo | cut -d' ' -f5 | grep -vxF "${inside-}" | tac | xargs -r umount -l"#;
 
-/// A process in its own namespace; ended when dropped.
+/// A process in its own mount namespace; killed when dropped.
 pub struct Namespace(Child);
 
 impl Namespace {
-    /// Starts a process that has the mount bound to `inside`.
+    /// Starts a process in whose namespace the mount is bind-mounted at `inside`.
     pub fn showing(mount: &Path, inside: &Path) -> Self {
         std::fs::create_dir(inside).unwrap();
         let script = format!(r#"set -e; mount --bind "$mount" "$inside"; {ALONE}; echo ready; exec sleep 1000"#);

@@ -1,14 +1,15 @@
-//! Requirements of tests: programs, root, mounts. A test that lacks one fails or is skipped, but never passes silently.
+//! Requirements of tests: programs, root, and mounting. A test without its requirements fails or is
+//! skipped with a message; it never passes silently.
 //!
-//! A missing program is a failure, because `tests/setup.sh` installs it. Without a server's program
-//! the test is skipped with a message, unless `DVC_TEST_ALL=1` is set.
+//! A missing tool is a failure, because `tests/setup.sh` installs it. A test whose server program
+//! is missing is skipped, unless `DVC_TEST_ALL=1` is set.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Finds a program in the directories of `tests/setup.sh`, on `PATH`, and in the directories for the
-/// administrator's programs.
+/// Returns the path of a program in the directories of `tests/setup.sh`, on `PATH`, or in the
+/// `sbin` directories.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = cache().map(|c| c.join("dvc-tests"));
@@ -25,7 +26,7 @@ fn cache() -> Option<PathBuf> {
     named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
 }
 
-/// Reports the reason why a test, or a part of it, is skipped.
+/// Prints why a test, or a part of it, is skipped.
 #[allow(clippy::print_stderr)]
 pub fn skip(why: &str) {
     eprintln!("skipped: {why}");
@@ -38,7 +39,7 @@ pub fn skip_or_fail(why: &str) {
     skip(why);
 }
 
-/// Finds the program of a server. Skips the test if the program is missing.
+/// Returns the path of a server program. Skips the test if the program is missing.
 #[track_caller]
 pub fn server(name: &str) -> Option<PathBuf> {
     let found = find(name);
@@ -48,7 +49,7 @@ pub fn server(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Finds a program as [`find`] does. Fails the test if the program is missing.
+/// Returns the path of a program. Fails the test if the program is missing.
 pub fn need(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("`{name}` is not installed; run tests/setup.sh"))
 }
@@ -58,7 +59,7 @@ pub fn run(program: &str, args: &[&str]) -> String {
     run_with(program, args, "")
 }
 
-/// Like [`run`], with standard input.
+/// Like [`run`], with `input` as standard input.
 pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
     let mut c = Command::new(need(program));
     let mut child = c.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -68,12 +69,13 @@ pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// Returns whether the tests run as root, which owners, devices and trusted attributes require.
+/// Returns whether the tests run as root, which owners, devices and trusted xattrs require.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Like [`is_root`], but skips the test of another user: only root can do `what`.
+/// Returns whether the tests run as root. Otherwise prints that the test is skipped, because only
+/// root can do `what`.
 pub fn root_to(what: &str) -> bool {
     if !is_root() {
         skip(&format!("only root can {what}"));
@@ -81,8 +83,8 @@ pub fn root_to(what: &str) -> bool {
     is_root()
 }
 
-/// Returns whether file systems can be mounted here, which requires `/dev/fuse` and root. Skips the
-/// test otherwise.
+/// Returns whether mounts can be tested, which requires `/dev/fuse` and root. Skips the test
+/// otherwise.
 #[track_caller]
 pub fn fuse() -> bool {
     let lacks = match (std::path::Path::new("/dev/fuse").exists(), is_root()) {

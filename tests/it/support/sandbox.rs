@@ -1,6 +1,6 @@
-//! A temporary directory with its own home, in which the real `dvc` runs in a clean environment.
+//! A temporary directory with its own home, in which the real `dvc` runs with a clean environment.
 //!
-//! In: arguments. Out: [`Run`], which has assertions that print everything when they fail.
+//! In: arguments. Out: [`Run`], whose assertions print the complete output when they fail.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,8 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::needs::{is_root, need};
 
-/// The directory. Dropping it detaches all mounts below, and removes it unless `DVC_TEST_KEEP=1` is set.
+/// The directory. Dropping the sandbox detaches all mounts below it and removes it, unless
+/// `DVC_TEST_KEEP=1` is set.
 pub struct Sandbox {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
@@ -21,7 +22,7 @@ pub struct Sandbox {
 
 /// The result of a run of `dvc`.
 pub struct Run {
-    /// The arguments, for messages.
+    /// The command line, for error messages.
     pub line: String,
     /// Exit code; 128 + N if signal N ended the process.
     pub code: i32,
@@ -33,7 +34,7 @@ pub struct Run {
     pub bytes: Vec<u8>,
 }
 
-/// Returns everything below a directory, including the directory itself. Links are not followed.
+/// Returns all paths below a directory, including the directory itself. Does not follow symlinks.
 pub fn all_below(dir: &Path) -> Vec<PathBuf> {
     let mut all = vec![dir.to_path_buf()];
     let mut at = 0;
@@ -48,7 +49,7 @@ pub fn all_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 impl Sandbox {
-    /// Creates an empty sandbox. Commands run in its directory `w/`.
+    /// Creates an empty sandbox. Commands run in its directory `w/`, the worktree.
     pub fn new() -> Self {
         let mut dir = tempfile::Builder::new().prefix("dvc-it-").tempdir().unwrap();
         dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
@@ -57,14 +58,14 @@ impl Sandbox {
         Self { dir, env: Vec::new() }
     }
 
-    /// Creates a sandbox whose `w/` is a new worktree with its repository inside.
+    /// Creates a sandbox whose `w/` contains a new repository.
     pub fn with_repo() -> Self {
         let s = Self::new();
         s.dvc(["init"]).ok();
         s
     }
 
-    /// Sets a variable for all later runs.
+    /// Sets an environment variable for all later runs.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
@@ -85,26 +86,26 @@ impl Sandbox {
         self.root().join("w").join(name)
     }
 
-    /// Writes a file below the worktree, and creates its parent directories.
+    /// Writes a file in the worktree, and creates its parent directories.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.w(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    /// Reads a file below the worktree.
+    /// Reads a file in the worktree.
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.w(name)).unwrap()
     }
 
-    /// Prepares `dvc` in `w/`.
+    /// Returns a command that runs `dvc` in `w/`.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
         let mut c = self.other(env!("CARGO_BIN_EXE_dvc"));
         c.args(args);
         c
     }
 
-    /// Prepares another program in `w/` with the same clean environment.
+    /// Returns a command that runs another program in `w/` with the same clean environment.
     pub fn other(&self, program: impl AsRef<OsStr>) -> Command {
         let mut c = Command::new(program);
         c.current_dir(self.at("w")).env_clear().stdin(Stdio::null());
@@ -122,7 +123,7 @@ impl Sandbox {
             c.env(name, self.at("home").join(sub));
         }
         c.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
-        // Tests must never use the machine's own engine.
+        // Tests must never use the Docker engine of the host.
         c.env("DOCKER_HOST", format!("unix://{}", self.at("no-engine.sock").display()));
         c.envs(self.env.iter().map(|(k, v)| (k, v)));
         c
@@ -133,7 +134,7 @@ impl Sandbox {
         Run::of(&mut self.command(args))
     }
 
-    /// Runs `dvc` without root's privilege to ignore file modes.
+    /// Runs `dvc` without the capability of root to ignore file modes.
     pub fn kept_out<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
         if !is_root() {
             return self.dvc(args);
@@ -151,7 +152,7 @@ impl Sandbox {
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let feeder = std::thread::spawn(move || {
-            // The program may end without reading everything.
+            // The program may exit without reading all of its input.
             let _ = stdin.write_all(&input);
         });
         let run = Run::wait(line, child);
@@ -167,7 +168,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A failed test may leave a mount, whose process would otherwise never end.
+        // A failed test may leave a mount, whose process would never exit.
         let Ok(table) = MountTable::read() else { return };
         for mount in table.iter().rev().filter(|mount| mount.at.starts_with(self.root())) {
             if is_root() {
@@ -180,7 +181,7 @@ impl Drop for Sandbox {
 }
 
 impl Run {
-    /// Runs a command to its end.
+    /// Runs a command and waits until it exits.
     pub fn of(c: &mut Command) -> Self {
         let line = c.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         Self::wait(line, c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())

@@ -1,13 +1,15 @@
-//! A temporary directory that tests of one process share.
+//! A temporary directory that all tests of a process share.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The directory. Another process removes it when this one ends, because a static is never dropped.
+/// The directory. A helper process removes it when this process ends, because a static is never
+/// dropped.
 pub struct SharedDir {
     path: PathBuf,
-    /// Waits for the end of its standard input. `None` if `DVC_TEST_KEEP=1` is set.
+    /// The helper process, which waits until its standard input is closed. `None` if
+    /// `DVC_TEST_KEEP=1` is set.
     remover: Option<Child>,
 }
 
@@ -37,7 +39,8 @@ mod tests {
         let dir = SharedDir::new();
         let path = dir.path().to_owned();
         std::fs::write(path.join("file"), "content").unwrap();
-        // Dropping the value closes the input of the remover, as the end of the process does.
+        // Dropping the value closes the standard input of the helper process, as the end of this
+        // process does.
         let is_kept = dir.remover.is_none();
         drop(dir);
         while path.exists() && !is_kept {

@@ -1,4 +1,4 @@
-//! A file system that is full soon: a tmpfs of some MiB, which only root can mount.
+//! A file system that soon becomes full: a small tmpfs, which only root can mount.
 
 use std::fs;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 
 use super::needs::{need, root_to, run, skip};
 
-/// A file system of some MiB, unmounted when dropped.
+/// A mounted tmpfs; unmounted when dropped.
 pub struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
-    /// Mounts a file system with a size such as `6m` on a new directory. Skips the test if that is
-    /// not allowed.
+    /// Mounts a file system with a size such as `6m` at a new directory. Skips the test if that is
+    /// not permitted.
     pub fn mount(place: &'a Path, size: &str) -> Option<Self> {
         if !root_to("mount a small file system") {
             return None;
@@ -27,7 +27,7 @@ impl<'a> Small<'a> {
         Some(Self(place))
     }
 
-    /// Changes the size.
+    /// Changes the size of the mounted file system.
     pub fn resize(&self, size: &str) {
         run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
     }

@@ -1,4 +1,4 @@
-//! A child process that ends with its test.
+//! A child process that does not outlive its test.
 
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt;
@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::sandbox::Run;
 
-/// A running process in a process group of its own. The group is killed when the value is dropped, so
-/// that a failed test leaves no process behind.
+/// A running process in its own process group. Dropping the value kills the group, so that a failed
+/// test leaves no process behind.
 pub struct Spawned {
     child: Option<Child>,
     line: String,
@@ -22,7 +22,7 @@ impl Spawned {
         Self { child: Some(c.process_group(0).spawn().unwrap()), line }
     }
 
-    /// Waits for the end of the process. Its output must be piped.
+    /// Waits until the process exits. Its output must be piped.
     pub fn finish(mut self) -> Run {
         Run::wait(self.line.clone(), self.child.take().unwrap())
     }
@@ -44,7 +44,7 @@ impl DerefMut for Spawned {
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        // Once the process is reaped, its id may belong to another process group.
+        // After the process was reaped, its id may be that of another process group.
         if let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
         {
@@ -73,7 +73,8 @@ mod tests {
             }
         };
         drop(spawned);
-        // The sleeping process is not a child of this one, so another process reaps it.
+        // The sleeping process is not a child of this process. Wait until another process has
+        // reaped it.
         while all.iter().any(|pid| is_alive(*pid)) {
             std::thread::yield_now();
         }

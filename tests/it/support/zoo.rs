@@ -1,7 +1,7 @@
-//! A tree with every kind of content that a volume can have.
+//! A tree with every kind of content that a volume can contain.
 //!
-//! In: an empty directory. Out: the tree, and the kinds that could not be created because the user
-//! is not root or the file system refuses them.
+//! In: an empty directory. Out: the tree, and the kinds of content that could not be created,
+//! because the user is not root or the file system refuses them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,10 +15,10 @@ use rustix::fs::{
 
 use super::needs::{is_root, need, run};
 
-/// Kinds of content that could not be created on this machine.
+/// Kinds of content that could not be created here.
 pub type Missing = Vec<String>;
 
-/// Returns bytes that look random, the same for the same seed.
+/// Returns incompressible pseudo-random bytes, the same ones for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
@@ -40,14 +40,15 @@ pub fn prose(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-/// Sets the modification time of a node itself.
+/// Sets the access and modification time of a file or symlink itself.
 pub fn set_mtime(path: &Path, secs: i64, nanos: i64) {
     let at = Timespec { tv_sec: secs, tv_nsec: nanos };
     let times = Timestamps { last_access: at, last_modification: at };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Builds the tree below `root`, which must exist.
+/// Builds the tree below `root`, which must exist. Returns the kinds of content that could not be
+/// created.
 pub fn build(root: &Path) -> Missing {
     let mut missing = Missing::new();
     let dir = |name: &str| {
@@ -193,7 +194,7 @@ fn owners(root: &Path) {
         let p = dir.join(format!("{uid}-{gid}"));
         fs::write(&p, b"whose").unwrap();
         chown(&p, Some(uid), Some(gid)).unwrap();
-        // A change of the owner clears these bits, so a restore has to set them later.
+        // Changing the owner clears these bits, so a restore has to set the mode after the owner.
         fs::set_permissions(&p, PermissionsExt::from_mode(0o6755)).unwrap();
     }
     symlink("x", dir.join("link")).unwrap();

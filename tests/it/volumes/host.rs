@@ -1,8 +1,7 @@
-//! A machine with a repository, volumes of it, and a plugin that receives requests like those of
-//! Docker.
+//! A machine with a repository, volumes, and a plugin that receives requests like those of Docker.
 //!
-//! All state is below a sandbox. Dropping the machine unmounts the volumes and ends the plugin by
-//! its process id.
+//! All state is in a sandbox. Dropping the machine unmounts the volumes and kills the plugin by its
+//! process id.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,30 +14,30 @@ use crate::mount::harness::Volume;
 use crate::mount_live::until;
 use crate::support::sandbox::Run;
 
-/// A machine.
+/// The sandbox of the machine, and its plugin if it runs.
 pub struct Host {
     pub v: Volume,
     plugin: Option<Child>,
 }
 
 impl Host {
-    /// Creates a machine with a first version on `main`: file `a` contains `one`, `big` has 1 MiB.
-    /// Returns `None` if nothing can be mounted.
+    /// Creates a machine with one version on `main`: file `a` contains `one`, file `big` is 1 MiB.
+    /// Returns `None` if mounting is impossible.
     pub fn new() -> Option<Self> {
         Some(Self { v: Volume::of(fill)?, plugin: None })
     }
 
-    /// Creates a machine from another fixture.
+    /// Creates a machine with an existing repository.
     pub fn of(v: Volume) -> Self {
         Self { v, plugin: None }
     }
 
-    /// Runs `dvc` without a repository.
+    /// Runs `dvc` without naming the repository.
     pub fn dvc(&self, args: &[&str]) -> Run {
         self.v.s.dvc(args)
     }
 
-    /// Creates a volume of a version of the repository.
+    /// Creates a volume from a version of the repository.
     #[track_caller]
     pub fn create(&self, name: &str, rev: &str, more: &[&str]) {
         let mut args = vec!["volume", "create", name, "--from", rev];
@@ -46,19 +45,19 @@ impl Host {
         self.v.dvc(&args).ok();
     }
 
-    /// Mounts a volume if it is not mounted. Returns its path.
+    /// Mounts a volume if it is not mounted. Returns the path of the mount.
     #[track_caller]
     pub fn path(&self, name: &str) -> PathBuf {
         PathBuf::from(self.dvc(&["volume", "path", name]).ok().out.trim_end())
     }
 
-    /// Returns the state of a volume.
+    /// Returns the JSON object of `dvc volume inspect`.
     #[track_caller]
     pub fn inspect(&self, name: &str) -> Value {
         self.dvc(&["--json", "volume", "inspect", name]).ok().json()
     }
 
-    /// Returns the directory of all volumes.
+    /// Returns the directory that contains all volumes.
     pub fn volumes_dir(&self) -> PathBuf {
         self.v.s.at("home/state/dvc/volumes")
     }
@@ -67,7 +66,7 @@ impl Host {
         self.v.s.at("p.sock")
     }
 
-    /// Starts the plugin and waits until it answers.
+    /// Starts the plugin, waits until it listens, and activates it as Docker does.
     pub fn serve(&mut self) {
         let mut command =
             self.v.s.command([format!("serve --plugin={}", self.socket().display()).split(' ')].into_iter().flatten());
@@ -77,7 +76,8 @@ impl Host {
         assert_eq!(self.ask("Plugin.Activate", &json!(null))["Implements"], json!(["VolumeDriver"]));
     }
 
-    /// Ends the plugin with SIGKILL, or in the way a service is stopped.
+    /// Sends a signal to the plugin (SIGKILL, or SIGTERM as a service manager does) and waits until
+    /// it exits.
     pub fn stop(&mut self, signal: rustix::process::Signal) {
         let mut child = self.plugin.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
@@ -85,7 +85,7 @@ impl Host {
         child.wait().unwrap();
     }
 
-    /// Kills the process of a volume's mount.
+    /// Kills the process of a volume's mount, and waits until the mount is dead.
     pub fn kill_mount(&self, name: &str) {
         let at = self.path(name);
         let stats = self.dvc(&["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json();
@@ -99,7 +99,7 @@ impl Host {
         std::fs::read_to_string(self.v.s.at("plugin.log")).unwrap_or_default()
     }
 
-    /// Sends a request to the plugin. Returns the answer.
+    /// Sends a request to the plugin. Returns the JSON of the response.
     pub fn ask(&self, what: &str, question: &Value) -> Value {
         let body = if question.is_null() { String::new() } else { question.to_string() };
         let mut stream = UnixStream::connect(self.socket()).unwrap();
@@ -116,7 +116,7 @@ impl Host {
         serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
     }
 
-    /// Sends a request to the volume driver that must succeed.
+    /// Sends a volume driver request that must succeed. Returns the response.
     #[track_caller]
     pub fn driver(&self, verb: &str, question: &Value) -> Value {
         let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
@@ -124,7 +124,7 @@ impl Host {
         answer
     }
 
-    /// Sends a request to the volume driver that must be refused. Returns the error.
+    /// Sends a volume driver request that must fail. Returns the error message.
     #[track_caller]
     pub fn refused(&self, verb: &str, question: &Value) -> String {
         let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
@@ -146,7 +146,7 @@ impl Host {
         PathBuf::from(answer["Mountpoint"].as_str().unwrap())
     }
 
-    /// Returns whether the table of mounts has a mount of a volume.
+    /// Returns whether a volume is in the mount table.
     pub fn is_mounted(&self, name: &str) -> bool {
         let at = self.volumes_dir().join(name).join("data");
         table().contains(&format!(" {} ", at.display()))

@@ -1,4 +1,4 @@
-//! Volumes by the command line, from creation to removal.
+//! Volumes on the command line, from creation to removal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ fn a_volume_is_made_changed_committed_and_removed() {
     h.create("db", "main@v1", &[]);
     h.dvc(&["volume", "has", "db"]).ok();
     assert!(h.dvc(&["volume", "has", "other"]).code(1).out.is_empty());
-    // Creating the same volume again changes nothing. Other options under the same name are
-    // refused.
+    // Creating an existing volume with the same options changes nothing; with different options, it
+    // is refused.
     h.create("db", "main@v1", &[]);
     h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"])
         .code(2)
@@ -29,14 +29,14 @@ fn a_volume_is_made_changed_committed_and_removed() {
     h.dvc(&["commit", "--volume", "db", "-m", "second"]).ok().says("[main v2");
     assert_eq!(h.inspect("db")["changed"], false);
     assert_eq!(h.v.dvc(&["show", "main@v2:b"]).ok().out, "two");
-    // A version has all changes, so nothing goes to the trash.
+    // A version contains all changes, so nothing is moved to the trash.
     let gone = h.dvc(&["--json", "volume", "rm", "db"]).ok().json();
     assert!(gone["trash_entry"].is_null(), "{gone}");
     h.dvc(&["volume", "has", "db"]).code(1);
     assert!(!h.is_mounted("db") && !h.volumes_dir().join("db").exists());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
     h.dvc(&["volume", "rm", "db"]).code(13).complains("no such volume");
-    // One unknown name does not prevent the removal of the others.
+    // An unknown name does not prevent the removal of the other volumes.
     h.create("other", "main", &[]);
     h.dvc(&["volume", "rm", "db", "other"]).code(13).complains("`db`").says("other");
     h.dvc(&["volume", "has", "other"]).code(1);
@@ -52,13 +52,13 @@ fn changes_that_no_version_has_outlive_their_volume() {
     let entry = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["trash_entry"].as_str().unwrap().to_owned();
     assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
     assert_eq!(h.dvc(&["volume", "ls", "--trash"]).ok().out.trim_end(), entry);
-    // A new volume with the same name has none of the old changes.
+    // A new volume with the same name does not show the old changes.
     h.create("db", "main", &[]);
     assert!(!h.path("db").join("b").exists());
     h.dvc(&["volume", "create", "back", "--from-trash", &entry]).ok();
     assert_eq!(fs::read_to_string(h.path("back").join("b")).unwrap(), "only here");
     h.dvc(&["volume", "create", "more", "--from-trash", &entry]).code(13).complains("in the trash");
-    // Changes are discarded on request, at once or later.
+    // Changes are discarded on request: from the trash, or during the removal.
     let entry = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["trash_entry"].as_str().unwrap().to_owned();
     h.dvc(&["volume", "rm", "--trash", &entry]).ok();
     assert!(h.dvc(&["volume", "ls", "--trash"]).ok().out.is_empty());
@@ -67,7 +67,8 @@ fn changes_that_no_version_has_outlive_their_volume() {
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
 }
 
-/// The last writes before the kill are recorded only in the length of the upper file.
+/// The mount process has not recorded the last writes before the kill, so only the length of the
+/// upper file shows them.
 #[test]
 fn changes_outlive_a_mount_that_was_killed() {
     let Some(h) = Host::new() else { return };
@@ -82,14 +83,14 @@ fn changes_outlive_a_mount_that_was_killed() {
         append(name);
         h.kill_mount(name);
         if again {
-            // The next mount ends cleanly.
+            // Mount and unmount cleanly in between.
             assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         }
         let entry = h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].clone();
         h.dvc(&["volume", "create", name, "--from-trash", entry.as_str().unwrap()]).ok();
         assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         h.dvc(&["commit", "--volume", name, "-m", "y"]).ok();
-        // A version has all changes, so nothing goes to the trash even after a kill.
+        // A version contains all changes, so nothing is moved to the trash, not even after a kill.
         h.kill_mount(name);
         assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].is_null());
     }
@@ -103,7 +104,7 @@ fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
         fs::write(h.path(name).join("b"), name).unwrap();
         h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].as_str().unwrap().to_owned()
     };
-    // Remove a volume with the same name several times within a second.
+    // Remove volumes of the same name several times within a second; the trash entries must differ.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| entry("db")).collect();
     assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(h.dvc(&["volume", "ls", "--trash"]).ok().out.lines().count(), 3);
@@ -122,15 +123,15 @@ fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
     let names = h.dvc(&["volume", "ls", "-q"]).ok().out;
     assert_eq!(fs::read_to_string(h.path(names.trim_end()).join("b")).unwrap(), "db");
     assert_eq!(names.lines().count(), 1);
-    // Simulate a crash between the two steps of a renaming.
+    // Simulate a crash between the two steps of renaming a volume.
     h.dvc(&["umount", h.path(names.trim_end()).to_str().unwrap()]).ok();
     fs::rename(h.volumes_dir().join(names.trim_end()), h.volumes_dir().join("other")).unwrap();
     assert_eq!(h.dvc(&["volume", "ls", "-q"]).ok().out, "other\n");
     assert_eq!(fs::read_to_string(h.path("other").join("b")).unwrap(), "db");
 }
 
-/// Creates a host with a changed, mounted volume. Skips the test if no mount namespaces can be
-/// created.
+/// Creates a machine with a changed, mounted volume. Returns `None` and skips the test if no mount
+/// namespace can be created.
 fn changed_before_a_namespace() -> Option<(Host, PathBuf)> {
     let h = Host::new()?;
     if !needs::root_to("create a mount namespace without a user namespace") {
@@ -142,8 +143,7 @@ fn changed_before_a_namespace() -> Option<(Host, PathBuf)> {
     Some((h, at))
 }
 
-/// A container may share the directory of the volumes but see neither their mounts nor their
-/// processes.
+/// A container may share the directory of the volumes without seeing their mounts or processes.
 #[test]
 fn a_volume_whose_mount_is_not_seen_is_in_use() {
     let Some((h, at)) = changed_before_a_namespace() else { return };
@@ -156,12 +156,12 @@ fn a_volume_whose_mount_is_not_seen_is_in_use() {
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "only here");
 }
 
-/// Docker may request a volume while the process of its last mount is still ending.
+/// Docker may request a volume while the process of its previous mount is still exiting.
 #[test]
 fn a_mount_that_is_about_to_end_is_waited_for() {
     let Some((h, at)) = changed_before_a_namespace() else { return };
-    // While another namespace has the mount, the process continues although the mount has gone
-    // here.
+    // Another namespace keeps the mount, so its process continues after the unmount in this
+    // namespace.
     let holder = Namespace::showing(&at, &h.v.s.at("inside"));
     h.dvc(&["umount", at.to_str().unwrap()]).code(11);
     assert!(!h.is_mounted("db"));
@@ -208,10 +208,10 @@ fn unused_volumes_are_committed_and_unmounted_again() {
     }
     h.stop(rustix::process::Signal::TERM);
     assert!(!h.is_mounted("a") && !h.is_mounted("b"));
-    // A read-only volume gets no version.
+    // A read-only volume is not committed.
     let made = h.dvc(&["--json", "commit", "--all-volumes", "-m", "nightly"]);
-    // The engine that `DOCKER_HOST` names does not exist. The other volumes get versions, and the
-    // error is reported.
+    // `DOCKER_HOST` names an engine that does not exist. The volumes are committed nevertheless,
+    // and the error is reported.
     let made = made.code(6).complains("no Docker engine at");
     let branches: Vec<_> = made
         .out
@@ -222,7 +222,7 @@ fn unused_volumes_are_committed_and_unmounted_again() {
     assert!(!h.is_mounted("a") && !h.is_mounted("b"));
     assert_eq!(h.v.dvc(&["show", "main@v2:new"]).ok().out, "a");
     assert_eq!(h.v.dvc(&["show", "b:new"]).ok().out, "b");
-    // An unknown volume does not prevent the commit of others.
+    // An unknown volume does not prevent the commit of the other volumes.
     fs::write(h.path("b").join("new"), "again").unwrap();
     h.dvc(&["commit", "--volume", "none", "--volume", "b", "-m", "x"])
         .code(13)
@@ -239,7 +239,7 @@ fn a_volume_without_a_repository_begins_with_nothing() {
     fs::write(at.join("x"), "1").unwrap();
     h.dvc(&["commit", "--volume", "scratch", "-m", "x"]).ok().says("[scratch v2");
     h.dvc(&["volume", "rm", "scratch"]).ok();
-    // A new volume with the same name is empty, and the version of the old one is still there.
+    // A new volume with the same name is empty. The version of the old volume still exists.
     h.dvc(&["volume", "create", "scratch"]).ok();
     assert_eq!(fs::read_dir(h.path("scratch")).unwrap().count(), 0);
     let own = h.v.s.at("home/state/dvc/repository").display().to_string();
@@ -303,8 +303,8 @@ fn a_volume_gets_another_name() {
     assert_eq!(run.out, "/srv/dvc/volumes/new/data\n");
 }
 
-/// A URL names the content of the remote, not that of the local clone, which all mounts of the URL
-/// share.
+/// A URL refers to the content of the remote, not to that of the local clone, which all mounts of
+/// the URL share.
 #[test]
 fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
     let Some((s3, v)) = Volume::lazy(super::host::fill) else { return };
@@ -314,8 +314,8 @@ fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
     create("tv");
     fs::write(h.path("tv").join("b"), "not pushed").unwrap();
     h.dvc(&["commit", "--volume", "tv", "-m", "x"]).ok().says("[main v2");
-    // The new volume does not have the unpushed version while the old volume exists, nor after its
-    // removal.
+    // A new volume must not contain the unpushed version, neither while the old volume exists nor
+    // after its removal.
     create("early");
     assert!(!h.path("early").join("b").exists() && h.path("tv").join("b").exists());
     let local = h.inspect("tv")["local_repository"].as_str().unwrap().to_owned();
@@ -332,8 +332,8 @@ fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
     assert_eq!(h.dvc(&["--repo", &s3.url("p"), "show", "main:c"]).ok().out, "pushed");
     h.dvc(&["--repo", &s3.url("p"), "show", "main:b"]).code(13);
     h.dvc(&["--repo", &s3.url("p"), "show", "unpushed/tv:b"]).code(13);
-    // Mounts behave in the same way, except that a mount continues with versions that it has
-    // committed itself.
+    // Mounts of the URL behave in the same way, except that a mount continues with the versions
+    // that it has committed itself.
     let (one, two) = (h.v.s.at("one"), h.v.s.at("two"));
     fs::create_dir(&one).unwrap();
     fs::create_dir(&two).unwrap();
@@ -371,7 +371,8 @@ fn a_volume_of_a_remote_works_offline_and_frees_its_cache() {
     assert!(blocks() > 1 << 20);
     h.dvc(&["umount", at.to_str().unwrap()]).ok();
     drop(s3);
-    // Local data is available. For other data, the error comes soon and names the cause.
+    // Local data is available. For missing data, the error comes without a long wait and names the
+    // server.
     let at = h.path("db");
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "here");
     let no =

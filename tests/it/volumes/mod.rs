@@ -1,5 +1,5 @@
-//! Volumes: by the command line, and by requests like those of Docker. Real engines are in
-//! `tests/docker/`.
+//! Volumes, on the command line and through requests like those of Docker. `tests/docker/` has the
+//! tests with real engines.
 
 pub mod host;
 mod life;

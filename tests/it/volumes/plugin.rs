@@ -1,4 +1,4 @@
-//! The volume plugin with requests like those of Docker.
+//! The volume plugin, with requests like those of Docker.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,14 +39,15 @@ fn containers_share_one_mount_of_a_volume() {
     assert_eq!(h.driver("Path", &json!({ "Name": "db" }))["Mountpoint"], at.to_str().unwrap());
     assert_eq!(h.driver("List", &json!({}))["Volumes"][0]["Name"], "db");
     assert_eq!(h.driver("Capabilities", &json!({}))["Capabilities"]["Scope"], "local");
-    // To start one container, Docker mounts, unmounts and mounts again, so an unmount takes effect
+    // To start one container, Docker mounts, unmounts and mounts again, so the plugin unmounts only
     // after a delay.
     h.driver("Unmount", &json!({ "Name": "db", "ID": "two" }));
     assert!(h.is_mounted("db"));
     assert_eq!(h.mounted("db", "three"), at);
     h.driver("Unmount", &json!({ "Name": "db", "ID": "three" }));
     until("an unused mount ends", || !h.is_mounted("db"));
-    // The changes are still there after the next mount, and when the volume is removed.
+    // The changes are still there in the next mount. When the volume is removed, they are moved to
+    // the trash.
     assert_eq!(fs::read_to_string(h.mounted("db", "four").join("b")).unwrap(), "x");
     h.driver("Unmount", &json!({ "Name": "db", "ID": "four" }));
     h.driver("Remove", &json!({ "Name": "db" }));
@@ -77,7 +78,7 @@ fn no_request_reaches_other_paths() {
         h.ask("VolumeDriver.Create", &json!("nonsense"))["Err"].as_str().unwrap().contains("cannot parse the request")
     );
     assert_eq!(h.driver("List", &json!({}))["Volumes"], json!([]));
-    // A password is removed and appears nowhere.
+    // A password in an option is removed and never stored or logged.
     let url = "scp://me:hunter2secret@127.0.0.1:9/x";
     h.refused("Create", &json!({ "Name": "x", "Opts": { "--access": url, "--name": "A" } }));
     h.v.s.sh("! grep -rsl hunter2secret ../home ../plugin.log").ok();
@@ -97,7 +98,7 @@ fn volumes_outlive_the_plugin() {
     let open = fs::File::create(at.join("c")).unwrap();
     h.driver("Unmount", &json!({ "Name": "idle", "ID": "1" }));
     h.stop(Signal::KILL);
-    // Containers continue to use the volume meanwhile.
+    // Containers continue to use the volume while the plugin does not run.
     std::io::Write::write_all(&mut &open, b"meanwhile").unwrap();
     assert!(h.is_mounted("used") && h.is_mounted("idle"));
     h.serve();
@@ -107,7 +108,7 @@ fn volumes_outlive_the_plugin() {
     assert!(h.refused("Remove", &json!({ "Name": "used" })).contains("in use by 2"));
     let mut second = h.v.s.command(["serve".to_owned(), format!("--plugin={}", h.socket().display())]);
     Run::of(&mut second).code(11).complains("already");
-    // A file that is not a socket does not come from an earlier plugin and is kept.
+    // A file that is not a socket does not come from an earlier plugin, so it is kept.
     let file = h.v.s.at("precious");
     fs::write(&file, "content").unwrap();
     h.dvc(&["serve", &format!("--plugin={}", file.display())]).code(2).complains("is not a socket");
@@ -115,7 +116,7 @@ fn volumes_outlive_the_plugin() {
     h.stop(Signal::TERM);
     assert!(h.is_mounted("used") && !h.socket().exists());
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "before");
-    // A mount whose process died is mounted again.
+    // The plugin mounts a volume again if the process of its mount has died.
     h.serve();
     drop(open);
     h.kill_mount("used");
@@ -138,7 +139,7 @@ fn mounts_that_docker_never_released_are_found_by_their_users() {
     h.mounted("booted", "1");
     let container = Namespace::showing(&at, &h.v.s.at("inside"));
     h.stop(Signal::KILL);
-    // Backdate the users of all volumes, and let one entry come from before the last boot.
+    // Backdate the users of all volumes, and let one of them originate before the last boot.
     for (name, from, to) in
         [("seen", "\"1\",", "\"1\","), ("lost", "\"1\",", "\"1\","), ("booted", "\"boot\": \"", "\"boot\": \"0")]
     {
@@ -158,14 +159,14 @@ fn mounts_that_docker_never_released_are_found_by_their_users() {
     h.driver("Remove", &json!({ "Name": "lost" }));
 }
 
-/// A commit sees a volume at its own mount, so it counts as a user although no process in a
-/// container does.
+/// A running commit counts as a user of its volume, although it uses the volume at its own mount
+/// and not in a container.
 #[test]
 fn a_commit_has_a_volume_as_long_as_it_lives() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     let repo = h.repository();
-    // The plugin checks the volumes in this order.
+    // The plugin checks the volumes in this order, by name.
     for name in ["committed", "lost"] {
         h.made(name, &[("repo", &repo), ("rev", "main")]);
     }
@@ -232,7 +233,8 @@ fn volumes_are_isolated_from_each_other() {
     assert_eq!(fs::read_to_string(b.join("a")).unwrap(), "one");
     assert!(!b.join("secret").exists());
     assert_ne!(a.parent(), b.parent());
-    // The directory above the one that a container gets has only files about that volume.
+    // The parent directory of the mount that a container gets contains only files about that
+    // volume.
     let names: Vec<_> = fs::read_dir(a.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(names.iter().all(|n| ["data", "volume.json", "users.json"].contains(&n.to_str().unwrap())), "{names:?}");
 }

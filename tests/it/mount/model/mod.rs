@@ -1,8 +1,8 @@
-//! Random sequences of operations on a mount and on a plain directory, which must stay equal
+//! Random sequences of operations on a mount and on an ordinary directory. Both must stay equal
 //! through commits, unmounts, crashes and checkouts.
 //!
-//! `DVC_TEST_MODEL` is the number of seeds (default 6), and `DVC_TEST_SEED` the first seed. A
-//! failure prints its seed.
+//! `DVC_TEST_MODEL` is the number of seeds (default 6), `DVC_TEST_SEED` the first seed. A failure
+//! prints its seed.
 
 mod moves;
 mod steps;
@@ -29,7 +29,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
 }
 
-/// Creates the directory of the first version.
+/// Creates the files of the first version.
 fn fill(w: &Path) {
     for dir in ["d0", "d0/d1", "d2"] {
         fs::create_dir(w.join(dir)).unwrap();
@@ -48,7 +48,8 @@ fn fill(w: &Path) {
     std::os::unix::fs::FileExt::write_all_at(&sparse, &zoo::noise(5, 70_000), 250_000).unwrap();
 }
 
-/// Copies the times of the mount to the plain directory, because both have their own clock.
+/// Copies the timestamps of the mount to the ordinary directory, because the two have different
+/// clocks.
 fn adopt_times(m: &Path, plain: &Path) {
     let how = Compare { holes: false, sockets: true, ..Compare::default() };
     for (path, fact) in facts(m, &how) {
@@ -59,7 +60,7 @@ fn adopt_times(m: &Path, plain: &Path) {
     }
 }
 
-/// Syncs each file and directory separately.
+/// Syncs every file and directory on its own.
 fn sync_each(root: &Path) {
     let mut todo = vec![root.to_owned()];
     while let Some(path) = todo.pop() {
@@ -83,7 +84,7 @@ struct Model<'v> {
     m: Mount<'v>,
     plain: PathBuf,
     random: Random,
-    /// Versions, and copies of their content.
+    /// The ids of all versions, each with a copy of its content.
     versions: Vec<(String, PathBuf)>,
     seed: u64,
 }
@@ -103,7 +104,7 @@ impl Model<'_> {
         let out = self.v.checkout(&id, &format!("out-{n}"));
         let how = Compare { sockets: false, ..loosely() };
         assert_like_by(&self.plain, &out, &how, &format!("seed {}, commit {n}", self.seed));
-        // The tree must be equal to that of a plain directory.
+        // A commit of the ordinary directory must give the same tree.
         let plain = self.v.dvc(&[
             "-C",
             self.plain.to_str().unwrap(),
@@ -127,12 +128,12 @@ impl Model<'_> {
         self.versions.push((id, out));
     }
 
-    /// Switches an unchanged mount to another version.
+    /// Commits, and then switches the mount to another version and back to the tip.
     fn checkout(&mut self, n: u64) {
         self.commit(n);
         let at = usize::try_from(self.random.next(self.versions.len() as u64)).unwrap();
         let (id, tree) = self.versions[at].clone();
-        // No version contains sockets, so they count as changes.
+        // No version contains sockets, so existing sockets count as changes and require --force.
         self.m.dvc(&["checkout", "--force", &id]).ok();
         copy(&tree, &self.plain);
         self.check(&format!("after a checkout of {id}"), true);
@@ -169,7 +170,7 @@ fn run(seed: u64, options: &[&str]) {
     sequence(&v, seed, options);
 }
 
-/// All data is at a remote, and the cache is emptied again and again.
+/// Runs a sequence on a lazy clone whose cache is emptied all the time.
 fn run_lazy(seed: u64) {
     let Some((s3, v)) = Volume::lazy(fill) else { return };
     let ended = AtomicBool::new(false);
@@ -229,14 +230,14 @@ fn random_sequences_on_a_remote_version_without_a_cache() {
     (first..first + count).for_each(run_lazy);
 }
 
-/// The same in passthrough mode.
+/// The same test in passthrough mode.
 #[test]
 fn random_sequences_in_passthrough_leave_a_mount_like_a_plain_directory() {
     random_sequences(PASSTHROUGH, 4);
 }
 
-/// States of files since their last sync, by inode of the plain directory, and the inodes of all
-/// paths.
+/// All states of files since their last sync, by their inode in the ordinary directory, and the
+/// inodes that each path has had.
 #[derive(Default)]
 struct Seen {
     states: HashMap<u64, Vec<Vec<u8>>>,
@@ -257,7 +258,8 @@ impl Seen {
         }
     }
 
-    /// Asserts that every block of every file is from a state of one file at its path.
+    /// Asserts that each file consists of blocks from earlier states of one inode that had its
+    /// path.
     fn check(&self, root: &Path, seed: u64) {
         for (path, _) in facts(root, &loosely()).into_iter().filter(|f| f.1.kind == 'f') {
             let name = dvc::model::path::display(&path);
@@ -268,8 +270,8 @@ impl Seen {
         }
     }
 
-    /// Returns whether a block is from a state, which may end within the block. If a file ended in
-    /// the block before, its old part and the appended part may be from two states.
+    /// Returns whether a block comes from one state, which may end within the block. If a file
+    /// ended in this block, its old part and the appended part may come from two states.
     fn was(&self, ino: u64, n: usize, block: &[u8]) -> bool {
         let states = &self.states[&ino];
         let mut ends: Vec<usize> = states.iter().map(|s| s.len().saturating_sub(n * 4096).min(block.len())).collect();
@@ -287,8 +289,8 @@ impl Seen {
     }
 }
 
-/// Kills the process at a random moment without any sync. The mount works again, each block of a
-/// file is old or newer and never anything else, and everything can be committed.
+/// Kills the process at a random moment without a sync. The mount must work again, each block of a
+/// file must be from an earlier state or a later one, and everything can be committed.
 fn crash(seed: u64) {
     let Some(v) = Volume::of(fill) else { return };
     let plain = v.s.at("plain");

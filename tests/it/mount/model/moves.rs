@@ -1,8 +1,8 @@
-//! Random sequences of switches between versions with open files, pinned inodes and mappings,
-//! compared with a model of the content of each inode and the inode of each name.
+//! Random switches between versions with open files, pinned inodes and mappings, compared with a
+//! model of the content of each inode and the inode of each name.
 //!
-//! An inode never becomes another file: a handle reads the content at the time of the switch, and a
-//! name reads the content of the version, also in another process.
+//! An inode never changes into a different file: a handle reads the content that it had at the time
+//! of the switch, and a name reads the content of the new version, in other processes too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,7 +23,7 @@ use crate::support::needs;
 use crate::support::zoo::noise;
 
 const STEPS: u64 = 50;
-/// The names. All directories are in all versions.
+/// The names of all files. The directories exist in every version.
 const NAMES: [&str; 8] = ["f0", "f1", "d0/f2", "d0/f3", "d0/d1/f4", "d0/d1/f5", "d2/f6", "d2/f7"];
 
 type Files = BTreeMap<&'static str, Vec<u8>>;
@@ -41,12 +41,12 @@ struct Moves<'v> {
     m: Mount<'v>,
     random: Random,
     what: String,
-    /// The current files.
+    /// The expected current content of each name.
     files: Files,
     versions: Vec<(String, Files)>,
-    /// The version that the mount is based on.
+    /// The id of the version that the mount is based on.
     base: String,
-    /// The content of each inode that was seen.
+    /// The expected content of each inode that the test has seen.
     inodes: BTreeMap<u64, Vec<u8>>,
     pins: Vec<(u64, Pin)>,
     watch: OwnedFd,
@@ -66,14 +66,14 @@ impl Moves<'_> {
         fs::metadata(self.m.at(name)).unwrap().ino()
     }
 
-    /// Returns an existing name with its inode.
+    /// Returns a random existing name with its inode.
     fn there(&mut self) -> Option<(&'static str, u64)> {
         let at = self.choose(self.files.len().max(1));
         let name = *self.files.keys().nth(at)?;
         Some((name, self.number(name)))
     }
 
-    /// Notes the content of a file.
+    /// Records the new content of a file.
     fn holds(&mut self, name: &'static str, bytes: Vec<u8>) {
         let ino = self.number(name);
         self.inodes.insert(ino, bytes.clone());
@@ -86,7 +86,7 @@ impl Moves<'_> {
         let (at, bytes) = (self.choose(now.len() + 5000), self.bytes(20_000));
         let direct = self.random.next(4) == 0;
         trace(&format!("write {} at {at} of {name}, past the cache: {direct}", bytes.len()));
-        // Passthrough needs complete blocks for direct I/O.
+        // In passthrough mode, direct I/O needs whole blocks.
         let (at, bytes) = if direct { (at / 4096 * 4096, vec![7; 8192]) } else { (at, bytes) };
         if direct {
             self.write_direct(name, at, &bytes);
@@ -102,7 +102,8 @@ impl Moves<'_> {
         self.holds(name, now);
     }
 
-    /// Writes from another program while this one reads the file through the cache.
+    /// Writes with direct I/O from another program, while this program reads the file through the
+    /// cache.
     fn write_direct(&self, name: &str, at: usize, bytes: &[u8]) {
         let path = self.m.at(name);
         let fill = format!("head -c {} /dev/zero | tr '\\0' '\\7'", bytes.len());
@@ -118,7 +119,7 @@ impl Moves<'_> {
     fn truncate(&mut self) {
         let Some((name, _)) = self.there() else { return };
         let mut now = self.files[name].clone();
-        // Truncating a mapped file would kill this process.
+        // Truncating a mapped file would kill this process with SIGBUS.
         if self.pins.iter().any(|(ino, pin)| matches!(pin, Pin::Map(..)) && *ino == self.number(name)) {
             return;
         }
@@ -174,7 +175,7 @@ impl Moves<'_> {
         }
     }
 
-    /// Asserts that each pinned inode has its old content.
+    /// Asserts that each pinned inode still has its content.
     fn check(&self, when: &str) {
         for (ino, pin) in &self.pins {
             let expected = &self.inodes[ino];
@@ -211,7 +212,8 @@ impl Moves<'_> {
         let name = format!("b{}", self.versions.len());
         let mut run = self.m.dvc(&["--json", "commit", "--allow-empty", "-m", "a version"]);
         if run.code == 4 {
-            // The branch has newer versions than the mount.
+            // The branch has versions that are newer than the base of the mount, so commit to a new
+            // branch.
             run = self.m.dvc(&["--json", "commit", "-b", &name, "--allow-empty", "-m", "a version"]);
         }
         let id = run.ok().json()["id"].as_str().unwrap().to_owned();
@@ -275,7 +277,7 @@ fn fill(w: &Path, files: &Files) {
     }
     for name in NAMES {
         match files.get(name) {
-            // Equal content keeps the file and its time.
+            // Unchanged content keeps the file and its timestamp.
             Some(bytes) if fs::read(w.join(name)).is_ok_and(|there| there == *bytes) => {}
             Some(bytes) => fs::write(w.join(name), bytes).unwrap(),
             None => drop(fs::remove_file(w.join(name))),

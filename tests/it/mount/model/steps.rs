@@ -1,4 +1,4 @@
-//! One random operation, executed in a mount and in a plain directory. Both must give the same
+//! One random operation, executed in a mount and in an ordinary directory. Both must give the same
 //! result.
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,7 @@ use rustix::fs::{
 use crate::mount::mapping::Mapping;
 use crate::support::zoo::{noise, set_mtime};
 
-/// Random numbers from a seed.
+/// A generator of random numbers from a seed.
 pub struct Random(u64);
 
 impl Random {
@@ -30,7 +30,7 @@ impl Random {
     }
 }
 
-/// Prints an operation if `DVC_TEST_STEPS=1` is set, to find the cause of a failure.
+/// Prints an operation if `DVC_TEST_STEPS` is set, to find the cause of a failure.
 #[allow(clippy::print_stderr)]
 pub fn trace(what: &str) {
     if std::env::var_os("DVC_TEST_STEPS").is_some() {
@@ -38,7 +38,7 @@ pub fn trace(what: &str) {
     }
 }
 
-/// The two directories, and the source of decisions.
+/// The two directories, and the random numbers that choose the operations.
 pub struct Steps<'s> {
     pub mount: &'s Path,
     pub plain: &'s Path,
@@ -64,7 +64,7 @@ impl Steps<'_> {
         all
     }
 
-    /// Returns a path in some directory. It need not exist.
+    /// Returns a path in a random directory. The path need not exist.
     fn path(&mut self, kind: char) -> PathBuf {
         let dirs = self.dirs();
         let dir = &dirs[usize::try_from(self.random.next(dirs.len() as u64)).unwrap()];
@@ -277,7 +277,7 @@ impl Steps<'_> {
                 Ok(lsetxattr(r.join(&path), &*name, &value, XattrFlags::empty())?)
             }),
             _ => {
-                // The operation would follow a symbolic link, which may lead anywhere.
+                // `chmod` would follow a symlink, which may point to any file.
                 if !fs::symlink_metadata(self.plain.join(&path)).is_ok_and(|m| m.is_symlink()) {
                     self.both(&format!("chmod {path:?} {mode:o}"), |r| {
                         fs::set_permissions(r.join(&path), PermissionsExt::from_mode(mode))
@@ -307,7 +307,7 @@ impl Steps<'_> {
     fn copy(&mut self) {
         let (Some((from, size)), Some((to, size_to))) = (self.file(), self.file()) else { return };
         let (at, to_at, len) = (self.random.next(size + 1), self.offset(size_to), self.len());
-        // Overlapping ranges of one file are refused under conditions that are not compared here.
+        // Overlapping ranges in one file are refused under conditions that are not compared here.
         let same = {
             use std::os::unix::fs::MetadataExt;
             let ino = |p: &Path| fs::metadata(self.plain.join(p)).map(|m| m.ino()).ok();

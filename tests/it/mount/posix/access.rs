@@ -83,7 +83,7 @@ fn files_may_be_shown_with_another_owner() {
     }
     assert_ne!(m.commit("as another"), tree);
     let out = v.checkout("main", "out");
-    // An owner that was not changed stays as shown before.
+    // Owners that were not changed stay as in the first version.
     assert_eq!(whose(&out, "closed"), (1111, 2222));
     assert_eq!(whose(&out, "link"), (0, 0));
     assert_eq!(whose(&out, "open"), (4321, 99));
@@ -161,7 +161,7 @@ fn an_overlay_is_kept_by_name_and_discarded_when_asked() {
     assert!(v.checkout("main", "out").join("more").exists());
 }
 
-/// Mounting another version with a changed overlay would lose the changes.
+/// Mounting a different version with a changed overlay would lose the changes.
 #[test]
 fn a_changed_overlay_is_not_given_to_another_version() {
     let Some(v) = Volume::of(fill) else { return };
@@ -182,8 +182,8 @@ fn a_changed_overlay_is_not_given_to_another_version() {
     assert_like(&v.s.at("w"), m.root());
 }
 
-/// Continuing with a damaged overlay would show a version without the changes, because inode
-/// numbers from a new key would not match them.
+/// Mounting with a damaged overlay would show the version without the changes, because inode
+/// numbers from a new key would not match those of the overlay.
 #[test]
 fn a_damaged_overlay_is_refused() {
     let (clean, crashed) = ("", "UPDATE meta SET value = x'' WHERE key = 'clean';");

@@ -1,5 +1,5 @@
-//! Bytes of files: writes over a version at every boundary, mappings, truncation, holes, appends,
-//! and concurrent opens of every kind.
+//! File content: writes over a version at every boundary, mappings, truncation, holes, appends, and
+//! concurrent opens of every kind.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -13,7 +13,7 @@ use crate::mount::mapping::Mapping;
 use crate::support::needs::{need, run};
 use crate::support::zoo::{noise, prose};
 
-/// Creates one file for each way of storing content.
+/// Creates one file for each way of storing content in a version.
 pub fn fill(dir: &Path) {
     fs::write(dir.join("inline"), noise(1, 200)).unwrap();
     fs::write(dir.join("small"), noise(2, 60_001)).unwrap();
@@ -39,7 +39,7 @@ fn edit(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// Writes to a file and to its model.
+/// Writes the same bytes to a file and to its model.
 fn write_both(file: &File, model: &mut Vec<u8>, at: u64, bytes: &[u8]) {
     file.write_all_at(bytes, at).unwrap();
     let at = usize::try_from(at).unwrap();
@@ -58,7 +58,7 @@ fn is(path: &Path, model: &[u8], what: &str) {
     }
 }
 
-/// Returns offsets at and around every boundary that a file of this size can have.
+/// Returns offsets at and next to every boundary that a file of this size can have.
 fn edges(size: u64) -> Vec<u64> {
     let mut all: Vec<u64> = [4096, 8192, 65_536, 131_072, 262_144, 300_000, 524_288, size, size / 2]
         .into_iter()
@@ -84,7 +84,7 @@ fn a_write_changes_what_it_writes_and_nothing_else() {
         for (n, at) in edges(first.len() as u64).into_iter().enumerate() {
             let bytes = noise(n as u64, [1, 2, 4096, 4097, 37][n % 5]);
             write_both(&file, &mut model, at, &bytes);
-            // Read from the process and not from the page cache.
+            // Drop the page cache, so that the mount process serves the read.
             drop_cache(&file);
             is(&path, &model, &format!("after {} bytes at {at}", bytes.len()));
         }
@@ -120,8 +120,8 @@ fn the_version_and_other_mounts_of_it_see_nothing() {
     assert_eq!(other.status(), "");
 }
 
-/// Sizes around the old one and around blocks: truncated bytes read as zeros when the file grows
-/// again.
+/// Sizes around the old one and around block boundaries: truncated bytes read as zeros when the
+/// file grows again.
 #[test]
 fn truncated_bytes_never_come_back() {
     let Some(v) = volume() else { return };
@@ -148,7 +148,7 @@ fn truncated_bytes_never_come_back() {
                 write_both(&file, &mut model, cut as u64 + 100, b"between");
             }
         }
-        // Grow by a write far behind the end, and truncate by opening.
+        // Extend the file by a write far beyond its end.
         file.set_len(1000).unwrap();
         model.truncate(1000);
         write_both(&file, &mut model, 200_000, b"far");
@@ -212,7 +212,7 @@ fn ranges_are_allocated_punched_and_zeroed() {
     }
 }
 
-/// Returns an error number by name.
+/// Returns an errno by its name.
 pub fn libc(name: &str) -> i32 {
     use rustix::io::Errno;
     let errno = match name {
@@ -236,7 +236,7 @@ pub fn libc(name: &str) -> i32 {
     errno.raw_os_error()
 }
 
-/// A child process that executes Python lines from its input, and answers each with a line.
+/// A child process that evaluates Python expressions from its input and answers each with a line.
 struct Other(Child);
 
 impl Other {
@@ -274,7 +274,7 @@ impl Drop for Other {
     }
 }
 
-/// Reads byte by byte, because nothing of the next answer may be consumed.
+/// Reads a line byte by byte, so that no byte of the next answer is consumed.
 fn read_line(child: &mut Child, line: &mut String) {
     use std::io::Read;
     let out = child.stdout.as_mut().unwrap();
@@ -297,7 +297,7 @@ fn a_mapping_is_shared_by_processes() {
         assert_eq!(other.ask("m[5000:5009]"), "b'from here'");
         assert_eq!(other.ask("m.__setitem__(slice(70000, 70005), b'there')"), "None");
         assert_eq!(mapping.read(70_000, 5), b"there");
-        // Reads and writes of the file see the same bytes as the mapping.
+        // Reads and writes of the file access the same bytes as the mapping.
         file.write_all_at(b"written", 100_000).unwrap();
         assert_eq!(other.ask("m[100000:100007]"), "b'written'");
         assert_eq!(other.ask("os.pread(f.fileno(), 9, 5000)"), "b'from here'");
@@ -314,7 +314,7 @@ fn a_mapping_is_shared_by_processes() {
 }
 
 /// A commit and later mounts contain the writes of a mapping that was never synced and whose file
-/// is closed.
+/// descriptor is closed.
 #[test]
 fn unsynced_writes_of_a_mapping_are_committed() {
     let Some(v) = volume() else { return };
@@ -348,7 +348,7 @@ fn opens_of_every_kind_see_each_others_writes() {
         write_both(&writer, &mut model, 10, b"writer");
         write_both(&both, &mut model, 4090, b"both over an edge");
         write_both(&synced, &mut model, 20, b"synced");
-        // `O_DIRECT` requires aligned requests on some file systems, but not on a mount.
+        // Use an aligned request, because some file systems require it for `O_DIRECT`.
         write_both(&direct, &mut model, 8192, &noise(9, 4096));
         std::io::Write::write_all(&mut &appender, b"appended").unwrap();
         model.extend_from_slice(b"appended");
@@ -367,7 +367,7 @@ fn opens_of_every_kind_see_each_others_writes() {
 const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
 const O_SYNC: i32 = rustix::fs::OFlags::SYNC.bits().cast_signed();
 
-/// Asynchronous writes that bypass the page cache, while another thread reads through the cache.
+/// Asynchronous direct writes, while another thread reads through the page cache.
 const ASYNCHRONOUS: &str = r#"
 import ctypes, mmap, os, platform, struct, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)
@@ -491,7 +491,7 @@ fn a_sparse_tebibyte_takes_the_space_of_its_data() {
     holes(&v);
 }
 
-/// A read-only mount reports the holes of the version.
+/// Asserts that a read-only mount reports the holes of the version.
 fn holes(v: &Volume) {
     let ro = v.mount_at("ro", "main", &["--ro"]);
     let file = File::open(ro.at("huge")).unwrap();
@@ -515,9 +515,9 @@ fn a_read_only_mount_reports_the_holes_of_the_version() {
     crate::mount::harness::assert_like_by(&v.s.at("w"), ro.root(), &how, "with holes");
 }
 
-/// A mount reports the allocated size of files, so that `cp`, `tar -S` and `du` find holes: those
-/// of the version, of written files, and of files that are open for writing, for which the kernel
-/// may have cached writes.
+/// A mount reports the allocated size of files, so that `cp`, `tar -S` and `du` find holes: in
+/// files of the version, in written files, and in files that are open for writing, for which the
+/// kernel may still cache writes.
 #[test]
 fn a_writable_mount_reports_holes() {
     const MIB: u64 = 1 << 20;
@@ -542,7 +542,8 @@ fn a_writable_mount_reports_holes() {
     let new = File::create_new(m.at("new")).unwrap();
     new.set_len(64 * MIB).unwrap();
     new.write_all_at(b"far", 90 * MIB).unwrap();
-    // Only the kernel may have some of the bytes yet, so they must not be reported as a hole.
+    // Some of the bytes may still be in the kernel's cache only, so their range must not be
+    // reported as a hole.
     let end = 90 * MIB + 3;
     assert_eq!(seek(&new, SeekFrom::Data(30 * MIB)).unwrap(), 30 * MIB);
     assert_eq!(seek(&new, SeekFrom::Hole(90 * MIB)).unwrap(), end);
@@ -551,7 +552,7 @@ fn a_writable_mount_reports_holes() {
     let new = File::open(m.at("new")).unwrap();
     crate::mount_live::until("its holes are told", || seek(&new, SeekFrom::Data(0)).is_ok_and(|at| at == 90 * MIB));
     assert!(m.at("new").metadata().unwrap().blocks() * 512 < MIB);
-    // A written block replaces that of the version.
+    // A written block counts instead of the version's block.
     let file = edit(&m.at("sparse"));
     file.write_all_at(b"x", 0).unwrap();
     drop(file);
@@ -577,8 +578,8 @@ fn read_back(m: &Mount<'_>) {
     assert!(head == noise(2, 60_001));
 }
 
-/// Small files can be read in any order, although the following ones in a pack are decompressed
-/// ahead.
+/// Small files can be read in any order, although the mount decompresses the next ones of a pack in
+/// advance.
 #[test]
 fn many_small_files_are_right_in_any_order() {
     let content = |n: usize| format!("file {n} ").repeat(n % 700 + 40);

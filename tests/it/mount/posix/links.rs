@@ -1,4 +1,4 @@
-//! Hard links of the version and new ones, inode numbers, and open files without a name.
+//! Existing and new hard links, inode numbers, and open files without a name.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -63,7 +63,7 @@ fn hard_links_are_one_file() {
     assert_eq!(v.commit_dir("out", "again", "copy"), m.dvc(&["--json", "show"]).ok().json()["tree"].as_str().unwrap());
 }
 
-/// The first name of a file is removed, and the file is written through the remaining one.
+/// A file is written through its remaining hard link after its first name was removed.
 #[test]
 fn a_file_is_committed_by_the_name_that_is_left() {
     let Some(v) = Volume::of(fill) else { return };
@@ -72,7 +72,7 @@ fn a_file_is_committed_by_the_name_that_is_left() {
     fs::write(m.at("n/first"), noise(3, 50_000)).unwrap();
     fs::hard_link(m.at("n/first"), m.at("d/second")).unwrap();
     fs::remove_file(m.at("n/first")).unwrap();
-    // The same for files of the version whose other name is removed.
+    // The same for files of the version from which a hard link is removed.
     append(&m.at("pair 1"), b"!");
     fs::remove_file(m.at("pair 1")).unwrap();
     append(&m.at("a"), b"!");
@@ -82,7 +82,7 @@ fn a_file_is_committed_by_the_name_that_is_left() {
         m.commit("one more");
         let out = v.checkout("main", &format!("out {round}"));
         assert_like(&out, m.root());
-        // Keep the files open, so that only a flush with the right name stores the bytes.
+        // Keep the files open, so that the commit must flush them under the remaining name.
         let open: Vec<File> = ["d/second", "d/pair 2", "d/deep/c"]
             .iter()
             .map(|name| OpenOptions::new().read(true).write(true).open(m.at(name)).unwrap())
@@ -120,12 +120,12 @@ fn inode_numbers_stay() {
     m.commit("moved");
     m.again();
     assert_eq!((ino(&m.at("e")).0, ino(&m.at("e/moved")).0, ino(&m.at("new")).0), (dir, first, new));
-    // A new file in the place of an old one is another inode.
+    // A new file with the name of a removed one gets a new inode.
     fs::remove_file(m.at("a")).unwrap();
     let b = ino(&m.at("b")).0;
     fs::write(m.at("a"), b"another").unwrap();
     assert_ne!(ino(&m.at("a")).0, b);
-    // Listings report the same numbers.
+    // Directory listings report the same inode numbers.
     for entry in fs::read_dir(m.at("e")).unwrap() {
         let entry = entry.unwrap();
         use std::os::unix::fs::DirEntryExt;
@@ -150,17 +150,17 @@ fn an_open_file_lives_without_a_name() {
         assert!(now == model);
         assert_eq!(file.metadata().unwrap().nlink(), 0);
         file.set_len(100).unwrap();
-        // A new file with the same name is another file.
+        // A new file with the same name does not affect the open, removed one.
         fs::write(m.at(name), b"another").unwrap();
         assert_eq!(file.metadata().unwrap().len(), 100);
-        // The file is in no version.
+        // The version contains only the new file.
         m.commit("without");
         assert_eq!(fs::read(v.checkout("main", &format!("out {name}")).join(name)).unwrap(), b"another");
         file.write_all_at(b"and on", 200).unwrap();
         drop_cache(&file);
         assert_eq!(file.metadata().unwrap().len(), 206);
     }
-    // A removed directory that is open is empty, and nothing can be created in it.
+    // A removed directory that is still open is empty, and no file can be created in it.
     fs::create_dir(m.at("gone")).unwrap();
     let dir = File::open(m.at("gone")).unwrap();
     fs::remove_dir(m.at("gone")).unwrap();
@@ -189,7 +189,7 @@ fn a_file_replaced_by_rename_stays_open() {
         assert!(now == before, "{over}");
         assert_eq!(open.metadata().unwrap().nlink(), links - 1);
     }
-    // Renaming one hard link to another one does nothing.
+    // Renaming a hard link to another link of the same file has no effect.
     fs::hard_link(m.at("b"), m.at("b too")).unwrap();
     fs::rename(m.at("b"), m.at("b too")).unwrap();
     assert!(m.at("b").exists() && m.at("b too").exists());
@@ -229,8 +229,8 @@ fn names_are_exchanged_or_not_replaced() {
     assert!(m.at("empty/deep/c").exists());
 }
 
-/// The first name of a file is removed. The file is found through the remaining ones, even if they
-/// are renamed.
+/// After the first name of a file was removed, the file is found by its remaining names, even if
+/// these are renamed.
 #[test]
 fn a_file_is_found_by_the_names_that_are_left() {
     let Some(v) = Volume::of(fill) else { return };
@@ -248,7 +248,7 @@ fn a_file_is_found_by_the_names_that_are_left() {
     append(&m.at("moved/again"), b"2");
     m.commit("one name");
     assert_eq!(v.dvc(&["show", "main:moved/again"]).ok().out, "12");
-    // The same after the names were loaded from the overlay.
+    // The same after a remount, which loads the names from the overlay.
     fs::hard_link(m.at("moved/again"), m.at("y/other")).unwrap();
     m.again();
     fs::remove_file(m.at("moved/again")).unwrap();

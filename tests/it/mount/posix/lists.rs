@@ -1,4 +1,5 @@
-//! ACLs: inherited, changed and enforced as in a directory on disk, with the same commands in both.
+//! ACLs: the same commands in a mount and in an ordinary directory give the same inherited, changed
+//! and enforced ACLs.
 
 use std::path::Path;
 
@@ -23,13 +24,13 @@ fn sh(dir: &Path, script: &str) -> String {
     run("sh", &["-ec", &format!("cd '{}'; {script}", dir.display())])
 }
 
-/// Returns the ACLs and modes of everything below a directory.
+/// Returns the ACLs and modes of all files below a directory.
 #[track_caller]
 fn lists(dir: &Path) -> String {
     sh(dir, "find . ! -type l | LC_ALL=C sort | while read -r f; do stat -c '# %a %F' \"$f\"; getfacl -n \"$f\"; done")
 }
 
-/// Asserts that two directories have the same ACLs. Returns them.
+/// Asserts that two directories have the same ACLs. Returns the ACLs.
 #[track_caller]
 fn assert_same_acls(plain: &Path, mount: &Path, what: &str) -> String {
     let (expected, found) = (lists(plain), lists(mount));
@@ -75,7 +76,7 @@ fn new_files_inherit_the_acl_of_their_directory() {
     }
 }
 
-/// Returns what other users can do in a directory, by trying it.
+/// Lets several users access the files in a directory. Returns the operations that succeeded.
 fn tried(dir: &Path) -> String {
     const TRY: &str = r#"cd "$DIR" && for f in below/read below/kept below/barred below/room/in old/file; do
         cat $f > /dev/null 2>&1 && printf 'read '; (echo more >> $f) 2> /dev/null && printf 'write '; echo "$f"; done
@@ -99,7 +100,7 @@ fn with_allow_other_acls_decide() {
         let mut m = v.mount_at("m", "main", kernel);
         let mut all = vec![assert_allows_the_same(&w, &m, "at first")];
         assert!(all[0].contains("12345: read below/read\nbelow/kept"), "{}", all[0]);
-        // The kernel's cache of an ACL must be up to date.
+        // A change must update the ACLs that the kernel has cached.
         for script in [
             "setfacl -m u:777:rw below/kept; setfacl -x u:12345 below/read",
             "chmod 700 below/room; chmod 640 below/barred",
@@ -116,7 +117,7 @@ fn with_allow_other_acls_decide() {
         m.again();
         assert_allows_the_same(&w, &m, "mounted again");
         m.commit("changed");
-        // Another version has other ACLs.
+        // A switch to a version with different ACLs applies them.
         m.dvc(&["checkout", "main@v1"]).ok();
         assert_eq!(tried(m.root()), all[0]);
         m.down_with(&["--discard"]).ok();
@@ -126,7 +127,7 @@ fn with_allow_other_acls_decide() {
     }
 }
 
-/// A user outside of the group of a file cannot set an ACL and keep the set-group-ID bit.
+/// A user outside of the file's group can set an ACL, but this clears the set-group-ID bit.
 #[test]
 fn an_acl_set_by_a_user_outside_of_the_group_clears_setgid() {
     let Some(v) = Volume::of(|w| {

@@ -1,5 +1,5 @@
-//! Locks: the kernel implements `flock`, `fcntl` locks and open file description locks, between
-//! processes and across the names of a file.
+//! Locks: `flock`, `fcntl` and open file description locks work between processes and across the
+//! hard links of a file. The kernel implements them.
 
 use std::fs;
 
@@ -56,7 +56,7 @@ fn locks_hold_between_processes() {
     assert_eq!(python(SCRIPT, &[&m.at("old too")]), native);
 }
 
-/// Two processes use a database with locks and a log on a mount.
+/// Two processes use a SQLite database with locks and a write-ahead log on a mount.
 #[test]
 fn a_database_is_used_by_two_processes() {
     let Some(v) = Volume::of(|w| {
@@ -81,7 +81,7 @@ fn a_database_is_used_by_two_processes() {
             let path = path.clone();
             scope.spawn(move || python(work, &[&path]));
         }
-        // A commit meanwhile contains the state after a power failure.
+        // A concurrent commit contains the same state as a power failure would leave.
         for round in 0..3 {
             m.commit("while it runs");
             let out = v.checkout("main", &format!("live {round}"));

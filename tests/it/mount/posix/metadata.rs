@@ -33,7 +33,8 @@ const WAYS: [(&str, &str); 5] = [
     ("map", "python3 -c 'import mmap; m = mmap.mmap(open(\"f\", \"r+b\").fileno(), 0); m[0:1] = b\"x\"'"),
 ];
 
-/// A write to a file removes the privileges that its old content had.
+/// Writing to a file removes its privileges (set-ID bits and capabilities), because they were
+/// granted to the old content.
 #[test]
 fn trust_ends_when_the_content_changes() {
     trust_ends(&["--allow-other"]);
@@ -64,7 +65,7 @@ fn trust_ends(options: &[&str]) {
                 trusted(&file);
             }
             assert_eq!(mode(&file), 0o6777);
-            // Another open handle makes no difference.
+            // A second open handle does not prevent the removal of the privileges.
             let _reader = File::open(&file).unwrap();
             let (done, said) = as_user(4321, &dir, &format!("cd \"$DIR\" && {script}"));
             assert!(done, "{said}");
@@ -79,7 +80,8 @@ fn trust_ends(options: &[&str]) {
     }
 }
 
-/// Returns the mode in the kernel's cache, which the kernel uses to execute the file.
+/// Returns the mode from the kernel's cache, which decides the privileges when the file is
+/// executed.
 fn known_mode(path: &Path) -> u32 {
     u32::from(statx(CWD, path, AtFlags::empty(), StatxFlags::MODE).unwrap().stx_mode) & 0o7777
 }
@@ -102,8 +104,8 @@ fn the_kernel_sees_the_end_of_trust_when_a_write_returns() {
             let file = m.at("f");
             fs::write(&file, b"program").unwrap();
             trusted(&file);
-            // Another program has the file open, so that nothing else makes the kernel request the
-            // attributes.
+            // Keep the file open in this program, so that the kernel has no other reason to request
+            // the attributes.
             let _reader = File::open(&file).unwrap();
             assert_eq!(known_mode(&file), 0o6777);
             let (done, said) = as_user(4321, m.root(), &format!("cd \"$DIR\" && {script}"));
@@ -115,7 +117,7 @@ fn the_kernel_sees_the_end_of_trust_when_a_write_returns() {
     }
 }
 
-/// The mode is set while another program has the file open for writing in passthrough mode.
+/// The mode is set while this program has the file open for writing in passthrough mode.
 #[test]
 fn privileges_set_on_an_open_file_end_with_the_next_write() {
     let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else { return };
@@ -133,8 +135,8 @@ fn privileges_set_on_an_open_file_end_with_the_next_write() {
     m.down();
 }
 
-/// Times come from the kernel and from the process of the mount. A later time is never earlier than
-/// a previous one.
+/// Timestamps come from the kernel and from the mount process. A later change must not get an
+/// earlier timestamp.
 #[test]
 fn later_changes_have_no_earlier_time() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else { return };
@@ -186,7 +188,7 @@ fn trust_ends_when_the_owner_changes() {
     assert_eq!((mode(&m.at("f")), xattrs(&m.at("f"))), (0o777, Vec::new()));
     chown(m.at("d"), Some(1), Some(1)).unwrap();
     assert_eq!(mode(&m.at("d")), 0o6777);
-    // A set-group-ID bit without execute permission is not a privilege.
+    // The set-group-ID bit without execute permission grants no privilege, so it stays.
     fs::set_permissions(m.at("f"), PermissionsExt::from_mode(0o2666)).unwrap();
     chown(m.at("f"), Some(2), None).unwrap();
     assert_eq!(mode(&m.at("f")), 0o2666);
@@ -240,7 +242,7 @@ fn times_may_be_before_1970_and_far_in_the_future() {
     let mut m = v.mount(&[]);
     fs::create_dir(m.at("new")).unwrap();
     all(&m.at("new"));
-    // The same for files of the version, which have an older time.
+    // The same for files of the version, in reverse order, so that each gets a different time.
     for (at, (secs, nanos)) in times.iter().enumerate() {
         set_mtime(&m.at(format!("f{}", times.len() - 1 - at)), *secs, *nanos);
     }
@@ -262,8 +264,8 @@ fn times_may_be_before_1970_and_far_in_the_future() {
     check(&v.checkout("main", "out"));
 }
 
-/// Content changes the time of a file, names change that of a directory, and reading does not
-/// change a version.
+/// Writing changes the time of the file, changing names changes the time of the directory, and
+/// reading creates no difference to the version.
 #[test]
 fn times_move_with_changes() {
     let Some(v) = Volume::of(|w| {
@@ -336,8 +338,8 @@ fn extended_attributes_have_flags_and_limits() {
     }
 }
 
-/// xattr names are restricted as on other file systems of the kernel, because a version with other
-/// names could not be checked out completely.
+/// xattr names are restricted as on other file systems of the kernel, because a version with
+/// unsupported names could not be checked out completely.
 #[test]
 fn extended_attributes_have_the_namespaces_of_the_kernel() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), "x").unwrap()) else { return };
@@ -370,8 +372,8 @@ fn acls_are_kept() {
     assert_eq!(xattrs(&m.at("f")).len(), 1);
 }
 
-/// As on other file systems, the mask of an ACL is the group permission of the mode, whichever of
-/// the two is set.
+/// As on other file systems, the mask of an ACL equals the group permission bits of the mode, and
+/// setting one of them changes both.
 #[test]
 fn acl_and_mode_agree() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else { return };

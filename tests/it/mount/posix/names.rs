@@ -1,5 +1,5 @@
-//! Directories and names: large ones, unusual ones, ones that change during a listing, and ones
-//! that are refused.
+//! Directories and names: large directories, unusual names, changes during a listing, and refused
+//! names.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ fn everything_a_volume_can_hold_is_shown() {
     let missing = zoo::build(&v.s.at("w"));
     assert!(missing.is_empty(), "{missing:?}");
     fs::remove_file(v.s.w("special/socket")).unwrap();
-    // A writable mount does not report holes, so this file would be read completely.
+    // A writable mount does not report holes, so this file of 1 TiB would be read completely.
     fs::remove_file(v.s.w("sparse/huge")).unwrap();
     zoo::set_mtime(&v.s.w("special"), 1, 1);
     zoo::set_mtime(&v.s.w("sparse"), 1, 1);
@@ -37,12 +37,12 @@ fn everything_a_volume_can_hold_is_shown() {
     assert_eq!(m.status(), "");
     let ro = v.mount_at("ro", "main", &["--ro"]);
     assert_same(&v.s.at("w"), ro.root());
-    // Everything is created again in the mount, then checked out from the commit.
+    // Create everything again in the mount, and check out the commit of it.
     let missing = zoo::build(&make(&m.at("again")));
     assert!(missing.is_empty(), "{missing:?}");
     fs::remove_file(m.at("again/special/socket")).unwrap();
     fs::remove_file(m.at("again/sparse/huge")).unwrap();
-    // The files have other times.
+    // The recreated files have different timestamps.
     let how = Compare { times: false, ..loosely() };
     for _ in 0..2 {
         assert_like_by(&v.s.at("w"), &m.at("again"), &how, "made again");
@@ -77,7 +77,7 @@ fn directories_of_a_hundred_thousand() {
         mknodat(CWD, m.at(format!("new/{n:06}")), FileType::RegularFile, Mode::RUSR, 0).unwrap();
     }
     assert_eq!(names(&m.at("new")).len(), MANY);
-    // Removing files during a listing reaches all of them.
+    // Removing files during a listing still lists all of them.
     for entry in fs::read_dir(m.at("many")).unwrap() {
         let path = entry.unwrap().path();
         if !path.as_os_str().as_bytes().ends_with(b"7") {
@@ -123,7 +123,8 @@ fn a_directory_may_change_while_it_is_read() {
                 }
             }
         }
-        // A name that exists all the time is listed once. Other names may or may not be listed.
+        // A name that exists during the whole listing is listed once. Other names may or may not be
+        // listed.
         for name in kept.difference(&removed) {
             assert!(seen.contains(name), "{name:?} was left out");
         }
@@ -136,7 +137,7 @@ fn a_directory_may_change_while_it_is_read() {
     }
 }
 
-/// An open handle lists new names after it is rewound.
+/// Rewinding an open directory handle lists new names.
 #[test]
 fn a_rewound_listing_is_current() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
@@ -193,7 +194,7 @@ fn special_files_are_made_and_kept() {
     let listener = std::os::unix::net::UnixListener::bind(m.at("bound")).unwrap();
     std::os::unix::net::UnixStream::connect(m.at("bound")).unwrap();
     drop(listener);
-    // Both ends of a pipe.
+    // Open both ends of a named pipe.
     let (to, from) = (m.at("fifo"), m.at("fifo"));
     let writer = std::thread::spawn(move || fs::write(to, b"through").unwrap());
     assert_eq!(fs::read(from).unwrap(), b"through");
@@ -232,7 +233,7 @@ fn missing_names_fail_cleanly() {
     assert_eq!(errno(fs::hard_link(m.at("d"), m.at("e"))), libc("EPERM"));
 }
 
-/// If many processes create the same name with `O_EXCL`, one of them succeeds.
+/// If many threads create the same name with `O_EXCL`, exactly one succeeds.
 #[test]
 fn exclusive_creation_has_one_winner() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };

@@ -1,5 +1,5 @@
 //! Full disks and quotas: a file has its old content or a prefix of the new one, and freed space
-//! can be used again.
+//! can be reused.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,7 +19,8 @@ fn volume() -> Option<Volume> {
     })
 }
 
-/// Writes until an error occurs, possibly only at the end. Returns whether one did.
+/// Writes until an error occurs, which may be reported only by the final sync. Returns whether one
+/// occurred.
 fn fill_up(file: &mut File, bytes: &[u8]) -> bool {
     bytes.chunks(100_000).any(|part| file.write_all(part).is_err()) | file.sync_all().is_err()
 }
@@ -35,7 +36,7 @@ fn writes_that_do_not_fit_fail_without_damage() {
     let now = fs::read(m.at("new")).unwrap();
     let whole = now.iter().zip(&bytes).take_while(|(a, b)| a == b).count();
     assert!(now[whole..].iter().all(|b| *b == 0), "neither a prefix nor zeros behind it");
-    // Everything else is unchanged, even for a program that tries to write to it.
+    // All other files are unchanged, even one that a program tries to write to.
     let before = noise(2, 500_000);
     let file = OpenOptions::new().read(true).write(true).open(m.at("other")).unwrap();
     let wrote = file.write_all_at(b"changed", 250_000).is_ok() && file.sync_all().is_ok();
@@ -45,7 +46,7 @@ fn writes_that_do_not_fit_fail_without_damage() {
     m.again();
     assert!(fs::read(m.at("other")).unwrap() == before);
     assert!(fs::read(m.at("old")).unwrap() == noise(1, 3_000_000));
-    // Renames and removals need no space of the quota.
+    // Renames and removals work while the quota is used up.
     fs::rename(m.at("old"), m.at("renamed")).unwrap();
     fs::remove_file(m.at("new")).unwrap();
     wait_for_space(&m);
@@ -57,7 +58,7 @@ fn writes_that_do_not_fit_fail_without_damage() {
     assert_eq!(&seen, b"changed");
 }
 
-/// In passthrough mode, the kernel could write any amount of data.
+/// In passthrough mode, the kernel could write any amount of data without the mount process.
 #[test]
 fn a_limit_applies_to_passthrough_files_too() {
     let Some(v) = volume() else { return };
@@ -66,7 +67,7 @@ fn a_limit_applies_to_passthrough_files_too() {
     assert!(fs::metadata(m.at("new")).unwrap().len() <= 9_000_000);
 }
 
-/// The kernel releases a removed file after a delay.
+/// Waits for free space, because the kernel releases a removed file after a delay.
 fn wait_for_space(m: &Mount<'_>) {
     for _ in 0..1000 {
         if statvfs(m.root()).unwrap().f_bavail > 0 {
@@ -77,8 +78,7 @@ fn wait_for_space(m: &Mount<'_>) {
     panic!("the space of a removed file does not come back");
 }
 
-/// A database opens its existing files and fails to create new ones, then continues when there is
-/// space.
+/// Reserved space counts as used, and truncating a file frees it.
 #[test]
 fn space_that_was_reserved_or_cut_is_counted() {
     let Some(v) = volume() else { return };
@@ -96,8 +96,7 @@ fn space_that_was_reserved_or_cut_is_counted() {
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 > 2 << 20);
 }
 
-/// Numbers that do not fit cause an error in a 32-bit program, which then treats the disk as
-/// unusable.
+/// A 32-bit program fails with an error if the numbers do not fit, and treats the disk as unusable.
 #[test]
 fn the_number_of_inodes_fits_every_program() {
     let Some(v) = volume() else { return };

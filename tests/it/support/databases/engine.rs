@@ -1,5 +1,5 @@
-//! The same three tables of numbered rows in MariaDB, PostgreSQL and SQLite, with the same
-//! operations on each.
+//! The same tables of numbered rows in MariaDB, PostgreSQL and SQLite, with the same operations on
+//! each engine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +9,9 @@ use super::mariadb::{self, MariaDb};
 use super::postgres::{self, Postgres};
 use super::writer::Writer;
 
-/// Number of clients that write at the same time, each into a table of its own.
+/// Number of concurrent clients; each writes into its own table.
 pub const WRITERS: u64 = 3;
-/// Number of rows of a new table.
+/// Number of rows in the table `old`.
 const ROWS: u64 = 4000;
 
 /// A database engine.
@@ -22,7 +22,7 @@ pub enum Engine {
     Sqlite,
 }
 
-/// A running database. SQLite has only its file, because it has no server.
+/// A running database. For SQLite, which has no server, only the path of the file.
 pub enum Running {
     MariaDb(MariaDb),
     Postgres(Postgres),
@@ -30,12 +30,12 @@ pub enum Running {
 }
 
 impl Engine {
-    /// Returns whether the server runs as a different user from the tests.
+    /// Returns whether the server runs as a different user than the tests.
     pub fn is_other_user(self) -> bool {
         self == Self::Postgres && super::super::needs::is_root()
     }
 
-    /// Creates a data directory with the tables and stops the server.
+    /// Creates a data directory with the tables, and stops the server.
     pub fn install(self, data: &Path, socket: &Path) {
         match self {
             Self::MariaDb => mariadb::install(data),
@@ -44,7 +44,7 @@ impl Engine {
         }
         let running = self.start(data, socket);
         if self == Self::Sqlite {
-            // Switch to write-ahead mode now, because no connection can switch while others write.
+            // Switch to WAL mode now, because no connection can switch while others write.
             running.sql("pragma journal_mode = wal");
         }
         for w in 0..WRITERS {
@@ -64,8 +64,8 @@ impl Engine {
         running.stop();
     }
 
-    /// Starts the engine on a data directory. `socket` is the socket or, for PostgreSQL, the
-    /// directory of the socket.
+    /// Starts the engine on a data directory. `socket` is the path of the socket; for PostgreSQL,
+    /// it is the directory of the socket.
     pub fn start(self, data: &Path, socket: &Path) -> Running {
         match self {
             Self::MariaDb => Running::MariaDb(MariaDb::start(data, socket.to_path_buf())),
@@ -75,7 +75,7 @@ impl Engine {
     }
 }
 
-/// A client in write-ahead mode that inserts rows on request and prints each number when its row is
+/// An SQLite client in WAL mode that inserts rows on request and prints each number once its row is
 /// durable.
 const SQLITE: &str = "
 import sqlite3, sys
@@ -104,8 +104,8 @@ impl Running {
         .to_owned()
     }
 
-    /// Starts a client that inserts rows 1, 2, 3 ... into table `t<w>`, and changes an old row each
-    /// time.
+    /// Starts a client that inserts rows 1, 2, 3 ... into table `t<w>` and changes a row of `old`
+    /// in each transaction.
     pub fn writer(&self, w: u64) -> Writer {
         let rows = move |n: u64| {
             let text = format!("{n:08}").repeat(usize::try_from(20 + n % 200).unwrap());
@@ -134,7 +134,7 @@ impl Running {
         }
     }
 
-    /// Returns the highest number in a table and the number of rows.
+    /// Returns the highest number in table `t<w>` and its number of rows.
     #[track_caller]
     pub fn count(&self, w: u64) -> (u64, u64) {
         let said = self.sql(&format!("select coalesce(max(n), 0), count(*) from t{w}"));
@@ -142,7 +142,7 @@ impl Running {
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
-    /// Asserts that the engine's own checker finds nothing.
+    /// Asserts that the engine's own check reports no error.
     #[track_caller]
     pub fn check(&self) {
         match self {
@@ -165,13 +165,13 @@ impl Running {
         }
     }
 
-    /// Kills the engine.
+    /// Kills the engine, as a power failure would.
     pub fn kill(self) {
         drop(self);
     }
 
-    /// Asserts that the engine's checkers find nothing, both while the engine runs and after it has
-    /// stopped.
+    /// Asserts that the engine's own checks report no error, both while the engine runs and after
+    /// it has stopped.
     #[track_caller]
     pub fn check_and_stop(self, data: &Path) {
         self.check();

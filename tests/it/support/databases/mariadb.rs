@@ -27,12 +27,12 @@ pub fn install(data: &Path) {
 }
 
 impl MariaDb {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it accepts connections.
     pub fn start(data: &Path, socket: PathBuf) -> Self {
         Self::start_with(data, socket, &["--innodb-buffer-pool-size=64M"])
     }
 
-    /// Starts a server that takes little memory, for tests with many of them.
+    /// Starts a server that uses little memory, for tests with many servers.
     pub fn start_small(data: &Path, socket: PathBuf) -> Self {
         let little = ["--innodb-buffer-pool-size=8M", "--aria-pagecache-buffer-size=8M", "--key-buffer-size=1M"];
         Self::start_with(data, socket, &little)
@@ -59,7 +59,8 @@ impl MariaDb {
         fs::read_to_string(self.socket.with_extension("log")).unwrap_or_default()
     }
 
-    /// Prepares a client that reads statements from its input and prints each result at once.
+    /// Returns a client command that reads statements from its input and prints each result
+    /// immediately.
     pub fn client(&self) -> Command {
         let mut c = Command::new(need("mariadb"));
         c.args(["--no-defaults", "-uroot", "-N", "-B", "-n"]).arg(format!("--socket={}", self.socket.display()));
@@ -79,7 +80,7 @@ impl MariaDb {
         self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
     }
 
-    /// Asserts that the server's own check of a table finds nothing.
+    /// Asserts that the server's own check of a table reports no error.
     #[track_caller]
     pub fn check(&self, table: &str) {
         let found = self.sql(&format!("check table {table} extended"));
@@ -92,7 +93,7 @@ impl MariaDb {
         assert!(self.child.wait().unwrap().success());
     }
 
-    /// Kills the server.
+    /// Kills the server, as a power failure would.
     pub fn kill(self) {
         drop(self);
     }
@@ -100,7 +101,7 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
-        // A server that was stopped has already ended.
+        // After `stop`, the server has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

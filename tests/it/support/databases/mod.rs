@@ -1,8 +1,8 @@
-//! Real databases on a directory, started by the tests, and clients that write to them all the
-//! time.
+//! Real databases on a directory, which the tests start, and clients that write to them
+//! continuously.
 //!
-//! Servers listen only on a socket in a temporary directory. `kill` simulates a power cut of the
-//! server. A dropped server is killed with all processes that it has started.
+//! Servers listen only on a socket in a temporary directory. `kill` simulates a power failure.
+//! Dropping a server kills it and all processes that it has started.
 
 pub mod engine;
 pub mod mariadb;

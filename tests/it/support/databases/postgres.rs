@@ -1,5 +1,5 @@
-//! A PostgreSQL server on a data directory. The server refuses to run as root, so root runs it as
-//! `nobody`.
+//! A PostgreSQL server on a data directory. The server refuses to run as root, so tests of root run
+//! it as `nobody`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,8 @@ pub struct Postgres {
     dir: PathBuf,
 }
 
-/// Returns a program of the newest version that Debian's package has installed.
+/// Returns the path of a program, of the newest PostgreSQL version that Debian packages have
+/// installed.
 fn find(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path());
     let mut found: Vec<PathBuf> = versions.map(|dir| dir.join("bin").join(name)).filter(|p| p.is_file()).collect();
@@ -29,7 +30,7 @@ fn find(name: &str) -> PathBuf {
     found.pop().unwrap_or_else(|| panic!("`{name}` of PostgreSQL is not installed; run tests/setup.sh"))
 }
 
-/// Prepares a program of PostgreSQL as the user that owns its data.
+/// Returns a command that runs a PostgreSQL program as the user that owns the data.
 fn command(name: &str) -> Command {
     let program = find(name);
     let mut c = if is_root() {
@@ -55,7 +56,8 @@ fn both(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Creates a directory of the server's user. The user needs access to the directories above.
+/// Creates a directory that belongs to the server's user. That user needs access to the parent
+/// directories.
 fn private(dir: &Path) {
     fs::create_dir(dir).unwrap();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
@@ -72,7 +74,7 @@ pub fn install(data: &Path) {
     done(&mut c);
 }
 
-/// Asserts that the checksums of all pages of a stopped server are right.
+/// Asserts that all page checksums in the data directory of a stopped server are correct.
 #[track_caller]
 pub fn checksums(data: &Path) {
     let said = done(command("pg_checksums").arg("--check").arg("-D").arg(data));
@@ -80,7 +82,8 @@ pub fn checksums(data: &Path) {
 }
 
 impl Postgres {
-    /// Starts a server with socket and log in the new directory `dir`, and waits until it answers.
+    /// Starts a server with its socket and log in `dir`, which is created if it is missing, and
+    /// waits until it accepts connections.
     pub fn start(data: &Path, dir: PathBuf) -> Self {
         if !dir.exists() {
             private(&dir);
@@ -104,14 +107,15 @@ impl Postgres {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// Prepares a client program.
+    /// Returns the command of a client program, connected to this server.
     pub fn client(&self, name: &str) -> Command {
         let mut c = command(name);
         c.args(["-U", "postgres", "-h"]).arg(&self.dir);
         c
     }
 
-    /// Prepares a client that reads statements from its input and prints each result at once.
+    /// Returns a client command that reads statements from its input and prints each result
+    /// immediately.
     pub fn sql_client(&self) -> Command {
         let mut c = self.client("psql");
         c.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
@@ -131,13 +135,13 @@ impl Postgres {
         self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
     }
 
-    /// Runs `pgbench`, which must succeed. Returns its output.
+    /// Runs `pgbench`, which must succeed. Returns the output.
     #[track_caller]
     pub fn bench(&self, args: &[&str]) -> String {
         done(self.client("pgbench").args(args).arg("postgres"))
     }
 
-    /// Asserts that the server's own check of all tables and indexes finds nothing.
+    /// Asserts that the server's own check of all tables and indexes reports no error.
     #[track_caller]
     pub fn check(&self) {
         let mut c = self.client("pg_amcheck");
@@ -151,7 +155,7 @@ impl Postgres {
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
-    /// Kills the server with all its processes.
+    /// Kills the server and all its processes, as a power failure would.
     pub fn kill(self) {
         drop(self);
     }
@@ -167,7 +171,8 @@ impl Drop for Postgres {
             let _ = kill_process(*pid, Signal::KILL);
         }
         let _ = self.child.wait();
-        // Wait for all processes, because the next server must not find the shared memory in use.
+        // Wait for all processes, because the next server fails to start while the shared memory is
+        // in use.
         while all.iter().any(|pid| is_alive(*pid)) {
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -1,5 +1,5 @@
-//! A client process that writes rows with rising numbers, one transaction each, and records which
-//! are acknowledged.
+//! A client process that writes rows with increasing numbers, one transaction per row, and records
+//! which rows the database has acknowledged.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -31,8 +31,8 @@ struct Pause {
 }
 
 impl Writer {
-    /// Starts a client that reads the output of `script` for 1, 2, 3 ... and prints each number
-    /// once it is committed.
+    /// Starts a client that receives the output of `script` for 1, 2, 3 ... as its input and prints
+    /// each number once its row is committed.
     pub fn start(mut client: Command, script: impl Fn(u64) -> String + Send + 'static) -> Self {
         let mut child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -40,7 +40,7 @@ impl Writer {
         let (feeding, hearing) = (Arc::clone(&shared), Arc::clone(&shared));
         let feeder = std::thread::spawn(move || {
             for n in 1.. {
-                // An ended client takes no more input.
+                // A client that has exited accepts no more input.
                 if feeding.ends.load(Ordering::SeqCst) || input.write_all(script(n).as_bytes()).is_err() {
                     break;
                 }
@@ -56,7 +56,7 @@ impl Writer {
         Self { child, shared, threads: vec![feeder, hearer] }
     }
 
-    /// Returns the last number that is known to be committed.
+    /// Returns the number of the last acknowledged row.
     pub fn acked(&self) -> u64 {
         self.shared.acked.load(Ordering::SeqCst)
     }
@@ -76,14 +76,14 @@ impl Writer {
         }
     }
 
-    /// Returns the longest time without an acknowledgement since the last call.
+    /// Returns the longest time between two acknowledgements since the last call.
     pub fn longest_pause(&self) -> Duration {
         let mut pause = self.shared.pause.lock().unwrap();
         pause.note();
         std::mem::take(&mut pause.longest)
     }
 
-    /// Kills the client. Returns the last number that is known to be committed.
+    /// Kills the client. Returns the number of the last acknowledged row.
     pub fn kill(mut self) -> u64 {
         self.end();
         self.acked()

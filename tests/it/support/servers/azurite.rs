@@ -1,4 +1,5 @@
-//! `azurite-blob`: Microsoft's emulator of Azure Blob Storage, with its well-known account.
+//! `azurite-blob`: Microsoft's emulator of Azure Blob Storage, with the emulator's well-known
+//! account.
 
 use jiff::Timestamp;
 
@@ -8,9 +9,9 @@ use super::objects::http_date;
 use super::program::{Program, command, directory};
 use super::signing::shared_key;
 
-/// The account of every Azurite.
+/// The account of every Azurite server.
 pub const ACCOUNT: &str = "devstoreaccount1";
-/// The public key of [`ACCOUNT`].
+/// The well-known key of [`ACCOUNT`].
 pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const VERSION: &str = "2021-12-02";
 
@@ -20,7 +21,7 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Starts a server without a container.
+    /// Starts a server without any container. Returns `None` if the program is not installed.
     pub fn start() -> Option<Self> {
         let azurite = needs::server("azurite-blob")?;
         let dir = directory("azurite");
@@ -35,7 +36,7 @@ impl Azurite {
         Some(Self { program: Program::start("azurite-blob", dir, start, ready) })
     }
 
-    /// Returns the value of `endpoint=`. The account is part of the path.
+    /// Returns the value of `endpoint=` in URLs. The account is a part of the path.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}/{ACCOUNT}", self.program.port())
     }
@@ -74,12 +75,12 @@ impl Azurite {
         ask(method, &format!("{}{path}{mark}{}", self.endpoint(), query.join("&")), &all, body).unwrap()
     }
 
-    /// Returns the URL for `dvc`.
+    /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, container: &str, prefix: &str) -> String {
         format!("azblob://{ACCOUNT}/{container}/{prefix}?endpoint={}", self.endpoint())
     }
 
-    /// Returns the credentials.
+    /// Returns the credentials, as environment variables.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![("AZURE_STORAGE_ACCOUNT", ACCOUNT.to_owned()), ("AZURE_STORAGE_KEY", KEY.to_owned())]
     }

@@ -1,6 +1,6 @@
-//! Google Cloud Storage in memory: the JSON API with uploads in one piece, in two parts and
-//! resumable ones, the XML API for uploads in many parts, and generations, so that
-//! `ifGenerationMatch=0` has exactly one winner.
+//! Google Cloud Storage in memory: the JSON API with simple, two-part and resumable uploads, the
+//! XML API for multipart uploads, and generations, so that of concurrent writes with
+//! `ifGenerationMatch=0` exactly one succeeds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::http::{Reply, Request, Serving, decoded, serve};
 use super::objects::{Listing, Object, Objects, iso_date, named_parts};
 
-/// Minimum length of all parts but the last, in bytes.
+/// Minimum length of a part, except for the last one, in bytes.
 const PART_MIN: usize = 5 << 20;
 
 /// A running server.
@@ -37,7 +37,7 @@ struct Session {
 }
 
 impl Gcs {
-    /// Starts a server with an empty bucket `bucket`.
+    /// Starts a server with the empty bucket `bucket`.
     pub fn start() -> Self {
         let shared = Arc::new(Shared {
             bucket: "bucket".to_owned(),
@@ -55,12 +55,12 @@ impl Gcs {
         self.serving.port()
     }
 
-    /// Returns the value of `endpoint=`.
+    /// Returns the value of `endpoint=` in URLs.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// Returns the URL for `dvc`, which needs no credentials.
+    /// Returns the URL of a remote for `dvc`. No credentials are needed.
     pub fn url(&self, prefix: &str) -> String {
         format!("gs://{}/{prefix}?endpoint={}&anonymous=1", self.shared.bucket, self.endpoint())
     }
@@ -80,12 +80,12 @@ impl Gcs {
         self.shared.objects.lock().unwrap().all.keys().cloned().collect()
     }
 
-    /// Returns the bytes of an object.
+    /// Returns the bytes of an object. `None` if it does not exist.
     pub fn object(&self, name: &str) -> Option<Vec<u8>> {
         self.shared.objects.lock().unwrap().all.get(name).map(|o| o.bytes.to_vec())
     }
 
-    /// Changes a stored object without a request.
+    /// Changes a stored object directly, without an HTTP request.
     #[track_caller]
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut objects = self.shared.objects.lock().unwrap();
@@ -105,7 +105,7 @@ fn error(status: u16, reason: &str) -> Reply {
     said(status, &json!({"error": {"code": status, "message": reason, "errors": [detail]}}))
 }
 
-/// The error message of the real service.
+/// Returns the response of the real service for a missing bucket.
 fn no_bucket() -> Reply {
     error(404, "The specified bucket does not exist.")
 }
@@ -133,7 +133,8 @@ fn resource(name: &str, object: &Object) -> Value {
     })
 }
 
-/// Returns the error if the object does not fulfil the request's condition on its generation.
+/// Returns the error response if the object does not fulfil the request's condition on its
+/// generation.
 fn unmet(request: &Request, there: Option<&Object>) -> Option<Reply> {
     let wanted: u64 = request.argument("ifGenerationMatch")?.parse().ok()?;
     (there.map_or(0, |o| o.generation) != wanted).then(|| error(412, "conditionNotMet"))
@@ -143,7 +144,7 @@ impl Shared {
     fn answer(&self, request: &Request) -> Reply {
         let query: Vec<String> = request.query.iter().map(|(n, v)| format!("{n}={v}")).collect();
         self.log.lock().unwrap().push(format!("{} {}?{}", request.method, request.path, query.join("&")));
-        // Names contain encoded slashes, so split the path before decoding.
+        // An object name in the path has encoded slashes, so split the path before decoding it.
         let raw: Vec<&str> = request.raw_path.trim_start_matches('/').split('/').collect();
         match (request.method.as_str(), &raw[..]) {
             ("POST", ["batch", "storage", "v1"]) => self.batch(request),
@@ -208,7 +209,8 @@ impl Shared {
                 objects.abort(&id);
                 let only_new = request.argument("ifGenerationMatch") == Some("0");
                 let session = Session { name: name.to_owned(), only_new, bytes: Vec::new(), done: None };
-                // A request that continues a session takes the two locks in the other order.
+                // Release the lock first, because `resume` takes the two locks in the opposite
+                // order.
                 drop(objects);
                 self.sessions.lock().unwrap().insert(id.clone(), session);
                 let host = request.header("host").unwrap_or_default();
@@ -219,7 +221,7 @@ impl Shared {
         }
     }
 
-    /// Takes a piece of a resumable upload, or reports how much has arrived.
+    /// Receives a piece of a resumable upload, or reports how many bytes have arrived.
     fn resume(&self, request: &Request, id: &str) -> Reply {
         let mut sessions = self.sessions.lock().unwrap();
         if request.method == "DELETE" {
@@ -250,7 +252,7 @@ impl Shared {
             };
         }
         let mut objects = self.objects.lock().unwrap();
-        // Another writer may have won the race since the session began.
+        // Another writer may have created the object since the session began.
         if session.only_new && objects.all.contains_key(&session.name) {
             return error(412, "conditionNotMet");
         }
@@ -259,7 +261,7 @@ impl Shared {
         said(200, &resource(&session.name, &object))
     }
 
-    /// The XML API, as far as uploads use it: an object at once, or in many parts.
+    /// Handles the part of the XML API that uploads use: a whole object, or many parts.
     fn in_parts(&self, request: &Request, name: &str) -> Reply {
         let mut objects = self.objects.lock().unwrap();
         let id = request.argument("uploadId");
@@ -299,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// Many deletions in one request, each with its own answer.
+    /// Handles several deletions in one request, each with its own response.
     fn batch(&self, request: &Request) -> Reply {
         let body = String::from_utf8_lossy(&request.body);
         let mut out = String::new();

@@ -1,7 +1,7 @@
-//! HTTP/1.1 as far as the tests need it: a server on threads for the fakes, and a client for one
+//! A subset of HTTP/1.1 for the tests: a threaded server for the fakes, and a client that sends one
 //! request.
 //!
-//! In: a function from request to reply. Out: a port on 127.0.0.1. Dropping the server closes the
+//! In: a function from request to reply. Out: a port on 127.0.0.1. Dropping the server closes its
 //! port and all connections.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,21 +16,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 type Headers = Vec<(String, String)>;
 
-/// A request.
+/// A request that the server has received.
 pub struct Request {
     pub method: String,
     /// The path as it was sent, without the query.
     pub raw_path: String,
     /// The decoded path.
     pub path: String,
-    /// The decoded arguments; an argument without a value has an empty one.
+    /// The decoded arguments of the query. The value of an argument without `=` is empty.
     pub query: Vec<(String, String)>,
     /// The headers, with names in lower case.
     pub headers: Headers,
     pub body: Bytes,
 }
 
-/// A reply. For HEAD, only the length of the body is used.
+/// A response of the server. For HEAD, only the length of the body is sent.
 #[derive(Default)]
 pub struct Reply {
     pub status: u16,
@@ -38,7 +38,7 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// An answer that the client has received.
+/// A response that the client has received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -47,7 +47,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// The characters that are encoded: all but the unreserved ones of RFC 3986.
+/// The characters that [`encoded`] encodes: all except the unreserved ones of RFC 3986.
 pub const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes text.
@@ -60,23 +60,23 @@ pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Returns the value of a header by its name in lower case.
+/// Returns the value of a header, whose name is given in lower case.
 pub fn header_in<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str())
 }
 
 impl Request {
-    /// Returns a header by its name in lower case.
+    /// Returns the value of a header, whose name is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header_in(&self.headers, name)
     }
 
-    /// Returns an argument of the query.
+    /// Returns the value of a query argument.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|q| q.0 == name).map(|q| q.1.as_str())
     }
 
-    /// Returns the requested slice of `bytes` with its status; 416 for an unusable range.
+    /// Returns the requested range of `bytes` as a response; status 416 for an invalid range.
     pub fn range_of(&self, bytes: &Bytes) -> Reply {
         let len = bytes.len();
         let Some(range) = self.header("range").and_then(|r| r.strip_prefix("bytes=")) else {
@@ -116,7 +116,7 @@ impl Reply {
 }
 
 impl Answer {
-    /// Returns a header by its name in lower case.
+    /// Returns the value of a header, whose name is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header_in(&self.headers, name)
     }
@@ -127,7 +127,7 @@ impl Answer {
     }
 }
 
-/// A running server.
+/// A running server; stopped when dropped.
 pub struct Serving {
     port: u16,
     open: Arc<Open>,
@@ -140,7 +140,7 @@ struct Open {
     connections: Mutex<Vec<TcpStream>>,
 }
 
-/// Answers requests on a free port until the returned value is dropped.
+/// Serves HTTP on a free port until the returned value is dropped.
 pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serving {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -179,7 +179,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.open.ends.store(true, Ordering::SeqCst);
-        // Wake the thread that accepts connections.
+        // Connect, so that the accepting thread wakes up and sees the flag.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.accepting.take() {
             let _ = thread.join();
@@ -245,7 +245,8 @@ fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Reads the first line and the headers. Returns `None` if the client has closed the connection.
+/// Reads the first line and the headers of a message. Returns `None` if the client has closed the
+/// connection.
 fn read_head(input: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> {
     let mut lines = Vec::new();
     loop {
@@ -276,7 +277,7 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
             if input.take(len).read_to_end(&mut body)? as u64 != len {
                 return Err(broken("cut inside of a chunk"));
             }
-            // Skip the line break after a chunk, or after the last one.
+            // Skip the line break after the chunk.
             input.read_line(&mut line)?;
             if len == 0 {
                 return Ok(body);
@@ -296,7 +297,7 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
     Ok(body)
 }
 
-/// Sends one request on its own connection: `http://127.0.0.1:PORT/path`.
+/// Sends one request to `http://ADDRESS:PORT/path` over a new connection.
 pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
     let rest = url.strip_prefix("http://").ok_or_else(|| broken("only http"))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

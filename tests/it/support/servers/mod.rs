@@ -1,8 +1,9 @@
-//! Servers that the tests push to: real ones as separate programs, and fakes inside the test that
+//! Servers of remote stores: real ones as separate programs, and fakes in the test process, which
 //! can misbehave.
 //!
-//! All listen on loopback only, store data in a temporary directory or in memory, and end when they
-//! are dropped. `start` returns `None`, with a message, if the program is not installed.
+//! All servers listen only on loopback, store data in a temporary directory or in memory, and stop
+//! when they are dropped. `start` prints a message and returns `None` if the program is not
+//! installed.
 
 pub mod azurite;
 pub mod gcs;

@@ -1,4 +1,4 @@
-//! `moto_server`: an independent implementation of S3. It honours `If-None-Match: *` and accepts
+//! `moto_server`: an independent implementation of S3. It supports `If-None-Match: *` and accepts
 //! any credentials.
 
 use super::super::needs;
@@ -11,7 +11,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts a server without a bucket.
+    /// Starts a server without any bucket. Returns `None` if the program is not installed.
     pub fn start() -> Option<Self> {
         let moto = needs::server("moto_server")?;
         let dir = directory("moto");
@@ -24,7 +24,7 @@ impl Moto {
         Some(Self { program: Program::start("moto_server", dir, start, ready) })
     }
 
-    /// Returns the value of `endpoint=`.
+    /// Returns the value of `endpoint=` in URLs.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.program.port())
     }
@@ -36,12 +36,12 @@ impl Moto {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    /// Returns the URL for `dvc`.
+    /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, bucket: &str, prefix: &str) -> String {
         format!("s3://{bucket}/{prefix}?endpoint={}", self.endpoint())
     }
 
-    /// Returns credentials; the server accepts any.
+    /// Returns credentials as environment variables; the server accepts any.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let pair = |name, value: &str| (name, value.to_owned());
         vec![

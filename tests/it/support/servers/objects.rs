@@ -1,5 +1,5 @@
-//! A bucket in memory, which the fakes of S3 and Google share: objects, paged listings, uploads in
-//! parts.
+//! A bucket in memory, which the fake S3 and Google servers share: objects, paged listings, and
+//! multipart uploads.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use jiff::{Timestamp, ToSpan};
 #[derive(Clone)]
 pub struct Object {
     pub bytes: Bytes,
-    /// The ETag without quotes.
+    /// The ETag, without quotes.
     pub etag: String,
     /// A number that grows with every write to the bucket.
     pub generation: u64,
@@ -36,11 +36,11 @@ struct Upload {
 pub struct Page {
     pub objects: Vec<(String, Object)>,
     pub prefixes: Vec<String>,
-    /// The key that precedes the next page, if there is one.
+    /// The key after which the next page starts; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// The arguments of a listing.
+/// The arguments of a listing, as in the APIs of S3 and Google.
 pub struct Listing<'a> {
     pub prefix: &'a str,
     pub delimiter: &'a str,
@@ -48,7 +48,7 @@ pub struct Listing<'a> {
     pub max: usize,
 }
 
-/// Counters of requests and bytes.
+/// Counters of requests and of the bytes of their bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     pub requests: u64,
@@ -56,7 +56,7 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
-/// Formats a time for HTTP headers, shifted by `seconds`.
+/// Formats a time for an HTTP header, shifted by `seconds`.
 pub fn http_date(at: Timestamp, seconds: i64) -> String {
     at.checked_add(seconds.seconds()).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
@@ -66,7 +66,7 @@ pub fn iso_date(at: Timestamp, seconds: i64) -> String {
     at.checked_add(seconds.seconds()).unwrap().strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
-/// Returns the texts of all elements with a name, for XML without attributes.
+/// Returns the text of every element with this name, for XML without attributes.
 pub fn elements(xml: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let inner = |piece: &str| piece.split(&close).next().unwrap_or_default().to_owned();
@@ -83,7 +83,7 @@ pub fn unescaped(text: &str) -> String {
     text.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
-/// Returns numbers and ETags of the parts that a request to complete an upload names.
+/// Returns the numbers and ETags of the parts that a request to complete an upload lists.
 pub fn named_parts(xml: &str) -> Vec<(u32, String)> {
     let one = |part: String| {
         let number = elements(&part, "PartNumber").first().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -98,7 +98,7 @@ fn etag_of(bytes: &[u8]) -> String {
 }
 
 impl Objects {
-    /// Stores an object and replaces an existing one.
+    /// Stores an object, replacing an existing one.
     pub fn put(&mut self, key: &str, bytes: Bytes) -> Object {
         self.last += 1;
         let object = Object { etag: etag_of(&bytes), generation: self.last, stored: Timestamp::now(), bytes };
@@ -106,17 +106,17 @@ impl Objects {
         object
     }
 
-    /// Returns the number of bytes of all objects and parts.
+    /// Returns the total size of all objects and uploaded parts, in bytes.
     pub fn stored_bytes(&self) -> u64 {
         let parts = self.uploads.values().flat_map(|u| u.parts.values().map(|p| p.1.len() as u64));
         self.all.values().map(|o| o.bytes.len() as u64).chain(parts).sum()
     }
 
-    /// Returns a page of the keys, in order.
+    /// Returns one page of the keys, in order.
     pub fn list(&self, what: &Listing<'_>) -> Page {
         let mut page = Page::default();
         let mut last = what.after.to_owned();
-        // The last page may have ended with a whole folder.
+        // The previous page may have ended with a common prefix; skip its remaining keys.
         let folder = !what.delimiter.is_empty() && last.len() > what.prefix.len() && last.ends_with(what.delimiter);
         let skipped = folder.then(|| last.clone());
         let from = if last.as_str() < what.prefix { Bound::Included(what.prefix) } else { Bound::Excluded(&*last) };
@@ -144,7 +144,7 @@ impl Objects {
         page
     }
 
-    /// Begins an upload in parts. Returns its id.
+    /// Starts a multipart upload. Returns its id.
     pub fn begin(&mut self, key: &str) -> String {
         self.last += 1;
         let id = format!("upload-{}", self.last);
@@ -152,14 +152,15 @@ impl Objects {
         id
     }
 
-    /// Stores a part. Returns its ETag, or `None` if the upload is unknown.
+    /// Stores a part of an upload. Returns its ETag, or `None` if the upload is unknown.
     pub fn put_part(&mut self, id: &str, number: u32, bytes: Bytes) -> Option<String> {
         let etag = etag_of(&bytes);
         self.uploads.get_mut(id)?.parts.insert(number, (etag.clone(), bytes));
         Some(etag)
     }
 
-    /// Joins the named parts, or returns the error. [`Self::abort`] then ends the upload.
+    /// Joins the named parts, or returns an S3 error code. The caller then removes the upload with
+    /// [`Self::abort`].
     pub fn joined(&self, id: &str, named: &[(u32, String)], part_min: usize) -> Result<Bytes, &'static str> {
         let upload = self.uploads.get(id).ok_or("NoSuchUpload")?;
         let mut bytes = Vec::new();
@@ -179,7 +180,7 @@ impl Objects {
         if named.is_empty() { Err("MalformedXML") } else { Ok(bytes.into()) }
     }
 
-    /// Forgets an upload. Returns whether it existed.
+    /// Removes an upload and its parts. Returns whether it existed.
     pub fn abort(&mut self, id: &str) -> bool {
         self.uploads.remove(id).is_some()
     }

@@ -1,8 +1,8 @@
-//! A server as a separate program: started on a free loopback port, ready when it answers, and
-//! ended with all processes that it has started.
+//! A server as a separate program: started on a free loopback port, ready once it answers, and
+//! killed together with all processes that it has started.
 //!
-//! The server also ends with the thread that has started it, so that an aborted test run leaves
-//! nothing behind. Its output is in `out.log` and `err.log` of its directory.
+//! The server also ends together with the thread that has started it, so that an aborted test run
+//! leaves no process behind. Its output is in `out.log` and `err.log` in its directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,9 +18,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::super::needs;
 
-/// Time limit for the start of a server.
+/// Time limit for a server to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Number of attempts, because another program may take the port before the server does.
+/// Number of attempts to start a server, because another program may take the port first.
 const ATTEMPTS: usize = 3;
 
 type Start = Box<dyn Fn(u16) -> Command + Send + Sync>;
@@ -43,8 +43,7 @@ pub fn directory(name: &str) -> tempfile::TempDir {
     dir
 }
 
-/// Returns a port that is free now. It is below the range that the system uses for outgoing
-/// connections.
+/// Returns a port that is free now. The port is below the range of ephemeral ports.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1100).unwrap() * 10;
@@ -61,7 +60,7 @@ pub fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Prepares a command that ends with the thread that starts it.
+/// Returns a command that is killed when the thread that starts it exits.
 pub fn command(program: &Path) -> Command {
     let mut c = Command::new(needs::need("setpriv"));
     c.args(["--pdeathsig", "KILL"]).arg(program);
@@ -69,7 +68,8 @@ pub fn command(program: &Path) -> Command {
 }
 
 impl Program {
-    /// Starts a server and waits until it is `ready`. `start` returns the command for a port.
+    /// Starts a server and waits until `ready` returns true. `start` returns the command for a
+    /// port.
     pub fn start(
         name: &'static str,
         dir: tempfile::TempDir,
@@ -123,22 +123,22 @@ impl Program {
         self.dir.path().join(name)
     }
 
-    /// Returns all output.
+    /// Returns the complete output, for error messages.
     pub fn logs(&self) -> String {
         ["out.log", "err.log"]
             .map(|f| format!("-- {f}\n{}", fs::read_to_string(self.at(f)).unwrap_or_default()))
             .concat()
     }
 
-    /// Returns the ids of the server's processes.
+    /// Returns the ids of the server's processes, including descendants.
     pub fn processes(&self) -> Vec<Pid> {
         self.child.as_ref().map(|c| with_descendants(Pid::from_child(c))).unwrap_or_default()
     }
 
-    /// Asks the server to end, and waits for it.
+    /// Asks the server to exit, waits for a few seconds, and then kills it.
     pub fn stop(&mut self) {
         if let Some(child) = &mut self.child {
-            // The server may have ended by itself.
+            // The server may have exited already.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);
             let end = Instant::now() + Duration::from_secs(5);
             while Instant::now() < end && child.try_wait().unwrap().is_none() {
@@ -148,10 +148,10 @@ impl Program {
         self.kill();
     }
 
-    /// Kills the server with all processes that it has started.
+    /// Kills the server and all processes that it has started.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // Sessions of sshd leave the process group.
+        // Sessions of sshd leave the process group, so list the descendants before the kill.
         let all = with_descendants(Pid::from_child(&child));
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         for pid in all {
@@ -160,7 +160,7 @@ impl Program {
         let _ = child.wait();
     }
 
-    /// Starts the server again on the same port.
+    /// Restarts the server on the same port, after killing it if it runs.
     pub fn start_again(&mut self) {
         self.kill();
         self.try_start().unwrap_or_else(|e| panic!("{e}"));
@@ -173,10 +173,10 @@ impl Drop for Program {
     }
 }
 
-/// Returns the state letter and the parent of a process.
+/// Returns the state letter and the parent process id of a process.
 fn state(pid: i32) -> io::Result<(char, i32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may contain spaces.
+    // The program name in parentheses may contain spaces.
     let mut rest = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
     let letter = rest.next().and_then(|s| s.chars().next()).unwrap_or('X');
     Ok((letter, rest.next().and_then(|p| p.parse().ok()).unwrap_or(0)))

@@ -1,9 +1,9 @@
-//! A slow and unreliable link: a TCP proxy on threads with a delay, a rate for each connection, and
+//! A slow and unreliable link: a threaded TCP proxy with a delay, a rate per connection, and
 //! faults.
 //!
-//! Uses only `std`, because `benches/slow_proxy.rs` includes this file too. A request begins when
-//! the client sends something after the server has sent something, so the proxy needs to understand
-//! no protocol. This is exact unless requests are pipelined.
+//! Uses only `std`, because `benches/slow_proxy.rs` includes this file too. The proxy understands
+//! no protocol: a request begins when the client sends bytes after the server has sent some. This
+//! is exact unless the client pipelines requests.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,39 +13,41 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes that are moved at once.
+/// Maximum number of bytes that are read at a time.
 const PIECE: usize = 256 << 10;
-/// Bytes that are moved at once if there is a rate, so that they flow evenly.
+/// Maximum number of bytes that are read at a time if there is a rate; small, so that the bytes
+/// flow evenly.
 const SMALL_PIECE: usize = 64 << 10;
-/// Limit of bytes in transit in one direction of a connection without a rate.
+/// Limit on the bytes in transit in one direction of a connection without a rate.
 const UNDER_WAY: usize = 16 << 20;
-/// Time that a thread may make up for if it wakes up late.
+/// Limit on the delay that is caught up on after a thread wakes up late, so that the rate stays
+/// correct without bursts.
 const LATE: Duration = Duration::from_millis(5);
 
-/// The properties of the link. They can be changed at any time and apply to later bytes.
+/// The properties of the link. A change applies to all bytes that are sent afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
-    /// Half of the round trip. The first bytes of a connection also wait for the round trip of its
-    /// handshake.
+    /// Half of the round-trip time. The first bytes of a connection also wait for the round trip of
+    /// the handshake.
     pub delay: Duration,
     /// Bytes per second in each direction of each connection.
     pub rate: Option<u64>,
     /// Requests whose replies are lost.
     pub lost: Vec<LostReply>,
-    /// Connections that are cut.
+    /// Whether and when connections are cut.
     pub cut: Option<Cut>,
     /// Random faults.
     pub chance: Option<Chance>,
 }
 
-/// A request whose reply is lost: the request is forwarded completely, then the connection is cut
-/// before any byte of the reply.
+/// A request whose reply is lost: the proxy forwards the whole request, and cuts the connection
+/// before the first byte of the reply.
 #[derive(Clone, Debug)]
 pub struct LostReply {
-    /// Only requests whose first piece contains this text are counted. The empty text matches all.
+    /// Only requests whose first piece contains this text count. The empty text matches all.
     pub matching: String,
-    /// Position of the request among the matching ones, from 1. It counts down; 0 means that the
-    /// fault has occurred.
+    /// Position of the request among the matching ones, from 1. The proxy counts it down; 0 means
+    /// that the fault has occurred.
     pub nth: u32,
 }
 
@@ -54,14 +56,14 @@ pub struct LostReply {
 pub struct Cut {
     /// Number of bytes in one direction that pass before the cut.
     pub after_bytes: u64,
-    /// Whether bytes to the server are counted, and not those from it.
+    /// Whether to count the bytes to the server; otherwise those from the server.
     pub to_server: bool,
-    /// Number of connections that are still to be cut.
+    /// Number of connections that remain to be cut.
     pub connections: u32,
 }
 
-/// Lets a share of events fail. The same seed gives the same faults if the events have the same
-/// order.
+/// Makes a share of events fail at random. The same seed causes the same faults, if the events
+/// occur in the same order.
 #[derive(Clone, Copy, Debug)]
 pub struct Chance {
     pub percent: u64,
@@ -70,7 +72,7 @@ pub struct Chance {
     pub seed: u64,
 }
 
-/// The event that fails.
+/// The kind of event that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fails {
     /// A connection fails before its first byte.
@@ -81,18 +83,18 @@ pub enum Fails {
     Reply,
 }
 
-/// Counters of the traffic so far.
+/// Counters of the traffic since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
     pub connections: u64,
     pub requests: u64,
     pub to_server_bytes: u64,
     pub from_server_bytes: u64,
-    /// Connections that were cut on purpose.
+    /// Number of connections that the proxy has cut deliberately.
     pub cuts: u64,
 }
 
-/// A running proxy; its connections are cut when it is dropped.
+/// A running proxy; dropping it cuts all connections.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -110,7 +112,7 @@ struct Shared {
     cuts: AtomicU64,
 }
 
-/// Both ends of a connection.
+/// Both sockets of a proxied connection.
 struct Connection {
     client: TcpStream,
     server: TcpStream,
@@ -186,7 +188,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::SeqCst);
-        // Wake the thread that accepts connections.
+        // Connect, so that the accepting thread wakes up and sees the flag.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.accepting.take() {
             let _ = thread.join();
@@ -210,7 +212,7 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
             shared.cuts.fetch_add(1, Ordering::SeqCst);
             continue;
         }
-        // If the server does not listen, the client sees that the connection is closed.
+        // If the server does not listen, drop the client's connection.
         let Ok(server) = TcpStream::connect(upstream) else { continue };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let connection = Arc::new(Connection { client, server, turn: Mutex::default() });
@@ -227,7 +229,7 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
 
 impl Connection {
     fn cut(&self) {
-        // The connection may be closed already.
+        // The connection may already be closed.
         let _ = (self.client.shutdown(Shutdown::Both), self.server.shutdown(Shutdown::Both));
     }
 }
@@ -242,7 +244,8 @@ impl Shared {
         (chance.seed >> 32) % 100 < chance.percent
     }
 
-    /// Returns whether the reply is to be lost to a request that begins with these bytes.
+    /// Consumes the matching faults. Returns whether the reply to the request that begins with
+    /// these bytes is lost.
     fn loses(&self, piece: &[u8]) -> bool {
         let mut link = lock(&self.link);
         let mut found = false;
@@ -258,8 +261,8 @@ impl Shared {
         found || self.by_chance(Fails::Reply)
     }
 
-    /// Returns how many of `len` bytes still pass after `passed` ones, if the connection is to be
-    /// cut here.
+    /// Returns how many of `len` bytes to forward before the connection is cut, if it is to be cut
+    /// within them. `passed` bytes were forwarded before.
     fn cut_at(&self, to_server: bool, passed: u64, len: usize) -> Option<usize> {
         let mut link = lock(&self.link);
         let cut = link.cut.as_mut().filter(|c| c.to_server == to_server && c.connections > 0)?;
@@ -272,7 +275,7 @@ impl Shared {
     }
 }
 
-/// The action after a piece.
+/// The action after a piece was forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Go,
@@ -304,8 +307,8 @@ impl Direction {
         if self.to_server { (client, server) } else { (server, client) }
     }
 
-    /// Reads a piece, decides about faults and waits as the rate demands. Returns how many bytes of
-    /// the piece pass, and the next action.
+    /// Reads a piece, applies faults, and waits as the rate requires. Returns how many bytes of the
+    /// piece to forward, and the action afterwards.
     fn take(&mut self, buffer: &mut [u8], free_at: &mut Instant) -> io::Result<(usize, Then)> {
         let rate = lock(&self.shared.link).rate;
         let most = if rate.is_some() { SMALL_PIECE } else { PIECE };
@@ -349,7 +352,7 @@ impl Direction {
         Ok(())
     }
 
-    /// Forwards without a delay, on one thread.
+    /// Forwards without a delay, on a single thread.
     fn straight(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut free_at = Instant::now();
@@ -364,7 +367,7 @@ impl Direction {
         }
     }
 
-    /// Forwards with a delay: one thread reads, another one writes what is due.
+    /// Forwards with a delay: this thread reads, and a second one writes each piece when it is due.
     fn delayed(&mut self) -> io::Result<()> {
         let queue = Arc::new(Queue::default());
         let (due, connection, to_server) = (Arc::clone(&queue), Arc::clone(&self.connection), self.to_server);
@@ -408,7 +411,7 @@ impl Direction {
     }
 }
 
-/// Pieces in transit in one direction, in order.
+/// The pieces in transit in one direction, in order.
 #[derive(Default)]
 struct Queue {
     inner: Mutex<Inner>,
@@ -435,14 +438,14 @@ impl Queue {
         lock(&self.inner).spare.pop().unwrap_or_else(|| vec![0; PIECE])
     }
 
-    /// Waits until there is space. Returns false if the receiver has gone.
+    /// Waits until there is space in the queue. Returns false if the receiving side has closed.
     fn push(&self, piece: Piece, room: usize) -> bool {
         let mut inner = lock(&self.inner);
         while inner.bytes > room && !inner.closed {
             inner = self.changed.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         inner.bytes += piece.len;
-        // A short piece should not occupy a long buffer.
+        // Copy a short piece, so that it does not occupy a long buffer.
         let piece = if piece.len < SMALL_PIECE {
             let Piece { due, buffer: spare, len, then } = piece;
             let short = Piece { due, buffer: spare[..len].to_vec(), len, then };

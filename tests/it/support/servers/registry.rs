@@ -1,5 +1,5 @@
-//! Debian's `docker-registry`, in which blobs can be deleted and collected, with or without a
-//! password.
+//! Debian's `docker-registry`, with or without a password. Blobs can be deleted and garbage
+//! collected.
 
 use std::path::PathBuf;
 
@@ -19,17 +19,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts a registry without access control.
+    /// Starts a registry without access control. Returns `None` if the program is not installed.
     pub fn start() -> Option<Self> {
         Self::begin(false, false)
     }
 
-    /// Starts a registry for [`USER`] with [`PASSWORD`].
+    /// Starts a registry that requires [`USER`] and [`PASSWORD`].
     pub fn with_password() -> Option<Self> {
         Self::begin(true, false)
     }
 
-    /// Starts a registry without access control as `registry.test`, with its own certificate
+    /// Starts a registry with TLS as `registry.test`, without access control. Its certificate is
     /// `cert.pem` in its directory.
     pub fn encrypted() -> Option<Self> {
         Self::begin(false, true)
@@ -68,8 +68,8 @@ impl Registry {
         Some(Self { program: Program::start("docker-registry", dir, start, ready), binary })
     }
 
-    /// Deletes all blobs that no tagged manifest names, while the registry is stopped. Returns the
-    /// output.
+    /// Stops the registry, deletes all blobs that no tagged manifest references, and starts it
+    /// again. Returns the output of the collection.
     pub fn collect(&mut self) -> String {
         self.program.stop();
         let config = self.program.at("config.yml");
@@ -78,17 +78,17 @@ impl Registry {
         out
     }
 
-    /// Returns the access log, with one line per request.
+    /// Returns the path of the access log, which has one line per request.
     pub fn access_log(&self) -> PathBuf {
         self.program.at("out.log")
     }
 
-    /// Returns the URL of the registry's root by plain HTTP.
+    /// Returns the URL of the registry's HTTP API.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.program.port())
     }
 
-    /// Returns the URL for `dvc`.
+    /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, repository: &str) -> String {
         format!("oci://127.0.0.1:{}/{repository}", self.program.port())
     }

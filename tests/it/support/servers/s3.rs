@@ -1,8 +1,8 @@
-//! An S3 server in memory that can misbehave: path style, one bucket.
+//! An in-memory S3 server that can misbehave. It has one bucket and uses path-style URLs.
 //!
-//! The server checks signatures, honours `If-None-Match: *` exactly unless configured otherwise,
-//! lists in pages, joins parts, and counts requests and bytes. A test can change [`Switches`] at
-//! any time.
+//! The server checks signatures, implements `If-None-Match: *` atomically unless configured
+//! otherwise, lists in pages, joins the parts of uploads, and counts requests and bytes. A test can
+//! change its [`Switches`] at any time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use super::objects::{
 };
 use super::signing::claim;
 
-/// Minimum length of all parts but the last, in bytes.
+/// Minimum length of a part, except for the last one, in bytes.
 const PART_MIN: usize = 5 << 20;
 
 /// How the server handles `If-None-Match: *`.
@@ -27,11 +27,11 @@ pub enum Conditions {
     Honest,
     /// The header is ignored, so the last writer wins.
     Ignored,
-    /// The condition is checked, then some time passes, then the object is written.
+    /// The server checks the condition, waits, and then writes the object.
     CheckThenWrite(Duration),
 }
 
-/// The error for a write that exceeds the space.
+/// The response to a write that exceeds the available space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Status 507 without a body.
@@ -44,16 +44,16 @@ pub enum WhenFull {
 #[derive(Clone, Debug)]
 pub struct Switches {
     pub conditions: Conditions,
-    /// Required key id and secret.
+    /// Required key id and secret. `None` accepts any credentials.
     pub key: Option<(String, String)>,
     pub bucket_missing: bool,
     /// Available space in bytes, and the error for a write that exceeds it.
     pub full: Option<(u64, WhenFull)>,
-    /// Shift of all reported times: `Date`, `Last-Modified`, listings.
+    /// Offset of all reported times (`Date`, `Last-Modified`, listings), in seconds.
     pub clock_off_seconds: i64,
-    /// Maximum number of entries per page.
+    /// Maximum number of entries per page of a listing.
     pub page: usize,
-    /// Number of next requests that are answered 503 `SlowDown`.
+    /// Number of further requests that fail with 503 `SlowDown`.
     pub slow_down: u32,
 }
 
@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl S3 {
-    /// Starts a server with an empty bucket `bucket`.
+    /// Starts a server with the empty bucket `bucket`.
     pub fn start(switches: Switches) -> Self {
         let shared = Arc::new(Shared {
             bucket: "bucket".to_owned(),
@@ -104,17 +104,18 @@ impl S3 {
         self.serving.port()
     }
 
-    /// Returns the value of `endpoint=`.
+    /// Returns the value of `endpoint=` in URLs.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// Returns the URL for `dvc`.
+    /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}?endpoint={}", self.shared.bucket, self.endpoint())
     }
 
-    /// Returns the required credentials for `dvc`, or any if none are required.
+    /// Returns credentials as environment variables: the required ones, or arbitrary ones if none
+    /// are required.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let (id, secret) = self.switches().key.unwrap_or_else(|| ("any".to_owned(), "any".to_owned()));
         vec![("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_REGION", "us-east-1".to_owned())]
@@ -130,8 +131,8 @@ impl S3 {
         change(&mut self.shared.switches.lock().unwrap());
     }
 
-    /// Returns requests and bytes of bodies by method, since the start or the last
-    /// [`S3::forget_traffic`].
+    /// Returns the number of requests and the bytes of their bodies for a method, since the start
+    /// or the last [`S3::forget_traffic`].
     pub fn traffic(&self, method: &str) -> Traffic {
         self.shared.traffic.lock().unwrap().get(method).copied().unwrap_or_default()
     }
@@ -141,7 +142,7 @@ impl S3 {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// Resets all counters.
+    /// Resets all counters and the log of requests.
     pub fn forget_traffic(&self) {
         self.shared.traffic.lock().unwrap().clear();
         self.shared.log.lock().unwrap().clear();
@@ -157,12 +158,12 @@ impl S3 {
         self.shared.objects.lock().unwrap().unfinished()
     }
 
-    /// Returns the bytes of an object.
+    /// Returns the bytes of an object. `None` if it does not exist.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         self.shared.objects.lock().unwrap().all.get(key).map(|o| o.bytes.to_vec())
     }
 
-    /// Changes a stored object without a request: truncates it, or flips bits.
+    /// Changes a stored object directly, without an HTTP request.
     #[track_caller]
     pub fn damage(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut objects = self.shared.objects.lock().unwrap();
@@ -172,7 +173,7 @@ impl S3 {
         object.bytes = bytes.into();
     }
 
-    /// Removes a stored object without a request.
+    /// Removes a stored object directly, without an HTTP request.
     pub fn lose(&self, key: &str) {
         assert!(self.shared.objects.lock().unwrap().all.remove(key).is_some(), "no object `{key}`");
     }
@@ -255,7 +256,7 @@ impl Shared {
         }
     }
 
-    /// Stores a whole object if conditions and space allow.
+    /// Stores a whole object, if the condition and the available space allow it.
     fn put(&self, request: &Request, key: &str, switches: &Switches, bytes: Bytes) -> Reply {
         let conditional = request.header("if-none-match") == Some("*");
         let taken = |objects: &Objects| conditional && objects.all.contains_key(key);
@@ -301,7 +302,7 @@ impl Shared {
             Err("NoSuchUpload") => return error(404, "NoSuchUpload"),
             Err(code) => return error(400, code),
         };
-        // The parts do not count as space any more, because they become the object.
+        // Ignore the space limit here, because the bytes were already counted as parts.
         let reply = self.put(request, key, &Switches { full: None, ..switches.clone() }, bytes);
         if reply.status != 200 {
             return reply;
@@ -352,7 +353,7 @@ fn tagged(reply: Reply, object: &Object) -> Reply {
     reply.header("ETag", format!("\"{}\"", object.etag))
 }
 
-/// Returns the error for a request whose credentials are not the required ones.
+/// Returns the error response if the request's credentials are not the required ones.
 fn refusal(request: &Request, switches: &Switches) -> Option<Reply> {
     let (id, secret) = switches.key.as_ref()?;
     match claim(request) {

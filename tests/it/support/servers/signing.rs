@@ -1,4 +1,4 @@
-//! Signatures of requests: checks those of S3 (version 4) and creates those of Azure (shared key).
+//! Request signatures: verifies those of S3 (version 4) and creates those of Azure (shared key).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,20 +6,20 @@ use sha2::{Digest, Sha256};
 
 use super::http::{Request, encoded};
 
-/// The argument of a signed URL that is not part of the signed text.
+/// The argument of a presigned URL that is not part of the signed text.
 const IN_URL: &str = "X-Amz-Signature";
 
-/// Encodes bytes in hexadecimal.
+/// Encodes bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Returns the SHA-256 in hexadecimal.
+/// Returns the SHA-256 hash in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Returns the HMAC with SHA-256.
+/// Returns the HMAC-SHA256 of a message.
 pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0_u8; 64];
     if key.len() > block.len() {
@@ -32,12 +32,12 @@ pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
 }
 
-/// Returns the `Authorization` header of HTTP basic authentication.
+/// Returns the value of the `Authorization` header for HTTP basic authentication.
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// The statements of a request about its signer.
+/// The signature of a request, with the claimed key id and the signed headers.
 pub struct Claim<'a> {
     pub key_id: &'a str,
     scope: &'a str,
@@ -46,7 +46,7 @@ pub struct Claim<'a> {
     date: &'a str,
 }
 
-/// Reads the `Authorization` header of S3, or the equivalent arguments of a presigned URL.
+/// Parses the `Authorization` header of S3, or the equivalent arguments of a presigned URL.
 pub fn claim(request: &Request) -> Option<Claim<'_>> {
     if let Some(signature) = request.argument(IN_URL) {
         let (key_id, scope) = request.argument("X-Amz-Credential")?.split_once('/')?;
@@ -81,9 +81,9 @@ impl Claim<'_> {
     }
 }
 
-/// Returns the `Authorization` header of Azure. `headers` are the sorted `x-ms-` headers,
-/// `resource` is the path followed by the sorted arguments, one per line, and `body` is the length
-/// of the body.
+/// Returns the value of the `Authorization` header for Azure. `headers` are the sorted `x-ms-`
+/// headers, `resource` is the path followed by the sorted arguments, one per line, and `body` is
+/// the length of the body in bytes.
 pub fn shared_key(
     account: &str,
     key: &str,
@@ -94,7 +94,7 @@ pub fn shared_key(
 ) -> String {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let len = if body == 0 { String::new() } else { body.to_string() };
-    // The other ten standard headers are empty here.
+    // The other standard headers are empty here.
     let text = format!("{method}\n\n\n{len}{}{headers}/{account}{resource}", "\n".repeat(9));
     let signature = STANDARD.encode(hmac(&STANDARD.decode(key).unwrap(), text.as_bytes()));
     format!("SharedKey {account}:{signature}")

@@ -1,7 +1,8 @@
-//! An `sshd` with its own keys, and a client configuration for it.
+//! An SSH server with its own keys, and a client configuration for it.
 //!
-//! Three host names lead to the server: [`HOST`] works, [`STRANGER`] uses a key that the server
-//! does not know, and for [`IMPOSTOR`] the client expects another host key.
+//! The client configuration maps three host names to the server: [`HOST`] works; for [`STRANGER`],
+//! the client uses a key that the server does not accept; for [`IMPOSTOR`], the client expects a
+//! different host key.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,11 +11,11 @@ use std::process::{Command, Stdio};
 use super::super::needs::{self, is_root};
 use super::program::{Program, command, directory, listens};
 
-/// Host name with accepted keys.
+/// Host name with a key that the server accepts.
 pub const HOST: &str = "dvc-test";
-/// Host name for which the client uses a key that the server does not know.
+/// Host name for which the client uses a key that the server does not accept.
 pub const STRANGER: &str = "dvc-stranger";
-/// Host name for which the client expects another host key.
+/// Host name for which the client expects a different host key.
 pub const IMPOSTOR: &str = "dvc-impostor";
 
 /// A running server.
@@ -23,14 +24,14 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server.
+    /// Starts a server. Returns `None` if a program is not installed.
     pub fn start() -> Option<Self> {
         let sshd = needs::server("sshd")?;
         needs::server("ssh")?;
         needs::server("ssh-keygen")?;
         if is_root() {
-            // The directory for privilege separation, which otherwise only the system's service
-            // creates.
+            // sshd needs this directory for privilege separation; usually, only the system service
+            // creates it.
             fs::create_dir_all("/run/sshd").unwrap();
         }
         let dir = directory("sshd");
@@ -56,27 +57,27 @@ impl Sshd {
         Some(Self { program: Program::start("sshd", dir, start, listens) })
     }
 
-    /// Returns the configuration file for `ssh -F`.
+    /// Returns the path of the configuration file for `ssh -F`.
     pub fn config(&self) -> PathBuf {
         self.program.at("ssh_config")
     }
 
-    /// Returns a directory on the server.
+    /// Returns the directory in which the server stores the data of remotes.
     pub fn data(&self) -> PathBuf {
         self.program.at("data")
     }
 
-    /// Returns the URL for `dvc` of a directory below [`Sshd::data`].
+    /// Returns the URL of a directory in [`Sshd::data`] for `dvc`.
     pub fn url(&self, path: &str) -> String {
         self.url_by(HOST, path)
     }
 
-    /// Like [`Self::url`], with one of the other host names.
+    /// Like [`Self::url`], with any of the host names.
     pub fn url_by(&self, host: &str, path: &str) -> String {
         format!("sftp://{host}{}?config={}", self.data().join(path).display(), self.config().display())
     }
 
-    /// Prepares a client that runs a command on the server.
+    /// Returns a command to which the caller appends the command that the server runs.
     pub fn ssh(&self, host: &str) -> Command {
         let mut c = Command::new(needs::need("ssh"));
         c.arg("-F").arg(self.config()).arg(host).stdin(Stdio::null());

@@ -1,5 +1,5 @@
-//! `rclone serve webdav` of a directory, with or without a password, as HTTP or with a self-signed
-//! certificate.
+//! `rclone serve webdav` on a directory, with or without a password, over HTTP or over TLS with a
+//! self-signed certificate.
 
 use std::path::PathBuf;
 
@@ -19,17 +19,17 @@ pub struct Webdav {
 }
 
 impl Webdav {
-    /// Starts a server without access control.
+    /// Starts a server without access control. Returns `None` if the program is not installed.
     pub fn start() -> Option<Self> {
         Self::begin(false, false)
     }
 
-    /// Starts a server for [`USER`] with [`PASSWORD`].
+    /// Starts a server that requires [`USER`] and [`PASSWORD`].
     pub fn with_password() -> Option<Self> {
         Self::begin(true, false)
     }
 
-    /// Starts a server behind TLS with a self-signed certificate.
+    /// Starts a server with TLS and a self-signed certificate.
     pub fn self_signed() -> Option<Self> {
         Self::begin(false, true)
     }
@@ -48,7 +48,7 @@ impl Webdav {
         let start = move |port: u16| {
             let mut c = command(&rclone);
             c.args(["serve", "webdav"]).arg(root.join("data")).args(["--addr", &format!("127.0.0.1:{port}")]);
-            // Changes that a test makes in the directory must be visible at once.
+            // Changes that a test makes in the directory must be visible immediately.
             c.args(["--dir-cache-time", "0s", "-v", "--config"]).arg(root.join("rclone.conf"));
             if user {
                 c.args(["--user", USER, "--pass", PASSWORD]);
@@ -56,14 +56,14 @@ impl Webdav {
             if tls {
                 c.arg("--cert").arg(root.join("cert.pem")).arg("--key").arg(root.join("key.pem"));
             }
-            // The machine's settings for other stores must not affect the server.
+            // The host's settings for other stores must not affect the server.
             c.env_remove("AWS_CA_BUNDLE").env("HOME", &root);
             c
         };
         Some(Self { program: Program::start("rclone", dir, start, listens), user, tls })
     }
 
-    /// Returns the directory that the server exports.
+    /// Returns the directory that the server serves.
     pub fn data(&self) -> PathBuf {
         self.program.at("data")
     }
@@ -73,7 +73,7 @@ impl Webdav {
         format!("http{}://127.0.0.1:{}", if self.tls { "s" } else { "" }, self.program.port())
     }
 
-    /// Returns the URL for `dvc`.
+    /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, path: &str) -> String {
         let who = if self.user { format!("{USER}@") } else { String::new() };
         format!("webdav{}://{who}127.0.0.1:{}/{path}", if self.tls { "s" } else { "" }, self.program.port())

@@ -1,4 +1,4 @@
-//! One step of one process, and the successors to which it leads.
+//! One step of a process, and its successor states.
 
 use crate::model::Model;
 use crate::state::{BoundExceeded, Process, State, Step};
@@ -6,20 +6,21 @@ use crate::state::{BoundExceeded, Process, State, Step};
 /// The result of a step.
 pub type Stepped = Result<(), BoundExceeded>;
 
-/// States with the text of the step that led to them.
+/// States, each with a description of the step that led to it.
 pub struct Successors {
     states: Vec<(State, String)>,
-    /// The text is needed for traces only, and making it takes longer than the step.
+    /// Whether descriptions are kept. Only traces need them, and creating one takes longer than the
+    /// step.
     has_text: bool,
 }
 
 impl Successors {
-    /// Returns an empty list that keeps no text.
+    /// Returns an empty list that does not keep descriptions.
     pub fn silent() -> Self {
         Self { states: Vec::new(), has_text: false }
     }
 
-    /// Returns an empty list that keeps the text of each step.
+    /// Returns an empty list that keeps descriptions.
     pub fn with_text() -> Self {
         Self { states: Vec::new(), has_text: true }
     }
@@ -47,7 +48,7 @@ impl Successors {
         self.take(0)
     }
 
-    /// Removes all successors and returns one of them.
+    /// Removes all successors and returns the one with index `choice`.
     pub fn take(&mut self, choice: usize) -> Option<(State, String)> {
         let taken = (choice < self.states.len()).then(|| self.states.swap_remove(choice));
         self.states.clear();
@@ -55,7 +56,7 @@ impl Successors {
     }
 }
 
-/// A step in progress. Its methods change `state` and add the result to `out`.
+/// A step in progress. Its methods change `state` and add the resulting state to `out`.
 pub(crate) struct Action<'a> {
     pub(crate) model: &'a Model<'a>,
     pub(crate) state: State,
@@ -72,7 +73,7 @@ impl Action<'_> {
         &mut self.state.processes[self.p]
     }
 
-    /// Ends the step; the process continues with `next`.
+    /// Ends the step. The process continues with `next`.
     pub(crate) fn go_to(mut self, next: Step, text: impl FnOnce(&State) -> String) -> Stepped {
         self.me().step = next;
         self.out.push(self.state, text);
@@ -86,12 +87,12 @@ impl Action<'_> {
         Ok(())
     }
 
-    /// Clears the registers; the process continues with its next operation.
+    /// Clears the registers. The process continues with its next operation.
     pub(crate) fn end_operation(&mut self) {
         *self.me() = Process { op: self.before.op + 1, ..Process::default() };
     }
 
-    /// Reads the gc log, as W0 and W1 do.
+    /// Reads the gc log, for W0 or W1.
     pub(crate) fn read_gc_log(&mut self) {
         let (d, dead_number) = (self.model.d(&self.state), self.state.gc_log.dead_number());
         self.me().d = d;

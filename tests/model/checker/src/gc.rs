@@ -1,4 +1,5 @@
-//! The garbage collector: M0 and the roots; then `mark` (M1 to M6), `fence` (M7 to F4) and `delete` (D1).
+//! The garbage collector: M0 and the roots. The other steps are in `mark` (M1 to M6), `fence` (M7
+//! to F4) and `delete` (D1).
 
 mod delete;
 mod fence;
@@ -32,7 +33,7 @@ impl Action<'_> {
         }
     }
 
-    /// M0: reads the gc log. A gc may first repeat D1 for packs that are dead already.
+    /// M0: reads the gc log. If packs are already dead, the gc may also repeat D1 for them first.
     fn start_gc(mut self) -> Stepped {
         let dead = self.state.gc_log.dead();
         if dead.meets(self.state.packs.existing | self.state.index.packs()) {
@@ -48,7 +49,7 @@ impl Action<'_> {
         self.go_to(Step::Roots, |_| format!("gc: M0, log at {number}, dead {}", dead.named('P')))
     }
 
-    /// Reads the next root: the refs, the trash log, the lease.
+    /// Reads the next root. The roots are the refs, the trash log and the lease.
     fn read_root(mut self) -> Stepped {
         let (refs, root) = (self.model.refs, self.before.root);
         let rules = &self.model.rules;
@@ -91,8 +92,8 @@ impl Action<'_> {
         me.tips.union_of(|version| self.model.history.closure(version, me.forgotten))
     }
 
-    /// Returns the chunks that only the lease needs. Their absence is not damage, because the writer of the lease may
-    /// have crashed before it withdrew the lease.
+    /// Returns the chunks that only the lease needs. If they are absent, that is not damage,
+    /// because the writer of the lease may have crashed before it withdrew the lease.
     fn excused(&self, me: &Process) -> Set {
         if self.model.rules.lease_no_damage {
             self.model.history.chunks[me.leased] - self.needed_by_refs(me)

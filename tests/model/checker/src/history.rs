@@ -3,7 +3,7 @@
 use crate::set::{Set, Table};
 use crate::state::Packs;
 
-/// Number of versions, with version 0, which is none.
+/// Number of versions, including version 0, which means no version.
 pub const VERSIONS: usize = 6;
 /// Number of chunks.
 pub const CHUNKS: usize = 5;
@@ -13,7 +13,7 @@ pub const CHUNKS: usize = 5;
 pub struct History {
     pub chunks: Table<Set, VERSIONS>,
     pub parent: Table<u8, VERSIONS>,
-    /// The chunk on which a delta of a chunk is based.
+    /// The base of the deltas of each chunk.
     pub base: Table<Option<u8>, CHUNKS>,
 }
 
@@ -36,7 +36,8 @@ impl History {
         self.closure(version, Set::EMPTY) - self.closure(version, forgotten)
     }
 
-    /// Returns the forgotten ancestors of a version that are not whole if only `present` is there.
+    /// Returns the forgotten ancestors of a version that are incomplete if only the chunks
+    /// `present` exist.
     pub fn lost_ancestors(&self, version: u8, forgotten: Set, present: Set) -> Set {
         forgotten.filter(|v| v != version && !(self.chunks[v] - present).is_empty() && self.is_ancestor(v, version))
     }
@@ -50,7 +51,7 @@ impl History {
         v != 0
     }
 
-    /// Returns the chunks and the bases of their deltas.
+    /// Returns the chunks, and the bases of their deltas.
     pub fn with_bases(&self, chunks: Set) -> Set {
         chunks | chunks.iter().filter_map(|x| self.base[x]).collect()
     }
@@ -60,12 +61,13 @@ impl History {
         self.base[chunk].map_or(Set::EMPTY, |base| packs.with_whole(among, base))
     }
 
-    /// Returns the chunks of which the packs have a copy, a delta only with its base.
+    /// Returns the chunks that the packs contain. A delta counts only if its base is present.
     pub fn present(&self, packs: &Packs, among: Set) -> Set {
         self.copies(packs, among, |p| packs.content[p])
     }
 
-    /// Returns the chunks of which the packs have an undamaged copy, a delta only with its base.
+    /// Returns the chunks of which the packs contain an undamaged copy. A delta counts only if its
+    /// base is present.
     pub fn readable(&self, packs: &Packs, among: Set) -> Set {
         self.copies(packs, among, |p| packs.content[p] - packs.damaged[p])
     }
@@ -80,7 +82,7 @@ impl History {
         whole | deltas.filter(|x| self.base[x].is_some_and(|base| whole.has(base)))
     }
 
-    /// Returns the packs of `among` with a copy of one of `chunks`, or of the base of one.
+    /// Returns the packs of `among` with a copy of one of `chunks`, or of a base of one of them.
     pub fn holders(&self, packs: &Packs, chunks: Set, among: Set) -> Set {
         packs.with_any(among, self.with_bases(chunks))
     }

@@ -1,6 +1,6 @@
 //! A model: operations, and the rules that their processes follow.
 //!
-//! In: a state. Out: its successors, and the violation that the state shows, if any.
+//! In: a state. Out: its successors, and the violation in the state, if there is one.
 
 use crate::action::{Action, Stepped, Successors};
 use crate::history::History;
@@ -12,33 +12,35 @@ use crate::writers::commit::{Source, Write};
 /// An operation of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
-    /// Commits `version` to the ref `to`. The stat records of `worktree` offer the chunks `unread`.
+    /// Commits `version` to the ref `to`. According to the stat records of `worktree`, the chunks
+    /// `unread` are unchanged.
     Commit {
         to: u8,
         version: u8,
         unread: Set,
         worktree: u8,
     },
-    /// Pushes `version`. The push believes that the closure of the tip of `on` is present, and sends a missing chunk
-    /// as the complete source pack `pack`.
+    /// Pushes `version`. The push assumes that the closure of the tip of `on` is present. If a
+    /// chunk of the source pack `pack` is missing, it sends that pack as a whole.
     Push {
         to: u8,
         version: u8,
         on: u8,
         pack: Set,
     },
-    /// Points `to` at the tip of `from`, or at its ancestor `version` if that is not 0, without reading it.
+    /// Moves `to` to the tip of `from` without reading it, or to the ancestor `version` of that tip
+    /// if `version` is not 0.
     Take {
         to: u8,
         from: u8,
         version: u8,
     },
-    /// Points `to` at a version that no visible ref reaches.
+    /// Moves `to` to a version that no visible ref reaches.
     Undo {
         to: u8,
         version: u8,
     },
-    /// `forget --undo`.
+    /// Restores a forgotten version, as `forget --undo` does.
     Restore {
         version: u8,
     },
@@ -48,7 +50,8 @@ pub enum Op {
     Delete {
         to: u8,
     },
-    /// Writes a lease for the tip of `from`, or for its ancestor `version` if that is not 0.
+    /// Writes a lease for the tip of `from`, or for the ancestor `version` of that tip if `version`
+    /// is not 0.
     Lease {
         from: u8,
         version: u8,
@@ -58,7 +61,7 @@ pub enum Op {
     Gc,
 }
 
-/// Programs, the versions that they know, and the rules that they follow.
+/// The programs, the versions that they use, and the rules that they follow.
 #[derive(Clone, Copy)]
 pub struct Model<'a> {
     pub rules: Rules,
@@ -66,12 +69,13 @@ pub struct Model<'a> {
     /// Number of refs that a gc reads.
     pub refs: u8,
     pub programs: &'a [Vec<Op>],
-    /// A gc makes every choice of copies and repacks; otherwise it keeps the first copy and repacks nothing.
+    /// Whether a gc tries every choice of copies and repacks. Otherwise it keeps the first copy and
+    /// does not repack.
     pub has_choices: bool,
 }
 
 impl Model<'_> {
-    /// Adds the states to which one step of process `p` leads.
+    /// Adds the possible results of one step of process `p`.
     pub fn step(&self, state: &State, p: u8, out: &mut Successors) -> Stepped {
         let before = state.processes[p];
         let Some(&op) = self.programs[usize::from(p)].get(usize::from(before.op)) else { return Ok(()) };
@@ -94,14 +98,14 @@ impl Model<'_> {
         }
     }
 
-    /// Returns D: the packs of the newest plan, and the dead packs.
+    /// Returns D: the packs of the newest plan and the dead packs.
     pub fn d(&self, state: &State) -> Set {
         let dead = if self.rules.dead_in_d { state.gc_log.dead() } else { Set::EMPTY };
         state.gc_log.plan().unwrap_or_default() | dead
     }
 
-    /// Returns the violation that a state shows. Every scenario starts with an undamaged copy of each chunk that a
-    /// ref needs, so damage excuses nothing.
+    /// Returns the violation in a state. Every scenario starts with an undamaged copy of each chunk
+    /// that a ref needs, so damage does not excuse a missing chunk.
     pub fn violation(&self, state: &State) -> Option<String> {
         if state.false_alarm {
             return Some("gc reports damage (exit 5), but nothing visible is damaged".to_owned());
@@ -122,8 +126,8 @@ impl Model<'_> {
         None
     }
 
-    /// Returns the violation that one more gc shows when all processes have ended: the gc breaks something, or it
-    /// does not delete everything that nothing needs.
+    /// Runs one more gc after all processes have ended. Returns the violation that it reveals: the
+    /// gc breaks something, or it keeps a pack that no root needs.
     pub fn violation_at_rest(&self, state: &State) -> Option<String> {
         let programs = [vec![Op::Gc; 8]];
         let model = Model { programs: &programs, has_choices: false, ..*self };
@@ -140,7 +144,7 @@ impl Model<'_> {
         let tips = (0..REFS).fold(self.history.chunks[rest.lease.version], |all, r| {
             all | self.history.closure(rest.value(r), rest.forgotten())
         });
-        // A pack may stay because another copy of one of its objects is damaged.
+        // A pack may stay if a different copy of one of its objects is damaged.
         let useful = self.history.with_bases(tips) | rest.packs.damaged_in(Set::below(rest.packs.count));
         let kept = rest.packs.existing.iter().find(|p| !rest.packs.content[*p].meets(useful))?;
         Some(format!("P{kept} is kept although nothing needs it"))

@@ -1,31 +1,33 @@
-//! The rules of the protocol. A mutation drops one of them, and some scenario must then find a violation.
+//! The rules of the protocol. A mutation drops one rule; then at least one scenario must have a
+//! violation.
 
-/// One rule.
+/// A rule of the protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub name: &'static str,
-    /// Whether the protocol has the rule; an optional variant is off.
+    /// Whether the protocol includes the rule. Optional variants are off.
     pub is_required: bool,
     pub text: &'static str,
 }
 
 macro_rules! rules {
     ($($name:ident = $required:literal, $text:literal;)*) => {
-        /// The rules that the processes of a run follow.
+        /// The state of every rule, on or off, in one run.
         #[derive(Clone, Copy, Debug)]
         pub struct Rules {
             $(pub $name: bool,)*
         }
 
         impl Rules {
-            /// The protocol.
+            /// The rules of the protocol as it is.
             pub const PROTOCOL: Self = Self { $($name: $required,)* };
 
             /// All rules.
             pub const ALL: &'static [Rule] =
                 &[$(Rule { name: stringify!($name), is_required: $required, text: $text },)*];
 
-            /// Returns the rules with one of them switched on or off, or `None` if no rule has this name.
+            /// Returns these rules with one of them set to `value`, or `None` if there is no rule
+            /// with this name.
             pub fn with(mut self, name: &str, value: bool) -> Option<Self> {
                 match name {
                     $(stringify!($name) => self.$name = value,)*

@@ -1,6 +1,6 @@
-//! The scenarios: a start, and the operations of each process.
+//! The scenarios. Each is a start state and the operations of each process.
 //!
-//! The name of a scenario begins with the letter of its group; a number follows.
+//! The name of a scenario consists of the letters of its group and a number.
 
 mod commits;
 mod damage;
@@ -19,7 +19,7 @@ use crate::history::History;
 use crate::model::Op;
 use crate::state::{PROCESSES, State};
 
-/// A start, and the operations of each process.
+/// A start state, and the operations of each process.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub name: &'static str,
@@ -29,12 +29,13 @@ pub struct Scenario {
     pub start: State,
     /// Number of refs.
     pub refs: u8,
-    /// The search takes minutes.
+    /// Whether the search takes minutes.
     pub is_large: bool,
 }
 
 impl Scenario {
-    /// Returns the scenario with a second gc process, or `None` if it has two already or no process is free.
+    /// Returns the scenario with a second gc process, or `None` if it already has two or there is
+    /// no free process.
     pub fn with_second_gc(mut self) -> Option<Self> {
         let gcs = self.programs.iter().filter(|ops| ops.contains(&Op::Gc)).count();
         if gcs != 1 || self.programs.len() >= PROCESSES {
@@ -47,14 +48,15 @@ impl Scenario {
         Some(self)
     }
 
-    /// Returns whether an operation takes over a version that it cannot read from a worktree again.
+    /// Returns whether an operation takes over a version without a worktree from which it could
+    /// read the version again.
     pub fn takes_over(&self) -> bool {
         let takes = |op: &Op| matches!(op, Op::Take { .. } | Op::Undo { .. } | Op::Restore { .. });
         self.programs.iter().flatten().any(takes)
     }
 }
 
-/// Returns all scenarios that are written by hand.
+/// Returns all scenarios except the generated ones.
 pub fn all() -> Vec<Scenario> {
     let groups = [
         commits::scenarios(),

@@ -1,8 +1,9 @@
-//! The search: every interleaving breadth first, or random runs.
+//! The search: all interleavings breadth first, or random runs.
 //!
-//! In: a scenario and the rules. Out: the number of states, and the violation with its trace if there is one.
-//! Invariant: states are compared by a 64-bit fingerprint, and the order of the search depends on nothing else than
-//! the scenario, so two runs of one scenario give the same numbers and the same trace.
+//! In: a scenario and the rules. Out: the number of states, and the violation with its trace, if
+//! there is one. Invariant: the search compares states by a 64-bit fingerprint and its order
+//! depends only on the scenario, so two runs of a scenario give the same numbers and the same
+//! trace.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,25 +27,25 @@ pub struct Violation {
 pub struct Outcome {
     pub states: usize,
     pub depth: usize,
-    /// Paths that would exceed a bound.
+    /// Number of paths that were dropped because they would exceed a bound.
     pub cut: usize,
-    /// States in which all processes have ended.
+    /// Number of states in which all processes have ended.
     pub ends: usize,
-    /// The search was not stopped by the limit on states.
+    /// Whether the search finished before the limit on states.
     pub is_complete: bool,
     pub violation: Option<Violation>,
 }
 
-/// The step that first led to a state.
+/// The step by which a state was reached first.
 struct Origin {
     /// Fingerprint of the state before the step.
     before: u64,
     process: u8,
-    /// Number of the successor among those of the step.
+    /// Index of the state among the successors of the step.
     choice: u8,
 }
 
-/// The states that were found; the start has no origin.
+/// The states found so far. The start has no origin.
 type Found = HashMap<u64, Option<Origin>, BuildHasherDefault<FingerprintHasher>>;
 
 impl Scenario {
@@ -56,14 +57,14 @@ impl Scenario {
         (0..).take(self.programs.len())
     }
 
-    /// Searches all interleavings. Stops at a violation, and after the depth at which there are more than
-    /// `max_states` states.
+    /// Searches all interleavings. Stops at a violation, or after the first depth at which there
+    /// are more than `max_states` states.
     pub fn search(&self, rules: Rules, max_states: usize) -> Outcome {
         Search::new(self, rules).run(max_states)
     }
 
-    /// Makes `runs` random runs, each of which stays with one process for some steps. Random runs are deeper than a
-    /// search that a bound has cut, but never complete.
+    /// Does `runs` random runs. Each run takes several steps with one process before it switches.
+    /// Random runs go deeper than a search that drops paths at a bound, but are never complete.
     pub fn random_runs(&self, rules: Rules, runs: usize) -> Outcome {
         let model = self.model(rules);
         let mut outcome = Outcome { is_complete: true, ..Outcome::default() };
@@ -91,8 +92,8 @@ impl Scenario {
             if random.below(4) == 0 || idle > 0 {
                 process = random.below(self.programs.len()).to_le_bytes()[0];
             }
-            // A step that exceeds a bound has no successor or some: the run goes on with another process or with one
-            // of them.
+            // If a step exceeds a bound, it has fewer successors or none. The run then continues
+            // with one of them, or with a different process.
             let _ = model.step(&state, process, &mut successors);
             if successors.is_empty() {
                 idle += 1;
@@ -111,7 +112,7 @@ impl Scenario {
         RandomRun { steps, violation: None }
     }
 
-    /// Takes the steps once more and returns their texts.
+    /// Repeats the steps and returns their descriptions.
     fn trace(&self, model: &Model<'_>, steps: &[(u8, usize)]) -> Vec<String> {
         let mut state = self.start;
         let mut lines = Vec::new();
@@ -140,7 +141,7 @@ struct Search<'a> {
     outcome: Outcome,
 }
 
-/// A state that is to be expanded.
+/// A state whose successors are not yet known.
 struct Waiting {
     state: State,
     fingerprint: u64,
@@ -172,7 +173,7 @@ impl<'a> Search<'a> {
         self.outcome
     }
 
-    /// Returns the states that are found first from `front`; ends early at a violation.
+    /// Returns the states that are first reached from `front`. Ends early at a violation.
     fn expand(&mut self, front: &[Waiting]) -> Vec<Waiting> {
         let mut next = Vec::new();
         let mut successors = Successors::silent();
@@ -221,7 +222,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Xorshift: small, and the same on every machine.
+/// Xorshift, which is small and gives the same numbers on every machine.
 struct Random(u64);
 
 impl Random {
@@ -239,7 +240,8 @@ fn fingerprint(state: &State) -> u64 {
     hasher.finish()
 }
 
-/// A hasher for values of one fixed layout: joins small fields to words of 64 bits before it mixes them.
+/// A hasher for values with one fixed layout. Joins small fields into words of 64 bits before it
+/// mixes them.
 #[derive(Default)]
 struct StateHasher {
     mixed: u64,
@@ -288,16 +290,16 @@ impl Hasher for StateHasher {
         self.add(u64::from(value), 16);
     }
 
-    /// Leaves out the lengths of arrays, which are the same in all states.
+    /// Skips the lengths of arrays, which are the same in all states.
     fn write_usize(&mut self, _: usize) {}
 
-    /// Adds the discriminant of an enum; none has more than 256 variants.
+    /// Adds the discriminant of an enum. No enum has more than 256 variants.
     fn write_isize(&mut self, value: isize) {
         self.write_u8(value.to_le_bytes()[0]);
     }
 }
 
-/// A hasher of fingerprints, which are mixed already.
+/// A hasher of fingerprints, which are already mixed.
 #[derive(Default)]
 struct FingerprintHasher(u64);
 

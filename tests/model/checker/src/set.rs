@@ -58,7 +58,7 @@ impl Set {
         Members(self)
     }
 
-    /// Returns the members for which `keep` holds.
+    /// Returns the members for which `keep` returns true.
     pub fn filter(self, keep: impl Fn(u8) -> bool) -> Self {
         self.iter().filter(|member| keep(*member)).collect()
     }
@@ -68,18 +68,18 @@ impl Set {
         self.iter().fold(Self::EMPTY, |all, member| all | set_of(member))
     }
 
-    /// Returns the members as text, each after `letter`.
+    /// Returns the members as text, with `letter` before each.
     pub fn named(self, letter: char) -> String {
         let members: Vec<String> = self.iter().map(|member| format!("{letter}{member}")).collect();
         format!("{{{}}}", members.join(","))
     }
 
-    /// Returns the set with these bits; the values of the trash log have this form.
+    /// Returns the set whose members are the set bits. The values of the trash log have this form.
     pub fn from_byte(bits: u8) -> Self {
         Self(u16::from(bits))
     }
 
-    /// Returns the bits of the members below 8.
+    /// Returns the members below 8 as bits.
     pub const fn to_byte(self) -> u8 {
         self.0.to_le_bytes()[0]
     }
@@ -147,7 +147,7 @@ impl fmt::Debug for Set {
     }
 }
 
-/// An array that a small number indexes.
+/// An array whose index is a small number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Table<T, const N: usize>(pub [T; N]);
 

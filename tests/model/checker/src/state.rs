@@ -1,32 +1,32 @@
-//! A state of the model: the repository, and the registers of each process.
+//! A state of the model: the repository and the registers of each process.
 //!
-//! Invariant: a state is a value without references, because the search keeps millions of them.
+//! Invariant: a state contains no references, because the search keeps millions of states.
 
 use crate::set::{Set, Table};
 
-/// Bound on the packs of a run.
+/// Maximum number of packs in a run.
 pub const PACKS: usize = 8;
-/// Bound on the segments of a run.
+/// Maximum number of segments in a run.
 pub const SEGMENTS: usize = 9;
-/// Bound on the entries of each log.
+/// Maximum number of entries in each log.
 pub const ENTRIES: usize = 10;
 /// Number of refs.
 pub const REFS: u8 = 3;
-/// Number of the trash log among the logs; its value is the set of forgotten versions.
+/// Number of the trash log among the logs. Its value is the set of forgotten versions.
 pub const TRASH: u8 = 3;
-/// Number of logs with fences: the refs, and the trash log.
+/// Number of logs with fences: the refs and the trash log.
 const LOGS: usize = 4;
-/// Bound on the processes.
+/// Maximum number of processes.
 pub const PROCESSES: usize = 4;
 /// Value of `State::seen` for a worktree without stat records.
 pub const NEVER: u8 = 255;
 
-/// Returns the name of a log as a trace shows it.
+/// Returns the name of a log in traces.
 pub fn log_name(log: u8) -> String {
     if log == TRASH { "trash log".to_owned() } else { format!("r{log}") }
 }
 
-/// The error for a step that would exceed a bound; the search counts it and follows the path no further.
+/// A step would exceed a bound. The search counts the path and does not continue it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundExceeded;
 
@@ -37,26 +37,27 @@ pub struct State {
     pub index: Index,
     pub gc_log: GcLog,
     pub logs: Table<ValueLog, LOGS>,
-    /// `dead_seen` of each worktree: the dead entry under which its stat records were made.
+    /// `dead_seen` of each worktree: the number of the newest dead entry when its stat records were
+    /// made.
     pub seen: Table<u8, 2>,
     pub lease: Lease,
-    /// A gc reported damage although nothing visible is damaged.
+    /// Whether a gc reported damage although nothing visible is damaged.
     pub false_alarm: bool,
     pub processes: Table<Process, PROCESSES>,
 }
 
 impl State {
-    /// Returns the value of a ref: a version, 0 for none.
+    /// Returns the version that a ref points to, or 0 if there is none.
     pub fn value(&self, log: u8) -> u8 {
         self.logs[log].value()
     }
 
-    /// Returns the versions that the trash log forgets.
+    /// Returns the forgotten versions.
     pub fn forgotten(&self) -> Set {
         Set::from_byte(self.logs[TRASH].value())
     }
 
-    /// Returns the name and the value of a log as a trace shows them.
+    /// Returns the name and the value of a log in the form for traces.
     pub fn shown_log(&self, log: u8) -> String {
         match log {
             TRASH => format!("trash log = {}", self.forgotten().named('v')),
@@ -70,15 +71,15 @@ impl State {
     }
 }
 
-/// The packs that were ever named, and the bytes that exist.
+/// All packs that ever had a name, and which of them exist.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Packs {
     pub count: u8,
     pub existing: Set,
     pub content: Table<Set, PACKS>,
-    /// Chunks that a pack stores as deltas.
+    /// The chunks that each pack stores as deltas.
     pub deltas: Table<Set, PACKS>,
-    /// Chunks whose bytes are damaged; only reading them shows it.
+    /// The chunks that are damaged in each pack. Damage is found only by reading.
     pub damaged: Table<Set, PACKS>,
 }
 
@@ -117,7 +118,7 @@ impl Packs {
     }
 }
 
-/// The index: segments with their rows, here the packs that they name, and the segments that they replace.
+/// The index: its segments, the packs in their rows, and the segments that they replace.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Index {
     pub count: u8,
@@ -127,22 +128,23 @@ pub struct Index {
 }
 
 impl Index {
-    /// Returns the segments that no existing segment replaces.
+    /// Returns the segments that are not replaced by an existing segment.
     pub fn live(&self) -> Set {
         self.existing - self.existing.union_of(|k| self.replaces[k])
     }
 
-    /// Returns the packs that live segments name.
+    /// Returns the packs in the rows of live segments.
     pub fn packs(&self) -> Set {
         self.rows_of(self.live())
     }
 
-    /// Returns the packs that these segments name.
+    /// Returns the packs in the rows of these segments.
     pub fn rows_of(&self, segments: Set) -> Set {
         segments.union_of(|k| self.rows[k])
     }
 
-    /// Stores a segment. Segments are named by content, so equal rows and equal replaced segments are one segment.
+    /// Stores a segment. The name of a segment depends on its content, so a second segment with
+    /// equal rows and equal replaced segments is the same segment.
     pub fn add(&mut self, rows: Set, replaces: Set) -> Result<(), BoundExceeded> {
         let new = self.count;
         if let Some(same) = (0..new).find(|k| self.rows[*k] == rows && self.replaces[*k] == replaces) {
@@ -163,7 +165,7 @@ impl Index {
 /// The kind of an entry of the gc log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub enum EntryKind {
-    /// Removed by folding; the number is never used again.
+    /// An entry that folding removed. Its number is never used again.
     #[default]
     Folded,
     Plan,
@@ -207,7 +209,7 @@ impl GcLog {
         dead.fold(Set::EMPTY, |all, e| all | e.packs)
     }
 
-    /// Returns the number of the newest dead entry, 0 for none.
+    /// Returns the number of the newest dead entry, or 0 if there is none.
     pub fn dead_number(&self) -> u8 {
         let dead = (0..self.number).rev().find(|n| self.entries[*n].kind == EntryKind::Dead);
         dead.map_or(0, |n| n + 1)
@@ -218,13 +220,13 @@ impl GcLog {
         self.entries[number - 1].kind == EntryKind::Folded
     }
 
-    /// Removes all entries before this number.
+    /// Removes all entries with a lower number.
     pub fn fold_before(&mut self, number: u8) {
         (1..number).for_each(|n| self.entries[n - 1] = LogEntry::default());
     }
 }
 
-/// The log of a ref, or the trash log. Every entry is one value.
+/// The log of a ref, or the trash log. Each entry is one value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct ValueLog {
     /// Number of the newest entry.
@@ -242,24 +244,25 @@ impl ValueLog {
         Ok(())
     }
 
-    /// Returns the value of the newest entry, 0 for none.
+    /// Returns the value of the newest entry, or 0 if there is none.
     pub fn value(&self) -> u8 {
         self.number.checked_sub(1).map_or(0, |newest| self.values[newest])
     }
 }
 
-/// The one lease: a root without a log.
+/// The only lease, which is a root without a log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Lease {
     pub version: u8,
-    /// The writer of the lease has found the version whole.
+    /// Whether the writer of the lease has verified that the version is complete.
     pub is_confirmed: bool,
 }
 
 /// The next step of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub enum Step {
-    /// The first step of an operation. Writers: W0, read the gc log. A gc: M0.
+    /// The first step of an operation. For writers it is W0, which reads the gc log; for a gc it is
+    /// M0.
     #[default]
     Start,
     // Writers.
@@ -300,65 +303,68 @@ pub enum Step {
     ForgetNames,
 }
 
-/// Registers of a process. A register has no meaning outside of the steps that use it.
+/// Registers of a process. A register is undefined outside the steps that use it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Process {
     /// Number of the operation in the program.
     pub op: u8,
     pub step: Step,
-    /// Number of the gc log: of the entry read at W0 (writers), or the one that the next create must follow (gc).
+    /// Number of a gc log entry. Writers: the entry read at W0. A gc: the entry that the next
+    /// create must follow.
     pub number: u8,
     /// Number of the newest dead entry at the last read of the gc log.
     pub dead_number: u8,
-    /// D as of the last read of the gc log; for a gc the dead packs.
+    /// D at the last read of the gc log. For a gc, only the dead packs.
     pub d: Set,
 
     // Writers.
     /// R: the packs that the writer relies on.
     pub relied: Set,
-    /// Chunks that are taken over without a look.
+    /// Chunks that are taken over without a lookup.
     pub unread: Set,
-    /// Chunks to store, and those of them that are stored as deltas.
+    /// Chunks to store, and those of them that become deltas.
     pub store: Set,
     pub deltas: Set,
-    /// The pack that was written last.
+    /// The most recently written pack.
     pub pack: u8,
-    /// Number of the entry that the last T read, or that a fence read.
+    /// Number of the entry that T or a fence read last.
     pub tip: u8,
-    /// Value of the entry that the last T read.
+    /// Value of the entry that T read last.
     pub parent: u8,
-    /// Chunks that need no walk, because the parent has them.
+    /// Chunks that need no walk, because the parent contains them.
     pub covered: Set,
-    /// Chunks that the walk of W1 has to find.
+    /// Chunks that the walk after W1 must find.
     pub to_walk: Set,
-    /// The version that is taken over.
+    /// The version to take over.
     pub version: u8,
-    /// The ref value that showed the version.
+    /// The value of the ref through which the version was found.
     pub shown_by: u8,
     /// Number of the gc log at W1.
     pub reread_at: u8,
-    /// Number of the trash log when a walk skipped `skipped`.
+    /// Number of the trash log at the time when a walk skipped `skipped`.
     pub trash_number: u8,
-    /// Forgotten versions that the walk skipped although they are not whole.
+    /// Forgotten versions that the walk skipped although they are incomplete.
     pub skipped: Set,
 
     // A gc, or a merge of segments.
     /// Number of the next root to read.
     pub root: u8,
-    /// Values of the refs that were read, without 0.
+    /// Values of the refs read so far, without 0.
     pub tips: Set,
     pub forgotten: Set,
     pub leased: u8,
-    /// Packs that were listed, then planned, then given up.
+    /// Packs of the current step: first those listed, then those planned, then those to declare
+    /// dead.
     pub packs: Set,
     /// Chunks that a repack copies.
     pub copied: Set,
-    /// Logs that still need a fence.
+    /// Logs that do not have a fence yet.
     pub logs: Set,
     /// Segments to replace, segments to delete, packs to delete.
     pub segments: Set,
     pub old_segments: Set,
     pub old_packs: Set,
-    /// The gc goes on with an entry at a number that folding had freed (only without the rule `list_after_create`).
+    /// Whether the gc continues with an entry at a number that folding had freed. Possible only
+    /// without the rule `list_after_create`.
     pub is_ghost: bool,
 }

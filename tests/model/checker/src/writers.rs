@@ -1,4 +1,4 @@
-//! The processes that make something reachable or unreachable, and merges of segments.
+//! The processes that make objects reachable or unreachable, and merges of segments.
 
 pub(crate) mod commit;
 mod lease;

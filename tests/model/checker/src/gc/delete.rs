@@ -1,4 +1,5 @@
-//! D1: replaces segments that have rows of dead packs, then deletes the old segments and the dead packs.
+//! D1: replaces the segments that have rows of dead packs, then deletes the old segments and the
+//! dead packs.
 
 use crate::action::{Action, Stepped};
 use crate::set::Set;
@@ -41,7 +42,7 @@ impl Action<'_> {
         self.go_on_cleaning(|| format!("deletes P{pack}"))
     }
 
-    /// Ends the step; the gc continues with the next kind of deletion.
+    /// Ends the step. The gc continues with the next kind of deletion.
     fn go_on_cleaning(mut self, text: impl FnOnce() -> String) -> Stepped {
         let me = *self.me();
         let next = if !me.segments.is_empty() {
@@ -58,7 +59,7 @@ impl Action<'_> {
         self.go_to(next, |_| format!("gc: D1, {}", text()))
     }
 
-    /// A mutation: dead lists lose the names of packs that no longer exist.
+    /// A mutation: removes the names of packs that no longer exist from the lists of dead packs.
     pub(super) fn forget_names(mut self) -> Stepped {
         let existing = self.state.packs.existing;
         let entries = self.state.gc_log.entries.0.iter_mut();

@@ -1,4 +1,4 @@
-//! M7 to F4: the plan, the fences, the second look at the roots, and the dead entry.
+//! M7 to F4: the plan, the fences, the second read of the roots, and the dead entry.
 
 use crate::action::{Action, Stepped};
 use crate::set::Set;
@@ -24,7 +24,7 @@ impl Action<'_> {
         self.go_to(next, |s| format!("gc: M7, log {}: plan {}", s.gc_log.number, packs.named('P')))
     }
 
-    /// F1: lists all logs.
+    /// F1: lists all logs that need a fence.
     pub(super) fn list_logs(mut self) -> Stepped {
         let has_fence = |log: u8| log != TRASH || self.model.rules.fence_trash;
         let logs = Set::below(TRASH + 1).filter(|log| self.state.logs[log].number > 0 && has_fence(log));
@@ -35,7 +35,8 @@ impl Action<'_> {
         })
     }
 
-    /// F1: reads the number of the next log, or appends an entry that repeats the value of this log.
+    /// F1: reads the number of the next log or, in a second step, appends an entry that repeats the
+    /// value of that log.
     pub(super) fn fence(mut self) -> Stepped {
         let after = if self.model.rules.fence_before_read { Step::FenceRoots } else { Step::Decide };
         let Process { tip, logs, .. } = self.before;
@@ -58,7 +59,8 @@ impl Action<'_> {
         self.go_to(next, |s| format!("gc: F1, fence at entry {}: {}", number + 1, s.shown_log(log)))
     }
 
-    /// F2 and F3: keeps the planned packs that a root needs now.
+    /// F2 and F3: keeps the planned packs that a root needs now, and chooses the other planned
+    /// packs as dead.
     pub(super) fn decide(mut self) -> Stepped {
         let before = self.before;
         let Process { op, number, is_ghost, packs: planned, .. } = before;
@@ -86,7 +88,8 @@ impl Action<'_> {
         self.go_to(Step::Dead, text)
     }
 
-    /// Adds the planned packs that have another copy of a chunk that is damaged in a pack that stays.
+    /// Adds planned packs to `keep`: if a chunk is damaged in a pack of `keep`, the planned packs
+    /// with other copies of that chunk stay too.
     fn with_sound_copies(&self, mut keep: Set, planned: Set) -> Set {
         let packs = &self.state.packs;
         loop {
@@ -98,7 +101,7 @@ impl Action<'_> {
         }
     }
 
-    /// F4: creates the dead entry, directly after the plan.
+    /// F4: creates the dead entry, whose number must directly follow that of the plan.
     pub(super) fn declare_dead(mut self) -> Stepped {
         let Process { number, packs, .. } = self.before;
         if self.state.gc_log.number != number && !self.goes_on_without(number) {
@@ -125,7 +128,8 @@ impl Action<'_> {
         self.go_to(Step::CleanUp, |_| "gc: folds the log".to_owned())
     }
 
-    /// Handles a create at a number that is not the expected one. Returns whether the gc goes on all the same.
+    /// Handles a create at a number that is not the expected one. Returns whether the gc continues
+    /// nevertheless.
     fn goes_on_without(&mut self, number: u8) -> bool {
         let rules = &self.model.rules;
         let finds_it_free = !rules.list_after_create && self.state.gc_log.is_folded(number + 1);

@@ -1,11 +1,12 @@
-//! M1 to M6: the copies that stay, the packs that are planned, and repacks.
+//! M1 to M6: the choice of copies, the packs of the plan, and repacks.
 
 use crate::action::{Action, Stepped};
 use crate::set::Set;
 use crate::state::{Process, Step};
 
 impl Action<'_> {
-    /// Adds every way to choose the copies that stay, each with every repack of one pack.
+    /// Adds every possible choice of copies, and with each choice every possible repack of one
+    /// pack.
     pub(super) fn mark(mut self) -> Stepped {
         let before = self.before;
         let rules = &self.model.rules;
@@ -28,7 +29,7 @@ impl Action<'_> {
         Ok(())
     }
 
-    /// Returns every set of packs that has one copy of each live chunk.
+    /// Returns every set of packs that contains one copy of each live chunk.
     fn choices(&self, live: Set, copies: Set) -> Vec<Set> {
         let mut ways = vec![Set::EMPTY];
         for x in live.iter() {
@@ -43,7 +44,8 @@ impl Action<'_> {
         ways
     }
 
-    /// Returns the copies of a chunk from which a gc chooses: whole copies if there are any, else deltas with a base.
+    /// Returns the copies of a chunk that a gc may choose: the complete copies, or if there are
+    /// none, the deltas with their base. Each copy is the set of packs that it needs.
     fn copies_of(&self, x: u8, copies: Set) -> Vec<Set> {
         let packs = &self.state.packs;
         let mut places: Vec<Set> = packs.with_whole(copies, x).iter().map(Set::one).collect();
@@ -57,11 +59,11 @@ impl Action<'_> {
         }
         let is_sound = |place: &Set| place.iter().all(|p| !packs.damaged[p].has(x));
         let sound: Vec<Set> = places.iter().copied().filter(is_sound).collect();
-        // If no copy is sound, all of them stay.
+        // If all copies are damaged, keep all of them.
         if sound.is_empty() { vec![places.into_iter().fold(Set::EMPTY, |all, place| all | place)] } else { sound }
     }
 
-    /// Adds the plan of everything that is not kept, and returns its packs.
+    /// Adds the plan to delete everything that is not kept. Returns the packs of the plan.
     fn add_plan(&mut self, live: Set, copies: Set, kept: Set) -> Set {
         let before = self.before;
         let rules = &self.model.rules;
@@ -83,7 +85,8 @@ impl Action<'_> {
         planned
     }
 
-    /// Adds the plan in which the live part of `pack`, as far as no other kept pack has it, is copied to a new pack.
+    /// Adds a plan with a repack: the live chunks of `pack` that no other kept pack has are copied
+    /// to a new pack.
     fn add_repack(&mut self, live: Set, kept: Set, planned: Set, pack: u8) {
         let packs = &self.state.packs;
         let in_others = (kept - Set::one(pack)).union_of(|other| packs.content[other]);

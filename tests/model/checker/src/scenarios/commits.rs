@@ -1,4 +1,4 @@
-//! Commits beside gcs and merges of segments.
+//! Commits at the same time as gcs and merges of segments.
 
 use super::Scenario;
 use super::setup::{GC, MERGE, Setup, commit, delete, garbage, two_tips};

@@ -1,4 +1,4 @@
-//! Two copies of x0, of which one is damaged. Only reading a copy shows damage.
+//! Two copies of x0, one of which is damaged. Damage is found only by reading the copy.
 
 use super::Scenario;
 use super::setup::{GC, Setup, commit, delete};

@@ -1,4 +1,4 @@
-//! Two gcs at once.
+//! Two gcs at the same time.
 
 use super::Scenario;
 use super::setup::{GC, Setup, commit, delete, garbage, two_tips};
@@ -8,7 +8,8 @@ use crate::state::{Process, Step};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let one_pack = || Setup::new().pack([0, 1]).log(0, [1]);
     let two_copies = || Setup::new().pack([0, 1]).pack([0]).log(0, [1]);
-    // A gc that is frozen before its plan, at a number that folding has freed since.
+    // A gc that is frozen before its plan. Meanwhile, folding has freed the number that it will
+    // use.
     let frozen = Process { step: Step::Plan, packs: Set::of([0]), ..Process::default() };
     let freed = two_tips().dead(3, Set::of([7])).change(|s| s.processes[1] = frozen);
     vec![

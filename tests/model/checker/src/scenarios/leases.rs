@@ -1,4 +1,4 @@
-//! Leases: roots without a log, and so without a fence.
+//! Leases: roots that have no log and therefore no fence.
 
 use super::Scenario;
 use super::setup::{FORGET, GC, RESTORE, delete, garbage, lease, two_tips};

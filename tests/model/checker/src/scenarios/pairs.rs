@@ -1,4 +1,4 @@
-//! Generated scenarios: every pair of operations beside one gc.
+//! Generated scenarios: every pair of operations at the same time as one gc.
 
 use super::Scenario;
 use super::setup::{FORGET, GC, MERGE, RESTORE, Setup, commit, commit_with_record, delete, lease, take, undo};
@@ -24,8 +24,8 @@ const OPS: [Op; 16] = [
     MERGE,
 ];
 
-/// Returns every pair of operations beside a gc, from three starts: v1 is there; v1 is forgotten; v1 is forgotten
-/// while r1 keeps the chunks of v2 alive.
+/// Returns every pair of operations together with one gc, from three starts: v1 is visible; v1 is
+/// forgotten; v1 is forgotten and r1 needs the chunks of v2.
 pub fn pairs() -> Vec<Scenario> {
     let mut all = Vec::new();
     for (forgotten, r1) in [(Set::EMPTY, 1), (Set::of([1]), 1), (Set::of([1]), 4)] {

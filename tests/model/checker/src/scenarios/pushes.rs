@@ -1,4 +1,4 @@
-//! Pushes of complete packs: names of planned and dead packs, salts, resumed uploads.
+//! Pushes of complete packs: names of planned or dead packs, salts, resumed uploads.
 
 use super::Scenario;
 use super::setup::{GC, Setup, delete, push};

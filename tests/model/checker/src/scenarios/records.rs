@@ -1,4 +1,4 @@
-//! Commits that believe stat records: their chunks are neither looked up nor stored.
+//! Commits that rely on stat records: they neither look up nor store the recorded chunks.
 
 use super::Scenario;
 use super::setup::{GC, Setup, commit, commit_and_record, commit_with_record as stat, delete, garbage};

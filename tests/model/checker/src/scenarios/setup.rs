@@ -1,4 +1,4 @@
-//! Building blocks of scenarios: starts, versions and operations.
+//! Building blocks of scenarios: start states, versions and operations.
 
 use super::Scenario;
 use crate::history::{CHUNKS, History, VERSIONS};
@@ -6,7 +6,8 @@ use crate::model::Op;
 use crate::set::{Set, Table};
 use crate::state::{EntryKind, NEVER, State, TRASH};
 
-/// Chunks of the versions 1 to 5, unless a scenario says otherwise: {x0}, {x1}, {x0,x1}, {x2}, {x0,x2}.
+/// Chunks of the versions 1 to 5, unless a scenario defines others: {x0}, {x1}, {x0,x1}, {x2},
+/// {x0,x2}.
 const CONTENTS: [Set; VERSIONS] =
     [Set::EMPTY, Set::of([0]), Set::of([1]), Set::of([0, 1]), Set::of([2]), Set::of([0, 2])];
 /// The worktree without stat records.
@@ -14,7 +15,7 @@ const PLAIN: u8 = 1;
 /// The worktree with stat records.
 const RECORDED: u8 = 0;
 
-/// A start under construction. All methods panic beyond a bound of `state`.
+/// A start state under construction. All methods panic if a bound of `state` is exceeded.
 pub(super) struct Setup(State);
 
 impl Setup {
@@ -22,7 +23,7 @@ impl Setup {
         Self(State { seen: Table([NEVER; 2]), ..State::default() })
     }
 
-    /// Adds a pack that no segment names.
+    /// Adds a pack that is not in any segment.
     pub(super) fn orphan<const N: usize>(mut self, chunks: [u8; N]) -> Self {
         self.0.packs.add(Set::of(chunks), Set::EMPTY).expect("too many packs");
         self
@@ -50,18 +51,18 @@ impl Setup {
         self
     }
 
-    /// Adds entries to the log of a ref; 0 is a deletion or a reservation.
+    /// Adds entries to the log of a ref. The value 0 is a deletion or a reservation.
     pub(super) fn log<const N: usize>(mut self, log: u8, values: [u8; N]) -> Self {
         values.into_iter().for_each(|value| self.0.logs[log].append(value).expect("too many entries"));
         self
     }
 
-    /// Adds an entry of the trash log that forgets these versions.
+    /// Adds an entry to the trash log that forgets these versions.
     pub(super) fn forgotten(self, versions: Set) -> Self {
         self.log(TRASH, [versions.to_byte()])
     }
 
-    /// Adds `folded` folded entries and then a dead entry to the gc log.
+    /// Adds `folded` folded entries to the gc log, and then a dead entry.
     pub(super) fn dead(mut self, folded: u8, packs: Set) -> Self {
         let log = &mut self.0.gc_log;
         (0..folded).for_each(|_| log.append(EntryKind::Folded, Set::EMPTY).expect("too many entries"));
@@ -69,19 +70,19 @@ impl Setup {
         self
     }
 
-    /// Gives the worktree `RECORDED` stat records, made under no dead entry.
+    /// Adds stat records to the worktree `RECORDED`, made before any dead entry.
     pub(super) fn recorded(mut self) -> Self {
         self.0.seen[RECORDED] = 0;
         self
     }
 
-    /// Applies a change that has no method of its own.
+    /// Applies a change for which there is no method.
     pub(super) fn change(mut self, change: impl FnOnce(&mut State)) -> Self {
         change(&mut self.0);
         self
     }
 
-    /// Adds the processes.
+    /// Returns the scenario with these processes.
     pub(super) fn run<const N: usize>(self, name: &'static str, about: &str, programs: [&[Op]; N]) -> Scenario {
         Scenario {
             name,
@@ -121,17 +122,18 @@ pub(super) const fn commit(to: u8, version: u8) -> Op {
     Op::Commit { to, version, unread: Set::EMPTY, worktree: PLAIN }
 }
 
-/// A commit from the worktree with stat records, which offer x0.
+/// A commit from the worktree with stat records, in which x0 is recorded.
 pub(super) const fn commit_with_record(to: u8, version: u8) -> Op {
     Op::Commit { to, version, unread: Set::of([0]), worktree: RECORDED }
 }
 
-/// A commit that makes the stat records of the worktree `RECORDED`.
+/// A commit that creates the stat records of the worktree `RECORDED`.
 pub(super) const fn commit_and_record(to: u8, version: u8) -> Op {
     Op::Commit { to, version, unread: Set::EMPTY, worktree: RECORDED }
 }
 
-/// A push that sends the source pack {x0,x2}. The push believes nothing, because r2 has no log.
+/// A push that sends the source pack {x0,x2}. The push assumes nothing to be present, because r2
+/// has no log.
 pub(super) const fn push(to: u8, version: u8) -> Op {
     Op::Push { to, version, on: 2, pack: Set::of([0, 2]) }
 }

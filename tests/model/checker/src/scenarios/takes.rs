@@ -1,4 +1,4 @@
-//! Versions that are taken over without being read: undo, branches at an id, renamed branches.
+//! Versions that are taken over without being read: undo, branches from an id, renamed branches.
 
 use super::Scenario;
 use super::setup::{GC, Setup, commit, delete, take, two_tips, undo};

@@ -1,4 +1,4 @@
-//! Commit and push: W0, the parent, look-ups, packs and segments. `publish` has the other steps.
+//! Commit and push: W0, the parent, lookups, packs and segments. The other steps are in `publish`.
 
 use super::publish::LogMove;
 use crate::action::{Action, Stepped};
@@ -12,23 +12,25 @@ pub(crate) struct Write {
     pub(crate) source: Source,
 }
 
-/// The place from which the content of a version comes.
+/// The source of a version's content.
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
-    /// A commit; the stat records of the worktree offer the chunks `unread`.
+    /// A commit. According to the stat records of the worktree, the chunks `unread` are unchanged.
     Worktree { worktree: u8, unread: Set },
-    /// A push; the closure of the tip of `on` is believed to be present, and `pack` is sent as it is.
+    /// A push. It assumes that the closure of the tip of `on` is present, and sends `pack`
+    /// unchanged.
     Repository { on: u8, pack: Set },
 }
 
-/// A way to rely on existing copies: the packs that enter R, and the chunks that have no copy.
+/// A possible use of existing copies: the packs that are added to R, and the chunks that have no
+/// copy.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Reliance {
     relied: Set,
     missing: Set,
 }
 
-/// A way to store chunks: the packs of the bases, and the chunks that become deltas.
+/// A possible way to store chunks: the packs of the bases, and the chunks that become deltas.
 #[derive(Clone, Copy, Default)]
 struct Storage {
     bases: Set,
@@ -67,7 +69,7 @@ impl Action<'_> {
         }
     }
 
-    /// Reads the parent, and decides which chunks are taken over without a look.
+    /// Reads the parent, and decides which chunks are taken over without a lookup.
     fn find_parent(mut self, write: &Write) -> Stepped {
         let &Write { to, version, source } = write;
         let (rules, history) = (&self.model.rules, self.model.history);
@@ -87,7 +89,8 @@ impl Action<'_> {
         self.go_to(Step::Lookup, |_| format!("write: parent r{to} = v{parent}; believes {} unread", unread.named('x')))
     }
 
-    /// Adds every way to rely on existing copies and to store the rest.
+    /// Adds every possible use of existing copies, combined with every way to store the other
+    /// chunks.
     fn look_up(self, version: u8) -> Stepped {
         let indexed = self.state.index.packs() - self.before.d;
         let wanted = self.model.history.chunks[version] - self.before.unread;
@@ -108,7 +111,7 @@ impl Action<'_> {
         Ok(())
     }
 
-    /// Returns the ways to rely on the rows of `packs` for `wanted`.
+    /// Returns the possible ways to rely on copies of `wanted` in `packs`.
     fn reliances(&self, wanted: Set, packs: Set) -> Vec<Reliance> {
         let mut ways = vec![Reliance::default()];
         for x in wanted.iter() {
@@ -127,7 +130,8 @@ impl Action<'_> {
         ways
     }
 
-    /// Returns the sets of packs that a writer relies on for one chunk: one pack, or a delta's and its base's.
+    /// Returns the sets of packs on which a writer may rely for one chunk: a single pack, or the
+    /// pack of a delta and that of its base.
     fn places_of(&self, x: u8, packs: Set) -> Vec<Set> {
         let stored = &self.state.packs;
         let mut places = Vec::new();
@@ -142,7 +146,8 @@ impl Action<'_> {
         places
     }
 
-    /// Returns the ways to store `missing`: each chunk whole, or as a delta on a copy of its base.
+    /// Returns the possible ways to store `missing`: each chunk as a whole, or as a delta of a copy
+    /// of its base.
     fn storages(&self, missing: Set, packs: Set) -> Vec<Storage> {
         let mut ways = vec![Storage::default()];
         for x in missing.iter() {
@@ -158,7 +163,8 @@ impl Action<'_> {
         ways
     }
 
-    /// Writes a pack. A push sends complete source packs. A name follows from the content and the salt.
+    /// Writes a pack. A push sends complete source packs. The name of a pack depends on its content
+    /// and salt.
     fn upload(mut self, source: Source) -> Stepped {
         let rules = &self.model.rules;
         let (store, deltas) = (self.before.store, self.before.deltas);
@@ -187,7 +193,7 @@ impl Action<'_> {
         })
     }
 
-    /// Notes under which dead entry the stat records were made.
+    /// Records the newest dead entry at the time when the stat records were made.
     fn remember(mut self, source: Source) -> Stepped {
         let worktree = match source {
             Source::Worktree { worktree, .. } => self.record_slot(worktree),

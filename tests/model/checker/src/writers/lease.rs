@@ -1,10 +1,11 @@
-//! Leases. A root without a log has no fence, so its writer creates it first and checks the version afterwards.
+//! Leases. A root without a log has no fence, so its writer first creates the root and then checks
+//! the version.
 
 use crate::action::{Action, Stepped};
 use crate::state::{Lease, State, Step};
 
 impl Action<'_> {
-    /// Leases the tip of `from`, or its ancestor `wanted`.
+    /// Writes a lease for the tip of `from`, or for its ancestor `wanted` if that is not 0.
     pub(crate) fn lease(mut self, from: u8, wanted: u8) -> Stepped {
         let number = self.state.gc_log.number;
         let version = self.before.version;

@@ -1,4 +1,5 @@
-//! A merge of all live segments into one. A slow merge publishes rows of packs that died meanwhile.
+//! A merge of all live segments into one. If the merge is slow, it publishes rows of packs that
+//! died in the meantime.
 
 use crate::action::{Action, Stepped};
 use crate::state::Step;

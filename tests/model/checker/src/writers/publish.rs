@@ -1,4 +1,4 @@
-//! T, W1, the walk and W2: the steps that every move of a log has.
+//! T, W1, the walk and W2: the steps that are common to all moves of a log.
 
 use crate::action::{Action, Stepped};
 use crate::set::Set;
@@ -8,18 +8,18 @@ use crate::state::{EntryKind, Process, State, Step, TRASH, log_name};
 pub(super) struct LogMove {
     pub(super) to: u8,
     pub(super) version: u8,
-    /// Missing objects can be read from the worktree again.
+    /// Whether missing objects can be read from the worktree again.
     pub(super) is_restorable: bool,
-    /// No visible ref reaches the version.
+    /// Whether the walk is always necessary, because no visible ref reaches the version.
     pub(super) always_walks: bool,
     /// Value of the tip before the first T.
     pub(super) first_parent: u8,
-    /// The stat records are kept after W2.
+    /// Whether the stat records are kept after W2.
     pub(super) remembers: bool,
 }
 
 impl Action<'_> {
-    /// Returns T, or W1 if the rule `tip_before_reread` is dropped.
+    /// Returns the first step of publishing: T, or W1 if the rule `tip_before_reread` is dropped.
     pub(super) fn first_of_publish(&self) -> Step {
         if self.model.rules.tip_before_reread { Step::Tip } else { Step::Reread }
     }
@@ -63,7 +63,7 @@ impl Action<'_> {
         self.go_to(Step::Tip, |_| format!("reservation of {}", log_name(to)))
     }
 
-    /// W1: reads the gc log again, and decides whether anything must be looked up again or walked.
+    /// W1: reads the gc log again, and decides whether a new lookup or a walk is necessary.
     fn reread(mut self, how: &LogMove) -> Stepped {
         let (rules, history) = (&self.model.rules, self.model.history);
         self.read_gc_log();
@@ -104,7 +104,7 @@ impl Action<'_> {
         })
     }
 
-    /// Looks for everything that was taken over without a look.
+    /// Checks that all chunks that were taken over without a lookup are present.
     fn walk(mut self, how: &LogMove) -> Stepped {
         let (rules, history) = (&self.model.rules, self.model.history);
         let &LogMove { to, version, .. } = how;
@@ -160,7 +160,8 @@ impl Action<'_> {
         self.finish(|_| format!("walk: {} is missing: exit 11 or 13", missing.named('x')))
     }
 
-    /// Forgets the ancestors that the walk skipped once more, unless the trash log moved meanwhile.
+    /// Forgets the ancestors that the walk skipped again, unless the trash log has changed since
+    /// then.
     fn forget_again(mut self) -> Stepped {
         let Process { trash_number, skipped, .. } = self.before;
         let me = self.me();
@@ -175,7 +176,7 @@ impl Action<'_> {
         self.go_to(next, |s| format!("trash log entry {}: {} stay forgotten", s.logs[TRASH].number, skipped.named('v')))
     }
 
-    /// W2: creates the next entry.
+    /// W2: creates the next entry of the log.
     fn create(mut self, how: &LogMove) -> Stepped {
         let &LogMove { to, version, .. } = how;
         let Process { op, tip, dead_number, .. } = self.before;

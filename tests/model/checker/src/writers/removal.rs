@@ -1,4 +1,4 @@
-//! Forgetting a version, and deleting a branch: appends to a log, without a look at the gc log.
+//! Forgetting a version and deleting a branch. Both append to a log and do not read the gc log.
 
 use crate::action::{Action, Stepped};
 use crate::set::Set;
@@ -14,7 +14,8 @@ impl Action<'_> {
         self.append(to, 0, || format!("branch -d r{to}"))
     }
 
-    /// Reads the number of a log, then creates the next entry with `value`.
+    /// Reads the number of a log in one step, and creates the next entry with `value` in a second
+    /// step.
     fn append(mut self, log: u8, value: u8, what: impl Fn() -> String) -> Stepped {
         let number = self.state.logs[log].number;
         if self.before.step == Step::Start {

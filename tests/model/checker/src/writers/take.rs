@@ -1,4 +1,5 @@
-//! Take-overs: a log moves to a version whose objects the writer did not store. `publish` has the other steps.
+//! Take-overs: a log moves to a version whose objects the writer did not store. The other steps are
+//! in `publish`.
 
 use super::publish::LogMove;
 use crate::action::{Action, Stepped};
@@ -6,7 +7,8 @@ use crate::set::Set;
 use crate::state::Step;
 
 impl Action<'_> {
-    /// Points `to` at the tip of `from`, or at its ancestor `wanted`.
+    /// Moves `to` to the tip of `from`, or to the ancestor `wanted` of that tip if `wanted` is not
+    /// 0.
     pub(crate) fn take(mut self, to: u8, from: u8, wanted: u8) -> Stepped {
         let history = self.model.history;
         let number = self.state.gc_log.number;
@@ -49,7 +51,8 @@ impl Action<'_> {
         }
     }
 
-    /// Points `to` at a version that no visible ref reaches. For the trash log: restores the version.
+    /// Moves `to` to a version that no visible ref reaches. If `to` is the trash log, restores the
+    /// version.
     pub(crate) fn undo(mut self, to: u8, version: u8) -> Stepped {
         if self.before.step != Step::Start {
             return self.publish(&taken(to, version, true));
