@@ -105,8 +105,8 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             10 => c.signature = Some(d.bytes()?.to_vec()),
             _ => return Err(DecodeError::message("unknown field")),
         }
-        // Fields 0 to 6 are mandatory.
-        if last.map_or(0, |l: u8| l + 1) != key && key <= 6 {
+        // Fields 0 to 6 and 8 are mandatory.
+        if last.map_or(0, |l: u8| l + 1) != key && (key <= 6 || key > 8 && last < Some(8)) {
             return Err(DecodeError::message("missing field"));
         }
         last = Some(key);
