@@ -135,7 +135,7 @@ fn pack_writing(c: &mut Criterion) {
                     pack.append(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: &payload })
                         .unwrap();
                 }
-                pack.finish(&store).unwrap();
+                pack.finish(&store, &|_| false).unwrap();
                 dir
             },
             BatchSize::PerIteration,

@@ -8,7 +8,7 @@
 //! 2  codec   format   observe   sys   work
 //! 3  store   index   cache   archive   docker
 //! 4  repo
-//! 5  snapshot   checkout   sync   check
+//! 5  snapshot   checkout   sync   check   care
 //! 6  mount   hooks
 //! 7  context
 //! 8  refs   quiesce
@@ -19,6 +19,7 @@
 
 pub mod archive;
 pub mod cache;
+pub mod care;
 pub mod check;
 pub mod checkout;
 pub mod codec;

@@ -136,6 +136,11 @@ fn the_library_is_silent_and_knows_no_environment() {
 }
 
 #[test]
+fn refs_are_moved_by_write_sessions() {
+    check(&sources(&["src"]), rules::ref_moves);
+}
+
+#[test]
 fn own_files_are_created_in_one_place() {
     check(&sources(&["src"]), rules::creations);
 }

@@ -28,6 +28,10 @@ pub(super) struct Root {
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
     // Read the record before the logs, because another process may move a ref at any time.
     let seen = repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
+    // A gc keeps the previous values of refs for some time only. `gc_state` reports a damaged
+    // gc log.
+    let gc = repo.read_gc_log().unwrap_or_default();
+    let collected = if gc.dead_number > 0 { gc.dead_time } else { i64::MIN };
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
@@ -48,7 +52,7 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
                 checked.refs += 1;
                 checked.entries += log.entries.len() as u64;
                 log.check(findings);
-                log.roots(&mut roots);
+                log.roots(&mut roots, collected);
                 last.insert(log.key, log.last);
             }
         }
@@ -173,11 +177,12 @@ impl Log {
         }
     }
 
-    fn roots(&self, roots: &mut Vec<Root>) {
+    /// Adds the current value, and the previous values since the time of the last garbage collection.
+    fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else { continue };
             let root = Root { kind: self.kind, name: entry.name.clone(), id, current: *n == self.last };
-            roots.push(root);
+            roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
         }
     }
 }

@@ -17,6 +17,7 @@ use super::report::What;
 use crate::error::{Error, Kind, Result, with_causes};
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
+use crate::format::segment::IndexRow;
 use crate::model::entry::{Content, Extent, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
@@ -189,7 +190,7 @@ impl<'a> Walk<'a> {
                 if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Commit, &id) {
                     continue;
                 }
-                let commit = match self.repo.commit(&id) {
+                let commit = match self.ensure_live(ObjectKind::Commit, &id).and_then(|()| self.repo.commit(&id)) {
                     Ok(commit) => commit,
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
@@ -262,7 +263,7 @@ impl<'a> Walk<'a> {
         if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Tree, &id) {
             return;
         }
-        let node = match self.repo.tree_node(&id) {
+        let node = match self.ensure_live(ObjectKind::Tree, &id).and_then(|()| self.repo.tree_node(&id)) {
             Ok(node) => node,
             Err(e) => return self.fail(ObjectKind::Tree, &id, e),
         };
@@ -332,7 +333,7 @@ impl<'a> Walk<'a> {
         if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::List, &id) {
             return;
         }
-        let node = match self.repo.list_node(&id) {
+        let node = match self.ensure_live(ObjectKind::List, &id).and_then(|()| self.repo.list_node(&id)) {
             Ok(node) => node,
             Err(e) => return self.fail(ObjectKind::List, &id, e),
         };
@@ -354,11 +355,32 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Returns the row of a copy that no gc has given up. A gc that ended during the check may have
+    /// written the row a moment ago.
+    fn live(&self, kind: ObjectKind, id: &Id) -> Result<Option<IndexRow>> {
+        let kind = PackKind::of(kind);
+        if let Some(row) = self.repo.live_copy(kind, id)? {
+            return Ok(Some(row));
+        }
+        if self.repo.gc_state().dead.is_empty() {
+            return Ok(None);
+        }
+        self.repo.refresh_index()?;
+        self.repo.live_copy(kind, id)
+    }
+
+    /// Fails if a gc has given up all copies of an object.
+    fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
+        if self.repo.gc_state().dead.is_empty() || self.live(kind, id)?.is_some() || self.repo.is_lazy() {
+            return Ok(());
+        }
+        Err(ObjectError::Missing { kind, id: *id }.into())
+    }
+
     fn extent(&self, extent: &Extent) {
         let Some(id) = &extent.chunk else { return };
         self.chunks.fetch_add(1, Ordering::Relaxed);
-        let found = self.repo.index().and_then(|index| Ok(index.lookup(PackKind::Data, id)?));
-        match found {
+        match self.live(ObjectKind::Chunk, id) {
             Ok(Some(row)) if u64::from(row.place.len) == extent.len => {}
             Ok(Some(_)) => {
                 if self.findings.lose(ObjectKind::Chunk, id) {

@@ -61,6 +61,13 @@ pub fn checksum(parts: &[&[u8]]) -> [u8; 16] {
 pub struct NameHasher(sha2::Sha256);
 
 impl NameHasher {
+    /// Returns the name of a file with these bytes.
+    pub fn of(bytes: &[u8]) -> [u8; 32] {
+        let mut hasher = Self::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

@@ -143,10 +143,17 @@ impl PackListWriter {
 }
 
 /// A decoded list. All its rows are valid.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackList {
     bytes: Vec<u8>,
     sum_bytes: u64,
+}
+
+impl Default for PackList {
+    /// Returns the list without packs.
+    fn default() -> Self {
+        Self { bytes: PackListWriter::default().finish(), sum_bytes: 0 }
+    }
 }
 
 impl PackList {

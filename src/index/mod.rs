@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub mod catalogue;
 mod error;
+pub mod merged_rows;
 mod pending;
 pub mod segment_reader;
 pub mod segment_writer;

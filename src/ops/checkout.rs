@@ -354,10 +354,10 @@ fn within_either(a: &[u8], b: &[u8]) -> bool {
 
 fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: &CheckoutReport) -> Result<()> {
     if let Some(name) = &options.new_branch {
-        let tip = repo.refs().tip(RefKind::Branch, name)?;
+        let old = repo.refs().value(RefKind::Branch, name)?;
         let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
         let raced = || -> Error { RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() }.into() };
-        repo.refs().update(RefKind::Branch, name, tip.as_ref(), Some(report.version), &how)?.ok_or_else(raced)?;
+        repo.move_ref(RefKind::Branch, name, old.as_ref(), Some(report.version), &how)?.ok_or_else(raced)?;
     }
     repo.worktree(&context.worktree)?.save(report.branch.as_ref(), Some(&report.version))
 }

@@ -137,9 +137,9 @@ pub fn clone(
             return Err(RepoError::Exists { path: context.repository.clone() }.into());
         }
         Some(old) if old == tip => {}
-        _ => {
+        old => {
             let how = Move { who: &context.author, why: "clone", time: context.moved_at() };
-            if repo.refs().update(RefKind::Branch, &branch, begun.as_ref(), Some(tip), &how)?.is_none() {
+            if repo.move_ref(RefKind::Branch, &branch, old.as_ref(), Some(tip), &how)?.is_none() {
                 return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
             }
         }

@@ -23,6 +23,7 @@ use crate::model::tree::LinkTable;
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::worktree::{unrestored, worktree_number};
 use crate::quiesce::during;
+use crate::repo::writer::is_collected;
 use crate::snapshot::commit::{Source, snapshot};
 use crate::snapshot::content::stream;
 use crate::snapshot::graft::{Edit, graft};
@@ -32,6 +33,9 @@ use crate::snapshot::walk::rules::Rules;
 use crate::sys::io_error::IoError;
 use error::QUIESCE_HINT;
 use seal::dir_meta;
+
+/// How often a commit repeats its snapshot because a gc has collected objects on which it relied.
+const REPEATS: u32 = 4;
 
 /// Makes the next version of a branch from the worktree.
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
@@ -50,6 +54,8 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
     // The size is known only at the end, so the size of the last version serves as the estimate.
     let last = target.parent.as_ref().filter(|_| options.paths.is_empty()).map(|p| p.commit.counts);
     observer.phase("commit", last.map(|c| c.files), last.map(|c| c.bytes));
+    // A gc may collect objects on which the commit relied; then they are stored again.
+    let mut repeats = REPEATS;
     if options.paths.is_empty() {
         let worktree = worktree_number(&repo, context);
         let source = Source {
@@ -62,30 +68,45 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             threads: context.threads(),
             notes: is_engine_file,
         };
-        let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
-        if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
-            let path = context.worktree.display().to_string();
-            return Err(CommitError::EmptySource { path, branch: target.branch }.into());
-        }
-        let engines = running_engines(context, options, &snap.noted)?;
-        let unstable = snap.unstable.clone();
-        let report =
-            seal(context, &repo, &out, observer, options, target, &|_| Ok((snap.tree, snap.totals)), unstable)?;
+        let (snap, engines, report) = loop {
+            let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
+            if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
+                let path = context.worktree.display().to_string();
+                return Err(CommitError::EmptySource { path, branch: target.branch }.into());
+            }
+            let engines = running_engines(context, options, &snap.noted)?;
+            let tree = |_: Option<&Commit>| Ok((snap.tree, snap.totals));
+            match seal(context, &repo, &out, observer, options, &target, &tree, snap.unstable.clone()) {
+                Err(e) if is_collected(&e) && repeats > 0 => {
+                    repeats -= 1;
+                    out.check_records();
+                }
+                report => break (snap, engines, report?),
+            }
+        };
         warn_of_engines(&engines, &report, options, observer);
         if let (Some(worktree), false) = (worktree, options.dry_run)
-            && let Err(e) = snap.remember(&repo, worktree)
+            && let Err(e) = snap.remember(&repo, worktree, out.dead_number())
         {
             let message = format!("the next commit will read all files again: {e}");
             observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         return Ok(report);
     }
-    let read = |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
-    let SomePaths { edits, links, unstable, noted } = during(quiesce, context, observer, read)?;
-    let engines = running_engines(context, options, &noted)?;
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);
-    let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
-    let report = seal(context, &repo, &out, observer, options, target, &tree, unstable)?;
+    let (engines, report) = loop {
+        let read = |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
+        let SomePaths { edits, links, unstable, noted } = during(quiesce, context, observer, read)?;
+        let engines = running_engines(context, options, &noted)?;
+        let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
+        match seal(context, &repo, &out, observer, options, &target, &tree, unstable) {
+            Err(e) if is_collected(&e) && repeats > 0 => {
+                repeats -= 1;
+                out.check_records();
+            }
+            report => break (engines, report?),
+        }
+    };
     warn_of_engines(&engines, &report, options, observer);
     Ok(report)
 }
@@ -150,7 +171,7 @@ pub fn commit_stream(
     };
     // The worktree does not have the files of this version, so it is not based on it afterwards.
     let target = CommitTarget { of_worktree: false, ..target };
-    seal(context, &repo, &out, observer, options, target, &tree, Vec::new())
+    seal(context, &repo, &out, observer, options, &target, &tree, Vec::new())
 }
 
 /// The current state of the named paths.

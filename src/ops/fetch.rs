@@ -21,6 +21,7 @@ use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{UnnamedRemote, track, tracking};
 use crate::repo::refs::{Move, report_damaged};
+use crate::repo::writer::{NewValue, WriteSession};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
@@ -94,12 +95,15 @@ pub fn fetch(
     observer: &dyn Observer,
 ) -> Result<FetchReport> {
     let repo = context.repo()?;
+    let session = WriteSession::begin(&repo)?;
     let mut reach = RemoteAccess::new(context, remote)?;
     let (before, came_before) = (remote.access.meter.requests(), remote.access.meter.down.bytes());
     let there = reach.existing()?;
     if !options.force {
         reach.ensure_same(repo.marker(), there.marker())?;
     }
+    // Rows of packs that the remote has given up are no copies.
+    there.read_gc_log()?;
     let tips = tips::read(&**reach.store().direct())?;
     let rolled_back = reach.record_tips(&tips, observer);
     if !options.dry_run {
@@ -111,7 +115,8 @@ pub fn fetch(
         return Err(UnnamedRemote { url: remote.name.clone() }.into());
     }
     let (sent, lost) = (Vec::new(), HashSet::new());
-    let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent, lost };
+    let mut fetch =
+        Fetch { context, repo: &repo, session: &session, there: &there, reach: &reach, options, observer, sent, lost };
     let mut wants: Vec<Id> =
         [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();
     wants.sort_unstable();
@@ -162,6 +167,7 @@ pub fn fetch(
 struct Fetch<'f> {
     context: &'f Context,
     repo: &'f Repo,
+    session: &'f WriteSession<'f>,
     there: &'f Repo,
     reach: &'f RemoteAccess<'f>,
     options: &'f FetchOptions,
@@ -305,7 +311,7 @@ impl Fetch<'_> {
             for segment in theirs.segments(*kind).iter().filter(|s| !here.contains(s.name())) {
                 for row in segment.iter() {
                     let row = row?;
-                    if ours.lookup(*kind, &row.id)?.is_none() {
+                    if !self.there.is_given_up(&row) && !self.repo.rely_on_kind(*kind, &row.id)? {
                         missing::add(&mut needed[usize::from(kind.number())], &row.place);
                     }
                 }
@@ -371,7 +377,7 @@ impl Fetch<'_> {
         };
         if !self.options.dry_run {
             self.observer.step("ref");
-            track(self.context, self.repo, &self.reach.remote.name, name, Some(id), "fetch")?;
+            track(self.context, self.session, &self.reach.remote.name, name, NewValue::Stored(id), "fetch")?;
         }
         report.refs.push(FetchedRef { kind: RefKind::Remote, name: here, old, new: Some(id), fast_forward });
         Ok(())
@@ -389,12 +395,12 @@ impl Fetch<'_> {
                 return Ok(());
             }
             // The tag was deleted locally on purpose, so do not add it again.
-            None if tip.is_some() => return Ok(()),
+            None if tip.is_some() && !self.repo.refs().log(RefKind::Tag, name)?.is_empty() => return Ok(()),
             None => {}
         }
         if !self.options.dry_run {
             let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
-            if self.repo.refs().update(RefKind::Tag, name, tip.as_ref(), Some(id), &how)?.is_none() {
+            if self.session.move_ref(RefKind::Tag, name, None, NewValue::Stored(id), &how)?.is_none() {
                 return Err(RefMoveError::Raced { kind: RefKind::Tag, name: name.clone() }.into());
             }
         }
@@ -418,7 +424,14 @@ impl Fetch<'_> {
                 continue;
             }
             if !self.options.dry_run {
-                track(self.context, self.repo, &self.reach.remote.name, &RefName::new(branch)?, None, "prune")?;
+                track(
+                    self.context,
+                    self.session,
+                    &self.reach.remote.name,
+                    &RefName::new(branch)?,
+                    NewValue::Deleted,
+                    "prune",
+                )?;
             }
             let (name, old) = (tip.name.clone(), Some(tip.id));
             report.refs.push(FetchedRef { kind: RefKind::Remote, name, old, new: None, fast_forward: true });

@@ -1,7 +1,19 @@
-//! `gc`: deletes data that can be rebuilt.
+//! `gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::mount::{mounts, overlays};
+use crate::care::gc::{GcOptions, GcReport};
+use crate::care::plan::PlanLimits;
+use crate::care::roots::LooseRoot;
+use crate::checkout::patch::journal::Journal;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
+use crate::model::id::Id;
+use crate::mount::daemon::overlay_roots;
+use crate::observe::Observer;
+use crate::repo::{Repo, layout};
 use crate::sys::io_error::IoError;
 
 /// The size of the cache before and after a deletion.
@@ -24,4 +36,111 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
     }
     let after_bytes = cache.shrink_to(limit_bytes).map_err(IoError::at("shrink", dir))?;
     Ok(CacheShrink { before_bytes, after_bytes })
+}
+
+/// Options of a garbage collection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CollectOptions {
+    /// How long a pack must have been known as unneeded before it is given up, and how long it
+    /// stays then.
+    pub grace: Duration,
+    /// How long a forgotten version stays whole.
+    pub keep_trash: Duration,
+    /// How long the previous values of refs stay whole.
+    pub keep_log: Duration,
+    /// Unused bytes that may stay, as a share of all bytes.
+    pub max_unused: f64,
+    /// Bytes that may be copied.
+    pub max_repack: Option<u64>,
+    /// Copying stops after this time.
+    pub max_time: Option<Duration>,
+    pub dry_run: bool,
+    /// Whether more than half of the data may be given up.
+    pub is_confirmed: bool,
+}
+
+/// The error for a mount whose version is unknown because its process does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the mount at `{at}` does not answer, so the version that it needs is unknown")]
+struct SilentMount {
+    at: String,
+}
+
+impl Failure for SilentMount {
+    fn kind(&self) -> Kind {
+        Kind::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("run `dvc umount {}`, then run `dvc gc` again", self.at))
+    }
+}
+
+/// Deletes what no version of the local repository needs. `run` is the directory with the notes of
+/// mounts.
+pub fn collect(context: &Context, run: &Path, options: &CollectOptions, observer: &dyn Observer) -> Result<GcReport> {
+    let repo = context.repo()?;
+    let local = repo.ensure_local()?;
+    let limits = PlanLimits { unused_share: options.max_unused, copied_bytes: options.max_repack, is_remote: false };
+    let gc = GcOptions {
+        grace: options.grace,
+        keep_trash: options.keep_trash,
+        keep_log: options.keep_log,
+        limits,
+        until: options.max_time.map(|most| Instant::now() + most),
+        settle: Duration::ZERO,
+        dry_run: options.dry_run,
+        is_cautious: !options.is_confirmed,
+        who: context.author.clone(),
+        time: context.moved_at(),
+    };
+    crate::care::gc::collect(&repo, &|| loose_roots(context, &repo, run), &gc, local.files(), observer)
+}
+
+/// Versions that the repository must keep although no ref names them: those of worktrees, of
+/// interrupted checkouts, of overlays and of mounts.
+fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
+    let mut roots = Vec::new();
+    let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
+        roots.extend(id.map(|id| LooseRoot { name, id, trees }));
+    };
+    for (_, state) in repo.worktree_states()? {
+        let state = state?;
+        add(format!("worktree {}", state.path), state.base.as_deref().and_then(Id::parse), Vec::new());
+    }
+    let dir = repo.state_dir()?.join(layout::WORKTREES);
+    let entries = match std::fs::read_dir(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        entries => Some(entries.map_err(IoError::at("list", &dir))?),
+    };
+    for entry in entries.into_iter().flatten() {
+        let dir = entry.map_err(IoError::at("list", &dir))?.path();
+        if let Some(interrupted) = Journal::read(&dir)? {
+            let name = || format!("interrupted checkout in {}", dir.display());
+            let versions = [interrupted.goal.base, Some(interrupted.goal.target)].into_iter().flatten();
+            versions.chain(interrupted.others).for_each(|id| add(name(), Some(id), Vec::new()));
+        }
+    }
+    for overlay in overlays(&context.repository)? {
+        if let Some(held) = overlay_roots(&overlay.dir)? {
+            add(format!("overlay {}", overlay.name), Some(held.version), held.trees);
+        }
+    }
+    let repository = context.repository.canonicalize().map_err(IoError::at("open", &context.repository))?;
+    for mount in mounts(run)? {
+        let is_ours =
+            |note: &crate::mount::control::MountNote| note.repository.canonicalize().is_ok_and(|dir| dir == repository);
+        let Some(note) = mount.note.as_ref().filter(|note| is_ours(note)) else { continue };
+        let at = mount.mounted.at.display().to_string();
+        match mount.facts() {
+            Some(facts) => {
+                let trees = facts.snapshot.as_deref().and_then(Id::parse).into_iter().collect();
+                add(format!("mount {at}"), facts.version.as_deref().and_then(Id::parse), trees);
+            }
+            // The database of the overlay has the version.
+            None if note.overlay.is_some() => {}
+            None => return Err(SilentMount { at }.into()),
+        }
+    }
+    Ok(roots)
 }

@@ -156,7 +156,7 @@ impl FinishedIntake<'_> {
             let (id, totals) = tree.store(out)?;
             out.flush()?;
             let made = |_: Option<&Commit>| Ok((id, totals));
-            return seal(context, repo, out, observer, options, target, &made, Vec::new());
+            return seal(context, repo, out, observer, options, &target, &made, Vec::new());
         };
         let names = checked_path(path)?;
         let not_there = || ImportError::NotThere { path: display(path) };
@@ -167,7 +167,7 @@ impl FinishedIntake<'_> {
             let edits = vec![(names.clone(), Some(entry.clone()))];
             graft(out, parent.map(|p| &p.tree), edits, links.clone(), &meta)
         };
-        seal(context, repo, out, observer, options, target, &made, Vec::new())
+        seal(context, repo, out, observer, options, &target, &made, Vec::new())
     }
 }
 

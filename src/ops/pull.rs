@@ -15,7 +15,7 @@ use crate::query::worktree::WalkOptions;
 use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{DivergedBranches, UnnamedRemote, tracking};
-use crate::repo::refs::{Move, value_of};
+use crate::repo::refs::Move;
 
 /// The result of `pull`.
 #[derive(Debug)]
@@ -51,8 +51,7 @@ pub fn pull(
     let Some(new) = moved.map_or_else(|| repo.refs().value(RefKind::Remote, &theirs), |new| Ok(Some(new)))? else {
         return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
     };
-    let tip = repo.refs().tip(RefKind::Branch, &branch)?;
-    let old = tip.as_ref().and_then(value_of);
+    let old = repo.refs().value(RefKind::Branch, &branch)?;
     let mut report = PullReport { fetched, branch: branch.clone(), old, new, checkout: None };
     if dry_run && !repo.has(ObjectKind::Commit, &new)? {
         // The new version was not fetched, so it cannot be compared.
@@ -90,7 +89,7 @@ pub fn pull(
     }
     let how = Move { who: &context.author, why: "pull", time: context.moved_at() };
     observer.step("ref");
-    if repo.refs().update(RefKind::Branch, &branch, tip.as_ref(), Some(new), &how)?.is_none() {
+    if repo.move_ref(RefKind::Branch, &branch, old.as_ref(), Some(new), &how)?.is_none() {
         return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
     }
     observer.step("ref moved");

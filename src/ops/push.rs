@@ -22,6 +22,7 @@ use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
+use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::error::SyncError;
@@ -160,7 +161,11 @@ const ATTEMPTS: usize = 8;
 /// remote, the push starts again instead of failing.
 pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
-        let report = push_once(context, remote, options, observer)?;
+        let report = match push_once(context, remote, options, observer) {
+            // A gc at the remote has collected objects that the push found there.
+            Err(e) if is_collected(&e) => continue,
+            report => report?,
+        };
         let Some(one) = report.rejected().filter(|one| one.kind == RefKind::Branch) else { return Ok(report) };
         let moved_here = || -> Result<bool> {
             Ok(context.repo()?.refs().value(one.kind, &one.name)?.is_some_and(|now| now != one.new))
@@ -189,6 +194,9 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
+    // The gc logs come before the refs. Rows of packs that this repository has given up are no copies.
+    repo.read_gc_log()?;
+    let session = WriteSession::begin(&there)?;
     let tips = tips::read(&**reach.store().direct())?;
     reach.record_tips(&tips, observer);
     let before_damage = chosen.len();
@@ -205,7 +213,8 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         reach.save()?;
     }
     let lost = HashSet::new();
-    let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer, lost };
+    let mut push =
+        Push { context, repo: &repo, there: &there, session: &session, reach: &mut reach, options, observer, lost };
     let mut report = push.send(&tips, &refs)?;
     let all = refs.len();
     refs.retain(|one| !push.lost.contains(&one.new));
@@ -345,6 +354,7 @@ struct Push<'p, 'a> {
     context: &'p Context,
     repo: &'p Repo,
     there: &'p Repo,
+    session: &'p WriteSession<'p>,
     reach: &'p mut RemoteAccess<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
@@ -481,8 +491,9 @@ impl Push<'_, '_> {
             let why = format!("push: {}", self.context.host);
             let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
             self.observer.step("ref");
-            let refs = Refs::of(&**self.reach.store().direct());
-            match refs.update(kind, &name, tip.as_ref(), Some(one.new), &how)? {
+            let refs = self.there.refs();
+            let old = tip.as_ref().and_then(value_of);
+            match self.session.move_ref(kind, &name, old.as_ref(), NewValue::Stored(one.new), &how)? {
                 Some(entry) => {
                     self.reach.seen(kind, &entry);
                     tip = Some(entry);
@@ -501,7 +512,8 @@ impl Push<'_, '_> {
             self.reach.shown(kind, tip);
         }
         if kind == RefKind::Branch && is_accepted && !self.repo.is_read_only() && tip.is_some() {
-            track(self.context, self.repo, &self.reach.remote.name, &name, Some(one.new), "push")?;
+            let session = WriteSession::begin(self.repo)?;
+            track(self.context, &session, &self.reach.remote.name, &name, NewValue::Named(one.new), "push")?;
         }
         Ok(())
     }

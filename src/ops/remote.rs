@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
 use crate::refs::tracking::track;
+use crate::repo::writer::{NewValue, WriteSession};
 use crate::sync::tips;
 
 /// The result of `remote check`.
@@ -67,10 +68,11 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
 /// Removes the tracking refs of a removed remote.
 pub fn forget(context: &Context, name: &str) -> Result<()> {
     let repo = context.repo()?;
+    let session = WriteSession::begin(&repo)?;
     let prefix = format!("{name}/");
     for tip in repo.refs().readable(RefKind::Remote)?.tips {
         if let Some(branch) = tip.name.as_str().strip_prefix(&prefix) {
-            track(context, &repo, name, &RefName::new(branch)?, None, "remote rm")?;
+            track(context, &session, name, &RefName::new(branch)?, NewValue::Deleted, "remote rm")?;
         }
     }
     Ok(())

@@ -151,7 +151,7 @@ impl<'a> Mover<'a> {
         if !self.dry_run {
             let how = Move { who: &self.context.author, why, time: self.context.moved_at() };
             self.observer.step("ref");
-            if self.repo.refs().update(kind, name, tip, new, &how)?.is_none() {
+            if self.repo.move_ref(kind, name, tip.and_then(value_of).as_ref(), new, &how)?.is_none() {
                 return Err(RefMoveError::Raced { kind, name: name.clone() }.into());
             }
             self.observer.step("ref moved");

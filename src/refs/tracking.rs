@@ -2,11 +2,10 @@
 
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
-use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::refs::moves::RefMoveError;
-use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
+use crate::repo::writer::{NewValue, WriteSession};
 
 /// Attempts to update a tracking ref when other processes win the race.
 const ATTEMPTS: usize = 8;
@@ -61,15 +60,16 @@ pub fn tracking(remote: &str, branch: &RefName) -> Result<RefName> {
 /// Sets the tracking ref of a remote branch. Returns whether it changed.
 pub fn track(
     context: &Context,
-    repo: &Repo,
+    session: &WriteSession<'_>,
     remote: &str,
     branch: &RefName,
-    value: Option<Id>,
+    value: NewValue,
     why: &str,
 ) -> Result<bool> {
     // A remote without a name has no tracking refs.
     let Ok(name) = tracking(remote, branch) else { return Ok(false) };
-    let refs = repo.refs();
+    let (refs, new) = (session.repo().refs(), value);
+    let value = new.id();
     for _ in 0..ATTEMPTS {
         let tip = match (refs.tip(RefKind::Remote, &name), value) {
             // Replacing a damaged tracking ref loses nothing, because the remote has just reported
@@ -81,11 +81,12 @@ pub fn track(
             }
             (tip, _) => tip?,
         };
-        if tip.as_ref().and_then(value_of) == value {
+        let old = tip.as_ref().and_then(value_of);
+        if old == value {
             return Ok(false);
         }
         let how = Move { who: &context.author, why, time: context.moved_at() };
-        if refs.update(RefKind::Remote, &name, tip.as_ref(), value, &how)?.is_some() {
+        if session.move_ref(RefKind::Remote, &name, old.as_ref(), new, &how)?.is_some() {
             return Ok(true);
         }
     }

@@ -125,7 +125,8 @@ impl Frames {
             Err(e) => e,
         };
         for other in index.lookup_all(table, id)? {
-            if other.place != row.place
+            // Two rows of one delta may name different copies of its base.
+            if other != row
                 && let Ok(plain) = self.at(index, kind, &other)
             {
                 return Ok(Some(plain));

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::cached_store::{CachedStore, RemoteSegment};
+use super::gclog::{GcLog, GcState};
 use super::layout;
 use super::state::LocalState;
 use crate::error::{Failure, Kind, Result};
@@ -77,6 +78,8 @@ pub(super) struct Locator {
     /// Time of the last refresh that an unreadable object has caused.
     refreshed: Mutex<Option<Instant>>,
     missing_packs: OnceLock<HashSet<PackName>>,
+    /// The gc log as this process read it last; empty until a writer begins.
+    gc: RwLock<GcState>,
 }
 
 impl Locator {
@@ -90,6 +93,7 @@ impl Locator {
             opening: Mutex::default(),
             refreshed: Mutex::default(),
             missing_packs: OnceLock::new(),
+            gc: RwLock::default(),
         }
     }
 
@@ -250,6 +254,31 @@ impl Locator {
         let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
         let live = stored.into_iter().filter(|s| !replaced.contains(&s.0)).collect();
         Ok((live, rows.iter().map(|s| s.name).collect()))
+    }
+
+    /// Returns the gc log as this process read it last.
+    pub(super) fn gc_state(&self) -> GcState {
+        self.gc.read().clone()
+    }
+
+    /// Reads the gc log.
+    pub(super) fn read_gc_log(&self) -> Result<GcState> {
+        let state = GcLog::new(&*self.store).read(&self.gc_state())?;
+        *self.gc.write() = state.clone();
+        Ok(state)
+    }
+
+    /// Returns whether a writer may rely on a copy of an object: its packs exist, and no gc has
+    /// given them up or plans to.
+    pub(super) fn is_reliable(&self, row: &IndexRow) -> Result<bool> {
+        let gc = self.gc.read();
+        let is_excluded = gc.is_excluded(&row.place.pack) || row.base.is_some_and(|base| gc.is_excluded(&base.pack));
+        Ok(!is_excluded && self.has_packs_of(row)?)
+    }
+
+    /// Returns whether every row of the index is reliable.
+    pub(super) fn is_all_reliable(&self) -> Result<bool> {
+        Ok(self.gc.read().is_empty() && self.missing_packs()?.is_empty())
     }
 
     /// Returns the packs that the index of a local repository lists but that do not exist. Lists

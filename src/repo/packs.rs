@@ -5,6 +5,7 @@
 //! packs.
 
 use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
 
 use tempfile::NamedTempFile;
 
@@ -132,14 +133,16 @@ impl PackWriter {
     }
 
     /// Finishes the pack and publishes it durably under its name.
-    pub fn finish(self, store: &LocalStore) -> Result<FinishedPack> {
-        let (file, pack) = self.close()?;
+    pub fn finish(self, store: &LocalStore, is_used_up: &dyn Fn(&PackName) -> bool) -> Result<FinishedPack> {
+        let (file, pack) = self.close(is_used_up)?;
         store.publish(file, &layout::pack(&pack.name))?;
         Ok(pack)
     }
 
-    /// Finishes the pack without publishing it. Returns its temporary file.
-    pub fn close(mut self) -> Result<(NamedTempFile, FinishedPack)> {
+    /// Finishes the pack without publishing it. Returns its temporary file. A pack whose name is used
+    /// up gets a salt, and with it a new name, because a gc may delete a pack of the old name at any
+    /// time.
+    pub fn close(mut self, is_used_up: &dyn Fn(&PackName) -> bool) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
@@ -158,12 +161,38 @@ impl PackWriter {
         self.write(&footer.encode())?;
         self.flush(self.buffer.len())?;
         let Self { kind, file, hasher, len, mut rows, .. } = self;
-        let name = hasher.finish();
+        let mut name = hasher.finish();
+        let mut salt = 0u32;
+        while is_used_up(&name) {
+            salt = salt.wrapping_add(1);
+            let header = PackHeader { kind, salt: salt.to_le_bytes() }.encode();
+            footer.checksum = checksum(&[&header, &packed, &footer.fields()]);
+            name = renamed(&file, &header, &footer.encode(), len)?;
+        }
         for row in &mut rows {
             row.place.pack = name;
         }
         Ok((file, FinishedPack { name, kind, bytes: len, rows }))
     }
+}
+
+/// Replaces the header and the footer of a closed pack. Returns the name of the pack.
+fn renamed(file: &NamedTempFile, header: &[u8], footer: &[u8], len: u64) -> Result<PackName> {
+    let io = |e| IoError::new("write", layout::PACKS, e);
+    let file = file.as_file();
+    file.write_all_at(header, 0).map_err(io)?;
+    file.write_all_at(footer, len.saturating_sub(footer.len() as u64)).map_err(io)?;
+    let mut hasher = NameHasher::default();
+    let (mut at, mut piece) = (0, vec![0; WRITE]);
+    while at < len {
+        let read = file.read_at(&mut piece, at).map_err(io)?;
+        if read == 0 {
+            return Err(io(std::io::ErrorKind::UnexpectedEof.into()).into());
+        }
+        hasher.update(&piece[..read]);
+        at += read as u64;
+    }
+    Ok(hasher.finish())
 }
 
 /// Appends the index rows of a frame in the table of contents to `out`. `base` is the location of

@@ -3,7 +3,9 @@
 //! A row of the index does not prove that the pack exists. Commits depend on objects that earlier
 //! commits have stored, so a commit lists the packs once and uses only rows whose packs exist.
 
+use super::gclog::GcState;
 use super::handle::Repo;
+use super::trashlog::{TrashLog, TrashState};
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
@@ -16,18 +18,78 @@ impl Repo {
         Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
     }
 
-    /// Returns whether an object is stored in a pack that exists.
-    pub fn has_whole(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        let (index, table) = (self.index()?, PackKind::of(kind));
-        if self.locator.missing_packs()?.is_empty() {
+    /// Returns whether an object has a copy that a writer may rely on: in a pack that exists, and
+    /// that no gc has given up or plans to.
+    pub fn rely(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        self.rely_on_kind(PackKind::of(kind), id)
+    }
+
+    /// Like [`Self::rely`], for an object in packs of a kind.
+    pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
+        let index = self.index()?;
+        if self.locator.is_all_reliable()? {
             return Ok(index.lookup(table, id)?.is_some());
         }
         for row in index.lookup_all(table, id)? {
-            if self.locator.has_packs_of(&row)? {
+            if self.locator.is_reliable(&row)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Returns the copies of an object on which a writer may rely.
+    pub fn reliable_copies(&self, kind: PackKind, id: &Id) -> Result<Vec<IndexRow>> {
+        let mut copies = self.index()?.lookup_all(kind, id)?;
+        if !self.locator.is_all_reliable()? {
+            let mut reliable = Vec::with_capacity(copies.len());
+            for row in copies {
+                if self.locator.is_reliable(&row)? {
+                    reliable.push(row);
+                }
+            }
+            copies = reliable;
+        }
+        Ok(copies)
+    }
+
+    /// Returns a copy of an object that no gc has given up, as far as this process has read the gc
+    /// log.
+    pub fn live_copy(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>> {
+        let index = self.index()?;
+        let first = index.lookup(kind, id)?;
+        if first.is_none_or(|row| !self.is_given_up(&row)) {
+            return Ok(first);
+        }
+        Ok(index.lookup_all(kind, id)?.into_iter().find(|row| !self.is_given_up(row)))
+    }
+
+    /// Returns whether a gc has given up a copy of an object, as far as this process has read the
+    /// gc log.
+    pub fn is_given_up(&self, row: &IndexRow) -> bool {
+        let gc = self.locator.gc_state();
+        gc.is_dead(&row.place.pack) || row.base.is_some_and(|base| gc.is_dead(&base.pack))
+    }
+
+    /// Returns the gc log as this process read it last.
+    pub fn gc_state(&self) -> GcState {
+        self.locator.gc_state()
+    }
+
+    /// Reads the gc log. From then on, rows of packs that are given up or planned to be are not
+    /// relied on.
+    pub fn read_gc_log(&self) -> Result<GcState> {
+        self.locator.read_gc_log()
+    }
+
+    /// Reads which versions are forgotten.
+    pub fn forgotten(&self) -> Result<TrashState> {
+        TrashLog::new(self.store()).read()
+    }
+
+    /// Opens index segments that other processes have written in the meantime.
+    pub fn refresh_index(&self) -> Result<()> {
+        self.locator.refresh().map(drop)
     }
 
     /// Returns the packs of the index that exist, as the sorted first eight bytes of their names.
@@ -45,17 +107,17 @@ impl Repo {
         let index = self.index()?;
         let copies = index.lookup_all(PackKind::Data, id)?;
         for whole in copies.iter().filter(|r| r.place.codec != CODEC_DELTA) {
-            if self.locator.has_packs_of(whole)? {
+            if self.locator.is_reliable(whole)? {
                 return Ok(Some(*whole));
             }
         }
         let Some(delta) = copies.first() else { return Ok(None) };
-        if !self.locator.has_packs_of(delta)? {
+        if !self.locator.is_reliable(delta)? {
             return Ok(None);
         }
         let Some(base) = self.frames.base_id(delta)? else { return Ok(None) };
         let bases = index.lookup_all(PackKind::Data, &base)?;
-        let is_usable = |r: &IndexRow| r.place.codec != CODEC_DELTA && self.locator.has_packs_of(r).unwrap_or(false);
+        let is_usable = |r: &IndexRow| r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false);
         Ok(bases.into_iter().find(is_usable))
     }
 

@@ -242,7 +242,41 @@ impl<'a> Refs<'a> {
         Ok(names)
     }
 
-    /// Returns all entries of a ref, newest first.
+    /// Returns the names of all refs of a kind, also of deleted ones. A damaged log is an error.
+    pub fn all_names(&self, kind: RefKind) -> Result<Vec<RefName>> {
+        let dir = layout::refs(kind);
+        let mut names = Vec::new();
+        for listed in self.store.list(&dir)?.into_iter().filter(|l| l.is_dir) {
+            let newest = self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name))?;
+            names.extend(newest.map(|(name, _)| name));
+        }
+        Ok(names)
+    }
+
+    /// Returns the newest entry of a ref that the caller will move. A ref without a log gets a first entry without a
+    /// value, so that a gc can fence its log.
+    pub fn tip_to_move(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<RefEntry> {
+        loop {
+            if let Some(tip) = self.tip(kind, name)? {
+                return Ok(tip);
+            }
+            if let Some(entry) = self.update(kind, name, None, None, &Move { why: "new", ..*how })? {
+                return Ok(entry);
+            }
+        }
+    }
+
+    /// Appends an entry that repeats the value of a ref, so that a writer that read the tip before loses its update.
+    pub fn fence(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<()> {
+        while let Some(tip) = self.tip(kind, name)? {
+            if self.update(kind, name, Some(&tip), value_of(&tip), how)?.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns all entries of a ref that changed its value, newest first.
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
         for number in self.numbers(&layout::ref_log(kind, name))? {
@@ -254,6 +288,8 @@ impl<'a> Refs<'a> {
             all.push(entry);
             all.extend(older);
         }
+        // Fences and first entries repeat the value.
+        all.retain(|entry| entry.old != entry.new);
         Ok(all)
     }
 

@@ -63,7 +63,7 @@ impl<'a> Sink<'a> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
         }
-        let is_stored = self.repo.has_whole(kind, id)?;
+        let is_stored = self.repo.rely(kind, id)?;
         if is_stored || self.repo.is_at_source(kind, id)? {
             if !is_stored && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
@@ -123,7 +123,8 @@ impl<'a> Sink<'a> {
 
     fn close(&self, pack: PackWriter) -> Result<()> {
         self.observer.step("pack");
-        let pack = pack.finish(self.repo.files())?;
+        let gc = self.repo.gc_state();
+        let pack = pack.finish(self.repo.files(), &|name| gc.is_excluded(name))?;
         self.observer.step("pack published");
         self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
         let kind = pack.kind;
@@ -202,9 +203,14 @@ impl<'a> Sink<'a> {
         if loose.is_empty() {
             return Ok(());
         }
-        let index = self.repo.index()?;
+        let (index, gc) = (self.repo.index()?, self.repo.gc_state());
         let mut forget = Vec::new();
         for pack in loose {
+            if gc.is_excluded(&pack.name) {
+                // A plan may be void later; a dead pack is never used again.
+                forget.extend(Some(pack.name).filter(|name| gc.is_dead(name)));
+                continue;
+            }
             if index.pack_bytes(pack.kind, &pack.name).is_some() {
                 forget.push(pack.name);
                 continue;
@@ -231,7 +237,7 @@ impl<'a> Sink<'a> {
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);
-        whole.into_iter().find(|row| self.repo.locator.has_packs_of(row).unwrap_or(false)).map(|row| row.place)
+        whole.into_iter().find(|row| self.repo.locator.is_reliable(row).unwrap_or(false)).map(|row| row.place)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
-use crate::snapshot::walk::basis::{DirRecord, are_vouched, vouch};
+use crate::snapshot::walk::basis::{DirRecord, are_vouched, dead_seen, set_dead_seen, vouch};
 use crate::snapshot::walk::dir::Dir;
 use crate::snapshot::walk::entries::{open_root, stat_at};
 use crate::snapshot::walk::named::{Chosen, Names};
@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub noted: Vec<Vec<u8>>,
     /// Records for the next walk, by path; must only be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The paths of records that were used and stay as they are, if a gc has given up packs since the records were made.
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 /// The error for a walk that ended without a result, which is a bug.
@@ -83,6 +85,17 @@ pub struct Snapshot {
 struct NoResult(PathBuf);
 
 impl Failure for NoResult {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
+/// The error for an output of a dry run that is published, which is a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("a dry run cannot move a branch")]
+struct NoSession;
+
+impl Failure for NoSession {
     fn kind(&self) -> Kind {
         Kind::Internal
     }
@@ -120,7 +133,7 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         }
         pipeline::settle_links(&walk, source.dir)?;
         out.flush()?;
-        let Walk { result, records, newest, unstable, noted, links, picked, .. } = walk;
+        let Walk { result, records, kept, newest, unstable, noted, links, picked, .. } = walk;
         let links = match source.only {
             [] => LinkTable::default(),
             _ => links.into_inner().table(),
@@ -138,7 +151,8 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         let encoded = |(path, record): (Vec<u8>, DirRecord)| (path, DirRecord { newest, ..record }.encode());
         let records = records.into_iter().map(encoded).collect();
         let noted = noted.into_inner();
-        return Ok(Snapshot { tree, totals, meta, picked, links, unstable, noted, records });
+        let kept = kept.map(Mutex::into_inner);
+        return Ok(Snapshot { tree, totals, meta, picked, links, unstable, noted, records, kept });
     }
 }
 
@@ -158,6 +172,13 @@ fn walk_once<'a>(
     };
     let root = open().map_err(IoError::at("open", source.dir))?;
     let root = Dir::root(root, before, Chosen::of(source.only));
+    let is_outdated = match basis.filter(|_| out.sink().is_some()) {
+        Some(worktree) => dead_seen(out.repo(), worktree)? != out.dead_number(),
+        None => false,
+    };
+    if is_outdated {
+        out.set_doubtful();
+    }
     let walk = Walk {
         out,
         observer,
@@ -169,10 +190,11 @@ fn walk_once<'a>(
         before: clock::now(),
         distrust,
         doubt: match basis.filter(|_| out.sink().is_some()) {
-            Some(worktree) => !are_vouched(out.repo(), worktree)?,
+            Some(worktree) => out.checks_records() || !are_vouched(out.repo(), worktree)?,
             None => false,
         },
         links: Mutex::default(),
+        kept: is_outdated.then(Mutex::default),
         records: Mutex::default(),
         newest: Mutex::default(),
         unstable: Mutex::default(),
@@ -202,7 +224,7 @@ impl Snapshot {
     pub fn nothing() -> Self {
         let (totals, meta, links) = (Totals::default(), Meta::default(), LinkTable::default());
         let (picked, unstable, noted, records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { tree: Id([0; 32]), totals, meta, picked, links, unstable, noted, records }
+        Self { tree: Id([0; 32]), totals, meta, picked, links, unstable, noted, records, kept: None }
     }
 
     /// Returns a snapshot that another process has taken.
@@ -216,12 +238,18 @@ impl Snapshot {
     }
 
     /// Stores the records, so that the next walk skips unchanged directories. The tree must be
-    /// durable.
-    pub fn remember(&self, repo: &Repo, worktree: i64) -> Result<()> {
+    /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit read.
+    pub fn remember(&self, repo: &Repo, worktree: i64, dead_number: u64) -> Result<()> {
         let mut records: Vec<(&[u8], Option<&[u8]>)> =
             self.records.iter().map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice()))).collect();
         records.sort_unstable();
         repo.catalogue()?.put_stat_dirs(worktree, &records)?;
+        if let Some(kept) = &self.kept {
+            // The commit has not checked the objects of other records.
+            let used = records.iter().map(|record| record.0).chain(kept.iter().map(Vec::as_slice)).collect();
+            repo.catalogue()?.retain_stat_dirs(worktree, &used)?;
+            set_dead_seen(repo, worktree, dead_number)?;
+        }
         vouch(repo, worktree)
     }
 }
@@ -285,10 +313,11 @@ pub fn publish(
     tree: &TreeOf<'_>,
 ) -> Result<(Id, Commit)> {
     let repo = out.repo();
-    let refs = repo.refs();
+    let Some(session) = out.session() else { return Err(NoSession.into()) };
     loop {
-        let tip = refs.tip(RefKind::Branch, branch)?;
-        let parent = match tip.as_ref().and_then(value_of) {
+        let begin = Move { who: &draft.author, why: "commit", time: draft.moved_at };
+        let tip = session.tip(RefKind::Branch, branch, &begin)?;
+        let parent = match value_of(&tip) {
             Some(id) => Some((id, repo.commit_cached(&id)?)),
             None => None,
         };
@@ -300,8 +329,9 @@ pub fn publish(
         }
         let why = format!("commit: {}", commit.subject());
         let how = Move { who: &draft.author, why: &why, time: draft.moved_at };
+        out.ensure_whole(&id, parent.as_ref().map(|parent| &parent.0), &how)?;
         observer.step("ref");
-        if refs.update(RefKind::Branch, branch, tip.as_ref(), Some(id), &how)?.is_some() {
+        if session.create_entry(RefKind::Branch, branch, &tip, id, &how)?.is_some() {
             observer.step("ref moved");
             // The commit exists even if this fails; the catalogue then adds the row when it is
             // needed.

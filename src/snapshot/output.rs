@@ -2,7 +2,7 @@
 //! memory.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -11,7 +11,9 @@ use crate::format::pack::PackKind;
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::refs::Move;
 use crate::repo::sink::Sink;
+use crate::repo::writer::WriteSession;
 use crate::snapshot::content::frame::{Gather, Packer};
 
 /// Receives new objects from any number of threads.
@@ -23,12 +25,24 @@ pub struct Output<'a> {
     new_bytes: AtomicU64,
     /// Bytes in packs that another process has stored for the same commit.
     other_bytes: AtomicU64,
+    session: Option<WriteSession<'a>>,
+    /// Whether subtrees were taken over from records that an earlier gc may have outdated.
+    is_doubtful: AtomicBool,
+    /// Whether every record of an earlier walk must be checked before it is used.
+    checks_records: AtomicBool,
 }
 
 impl<'a> Output<'a> {
     /// Creates an output that stores objects in `repo`.
     pub fn storing(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
-        Ok(Self { sink: Some(Sink::open(repo.ensure_local()?, observer)?), ..Self::dry(repo) })
+        // The gc log comes first: what is looked up afterwards is checked again if the log moves.
+        Self::of_session(repo, WriteSession::begin(repo)?, observer)
+    }
+
+    /// Creates an output that stores objects in `repo`, for a session that began before.
+    pub fn of_session(repo: &'a Repo, session: WriteSession<'a>, observer: &'a dyn Observer) -> Result<Self> {
+        let sink = Some(Sink::open(repo.ensure_local()?, observer)?);
+        Ok(Self { sink, session: Some(session), ..Self::dry(repo) })
     }
 
     /// Creates an output that stores nothing. Trees and lists stay in the memory of `repo`, which
@@ -42,7 +56,45 @@ impl<'a> Output<'a> {
             metadata,
             new_bytes: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
+            session: None,
+            is_doubtful: AtomicBool::new(false),
+            checks_records: AtomicBool::new(false),
         }
+    }
+
+    /// Checks that everything that a version needs stays, directly before a ref is moved to it; `tip` is the value of the
+    /// ref. Fails with an error of [`is_collected`](crate::repo::writer::is_collected) if the caller must store objects
+    /// again.
+    pub fn ensure_whole(&self, version: &Id, tip: Option<&Id>, how: &Move<'_>) -> Result<()> {
+        let is_doubtful = self.is_doubtful.load(Ordering::Relaxed);
+        self.session.as_ref().map_or(Ok(()), |session| session.ensure_whole(&[*version], tip, is_doubtful, how))
+    }
+
+    /// Returns the session of the writer, or `None` in a dry run.
+    pub fn session(&self) -> Option<&WriteSession<'a>> {
+        self.session.as_ref()
+    }
+
+    /// Requires a check of every record of an earlier walk before it is used, because a gc has collected objects on which
+    /// the walk relied. Objects that were stored for the earlier walk are stored again if they were collected too.
+    pub fn check_records(&self) {
+        self.checks_records.store(true, Ordering::Relaxed);
+        self.forget_claims();
+    }
+
+    /// Returns whether every record must be checked.
+    pub fn checks_records(&self) -> bool {
+        self.checks_records.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of the newest dead entry of the gc log when the output was created.
+    pub fn dead_number(&self) -> u64 {
+        self.session.as_ref().map_or(0, WriteSession::dead_number)
+    }
+
+    /// Notes that subtrees were taken over from records that an earlier gc may have outdated.
+    pub fn set_doubtful(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
     }
 
     /// Returns the repository.

@@ -33,6 +33,10 @@ pub mod trace;
 mod transport;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Failure, Kind};
+use crate::work::fan_out;
 
 pub use error::{DistrustedRemote, ServerMessage, StoreError, StoreErrorKind};
 
@@ -115,6 +119,20 @@ pub trait Store: Send + Sync {
     }
     /// Removes an object. A missing object is not an error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Removes objects, several at a time. Returns the number of objects that the store refused to remove, for example
+    /// because of a lock.
+    fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
+        let refused = AtomicUsize::new(0);
+        let threads = self.abilities().in_flight.min(keys.len());
+        fan_out::for_each(threads, keys.iter(), |key| match self.delete(key) {
+            Err(e) if e.kind() == Kind::Denied => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done,
+        })?;
+        Ok(refused.into_inner())
+    }
 }
 
 /// Limit on small objects (ref entries, the marker, locks) in bytes. Reading stops at this limit.

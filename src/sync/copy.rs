@@ -89,7 +89,7 @@ impl<'a> Copier<'a> {
     pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
         let mut plan = Plan::default();
         self.tables_ahead(needed)?;
-        let most = self.dest.store().abilities().object_max;
+        let (most, gc) = (self.dest.store().abilities().object_max, self.dest.gc_state());
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let mut batch: Vec<(PackName, u32)> = Vec::new();
             let mut batch_bytes = 0u64;
@@ -102,7 +102,8 @@ impl<'a> Copier<'a> {
                     }
                     whole => whole,
                 };
-                if let Some(bytes) = whole.filter(|bytes| *bytes <= most) {
+                // A name that is used up at the destination is never used again, so the frames go into another pack.
+                if let Some(bytes) = whole.filter(|bytes| *bytes <= most && !gc.is_excluded(name)) {
                     plan.jobs.push(Job::Whole { kind, name: *name, bytes });
                     plan.bytes += bytes;
                     plan.packs += 1;
@@ -352,7 +353,8 @@ impl<'a> Copier<'a> {
                 frames.push(self.frame(&mut pack, name, &key, frame)?);
             }
         }
-        let (file, FinishedPack { name, bytes, .. }) = pack.close()?;
+        let gc = self.dest.gc_state();
+        let (file, FinishedPack { name, bytes, .. }) = pack.close(&|name| gc.is_excluded(name))?;
         if !self.is_there(&name, bytes)? {
             let key = layout::pack(&name);
             self.observer.step("pack");

@@ -57,10 +57,10 @@ impl Cover<'_> {
     }
 
     fn kind(&self, kind: PackKind, sent: &[&Sent], moved: &HashMap<Id, ObjectLocation>) -> Result<u64> {
-        let index = self.dest.index()?;
+        let (index, gc) = (self.dest.index()?, self.dest.gc_state());
         let mut there: HashSet<PackName> = sent.iter().map(|s| s.name).collect();
         for segment in index.segments(kind) {
-            there.extend(segment.packs().iter().map(|p| p.name));
+            there.extend(segment.packs().iter().map(|p| p.name).filter(|name| !gc.is_excluded(name)));
         }
         let mut firsts: HashMap<PackName, Id> = HashMap::new();
         for pack in sent.iter().filter(|s| s.frames.is_none()) {
@@ -157,7 +157,7 @@ impl Cover<'_> {
         if let Some(row) = of_source {
             return Ok(Some(row.place));
         }
-        let of_dest = self.dest.index()?.lookup_all(kind, base)?.into_iter();
+        let of_dest = self.dest.reliable_copies(kind, base)?.into_iter();
         Ok(of_dest.map(|row| row.place).find(|place| place.codec != CODEC_DELTA))
     }
 

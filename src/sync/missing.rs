@@ -317,7 +317,7 @@ impl<'a> Missing<'a> {
             return Ok(());
         }
         if let Some(dest) = self.dest
-            && dest.has(kind, id)?
+            && dest.rely(kind, id)?
         {
             return Ok(());
         }
@@ -325,7 +325,7 @@ impl<'a> Missing<'a> {
             return self.mark(table, &row);
         }
         let source = self.source()?;
-        let Some(row) = source.index()?.lookup(table, id)? else {
+        let Some(row) = source.live_copy(table, id)? else {
             if source.is_lazy() {
                 return Err(SyncError::Lazy { place: self.place() }.into());
             }
@@ -393,7 +393,7 @@ impl<'a> Missing<'a> {
         let Some(base) = self.base_of(row)? else { return Ok(()) };
         let whole = |rows: Vec<IndexRow>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
         if let Some(dest) = self.dest
-            && whole(dest.index()?.lookup_all(kind, &base)?).is_some()
+            && whole(dest.reliable_copies(kind, &base)?).is_some()
         {
             return Ok(());
         }

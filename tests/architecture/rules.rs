@@ -37,7 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("openssh_sftp_client", &["store/"]),
     ("parking_lot", &[""]),
     ("percent_encoding", &["store/", "ops/pack"]),
-    ("rayon", &["snapshot/pipeline", "checkout/restore", "check/"]),
+    ("rayon", &["snapshot/pipeline", "checkout/restore", "check/", "care/"]),
     ("regex", &["ops/"]),
     ("reqwest", &["store/", "docker/"]),
     ("rusqlite", &["index/", "mount/"]),
@@ -49,7 +49,17 @@ const HOMES: &[(&str, &[&str])] = &[
     ("similar", &["query/"]),
     (
         "std::thread",
-        &["work/", "store/", "index/catalogue", "checkout/patch/journal", "mount/", "quiesce", "hooks", "bin/"],
+        &[
+            "work/",
+            "store/",
+            "index/catalogue",
+            "care/",
+            "checkout/patch/journal",
+            "mount/",
+            "quiesce",
+            "hooks",
+            "bin/",
+        ],
     ),
     ("strsim", &["model/"]),
     ("tar", &["archive/"]),
@@ -189,6 +199,23 @@ pub fn creations(s: &Source) -> Vec<String> {
     lines.dedup();
     lines.retain(|line| !s.is_test(*line));
     lines.into_iter().map(|line| at(s, line, "dvc's own files and directories are created by `sys::create`")).collect()
+}
+
+/// Reports moves of refs outside of `repo`. A move needs a write session, or a garbage collection may delete objects that
+/// the new value needs.
+pub fn ref_moves(s: &Source) -> Vec<String> {
+    let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
+    // Repositories for tests of other modules are made without data.
+    if file.starts_with("repo/") || file.contains("tests") || file == "query/made.rs" {
+        return Vec::new();
+    }
+    let is_move = |i: &usize| {
+        let after_refs =
+            s.text_at(*i) == "refs" || s.text_at(*i) == ")" && i.checked_sub(2).is_some_and(|r| s.text_at(r) == "refs");
+        after_refs && s.text_at(i + 1) == "." && s.text_at(i + 2) == "update"
+    };
+    let moves = (0..s.tokens.len()).filter(is_move).map(|i| s.tokens[i].line).filter(|line| !s.is_test(*line));
+    moves.map(|line| at(s, line, "refs are moved by `repo::writer`")).collect()
 }
 
 /// Reports `todo!` and `unimplemented!`.

@@ -306,7 +306,8 @@ fn folding_a_log_dies() {
         let last = entries[0].seq;
         assert!(last == 127 || last == 128, "{case}");
         assert!(last == 128 || *end != End::Through);
-        assert_eq!(entries.len() as u64, last, "{case}");
+        // The first entry has no value, so it is no move.
+        assert_eq!(entries.len() as u64, last - 1, "{case}");
         assert!(entries.windows(2).all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new), "{case}");
     });
     assert!(steps.iter().any(|s| s == "removed" || s == "directory synced"));

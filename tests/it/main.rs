@@ -2,8 +2,8 @@
 //! on disk.
 //!
 //! `cli/` has a file per command, `compat/` every kind of content and other programs, `damage/`
-//! damaged repositories, `model/` random sequences of operations, `mount/` mounted versions,
-//! `mount_live/` mounts in use, `quiesce/` quiesced writers, `release/` packages and installation,
+//! damaged repositories, `gc/` garbage collection, `model/` random sequences of operations, `mount/`
+//! mounted versions, `mount_live/` mounts in use, `quiesce/` quiesced writers, `release/` packages and installation,
 //! `remotes/` remote stores, `security/` attackers, `volumes/` volumes and the Docker plugin,
 //! `support/` shared code.
 
@@ -13,6 +13,7 @@ mod cli;
 mod compat;
 mod damage;
 mod docs;
+mod gc;
 mod model;
 mod mount;
 mod mount_live;

@@ -79,7 +79,7 @@ pub(crate) enum Verb {
     Serve(With<commands::serve::ServeArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
-    /// Delete caches and other rebuildable data
+    /// Delete data that no version needs, or caches
     Gc(With<commands::gc::GcArgs>),
     /// Show the disk usage of versions and branches
     Du(With<commands::du::DuArgs>),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::sys::create;
 
 /// Version of the schema. A file with a different version is emptied.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Suffix of the lock file, which is in the same directory as the database.
 const LOCK: &str = ".lock";
@@ -28,6 +28,7 @@ CREATE TABLE worktrees (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
 CREATE TABLE stat_dirs (worktree INTEGER NOT NULL, path BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (worktree, path));
 CREATE TABLE fsck_packs (pack BLOB PRIMARY KEY, checked_at INTEGER NOT NULL, ok INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE unused_packs (name BLOB PRIMARY KEY, first_seen INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the file. Creates its tables if its version differs.

@@ -4,7 +4,8 @@
 use super::{Catalogue, CatalogueResult, signed, unsigned};
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, SegmentName};
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
+use std::collections::HashMap;
 
 /// An index segment in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,24 @@ impl Catalogue {
         })
     }
 
+    /// Returns since when each of `packs` is known as unneeded, in seconds since 1970; `now` for those that were needed
+    /// or unknown before.
+    pub fn unused_packs(&self, packs: &[PackName], now: i64) -> CatalogueResult<HashMap<PackName, i64>> {
+        self.read(|c| unused(c, packs, now))
+    }
+
+    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same as
+    /// [`Self::unused_packs`].
+    pub fn see_unused_packs(&self, packs: &[PackName], now: i64) -> CatalogueResult<HashMap<PackName, i64>> {
+        self.write(|c| {
+            let since = unused(c, packs, now)?;
+            c.prepare_cached("DELETE FROM unused_packs")?.execute([])?;
+            let mut put = c.prepare_cached("INSERT INTO unused_packs VALUES (?1, ?2)")?;
+            since.iter().try_for_each(|row| put.execute(row).map(drop))?;
+            Ok(since)
+        })
+    }
+
     /// Returns the last check of every pack, least recent first.
     pub fn pack_checks(&self) -> CatalogueResult<Vec<PackCheck>> {
         self.read(|c| {
@@ -139,6 +158,14 @@ impl Catalogue {
             packs.iter().try_for_each(|pack| remove.execute([pack]).map(drop))
         })
     }
+}
+
+fn unused(connection: &Connection, packs: &[PackName], now: i64) -> rusqlite::Result<HashMap<PackName, i64>> {
+    let mut all = connection.prepare_cached("SELECT name, first_seen FROM unused_packs")?;
+    let known =
+        all.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<HashMap<PackName, i64>>>()?;
+    // A clock that went back must not make a pack wait for ever.
+    Ok(packs.iter().map(|name| (*name, known.get(name).copied().unwrap_or(now).min(now))).collect())
 }
 
 fn pack_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<PackKind> {

@@ -7,6 +7,7 @@
 use super::{Catalogue, CatalogueResult};
 use crate::codec::hash::checksum;
 use rusqlite::{Connection, OptionalExtension};
+use std::collections::HashSet;
 
 impl Catalogue {
     /// Returns the number of a worktree; assigns a new number on first use. `key` is usually its
@@ -73,6 +74,19 @@ impl Catalogue {
                     Some(value) => put.execute((worktree, path.as_ref(), sealed(path.as_ref(), value.as_ref())))?,
                     None => remove.execute((worktree, path.as_ref()))?,
                 };
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes the directories of a worktree that are not in `used`.
+    pub fn retain_stat_dirs(&self, worktree: i64, used: &HashSet<&[u8]>) -> CatalogueResult<()> {
+        self.write(|c| {
+            let mut all = c.prepare_cached("SELECT path FROM stat_dirs WHERE worktree = ?1")?;
+            let paths = all.query_map([worktree], |r| r.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut remove = c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
+            for path in paths.iter().filter(|path| !used.contains(path.as_slice())) {
+                remove.execute((worktree, path))?;
             }
             Ok(())
         })

@@ -98,6 +98,23 @@ pub fn overlay_base(overlay: &Path, name: &str) -> Result<Option<OverlayBase>> {
     Ok(Some(OverlayBase { version, branch: text(BRANCH)?, changed: store.is_changed()?, at }))
 }
 
+/// The objects that an overlay needs from its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayRoots {
+    /// The version that the overlay is based on.
+    pub version: Id,
+    /// The trees that unchanged names and the last snapshot refer to.
+    pub trees: Vec<Id>,
+}
+
+/// Returns what an overlay needs of its repository, also while a mount uses it; `None` if the overlay was never mounted.
+pub fn overlay_roots(overlay: &Path) -> Result<Option<OverlayRoots>> {
+    let Some(facts) = OverlayDb::read_facts(overlay, &[VERSION, TREE, SNAPSHOT])? else { return Ok(None) };
+    let mut ids = facts.iter().map(|fact| Id::parse(&String::from_utf8_lossy(fact.as_deref().unwrap_or_default())));
+    let Some(version) = ids.next().flatten() else { return Ok(None) };
+    Ok(Some(OverlayRoots { version, trees: ids.flatten().collect() }))
+}
+
 /// Returns how a mount of a version would use an overlay. Fails if the mount would be refused.
 pub fn overlay_use(repo: &Repo, version: VersionTree, overlay: &Path, name: &str) -> Result<OverlayUse> {
     let Some(store) = OverlayDb::open_read_only(overlay, name)? else { return Ok(OverlayUse::Nothing) };

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -37,6 +38,8 @@ use crate::sys::io_error::IoError;
 
 /// Version of the schema.
 const VERSION: i64 = 1;
+/// How long a reader of facts waits for a mount that writes.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fact: the checksum of all tables.
 const DIGEST: &str = "digest";
 
@@ -144,6 +147,25 @@ impl OverlayDb {
             Err(e) => Err(io(e.into()).into()),
             Ok(()) => Ok(false),
         }
+    }
+
+    /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was never used.
+    pub fn read_facts(dir: &Path, keys: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        let path = dir.join(FILE);
+        if !path.try_exists().map_err(|source| IoError::new("open", dir, source))? {
+            return Ok(None);
+        }
+        let read = || -> rusqlite::Result<Option<Vec<Option<Vec<u8>>>>> {
+            let connection = read_only(&path)?;
+            connection.busy_timeout(FACTS_TIMEOUT)?;
+            let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')";
+            if !connection.query_row(tables, [], |row| row.get(0))? {
+                return Ok(None);
+            }
+            let mut fact = connection.prepare("SELECT value FROM meta WHERE key = ?1")?;
+            keys.iter().map(|key| fact.query_row([key], |r| r.get(0)).optional()).collect::<Result<_, _>>().map(Some)
+        };
+        read().map_err(|source| OverlayDbError::Sqlite { path: path.clone(), source }.into())
     }
 
     /// Opens the database in `dir` for reading, or returns `None` if there is none. The overlay

@@ -35,7 +35,7 @@ pub(super) fn checkout(
     client.request::<()>(&ask)?;
     if let Some(name) = &options.new_branch {
         let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
-        let made = repo.refs().update(RefKind::Branch, name, None, Some(report.version), &how)?;
+        let made = repo.move_ref(RefKind::Branch, name, None, Some(report.version), &how)?;
         made.ok_or_else(|| RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() })?;
     }
     Ok(report)

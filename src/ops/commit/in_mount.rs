@@ -3,7 +3,7 @@
 
 use super::error::CommitError;
 use super::options::CommitOptions;
-use super::seal::{CommitReport, CommitTarget, checked_path, dir_meta, output, seal};
+use super::seal::{CommitReport, CommitTarget, checked_path, dir_meta, seal};
 use crate::context::Context;
 use crate::context::InMount;
 use crate::context::tree_of;
@@ -22,6 +22,7 @@ use crate::quiesce::during;
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
+use crate::repo::writer::WriteSession;
 use crate::snapshot::graft::{Edit, graft};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::named::NamedPaths;
@@ -57,6 +58,8 @@ pub(super) fn commit(
         return Err(CommitError::NotInMount { option: "--exclude-larger-than" }.into());
     }
     ensure_recorded(context, options)?;
+    // The gc log is read before the mount stores anything for this commit.
+    let session = if options.dry_run { None } else { Some(WriteSession::begin(repo)?) };
     let cancelled = || observer.cancelled();
     let mut client = mount.client()?.cancelled_by(&cancelled);
     observer.phase("commit", Some(base.counts.files), None);
@@ -78,7 +81,10 @@ pub(super) fn commit(
         let message = "sockets are not stored".to_owned();
         observer.notice(Notice { level: NoticeLevel::Skipped, path: path.clone(), message });
     }
-    let out = output(repo, observer, options.dry_run)?;
+    let out = match session {
+        Some(session) => Output::of_session(repo, session, observer)?,
+        None => Output::dry(repo),
+    };
     let (tree, totals) = only(context, &out, options, &base, tree_of(&shot))?;
     out.count_other_process(shot.new_bytes, shot.stored_bytes);
     let parent = match tip {
@@ -104,7 +110,7 @@ pub(super) fn commit(
         // version.
         _ => Err(MountRefusal::NotTip { branch: branch.clone(), version: version.short() }.into()),
     };
-    let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
+    let report = seal(context, repo, &out, observer, options, &target, &tree_for, Vec::new())?;
     if let (Some(id), false) = (report.id, options.dry_run) {
         let settle = ControlRequest::EndSnapshot {
             version: id.to_string(),
@@ -161,6 +167,6 @@ fn only(
 
 fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {
     let how = Move { who: &context.author, why: "branch: made by a commit of a mount", time: context.moved_at() };
-    repo.refs().update(RefKind::Branch, branch, None, Some(version), &how)?;
+    repo.move_ref(RefKind::Branch, branch, None, Some(version), &how)?;
     Ok(())
 }

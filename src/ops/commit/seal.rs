@@ -21,7 +21,7 @@ use crate::query::describe::VersionInfo;
 use crate::refs::head::Head;
 use crate::refs::moves::ensure_tag_branch;
 use crate::repo::Repo;
-use crate::repo::refs::{Move, value_of};
+use crate::repo::refs::Move;
 use crate::snapshot::commit::{Draft, TreeOf, publish};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::entries;
@@ -120,7 +120,7 @@ pub(in crate::ops) fn seal(
     out: &Output<'_>,
     observer: &dyn Observer,
     options: &CommitOptions,
-    target: CommitTarget,
+    target: &CommitTarget,
     tree_of: &TreeOf<'_>,
     unstable: Vec<Vec<u8>>,
 ) -> Result<CommitReport> {
@@ -164,7 +164,7 @@ pub(in crate::ops) fn seal(
             }
             make_tags(context, repo, options, *id)?;
             observer.step("worktree state");
-            remember_head(context, repo, &target, id)?;
+            remember_head(context, repo, target, id)?;
         }
         return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
     }
@@ -178,7 +178,7 @@ pub(in crate::ops) fn seal(
     let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
-    remember_head(context, repo, &target, &id)?;
+    remember_head(context, repo, target, &id)?;
     let changed = changed(repo, before, tree, files);
     Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), changed, ..base })
 }
@@ -198,11 +198,11 @@ fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64>
 
 fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) -> Result<()> {
     for tag in &options.tags {
-        let tip = repo.refs().tip(RefKind::Tag, tag)?;
+        let old = repo.refs().value(RefKind::Tag, tag)?;
         // Another process may have created the tag in the meantime.
-        let free = tip.as_ref().and_then(value_of).is_none_or(|there| there == id);
+        let free = old.is_none_or(|there| there == id);
         let how = Move { who: &context.author, why: "tag: made by commit", time: context.moved_at() };
-        if !free || repo.refs().update(RefKind::Tag, tag, tip.as_ref(), Some(id), &how)?.is_none() {
+        if !free || repo.move_ref(RefKind::Tag, tag, old.as_ref(), Some(id), &how)?.is_none() {
             return Err(CommitError::TagExists { name: tag.clone() }.into());
         }
     }

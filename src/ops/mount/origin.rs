@@ -18,7 +18,7 @@ use crate::mount::daemon;
 use crate::query::history::HistoryWalk;
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
-use crate::repo::refs::{Move, value_of};
+use crate::repo::refs::Move;
 
 /// The remote of a clone that mounts share.
 const ORIGIN: &str = "origin";
@@ -101,8 +101,7 @@ pub fn keep_unpushed(
     let repo = Repo::open(clone, crate::repo::OpenOptions::default())?;
     let refs = repo.refs();
     let pushed: Vec<Id> = refs.list(RefKind::Remote)?.into_iter().map(|tip| tip.id).collect();
-    let Some(tip) = refs.tip(RefKind::Branch, branch)? else { return Ok(None) };
-    let Some(id) = value_of(&tip) else { return Ok(None) };
+    let Some(id) = refs.value(RefKind::Branch, branch)? else { return Ok(None) };
     let unpushed =
         HistoryWalk::new(&repo, &[id], &pushed)?.map(|version| Ok(version?.0)).collect::<Result<Vec<Id>>>()?;
     if !unpushed.contains(version) {
@@ -127,8 +126,8 @@ pub fn keep_unpushed(
         }
         count += 1;
     };
-    refs.update(RefKind::Branch, &kept, None, Some(id), &how)?;
-    refs.update(RefKind::Branch, branch, Some(&tip), Some(remote), &how)?;
+    repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
+    repo.move_ref(RefKind::Branch, branch, Some(&id), Some(remote), &how)?;
     Ok(Some(Unpushed { branch: kept, versions }))
 }
 
@@ -139,14 +138,14 @@ pub fn follow_origin(context: &Context) -> Result<()> {
     for tip in repo.refs().readable(RefKind::Remote)?.tips {
         let Some(name) = tip.name.as_str().strip_prefix("origin/") else { continue };
         let name = RefName::new(name)?;
-        let ours = repo.refs().tip(RefKind::Branch, &name)?;
-        let behind = match ours.as_ref().and_then(value_of) {
+        let ours = repo.refs().value(RefKind::Branch, &name)?;
+        let behind = match ours {
             Some(ours) => ours != tip.id && HistoryWalk::new(&repo, &[ours], &[tip.id])?.count() == 0,
             None => true,
         };
         if behind {
             let how = Move { who: &context.author, why: "mount: follow origin", time: context.moved_at() };
-            repo.refs().update(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
+            repo.move_ref(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
         }
     }
     Ok(())

@@ -66,8 +66,8 @@ pub(in crate::ops) fn settled(
 /// Moves a local branch forward to a version.
 pub(in crate::ops) fn advance(context: &Context, repo: &Repo, branch: &RefName, to: Id, why: &str) -> Result<()> {
     let how = Move { who: &context.author, why, time: context.moved_at() };
-    let tip = repo.refs().tip(RefKind::Branch, branch)?;
-    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(to), &how)? {
+    let old = repo.refs().value(RefKind::Branch, branch)?;
+    match repo.move_ref(RefKind::Branch, branch, old.as_ref(), Some(to), &how)? {
         Some(_) => Ok(()),
         None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
     }

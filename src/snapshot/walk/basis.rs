@@ -5,8 +5,11 @@
 //! read, that its times prove nothing. The device number is not part of a fingerprint, because each
 //! snapshot of a volume has a different one (docs/decisions/0010).
 
+use std::collections::HashSet;
+
 use crate::codec::hash::checksum;
 use crate::error::Result;
+use crate::format::segment::PackName;
 use crate::format::varint;
 use crate::model::entry::{Time, Totals};
 use crate::model::id::Id;
@@ -94,7 +97,33 @@ pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
     let sound = repo.sound_packs()?;
     let (packs, _) = packs.as_chunks::<8>();
-    Ok(packs.iter().all(|pack| sound.binary_search(&u64::from_be_bytes(*pack)).is_ok()))
+    let mut missing =
+        packs.iter().map(|pack| u64::from_be_bytes(*pack)).filter(|pack| sound.binary_search(pack).is_err()).peekable();
+    if missing.peek().is_none() {
+        return Ok(true);
+    }
+    // Packs that a gc has given up are checked with the whole version.
+    let dead: HashSet<u64> = repo.gc_state().dead.iter().filter_map(|pack| prefix(&pack.name)).collect();
+    Ok(missing.all(|pack| dead.contains(&pack)))
+}
+
+fn prefix(name: &PackName) -> Option<u64> {
+    Some(u64::from_be_bytes(*name.first_chunk()?))
+}
+
+/// Returns the number of the dead entry of the gc log under which the records of a worktree were checked last.
+pub fn dead_seen(repo: &Repo, worktree: i64) -> Result<u64> {
+    let stored = repo.catalogue()?.meta(&dead_fact(worktree))?;
+    Ok(stored.and_then(|raw| Some(u64::from_be_bytes(*raw.first_chunk()?))).unwrap_or(0))
+}
+
+/// Stores the number of the dead entry under which all records of a worktree are sound.
+pub fn set_dead_seen(repo: &Repo, worktree: i64, number: u64) -> Result<()> {
+    Ok(repo.catalogue()?.set_meta(&dead_fact(worktree), Some(&number.to_be_bytes()))?)
+}
+
+fn dead_fact(worktree: i64) -> String {
+    format!("stat-dead-{worktree}")
 }
 
 impl DirRecord {

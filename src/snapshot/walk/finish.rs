@@ -67,6 +67,9 @@ impl Walk<'_> {
             // parent.
             let itself = !dir.is_root() || record.prints.last().is_some_and(|then| same(&stat, own, then));
             if names && itself {
+                if let Some(kept) = &self.kept {
+                    kept.lock().push(dir.path.clone());
+                }
                 return Ok(Finished { tree: record.tree, totals: record.totals, meta });
             }
             // Only the recorded tree lists the unchanged entries; if the tree is unreadable, the

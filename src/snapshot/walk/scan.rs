@@ -13,9 +13,9 @@ use std::sync::atomic::Ordering;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FileType;
 
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
-use crate::model::id::{Id, ObjectKind};
+use crate::model::id::Id;
 use crate::model::path;
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::layout::INSIDE;
@@ -56,6 +56,8 @@ pub struct Walk<'a> {
     /// Whether objects on which records rely may be missing, so that each must be checked.
     pub doubt: bool,
     pub links: Mutex<Links>,
+    /// Directories whose records stay as they are; `None` if the caller does not need them.
+    pub kept: Option<Mutex<Vec<Vec<u8>>>>,
     /// New records, by path.
     pub records: Mutex<Vec<(Vec<u8>, DirRecord)>>,
     /// Time of the latest change that the walk saw.
@@ -360,42 +362,11 @@ impl<'a> Walk<'a> {
         let bytes = repo.catalogue()?.stat_dirs(worktree, &[&dir.path])?.into_iter().next().flatten();
         let record = bytes.and_then(|b| DirRecord::decode(&b));
         Ok(match record {
-            Some(r) if self.doubt => self.is_all_there(&r)?.then_some(r),
+            // Subdirectories have their own records.
+            Some(r) if self.doubt => repo.is_directory_whole(&r.tree, dir.path.is_empty())?.then_some(r),
             Some(r) if repo.index()?.lookup(crate::format::pack::PackKind::Tree, &r.tree)?.is_some() => Some(r),
             _ => None,
         })
-    }
-
-    /// Returns whether all objects of the entries of a directory are available. Subdirectories have
-    /// their own records.
-    fn is_all_there(&self, record: &DirRecord) -> Result<bool> {
-        let repo = self.out.repo();
-        let known = |kind, id: &Id| -> Result<bool> {
-            Ok(repo.has_whole(kind, id)? || repo.is_lazy() && repo.knows(kind, id)?)
-        };
-        if !known(ObjectKind::Tree, &record.tree)? {
-            return Ok(false);
-        }
-        let entries = match repo.entries(&record.tree) {
-            Err(e) if e.kind() == Kind::Integrity => return Ok(false),
-            entries => entries?,
-        };
-        for entry in entries {
-            let Node::File { content, .. } = &entry.node else { continue };
-            for extent in repo.extents(content) {
-                let chunk = match extent {
-                    // A node of the list is missing.
-                    Err(e) if e.kind() == Kind::Integrity => return Ok(false),
-                    extent => extent?.chunk,
-                };
-                if let Some(id) = chunk
-                    && !known(ObjectKind::Chunk, &id)?
-                {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 
     /// Returns the entries of the previous version, which are only usable for deltas, because

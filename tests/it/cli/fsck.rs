@@ -144,9 +144,9 @@ fn a_missing_newest_ref_entry_is_reported() {
     let log = s.w(".dvcs/refs/heads/main");
     let newest = fs::read_dir(&log).unwrap().map(|e| e.unwrap().path()).min().unwrap();
     fs::remove_file(newest).unwrap();
-    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/heads/main`: its newest entry 3 is missing");
+    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/heads/main`: its newest entry 4 is missing");
     fs::remove_dir_all(s.w(".dvcs/refs/tags")).unwrap();
-    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/tags/golden`: its newest entry 1 is missing");
+    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/tags/golden`: its newest entries 1 to 2 are missing");
 }
 
 #[test]

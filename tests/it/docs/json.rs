@@ -44,6 +44,7 @@ fn json_md_describes_the_output_of_every_command() {
     let mut page = JsonPage::read();
     describe_files(&mut page);
     describe_refs(&mut page);
+    describe_gc(&mut page);
     describe_archives(&mut page);
     describe_settings(&mut page);
     describe_interrupted_checkout(&mut page);
@@ -208,6 +209,39 @@ fn describe_refs(page: &mut JsonPage) {
     s.dvc(["checkout", "-f", "golden"]).ok();
     page.check("current-branch", &object(&s, &["branch", "--show-current"]));
     page.check("status", &object(&s, &["status"]));
+}
+
+/// Packs that are given up, packs that are not unneeded for long enough, and a worktree whose version
+/// lacks data.
+fn describe_gc(page: &mut JsonPage) {
+    let s = sandbox();
+    s.dvc(["init"]).ok();
+    let packs = || files_of(&s.w(".dvcs/packs"));
+    let gc = |args: &[&str]| object(&s, &[&["-c", "gc.keep-log=0", "gc"], args].concat());
+    s.write("a", noise(1, 500_000));
+    s.dvc(["commit", "-m", "first"]).ok();
+    let before = packs();
+    s.write("lost", noise(2, 100_000));
+    s.dvc(["commit", "-m", "lost", "-b", "lost"]).ok();
+    s.dvc(["checkout", "lost", "--into", "../other"]).ok();
+    fs::write(s.at("other/more"), "more").unwrap();
+    s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "commit", "-m", "more", "-b", "lost"]).ok();
+    page.check("gc", &gc(&["-n"]));
+    // Only a worktree needs this version, of which everything is missing.
+    s.dvc(["branch", "-d", "-f", "lost"]).ok();
+    for pack in packs().keys().filter(|pack| !before.contains_key(*pack)) {
+        fs::remove_file(s.w(".dvcs/packs").join(strange(pack))).unwrap();
+    }
+    // One file of the next pack is needed, the other one is not.
+    fs::remove_file(s.w("lost")).unwrap();
+    s.write("b", noise(3, 100_000));
+    s.write("c", noise(4, 300_000));
+    s.dvc(["commit", "-m", "gone", "-b", "gone"]).ok();
+    fs::remove_file(s.w("c")).unwrap();
+    s.dvc(["commit", "-m", "second"]).ok();
+    s.dvc(["branch", "-d", "-f", "gone"]).ok();
+    page.check("gc", &gc(&["--grace", "1h", "--max-unused", "0"]));
+    page.check("gc", &gc(&["-n"]));
 }
 
 /// Checks archives and images, written to a file and to standard output.

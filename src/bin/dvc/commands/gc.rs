@@ -1,47 +1,232 @@
-//! `dvc gc`: deletes data that can be rebuilt.
+//! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit};
 use crate::globals::DryRun;
-use crate::print::size;
+use crate::print::{Out, size};
 use crate::session::Session;
+use crate::settings::value;
 use clap::Args;
-use dvc::ops::gc::{CacheShrink, shrink_cache};
+use dvc::care::gc::GcReport;
+use dvc::error::Kind;
+use dvc::model::text::count;
+use dvc::observe::{Notice, NoticeLevel, Observer};
+use dvc::ops::gc::{CacheShrink, CollectOptions, collect, shrink_cache};
 use serde::Serialize;
 use std::io::Write;
+use std::time::Duration;
 
 /// Options of `gc`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc gc --cache\n  dvc gc --cache --max 2G")]
+#[command(after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --cache --max 2G")]
 pub(crate) struct GcArgs {
-    /// Delete cached blocks of remote objects, the least recently used first
-    #[arg(long, required = true)]
+    /// Delete cached blocks of remote objects instead, the least recently used first
+    #[arg(long)]
     pub(crate) cache: bool,
     /// Keep SIZE of them
-    #[arg(long, value_name = "SIZE", default_value = "0")]
+    #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
+    /// Delete unneeded data now, without waiting
+    #[arg(long, conflicts_with_all = ["cache", "grace"])]
+    pub(crate) now: bool,
+    /// Delete only what has been unneeded for TIME
+    #[arg(long, value_name = "TIME", conflicts_with = "cache")]
+    pub(crate) grace: Option<String>,
+    /// Keep forgotten versions for TIME
+    #[arg(long, value_name = "TIME", conflicts_with = "cache")]
+    pub(crate) keep_trash: Option<String>,
+    /// Leave up to PERCENT of the data unused rather than copying packs
+    #[arg(long, value_name = "PERCENT", conflicts_with = "cache")]
+    pub(crate) max_unused: Option<String>,
+    /// Copy at most SIZE
+    #[arg(long, value_name = "SIZE", conflicts_with = "cache")]
+    pub(crate) max_repack: Option<String>,
+    /// Stop copying after TIME; the next run continues
+    #[arg(long, value_name = "TIME", conflicts_with = "cache")]
+    pub(crate) max_time: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
 
 #[derive(Serialize)]
-struct JsonGc {
+struct JsonCacheDeletion {
     before_bytes: u64,
     after_bytes: u64,
     dry_run: bool,
 }
 
+#[derive(Serialize)]
+struct JsonGc {
+    versions: u64,
+    forgotten_versions: u64,
+    deleted_packs: u64,
+    deleted_bytes: u64,
+    dropped_packs: u64,
+    dropped_bytes: u64,
+    copied_packs: u64,
+    copied_bytes: u64,
+    new_packs: u64,
+    new_bytes: u64,
+    waiting_packs: u64,
+    waiting_bytes: u64,
+    waiting_seconds: Option<i64>,
+    dead_packs: u64,
+    dead_bytes: u64,
+    dead_seconds: Option<i64>,
+    kept_bytes: u64,
+    unused_bytes: u64,
+    incomplete: Vec<String>,
+    complete: bool,
+    dry_run: bool,
+}
+
 /// Runs `gc`.
 pub(crate) fn run(session: &Session, args: &GcArgs) -> CommandResult {
+    if args.cache { run_cache(session, args) } else { run_repository(session, args) }
+}
+
+fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
     let max = dvc::model::size::parse(&args.max).map_err(|problem| CliError::option("--max", problem))?;
     let dry_run = session.dry_run(args.dry);
     let CacheShrink { before_bytes: before, after_bytes: after } = shrink_cache(&session.nowhere()?, max, dry_run)?;
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonGc { before_bytes: before, after_bytes: after, dry_run })?;
+        out.json(&JsonCacheDeletion { before_bytes: before, after_bytes: after, dry_run })?;
     } else if session.globals.quiet == 0 {
         let verb = if dry_run { "would delete" } else { "deleted" };
         writeln!(out, "{verb} {}; the cache has {}", size(before.saturating_sub(after)), size(after))?;
     }
     out.finish()?;
     Ok(Exit::DONE)
+}
+
+fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
+    let options = options(session, args)?;
+    let question = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
+    if args.now && !options.dry_run && !session.confirmed(question)? {
+        return Ok(Exit::NO);
+    }
+    let context = session.here()?.1;
+    let run = dirs::usable_run()?;
+    let progress = session.progress()?;
+    let report = collect(&context, &run, &options, &progress)?;
+    for root in &report.incomplete {
+        let message = format!("{}: objects of version {} are missing", root.name, root.id.short());
+        progress.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+    }
+    drop(progress);
+    let is_complete = !report.is_partial && report.undeleted == 0;
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&as_json(&report, options.dry_run, is_complete, context.now_secs()))?;
+    } else if session.globals.quiet == 0 {
+        print(&mut out, &report, &options, context.now_secs())?;
+    }
+    out.finish()?;
+    Ok(if is_complete { Exit::DONE } else { Exit::with(Kind::Incomplete) })
+}
+
+/// Returns the options; what the command line does not give comes from the settings.
+fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions, crate::failure::Failed> {
+    let settings = session.settings()?;
+    let seconds = |key: &str| Duration::from_secs(settings.number(key).unwrap_or(0));
+    let time = |option: &'static str, text: &Option<String>, key: &str| match text {
+        Some(text) => value::duration(text).map_err(|problem| CliError::option(option, problem)),
+        None => Ok(seconds(key)),
+    };
+    let bytes = match &args.max_repack {
+        Some(text) => dvc::model::size::parse(text).map_err(|problem| CliError::option("--max-repack", problem))?,
+        None => settings.number("gc.max-repack").unwrap_or(0),
+    };
+    let percent = match &args.max_unused {
+        Some(text) => share(text).map_err(|problem| CliError::option("--max-unused", problem))?,
+        None => share(settings.text("gc.max-unused").unwrap_or("10%"))
+            .map_err(|problem| CliError::option("gc.max-unused", problem))?,
+    };
+    let max_time = time("--max-time", &args.max_time, "gc.max-time")?;
+    Ok(CollectOptions {
+        grace: if args.now { Duration::ZERO } else { time("--grace", &args.grace, "gc.grace")? },
+        keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
+        keep_log: seconds("gc.keep-log"),
+        max_unused: percent,
+        max_repack: Some(bytes).filter(|bytes| *bytes > 0),
+        max_time: Some(max_time).filter(|time| !time.is_zero()),
+        dry_run: session.dry_run(args.dry),
+        is_confirmed: session.globals.yes,
+    })
+}
+
+/// Parses `10`, `10%` or `2.5%`.
+fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
+    let percent: f64 = text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| wrong())?;
+    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) }
+}
+
+fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc {
+    let wait = |until: i64| until.saturating_sub(now).max(0);
+    JsonGc {
+        versions: report.whole_versions,
+        forgotten_versions: report.forgotten_versions,
+        deleted_packs: report.deleted_packs,
+        deleted_bytes: report.deleted_bytes,
+        dropped_packs: report.dropped_packs,
+        dropped_bytes: report.dropped_bytes,
+        copied_packs: report.copied_packs,
+        copied_bytes: report.copied_bytes,
+        new_packs: report.new_packs,
+        new_bytes: report.new_bytes,
+        waiting_packs: report.waiting_packs,
+        waiting_bytes: report.waiting_bytes,
+        waiting_seconds: report.waiting_until.map(wait),
+        dead_packs: report.dead_packs,
+        dead_bytes: report.dead_bytes,
+        dead_seconds: report.dead_until.map(wait),
+        kept_bytes: report.kept_bytes,
+        unused_bytes: report.unused_bytes,
+        incomplete: report.incomplete.iter().map(|root| root.name.clone()).collect(),
+        complete,
+        dry_run,
+    }
+}
+
+fn print(out: &mut Out, report: &GcReport, options: &CollectOptions, now: i64) -> std::io::Result<()> {
+    let packs = |bytes: u64, packs: u64| format!("{} in {}", size(bytes), count(packs, "pack"));
+    let would = if options.dry_run { "would " } else { "" };
+    if report.dropped_packs > 0 {
+        let given_up = if options.dry_run { "give up" } else { "gave up" };
+        writeln!(out, "{would}{given_up} {}", packs(report.dropped_bytes, report.dropped_packs))?;
+    }
+    if report.copied_packs > 0 {
+        let copied = if options.dry_run { "copy" } else { "copied" };
+        let from = count(report.copied_packs, "pack");
+        writeln!(out, "{would}{copied} {} of {from} that are partly unused", size(report.copied_bytes))?;
+    }
+    if report.waiting_packs > 0 {
+        let after = due(report.waiting_until, now);
+        writeln!(out, "{} not needed, to be given up {after}", packs(report.waiting_bytes, report.waiting_packs))?;
+    }
+    if report.dead_packs > 0 {
+        let after = due(report.dead_until, now);
+        writeln!(out, "{} given up, to be deleted {after}", packs(report.dead_bytes, report.dead_packs))?;
+    }
+    let deleted = if options.dry_run { "would delete" } else { "deleted" };
+    let (bytes, number) = (report.deleted_bytes, report.deleted_packs);
+    let (kept, unused) = (size(report.kept_bytes), size(report.unused_bytes));
+    writeln!(out, "{deleted} {}; {kept} stay, {unused} of it unused", packs(bytes, number))?;
+    if report.undeleted > 0 {
+        writeln!(out, "could not delete {}", count(report.undeleted, "object"))?;
+    }
+    Ok(())
+}
+
+/// When a waiting pack is due.
+fn due(at: Option<i64>, now: i64) -> String {
+    match at.map(|at| at.saturating_sub(now)) {
+        Some(secs) if secs > 0 => {
+            let wait = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
+            format!("by a run in {}", crate::print::elapsed(wait))
+        }
+        _ => "by the next run".to_owned(),
+    }
 }

@@ -85,6 +85,12 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "the memory for buffers and tables of an operation",
         ),
     ),
+    key("gc.grace", SettingType::Duration, "1h", "how long `gc` waits before it gives up and before it deletes data"),
+    key("gc.keep-log", SettingType::Duration, "30d", "how long `gc` keeps versions that refs named before"),
+    key("gc.keep-trash", SettingType::Duration, "14d", "how long `gc` keeps forgotten versions"),
+    key("gc.max-repack", SettingType::Size { min: 0 }, "0", "the bytes that `gc` may copy; 0 is no limit"),
+    key("gc.max-time", SettingType::Duration, "0", "the time after which `gc` stops copying; 0 is no limit"),
+    key("gc.max-unused", SettingType::Text, "10%", "the share of unused data that `gc` leaves in packs"),
     hook(
         "hook.failed-commit",
         "the command to run after a failed commit; the JSON on its standard input has the failure",

@@ -1,0 +1,253 @@
+//! Finds the versions that became visible between a mark and its fences, and the planned packs that
+//! these versions need.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+
+use super::mark::Marked;
+use super::roots::Roots;
+use crate::error::{Kind, Result};
+use crate::format::object::ListNode;
+use crate::format::pack::PackKind;
+use crate::format::packlist::ListedPack;
+use crate::format::segment::{IndexRow, PackName};
+use crate::model::entry::{Content, Node};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::tree::TreeBody;
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::frames::ObjectError;
+use crate::repo::gclog::GcState;
+use crate::repo::packs::read_table;
+use crate::work::Cancelled;
+
+/// Answers which copies stay if the packs of a plan are given up.
+pub(super) struct Kept<'k> {
+    repo: &'k Repo,
+    state: GcState,
+    given_up: &'k HashSet<PackName>,
+    /// Whether this run wrote a pack from verified objects.
+    is_new: &'k (dyn Fn(&PackName) -> bool + Sync),
+}
+
+/// The copies of an object.
+struct Copies {
+    stay: Vec<IndexRow>,
+    /// Packs of the other copies, and of their bases.
+    given_up: Vec<PackName>,
+}
+
+impl<'k> Kept<'k> {
+    /// Prepares the question for one plan.
+    pub(super) fn new(
+        repo: &'k Repo,
+        given_up: &'k HashSet<PackName>,
+        is_new: &'k (dyn Fn(&PackName) -> bool + Sync),
+    ) -> Self {
+        Self { repo, state: repo.gc_state(), given_up, is_new }
+    }
+
+    fn copies(&self, kind: PackKind, id: &Id) -> Result<Copies> {
+        let mut copies = Copies { stay: Vec::new(), given_up: Vec::new() };
+        for row in self.repo.index()?.lookup_all(kind, id)? {
+            let packs = || std::iter::once(row.place.pack).chain(row.base.map(|base| base.pack));
+            if packs().any(|pack| self.state.is_dead(&pack)) {
+                continue;
+            }
+            if packs().any(|pack| self.given_up.contains(&pack)) {
+                copies.given_up.extend(packs().filter(|pack| self.given_up.contains(pack)));
+            } else {
+                copies.stay.push(row);
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Packs that contain an object whose other copies, those that stay, cannot be read: a writer
+    /// that is not visible yet may rely on them, so these packs must stay too.
+    pub(super) fn packs_with_damaged_twins<'r>(
+        &self,
+        rows: impl Iterator<Item = &'r ListedPack>,
+    ) -> Result<HashSet<PackName>> {
+        let mut damaged = HashSet::new();
+        for row in rows {
+            if !self.are_twins_sound(&row.name)? {
+                damaged.insert(row.name);
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Adds to spared packs those planned packs whose objects would then rely on a copy in a spared
+    /// pack that cannot be read.
+    pub(super) fn with_unsound_twins(&self, spared: HashSet<PackName>) -> Result<HashSet<PackName>> {
+        let mut all = spared.clone();
+        let mut todo: Vec<PackName> = spared.into_iter().collect();
+        while let Some(pack) = todo.pop() {
+            let table = read_table(self.repo.store(), &pack)?;
+            for frame in &table.frames {
+                for (id, _) in &frame.objects {
+                    let rows = self.repo.index()?.lookup_all(table.kind, id)?;
+                    let own = rows.iter().find(|row| row.place.pack == pack);
+                    let twins: Vec<&IndexRow> = rows
+                        .iter()
+                        .filter(|row| self.given_up.contains(&row.place.pack) && !all.contains(&row.place.pack))
+                        .collect();
+                    if twins.is_empty() || own.is_some_and(|own| self.repo.object_at(frame.kind, own).is_ok()) {
+                        continue;
+                    }
+                    for twin in twins {
+                        if all.insert(twin.place.pack) {
+                            todo.push(twin.place.pack);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns whether each object of a pack that has other copies has one that can be read. A pack
+    /// whose table cannot be read is not given up.
+    fn are_twins_sound(&self, pack: &PackName) -> Result<bool> {
+        let table = match read_table(self.repo.store(), pack) {
+            Err(e) if e.kind() == Kind::Integrity => return Ok(false),
+            table => table?,
+        };
+        let objects: Vec<(ObjectKind, Id)> =
+            table.frames.iter().flat_map(|frame| frame.objects.iter().map(|(id, _)| (frame.kind, *id))).collect();
+        objects
+            .par_iter()
+            .map(|(kind, id)| {
+                let copies = self.copies(table.kind, id)?.stay;
+                // This run has verified what it wrote.
+                let is_sound =
+                    |row: &IndexRow| (self.is_new)(&row.place.pack) || self.repo.object_at(*kind, row).is_ok();
+                Ok(copies.is_empty() || copies.iter().any(is_sound))
+            })
+            .try_reduce(|| true, |a, b| Ok(a && b))
+    }
+}
+
+/// Walks what the mark has not visited.
+pub(super) struct FreshWalk<'w> {
+    repo: &'w Repo,
+    kept: &'w Kept<'w>,
+    marked: &'w Marked,
+    observer: &'w dyn Observer,
+    spared: Mutex<HashSet<PackName>>,
+}
+
+impl<'w> FreshWalk<'w> {
+    /// Prepares the walk.
+    pub(super) fn new(repo: &'w Repo, kept: &'w Kept<'w>, marked: &'w Marked, observer: &'w dyn Observer) -> Self {
+        Self { repo, kept, marked, observer, spared: Mutex::default() }
+    }
+
+    /// Walks from all roots; returns the planned packs that contain a needed object which has no
+    /// other copy.
+    pub(super) fn run(self, roots: &Roots, is_forgotten: &dyn Fn(&Id) -> bool) -> Result<HashSet<PackName>> {
+        let is_partial = Repo::partial(self.repo.path()).is_some();
+        let mut seen = HashSet::new();
+        let mut todo = roots.refs.clone();
+        while let Some(id) = todo.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let commit = match self.repo.commit_cached(&id) {
+                Err(e) if is_partial && e.kind() == Kind::Integrity => continue,
+                commit => commit?,
+            };
+            todo.extend(&commit.parents);
+            if !self.marked.commits.contains(&id) {
+                self.note(ObjectKind::Commit, &id)?;
+            }
+            if !is_forgotten(&id) && !self.marked.whole.contains(&id) {
+                self.tree(commit.tree)?;
+            }
+        }
+        for root in roots.loose.iter().filter(|root| !self.marked.whole.contains(&root.id)) {
+            // A root without a log that lacks objects is no damage: its owner withdraws it.
+            let held = self.repo.commit_cached(&root.id).and_then(|commit| {
+                self.note(ObjectKind::Commit, &root.id)?;
+                std::iter::once(&commit.tree).chain(&root.trees).try_for_each(|tree| self.tree(*tree))
+            });
+            if let Err(e) = held
+                && e.kind() != Kind::Integrity
+            {
+                return Err(e);
+            }
+        }
+        Ok(self.spared.into_inner())
+    }
+
+    fn note(&self, kind: ObjectKind, id: &Id) -> Result<()> {
+        let copies = self.kept.copies(PackKind::of(kind), id)?;
+        if !copies.stay.is_empty() {
+            return Ok(());
+        }
+        if !copies.given_up.is_empty() {
+            self.spared.lock().extend(copies.given_up);
+            return Ok(());
+        }
+        // A lazy clone finds missing objects at its source.
+        if Repo::partial(self.repo.path()).is_some() || self.repo.is_lazy() {
+            return Ok(());
+        }
+        Err(ObjectError::Missing { kind, id: *id }.into())
+    }
+
+    fn tree(&self, root: Id) -> Result<()> {
+        let mut todo = vec![(ObjectKind::Tree, root)];
+        while let Some((kind, id)) = todo.pop() {
+            if self.observer.cancelled() {
+                return Err(Cancelled.into());
+            }
+            if !self.marked.visited.insert(&id) {
+                continue;
+            }
+            self.note(kind, &id)?;
+            if kind == ObjectKind::List {
+                match self.repo.list_node(&id)? {
+                    ListNode::Leaf(extents) => {
+                        extents.iter().filter_map(|x| x.chunk).try_for_each(|id| self.note(ObjectKind::Chunk, &id))?;
+                    }
+                    ListNode::Inner(children) => todo.extend(children.iter().map(|c| (ObjectKind::List, c.1))),
+                }
+                continue;
+            }
+            let node = self.repo.tree_node(&id)?;
+            if let Some(links) = node.root.as_ref().and_then(|root| root.links.as_ref()) {
+                self.content(links, &mut todo)?;
+            }
+            match node.body {
+                TreeBody::Inner(children) => todo.extend(children.iter().map(|c| (ObjectKind::Tree, c.id))),
+                TreeBody::Leaf(entries) => {
+                    for entry in &entries {
+                        match &entry.node {
+                            Node::Dir { tree, .. } => todo.push((ObjectKind::Tree, *tree)),
+                            Node::File { content, .. } => self.content(content, &mut todo)?,
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&self, content: &Content, todo: &mut Vec<(ObjectKind, Id)>) -> Result<()> {
+        match content {
+            Content::Inline(_) => Ok(()),
+            Content::Direct(extents) => {
+                extents.iter().filter_map(|x| x.chunk).try_for_each(|id| self.note(ObjectKind::Chunk, &id))
+            }
+            Content::List(root) => {
+                todo.push((ObjectKind::List, *root));
+                Ok(())
+            }
+        }
+    }
+}

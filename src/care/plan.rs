@@ -1,0 +1,303 @@
+//! Decides what a gc does with each pack: keep the pack, drop it, or copy the needed part into new
+//! packs.
+//!
+//! The decision is a pure function of the tally, of the tables of the packs that may be copied, and
+//! of the options.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::tally::{FramePlace, PackTally, Tally};
+use crate::error::{Kind, Result};
+use crate::format::frame::CODEC_DELTA;
+use crate::format::pack::PackKind;
+use crate::index::merged_rows::MergedRows;
+use crate::model::id::Id;
+use crate::repo::Repo;
+use crate::repo::layout::PACK_TARGET;
+use crate::repo::packs::read_table;
+
+/// A pack below this length is merged with others of its kind.
+const SMALL_PACK: u64 = 8 << 20;
+/// Number of small packs of a kind from which they are merged.
+const MERGE_AT: usize = 8;
+
+/// Limits of a gc.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlanLimits {
+    /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
+    pub unused_share: f64,
+    /// Bytes that may be copied; `None` is no limit.
+    pub copied_bytes: Option<u64>,
+    /// Whether each copied byte goes over a network, so that copying must gain more.
+    pub is_remote: bool,
+}
+
+impl PlanLimits {
+    /// Returns the unused share of a pack from which copying the rest pays: if the copy frees at
+    /// least half of what it copies, over a network at least as much as it copies.
+    const fn least_share(&self) -> f64 {
+        if self.is_remote { 0.5 } else { 1.0 / 3.0 }
+    }
+}
+
+/// A frame of a pack of which some bytes are needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UsedFrame {
+    pub offset: u32,
+    /// Length in the pack in bytes.
+    pub stored: u32,
+    /// Sum of the lengths of all objects.
+    pub object_bytes: u64,
+    /// Objects that are needed, with their lengths.
+    pub needed: Vec<(Id, u32)>,
+    /// Whether needed objects take at least half of the uncompressed frame, or the frame is the
+    /// base of a delta, so that the frame is copied as it is.
+    pub is_copied_whole: bool,
+    pub is_base: bool,
+}
+
+/// The exact use of one pack, from its table of contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PackUse {
+    /// Frames that are needed, in the order of the pack.
+    pub frames: Vec<UsedFrame>,
+    /// Bytes of all frames. The table of a pack does not count: each copy has one again.
+    pub frame_bytes: u64,
+    /// Objects that are copied with their frames although another copy of them was chosen.
+    pub spare: Vec<Id>,
+    /// Offsets of bases that are given up, whose one delta is stored whole instead.
+    pub unwrapped: Vec<u32>,
+}
+
+/// The packs of a [`Tally`] that a gc changes, by their numbers. All other packs stay as they are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    /// Nothing in these packs is needed.
+    pub dropped: BTreeSet<u32>,
+    /// The needed frames of these packs are copied into new packs.
+    pub copied: BTreeMap<u32, PackUse>,
+    /// Bytes that are copied.
+    pub copied_bytes: u64,
+    /// Bytes of the packs that are dropped or copied, less the copied bytes.
+    pub freed_bytes: u64,
+    /// Unused bytes in packs that stay, by estimate.
+    pub unused_bytes: u64,
+}
+
+/// Decides. `may_drop` says whether a pack has been unneeded for long enough.
+pub(super) fn plan(
+    repo: &Repo,
+    tally: &Tally<'_>,
+    limits: &PlanLimits,
+    may_drop: &dyn Fn(&PackTally) -> bool,
+) -> Result<Plan> {
+    let mut plan = Plan::default();
+    for (number, pack) in numbered(tally) {
+        if pack.needed_rows == 0 && pack.base_frames == 0 && may_drop(pack) {
+            plan.dropped.insert(number);
+            plan.freed_bytes += pack.file_bytes;
+        }
+    }
+    let least_share = limits.least_share();
+    let mut by_share: Vec<(u32, &PackTally)> = numbered(tally)
+        .filter(|(number, pack)| !plan.dropped.contains(number) && pack.needed_rows + pack.base_frames > 0)
+        .collect();
+    by_share.sort_by(|a, b| b.1.unused_share().total_cmp(&a.1.unused_share()).then(a.0.cmp(&b.0)));
+    for (number, pack) in &by_share {
+        if pack.unused_share() < least_share {
+            break;
+        }
+        let Some(used) = sound_use(repo, tally, *number)? else { continue };
+        if used.freed_bytes() as f64 >= least_share * used.frame_bytes as f64 {
+            plan.copy(*number, used, limits);
+        }
+    }
+    for kind in PackKind::ALL {
+        let small: Vec<(u32, &PackTally)> = by_share
+            .iter()
+            .filter(|(number, pack)| {
+                pack.kind == kind && pack.file_bytes < SMALL_PACK && !plan.copied.contains_key(number)
+            })
+            .copied()
+            .collect();
+        let bytes: u64 = small.iter().map(|(_, pack)| pack.file_bytes).sum();
+        let pays = !limits.is_remote || bytes >= PACK_TARGET / 2;
+        if small.len() >= MERGE_AT && pays {
+            for (number, _) in small {
+                if let Some(used) = sound_use(repo, tally, number)? {
+                    plan.copy(number, used, limits);
+                }
+            }
+        }
+    }
+    // If the packs that are left have more unused bytes than the limit allows, those with the
+    // largest unused share are copied too.
+    let rest: Vec<(u32, &PackTally)> = by_share.iter().filter(|(n, _)| !plan.copied.contains_key(n)).copied().collect();
+    let mut unused: u64 = rest.iter().map(|(_, pack)| pack.unused_bytes()).sum();
+    let all: u64 = rest.iter().map(|(_, pack)| pack.file_bytes).sum::<u64>() + plan.copied_bytes;
+    for (number, pack) in rest {
+        if unused as f64 <= limits.unused_share * all as f64 || pack.unused_bytes() == 0 {
+            break;
+        }
+        let Some(used) = sound_use(repo, tally, number)? else { continue };
+        // An estimate by uncompressed lengths may find unused bytes where none can be freed.
+        if used.freed_bytes() * 100 > used.frame_bytes && plan.copy(number, used, limits) {
+            unused = unused.saturating_sub(pack.unused_bytes());
+        }
+    }
+    plan.unused_bytes = unused;
+    plan.copy_packs_of_unwrapped_deltas(repo, tally, limits)?;
+    plan.use_spare_copies(tally);
+    Ok(plan)
+}
+
+impl UsedFrame {
+    /// Returns an estimate of the length of the copy in bytes.
+    fn copied_bytes(&self) -> u64 {
+        if self.is_copied_whole || self.object_bytes == 0 {
+            return u64::from(self.stored);
+        }
+        let needed: u64 = self.needed.iter().map(|(_, len)| u64::from(*len)).sum();
+        u64::from(self.stored) * needed / self.object_bytes
+    }
+}
+
+impl PackUse {
+    /// Returns the bytes of the frames that are copied.
+    pub(super) fn copied_bytes(&self) -> u64 {
+        self.frames.iter().map(UsedFrame::copied_bytes).sum()
+    }
+
+    /// Returns the bytes of frames that a copy frees.
+    fn freed_bytes(&self) -> u64 {
+        self.frame_bytes.saturating_sub(self.copied_bytes())
+    }
+}
+
+impl Plan {
+    /// Plans a copy, unless the limit is reached; returns whether it is planned.
+    fn copy(&mut self, number: u32, used: PackUse, limits: &PlanLimits) -> bool {
+        if limits.copied_bytes.is_some_and(|most| self.copied_bytes + used.copied_bytes() > most) {
+            return false;
+        }
+        self.copied_bytes += used.copied_bytes();
+        self.freed_bytes += used.freed_bytes();
+        self.copied.insert(number, used);
+        true
+    }
+
+    /// Plans to copy packs that lose so many deltas, because these are stored whole in new
+    /// packs, that copying the rest pays.
+    fn copy_packs_of_unwrapped_deltas(&mut self, repo: &Repo, tally: &Tally<'_>, limits: &PlanLimits) -> Result<()> {
+        let bases: HashSet<FramePlace> = self
+            .copied
+            .iter()
+            .flat_map(|(number, used)| used.unwrapped.iter().map(move |offset| (*number, *offset)))
+            .collect();
+        if bases.is_empty() {
+            return Ok(());
+        }
+        let mut lost: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in MergedRows::new(&repo.index()?.segments(PackKind::Data))? {
+            let row = row?;
+            let place = |location| tally.place(PackKind::Data, location);
+            if let Some(delta) = place(&row.place)
+                && row.base.as_ref().and_then(place).is_some_and(|base| bases.contains(&base))
+                && !self.dropped.contains(&delta.0)
+                && !self.copied.contains_key(&delta.0)
+                && tally.is_needed(PackKind::Data, &row.id, delta)?
+            {
+                *lost.entry(delta.0).or_default() += u64::from(row.place.len);
+            }
+        }
+        for (number, bytes) in lost {
+            let Some(pack) = tally.packs.get(number as usize) else { continue };
+            let rest = PackTally { needed_bytes: pack.needed_bytes.saturating_sub(bytes), ..*pack };
+            if rest.unused_share() >= limits.least_share()
+                && let Some(used) = sound_use(repo, tally, number)?
+            {
+                self.copy(number, used, limits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes objects out of frames that are not copied whole if another frame that is copied has
+    /// them, because the copy of that frame would make this one superfluous at once.
+    fn use_spare_copies(&mut self, tally: &Tally<'_>) {
+        let kind = |number: &u32| tally.packs.get(*number as usize).map(|pack| pack.kind);
+        let spare: HashSet<(Option<PackKind>, Id)> = self
+            .copied
+            .iter()
+            .flat_map(|(number, used)| used.spare.iter().map(move |id| (kind(number), *id)))
+            .collect();
+        if spare.is_empty() {
+            return;
+        }
+        for (number, used) in &mut self.copied {
+            let before = used.copied_bytes();
+            for frame in used.frames.iter_mut().filter(|frame| !frame.is_copied_whole) {
+                frame.needed.retain(|(id, _)| !spare.contains(&(kind(number), *id)));
+            }
+            used.frames.retain(|frame| frame.is_copied_whole || !frame.needed.is_empty());
+            let fewer = before - used.copied_bytes();
+            self.copied_bytes -= fewer;
+            self.freed_bytes += fewer;
+        }
+    }
+
+    /// Returns the numbers of all packs that will be given up.
+    pub(super) fn given_up(&self) -> impl Iterator<Item = u32> {
+        self.dropped.iter().chain(self.copied.keys()).copied()
+    }
+}
+
+fn numbered<'t>(tally: &'t Tally<'_>) -> impl Iterator<Item = (u32, &'t PackTally)> {
+    (0..).zip(&tally.packs)
+}
+
+/// Like [`pack_use`]; `None` for a pack whose table is damaged, because such a pack stays as it is.
+fn sound_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<Option<PackUse>> {
+    match pack_use(repo, tally, number) {
+        Err(e) if e.kind() == Kind::Integrity => Ok(None),
+        used => used.map(Some),
+    }
+}
+
+/// Reads the table of a pack and states which frames are needed.
+fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
+    let mut used = PackUse { frames: Vec::new(), frame_bytes: 0, spare: Vec::new(), unwrapped: Vec::new() };
+    let Some(pack) = tally.packs.get(number as usize) else { return Ok(used) };
+    for frame in read_table(repo.store(), &pack.name)?.frames {
+        let offset = u32::try_from(frame.offset).unwrap_or(u32::MAX);
+        let place = (number, offset);
+        used.frame_bytes += u64::from(frame.stored);
+        let (mut needed, mut needed_bytes, mut object_bytes) = (Vec::new(), 0u64, 0u64);
+        for (id, len) in &frame.objects {
+            object_bytes += u64::from(*len);
+            if tally.is_needed(pack.kind, id, place)? {
+                needed.push((*id, *len));
+                needed_bytes += u64::from(*len);
+            }
+        }
+        // A base that no version needs and that one delta has is worth no more than that delta
+        // stored whole.
+        let deltas = tally.deltas_of(place);
+        let is_base = deltas > 1 || deltas == 1 && !needed.is_empty();
+        if needed.is_empty() && !is_base {
+            used.unwrapped.extend((deltas > 0).then_some(offset));
+            continue;
+        }
+        let is_copied_whole = is_base || needed_bytes * 2 >= object_bytes;
+        if is_copied_whole && frame.codec != CODEC_DELTA {
+            for (id, _) in &frame.objects {
+                if !needed.iter().any(|needed| needed.0 == *id) && tally.is_chosen_elsewhere(pack.kind, id, place) {
+                    used.spare.push(*id);
+                }
+            }
+        }
+        let stored = frame.stored;
+        used.frames.push(UsedFrame { offset, stored, object_bytes, needed, is_copied_whole, is_base });
+    }
+    Ok(used)
+}

@@ -1,0 +1,236 @@
+//! The log that decides every garbage collection: which packs may be deleted (`plan`), and which
+//! are given up (`dead`).
+//!
+//! A writer reads the log before it relies on objects and again before it moves a ref;
+//! `docs/format.md` has the bytes, and `tests/model` checks the protocol. A dead entry exists only
+//! directly after its plan, and its list contains all packs that were ever given up, so everything
+//! before the newest dead entry may be removed.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use super::layout;
+use super::log::{Appended, EntryKey, Log, LogEntry};
+use crate::codec::hash::NameHasher;
+use crate::error::{Error, Result};
+use crate::format::Malformed;
+use crate::format::gclog::{GcEntry, GcStep};
+use crate::format::packlist::{LIST_MAX, ListedPack, PackList, PackListWriter};
+use crate::format::segment::PackName;
+use crate::store::local::LocalStore;
+use crate::store::{Store, StoreError};
+use crate::sys::io_error::IoError;
+
+impl LogEntry for GcEntry {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn update_id(&self) -> &str {
+        &self.update
+    }
+
+    fn folded_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Self::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::decode(bytes)
+    }
+}
+
+/// The content of the gc log at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct GcState {
+    /// Number of the newest entry; 0 if there is none.
+    pub number: u64,
+    /// Packs of the newest entry if that entry is a plan.
+    pub planned: Arc<PackList>,
+    /// Packs that were given up.
+    pub dead: Arc<PackList>,
+    /// Number of the newest dead entry; 0 if there is none.
+    pub dead_number: u64,
+    /// Time of that entry in seconds since 1970.
+    pub dead_time: i64,
+    /// Whether the newest entry is a plan.
+    pub has_plan: bool,
+}
+
+impl GcState {
+    /// Returns whether a pack was given up: its rows answer nothing.
+    pub fn is_dead(&self, pack: &PackName) -> bool {
+        self.dead.find(pack).is_some()
+    }
+
+    /// Returns whether a writer must not rely on a pack.
+    pub fn is_excluded(&self, pack: &PackName) -> bool {
+        self.dead.find(pack).is_some() || self.planned.find(pack).is_some()
+    }
+
+    /// Returns whether no pack is given up or planned to be.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.planned.is_empty()
+    }
+
+    /// Returns whether what a writer looked up under `self` may be gone under `now`.
+    pub const fn is_settled(&self, now: &Self) -> bool {
+        self.number == now.number && !now.has_plan
+    }
+}
+
+/// The gc log of a repository.
+pub struct GcLog<'s> {
+    store: &'s dyn Store,
+    log: Log<'s>,
+}
+
+impl<'s> GcLog<'s> {
+    /// Returns the log in a store.
+    pub const fn new(store: &'s dyn Store) -> Self {
+        Self { store, log: Log::new(store, layout::GC_LOG) }
+    }
+
+    /// Reads the log. Costs one listing while no gc ever ran; lists that `known` contains are not
+    /// read again.
+    pub fn read(&self, known: &GcState) -> Result<GcState> {
+        // An entry that another process folds between the listing and the read is a reason to list
+        // again.
+        loop {
+            if let Some(state) = self.read_once(known)? {
+                return Ok(state);
+            }
+        }
+    }
+
+    fn read_once(&self, known: &GcState) -> Result<Option<GcState>> {
+        let keys = self.log.keys()?;
+        let mut state = GcState::default();
+        let Some(newest) = keys.first() else { return Ok(Some(state)) };
+        if newest.seq == known.number {
+            return Ok(Some(known.clone()));
+        }
+        for key in &keys {
+            let Some(entry) = self.log.read::<GcEntry>(key)? else { return Ok(None) };
+            let is_newest = state.number == 0;
+            state.number = state.number.max(entry.seq);
+            match entry.what {
+                GcStep::Plan if is_newest => {
+                    state.has_plan = true;
+                    let Some(list) = self.list(&entry)? else { return Ok(None) };
+                    state.planned = Arc::new(list);
+                }
+                // A plan that another entry follows is void.
+                GcStep::Plan => {}
+                GcStep::Dead => {
+                    state.dead_number = entry.seq;
+                    state.dead_time = entry.time;
+                    state.dead = match known.dead_number == entry.seq {
+                        true => Arc::clone(&known.dead),
+                        false => {
+                            let Some(list) = self.list(&entry)? else { return Ok(None) };
+                            Arc::new(list)
+                        }
+                    };
+                    break;
+                }
+            }
+        }
+        Ok(Some(state))
+    }
+
+    /// Reads the list of an entry; `None` if another process removed the list with its entry.
+    fn list(&self, entry: &GcEntry) -> Result<Option<PackList>> {
+        let Some(name) = &entry.list else { return Ok(Some(PackList::default())) };
+        let key = layout::pack_list(name);
+        let mut bytes = Vec::new();
+        let read = self.store.read_from(&key, 0, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            if bytes.len() as u64 > LIST_MAX { Err(StoreError::Missing { key: key.clone() }) } else { Ok(()) }
+        });
+        match read {
+            Err(StoreError::Missing { .. }) if !self.log.keys()?.iter().any(|key| key.seq == entry.seq) => {
+                return Ok(None);
+            }
+            read => read?,
+        }
+        let list = PackList::decode(bytes)?;
+        if list.len() as u64 != entry.count || list.sum_bytes() != entry.bytes {
+            return Err(Malformed::new("list of packs", "not the list that the log names").into());
+        }
+        Ok(Some(list))
+    }
+
+    /// Stores a list under its name and creates an entry with it at exactly the given number.
+    pub fn append(&self, entry: GcEntry, rows: &[ListedPack], staging: &LocalStore) -> Result<Appended> {
+        let mut list = PackListWriter::default();
+        rows.iter().try_for_each(|row| list.push(row))?;
+        let (count, sum_bytes) = (list.count(), list.sum_bytes());
+        let bytes = list.finish();
+        let name = NameHasher::of(&bytes);
+        let file = staging.stage()?;
+        file.as_file().write_all(&bytes).map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        let key = layout::pack_list(&name);
+        self.store.put(file.path(), &key)?;
+        let entry = GcEntry { list: Some(name), count, bytes: sum_bytes, ..entry };
+        if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {
+            return Ok(Appended::Lost);
+        }
+        Ok(Appended::Counts)
+    }
+
+    /// Returns whether an entry that was created is part of the log. Its number may have been freed
+    /// by folding; a plan may be void already.
+    ///
+    /// A dead entry that another gc has read must stay, because that gc counts its packs as given
+    /// up. Only a newer dead entry frees numbers, and the list of that entry contains the packs of
+    /// all dead entries before.
+    fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
+        let now = self.read(&GcState::default())?;
+        match entry.what {
+            GcStep::Dead => {
+                Ok(now.dead_number <= entry.seq || rows.iter().all(|row| now.dead.find(&row.name).is_some()))
+            }
+            GcStep::Plan if now.number == entry.seq => Ok(true),
+            GcStep::Plan => {
+                let is_exclusive = self.store.abilities().exclusive;
+                let is_own =
+                    |key: &EntryKey| key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update));
+                self.log.remove(&self.log.keys()?.into_iter().filter(is_own).collect::<Vec<_>>())?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Removes entries and lists that the newest dead entry replaces.
+    pub fn fold(&self) -> Result<()> {
+        let keys = self.log.keys()?;
+        let mut dead = None;
+        for key in &keys {
+            if let Some(entry) = self.log.read::<GcEntry>(key)?
+                && entry.what == GcStep::Dead
+            {
+                dead = Some(entry);
+                break;
+            }
+        }
+        let Some(dead) = dead else { return Ok(()) };
+        let old: Vec<EntryKey> = keys.into_iter().filter(|key| key.seq < dead.seq).collect();
+        let mut lists = Vec::new();
+        for key in &old {
+            // A damaged entry before the newest dead one has no meaning any more.
+            if let Ok(Some(entry)) = self.log.read::<GcEntry>(key) {
+                lists.extend(entry.list);
+            }
+        }
+        self.log.remove(&old)?;
+        lists
+            .iter()
+            .filter(|name| Some(**name) != dead.list)
+            .try_for_each(|name| Ok::<_, Error>(self.store.delete(&layout::pack_list(name))?))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Append-only logs of small entries below a directory of a store: the gc log and the trash log.
+//!
+//! Creating the next number if it is absent is the compare-and-swap, as in the logs of refs. A
+//! number never restarts. A damaged newest entry is an error, never the entry before it.
+
+use crate::error::{Failure, Kind, Result};
+use crate::format::Malformed;
+use crate::format::logkey::{seq_key, seq_of_key, unique_seq_key};
+use crate::store::Store;
+
+/// An entry of a log.
+pub trait LogEntry: Sized {
+    /// Returns the number of the entry.
+    fn seq(&self) -> u64;
+    /// Returns the random id by which a writer recognises its own entry.
+    fn update_id(&self) -> &str;
+    /// Returns the ids of the entries that are folded into this one.
+    fn folded_ids(&self) -> impl Iterator<Item = &str>;
+    /// Encodes the entry.
+    fn encode(&self) -> Vec<u8>;
+    /// Decodes an entry and checks its values.
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed>;
+}
+
+/// The error for a log that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("entry `{key}` is damaged: {detail}")]
+    Damaged { key: String, detail: String },
+    #[error("cannot append to `{log}`: its newest entry has the greatest possible number")]
+    Last { log: String },
+}
+
+impl Failure for LogError {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("restore this file from a copy of the repository".to_owned())
+    }
+}
+
+/// The key of an entry as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryKey {
+    pub seq: u64,
+    /// The last component of the key.
+    pub name: String,
+}
+
+/// The result of appending an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The entry is in the log.
+    Counts,
+    /// Another writer took the number.
+    Lost,
+}
+
+/// A log in a store.
+pub struct Log<'s> {
+    store: &'s dyn Store,
+    dir: &'static str,
+}
+
+impl<'s> Log<'s> {
+    /// Returns the log whose entries are directly below `dir`.
+    pub const fn new(store: &'s dyn Store, dir: &'static str) -> Self {
+        Self { store, dir }
+    }
+
+    /// Lists the entries, newest first.
+    pub fn keys(&self) -> Result<Vec<EntryKey>> {
+        let listed = self.store.list(self.dir)?.into_iter();
+        let mut all: Vec<EntryKey> =
+            listed.filter_map(|l| Some(EntryKey { seq: seq_of_key(&l.name)?, name: l.name })).collect();
+        all.sort_unstable_by(|a, b| b.seq.cmp(&a.seq).then_with(|| a.name.cmp(&b.name)));
+        Ok(all)
+    }
+
+    /// Reads an entry; `None` if another process folded the entry since it was listed.
+    pub fn read<E: LogEntry>(&self, key: &EntryKey) -> Result<Option<E>> {
+        let full = format!("{}/{}", self.dir, key.name);
+        let Some(bytes) = self.store.get(&full)? else { return Ok(None) };
+        match E::decode(&bytes) {
+            Ok(entry) if entry.seq() == key.seq => Ok(Some(entry)),
+            Ok(_) => Err(LogError::Damaged { key: full, detail: "it has another number".to_owned() }.into()),
+            Err(e) => Err(LogError::Damaged { key: full, detail: e.to_string() }.into()),
+        }
+    }
+
+    /// Returns the number that follows `newest`.
+    pub fn next_number(&self, newest: u64) -> Result<u64> {
+        newest.checked_add(1).ok_or_else(|| LogError::Last { log: self.dir.to_owned() }.into())
+    }
+
+    /// Creates an entry at its number. An entry does not count if the number was taken, or if its
+    /// number had been freed by folding.
+    pub fn append<E: LogEntry>(&self, entry: &E) -> Result<Appended> {
+        let seq = entry.seq();
+        let own = match self.store.abilities().exclusive {
+            true => seq_key(seq),
+            false => unique_seq_key(seq, entry.update_id()),
+        };
+        let full = format!("{}/{own}", self.dir);
+        if !self.store.create(&full, &entry.encode())? {
+            return Ok(Appended::Lost);
+        }
+        let keys = self.keys()?;
+        let has_rival = keys.iter().any(|key| key.seq == seq && key.name != own);
+        if has_rival || !self.counts(&keys, entry)? {
+            // The entry is withdrawn; a reader ignores it until then, for the same reasons.
+            self.store.delete(&full)?;
+            return Ok(Appended::Lost);
+        }
+        Ok(Appended::Counts)
+    }
+
+    /// Returns whether an entry that was created has become part of the log. It has not if others
+    /// had folded the entry with its number, so that the key was free again: then a newer entry
+    /// folds others, but not this one.
+    fn counts<E: LogEntry>(&self, keys: &[EntryKey], entry: &E) -> Result<bool> {
+        let mut is_folded = false;
+        for key in keys.iter().filter(|key| key.seq > entry.seq()) {
+            let Some(newer) = self.read::<E>(key)? else { continue };
+            if newer.folded_ids().any(|id| id == entry.update_id()) {
+                return Ok(true);
+            }
+            is_folded |= newer.folded_ids().next().is_some();
+        }
+        Ok(!is_folded)
+    }
+
+    /// Removes entries.
+    pub fn remove(&self, keys: &[EntryKey]) -> Result<()> {
+        keys.iter().try_for_each(|key| Ok(self.store.delete(&format!("{}/{}", self.dir, key.name))?))
+    }
+}

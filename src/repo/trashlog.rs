@@ -1,0 +1,196 @@
+//! The trash log: which versions are forgotten. The last mention of a version counts, so a later
+//! entry can undo a forget until a gc has deleted the data of the version.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::layout;
+use super::log::{Appended, EntryKey, Log, LogEntry};
+use super::refs::Move;
+use crate::error::Result;
+use crate::format::Malformed;
+use crate::format::trashlog::{IDS_MAX, TRASH_KIND, TrashEntry};
+use crate::model::id::Id;
+use crate::store::Store;
+use crate::sys::random::random_hex;
+
+/// Number of entries at which the entries before are folded into one.
+const FOLD_EVERY: u64 = 128;
+
+impl LogEntry for TrashEntry {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn update_id(&self) -> &str {
+        &self.update
+    }
+
+    fn folded_ids(&self) -> impl Iterator<Item = &str> {
+        self.older.iter().map(|older| older.update.as_str())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Self::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::decode(bytes)
+    }
+}
+
+/// The last mention of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrashMention {
+    pub is_forgotten: bool,
+    /// Seconds since 1970.
+    pub time: i64,
+    /// Why, as the command that wrote the entry stated it.
+    pub why: String,
+}
+
+/// The content of the trash log at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct TrashState {
+    /// Number of the newest entry; 0 if there is none.
+    pub number: u64,
+    mentions: HashMap<Id, TrashMention>,
+}
+
+impl TrashState {
+    /// Returns whether a version is in the trash or forgotten.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.mentions.get(id).is_some_and(|mention| mention.is_forgotten)
+    }
+
+    /// Returns when and why a version was forgotten; `None` if it is not.
+    pub fn mention(&self, id: &Id) -> Option<&TrashMention> {
+        self.mentions.get(id).filter(|mention| mention.is_forgotten)
+    }
+
+    /// Returns all versions that are in the trash or forgotten, in any order.
+    pub fn forgotten(&self) -> impl Iterator<Item = (&Id, &TrashMention)> {
+        self.mentions.iter().filter(|(_, mention)| mention.is_forgotten)
+    }
+
+    fn add(&mut self, entry: &TrashEntry) {
+        for (ids, is_forgotten) in [(&entry.forget, true), (&entry.restore, false)] {
+            for id in ids {
+                let mention = TrashMention { is_forgotten, time: entry.time, why: entry.why.clone() };
+                self.mentions.insert(*id, mention);
+            }
+        }
+    }
+}
+
+/// The trash log of a repository.
+pub struct TrashLog<'s> {
+    log: Log<'s>,
+}
+
+impl<'s> TrashLog<'s> {
+    /// Returns the log in a store.
+    pub const fn new(store: &'s dyn Store) -> Self {
+        Self { log: Log::new(store, layout::TRASH_LOG) }
+    }
+
+    /// Reads the whole log.
+    pub fn read(&self) -> Result<TrashState> {
+        loop {
+            if let Some(entries) = self.entries()? {
+                let mut state =
+                    TrashState { number: entries.last().map_or(0, |entry| entry.seq), ..TrashState::default() };
+                entries.iter().for_each(|entry| state.add(entry));
+                return Ok(state);
+            }
+        }
+    }
+
+    /// All entries, oldest first; `None` if another process folded one since it was listed.
+    fn entries(&self) -> Result<Option<Vec<TrashEntry>>> {
+        let mut all: Vec<TrashEntry> = Vec::new();
+        for key in self.log.keys()? {
+            // An entry below a folded one is part of it.
+            if all.last().is_some_and(|newer| newer.seq <= key.seq) {
+                continue;
+            }
+            let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else { return Ok(None) };
+            let older = std::mem::take(&mut entry.older);
+            all.push(entry);
+            all.extend(older);
+        }
+        all.reverse();
+        Ok(Some(all))
+    }
+
+    /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`:
+    /// another process appended first, and nothing but a part of the mentions was written; read the
+    /// log again.
+    pub fn append(&self, mut number: u64, forget: &[Id], restore: &[Id], how: &Move<'_>) -> Result<Appended> {
+        let ascending = |ids: &[Id]| ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+        let (forget, restore) = (ascending(forget), ascending(restore));
+        let pieces = forget
+            .chunks(IDS_MAX)
+            .map(|ids| (ids.to_vec(), Vec::new()))
+            .chain(restore.chunks(IDS_MAX).map(|ids| (Vec::new(), ids.to_vec())));
+        for (forget, restore) in pieces {
+            number = self.log.next_number(number)?;
+            if self.put(number, forget, restore, how)? == Appended::Lost {
+                return Ok(Appended::Lost);
+            }
+        }
+        Ok(Appended::Counts)
+    }
+
+    /// Appends an entry without mentions, so that a writer that read the log before loses its next
+    /// append.
+    pub fn fence(&self, how: &Move<'_>) -> Result<()> {
+        // A log without entries has nothing that a writer could take back.
+        while let Some(newest) = self.log.keys()?.first() {
+            let number = self.log.next_number(newest.seq)?;
+            if self.put(number, Vec::new(), Vec::new(), how)? == Appended::Counts {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, seq: u64, forget: Vec<Id>, restore: Vec<Id>, how: &Move<'_>) -> Result<Appended> {
+        let mut entry = TrashEntry {
+            kind: TRASH_KIND.to_owned(),
+            seq,
+            update: random_hex()?,
+            time: how.time.secs,
+            nanos: how.time.nanos,
+            who: how.who.to_owned(),
+            why: how.why.to_owned(),
+            forget,
+            restore,
+            older: Vec::new(),
+        };
+        let mut folded: Vec<EntryKey> = Vec::new();
+        if seq.is_multiple_of(FOLD_EVERY) {
+            for key in self.log.keys()?.into_iter().filter(|key| key.seq < seq) {
+                if let Some(mut older) = self.log.read::<TrashEntry>(&key)? {
+                    let nested = std::mem::take(&mut older.older);
+                    entry.older.push(older);
+                    entry.older.extend(nested);
+                    folded.push(key);
+                }
+            }
+            // The newest fences stay: a frozen writer recognises by the folded ids that its number
+            // was freed.
+            let is_fence = |older: &TrashEntry| older.forget.is_empty() && older.restore.is_empty();
+            entry.older.retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
+            let ids = |entry: &TrashEntry| entry.forget.len() + entry.restore.len();
+            if ids(&entry) + entry.older.iter().map(ids).sum::<usize>() > IDS_MAX {
+                entry.older.clear();
+                folded.clear();
+            }
+        }
+        let appended = self.log.append(&entry)?;
+        if appended == Appended::Counts {
+            self.log.remove(&folded)?;
+        }
+        Ok(appended)
+    }
+}

@@ -1,0 +1,202 @@
+//! A garbage collection at each step of a commit, and a commit at each step of a garbage
+//! collection.
+//!
+//! The outer operation runs in this process with an observer that runs the inner one at one step.
+//! Every version must be complete afterwards, and the outer operation must not fail except with a
+//! lost race.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use dvc::context::Context;
+use dvc::error::Kind;
+use dvc::model::id::Id;
+use dvc::model::refname::RefName;
+use dvc::observe::{Observer, Silent};
+use dvc::ops::branch::{BranchAction, BranchOptions, branch};
+use dvc::ops::commit::{CommitOptions, commit};
+use dvc::ops::fsck::{FsckOptions, fsck};
+use dvc::ops::gc::{CollectOptions, collect};
+use parking_lot::Mutex;
+
+use crate::support::known::{KnownVersion, commit_all, context, copy_dir, files_of, lost_paths};
+use crate::support::zoo::noise;
+
+/// Runs an action at one step.
+struct AtStep<'a> {
+    state: Mutex<Steps>,
+    action: &'a (dyn Fn(&str) + Sync),
+}
+
+struct Steps {
+    left: u64,
+    ran_at: Option<&'static str>,
+}
+
+impl<'a> AtStep<'a> {
+    fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Self { state: Mutex::new(Steps { left: step, ran_at: None }), action }
+    }
+
+    /// The name of the step at which the action ran.
+    fn ran_at(&self) -> Option<&'static str> {
+        self.state.lock().ran_at
+    }
+}
+
+impl Observer for AtStep<'_> {
+    fn step(&self, name: &'static str) {
+        let mut state = self.state.lock();
+        if state.left == 0 {
+            return;
+        }
+        state.left -= 1;
+        if state.left == 0 {
+            state.ran_at = Some(name);
+            drop(state);
+            (self.action)(name);
+        }
+    }
+}
+
+/// A repository whose branch `main` has two versions, and of which a deleted branch needed more:
+/// the content of `w/back`.
+struct Stage {
+    dir: tempfile::TempDir,
+    versions: Vec<KnownVersion>,
+}
+
+fn at(dir: &Path) -> Context {
+    let dir = dir.canonicalize().unwrap();
+    context(dir.join("repo"), dir.join("w"))
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("w")).unwrap();
+        let context = at(dir.path());
+        let main = RefName::new("main").unwrap();
+        let chunker = dvc::codec::cut::ChunkerConfig::default();
+        drop(dvc::repo::Repo::create(&context.repository, &main, &chunker, context.open.clone()).unwrap());
+        let put = |name: &str, seed: u64| fs::write(context.worktree.join(name), noise(seed, 90_000)).unwrap();
+        put("a", 1);
+        put("b", 2);
+        let mut versions = vec![commit_all(&context, "main", &[])];
+        put("back", 3);
+        put("b", 4);
+        commit_all(&context, "gone", &[]);
+        fs::remove_file(context.worktree.join("back")).unwrap();
+        versions.push(commit_all(&context, "main", &[]));
+        let names = vec![RefName::new("gone").unwrap()];
+        let delete = BranchOptions { action: BranchAction::Delete { names, force: true }, dry_run: false };
+        branch(&context, &delete, &Silent).unwrap();
+        Self { dir, versions }
+    }
+
+    fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(self.dir.path(), copy.path());
+        copy
+    }
+}
+
+fn collect_now(context: &Context, observer: &dyn Observer) -> dvc::error::Result<dvc::care::gc::GcReport> {
+    let options = CollectOptions {
+        grace: Duration::ZERO,
+        keep_trash: Duration::ZERO,
+        keep_log: Duration::ZERO,
+        max_unused: 0.0,
+        max_repack: None,
+        max_time: None,
+        dry_run: false,
+        is_confirmed: true,
+    };
+    let context = Context { now: jiff::Zoned::now(), ..context.clone() };
+    collect(&context, Path::new("/nonexistent"), &options, observer)
+}
+
+fn commit_back(context: &Context, observer: &dyn Observer) -> dvc::error::Result<Id> {
+    let branch = Some(RefName::new("main").unwrap());
+    let options = CommitOptions { message: "back".to_owned(), branch, ..CommitOptions::default() };
+    let context = Context { now: jiff::Zoned::now(), ..context.clone() };
+    commit(&context, &options, observer).map(|report| report.id.unwrap())
+}
+
+fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
+    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
+    let report = fsck(context, &options, &Silent).unwrap().check;
+    assert!(report.is_sound(), "{case}: {:?}", report.damage);
+    let repo = context.repo().unwrap();
+    for version in versions {
+        let lost = lost_paths(&repo, version, case);
+        assert!(lost.is_empty(), "{case}: {lost:?}");
+    }
+}
+
+#[test]
+fn a_gc_at_each_step_of_a_commit() {
+    let stage = Stage::new();
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        // The deleted branch had this file, so the commit finds its content in packs that a gc
+        // gives up.
+        fs::write(context.worktree.join("back"), noise(3, 90_000)).unwrap();
+        let inner = |_: &str| drop(collect_now(&context, &Silent).unwrap());
+        let observer = AtStep::new(step, &inner);
+        let id = commit_back(&context, &observer).unwrap();
+        let Some(name) = observer.ran_at() else {
+            assert!(step > 4, "a commit has steps");
+            return;
+        };
+        let mut versions = stage.versions.clone();
+        versions.push(KnownVersion { id, branch: "main", files: files_of(&context.worktree) });
+        assert_sound(&context, &versions, &format!("gc at step {step}, {name}"));
+        drop(collect_now(&context, &Silent).unwrap());
+        assert_sound(&context, &versions, &format!("second gc after step {step}, {name}"));
+    }
+}
+
+#[test]
+fn a_commit_at_each_step_of_a_gc() {
+    let stage = Stage::new();
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        fs::write(context.worktree.join("back"), noise(3, 90_000)).unwrap();
+        let made = Mutex::new(None);
+        let inner = |_: &str| *made.lock() = Some(commit_back(&context, &Silent).unwrap());
+        let observer = AtStep::new(step, &inner);
+        let done = collect_now(&context, &observer);
+        // Another process may win the race.
+        assert!(done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy), "step {step}: {:?}", done.err());
+        let Some(name) = observer.ran_at() else {
+            assert!(step > 4, "a gc has steps");
+            return;
+        };
+        let mut versions = stage.versions.clone();
+        let id = made.lock().take().unwrap();
+        versions.push(KnownVersion { id, branch: "main", files: files_of(&context.worktree) });
+        assert_sound(&context, &versions, &format!("commit at step {step}, {name}"));
+        drop(collect_now(&context, &Silent).unwrap());
+        assert_sound(&context, &versions, &format!("second gc after step {step}, {name}"));
+    }
+}
+
+#[test]
+fn a_gc_at_each_step_of_another_gc() {
+    let stage = Stage::new();
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        let inner = |_: &str| drop(collect_now(&context, &Silent).unwrap());
+        let observer = AtStep::new(step, &inner);
+        let done = collect_now(&context, &observer);
+        // Another process may win the race.
+        assert!(done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy), "step {step}: {:?}", done.err());
+        let Some(name) = observer.ran_at() else { return };
+        assert_sound(&context, &stage.versions, &format!("gc at step {step}, {name}"));
+    }
+}
