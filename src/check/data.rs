@@ -5,7 +5,7 @@
 //! recently. Checks are recorded, so that repeated short runs check everything. Packs that other
 //! parts of the check suspect are always read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ use parking_lot::Mutex;
 use super::findings::{Findings, is_damage};
 use super::pack_reader::{BadWhy, PackOutcome, PackReader};
 use super::places::PackInfo;
-use super::report::{DataChecked, What};
+use super::report::{DamagedPack, DataChecked};
 use super::rows::Rows;
 use crate::error::{Result, with_causes};
 use crate::format::pack::PackKind;
-use crate::format::segment::{IndexRow, PackName};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::index::catalogue::segments::PackCheck;
 use crate::model::id::ObjectKind;
 use crate::observe::Observer;
+use crate::repo::Repo;
 use crate::repo::packs::read_table;
-use crate::repo::{Repo, layout};
 use crate::work::fan_out;
 
 /// Number of rows of damaged packs that are examined together.
@@ -42,6 +42,8 @@ pub(super) struct DataOrder {
     pub(super) jobs: usize,
     /// Current time in seconds since 1970; `None` means that checks are not recorded.
     pub(super) now: Option<i64>,
+    /// Whether to read the packs that are recorded as damaged.
+    pub(super) recorded: bool,
 }
 
 /// The check of the packs' data, with everything it needs.
@@ -102,10 +104,16 @@ impl DataCheck<'_> {
     /// Returns the packs to read: suspect ones first, then those in which an earlier check has
     /// found damage, then those that were checked least recently.
     fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
-        let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
-            packs.iter().filter(|p| p.bytes.is_some()).partition(|p| suspects.contains_key(&p.name));
-        let Some(share) = self.order.share else { return chosen };
         let checks = self.repo.catalogue().ok().and_then(|c| c.pack_checks().ok()).unwrap_or_default();
+        let mut first: HashSet<PackName> = suspects.keys().copied().collect();
+        if self.order.recorded {
+            first.extend(checks.iter().filter(|c| !c.ok).map(|c| c.pack));
+            first.extend(self.repo.noted_packs().unwrap_or_default());
+        }
+        let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
+            packs.iter().filter(|p| p.bytes.is_some()).partition(|p| first.contains(&p.name));
+        chosen.sort_by_key(|p| (!suspects.contains_key(&p.name), p.name));
+        let Some(share) = self.order.share else { return chosen };
         let last: HashMap<PackName, (bool, i64)> = checks.iter().map(|c| (c.pack, (c.ok, c.checked_at))).collect();
         rest.sort_by_key(|p| (last.get(&p.name).copied().unwrap_or((false, i64::MIN)), p.name));
         let all: u128 = packs.iter().filter_map(|p| p.bytes).map(u128::from).sum();
@@ -184,7 +192,8 @@ impl DataCheck<'_> {
             .collect();
         // The walk from the refs may already have recorded the object as lost. Count it for this
         // pack, too.
-        let mut lost = self.lost_rows(&by_rows)?;
+        let frames = done.bad.iter().flat_map(|(pack, outcome)| outcome.bad.iter().map(|bad| (*pack, bad.offset)));
+        let mut lost = self.lost_rows(&by_rows, &frames.collect())?;
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
                 for id in &bad.ids {
@@ -198,6 +207,7 @@ impl DataCheck<'_> {
         let bad = done.bad.iter().filter(|(_, o)| damage_of(o).is_some()).map(|(name, _)| name);
         let named: BTreeSet<PackName> = suspects.keys().chain(bad).copied().collect();
         for pack in named {
+            let lost_objects = lost.get(&pack).map_or(0, |ids| ids.len() as u64);
             let outcome = done.bad.get(&pack);
             let mut why: Vec<String> = suspects.get(&pack).cloned().flatten().into_iter().collect();
             why.extend(outcome.and_then(damage_of));
@@ -207,20 +217,28 @@ impl DataCheck<'_> {
                 (None, true) => why.push("an object in it was unreadable at first, but is readable now".to_owned()),
                 (None, false) => why.push("no object is lost by it".to_owned()),
             }
-            self.findings.damage(What::Pack, layout::pack(&pack), why.join("; "));
+            self.findings.damaged_pack(DamagedPack { name: pack, lost_objects }, why.join("; "));
         }
         Ok(())
     }
 
     /// Tries to read every object that the index locates in packs without a usable table of
-    /// contents.
-    fn lost_rows(&self, packs: &BTreeSet<PackName>) -> Result<BTreeMap<PackName, BTreeSet<u64>>> {
+    /// contents, and every delta whose base is in such a pack or in a damaged frame.
+    fn lost_rows(
+        &self,
+        packs: &BTreeSet<PackName>,
+        frames: &HashSet<(PackName, u64)>,
+    ) -> Result<BTreeMap<PackName, BTreeSet<u64>>> {
         let mut lost = BTreeMap::new();
-        if packs.is_empty() {
+        if packs.is_empty() && frames.is_empty() {
             return Ok(lost);
         }
+        let is_damaged =
+            |place: &ObjectLocation| packs.contains(&place.pack) || frames.contains(&(place.pack, place.offset.into()));
         for kind in PackKind::ALL {
-            let mut rows = Rows::of(self.repo.index()?, kind).filter(|r| packs.contains(&r.place.pack)).peekable();
+            let mut rows = Rows::of(self.repo.index()?, kind)
+                .filter(|r| packs.contains(&r.place.pack) || r.base.as_ref().is_some_and(is_damaged))
+                .peekable();
             while rows.peek().is_some() {
                 let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
                 batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::report::{Damage, Lost, What};
+use super::report::{Damage, DamagedPack, Lost, StoredObject, What};
 use crate::error::{Error, Kind, is_disk_failure};
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::text::count;
 use crate::observe::{Notice, NoticeLevel, Observer};
+use crate::repo::layout;
 
 /// Limit on the damaged objects that are reported one by one.
 const OBJECTS_REPORTED: usize = 20;
@@ -32,6 +33,10 @@ pub(super) struct Found {
     pub(super) notes: Vec<String>,
     pub(super) objects: usize,
     pub(super) lost: Lost,
+    /// The lost objects.
+    pub(super) lost_objects: Vec<StoredObject>,
+    /// The damaged packs.
+    pub(super) packs: Vec<DamagedPack>,
     lost_ids: HashSet<u64>,
     /// Objects that a lazy clone need not have.
     remote: HashSet<u64>,
@@ -83,6 +88,7 @@ impl<'a> Findings<'a> {
         let mut found = self.lock();
         let new = found.lost_ids.insert(id.prefix());
         if new {
+            found.lost_objects.push(StoredObject { kind, id: *id });
             *match kind {
                 ObjectKind::Chunk => &mut found.lost.chunks,
                 ObjectKind::List => &mut found.lost.lists,
@@ -126,6 +132,13 @@ impl<'a> Findings<'a> {
         if lost > 0 && unnamed {
             self.damage(What::Object, count(lost, "object"), "unreadable when they were needed");
         }
+    }
+
+    /// Adds a damaged pack.
+    pub(super) fn damaged_pack(&self, pack: DamagedPack, why: String) {
+        let key = layout::pack(&pack.name);
+        self.lock().packs.push(pack);
+        self.damage(What::Pack, key, why);
     }
 
     /// Records a pack that has to be read as a whole, with its damage if it is already known.

@@ -30,6 +30,8 @@ pub struct CheckOptions {
     /// Current time in seconds since 1970, for the records of checked packs; `None` means that
     /// checks are not recorded.
     pub now: Option<i64>,
+    /// Whether to read the packs that are recorded as damaged, even if no data is requested.
+    pub recorded: bool,
 }
 
 /// Checks a repository. Damage is in the report; an error means that the check itself failed.
@@ -62,7 +64,8 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     ensure_not_cancelled(observer)?;
 
     let deadline = options.max_time.map(|t| begun + t);
-    let order = DataOrder { share: options.data, deadline, jobs: options.jobs, now: options.now };
+    let order =
+        DataOrder { share: options.data, deadline, jobs: options.jobs, now: options.now, recorded: options.recorded };
     let data = DataCheck { repo, findings: &findings, observer, order }.run(&packs)?;
     ensure_not_cancelled(observer)?;
 
@@ -72,10 +75,26 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
         false => Default::default(),
     };
     ensure_not_cancelled(observer)?;
-    let Found { damage, notes, lost, objects, .. } = findings.finish();
+    let Found { damage, notes, lost, lost_objects, packs, objects, .. } = findings.finish();
     let kept = damage.iter().filter(|d| d.what == What::Object).count();
     let more_objects = objects.saturating_sub(kept) as u64;
-    Ok(CheckReport { checked, data, damage, more_objects, unknown, lost, versions: reached, reaches, notes })
+    if options.now.is_some() {
+        // The next commit then stores these objects again.
+        repo.note_damage(&lost_objects.iter().map(|object| (object.kind, object.id)).collect::<Vec<_>>());
+    }
+    Ok(CheckReport {
+        checked,
+        data,
+        damage,
+        more_objects,
+        unknown,
+        lost,
+        lost_objects,
+        packs,
+        versions: reached,
+        reaches,
+        notes,
+    })
 }
 
 fn ensure_not_cancelled(observer: &dyn Observer) -> Result<()> {

@@ -84,18 +84,29 @@ fn range(from: u64, to: u64) -> String {
     if from == to { format!("{from} is") } else { format!("{from} to {to} are") }
 }
 
-struct Log {
-    kind: RefKind,
-    segment: String,
-    key: String,
-    last: u64,
-    entries: BTreeMap<u64, RefEntry>,
+/// The log of a ref.
+pub(super) struct Log {
+    pub(super) kind: RefKind,
+    /// Encoded name of the ref.
+    pub(super) segment: String,
+    /// Key of the log.
+    pub(super) key: String,
+    /// Number of the newest entry.
+    pub(super) last: u64,
+    /// Intact entries.
+    pub(super) entries: BTreeMap<u64, RefEntry>,
     /// Numbers of damaged entries.
-    damaged: Vec<u64>,
+    pub(super) damaged: Vec<u64>,
 }
 
 impl Log {
-    fn read(repo: &Repo, findings: &Findings<'_>, kind: RefKind, segment: &str, key: String) -> Result<Self> {
+    pub(super) fn read(
+        repo: &Repo,
+        findings: &Findings<'_>,
+        kind: RefKind,
+        segment: &str,
+        key: String,
+    ) -> Result<Self> {
         let mut log =
             Self { kind, segment: segment.to_owned(), key, last: 0, entries: BTreeMap::new(), damaged: Vec::new() };
         for listed in repo.store().list(&log.key)? {

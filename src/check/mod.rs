@@ -1,4 +1,5 @@
-//! Checks a repository, lists damage and the affected versions, and rebuilds derived data.
+//! Checks a repository, lists damage and the affected versions, rebuilds derived data, and repairs
+//! damage from other places.
 //!
 //! No function of this module changes packs or refs.
 
@@ -11,6 +12,7 @@ mod pack_reader;
 mod places;
 mod reach;
 pub mod rebuild;
+pub mod repair;
 pub mod report;
 mod rows;
 mod salvage;

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use crate::model::id::Id;
+use crate::format::segment::PackName;
+use crate::model::id::{Id, ObjectKind};
 
 /// The kind of a damaged object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +54,21 @@ pub struct Damage {
     pub key: String,
     /// Description of the damage.
     pub why: String,
+}
+
+/// An object by kind and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoredObject {
+    pub kind: ObjectKind,
+    pub id: Id,
+}
+
+/// A damaged or missing pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedPack {
+    pub name: PackName,
+    /// Number of objects that have no other copy.
+    pub lost_objects: u64,
 }
 
 /// A version in which some object is lost.
@@ -140,6 +156,10 @@ pub struct CheckReport {
     pub unknown: u64,
     /// Number of lost objects, by kind.
     pub lost: Lost,
+    /// The lost objects.
+    pub lost_objects: Vec<StoredObject>,
+    /// The damaged packs.
+    pub packs: Vec<DamagedPack>,
     /// Affected versions, sorted by branch and version number.
     pub versions: Vec<Reached>,
     /// Paths that cannot be restored.

@@ -1,5 +1,6 @@
 //! Transformations of bytes: hashing, chunking, detection of page files, compression.
 
+pub mod chunk;
 pub mod compress;
 pub mod cut;
 pub mod hash;

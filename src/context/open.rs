@@ -1,14 +1,18 @@
 //! Opens the repository of an operation, and the remote that has its missing objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Context;
 use super::remote::Remote;
 use super::remote_access::RemoteAccess;
 use crate::error::{Kind, Result};
-use crate::repo::Repo;
+use crate::repo::{OpenLazySource, Repo};
 use crate::sync::error::SyncError;
 use crate::sync::state::RemoteState;
+
+/// Time limit of the requests of a read that meets damage.
+const HEAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {
     /// Opens the repository.
@@ -26,7 +30,25 @@ impl Context {
                 opened => opened,
             }));
         }
+        if open.heal {
+            open.heal_sources = self.remotes.iter().map(|remote| self.heal_source(remote)).collect();
+        }
         Repo::open(&self.repository, open)
+    }
+
+    /// Returns what opens a remote that reads of damaged objects ask.
+    fn heal_source(&self, remote: &Remote) -> Arc<OpenLazySource> {
+        let (context, mut remote) = (self.clone(), remote.clone());
+        // A reader waits for the object, and the error of the damaged copy says enough.
+        remote.access.patience = Some(remote.access.patience.map_or(HEAL_PATIENCE, |p| p.min(HEAL_PATIENCE)));
+        Arc::new(move || context.open_remote(&remote))
+    }
+
+    /// Opens a remote repository without the cache and without the packs of the local repository,
+    /// to find out what the remote has.
+    pub fn open_uncached(&self, remote: &Remote) -> Result<Repo> {
+        let state = RemoteState::load(&self.repository, &remote.location.to_string()).unwrap_or_default();
+        RemoteAccess::with_state(self, remote, state)?.uncached().existing()
     }
 
     /// Opens a remote repository for reading.

@@ -48,6 +48,12 @@ impl<'a> RemoteAccess<'a> {
         Ok(Self { remote, context, store, state })
     }
 
+    /// Reads everything from the store itself.
+    pub(super) fn uncached(self) -> Self {
+        let store = Arc::new(CachedStore::new(Arc::clone(self.store.direct()), None, None));
+        Self { store, ..self }
+    }
+
     /// Returns the store of the remote.
     pub fn store(&self) -> &Arc<CachedStore> {
         &self.store

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 mod check;
 pub mod commits;
+mod damage;
 mod schema;
 pub mod segments;
 mod stat;

@@ -1,27 +1,19 @@
-//! `fsck`: checks a repository, and rebuilds its index and catalogue.
+//! `fsck`: checks a repository, rebuilds its index and catalogue, and repairs it from other places.
+
+mod options;
+mod repair;
+
+pub use options::{FsckOptions, RepairOptions, RepairPlace};
 
 use crate::check::fsck::{CheckOptions, check};
 use crate::check::rebuild::{self, RebuildReport};
+use crate::check::repair::RepairReport;
 use crate::check::report::CheckReport;
 use crate::context::Context;
 use crate::error::Result;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::marker::{RewrittenMarker, rewrite_marker};
-use std::time::Duration;
-
-/// The options of `fsck`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FsckOptions {
-    /// The part of the data to read, in millionths of the bytes of all packs; `None` reads none.
-    pub data: Option<u32>,
-    /// Stop reading data after this time.
-    pub max_time: Option<Duration>,
-    /// Rebuild the index and the catalogue first.
-    pub rebuild: bool,
-    /// Change nothing: only report what a rebuild would do, and do not record what was read.
-    pub dry_run: bool,
-}
 
 /// The result of `fsck`.
 #[derive(Clone, Debug)]
@@ -30,12 +22,15 @@ pub struct FsckReport {
     pub marker: Option<RewrittenMarker>,
     /// The result of the rebuild, or of its dry run.
     pub rebuild: Option<RebuildReport>,
-    /// The result of the check after the rebuild.
+    /// The result of the repair, or of its dry run.
+    pub repair: Option<RepairReport>,
+    /// The result of the check after the rebuild and the repair.
     pub check: CheckReport,
 }
 
 /// Checks a repository. Rebuilds its index and catalogue first, if requested.
 pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -> Result<FsckReport> {
+    let context = &without_healing(context);
     let (mut made, mut marker) = (None, None);
     if options.rebuild {
         let root = &context.repository;
@@ -49,12 +44,29 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
             rebuild::finish(&context.repo()?, rebuilt, observer)?
         });
     }
-    let options = CheckOptions {
+    let check_options = CheckOptions {
         data: options.data,
         max_time: options.max_time,
         jobs: context.threads(),
         now: (!options.dry_run).then(|| context.now_secs()),
+        recorded: options.repair.is_some(),
     };
-    let check = check(&context.repo()?, &options, observer)?;
-    Ok(FsckReport { marker, rebuild: made, check })
+    if let Some(how) = &options.repair {
+        let run = repair::RepairRun { context, options, how, check: check_options, observer };
+        let (check, repair) = run.run()?;
+        return Ok(FsckReport { marker, rebuild: made, repair: Some(repair), check });
+    }
+    let repo = match &options.remote {
+        Some(remote) => context.open_uncached(remote)?,
+        None => context.repo()?,
+    };
+    let check = check(&repo, &check_options, observer)?;
+    Ok(FsckReport { marker, rebuild: made, repair: None, check })
+}
+
+/// Returns the context with reads that report damage instead of asking the remotes.
+fn without_healing(context: &Context) -> Context {
+    let mut context = context.clone();
+    context.open.heal = false;
+    context
 }

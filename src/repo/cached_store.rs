@@ -267,6 +267,10 @@ impl Store for CachedStore {
         self.inner.put(file, key)
     }
 
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.inner.replace(file, key)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
         if is_immutable(dir) {

@@ -9,12 +9,15 @@ use tempfile::NamedTempFile;
 
 use super::handle::{LocalRepo, Repo};
 use super::layout;
+use crate::codec::hash::NameHasher;
 use crate::error::Result;
 use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::store::StoreError;
+use crate::store::local::LocalStore;
 use crate::sys::io_error::IoError;
+use crate::work::Cancelled;
 
 /// A whole pack as a local file.
 pub enum PackFile {
@@ -33,7 +36,49 @@ impl PackFile {
     }
 }
 
+/// The result of fetching an object whose name is the hash of its bytes.
+pub enum FetchedFile {
+    /// The repository does not have the object.
+    Missing,
+    /// The repository has other bytes under this name.
+    Wrong,
+    /// The bytes match the name.
+    Verified(NamedTempFile),
+}
+
 impl Repo {
+    /// Fetches the pack or segment `key` with the SHA-256 `name` into an unpublished file of
+    /// `staging`. Rejects more than `limit` bytes, because a store must not fill the disk.
+    pub fn fetch_named(
+        &self,
+        key: &str,
+        name: &[u8; 32],
+        limit: u64,
+        staging: &LocalStore,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<FetchedFile> {
+        let (mut left, mut too_long) = (limit, false);
+        let staged = staging.stage()?;
+        let mut hasher = NameHasher::default();
+        let received = self.store().read_from(key, 0, &mut |bytes| {
+            if cancelled() {
+                return Err(Cancelled.into());
+            }
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                too_long = true;
+                StoreError::Missing { key: key.to_owned() }
+            })?;
+            hasher.update(bytes);
+            (&mut staged.as_file()).write_all(bytes).map_err(|e| IoError::new("write", key, e).into())
+        });
+        match received {
+            Err(StoreError::Missing { .. }) if too_long => return Ok(FetchedFile::Wrong),
+            Err(StoreError::Missing { .. }) => return Ok(FetchedFile::Missing),
+            received => received?,
+        }
+        Ok(if hasher.finish() == *name { FetchedFile::Verified(staged) } else { FetchedFile::Wrong })
+    }
+
     /// Fetches chunks that are not local into the cache; chunks that are close together share a
     /// request. Returns the number of requested bytes.
     pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {

@@ -46,6 +46,10 @@ pub struct OpenOptions {
     /// Opens the remote of a lazy clone, which has the missing objects. `None` if the repository is
     /// not a lazy clone.
     pub lazy_source: Option<Arc<OpenLazySource>>,
+    /// Whether reads of damaged objects ask the remotes, and note the damage in the catalogue.
+    pub heal: bool,
+    /// Open the remotes that such reads ask, in order.
+    pub heal_sources: Vec<Arc<OpenLazySource>>,
     /// Users that can use the repository, if it is created.
     pub sharing: Sharing,
     /// Called with a message if local state cannot be kept.
@@ -55,10 +59,37 @@ pub struct OpenOptions {
 /// The remote repository of a lazy clone; opened on first use.
 #[derive(Default)]
 pub(super) struct LazySource {
-    pub(super) source: OnceLock<Box<Repo>>,
+    source: OnceLock<Box<Repo>>,
     pub(super) outage: OutageMemory,
     /// Locked while the remote repository is being opened.
-    pub(super) opening: Mutex<()>,
+    opening: Mutex<()>,
+}
+
+impl LazySource {
+    /// Returns the remote repository if it is open.
+    pub(super) fn opened(&self) -> Option<&Repo> {
+        self.source.get().map(|source| &**source)
+    }
+
+    /// Returns the remote repository, which must have the id `id`; opened on first use. After an
+    /// outage, fails for a while without an attempt.
+    pub(super) fn get(&self, open: &OpenLazySource, id: &str) -> Result<&Repo> {
+        if let Some(source) = self.opened() {
+            return Ok(source);
+        }
+        let _opening = self.opening.lock();
+        if let Some(detail) = self.outage.current() {
+            return Err(RepoError::Unavailable { detail }.into());
+        }
+        if let Some(source) = self.opened() {
+            return Ok(source);
+        }
+        let source = open().inspect_err(|e| _ = self.outage.record(e))?;
+        if source.marker().id != id {
+            return Err(RepoError::Foreign { place: source.store().place() }.into());
+        }
+        Ok(self.source.get_or_init(|| Box::new(source)))
+    }
 }
 
 /// An open repository. Several threads may use it at the same time.
@@ -66,6 +97,8 @@ pub struct Repo {
     pub(super) store: Arc<dyn Store>,
     pub(super) locator: Locator,
     pub(super) lazy: LazySource,
+    /// The remotes of `options.heal_sources`.
+    pub(super) heal: Vec<LazySource>,
     pub(super) options: OpenOptions,
     pub(super) frames: Frames,
     pub(super) volatile: Volatile,
@@ -185,6 +218,7 @@ impl Repo {
             store,
             locator: Locator::new(location, state),
             lazy: LazySource::default(),
+            heal: options.heal_sources.iter().map(|_| LazySource::default()).collect(),
             frames: if is_local { frames.local() } else { frames },
             volatile: Volatile::default(),
             options,

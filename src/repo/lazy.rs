@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::error::RepoError;
 use super::handle::{LocalRepo, Repo};
 use super::layout;
 use crate::error::Result;
@@ -44,26 +43,12 @@ impl Repo {
     /// repository is not a lazy clone.
     pub fn lazy_source(&self) -> Result<Option<&Self>> {
         let Some(open) = &self.options.lazy_source else { return Ok(None) };
-        if let Some(source) = self.opened_lazy_source() {
-            return Ok(Some(source));
-        }
-        let _opening = self.lazy.opening.lock();
-        if let Some(detail) = self.lazy.outage.current() {
-            return Err(RepoError::Unavailable { detail }.into());
-        }
-        if let Some(source) = self.opened_lazy_source() {
-            return Ok(Some(source));
-        }
-        let source = open().inspect_err(|e| _ = self.lazy.outage.record(e))?;
-        if source.marker().id != self.marker().id {
-            return Err(RepoError::Foreign { place: source.store().place() }.into());
-        }
-        Ok(Some(self.lazy.source.get_or_init(|| Box::new(source))))
+        self.lazy.get(&**open, &self.marker().id).map(Some)
     }
 
     /// Returns the remote repository of a lazy clone if it is already open.
     pub(super) fn opened_lazy_source(&self) -> Option<&Self> {
-        self.lazy.source.get().map(|source| &**source)
+        self.lazy.opened()
     }
 
     /// Returns whether this repository or the remote of a lazy clone has an object.

@@ -19,7 +19,7 @@ use crate::format::segment::{IndexRow, PackName, SegmentName};
 use crate::index::catalogue::{Catalogue, segments::SegmentRow};
 use crate::index::segment_reader::{SegmentBytes, SegmentReader};
 use crate::index::{Index, IndexError};
-use crate::model::id::parse_hex;
+use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::store::local::LocalStore;
 use crate::store::{ListedKey, Store, StoreError};
 use crate::sys::io_error::IoError;
@@ -80,6 +80,8 @@ pub(super) struct Locator {
     missing_packs: OnceLock<HashSet<PackName>>,
     /// The gc log as this process read it last; empty until a writer begins.
     gc: RwLock<GcState>,
+    /// Objects whose copies are known to be damaged, read from the catalogue on first use.
+    pub(super) noted: OnceLock<RwLock<HashSet<(ObjectKind, Id)>>>,
 }
 
 impl Locator {
@@ -94,6 +96,7 @@ impl Locator {
             refreshed: Mutex::default(),
             missing_packs: OnceLock::new(),
             gc: RwLock::default(),
+            noted: OnceLock::new(),
         }
     }
 

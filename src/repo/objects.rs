@@ -34,14 +34,14 @@ impl Repo {
             },
         };
         let from_source = match self.lazy_source() {
-            Ok(Some(source)) => source.index().and_then(|index| source.stored(index, kind, id)),
+            Ok(Some(source)) => source.stored_object(kind, id),
             other => other.map(|_| None),
         };
         if let Ok(Some(plain)) = from_source {
             return Ok(plain);
         }
         if let Some(e) = failed {
-            return Err(e);
+            return self.read_from_remotes(kind, id, &e).ok_or(e);
         }
         // Another process may have stored the object since the index was opened.
         if self.locator.refresh()?
@@ -49,12 +49,28 @@ impl Repo {
         {
             return Ok(plain);
         }
-        Err(from_source.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into()))
+        let missing = from_source.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into());
+        // A revision may name a commit that exists nowhere.
+        let healed = (kind != ObjectKind::Commit).then(|| self.read_from_remotes(kind, id, &missing)).flatten();
+        healed.ok_or(missing)
+    }
+
+    /// Returns the verified bytes of an object that this repository stores, without asking another
+    /// one.
+    pub(super) fn stored_object(&self, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
+        self.stored(self.index()?, kind, id)
     }
 
     /// Refreshes the index and returns an object from a copy that is readable now. `None` if there
     /// is no such copy.
     fn stored_after_refresh(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
+        if let Some(local) = self.as_local() {
+            // A repair may have replaced the pack since this process opened its file.
+            for row in index.lookup_all(PackKind::of(kind), id)? {
+                local.files().reopen(&layout::pack(&row.place.pack));
+                row.base.iter().for_each(|base| local.files().reopen(&layout::pack(&base.pack)));
+            }
+        }
         self.locator.refresh_after_damage()?;
         // Ignore the error, because the caller already has one for the damaged copy.
         Ok(self.frames.object(index, kind, id).unwrap_or_default())

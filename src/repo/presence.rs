@@ -9,7 +9,7 @@ use super::trashlog::{TrashLog, TrashState};
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
-use crate::format::segment::IndexRow;
+use crate::format::segment::{IndexRow, PackName};
 use crate::model::id::{Id, ObjectKind};
 
 impl Repo {
@@ -19,9 +19,9 @@ impl Repo {
     }
 
     /// Returns whether an object has a copy that a writer may rely on: in a pack that exists, and
-    /// that no gc has given up or plans to.
+    /// that no gc has given up or plans to, and the copy is not known to be damaged.
     pub fn rely(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        self.rely_on_kind(PackKind::of(kind), id)
+        Ok(!self.locator.is_noted(kind, id) && self.rely_on_kind(PackKind::of(kind), id)?)
     }
 
     /// Like [`Self::rely`], for an object in packs of a kind.
@@ -92,10 +92,13 @@ impl Repo {
         self.locator.refresh().map(drop)
     }
 
-    /// Returns the packs of the index that exist, as the sorted first eight bytes of their names.
+    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted first
+    /// eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
         let missing = self.locator.missing_packs()?;
-        let sound = self.locator.indexed_packs()?.into_iter().filter(|name| !missing.contains(name));
+        let damaged = self.noted_packs()?;
+        let is_sound = |name: &PackName| !missing.contains(name) && !damaged.contains(name);
+        let sound = self.locator.indexed_packs()?.into_iter().filter(is_sound);
         let mut all: Vec<u64> = sound.filter_map(|name| Some(u64::from_be_bytes(*name.first_chunk()?))).collect();
         all.sort_unstable();
         Ok(all)
@@ -104,6 +107,9 @@ impl Repo {
     /// Returns the row of a chunk against which a delta of the chunk `id` can be made: that chunk
     /// itself, or its base if it is stored only as a delta. `None` if neither is stored whole.
     pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
+        if self.locator.is_noted(ObjectKind::Chunk, id) {
+            return Ok(None);
+        }
         let index = self.index()?;
         let copies = index.lookup_all(PackKind::Data, id)?;
         for whole in copies.iter().filter(|r| r.place.codec != CODEC_DELTA) {
@@ -115,7 +121,9 @@ impl Repo {
         if !self.locator.is_reliable(delta)? {
             return Ok(None);
         }
-        let Some(base) = self.frames.base_id(delta)? else { return Ok(None) };
+        let Some(base) = self.frames.base_id(delta)?.filter(|b| !self.locator.is_noted(ObjectKind::Chunk, b)) else {
+            return Ok(None);
+        };
         let bases = index.lookup_all(PackKind::Data, &base)?;
         let is_usable = |r: &IndexRow| r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false);
         Ok(bases.into_iter().find(is_usable))

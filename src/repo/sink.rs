@@ -140,6 +140,8 @@ impl<'a> Sink<'a> {
         for row in &pack.rows {
             claimed.remove(&row.id);
         }
+        drop(claimed);
+        self.repo.locator.forget_stored(pack.kind, &pack.rows);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Snapshots of directories as versions: walk, chunk, deduplicate, compress, pack, store trees,
 //! commit.
 
-pub mod chunk;
 pub mod commit;
 pub mod content;
 pub mod graft;

@@ -235,6 +235,10 @@ impl Store for GuardedStore {
         self.inner.put(file, key)
     }
 
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.inner.replace(file, key)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         self.inner.list(dir)
     }

@@ -84,10 +84,16 @@ impl LocalStore {
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
             file.persist(&to)?;
+            self.reopen(key);
             self.renamed(&from, &to);
             self.sync_dir(&dir)
         };
         publish().map_err(self.io("write", key))
+    }
+
+    /// Opens the file of a key again at the next read.
+    pub fn reopen(&self, key: &str) {
+        self.open.lock().retain(|(open, _)| open != key);
     }
 
     fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {

@@ -102,6 +102,11 @@ pub trait Store: Send + Sync {
     /// Stores a copy of a local file durably and atomically. A key identifies its content, so an
     /// existing object is left as it is.
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
+    /// Stores a copy of a local file in place of a damaged object. If the store cannot replace the
+    /// object at once, the object is missing until the file has arrived.
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.put(file, key)
+    }
     /// Returns the names directly below `dir`, sorted. Returns no names if `dir` does not exist.
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError>;
     /// Returns the keys of all objects below `dir`, sorted.

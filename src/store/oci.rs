@@ -280,6 +280,14 @@ impl Store for OciStore {
         }
     }
 
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        // A registry does not store a blob again that it believes to have.
+        self.delete(key)?;
+        self.put(file, key)?;
+        // A registry may accept an upload and keep the deleted blob.
+        self.read_at(key, 0, 1).map(drop)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         Ok(listing::first_pieces(&self.below(dir, false)?, dir))
     }

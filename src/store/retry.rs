@@ -154,6 +154,10 @@ impl Store for RetryStore {
         self.retry(|| self.inner.put(file, key))
     }
 
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.retry(|| self.inner.replace(file, key))
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         self.retry(|| self.inner.list(dir))
     }

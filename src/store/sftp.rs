@@ -166,6 +166,12 @@ impl Store for SftpStore {
         put.map_err(|error| self.failed("write", key, error))
     }
 
+    fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        // Some servers cannot rename over an existing file.
+        self.delete(key)?;
+        self.put(file, key)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.wait("list", dir, |directory, dir| async move { directory.list(&dir).await })?;
         let mut listed = listed.map_err(|error| self.failed("list", dir, error))?;

@@ -243,7 +243,17 @@ impl<'a> Copier<'a> {
                     // Verify one pack at a time, so that the upload of the first one can start
                     // early.
                     let _one = self.hashing.lock();
-                    self.ensure_intact(local, name, &key)?;
+                    if let Err(e) = self.ensure_intact(local, name, &key) {
+                        // Another remote may have the same pack.
+                        let found = match e.kind() {
+                            Kind::Integrity => self.source.pack_from_remotes(name, bytes)?,
+                            _ => None,
+                        };
+                        let intact = found.ok_or(e)?;
+                        self.observer.step("pack");
+                        self.dest.store().put(intact.path(), &key)?;
+                        return self.arrive(kind, name);
+                    }
                 }
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;

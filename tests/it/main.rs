@@ -20,6 +20,7 @@ mod mount_live;
 mod quiesce;
 mod release;
 mod remotes;
+mod repair;
 mod security;
 mod support;
 mod volumes;

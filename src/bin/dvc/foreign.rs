@@ -155,7 +155,7 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ("prune", "versions are never removed; run `dvc gc --cache` to empty the cache"),
     ("rebuild-index", "run `dvc fsck --rebuild`"),
     ("recover", "run `dvc fsck --rebuild`"),
-    ("repair", "run `dvc fsck --rebuild`"),
+    ("repair", "run `dvc fsck --repair`"),
     ("repo-create", "run `dvc init --repo DIR`"),
     ("repo-info", "run `dvc remote check`, or `dvc du` for the sizes"),
     ("repo-list", "run `dvc log`"),

@@ -258,6 +258,8 @@ impl Session {
                 frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
                 tracer: None,
                 lazy_source: None,
+                heal: settings.on("core.heal") && !settings.on("network.offline"),
+                heal_sources: Vec::new(),
                 sharing: dvc::repo::state::Sharing::default(),
                 complain: Some(self.complaint()?),
             },

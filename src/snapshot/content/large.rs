@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::codec::chunk::{Piece, cut};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
 use crate::error::Result;
 use crate::model::entry::{Chunker, Content, Extent};
 use crate::model::id::{Id, ObjectKind};
-use crate::snapshot::chunk::{Piece, cut};
 use crate::snapshot::content::frame::{Class, Gather, Packer};
 use crate::snapshot::content::list::ListBuilder;
 use crate::snapshot::output::Output;

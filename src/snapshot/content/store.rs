@@ -7,12 +7,12 @@
 use super::frame::{Class, Gather, Packer};
 use super::large::OldFile;
 use super::list::ListBuilder;
+use crate::codec::chunk::{Piece, cut};
 use crate::error::Result;
 use crate::format::object::encode_links;
 use crate::model::entry::{Chunker, Content, Extent};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::LinkTable;
-use crate::snapshot::chunk::{Piece, cut};
 use crate::snapshot::output::Output;
 
 /// Files up to this size in bytes are stored in the tree object of their directory.

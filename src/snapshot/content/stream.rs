@@ -8,12 +8,12 @@ use std::io;
 use super::large::STEP;
 use super::list::ListBuilder;
 use super::store::{INLINE_MAX, flush_small, store_bytes, store_piece};
+use crate::codec::chunk::{Piece, cut};
 use crate::codec::cut::{BLOCK, CHUNK_MAX, ChunkerConfig};
 use crate::codec::sniff;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Chunker, Content, Extent, Node};
 use crate::observe::Observer;
-use crate::snapshot::chunk::{Piece, cut};
 use crate::snapshot::output::Output;
 use crate::work::Cancelled;
 

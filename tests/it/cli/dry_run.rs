@@ -84,6 +84,7 @@ const LINES: &[&str] = &[
     "volume mv none other",
     "serve --plugin=plugin.sock",
     "fsck --rebuild",
+    "fsck --repair --data",
     "gc --cache",
     "du",
     "doctor",

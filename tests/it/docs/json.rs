@@ -324,6 +324,38 @@ fn describe_damage(page: &mut JsonPage) {
         }
     }
     page.check("fsck", &objects(&s.dvc(["fsck", "--rebuild", "--json"]))[0]);
+    describe_repair(page);
+}
+
+/// A repair of packs and refs from a remote, and of what it does not have.
+fn describe_repair(page: &mut JsonPage) {
+    let s = sandbox();
+    s.dvc(["init"]).ok();
+    s.write("a", noise(1, 600_000));
+    s.dvc(["commit", "-m", "first"]).ok();
+    s.dvc(["branch", "side"]).ok();
+    s.write("b", "b");
+    s.dvc(["commit", "-m", "second"]).ok();
+    s.dvc(["branch", "-f", "side"]).ok();
+    s.dvc(["remote", "add", "origin", "../far"]).ok();
+    s.dvc(["push"]).ok();
+    s.dvc(["fsck"]).ok();
+    let root = s.w(".dvcs");
+    let tip = |branch: &str| {
+        let entries = fs::read_dir(root.join("refs/heads").join(branch)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).min().unwrap()
+    };
+    fs::write(tip("main"), "damaged").unwrap();
+    fs::write(tip("side"), "damaged").unwrap();
+    let packs = files_of(&root.join("packs"));
+    packs.keys().for_each(|name| fs::remove_file(root.join("packs").join(strange(name))).unwrap());
+    page.check("fsck", &objects(&s.dvc(["fsck", "--repair", "--json"]).code(5))[0]);
+    // The worktree has the lost chunk, but not the pack.
+    fs::remove_dir_all(s.at("far")).unwrap();
+    let (name, mut bytes) = packs.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    bytes[300_000] ^= 1;
+    fs::write(root.join("packs").join(strange(&name)), bytes).unwrap();
+    page.check("fsck", &objects(&s.dvc(["fsck", "--repair", "--data", "--json"]).code(5))[0]);
 }
 
 /// Checks the objects of a remote that two machines use.

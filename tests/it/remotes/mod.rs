@@ -12,7 +12,7 @@ mod lazy;
 mod machines;
 mod mirrors;
 mod mistakes;
-mod place;
+pub mod place;
 mod problems;
 mod ranges;
 mod secrets;

@@ -1,9 +1,12 @@
-//! `dvc fsck`: checks the repository, and rebuilds its catalogue and index.
+//! `dvc fsck`: checks the repository, rebuilds its catalogue and index, and repairs it from other
+//! places.
+
+mod json;
+mod repair;
 
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::{Out, Paint, elapsed, size};
-use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
@@ -13,7 +16,8 @@ use dvc::error::Kind;
 use dvc::model::path;
 use dvc::model::text::count;
 use dvc::ops::fsck::{FsckOptions, FsckReport, fsck};
-use serde::Serialize;
+use json::as_json;
+use repair::RepairArgs;
 use std::io::Write;
 use std::time::Instant;
 
@@ -22,7 +26,13 @@ const LINES: usize = 20;
 
 /// Options of `fsck`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dvc fsck --data=5\n  dvc fsck --repair\n  dvc fsck --repair --from /backup/files\n  dvc fsck --repair origin"
+)]
 pub(crate) struct FsckArgs {
+    /// Check this remote instead of the local repository
+    #[arg(value_name = "REMOTE", conflicts_with = "rebuild")]
+    pub(crate) remote: Option<String>,
     /// Read and verify the data as well, or PERCENT of it
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100")]
     pub(crate) data: Option<String>,
@@ -33,6 +43,8 @@ pub(crate) struct FsckArgs {
     #[arg(long)]
     pub(crate) rebuild: bool,
     #[command(flatten)]
+    pub(crate) repair: RepairArgs,
+    #[command(flatten)]
     pub(crate) dry: DryRun,
 }
 
@@ -42,19 +54,21 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
     let wrong = |option: &'static str| move |problem| CliError::option(option, problem);
     let max_time = args.max_time.as_deref().map(value::duration).transpose().map_err(wrong("--max-time"))?;
     let data = args.data.as_deref().or(max_time.map(|_| "100"));
+    let context = session.anywhere()?.1;
     let options = FsckOptions {
+        remote: args.remote.as_deref().map(|name| session.remote(&context, name)).transpose()?,
+        repair: args.repair.options(session, &context)?,
         data: data.map(millionths).transpose().map_err(wrong("--data"))?,
         max_time,
         rebuild: args.rebuild,
         dry_run: session.dry_run(args.dry),
     };
-    let context = session.anywhere()?.1;
     let progress = session.progress()?;
     let report = fsck(&context, &options, &progress)?;
     drop(progress);
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&as_json(&report, begun.elapsed().as_secs_f64()))?;
+        out.json(&as_json(&report, options.dry_run, begun.elapsed().as_secs_f64()))?;
     } else if session.globals.quiet == 0 || !report.check.is_sound() {
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
@@ -100,6 +114,9 @@ fn print(
     if let Some(made) = &report.rebuild {
         print_rebuild(out, made, dry_run)?;
     }
+    if let Some(done) = &report.repair {
+        repair::print(out, done, dry_run)?;
+    }
     let CheckReport { checked, data, damage, lost, reaches, versions, more_objects, .. } = &report.check;
     if !reaches.is_empty() {
         let (paths, of) = (reaches.len() as u64, versions.len() as u64);
@@ -132,6 +149,9 @@ fn print(
             let text = format!("{found} damaged, {} lost", count(lost.total(), "object"));
             writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
         }
+    }
+    if report.repair.is_none() && damage.iter().any(|d| matches!(d.what, What::Pack | What::Object | What::Ref)) {
+        writeln!(out, "hint: run `dvc fsck --repair` to repair the damage from remotes and worktrees")?;
     }
     let can_be_rebuilt = |what| matches!(what, What::Segment | What::Object | What::Catalogue | What::Worktree);
     if (report.rebuild.is_none() || dry_run) && damage.iter().any(|d| can_be_rebuilt(d.what)) {
@@ -179,14 +199,6 @@ fn shown_versions(reach: &Reach, versions: &[Reached]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-#[derive(Serialize)]
-struct JsonReach {
-    #[serde(flatten)]
-    path: JsonPath,
-    directory: bool,
-    versions: Vec<String>,
-}
-
 /// Returns whether `b` is the next version after `a` on one branch.
 fn follows(a: &Reached, b: &Reached) -> bool {
     let numbered = |v: &Reached| {
@@ -194,148 +206,6 @@ fn follows(a: &Reached, b: &Reached) -> bool {
         Some((branch.to_owned(), ordinal.parse::<u64>().ok()?))
     };
     matches!((numbered(a), numbered(b)), (Some((x, n)), Some((y, m))) if x == y && n.checked_add(1) == Some(m))
-}
-
-#[derive(Serialize)]
-struct JsonFsck<'a> {
-    sound: bool,
-    checked: JsonChecked,
-    data: Option<JsonReadData>,
-    damage: Vec<JsonDamage<'a>>,
-    more_objects: u64,
-    unknown: u64,
-    lost: JsonLost,
-    versions: Vec<JsonNamedVersion<'a>>,
-    reaches: Vec<JsonReach>,
-    notes: &'a [String],
-    marker: Option<JsonMarker<'a>>,
-    rebuild: Option<JsonRebuild<'a>>,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct JsonChecked {
-    refs: u64,
-    entries: u64,
-    versions: u64,
-    trees: u64,
-    lists: u64,
-    chunks: u64,
-    segments: u64,
-    rows: u64,
-    packs: u64,
-}
-
-#[derive(Serialize)]
-struct JsonReadData {
-    packs: u64,
-    bytes: u64,
-    uncompressed_bytes: u64,
-    total_packs: u64,
-    total_bytes: u64,
-    out_of_time: bool,
-}
-
-#[derive(Serialize)]
-struct JsonDamage<'a> {
-    kind: &'static str,
-    key: &'a str,
-    detail: &'a str,
-}
-
-#[derive(Serialize)]
-struct JsonLost {
-    chunks: u64,
-    lists: u64,
-    trees: u64,
-    commits: u64,
-}
-
-#[derive(Serialize)]
-struct JsonNamedVersion<'a> {
-    name: &'a str,
-    id: String,
-}
-
-#[derive(Serialize)]
-struct JsonMarker<'a> {
-    id: &'a str,
-    new: bool,
-}
-
-#[derive(Serialize)]
-struct JsonRebuild<'a> {
-    packs: u64,
-    objects: u64,
-    baseless: u64,
-    segments: u64,
-    replaced: u64,
-    versions: u64,
-    trashed_states: &'a [String],
-    salvaged: Vec<JsonSalvagedPack<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonSalvagedPack<'a> {
-    key: &'a str,
-    detail: &'a str,
-    objects: u64,
-}
-
-fn as_json(report: &FsckReport, seconds: f64) -> JsonFsck<'_> {
-    let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes, .. } = &report.check;
-
-    let reach = |r: &Reach| {
-        let versions = r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default());
-        let versions = versions.map(|v| v.name.clone()).collect();
-        JsonReach { path: JsonPath::new(&r.path), directory: r.directory, versions }
-    };
-    JsonFsck {
-        sound: report.check.is_sound(),
-        checked: JsonChecked {
-            refs: n.refs,
-            entries: n.entries,
-            versions: n.versions,
-            trees: n.trees,
-            lists: n.lists,
-            chunks: n.chunks,
-            segments: n.segments,
-            rows: n.rows,
-            packs: n.packs,
-        },
-        data: data.map(|d| JsonReadData {
-            packs: d.packs,
-            bytes: d.bytes,
-            uncompressed_bytes: d.plain_bytes,
-            total_packs: d.of_packs,
-            total_bytes: d.of_bytes,
-            out_of_time: d.out_of_time,
-        }),
-        damage: damage.iter().map(|d| JsonDamage { kind: d.what.name(), key: &d.key, detail: &d.why }).collect(),
-        more_objects: *more_objects,
-        unknown: report.check.unknown,
-        lost: JsonLost { chunks: lost.chunks, lists: lost.lists, trees: lost.trees, commits: lost.commits },
-        versions: versions.iter().map(|v| JsonNamedVersion { name: &v.name, id: v.id.to_string() }).collect(),
-        reaches: reaches.iter().map(reach).collect(),
-        notes,
-        marker: report.marker.as_ref().map(|m| JsonMarker { id: &m.id, new: m.is_new }),
-        rebuild: report.rebuild.as_ref().map(rebuild_json),
-        seconds,
-    }
-}
-
-fn rebuild_json(made: &RebuildReport) -> JsonRebuild<'_> {
-    let salvaged = made.salvaged.iter();
-    JsonRebuild {
-        packs: made.packs,
-        objects: made.objects,
-        baseless: made.baseless,
-        segments: made.segments,
-        replaced: made.replaced,
-        versions: made.versions,
-        trashed_states: &made.put_aside,
-        salvaged: salvaged.map(|s| JsonSalvagedPack { key: &s.key, detail: &s.why, objects: s.objects }).collect(),
-    }
 }
 
 #[cfg(test)]

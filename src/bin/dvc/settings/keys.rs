@@ -75,6 +75,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "warn",
         "the action of a commit if a database runs in the committed directory",
     ),
+    key("core.heal", SettingType::Bool, "true", "read damaged objects from a remote that has them"),
     computed(from_env("DVC_JOBS", key("core.jobs", SettingType::Count, "", "the number of threads"))),
     from_env(
         "DVC_MEMORY",

@@ -14,6 +14,7 @@ const PAGES: &[(&str, &str)] = &[
     ("remotes.md", "dvc-remotes(7)"),
     ("quiesce.md", "dvc-quiesce(7)"),
     ("hooks.md", "dvc-hooks(7)"),
+    ("care.md", "dvc-fsck(1)"),
     ("errors.md", "dvc-errors(7)"),
     ("json.md", "dvc-json(7)"),
     ("mount.md", "dvc-mount(1)"),

@@ -2,6 +2,7 @@
 //! related pages.
 
 /// The documents that the pages quote.
+pub(super) const CARE: &str = include_str!("../../../../../../docs/care.md");
 pub(super) const CLI: &str = include_str!("../../../../../../docs/cli.md");
 pub(super) const DOCKER: &str = include_str!("../../../../../../docs/docker.md");
 pub(super) const ERRORS: &str = include_str!("../../../../../../docs/errors.md");
@@ -90,7 +91,13 @@ const VERBS: &[VerbFacts] = &[
         see: &["dvc-pull(1)", "dvc-push(1)", "dvc-remotes(7)"],
         ..PLAIN
     },
-    VerbFacts { verb: "fsck", exit: &[("5", "Damage was found.")], see: &["dvc-doctor(1)", "dvc-errors(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "fsck",
+        text: &[(CARE, "Repair")],
+        exit: &[("5", "Damage was found, and `--repair` did not repair all of it.")],
+        see: &["dvc-doctor(1)", "dvc-errors(7)"],
+        ..PLAIN
+    },
     VerbFacts { verb: "gc", see: &["dvc-du(1)"], ..PLAIN },
     VerbFacts { verb: "import", text: &[(EXPORT, "Archives that `import` accepts")], see: &["dvc-export(1)"], ..PLAIN },
     VerbFacts {
