@@ -26,7 +26,8 @@ use crate::observe::Observer;
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
 use crate::repo::refs::Move;
-use crate::repo::trashlog::{TrashLog, TrashState};
+use crate::repo::trashlog::{TrashLog, TrashMention, TrashState};
+use crate::repo::whole::CopyDemand;
 use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::sys::clock;
@@ -44,6 +45,8 @@ pub struct GcOptions {
     pub grace: Duration,
     /// How long a forgotten version stays whole.
     pub keep_trash: Duration,
+    /// Forgotten versions that do not stay for this time.
+    pub at_once: BTreeSet<Id>,
     /// How long old values of refs stay whole.
     pub keep_log: Duration,
     pub limits: PlanLimits,
@@ -140,7 +143,7 @@ pub fn collect(
     staging: &LocalStore,
     observer: &dyn Observer,
 ) -> Result<GcReport> {
-    let mut gc = Gc { repo, options, staging, observer, report: GcReport::default() };
+    let mut gc = Gc { repo, options, staging, observer, gone: HashSet::new(), report: GcReport::default() };
     gc.delete_due()?;
     gc.run(loose)?;
     if !options.dry_run {
@@ -155,6 +158,8 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
+    /// Versions in the trash of which an earlier gc has collected data.
+    gone: HashSet<Id>,
     report: GcReport,
 }
 
@@ -176,6 +181,7 @@ impl Gc<'_> {
         if damaged > 0 {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
+        self.gone = self.versions_gone(&before, &trash, &roots)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
         let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
@@ -213,7 +219,22 @@ impl Gc<'_> {
     /// Returns whether gc may delete the data of a version.
     fn is_forgotten(&self, trash: &TrashState, protected: &BTreeSet<Id>, id: &Id) -> bool {
         let until = self.options.time.secs.saturating_sub_unsigned(self.options.keep_trash.as_secs());
-        !protected.contains(id) && trash.mention(id).is_some_and(|mention| mention.time <= until)
+        let is_due = |mention: &TrashMention| {
+            mention.time <= until || self.options.at_once.contains(id) || self.gone.contains(id)
+        };
+        !protected.contains(id) && trash.mention(id).is_some_and(is_due)
+    }
+
+    /// Returns the versions in the trash of which data is missing: those that an earlier gc with a
+    /// shorter `keep_trash` has collected, and those that were copied without data.
+    fn versions_gone(&self, before: &GcState, trash: &TrashState, roots: &Roots) -> Result<HashSet<Id>> {
+        let until = self.options.time.secs.saturating_sub_unsigned(self.options.keep_trash.as_secs());
+        let may_be_gone = |(id, mention): &(&Id, &TrashMention)| {
+            let is_suspect = mention.is_without_data() || mention.time <= before.dead_time;
+            is_suspect && mention.time > until && !roots.tips.contains(id)
+        };
+        let suspects: Vec<Id> = trash.forgotten().filter(may_be_gone).map(|(id, _)| *id).collect();
+        Ok(self.repo.versions_without_data(&suspects, CopyDemand::Exists)?.into_iter().collect())
     }
 
     /// The error for objects without a copy. If the log moved, another gc may have collected them.

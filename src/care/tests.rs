@@ -143,6 +143,7 @@ impl Generated {
         let options = GcOptions {
             grace: Duration::ZERO,
             keep_trash: Duration::ZERO,
+            at_once: BTreeSet::new(),
             keep_log: Duration::ZERO,
             limits: PlanLimits { unused_share: 0.0, copied_bytes: None, is_remote: false },
             until: None,

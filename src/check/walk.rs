@@ -25,6 +25,7 @@ use crate::model::tree::TreeBody;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
+use crate::repo::trashlog::TrashState;
 
 /// A visited version.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,8 @@ pub(super) struct Walk<'a> {
     visited: Mutex<HashSet<u64>>,
     failed: Mutex<Option<Error>>,
     remote: Remote<'a>,
+    /// Versions in the trash, of which a gc may have collected data.
+    forgotten: TrashState,
     trees: AtomicU64,
     lists: AtomicU64,
     chunks: AtomicU64,
@@ -114,6 +117,8 @@ impl<'a> Walk<'a> {
             visited: Mutex::default(),
             failed: Mutex::default(),
             remote: Remote::of(repo)?,
+            // `gc_state` reports a damaged trash log.
+            forgotten: repo.forgotten().or_else(|e| if is_damage(&e) { Ok(TrashState::default()) } else { Err(e) })?,
             trees: AtomicU64::new(0),
             lists: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
@@ -184,6 +189,8 @@ impl<'a> Walk<'a> {
 
     fn versions<'s>(&'s self, scope: &Scope<'s>, roots: &[Root]) -> Versions {
         let mut versions = Versions::default();
+        let tips: HashSet<Id> = roots.iter().filter(|root| root.current).map(|root| root.id).collect();
+        let mut forgotten = 0u64;
         for (number, root) in roots.iter().enumerate() {
             let mut todo = vec![(root.id, Place::Named)];
             while let Some((id, place)) = todo.pop() {
@@ -213,14 +220,21 @@ impl<'a> Walk<'a> {
                     let why = format!("its ordinal is {}, that of its child {child}", commit.ordinal);
                     self.findings.damage(What::Object, format!("commit {id}"), why);
                 }
-                versions.whole.push(Version { id, tree: commit.tree, root: number, ordinal: commit.ordinal });
+                let is_forgotten = self.forgotten.contains(&id) && !tips.contains(&id);
+                forgotten += u64::from(is_forgotten);
                 self.observer.advance(1, 0);
                 // Push the first parent last, so that it is walked next and a line of versions
                 // stays together.
                 todo.extend(commit.parents.iter().skip(1).rev().map(|p| (*p, Place::Merged)));
                 todo.extend(commit.parents.first().map(|p| (*p, Place::Before(commit.ordinal))));
-                scope.spawn(move |scope| self.tree(scope, commit.tree, Role::Root));
+                if !is_forgotten {
+                    versions.whole.push(Version { id, tree: commit.tree, root: number, ordinal: commit.ordinal });
+                    scope.spawn(move |scope| self.tree(scope, commit.tree, Role::Root));
+                }
             }
+        }
+        if forgotten > 0 {
+            self.findings.note(format!("forgotten versions, of which only the names are checked: {forgotten}"));
         }
         versions
     }

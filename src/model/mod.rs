@@ -13,3 +13,4 @@ pub mod suggest;
 pub mod text;
 pub mod tree;
 pub mod when;
+pub mod wildcard;

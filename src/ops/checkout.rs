@@ -33,6 +33,7 @@ use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::query::compare::{Letter, TreeChange, compare};
+use crate::query::forgotten::ensure_readable;
 use crate::query::lazy;
 use crate::query::leftovers::CheckoutLeftovers;
 use crate::query::resolve::Resolver;
@@ -67,6 +68,7 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
             (head.version(&repo)?.ok_or_else(unborn)?, head.branch.clone())
         }
     };
+    ensure_readable(context, &repo, &version)?;
     let commit = repo.commit_cached(&version)?;
     let options = &CheckoutOptions { paths: expanded(&repo, &commit.tree, options)?, ..options.clone() };
     if let Some(name) = &options.new_branch

@@ -11,9 +11,10 @@ use crate::model::revision::{RevisionRange, RevisionSpec};
 use crate::observe::Observer;
 use crate::query::compare::{ChangeVisit, CompareStart, Letter, TreeChange, compare, from};
 use crate::query::describe::{ChangeDetail, MeasuredChange, measured};
+use crate::query::forgotten::ensure_readable;
 use crate::query::history::{HistoryWalk, ancestors};
 use crate::query::lines::{Hunk, TEXT_MAX, hunks, is_text};
-use crate::query::resolve::{ResolveError, ResolvedSpec, Resolver};
+use crate::query::resolve::{RangeEnds, ResolveError, ResolvedSpec, Resolver};
 use crate::query::worktree::{UnstablePaths, WalkOptions, look};
 use crate::refs::head::Head;
 use crate::repo::Repo;
@@ -179,6 +180,7 @@ fn sides(
 ) -> Result<(DiffSide, DiffSide)> {
     let resolver = Resolver::new(repo, context)?;
     let version = |target: ResolvedSpec| -> Result<DiffSide> {
+        ensure_readable(context, repo, &target.version)?;
         let tree = Some(repo.commit_cached(&target.version)?.tree);
         Ok(DiffSide { tree, path: target.path, ..DiffSide::default() })
     };
@@ -199,7 +201,7 @@ fn sides(
         }
         DiffSides::Between(old, new) => Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?)),
         DiffSides::Range(range) => {
-            let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
+            let RangeEnds { from, to } = resolver.range(range)?;
             let from = if range.symmetric { common(repo, from, to)? } else { Some(from) };
             let whole = |id| ResolvedSpec { version: id, path: Vec::new() };
             Ok((from.map_or(Ok(DiffSide::default()), |id| version(whole(id)))?, version(whole(to))?))

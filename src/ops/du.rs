@@ -12,7 +12,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::RevisionQuery;
 use crate::observe::Observer;
 use crate::query::history::{CommitReader, HistoryWalk, ancestors};
-use crate::query::resolve::Resolver;
+use crate::query::resolve::{RangeEnds, Resolver};
 use crate::repo::refs::report_damaged;
 use crate::repo::{Repo, layout};
 use crate::sys::io_error::IoError;
@@ -102,7 +102,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
                 report.versions.push(VersionUse { id, commit: repo.commit_cached(&id)? });
             }
             RevisionQuery::Range(range) => {
-                let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
+                let RangeEnds { from, to } = resolver.range(range)?;
                 let (tips, hidden) = if range.symmetric {
                     let left = ancestors(&repo, &from)?;
                     let both = ancestors(&repo, &to)?.into_iter().filter(|id| left.contains(id)).collect();

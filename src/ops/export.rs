@@ -18,6 +18,7 @@ use crate::model::path::{display, split};
 use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::describe::{ChangeDetail, VersionDescriber};
+use crate::query::forgotten::ensure_readable;
 use crate::query::lazy;
 use crate::query::resolve::{ResolveError, Resolver};
 use source::{CountingWriter, ExportSource};
@@ -74,6 +75,7 @@ pub fn export(
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let found = resolver.spec(&options.spec)?;
+    ensure_readable(context, &repo, &found.version)?;
     let commit = repo.commit_cached(&found.version)?;
     let mut paths: Vec<Vec<Vec<u8>>> = Vec::new();
     let whole = if options.spec.path.is_some() { vec![found.path.clone()] } else { Vec::new() };
@@ -95,7 +97,7 @@ pub fn export(
     };
     let prefix = split(prefix).ok_or_else(|| ExportError::BadPrefix(display(prefix)))?;
     let describe = VersionDescriber::new(&repo, resolver.head(), ChangeDetail::None, &[], true, observer)?;
-    let address = describe.version(found.version, commit.clone()).address;
+    let address = describe.version(found.version, commit.clone())?.address;
     if paths.is_empty() {
         lazy::fetch_tree(context, &repo, &commit.tree, observer)?;
     }

@@ -21,6 +21,7 @@ use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{UnnamedRemote, track, tracking};
 use crate::repo::refs::{Move, report_damaged};
+use crate::repo::trashlog::{TrashLog, TrashState};
 use crate::repo::writer::{NewValue, WriteSession};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
@@ -185,8 +186,11 @@ impl Fetch<'_> {
         if !self.is_all() {
             self.repo.ensure_local()?.set_partial(&self.reach.remote.location.to_string())?;
         }
+        let ours = self.repo.forgotten()?;
         if lazily {
-            return self.first_objects();
+            self.first_objects()?;
+            let theirs = self.there.forgotten()?;
+            return self.record_forgotten(&ours, &theirs, theirs.forgotten().map(|(id, _)| *id), wants);
         }
         let mut whole: HashSet<Id> = HashSet::new();
         // A complete repository has all objects that its refs reach.
@@ -198,10 +202,19 @@ impl Fetch<'_> {
                     }
                 }
             }
-            if wants.iter().all(|id| whole.contains(id)) {
+            let has_all = ours.forgotten().all(|(_, mention)| !mention.is_without_data());
+            if has_all && wants.iter().all(|id| whole.contains(id)) {
                 return Ok(());
             }
         }
+        let theirs = self.there.forgotten()?;
+        let again = self.restored_there(&ours, &theirs)?;
+        // The data of versions that are forgotten on either side may be gone, so it is neither
+        // fetched nor a reason to leave out objects.
+        whole.retain(|id| !ours.contains(id));
+        let mut forgotten: HashSet<Id> = ours.forgotten().chain(theirs.forgotten()).map(|(id, _)| *id).collect();
+        wants.iter().chain(&again).for_each(|id| _ = forgotten.remove(id));
+        let mut without_data = Vec::new();
         self.observer.phase("looking", None, None);
         self.index_ahead()?;
         let mut wanted = Wanted::All;
@@ -214,6 +227,7 @@ impl Fetch<'_> {
         }
         let needed = loop {
             let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
+            missing.leave_out(forgotten.clone());
             if !self.options.paths.is_empty() {
                 self.at_paths(&mut missing)?;
                 break missing.finish();
@@ -230,11 +244,48 @@ impl Fetch<'_> {
                     self.lost.insert(id);
                 }
                 Some((_, e)) => return Err(e),
-                None => break missing.finish(),
+                None => {
+                    again.iter().try_for_each(|id| missing.version(id, &|id| whole.contains(id), Some(1)))?;
+                    without_data = missing.take_without_data();
+                    break missing.finish();
+                }
             }
         };
         self.receive(&needed, "receiving")?;
-        self.cover()
+        self.cover()?;
+        self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
+    }
+
+    /// Returns the versions that were copied without data, and that the remote has not forgotten.
+    fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
+        let mut again = Vec::new();
+        for (id, mention) in ours.forgotten() {
+            if mention.is_without_data() && !theirs.contains(id) && self.there.knows(ObjectKind::Commit, id)? {
+                again.push(*id);
+            }
+        }
+        Ok(again)
+    }
+
+    /// Enters versions that were fetched without data in the trash log, and takes versions out of
+    /// it whose data was fetched now.
+    fn record_forgotten(
+        &self,
+        ours: &TrashState,
+        theirs: &TrashState,
+        without_data: impl Iterator<Item = Id>,
+        wants: &[Id],
+    ) -> Result<()> {
+        let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
+        let new: Vec<Id> = without_data.filter(|id| !ours.contains(id) && !wants.contains(id)).collect();
+        if !new.is_empty() {
+            TrashLog::new(self.repo.store()).enter_without_data(&new, &how)?;
+        }
+        let again = self.restored_there(ours, theirs)?;
+        if !again.is_empty() {
+            self.repo.restore_versions(&again, &how)?;
+        }
+        Ok(())
     }
 
     /// Returns whether this fetch gets all objects that the remote refs need.

@@ -1,5 +1,6 @@
 //! `gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,13 +40,15 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
 }
 
 /// Options of a garbage collection.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CollectOptions {
     /// How long a pack must have been known as unneeded before it is given up, and how long it
     /// stays then.
     pub grace: Duration,
     /// How long a forgotten version stays whole.
     pub keep_trash: Duration,
+    /// Forgotten versions that do not stay for this time.
+    pub at_once: BTreeSet<Id>,
     /// How long the previous values of refs stay whole.
     pub keep_log: Duration,
     /// Unused bytes that may stay, as a share of all bytes.
@@ -85,6 +88,7 @@ pub fn collect(context: &Context, run: &Path, options: &CollectOptions, observer
     let gc = GcOptions {
         grace: options.grace,
         keep_trash: options.keep_trash,
+        at_once: options.at_once.clone(),
         keep_log: options.keep_log,
         limits,
         until: options.max_time.map(|most| Instant::now() + most),
@@ -99,7 +103,7 @@ pub fn collect(context: &Context, run: &Path, options: &CollectOptions, observer
 
 /// Versions that the repository must keep although no ref names them: those of worktrees, of
 /// interrupted checkouts, of overlays and of mounts.
-fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
+pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));

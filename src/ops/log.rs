@@ -16,8 +16,9 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionQuery, RevisionRange};
 use crate::observe::Observer;
 use crate::query::describe::{DescribedVersion, VersionChanges, VersionDescriber, VersionInfo};
+use crate::query::forgotten::VersionData;
 use crate::query::history::{HistoryWalk, ancestors};
-use crate::query::resolve::Resolver;
+use crate::query::resolve::{RangeEnds, Resolver};
 use crate::repo::Repo;
 use crate::repo::refs::{report_damaged, value_of};
 use filter::LogFilter;
@@ -64,7 +65,9 @@ pub fn log(
     while report.shown < limit && !observer.cancelled() {
         let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
-        if !filter.takes(&repo, &commit)? {
+        let is_shown = options.all || tips.contains(&id) || describe.is_named(&id);
+        let is_hidden = !is_shown && describe.forgotten().data(&id, &commit)? == VersionData::InTrash;
+        if is_hidden || !filter.takes(&repo, &describe, &id, &commit)? {
             if options.graph {
                 hidden_parents.push((id, commit.parents));
             }
@@ -75,8 +78,8 @@ pub fn log(
             hidden_parents.push((id, commit.parents.clone()));
             kept.push((id, commit));
         } else {
-            let changes = describe.changes(&commit)?;
-            if each(describe.version(id, commit), &changes).is_break() {
+            let changes = describe.changes(&id, &commit)?;
+            if each(describe.version(id, commit)?, &changes).is_break() {
                 return Ok(report);
             }
         }
@@ -86,8 +89,8 @@ pub fn log(
         kept.reverse();
     }
     for (id, commit) in kept {
-        let changes = describe.changes(&commit)?;
-        let mut version = describe.version(id, commit);
+        let changes = describe.changes(&id, &commit)?;
+        let mut version = describe.version(id, commit)?;
         version.shown_parents = parents_shown(&version.commit, &nearest);
         if each(version, &changes).is_break() {
             break;
@@ -194,7 +197,7 @@ fn add_range(
     tips: &mut Vec<Id>,
     hidden: &mut Vec<Id>,
 ) -> Result<()> {
-    let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
+    let RangeEnds { from, to } = resolver.range(range)?;
     tips.push(to);
     if range.symmetric {
         tips.push(from);

@@ -8,6 +8,7 @@ use crate::model::path::{display, split};
 use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::entries::walk_entries;
+use crate::query::forgotten::ensure_readable;
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
 use crate::repo::names::Names;
@@ -45,6 +46,7 @@ pub fn ls(
 ) -> Result<LsReport> {
     let repo = context.repo()?;
     let target = Resolver::new(&repo, context)?.spec(&options.spec)?;
+    ensure_readable(context, &repo, &target.version)?;
     let tree = repo.commit_cached(&target.version)?.tree;
     let mut listing = Listing { repo: &repo, options, observer, each, report: LsReport::default() };
     if options.paths.is_empty() {

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod du;
 pub mod export;
 pub mod fetch;
+pub mod forget;
 pub mod fsck;
 pub mod gc;
 pub mod import;

@@ -22,6 +22,7 @@ use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
+use crate::repo::trashlog::TrashLog;
 use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
@@ -213,8 +214,17 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         reach.save()?;
     }
     let lost = HashSet::new();
-    let mut push =
-        Push { context, repo: &repo, there: &there, session: &session, reach: &mut reach, options, observer, lost };
+    let mut push = Push {
+        context,
+        repo: &repo,
+        there: &there,
+        session: &session,
+        reach: &mut reach,
+        options,
+        observer,
+        lost,
+        without_data: Vec::new(),
+    };
     let mut report = push.send(&tips, &refs)?;
     let all = refs.len();
     refs.retain(|one| !push.lost.contains(&one.new));
@@ -223,6 +233,7 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         if created {
             push.mark()?;
         }
+        push.enter_without_data()?;
         for one in &mut refs {
             push.update(&tips, one)?;
         }
@@ -360,6 +371,8 @@ struct Push<'p, 'a> {
     observer: &'p dyn Observer,
     /// Versions that are damaged locally, or have damaged ancestors.
     lost: HashSet<Id>,
+    /// Versions of which the remote gets only the commit object.
+    without_data: Vec<Id>,
 }
 
 impl Push<'_, '_> {
@@ -385,8 +398,15 @@ impl Push<'_, '_> {
                 }
             }
         }
+        // The data of versions that are forgotten on either side may be gone, so it is neither sent
+        // nor a reason to leave out objects.
+        let (ours, theirs) = (self.repo.forgotten()?, self.there.forgotten()?);
+        whole.retain(|id| !theirs.contains(id));
+        let mut forgotten: HashSet<Id> = ours.forgotten().chain(theirs.forgotten()).map(|(id, _)| *id).collect();
+        moving.iter().for_each(|one| _ = forgotten.remove(&one.new));
         let needed = loop {
             let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
+            missing.leave_out(forgotten.clone());
             let mut sound = moving.iter().filter(|one| !self.lost.contains(&one.new));
             let find = |one: &&PushedRef| {
                 let found = missing.version(&one.new, &|id| whole.contains(id), None);
@@ -399,9 +419,13 @@ impl Push<'_, '_> {
                     self.lost.insert(id);
                 }
                 Some((_, e)) => return Err(e),
-                None => break missing.finish(),
+                None => {
+                    self.without_data = missing.take_without_data();
+                    break missing.finish();
+                }
             }
         };
+        self.without_data.retain(|id| !theirs.contains(id));
         let (earlier, url) = (self.reach.state.sent.clone(), self.reach.remote.location.to_string());
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
@@ -468,6 +492,15 @@ impl Push<'_, '_> {
             self.observer.advance(1, pack.bytes);
         }
         Ok(count as u64)
+    }
+
+    /// Enters the versions that were sent without data in the trash log of the remote.
+    fn enter_without_data(&self) -> Result<()> {
+        if self.without_data.is_empty() {
+            return Ok(());
+        }
+        let how = Move { who: &self.context.author, why: "push", time: self.context.moved_at() };
+        TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
     }
 
     /// Creates the marker of a new repository.

@@ -7,6 +7,7 @@ use crate::model::path::display;
 use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::describe::{ChangeDetail, DescribedVersion, VersionChanges, VersionDescriber};
+use crate::query::forgotten::ensure_readable;
 use crate::query::lazy;
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
@@ -77,11 +78,12 @@ pub fn show(
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let target = resolver.spec(&options.spec)?;
+    ensure_readable(context, &repo, &target.version)?;
     let commit = repo.commit_cached(&target.version)?;
     if options.spec.path.is_none() {
         let describe = VersionDescriber::new(&repo, resolver.head(), options.detail, &[], options.addresses, observer)?;
-        let changes = describe.changes(&commit)?;
-        let _ended_early = each(ShowPiece::Version(&describe.version(target.version, commit), &changes));
+        let changes = describe.changes(&target.version, &commit)?;
+        let _ended_early = each(ShowPiece::Version(&describe.version(target.version, commit)?, &changes));
         return Ok(ShownObject::Version);
     }
     if target.path.is_empty() {

@@ -4,6 +4,7 @@
 //! A second undo goes back one change further, because an entry that undid a change is skipped
 //! together with that change. No version is lost, because the report contains the replaced values.
 
+use super::forget::{RestoreOptions, RestoreReport, last_forget, restore};
 use crate::context::Context;
 use crate::error::Result;
 use crate::format::refentry::RefEntry;
@@ -29,8 +30,11 @@ pub struct UndoOptions {
 /// The result of `undo`.
 #[derive(Clone, Debug)]
 pub struct UndoReport {
-    /// The changed refs. There is more than one only if a rename is undone.
+    /// The changed refs. There is more than one only if a rename is undone, and none if a forget is
+    /// undone.
     pub moves: Vec<MovedRef>,
+    /// The versions that were taken out of the trash.
+    pub restored: RestoreReport,
     /// The reason of the undone change, such as `commit: nightly`.
     pub why: String,
     /// The time of the undone change, in seconds since 1970.
@@ -67,9 +71,19 @@ impl Candidate {
 pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -> Result<UndoReport> {
     let repo = context.repo()?;
     let current = Head::read(context, &repo)?.branch;
-    let name = options.name.as_ref().or(current.as_ref()).ok_or(RefMoveError::NoBranchToUndo)?;
-    let nothing = || RefMoveError::NothingToUndo { name: Some(name.to_string()) };
-    let last = candidates(&repo, Some(name))?.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?;
+    let forget = if options.name.is_none() { last_forget(&repo)? } else { None };
+    let last = match options.name.as_ref().or(current.as_ref()) {
+        Some(name) => last_change(&repo, name),
+        None => Err(RefMoveError::NoBranchToUndo.into()),
+    };
+    if let Some(forget) = forget
+        && last.as_ref().ok().is_none_or(|last| (last.undone.time, last.undone.nanos) < forget.time)
+    {
+        let restore_options = RestoreOptions { queries: Vec::new(), dry_run: options.dry_run };
+        let restored = restore(context, &restore_options, observer)?;
+        return Ok(UndoReport { moves: Vec::new(), restored, why: forget.why, time: forget.time.0, who: forget.who });
+    }
+    let last = last?;
     let (why, time, who) = (last.undone.why.clone(), last.undone.time, last.undone.who.clone());
     let mut all = vec![last];
     if why.starts_with(RENAME_REASON) {
@@ -89,7 +103,13 @@ pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -
     if !options.dry_run {
         move_worktrees(&repo, &moves)?;
     }
-    Ok(UndoReport { moves, why, time, who })
+    Ok(UndoReport { moves, restored: RestoreReport::default(), why, time, who })
+}
+
+/// Returns the last change of a branch or tag that is not undone.
+fn last_change(repo: &Repo, name: &RefName) -> Result<Candidate> {
+    let nothing = || RefMoveError::NothingToUndo { name: Some(name.to_string()) };
+    Ok(candidates(repo, Some(name))?.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?)
 }
 
 /// Returns the refs with a change to undo: those with this name, or all. Fails if no ref with the

@@ -6,6 +6,7 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
 use crate::query::compare::{ChangeVisit, Letter, TreeChange, compare, compare_files};
+use crate::query::forgotten::{ForgottenMark, ForgottenVersions, VersionBefore, VersionData};
 use crate::query::history::CommitReader;
 use crate::query::ranges;
 use crate::refs::head::Head;
@@ -62,6 +63,8 @@ pub struct DescribedVersion {
     pub shown_parents: Vec<Id>,
     /// `branch@vN`, if the version is on the first-parent line of a branch.
     pub address: Option<String>,
+    /// When and why the version was forgotten; `None` if it is not.
+    pub forgotten: Option<ForgottenMark>,
 }
 
 /// Returns the refs of each version, HEAD's branch first.
@@ -85,6 +88,7 @@ pub struct VersionDescriber<'a> {
     paths: &'a [Vec<u8>],
     names: HashMap<Id, Vec<RefNaming>>,
     addresses: HashMap<Id, String>,
+    forgotten: ForgottenVersions<'a>,
 }
 
 impl<'a> VersionDescriber<'a> {
@@ -98,26 +102,42 @@ impl<'a> VersionDescriber<'a> {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let addresses = if addresses { branch_lines(repo, head)? } else { HashMap::new() };
-        Ok(Self { repo, head, detail, paths, names: namings(repo, head, observer)?, addresses })
+        let forgotten = ForgottenVersions::read(repo)?;
+        Ok(Self { repo, head, detail, paths, names: namings(repo, head, observer)?, addresses, forgotten })
+    }
+
+    /// Returns the forgotten versions of the repository.
+    pub fn forgotten(&self) -> &ForgottenVersions<'a> {
+        &self.forgotten
+    }
+
+    /// Returns whether a ref names a version.
+    pub fn is_named(&self, id: &Id) -> bool {
+        self.names.contains_key(id)
     }
 
     /// Describes one version.
-    pub fn version(&self, id: Id, commit: Commit) -> DescribedVersion {
-        DescribedVersion {
+    pub fn version(&self, id: Id, commit: Commit) -> Result<DescribedVersion> {
+        Ok(DescribedVersion {
             id,
+            forgotten: self.forgotten.mark(&id, &commit)?,
             names: self.names.get(&id).cloned().unwrap_or_default(),
             head: self.head.branch.is_none() && self.head.base == Some(id),
             shown_parents: Vec::new(),
             address: self.addresses.get(&id).cloned(),
             commit,
-        }
+        })
     }
 
-    /// Returns the changes of a version.
-    pub fn changes(&self, commit: &Commit) -> Result<VersionChanges<'a>> {
-        let parent = commit.parents.first().filter(|_| self.detail != ChangeDetail::None);
-        let before = parent.map(|p| self.repo.commit_cached(p)).transpose()?.map(|c| c.tree);
-        Ok(VersionChanges { repo: self.repo, tree: commit.tree, before, detail: self.detail, paths: self.paths })
+    /// Returns the changes of a version since the nearest older version that has its data; none if
+    /// the data of the version itself is collected.
+    pub fn changes(&self, id: &Id, commit: &Commit) -> Result<VersionChanges<'a>> {
+        let mut detail = self.detail;
+        if detail != ChangeDetail::None && self.forgotten.data(id, commit)? == VersionData::Collected {
+            detail = ChangeDetail::None;
+        }
+        let before = if detail == ChangeDetail::None { None } else { self.forgotten.before(commit)? };
+        Ok(VersionChanges { repo: self.repo, tree: commit.tree, before, detail, paths: self.paths })
     }
 }
 
@@ -126,7 +146,7 @@ impl<'a> VersionDescriber<'a> {
 pub struct VersionChanges<'a> {
     repo: &'a Repo,
     tree: Id,
-    before: Option<Id>,
+    before: Option<VersionBefore>,
     detail: ChangeDetail,
     paths: &'a [Vec<u8>],
 }
@@ -135,6 +155,12 @@ impl VersionChanges<'_> {
     /// Returns the part of the changes that is computed.
     pub fn detail(&self) -> ChangeDetail {
         self.detail
+    }
+
+    /// Returns the version with which this one is compared; `None` if no older version has data, or
+    /// if no changes were requested.
+    pub fn before(&self) -> Option<&Id> {
+        self.before.as_ref().map(|before| &before.id)
     }
 
     /// Calls `each` for every changed path, sorted by directory and name, until it breaks.
@@ -151,7 +177,8 @@ impl VersionChanges<'_> {
         if self.detail == ChangeDetail::None {
             return Ok(());
         }
-        compare(self.repo, self.before.as_ref(), Some(&self.tree), self.paths, &mut |change| {
+        let before = self.before.map(|before| before.tree);
+        compare(self.repo, before.as_ref(), Some(&self.tree), self.paths, &mut |change| {
             Ok(each(measured(self.repo, change, self.detail)?))
         })
     }

@@ -4,6 +4,7 @@
 pub mod compare;
 pub mod describe;
 pub mod entries;
+pub mod forgotten;
 pub mod history;
 pub mod lazy;
 pub mod leftovers;

@@ -10,7 +10,7 @@ use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Revision, RevisionBase, RevisionSpec, Selector, Suffix, hex_prefix};
+use crate::model::revision::{Revision, RevisionBase, RevisionRange, RevisionSpec, Selector, Suffix, hex_prefix};
 use crate::model::suggest::nearest;
 use crate::model::when::{Edge, When};
 use crate::query::history::CommitReader;
@@ -118,6 +118,13 @@ pub struct ResolvedSpec {
     pub path: Vec<Vec<u8>>,
 }
 
+/// The versions of a range as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangeEnds {
+    pub from: Id,
+    pub to: Id,
+}
+
 /// Resolves revisions for one worktree, with the HEAD that was read at its creation.
 pub struct Resolver<'a> {
     repo: &'a Repo,
@@ -191,6 +198,30 @@ impl<'a> Resolver<'a> {
             Some(_) => Err(ResolveError::WithPath(spec.to_string()).into()),
             None => Ok(self.spec(spec)?.version),
         }
+    }
+
+    /// Returns the versions of a range. `main@v5..v9` is short for `main@v5..main@v9`.
+    pub fn range(&self, range: &RevisionRange) -> Result<RangeEnds> {
+        let to = match (&range.from.base, &range.to.base) {
+            (RevisionBase::Scoped(branch, _), RevisionBase::Name(name))
+                if Selector::Name(name.clone()).ordinal().is_some() && self.is_unknown(name)? =>
+            {
+                let base = RevisionBase::Scoped(branch.clone(), Selector::Name(name.clone()));
+                Revision { base, suffixes: range.to.suffixes.clone() }
+            }
+            _ => range.to.clone(),
+        };
+        Ok(RangeEnds { from: self.revision(&range.from)?, to: self.revision(&to)? })
+    }
+
+    /// Returns whether no ref has a name.
+    fn is_unknown(&self, name: &RefName) -> Result<bool> {
+        for kind in RefKind::ALL {
+            if self.repo.refs().value(kind, name)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the branch of a revision that is exactly a branch: `checkout` moves HEAD to it.

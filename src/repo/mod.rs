@@ -25,12 +25,13 @@ pub mod packs;
 mod presence;
 mod read_ahead;
 pub mod refs;
+pub mod restore;
 mod segments;
 pub mod sink;
 pub mod state;
 pub mod trashlog;
 pub mod volatile;
-mod whole;
+pub mod whole;
 pub mod worktree;
 pub mod writer;
 

@@ -38,14 +38,27 @@ impl LogEntry for TrashEntry {
     }
 }
 
+/// The reason of an entry for versions of which a fetch or a push has copied only the commit object.
+pub const COPIED_WITHOUT_DATA: &str = "fetched without";
+/// The reason of an entry of a writer that found data of a forgotten version missing.
+pub const ALREADY_COLLECTED: &str = "forget: already collected";
+
 /// The last mention of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrashMention {
     pub is_forgotten: bool,
     /// Seconds since 1970.
     pub time: i64,
+    pub who: String,
     /// Why, as the command that wrote the entry stated it.
     pub why: String,
+}
+
+impl TrashMention {
+    /// Whether data of the version was missing when the entry was written.
+    pub fn is_without_data(&self) -> bool {
+        self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
+    }
 }
 
 /// The content of the trash log at one moment.
@@ -72,14 +85,29 @@ impl TrashState {
         self.mentions.iter().filter(|(_, mention)| mention.is_forgotten)
     }
 
+    fn of(entries: &[TrashEntry]) -> Self {
+        let mut state = Self { number: entries.last().map_or(0, |entry| entry.seq), ..Self::default() };
+        entries.iter().for_each(|entry| state.add(entry));
+        state
+    }
+
     fn add(&mut self, entry: &TrashEntry) {
         for (ids, is_forgotten) in [(&entry.forget, true), (&entry.restore, false)] {
             for id in ids {
-                let mention = TrashMention { is_forgotten, time: entry.time, why: entry.why.clone() };
+                let (who, why) = (entry.who.clone(), entry.why.clone());
+                let mention = TrashMention { is_forgotten, time: entry.time, who, why };
                 self.mentions.insert(*id, mention);
             }
         }
     }
+}
+
+/// The trash log with its entries.
+#[derive(Clone, Debug, Default)]
+pub struct TrashHistory {
+    pub state: TrashState,
+    /// Oldest first.
+    pub entries: Vec<TrashEntry>,
 }
 
 /// The trash log of a repository.
@@ -95,12 +123,14 @@ impl<'s> TrashLog<'s> {
 
     /// Reads the whole log.
     pub fn read(&self) -> Result<TrashState> {
+        Ok(self.read_entries()?.state)
+    }
+
+    /// Reads the whole log with its entries.
+    pub fn read_entries(&self) -> Result<TrashHistory> {
         loop {
             if let Some(entries) = self.entries()? {
-                let mut state =
-                    TrashState { number: entries.last().map_or(0, |entry| entry.seq), ..TrashState::default() };
-                entries.iter().for_each(|entry| state.add(entry));
-                return Ok(state);
+                return Ok(TrashHistory { state: TrashState::of(&entries), entries });
             }
         }
     }
@@ -139,6 +169,19 @@ impl<'s> TrashLog<'s> {
             }
         }
         Ok(Appended::Counts)
+    }
+
+    /// Enters versions of which only the commit object was copied, except those that are forgotten
+    /// already.
+    pub fn enter_without_data(&self, versions: &[Id], how: &Move<'_>) -> Result<()> {
+        let how = Move { why: COPIED_WITHOUT_DATA, ..*how };
+        loop {
+            let state = self.read()?;
+            let new: Vec<Id> = versions.iter().copied().filter(|id| !state.contains(id)).collect();
+            if self.append(state.number, &new, &[], &how)? == Appended::Counts {
+                return Ok(());
+            }
+        }
     }
 
     /// Appends an entry without mentions, so that a writer that read the log before loses its next

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::Repo;
 use crate::error::{Kind, Result};
 use crate::format::object::ListNode;
+use crate::format::pack::PackKind;
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeBody;
@@ -20,6 +21,15 @@ pub struct Lacking {
     pub id: Id,
 }
 
+/// The copies of an object that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyDemand {
+    /// Copies that no gc has given up.
+    Exists,
+    /// Of those, copies that no gc plans to give up.
+    Stays,
+}
+
 /// The result of a check: the first object that lacks a copy.
 pub(super) type Wholeness = std::result::Result<(), Lacking>;
 
@@ -28,6 +38,7 @@ pub(super) struct WholeCheck<'r> {
     repo: &'r Repo,
     whole: HashSet<Id>,
     lacking: Option<Lacking>,
+    demand: CopyDemand,
     /// Whether objects may be missing because they were never fetched.
     is_partial: bool,
 }
@@ -43,13 +54,27 @@ impl Repo {
             done => done.map(|()| check.lacking.is_none()),
         }
     }
+
+    /// Returns those of the versions of which an object has no copy that counts, according to the
+    /// gc log as the repository read it last.
+    pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
+        let mut check = WholeCheck { demand, ..WholeCheck::new(self) };
+        let mut without = Vec::new();
+        for id in versions {
+            match check.version(id, None) {
+                Err(e) if e.kind() == Kind::Integrity => without.push(*id),
+                checked => without.extend(checked?.err().map(|_| *id)),
+            }
+        }
+        Ok(without)
+    }
 }
 
 impl<'r> WholeCheck<'r> {
     /// Prepares a check against the newest state of the gc log that the repository read.
     pub(super) fn new(repo: &'r Repo) -> Self {
         let is_partial = Repo::partial(repo.path()).is_some();
-        Self { repo, whole: HashSet::new(), lacking: None, is_partial }
+        Self { repo, whole: HashSet::new(), lacking: None, demand: CopyDemand::Stays, is_partial }
     }
 
     /// Checks the commit object of a version.
@@ -113,7 +138,11 @@ impl<'r> WholeCheck<'r> {
 
     /// Returns whether an object has a copy that stays; notes the object if not.
     fn has(&mut self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        if self.repo.volatile().has(id) || self.repo.rely(kind, id)? || self.repo.is_at_source(kind, id)? {
+        let has_copy = match self.demand {
+            CopyDemand::Exists => self.repo.live_copy(PackKind::of(kind), id)?.is_some(),
+            CopyDemand::Stays => self.repo.rely(kind, id)?,
+        };
+        if has_copy || self.repo.volatile().has(id) || self.repo.is_at_source(kind, id)? {
             return Ok(true);
         }
         // An object that a partial clone never fetched is no loss; a copy that does not stay is.

@@ -14,7 +14,7 @@ use super::Repo;
 use super::gclog::GcState;
 use super::log::Appended;
 use super::refs::{Move, value_of};
-use super::trashlog::{TrashLog, TrashState};
+use super::trashlog::{ALREADY_COLLECTED, TrashLog, TrashState};
 use super::whole::{Lacking, WholeCheck};
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
@@ -114,7 +114,7 @@ impl<'r> WriteSession<'r> {
             }
             // A restore that read the log before this entry must look for the objects, which are
             // gone, once more.
-            let how = Move { why: "forget: already collected", ..*how };
+            let how = Move { why: ALREADY_COLLECTED, ..*how };
             if TrashLog::new(self.repo.store()).append(trash.number, &lost, &[], &how)? == Appended::Counts {
                 return Ok(());
             }

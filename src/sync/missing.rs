@@ -14,6 +14,7 @@ use crate::format::frame::CODEC_DELTA;
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, ObjectLocation, PackName};
+use crate::model::commit::Commit;
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeBody;
@@ -88,6 +89,10 @@ pub struct Missing<'a> {
     /// Pairs of nodes of which only the difference was walked.
     beside: HashSet<(Id, Id)>,
     commits: HashSet<Id>,
+    /// Versions of which only the commit object is needed.
+    forgotten: HashSet<Id>,
+    /// Those of them that were walked.
+    without_data: Vec<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
     /// Rows of the tables that were read.
@@ -112,6 +117,8 @@ impl<'a> Missing<'a> {
             whole: HashSet::new(),
             beside: HashSet::new(),
             commits: HashSet::new(),
+            forgotten: HashSet::new(),
+            without_data: Vec::new(),
             needed: Default::default(),
             tables: HashMap::new(),
         }
@@ -120,6 +127,16 @@ impl<'a> Missing<'a> {
     /// Returns the needed frames by kind of pack, sorted and without duplicates.
     pub fn finish(self) -> [Needed; 3] {
         sorted(self.needed)
+    }
+
+    /// Leaves out the data of these versions.
+    pub fn leave_out(&mut self, forgotten: HashSet<Id>) {
+        self.forgotten = forgotten;
+    }
+
+    /// Returns the walked versions of which only the commit object is needed.
+    pub fn take_without_data(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.without_data)
     }
 
     /// Walks a version and its ancestors, except versions for which `whole` returns true because
@@ -135,16 +152,38 @@ impl<'a> Missing<'a> {
             self.need(ObjectKind::Commit, &id)?;
             let commit = self.walk.commit_cached(&id)?;
             let goes_on = depth.is_none_or(|most| distance < most);
-            let old = match commit.parents.first() {
-                Some(parent) if goes_on || whole(parent) => Some(self.walk.commit_cached(parent)?.tree),
-                _ => None,
-            };
-            self.root(&commit.tree, old.as_ref())?;
+            if self.forgotten.contains(&id) {
+                self.without_data.push(id);
+            } else {
+                let old = self.tree_before(&commit, whole, goes_on, depth.is_none())?;
+                self.root(&commit.tree, old.as_ref())?;
+            }
             if goes_on {
                 next.extend(commit.parents.iter().map(|parent| (*parent, distance + 1)));
             }
         }
         Ok(())
+    }
+
+    /// Returns the tree of the nearest older version that is not forgotten, if the destination has it
+    /// or will have it after the walk.
+    fn tree_before(
+        &self,
+        commit: &Commit,
+        whole: &dyn Fn(&Id) -> bool,
+        goes_on: bool,
+        has_no_limit: bool,
+    ) -> Result<Option<Id>> {
+        let (mut next, mut is_walked) = (commit.parents.first().copied(), goes_on);
+        while let Some(id) = next.filter(|id| is_walked || whole(id) || has_no_limit) {
+            let parent = self.walk.commit_cached(&id)?;
+            if !self.forgotten.contains(&id) {
+                return Ok(Some(parent.tree).filter(|_| is_walked || whole(&id)));
+            }
+            next = parent.parents.first().copied();
+            is_walked = has_no_limit;
+        }
+        Ok(None)
     }
 
     /// Walks the tree of a version with its table of hard links.

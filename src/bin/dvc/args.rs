@@ -79,6 +79,8 @@ pub(crate) enum Verb {
     Serve(With<commands::serve::ServeArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
+    /// Move versions to the trash, by name or by age
+    Forget(With<commands::forget::ForgetArgs>),
     /// Delete data that no version needs, or caches
     Gc(With<commands::gc::GcArgs>),
     /// Show the disk usage of versions and branches
@@ -139,6 +141,7 @@ impl Verb {
             #[cfg(feature = "docker")]
             Self::Serve(with) => &with.globals,
             Self::Fsck(with) => &with.globals,
+            Self::Forget(with) => &with.globals,
             Self::Gc(with) => &with.globals,
             Self::Du(with) => &with.globals,
             Self::Doctor(with) => &with.globals,
@@ -180,6 +183,7 @@ impl Verb {
             | Self::Branch(_)
             | Self::Tag(_)
             | Self::Fsck(_)
+            | Self::Forget(_)
             | Self::Gc(_)
             | Self::Undo(_)
             | Self::Pack(_)

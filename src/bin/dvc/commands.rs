@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod export;
 pub(crate) mod fetch;
+pub(crate) mod forget;
 pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod import;

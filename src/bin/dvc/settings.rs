@@ -7,12 +7,14 @@ pub(crate) mod edit;
 pub(crate) mod keys;
 mod layers;
 mod problem;
+pub(crate) mod retention;
 pub(crate) mod value;
 
 use keys::SettingKey;
 use layers::RemoteEntry;
 pub(crate) use layers::{FlagValue, SourceFile, Sources};
 pub(crate) use problem::{BadConfiguration, ConfigProblem, Origin};
+use retention::RetentionEntry;
 use std::collections::BTreeMap;
 use value::SettingValue;
 
@@ -21,6 +23,7 @@ use value::SettingValue;
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, (SettingValue, Origin)>,
     remotes: BTreeMap<String, RemoteEntry>,
+    retention: BTreeMap<String, RetentionEntry>,
     left_out: Vec<ConfigProblem>,
 }
 
@@ -31,11 +34,16 @@ impl Settings {
     }
 
     fn load_table(table: &'static [SettingKey], sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
-        let layers::LayerReader { found, remotes, problems, left_out } = layers::read(table, sources);
+        let layers::LayerReader { found, remotes, retention, problems, left_out } = layers::read(table, sources);
         if !problems.is_empty() {
             return Err(BadConfiguration(problems));
         }
-        Ok(Self { remotes, left_out, values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
+        Ok(Self {
+            remotes,
+            retention,
+            left_out,
+            values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect(),
+        })
     }
 
     /// Returns a text, a choice or a path.
@@ -76,6 +84,11 @@ impl Settings {
     /// Returns the remotes, sorted by name.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = (&str, &RemoteEntry)> {
         self.remotes.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// Returns the retention policies, sorted by name.
+    pub(crate) fn retention(&self) -> impl Iterator<Item = (&str, &RetentionEntry)> {
+        self.retention.iter().map(|(name, entry)| (name.as_str(), entry))
     }
 
     /// Returns every value in force with its origin, sorted by name.

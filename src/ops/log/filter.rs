@@ -3,7 +3,10 @@
 use super::options::{LogError, LogOptions};
 use crate::error::Result;
 use crate::model::commit::Commit;
+use crate::model::id::Id;
 use crate::model::path::{display, split};
+use crate::query::describe::VersionDescriber;
+use crate::query::forgotten::VersionData;
 use crate::repo::Repo;
 use regex::{Regex, RegexBuilder};
 
@@ -35,7 +38,7 @@ impl<'o> LogFilter<'o> {
 
     /// Returns whether a version passes all filters. If there are paths, one of them must differ
     /// from the first parent.
-    pub(super) fn takes(&self, repo: &Repo, commit: &Commit) -> Result<bool> {
+    pub(super) fn takes(&self, repo: &Repo, describe: &VersionDescriber<'_>, id: &Id, commit: &Commit) -> Result<bool> {
         let time = commit.time.secs;
         let fits = self.options.since.is_none_or(|s| time >= s)
             && self.options.until.is_none_or(|u| time <= u)
@@ -44,7 +47,11 @@ impl<'o> LogFilter<'o> {
         if !fits || self.paths.is_empty() {
             return Ok(fits);
         }
-        let before = commit.parents.first().map(|p| repo.commit_cached(p)).transpose()?.map(|c| c.tree);
+        // The changed paths of a version without data are unknown.
+        if describe.forgotten().data(id, commit)? == VersionData::Collected {
+            return Ok(false);
+        }
+        let before = describe.forgotten().before(commit)?.map(|before| before.tree);
         if before == Some(commit.tree) {
             return Ok(false);
         }

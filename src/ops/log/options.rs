@@ -9,7 +9,7 @@ use crate::query::describe::ChangeDetail;
 pub struct LogOptions {
     /// The versions and ranges to start from; HEAD if empty.
     pub queries: Vec<RevisionQuery>,
-    /// Start from every branch and tag as well.
+    /// Start from every branch and tag as well, and list versions in the trash.
     pub all: bool,
     /// The maximum number of versions.
     pub max_count: Option<usize>,

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::RefName;
 use crate::mount::daemon;
+use crate::query::forgotten::ensure_readable;
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 
@@ -44,5 +45,6 @@ pub(super) fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> R
     let version = resolver.revision(&revision)?;
     let branch = resolver.commit_branch(&options.revision)?;
     let version = origin::own_version(repo, options, version, branch.as_ref())?.unwrap_or(version);
+    ensure_readable(context, repo, &version)?;
     Ok(MountVersion { version, tree: repo.commit_cached(&version)?.tree, branch })
 }

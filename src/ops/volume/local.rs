@@ -19,6 +19,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
+use crate::query::forgotten::ensure_readable;
 use crate::query::resolve::Resolver;
 use crate::query::worktree::WalkOptions;
 use crate::refs::head::Head;
@@ -224,6 +225,7 @@ pub fn create_local_volume(
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let version = resolver.revision(&options.revision)?;
+    ensure_readable(context, &repo, &version)?;
     let there = known(engine, name)?;
     let branch = match (&options.branch, &there) {
         (Some(branch), _) => branch.clone(),

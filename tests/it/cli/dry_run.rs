@@ -85,6 +85,7 @@ const LINES: &[&str] = &[
     "serve --plugin=plugin.sock",
     "fsck --rebuild",
     "fsck --repair --data",
+    "forget main~1",
     "gc --cache",
     "du",
     "doctor",

@@ -45,6 +45,7 @@ fn json_md_describes_the_output_of_every_command() {
     describe_files(&mut page);
     describe_refs(&mut page);
     describe_gc(&mut page);
+    describe_forget(&mut page);
     describe_archives(&mut page);
     describe_settings(&mut page);
     describe_interrupted_checkout(&mut page);
@@ -242,6 +243,25 @@ fn describe_gc(page: &mut JsonPage) {
     s.dvc(["branch", "-d", "-f", "gone"]).ok();
     page.check("gc", &gc(&["--grace", "1h", "--max-unused", "0"]));
     page.check("gc", &gc(&["-n"]));
+}
+
+/// Versions that are forgotten, in the trash, restored and collected.
+fn describe_forget(page: &mut JsonPage) {
+    let s = sandbox();
+    s.dvc(["init"]).ok();
+    for n in 0..6u64 {
+        s.write("a", noise(n, 50_000));
+        s.dvc(["commit", "-m", &format!("c{n}")]).ok();
+    }
+    page.check("forget", &object(&s, &["forget", "--keep-last", "5", "-n"]));
+    page.check("forget", &object(&s, &["forget", "--now", "-y", "main@v1"]));
+    page.check("forget", &object(&s, &["forget", "main@v2"]));
+    page.check_all("trashed-version", &objects(&s.dvc(["--json", "forget", "--list"]).ok()));
+    page.check_all("version", &objects(&s.dvc(["--json", "log", "--all"]).ok()));
+    let run = s.dvc(["--json", "forget", "--undo", "main@v1", "main@v2"]).code(13);
+    page.check("restoration", &run.json());
+    s.dvc(["forget", "main@v3"]).ok();
+    page.check("restoration", &object(&s, &["undo"]));
 }
 
 /// Checks archives and images, written to a file and to standard output.

@@ -5,6 +5,7 @@
 //! Every version must be complete afterwards, and the outer operation must not fail except with a
 //! lost race.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -104,6 +105,7 @@ impl Stage {
 
 fn collect_now(context: &Context, observer: &dyn Observer) -> dvc::error::Result<dvc::care::gc::GcReport> {
     let options = CollectOptions {
+        at_once: BTreeSet::new(),
         grace: Duration::ZERO,
         keep_trash: Duration::ZERO,
         keep_log: Duration::ZERO,

@@ -8,6 +8,7 @@ use crate::print::Paint;
 use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::keys::{KEYS, SettingKey, find_key};
+use crate::settings::retention::{self, RetentionKey};
 use crate::settings::value::SettingValue;
 use crate::settings::{BadConfiguration, ConfigProblem, Origin};
 use clap::{Args, Subcommand};
@@ -119,7 +120,7 @@ fn settings_help() -> String {
         let env = key.env.map(|e| format!(" [env: {e}]")).unwrap_or_default();
         format!("\n  {}{env}\n      {} ({}{default})", key.name, key.about, key.kind.description())
     });
-    format!("Settings:{}", lines.collect::<String>())
+    format!("Settings:{}{}", lines.collect::<String>(), retention::HELP)
 }
 
 /// Runs `config`.
@@ -167,6 +168,20 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
         }
         writeln!(out, "{key}={value}")?;
     }
+    for (policy, entry) in settings.retention() {
+        for (option, value, origin) in entry.iter() {
+            let key = format!("retention.{policy}.{option}");
+            if session.globals.json {
+                out.json(&JsonSetting { key: &key, value: value.to_json(), origin: Some(origin.to_string()) })?;
+                continue;
+            }
+            if show_origin {
+                let origin = out.paint(Paint::Faint, origin);
+                write!(out, "{origin}\t")?;
+            }
+            writeln!(out, "{key}={value}")?;
+        }
+    }
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
         let parsed = Location::parse(url, &session.current);
@@ -182,17 +197,56 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     Ok(Exit::DONE)
 }
 
+/// A setting that can be read and changed.
+enum NamedSetting<'a> {
+    Plain(&'static SettingKey),
+    Retention(RetentionKey<'a>),
+}
+
+impl<'a> NamedSetting<'a> {
+    fn find(name: &'a str) -> Result<Self, BadConfiguration> {
+        let bad = |text| BadConfiguration(vec![ConfigProblem::new(Origin::BuiltIn, text)]);
+        match RetentionKey::parse(name) {
+            Some(key) => Ok(Self::Retention(key.map_err(bad)?)),
+            None => Ok(Self::Plain(find_key(KEYS, name).map_err(bad)?)),
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        matches!(self, Self::Plain(key) if key.secret)
+    }
+
+    fn is_for_repositories(&self) -> bool {
+        !matches!(self, Self::Plain(key) if !key.in_repository)
+    }
+
+    fn parse(&self, text: &str) -> Result<SettingValue, String> {
+        match self {
+            Self::Plain(key) => key.kind.parse(text),
+            Self::Retention(key) => key.parse_value(text),
+        }
+    }
+}
+
 fn get(session: &Session, name: &str) -> CommandResult {
-    let key = known(name)?;
+    let key = NamedSetting::find(name)?;
     let settings = session.settings()?;
-    let (_, value, origin) =
-        settings.iter().find(|(k, ..)| *k == key.name).ok_or_else(|| CliError::NotSet(key.name.to_owned()))?;
-    if key.secret {
-        return Err(CliError::option(key.name, "the setting is secret and cannot be shown").into());
+    let found = match &key {
+        NamedSetting::Plain(key) => settings.iter().find(|(k, ..)| *k == key.name).map(|(_, v, o)| (v, o)),
+        NamedSetting::Retention(key) => {
+            let policy = settings.retention().find(|(policy, _)| *policy == key.policy);
+            policy
+                .and_then(|(_, entry)| entry.iter().find(|(option, ..)| *option == key.option))
+                .map(|(_, v, o)| (v, o))
+        }
+    };
+    let (value, origin) = found.ok_or_else(|| CliError::NotSet(name.to_owned()))?;
+    if key.is_secret() {
+        return Err(CliError::option(name, "the setting is secret and cannot be shown").into());
     }
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonSetting { key: key.name, value: value.to_json(), origin: Some(origin.to_string()) })?;
+        out.json(&JsonSetting { key: name, value: value.to_json(), origin: Some(origin.to_string()) })?;
     } else {
         writeln!(out, "{value}")?;
     }
@@ -202,17 +256,17 @@ fn get(session: &Session, name: &str) -> CommandResult {
 
 /// Writes one value to a file, or removes it. The rest of the file stays unchanged.
 fn change(session: &Session, file: ConfigFile, dry_run: bool, name: &str, text: Option<&str>) -> CommandResult {
-    let key = known(name)?;
+    let key = NamedSetting::find(name)?;
     let bad = |problem: String| Failed::from(CliError::option(name, problem));
-    if key.secret {
+    if key.is_secret() {
         return Err(bad("the setting is secret; set it in the environment or in a secret file".to_owned()));
     }
-    let value = text.map(|t| key.kind.parse(t)).transpose().map_err(bad)?;
+    let value = text.map(|t| key.parse(t)).transpose().map_err(bad)?;
     let path = target(session, file)?;
-    if !key.in_repository && !file.global && !file.system {
+    if !key.is_for_repositories() && !file.global && !file.system {
         return Err(bad("a repository cannot set it; use --global".to_owned()));
     }
-    let file = FileChange::prepare(&path, key.name, value.as_ref())?;
+    let file = FileChange::prepare(&path, name, value.as_ref())?;
     if !dry_run {
         file.write()?;
     }
@@ -221,13 +275,13 @@ fn change(session: &Session, file: ConfigFile, dry_run: bool, name: &str, text: 
     if session.globals.json {
         let JsonPath { path: file, path_hex: file_hex } = JsonPath::new(path.as_os_str().as_bytes());
         let value = value.as_ref().map(SettingValue::to_json);
-        out.json(&JsonChanged { key: key.name, value, file, file_hex, changed, dry_run })?;
+        out.json(&JsonChanged { key: name, value, file, file_hex, changed, dry_run })?;
     } else if dry_run && session.globals.quiet == 0 {
         let file = path.display();
         match &value {
             _ if !changed => writeln!(out, "nothing would change in `{file}`")?,
-            Some(value) => writeln!(out, "would set {}={value} in `{file}`", key.name)?,
-            None => writeln!(out, "would remove {} from `{file}`", key.name)?,
+            Some(value) => writeln!(out, "would set {name}={value} in `{file}`")?,
+            None => writeln!(out, "would remove {name} from `{file}`")?,
         }
     }
     out.finish()?;
@@ -235,18 +289,14 @@ fn change(session: &Session, file: ConfigFile, dry_run: bool, name: &str, text: 
 }
 
 #[derive(Serialize)]
-struct JsonChanged {
-    key: &'static str,
+struct JsonChanged<'a> {
+    key: &'a str,
     value: Option<serde_json::Value>,
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_hex: Option<String>,
     changed: bool,
     dry_run: bool,
-}
-
-fn known(name: &str) -> Result<&'static SettingKey, BadConfiguration> {
-    find_key(KEYS, name).map_err(|text| BadConfiguration(vec![ConfigProblem::new(Origin::BuiltIn, text)]))
 }
 
 fn target(session: &Session, file: ConfigFile) -> Result<PathBuf, CliError> {

@@ -1,23 +1,25 @@
 //! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
 use crate::dirs;
-use crate::failure::{CliError, CommandResult, Exit};
+use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::{Out, size};
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
 use dvc::care::gc::GcReport;
+use dvc::context::Context;
 use dvc::error::Kind;
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::gc::{CacheShrink, CollectOptions, collect, shrink_cache};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
 /// Options of `gc`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --cache --max 2G")]
 pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
@@ -55,8 +57,9 @@ struct JsonCacheDeletion {
     dry_run: bool,
 }
 
+/// A garbage collection in JSON.
 #[derive(Serialize)]
-struct JsonGc {
+pub(crate) struct JsonGc {
     versions: u64,
     forgotten_versions: u64,
     deleted_packs: u64,
@@ -107,27 +110,63 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
         return Ok(Exit::NO);
     }
     let context = session.here()?.1;
+    let done = collect_garbage(session, &context, &options)?;
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&done.to_json())?;
+    } else if session.globals.quiet == 0 {
+        done.print(&mut out)?;
+    }
+    out.finish()?;
+    Ok(done.exit())
+}
+
+/// A garbage collection that has ended.
+pub(crate) struct DoneGc {
+    report: GcReport,
+    options: CollectOptions,
+    now: i64,
+}
+
+impl DoneGc {
+    fn is_complete(&self) -> bool {
+        !self.report.is_partial && self.report.undeleted == 0
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.is_complete() { Exit::DONE } else { Exit::with(Kind::Incomplete) }
+    }
+
+    /// Returns the report in JSON.
+    pub(crate) fn to_json(&self) -> JsonGc {
+        as_json(&self.report, self.options.dry_run, self.is_complete(), self.now)
+    }
+
+    /// Prints the report.
+    pub(crate) fn print(&self, out: &mut Out) -> std::io::Result<()> {
+        print(out, &self.report, &self.options, self.now)
+    }
+}
+
+/// Collects the local repository.
+pub(crate) fn collect_garbage(
+    session: &Session,
+    context: &Context,
+    options: &CollectOptions,
+) -> Result<DoneGc, Failed> {
     let run = dirs::usable_run()?;
     let progress = session.progress()?;
-    let report = collect(&context, &run, &options, &progress)?;
+    let report = collect(context, &run, options, &progress)?;
     for root in &report.incomplete {
         let message = format!("{}: objects of version {} are missing", root.name, root.id.short());
         progress.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
     }
-    drop(progress);
-    let is_complete = !report.is_partial && report.undeleted == 0;
-    let mut out = session.plain_out();
-    if session.globals.json {
-        out.json(&as_json(&report, options.dry_run, is_complete, context.now_secs()))?;
-    } else if session.globals.quiet == 0 {
-        print(&mut out, &report, &options, context.now_secs())?;
-    }
-    out.finish()?;
-    Ok(if is_complete { Exit::DONE } else { Exit::with(Kind::Incomplete) })
+    Ok(DoneGc { report, options: options.clone(), now: context.now_secs() })
 }
 
 /// Returns the options; what the command line does not give comes from the settings.
-fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions, crate::failure::Failed> {
+pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions, Failed> {
     let settings = session.settings()?;
     let seconds = |key: &str| Duration::from_secs(settings.number(key).unwrap_or(0));
     let time = |option: &'static str, text: &Option<String>, key: &str| match text {
@@ -147,6 +186,7 @@ fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions, crate::fa
     Ok(CollectOptions {
         grace: if args.now { Duration::ZERO } else { time("--grace", &args.grace, "gc.grace")? },
         keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
+        at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
         max_unused: percent,
         max_repack: Some(bytes).filter(|bytes| *bytes > 0),

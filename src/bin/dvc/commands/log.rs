@@ -53,7 +53,7 @@ pub(crate) struct LogArgs {
     /// Draw the ancestry graph
     #[arg(long)]
     pub(crate) graph: bool,
-    /// List the versions of all branches and tags
+    /// List the versions of all branches and tags, and those in the trash
     #[arg(long)]
     pub(crate) all: bool,
     /// List the oldest version first
@@ -228,12 +228,13 @@ struct Patches<'a> {
 impl Patches<'_> {
     /// Prints the changed lines of a version, or the files of the first version.
     fn print(&self, out: &mut Out, version: &DescribedVersion, changed: &VersionChanges<'_>) -> Result<(), Failed> {
-        if !self.wanted {
+        let is_collected = version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected);
+        if !self.wanted || is_collected {
             return Ok(());
         }
         writeln!(out)?;
         let revision = |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
-        let Some(parent) = version.commit.parents.first() else {
+        let Some(parent) = changed.before() else {
             return changes(out, changed, false, "");
         };
         let options = DiffOptions {
@@ -283,7 +284,8 @@ impl Printer<'_> {
             let row = if n == 0 { &rows.first } else { &rows.others };
             self.style.write(out, format!("{row}{line}").trim_end())?;
         }
-        if self.args.stat || self.args.name_status {
+        let is_collected = version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected);
+        if (self.args.stat || self.args.name_status) && !is_collected {
             if matches!(self.style, VersionStyle::Full { .. }) {
                 writeln!(out, "{}", rows.others.trim_end())?;
             }

@@ -1,5 +1,6 @@
-//! `dvc undo`: undoes the last change of a branch or tag, by its ref log.
+//! `dvc undo`: undoes the last change of a branch or tag, by its ref log, or the last forget.
 
+use crate::commands::forget::print_restored;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::ago;
@@ -14,7 +15,8 @@ use std::io::Write;
 /// Options of `undo`.
 #[derive(Args, Debug)]
 pub(crate) struct UndoArgs {
-    /// Undo the last change of this branch or tag; the default is the current branch
+    /// Undo the last change of this branch or tag; by default of the current branch, or the last
+    /// forget if it is newer
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -42,9 +44,14 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
         let would = if dry_run { "would undo" } else { "undid" };
         writeln!(out, "{would} {}", description(session, &report))?;
     }
-    moved::print(session, &mut out, &report.moves, dry_run)?;
+    let mut exit = Exit::DONE;
+    if report.moves.is_empty() {
+        exit = print_restored(session, &mut out, &report.restored, dry_run)?;
+    } else {
+        moved::print(session, &mut out, &report.moves, dry_run)?;
+    }
     out.finish()?;
-    Ok(Exit::DONE)
+    Ok(exit)
 }
 
 fn full_name(text: &str, context: &dvc::context::Context) -> Result<RefName, Failed> {

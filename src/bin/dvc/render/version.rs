@@ -4,6 +4,7 @@ use super::change::JsonChange;
 use super::{JsonPath, iso, long_date, shown};
 use crate::print::{Out, Paint, size};
 use dvc::error::Error;
+use dvc::model::commit::Timestamp;
 use dvc::model::refname::RefKind;
 use dvc::model::text::harmless;
 use dvc::query::describe::{ChangeDetail, DescribedVersion, VersionChanges};
@@ -25,6 +26,10 @@ fn joined(version: &DescribedVersion, paint: impl Fn(Option<RefKind>, String) ->
     for naming in &version.names {
         let tag = if naming.kind == RefKind::Tag { "tag: " } else { "" };
         all.push(paint(Some(naming.kind), format!("{tag}{}", naming.name)));
+    }
+    if let Some(forgotten) = &version.forgotten {
+        let state = if forgotten.is_collected { "forgotten" } else { "in the trash" };
+        all.push(paint(Some(RefKind::Trash), state.to_owned()));
     }
     if all.is_empty() { None } else { Some(all.join(", ")) }
 }
@@ -58,6 +63,10 @@ pub(crate) fn full(out: &Out, version: &DescribedVersion, whole_id: bool) -> Vec
     let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
     lines.push(format!("Author: {}", harmless(&commit.author)));
     lines.push(format!("Date:   {}", long_date(&commit.time)));
+    if let Some(forgotten) = &version.forgotten {
+        let time = Timestamp { secs: forgotten.time, nanos: 0, offset: commit.time.offset };
+        lines.push(format!("Forgotten: {} ({})", long_date(&time), harmless(&forgotten.why)));
+    }
     let counts = &commit.counts;
     let plural = if counts.files == 1 { "" } else { "s" };
     lines.push(format!(
@@ -102,6 +111,9 @@ pub(crate) struct JsonVersion<'a> {
     branches: Vec<&'a str>,
     tags: Vec<&'a str>,
     remote_branches: Vec<&'a str>,
+    /// When the version was forgotten.
+    forgotten: Option<String>,
+    collected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<JsonChanges<'a>>,
 }
@@ -165,6 +177,11 @@ impl<'a> JsonVersion<'a> {
             branches: named(RefKind::Branch),
             tags: named(RefKind::Tag),
             remote_branches: named(RefKind::Remote),
+            forgotten: version
+                .forgotten
+                .as_ref()
+                .map(|forgotten| iso(&Timestamp { secs: forgotten.time, nanos: 0, offset: commit.time.offset })),
+            collected: version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected),
             changes: (changes.detail() != ChangeDetail::None).then_some(JsonChanges { changes, failed }),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::keys::{SettingKey, find_key};
 use super::problem::{ConfigProblem, Origin};
+use super::retention::{RetentionEntry, RetentionKey};
 use super::value::SettingValue;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -70,6 +71,7 @@ pub(super) struct FoundValue {
 pub(super) struct LayerReader {
     pub(super) found: Vec<FoundValue>,
     pub(super) remotes: BTreeMap<String, RemoteEntry>,
+    pub(super) retention: BTreeMap<String, RetentionEntry>,
     pub(super) problems: Vec<ConfigProblem>,
     pub(super) left_out: Vec<ConfigProblem>,
 }
@@ -99,6 +101,10 @@ pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> Layer
             reading.problem(Origin::CommandLine, format!("`{text}` is not `key=value`"));
             continue;
         };
+        if let Some(key) = RetentionKey::parse(name.trim()) {
+            reading.retention(key, |key| key.parse_value(value), Origin::CommandLine);
+            continue;
+        }
         match find_key(table, name.trim()) {
             Ok(key) if key.secret => {
                 reading.problem(
@@ -164,6 +170,10 @@ impl LayerReader {
                 }
                 continue;
             }
+            if let Some(key) = RetentionKey::parse(&name) {
+                self.retention(key, |key| key.read_toml(&value), origin());
+                continue;
+            }
             match find_key(table, &name) {
                 Ok(key) if file.in_repository && !key.in_repository => {
                     self.problem(origin(), format!("`{name}` cannot be set by a repository"));
@@ -171,6 +181,18 @@ impl LayerReader {
                 Ok(key) => self.value(key, key.kind.read_toml(&value), origin()),
                 Err(text) => self.problem(origin(), text),
             }
+        }
+    }
+
+    fn retention(
+        &mut self,
+        key: Result<RetentionKey<'_>, String>,
+        read: impl Fn(&RetentionKey<'_>) -> Result<SettingValue, String>,
+        origin: Origin,
+    ) {
+        match key.and_then(|key| Ok((read(&key).map_err(|text| format!("`{key}`: {text}"))?, key))) {
+            Ok((value, key)) => self.retention.entry(key.policy.to_owned()).or_default().set(key.option, value, origin),
+            Err(text) => self.problem(origin, text),
         }
     }
 

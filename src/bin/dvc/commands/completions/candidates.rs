@@ -99,6 +99,8 @@ pub(crate) fn wanted(verb: &str, arg: &Arg) -> Wanted {
         (_, "quiesce") => return Wanted::Quiesce,
         (_, "hydrate") => return Wanted::Words(&["open", "all"]),
         (_, "format") => return Wanted::Words(&["oneline", "medium", "full"]),
+        ("forget", "branch") => return Wanted::Branch,
+        ("forget", "policy") => return Wanted::Words(&["all"]),
         ("init", "chunker") => return Wanted::Words(&["auto", "cdc:", "fixed:"]),
         ("commit" | "import" | "pack" | "unpack" | "volume create", "branch") => return Wanted::Branch,
         ("commit", "push") | ("remote set" | "remote rm" | "remote check", "name") => return Wanted::Remote,

@@ -1,0 +1,209 @@
+//! Chooses the versions to forget.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::error::ForgetError;
+use super::lines::{BranchLine, BranchLines};
+use super::options::{BranchExcess, BranchPolicy, ForgetOptions, ForgetReport, ForgetTarget, ForgetVerdict};
+use super::protect::Protections;
+use super::target::Target;
+use crate::error::Result;
+use crate::model::commit::Timestamp;
+use crate::model::id::Id;
+use crate::model::retention::{BranchVersion, ForgetExcess, RetentionPolicy};
+use crate::model::revision::RevisionQuery;
+use crate::model::wildcard;
+use crate::query::history::HistoryWalk;
+use crate::query::resolve::Resolver;
+use crate::repo::trashlog::TrashState;
+
+/// Limit on the revisions in the reason of an entry.
+const WHY_MAX: usize = 200;
+
+/// Versions by the reason of their entry in the trash log.
+pub(super) type ByReason = BTreeMap<String, Vec<Id>>;
+
+/// The decisions, and the versions to forget by the reason of their entry.
+pub(super) struct Choice {
+    pub(super) report: ForgetReport,
+    pub(super) reasons: ByReason,
+}
+
+/// Decides about all versions that the options concern.
+pub(super) fn choose(
+    target: &Target<'_>,
+    options: &ForgetOptions,
+    lines: &mut BranchLines,
+    protections: &Protections,
+    trash: &TrashState,
+) -> Result<Choice> {
+    let mut choice = match &options.target {
+        ForgetTarget::Versions(queries) => by_name(target, queries, lines, protections, trash)?,
+        ForgetTarget::Policies(policies) => by_policies(target, policies, lines, protections, trash)?,
+    };
+    let forgotten: HashSet<Id> = choice.report.forgotten().map(|verdict| verdict.id).collect();
+    for line in &lines.lines {
+        let total = line.versions.iter().filter(|id| !trash.contains(id)).count();
+        let count = line.versions.iter().filter(|id| forgotten.contains(id)).count();
+        if let Some(excess) = ForgetExcess::of(count, total).filter(|_| count > 0) {
+            choice.report.excess.push(BranchExcess { branch: line.branch.to_string(), excess });
+        }
+    }
+    Ok(choice)
+}
+
+/// The versions that the user named.
+fn by_name(
+    target: &Target<'_>,
+    queries: &[RevisionQuery],
+    lines: &mut BranchLines,
+    protections: &Protections,
+    trash: &TrashState,
+) -> Result<Choice> {
+    let resolver = Resolver::new(&target.repo, target.context)?;
+    let (mut named, mut seen) = (Vec::new(), HashSet::new());
+    for query in queries {
+        match query {
+            RevisionQuery::One(spec) => named.push(resolver.whole(spec)?),
+            RevisionQuery::Range(range) if range.symmetric => {
+                return Err(ForgetError::Symmetric(range.to_string()).into());
+            }
+            RevisionQuery::Range(range) => {
+                let ends = resolver.range(range)?;
+                for version in HistoryWalk::new(&target.repo, &[ends.to], &[ends.from])? {
+                    named.push(version?.0);
+                }
+            }
+        }
+    }
+    named.retain(|id| seen.insert(*id));
+    let typed: Vec<String> = queries.iter().map(ToString::to_string).collect();
+    let mut why = format!("forget: {}", typed.join(" "));
+    if why.len() > WHY_MAX {
+        why.truncate(why.floor_char_boundary(WHY_MAX - 3));
+        why.push_str("...");
+    }
+    let mut report = ForgetReport::default();
+    for id in &named {
+        protections.ensure_free(id, lines.name(id))?;
+        let is_kept = trash.contains(id);
+        let reasons = vec![if is_kept { "already in the trash" } else { "named" }.to_owned()];
+        let verdict = verdict(target, lines, id, is_kept, reasons)?;
+        report.verdicts.push(ForgetVerdict { was_in_trash: is_kept, ..verdict });
+    }
+    let versions: Vec<Id> = report.forgotten().map(|verdict| verdict.id).collect();
+    let reasons = if versions.is_empty() { ByReason::new() } else { ByReason::from([(why, versions)]) };
+    Ok(Choice { report, reasons })
+}
+
+fn verdict(
+    target: &Target<'_>,
+    lines: &mut BranchLines,
+    id: &Id,
+    is_kept: bool,
+    reasons: Vec<String>,
+) -> Result<ForgetVerdict> {
+    let version = lines.version(&target.repo, id)?;
+    let (ordinal, time) = (version.ordinal, version.time);
+    Ok(ForgetVerdict { id: *id, name: lines.name(id), ordinal, time, is_kept, was_in_trash: false, reasons })
+}
+
+/// The rules for one branch.
+struct LinePolicy {
+    policy: RetentionPolicy,
+    /// The reason of the entry: `forget: keep-daily 7`.
+    why: String,
+}
+
+/// Returns the rules of all policies for a branch; `None` if no policy is for the branch.
+fn line_policy(policies: &[BranchPolicy], line: &BranchLine) -> Option<LinePolicy> {
+    let is_for =
+        |policy: &&BranchPolicy| policy.branches.iter().any(|pattern| wildcard::matches(pattern, line.branch.as_str()));
+    let chosen: Vec<&BranchPolicy> = policies.iter().filter(is_for).collect();
+    if chosen.is_empty() {
+        return None;
+    }
+    let text = |policy: &&BranchPolicy| {
+        let rules: Vec<String> = policy.policy.rules.iter().map(ToString::to_string).collect();
+        let rules = rules.join(", ");
+        policy.name.as_ref().map_or_else(|| rules.clone(), |name| format!("policy {name}: {rules}"))
+    };
+    let why = format!("forget: {}", chosen.iter().map(text).collect::<Vec<_>>().join("; "));
+    let rules = chosen.iter().flat_map(|policy| policy.policy.rules.iter().copied()).collect();
+    Some(LinePolicy { policy: RetentionPolicy { rules }, why })
+}
+
+/// The decisions of the branches about a version.
+#[derive(Default)]
+struct Votes {
+    /// The reasons to keep the version.
+    kept: Vec<String>,
+    /// The reason of the entry if the version is forgotten.
+    why: String,
+}
+
+/// The versions that no policy keeps. A version of several branches is forgotten only if the
+/// policies of all of them forget it.
+fn by_policies(
+    target: &Target<'_>,
+    policies: &[BranchPolicy],
+    lines: &mut BranchLines,
+    protections: &Protections,
+    trash: &TrashState,
+) -> Result<Choice> {
+    for policy in policies.iter().filter(|policy| policy.name.is_none()) {
+        for pattern in &policy.branches {
+            if !lines.lines.iter().any(|line| wildcard::matches(pattern, line.branch.as_str())) {
+                return Err(ForgetError::NoBranch(pattern.clone()).into());
+            }
+        }
+    }
+    let time = target.context.moved_at();
+    let now = Timestamp { secs: time.secs, nanos: time.nanos, offset: target.context.now.offset().seconds() };
+    let mut order: Vec<Id> = Vec::new();
+    let mut votes: HashMap<Id, Votes> = HashMap::new();
+    let chosen: Vec<Option<LinePolicy>> = lines.lines.iter().map(|line| line_policy(policies, line)).collect();
+    for (number, line) in chosen.iter().enumerate() {
+        let Some(LinePolicy { policy, why }) = line else { continue };
+        let ids: Vec<Id> = match lines.lines.get(number) {
+            Some(line) => line.versions.iter().rev().copied().filter(|id| !trash.contains(id)).collect(),
+            None => continue,
+        };
+        let mut versions = Vec::with_capacity(ids.len());
+        for id in ids {
+            let time = lines.version(&target.repo, &id)?.time;
+            versions.push(BranchVersion { id, time, protections: protections.reasons(&id) });
+        }
+        for verdict in policy.plan(&versions, now).verdicts.into_iter().rev() {
+            let vote = votes.entry(verdict.id).or_insert_with(|| {
+                order.push(verdict.id);
+                Votes { why: why.clone(), ..Votes::default() }
+            });
+            for reason in &verdict.reasons {
+                let reason = reason.to_string();
+                if !vote.kept.contains(&reason) {
+                    vote.kept.push(reason);
+                }
+            }
+        }
+    }
+    // A branch without a policy keeps what it shares with others.
+    for (line, _) in lines.lines.iter().zip(&chosen).filter(|(_, policy)| policy.is_none()) {
+        for id in &line.versions {
+            if let Some(vote) = votes.get_mut(id) {
+                vote.kept.push(format!("also on branch {}", line.branch));
+            }
+        }
+    }
+    let mut choice = Choice { report: ForgetReport::default(), reasons: ByReason::new() };
+    for id in order {
+        let Some(Votes { kept, why }) = votes.remove(&id) else { continue };
+        let is_kept = !kept.is_empty();
+        let reasons = if is_kept { kept } else { vec![why.trim_start_matches("forget: ").to_owned()] };
+        choice.report.verdicts.push(verdict(target, lines, &id, is_kept, reasons)?);
+        if !is_kept {
+            choice.reasons.entry(why).or_default().push(id);
+        }
+    }
+    Ok(choice)
+}

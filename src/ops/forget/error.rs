@@ -1,0 +1,66 @@
+//! Errors of `forget`.
+
+use super::options::BranchExcess;
+use crate::error::{Failure, Kind};
+use crate::model::refname::RefKind;
+
+/// A refused or impossible `forget`.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    #[error("cannot forget {version}: it is the {holder}")]
+    Named { version: String, holder: String, kind: RefKind, name: String },
+    #[error("cannot forget {version}: {holder} needs it")]
+    Held { version: String, holder: String },
+    #[error("{}: {}", .0.branch, .0.excess)]
+    Excess(BranchExcess),
+    #[error("{count} versions would be forgotten, more than --max-forget {most}")]
+    TooMany { count: usize, most: usize },
+    #[error("no branch matches `{0}`")]
+    NoBranch(String),
+    #[error("`{0}` is a symmetric range, which names versions of two branches")]
+    Symmetric(String),
+    #[error("{0} is not in the trash")]
+    NotInTrash(String),
+    #[error("no version was forgotten, or all are restored")]
+    NothingToUndo,
+    #[error("data of {0} may be collected by a garbage collection that is not finished")]
+    Planned(String),
+}
+
+impl Failure for ForgetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Named { .. } | Self::Excess(_) | Self::TooMany { .. } => Kind::Rejected,
+            Self::Held { .. } | Self::Planned(_) => Kind::Busy,
+            Self::NoBranch(_) | Self::NotInTrash(_) | Self::NothingToUndo => Kind::NotFound,
+            Self::Symmetric(_) => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Named { kind: RefKind::Branch, name, .. } => {
+                Some(format!("run `dvc branch -d {name}` to delete the branch with all its versions"))
+            }
+            Self::Named { kind: RefKind::Tag, name, .. } => {
+                Some(format!("run `dvc tag -d {name}` to delete the tag, then forget the version"))
+            }
+            Self::Named { .. } => None,
+            Self::Held { .. } => Some(
+                "check out another version there, unmount it, or remove the overlay or volume; then run the command \
+                 again"
+                    .to_owned(),
+            ),
+            Self::Excess(_) => {
+                Some("run the command with `-n` to list the versions, then with `-y` or `--max-forget N`".to_owned())
+            }
+            Self::TooMany { .. } => Some("run the command with `-n` to list the versions".to_owned()),
+            Self::NoBranch(_) => Some("run `dvc branch` to list the branches".to_owned()),
+            Self::Symmetric(_) => Some("write `A..B` for the versions after A up to B".to_owned()),
+            Self::NotInTrash(_) | Self::NothingToUndo => {
+                Some("run `dvc forget --list` to list the versions in the trash".to_owned())
+            }
+            Self::Planned(_) => Some("run `dvc gc` to the end, then run the command again".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Takes versions out of the trash, if a gc has not collected their data.
+
+use super::handle::Repo;
+use super::log::Appended;
+use super::refs::Move;
+use super::trashlog::TrashLog;
+use super::whole::CopyDemand;
+use crate::error::Result;
+use crate::model::id::Id;
+
+/// The result of taking versions out of the trash.
+#[derive(Clone, Debug, Default)]
+pub struct RestoredVersions {
+    pub restored: Vec<Id>,
+    /// Versions that stay forgotten, because they lack data.
+    pub lacking: Vec<Id>,
+    /// Whether they may have data in packs that an unfinished gc plans to give up.
+    pub is_planned: bool,
+}
+
+impl Repo {
+    /// Takes those of the versions out of the trash that are in it and have all their data.
+    pub fn restore_versions(&self, versions: &[Id], how: &Move<'_>) -> Result<RestoredVersions> {
+        loop {
+            // A gc that plans to give up data after this moment fences the trash log, so the append
+            // fails. The trash log is read after the gc log.
+            let gc = self.read_gc_log()?;
+            let trash = self.forgotten()?;
+            self.refresh_index()?;
+            let asked: Vec<Id> = versions.iter().copied().filter(|id| trash.contains(id)).collect();
+            let lacking = self.versions_without_data(&asked, CopyDemand::Stays)?;
+            let restored: Vec<Id> = asked.into_iter().filter(|id| !lacking.contains(id)).collect();
+            let log = TrashLog::new(self.store());
+            if restored.is_empty() || log.append(trash.number, &[], &restored, how)? == Appended::Counts {
+                return Ok(RestoredVersions { restored, lacking, is_planned: gc.has_plan });
+            }
+        }
+    }
+}
