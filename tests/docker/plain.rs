@@ -295,7 +295,7 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     engine.docker(["volume", "rm", "state"]);
     // dvc and the engine both have a volume with this name.
     s.dvc(["volume", "create", "one"]).ok();
-    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("the name `one` is ambiguous");
+    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("`one` is ambiguous");
     assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
     s.dvc(["--repo", &own, "show", "one:x"]).code(13);
     s.dvc(["volume", "rm", "one"]).ok();

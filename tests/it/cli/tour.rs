@@ -49,6 +49,7 @@ fn the_disaster_page_works() {
         "wednesday",
         ": there is none now",
         "1 damaged, 1 object lost",
+        "repaired 1 object",
         "orders`: not restored",
     ] {
         assert!(said.contains(expected), "no `{expected}` in {said}");
