@@ -13,29 +13,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use rustix::fs::FallocateFlags;
 
 use super::base::{AllocatedBytes, BaseFile};
-use super::block::{BLOCK, BLOCK_BYTES, blocks_of, edge_blocks, whole_blocks};
+use super::block::{BLOCK, blocks_of};
 use super::checked::CheckedFile;
 use super::checksums::BlockSums;
 use super::frozen::FrozenFile;
 use super::ranges::RangeRun;
 use super::readahead::ReadPattern;
-use super::sparse::{hole_run, punch_hole};
 use super::state::{FileFacts, FileState, UpperStatus};
 use super::upper_files::UpperFiles;
 use crate::error::Result;
 use crate::model::entry::{Chunker, Content};
 use crate::mount::errno::{Errno, FsResult};
-use crate::mount::error::MountError;
-use crate::mount::lower::{HoleRun, LowerLayer};
+use crate::mount::lower::LowerLayer;
 use crate::sys::allocated::allocated_bytes;
 use crate::sys::io_error::IoError;
 
 mod copies;
 mod durable;
 mod passthrough;
+mod space;
+mod verified;
 
 /// Largest file size, because the kernel uses signed offsets.
 const SIZE_MAX: u64 = i64::MAX as u64;
@@ -564,238 +563,5 @@ impl FileData {
         state.sums = Arc::new(if state.sums.is_disabled() { BlockSums::disabled() } else { BlockSums::default() });
         state.damage = None;
         Ok(())
-    }
-
-    /// Sets the length in bytes.
-    pub fn set_size(&self, lower: &LowerLayer, size: u64) -> FsResult<()> {
-        if size > SIZE_MAX {
-            return Err(Errno::FBIG);
-        }
-        let _exclusive = self.begin_change();
-        let before = self.read_state().size;
-        if size == before {
-            return Ok(());
-        }
-        if size == 0 {
-            self.replace_damaged()?;
-        }
-        self.open_for_write()?;
-        // If the kernel has the upper file open (passthrough), do not replace it: the kernel would
-        // write to the old one, and those bytes would be lost.
-        if size == 0 && !self.is_open_in_kernel() {
-            self.leave_upper_to_snapshot()?;
-        }
-        self.save_for_snapshot(&(size..before))?;
-        let upper = self.open_upper()?;
-        if size < before && !size.is_multiple_of(BLOCK) {
-            // The rest of the last block must read as zeros from now on, so the upper file has to
-            // hold the block.
-            let rest = size..(size.div_ceil(BLOCK) * BLOCK).min(before);
-            self.verify_edges(&upper, &rest)?;
-            self.fetch_edges(lower, &upper, &rest)?;
-            self.write_state().mark_written(&rest);
-        }
-        self.note_change();
-        self.length_unsynced.store(true, Ordering::Release);
-        upper.set_len(size)?;
-        if size < before {
-            self.note_truncated(&upper, size);
-        }
-        let mut state = self.write_state();
-        if let Some(frozen) = &state.frozen {
-            frozen.note_size(size);
-        }
-        self.mark_changed(&mut state);
-        self.note_change();
-        self.length_unsynced.store(true, Ordering::Release);
-        self.update_quota(&upper, &mut state);
-        state.size = size;
-        if size < state.kept {
-            state.kept = size;
-            self.store_outdated.store(true, Ordering::Release);
-            let gone = size.div_ceil(BLOCK)..u64::MAX;
-            state.local.remove(gone.clone());
-            state.dirty.remove(gone.clone());
-            state.stored.remove(gone.clone());
-            state.unstored.retain(|r| r.start < gone.start);
-            state.unstored.iter_mut().for_each(|r| r.end = r.end.min(gone.start));
-        }
-        Ok(())
-    }
-
-    /// Replaces a range with zeros and frees its space. The length does not change.
-    pub fn punch(&self, lower: &LowerLayer, range: Range<u64>) -> FsResult<()> {
-        let _exclusive = self.begin_change();
-        let size = self.read_state().size;
-        let range = range.start.min(size)..range.end.min(size);
-        if range.is_empty() {
-            return Ok(());
-        }
-        let upper = self.open_for_write()?;
-        self.save_for_snapshot(&range)?;
-        self.verify_edges(&upper, &range)?;
-        self.fetch_edges(lower, &upper, &range)?;
-        self.note_change();
-        let emptied = punch_hole(&upper, &range);
-        if emptied.is_err() {
-            self.read_state().sums.forget(&blocks_of(&range));
-        }
-        emptied?;
-        self.note_written(&upper, &range);
-        self.note_sums(&upper, &range, None);
-        Ok(())
-    }
-
-    /// Allocates space for the part of a range that only the upper file holds. With `grow`, the
-    /// file is extended to the end of the range.
-    pub fn reserve(&self, range: &Range<u64>, grow: bool) -> FsResult<()> {
-        let _exclusive = self.begin_change();
-        self.space.ensure_space()?;
-        if range.end > SIZE_MAX {
-            return Err(Errno::FBIG);
-        }
-        let upper = self.open_for_write()?;
-        let (size, kept) = (self.read_state().size, self.read_state().kept);
-        let own = range.start.max(kept.div_ceil(BLOCK) * BLOCK)..range.end;
-        self.space.ensure_space_for(own.end.saturating_sub(own.start.max(size)))?;
-        if !own.is_empty() {
-            self.note_change();
-            let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };
-            match rustix::fs::fallocate(&*upper, flags, own.start, own.end - own.start) {
-                Err(rustix::io::Errno::OPNOTSUPP) => {}
-                Err(e) => {
-                    self.truncate_to_size(&upper);
-                    return Err(e.into());
-                }
-                Ok(()) => {}
-            }
-        }
-        if grow && range.end > size {
-            upper.set_len(range.end)?;
-            let mut state = self.write_state();
-            state.size = range.end;
-            self.mark_changed(&mut state);
-            self.note_change();
-        }
-        self.update_quota(&upper, &mut self.write_state());
-        Ok(())
-    }
-
-    /// Returns the offset of the first data (or hole, if `data` is false) at or after `offset`.
-    pub fn seek(&self, lower: &LowerLayer, offset: u64, data: bool) -> FsResult<u64> {
-        self.refresh_from_kernel();
-        let size = self.size();
-        if offset >= size {
-            return Err(Errno::NXIO);
-        }
-        let whole = usize::try_from(size - offset).unwrap_or(usize::MAX);
-        if self.read_state().damage.is_some() {
-            return Err(Errno::IO);
-        }
-        let seen = self.locate(offset, whole)?;
-        for piece in &seen.pieces {
-            let (mut at, end) = match piece {
-                Piece::Upper(range) | Piece::Base(_, range) => (range.start, range.end),
-            };
-            while at < end {
-                let HoleRun { hole, end: until } = match piece {
-                    Piece::Base(base, _) => lower.hole_run(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?,
-                    Piece::Upper(..) => match &seen.upper {
-                        None => HoleRun { hole: true, end },
-                        Some(file) => hole_run(file, at, end)?,
-                    },
-                };
-                if hole != data {
-                    return Ok(at);
-                }
-                at = until;
-            }
-        }
-        if data { Err(Errno::NXIO) } else { Ok(size) }
-    }
-}
-
-impl FileData {
-    /// Fills `out` from the upper file and verifies the checksums.
-    fn read_verified(&self, written: &CheckedFile<'_>, offset: u64, out: &mut [u8]) -> Result<()> {
-        match written.read(offset, out) {
-            Ok(None) => return Ok(()),
-            Ok(Some(_)) => {}
-            Err(e) => return Err(self.io_error("read", e)),
-        }
-        // A concurrent write may have written its bytes but not yet their checksums, so read again
-        // while no write is in progress.
-        let _exclusive = self.exclusive();
-        match written.read(offset, out) {
-            Ok(None) => Ok(()),
-            Ok(Some(block)) => Err(self.wrong_block_error(block)),
-            Err(e) => Err(self.io_error("read", e)),
-        }
-    }
-
-    fn wrong_block_error(&self, block: u64) -> crate::error::Error {
-        let why = format!("checksum mismatch in the block at offset {}", block * BLOCK);
-        MountError::Upper { path: self.space.path(self.ino), why }.into()
-    }
-
-    /// Returns the error if the upper file as a whole is damaged.
-    fn damage_error(&self, state: &FileState) -> Option<MountError> {
-        let why = state.damage.as_ref()?.to_string();
-        Some(MountError::Upper { path: self.space.path(self.ino), why })
-    }
-
-    /// Returns whether all blocks of a range are only copies of the version.
-    fn is_copy(state: &FileState, range: &Range<u64>) -> bool {
-        let blocks = blocks_of(range);
-        range.end <= state.kept && state.base.is_some() && state.dirty.missing(&blocks) == [blocks]
-    }
-
-    /// Fails if a block that is about to be partly overwritten does not match its checksum, because
-    /// the new checksum would hide the damage.
-    fn verify_edges(&self, upper: &File, range: &Range<u64>) -> FsResult<()> {
-        let (sums, size, edges) = {
-            let state = self.read_state();
-            let own = |block: &u64| *block * BLOCK >= state.kept || state.local.covers(&(*block..*block + 1));
-            let edges: Vec<u64> = edge_blocks(range, state.size.max(range.end)).into_iter().filter(own).collect();
-            (Arc::clone(&state.sums), state.size, edges)
-        };
-        let written = CheckedFile { file: upper, sums: &sums, size };
-        for block in edges {
-            let mut bytes = [0; BLOCK_BYTES];
-            if written.read(block * BLOCK, &mut bytes)?.is_some() {
-                return Err(Errno::IO);
-            }
-        }
-        Ok(())
-    }
-
-    /// Records the checksums of a range after `bytes` were written to it, or zeros if `None`.
-    fn note_sums(&self, upper: &File, range: &Range<u64>, bytes: Option<&[u8]>) {
-        let (sums, size) = {
-            let state = self.read_state();
-            (Arc::clone(&state.sums), state.size.max(range.end))
-        };
-        let whole = whole_blocks(range, size);
-        if !whole.is_empty() {
-            match bytes {
-                Some(bytes) => {
-                    let from = usize::try_from(whole.start * BLOCK - range.start).unwrap_or(usize::MAX);
-                    let end = usize::try_from((whole.end * BLOCK).min(range.end) - range.start).unwrap_or(usize::MAX);
-                    sums.record(whole.start, &bytes[from..end]);
-                }
-                None => sums.record_zeros(&whole),
-            }
-        }
-        let written = CheckedFile { file: upper, sums: &sums, size };
-        edge_blocks(range, size).into_iter().for_each(|block| written.record_again(block));
-    }
-
-    /// Records that the file was truncated, perhaps in the middle of a block.
-    fn note_truncated(&self, upper: &File, size: u64) {
-        let sums = Arc::clone(&self.read_state().sums);
-        sums.record_zeros(&(size.div_ceil(BLOCK)..u64::MAX));
-        if !size.is_multiple_of(BLOCK) {
-            CheckedFile { file: upper, sums: &sums, size }.record_again(size / BLOCK);
-        }
     }
 }

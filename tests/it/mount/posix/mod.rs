@@ -2,6 +2,7 @@
 
 mod access;
 mod bytes;
+mod holes;
 mod links;
 mod lists;
 mod locks;
