@@ -5,7 +5,6 @@
 //! that the next run does not send it again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -23,12 +22,12 @@ use crate::format::segment::{ObjectLocation, PackName};
 use crate::index::catalogue::segments::LoosePack;
 use crate::model::id::to_hex;
 use crate::observe::Observer;
+use crate::repo::fetch::FetchedFile;
 use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, rows_of};
 use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
 use crate::store::{Store, StoreError};
-use crate::sys::io_error::IoError;
 use crate::work::{Cancelled, fan_out};
 
 /// A pack is copied whole if at least this many tenths of its bytes are needed.
@@ -286,36 +285,18 @@ impl<'a> Copier<'a> {
     /// Downloads a pack and verifies its name; tries once more after a mismatch. Rejects a response
     /// of more than `bytes` bytes.
     fn receive(&self, name: &PackName, key: &str, bytes: u64) -> Result<()> {
+        let place = || self.source.store().place();
         for _ in 0..2 {
-            let (mut left, mut too_long) = (bytes, false);
-            let staged = self.staging.stage()?;
-            let io = |source| IoError::new("write", key, source);
-            let mut hasher = NameHasher::default();
-            let received = self.source.store().read_from(key, 0, &mut |bytes| {
-                if self.observer.cancelled() {
-                    return Err(Cancelled.into());
+            match self.source.fetch_named(key, name, bytes, self.staging, &|| self.observer.cancelled())? {
+                FetchedFile::Verified(staged) => {
+                    self.observer.step("pack");
+                    return Ok(self.staging.publish(staged, key)?);
                 }
-                left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-                    too_long = true;
-                    StoreError::Missing { key: key.to_owned() }
-                })?;
-                hasher.update(bytes);
-                (&mut staged.as_file()).write_all(bytes).map_err(|e| io(e).into())
-            });
-            match received {
-                Err(StoreError::Missing { .. }) if too_long => continue,
-                Err(StoreError::Missing { .. }) => {
-                    return Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into());
-                }
-                received => received?,
-            }
-            if hasher.finish() == *name {
-                self.observer.step("pack");
-                self.staging.publish(staged, key)?;
-                return Ok(());
+                FetchedFile::Missing => return Err(SyncError::NoPack { place: place(), pack: *name }.into()),
+                FetchedFile::Wrong => {}
             }
         }
-        Err(SyncError::Damaged { place: self.source.store().place(), pack: *name }.into())
+        Err(SyncError::Damaged { place: place(), pack: *name }.into())
     }
 
     fn arrive(&self, kind: PackKind, name: &PackName) -> Result<()> {
