@@ -76,7 +76,7 @@ impl GcState {
         self.dead.is_empty() && self.planned.is_empty()
     }
 
-    /// Returns whether what a writer looked up under `self` may be gone under `now`.
+    /// Returns whether everything that a writer looked up under `self` still stays under `now`.
     pub const fn is_settled(&self, now: &Self) -> bool {
         self.number == now.number && !now.has_plan
     }

@@ -279,6 +279,12 @@ impl Locator {
         Ok(!is_excluded && self.has_packs_of(row)?)
     }
 
+    /// Returns whether a gc has given up a copy of an object.
+    pub(super) fn is_given_up(&self, row: &IndexRow) -> bool {
+        let gc = self.gc.read();
+        gc.is_dead(&row.place.pack) || row.base.is_some_and(|base| gc.is_dead(&base.pack))
+    }
+
     /// Returns whether every row of the index is reliable.
     pub(super) fn is_all_reliable(&self) -> Result<bool> {
         Ok(self.gc.read().is_empty() && self.missing_packs()?.is_empty())

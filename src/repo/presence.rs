@@ -67,8 +67,7 @@ impl Repo {
     /// Returns whether a gc has given up a copy of an object, as far as this process has read the
     /// gc log.
     pub fn is_given_up(&self, row: &IndexRow) -> bool {
-        let gc = self.locator.gc_state();
-        gc.is_dead(&row.place.pack) || row.base.is_some_and(|base| gc.is_dead(&base.pack))
+        self.locator.is_given_up(row)
     }
 
     /// Returns the gc log as this process read it last.
