@@ -16,7 +16,7 @@ use dvc::ops::tag::{TagAction, TagName, TagOptions, tag};
 use dvc::ops::undo::{UndoOptions, undo};
 
 use crate::child::{End, orders, run};
-use crate::known::{Known, KnownVersion, commit_all, context, copy_dir, files_of, lost_paths, noise};
+use crate::known::{Known, KnownVersion, assert_sound, commit_all, context, copy_dir, files_of, lost_paths, noise};
 
 fn name(text: &str) -> RefName {
     RefName::parse_stored(text).unwrap()
@@ -24,18 +24,6 @@ fn name(text: &str) -> RefName {
 
 fn value(context: &Context, kind: RefKind, of: &str) -> Option<Id> {
     context.repo().unwrap().refs().value(kind, &name(of)).unwrap()
-}
-
-/// Asserts that all data of the repository is sound, and that each version is unchanged.
-fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
-    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
-    let report = fsck(context, &options, &Silent).unwrap().check;
-    assert!(report.is_sound(), "{case}: {:?}", report.damage);
-    let repo = context.repo().unwrap();
-    for version in versions {
-        let lost = lost_paths(&repo, version, case);
-        assert!(lost.is_empty(), "{case}: {lost:?}");
-    }
 }
 
 /// A prepared directory with `repo` and `work`. Each crash runs in a copy of it.

@@ -17,11 +17,10 @@ use dvc::model::refname::RefName;
 use dvc::observe::{Observer, Silent};
 use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
-use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::gc::{CollectOptions, collect};
 use parking_lot::Mutex;
 
-use crate::support::known::{KnownVersion, commit_all, context, copy_dir, files_of, lost_paths};
+use crate::support::known::{KnownVersion, assert_sound, commit_all, context, copy_dir, files_of};
 use crate::support::zoo::noise;
 
 /// Runs an action at one step.
@@ -124,17 +123,6 @@ fn commit_back(context: &Context, observer: &dyn Observer) -> dvc::error::Result
     let options = CommitOptions { message: "back".to_owned(), branch, ..CommitOptions::default() };
     let context = Context { now: jiff::Zoned::now(), ..context.clone() };
     commit(&context, &options, observer).map(|report| report.id.unwrap())
-}
-
-fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
-    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
-    let report = fsck(context, &options, &Silent).unwrap().check;
-    assert!(report.is_sound(), "{case}: {:?}", report.damage);
-    let repo = context.repo().unwrap();
-    for version in versions {
-        let lost = lost_paths(&repo, version, case);
-        assert!(lost.is_empty(), "{case}: {lost:?}");
-    }
 }
 
 #[test]

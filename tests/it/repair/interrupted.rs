@@ -7,19 +7,24 @@ use std::time::Duration;
 use super::{assert_whole, flip_middle, packs, pushed};
 use crate::support::collected::salt_packs;
 use crate::support::known::{files_of, noise};
-use crate::support::sandbox::Run;
+use crate::support::sandbox::{Run, Sandbox};
 use crate::support::small::Small;
 use crate::support::spawned::Spawned;
+
+/// Creates a repository with a remote. If `salted`, the remote has the same objects in other packs.
+fn pushed_as(salted: bool) -> Sandbox {
+    let s = pushed();
+    if salted {
+        salt_packs(&s.w(".dvcs"), [7, 0, 0, 1]);
+        s.dvc(["fsck", "--rebuild"]).ok();
+    }
+    s
+}
 
 #[test]
 fn a_repair_that_is_killed_is_finished_by_the_next_one() {
     for salted in [false, true] {
-        let s = pushed();
-        if salted {
-            // The remote has the same objects in other packs.
-            salt_packs(&s.w(".dvcs"), [7, 0, 0, 1]);
-            s.dvc(["fsck", "--rebuild"]).ok();
-        }
+        let s = pushed_as(salted);
         let root = s.w(".dvcs");
         (0..3).flat_map(|kind| packs(&root, kind)).for_each(|pack| flip_middle(&pack));
         s.dvc(["fsck", "--data"]).code(5);
@@ -38,11 +43,7 @@ fn a_repair_that_is_killed_is_finished_by_the_next_one() {
 #[test]
 fn two_repairs_and_a_commit_at_once() {
     for salted in [false, true] {
-        let s = pushed();
-        if salted {
-            salt_packs(&s.w(".dvcs"), [7, 0, 0, 1]);
-            s.dvc(["fsck", "--rebuild"]).ok();
-        }
+        let s = pushed_as(salted);
         let root = s.w(".dvcs");
         packs(&root, 0).iter().for_each(|pack| flip_middle(pack));
         s.dvc(["fsck", "--data"]).code(5);

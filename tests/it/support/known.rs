@@ -17,6 +17,7 @@ use dvc::model::refname::RefName;
 use dvc::observe::Silent;
 use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
+use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::undo::{UndoOptions, undo};
 use dvc::repo::{OpenOptions, Repo};
 
@@ -251,4 +252,17 @@ pub fn lost_paths(repo: &Repo, version: &KnownVersion, case: &str) -> Vec<(Vec<u
         }
     }
     lost
+}
+
+/// Asserts that all data of the repository is sound, and that each version is unchanged.
+#[track_caller]
+pub fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
+    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
+    let report = fsck(context, &options, &Silent).unwrap().check;
+    assert!(report.is_sound(), "{case}: {:?}", report.damage);
+    let repo = context.repo().unwrap();
+    for version in versions {
+        let lost = lost_paths(&repo, version, case);
+        assert!(lost.is_empty(), "{case}: {lost:?}");
+    }
 }
