@@ -82,7 +82,7 @@ fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
         // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
         CompressionProfile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
     };
-    // Neither call can fail between frames and with known parameters. If one fails nevertheless,
+    // Neither call can fail between frames and with known parameters. If one fails anyway,
     // the defaults of zstd apply.
     let _ = context.reset(zstd::zstd_safe::ResetDirective::SessionAndParameters);
     for parameter in parameters {

@@ -125,7 +125,7 @@ impl Repair {
             return Err(e);
         }
         self.failed.insert(source.name.clone());
-        let message = format!("left out `{}`: {}", source.name, with_causes(e.as_error()));
+        let message = format!("skipped the source `{}`: {}", source.name, with_causes(e.as_error()));
         target.observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
         Ok(())
     }

@@ -126,7 +126,7 @@ impl RepairRun<'_> {
                 Ok(repo) => repos.push(SourceRepo { name: remote.name.clone(), repo }),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),
                 Err(e) => {
-                    let message = format!("left out `{}`: {}", remote.name, with_causes(e.as_error()));
+                    let message = format!("skipped the source `{}`: {}", remote.name, with_causes(e.as_error()));
                     self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 }
             }

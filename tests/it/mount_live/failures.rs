@@ -380,7 +380,7 @@ fn killed_under_load() {
 }
 
 /// The overlay database records a file before its first bytes are written. Data that is synced
-/// later must be kept nevertheless.
+/// later must still be kept.
 #[test]
 fn a_file_is_noted_before_it_is_written() {
     if !possible() {

@@ -56,7 +56,7 @@ fn nothing_of_another_users_repository_is_run() {
             .complains(&hint);
         assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
     }
-    // The data of the repository can be used nevertheless.
+    // The data of the repository can still be used.
     s.dvc(["commit", "-m", "one"]).ok().complains("not running the hooks of the repository").complains(&hint);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
     assert!(s.dvc(["status"]).ok().err.is_empty());

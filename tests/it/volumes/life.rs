@@ -210,8 +210,8 @@ fn unused_volumes_are_committed_and_unmounted_again() {
     assert!(!h.is_mounted("a") && !h.is_mounted("b"));
     // A read-only volume is not committed.
     let made = h.dvc(&["--json", "commit", "--all-volumes", "-m", "nightly"]);
-    // `DOCKER_HOST` names an engine that does not exist. The volumes are committed nevertheless,
-    // and the error is reported.
+    // `DOCKER_HOST` names an engine that does not exist. The volumes are still committed, and
+    // the error is reported.
     let made = made.code(6).complains("no Docker engine at");
     let branches: Vec<_> = made
         .out

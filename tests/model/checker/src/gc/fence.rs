@@ -128,8 +128,8 @@ impl Action<'_> {
         self.go_to(Step::CleanUp, |_| "gc: folds the log".to_owned())
     }
 
-    /// Handles a create at a number that is not the expected one. Returns whether the gc continues
-    /// nevertheless.
+    /// Handles a create at a number that is not the expected one. Returns whether the gc still
+    /// continues.
     fn goes_on_without(&mut self, number: u8) -> bool {
         let rules = &self.model.rules;
         let finds_it_free = !rules.list_after_create && self.state.gc_log.is_folded(number + 1);
