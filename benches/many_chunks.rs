@@ -46,24 +46,61 @@ fn row(n: u64, rows: u64) -> IndexRow {
         len: CHUNK,
         codec: CODEC_ZSTD,
     };
-    IndexRow { id: Id(id), place, base: None }
+    IndexRow {
+        id: Id(id),
+        place,
+        base: None,
+    }
 }
 
 fn make(root: &Path, rows: u64) {
     let main = RefName::new("main").unwrap();
-    Repo::create(root, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
+    Repo::create(
+        root,
+        &main,
+        &ChunkerConfig::default(),
+        OpenOptions::default(),
+    )
+    .unwrap();
     let repo = Repo::open(root, OpenOptions::default()).unwrap();
     let size_bytes = u64::from(STORED) * CHUNKS_PER_PACK;
-    let packs = (0..rows.div_ceil(CHUNKS_PER_PACK)).map(|n| PackEntry { name: pack(n), size_bytes }).collect();
+    let packs = (0..rows.div_ceil(CHUNKS_PER_PACK))
+        .map(|n| PackEntry {
+            name: pack(n),
+            size_bytes,
+        })
+        .collect();
     let staging = repo.ensure_local().unwrap().files().staging().unwrap();
-    let mut writer = SegmentWriter::create(&staging, PackKind::Data, PackTable::new(packs).unwrap(), rows).unwrap();
+    let mut writer = SegmentWriter::create(
+        &staging,
+        PackKind::Data,
+        PackTable::new(packs).unwrap(),
+        rows,
+    )
+    .unwrap();
     (0..rows).for_each(|n| writer.push(&row(n, rows)).unwrap());
     let written = writer.finish(&[]).unwrap();
-    repo.ensure_local().unwrap().files().publish(written.file, &layout::segment(&written.name)).unwrap();
+    repo.ensure_local()
+        .unwrap()
+        .files()
+        .publish(written.file, &layout::segment(&written.name))
+        .unwrap();
     let (name, kind, file_bytes) = (written.name, written.kind, written.file_bytes);
-    let listed = SegmentRow { name, kind, file_bytes, rows: written.rows, replaced_by: None };
-    repo.catalogue().unwrap().add_segment(&listed, &[], &[]).unwrap();
-    println!("an index of {rows} chunks, {:.1} MB", file_bytes as f64 / 1e6);
+    let listed = SegmentRow {
+        name,
+        kind,
+        file_bytes,
+        rows: written.rows,
+        replaced_by: None,
+    };
+    repo.catalogue()
+        .unwrap()
+        .add_segment(&listed, &[], &[])
+        .unwrap();
+    println!(
+        "an index of {rows} chunks, {:.1} MB",
+        file_bytes as f64 / 1e6
+    );
 }
 
 fn main() {
@@ -71,13 +108,21 @@ fn main() {
     let rows = words.next().map_or(20_000_000, |r| r.parse().unwrap());
     let source = words.next().unwrap_or_else(|| "/usr/share".to_owned());
     let dir = tempfile::tempdir().unwrap();
-    let root = words.next().map_or_else(|| dir.path().join("repository"), Into::into);
+    let root = words
+        .next()
+        .map_or_else(|| dir.path().join("repository"), Into::into);
     make(&root, rows);
     for what in ["first commit", "nothing changed"] {
         let mut c = Command::new("/usr/bin/time");
-        c.args(["-f", &format!("{what} of {source} under --memory {MEMORY}: %e s, peak %M KiB")]);
-        c.arg(env!("CARGO_BIN_EXE_dvc")).args(["--memory", MEMORY, "-C", &source]);
-        c.arg("--repo").arg(&root).args(["commit", "-m", "many chunks"]);
+        c.args([
+            "-f",
+            &format!("{what} of {source} under --memory {MEMORY}: %e s, peak %M KiB"),
+        ]);
+        c.arg(env!("CARGO_BIN_EXE_dvc"))
+            .args(["--memory", MEMORY, "-C", &source]);
+        c.arg("--repo")
+            .arg(&root)
+            .args(["commit", "-m", "many chunks"]);
         assert!(matches!(c.status().unwrap().code(), Some(0 | 3)));
     }
 }

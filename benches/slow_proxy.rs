@@ -18,7 +18,10 @@ use proxy::{Link, Proxy};
 
 fn main() {
     // `cargo bench` adds the argument `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     if arguments.is_empty() {
         measure();
         return;
@@ -27,14 +30,20 @@ fn main() {
     let mut link = Link::default();
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
-        let mut number = || rest.next().and_then(|n| n.parse::<f64>().ok()).expect("a number is missing");
+        let mut number = || {
+            rest.next()
+                .and_then(|n| n.parse::<f64>().ok())
+                .expect("a number is missing")
+        };
         match word.as_str() {
             "--delay-ms" => link.delay = Duration::from_secs_f64(number() / 1e3),
             "--rate" => link.rate = Some(format!("{:.0}", number() * 1e6).parse().expect("a rate")),
             place => places.push(place.parse().expect("LISTEN and UPSTREAM are ADDRESS:PORT")),
         }
     }
-    let [listen, upstream] = places[..] else { panic!("LISTEN and UPSTREAM are missing") };
+    let [listen, upstream] = places[..] else {
+        panic!("LISTEN and UPSTREAM are missing")
+    };
     let proxy = Proxy::start_at(listen, upstream, link).expect("cannot listen");
     println!("127.0.0.1:{}", proxy.port());
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -45,7 +54,11 @@ fn busy_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split(' ').collect();
     // User time and system time, in hundredths of a second.
-    fields[12..14].iter().map(|f| f.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    fields[12..14]
+        .iter()
+        .map(|f| f.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / 100.0
 }
 
 /// Sends zeros to `to` for `time`. Returns the number of bytes sent.
@@ -63,11 +76,15 @@ fn pour(to: SocketAddr, time: Duration) -> u64 {
 /// include the sender and the receiver.
 fn run(to: SocketAddr, connections: usize) -> (f64, f64) {
     let (start, busy) = (Instant::now(), busy_seconds());
-    let threads: Vec<_> =
-        (0..connections).map(|_| std::thread::spawn(move || pour(to, Duration::from_secs(3)))).collect();
+    let threads: Vec<_> = (0..connections)
+        .map(|_| std::thread::spawn(move || pour(to, Duration::from_secs(3))))
+        .collect();
     let bytes: u64 = threads.into_iter().map(|t| t.join().unwrap()).sum();
     let gigabytes = bytes as f64 / 1e9;
-    (gigabytes * 1e3 / start.elapsed().as_secs_f64(), (busy_seconds() - busy) / gigabytes)
+    (
+        gigabytes * 1e3 / start.elapsed().as_secs_f64(),
+        (busy_seconds() - busy) / gigabytes,
+    )
 }
 
 fn measure() {
@@ -85,13 +102,41 @@ fn measure() {
     let delay = Duration::from_millis(15);
     for (name, link, connections) in [
         ("no delay, no rate", Link::default(), 4),
-        ("30 ms", Link { delay, ..Link::default() }, 4),
-        ("30 ms, 40 MB/s each", Link { delay, rate: Some(40_000_000), ..Link::default() }, 1),
-        ("30 ms, 40 MB/s each", Link { delay, rate: Some(40_000_000), ..Link::default() }, 16),
+        (
+            "30 ms",
+            Link {
+                delay,
+                ..Link::default()
+            },
+            4,
+        ),
+        (
+            "30 ms, 40 MB/s each",
+            Link {
+                delay,
+                rate: Some(40_000_000),
+                ..Link::default()
+            },
+            1,
+        ),
+        (
+            "30 ms, 40 MB/s each",
+            Link {
+                delay,
+                rate: Some(40_000_000),
+                ..Link::default()
+            },
+            16,
+        ),
     ] {
         let proxy = Proxy::start(upstream, link).unwrap();
-        let (rate, cost) = run(SocketAddr::from(([127, 0, 0, 1], proxy.port())), connections);
+        let (rate, cost) = run(
+            SocketAddr::from(([127, 0, 0, 1], proxy.port())),
+            connections,
+        );
         let own = cost - direct;
-        println!("{name}, {connections} connections: {rate:.0} MB/s, {own:.2} s of one core for a GB in the proxy");
+        println!(
+            "{name}, {connections} connections: {rate:.0} MB/s, {own:.2} s of one core for a GB in the proxy"
+        );
     }
 }

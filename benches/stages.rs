@@ -66,7 +66,9 @@ fn chunking(c: &mut Criterion) {
         g.bench_function(name, |b| {
             b.iter(|| {
                 let (mut at, mut count) = (0, 0);
-                while let Some(n) = next_chunk(&ChunkerConfig::default(), chunker, &data[at..], true) {
+                while let Some(n) =
+                    next_chunk(&ChunkerConfig::default(), chunker, &data[at..], true)
+                {
                     at += n;
                     count += 1;
                 }
@@ -82,7 +84,9 @@ fn hashing(c: &mut Criterion) {
     for len in [200, 4096, CHUNK, 4 * CHUNK] {
         let data = noise(3, len);
         g.throughput(Throughput::Bytes(len as u64));
-        g.bench_function(format!("{len} bytes"), |b| b.iter(|| ids.id(ObjectKind::Chunk, black_box(&data))));
+        g.bench_function(format!("{len} bytes"), |b| {
+            b.iter(|| ids.id(ObjectKind::Chunk, black_box(&data)))
+        });
     }
 }
 
@@ -91,7 +95,11 @@ fn compressing(c: &mut Criterion) {
     let mut g = c.benchmark_group("compressing");
     g.throughput(Throughput::Bytes(plain.len() as u64));
     let mut out = Vec::new();
-    for profile in [CompressionProfile::Literal, CompressionProfile::Normal, CompressionProfile::High] {
+    for profile in [
+        CompressionProfile::Literal,
+        CompressionProfile::Normal,
+        CompressionProfile::High,
+    ] {
         let mut compressor = Compressor::default();
         g.bench_function(format!("{profile:?}"), |b| {
             b.iter(|| compressor.compress(profile, black_box(&plain), &mut out));
@@ -100,7 +108,13 @@ fn compressing(c: &mut Criterion) {
     Compressor::default().compress(CompressionProfile::Normal, &plain, &mut out);
     let (packed, mut back) = (out.clone(), Vec::new());
     let mut decompressor = Decompressor::default();
-    g.bench_function("back", |b| b.iter(|| decompressor.zstd(black_box(&packed), plain.len(), &mut back).unwrap()));
+    g.bench_function("back", |b| {
+        b.iter(|| {
+            decompressor
+                .zstd(black_box(&packed), plain.len(), &mut back)
+                .unwrap()
+        })
+    });
 }
 
 fn delta(c: &mut Criterion) {
@@ -112,17 +126,24 @@ fn delta(c: &mut Criterion) {
     let mut g = c.benchmark_group("delta");
     g.throughput(Throughput::Bytes(plain.len() as u64));
     let (mut compressor, mut packed, mut back) = (Compressor::default(), Vec::new(), Vec::new());
-    g.bench_function("make", |b| b.iter(|| compressor.delta(&base, black_box(&plain), &mut packed)));
+    g.bench_function("make", |b| {
+        b.iter(|| compressor.delta(&base, black_box(&plain), &mut packed))
+    });
     let mut decompressor = Decompressor::default();
     g.bench_function("apply", |b| {
-        b.iter(|| decompressor.delta(&base, black_box(&packed), plain.len(), &mut back).unwrap());
+        b.iter(|| {
+            decompressor
+                .delta(&base, black_box(&packed), plain.len(), &mut back)
+                .unwrap()
+        });
     });
 }
 
 fn pack_writing(c: &mut Criterion) {
     let payload = noise(5, CHUNK);
     let mut g = c.benchmark_group("pack writing");
-    g.sample_size(10).throughput(Throughput::Bytes(16 * MIB as u64));
+    g.sample_size(10)
+        .throughput(Throughput::Bytes(16 * MIB as u64));
     g.bench_function("16 MiB, synced", |b| {
         b.iter_batched(
             || tempfile::tempdir().unwrap(),
@@ -132,8 +153,14 @@ fn pack_writing(c: &mut Criterion) {
                 for n in 0..256_u32 {
                     let objects = [(id(u64::from(n)), 65_536)];
                     let kind = ObjectKind::Chunk;
-                    pack.append(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: &payload })
-                        .unwrap();
+                    pack.append(&NewFrame {
+                        kind,
+                        codec: CODEC_RAW,
+                        objects: &objects,
+                        base: None,
+                        payload: &payload,
+                    })
+                    .unwrap();
                 }
                 pack.finish(&store, &|_| false).unwrap();
                 dir
@@ -158,8 +185,13 @@ fn rows(count: u64, seed: u64) -> Vec<IndexRow> {
         len: 65_536,
         codec: 1,
     };
-    let mut rows: Vec<IndexRow> =
-        (0..count).map(|n| IndexRow { id: id(seed + n), place: place(n), base: None }).collect();
+    let mut rows: Vec<IndexRow> = (0..count)
+        .map(|n| IndexRow {
+            id: id(seed + n),
+            place: place(n),
+            base: None,
+        })
+        .collect();
     rows.sort_unstable();
     rows
 }
@@ -167,7 +199,12 @@ fn rows(count: u64, seed: u64) -> Vec<IndexRow> {
 fn index(c: &mut Criterion) {
     const ROWS: u64 = 1_000_000;
     let dir = tempfile::tempdir().unwrap();
-    let packs: Vec<PackEntry> = (0..50).map(|n| PackEntry { name: [n; 32], size_bytes: 32 << 20 }).collect();
+    let packs: Vec<PackEntry> = (0..50)
+        .map(|n| PackEntry {
+            name: [n; 32],
+            size_bytes: 32 << 20,
+        })
+        .collect();
     let all = rows(ROWS, 0);
     let mut g = c.benchmark_group("index");
 
@@ -203,7 +240,12 @@ fn index(c: &mut Criterion) {
         b.iter(|| merge(dir.path(), PackKind::Data, &kept, |_| true).unwrap());
     });
 
-    let index = Index::open(paths.iter().map(|(name, path)| (*name, SegmentReader::open(*name, path)))).unwrap();
+    let index = Index::open(
+        paths
+            .iter()
+            .map(|(name, path)| (*name, SegmentReader::open(*name, path))),
+    )
+    .unwrap();
     g.sample_size(50).throughput(Throughput::Elements(1000));
     let mut at = 0;
     g.bench_function("look up what is there (4 segments)", |b| {
@@ -216,7 +258,12 @@ fn index(c: &mut Criterion) {
     });
     let missing: Vec<Id> = (0..1000).map(|n| id(1 << 40 | n)).collect();
     g.bench_function("look up what is not there (4 segments)", |b| {
-        b.iter(|| missing.iter().filter(|id| index.lookup(PackKind::Data, id).unwrap().is_some()).count());
+        b.iter(|| {
+            missing
+                .iter()
+                .filter(|id| index.lookup(PackKind::Data, id).unwrap().is_some())
+                .count()
+        });
     });
 }
 
@@ -224,22 +271,48 @@ fn trees(c: &mut Criterion) {
     let entries: Vec<Entry> = (0..1000_u32)
         .map(|n| Entry {
             name: format!("file-{n:06}.ibd").into_bytes(),
-            meta: Meta { mode: 0o640, uid: 999, gid: 999, mtime: Time { secs: 1 << 30, nanos: n }, xattrs: vec![] },
+            meta: Meta {
+                mode: 0o640,
+                uid: 999,
+                gid: 999,
+                mtime: Time {
+                    secs: 1 << 30,
+                    nanos: n,
+                },
+                xattrs: vec![],
+            },
             link: None,
             node: Node::File {
                 size: 65_536,
                 chunker: Chunker::Cdc,
-                content: Content::Direct(vec![Extent { len: 65_536, chunk: Some(id(u64::from(n))) }]),
+                content: Content::Direct(vec![Extent {
+                    len: 65_536,
+                    chunk: Some(id(u64::from(n))),
+                }]),
             },
         })
         .collect();
-    let node = TreeNode { root: None, body: TreeBody::Leaf(entries) };
+    let node = TreeNode {
+        root: None,
+        body: TreeBody::Leaf(entries),
+    };
     let bytes = encode_tree(&node);
     let mut g = c.benchmark_group("trees");
     g.throughput(Throughput::Elements(1000));
     g.bench_function("encode", |b| b.iter(|| encode_tree(black_box(&node))));
-    g.bench_function("decode", |b| b.iter(|| decode_tree(black_box(&bytes)).unwrap()));
+    g.bench_function("decode", |b| {
+        b.iter(|| decode_tree(black_box(&bytes)).unwrap())
+    });
 }
 
-criterion_group!(stages, chunking, hashing, compressing, delta, pack_writing, index, trees);
+criterion_group!(
+    stages,
+    chunking,
+    hashing,
+    compressing,
+    delta,
+    pack_writing,
+    index,
+    trees
+);
 criterion_main!(stages);

@@ -106,7 +106,9 @@ impl Kind {
         }
         match e.kind() {
             // EFBIG is a limit on the length of files, which users raise like a quota.
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::NoSpace,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy => Self::Busy,
@@ -134,7 +136,9 @@ impl Kind {
                 None => match e.kind() {
                     // A name with a NUL byte, which no system call accepts.
                     io::ErrorKind::InvalidInput => Self::Usage,
-                    io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported => Self::System,
+                    io::ErrorKind::OutOfMemory
+                    | io::ErrorKind::WouldBlock
+                    | io::ErrorKind::Unsupported => Self::System,
                     _ => Self::Internal,
                 },
             },
@@ -146,14 +150,18 @@ impl Kind {
 /// own.
 pub fn hint_of_io(e: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(e)? {
-        Errno::MFILE | Errno::NFILE => "raise the limit on open files (`ulimit -n`), or lower `--jobs`",
+        Errno::MFILE | Errno::NFILE => {
+            "raise the limit on open files (`ulimit -n`), or lower `--jobs`"
+        }
         Errno::AGAIN => {
             "raise the limit on processes and threads (`ulimit -u`, `--pids-limit` of a container), or lower `--jobs`"
         }
         Errno::NOMEM => "free some memory, raise the memory limit, or lower `--memory`",
         Errno::NOSPC => "free some space and run the command again",
         Errno::DQUOT => "free some space or raise the quota, then run the command again",
-        Errno::FBIG => "raise the limit on the length of a file (`ulimit -f`), or use a file system without this limit",
+        Errno::FBIG => {
+            "raise the limit on the length of a file (`ulimit -f`), or use a file system without this limit"
+        }
         Errno::ROFS => "remount the file system read-write, or choose another path",
         Errno::IO => "check the kernel log (`dmesg`) for errors of the disk or its connection",
         Errno::NAMETOOLONG => "use a shorter name or a shorter path",
@@ -171,8 +179,15 @@ pub fn hint_of_causes(e: &(dyn std::error::Error + 'static)) -> Option<&'static 
 
 /// Returns whether a cause of the error is that a disk cannot return stored data.
 pub fn is_disk_failure(e: &(dyn std::error::Error + 'static)) -> bool {
-    let of_disk = |e: &io::Error| matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG));
-    std::iter::successors(Some(e), |e| e.source()).filter_map(|e| e.downcast_ref()).any(of_disk)
+    let of_disk = |e: &io::Error| {
+        matches!(
+            Errno::from_io_error(e),
+            Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG)
+        )
+    };
+    std::iter::successors(Some(e), |e| e.source())
+        .filter_map(|e| e.downcast_ref())
+        .any(of_disk)
 }
 
 /// A failure wrapped in an I/O error.
@@ -224,7 +239,10 @@ pub fn causes(e: &dyn std::error::Error) -> Vec<String> {
 
 /// Returns the messages of an error and its causes on one line.
 pub fn with_causes(e: &dyn std::error::Error) -> String {
-    std::iter::once(e.to_string()).chain(causes(e)).collect::<Vec<_>>().join(": ")
+    std::iter::once(e.to_string())
+        .chain(causes(e))
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// A boxed failure of any module: the error type of all code above tier 3.
@@ -286,22 +304,47 @@ mod tests {
         for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
             assert_eq!(of(errno), Kind::Denied, "{errno}");
         }
-        for errno in [Errno::NOTDIR, Errno::ISDIR, Errno::EXIST, Errno::NAMETOOLONG, Errno::LOOP, Errno::TOOBIG] {
+        for errno in [
+            Errno::NOTDIR,
+            Errno::ISDIR,
+            Errno::EXIST,
+            Errno::NAMETOOLONG,
+            Errno::LOOP,
+            Errno::TOOBIG,
+        ] {
             assert_eq!(of(errno), Kind::Usage, "{errno}");
         }
         for errno in [Errno::BUSY, Errno::TXTBSY] {
             assert_eq!(of(errno), Kind::Busy, "{errno}");
         }
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM, Errno::IO, Errno::INVAL, Errno::NODEV] {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::INVAL,
+            Errno::NODEV,
+        ] {
             assert_eq!(of(errno), Kind::System, "{errno}");
         }
         for raw in 1..134 {
-            assert_ne!(Kind::of_io(&io::Error::from_raw_os_error(raw)), Kind::Internal, "{raw}");
+            assert_ne!(
+                Kind::of_io(&io::Error::from_raw_os_error(raw)),
+                Kind::Internal,
+                "{raw}"
+            );
         }
-        assert_eq!(Kind::of_io(&io::Error::other("a library's own words")), Kind::Internal);
+        assert_eq!(
+            Kind::of_io(&io::Error::other("a library's own words")),
+            Kind::Internal
+        );
         let full = Link("cannot write `a`", None);
         assert_eq!(hint_of_causes(&full), None);
-        assert_eq!(hint_of_io(&io::Error::from(Errno::MFILE)).map(|h| h.contains("ulimit -n")), Some(true));
+        assert_eq!(
+            hint_of_io(&io::Error::from(Errno::MFILE)).map(|h| h.contains("ulimit -n")),
+            Some(true)
+        );
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -315,7 +358,10 @@ mod tests {
         let again = Link("cannot write `a`", Some(Box::new(middle)));
         let top = Link("cannot flush", Some(Box::new(again)));
         assert_eq!(causes(&top), ["cannot write `a`", "no space"]);
-        assert_eq!(with_causes(&top), "cannot flush: cannot write `a`: no space");
+        assert_eq!(
+            with_causes(&top),
+            "cannot flush: cannot write `a`: no space"
+        );
         assert_eq!(with_causes(&Link("alone", None)), "alone");
     }
 }

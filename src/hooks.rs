@@ -46,8 +46,14 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All events.
-    pub const ALL: [Self; 6] =
-        [Self::PreCommit, Self::PostCommit, Self::FailedCommit, Self::PrePush, Self::PostPush, Self::FailedPush];
+    pub const ALL: [Self; 6] = [
+        Self::PreCommit,
+        Self::PostCommit,
+        Self::FailedCommit,
+        Self::PrePush,
+        Self::PostPush,
+        Self::FailedPush,
+    ];
 
     /// Returns the name in settings, which is also the file name.
     pub const fn name(self) -> &'static str {
@@ -73,8 +79,16 @@ pub enum HookVerb {
 impl HookVerb {
     const fn events(self) -> [HookEvent; 3] {
         match self {
-            Self::Commit => [HookEvent::PreCommit, HookEvent::PostCommit, HookEvent::FailedCommit],
-            Self::Push => [HookEvent::PrePush, HookEvent::PostPush, HookEvent::FailedPush],
+            Self::Commit => [
+                HookEvent::PreCommit,
+                HookEvent::PostCommit,
+                HookEvent::FailedCommit,
+            ],
+            Self::Push => [
+                HookEvent::PrePush,
+                HookEvent::PostPush,
+                HookEvent::FailedPush,
+            ],
         }
     }
 }
@@ -146,16 +160,31 @@ struct HookInputError {
 pub enum HookError {
     /// The program cannot be run.
     #[error("cannot run the {event} hook `{}`", program.display())]
-    NotStarted { event: &'static str, program: PathBuf, source: io::Error },
+    NotStarted {
+        event: &'static str,
+        program: PathBuf,
+        source: io::Error,
+    },
     /// Another user could replace the program.
     #[error("the {event} hook `{}` belongs to another user, or is writable by others", program.display())]
-    Foreign { event: &'static str, program: PathBuf },
+    Foreign {
+        event: &'static str,
+        program: PathBuf,
+    },
     /// The program failed.
     #[error("the {event} hook `{}` failed ({status}){}", program.display(), outcome(event))]
-    Failed { event: &'static str, program: PathBuf, status: ExitStatus },
+    Failed {
+        event: &'static str,
+        program: PathBuf,
+        status: ExitStatus,
+    },
     /// The program exceeded the time limit, and was killed.
     #[error("the {event} hook `{}` took longer than {} s and was killed{}", program.display(), limit.as_secs_f64(), outcome(event))]
-    TimedOut { event: &'static str, program: PathBuf, limit: Duration },
+    TimedOut {
+        event: &'static str,
+        program: PathBuf,
+        limit: Duration,
+    },
     /// The command was stopped while the hook ran.
     #[error("stopped while the {event} hook ran")]
     Cancelled { event: &'static str },
@@ -185,7 +214,9 @@ impl Failure for HookError {
             Self::NotStarted { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("make the file executable".to_owned())
             }
-            Self::Foreign { .. } => Some("make the file your own, and writable only by its owner".to_owned()),
+            Self::Foreign { .. } => {
+                Some("make the file your own, and writable only by its owner".to_owned())
+            }
             Self::TimedOut { .. } => Some("raise the limit with `hook.timeout`".to_owned()),
             _ => None,
         }
@@ -213,17 +244,28 @@ impl Hooks {
         learned: impl FnOnce(&T, &mut HookFacts) -> bool,
     ) -> Result<(T, Option<HookError>)> {
         let [before, after, failed] = verb.events();
-        let done = self.run(before, &facts, None, observer).map_err(Error::from).and_then(|()| act());
+        let done = self
+            .run(before, &facts, None, observer)
+            .map_err(Error::from)
+            .and_then(|()| act());
         match done {
             Ok(done) => {
                 let has_event = learned(&done, &mut facts);
-                let hook = if has_event { self.run(after, &facts, None, observer).err() } else { None };
+                let hook = if has_event {
+                    self.run(after, &facts, None, observer).err()
+                } else {
+                    None
+                };
                 Ok((done, hook))
             }
             Err(e) => {
                 if let Err(also) = self.run(failed, &facts, Some(&e), &Uncancelled(observer)) {
                     let message = with_causes(&also);
-                    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+                    observer.notice(Notice {
+                        level: NoticeLevel::Info,
+                        path: Vec::new(),
+                        message,
+                    });
                 }
                 Err(e)
             }
@@ -245,8 +287,13 @@ impl Hooks {
                 message: e.to_string(),
                 causes: causes(e.as_error()),
             });
-            let mut input =
-                serde_json::to_vec(&HookInput { schema: 1, event: event.name(), facts, error }).unwrap_or_default();
+            let mut input = serde_json::to_vec(&HookInput {
+                schema: 1,
+                event: event.name(),
+                facts,
+                error,
+            })
+            .unwrap_or_default();
             input.push(b'\n');
             self.run_one(event.name(), &hook, &input, observer)?;
         }
@@ -256,16 +303,29 @@ impl Hooks {
     /// Returns the hooks of an event: the configured one, then the one of the repository.
     fn of(&self, event: HookEvent) -> Result<Vec<Hook>, HookError> {
         let mut found = Vec::new();
-        if let Some((program, args)) = self.commands.get(&event).and_then(|command| command.split_first()) {
-            found.push(Hook { program: PathBuf::from(program), args: args.to_vec() });
+        if let Some((program, args)) = self
+            .commands
+            .get(&event)
+            .and_then(|command| command.split_first())
+        {
+            found.push(Hook {
+                program: PathBuf::from(program),
+                args: args.to_vec(),
+            });
         }
         if let Some(dir) = &self.dir {
             let program = dir.join(event.name());
             if is_executable(&program) {
                 if !(self.is_ours(dir) && self.is_ours(&program)) {
-                    return Err(HookError::Foreign { event: event.name(), program });
+                    return Err(HookError::Foreign {
+                        event: event.name(),
+                        program,
+                    });
                 }
-                found.push(Hook { program, args: Vec::new() });
+                found.push(Hook {
+                    program,
+                    args: Vec::new(),
+                });
             }
         }
         Ok(found)
@@ -276,7 +336,8 @@ impl Hooks {
     fn is_ours(&self, path: &Path) -> bool {
         let own = rustix::process::geteuid().as_raw();
         let is_trusted = |owner| owner == own || owner == 0 || Some(owner) == self.trusted;
-        path.metadata().is_ok_and(|m| is_trusted(m.uid()) && m.mode() & 0o002 == 0)
+        path.metadata()
+            .is_ok_and(|m| is_trusted(m.uid()) && m.mode() & 0o002 == 0)
     }
 
     fn run_one(
@@ -287,26 +348,43 @@ impl Hooks {
         observer: &dyn Observer,
     ) -> Result<(), HookError> {
         let program = || hook.program.clone();
-        let not_started = |source| HookError::NotStarted { event, program: program(), source };
+        let not_started = |source| HookError::NotStarted {
+            event,
+            program: program(),
+            source,
+        };
         let output = match &self.output {
             Some(file) => file.try_clone().map(Stdio::from).map_err(not_started)?,
             None => Stdio::null(),
         };
         let mut c = Command::new(&hook.program);
-        c.args(&hook.args).stdin(in_memory(input).map_err(not_started)?).stdout(output).process_group(0);
+        c.args(&hook.args)
+            .stdin(in_memory(input).map_err(not_started)?)
+            .stdout(output)
+            .process_group(0);
         let mut child = c.spawn().map_err(not_started)?;
         let until = Instant::now() + self.limit;
         loop {
             match child.try_wait().map_err(not_started)? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(HookError::Failed { event, program: program(), status }),
+                Some(status) => {
+                    return Err(HookError::Failed {
+                        event,
+                        program: program(),
+                        status,
+                    });
+                }
                 None if observer.cancelled() => {
                     end(&mut child);
                     return Err(HookError::Cancelled { event });
                 }
                 None if Instant::now() >= until => {
                     end(&mut child);
-                    return Err(HookError::TimedOut { event, program: program(), limit: self.limit });
+                    return Err(HookError::TimedOut {
+                        event,
+                        program: program(),
+                        limit: self.limit,
+                    });
                 }
                 None => std::thread::sleep(POLL_INTERVAL),
             }
@@ -316,7 +394,9 @@ impl Hooks {
 
 /// Returns whether a path is an executable file. As in git, other files are not hooks.
 pub fn is_executable(program: &Path) -> bool {
-    program.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    program
+        .metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Returns the input of a hook as a file in memory, because a write to a pipe would block if the hook does not read.

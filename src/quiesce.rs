@@ -64,22 +64,34 @@ pub fn during<T>(
     observer: &dyn Observer,
     act: impl FnOnce(&dyn Observer) -> Result<T>,
 ) -> Result<T> {
-    let Some(quiesce) = quiesce.filter(|q| !q.profiles.is_empty()) else { return act(observer) };
+    let Some(quiesce) = quiesce.filter(|q| !q.profiles.is_empty()) else {
+        return act(observer);
+    };
     quiesce.ensure_freezable(context)?;
     let running = quiesce.start(context, observer)?;
-    let timed = TimedObserver { inner: observer, until: running.until };
+    let timed = TimedObserver {
+        inner: observer,
+        until: running.until,
+    };
     let done = act(&timed);
     let released = running.release(quiesce.limit);
     match (done, released) {
         (Ok(done), Ok(())) => Ok(done),
         (Ok(_), Err(e)) => Err(e.into()),
         (Err(e), _) if e.kind() == Kind::Cancelled && !observer.cancelled() => {
-            Err(QuiesceError::Expired { limit: quiesce.limit }.into())
+            Err(QuiesceError::Expired {
+                limit: quiesce.limit,
+            }
+            .into())
         }
         (Err(e), released) => {
             if let Err(also) = released {
                 let message = with_causes(&also);
-                observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+                observer.notice(Notice {
+                    level: NoticeLevel::Info,
+                    path: Vec::new(),
+                    message,
+                });
             }
             Err(e)
         }
@@ -117,20 +129,42 @@ impl Quiesce {
     /// Fails if dvc itself writes to a file system to freeze.
     fn ensure_freezable(&self, context: &Context) -> Result<(), QuiesceError> {
         for profile in &self.profiles {
-            let QuiesceProfile::Freeze { path } = profile else { continue };
+            let QuiesceProfile::Freeze { path } = profile else {
+                continue;
+            };
             let on = |path: &Path| -> io::Result<(u32, u32)> {
                 // A path that does not exist yet will be on the file system of its nearest existing
                 // parent.
-                let there = path.ancestors().find(|p| p.symlink_metadata().is_ok()).unwrap_or(path);
+                let there = path
+                    .ancestors()
+                    .find(|p| p.symlink_metadata().is_ok())
+                    .unwrap_or(path);
                 let mounted = mountinfo::containing(there)?;
-                mounted.map(|m| m.device).ok_or_else(|| io::ErrorKind::NotFound.into())
+                mounted
+                    .map(|m| m.device)
+                    .ok_or_else(|| io::ErrorKind::NotFound.into())
             };
-            let no_path = |source| QuiesceError::NoPath { path: path.clone(), source };
+            let no_path = |source| QuiesceError::NoPath {
+                path: path.clone(),
+                source,
+            };
             let frozen = path.metadata().and_then(|_| on(path)).map_err(no_path)?;
-            let own = [Some(&context.repository), context.open.cache_dir.as_ref(), Some(&context.cache.dir)];
-            for ours in own.into_iter().flatten().chain(&self.ours).filter(|ours| ours.is_absolute()) {
+            let own = [
+                Some(&context.repository),
+                context.open.cache_dir.as_ref(),
+                Some(&context.cache.dir),
+            ];
+            for ours in own
+                .into_iter()
+                .flatten()
+                .chain(&self.ours)
+                .filter(|ours| ours.is_absolute())
+            {
                 if on(ours).map_err(no_path)? == frozen {
-                    return Err(QuiesceError::Ours { path: path.clone(), ours: ours.clone() });
+                    return Err(QuiesceError::Ours {
+                        path: path.clone(),
+                        ours: ours.clone(),
+                    });
                 }
             }
         }
@@ -139,11 +173,21 @@ impl Quiesce {
 
     /// Starts the watchdog, and waits until the writers are quiesced.
     fn start(&self, context: &Context, observer: &dyn Observer) -> Result<RunningWatchdog> {
-        let failed = |source| QuiesceError::Watchdog { what: "cannot be started", source };
-        let (program, args) = self.watchdog.split_first().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let failed = |source| QuiesceError::Watchdog {
+            what: "cannot be started",
+            source,
+        };
+        let (program, args) = self
+            .watchdog
+            .split_first()
+            .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let mut c = Command::new(program);
         // The watchdog may outlive this process, so readers of standard error must not wait for it.
-        c.args(args).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        c.args(args)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let until = Instant::now() + self.limit;
         let mut child = c.spawn().map_err(failed)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
@@ -151,7 +195,9 @@ impl Quiesce {
             child,
             input,
             events: LineReader::new(File::from(
-                output.map(OwnedFd::from).ok_or_else(|| failed(io::ErrorKind::Other.into()))?,
+                output
+                    .map(OwnedFd::from)
+                    .ok_or_else(|| failed(io::ErrorKind::Other.into()))?,
             )),
             undo: Vec::new(),
             engine: self.engine.clone(),
@@ -168,21 +214,36 @@ impl Quiesce {
         };
         let mut line = serde_json::to_vec(&plan).map_err(|e| failed(io::Error::other(e)))?;
         line.push(b'\n');
-        let sent = running.input.as_mut().map_or(Ok(()), |input| input.write_all(&line));
+        let sent = running
+            .input
+            .as_mut()
+            .map_or(Ok(()), |input| input.write_all(&line));
         sent.map_err(failed)?;
-        let event = running.next_event(self.limit + GRACE, &|| observer.cancelled()).inspect_err(|_| {
-            for message in running.give_up() {
-                observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
-            }
-        });
+        let event = running
+            .next_event(self.limit + GRACE, &|| observer.cancelled())
+            .inspect_err(|_| {
+                for message in running.give_up() {
+                    observer.notice(Notice {
+                        level: NoticeLevel::Info,
+                        path: Vec::new(),
+                        message,
+                    });
+                }
+            });
         match event? {
             WatchdogEvent::Quiesced { did } => {
                 for message in did {
-                    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+                    observer.notice(Notice {
+                        level: NoticeLevel::Info,
+                        path: Vec::new(),
+                        message,
+                    });
                 }
                 Ok(running)
             }
-            WatchdogEvent::Failed { message, hint } => Err(QuiesceError::Failed { message, hint }.into()),
+            WatchdogEvent::Failed { message, hint } => {
+                Err(QuiesceError::Failed { message, hint }.into())
+            }
             WatchdogEvent::Ended { why, problems } => Err(ended(why, problems, self.limit).into()),
             WatchdogEvent::Undo(_) => Err(failed(io::ErrorKind::InvalidData.into()).into()),
         }
@@ -213,10 +274,17 @@ struct RunningWatchdog {
 
 impl RunningWatchdog {
     /// Returns the next event. A [`WatchdogEvent::Undo`] is only recorded.
-    fn next_event(&mut self, limit: Duration, cancelled: &dyn Fn() -> bool) -> Result<WatchdogEvent> {
+    fn next_event(
+        &mut self,
+        limit: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<WatchdogEvent> {
         let until = Instant::now() + limit;
         loop {
-            let lost = |what, kind: io::ErrorKind| QuiesceError::Watchdog { what, source: kind.into() };
+            let lost = |what, kind: io::ErrorKind| QuiesceError::Watchdog {
+                what,
+                source: kind.into(),
+            };
             if cancelled() {
                 return Err(crate::work::Cancelled.into());
             }
@@ -227,7 +295,11 @@ impl RunningWatchdog {
                         self.ended = !matches!(event, WatchdogEvent::Quiesced { .. });
                         return Ok(event);
                     }
-                    Err(_) => return Err(lost("sent an invalid message", io::ErrorKind::InvalidData).into()),
+                    Err(_) => {
+                        return Err(
+                            lost("sent an invalid message", io::ErrorKind::InvalidData).into()
+                        );
+                    }
                 },
                 NextLine::End => {
                     let mut problems = self.undo_here();
@@ -248,14 +320,24 @@ impl RunningWatchdog {
     /// Releases the writers. An error means that they were not quiesced all the time, or that a
     /// step cannot be undone.
     fn release(mut self, limit: Duration) -> Result<(), QuiesceError> {
-        let requested = self.input.as_mut().map_or(Ok(()), |input| input.write_all(b"release\n"));
+        let requested = self
+            .input
+            .as_mut()
+            .map_or(Ok(()), |input| input.write_all(b"release\n"));
         // Ignore errors, because a watchdog that has exited by itself has reported the reason.
         drop(requested);
         match self.next_event(GRACE + limit, &|| false) {
-            Ok(WatchdogEvent::Ended { why: EndReason::Asked, problems }) if problems.is_empty() => Ok(()),
+            Ok(WatchdogEvent::Ended {
+                why: EndReason::Asked,
+                problems,
+            }) if problems.is_empty() => Ok(()),
             Ok(WatchdogEvent::Ended { why, problems }) => Err(ended(why, problems, limit)),
-            Ok(_) => Err(QuiesceError::Broken { problems: vec!["the watchdog sent an invalid message".to_owned()] }),
-            Err(e) => Err(QuiesceError::Broken { problems: vec![with_causes(e.as_error())] }),
+            Ok(_) => Err(QuiesceError::Broken {
+                problems: vec!["the watchdog sent an invalid message".to_owned()],
+            }),
+            Err(e) => Err(QuiesceError::Broken {
+                problems: vec![with_causes(e.as_error())],
+            }),
         }
     }
 

@@ -31,11 +31,22 @@ fn root() -> PathBuf {
 /// data.
 fn collect(path: &Path, extension: &str, out: &mut Vec<(String, String)>) {
     if path.is_file() && path.extension().is_some_and(|e| e == extension) {
-        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let name = path
+            .strip_prefix(root())
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         out.push((name, std::fs::read_to_string(path).unwrap()));
     }
-    let skipped = path.file_name().is_some_and(|n| n == "target" || n == "data");
-    for entry in std::fs::read_dir(path).into_iter().flatten().filter(|_| !skipped) {
+    let skipped = path
+        .file_name()
+        .is_some_and(|n| n == "target" || n == "data");
+    for entry in std::fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter(|_| !skipped)
+    {
         collect(&entry.unwrap().path(), extension, out);
     }
     out.sort();
@@ -47,18 +58,27 @@ fn sources(paths: &[&str]) -> Vec<Source> {
         collect(&root().join(path), "rs", &mut files);
     }
     assert!(!files.is_empty());
-    files.iter().map(|(name, text)| Source::new(name, text)).collect()
+    files
+        .iter()
+        .map(|(name, text)| Source::new(name, text))
+        .collect()
 }
 
 fn manifest(name: &str) -> toml_edit::DocumentMut {
-    std::fs::read_to_string(root().join(name)).unwrap().parse().unwrap()
+    std::fs::read_to_string(root().join(name))
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 fn documents() -> Vec<(String, String)> {
     let mut files = Vec::new();
     collect(&root().join("docs"), "md", &mut files);
     for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        files.push((name.to_owned(), std::fs::read_to_string(root().join(name)).unwrap()));
+        files.push((
+            name.to_owned(),
+            std::fs::read_to_string(root().join(name)).unwrap(),
+        ));
     }
     files
 }
@@ -75,7 +95,12 @@ fn everything() -> Vec<Source> {
 
 fn check(sources: &[Source], rule: impl Fn(&Source) -> Vec<String>) {
     let found: Vec<String> = sources.iter().flat_map(rule).collect();
-    assert!(found.is_empty(), "{} breach(es) of docs/architecture.md:\n{}\n", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{} breach(es) of docs/architecture.md:\n{}\n",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -91,7 +116,11 @@ fn a_module_imports_only_lower_tiers() {
 #[test]
 fn files_import_one_way() {
     let differences = cycles::differences(&sources(&["src"]), cycles::ALLOWED);
-    assert!(differences.is_empty(), "imports between files:\n{}\n", differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "imports between files:\n{}\n",
+        differences.join("\n")
+    );
 }
 
 #[test]
@@ -103,7 +132,10 @@ fn external_crates_stay_at_home() {
 fn every_dependency_has_a_home() {
     let names = dependencies::declared(&manifest("Cargo.toml"), "dependencies");
     let missing: Vec<&String> = names.iter().filter(|name| !rules::has_home(name)).collect();
-    assert!(missing.is_empty(), "add a row to HOMES in tests/architecture/rules.rs for {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "add a row to HOMES in tests/architecture/rules.rs for {missing:?}"
+    );
 }
 
 #[test]
@@ -121,7 +153,11 @@ fn code_uses_every_dependency() {
             continue;
         }
         let unused = dependencies::unused(&names, &sources(paths), in_tests);
-        assert!(unused.is_empty(), "{name}: no code uses these {kind}, remove them: {}", unused.join(", "));
+        assert!(
+            unused.is_empty(),
+            "{name}: no code uses these {kind}, remove them: {}",
+            unused.join(", ")
+        );
     }
 }
 
@@ -154,7 +190,12 @@ fn nothing_is_left_undone() {
 fn files_are_short_and_say_what_they_are() {
     let all = everything();
     for s in all.iter().filter(|s| s.text.lines().count() > rules::LONG) {
-        println!("{}: {} lines, more than {}: is there a reason?", s.name, s.text.lines().count(), rules::LONG);
+        println!(
+            "{}: {} lines, more than {}: is there a reason?",
+            s.name,
+            s.text.lines().count(),
+            rules::LONG
+        );
     }
     check(&all, rules::length);
     check(&all, rules::header);
@@ -173,7 +214,15 @@ fn public_items_are_documented() {
 #[test]
 fn words_are_plain() {
     let mut found: Vec<words::Finding> = everything().iter().flat_map(words::in_source).collect();
-    found.extend(documents().iter().flat_map(|(name, text)| words::in_document(name, text)));
+    found.extend(
+        documents()
+            .iter()
+            .flat_map(|(name, text)| words::in_document(name, text)),
+    );
     let differences = words::differences(&found, words::BUDGETS);
-    assert!(differences.is_empty(), "words that CONTRIBUTING.md rules out:\n{}\n", differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "words that CONTRIBUTING.md rules out:\n{}\n",
+        differences.join("\n")
+    );
 }

@@ -16,7 +16,9 @@ use dvc::model::id::Id;
 use super::stable;
 
 fn sealed_line(bytes: &[u8]) -> Option<Vec<u8>> {
-    let line = std::str::from_utf8(bytes).ok().filter(|l| !l.contains('\n'))?;
+    let line = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|l| !l.contains('\n'))?;
     Some(format!("{line}\n{}\n", line_checksum(line)).into_bytes())
 }
 
@@ -68,7 +70,13 @@ pub(super) fn ref_entry_samples() -> Vec<Vec<u8>> {
         why: "commit: nightly".to_owned(),
         older: vec![],
     };
-    let e = RefEntry { seq: 7, old: old.new.clone(), new: None, older: vec![old.clone(), old.clone()], ..old };
+    let e = RefEntry {
+        seq: 7,
+        old: old.new.clone(),
+        new: None,
+        older: vec![old.clone(), old.clone()],
+        ..old
+    };
     vec![e.encode(), first_line(e.encode())]
 }
 
@@ -79,9 +87,16 @@ fn exact<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
     decode: impl Fn(&[u8]) -> Result<T, E>,
     encode: impl Fn(&T) -> Vec<u8>,
 ) {
-    for bytes in [Some(bytes.to_vec()), sealed_line(bytes)].into_iter().flatten() {
+    for bytes in [Some(bytes.to_vec()), sealed_line(bytes)]
+        .into_iter()
+        .flatten()
+    {
         if let Ok(value) = decode(&bytes) {
-            assert_eq!(encode(&value), bytes, "another text was accepted for {value:?}");
+            assert_eq!(
+                encode(&value),
+                bytes,
+                "another text was accepted for {value:?}"
+            );
         }
     }
 }
@@ -105,8 +120,17 @@ pub(super) fn gc_entry_samples() -> Vec<Vec<u8>> {
         bytes: 1 << 40,
         why: "gc: \u{e9}".to_owned(),
     };
-    let dead = GcEntry { seq: 8, what: GcStep::Dead, ..plan.clone() };
-    let void = GcEntry { list: None, count: 0, bytes: 0, ..plan.clone() };
+    let dead = GcEntry {
+        seq: 8,
+        what: GcStep::Dead,
+        ..plan.clone()
+    };
+    let void = GcEntry {
+        list: None,
+        count: 0,
+        bytes: 0,
+        ..plan.clone()
+    };
     let whole = [plan, dead, void].map(|e| e.encode());
     let lines = whole.clone().map(first_line);
     [whole, lines].concat()
@@ -130,8 +154,17 @@ pub(super) fn trash_entry_samples() -> Vec<Vec<u8>> {
         restore: vec![Id([3; 32])],
         older: vec![],
     };
-    let fence = TrashEntry { seq: 126, forget: vec![], restore: vec![], ..old.clone() };
-    let e = TrashEntry { seq: 128, older: vec![old.clone(), fence], ..old.clone() };
+    let fence = TrashEntry {
+        seq: 126,
+        forget: vec![],
+        restore: vec![],
+        ..old.clone()
+    };
+    let e = TrashEntry {
+        seq: 128,
+        older: vec![old.clone(), fence],
+        ..old.clone()
+    };
     vec![e.encode(), first_line(e.encode()), first_line(old.encode())]
 }
 
@@ -156,23 +189,39 @@ pub(super) fn lease_samples() -> Vec<Vec<u8>> {
 /// Decodes a pack list. The input has no checksum; the function adds it.
 pub fn pack_list(bytes: &[u8]) {
     let sealed = [bytes, &packlist::checksum(bytes)].concat();
-    let Ok(list) = PackList::decode(sealed.clone()) else { return };
+    let Ok(list) = PackList::decode(sealed.clone()) else {
+        return;
+    };
     let mut again = PackListWriter::default();
     for pack in list.iter() {
         assert_eq!(list.find(&pack.name), Some(pack));
         assert!(again.push(&pack).is_ok());
     }
-    assert_eq!((again.count(), again.sum_bytes()), (list.len() as u64, list.sum_bytes()));
+    assert_eq!(
+        (again.count(), again.sum_bytes()),
+        (list.len() as u64, list.sum_bytes())
+    );
     assert_eq!(again.finish(), sealed);
 }
 
 pub(super) fn pack_list_samples() -> Vec<Vec<u8>> {
-    let reasons = [ListReason::Unused, ListReason::Copied, ListReason::Orphan, ListReason::Damaged];
+    let reasons = [
+        ListReason::Unused,
+        ListReason::Copied,
+        ListReason::Orphan,
+        ListReason::Damaged,
+    ];
     [0, 1, 4]
         .map(|len| {
             let mut list = PackListWriter::default();
             for (n, reason) in (1..).zip(reasons).take(len) {
-                let pack = ListedPack { name: [n; 32], size_bytes: 1000, kind: PackKind::List, reason, since: 1 << 40 };
+                let pack = ListedPack {
+                    name: [n; 32],
+                    size_bytes: 1000,
+                    kind: PackKind::List,
+                    reason,
+                    since: 1 << 40,
+                };
                 assert!(list.push(&pack).is_ok());
             }
             let mut bytes = list.finish();

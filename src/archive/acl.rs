@@ -30,7 +30,10 @@ pub fn text_of(value: &[u8]) -> Option<String> {
     }
     let mut out = Vec::with_capacity(entries.len());
     for e in entries {
-        let (tag, rights) = (u16::from_le_bytes([e[0], e[1]]), u16::from_le_bytes([e[2], e[3]]));
+        let (tag, rights) = (
+            u16::from_le_bytes([e[0], e[1]]),
+            u16::from_le_bytes([e[2], e[3]]),
+        );
         let id = u32::from_le_bytes([e[4], e[5], e[6], e[7]]);
         let who = match tag {
             USER_OBJ => "user:".to_owned(),
@@ -42,7 +45,12 @@ pub fn text_of(value: &[u8]) -> Option<String> {
             _ => return None,
         };
         let right = |bit: u16, c: char| if rights & bit != 0 { c } else { '-' };
-        out.push(format!("{who}:{}{}{}", right(4, 'r'), right(2, 'w'), right(1, 'x')));
+        out.push(format!(
+            "{who}:{}{}{}",
+            right(4, 'r'),
+            right(2, 'w'),
+            right(1, 'x')
+        ));
     }
     Some(out.join(","))
 }
@@ -52,7 +60,11 @@ pub fn text_of(value: &[u8]) -> Option<String> {
 pub fn of_text(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
     let mut entries = Vec::new();
-    for entry in text.split([',', '\n']).map(str::trim).filter(|e| !e.is_empty() && !e.starts_with('#')) {
+    for entry in text
+        .split([',', '\n'])
+        .map(str::trim)
+        .filter(|e| !e.is_empty() && !e.starts_with('#'))
+    {
         let fields: Vec<&str> = entry.split(':').collect();
         let (who, rights) = (*fields.get(1)?, *fields.get(2)?);
         let id = || who.parse().ok().or_else(|| fields.get(3)?.parse().ok());

@@ -61,7 +61,13 @@ impl BlobDescriptor {
     /// Returns the descriptor of a blob with the hash `name`.
     pub fn new(media_type: &str, name: &str, size: u64) -> Self {
         let (media_type, digest) = (media_type.to_owned(), format!("sha256:{name}"));
-        Self { media_type, digest, size, platform: None, annotations: BTreeMap::new() }
+        Self {
+            media_type,
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Returns the SHA-256 hash of the blob. Other digest algorithms are not supported.
@@ -72,7 +78,8 @@ impl BlobDescriptor {
 
 /// Returns the hash of a SHA-256 digest.
 pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
-    let plain = |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let plain =
+        |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "not a SHA-256 digest");
     digest.strip_prefix("sha256:").filter(plain).ok_or_else(bad)
 }
@@ -104,7 +111,10 @@ impl ImageManifest {
         let manifest: Self = parse(bytes, what)?;
         match manifest.schema_version {
             2 => Ok(manifest),
-            1 => Err(ArchiveError::refused(what, "image manifest schema 1 is not supported")),
+            1 => Err(ArchiveError::refused(
+                what,
+                "image manifest schema 1 is not supported",
+            )),
             _ => Err(ArchiveError::damaged(what, "not an image manifest")),
         }
     }
@@ -118,17 +128,29 @@ impl ImageManifest {
     pub fn for_this_machine(&self, what: &str) -> Result<&BlobDescriptor, ArchiveError> {
         // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
         let known = |d: &&BlobDescriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
-        let images: Vec<&BlobDescriptor> = self.manifests.iter().filter(|d| d.platform.is_none() || known(d)).collect();
+        let images: Vec<&BlobDescriptor> = self
+            .manifests
+            .iter()
+            .filter(|d| d.platform.is_none() || known(d))
+            .collect();
         if let [only] = images.as_slice() {
             return Ok(only);
         }
         let mine = |d: &&&BlobDescriptor| {
-            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
+            d.platform
+                .as_ref()
+                .is_some_and(|p| p.os == "linux" && p.architecture == architecture())
         };
         images.iter().find(mine).copied().ok_or_else(|| {
             let all = images.iter().filter_map(|d| d.platform.as_ref());
-            let all: Vec<String> = all.map(|p| format!("{}/{}", p.os, p.architecture)).collect();
-            let why = format!("no image for linux/{}, only for {}", architecture(), all.join(", "));
+            let all: Vec<String> = all
+                .map(|p| format!("{}/{}", p.os, p.architecture))
+                .collect();
+            let why = format!(
+                "no image for linux/{}, only for {}",
+                architecture(),
+                all.join(", ")
+            );
             ArchiveError::refused(what, why)
         })
     }
@@ -136,14 +158,22 @@ impl ImageManifest {
     /// Fails if a layer does not contain files, because then this is not a container image.
     pub fn check_layers(&self, what: &str) -> Result<(), ArchiveError> {
         let files = |l: &&BlobDescriptor| {
-            l.media_type.is_empty() || l.media_type.contains(".layer.") || l.media_type.contains(".rootfs.")
+            l.media_type.is_empty()
+                || l.media_type.contains(".layer.")
+                || l.media_type.contains(".rootfs.")
         };
         match self.layers.iter().find(|l| !files(l)) {
             None => Ok(()),
             Some(other) => Err(ArchiveError::Refused {
                 entry: what.to_owned(),
-                why: format!("not a container image: it contains `{}`", other.media_type.escape_debug()),
-                hint: other.media_type.contains(".dvc.").then_some("run `dvc clone` to copy a repository"),
+                why: format!(
+                    "not a container image: it contains `{}`",
+                    other.media_type.escape_debug()
+                ),
+                hint: other
+                    .media_type
+                    .contains(".dvc.")
+                    .then_some("run `dvc clone` to copy a repository"),
             }),
         }
     }
@@ -211,21 +241,40 @@ impl ImageConfig {
 
     /// Returns the value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
+        self.config
+            .as_ref()?
+            .labels
+            .as_ref()?
+            .get(name)
+            .map(String::as_str)
     }
 
     /// Returns the configuration of an image with the layer `diff_id`. `volume` is the directory of
     /// the data.
-    pub fn of_data(created: &str, labels: BTreeMap<String, String>, volume: Option<String>, diff_id: &str) -> Self {
+    pub fn of_data(
+        created: &str,
+        labels: BTreeMap<String, String>,
+        volume: Option<String>,
+        diff_id: &str,
+    ) -> Self {
         let created = Some(created.to_owned());
         let volumes = volume.map(|v| BTreeMap::from([(v, EmptyObject {})]));
         Self {
             created: created.clone(),
             architecture: architecture().to_owned(),
             os: "linux".to_owned(),
-            config: Some(ImageRuntime { labels: Some(labels), volumes }),
-            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![format!("sha256:{diff_id}")] },
-            history: vec![LayerHistory { created, created_by: Some("dvc export".to_owned()) }],
+            config: Some(ImageRuntime {
+                labels: Some(labels),
+                volumes,
+            }),
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: vec![format!("sha256:{diff_id}")],
+            },
+            history: vec![LayerHistory {
+                created,
+                created_by: Some("dvc export".to_owned()),
+            }],
         }
     }
 }
@@ -292,14 +341,21 @@ pub fn split_reference(text: &str) -> Option<(&str, &str)> {
 /// Splits an image URL into the URL of the repository and the tag or digest, which is `latest` if
 /// the URL has none.
 pub fn split_url(text: &str) -> (String, String) {
-    let (place, options) = text.split_once('?').map_or((text, String::new()), |(p, o)| (p, format!("?{o}")));
+    let (place, options) = text
+        .split_once('?')
+        .map_or((text, String::new()), |(p, o)| (p, format!("?{o}")));
     let at = place.rfind('/').map_or(0, |slash| slash + 1);
     let (last, reference) = match place[at..].split_once('@') {
         // The digest identifies the image, so a tag before it is ignored.
         Some((last, digest)) => (last.split(':').next().unwrap_or_default(), digest),
-        None => place[at..].split_once(':').unwrap_or((&place[at..], "latest")),
+        None => place[at..]
+            .split_once(':')
+            .unwrap_or((&place[at..], "latest")),
     };
-    (format!("{}{last}{options}", &place[..at]), reference.to_owned())
+    (
+        format!("{}{last}{options}", &place[..at]),
+        reference.to_owned(),
+    )
 }
 
 /// Returns whether the text is a valid tag.
@@ -324,27 +380,45 @@ mod tests {
         let of = |platforms: &[&str]| {
             let manifests = platforms.iter().map(|p| {
                 let mut d = BlobDescriptor::new(MANIFEST, &sha256(p.as_bytes()), 1);
-                d.platform =
-                    p.split_once('/').map(|(os, a)| Platform { architecture: a.to_owned(), os: os.to_owned() });
+                d.platform = p.split_once('/').map(|(os, a)| Platform {
+                    architecture: a.to_owned(),
+                    os: os.to_owned(),
+                });
                 d
             });
-            let list = ImageManifest { schema_version: 2, manifests: manifests.collect(), ..ImageManifest::default() };
-            let list = ImageManifest::parse(&serde_json::to_vec(&list).unwrap(), "index.json").unwrap();
+            let list = ImageManifest {
+                schema_version: 2,
+                manifests: manifests.collect(),
+                ..ImageManifest::default()
+            };
+            let list =
+                ImageManifest::parse(&serde_json::to_vec(&list).unwrap(), "index.json").unwrap();
             list.for_this_machine("x").map(|d| d.digest.clone())
         };
         let here = format!("linux/{}", architecture());
         let name = |p: &str| format!("sha256:{}", sha256(p.as_bytes()));
         assert_eq!(of(&["linux/mips", &here]).unwrap(), name(&here));
-        assert_eq!(of(&["linux/mips", "unknown/unknown"]).unwrap(), name("linux/mips"));
+        assert_eq!(
+            of(&["linux/mips", "unknown/unknown"]).unwrap(),
+            name("linux/mips")
+        );
         assert_eq!(of(&["none"]).unwrap(), name("none"));
-        assert!(of(&["linux/mips", "linux/vax"]).unwrap_err().to_string().contains("linux/vax"));
+        assert!(
+            of(&["linux/mips", "linux/vax"])
+                .unwrap_err()
+                .to_string()
+                .contains("linux/vax")
+        );
         assert!(of(&[]).is_err());
     }
 
     #[test]
     fn references() {
         assert_eq!(split_reference("a"), Some(("a", "latest")));
-        assert_eq!(split_reference("host:5000/a/b:v1"), Some(("host:5000/a/b", "v1")));
+        assert_eq!(
+            split_reference("host:5000/a/b:v1"),
+            Some(("host:5000/a/b", "v1"))
+        );
         for bad in ["", "A", "a:", "a:-x", "a//b", "a:b:c", "../x", "a/"] {
             assert_eq!(split_reference(bad), None, "{bad}");
         }
@@ -357,14 +431,23 @@ mod tests {
             format!("{url} {reference}")
         };
         assert_eq!(split("oci://host:5000/a/b:v1"), "oci://host:5000/a/b v1");
-        assert_eq!(split("oci://host:5000/a/b?insecure=1"), "oci://host:5000/a/b?insecure=1 latest");
+        assert_eq!(
+            split("oci://host:5000/a/b?insecure=1"),
+            "oci://host:5000/a/b?insecure=1 latest"
+        );
         assert_eq!(split("oci://host/b:x@sha256:00"), "oci://host/b sha256:00");
     }
 
     #[test]
     fn digests() {
         assert!(sha256_of(&format!("sha256:{}", sha256(b"x"))).is_ok());
-        for bad in ["", "sha256:", "sha256:../../etc/passwd", "sha512:00", "sha256:ABCD"] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "sha512:00",
+            "sha256:ABCD",
+        ] {
             assert!(sha256_of(bad).is_err(), "{bad}");
         }
     }

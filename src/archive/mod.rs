@@ -40,30 +40,46 @@ pub enum ArchiveError {
 }
 
 fn position(preposition: &str, entry: &str) -> String {
-    if entry.is_empty() { String::new() } else { format!(" {preposition} `{entry}`") }
+    if entry.is_empty() {
+        String::new()
+    } else {
+        format!(" {preposition} `{entry}`")
+    }
 }
 
 impl ArchiveError {
     /// Returns an error for damage at an entry.
     pub fn damaged(entry: impl AsRef<str>, why: impl Into<String>) -> Self {
-        Self::Damaged { position: position("at", entry.as_ref()), why: why.into() }
+        Self::Damaged {
+            position: position("at", entry.as_ref()),
+            why: why.into(),
+        }
     }
 
     /// Returns an error for damage at an entry or after it, where the next entry is not known yet.
     pub fn damaged_after(entry: &str, why: impl Into<String>) -> Self {
-        Self::Damaged { position: position("at or after", entry), why: why.into() }
+        Self::Damaged {
+            position: position("at or after", entry),
+            why: why.into(),
+        }
     }
 
     /// Returns an error without a hint for an entry that is not allowed.
     pub fn refused(entry: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Refused { entry: entry.into(), why: why.into(), hint: None }
+        Self::Refused {
+            entry: entry.into(),
+            why: why.into(),
+            hint: None,
+        }
     }
 
     /// Converts an error of reading. Data that cannot be decompressed and a truncated stream are
     /// damage.
     pub fn reading(entry: &str, e: io::Error) -> Self {
         match e.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::damaged(entry, e.to_string()),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                Self::damaged(entry, e.to_string())
+            }
             io::ErrorKind::UnexpectedEof => Self::damaged(entry, "truncated"),
             _ => Self::Io(e),
         }

@@ -35,7 +35,11 @@ const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// Returns the name in the first block of an archive.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
-    Some(Header::from_byte_slice(head.get(..512)?).path_bytes().into_owned())
+    Some(
+        Header::from_byte_slice(head.get(..512)?)
+            .path_bytes()
+            .into_owned(),
+    )
 }
 
 /// The source of an archive.
@@ -94,7 +98,14 @@ struct Extensions {
 impl<R: ArchiveInput> TarReader<R> {
     /// Reads from the start of an archive.
     pub fn new(input: R) -> Self {
-        Self { input, position: 0, globals: Records::new(), name: String::new(), data: Data::default(), ended: false }
+        Self {
+            input,
+            position: 0,
+            globals: Records::new(),
+            name: String::new(),
+            data: Data::default(),
+            ended: false,
+        }
     }
 
     /// Returns the next member, or `None` at the end. Skips the unread content of the previous
@@ -104,7 +115,9 @@ impl<R: ArchiveInput> TarReader<R> {
             return Ok(None);
         }
         let left = self.data.stored + self.data.padding;
-        self.input.skip(left).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        self.input
+            .skip(left)
+            .map_err(|e| ArchiveError::reading(&self.name, e))?;
         self.position += left;
         self.data = Data::default();
         let mut extensions = Extensions::default();
@@ -116,15 +129,25 @@ impl<R: ArchiveInput> TarReader<R> {
                 self.ended = true;
                 return Ok(None);
             };
-            let size = header.entry_size().map_err(|e| self.damaged(e.to_string()))?;
+            let size = header
+                .entry_size()
+                .map_err(|e| self.damaged(e.to_string()))?;
             let extended = header.as_ustar().is_some() || header.as_gnu().is_some();
             match header.entry_type() {
                 EntryType::XGlobalHeader => {
                     let bytes = self.extension(&mut extensions, size)?;
                     extensions.pieces -= 1;
-                    let all = records::take(&bytes).ok_or_else(|| self.damaged("malformed global PAX records"))?;
-                    self.globals.extend(all.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
-                    if self.globals.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() as u64 > EXTENSION_MAX {
+                    let all = records::take(&bytes)
+                        .ok_or_else(|| self.damaged("malformed global PAX records"))?;
+                    self.globals
+                        .extend(all.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+                    if self
+                        .globals
+                        .iter()
+                        .map(|(k, v)| k.len() + v.len())
+                        .sum::<usize>() as u64
+                        > EXTENSION_MAX
+                    {
                         return Err(self.damaged("global PAX records are too long"));
                     }
                 }
@@ -154,20 +177,31 @@ impl<R: ArchiveInput> TarReader<R> {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let hole = self.hole();
         if hole > 0 {
-            let n = usize::try_from(hole).unwrap_or(usize::MAX).min(buffer.len());
+            let n = usize::try_from(hole)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
             buffer[..n].fill(0);
             self.data.at += n as u64;
             return Ok(n);
         }
-        let Some((offset, len)) = self.data.runs.front().copied() else { return Ok(0) };
+        let Some((offset, len)) = self.data.runs.front().copied() else {
+            return Ok(0);
+        };
         let left = offset + len - self.data.at;
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let want = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if want == 0 {
             return Ok(0);
         }
         let n = loop {
             match self.input.read(&mut buffer[..want]) {
-                Ok(0) => return Err(ArchiveError::reading(&self.name, io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    return Err(ArchiveError::reading(
+                        &self.name,
+                        io::ErrorKind::UnexpectedEof.into(),
+                    ));
+                }
                 Ok(n) => break n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(ArchiveError::reading(&self.name, e)),
@@ -204,9 +238,14 @@ impl<R: ArchiveInput> TarReader<R> {
 
     /// Returns the next header block, or `None` at the end of the archive.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
-        let mut counted = CountingReader { input: &mut self.input, bytes: 0 };
+        let mut counted = CountingReader {
+            input: &mut self.input,
+            bytes: 0,
+        };
         let mut archive = Archive::new(&mut counted);
-        let next = archive.entries().and_then(|entries| entries.raw(true).next().transpose());
+        let next = archive
+            .entries()
+            .and_then(|entries| entries.raw(true).next().transpose());
         let header = next.map(|entry| entry.map(|entry| entry.header().clone()));
         let bytes = counted.bytes;
         self.position += bytes;
@@ -225,8 +264,12 @@ impl<R: ArchiveInput> TarReader<R> {
     }
 
     fn skip_padded(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let len = size.checked_add(writer::padding(size)).ok_or_else(|| self.damaged("size out of range"))?;
-        self.input.skip(len).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        let len = size
+            .checked_add(writer::padding(size))
+            .ok_or_else(|| self.damaged("size out of range"))?;
+        self.input
+            .skip(len)
+            .map_err(|e| ArchiveError::reading(&self.name, e))?;
         self.position += len;
         Ok(())
     }
@@ -236,16 +279,24 @@ impl<R: ArchiveInput> TarReader<R> {
         let len = size + writer::padding(size);
         let mut out = Vec::new();
         let mut rest = (&mut self.input).take(len);
-        rest.read_to_end(&mut out).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        rest.read_to_end(&mut out)
+            .map_err(|e| ArchiveError::reading(&self.name, e))?;
         if out.len() as u64 != len {
-            return Err(ArchiveError::reading(&self.name, io::ErrorKind::UnexpectedEof.into()));
+            return Err(ArchiveError::reading(
+                &self.name,
+                io::ErrorKind::UnexpectedEof.into(),
+            ));
         }
         self.position += len;
         out.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         Ok(out)
     }
 
-    fn extension(&mut self, extensions: &mut Extensions, size: u64) -> Result<Vec<u8>, ArchiveError> {
+    fn extension(
+        &mut self,
+        extensions: &mut Extensions,
+        size: u64,
+    ) -> Result<Vec<u8>, ArchiveError> {
         extensions.bytes = extensions.bytes.saturating_add(size);
         extensions.pieces += 1;
         if extensions.bytes > EXTENSION_MAX || extensions.pieces > EXTENSIONS_MAX {
@@ -263,7 +314,9 @@ impl<R: ArchiveInput> TarReader<R> {
                 b"GNU.sparse.offset" => offset = records::number(value),
                 b"GNU.sparse.numbytes" => {
                     let run = offset.take().zip(records::number(value));
-                    extensions.sparse.push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
+                    extensions
+                        .sparse
+                        .push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
                 }
                 _ => {
                     extensions.records.insert(key.to_vec(), value.to_vec());
@@ -273,10 +326,25 @@ impl<R: ArchiveInput> TarReader<R> {
         Ok(())
     }
 
-    fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<ArchiveMember, ArchiveError> {
-        let get = |key: &[u8]| extensions.records.get(key).or_else(|| self.globals.get(key)).filter(|v| !v.is_empty());
-        let without_nul = |bytes: Vec<u8>| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
-        let version = (get(b"GNU.sparse.major").map(Vec::as_slice), get(b"GNU.sparse.minor").map(Vec::as_slice));
+    fn member(
+        &mut self,
+        header: &Header,
+        size: u64,
+        extensions: Extensions,
+    ) -> Result<ArchiveMember, ArchiveError> {
+        let get = |key: &[u8]| {
+            extensions
+                .records
+                .get(key)
+                .or_else(|| self.globals.get(key))
+                .filter(|v| !v.is_empty())
+        };
+        let without_nul =
+            |bytes: Vec<u8>| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
+        let version = (
+            get(b"GNU.sparse.major").map(Vec::as_slice),
+            get(b"GNU.sparse.minor").map(Vec::as_slice),
+        );
         let is_mapped = version == (Some(&b"1"[..]), Some(&b"0"[..]));
         let name = get(b"GNU.sparse.name").or_else(|| get(b"path")).cloned();
         let name = name.or_else(|| extensions.long_name.clone().map(without_nul));
@@ -291,16 +359,24 @@ impl<R: ArchiveInput> TarReader<R> {
         }
         let number = |key: &'static str| {
             let bad = || ArchiveError::damaged(&self.name, format!("`{key}` is not a number"));
-            get(key.as_bytes()).map(|v| records::number(v).ok_or_else(bad)).transpose()
+            get(key.as_bytes())
+                .map(|v| records::number(v).ok_or_else(bad))
+                .transpose()
         };
         let size = number("size")?.unwrap_or(size);
-        let link = get(b"linkpath").cloned().or_else(|| extensions.long_link.clone().map(without_nul));
-        let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
+        let link = get(b"linkpath")
+            .cloned()
+            .or_else(|| extensions.long_link.clone().map(without_nul));
+        let link =
+            link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
         let device = |field: io::Result<Option<u32>>, max: u32| {
             let bad = |e: io::Error| ArchiveError::damaged(&self.name, e.to_string());
             match field.map_err(bad)?.unwrap_or_default() {
                 number if number <= max => Ok(number),
-                _ => Err(ArchiveError::refused(&self.name, "device number out of range")),
+                _ => Err(ArchiveError::refused(
+                    &self.name,
+                    "device number out of range",
+                )),
             }
         };
         let major = || device(header.device_major(), MAJOR_MAX);
@@ -313,13 +389,21 @@ impl<R: ArchiveInput> TarReader<R> {
             EntryType::Directory | EntryType::Regular | EntryType::Continuous => MemberKind::Dir,
             other if other.as_byte() == b'D' => MemberKind::Dir,
             EntryType::Link => MemberKind::HardLink { target: link },
-            EntryType::Symlink if link.is_empty() || link.len() > TARGET_MAX || link.contains(&0) => {
+            EntryType::Symlink
+                if link.is_empty() || link.len() > TARGET_MAX || link.contains(&0) =>
+            {
                 return Err(ArchiveError::refused(&self.name, "invalid link target"));
             }
             EntryType::Symlink => MemberKind::Symlink { target: link },
             EntryType::Fifo => MemberKind::Fifo,
-            EntryType::Char => MemberKind::CharDevice { major: major()?, minor: minor()? },
-            EntryType::Block => MemberKind::BlockDevice { major: major()?, minor: minor()? },
+            EntryType::Char => MemberKind::CharDevice {
+                major: major()?,
+                minor: minor()?,
+            },
+            EntryType::Block => MemberKind::BlockDevice {
+                major: major()?,
+                minor: minor()?,
+            },
             other => {
                 let why = format!("unknown member type `{}`", other.as_byte().escape_ascii());
                 return Err(ArchiveError::refused(&self.name, why));
@@ -329,14 +413,24 @@ impl<R: ArchiveInput> TarReader<R> {
         // Links and devices have no content, even if their header has a size.
         let has_bytes = matches!(kind, MemberKind::File { .. } | MemberKind::Dir);
         let dumped = header.entry_type().as_byte() == b'D';
-        let stored = if has_bytes && (dumped || !matches!(kind, MemberKind::Dir)) { size } else { 0 };
+        let stored = if has_bytes && (dumped || !matches!(kind, MemberKind::Dir)) {
+            size
+        } else {
+            0
+        };
         let real = number("GNU.sparse.realsize")?.or(number("GNU.sparse.size")?);
         let map = get(b"GNU.sparse.map").cloned();
         if stored.checked_add(writer::BLOCK).is_none() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
-        self.data = Data { stored, padding: writer::padding(stored), ..Data::default() };
-        let MemberKind::File { .. } = kind else { return Ok(ArchiveMember { path, meta, kind }) };
+        self.data = Data {
+            stored,
+            padding: writer::padding(stored),
+            ..Data::default()
+        };
+        let MemberKind::File { .. } = kind else {
+            return Ok(ArchiveMember { path, meta, kind });
+        };
         let runs = if header.entry_type() == EntryType::GNUSparse {
             let (runs, real) = self.old_map(header)?;
             Some((runs, Some(real)))
@@ -344,18 +438,38 @@ impl<R: ArchiveInput> TarReader<R> {
             Some((self.map()?, real))
         } else if let Some(map) = map {
             let runs = sparse::with_commas(&map);
-            Some((runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed map of a sparse file"))?, real))
+            Some((
+                runs.ok_or_else(|| {
+                    ArchiveError::damaged(&self.name, "malformed map of a sparse file")
+                })?,
+                real,
+            ))
         } else if !extensions.sparse.is_empty() {
             Some((extensions.sparse, real))
         } else {
             None
         };
         let (runs, size) = match runs {
-            None => (if size > 0 { vec![(0, size)] } else { Vec::new() }, size),
+            None => (
+                if size > 0 {
+                    vec![(0, size)]
+                } else {
+                    Vec::new()
+                },
+                size,
+            ),
             Some((runs, real)) => {
-                let bad = || ArchiveError::damaged(&self.name, "ranges of a sparse file do not match its size");
+                let bad = || {
+                    ArchiveError::damaged(
+                        &self.name,
+                        "ranges of a sparse file do not match its size",
+                    )
+                };
                 let real = real.ok_or_else(bad)?;
-                (sparse::checked(runs, real, self.data.stored).ok_or_else(bad)?, real)
+                (
+                    sparse::checked(runs, real, self.data.stored).ok_or_else(bad)?,
+                    real,
+                )
             }
         };
         if i64::try_from(size).is_err() {
@@ -363,7 +477,11 @@ impl<R: ArchiveInput> TarReader<R> {
         }
         self.data.runs = runs.into();
         self.data.size = size;
-        Ok(ArchiveMember { path, meta, kind: MemberKind::File { size } })
+        Ok(ArchiveMember {
+            path,
+            meta,
+            kind: MemberKind::File { size },
+        })
     }
 
     /// Reads the map of the old GNU sparse format, which is in the header and in the blocks after
@@ -371,7 +489,9 @@ impl<R: ArchiveInput> TarReader<R> {
     fn old_map(&mut self, header: &Header) -> Result<(Vec<Run>, u64), ArchiveError> {
         let name = self.name.clone();
         let bad = |why: String| ArchiveError::damaged(&name, why);
-        let gnu = header.as_gnu().ok_or_else(|| bad("sparse member without a GNU header".to_owned()))?;
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| bad("sparse member without a GNU header".to_owned()))?;
         let mut runs = Vec::new();
         let add = |part: &tar::GnuSparseHeader, runs: &mut Vec<Run>| -> io::Result<()> {
             if !part.is_empty() {
@@ -472,7 +592,10 @@ fn meta_of<'g>(
     let mtime = match get(b"mtime") {
         Some(text) => records::time_of(text).ok_or_else(|| bad("time"))?,
         // Negative times are encoded as two's complement.
-        None => Time { secs: field(header.mtime(), &old.mtime, "time")?.cast_signed(), nanos: 0 },
+        None => Time {
+            secs: field(header.mtime(), &old.mtime, "time")?.cast_signed(),
+            nanos: 0,
+        },
     };
     let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
     let mut xattrs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
@@ -503,9 +626,15 @@ fn meta_of<'g>(
     let fits = |(name, value): (&Vec<u8>, &Vec<u8>)| {
         name.len() <= XATTR_NAME_MAX && !name.contains(&0) && value.len() <= XATTR_VALUE_MAX
     };
-    let bytes: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = xattrs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if bytes > XATTRS_MAX || !xattrs.iter().all(fits) {
-        return Err(ArchiveError::refused(name, "xattrs exceed the limits of Linux"));
+        return Err(ArchiveError::refused(
+            name,
+            "xattrs exceed the limits of Linux",
+        ));
     }
     Ok(Meta {
         mode: match kind {
@@ -515,7 +644,10 @@ fn meta_of<'g>(
         uid: id(b"uid", header.uid(), &old.uid, "owner")?,
         gid: id(b"gid", header.gid(), &old.gid, "group")?,
         mtime,
-        xattrs: xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect(),
+        xattrs: xattrs
+            .into_iter()
+            .map(|(name, value)| Xattr { name, value })
+            .collect(),
     })
 }
 

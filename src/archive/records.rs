@@ -33,7 +33,9 @@ pub fn take(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         // The longest u64 has 20 digits.
         let space = bytes.iter().take(21).position(|b| *b == b' ')?;
         let len = number(&bytes[..space])?;
-        let record = bytes.get(space + 1..usize::try_from(len).ok()?)?.strip_suffix(b"\n")?;
+        let record = bytes
+            .get(space + 1..usize::try_from(len).ok()?)?
+            .strip_suffix(b"\n")?;
         let equals = record.iter().position(|b| *b == b'=')?;
         out.push((&record[..equals], &record[equals + 1..]));
         bytes = &bytes[usize::try_from(len).ok()?..];
@@ -44,7 +46,11 @@ pub fn take(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 /// Parses decimal digits.
 pub fn number(text: &[u8]) -> Option<u64> {
     let plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()
 }
 
 /// Formats a timestamp as seconds with a fraction.
@@ -54,24 +60,38 @@ pub fn time_text(time: Time) -> String {
         (true, nanos) => ("-", time.secs.unsigned_abs(), nanos),
         (false, nanos) => ("", time.secs.unsigned_abs(), nanos),
     };
-    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}") };
+    let fraction = if nanos == 0 {
+        String::new()
+    } else {
+        format!(".{nanos:09}")
+    };
     format!("{sign}{whole}{}", fraction.trim_end_matches('0'))
 }
 
 /// Parses a timestamp. Ignores digits after the ninth, which other programs write.
 pub fn time_of(text: &[u8]) -> Option<Time> {
-    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+    let (negative, text) = text
+        .strip_prefix(b"-")
+        .map_or((false, text), |rest| (true, rest));
     let point = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
     let whole = i64::try_from(number(&text[..point])?).ok()?;
     let fraction = text.get(point + 1..).unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let nanos = (0..9).fold(0, |n, at| n * 10 + fraction.get(at).map_or(0, |b| u32::from(b - b'0')));
+    let nanos = (0..9).fold(0, |n, at| {
+        n * 10 + fraction.get(at).map_or(0, |b| u32::from(b - b'0'))
+    });
     Some(match (negative, nanos) {
         (false, nanos) => Time { secs: whole, nanos },
-        (true, 0) => Time { secs: -whole, nanos },
-        (true, nanos) => Time { secs: -whole - 1, nanos: 1_000_000_000 - nanos },
+        (true, 0) => Time {
+            secs: -whole,
+            nanos,
+        },
+        (true, nanos) => Time {
+            secs: -whole - 1,
+            nanos: 1_000_000_000 - nanos,
+        },
     })
 }
 
@@ -81,16 +101,27 @@ mod tests {
 
     #[test]
     fn records_come_back() {
-        for len in [0, 1, 2, 3, 88, 89, 90, 91, 980, 990, 991, 992, 993, 9_990, 70_000] {
+        for len in [
+            0, 1, 2, 3, 88, 89, 90, 91, 980, 990, 991, 992, 993, 9_990, 70_000,
+        ] {
             let mut bytes = Vec::new();
             put(&mut bytes, b"key", &vec![b'\n'; len]);
             put(&mut bytes, b"other", b"a=b");
             let records = take(&bytes).unwrap();
-            assert_eq!(records, [(&b"key"[..], &vec![b'\n'; len][..]), (b"other", b"a=b")]);
+            assert_eq!(
+                records,
+                [(&b"key"[..], &vec![b'\n'; len][..]), (b"other", b"a=b")]
+            );
         }
-        for bad in
-            [&b"5 a=b\n"[..], b"6 a=b", b"x a=b\n", b"99 a=b\n", b"5 ab\n", b"18446744073709551615 a=b\n", b" =\n"]
-        {
+        for bad in [
+            &b"5 a=b\n"[..],
+            b"6 a=b",
+            b"x a=b\n",
+            b"99 a=b\n",
+            b"5 ab\n",
+            b"18446744073709551615 a=b\n",
+            b" =\n",
+        ] {
             assert!(take(bad).is_none(), "{}", String::from_utf8_lossy(bad));
         }
     }
@@ -109,8 +140,21 @@ mod tests {
             assert_eq!(time_text(time), text);
             assert_eq!(time_of(text.as_bytes()), Some(time));
         }
-        assert_eq!(time_of(b"1.1234567899"), Some(Time { secs: 1, nanos: 123_456_789 }));
-        for bad in [&b""[..], b"x", b"1.x", b"--1", b"1e5", b"99999999999999999999"] {
+        assert_eq!(
+            time_of(b"1.1234567899"),
+            Some(Time {
+                secs: 1,
+                nanos: 123_456_789
+            })
+        );
+        for bad in [
+            &b""[..],
+            b"x",
+            b"1.x",
+            b"--1",
+            b"1e5",
+            b"99999999999999999999",
+        ] {
             assert_eq!(time_of(bad), None);
         }
     }

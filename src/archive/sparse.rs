@@ -47,19 +47,27 @@ pub fn map_of(runs: &[Run], size: u64) -> Vec<u8> {
 /// Converts offsets and lengths to ranges.
 pub fn pairs(numbers: &[u64]) -> Option<Vec<Run>> {
     let (pairs, rest) = numbers.as_chunks::<2>();
-    (rest.is_empty() && pairs.len() <= READ_MAX).then(|| pairs.iter().map(|p| (p[0], p[1])).collect())
+    (rest.is_empty() && pairs.len() <= READ_MAX)
+        .then(|| pairs.iter().map(|p| (p[0], p[1])).collect())
 }
 
 /// Parses a map of format 0.1: decimal numbers separated by commas.
 pub fn with_commas(text: &[u8]) -> Option<Vec<Run>> {
-    let numbers = text.split(|b| *b == b',').filter(|n| !n.is_empty()).map(number).collect::<Option<Vec<_>>>()?;
+    let numbers = text
+        .split(|b| *b == b',')
+        .filter(|n| !n.is_empty())
+        .map(number)
+        .collect::<Option<Vec<_>>>()?;
     pairs(&numbers)
 }
 
 /// Returns how many numbers follow the first line of a map of format 1.0, which holds the number of
 /// ranges.
 pub fn numbers_after(first: u64) -> Option<usize> {
-    usize::try_from(first).ok().filter(|n| *n <= READ_MAX).map(|n| n * 2)
+    usize::try_from(first)
+        .ok()
+        .filter(|n| *n <= READ_MAX)
+        .map(|n| n * 2)
 }
 
 /// Checks that ranges are sorted, are inside a file of `size` bytes and have `stored` bytes in
@@ -73,7 +81,8 @@ pub fn checked(runs: Vec<Run>, size: u64, stored: u64) -> Option<Vec<Run>> {
         end = offset.checked_add(*len)?;
         sum = sum.checked_add(*len)?;
     }
-    (end <= size && sum == stored && runs.len() <= READ_MAX).then(|| runs.into_iter().filter(|r| r.1 > 0).collect())
+    (end <= size && sum == stored && runs.len() <= READ_MAX)
+        .then(|| runs.into_iter().filter(|r| r.1 > 0).collect())
 }
 
 #[cfg(test)]
@@ -91,7 +100,10 @@ mod tests {
 
     #[test]
     fn runs_are_checked() {
-        assert_eq!(checked(vec![(0, 5), (100, 7), (107, 0)], 107, 12), Some(vec![(0, 5), (100, 7)]));
+        assert_eq!(
+            checked(vec![(0, 5), (100, 7), (107, 0)], 107, 12),
+            Some(vec![(0, 5), (100, 7)])
+        );
         for (runs, size, stored) in [
             (vec![(0, 5), (3, 7)], 107, 12),
             (vec![(0, 5)], 4, 5),
@@ -108,6 +120,9 @@ mod tests {
         let runs: Vec<Run> = (0..50_000).map(|n| (n * 200_000, 65_536)).collect();
         let few = few(runs.clone());
         assert!(few.len() <= RUNS_MAX);
-        assert_eq!((few[0].0, few.last().map(|r| r.0 + r.1)), (0, runs.last().map(|r| r.0 + r.1)));
+        assert_eq!(
+            (few[0].0, few.last().map(|r| r.0 + r.1)),
+            (0, runs.last().map(|r| r.0 + r.1))
+        );
     }
 }

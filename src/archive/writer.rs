@@ -63,7 +63,9 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
         put(&mut pax, b"linkpath", link);
     }
     let stored = match (&member.kind, &map, runs) {
-        (MemberKind::File { .. }, Some(map), Some(runs)) => map.len() as u64 + runs.iter().map(|r| r.1).sum::<u64>(),
+        (MemberKind::File { .. }, Some(map), Some(runs)) => {
+            map.len() as u64 + runs.iter().map(|r| r.1).sum::<u64>()
+        }
         (MemberKind::File { size }, ..) => *size,
         _ => 0,
     };
@@ -88,7 +90,11 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
         put(&mut pax, b"GNU.sparse.major", b"1");
         put(&mut pax, b"GNU.sparse.minor", b"0");
         put(&mut pax, b"GNU.sparse.name", &name);
-        put(&mut pax, b"GNU.sparse.realsize", size.to_string().as_bytes());
+        put(
+            &mut pax,
+            b"GNU.sparse.realsize",
+            size.to_string().as_bytes(),
+        );
     }
     attributes(member, &mut pax);
     set_kind(&mut header, &member.kind);
@@ -126,7 +132,12 @@ fn set_name(header: &mut Header, name: &[u8]) -> bool {
 /// Returns the ustar header of a PAX header.
 fn extension(name: &[u8], len: u64) -> Header {
     let mut header = Header::new_ustar();
-    let base = name.strip_suffix(b"/").unwrap_or(name).rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let base = name
+        .strip_suffix(b"/")
+        .unwrap_or(name)
+        .rsplit(|b| *b == b'/')
+        .next()
+        .unwrap_or_default();
     set_name(&mut header, &[b"PaxHeaders/", base].concat());
     header.set_mode(0o644);
     header.set_uid(0);

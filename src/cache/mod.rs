@@ -87,7 +87,13 @@ struct Region {
 impl BlockCache {
     /// Returns the cache in `dir`, which is created when the first block is stored.
     pub fn new(dir: PathBuf, limit_bytes: u64) -> Self {
-        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default(), fetching: <_>::default() }
+        Self {
+            dir,
+            limit_bytes,
+            new_bytes: AtomicU64::new(0),
+            open: Mutex::default(),
+            fetching: <_>::default(),
+        }
     }
 
     /// Returns the bytes `range` of an object of `len` bytes. Calls `fetch` for the blocks that the
@@ -127,7 +133,9 @@ impl BlockCache {
                     let slot = bytes.get_mut(at..at + size(BLOCK)).unwrap_or_default();
                     if !self.load(object, len, block, slot) {
                         match missing.last_mut() {
-                            Some(last) if last.end == block && run.contains(&last.start) => last.end += 1,
+                            Some(last) if last.end == block && run.contains(&last.start) => {
+                                last.end += 1
+                            }
                             _ => missing.push(block..block + 1),
                         }
                     }
@@ -164,14 +172,20 @@ impl BlockCache {
             return None;
         }
         fetching.extend(blocks());
-        Some(FetchClaim { cache: self, blocks: blocks().collect() })
+        Some(FetchClaim {
+            cache: self,
+            blocks: blocks().collect(),
+        })
     }
 
     /// Reads `range` without verifying checksums, if this process has verified all its blocks
     /// before. Returns `None` otherwise.
     fn read_verified(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
         let region = range.start / REGION;
-        let (first, last) = (range.start / BLOCK % BLOCKS, range.end.checked_sub(1)? / BLOCK % BLOCKS);
+        let (first, last) = (
+            range.start / BLOCK % BLOCKS,
+            range.end.checked_sub(1)? / BLOCK % BLOCKS,
+        );
         if (range.end - 1) / REGION != region {
             return None;
         }
@@ -186,7 +200,8 @@ impl BlockCache {
             (region.verified & wanted == wanted).then(|| Arc::clone(&region.file))?
         };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
-        file.read_exact_at(&mut bytes, HEAD + range.start % REGION).ok()?;
+        file.read_exact_at(&mut bytes, HEAD + range.start % REGION)
+            .ok()?;
         Some(bytes)
     }
 
@@ -196,7 +211,12 @@ impl BlockCache {
         // `forget` removes the file while it holds the lock of `open`, so a file that still exists
         // here was not forgotten.
         let still = fs::metadata(self.path(object, blocks.start / BLOCKS)).map(|m| m.ino());
-        let Some(inode) = file.metadata().map(|m| m.ino()).ok().filter(|i| still.is_ok_and(|s| s == *i)) else {
+        let Some(inode) = file
+            .metadata()
+            .map(|m| m.ino())
+            .ok()
+            .filter(|i| still.is_ok_and(|s| s == *i))
+        else {
             return;
         };
         if open.values().map(HashMap::len).sum::<usize>() >= OPEN_MAX {
@@ -205,8 +225,15 @@ impl BlockCache {
         if !open.contains_key(object) {
             open.insert(object.to_owned(), HashMap::new());
         }
-        let Some(regions) = open.get_mut(object) else { return };
-        let fresh = Region { file: Arc::new(file), inode, marked: Instant::now(), verified: 0 };
+        let Some(regions) = open.get_mut(object) else {
+            return;
+        };
+        let fresh = Region {
+            file: Arc::new(file),
+            inode,
+            marked: Instant::now(),
+            verified: 0,
+        };
         let region = match regions.entry(blocks.start / BLOCKS) {
             // Another process has removed and recreated the file.
             Entry::Occupied(mut old) if old.get().inode != inode => {
@@ -252,8 +279,15 @@ impl BlockCache {
     }
 
     fn path(&self, object: &str, region: u64) -> PathBuf {
-        let name: String = object.chars().map(|c| if c == '/' { '-' } else { c }).collect();
-        let dir = object.rsplit('/').next().and_then(|last| last.get(..2)).unwrap_or("xx");
+        let name: String = object
+            .chars()
+            .map(|c| if c == '/' { '-' } else { c })
+            .collect();
+        let dir = object
+            .rsplit('/')
+            .next()
+            .and_then(|last| last.get(..2))
+            .unwrap_or("xx");
         self.dir.join(dir).join(format!("{name}.{region}"))
     }
 
@@ -264,14 +298,18 @@ impl BlockCache {
     }
 
     fn load(&self, object: &str, len: u64, block: u64, slot: &mut [u8]) -> bool {
-        let Ok(file) = File::open(self.path(object, block / BLOCKS)) else { return false };
+        let Ok(file) = File::open(self.path(object, block / BLOCKS)) else {
+            return false;
+        };
         let mut present = [0];
         let within = block % BLOCKS;
         if file.read_exact_at(&mut present, within).is_err() || present != [1] {
             return false;
         }
         let bytes = usize::try_from((len - block * BLOCK).min(BLOCK)).unwrap_or(0);
-        let Some(slot) = slot.get_mut(..bytes) else { return false };
+        let Some(slot) = slot.get_mut(..bytes) else {
+            return false;
+        };
         let mut sum = [0; 16];
         let read = file.read_exact_at(slot, HEAD + within * BLOCK).is_ok()
             && file.read_exact_at(&mut sum, SUMS + within * SUM).is_ok()
@@ -299,8 +337,10 @@ impl BlockCache {
             file => file?,
         };
         let within = first % BLOCKS;
-        let sums: Vec<[u8; 16]> =
-            bytes.chunks(usize::try_from(BLOCK).unwrap_or(1)).map(|block| checksum(&[block])).collect();
+        let sums: Vec<[u8; 16]> = bytes
+            .chunks(usize::try_from(BLOCK).unwrap_or(1))
+            .map(|block| checksum(&[block]))
+            .collect();
         file.write_all_at(bytes, HEAD + within * BLOCK)?;
         file.write_all_at(sums.as_flattened(), SUMS + within * SUM)?;
         file.write_all_at(&vec![1; sums.len()], within)?;
@@ -317,7 +357,10 @@ impl BlockCache {
             block += (run.len() as u64).div_ceil(BLOCK);
             rest = more;
         }
-        let new = self.new_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
+        let new = self
+            .new_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed)
+            + bytes.len() as u64;
         if new > CHECK_LIMIT_EVERY.min(self.limit_bytes / 8) {
             self.new_bytes.store(0, Ordering::Relaxed);
             self.shrink()?;
@@ -354,7 +397,10 @@ impl BlockCache {
 
     /// Returns the number of bytes on disk.
     pub fn used_bytes(&self) -> io::Result<u64> {
-        Ok(stored_regions(&self.dir)?.iter().map(|r| r.stored_bytes).sum())
+        Ok(stored_regions(&self.dir)?
+            .iter()
+            .map(|r| r.stored_bytes)
+            .sum())
     }
 }
 
@@ -381,7 +427,11 @@ fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
         for entry in fs::read_dir(dir.path()).into_iter().flatten().flatten() {
             if let Ok(meta) = entry.metadata() {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                all.push(StoredRegion { used, stored_bytes: meta.blocks() * 512, path: entry.path() });
+                all.push(StoredRegion {
+                    used,
+                    stored_bytes: meta.blocks() * 512,
+                    path: entry.path(),
+                });
             }
         }
     }
@@ -396,13 +446,18 @@ fn mark_used(file: &File) {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init, reason = "one range of a list of ranges")]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "one range of a list of ranges"
+)]
 mod tests {
     use super::*;
     use parking_lot::Mutex;
 
     fn object(len: usize) -> Vec<u8> {
-        (0..len).map(|n| u8::try_from(n * 7 / 3 % 251).unwrap()).collect()
+        (0..len)
+            .map(|n| u8::try_from(n * 7 / 3 % 251).unwrap())
+            .collect()
     }
 
     #[test]
@@ -413,21 +468,46 @@ mod tests {
         let asked = Mutex::new(Vec::new());
         let fetch = |r: Range<u64>| {
             asked.lock().push(r.clone());
-            Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
+            Ok::<_, ()>(
+                bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec(),
+            )
         };
         let len = bytes.len() as u64;
-        for range in [0..10, 65_530..65_540, 4_190_000..4_200_000, 9_999_990..10_000_000, 0..len] {
-            let expected = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
-            assert_eq!(cache.read("packs/ab/abcd", len, range, &fetch).unwrap(), expected);
+        for range in [
+            0..10,
+            65_530..65_540,
+            4_190_000..4_200_000,
+            9_999_990..10_000_000,
+            0..len,
+        ] {
+            let expected =
+                &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+            assert_eq!(
+                cache.read("packs/ab/abcd", len, range, &fetch).unwrap(),
+                expected
+            );
         }
         let before = asked.lock().len();
-        assert_eq!(cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap(), bytes);
+        assert_eq!(
+            cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap(),
+            bytes
+        );
         assert_eq!(asked.lock().len(), before);
-        assert!(cache.missing("packs/ab/abcd", len, &[5..6, 100..len]).is_empty());
-        assert_eq!(cache.missing("packs/ab/abce", len, &[5..6, 70_000..140_000]), [0..BLOCK * 3]);
+        assert!(
+            cache
+                .missing("packs/ab/abcd", len, &[5..6, 100..len])
+                .is_empty()
+        );
+        assert_eq!(
+            cache.missing("packs/ab/abce", len, &[5..6, 70_000..140_000]),
+            [0..BLOCK * 3]
+        );
         cache.forget("packs/ab/abcd", len);
         assert_eq!(cache.missing("packs/ab/abcd", len, &[0..1]).len(), 1);
-        assert_eq!(cache.read("packs/ab/abcd", len, 1..3, &|_| Err(())), Err(()));
+        assert_eq!(
+            cache.read("packs/ab/abcd", len, 1..3, &|_| Err(())),
+            Err(())
+        );
     }
 
     #[test]
@@ -437,12 +517,19 @@ mod tests {
         let fetched = Mutex::new(0);
         let fetch = |r: Range<u64>| {
             *fetched.lock() += 1;
-            Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
+            Ok::<_, ()>(
+                bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec(),
+            )
         };
         let len = bytes.len() as u64;
         // Each read uses a new cache, because a cache verifies a block only once.
         let process = || BlockCache::new(dir.path().to_path_buf(), 1 << 30);
-        let read = || process().read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
+        let read = || {
+            process()
+                .read("packs/ab/abcd", len, 0..len, &fetch)
+                .unwrap()
+                == bytes
+        };
         assert!(read() && read());
         assert_eq!(*fetched.lock(), 1);
         let path = process().path("packs/ab/abcd", 0);
@@ -462,10 +549,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [ours, theirs] = [0, 1].map(|_| BlockCache::new(dir.path().to_path_buf(), 1 << 30));
         let bytes = object(300_000);
-        let part = |r: Range<u64>| bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec();
+        let part = |r: Range<u64>| {
+            bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec()
+        };
         let read = |cache: &BlockCache, block: u64| {
             let range = block * BLOCK + 7..block * BLOCK + 70;
-            let read = cache.read("packs/ab/abcd", bytes.len() as u64, range.clone(), &|r| Ok::<_, ()>(part(r)));
+            let read = cache.read("packs/ab/abcd", bytes.len() as u64, range.clone(), &|r| {
+                Ok::<_, ()>(part(r))
+            });
             assert_eq!(read.unwrap(), part(range), "{block}");
         };
         read(&ours, 0);
@@ -475,9 +566,15 @@ mod tests {
         for block in [1, 1, 0, 0, 1] {
             read(&ours, block);
         }
-        assert!(ours.missing("packs/ab/abcd", bytes.len() as u64, &[0..2 * BLOCK]).is_empty());
+        assert!(
+            ours.missing("packs/ab/abcd", bytes.len() as u64, &[0..2 * BLOCK])
+                .is_empty()
+        );
         ours.forget("packs/ab/abcd", bytes.len() as u64);
-        assert!(ours.read("packs/ab/abcd", bytes.len() as u64, 0..1, &|_| Err(())).is_err());
+        assert!(
+            ours.read("packs/ab/abcd", bytes.len() as u64, 0..1, &|_| Err(()))
+                .is_err()
+        );
     }
 
     #[test]
@@ -485,8 +582,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = BlockCache::new(dir.path().to_path_buf(), 8 << 20);
         for n in 0..40 {
-            let fetch = |r: Range<u64>| Ok::<_, ()>(vec![n; usize::try_from(r.end - r.start).unwrap()]);
-            cache.read(&format!("packs/aa/{n}"), 1 << 20, 0..1 << 20, &fetch).unwrap();
+            let fetch =
+                |r: Range<u64>| Ok::<_, ()>(vec![n; usize::try_from(r.end - r.start).unwrap()]);
+            cache
+                .read(&format!("packs/aa/{n}"), 1 << 20, 0..1 << 20, &fetch)
+                .unwrap();
             assert!(cache.used_bytes().unwrap() <= 10 << 20);
         }
         assert!(cache.used_bytes().unwrap() >= 4 << 20);

@@ -24,7 +24,11 @@ struct Weighted<V> {
 impl<K: Hash + Eq, V> WeightedLru<K, V> {
     /// Returns an empty cache with a limit on the sum of all weights.
     pub fn new(limit: usize) -> Self {
-        Self { values: LruCache::new_unbounded(), weight: 0, limit }
+        Self {
+            values: LruCache::new_unbounded(),
+            weight: 0,
+            limit,
+        }
     }
 
     /// Returns a value and marks it as the most recently used one.
@@ -40,7 +44,9 @@ impl<K: Hash + Eq, V> WeightedLru<K, V> {
         self.values.insert(key, Weighted { value, weight });
         let mut skipped = 0;
         while self.weight > self.limit && skipped < SKIPPED_MAX {
-            let Some((key, oldest)) = self.values.remove_lru() else { break };
+            let Some((key, oldest)) = self.values.remove_lru() else {
+                break;
+            };
             if in_use(&oldest.value) {
                 self.values.insert(key, oldest);
                 skipped += 1;

@@ -46,18 +46,28 @@ impl<'k> Kept<'k> {
         given_up: &'k HashSet<PackName>,
         is_new: &'k (dyn Fn(&PackName) -> bool + Sync),
     ) -> Self {
-        Self { repo, state: repo.gc_state(), given_up, is_new }
+        Self {
+            repo,
+            state: repo.gc_state(),
+            given_up,
+            is_new,
+        }
     }
 
     fn copies(&self, kind: PackKind, id: &Id) -> Result<Copies> {
-        let mut copies = Copies { stay: Vec::new(), given_up: Vec::new() };
+        let mut copies = Copies {
+            stay: Vec::new(),
+            given_up: Vec::new(),
+        };
         for row in self.repo.index()?.lookup_all(kind, id)? {
             let packs = || std::iter::once(row.place.pack).chain(row.base.map(|base| base.pack));
             if packs().any(|pack| self.state.is_dead(&pack)) {
                 continue;
             }
             if packs().any(|pack| self.given_up.contains(&pack)) {
-                copies.given_up.extend(packs().filter(|pack| self.given_up.contains(pack)));
+                copies
+                    .given_up
+                    .extend(packs().filter(|pack| self.given_up.contains(pack)));
             } else {
                 copies.stay.push(row);
             }
@@ -82,7 +92,10 @@ impl<'k> Kept<'k> {
 
     /// Adds to spared packs those planned packs whose objects would then rely on a copy in a spared
     /// pack that cannot be read.
-    pub(super) fn with_unsound_twins(&self, spared: HashSet<PackName>) -> Result<HashSet<PackName>> {
+    pub(super) fn with_unsound_twins(
+        &self,
+        spared: HashSet<PackName>,
+    ) -> Result<HashSet<PackName>> {
         let mut all = spared.clone();
         let mut todo: Vec<PackName> = spared.into_iter().collect();
         while let Some(pack) = todo.pop() {
@@ -93,9 +106,14 @@ impl<'k> Kept<'k> {
                     let own = rows.iter().find(|row| row.place.pack == pack);
                     let twins: Vec<&IndexRow> = rows
                         .iter()
-                        .filter(|row| self.given_up.contains(&row.place.pack) && !all.contains(&row.place.pack))
+                        .filter(|row| {
+                            self.given_up.contains(&row.place.pack)
+                                && !all.contains(&row.place.pack)
+                        })
                         .collect();
-                    if twins.is_empty() || own.is_some_and(|own| self.repo.object_at(frame.kind, own).is_ok()) {
+                    if twins.is_empty()
+                        || own.is_some_and(|own| self.repo.object_at(frame.kind, own).is_ok())
+                    {
                         continue;
                     }
                     for twin in twins {
@@ -116,15 +134,19 @@ impl<'k> Kept<'k> {
             Err(e) if e.kind() == Kind::Integrity => return Ok(false),
             table => table?,
         };
-        let objects: Vec<(ObjectKind, Id)> =
-            table.frames.iter().flat_map(|frame| frame.objects.iter().map(|(id, _)| (frame.kind, *id))).collect();
+        let objects: Vec<(ObjectKind, Id)> = table
+            .frames
+            .iter()
+            .flat_map(|frame| frame.objects.iter().map(|(id, _)| (frame.kind, *id)))
+            .collect();
         objects
             .par_iter()
             .map(|(kind, id)| {
                 let copies = self.copies(table.kind, id)?.stay;
                 // This run has verified what it wrote.
-                let is_sound =
-                    |row: &IndexRow| (self.is_new)(&row.place.pack) || self.repo.object_at(*kind, row).is_ok();
+                let is_sound = |row: &IndexRow| {
+                    (self.is_new)(&row.place.pack) || self.repo.object_at(*kind, row).is_ok()
+                };
                 Ok(copies.is_empty() || copies.iter().any(is_sound))
             })
             .try_reduce(|| true, |a, b| Ok(a && b))
@@ -142,13 +164,28 @@ pub(super) struct FreshWalk<'w> {
 
 impl<'w> FreshWalk<'w> {
     /// Prepares the walk.
-    pub(super) fn new(repo: &'w Repo, kept: &'w Kept<'w>, marked: &'w Marked, observer: &'w dyn Observer) -> Self {
-        Self { repo, kept, marked, observer, spared: Mutex::default() }
+    pub(super) fn new(
+        repo: &'w Repo,
+        kept: &'w Kept<'w>,
+        marked: &'w Marked,
+        observer: &'w dyn Observer,
+    ) -> Self {
+        Self {
+            repo,
+            kept,
+            marked,
+            observer,
+            spared: Mutex::default(),
+        }
     }
 
     /// Walks from all roots; returns the planned packs that contain a needed object which has no
     /// other copy.
-    pub(super) fn run(self, roots: &Roots, is_forgotten: &dyn Fn(&Id) -> bool) -> Result<HashSet<PackName>> {
+    pub(super) fn run(
+        self,
+        roots: &Roots,
+        is_forgotten: &dyn Fn(&Id) -> bool,
+    ) -> Result<HashSet<PackName>> {
         let is_partial = Repo::partial(self.repo.path()).is_some();
         let mut seen = HashSet::new();
         let mut todo = roots.refs.clone();
@@ -168,11 +205,17 @@ impl<'w> FreshWalk<'w> {
                 self.tree(commit.tree)?;
             }
         }
-        for root in roots.loose.iter().filter(|root| !self.marked.whole.contains(&root.id)) {
+        for root in roots
+            .loose
+            .iter()
+            .filter(|root| !self.marked.whole.contains(&root.id))
+        {
             // A root without a log that lacks objects is no damage: its owner withdraws it.
             let held = self.repo.commit_cached(&root.id).and_then(|commit| {
                 self.note(ObjectKind::Commit, &root.id)?;
-                std::iter::once(&commit.tree).chain(&root.trees).try_for_each(|tree| self.tree(*tree))
+                std::iter::once(&commit.tree)
+                    .chain(&root.trees)
+                    .try_for_each(|tree| self.tree(*tree))
             });
             if let Err(e) = held
                 && e.kind() != Kind::Integrity
@@ -212,9 +255,14 @@ impl<'w> FreshWalk<'w> {
             if kind == ObjectKind::List {
                 match self.repo.list_node(&id)? {
                     ListNode::Leaf(extents) => {
-                        extents.iter().filter_map(|x| x.chunk).try_for_each(|id| self.note(ObjectKind::Chunk, &id))?;
+                        extents
+                            .iter()
+                            .filter_map(|x| x.chunk)
+                            .try_for_each(|id| self.note(ObjectKind::Chunk, &id))?;
                     }
-                    ListNode::Inner(children) => todo.extend(children.iter().map(|c| (ObjectKind::List, c.1))),
+                    ListNode::Inner(children) => {
+                        todo.extend(children.iter().map(|c| (ObjectKind::List, c.1)))
+                    }
                 }
                 continue;
             }
@@ -223,7 +271,9 @@ impl<'w> FreshWalk<'w> {
                 self.content(links, &mut todo)?;
             }
             match node.body {
-                TreeBody::Inner(children) => todo.extend(children.iter().map(|c| (ObjectKind::Tree, c.id))),
+                TreeBody::Inner(children) => {
+                    todo.extend(children.iter().map(|c| (ObjectKind::Tree, c.id)))
+                }
                 TreeBody::Leaf(entries) => {
                     for entry in &entries {
                         match &entry.node {
@@ -241,9 +291,10 @@ impl<'w> FreshWalk<'w> {
     fn content(&self, content: &Content, todo: &mut Vec<(ObjectKind, Id)>) -> Result<()> {
         match content {
             Content::Inline(_) => Ok(()),
-            Content::Direct(extents) => {
-                extents.iter().filter_map(|x| x.chunk).try_for_each(|id| self.note(ObjectKind::Chunk, &id))
-            }
+            Content::Direct(extents) => extents
+                .iter()
+                .filter_map(|x| x.chunk)
+                .try_for_each(|id| self.note(ObjectKind::Chunk, &id)),
             Content::List(root) => {
                 todo.push((ObjectKind::List, *root));
                 Ok(())

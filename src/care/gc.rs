@@ -127,9 +127,13 @@ impl Failure for GcError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Missing { .. } => "run `dvc fsck` to list them, and `dvc fsck --repair` to get them back".to_owned(),
+            Self::Missing { .. } => {
+                "run `dvc fsck` to list them, and `dvc fsck --repair` to get them back".to_owned()
+            }
             Self::DamagedIndex { .. } => "run `dvc fsck --rebuild` to rebuild the index".to_owned(),
-            Self::TooMuch { .. } => "run `dvc gc -n` to see what is not needed, then `dvc gc -y`".to_owned(),
+            Self::TooMuch { .. } => {
+                "run `dvc gc -n` to see what is not needed, then `dvc gc -y`".to_owned()
+            }
             Self::Raced => "run the command again when the other one has ended".to_owned(),
         })
     }
@@ -143,7 +147,14 @@ pub fn collect(
     staging: &LocalStore,
     observer: &dyn Observer,
 ) -> Result<GcReport> {
-    let mut gc = Gc { repo, options, staging, observer, gone: HashSet::new(), report: GcReport::default() };
+    let mut gc = Gc {
+        repo,
+        options,
+        staging,
+        observer,
+        gone: HashSet::new(),
+        report: GcReport::default(),
+    };
     gc.delete_due()?;
     gc.run(loose)?;
     if !options.dry_run {
@@ -165,7 +176,11 @@ struct Gc<'g> {
 
 impl Gc<'_> {
     fn how<'h>(&'h self, why: &'h str) -> Move<'h> {
-        Move { who: &self.options.who, why, time: self.options.time }
+        Move {
+            who: &self.options.who,
+            why,
+            time: self.options.time,
+        }
     }
 
     fn run(&mut self, loose: &LooseRoots<'_>) -> Result<()> {
@@ -201,14 +216,30 @@ impl Gc<'_> {
         }
         let all: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
         if self.options.is_cautious && plan.freed_bytes > all / 2 {
-            return Err(GcError::TooMuch { freed: plan.freed_bytes, all }.into());
+            return Err(GcError::TooMuch {
+                freed: plan.freed_bytes,
+                all,
+            }
+            .into());
         }
-        let repacked = repack(self.repo, &tally, &plan, self.staging, self.options.until, self.observer)?;
+        let repacked = repack(
+            self.repo,
+            &tally,
+            &plan,
+            self.staging,
+            self.options.until,
+            self.observer,
+        )?;
         self.report.is_partial |= !repacked.left.is_empty();
-        repacked.left.iter().for_each(|number| _ = plan.copied.remove(number));
+        repacked
+            .left
+            .iter()
+            .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
-        rows.retain(|row| row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row)));
+        rows.retain(|row| {
+            row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
+        });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
             return Ok(());
@@ -218,7 +249,11 @@ impl Gc<'_> {
 
     /// Returns whether gc may delete the data of a version.
     fn is_forgotten(&self, trash: &TrashState, protected: &BTreeSet<Id>, id: &Id) -> bool {
-        let until = self.options.time.secs.saturating_sub_unsigned(self.options.keep_trash.as_secs());
+        let until = self
+            .options
+            .time
+            .secs
+            .saturating_sub_unsigned(self.options.keep_trash.as_secs());
         let is_due = |mention: &TrashMention| {
             mention.time <= until || self.options.at_once.contains(id) || self.gone.contains(id)
         };
@@ -227,27 +262,52 @@ impl Gc<'_> {
 
     /// Returns the versions in the trash of which data is missing: those that an earlier gc with a
     /// shorter `keep_trash` has collected, and those that were copied without data.
-    fn versions_gone(&self, before: &GcState, trash: &TrashState, roots: &Roots) -> Result<HashSet<Id>> {
-        let until = self.options.time.secs.saturating_sub_unsigned(self.options.keep_trash.as_secs());
+    fn versions_gone(
+        &self,
+        before: &GcState,
+        trash: &TrashState,
+        roots: &Roots,
+    ) -> Result<HashSet<Id>> {
+        let until = self
+            .options
+            .time
+            .secs
+            .saturating_sub_unsigned(self.options.keep_trash.as_secs());
         let may_be_gone = |(id, mention): &(&Id, &TrashMention)| {
             let is_suspect = mention.is_without_data() || mention.time <= before.dead_time;
             is_suspect && mention.time > until && !roots.tips.contains(id)
         };
-        let suspects: Vec<Id> = trash.forgotten().filter(may_be_gone).map(|(id, _)| *id).collect();
-        Ok(self.repo.versions_without_data(&suspects, CopyDemand::Exists)?.into_iter().collect())
+        let suspects: Vec<Id> = trash
+            .forgotten()
+            .filter(may_be_gone)
+            .map(|(id, _)| *id)
+            .collect();
+        Ok(self
+            .repo
+            .versions_without_data(&suspects, CopyDemand::Exists)?
+            .into_iter()
+            .collect())
     }
 
     /// The error for objects without a copy. If the log moved, another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
         let now = self.repo.read_gc_log()?;
-        Ok(if now.number == before.number { GcError::Missing { count }.into() } else { GcError::Raced.into() })
+        Ok(if now.number == before.number {
+            GcError::Missing { count }.into()
+        } else {
+            GcError::Raced.into()
+        })
     }
 
     /// Lists all packs that exist, with their lengths if the listing has them.
     fn packs_there(&self) -> Result<Vec<(PackName, u64)>> {
         let store = self.repo.store();
         let mut all = Vec::new();
-        for folder in store.list(layout::PACKS)?.into_iter().filter(|listed| listed.is_dir) {
+        for folder in store
+            .list(layout::PACKS)?
+            .into_iter()
+            .filter(|listed| listed.is_dir)
+        {
             for listed in store.list(&format!("{}/{}", layout::PACKS, folder.name))? {
                 let mut name = PackName::default();
                 if parse_hex(&listed.name, &mut name).is_some() {
@@ -266,15 +326,24 @@ impl Gc<'_> {
         there: &[(PackName, u64)],
     ) -> Result<(Vec<ListedPack>, Plan)> {
         let known = self.first_seen(before, tally, there)?;
-        let until = self.options.time.secs.saturating_sub_unsigned(self.options.grace.as_secs());
+        let until = self
+            .options
+            .time
+            .secs
+            .saturating_sub_unsigned(self.options.grace.as_secs());
         let is_due = |name: &PackName| known.get(name).is_none_or(|since| *since <= until);
-        let plan = plan::plan(self.repo, tally, &self.options.limits, &|pack| is_due(&pack.name))?;
+        let plan = plan::plan(self.repo, tally, &self.options.limits, &|pack| {
+            is_due(&pack.name)
+        })?;
         let mut rows = Vec::new();
         for (numbers, reason) in [
             (plan.dropped.iter().collect::<Vec<_>>(), ListReason::Unused),
             (plan.copied.keys().collect(), ListReason::Copied),
         ] {
-            for pack in numbers.into_iter().filter_map(|number| tally.packs.get(*number as usize)) {
+            for pack in numbers
+                .into_iter()
+                .filter_map(|number| tally.packs.get(*number as usize))
+            {
                 rows.push(ListedPack {
                     name: pack.name,
                     size_bytes: pack.file_bytes,
@@ -285,7 +354,10 @@ impl Gc<'_> {
             }
         }
         let named = tally.names();
-        for (name, bytes) in there.iter().filter(|(name, _)| !named.contains(name) && !before.is_dead(name)) {
+        for (name, bytes) in there
+            .iter()
+            .filter(|(name, _)| !named.contains(name) && !before.is_dead(name))
+        {
             if is_due(name) {
                 let row = ListedPack {
                     name: *name,
@@ -301,29 +373,50 @@ impl Gc<'_> {
             if !is_due(&name) {
                 self.report.waiting_packs += 1;
                 self.report.waiting_bytes += bytes;
-                let due = known.get(&name).map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
+                let due = known
+                    .get(&name)
+                    .map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
                 self.report.waiting_until = self.report.waiting_until.min(due).or(due);
             }
         }
         rows.sort_unstable_by_key(|row| row.name);
-        let of = |reason| rows.iter().filter(move |row: &&ListedPack| (row.reason == ListReason::Copied) == reason);
+        let of = |reason| {
+            rows.iter()
+                .filter(move |row: &&ListedPack| (row.reason == ListReason::Copied) == reason)
+        };
         self.report.dropped_packs = of(false).count() as u64;
         self.report.dropped_bytes = of(false).map(|row| row.size_bytes).sum();
         self.report.copied_packs = of(true).count() as u64;
         self.report.copied_bytes = plan.copied_bytes;
         self.report.unused_bytes = plan.unused_bytes;
         let given_up: BTreeSet<u32> = plan.given_up().collect();
-        let kept = (0u32..).zip(&tally.packs).filter(|(number, _)| !given_up.contains(number));
+        let kept = (0u32..)
+            .zip(&tally.packs)
+            .filter(|(number, _)| !given_up.contains(number));
         self.report.kept_bytes = kept.map(|(_, pack)| pack.file_bytes).sum();
         Ok((rows, plan))
     }
 
     /// Packs that nothing needs: those without a needed row, and those that no segment names.
-    fn unneeded(&self, before: &GcState, tally: &Tally<'_>, there: &[(PackName, u64)]) -> Vec<(PackName, u64)> {
+    fn unneeded(
+        &self,
+        before: &GcState,
+        tally: &Tally<'_>,
+        there: &[(PackName, u64)],
+    ) -> Vec<(PackName, u64)> {
         let named = tally.names();
-        let unused = tally.packs.iter().filter(|pack| pack.needed_rows == 0 && pack.base_frames == 0);
-        let orphans = there.iter().filter(|(name, _)| !named.contains(name) && !before.is_dead(name)).copied();
-        unused.map(|pack| (pack.name, pack.file_bytes)).chain(orphans).collect()
+        let unused = tally
+            .packs
+            .iter()
+            .filter(|pack| pack.needed_rows == 0 && pack.base_frames == 0);
+        let orphans = there
+            .iter()
+            .filter(|(name, _)| !named.contains(name) && !before.is_dead(name))
+            .copied();
+        unused
+            .map(|pack| (pack.name, pack.file_bytes))
+            .chain(orphans)
+            .collect()
     }
 
     /// Since when each unneeded pack is known as such, in seconds since 1970; records the new ones.
@@ -333,7 +426,11 @@ impl Gc<'_> {
         tally: &Tally<'_>,
         there: &[(PackName, u64)],
     ) -> Result<HashMap<PackName, i64>> {
-        let unneeded: Vec<PackName> = self.unneeded(before, tally, there).into_iter().map(|pack| pack.0).collect();
+        let unneeded: Vec<PackName> = self
+            .unneeded(before, tally, there)
+            .into_iter()
+            .map(|pack| pack.0)
+            .collect();
         if self.options.grace.is_zero() {
             return Ok(HashMap::new());
         }
@@ -346,13 +443,19 @@ impl Gc<'_> {
 
     /// Takes packs out of a plan whose objects have another copy that cannot be read: a writer may
     /// rely on that copy.
-    fn keep_unless_others_are_sound(&self, rows: &mut Vec<ListedPack>, repacked: &Repacked) -> Result<()> {
+    fn keep_unless_others_are_sound(
+        &self,
+        rows: &mut Vec<ListedPack>,
+        repacked: &Repacked,
+    ) -> Result<()> {
         let is_new = |pack: &PackName| repacked.packs.contains_key(pack);
         // A pack that leaves the plan stays, so its own copies must be read too.
         loop {
             let planned: HashSet<PackName> = rows.iter().map(|row| row.name).collect();
             let kept = Kept::new(self.repo, &planned, &is_new);
-            let damaged = kept.packs_with_damaged_twins(rows.iter().filter(|row| row.reason != ListReason::Orphan))?;
+            let damaged = kept.packs_with_damaged_twins(
+                rows.iter().filter(|row| row.reason != ListReason::Orphan),
+            )?;
             if damaged.is_empty() {
                 return Ok(());
             }
@@ -377,10 +480,12 @@ impl Gc<'_> {
         self.observer.step("gc planned");
         self.fence(number)?;
         std::thread::sleep(self.options.settle);
-        let planned: HashMap<PackName, ListedPack> = rows.into_iter().map(|row| (row.name, row)).collect();
+        let planned: HashMap<PackName, ListedPack> =
+            rows.into_iter().map(|row| (row.name, row)).collect();
         let spared = self.spare(before, &planned, loose, marked)?;
         let since = u64::try_from(clock::now().secs).unwrap_or(0);
-        let mut dead: BTreeMap<PackName, ListedPack> = before.dead.iter().map(|row| (row.name, row)).collect();
+        let mut dead: BTreeMap<PackName, ListedPack> =
+            before.dead.iter().map(|row| (row.name, row)).collect();
         dead.extend(
             planned
                 .into_iter()
@@ -453,7 +558,11 @@ impl Gc<'_> {
         let spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
                 let now = self.repo.read_gc_log()?;
-                return Err(if now.number == before.number + 1 { e } else { GcError::Raced.into() });
+                return Err(if now.number == before.number + 1 {
+                    e
+                } else {
+                    GcError::Raced.into()
+                });
             }
             spared => spared?,
         };
@@ -464,13 +573,20 @@ impl Gc<'_> {
     /// replace. Any process may do this at any time and as often as it likes.
     fn delete_due(&mut self) -> Result<()> {
         let state = self.repo.read_gc_log()?;
-        let until = self.options.time.secs.saturating_sub_unsigned(self.options.grace.as_secs());
-        let is_due =
-            |row: &ListedPack| i64::try_from(row.since).unwrap_or(i64::MAX) <= until || self.options.grace.is_zero();
+        let until = self
+            .options
+            .time
+            .secs
+            .saturating_sub_unsigned(self.options.grace.as_secs());
+        let is_due = |row: &ListedPack| {
+            i64::try_from(row.since).unwrap_or(i64::MAX) <= until || self.options.grace.is_zero()
+        };
         let packs = self.packs_there()?;
         let there: HashSet<PackName> = packs.iter().map(|pack| pack.0).collect();
-        let due: Vec<(PackName, u64)> =
-            packs.into_iter().filter(|(name, _)| state.dead.find(name).is_some_and(|row| is_due(&row))).collect();
+        let due: Vec<(PackName, u64)> = packs
+            .into_iter()
+            .filter(|(name, _)| state.dead.find(name).is_some_and(|row| is_due(&row)))
+            .collect();
         if self.options.dry_run {
             self.report.deleted_packs = due.len() as u64;
             self.report.deleted_bytes = due.iter().map(|pack| pack.1).sum();
@@ -479,8 +595,11 @@ impl Gc<'_> {
         // Rows of packs that an earlier run has deleted come back if another process merged the
         // segments meanwhile.
         let due_names: HashSet<PackName> = due.iter().map(|pack| pack.0).collect();
-        let is_gone = |name: &PackName| state.is_dead(name) && (due_names.contains(name) || !there.contains(name));
-        let segments = super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
+        let is_gone = |name: &PackName| {
+            state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
+        };
+        let segments =
+            super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
         self.report.deleted_segments += segments.deleted;
         self.report.undeleted += segments.undeleted;
         let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
@@ -496,11 +615,14 @@ impl Gc<'_> {
     fn count_dead(&mut self) -> Result<()> {
         let state = self.repo.read_gc_log()?;
         for (name, bytes) in self.packs_there()? {
-            let Some(row) = state.dead.find(&name) else { continue };
+            let Some(row) = state.dead.find(&name) else {
+                continue;
+            };
             self.report.dead_packs += 1;
             self.report.dead_bytes += bytes;
-            let due =
-                i64::try_from(row.since).ok().map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
+            let due = i64::try_from(row.since)
+                .ok()
+                .map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
             self.report.dead_until = self.report.dead_until.min(due).or(due);
         }
         Ok(())
@@ -508,5 +630,8 @@ impl Gc<'_> {
 }
 
 fn is_pack(tally: &Tally<'_>, number: u32, row: &ListedPack) -> bool {
-    tally.packs.get(number as usize).is_some_and(|pack| pack.name == row.name)
+    tally
+        .packs
+        .get(number as usize)
+        .is_some_and(|pack| pack.name == row.name)
 }

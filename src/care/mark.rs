@@ -96,13 +96,21 @@ pub(super) fn mark(
 
     let mut incomplete = Vec::new();
     let runs = PrefixRuns::new(dir);
-    let mut walk = Walk { repo, observer, visited: &visited, runs, is_strict: false, failed: Mutex::default() };
+    let mut walk = Walk {
+        repo,
+        observer,
+        visited: &visited,
+        runs,
+        is_strict: false,
+        failed: Mutex::default(),
+    };
     for root in &roots.loose {
         // A root without a log protects its own version only, also if the version is forgotten.
         let held = versions(repo, &[root.id], &|_| false, &mut seen, true);
         match held {
             Ok(mut held) => {
-                held.trees.extend(root.trees.iter().map(|tree| (root.id, *tree)));
+                held.trees
+                    .extend(root.trees.iter().map(|tree| (root.id, *tree)));
                 walk.run(held)?;
                 match walk.failed.get_mut().take() {
                     Some(_) => incomplete.push(root.clone()),
@@ -114,7 +122,16 @@ pub(super) fn mark(
         }
     }
     let held = walk.runs.merge()?;
-    Ok(Marked { needed, held, whole_versions, forgotten_versions, incomplete, commits: seen, whole, visited })
+    Ok(Marked {
+        needed,
+        held,
+        whole_versions,
+        forgotten_versions,
+        incomplete,
+        commits: seen,
+        whole,
+        visited,
+    })
 }
 
 /// All versions that lead to the given ones and are not in `seen` yet.
@@ -144,7 +161,11 @@ fn versions(
     }
     let mut newest_first: Vec<(Id, Commit)> = found.into_iter().collect();
     newest_first.sort_unstable_by_key(|(id, commit)| (std::cmp::Reverse(commit.time.secs), *id));
-    let mut versions = Versions { commits: Vec::new(), trees: Vec::new(), forgotten: 0 };
+    let mut versions = Versions {
+        commits: Vec::new(),
+        trees: Vec::new(),
+        forgotten: 0,
+    };
     for (id, commit) in newest_first {
         versions.commits.push(id);
         if is_forgotten(&id) {
@@ -169,7 +190,10 @@ struct Walk<'w> {
 impl Walk<'_> {
     fn run(&self, versions: Versions) -> Result<()> {
         let mut buffer = self.runs.buffer();
-        versions.commits.iter().try_for_each(|id| buffer.add(PackKind::Tree, id))?;
+        versions
+            .commits
+            .iter()
+            .try_for_each(|id| buffer.add(PackKind::Tree, id))?;
         buffer.flush()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let roots = Mutex::new(versions.trees.into_iter());
@@ -186,7 +210,9 @@ impl Walk<'_> {
                     }
                     // This item is a request to walk one version after the other.
                     None => loop {
-                        let Some((_, tree)) = roots.lock().next() else { break };
+                        let Some((_, tree)) = roots.lock().next() else {
+                            break;
+                        };
                         self.observer.advance(1, 0);
                         if self.visited.insert(&tree) {
                             stack.push_back(NodeRef::Tree(tree));
@@ -197,7 +223,13 @@ impl Walk<'_> {
             }
             buffer.flush()
         };
-        queue::run(threads, Lanes::new(threads), |worker| worker.push(None), body).map(drop)
+        queue::run(
+            threads,
+            Lanes::new(threads),
+            |worker| worker.push(None),
+            body,
+        )
+        .map(drop)
     }
 
     /// Visits everything below the nodes of `stack`.
@@ -244,7 +276,10 @@ impl Walk<'_> {
                 match node.body {
                     TreeBody::Inner(children) => {
                         below.extend(
-                            children.iter().filter(|c| self.visited.insert(&c.id)).map(|c| NodeRef::Tree(c.id)),
+                            children
+                                .iter()
+                                .filter(|c| self.visited.insert(&c.id))
+                                .map(|c| NodeRef::Tree(c.id)),
                         );
                     }
                     TreeBody::Leaf(entries) => {
@@ -253,7 +288,9 @@ impl Walk<'_> {
                                 Node::Dir { tree, .. } if self.visited.insert(tree) => {
                                     below.push_back(NodeRef::Tree(*tree))
                                 }
-                                Node::File { content, .. } => self.content(content, below, buffer)?,
+                                Node::File { content, .. } => {
+                                    self.content(content, below, buffer)?
+                                }
                                 _ => {}
                             }
                         }
@@ -264,10 +301,18 @@ impl Walk<'_> {
                 buffer.add(PackKind::List, &id)?;
                 match self.repo.list_node(&id)? {
                     ListNode::Leaf(extents) => {
-                        extents.iter().filter_map(|x| x.chunk).try_for_each(|id| buffer.add(PackKind::Data, &id))?;
+                        extents
+                            .iter()
+                            .filter_map(|x| x.chunk)
+                            .try_for_each(|id| buffer.add(PackKind::Data, &id))?;
                     }
                     ListNode::Inner(children) => {
-                        below.extend(children.iter().filter(|c| self.visited.insert(&c.1)).map(|c| NodeRef::List(c.1)));
+                        below.extend(
+                            children
+                                .iter()
+                                .filter(|c| self.visited.insert(&c.1))
+                                .map(|c| NodeRef::List(c.1)),
+                        );
                     }
                 }
             }
@@ -284,9 +329,14 @@ impl Walk<'_> {
         match content {
             Content::Inline(_) => {}
             Content::Direct(extents) => {
-                extents.iter().filter_map(|x| x.chunk).try_for_each(|id| buffer.add(PackKind::Data, &id))?;
+                extents
+                    .iter()
+                    .filter_map(|x| x.chunk)
+                    .try_for_each(|id| buffer.add(PackKind::Data, &id))?;
             }
-            Content::List(root) if self.visited.insert(root) => below.push_back(NodeRef::List(*root)),
+            Content::List(root) if self.visited.insert(root) => {
+                below.push_back(NodeRef::List(*root))
+            }
             Content::List(_) => {}
         }
         Ok(())

@@ -100,14 +100,22 @@ pub(super) fn plan(
     }
     let least_share = limits.least_share();
     let mut by_share: Vec<(u32, &PackTally)> = numbered(tally)
-        .filter(|(number, pack)| !plan.dropped.contains(number) && pack.needed_rows + pack.base_frames > 0)
+        .filter(|(number, pack)| {
+            !plan.dropped.contains(number) && pack.needed_rows + pack.base_frames > 0
+        })
         .collect();
-    by_share.sort_by(|a, b| b.1.unused_share().total_cmp(&a.1.unused_share()).then(a.0.cmp(&b.0)));
+    by_share.sort_by(|a, b| {
+        b.1.unused_share()
+            .total_cmp(&a.1.unused_share())
+            .then(a.0.cmp(&b.0))
+    });
     for (number, pack) in &by_share {
         if pack.unused_share() < least_share {
             break;
         }
-        let Some(used) = sound_use(repo, tally, *number)? else { continue };
+        let Some(used) = sound_use(repo, tally, *number)? else {
+            continue;
+        };
         if used.freed_bytes() as f64 >= least_share * used.frame_bytes as f64 {
             plan.copy(*number, used, limits);
         }
@@ -116,7 +124,9 @@ pub(super) fn plan(
         let small: Vec<(u32, &PackTally)> = by_share
             .iter()
             .filter(|(number, pack)| {
-                pack.kind == kind && pack.file_bytes < SMALL_PACK && !plan.copied.contains_key(number)
+                pack.kind == kind
+                    && pack.file_bytes < SMALL_PACK
+                    && !plan.copied.contains_key(number)
             })
             .copied()
             .collect();
@@ -132,14 +142,20 @@ pub(super) fn plan(
     }
     // If the packs that are left have more unused bytes than the limit allows, those with the
     // largest unused share are copied too.
-    let rest: Vec<(u32, &PackTally)> = by_share.iter().filter(|(n, _)| !plan.copied.contains_key(n)).copied().collect();
+    let rest: Vec<(u32, &PackTally)> = by_share
+        .iter()
+        .filter(|(n, _)| !plan.copied.contains_key(n))
+        .copied()
+        .collect();
     let mut unused: u64 = rest.iter().map(|(_, pack)| pack.unused_bytes()).sum();
     let all: u64 = rest.iter().map(|(_, pack)| pack.file_bytes).sum::<u64>() + plan.copied_bytes;
     for (number, pack) in rest {
         if unused as f64 <= limits.unused_share * all as f64 || pack.unused_bytes() == 0 {
             break;
         }
-        let Some(used) = sound_use(repo, tally, number)? else { continue };
+        let Some(used) = sound_use(repo, tally, number)? else {
+            continue;
+        };
         // An estimate by uncompressed lengths may find unused bytes where none can be freed.
         if used.freed_bytes() * 100 > used.frame_bytes && plan.copy(number, used, limits) {
             unused = unused.saturating_sub(pack.unused_bytes());
@@ -177,7 +193,10 @@ impl PackUse {
 impl Plan {
     /// Plans a copy, unless the limit is reached; returns whether it is planned.
     fn copy(&mut self, number: u32, used: PackUse, limits: &PlanLimits) -> bool {
-        if limits.copied_bytes.is_some_and(|most| self.copied_bytes + used.copied_bytes() > most) {
+        if limits
+            .copied_bytes
+            .is_some_and(|most| self.copied_bytes + used.copied_bytes() > most)
+        {
             return false;
         }
         self.copied_bytes += used.copied_bytes();
@@ -188,7 +207,12 @@ impl Plan {
 
     /// Plans to copy packs that lose so many deltas, because these are stored whole in new
     /// packs, that copying the rest pays.
-    fn copy_packs_of_unwrapped_deltas(&mut self, repo: &Repo, tally: &Tally<'_>, limits: &PlanLimits) -> Result<()> {
+    fn copy_packs_of_unwrapped_deltas(
+        &mut self,
+        repo: &Repo,
+        tally: &Tally<'_>,
+        limits: &PlanLimits,
+    ) -> Result<()> {
         let bases: HashSet<FramePlace> = self
             .copied
             .iter()
@@ -202,7 +226,11 @@ impl Plan {
             let row = row?;
             let place = |location| tally.place(PackKind::Data, location);
             if let Some(delta) = place(&row.place)
-                && row.base.as_ref().and_then(place).is_some_and(|base| bases.contains(&base))
+                && row
+                    .base
+                    .as_ref()
+                    .and_then(place)
+                    .is_some_and(|base| bases.contains(&base))
                 && !self.dropped.contains(&delta.0)
                 && !self.copied.contains_key(&delta.0)
                 && tally.is_needed(PackKind::Data, &row.id, delta)?
@@ -211,8 +239,13 @@ impl Plan {
             }
         }
         for (number, bytes) in lost {
-            let Some(pack) = tally.packs.get(number as usize) else { continue };
-            let rest = PackTally { needed_bytes: pack.needed_bytes.saturating_sub(bytes), ..*pack };
+            let Some(pack) = tally.packs.get(number as usize) else {
+                continue;
+            };
+            let rest = PackTally {
+                needed_bytes: pack.needed_bytes.saturating_sub(bytes),
+                ..*pack
+            };
             if rest.unused_share() >= limits.least_share()
                 && let Some(used) = sound_use(repo, tally, number)?
             {
@@ -236,10 +269,17 @@ impl Plan {
         }
         for (number, used) in &mut self.copied {
             let before = used.copied_bytes();
-            for frame in used.frames.iter_mut().filter(|frame| !frame.is_copied_whole) {
-                frame.needed.retain(|(id, _)| !spare.contains(&(kind(number), *id)));
+            for frame in used
+                .frames
+                .iter_mut()
+                .filter(|frame| !frame.is_copied_whole)
+            {
+                frame
+                    .needed
+                    .retain(|(id, _)| !spare.contains(&(kind(number), *id)));
             }
-            used.frames.retain(|frame| frame.is_copied_whole || !frame.needed.is_empty());
+            used.frames
+                .retain(|frame| frame.is_copied_whole || !frame.needed.is_empty());
             let fewer = before - used.copied_bytes();
             self.copied_bytes -= fewer;
             self.freed_bytes += fewer;
@@ -266,8 +306,15 @@ fn sound_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<Option<PackU
 
 /// Reads the table of a pack and states which frames are needed.
 fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
-    let mut used = PackUse { frames: Vec::new(), frame_bytes: 0, spare: Vec::new(), unwrapped: Vec::new() };
-    let Some(pack) = tally.packs.get(number as usize) else { return Ok(used) };
+    let mut used = PackUse {
+        frames: Vec::new(),
+        frame_bytes: 0,
+        spare: Vec::new(),
+        unwrapped: Vec::new(),
+    };
+    let Some(pack) = tally.packs.get(number as usize) else {
+        return Ok(used);
+    };
     for frame in read_table(repo.store(), &pack.name)?.frames {
         let offset = u32::try_from(frame.offset).unwrap_or(u32::MAX);
         let place = (number, offset);
@@ -291,13 +338,22 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
         let is_copied_whole = is_base || needed_bytes * 2 >= object_bytes;
         if is_copied_whole && frame.codec != CODEC_DELTA {
             for (id, _) in &frame.objects {
-                if !needed.iter().any(|needed| needed.0 == *id) && tally.is_chosen_elsewhere(pack.kind, id, place) {
+                if !needed.iter().any(|needed| needed.0 == *id)
+                    && tally.is_chosen_elsewhere(pack.kind, id, place)
+                {
                     used.spare.push(*id);
                 }
             }
         }
         let stored = frame.stored;
-        used.frames.push(UsedFrame { offset, stored, object_bytes, needed, is_copied_whole, is_base });
+        used.frames.push(UsedFrame {
+            offset,
+            stored,
+            object_bytes,
+            needed,
+            is_copied_whole,
+            is_base,
+        });
     }
     Ok(used)
 }

@@ -70,7 +70,11 @@ pub(super) fn repack(
         sizes: HashMap::new(),
         done: Repacked::default(),
     };
-    observer.phase("repacking", Some(plan.copied.len() as u64), Some(plan.copied_bytes));
+    observer.phase(
+        "repacking",
+        Some(plan.copied.len() as u64),
+        Some(plan.copied_bytes),
+    );
     // Whole frames first: the row of a delta names the new place of its base.
     for is_delta in [false, true] {
         for (number, used) in &plan.copied {
@@ -138,9 +142,16 @@ struct MovedFrame {
 /// A frame that was read and verified.
 enum Prepared {
     /// Copied as it is stored.
-    Stored { frame: TableFrame, bytes: Vec<u8>, is_base: bool },
+    Stored {
+        frame: TableFrame,
+        bytes: Vec<u8>,
+        is_base: bool,
+    },
     /// Some of its objects.
-    Objects { kind: ObjectKind, objects: Vec<(Id, Plain)> },
+    Objects {
+        kind: ObjectKind,
+        objects: Vec<(Id, Plain)>,
+    },
     /// Not of this pass.
     Skipped,
 }
@@ -148,18 +159,24 @@ enum Prepared {
 impl Repacker<'_> {
     /// Copies the needed whole frames of a pack, or its needed deltas.
     fn pack(&mut self, number: u32, used: &[UsedFrame], deltas: bool) -> Result<()> {
-        let Some(pack) = self.tally.packs.get(number as usize) else { return Ok(()) };
+        let Some(pack) = self.tally.packs.get(number as usize) else {
+            return Ok(());
+        };
         if used.is_empty() || deltas && pack.kind != PackKind::Data {
             return Ok(());
         }
-        let by_offset: HashMap<u64, &UsedFrame> = used.iter().map(|frame| (u64::from(frame.offset), frame)).collect();
+        let by_offset: HashMap<u64, &UsedFrame> = used
+            .iter()
+            .map(|frame| (u64::from(frame.offset), frame))
+            .collect();
         let table = read_table(self.repo.store(), &pack.name)?;
         let frames: Vec<(TableFrame, &UsedFrame)> = table
             .frames
             .into_iter()
             .filter(|frame| (frame.codec == CODEC_DELTA) == deltas)
             .filter_map(|frame| {
-                Some((by_offset.get(&frame.offset).copied()?, frame)).map(|(used, frame)| (frame, used))
+                Some((by_offset.get(&frame.offset).copied()?, frame))
+                    .map(|(used, frame)| (frame, used))
             })
             .collect();
         let key = layout::pack(&pack.name);
@@ -168,12 +185,16 @@ impl Repacker<'_> {
                 return Err(Cancelled.into());
             }
             if let Some(remote) = self.repo.remote_store() {
-                let ranges = batch.iter().map(|(frame, _)| frame.offset..frame.offset + u64::from(frame.stored));
+                let ranges = batch
+                    .iter()
+                    .map(|(frame, _)| frame.offset..frame.offset + u64::from(frame.stored));
                 remote.fetch_ahead(&[(key.clone(), ranges.collect())])?;
             }
             let repo = self.repo;
-            let prepared: Vec<Result<Prepared>> =
-                batch.par_iter().map(|(frame, used)| prepare(repo, &pack.name, frame, used)).collect();
+            let prepared: Vec<Result<Prepared>> = batch
+                .par_iter()
+                .map(|(frame, used)| prepare(repo, &pack.name, frame, used))
+                .collect();
             for one in prepared {
                 self.add(number, one?)?;
             }
@@ -184,10 +205,14 @@ impl Repacker<'_> {
     fn add(&mut self, number: u32, prepared: Prepared) -> Result<()> {
         match prepared {
             Prepared::Skipped => Ok(()),
-            Prepared::Objects { kind, objects } => {
-                objects.iter().try_for_each(|(id, bytes)| self.gather(kind, *id, bytes))
-            }
-            Prepared::Stored { frame, bytes, is_base } => {
+            Prepared::Objects { kind, objects } => objects
+                .iter()
+                .try_for_each(|(id, bytes)| self.gather(kind, *id, bytes)),
+            Prepared::Stored {
+                frame,
+                bytes,
+                is_base,
+            } => {
                 if frame.codec == CODEC_DELTA {
                     return self.add_delta(number, &frame, &bytes);
                 }
@@ -203,15 +228,23 @@ impl Repacker<'_> {
 
     /// Copies a delta if its base stays or moves; else stores its object whole.
     fn add_delta(&mut self, number: u32, frame: &TableFrame, bytes: &[u8]) -> Result<()> {
-        let Some((id, _)) = frame.objects.first() else { return Ok(()) };
+        let Some((id, _)) = frame.objects.first() else {
+            return Ok(());
+        };
         let pack = self.tally.packs.get(number as usize).map(|pack| pack.name);
         let rows = self.repo.index()?.lookup_all(PackKind::Data, id)?;
         let row = rows.into_iter().find(|row| {
-            Some(row.place.pack) == pack && u64::from(row.place.offset) == frame.offset && row.base.is_some()
+            Some(row.place.pack) == pack
+                && u64::from(row.place.offset) == frame.offset
+                && row.base.is_some()
         });
-        let base = row.and_then(|row| row.base).and_then(|base| self.base_now(&base));
+        let base = row
+            .and_then(|row| row.base)
+            .and_then(|base| self.base_now(&base));
         match (base, frame.base) {
-            (Some(location), Some(base)) => self.append_stored(frame, bytes, Some((base, location))).map(drop),
+            (Some(location), Some(base)) => self
+                .append_stored(frame, bytes, Some((base, location)))
+                .map(drop),
             _ => match row {
                 Some(row) => {
                     let object = self.repo.object_at(ObjectKind::Chunk, &row)?;
@@ -229,13 +262,22 @@ impl Repacker<'_> {
             return Some(*base);
         }
         let moved = self.moved.get(&place)?;
-        Some(ObjectLocation { pack: moved.pack?, offset: moved.offset, ..*base })
+        Some(ObjectLocation {
+            pack: moved.pack?,
+            offset: moved.offset,
+            ..*base
+        })
     }
 
     /// Deltas in packs that stay, whose bases move or are given up: rows with the new place, or
     /// whole copies.
     fn deltas_of_moved_bases(&mut self) -> Result<()> {
-        let has_bases = |n: &u32| self.tally.packs.get(*n as usize).is_some_and(|pack| pack.base_frames > 0);
+        let has_bases = |n: &u32| {
+            self.tally
+                .packs
+                .get(*n as usize)
+                .is_some_and(|pack| pack.base_frames > 0)
+        };
         if !self.given_up.iter().any(has_bases) {
             return Ok(());
         }
@@ -243,8 +285,10 @@ impl Repacker<'_> {
         for row in MergedRows::new(&self.repo.index()?.segments(kind))? {
             let row = row?;
             let Some(base) = row.base else { continue };
-            let (Some(place), Some(base_place)) = (self.tally.place(kind, &row.place), self.tally.place(kind, &base))
-            else {
+            let (Some(place), Some(base_place)) = (
+                self.tally.place(kind, &row.place),
+                self.tally.place(kind, &base),
+            ) else {
                 continue;
             };
             if self.given_up.contains(&place.0)
@@ -256,8 +300,12 @@ impl Repacker<'_> {
             match self.base_now(&base) {
                 Some(location) => {
                     let pack = self.tally.packs.get(place.0 as usize);
-                    self.sizes.extend(pack.map(|pack| (pack.name, pack.file_bytes)));
-                    self.pending[usize::from(kind.number())].push(IndexRow { base: Some(location), ..row });
+                    self.sizes
+                        .extend(pack.map(|pack| (pack.name, pack.file_bytes)));
+                    self.pending[usize::from(kind.number())].push(IndexRow {
+                        base: Some(location),
+                        ..row
+                    });
                     self.write_rows(kind, SEGMENT_ROWS)?;
                 }
                 None => {
@@ -277,7 +325,9 @@ impl Repacker<'_> {
         }
         let gathered = self.gathered.entry(kind).or_default();
         gathered.bytes.extend_from_slice(bytes);
-        gathered.objects.push((id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        gathered
+            .objects
+            .push((id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
         Ok(())
     }
 
@@ -285,18 +335,45 @@ impl Repacker<'_> {
         if gathered.objects.is_empty() {
             return Ok(());
         }
-        let profile = if kind == ObjectKind::Chunk { CompressionProfile::Normal } else { CompressionProfile::High };
+        let profile = if kind == ObjectKind::Chunk {
+            CompressionProfile::Normal
+        } else {
+            CompressionProfile::High
+        };
         let mut packed = Vec::new();
-        let is_smaller = self.compressor.compress(profile, &gathered.bytes, &mut packed);
-        let (codec, payload) =
-            if is_smaller { (CODEC_ZSTD, packed.as_slice()) } else { (CODEC_RAW, gathered.bytes.as_slice()) };
-        self.append(&NewFrame { kind, codec, objects: &gathered.objects, base: None, payload }).map(drop)
+        let is_smaller = self
+            .compressor
+            .compress(profile, &gathered.bytes, &mut packed);
+        let (codec, payload) = if is_smaller {
+            (CODEC_ZSTD, packed.as_slice())
+        } else {
+            (CODEC_RAW, gathered.bytes.as_slice())
+        };
+        self.append(&NewFrame {
+            kind,
+            codec,
+            objects: &gathered.objects,
+            base: None,
+            payload,
+        })
+        .map(drop)
     }
 
-    fn append_stored(&mut self, frame: &TableFrame, bytes: &[u8], base: Option<(Id, ObjectLocation)>) -> Result<u32> {
+    fn append_stored(
+        &mut self,
+        frame: &TableFrame,
+        bytes: &[u8],
+        base: Option<(Id, ObjectLocation)>,
+    ) -> Result<u32> {
         let mut payload = bytes;
         let head = FrameHead::decode(&mut payload)?;
-        self.append(&NewFrame { kind: head.kind, codec: head.codec, objects: &frame.objects, base, payload })
+        self.append(&NewFrame {
+            kind: head.kind,
+            codec: head.codec,
+            objects: &frame.objects,
+            base,
+            payload,
+        })
     }
 
     /// Appends a frame to the open pack of its kind; returns its offset.
@@ -305,7 +382,10 @@ impl Repacker<'_> {
         let target = layout::PACK_TARGET.min(self.repo.store().abilities().object_max / 4 * 3);
         // A pack is closed before the next frame and not after the last one, so that the caller can
         // note a frame first.
-        if self.open[usize::from(kind.number())].as_ref().is_some_and(|pack| pack.bytes() >= target) {
+        if self.open[usize::from(kind.number())]
+            .as_ref()
+            .is_some_and(|pack| pack.bytes() >= target)
+        {
             self.close(kind)?;
         }
         let slot = &mut self.open[usize::from(kind.number())];
@@ -319,10 +399,14 @@ impl Repacker<'_> {
     }
 
     fn close(&mut self, kind: PackKind) -> Result<()> {
-        let Some(pack) = self.open[usize::from(kind.number())].take() else { return Ok(()) };
+        let Some(pack) = self.open[usize::from(kind.number())].take() else {
+            return Ok(());
+        };
         let gc = self.repo.gc_state();
         let (file, pack) = pack.close(&|name| gc.is_excluded(name))?;
-        let FinishedPack { name, bytes, rows, .. } = pack;
+        let FinishedPack {
+            name, bytes, rows, ..
+        } = pack;
         self.observer.step("pack");
         let key = layout::pack(&name);
         match self.repo.as_local() {
@@ -367,10 +451,20 @@ impl Repacker<'_> {
         names.extend(rows.iter().filter_map(|row| row.base.map(|base| base.pack)));
         names.sort_unstable();
         names.dedup();
-        let size =
-            |name: &PackName| self.sizes.get(name).copied().or_else(|| index.pack_bytes(kind, name)).unwrap_or(0);
-        let packs: Vec<PackEntry> =
-            names.iter().map(|name| PackEntry { name: *name, size_bytes: size(name) }).collect();
+        let size = |name: &PackName| {
+            self.sizes
+                .get(name)
+                .copied()
+                .or_else(|| index.pack_bytes(kind, name))
+                .unwrap_or(0)
+        };
+        let packs: Vec<PackEntry> = names
+            .iter()
+            .map(|name| PackEntry {
+                name: *name,
+                size_bytes: size(name),
+            })
+            .collect();
         let written = write_segment(&self.staging.staging()?, kind, &rows, &packs, &[])?;
         self.repo.add_segment(written, &[], &[], self.observer)?;
         self.done.segments += 1;
@@ -383,15 +477,29 @@ fn prepare(repo: &Repo, pack: &PackName, frame: &TableFrame, used: &UsedFrame) -
     let mut rows = Vec::new();
     rows_of(frame, pack, None, &mut rows)?;
     if !used.is_copied_whole && frame.codec != CODEC_DELTA {
-        let needed = rows.iter().filter(|row| used.needed.iter().any(|(id, _)| *id == row.id));
-        let objects = needed.map(|row| Ok((row.id, repo.object_at(frame.kind, row)?))).collect::<Result<Vec<_>>>()?;
+        let needed = rows
+            .iter()
+            .filter(|row| used.needed.iter().any(|(id, _)| *id == row.id));
+        let objects = needed
+            .map(|row| Ok((row.id, repo.object_at(frame.kind, row)?)))
+            .collect::<Result<Vec<_>>>()?;
         return Ok(if objects.is_empty() {
             Prepared::Skipped
         } else {
-            Prepared::Objects { kind: frame.kind, objects }
+            Prepared::Objects {
+                kind: frame.kind,
+                objects,
+            }
         });
     }
-    rows.iter().try_for_each(|row| repo.object_at(frame.kind, row).map(drop))?;
-    let bytes = repo.store().read_at(&layout::pack(pack), frame.offset, frame.stored as usize)?;
-    Ok(Prepared::Stored { frame: frame.clone(), bytes, is_base: used.is_base })
+    rows.iter()
+        .try_for_each(|row| repo.object_at(frame.kind, row).map(drop))?;
+    let bytes = repo
+        .store()
+        .read_at(&layout::pack(pack), frame.offset, frame.stored as usize)?;
+    Ok(Prepared::Stored {
+        frame: frame.clone(),
+        bytes,
+        is_base: used.is_base,
+    })
 }

@@ -44,11 +44,21 @@ pub struct Roots {
 impl Roots {
     /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
     /// deleted refs.
-    pub fn read(repo: &Repo, keep_log: Duration, now: Time, loose: &LooseRoots<'_>) -> Result<Self> {
+    pub fn read(
+        repo: &Repo,
+        keep_log: Duration,
+        now: Time,
+        loose: &LooseRoots<'_>,
+    ) -> Result<Self> {
         let since = now.secs.saturating_sub_unsigned(keep_log.as_secs());
         let mut logs: Vec<(RefKind, RefName)> = Vec::new();
         for kind in RefKind::STORED {
-            logs.extend(repo.refs().all_names(kind)?.into_iter().map(|name| (kind, name)));
+            logs.extend(
+                repo.refs()
+                    .all_names(kind)?
+                    .into_iter()
+                    .map(|name| (kind, name)),
+            );
         }
         let found = Mutex::new((BTreeSet::new(), BTreeSet::new()));
         let threads = repo.store().abilities().in_flight.min(logs.len());
@@ -66,17 +76,28 @@ impl Roots {
             Ok::<_, Error>(())
         })?;
         let (all, tips) = found.into_inner();
-        Ok(Self { refs: all.into_iter().collect(), tips, loose: loose()? })
+        Ok(Self {
+            refs: all.into_iter().collect(),
+            tips,
+            loose: loose()?,
+        })
     }
 
     /// Returns all versions that no policy and no command may forget: tips of refs, and what roots
     /// without a log hold.
     pub fn protected(&self) -> BTreeSet<Id> {
-        self.tips.iter().copied().chain(self.loose.iter().map(|root| root.id)).collect()
+        self.tips
+            .iter()
+            .copied()
+            .chain(self.loose.iter().map(|root| root.id))
+            .collect()
     }
 }
 
 /// The value before an entry, which `undo` goes back to, and the value after the entry.
 fn values(entry: &RefEntry) -> impl Iterator<Item = Id> {
-    [&entry.old, &entry.new].into_iter().flatten().filter_map(|text| Id::parse(text))
+    [&entry.old, &entry.new]
+        .into_iter()
+        .flatten()
+        .filter_map(|text| Id::parse(text))
 }

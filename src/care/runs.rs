@@ -56,12 +56,18 @@ pub(super) type PrefixSets = [PrefixSet; 3];
 impl PrefixRuns {
     /// Creates an empty collection whose temporary files are in `dir`.
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), runs: Mutex::default() }
+        Self {
+            dir: dir.to_path_buf(),
+            runs: Mutex::default(),
+        }
     }
 
     /// Returns a buffer for one thread.
     pub(super) fn buffer(&self) -> PrefixBuffer<'_> {
-        PrefixBuffer { runs: self, pending: Default::default() }
+        PrefixBuffer {
+            runs: self,
+            pending: Default::default(),
+        }
     }
 
     /// Merges all runs. The caller has flushed every buffer.
@@ -77,12 +83,18 @@ impl PrefixBuffer<'_> {
     pub(super) fn add(&mut self, kind: PackKind, id: &Id) -> Result<()> {
         let pending = &mut self.pending[usize::from(kind.number())];
         pending.push(id.prefix());
-        if pending.len() < RUN_PREFIXES { Ok(()) } else { self.spill(kind) }
+        if pending.len() < RUN_PREFIXES {
+            Ok(())
+        } else {
+            self.spill(kind)
+        }
     }
 
     /// Writes all pending ids as runs.
     pub(super) fn flush(&mut self) -> Result<()> {
-        PackKind::ALL.into_iter().try_for_each(|kind| self.spill(kind))
+        PackKind::ALL
+            .into_iter()
+            .try_for_each(|kind| self.spill(kind))
     }
 
     fn spill(&mut self, kind: PackKind) -> Result<()> {
@@ -102,22 +114,36 @@ impl PrefixBuffer<'_> {
 impl PrefixSet {
     /// Returns all prefixes in ascending order.
     pub(super) fn iter(&self) -> Result<PrefixIter> {
-        self.file.as_ref().map_or(Ok(PrefixIter(None)), PrefixIter::open)
+        self.file
+            .as_ref()
+            .map_or(Ok(PrefixIter(None)), PrefixIter::open)
     }
 
     /// Returns whether the set contains the prefix of an id. Costs at most one read of 4 KiB.
     pub(super) fn contains(&self, id: &Id) -> Result<bool> {
         let prefix = id.prefix();
-        let Some(file) = &self.file else { return Ok(false) };
-        let Some(page) = self.firsts.partition_point(|first| *first <= prefix).checked_sub(1) else {
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let Some(page) = self
+            .firsts
+            .partition_point(|first| *first <= prefix)
+            .checked_sub(1)
+        else {
             return Ok(false);
         };
         let mut bytes = [0; PAGE * WIDTH];
         let len = (self.len - page * PAGE).min(PAGE) * WIDTH;
         let bytes = &mut bytes[..len];
-        let read = file.as_file().read_exact_at(bytes, (page * PAGE * WIDTH) as u64);
+        let read = file
+            .as_file()
+            .read_exact_at(bytes, (page * PAGE * WIDTH) as u64);
         read.map_err(IoError::at("read", file.path()))?;
-        Ok(bytes.as_chunks().0.binary_search_by_key(&prefix, |raw| u64::from_le_bytes(*raw)).is_ok())
+        Ok(bytes
+            .as_chunks()
+            .0
+            .binary_search_by_key(&prefix, |raw| u64::from_le_bytes(*raw))
+            .is_ok())
     }
 }
 
@@ -128,7 +154,10 @@ impl PrefixIter {
     fn open(file: &NamedTempFile) -> Result<Self> {
         // A descriptor of its own, because iterators of one file must not share its position.
         let open = file.reopen().map_err(IoError::at("open", file.path()))?;
-        Ok(Self(Some((BufReader::with_capacity(64 << 10, open), file.path().to_path_buf()))))
+        Ok(Self(Some((
+            BufReader::with_capacity(64 << 10, open),
+            file.path().to_path_buf(),
+        ))))
     }
 }
 
@@ -151,7 +180,10 @@ impl Iterator for PrefixIter {
 
 /// Writes sorted prefixes without duplicates; returns the file, the number of prefixes and the
 /// first one of each page.
-fn write_run(dir: &Path, prefixes: impl Iterator<Item = Result<u64>>) -> Result<(NamedTempFile, usize, Vec<u64>)> {
+fn write_run(
+    dir: &Path,
+    prefixes: impl Iterator<Item = Result<u64>>,
+) -> Result<(NamedTempFile, usize, Vec<u64>)> {
     let file = create::temp_file(dir, "gc-").map_err(IoError::at("create a file in", dir))?;
     let mut out = BufWriter::with_capacity(256 << 10, file);
     let (mut len, mut firsts, mut last) = (0, Vec::new(), None);
@@ -165,9 +197,12 @@ fn write_run(dir: &Path, prefixes: impl Iterator<Item = Result<u64>>) -> Result<
             firsts.push(prefix);
         }
         len += 1;
-        out.write_all(&prefix.to_le_bytes()).map_err(IoError::at("write", dir))?;
+        out.write_all(&prefix.to_le_bytes())
+            .map_err(IoError::at("write", dir))?;
     }
-    let file = out.into_inner().map_err(|e| IoError::at("write", dir)(e.into_error()))?;
+    let file = out
+        .into_inner()
+        .map_err(|e| IoError::at("write", dir)(e.into_error()))?;
     Ok((file, len, firsts))
 }
 
@@ -180,14 +215,25 @@ fn merge_all(dir: &Path, mut runs: Vec<NamedTempFile>) -> Result<PrefixSet> {
         runs.push(merged);
     }
     if runs.is_empty() {
-        return Ok(PrefixSet { file: None, len: 0, firsts: Vec::new() });
+        return Ok(PrefixSet {
+            file: None,
+            len: 0,
+            firsts: Vec::new(),
+        });
     }
     let (file, len, firsts) = merge_some(dir, &runs)?;
-    Ok(PrefixSet { file: Some(file), len, firsts })
+    Ok(PrefixSet {
+        file: Some(file),
+        len,
+        firsts,
+    })
 }
 
 fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usize, Vec<u64>)> {
-    let mut iters = runs.iter().map(PrefixIter::open).collect::<Result<Vec<_>>>()?;
+    let mut iters = runs
+        .iter()
+        .map(PrefixIter::open)
+        .collect::<Result<Vec<_>>>()?;
     let mut heap = BinaryHeap::with_capacity(iters.len());
     for (n, iter) in iters.iter_mut().enumerate() {
         heap.extend(iter.next().transpose()?.map(|prefix| Reverse((prefix, n))));
@@ -223,7 +269,9 @@ mod tests {
         for run in 0..3 * FAN_IN as u64 {
             let mut buffer = runs.buffer();
             for n in 0..100 {
-                buffer.add(PackKind::Data, &id((n * 37 + run) % 5000 * 3)).unwrap();
+                buffer
+                    .add(PackKind::Data, &id((n * 37 + run) % 5000 * 3))
+                    .unwrap();
             }
             buffer.flush().unwrap();
         }
@@ -232,9 +280,17 @@ mod tests {
         assert!(all.is_sorted_by(|a, b| a < b));
         assert_eq!(all.len(), data.len);
         for n in 0..15_100 {
-            assert_eq!(data.contains(&id(n)).unwrap(), all.binary_search(&n).is_ok(), "{n}");
+            assert_eq!(
+                data.contains(&id(n)).unwrap(),
+                all.binary_search(&n).is_ok(),
+                "{n}"
+            );
         }
         assert!(list.iter().unwrap().next().is_none() && !list.contains(&id(3)).unwrap());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "runs are removed");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "runs are removed"
+        );
     }
 }

@@ -36,8 +36,13 @@ pub(super) fn merge(
     for kind in PackKind::ALL {
         let index = repo.index()?;
         let mut inputs: Vec<Arc<SegmentReader>> = index.merge_plan(kind);
-        let names_due = |segment: &SegmentReader| segment.packs().iter().any(|pack| is_gone(&pack.name));
-        for segment in index.segments(kind).into_iter().filter(|segment| names_due(segment)) {
+        let names_due =
+            |segment: &SegmentReader| segment.packs().iter().any(|pack| is_gone(&pack.name));
+        for segment in index
+            .segments(kind)
+            .into_iter()
+            .filter(|segment| names_due(segment))
+        {
             if !inputs.iter().any(|input| input.name() == segment.name()) {
                 inputs.push(segment);
             }
@@ -52,11 +57,17 @@ pub(super) fn merge(
         let groups: Vec<Vec<Arc<SegmentReader>>> = if bytes <= most {
             vec![inputs]
         } else {
-            inputs.into_iter().filter(|input| names_due(input)).map(|input| vec![input]).collect()
+            inputs
+                .into_iter()
+                .filter(|input| names_due(input))
+                .map(|input| vec![input])
+                .collect()
         };
         for group in groups {
             let replaces: Vec<SegmentName> = group.iter().map(|segment| *segment.name()).collect();
-            let written = merge_segments(&staging.staging()?, kind, &group, |pack| !state.is_dead(pack))?;
+            let written = merge_segments(&staging.staging()?, kind, &group, |pack| {
+                !state.is_dead(pack)
+            })?;
             drop(group);
             repo.add_segment(written, &replaces, &[], observer)?;
             merged.written += 1;
@@ -70,13 +81,24 @@ pub(super) fn merge(
 /// again.
 fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
     let index = repo.index()?;
-    let live: HashMap<SegmentName, Arc<SegmentReader>> =
-        PackKind::ALL.iter().flat_map(|kind| index.segments(*kind)).map(|segment| (*segment.name(), segment)).collect();
-    let mut replaced: HashSet<SegmentName> = live.values().flat_map(|segment| segment.replaces().to_vec()).collect();
+    let live: HashMap<SegmentName, Arc<SegmentReader>> = PackKind::ALL
+        .iter()
+        .flat_map(|kind| index.segments(*kind))
+        .map(|segment| (*segment.name(), segment))
+        .collect();
+    let mut replaced: HashSet<SegmentName> = live
+        .values()
+        .flat_map(|segment| segment.replaces().to_vec())
+        .collect();
     // A segment that was replaced by a replaced one is known to the catalogue only.
-    if let Ok(rows) = repo.catalogue().and_then(|catalogue| Ok(catalogue.segments()?)) {
-        let by: HashMap<SegmentName, SegmentName> =
-            rows.iter().filter_map(|row| Some((row.name, row.replaced_by?))).collect();
+    if let Ok(rows) = repo
+        .catalogue()
+        .and_then(|catalogue| Ok(catalogue.segments()?))
+    {
+        let by: HashMap<SegmentName, SegmentName> = rows
+            .iter()
+            .filter_map(|row| Some((row.name, row.replaced_by?)))
+            .collect();
         for row in &rows {
             let (mut name, mut steps) = (row.name, 0);
             while let Some(next) = by.get(&name).filter(|_| steps < 64) {
@@ -91,7 +113,10 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
     let mut gone = Vec::new();
     for listed in repo.store().list(layout::INDEX)? {
         let mut name = SegmentName::default();
-        if parse_hex(&listed.name, &mut name).is_some() && replaced.contains(&name) && !live.contains_key(&name) {
+        if parse_hex(&listed.name, &mut name).is_some()
+            && replaced.contains(&name)
+            && !live.contains_key(&name)
+        {
             keys.push(layout::segment(&name));
             gone.push(name);
         }

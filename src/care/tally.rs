@@ -43,7 +43,11 @@ impl PackTally {
     /// Returns the share of the pack that nothing needs, between 0 and 1. Bases count as needed only
     /// if their objects are.
     pub(super) fn unused_share(&self) -> f64 {
-        if self.object_bytes == 0 { 1.0 } else { self.unused_object_bytes() as f64 / self.object_bytes as f64 }
+        if self.object_bytes == 0 {
+            1.0
+        } else {
+            self.unused_object_bytes() as f64 / self.object_bytes as f64
+        }
     }
 
     /// Returns an estimate of the bytes of the file that nothing needs.
@@ -89,7 +93,11 @@ struct Copy {
 
 impl<'m> Tally<'m> {
     /// Counts. Rows in packs for which `counts` returns false are no copies.
-    pub(super) fn new(repo: &Repo, marked: &'m Marked, counts: &dyn Fn(&PackName) -> bool) -> Result<Self> {
+    pub(super) fn new(
+        repo: &Repo,
+        marked: &'m Marked,
+        counts: &dyn Fn(&PackName) -> bool,
+    ) -> Result<Self> {
         let mut tally = Self {
             packs: Vec::new(),
             numbers: HashMap::new(),
@@ -104,7 +112,10 @@ impl<'m> Tally<'m> {
         }
         tally.bases.sort_unstable();
         for same in tally.bases.chunk_by(|a, b| a == b) {
-            if let Some(pack) = same.first().and_then(|place| tally.packs.get_mut(place.0 as usize)) {
+            if let Some(pack) = same
+                .first()
+                .and_then(|place| tally.packs.get_mut(place.0 as usize))
+            {
                 pack.base_frames += 1;
             }
         }
@@ -129,7 +140,9 @@ impl<'m> Tally<'m> {
 
     /// Returns whether a version needs an object of which the copy at another place was chosen.
     pub(super) fn is_chosen_elsewhere(&self, kind: PackKind, id: &Id, place: FramePlace) -> bool {
-        self.chosen.get(&(kind.number(), half(id))).is_some_and(|chosen| *chosen != place)
+        self.chosen
+            .get(&(kind.number(), half(id)))
+            .is_some_and(|chosen| *chosen != place)
     }
 
     /// Returns the number of needed deltas whose base is in a frame.
@@ -143,7 +156,12 @@ impl<'m> Tally<'m> {
         Some((self.number(kind, &location.pack)?, location.offset))
     }
 
-    fn add_packs(&mut self, repo: &Repo, kind: PackKind, counts: &dyn Fn(&PackName) -> bool) -> Result<()> {
+    fn add_packs(
+        &mut self,
+        repo: &Repo,
+        kind: PackKind,
+        counts: &dyn Fn(&PackName) -> bool,
+    ) -> Result<()> {
         let mut sizes: HashMap<PackName, u64> = HashMap::new();
         for segment in repo.index()?.segments(kind) {
             for pack in segment.packs().iter().filter(|pack| counts(&pack.name)) {
@@ -211,10 +229,18 @@ impl<'m> Tally<'m> {
     }
 
     /// Counts all copies of one object; returns whether there is any.
-    fn add_object(&mut self, kind: PackKind, copies: &[IndexRow], is_needed: bool, several: &mut Vec<Copy>) -> bool {
+    fn add_object(
+        &mut self,
+        kind: PackKind,
+        copies: &[IndexRow],
+        is_needed: bool,
+        several: &mut Vec<Copy>,
+    ) -> bool {
         let mut found: Vec<Copy> = Vec::with_capacity(copies.len().min(4));
         for row in copies {
-            let Some(place) = self.place(kind, &row.place) else { continue };
+            let Some(place) = self.place(kind, &row.place) else {
+                continue;
+            };
             if let Some(pack) = self.packs.get_mut(place.0 as usize) {
                 pack.rows += 1;
                 pack.object_bytes += u64::from(row.place.len);
@@ -224,7 +250,12 @@ impl<'m> Tally<'m> {
             if row.place.codec == CODEC_DELTA && !matches!(base, Some(Some(_))) {
                 continue;
             }
-            found.push(Copy { half: half(&row.id), place, base: base.flatten(), len: row.place.len });
+            found.push(Copy {
+                half: half(&row.id),
+                place,
+                base: base.flatten(),
+                len: row.place.len,
+            });
         }
         if !is_needed {
             return !found.is_empty();
@@ -266,7 +297,10 @@ impl<'m> Tally<'m> {
         let needed: Vec<u64> = self.packs.iter().map(|pack| pack.needed_bytes).collect();
         for copies in several.chunk_by(|a, b| a.half == b.half) {
             let best = copies.iter().max_by_key(|copy| {
-                (needed.get(copy.place.0 as usize).copied().unwrap_or(0), std::cmp::Reverse(copy.place))
+                (
+                    needed.get(copy.place.0 as usize).copied().unwrap_or(0),
+                    std::cmp::Reverse(copy.place),
+                )
             });
             if let Some(copy) = best {
                 self.chosen.insert((kind.number(), copy.half), copy.place);
@@ -283,7 +317,8 @@ impl<'m> Tally<'m> {
 
 /// The first half of an id.
 fn half(id: &Id) -> u128 {
-    id.0.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half))
+    id.0.first_chunk::<16>()
+        .map_or(0, |half| u128::from_be_bytes(*half))
 }
 
 /// Walks a set beside the rows.
@@ -299,7 +334,12 @@ impl Cursor {
     fn new(sets: &PrefixSets, set: usize) -> Result<Self> {
         let mut iter = sets[set].iter()?;
         let current = iter.next().transpose()?;
-        Ok(Self { iter, current, is_found: false, missing: 0 })
+        Ok(Self {
+            iter,
+            current,
+            is_found: false,
+            missing: 0,
+        })
     }
 
     /// Moves to the first prefix that is not smaller; returns whether it is the given one.

@@ -26,7 +26,14 @@ use crate::repo::sink::Sink;
 use crate::repo::{OpenOptions, Repo, layout};
 
 const NOW: i64 = 1_795_143_600;
-const HOW: Move<'static> = Move { who: "A <a@example.org>", why: "test", time: Time { secs: NOW, nanos: 0 } };
+const HOW: Move<'static> = Move {
+    who: "A <a@example.org>",
+    why: "test",
+    time: Time {
+        secs: NOW,
+        nanos: 0,
+    },
+};
 
 /// Numbers that look random.
 struct Numbers(u64);
@@ -61,21 +68,37 @@ impl Generated {
         let dir = tempfile::tempdir().unwrap();
         let main = RefName::new("main").unwrap();
         let root = dir.path().join("r");
-        let repo = Repo::create(&root, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
+        let repo = Repo::create(
+            &root,
+            &main,
+            &ChunkerConfig::default(),
+            OpenOptions::default(),
+        )
+        .unwrap();
         let mut numbers = Numbers(seed * 2 + 1);
-        let mut made = Self { dir, chunks: BTreeMap::new(), needed: BTreeMap::new() };
+        let mut made = Self {
+            dir,
+            chunks: BTreeMap::new(),
+            needed: BTreeMap::new(),
+        };
         let mut versions = Vec::new();
         for version in 0..6 {
             let chosen = made.store(&repo, &mut numbers);
             let id = commit(&repo, version, &chosen);
             let name = RefName::new(&format!("b{version}")).unwrap();
-            repo.refs().update(RefKind::Branch, &name, None, Some(id), &HOW).unwrap().unwrap();
+            repo.refs()
+                .update(RefKind::Branch, &name, None, Some(id), &HOW)
+                .unwrap()
+                .unwrap();
             versions.push((name, id, chosen));
         }
         for (name, id, chosen) in versions {
             if numbers.below(2) == 0 {
                 let tip = repo.refs().tip(RefKind::Branch, &name).unwrap();
-                repo.refs().update(RefKind::Branch, &name, tip.as_ref(), None, &HOW).unwrap().unwrap();
+                repo.refs()
+                    .update(RefKind::Branch, &name, tip.as_ref(), None, &HOW)
+                    .unwrap()
+                    .unwrap();
             } else {
                 made.needed.insert(id, chosen);
             }
@@ -118,8 +141,14 @@ impl Generated {
                         let objects = [(id, u32::try_from(new.len()).unwrap())];
                         let base = Some((base.id, base.place));
                         let kind = ObjectKind::Chunk;
-                        sink.put(&NewFrame { kind, codec: CODEC_DELTA, objects: &objects, base, payload: &packed })
-                            .unwrap();
+                        sink.put(&NewFrame {
+                            kind,
+                            codec: CODEC_DELTA,
+                            objects: &objects,
+                            base,
+                            payload: &packed,
+                        })
+                        .unwrap();
                         self.chunks.insert(id, new);
                         chosen.push(id);
                     }
@@ -145,17 +174,31 @@ impl Generated {
             keep_trash: Duration::ZERO,
             at_once: BTreeSet::new(),
             keep_log: Duration::ZERO,
-            limits: PlanLimits { unused_share: 0.0, copied_bytes: None, is_remote: false },
+            limits: PlanLimits {
+                unused_share: 0.0,
+                copied_bytes: None,
+                is_remote: false,
+            },
             until: None,
             settle: Duration::ZERO,
             dry_run: false,
             is_cautious: false,
             who: "A <a@example.org>".to_owned(),
             // The deleted branches moved before.
-            time: Time { secs: NOW + 100, nanos: 0 },
+            time: Time {
+                secs: NOW + 100,
+                nanos: 0,
+            },
         };
         let roots = || Ok(loose.to_vec());
-        collect(&repo, &roots, &options, repo.ensure_local().unwrap().files(), &Silent).unwrap()
+        collect(
+            &repo,
+            &roots,
+            &options,
+            repo.ensure_local().unwrap().files(),
+            &Silent,
+        )
+        .unwrap()
     }
 
     /// Asserts that the chunks can be read, and that every pack has something that they need.
@@ -166,7 +209,11 @@ impl Generated {
             let commit = repo.commit(version).unwrap();
             assert_eq!(repo.entries(&commit.tree).unwrap().len(), 1, "{case}");
             for id in chunks {
-                assert_eq!(repo.chunk(id).unwrap().to_vec(), self.chunks[id], "{case}: {id}");
+                assert_eq!(
+                    repo.chunk(id).unwrap().to_vec(),
+                    self.chunks[id],
+                    "{case}: {id}"
+                );
             }
         }
         let mut bases: HashSet<PackName> = HashSet::new();
@@ -181,12 +228,19 @@ impl Generated {
             );
         }
         for folder in repo.store().list(layout::PACKS).unwrap() {
-            for listed in repo.store().list(&format!("{}/{}", layout::PACKS, folder.name)).unwrap() {
+            for listed in repo
+                .store()
+                .list(&format!("{}/{}", layout::PACKS, folder.name))
+                .unwrap()
+            {
                 let mut name = PackName::default();
                 parse_hex(&listed.name, &mut name).unwrap();
                 let table = read_table(repo.store(), &name).unwrap();
-                let has_needed =
-                    table.frames.iter().flat_map(|frame| &frame.objects).any(|(id, _)| chunks.contains(id));
+                let has_needed = table
+                    .frames
+                    .iter()
+                    .flat_map(|frame| &frame.objects)
+                    .any(|(id, _)| chunks.contains(id));
                 assert!(
                     table.kind != PackKind::Data || has_needed || bases.contains(&name),
                     "{case}: a pack is unused"
@@ -197,20 +251,56 @@ impl Generated {
 }
 
 fn put(sink: &Sink<'_>, objects: &[(Id, u32)], payload: &[u8]) {
-    sink.put(&NewFrame { kind: ObjectKind::Chunk, codec: CODEC_RAW, objects, base: None, payload }).unwrap();
+    sink.put(&NewFrame {
+        kind: ObjectKind::Chunk,
+        codec: CODEC_RAW,
+        objects,
+        base: None,
+        payload,
+    })
+    .unwrap();
 }
 
 fn commit(repo: &Repo, number: u64, chunks: &[Id]) -> Id {
-    let extents: Vec<Extent> = chunks.iter().map(|id| Extent { len: 1, chunk: Some(*id) }).collect();
-    let node = Node::File { size: extents.len() as u64, chunker: Chunker::Cdc, content: Content::Direct(extents) };
-    let file = Entry { name: b"file".to_vec(), meta: Meta::default(), link: None, node };
-    let root = RootInfo { meta: Meta::default(), totals: Totals::default(), links: None };
-    let tree = encode_tree(&TreeNode { root: Some(root), body: TreeBody::Leaf(vec![file]) });
+    let extents: Vec<Extent> = chunks
+        .iter()
+        .map(|id| Extent {
+            len: 1,
+            chunk: Some(*id),
+        })
+        .collect();
+    let node = Node::File {
+        size: extents.len() as u64,
+        chunker: Chunker::Cdc,
+        content: Content::Direct(extents),
+    };
+    let file = Entry {
+        name: b"file".to_vec(),
+        meta: Meta::default(),
+        link: None,
+        node,
+    };
+    let root = RootInfo {
+        meta: Meta::default(),
+        totals: Totals::default(),
+        links: None,
+    };
+    let tree = encode_tree(&TreeNode {
+        root: Some(root),
+        body: TreeBody::Leaf(vec![file]),
+    });
     let sink = Sink::open(repo.ensure_local().unwrap(), &Silent).unwrap();
     let put = |kind, bytes: &[u8]| {
         let id = repo.ids().id(kind, bytes);
         let objects = [(id, u32::try_from(bytes.len()).unwrap())];
-        sink.put(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: bytes }).unwrap();
+        sink.put(&NewFrame {
+            kind,
+            codec: CODEC_RAW,
+            objects: &objects,
+            base: None,
+            payload: bytes,
+        })
+        .unwrap();
         id
     };
     let tree = put(ObjectKind::Tree, &tree);
@@ -220,10 +310,19 @@ fn commit(repo: &Repo, number: u64, chunks: &[Id]) -> Id {
         ordinal: 1,
         author: "A <a@example.org>".to_owned(),
         host: "here".to_owned(),
-        time: Timestamp { secs: NOW, nanos: 0, offset: 0 },
+        time: Timestamp {
+            secs: NOW,
+            nanos: 0,
+            offset: 0,
+        },
         message: format!("version {number}"),
         trailers: Vec::new(),
-        counts: CommitCounts { files: 1, bytes: 1, new_bytes: 1, stored_bytes: 1 },
+        counts: CommitCounts {
+            files: 1,
+            bytes: 1,
+            new_bytes: 1,
+            stored_bytes: 1,
+        },
         unstable: Vec::new(),
         signature: None,
     };
@@ -240,7 +339,11 @@ fn exactly_what_branches_need_stays() {
         assert_eq!(first.dead_packs, 0, "seed {seed}: {first:?}");
         made.assert_exact(&made.needed, &format!("seed {seed}"));
         let second = made.collect(&[]);
-        assert_eq!((second.dropped_packs, second.copied_packs), (0, 0), "seed {seed}: {second:?}");
+        assert_eq!(
+            (second.dropped_packs, second.copied_packs),
+            (0, 0),
+            "seed {seed}: {second:?}"
+        );
         made.assert_exact(&made.needed, &format!("seed {seed}, second run"));
     }
 }
@@ -254,13 +357,21 @@ fn a_root_without_a_ref_keeps_its_version() {
             id: *made.needed.keys().next().unwrap_or(&Id([0; 32])),
             trees: Vec::new(),
         };
-        let Some((id, chunks)) = made.needed.first_key_value() else { continue };
+        let Some((id, chunks)) = made.needed.first_key_value() else {
+            continue;
+        };
         let repo = made.open();
         for tip in repo.refs().list(RefKind::Branch).unwrap() {
-            repo.refs().update(RefKind::Branch, &tip.name, Some(&tip.entry), None, &HOW).unwrap().unwrap();
+            repo.refs()
+                .update(RefKind::Branch, &tip.name, Some(&tip.entry), None, &HOW)
+                .unwrap()
+                .unwrap();
         }
         drop(repo);
         made.collect(&[held]);
-        made.assert_exact(&BTreeMap::from([(*id, chunks.clone())]), &format!("seed {seed}"));
+        made.assert_exact(
+            &BTreeMap::from([(*id, chunks.clone())]),
+            &format!("seed {seed}"),
+        );
     }
 }

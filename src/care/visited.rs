@@ -20,7 +20,10 @@ impl VisitedSet {
     /// Creates a set of about `bytes` bytes, which are allocated at first use.
     pub(super) fn new(bytes: usize) -> Self {
         let slots = (bytes / 16 / SHARDS).next_power_of_two().max(PROBES);
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), slots }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            slots,
+        }
     }
 
     /// Adds an id; returns false if the set contains it.
@@ -29,7 +32,9 @@ impl VisitedSet {
         // 0 marks an empty slot.
         let key = u128::from_be_bytes(*head).max(1);
         // The last bytes of the id choose the slot, the first ones are compared.
-        let spread = id.0.last_chunk::<8>().map_or(0, |tail| u64::from_be_bytes(*tail));
+        let spread =
+            id.0.last_chunk::<8>()
+                .map_or(0, |tail| u64::from_be_bytes(*tail));
         let shard = usize::try_from(spread % SHARDS as u64).unwrap_or(0);
         let start = usize::try_from(spread / SHARDS as u64).unwrap_or(0);
         let mut slots = self.shards[shard].lock();
@@ -62,7 +67,10 @@ mod tests {
         let set = VisitedSet::new(64 << 10);
         assert!(set.insert(&id(1)) && !set.insert(&id(1)));
         let new = (2..20_000).filter(|n| set.insert(&id(*n))).count();
-        assert_eq!(new, 19_998, "an id that was never inserted is never reported as seen");
+        assert_eq!(
+            new, 19_998,
+            "an id that was never inserted is never reported as seen"
+        );
         assert!(set.insert(&id(30_000)) && !set.insert(&id(30_000)));
     }
 }

@@ -79,7 +79,8 @@ impl DataCheck<'_> {
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);
         let total = chosen.iter().filter_map(|p| p.bytes).sum();
-        self.observer.phase("read packs", Some(chosen.len() as u64), Some(total));
+        self.observer
+            .phase("read packs", Some(chosen.len() as u64), Some(total));
         let shared = Shared::default();
         let threads = self.order.jobs.clamp(1, chosen.len().max(1));
         fan_out::run(threads, || self.work(&chosen, &suspects, &shared))?;
@@ -88,7 +89,11 @@ impl DataCheck<'_> {
         let read = done.packs;
         let (bytes, plain_bytes) = (done.bytes, done.plain_bytes);
         self.record(&done.clean, true);
-        let bad = done.bad.iter().filter(|(_, o)| damage_of(o).is_some()).map(|(name, _)| *name);
+        let bad = done
+            .bad
+            .iter()
+            .filter(|(_, o)| damage_of(o).is_some())
+            .map(|(name, _)| *name);
         self.record(&bad.collect::<Vec<_>>(), false);
         self.judge(packs, suspects, done)?;
         Ok(self.order.share.map(|_| DataChecked {
@@ -103,19 +108,40 @@ impl DataCheck<'_> {
 
     /// Returns the packs to read: suspect ones first, then those in which an earlier check has
     /// found damage, then those that were checked least recently.
-    fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
-        let checks = self.repo.catalogue().ok().and_then(|c| c.pack_checks().ok()).unwrap_or_default();
+    fn choose(
+        &self,
+        packs: &[PackInfo],
+        suspects: &BTreeMap<PackName, Option<String>>,
+    ) -> Vec<PackInfo> {
+        let checks = self
+            .repo
+            .catalogue()
+            .ok()
+            .and_then(|c| c.pack_checks().ok())
+            .unwrap_or_default();
         let mut first: HashSet<PackName> = suspects.keys().copied().collect();
         if self.order.recorded {
             first.extend(checks.iter().filter(|c| !c.ok).map(|c| c.pack));
             first.extend(self.repo.noted_packs().unwrap_or_default());
         }
-        let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
-            packs.iter().filter(|p| p.bytes.is_some()).partition(|p| first.contains(&p.name));
+        let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) = packs
+            .iter()
+            .filter(|p| p.bytes.is_some())
+            .partition(|p| first.contains(&p.name));
         chosen.sort_by_key(|p| (!suspects.contains_key(&p.name), p.name));
-        let Some(share) = self.order.share else { return chosen };
-        let last: HashMap<PackName, (bool, i64)> = checks.iter().map(|c| (c.pack, (c.ok, c.checked_at))).collect();
-        rest.sort_by_key(|p| (last.get(&p.name).copied().unwrap_or((false, i64::MIN)), p.name));
+        let Some(share) = self.order.share else {
+            return chosen;
+        };
+        let last: HashMap<PackName, (bool, i64)> = checks
+            .iter()
+            .map(|c| (c.pack, (c.ok, c.checked_at)))
+            .collect();
+        rest.sort_by_key(|p| {
+            (
+                last.get(&p.name).copied().unwrap_or((false, i64::MIN)),
+                p.name,
+            )
+        });
         let all: u128 = packs.iter().filter_map(|p| p.bytes).map(u128::from).sum();
         let wanted = (all * u128::from(share)).div_ceil(1_000_000);
         let mut so_far = 0u128;
@@ -129,11 +155,18 @@ impl DataCheck<'_> {
         chosen
     }
 
-    fn work(&self, chosen: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>, shared: &Shared) -> Result<()> {
+    fn work(
+        &self,
+        chosen: &[PackInfo],
+        suspects: &BTreeMap<PackName, Option<String>>,
+        shared: &Shared,
+    ) -> Result<()> {
         let mut reader = PackReader::new(self.repo);
         loop {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
-            let Some(pack) = chosen.get(number) else { return Ok(()) };
+            let Some(pack) = chosen.get(number) else {
+                return Ok(());
+            };
             // Read all suspect packs, and one more pack, even after the deadline, so that every run
             // makes progress.
             let in_time = number <= suspects.len();
@@ -142,12 +175,19 @@ impl DataCheck<'_> {
                 self.observer.advance(0, bytes);
                 self.observer.cancelled() || late()
             };
-            let table = match pack.sound.then(|| read_table(self.repo.store(), &pack.name)) {
+            let table = match pack
+                .sound
+                .then(|| read_table(self.repo.store(), &pack.name))
+            {
                 Some(Err(e)) if !is_damage(&e) => return Err(e),
                 table => table.and_then(Result::ok),
             };
             let file = self.repo.pack_file(&pack.name)?;
-            let outcome = if stop(0) { None } else { reader.read(file.path(), &pack.name, table.as_ref(), &stop) };
+            let outcome = if stop(0) {
+                None
+            } else {
+                reader.read(file.path(), &pack.name, table.as_ref(), &stop)
+            };
             let Some(outcome) = outcome else {
                 shared.out_of_time.store(true, Ordering::Relaxed);
                 return Ok(());
@@ -157,8 +197,9 @@ impl DataCheck<'_> {
             done.packs += 1;
             done.bytes += outcome.bytes;
             done.plain_bytes += outcome.plain_bytes;
-            let whole =
-                outcome.name_matches && table.is_some() && outcome.bad.iter().all(|b| matches!(b.why, BadWhy::Base));
+            let whole = outcome.name_matches
+                && table.is_some()
+                && outcome.bad.iter().all(|b| matches!(b.why, BadWhy::Base));
             if whole {
                 done.clean.push(pack.name);
             }
@@ -174,14 +215,28 @@ impl DataCheck<'_> {
     }
 
     fn record(&self, packs: &[PackName], ok: bool) {
-        let (Some(now), Ok(catalogue)) = (self.order.now, self.repo.catalogue()) else { return };
-        let checks: Vec<_> = packs.iter().map(|p| PackCheck { pack: *p, checked_at: now, ok }).collect();
+        let (Some(now), Ok(catalogue)) = (self.order.now, self.repo.catalogue()) else {
+            return;
+        };
+        let checks: Vec<_> = packs
+            .iter()
+            .map(|p| PackCheck {
+                pack: *p,
+                checked_at: now,
+                ok,
+            })
+            .collect();
         // Ignore the error, because a pack without a record is only checked again sooner.
         let _ = catalogue.put_pack_checks(&checks);
     }
 
     /// Reports each damaged pack, after determining which of its objects have no other copy.
-    fn judge(&self, packs: &[PackInfo], suspects: BTreeMap<PackName, Option<String>>, done: Done) -> Result<()> {
+    fn judge(
+        &self,
+        packs: &[PackInfo],
+        suspects: BTreeMap<PackName, Option<String>>,
+        done: Done,
+    ) -> Result<()> {
         let by_rows: BTreeSet<PackName> = packs
             .iter()
             .filter(|p| {
@@ -192,7 +247,10 @@ impl DataCheck<'_> {
             .collect();
         // The walk from the refs may already have recorded the object as lost. Count it for this
         // pack, too.
-        let frames = done.bad.iter().flat_map(|(pack, outcome)| outcome.bad.iter().map(|bad| (*pack, bad.offset)));
+        let frames = done
+            .bad
+            .iter()
+            .flat_map(|(pack, outcome)| outcome.bad.iter().map(|bad| (*pack, bad.offset)));
         let mut lost = self.lost_rows(&by_rows, &frames.collect())?;
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
@@ -204,7 +262,11 @@ impl DataCheck<'_> {
                 }
             }
         }
-        let bad = done.bad.iter().filter(|(_, o)| damage_of(o).is_some()).map(|(name, _)| name);
+        let bad = done
+            .bad
+            .iter()
+            .filter(|(_, o)| damage_of(o).is_some())
+            .map(|(name, _)| name);
         let named: BTreeSet<PackName> = suspects.keys().chain(bad).copied().collect();
         for pack in named {
             let lost_objects = lost.get(&pack).map_or(0, |ids| ids.len() as u64);
@@ -214,10 +276,18 @@ impl DataCheck<'_> {
             match (lost.get(&pack).map(BTreeSet::len), why.is_empty()) {
                 (Some(1), _) => why.push("1 object is lost".to_owned()),
                 (Some(n), _) => why.push(format!("{n} objects are lost")),
-                (None, true) => why.push("an object in it was unreadable at first, but is readable now".to_owned()),
+                (None, true) => why.push(
+                    "an object in it was unreadable at first, but is readable now".to_owned(),
+                ),
                 (None, false) => why.push("no object is lost by it".to_owned()),
             }
-            self.findings.damaged_pack(DamagedPack { name: pack, lost_objects }, why.join("; "));
+            self.findings.damaged_pack(
+                DamagedPack {
+                    name: pack,
+                    lost_objects,
+                },
+                why.join("; "),
+            );
         }
         Ok(())
     }
@@ -233,11 +303,14 @@ impl DataCheck<'_> {
         if packs.is_empty() && frames.is_empty() {
             return Ok(lost);
         }
-        let is_damaged =
-            |place: &ObjectLocation| packs.contains(&place.pack) || frames.contains(&(place.pack, place.offset.into()));
+        let is_damaged = |place: &ObjectLocation| {
+            packs.contains(&place.pack) || frames.contains(&(place.pack, place.offset.into()))
+        };
         for kind in PackKind::ALL {
             let mut rows = Rows::of(self.repo.index()?, kind)
-                .filter(|r| packs.contains(&r.place.pack) || r.base.as_ref().is_some_and(is_damaged))
+                .filter(|r| {
+                    packs.contains(&r.place.pack) || r.base.as_ref().is_some_and(is_damaged)
+                })
                 .peekable();
             while rows.peek().is_some() {
                 let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
@@ -247,7 +320,9 @@ impl DataCheck<'_> {
                         return Ok(lost);
                     }
                     // Trees and commits share packs, and an id matches only one of the two kinds.
-                    let kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
+                    let kinds = ObjectKind::ALL
+                        .into_iter()
+                        .filter(|k| PackKind::of(*k) == kind);
                     let mut had = false;
                     let mut object = ObjectKind::Chunk;
                     for candidate in kinds {
@@ -256,7 +331,9 @@ impl DataCheck<'_> {
                     }
                     if !had {
                         self.findings.lose(object, &row.id);
-                        lost.entry(row.place.pack).or_default().insert(row.id.prefix());
+                        lost.entry(row.place.pack)
+                            .or_default()
+                            .insert(row.id.prefix());
                     }
                 }
             }
@@ -285,7 +362,9 @@ fn damage_of(outcome: &PackOutcome) -> Option<String> {
     match bad.next() {
         Some((offset, why)) => {
             let (bad, all) = (1 + bad.count(), outcome.frames);
-            Some(format!("{bad} of {all} frames are damaged, the first at byte {offset}: {why}"))
+            Some(format!(
+                "{bad} of {all} frames are damaged, the first at byte {offset}: {why}"
+            ))
         }
         None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
         None => None,

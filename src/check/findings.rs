@@ -46,7 +46,10 @@ pub(super) struct Found {
 
 impl<'a> Findings<'a> {
     pub(super) fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, found: Mutex::default() }
+        Self {
+            observer,
+            found: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Found> {
@@ -54,13 +57,21 @@ impl<'a> Findings<'a> {
     }
 
     fn notify(&self, level: NoticeLevel, message: String) {
-        self.observer.notice(Notice { level, path: Vec::new(), message });
+        self.observer.notice(Notice {
+            level,
+            path: Vec::new(),
+            message,
+        });
     }
 
     /// Records and reports damage. Damaged objects are reported and recorded only up to a limit
     /// each.
     pub(super) fn damage(&self, what: What, key: impl Into<String>, why: impl Into<String>) {
-        let damage = Damage { what, key: key.into(), why: why.into() };
+        let damage = Damage {
+            what,
+            key: key.into(),
+            why: why.into(),
+        };
         let line = format!("{} `{}`: {}", what.name(), damage.key, damage.why);
         let mut found = self.lock();
         if what == What::Object {
@@ -130,7 +141,11 @@ impl<'a> Findings<'a> {
         let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
         drop(found);
         if lost > 0 && unnamed {
-            self.damage(What::Object, count(lost, "object"), "unreadable when they were needed");
+            self.damage(
+                What::Object,
+                count(lost, "object"),
+                "unreadable when they were needed",
+            );
         }
     }
 
@@ -156,7 +171,9 @@ impl<'a> Findings<'a> {
     /// Returns all findings, with the damage sorted by kind and key.
     pub(super) fn finish(self) -> Found {
         let mut found = self.found.into_inner();
-        found.damage.sort_by(|a, b| (a.what, &a.key).cmp(&(b.what, &b.key)));
+        found
+            .damage
+            .sort_by(|a, b| (a.what, &a.key).cmp(&(b.what, &b.key)));
         found
     }
 }
@@ -164,5 +181,6 @@ impl<'a> Findings<'a> {
 /// Returns whether an error concerns the repository. Other errors concern this run: no memory, no
 /// permission, cancelled.
 pub(super) fn is_damage(e: &Error) -> bool {
-    matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound) || is_disk_failure(e.as_error())
+    matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound)
+        || is_disk_failure(e.as_error())
 }

@@ -37,7 +37,9 @@ pub struct CheckOptions {
 /// Checks a repository. Damage is in the report; an error means that the check itself failed.
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.jobs.max(1))
+        .build();
     let pool = pool.map_err(|e| NoThread(std::io::Error::other(e)))?;
     let findings = Findings::new(observer);
     let mut checked = Checked::default();
@@ -64,9 +66,20 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     ensure_not_cancelled(observer)?;
 
     let deadline = options.max_time.map(|t| begun + t);
-    let order =
-        DataOrder { share: options.data, deadline, jobs: options.jobs, now: options.now, recorded: options.recorded };
-    let data = DataCheck { repo, findings: &findings, observer, order }.run(&packs)?;
+    let order = DataOrder {
+        share: options.data,
+        deadline,
+        jobs: options.jobs,
+        now: options.now,
+        recorded: options.recorded,
+    };
+    let data = DataCheck {
+        repo,
+        findings: &findings,
+        observer,
+        order,
+    }
+    .run(&packs)?;
     ensure_not_cancelled(observer)?;
 
     findings.report_unexplained();
@@ -75,12 +88,25 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
         false => Default::default(),
     };
     ensure_not_cancelled(observer)?;
-    let Found { damage, notes, lost, lost_objects, packs, objects, .. } = findings.finish();
+    let Found {
+        damage,
+        notes,
+        lost,
+        lost_objects,
+        packs,
+        objects,
+        ..
+    } = findings.finish();
     let kept = damage.iter().filter(|d| d.what == What::Object).count();
     let more_objects = objects.saturating_sub(kept) as u64;
     if options.now.is_some() {
         // The next commit then stores these objects again.
-        repo.note_damage(&lost_objects.iter().map(|object| (object.kind, object.id)).collect::<Vec<_>>());
+        repo.note_damage(
+            &lost_objects
+                .iter()
+                .map(|object| (object.kind, object.id))
+                .collect::<Vec<_>>(),
+        );
     }
     Ok(CheckReport {
         checked,
@@ -98,22 +124,39 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
 }
 
 fn ensure_not_cancelled(observer: &dyn Observer) -> Result<()> {
-    if observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
+    if observer.cancelled() {
+        Err(Cancelled.into())
+    } else {
+        Ok(())
+    }
 }
 
 fn catalogue(repo: &Repo, findings: &Findings<'_>) {
     let catalogue = match repo.catalogue() {
         Ok(catalogue) => catalogue,
-        Err(e) => return findings.note(format!("there is no catalogue: {}", with_causes(e.as_error()))),
+        Err(e) => {
+            return findings.note(format!(
+                "there is no catalogue: {}",
+                with_causes(e.as_error())
+            ));
+        }
     };
     let key = crate::repo::layout::CATALOGUE;
     if catalogue.was_damaged() {
-        findings.damage(What::Catalogue, key, "it was damaged and has been recreated");
+        findings.damage(
+            What::Catalogue,
+            key,
+            "it was damaged and has been recreated",
+        );
     }
     let mut wrong = 0u64;
-    let visited =
-        catalogue.each_commit(|row| wrong += u64::from(repo.ids().id(ObjectKind::Commit, &row.bytes) != row.id));
-    match visited.and_then(|()| catalogue.check()).map_err(Error::from) {
+    let visited = catalogue.each_commit(|row| {
+        wrong += u64::from(repo.ids().id(ObjectKind::Commit, &row.bytes) != row.id)
+    });
+    match visited
+        .and_then(|()| catalogue.check())
+        .map_err(Error::from)
+    {
         Ok(mut lines) => {
             if wrong > 0 {
                 lines.push(format!("{wrong} versions in it do not match their ids"));
@@ -123,7 +166,10 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
             }
         }
         Err(e) if is_damage(&e) => findings.damage(What::Catalogue, key, with_causes(e.as_error())),
-        Err(e) => findings.note(format!("the catalogue cannot be checked: {}", with_causes(e.as_error()))),
+        Err(e) => findings.note(format!(
+            "the catalogue cannot be checked: {}",
+            with_causes(e.as_error())
+        )),
     }
 }
 
@@ -137,13 +183,19 @@ fn worktrees(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
             }
             Err(e) => return Err(e),
         };
-        let branch = state.branch.as_deref().is_none_or(|b| RefName::new(b).is_ok());
+        let branch = state
+            .branch
+            .as_deref()
+            .is_none_or(|b| RefName::new(b).is_ok());
         let base = state.base.as_deref().is_none_or(|b| Id::parse(b).is_some());
         if !branch || !base || !state.belongs_to(&key) {
             findings.damage(
                 What::Worktree,
                 key,
-                format!("the recorded state belongs to another worktree or is invalid: `{}`", state.path),
+                format!(
+                    "the recorded state belongs to another worktree or is invalid: `{}`",
+                    state.path
+                ),
             );
         }
     }

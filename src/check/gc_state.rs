@@ -33,7 +33,10 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
     let log = EntryLog::<GcEntry>::read(repo, findings, layout::GC_LOG)?;
     check_gc_log(&log, findings);
     check_lists(repo, findings, &log)?;
-    check_trash_log(&EntryLog::read(repo, findings, layout::TRASH_LOG)?, findings);
+    check_trash_log(
+        &EntryLog::read(repo, findings, layout::TRASH_LOG)?,
+        findings,
+    );
     check_leases(repo, findings)
 }
 
@@ -86,7 +89,10 @@ struct EntryLog<T> {
 
 impl<T: StoredEntry> EntryLog<T> {
     fn read(repo: &Repo, findings: &Findings<'_>, folder: &str) -> Result<Self> {
-        let mut log = Self { entries: BTreeMap::new(), damaged: BTreeSet::new() };
+        let mut log = Self {
+            entries: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+        };
         for listed in repo.store().list(folder)? {
             let key = format!("{folder}/{}", listed.name);
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
@@ -95,19 +101,31 @@ impl<T: StoredEntry> EntryLog<T> {
                 continue;
             };
             // Another process may fold and remove the entry after it was listed.
-            let Some(bytes) = repo.store().get(&key)? else { continue };
+            let Some(bytes) = repo.store().get(&key)? else {
+                continue;
+            };
             let entry = T::decode(&bytes).map_err(|e| e.why).and_then(|entry| {
-                let names = [seq_key(entry.seq()), unique_seq_key(entry.seq(), entry.update())];
+                let names = [
+                    seq_key(entry.seq()),
+                    unique_seq_key(entry.seq(), entry.update()),
+                ];
                 if names.contains(&listed.name) {
                     Ok(entry)
                 } else {
-                    Err(format!("the key is that of entry {seq}, but the file contains entry {}", entry.seq()))
+                    Err(format!(
+                        "the key is that of entry {seq}, but the file contains entry {}",
+                        entry.seq()
+                    ))
                 }
             });
             match entry {
                 Ok(entry) => {
                     if log.entries.insert(seq, entry).is_some() {
-                        findings.damage(T::WHAT, &key, format!("two entries have the number {seq}"));
+                        findings.damage(
+                            T::WHAT,
+                            &key,
+                            format!("two entries have the number {seq}"),
+                        );
                     }
                 }
                 Err(why) => {
@@ -121,11 +139,21 @@ impl<T: StoredEntry> EntryLog<T> {
 }
 
 /// Checks that all numbers from `first` to the newest one are present.
-fn check_numbers(findings: &Findings<'_>, what: What, folder: &str, first: u64, numbers: &BTreeSet<u64>) {
+fn check_numbers(
+    findings: &Findings<'_>,
+    what: What,
+    folder: &str,
+    first: u64,
+    numbers: &BTreeSet<u64>,
+) {
     let mut next = first;
     for number in numbers.range(first..) {
         if *number > next {
-            findings.damage(what, folder, format!("entries {next} to {} are missing", number - 1));
+            findings.damage(
+                what,
+                folder,
+                format!("entries {next} to {} are missing", number - 1),
+            );
         }
         next = number.saturating_add(1);
     }
@@ -135,7 +163,13 @@ fn check_numbers(findings: &Findings<'_>, what: What, folder: &str, first: u64, 
 fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
     let dead = newest_dead(log);
     let numbers = log.entries.keys().chain(&log.damaged).copied().collect();
-    check_numbers(findings, What::GcLog, layout::GC_LOG, dead.map_or(1, |entry| entry.seq), &numbers);
+    check_numbers(
+        findings,
+        What::GcLog,
+        layout::GC_LOG,
+        dead.map_or(1, |entry| entry.seq),
+        &numbers,
+    );
     let Some(dead) = dead else { return };
     let plan = log.entries.get(&(dead.seq - 1));
     if dead.seq == 1 || plan.is_some_and(|before| before.what != GcStep::Plan) {
@@ -145,31 +179,54 @@ fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
 }
 
 fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
-    log.entries.values().rev().find(|entry| entry.what == GcStep::Dead)
+    log.entries
+        .values()
+        .rev()
+        .find(|entry| entry.what == GcStep::Dead)
 }
 
 /// Checks the lists of the current entries: the newest dead entry, and the newest entry if it is a
 /// plan.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
-    let plan = log.entries.values().next_back().filter(|entry| entry.what == GcStep::Plan);
+    let plan = log
+        .entries
+        .values()
+        .next_back()
+        .filter(|entry| entry.what == GcStep::Plan);
     for entry in newest_dead(log).into_iter().chain(plan) {
         let Some(name) = entry.list else { continue };
         if let Some(why) = list_damage(repo, &name, entry)? {
             findings.damage(What::PackList, layout::pack_list(&name), why);
         }
     }
-    let named: BTreeSet<String> = log.entries.values().filter_map(|e| e.list).map(|name| to_hex(&name)).collect();
+    let named: BTreeSet<String> = log
+        .entries
+        .values()
+        .filter_map(|e| e.list)
+        .map(|name| to_hex(&name))
+        .collect();
     let mut unnamed = 0;
     for listed in repo.store().list(layout::PACK_LISTS)? {
         let mut name = [0; 32];
-        if listed.is_dir || parse_hex(&listed.name, &mut name).is_none() || to_hex(&name) != listed.name {
-            findings.note(format!("`{}/{}` is not a list of packs", layout::PACK_LISTS, listed.name));
+        if listed.is_dir
+            || parse_hex(&listed.name, &mut name).is_none()
+            || to_hex(&name) != listed.name
+        {
+            findings.note(format!(
+                "`{}/{}` is not a list of packs",
+                layout::PACK_LISTS,
+                listed.name
+            ));
         } else if !named.contains(&listed.name) {
             unnamed += 1;
         }
     }
     if unnamed > 0 {
-        findings.note(format!("no entry of `{}` names {}", layout::GC_LOG, count(unnamed, "list")));
+        findings.note(format!(
+            "no entry of `{}` names {}",
+            layout::GC_LOG,
+            count(unnamed, "list")
+        ));
     }
     Ok(())
 }
@@ -177,18 +234,28 @@ fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) ->
 /// Returns the damage of the list to which an entry refers. `None` if the list is intact.
 fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<String>> {
     let key = layout::pack_list(name);
-    let Some(len) = repo.store().len(&key)? else { return Ok(Some("the list is missing".to_owned())) };
+    let Some(len) = repo.store().len(&key)? else {
+        return Ok(Some("the list is missing".to_owned()));
+    };
     if len > LIST_MAX {
-        return Ok(Some(format!("the list has {len} bytes, more than {LIST_MAX}")));
+        return Ok(Some(format!(
+            "the list has {len} bytes, more than {LIST_MAX}"
+        )));
     }
     let mut bytes = Vec::new();
     let read = repo.store().read_from(&key, 0, &mut |piece| {
         bytes.extend_from_slice(piece);
         // A list that grows while it is read must not use up the memory.
-        if bytes.len() as u64 > len { Err(StoreError::Missing { key: key.clone() }) } else { Ok(()) }
+        if bytes.len() as u64 > len {
+            Err(StoreError::Missing { key: key.clone() })
+        } else {
+            Ok(())
+        }
     });
     match read {
-        Err(StoreError::Missing { .. }) => return Ok(Some("the list changes while it is read".to_owned())),
+        Err(StoreError::Missing { .. }) => {
+            return Ok(Some("the list changes while it is read".to_owned()));
+        }
         read => read?,
     }
     let mut hasher = NameHasher::default();
@@ -198,9 +265,9 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
     }
     Ok(match PackList::decode(bytes) {
         Err(e) => Some(e.why),
-        Ok(list) if (list.len() as u64, list.sum_bytes()) != (entry.count, entry.bytes) => {
-            Some(format!("entry {} names another number of packs or bytes", entry.seq))
-        }
+        Ok(list) if (list.len() as u64, list.sum_bytes()) != (entry.count, entry.bytes) => Some(
+            format!("entry {} names another number of packs or bytes", entry.seq),
+        ),
         Ok(_) => None,
     })
 }
@@ -212,9 +279,17 @@ fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
         numbers.insert(entry.seq);
         for older in &entry.older {
             numbers.insert(older.seq);
-            if log.entries.get(&older.seq).is_some_and(|alone| alone != older) {
+            if log
+                .entries
+                .get(&older.seq)
+                .is_some_and(|alone| alone != older)
+            {
                 let key = format!("{}/{}", layout::TRASH_LOG, seq_key(entry.seq));
-                findings.damage(What::TrashLog, key, format!("another entry {} is folded into it", older.seq));
+                findings.damage(
+                    What::TrashLog,
+                    key,
+                    format!("another entry {} is folded into it", older.seq),
+                );
             }
         }
     }
@@ -232,7 +307,9 @@ fn check_leases(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
             continue;
         }
         // The process that holds a lease may remove it at any time.
-        let Some(bytes) = repo.store().get(&key)? else { continue };
+        let Some(bytes) = repo.store().get(&key)? else {
+            continue;
+        };
         if let Err(e) = Lease::decode(&bytes) {
             findings.damage(What::Lease, key, e.why);
         }

@@ -25,13 +25,25 @@ pub(super) struct Root {
 }
 
 /// Checks all logs. Returns the versions of their entries, current ones first.
-pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
+pub(super) fn check(
+    repo: &Repo,
+    findings: &Findings<'_>,
+    checked: &mut Checked,
+) -> Result<Vec<Root>> {
     // Read the record before the logs, because another process may move a ref at any time.
-    let seen = repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
+    let seen = repo
+        .catalogue()
+        .ok()
+        .and_then(|c| c.seen_refs().ok())
+        .unwrap_or_default();
     // A gc keeps the previous values of refs for some time only. `gc_state` reports a damaged
     // gc log.
     let gc = repo.read_gc_log().unwrap_or_default();
-    let collected = if gc.dead_number > 0 { gc.dead_time } else { i64::MIN };
+    let collected = if gc.dead_number > 0 {
+        gc.dead_time
+    } else {
+        i64::MIN
+    };
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
@@ -64,16 +76,30 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
 
 /// Compares the logs with the numbers that the catalogue has recorded, because only the record
 /// shows that the newest entry of a log was removed.
-fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u64)>, last: &BTreeMap<String, u64>) {
+fn compare_with_seen(
+    repo: &Repo,
+    findings: &Findings<'_>,
+    seen: Vec<(String, u64)>,
+    last: &BTreeMap<String, u64>,
+) {
     for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
         if there < seen {
-            let gone = if seen - there == 1 { "entry" } else { "entries" };
-            let what = format!("its newest {gone} {} missing, up to number {seen}", range(there + 1, seen));
+            let gone = if seen - there == 1 {
+                "entry"
+            } else {
+                "entries"
+            };
+            let what = format!(
+                "its newest {gone} {} missing, up to number {seen}",
+                range(there + 1, seen)
+            );
             findings.damage(What::Ref, log, what);
         }
     }
-    let Ok(catalogue) = repo.catalogue() else { return };
+    let Ok(catalogue) = repo.catalogue() else {
+        return;
+    };
     for (log, seq) in last {
         // Ignore the error, because only the next check uses the record.
         let _ = catalogue.see_ref(log, *seq);
@@ -81,7 +107,11 @@ fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u6
 }
 
 fn range(from: u64, to: u64) -> String {
-    if from == to { format!("{from} is") } else { format!("{from} to {to} are") }
+    if from == to {
+        format!("{from} is")
+    } else {
+        format!("{from} to {to} are")
+    }
 }
 
 /// The log of a ref.
@@ -107,8 +137,14 @@ impl Log {
         segment: &str,
         key: String,
     ) -> Result<Self> {
-        let mut log =
-            Self { kind, segment: segment.to_owned(), key, last: 0, entries: BTreeMap::new(), damaged: Vec::new() };
+        let mut log = Self {
+            kind,
+            segment: segment.to_owned(),
+            key,
+            last: 0,
+            entries: BTreeMap::new(),
+            damaged: Vec::new(),
+        };
         for listed in repo.store().list(&log.key)? {
             let file = format!("{}/{}", log.key, listed.name);
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
@@ -118,14 +154,24 @@ impl Log {
             };
             log.last = log.last.max(seq);
             let bytes = repo.store().get(&file)?.unwrap_or_default();
-            let entry = RefEntry::decode(&bytes).map_err(|e| e.why).and_then(|e| log.placed(e, seq));
+            let entry = RefEntry::decode(&bytes)
+                .map_err(|e| e.why)
+                .and_then(|e| log.placed(e, seq));
             match entry {
                 Ok(mut entry) => {
                     let older = std::mem::take(&mut entry.older);
                     for e in older.into_iter().chain([entry]) {
                         let seq = e.seq;
-                        if log.entries.insert(seq, e.clone()).is_some_and(|known| known != e) {
-                            findings.damage(What::Ref, &file, format!("its copy of entry {seq} differs from the log"));
+                        if log
+                            .entries
+                            .insert(seq, e.clone())
+                            .is_some_and(|known| known != e)
+                        {
+                            findings.damage(
+                                What::Ref,
+                                &file,
+                                format!("its copy of entry {seq} differs from the log"),
+                            );
                         }
                     }
                 }
@@ -143,8 +189,12 @@ impl Log {
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
         if !here(&entry) || entry.seq != seq {
-            let RefEntry { kind, name, seq, .. } = &entry;
-            return Err(format!("it belongs to another log: it is entry {seq} of `{name}` in `{kind}`"));
+            let RefEntry {
+                kind, name, seq, ..
+            } = &entry;
+            return Err(format!(
+                "it belongs to another log: it is entry {seq} of `{name}` in `{kind}`"
+            ));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
         let mut above = seq;
@@ -171,7 +221,11 @@ impl Log {
         known.sort_unstable();
         for n in known {
             if n > next {
-                findings.damage(What::Ref, &self.key, format!("entry {} missing", range(next, n - 1)));
+                findings.damage(
+                    What::Ref,
+                    &self.key,
+                    format!("entry {} missing", range(next, n - 1)),
+                );
             }
             next = n.saturating_add(1);
         }
@@ -191,8 +245,15 @@ impl Log {
     /// Adds the current value, and the previous values since the time of the last garbage collection.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
-            let Some(id) = entry.new.as_deref().and_then(Id::parse) else { continue };
-            let root = Root { kind: self.kind, name: entry.name.clone(), id, current: *n == self.last };
+            let Some(id) = entry.new.as_deref().and_then(Id::parse) else {
+                continue;
+            };
+            let root = Root {
+                kind: self.kind,
+                name: entry.name.clone(),
+                id,
+                current: *n == self.last,
+            };
             roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
         }
     }

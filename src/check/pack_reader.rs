@@ -66,7 +66,12 @@ pub(super) struct PackReader<'a> {
 
 impl<'a> PackReader<'a> {
     pub(super) fn new(repo: &'a Repo) -> Self {
-        Self { repo, decompressor: Decompressor::default(), buffer: vec![0; BUFFER], plain: Vec::new() }
+        Self {
+            repo,
+            decompressor: Decompressor::default(),
+            buffer: vec![0; BUFFER],
+            plain: Vec::new(),
+        }
     }
 
     /// Reads a pack. Returns `None` if `stop` has returned true before the end. Without a table of
@@ -83,7 +88,9 @@ impl<'a> PackReader<'a> {
         let done = match File::open(path) {
             Ok(file) => {
                 let mut stream = Stream::new(file, &mut buffer, stop);
-                let read = self.frames(&mut stream, table, &mut outcome).and_then(|()| stream.rest());
+                let read = self
+                    .frames(&mut stream, table, &mut outcome)
+                    .and_then(|()| stream.rest());
                 outcome.bytes = stream.read;
                 match read {
                     Ok(()) => outcome.name_matches = stream.hasher.finish() == *name,
@@ -121,7 +128,12 @@ impl<'a> PackReader<'a> {
             };
             if let Err(why) = checked {
                 let ids = frame.objects.iter().map(|o| o.0).collect();
-                outcome.bad.push(BadFrame { offset: frame.offset, kind: frame.kind, ids, why });
+                outcome.bad.push(BadFrame {
+                    offset: frame.offset,
+                    kind: frame.kind,
+                    ids,
+                    why,
+                });
             }
             outcome.plain_bytes += frame.objects.iter().map(|o| u64::from(o.1)).sum::<u64>();
             if stream.stopped {
@@ -135,9 +147,16 @@ impl<'a> PackReader<'a> {
     fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), BadWhy> {
         let bad = |why: String| BadWhy::Frame(why);
         let head = FrameHead::decode(&mut stored).map_err(|e| bad(e.to_string()))?;
-        let lens = head.lens.iter().copied().eq(frame.objects.iter().map(|o| o.1));
-        if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base {
-            return Err(bad("its header differs from the table of contents".to_owned()));
+        let lens = head
+            .lens
+            .iter()
+            .copied()
+            .eq(frame.objects.iter().map(|o| o.1));
+        if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base
+        {
+            return Err(bad(
+                "its header differs from the table of contents".to_owned()
+            ));
         }
         if stored.len() != head.payload as usize {
             return Err(bad("it is truncated".to_owned()));
@@ -152,15 +171,24 @@ impl<'a> PackReader<'a> {
                 &self.plain
             }
             _ => {
-                self.decompressor.zstd(stored, len, &mut self.plain).map_err(|e| bad(e.to_string()))?;
+                self.decompressor
+                    .zstd(stored, len, &mut self.plain)
+                    .map_err(|e| bad(e.to_string()))?;
                 &self.plain
             }
         };
         let mut at = 0;
         for (id, len) in &frame.objects {
             let end = at + *len as usize;
-            if plain.get(at..end).is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id) {
-                return Err(bad(format!("the bytes of {} {} do not match its id", frame.kind.name(), id.short())));
+            if plain
+                .get(at..end)
+                .is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id)
+            {
+                return Err(bad(format!(
+                    "the bytes of {} {} do not match its id",
+                    frame.kind.name(),
+                    id.short()
+                )));
             }
             at = end;
         }
@@ -184,7 +212,17 @@ struct Stream<'s> {
 impl<'s> Stream<'s> {
     fn new(file: File, buffer: &'s mut Vec<u8>, stop: &'s dyn Fn(u64) -> bool) -> Self {
         let (hasher, once) = (NameHasher::default(), IoMode::in_pieces(&file));
-        Self { file, buffer, start: 0, end: 0, hasher, read: 0, once, stop, stopped: false }
+        Self {
+            file,
+            buffer,
+            start: 0,
+            end: 0,
+            hasher,
+            read: 0,
+            once,
+            stop,
+            stopped: false,
+        }
     }
 
     /// Returns the next `len` bytes; fewer at the end of the file or after a stop.
@@ -228,7 +266,11 @@ impl<'s> Stream<'s> {
             let len = (self.end + READ).max(BUFFER);
             self.buffer.resize(len, 0);
         }
-        let got = self.once.read_at(&self.file, &mut self.buffer[self.end..self.end + READ], self.read)?;
+        let got = self.once.read_at(
+            &self.file,
+            &mut self.buffer[self.end..self.end + READ],
+            self.read,
+        )?;
         self.hasher.update(&self.buffer[self.end..self.end + got]);
         self.end += got;
         self.read += got as u64;

@@ -50,7 +50,9 @@ impl Sum {
         }
         record[16] = p.codec;
         self.0 += 1;
-        self.1 = self.1.wrapping_add(u128::from_le_bytes(checksum(&[&row.id.0, &record])));
+        self.1 = self
+            .1
+            .wrapping_add(u128::from_le_bytes(checksum(&[&row.id.0, &record])));
     }
 }
 
@@ -67,13 +69,23 @@ pub(super) fn check(
     let mut named: BTreeMap<PackName, (PackKind, u64)> = BTreeMap::new();
     for kind in PackKind::ALL {
         for segment in index.segments(kind) {
-            named.extend(segment.packs().iter().map(|p| (p.name, (kind, p.size_bytes))));
+            named.extend(
+                segment
+                    .packs()
+                    .iter()
+                    .map(|p| (p.name, (kind, p.size_bytes))),
+            );
         }
     }
     note_unlisted(repo, findings, &named, &on_disk);
     let (data, (list, tree)) = rayon::join(
         || sums(index, PackKind::Data),
-        || rayon::join(|| sums(index, PackKind::List), || sums(index, PackKind::Tree)),
+        || {
+            rayon::join(
+                || sums(index, PackKind::List),
+                || sums(index, PackKind::Tree),
+            )
+        },
     );
     let sums: BTreeMap<PackName, Sum> = data.into_iter().chain(list).chain(tree).collect();
     checked.rows = sums.values().map(|s| s.0).sum();
@@ -82,18 +94,30 @@ pub(super) fn check(
         observer.advance(1, 0);
         let sum = sums.get(name).copied().unwrap_or_default();
         let there = on_disk.get(name).copied();
-        let mut info = PackInfo { name: *name, kind: *kind, bytes: there, sound: false };
+        let mut info = PackInfo {
+            name: *name,
+            kind: *kind,
+            bytes: there,
+            sound: false,
+        };
         let wrong = match there {
             None if sum.0 == 0 => {
-                findings.note(format!("`{}` is missing, but no object in it is used", layout::pack(name)));
+                findings.note(format!(
+                    "`{}` is missing, but no object in it is used",
+                    layout::pack(name)
+                ));
                 return Ok(info);
             }
             // A segment may list packs that a gc has deleted; their rows answer nothing.
             None if is_given_up(repo, name) => return Ok(info),
             None => Some(format!("it is missing, with {}", count(sum.0, "object"))),
-            Some(len) if len != *bytes => Some(format!("it is {len} bytes long instead of {bytes}")),
+            Some(len) if len != *bytes => {
+                Some(format!("it is {len} bytes long instead of {bytes}"))
+            }
             Some(_) => match read_table(repo.store(), name) {
-                Ok(table) if table.kind != *kind => Some(format!("it is a {} pack", table.kind.name())),
+                Ok(table) if table.kind != *kind => {
+                    Some(format!("it is a {} pack", table.kind.name()))
+                }
                 Ok(table) => {
                     info.sound = true;
                     if !broken.contains(kind) {
@@ -110,7 +134,12 @@ pub(super) fn check(
         }
         Ok(info)
     };
-    named.iter().collect::<Vec<_>>().par_iter().map(|pack| compare(*pack)).collect()
+    named
+        .iter()
+        .collect::<Vec<_>>()
+        .par_iter()
+        .map(|pack| compare(*pack))
+        .collect()
 }
 
 /// Returns whether a gc has given up a pack. Reads the log again, because a gc may have ended during
@@ -120,15 +149,26 @@ fn is_given_up(repo: &Repo, pack: &PackName) -> bool {
 }
 
 /// Verifies the segments. Returns the kinds for which some rows cannot be read.
-fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut Checked) -> Result<BTreeSet<PackKind>> {
-    let live: Vec<Arc<SegmentReader>> = PackKind::ALL.iter().flat_map(|k| index.segments(*k)).collect();
+fn segments(
+    repo: &Repo,
+    index: &Index,
+    findings: &Findings<'_>,
+    checked: &mut Checked,
+) -> Result<BTreeSet<PackKind>> {
+    let live: Vec<Arc<SegmentReader>> = PackKind::ALL
+        .iter()
+        .flat_map(|k| index.segments(*k))
+        .collect();
     checked.segments = live.len() as u64;
     let mut broken = BTreeSet::new();
     for (name, error) in index.damaged() {
         findings.damage(What::Segment, layout::segment(name), segment_why(error));
         broken.extend(PackKind::ALL);
     }
-    let verified: Vec<_> = live.par_iter().map(|s| (s.kind(), *s.name(), s.verify())).collect();
+    let verified: Vec<_> = live
+        .par_iter()
+        .map(|s| (s.kind(), *s.name(), s.verify()))
+        .collect();
     for (kind, name, result) in verified {
         if let Err(e) = result {
             let why = segment_why(&e);
@@ -142,27 +182,47 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     }
     // Read the catalogue before the directory, because a segment is stored before the catalogue
     // lists it.
-    let known = || repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
+    let known = || {
+        repo.catalogue()
+            .ok()
+            .and_then(|c| c.segments().ok())
+            .unwrap_or_default()
+    };
     let rows = known();
     let mut there = HashSet::new();
     for listed in repo.store().list(layout::INDEX)? {
         let mut name = [0u8; 32];
-        if parse_hex(&listed.name, &mut name).is_none() || listed.is_dir || to_hex(&name) != listed.name {
-            findings.note(format!("`{}/{}` is not an index segment", layout::INDEX, listed.name));
+        if parse_hex(&listed.name, &mut name).is_none()
+            || listed.is_dir
+            || to_hex(&name) != listed.name
+        {
+            findings.note(format!(
+                "`{}/{}` is not an index segment",
+                layout::INDEX,
+                listed.name
+            ));
         } else {
             there.insert(name);
         }
     }
-    let mut replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
-    replaced.extend(rows.iter().filter(|r| r.replaced_by.is_some()).map(|r| r.name));
+    let mut replaced: HashSet<SegmentName> =
+        live.iter().flat_map(|s| s.replaces()).copied().collect();
+    replaced.extend(
+        rows.iter()
+            .filter(|r| r.replaced_by.is_some())
+            .map(|r| r.name),
+    );
     let unused = there.intersection(&replaced).count();
     if unused > 0 {
-        findings.note(format!("{unused} index segments are replaced by others and wait for removal"));
+        findings.note(format!(
+            "{unused} index segments are replaced by others and wait for removal"
+        ));
     }
     // In another user's repository, this user's catalogue is not updated when the owner removes
     // segments.
     let own = repo.as_local().is_some() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
-    let is_missing = |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
+    let is_missing =
+        |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
     if rows.iter().any(|r| is_missing(&r)) {
         // Read the catalogue again, because another process may have just rebuilt the index.
         for row in known().iter().filter(is_missing) {
@@ -194,11 +254,15 @@ pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMa
         for listed in repo.store().list(&key)? {
             let mut name = [0u8; 32];
             let file = format!("{key}/{}", listed.name);
-            let known = parse_hex(&listed.name, &mut name).is_some() && !listed.is_dir && layout::pack(&name) == file;
+            let known = parse_hex(&listed.name, &mut name).is_some()
+                && !listed.is_dir
+                && layout::pack(&name) == file;
             if known {
                 packs.insert(name, listed.len);
             } else {
-                findings.note(format!("`{file}` is not a pack, or is in the wrong directory"));
+                findings.note(format!(
+                    "`{file}` is not a pack, or is in the wrong directory"
+                ));
             }
         }
     }
@@ -211,17 +275,27 @@ fn note_unlisted(
     named: &BTreeMap<PackName, (PackKind, u64)>,
     on_disk: &BTreeMap<PackName, u64>,
 ) {
-    let unlisted: Vec<_> = on_disk.iter().filter(|(name, _)| !named.contains_key(*name)).collect();
+    let unlisted: Vec<_> = on_disk
+        .iter()
+        .filter(|(name, _)| !named.contains_key(*name))
+        .collect();
     if let Some((first, _)) = unlisted.first() {
         let bytes: u64 = unlisted.iter().map(|(_, len)| **len).sum();
         let (packs, first) = (count(unlisted.len() as u64, "pack"), layout::pack(first));
-        findings.note(format!("no index segment lists {packs} ({bytes} bytes), such as `{first}`"));
+        findings.note(format!(
+            "no index segment lists {packs} ({bytes} bytes), such as `{first}`"
+        ));
     }
-    let left = repo.store().list(crate::store::local::STAGING).unwrap_or_default();
+    let left = repo
+        .store()
+        .list(crate::store::local::STAGING)
+        .unwrap_or_default();
     if !left.is_empty() {
         let bytes: u64 = left.iter().map(|l| l.len).sum();
         let files = count(left.len() as u64, "file");
-        findings.note(format!("`tmp` contains {files} ({bytes} bytes) of a run that is active or was interrupted"));
+        findings.note(format!(
+            "`tmp` contains {files} ({bytes} bytes) of a run that is active or was interrupted"
+        ));
     }
 }
 
@@ -244,7 +318,13 @@ pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<Index
     Ok(rows)
 }
 
-fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: &PackTable, sum: Sum) -> Result<()> {
+fn compare_rows(
+    index: &Index,
+    findings: &Findings<'_>,
+    info: &PackInfo,
+    table: &PackTable,
+    sum: Sum,
+) -> Result<()> {
     let key = || layout::pack(&info.name);
     let rows = table_rows(&info.name, table)?;
     let mut by_table = Sum::default();
@@ -256,7 +336,11 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
         for row in &rows {
             let mut known = false;
             // Two writers that indexed the same pack may have chosen different bases for a delta.
-            for copy in index.lookup_all(info.kind, &row.id)?.iter().filter(|r| r.place == row.place) {
+            for copy in index
+                .lookup_all(info.kind, &row.id)?
+                .iter()
+                .filter(|r| r.place == row.place)
+            {
                 used.add(copy);
                 known = true;
             }
@@ -267,11 +351,18 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
             findings.damage(
                 What::Pack,
                 key(),
-                format!("the table of contents lacks {} of the index", count(wrong, "row")),
+                format!(
+                    "the table of contents lacks {} of the index",
+                    count(wrong, "row")
+                ),
             );
         }
         if unused > 0 {
-            findings.note(format!("`{}` contains {} that the index does not contain", key(), count(unused, "object")));
+            findings.note(format!(
+                "`{}` contains {} that the index does not contain",
+                key(),
+                count(unused, "object")
+            ));
         }
     }
     let mut wrong = 0u64;
@@ -298,5 +389,7 @@ fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64
     let mut rows = index.lookup_all(info.kind, id)?;
     // A delta without a row is unused, which is not an error.
     rows.retain(|r| r.place.pack == info.name && u64::from(r.place.offset) == offset);
-    Ok(rows.iter().all(|r| r.base.is_some_and(|b| wholes.iter().any(|w| w.place == b))))
+    Ok(rows
+        .iter()
+        .all(|r| r.base.is_some_and(|b| wholes.iter().any(|w| w.place == b))))
 }

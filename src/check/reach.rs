@@ -49,12 +49,20 @@ pub(super) fn reaches(
     let Versions { mut whole, lost } = versions;
     whole.sort_by_key(|v| (v.root, v.ordinal));
     observer.phase("find affected versions", Some(whole.len() as u64), None);
-    let mut reacher =
-        Reacher { repo, findings, clean: HashSet::new(), dirty_lists: HashSet::new(), hits: BTreeMap::new() };
+    let mut reacher = Reacher {
+        repo,
+        findings,
+        clean: HashSet::new(),
+        dirty_lists: HashSet::new(),
+        hits: BTreeMap::new(),
+    };
     let mut reached = Vec::new();
     for version in &lost {
         reacher.hit(reached.len(), Vec::new(), true);
-        reached.push(Reached { name: name_of(roots, version.root, version.ordinal, &version.id), id: version.id });
+        reached.push(Reached {
+            name: name_of(roots, version.root, version.ordinal, &version.id),
+            id: version.id,
+        });
     }
     for version in whole {
         if observer.cancelled() {
@@ -68,7 +76,11 @@ pub(super) fn reaches(
         }
         observer.advance(1, 0);
     }
-    let reach = |((path, directory), versions)| Reach { path, directory, versions };
+    let reach = |((path, directory), versions)| Reach {
+        path,
+        directory,
+        versions,
+    };
     Ok((reached, reacher.hits.into_iter().map(reach).collect()))
 }
 
@@ -121,7 +133,12 @@ impl Reacher<'_> {
             Err(e) if e.kind() == Kind::Unreachable => return Ok(dirty),
             Err(e) => return Err(e),
         };
-        let mut stack = vec![Level { tree: *root, entries: node.into_iter(), path: Vec::new(), dirty }];
+        let mut stack = vec![Level {
+            tree: *root,
+            entries: node.into_iter(),
+            path: Vec::new(),
+            dirty,
+        }];
         while let Some(level) = stack.last_mut() {
             let Some(entry) = level.entries.next() else {
                 let Some(done) = stack.pop() else { break };
@@ -142,7 +159,12 @@ impl Reacher<'_> {
                 }
                 Node::Dir { tree, .. } if !self.is_clean(tree) => match self.repo.entries(tree) {
                     Ok(entries) => {
-                        stack.push(Level { tree: *tree, entries: entries.into_iter(), path, dirty: false });
+                        stack.push(Level {
+                            tree: *tree,
+                            entries: entries.into_iter(),
+                            path,
+                            dirty: false,
+                        });
                     }
                     Err(e) if is_damage(&e) => {
                         level.dirty = true;
@@ -166,7 +188,10 @@ impl Reacher<'_> {
     }
 
     fn any_lost(&self, extents: &[Extent]) -> bool {
-        extents.iter().filter_map(|x| x.chunk.as_ref()).any(|id| self.findings.is_lost(id))
+        extents
+            .iter()
+            .filter_map(|x| x.chunk.as_ref())
+            .any(|id| self.findings.is_lost(id))
     }
 
     fn list_is_lost(&mut self, id: &Id, depth: usize) -> Result<bool> {
@@ -189,7 +214,11 @@ impl Reacher<'_> {
             Err(e) if e.kind() == Kind::Unreachable => false,
             Err(e) => return Err(e),
         };
-        let memo = if lost { &mut self.dirty_lists } else { &mut self.clean };
+        let memo = if lost {
+            &mut self.dirty_lists
+        } else {
+            &mut self.clean
+        };
         memo.insert(id.prefix());
         Ok(lost)
     }

@@ -85,8 +85,14 @@ pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> 
     let packs = places::list_packs(&repo, &Findings::new(&Silent))?;
     let bytes = packs.values().sum();
     observer.phase("read tables", Some(packs.len() as u64), Some(bytes));
-    let mut work =
-        Rebuilder { repo, observer, dry_run, sizes: packs, runs: BTreeMap::new(), report: RebuildReport::default() };
+    let mut work = Rebuilder {
+        repo,
+        observer,
+        dry_run,
+        sizes: packs,
+        runs: BTreeMap::new(),
+        report: RebuildReport::default(),
+    };
     work.report.packs = work.sizes.len() as u64;
     let (bad, deltas) = work.whole_rows()?;
     work.known_rows(&bad)?;
@@ -97,22 +103,37 @@ pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> 
 /// Recreates the catalogue and removes the old segments. `repo` must have been opened after the new
 /// segments were written.
 pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<RebuildReport> {
-    let Rebuilt { mut report, segments, old } = rebuilt;
+    let Rebuilt {
+        mut report,
+        segments,
+        old,
+    } = rebuilt;
     observer.phase("rebuild catalogue", None, None);
     let catalogue = repo.catalogue()?;
     let checks = catalogue.pack_checks().unwrap_or_default();
-    let kept_commits = if repo.is_lazy() { known_commits(repo) } else { Vec::new() };
+    let kept_commits = if repo.is_lazy() {
+        known_commits(repo)
+    } else {
+        Vec::new()
+    };
     observer.step("catalogue");
     catalogue.reset()?;
     catalogue.put_commits(&kept_commits)?;
-    let removed: Vec<SegmentName> = old.into_iter().filter(|n| segments.iter().all(|s| s.name != *n)).collect();
+    let removed: Vec<SegmentName> = old
+        .into_iter()
+        .filter(|n| segments.iter().all(|s| s.name != *n))
+        .collect();
     for row in &segments {
         catalogue.add_segment(row, &[], &[])?;
     }
     // A process that opens the index before the old segments are removed must not use them.
     if let Some(new) = segments.first() {
         for name in &removed {
-            let row = SegmentRow { name: *name, replaced_by: Some(new.name), ..*new };
+            let row = SegmentRow {
+                name: *name,
+                replaced_by: Some(new.name),
+                ..*new
+            };
             catalogue.add_segment(&row, &[], &[])?;
         }
     }
@@ -140,7 +161,10 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
 impl Rebuilt {
     /// Returns the report of a dry run.
     pub fn into_report(self) -> RebuildReport {
-        RebuildReport { replaced: self.old.len() as u64, ..self.report }
+        RebuildReport {
+            replaced: self.old.len() as u64,
+            ..self.report
+        }
     }
 }
 
@@ -166,7 +190,9 @@ fn known_commits(repo: &Repo) -> Vec<CommitRow> {
         }
     };
     // If the catalogue is unreadable, no commit can be kept.
-    let _ = repo.catalogue().map(|catalogue| catalogue.each_commit(keep));
+    let _ = repo
+        .catalogue()
+        .map(|catalogue| catalogue.each_commit(keep));
     rows
 }
 
@@ -191,7 +217,9 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
             Err(e) if is_damage(&e) => continue,
             Err(e) => return Err(e),
         };
-        let Ok(commit) = crate::format::object::decode_commit(&plain) else { continue };
+        let Ok(commit) = crate::format::object::decode_commit(&plain) else {
+            continue;
+        };
         todo.extend(&commit.parents);
         rows.push(CommitRow::new(&id, &commit, &plain));
         count += 1;
@@ -225,7 +253,11 @@ impl Rebuilder<'_> {
     /// contents, and the packs with deltas.
     fn whole_rows(&mut self) -> Result<(Vec<PackName>, Vec<PackName>)> {
         let (mut bad, mut deltas) = (Vec::new(), Vec::new());
-        let checks = self.repo.catalogue().and_then(|c| Ok(c.pack_checks()?)).unwrap_or_default();
+        let checks = self
+            .repo
+            .catalogue()
+            .and_then(|c| Ok(c.pack_checks()?))
+            .unwrap_or_default();
         let suspects: HashSet<PackName> = checks.iter().filter(|c| !c.ok).map(|c| c.pack).collect();
         for name in self.sizes.keys().copied().collect::<Vec<_>>() {
             if self.observer.cancelled() {
@@ -249,7 +281,8 @@ impl Rebuilder<'_> {
             for frame in frames.iter().filter(|f| counting || f.codec != CODEC_DELTA) {
                 self.push(frame, &name, None)?;
             }
-            self.observer.advance(1, self.sizes.get(&name).copied().unwrap_or(0));
+            self.observer
+                .advance(1, self.sizes.get(&name).copied().unwrap_or(0));
         }
         Ok((bad, deltas))
     }
@@ -259,27 +292,50 @@ impl Rebuilder<'_> {
     /// contains it.
     fn intact_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
         let file = self.repo.pack_file(name)?;
-        let Some(read) = PackReader::new(self.repo.repo()).read(file.path(), name, Some(&table), &|_| false) else {
+        let Some(read) =
+            PackReader::new(self.repo.repo()).read(file.path(), name, Some(&table), &|_| false)
+        else {
             return Ok(table.frames);
         };
-        let bad: HashSet<u64> =
-            read.bad.iter().filter(|b| matches!(b.why, BadWhy::Frame(_))).map(|b| b.offset).collect();
-        let (bad, intact): (Vec<_>, Vec<_>) = table.frames.into_iter().partition(|f| bad.contains(&f.offset));
+        let bad: HashSet<u64> = read
+            .bad
+            .iter()
+            .filter(|b| matches!(b.why, BadWhy::Frame(_)))
+            .map(|b| b.offset)
+            .collect();
+        let (bad, intact): (Vec<_>, Vec<_>) = table
+            .frames
+            .into_iter()
+            .partition(|f| bad.contains(&f.offset));
         let mut lost = 0;
         for frame in &bad {
             let mut rows = Vec::new();
             rows_of(frame, name, None, &mut rows)?;
             lost += rows.len();
-            rows.retain(|row| frame.codec != CODEC_DELTA && self.repo.object_at(frame.kind, row).is_ok());
+            rows.retain(|row| {
+                frame.codec != CODEC_DELTA && self.repo.object_at(frame.kind, row).is_ok()
+            });
             lost -= rows.len();
             self.report.objects += rows.len() as u64;
             if !self.dry_run {
-                self.runs.entry(PackKind::of(frame.kind)).or_default().rows.extend(rows);
+                self.runs
+                    .entry(PackKind::of(frame.kind))
+                    .or_default()
+                    .rows
+                    .extend(rows);
             }
         }
         if lost > 0 {
-            let message = format!("pack `{}`: omitted {}", layout::pack(name), count(lost as u64, "damaged object"));
-            self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            let message = format!(
+                "pack `{}`: omitted {}",
+                layout::pack(name),
+                count(lost as u64, "damaged object")
+            );
+            self.observer.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message,
+            });
         }
         Ok(intact)
     }
@@ -292,8 +348,15 @@ impl Rebuilder<'_> {
         };
         let objects = found.iter().map(|f| f.objects.len() as u64).sum();
         let key = layout::pack(name);
-        let message = format!("pack `{key}`: {why}; found {} in it without its table", count(objects, "object"));
-        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+        let message = format!(
+            "pack `{key}`: {why}; found {} in it without its table",
+            count(objects, "object")
+        );
+        self.observer.notice(Notice {
+            level: NoticeLevel::Incomplete,
+            path: Vec::new(),
+            message,
+        });
         self.report.salvaged.push(Salvaged { key, why, objects });
         Ok(found)
     }
@@ -319,13 +382,21 @@ impl Rebuilder<'_> {
             _ => return Ok(()),
         };
         for kind in PackKind::ALL {
-            for row in Rows::of(index, kind).filter(|r| r.base.is_none() && bad.contains(&r.place.pack)) {
-                let mut kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
+            for row in
+                Rows::of(index, kind).filter(|r| r.base.is_none() && bad.contains(&r.place.pack))
+            {
+                let mut kinds = ObjectKind::ALL
+                    .into_iter()
+                    .filter(|k| PackKind::of(*k) == kind);
                 if !self.dry_run && kinds.any(|k| self.repo.object_at(k, &row).is_ok()) {
                     self.runs.entry(kind).or_default().rows.push(row);
                 }
             }
-            if self.runs.get(&kind).is_some_and(|r| r.rows.len() >= RUN_ROWS) {
+            if self
+                .runs
+                .get(&kind)
+                .is_some_and(|r| r.rows.len() >= RUN_ROWS)
+            {
                 self.spill(kind)?;
             }
         }
@@ -368,17 +439,27 @@ impl Rebuilder<'_> {
         rows.sort_unstable();
         rows.dedup();
         let sizes = &self.sizes;
-        let mut names: Vec<PackName> =
-            rows.iter().flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)]).flatten().collect();
+        let mut names: Vec<PackName> = rows
+            .iter()
+            .flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)])
+            .flatten()
+            .collect();
         names.sort_unstable();
         names.dedup();
-        let size = |n: &PackName| PackEntry { name: *n, size_bytes: sizes.get(n).copied().unwrap_or(0) };
+        let size = |n: &PackName| PackEntry {
+            name: *n,
+            size_bytes: sizes.get(n).copied().unwrap_or(0),
+        };
         let packs: Vec<PackEntry> = names.iter().map(size).collect();
         let run = write_segment(&staging, kind, &rows, &packs, &[])?;
-        runs.done.push(Arc::new(SegmentReader::open(run.name, run.file.path())?));
+        runs.done
+            .push(Arc::new(SegmentReader::open(run.name, run.file.path())?));
         if runs.done.len() >= RUNS {
             let merged = merge(&staging, kind, &runs.done, |_| true)?;
-            runs.done = vec![Arc::new(SegmentReader::open(merged.name, merged.file.path())?)];
+            runs.done = vec![Arc::new(SegmentReader::open(
+                merged.name,
+                merged.file.path(),
+            )?)];
         }
         Ok(())
     }
@@ -388,7 +469,11 @@ impl Rebuilder<'_> {
         let mut segments = Vec::new();
         if self.dry_run {
             self.report.segments = self.runs.len() as u64;
-            return Ok(Rebuilt { report: self.report, segments, old });
+            return Ok(Rebuilt {
+                report: self.report,
+                segments,
+                old,
+            });
         }
         let staging = self.repo.files().staging()?;
         for kind in PackKind::ALL {
@@ -407,11 +492,17 @@ impl Rebuilder<'_> {
                 replaced_by: None,
             };
             self.observer.step("segment");
-            self.repo.files().publish(written.file, &layout::segment(&row.name))?;
+            self.repo
+                .files()
+                .publish(written.file, &layout::segment(&row.name))?;
             self.observer.step("segment published");
             segments.push(row);
         }
         self.report.segments = segments.len() as u64;
-        Ok(Rebuilt { report: self.report, segments, old })
+        Ok(Rebuilt {
+            report: self.report,
+            segments,
+            old,
+        })
     }
 }

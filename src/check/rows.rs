@@ -19,8 +19,17 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn of(index: &Index, kind: PackKind) -> Self {
-        let iters: Vec<SegmentIter> = index.segments(kind).iter().map(SegmentReader::iter).collect();
-        let mut rows = Self { heap: BinaryHeap::with_capacity(iters.len()), iters, last: None, failed: Vec::new() };
+        let iters: Vec<SegmentIter> = index
+            .segments(kind)
+            .iter()
+            .map(SegmentReader::iter)
+            .collect();
+        let mut rows = Self {
+            heap: BinaryHeap::with_capacity(iters.len()),
+            iters,
+            last: None,
+            failed: Vec::new(),
+        };
         for n in 0..rows.iters.len() {
             rows.pull(n);
         }

@@ -20,14 +20,23 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Returns the readable frames of a pack: without `bases`, all frames except deltas; with an index
 /// of such frames, the deltas.
-pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Result<Vec<TableFrame>> {
+pub(super) fn frames(
+    repo: &Repo,
+    name: &PackName,
+    bases: Option<&Index>,
+) -> Result<Vec<TableFrame>> {
     let key = layout::pack(name);
     let too_long = repo.store().len(&key)?.is_some_and(|len| len > LONGEST);
     let bytes = match repo.store().get(&key)? {
         Some(bytes) if !too_long => bytes,
         _ => return Err(StoreError::Missing { key }.into()),
     };
-    let mut search = Search { repo, bases, decompressor: Decompressor::default(), plain: Vec::new() };
+    let mut search = Search {
+        repo,
+        bases,
+        decompressor: Decompressor::default(),
+        plain: Vec::new(),
+    };
     let mut found = Vec::new();
     let mut at = HEADER_LEN;
     while at < bytes.len() {
@@ -44,7 +53,11 @@ pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Res
             _ if bases.is_some() => payload.starts_with(&MAGIC),
             _ => search.add(&head, payload, at, stored, &mut found),
         };
-        at = if usable { at + stored } else { resume(&bytes, at + 1) };
+        at = if usable {
+            at + stored
+        } else {
+            resume(&bytes, at + 1)
+        };
     }
     found.retain(|f| (f.codec == CODEC_DELTA) == bases.is_some());
     Ok(found)
@@ -63,10 +76,15 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
-            head.codec != CODEC_RAW && bytes.get(at + before..).is_some_and(|p| p.starts_with(&MAGIC))
+            head.codec != CODEC_RAW
+                && bytes
+                    .get(at + before..)
+                    .is_some_and(|p| p.starts_with(&MAGIC))
         })
     };
-    (from..bytes.len()).find(|at| begins(*at)).unwrap_or(bytes.len())
+    (from..bytes.len())
+        .find(|at| begins(*at))
+        .unwrap_or(bytes.len())
 }
 
 struct Search<'a> {
@@ -79,20 +97,42 @@ struct Search<'a> {
 impl Search<'_> {
     /// Decodes a frame, computes the ids of its objects, and adds it. Returns whether it could be
     /// decoded.
-    fn add(&mut self, head: &FrameHead, payload: &[u8], at: usize, stored: usize, found: &mut Vec<TableFrame>) -> bool {
+    fn add(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        at: usize,
+        stored: usize,
+        found: &mut Vec<TableFrame>,
+    ) -> bool {
         let ids = self.repo.ids();
-        let Some(plain) = self.plain(head, payload) else { return false };
+        let Some(plain) = self.plain(head, payload) else {
+            return false;
+        };
         let mut objects: Vec<(Id, u32)> = Vec::with_capacity(head.lens.len());
         let mut from = 0;
         for len in &head.lens {
             let end = from + *len as usize;
-            let Some(bytes) = plain.get(from..end) else { return false };
+            let Some(bytes) = plain.get(from..end) else {
+                return false;
+            };
             objects.push((ids.id(head.kind, bytes), *len));
             from = end;
         }
-        let Ok(stored) = u32::try_from(stored) else { return false };
-        let FrameHead { kind, codec, base, .. } = head;
-        found.push(TableFrame { kind: *kind, codec: *codec, offset: at as u64, stored, objects, base: *base });
+        let Ok(stored) = u32::try_from(stored) else {
+            return false;
+        };
+        let FrameHead {
+            kind, codec, base, ..
+        } = head;
+        found.push(TableFrame {
+            kind: *kind,
+            codec: *codec,
+            offset: at as u64,
+            stored,
+            objects,
+            base: *base,
+        });
         true
     }
 
@@ -102,7 +142,9 @@ impl Search<'_> {
             (CODEC_RAW, _) => return Some(payload),
             (CODEC_DELTA, Some(base)) => {
                 let base = self.repo.object_by(self.bases?, head.kind, base).ok()??;
-                self.decompressor.delta(&base, payload, len, &mut self.plain).ok()?;
+                self.decompressor
+                    .delta(&base, payload, len, &mut self.plain)
+                    .ok()?;
             }
             (CODEC_DELTA, None) => return None,
             _ => self.decompressor.zstd(payload, len, &mut self.plain).ok()?,

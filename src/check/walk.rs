@@ -80,7 +80,10 @@ enum Remote<'a> {
 
 impl<'a> Remote<'a> {
     fn of(repo: &'a Repo) -> Result<Self> {
-        match repo.lazy_source().and_then(|source| source.map(|b| b.index().map(|_| b)).transpose()) {
+        match repo
+            .lazy_source()
+            .and_then(|source| source.map(|b| b.index().map(|_| b)).transpose())
+        {
             Ok(None) => Ok(Self::None),
             Ok(Some(source)) => Ok(Self::Available(source)),
             Err(e) if e.kind() == Kind::Cancelled => Err(e),
@@ -109,7 +112,11 @@ enum Role {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(repo: &'a Repo, findings: &'a Findings<'a>, observer: &'a dyn Observer) -> Result<Self> {
+    pub(super) fn new(
+        repo: &'a Repo,
+        findings: &'a Findings<'a>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
         Ok(Self {
             repo,
             findings,
@@ -118,7 +125,13 @@ impl<'a> Walk<'a> {
             failed: Mutex::default(),
             remote: Remote::of(repo)?,
             // `gc_state` reports a damaged trash log.
-            forgotten: repo.forgotten().or_else(|e| if is_damage(&e) { Ok(TrashState::default()) } else { Err(e) })?,
+            forgotten: repo.forgotten().or_else(|e| {
+                if is_damage(&e) {
+                    Ok(TrashState::default())
+                } else {
+                    Err(e)
+                }
+            })?,
             trees: AtomicU64::new(0),
             lists: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
@@ -173,7 +186,10 @@ impl<'a> Walk<'a> {
         match (self.findings.count_remote(), &self.remote) {
             (0, _) | (_, Remote::None) => {}
             (n, Remote::Available(source)) => {
-                self.findings.note(format!("objects that are not here, but at `{}`: {n}", source.store().place()));
+                self.findings.note(format!(
+                    "objects that are not here, but at `{}`: {n}",
+                    source.store().place()
+                ));
             }
             (n, Remote::Unavailable(e)) => self.findings.note(format!(
                 "objects that are not here: {n}; it is unknown whether the remote has them: {}",
@@ -189,7 +205,11 @@ impl<'a> Walk<'a> {
 
     fn versions<'s>(&'s self, scope: &Scope<'s>, roots: &[Root]) -> Versions {
         let mut versions = Versions::default();
-        let tips: HashSet<Id> = roots.iter().filter(|root| root.current).map(|root| root.id).collect();
+        let tips: HashSet<Id> = roots
+            .iter()
+            .filter(|root| root.current)
+            .map(|root| root.id)
+            .collect();
         let mut forgotten = 0u64;
         for (number, root) in roots.iter().enumerate() {
             let mut todo = vec![(root.id, Place::Named)];
@@ -197,11 +217,16 @@ impl<'a> Walk<'a> {
                 if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Commit, &id) {
                     continue;
                 }
-                let commit = match self.ensure_live(ObjectKind::Commit, &id).and_then(|()| self.repo.commit(&id)) {
+                let commit = match self
+                    .ensure_live(ObjectKind::Commit, &id)
+                    .and_then(|()| self.repo.commit(&id))
+                {
                     Ok(commit) => commit,
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
-                        self.findings.note(format!("version {id} in the log of `{name}` does not exist any more"));
+                        self.findings.note(format!(
+                            "version {id} in the log of `{name}` does not exist any more"
+                        ));
                         continue;
                     }
                     Err(e) => {
@@ -210,31 +235,58 @@ impl<'a> Walk<'a> {
                             Place::Before(child) => child.checked_sub(1),
                             _ => None,
                         };
-                        versions.lost.push(LostVersion { id, root: number, ordinal });
+                        versions.lost.push(LostVersion {
+                            id,
+                            root: number,
+                            ordinal,
+                        });
                         continue;
                     }
                 };
                 if let Place::Before(child) = place
                     && child != commit.ordinal.saturating_add(1)
                 {
-                    let why = format!("its ordinal is {}, that of its child {child}", commit.ordinal);
-                    self.findings.damage(What::Object, format!("commit {id}"), why);
+                    let why = format!(
+                        "its ordinal is {}, that of its child {child}",
+                        commit.ordinal
+                    );
+                    self.findings
+                        .damage(What::Object, format!("commit {id}"), why);
                 }
                 let is_forgotten = self.forgotten.contains(&id) && !tips.contains(&id);
                 forgotten += u64::from(is_forgotten);
                 self.observer.advance(1, 0);
                 // Push the first parent last, so that it is walked next and a line of versions
                 // stays together.
-                todo.extend(commit.parents.iter().skip(1).rev().map(|p| (*p, Place::Merged)));
-                todo.extend(commit.parents.first().map(|p| (*p, Place::Before(commit.ordinal))));
+                todo.extend(
+                    commit
+                        .parents
+                        .iter()
+                        .skip(1)
+                        .rev()
+                        .map(|p| (*p, Place::Merged)),
+                );
+                todo.extend(
+                    commit
+                        .parents
+                        .first()
+                        .map(|p| (*p, Place::Before(commit.ordinal))),
+                );
                 if !is_forgotten {
-                    versions.whole.push(Version { id, tree: commit.tree, root: number, ordinal: commit.ordinal });
+                    versions.whole.push(Version {
+                        id,
+                        tree: commit.tree,
+                        root: number,
+                        ordinal: commit.ordinal,
+                    });
                     scope.spawn(move |scope| self.tree(scope, commit.tree, Role::Root));
                 }
             }
         }
         if forgotten > 0 {
-            self.findings.note(format!("forgotten versions, of which only the names are checked: {forgotten}"));
+            self.findings.note(format!(
+                "forgotten versions, of which only the names are checked: {forgotten}"
+            ));
         }
         versions
     }
@@ -264,26 +316,36 @@ impl<'a> Walk<'a> {
         match e.as_error().downcast_ref::<ObjectError>() {
             // The data check reads the whole pack later and reports its damage.
             Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),
-            _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), with_causes(e.as_error())),
+            _ => self.findings.damage(
+                What::Object,
+                format!("{} {id}", kind.name()),
+                with_causes(e.as_error()),
+            ),
         }
     }
 
     fn malformed(&self, kind: ObjectKind, id: &Id, why: &str) {
         self.findings.lose(kind, id);
-        self.findings.damage(What::Object, format!("{} {id}", kind.name()), why);
+        self.findings
+            .damage(What::Object, format!("{} {id}", kind.name()), why);
     }
 
     fn tree<'s>(&'s self, scope: &Scope<'s>, id: Id, role: Role) {
         if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Tree, &id) {
             return;
         }
-        let node = match self.ensure_live(ObjectKind::Tree, &id).and_then(|()| self.repo.tree_node(&id)) {
+        let node = match self
+            .ensure_live(ObjectKind::Tree, &id)
+            .and_then(|()| self.repo.tree_node(&id))
+        {
             Ok(node) => node,
             Err(e) => return self.fail(ObjectKind::Tree, &id, e),
         };
         self.trees.fetch_add(1, Ordering::Relaxed);
         match (&role, &node.root) {
-            (Role::Root, None) => return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version"),
+            (Role::Root, None) => {
+                return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version");
+            }
             (Role::Root, Some(info)) => {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
@@ -292,7 +354,11 @@ impl<'a> Walk<'a> {
                     && self.repo.links(info).is_err_and(|e| is_damage(&e))
                     && !self.findings.is_lost(&id)
                 {
-                    self.findings.damage(What::Object, format!("tree {id}"), "its table of hard links is lost");
+                    self.findings.damage(
+                        What::Object,
+                        format!("tree {id}"),
+                        "its table of hard links is lost",
+                    );
                 }
             }
             _ => {}
@@ -302,11 +368,17 @@ impl<'a> Walk<'a> {
                 if let Role::Piece(first) = &role
                     && entries.first().is_none_or(|e| e.name != *first)
                 {
-                    self.malformed(ObjectKind::Tree, &id, "its first name differs from the name in its parent");
+                    self.malformed(
+                        ObjectKind::Tree,
+                        &id,
+                        "its first name differs from the name in its parent",
+                    );
                 }
                 for entry in entries {
                     match entry.node {
-                        Node::Dir { tree, .. } => scope.spawn(move |scope| self.tree(scope, tree, Role::Directory)),
+                        Node::Dir { tree, .. } => {
+                            scope.spawn(move |scope| self.tree(scope, tree, Role::Directory))
+                        }
                         Node::File { size, content, .. } => {
                             self.content(scope, &id, &entry.name, &content, Some(size));
                         }
@@ -323,7 +395,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Checks the content of a file in the tree `tree`. `size` is the length that the tree records.
-    fn content<'s>(&'s self, scope: &Scope<'s>, tree: &Id, name: &[u8], content: &Content, size: Option<u64>) {
+    fn content<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        tree: &Id,
+        name: &[u8],
+        content: &Content,
+        size: Option<u64>,
+    ) {
         let wrong = |len: u64| size.is_some_and(|s| s != len);
         let len = match content {
             Content::Inline(bytes) => bytes.len() as u64,
@@ -338,7 +417,10 @@ impl<'a> Walk<'a> {
             }
         };
         if wrong(len) {
-            let why = format!("the size of `{}` differs from the length of its content", path::display(name));
+            let why = format!(
+                "the size of `{}` differs from the length of its content",
+                path::display(name)
+            );
             self.malformed(ObjectKind::Tree, tree, &why);
         }
     }
@@ -347,7 +429,10 @@ impl<'a> Walk<'a> {
         if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::List, &id) {
             return;
         }
-        let node = match self.ensure_live(ObjectKind::List, &id).and_then(|()| self.repo.list_node(&id)) {
+        let node = match self
+            .ensure_live(ObjectKind::List, &id)
+            .and_then(|()| self.repo.list_node(&id))
+        {
             Ok(node) => node,
             Err(e) => return self.fail(ObjectKind::List, &id, e),
         };
@@ -357,7 +442,11 @@ impl<'a> Walk<'a> {
             ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
         };
         if expected.is_some_and(|e| e != sum) {
-            self.malformed(ObjectKind::List, &id, "its length differs from the length in its parent");
+            self.malformed(
+                ObjectKind::List,
+                &id,
+                "its length differs from the length in its parent",
+            );
         }
         match node {
             ListNode::Leaf(extents) => extents.iter().for_each(|x| self.extent(x)),
@@ -385,7 +474,10 @@ impl<'a> Walk<'a> {
 
     /// Fails if a gc has given up all copies of an object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
-        if self.repo.gc_state().dead.is_empty() || self.live(kind, id)?.is_some() || self.repo.is_lazy() {
+        if self.repo.gc_state().dead.is_empty()
+            || self.live(kind, id)?.is_some()
+            || self.repo.is_lazy()
+        {
             return Ok(());
         }
         Err(ObjectError::Missing { kind, id: *id }.into())
@@ -407,7 +499,10 @@ impl<'a> Walk<'a> {
             }
             Ok(None) if self.is_remote(ObjectKind::Chunk, id) => {}
             Ok(None) => {
-                let missing = ObjectError::Missing { kind: ObjectKind::Chunk, id: *id };
+                let missing = ObjectError::Missing {
+                    kind: ObjectKind::Chunk,
+                    id: *id,
+                };
                 self.fail(ObjectKind::Chunk, id, missing.into());
             }
             Err(e) => self.fail(ObjectKind::Chunk, id, e),
@@ -416,5 +511,8 @@ impl<'a> Walk<'a> {
 }
 
 fn is_missing(e: &Error) -> bool {
-    matches!(e.as_error().downcast_ref::<ObjectError>(), Some(ObjectError::Missing { .. }))
+    matches!(
+        e.as_error().downcast_ref::<ObjectError>(),
+        Some(ObjectError::Missing { .. })
+    )
 }

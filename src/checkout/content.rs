@@ -41,7 +41,11 @@ pub(super) fn pieces<'a>(
     broken: impl Fn() -> Error + Send + 'a,
 ) -> Pieces<'a> {
     let mut extents = source.extents(content);
-    let mut offset = if let Content::Inline(bytes) = content { bytes.len() as u64 } else { 0 };
+    let mut offset = if let Content::Inline(bytes) = content {
+        bytes.len() as u64
+    } else {
+        0
+    };
     let mut over = false;
     Box::new(std::iter::from_fn(move || {
         if over {
@@ -50,7 +54,11 @@ pub(super) fn pieces<'a>(
         match extents.next() {
             Some(Ok(extent)) => match offset.checked_add(extent.len).filter(|end| *end <= size) {
                 Some(end) => {
-                    let piece = Piece { offset, len: extent.len, chunk: extent.chunk };
+                    let piece = Piece {
+                        offset,
+                        len: extent.len,
+                        chunk: extent.chunk,
+                    };
                     offset = end;
                     return Some(Ok(piece));
                 }
@@ -111,7 +119,8 @@ pub(super) fn write_pieces(
             at += 1;
         }
         let mut slices: Vec<IoSlice<'_>> = run.iter().map(|p| IoSlice::new(p)).collect();
-        once.write_at(fd, &mut slices, first.offset).map_err(WriteError::Target)?;
+        once.write_at(fd, &mut slices, first.offset)
+            .map_err(WriteError::Target)?;
     }
     Ok(())
 }
@@ -129,7 +138,9 @@ fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
             let zeros = vec![0u8; usize::try_from(len.min(1 << 20)).unwrap_or(1 << 20)];
             let mut done = 0;
             while done < len {
-                let now = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
+                let now = zeros
+                    .len()
+                    .min(usize::try_from(len - done).unwrap_or(usize::MAX));
                 write_at(fd, zeros.get(..now).unwrap_or_default(), offset + done)?;
                 done += now as u64;
             }

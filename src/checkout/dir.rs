@@ -25,8 +25,10 @@ const HELD_MAX: usize = 200;
 const HELD_EVERY: usize = 64;
 
 /// Flags for opening a directory.
-pub(super) const OPEN_DIR: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const OPEN_DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A directory below the target.
 pub(super) struct Dir {
@@ -87,7 +89,11 @@ impl Dir {
     }
 
     /// Opens the directory `name`, which must exist and must not be a link.
-    pub(super) fn open(parent: &Arc<Self>, name: &[u8], finish: Option<Finish>) -> Result<Arc<Self>, Errno> {
+    pub(super) fn open(
+        parent: &Arc<Self>,
+        name: &[u8],
+        finish: Option<Finish>,
+    ) -> Result<Arc<Self>, Errno> {
         let fd = openat(parent.fd()?, name, OPEN_DIR, Mode::empty())?;
         let handles = Arc::clone(&parent.handles);
         let before = handles.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +104,13 @@ impl Dir {
             handles.fetch_sub(1, Ordering::Relaxed);
             None
         };
-        Ok(Self::new(Some(Arc::clone(parent)), name.to_vec(), held, handles, finish))
+        Ok(Self::new(
+            Some(Arc::clone(parent)),
+            name.to_vec(),
+            held,
+            handles,
+            finish,
+        ))
     }
 
     fn new(
@@ -109,9 +121,21 @@ impl Dir {
         finish: Option<Finish>,
     ) -> Arc<Self> {
         let (pending, placed) = (AtomicUsize::new(1), Mutex::default());
-        let (depth, above) = parent.as_ref().map_or((0, 0), |p| (p.depth + 1, p.path_len));
+        let (depth, above) = parent
+            .as_ref()
+            .map_or((0, 0), |p| (p.depth + 1, p.path_len));
         let path_len = above + usize::from(above > 0) + name.len();
-        Arc::new(Self { parent, name, depth, path_len, held, handles, pending, finish, placed })
+        Arc::new(Self {
+            parent,
+            name,
+            depth,
+            path_len,
+            held,
+            handles,
+            pending,
+            finish,
+            placed,
+        })
     }
 
     /// Returns the name; empty for the target itself.
@@ -210,7 +234,10 @@ mod tests {
     use super::*;
 
     fn root(dir: &std::path::Path) -> Arc<Dir> {
-        Dir::root(rustix::fs::open(dir, OPEN_DIR, Mode::empty()).unwrap(), None)
+        Dir::root(
+            rustix::fs::open(dir, OPEN_DIR, Mode::empty()).unwrap(),
+            None,
+        )
     }
 
     #[test]
@@ -236,6 +263,9 @@ mod tests {
         std::os::unix::fs::symlink("real", temp.path().join("link")).unwrap();
         let top = root(temp.path());
         assert!(Dir::open(&top, b"real", None).is_ok());
-        assert!(matches!(Dir::open(&top, b"link", None), Err(Errno::LOOP | Errno::NOTDIR)));
+        assert!(matches!(
+            Dir::open(&top, b"link", None),
+            Err(Errno::LOOP | Errno::NOTDIR)
+        ));
     }
 }

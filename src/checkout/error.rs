@@ -89,5 +89,8 @@ pub(super) fn concerns_all(e: Errno) -> bool {
 /// Returns the text of a system error for a notice, without its number.
 pub(super) fn error_text(e: Errno) -> String {
     let text = io::Error::from(e).to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }

@@ -35,17 +35,28 @@ pub fn stream(
     if start >= end {
         return Ok(0);
     }
-    let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| ReadError::Output { source });
+    let mut write = |bytes: &[u8]| {
+        out.write_all(bytes)
+            .map_err(|source| ReadError::Output { source })
+    };
     if let Content::Inline(bytes) = content {
         let part = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let Some(bytes) = bytes.get(part(start)..part(end)) else {
-            return Err(ReadError::Extents { path: display(path) }.into());
+            return Err(ReadError::Extents {
+                path: display(path),
+            }
+            .into());
         };
         write(bytes)?;
         return Ok(end - start);
     }
     let zeros = [0u8; 64 * 1024];
-    for piece in pieces(source, content, size, || ReadError::Extents { path: display(path) }.into()) {
+    for piece in pieces(source, content, size, || {
+        ReadError::Extents {
+            path: display(path),
+        }
+        .into()
+    }) {
         let piece = piece?;
         if observer.cancelled() {
             return Err(Cancelled.into());
@@ -101,15 +112,30 @@ mod tests {
         assert!(get(&long, size, None).unwrap() == bytes);
         assert_eq!(get(&short, 6, None).unwrap(), b"inline");
         assert_eq!(get(&short, 6, Some(2..99)).unwrap(), b"line");
-        for (from, to) in
-            [(0, 1), (10, BLOCK), (BLOCK - 1, BLOCK + 1), (2 * BLOCK, 4 * BLOCK + 3), (5 * BLOCK, 6 * BLOCK)]
-        {
+        for (from, to) in [
+            (0, 1),
+            (10, BLOCK),
+            (BLOCK - 1, BLOCK + 1),
+            (2 * BLOCK, 4 * BLOCK + 3),
+            (5 * BLOCK, 6 * BLOCK),
+        ] {
             let expected = &bytes[from..to.min(bytes.len())];
-            assert!(get(&long, size, Some(from as u64..to as u64)).unwrap() == expected, "{from}..{to}");
+            assert!(
+                get(&long, size, Some(from as u64..to as u64)).unwrap() == expected,
+                "{from}..{to}"
+            );
         }
         assert_eq!(get(&long, size, Some(size..size + 5)).unwrap(), b"");
-        assert_eq!(get(&long, size, Some(size + 1..size + 5)).unwrap_err().kind(), Kind::Usage);
-        assert_eq!(get(&long, size + 1, None).unwrap_err().kind(), Kind::Integrity);
+        assert_eq!(
+            get(&long, size, Some(size + 1..size + 5))
+                .unwrap_err()
+                .kind(),
+            Kind::Usage
+        );
+        assert_eq!(
+            get(&long, size + 1, None).unwrap_err().kind(),
+            Kind::Integrity
+        );
         assert_eq!(get(&short, 7, None).unwrap_err().kind(), Kind::Integrity);
     }
 }

@@ -23,7 +23,15 @@ use crate::sys::procfs::{ProcDir, mappings, processes};
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
 /// Names and suffixes of files that engines lock by byte ranges. Such locks are visible from other
 /// containers.
-const LOCKED: [&str; 7] = [".ibd", ".db", ".db3", ".sqlite", ".sqlite3", "ibdata1", "aria_log_control"];
+const LOCKED: [&str; 7] = [
+    ".ibd",
+    ".db",
+    ".db3",
+    ".sqlite",
+    ".sqlite3",
+    "ibdata1",
+    "aria_log_control",
+];
 /// Files that engines keep locked while they run: InnoDB, Aria, PostgreSQL, MongoDB, WiredTiger,
 /// LevelDB and RocksDB, LMDB, Lucene.
 const ENGINE_FILES: [&[u8]; 8] = [
@@ -80,7 +88,9 @@ impl User {
     /// lock covers a whole data directory, is affected by every path next to that file.
     pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
-        let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| (&self.path[..at], &self.path[at + 1..]));
+        let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| {
+            (&self.path[..at], &self.path[at + 1..])
+        });
         let all = self.how == Use::Server || LOCK_FILES.iter().any(|l| l.as_bytes() == name);
         is_within(&self.path, path) || (all && is_within(path, above))
     }
@@ -92,13 +102,18 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("stop the processes that use it, or use `-f` if you know that they do not matter".to_owned())
+        Some(
+            "stop the processes that use it, or use `-f` if you know that they do not matter"
+                .to_owned(),
+        )
     }
 }
 
 /// Returns a phrase that says which process uses which file.
 pub fn describe(users: &[User]) -> String {
-    let Some(first) = users.first() else { return "no process uses it".to_owned() };
+    let Some(first) = users.first() else {
+        return "no process uses it".to_owned();
+    };
     let who = match first.pid {
         Some(pid) if first.command.is_empty() => format!("process {pid}"),
         Some(pid) => format!("`{}` (process {pid})", first.command),
@@ -177,13 +192,19 @@ fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
     for _ in 0..3 {
         let mut next = Vec::new();
         for below in level {
-            for entry in fs::read_dir(dir.join(&below)).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(dir.join(&below))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 left = left.saturating_sub(1);
                 if left == 0 {
                     return found;
                 }
                 let name = entry.file_name();
-                let Ok(kind) = entry.file_type() else { continue };
+                let Ok(kind) = entry.file_type() else {
+                    continue;
+                };
                 if kind.is_dir() && !is_reserved(name.as_bytes()) {
                     next.push(below.join(&name));
                 } else if kind.is_file() && LOCK_FILES.iter().any(|l| name == OsStr::new(l)) {
@@ -199,8 +220,14 @@ fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
 fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
     for path in lock_files.iter().filter(|p| p.ends_with(b"postmaster.pid")) {
         let text = fs::read_to_string(dir.join(OsStr::from_bytes(path))).unwrap_or_default();
-        let pid = text.lines().next().and_then(|l| l.trim().parse::<i32>().ok()).filter(|p| *p > 0);
-        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        let pid = text
+            .lines()
+            .next()
+            .and_then(|l| l.trim().parse::<i32>().ok())
+            .filter(|p| *p > 0);
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
         let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
         if alive && pid != rustix::process::getpid() {
             let pid = u32::try_from(pid.as_raw_nonzero().get()).ok();
@@ -208,7 +235,12 @@ fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
             if !may_be_server(pid, &command) {
                 continue;
             }
-            users.push(User { pid, command, path: path.clone(), how: Use::Server });
+            users.push(User {
+                pid,
+                command,
+                path: path.clone(),
+                how: Use::Server,
+            });
         }
     }
 }
@@ -238,7 +270,9 @@ impl Locks {
         if self.0.is_empty() && !locked {
             return None;
         }
-        let stat = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file)?;
+        let stat = fs::symlink_metadata(&file)
+            .ok()
+            .filter(fs::Metadata::is_file)?;
         let owner = match self.0.get(&(stat.dev(), stat.ino())) {
             Some(owner) => *owner,
             None if locked => lock_on(&file)?,
@@ -248,7 +282,12 @@ impl Locks {
             return None;
         }
         let command = owner.map(command_of).unwrap_or_default();
-        Some(User { pid: owner, command, path: path.to_vec(), how: Use::Locked })
+        Some(User {
+            pid: owner,
+            command,
+            path: path.to_vec(),
+            how: Use::Locked,
+        })
     }
 }
 
@@ -256,9 +295,17 @@ impl Locks {
     /// Returns a lock that `/proc/locks` does not list, because its owner is in another container.
     fn unlisted(&self, dir: &Path, path: &[u8]) -> Option<User> {
         let file = dir.join(OsStr::from_bytes(path));
-        let owner = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).and_then(|_| lock_on(&file))?;
+        let owner = fs::symlink_metadata(&file)
+            .ok()
+            .filter(fs::Metadata::is_file)
+            .and_then(|_| lock_on(&file))?;
         let command = owner.map(command_of).unwrap_or_default();
-        (owner != Some(std::process::id())).then(|| User { pid: owner, command, path: path.to_vec(), how: Use::Locked })
+        (owner != Some(std::process::id())).then(|| User {
+            pid: owner,
+            command,
+            path: path.to_vec(),
+            how: Use::Locked,
+        })
     }
 }
 
@@ -268,7 +315,11 @@ fn lock_on(file: &Path) -> Option<Option<u32>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(file, flags, Mode::empty()).ok()?;
     let found = fcntl_getlk(&fd, &Flock::from(FlockType::WriteLock)).ok()??;
-    Some(found.pid.and_then(|p| u32::try_from(p.as_raw_nonzero().get()).ok()))
+    Some(
+        found
+            .pid
+            .and_then(|p| u32::try_from(p.as_raw_nonzero().get()).ok()),
+    )
 }
 
 /// Parses `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`. A waiting lock has `->` after the
@@ -289,12 +340,18 @@ fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
 
 /// Adds the open and mapped files of all visible processes.
 fn open_files(dir: &Path, users: &mut Vec<User>) {
-    let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else { return };
+    let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else {
+        return;
+    };
     let mut tables: HashMap<String, MountTable> = HashMap::new();
     for pid in processes().filter(|pid| *pid != std::process::id()) {
         let process = ProcDir::of(pid);
-        let Some(space) = process.namespace("mnt") else { continue };
-        let mounts = tables.entry(space).or_insert_with(|| process.mounts().unwrap_or_default());
+        let Some(space) = process.namespace("mnt") else {
+            continue;
+        };
+        let mounts = tables
+            .entry(space)
+            .or_insert_with(|| process.mounts().unwrap_or_default());
         let found = files_of(&process, mounts, &place);
         if !found.is_empty() {
             let command = command_of(pid);
@@ -314,7 +371,9 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
         if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
             return;
         }
-        let Some(place) = mounts.place(Path::new(OsStr::from_bytes(path))) else { return };
+        let Some(place) = mounts.place(Path::new(OsStr::from_bytes(path))) else {
+            return;
+        };
         if let Some(below) = dir.below(&place).map(|below| below.as_os_str().as_bytes())
             && !is_ours(below)
             && !found.iter().any(|f| f.0 == below)
@@ -325,7 +384,9 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
     };
     for fd in process.open_files() {
         if let Ok(target) = fs::read_link(&fd) {
-            add(target.as_os_str().as_bytes(), Use::Open, &|| fs::metadata(&fd).is_ok_and(|m| m.is_file()));
+            add(target.as_os_str().as_bytes(), Use::Open, &|| {
+                fs::metadata(&fd).is_ok_and(|m| m.is_file())
+            });
         }
     }
     let maps = process.maps();
@@ -359,15 +420,29 @@ mod tests {
         assert_eq!(users(&dir, []), []);
         let held = fs::File::open(dir.join("sub/log")).unwrap();
         assert_eq!(users(&dir, []), [], "our own files do not count");
-        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(held)).spawn().unwrap();
-        let failed = InUse { users: users(&dir, []), dir };
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(held))
+            .spawn()
+            .unwrap();
+        let failed = InUse {
+            users: users(&dir, []),
+            dir,
+        };
         child.kill().unwrap();
         child.wait().unwrap();
-        let expected =
-            User { pid: Some(child.id()), command: "sleep".into(), path: b"sub/log".to_vec(), how: Use::Open };
+        let expected = User {
+            pid: Some(child.id()),
+            command: "sleep".into(),
+            path: b"sub/log".to_vec(),
+            how: Use::Open,
+        };
         assert_eq!(failed.users, [expected]);
         assert_eq!(failed.kind(), Kind::Busy);
-        assert!(failed.to_string().ends_with("has `sub/log` open"), "{failed}");
+        assert!(
+            failed.to_string().ends_with("has `sub/log` open"),
+            "{failed}"
+        );
     }
 
     #[test]
@@ -377,7 +452,11 @@ mod tests {
         fs::write(dir.join("ibdata1"), b"x").unwrap();
         let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
                       print(1,flush=True)\ntime.sleep(60)";
-        let child = Command::new("python3").args(["-c", script]).arg(dir.join("a.db")).stdout(Stdio::piped()).spawn();
+        let child = Command::new("python3")
+            .args(["-c", script])
+            .arg(dir.join("a.db"))
+            .stdout(Stdio::piped())
+            .spawn();
         // Skip the test if Python is not installed.
         let Ok(mut child) = child else { return };
         let mut one = [0u8; 2];
@@ -388,7 +467,9 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(owner, Some(Some(child.id())));
         assert!(
-            found.iter().any(|u| u.how == Use::Locked && u.path == b"a.db" && u.pid == Some(child.id())),
+            found
+                .iter()
+                .any(|u| u.how == Use::Locked && u.path == b"a.db" && u.pid == Some(child.id())),
             "{found:?}"
         );
         assert!(found.iter().all(|u| u.path == b"a.db"));
@@ -399,7 +480,11 @@ mod tests {
         let (_temp, dir) = canonical();
         fs::create_dir(dir.join("data")).unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        fs::write(dir.join("data/postmaster.pid"), format!("{}\n/data\n", child.id())).unwrap();
+        fs::write(
+            dir.join("data/postmaster.pid"),
+            format!("{}\n/data\n", child.id()),
+        )
+        .unwrap();
         let found = users(&dir, []);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -416,7 +501,12 @@ mod tests {
 
     #[test]
     fn a_lock_file_of_an_engine_concerns_its_whole_directory() {
-        let user = |path: &str, how| User { pid: None, command: String::new(), path: path.into(), how };
+        let user = |path: &str, how| User {
+            pid: None,
+            command: String::new(),
+            path: path.into(),
+            how,
+        };
         for how in [Use::Open, Use::Mapped, Use::Locked] {
             let found = user("data/ibdata1", how);
             assert!(
@@ -438,9 +528,22 @@ mod tests {
     #[test]
     fn lines_of_proc_locks() {
         let line = "1: POSIX  ADVISORY  WRITE 1234 fd:01:5678 0 EOF";
-        assert_eq!(parse_lock(line), Some(((rustix::fs::makedev(0xfd, 1), 5678), Some(1234))));
-        assert_eq!(parse_lock("2: OFDLCK ADVISORY  READ -1 08:02:9 0 0").unwrap().1, None);
-        assert_eq!(parse_lock("2: -> POSIX ADVISORY  READ 7 08:02:9 0 0").unwrap().1, Some(7));
+        assert_eq!(
+            parse_lock(line),
+            Some(((rustix::fs::makedev(0xfd, 1), 5678), Some(1234)))
+        );
+        assert_eq!(
+            parse_lock("2: OFDLCK ADVISORY  READ -1 08:02:9 0 0")
+                .unwrap()
+                .1,
+            None
+        );
+        assert_eq!(
+            parse_lock("2: -> POSIX ADVISORY  READ 7 08:02:9 0 0")
+                .unwrap()
+                .1,
+            Some(7)
+        );
         assert_eq!(parse_lock("3: DELEG  ACTIVE    READ 7 08:02:9 0 EOF"), None);
         assert_eq!(parse_lock("nonsense"), None);
     }

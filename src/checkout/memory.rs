@@ -42,20 +42,40 @@ fn id_of(bytes: &[u8]) -> Id {
 }
 
 pub(super) fn me() -> (u32, u32) {
-    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    )
 }
 
 pub(super) fn meta(mode: u32) -> Meta {
     let (uid, gid) = me();
-    Meta { mode, uid, gid, mtime: Time { secs: 1_000_000_000, nanos: 123_456_789 }, xattrs: Vec::new() }
+    Meta {
+        mode,
+        uid,
+        gid,
+        mtime: Time {
+            secs: 1_000_000_000,
+            nanos: 123_456_789,
+        },
+        xattrs: Vec::new(),
+    }
 }
 
 pub(super) fn node(name: &str, node: Node) -> Entry {
-    Entry { name: name.as_bytes().to_vec(), meta: meta(0o644), link: None, node }
+    Entry {
+        name: name.as_bytes().to_vec(),
+        meta: meta(0o644),
+        link: None,
+        node,
+    }
 }
 
 pub(super) fn linked(mut entry: Entry, group: u8, count: u32) -> Entry {
-    entry.link = Some(HardLink { group: [group; 16], count });
+    entry.link = Some(HardLink {
+        group: [group; 16],
+        count,
+    });
     entry
 }
 
@@ -76,7 +96,10 @@ impl Memory {
             } else {
                 let id = id_of(block);
                 self.chunks.insert(id, block.to_vec());
-                extents.push(Extent { len, chunk: Some(id) });
+                extents.push(Extent {
+                    len,
+                    chunk: Some(id),
+                });
             }
         }
         self.extents_content(extents)
@@ -93,7 +116,14 @@ impl Memory {
 
     pub(super) fn file(&mut self, name: &str, bytes: &[u8]) -> Entry {
         let content = self.content(bytes);
-        node(name, Node::File { size: bytes.len() as u64, chunker: Chunker::Fixed(65_536), content })
+        node(
+            name,
+            Node::File {
+                size: bytes.len() as u64,
+                chunker: Chunker::Fixed(65_536),
+                content,
+            },
+        )
     }
 
     pub(super) fn tree(&mut self, entries: Vec<Entry>) -> Id {
@@ -106,7 +136,13 @@ impl Memory {
 
     pub(super) fn dir(&mut self, name: &str, entries: Vec<Entry>) -> Entry {
         let tree = self.tree(entries);
-        let mut entry = node(name, Node::Dir { tree, totals: Totals::default() });
+        let mut entry = node(
+            name,
+            Node::Dir {
+                tree,
+                totals: Totals::default(),
+            },
+        );
         entry.meta.mode = 0o755;
         entry
     }
@@ -119,13 +155,24 @@ impl Memory {
 
 impl Source for Memory {
     fn entries(&self, tree: &Id) -> Result<Vec<Entry>> {
-        self.trees.get(tree).cloned().ok_or_else(|| Error::from(Damaged))
+        self.trees
+            .get(tree)
+            .cloned()
+            .ok_or_else(|| Error::from(Damaged))
     }
 
     fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)> {
         let links = (!self.table.0.is_empty()).then(|| Content::Inline(Vec::new()));
-        let meta = if self.root_meta.mode == 0 { meta(0o755) } else { self.root_meta.clone() };
-        let info = RootInfo { meta, totals: Totals::default(), links };
+        let meta = if self.root_meta.mode == 0 {
+            meta(0o755)
+        } else {
+            self.root_meta.clone()
+        };
+        let info = RootInfo {
+            meta,
+            totals: Totals::default(),
+            links,
+        };
         Ok((info, self.entries(tree)?))
     }
 
@@ -139,7 +186,11 @@ impl Source for Memory {
 
     fn chunk(&self, id: &Id, len: u64) -> Result<Plain> {
         self.asked.lock().push(*id);
-        let bytes = self.chunks.get(id).cloned().filter(|b| b.len() as u64 == len);
+        let bytes = self
+            .chunks
+            .get(id)
+            .cloned()
+            .filter(|b| b.len() as u64 == len);
         bytes.map(Plain::alone).ok_or_else(|| Error::from(Damaged))
     }
 
@@ -177,12 +228,22 @@ pub(super) fn as_nobody(test: &str) -> bool {
         return false;
     }
     let mut again = std::process::Command::new(std::fs::read_link("/proc/self/exe").unwrap());
-    let out = again.args(["--exact", test]).env("TMPDIR", "/tmp").current_dir("/").uid(65_534).gid(65_534).output();
+    let out = again
+        .args(["--exact", test])
+        .env("TMPDIR", "/tmp")
+        .current_dir("/")
+        .uid(65_534)
+        .gid(65_534)
+        .output();
     // Skip the test if the other user cannot execute this program, for example in a private
     // directory.
     let Ok(out) = out else { return true };
     let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     true
 }
 

@@ -50,7 +50,13 @@ pub(super) struct Known {
 impl Known {
     /// Returns the properties of an existing node.
     pub(super) fn of(stat: &Stat) -> Self {
-        Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, mtime: Some(mtime(stat)), fresh: false }
+        Self {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            mtime: Some(mtime(stat)),
+            fresh: false,
+        }
     }
 }
 
@@ -86,7 +92,8 @@ impl Spot<'_> {
     }
 
     fn is_dir(&self) -> bool {
-        self.stat().is_ok_and(|s| fs::FileType::from_raw_mode(s.st_mode).is_dir())
+        self.stat()
+            .is_ok_and(|s| fs::FileType::from_raw_mode(s.st_mode).is_dir())
     }
 
     fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Errno> {
@@ -114,8 +121,14 @@ impl Spot<'_> {
     /// Sets only the modification time.
     pub(super) fn set_mtime(&self, time: Time) -> Result<(), Errno> {
         let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
-            last_modification: Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) },
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: fs::UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: time.secs,
+                tv_nsec: i64::from(time.nanos),
+            },
         };
         match self {
             Self::Open(fd) => fs::futimens(fd, &times),
@@ -133,7 +146,12 @@ impl Spot<'_> {
     fn set_xattr(&self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
         match self {
             Self::Open(fd) => fs::fsetxattr(fd, name, value, XattrFlags::empty()),
-            Self::Named(dir, node) => fs::lsetxattr(Self::proc_path(*dir, node), name, value, XattrFlags::empty()),
+            Self::Named(dir, node) => fs::lsetxattr(
+                Self::proc_path(*dir, node),
+                name,
+                value,
+                XattrFlags::empty(),
+            ),
         }
     }
 
@@ -150,7 +168,11 @@ impl Spot<'_> {
             Self::Named(dir, node) => fs::llistxattr(Self::proc_path(*dir, node), buf),
         });
         match list {
-            Ok(list) => Ok(list.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect()),
+            Ok(list) => Ok(list
+                .split(|b| *b == 0)
+                .filter(|n| !n.is_empty())
+                .map(<[u8]>::to_vec)
+                .collect()),
             Err(Errno::NOTSUP | Errno::NOSYS) => Ok(Vec::new()),
             Err(e) => Err(e),
         }
@@ -178,7 +200,9 @@ impl Spot<'_> {
                         mode_now = None;
                     }
                 }
-                Err(e) => lost.other.push(format!("owner not restored: {}", error_text(e))),
+                Err(e) => lost
+                    .other
+                    .push(format!("owner not restored: {}", error_text(e))),
             }
         }
         let mut mode = meta.mode;
@@ -187,7 +211,11 @@ impl Spot<'_> {
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
             let why = format!("mode {:04o} not restored: the owner differs", meta.mode);
-            if lost.owner { lost.denied.push(why) } else { lost.other.push(why) }
+            if lost.owner {
+                lost.denied.push(why)
+            } else {
+                lost.other.push(why)
+            }
         }
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
             mode_now = None;
@@ -211,22 +239,32 @@ impl Spot<'_> {
         };
         match kept {
             Ok(true) => {}
-            Ok(false) => lost.denied.push(format!("mode {mode:04o} not restored: not permitted")),
-            Err(e) => lost.other.push(format!("mode {mode:04o} not restored: {}", error_text(e))),
+            Ok(false) => lost
+                .denied
+                .push(format!("mode {mode:04o} not restored: not permitted")),
+            Err(e) => lost
+                .other
+                .push(format!("mode {mode:04o} not restored: {}", error_text(e))),
         }
     }
 
     fn settle_mtime(&self, time: Time, lost: &mut Lost) {
         let set = self.set_mtime(time);
         let kept = match set {
-            Ok(()) if !SAFE_SECS.contains(&time.secs) => self.stat().map(|s| s.st_mtime == time.secs),
+            Ok(()) if !SAFE_SECS.contains(&time.secs) => {
+                self.stat().map(|s| s.st_mtime == time.secs)
+            }
             Ok(()) => Ok(true),
             Err(e) => Err(e),
         };
         match kept {
             Ok(true) => {}
-            Ok(false) => lost.other.push("time not restored: the file system cannot store it".to_owned()),
-            Err(e) => lost.other.push(format!("time not restored: {}", error_text(e))),
+            Ok(false) => lost
+                .other
+                .push("time not restored: the file system cannot store it".to_owned()),
+            Err(e) => lost
+                .other
+                .push(format!("time not restored: {}", error_text(e))),
         }
     }
 
@@ -236,9 +274,17 @@ impl Spot<'_> {
         let mut fail = |xattr: &[u8], e: Errno| {
             let why = format!("xattr `{}` not restored: {}", display(xattr), error_text(e));
             let is_privileged = PRIVILEGED.iter().any(|space| xattr.starts_with(space));
-            if is_privileged && e == Errno::PERM { lost.denied.push(why) } else { lost.other.push(why) }
+            if is_privileged && e == Errno::PERM {
+                lost.denied.push(why)
+            } else {
+                lost.other.push(why)
+            }
         };
-        let present = if known.fresh { Ok(Vec::new()) } else { self.xattr_names() };
+        let present = if known.fresh {
+            Ok(Vec::new())
+        } else {
+            self.xattr_names()
+        };
         let present = match present {
             Ok(names) => names,
             Err(e) => {
@@ -247,7 +293,9 @@ impl Spot<'_> {
             }
         };
         for name in &present {
-            if meta.xattrs.binary_search_by(|x| x.name.cmp(name)).is_err() && !LABELS.contains(&name.as_slice()) {
+            if meta.xattrs.binary_search_by(|x| x.name.cmp(name)).is_err()
+                && !LABELS.contains(&name.as_slice())
+            {
                 mode_changed |= name == ACL_ACCESS;
                 match self.remove_xattr(name) {
                     Ok(()) | Err(Errno::NODATA) => {}
@@ -292,7 +340,11 @@ pub(super) fn open_up(dir: BorrowedFd<'_>) {
 
 /// Opens a regular file in a directory without following links, even if its mode denies access to
 /// the owner.
-pub(super) fn open_file(dir: BorrowedFd<'_>, name: &[u8], access: fs::OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open_file(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    access: fs::OFlags,
+) -> Result<OwnedFd, Errno> {
     let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK | fs::OFlags::CLOEXEC;
     let open = || fs::openat(dir, name, flags | access, Mode::empty());
     match open() {
@@ -336,8 +388,19 @@ mod tests {
         let settle = |fd: BorrowedFd<'_>, mode: u32| {
             let spot = Spot::Open(fd);
             let known = Known::of(&spot.stat().unwrap());
-            let lost = spot.settle(&Meta { uid: 0, ..meta(mode) }, known, false);
-            (lost.owner, lost.denied.len() + lost.other.len(), spot.stat().unwrap().st_mode & 0o7777)
+            let lost = spot.settle(
+                &Meta {
+                    uid: 0,
+                    ..meta(mode)
+                },
+                known,
+                false,
+            );
+            (
+                lost.owner,
+                lost.denied.len() + lost.other.len(),
+                spot.stat().unwrap().st_mode & 0o7777,
+            )
         };
         let file = tempfile::tempfile_in(temp.path()).unwrap();
         assert_eq!(settle(file.as_fd(), 0o6755), (true, 1, 0o755));

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, fstat, openat, readlinkat, seek, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, SeekFrom, fstat, openat, readlinkat, seek, statat,
+};
 use rustix::io::Errno;
 
 use super::content::{Piece, Pieces, pieces};
@@ -78,15 +80,27 @@ pub fn verify(
         .map_err(|e| io_error("open", root.as_os_str().as_encoded_bytes(), e))?;
     observer.phase("verify", Some(info.totals.files), Some(info.totals.bytes));
     let zero = || AtomicU64::new(0);
-    let verifier = Verifier { source, observer, wanted, files: zero(), bytes: zero(), wrong: zero() };
+    let verifier = Verifier {
+        source,
+        observer,
+        wanted,
+        files: zero(),
+        bytes: zero(),
+        wrong: zero(),
+    };
     verifier.run(jobs, Dir::root(fd, None), entries)?;
     let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
-    Ok(VerifyReport { files: get(&verifier.files), bytes: get(&verifier.bytes), wrong: get(&verifier.wrong) })
+    Ok(VerifyReport {
+        files: get(&verifier.files),
+        bytes: get(&verifier.bytes),
+        wrong: get(&verifier.wrong),
+    })
 }
 
 impl<'a> Verifier<'a> {
     fn run(&self, jobs: usize, root: Arc<Dir>, entries: Vec<Entry>) -> Result<()> {
-        let seed = |queue: &LaneWorker<'_, Item<'a>>| queue.push(Item::Nodes(root, entries.into_iter()));
+        let seed =
+            |queue: &LaneWorker<'_, Item<'a>>| queue.push(Item::Nodes(root, entries.into_iter()));
         let body = |queue: &LaneWorker<'_, Item<'a>>| {
             while let Some(item) = queue.next() {
                 if self.observer.cancelled() {
@@ -103,7 +117,9 @@ impl<'a> Verifier<'a> {
         match item {
             Item::Tree(dir, tree) => match self.source.entries(&tree) {
                 Ok(entries) => queue.push(Item::Nodes(dir, entries.into_iter())),
-                Err(e) if e.kind() == Kind::Integrity => self.differs(dir.path(), format!("cannot be compared: {e}")),
+                Err(e) if e.kind() == Kind::Integrity => {
+                    self.differs(dir.path(), format!("cannot be compared: {e}"))
+                }
                 Err(e) => return Err(e),
             },
             Item::Nodes(dir, mut rest) => {
@@ -123,18 +139,29 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn node(&self, dir: &Arc<Dir>, path: Vec<u8>, entry: &Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
+    fn node(
+        &self,
+        dir: &Arc<Dir>,
+        path: Vec<u8>,
+        entry: &Entry,
+        queue: &LaneWorker<'_, Item<'a>>,
+    ) -> Result<()> {
         if let Node::Dir { tree, .. } = &entry.node {
             match Dir::open(dir, &entry.name, None) {
                 Ok(below) => queue.push(Item::Tree(below, *tree)),
-                Err(e) => self.differs(path, format!("directory cannot be opened: {}", error_text(e))),
+                Err(e) => self.differs(
+                    path,
+                    format!("directory cannot be opened: {}", error_text(e)),
+                ),
             }
             return Ok(());
         }
         self.files.fetch_add(1, Ordering::Relaxed);
         self.observer.advance(1, 0);
         let compared = match &entry.node {
-            Node::File { size, content, .. } => self.file(dir, &path, &entry.name, (*size, content), queue),
+            Node::File { size, content, .. } => {
+                self.file(dir, &path, &entry.name, (*size, content), queue)
+            }
             other => same_node(dir, &entry.name, other),
         };
         match compared {
@@ -166,7 +193,10 @@ impl<'a> Verifier<'a> {
             return Ok(Some("is not a regular file".to_owned()));
         }
         if u64::try_from(stat.st_size) != Ok(size) {
-            return Ok(Some(format!("is {} bytes long instead of {size}", stat.st_size)));
+            return Ok(Some(format!(
+                "is {} bytes long instead of {size}",
+                stat.st_size
+            )));
         }
         if let Content::Inline(expected) = content {
             let mut bytes = vec![0u8; expected.len()];
@@ -175,13 +205,27 @@ impl<'a> Verifier<'a> {
             return Ok((!read || bytes != *expected).then(|| "differs from its version".to_owned()));
         }
         let shown = display(path);
-        let all = pieces(self.source, content, size, move || ReadError::Extents { path: shown.clone() }.into());
-        let open = Open { fd, path: path.to_vec(), wrong: AtomicBool::new(false) };
+        let all = pieces(self.source, content, size, move || {
+            ReadError::Extents {
+                path: shown.clone(),
+            }
+            .into()
+        });
+        let open = Open {
+            fd,
+            path: path.to_vec(),
+            wrong: AtomicBool::new(false),
+        };
         queue.push(Item::Range(Arc::new(open), all));
         Ok(None)
     }
 
-    fn range(&self, file: Arc<Open>, mut rest: Pieces<'a>, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
+    fn range(
+        &self,
+        file: Arc<Open>,
+        mut rest: Pieces<'a>,
+        queue: &LaneWorker<'_, Item<'a>>,
+    ) -> Result<()> {
         let mut now = Vec::new();
         let mut bytes = 0;
         while bytes < RANGE && now.len() < 4096 {
@@ -211,7 +255,10 @@ impl<'a> Verifier<'a> {
                 Ok(true) => self.count(piece.len),
                 Ok(false) => {
                     let end = piece.offset + piece.len;
-                    self.differs_once(&file, format!("differs from its version in bytes {}..{end}", piece.offset));
+                    self.differs_once(
+                        &file,
+                        format!("differs from its version in bytes {}..{end}", piece.offset),
+                    );
                 }
                 Err(e) => self.differs_once(&file, format!("cannot be read: {}", error_text(e))),
             }
@@ -221,8 +268,12 @@ impl<'a> Verifier<'a> {
 
     fn holds(&self, fd: &OwnedFd, piece: &Piece, buf: &mut Vec<u8>) -> Result<bool, Errno> {
         let end = piece.offset + piece.len;
-        let Some(id) = &piece.chunk else { return zeros(fd, piece.offset, end, buf) };
-        let Ok(len) = usize::try_from(piece.len) else { return Ok(false) };
+        let Some(id) = &piece.chunk else {
+            return zeros(fd, piece.offset, end, buf);
+        };
+        let Ok(len) = usize::try_from(piece.len) else {
+            return Ok(false);
+        };
         if len > 1 << 30 {
             return Ok(false);
         }
@@ -243,7 +294,11 @@ impl<'a> Verifier<'a> {
 
     fn differs(&self, path: Vec<u8>, message: String) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
-        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Damage,
+            path,
+            message,
+        });
     }
 }
 
@@ -255,7 +310,8 @@ fn same_node(dir: &Dir, name: &[u8], node: &Node) -> Result<Option<String>, Errn
     let device = |major: &u32, minor: &u32| stat.st_rdev == rustix::fs::makedev(*major, *minor);
     let same = match node {
         Node::Symlink { target } => {
-            kind.is_symlink() && readlinkat(fd.as_fd(), name, Vec::new())?.to_bytes() == target.as_slice()
+            kind.is_symlink()
+                && readlinkat(fd.as_fd(), name, Vec::new())?.to_bytes() == target.as_slice()
         }
         Node::Fifo => kind.is_fifo(),
         Node::CharDevice { major, minor } => kind.is_char_device() && device(major, minor),

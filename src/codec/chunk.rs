@@ -32,13 +32,19 @@ pub fn cut(
     let mut at = 0;
     while at < buf.len() {
         // `at` is inside a block that is known to contain data, or at the start of a block.
-        let mut end = if (at + into_block).is_multiple_of(BLOCK) { at } else { next_edge(at, into_block, buf.len()) };
+        let mut end = if (at + into_block).is_multiple_of(BLOCK) {
+            at
+        } else {
+            next_edge(at, into_block, buf.len())
+        };
         while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
             end = next_edge(end, into_block, buf.len());
         }
         let complete = end < buf.len() || last;
         while at < end {
-            let Some(len) = next_chunk(config, chunker, &buf[at..end], complete) else { return at };
+            let Some(len) = next_chunk(config, chunker, &buf[at..end], complete) else {
+                return at;
+            };
             pieces.push(Piece::Chunk(at..at + len));
             at += len;
         }
@@ -94,8 +100,27 @@ mod tests {
         data.extend(noise(10, 2));
         data.resize(500_000, 0);
         let mut pieces = Vec::new();
-        assert_eq!(cut(&ChunkerConfig::default(), Chunker::Fixed(65536), &data, 0, true, &mut pieces), data.len());
-        assert_eq!(shape(&pieces), [(true, 65536), (true, 65536), (false, 262144), (true, 65536), (false, 41248)]);
+        assert_eq!(
+            cut(
+                &ChunkerConfig::default(),
+                Chunker::Fixed(65536),
+                &data,
+                0,
+                true,
+                &mut pieces
+            ),
+            data.len()
+        );
+        assert_eq!(
+            shape(&pieces),
+            [
+                (true, 65536),
+                (true, 65536),
+                (false, 262144),
+                (true, 65536),
+                (false, 41248)
+            ]
+        );
     }
 
     #[test]
@@ -105,7 +130,14 @@ mod tests {
         data.extend(noise(700_001, 4));
         for chunker in [Chunker::Cdc, Chunker::Fixed(65536)] {
             let mut whole = Vec::new();
-            cut(&ChunkerConfig::default(), chunker, &data, 0, true, &mut whole);
+            cut(
+                &ChunkerConfig::default(),
+                chunker,
+                &data,
+                0,
+                true,
+                &mut whole,
+            );
             for step in [5 * BLOCK, 7 * BLOCK, 16 * BLOCK] {
                 let (mut out, mut from, mut to) = (Vec::new(), 0, 0);
                 while from < data.len() {

@@ -31,14 +31,22 @@ pub struct Compressor {
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { context: CCtx::create(), profile: None }
+        Self {
+            context: CCtx::create(),
+            profile: None,
+        }
     }
 }
 
 impl Compressor {
     /// Compresses `plain` into `out`, replacing its content. Returns false if the result is not
     /// smaller; the caller then stores `plain` raw.
-    pub fn compress(&mut self, profile: CompressionProfile, plain: &[u8], out: &mut Vec<u8>) -> bool {
+    pub fn compress(
+        &mut self,
+        profile: CompressionProfile,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
         self.set(profile);
         self.run(plain, out)
     }
@@ -74,9 +82,11 @@ impl Compressor {
 
 fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
     let parameters: &[CParameter] = match profile {
-        CompressionProfile::Literal => {
-            &[CParameter::CompressionLevel(1), CParameter::Strategy(Strategy::ZSTD_fast), CParameter::MinMatch(7)]
-        }
+        CompressionProfile::Literal => &[
+            CParameter::CompressionLevel(1),
+            CParameter::Strategy(Strategy::ZSTD_fast),
+            CParameter::MinMatch(7),
+        ],
         CompressionProfile::Normal => &[CParameter::CompressionLevel(3)],
         CompressionProfile::High => &[CParameter::CompressionLevel(6)],
         // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
@@ -97,7 +107,9 @@ pub struct Decompressor {
 
 impl Default for Decompressor {
     fn default() -> Self {
-        Self { context: DCtx::create() }
+        Self {
+            context: DCtx::create(),
+        }
     }
 }
 
@@ -107,20 +119,40 @@ impl Decompressor {
     pub fn zstd(&mut self, payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         out.clear();
         out.reserve_exact(len);
-        let got =
-            self.context.decompress(out, payload).map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
-        if got == len { Ok(()) } else { Err(BadData("wrong length")) }
+        let got = self
+            .context
+            .decompress(out, payload)
+            .map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
+        if got == len {
+            Ok(())
+        } else {
+            Err(BadData("wrong length"))
+        }
     }
 
     /// Decompresses a delta of `base` into `out`, replacing its content. The result must have
     /// exactly `len` bytes.
-    pub fn delta(&mut self, base: &[u8], payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
+    pub fn delta(
+        &mut self,
+        base: &[u8],
+        payload: &[u8],
+        len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BadData> {
         let mut context = DCtx::create();
-        context.ref_prefix(base).map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
+        context
+            .ref_prefix(base)
+            .map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
         out.clear();
         out.reserve_exact(len);
-        let got = context.decompress(out, payload).map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
-        if got == len { Ok(()) } else { Err(BadData("wrong length")) }
+        let got = context
+            .decompress(out, payload)
+            .map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
+        if got == len {
+            Ok(())
+        } else {
+            Err(BadData("wrong length"))
+        }
     }
 }
 
@@ -131,8 +163,13 @@ pub fn mostly_digits(plain: &[u8]) -> bool {
     if plain.len() < 4 * SAMPLE {
         return false;
     }
-    let samples = [plain.len() / 8, plain.len() / 2, plain.len() - SAMPLE].map(|at| &plain[at..at + SAMPLE]);
-    let digits = samples.iter().flat_map(|s| s.iter()).filter(|b| b.is_ascii_digit() || **b == b'-').count();
+    let samples =
+        [plain.len() / 8, plain.len() / 2, plain.len() - SAMPLE].map(|at| &plain[at..at + SAMPLE]);
+    let digits = samples
+        .iter()
+        .flat_map(|s| s.iter())
+        .filter(|b| b.is_ascii_digit() || **b == b'-')
+        .count();
     digits * 10 >= 3 * SAMPLE * 4
 }
 
@@ -141,18 +178,30 @@ mod tests {
     use super::*;
 
     fn sample(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * i / 7 % 251).to_le_bytes()[0]).collect()
+        (0..len)
+            .map(|i| (i * i / 7 % 251).to_le_bytes()[0])
+            .collect()
     }
 
     #[test]
     fn round_trips() {
         let plain = sample(100_000);
-        for profile in [CompressionProfile::Literal, CompressionProfile::Normal, CompressionProfile::High] {
+        for profile in [
+            CompressionProfile::Literal,
+            CompressionProfile::Normal,
+            CompressionProfile::High,
+        ] {
             let (mut packed, mut back) = (Vec::new(), Vec::new());
             assert!(Compressor::default().compress(profile, &plain, &mut packed));
-            Decompressor::default().zstd(&packed, plain.len(), &mut back).unwrap();
+            Decompressor::default()
+                .zstd(&packed, plain.len(), &mut back)
+                .unwrap();
             assert_eq!(back, plain);
-            assert!(Decompressor::default().zstd(&packed, plain.len() - 1, &mut back).is_err());
+            assert!(
+                Decompressor::default()
+                    .zstd(&packed, plain.len() - 1, &mut back)
+                    .is_err()
+            );
         }
     }
 
@@ -164,13 +213,17 @@ mod tests {
         let (mut packed, mut back) = (Vec::new(), Vec::new());
         assert!(Compressor::default().delta(&base, &plain, &mut packed));
         assert!(packed.len() < 300, "{}", packed.len());
-        Decompressor::default().delta(&base, &packed, plain.len(), &mut back).unwrap();
+        Decompressor::default()
+            .delta(&base, &packed, plain.len(), &mut back)
+            .unwrap();
         assert_eq!(back, plain);
     }
 
     #[test]
     fn digits_are_seen() {
-        assert!(mostly_digits(&b"83868641912-28773972837-60736120486".repeat(200)));
+        assert!(mostly_digits(
+            &b"83868641912-28773972837-60736120486".repeat(200)
+        ));
         assert!(!mostly_digits(&sample(100_000)));
         assert!(!mostly_digits(include_bytes!("compress.rs")));
     }

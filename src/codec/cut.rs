@@ -35,7 +35,11 @@ pub struct ChunkerConfig {
 
 impl Default for ChunkerConfig {
     fn default() -> Self {
-        Self { rule: ChunkerRule::Auto, content: [16 << 10, 64 << 10, CHUNK_MAX], page: 64 << 10 }
+        Self {
+            rule: ChunkerRule::Auto,
+            content: [16 << 10, 64 << 10, CHUNK_MAX],
+            page: 64 << 10,
+        }
     }
 }
 
@@ -58,16 +62,27 @@ impl ChunkerConfig {
     /// Returns settings for content-defined chunks of `average` bytes. `None` unless `average` is a
     /// power of two from 4 KiB to 64 KiB.
     pub fn by_content(average: u64) -> Option<Self> {
-        let average =
-            usize::try_from(average).ok().filter(|a| a.is_power_of_two() && (4 << 10..=64 << 10).contains(a))?;
-        Some(Self { rule: ChunkerRule::Content, content: [average / 4, average, average * 4], ..Self::default() })
+        let average = usize::try_from(average)
+            .ok()
+            .filter(|a| a.is_power_of_two() && (4 << 10..=64 << 10).contains(a))?;
+        Some(Self {
+            rule: ChunkerRule::Content,
+            content: [average / 4, average, average * 4],
+            ..Self::default()
+        })
     }
 
     /// Returns settings for chunks of `page` bytes. `None` unless `page` is a power of two from 4
     /// KiB to 256 KiB.
     pub fn in_pages(page: u64) -> Option<Self> {
-        let page = u32::try_from(page).ok().filter(|p| p.is_power_of_two() && (4 << 10..=256 << 10).contains(p))?;
-        Some(Self { rule: ChunkerRule::Pages, page, ..Self::default() })
+        let page = u32::try_from(page)
+            .ok()
+            .filter(|p| p.is_power_of_two() && (4 << 10..=256 << 10).contains(p))?;
+        Some(Self {
+            rule: ChunkerRule::Pages,
+            page,
+            ..Self::default()
+        })
     }
 
     /// Returns the chunker for a file of `size` bytes that begins with `head`.
@@ -77,7 +92,11 @@ impl ChunkerConfig {
             ChunkerRule::Content => false,
             ChunkerRule::Pages => true,
         };
-        if pages { Chunker::Fixed(self.page) } else { Chunker::Cdc }
+        if pages {
+            Chunker::Fixed(self.page)
+        } else {
+            Chunker::Cdc
+        }
     }
 }
 
@@ -85,15 +104,26 @@ impl ChunkerConfig {
 /// hole or the point to which the caller has read. `complete` means that no further bytes follow
 /// before the next hole or the end of the file. Returns `None` if more bytes are needed to find the
 /// end of the chunk.
-pub fn next_chunk(config: &ChunkerConfig, chunker: Chunker, run: &[u8], complete: bool) -> Option<usize> {
+pub fn next_chunk(
+    config: &ChunkerConfig,
+    chunker: Chunker,
+    run: &[u8],
+    complete: bool,
+) -> Option<usize> {
     if run.is_empty() {
         return None;
     }
     match chunker {
         Chunker::Fixed(size) => {
             // The size may come from a repository, so enforce the limit.
-            let size = usize::try_from(size).unwrap_or(CHUNK_MAX).clamp(1, CHUNK_MAX);
-            if run.len() >= size { Some(size) } else { complete.then_some(run.len()) }
+            let size = usize::try_from(size)
+                .unwrap_or(CHUNK_MAX)
+                .clamp(1, CHUNK_MAX);
+            if run.len() >= size {
+                Some(size)
+            } else {
+                complete.then_some(run.len())
+            }
         }
         Chunker::Cdc => {
             let [least, average, most] = config.content;
@@ -152,7 +182,12 @@ mod tests {
         for step in [CHUNK_MAX, 300_000, 1_000_000] {
             let (mut at, mut end, mut out) = (0, 0, Vec::new());
             while at < data.len() {
-                match next_chunk(&ChunkerConfig::default(), Chunker::Cdc, &data[at..end], end == data.len()) {
+                match next_chunk(
+                    &ChunkerConfig::default(),
+                    Chunker::Cdc,
+                    &data[at..end],
+                    end == data.len(),
+                ) {
                     Some(n) => {
                         out.push(n);
                         at += n;
@@ -166,6 +201,9 @@ mod tests {
 
     #[test]
     fn fixed() {
-        assert_eq!(cuts(Chunker::Fixed(65536), &noise(150_000)), [65536, 65536, 18928]);
+        assert_eq!(
+            cuts(Chunker::Fixed(65536), &noise(150_000)),
+            [65536, 65536, 18928]
+        );
     }
 }

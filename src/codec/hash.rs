@@ -30,7 +30,9 @@ impl IdHasher {
             };
             blake3::derive_key(context, secret)
         };
-        Self { keys: ObjectKind::ALL.map(key) }
+        Self {
+            keys: ObjectKind::ALL.map(key),
+        }
     }
 
     /// Returns the id of an object, computed from its kind and its uncompressed bytes.
@@ -93,7 +95,12 @@ mod tests {
 
     #[test]
     fn golden_ids() {
-        assert_eq!(IdHasher::unencrypted().id(ObjectKind::Chunk, b"dvc").short(), GOLDEN_CHUNK);
+        assert_eq!(
+            IdHasher::unencrypted()
+                .id(ObjectKind::Chunk, b"dvc")
+                .short(),
+            GOLDEN_CHUNK
+        );
     }
 
     const GOLDEN_CHUNK: &str = "93d9c3e9";

@@ -12,7 +12,8 @@ pub const HEAD: usize = 64 * 1024;
 /// Returns whether a file of `size` bytes consists of pages. `head` contains its first [`HEAD`]
 /// bytes, or the whole file.
 pub fn is_paged(head: &[u8], size: u64) -> bool {
-    size >= HEAD as u64 && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
+    size >= HEAD as u64
+        && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
 }
 
 fn is_sqlite(head: &[u8]) -> bool {
@@ -41,7 +42,9 @@ fn le16(bytes: &[u8], at: usize) -> Option<u16> {
 /// a header page (type 8).
 fn is_innodb(head: &[u8]) -> bool {
     [16384, 8192, 4096, 32768].into_iter().any(|page| {
-        let Some(space) = be32(head, 34) else { return false };
+        let Some(space) = be32(head, 34) else {
+            return false;
+        };
         let first = matches!(head.get(24..26), Some([0, 8]));
         first
             && head.len() >= 2 * page
@@ -57,10 +60,20 @@ fn is_innodb(head: &[u8]) -> bool {
 fn is_postgres(head: &[u8]) -> bool {
     let valid = |p: &[u8]| {
         let fields = (le16(p, 12), le16(p, 14), le16(p, 16), le16(p, 18));
-        let (Some(lower), Some(upper), Some(special), Some(version)) = fields else { return false };
-        version == 0x2004 && (24..=8192).contains(&lower) && lower <= upper && upper <= special && special <= 8192
+        let (Some(lower), Some(upper), Some(special), Some(version)) = fields else {
+            return false;
+        };
+        version == 0x2004
+            && (24..=8192).contains(&lower)
+            && lower <= upper
+            && upper <= special
+            && special <= 8192
     };
-    head.len() >= 8192 && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && is_zero(p)))
+    head.len() >= 8192
+        && head
+            .chunks_exact(8192)
+            .enumerate()
+            .all(|(i, p)| valid(p) || (i > 0 && is_zero(p)))
 }
 
 #[cfg(test)]

@@ -34,16 +34,20 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
         }
     }
     let head = head[..len].to_vec();
-    let is_zstd = head.starts_with(ZSTD) || (head.len() == 4 && head[0] & 0xf0 == 0x50 && &head[1..] == SKIPPED);
+    let is_zstd = head.starts_with(ZSTD)
+        || (head.len() == 4 && head[0] & 0xf0 == 0x50 && &head[1..] == SKIPPED);
     let is_gzip = head.starts_with(GZIP);
     let whole = Cursor::new(head).chain(input);
     if is_zstd {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, whole))?;
+        let mut decoder =
+            zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, whole))?;
         decoder.window_log_max(WINDOW_LOG)?;
         return Ok(Box::new(Zstd(decoder)));
     }
     if is_gzip {
-        return Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))));
+        return Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+            BUFFER, whole,
+        ))));
     }
     Ok(Box::new(whole))
 }
@@ -60,7 +64,9 @@ impl<R: Read> Read for Zstd<R> {
         self.0.read(buffer).map_err(|e| match e.kind() {
             // The decoder reports its errors as `Other`. Errors of the source may be `Other`, too,
             // but have a known kind.
-            io::ErrorKind::Other if Kind::of_io(&e) == Kind::Internal => io::Error::new(io::ErrorKind::InvalidData, e),
+            io::ErrorKind::Other if Kind::of_io(&e) == Kind::Internal => {
+                io::Error::new(io::ErrorKind::InvalidData, e)
+            }
             _ => e,
         })
     }
@@ -125,7 +131,11 @@ mod tests {
                 let mut changed = packed.clone();
                 changed[at] ^= 0x10;
                 let e = read(&changed).unwrap_err();
-                let broken = [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput, io::ErrorKind::UnexpectedEof];
+                let broken = [
+                    io::ErrorKind::InvalidData,
+                    io::ErrorKind::InvalidInput,
+                    io::ErrorKind::UnexpectedEof,
+                ];
                 assert!(broken.contains(&e.kind()), "{at}: {e:?}");
             }
         }

@@ -49,9 +49,17 @@ impl Context {
     /// `origin`, else the first remote. Otherwise: the lazy remote.
     pub fn lazy_source(&self) -> Option<&Remote> {
         let lazy = self.remotes.iter().find(|remote| remote.lazy);
-        let Some(from) = Repo::partial(&self.repository) else { return lazy };
-        let taken = self.remotes.iter().find(|remote| remote.location.to_string() == from);
-        taken.or(lazy).or_else(|| self.remote("origin")).or(self.remotes.first())
+        let Some(from) = Repo::partial(&self.repository) else {
+            return lazy;
+        };
+        let taken = self
+            .remotes
+            .iter()
+            .find(|remote| remote.location.to_string() == from);
+        taken
+            .or(lazy)
+            .or_else(|| self.remote("origin"))
+            .or(self.remotes.first())
     }
 
     /// Returns the remote called `name`.
@@ -64,13 +72,18 @@ impl Context {
     pub fn threads(&self) -> usize {
         // Measured: a walk uses 100 MiB, and 10 MiB for each thread.
         let fit = self.memory_bytes.saturating_sub(100 << 20) / (10 << 20);
-        (self.jobs * 4).min(usize::try_from(fit).unwrap_or(usize::MAX)).max(self.jobs)
+        (self.jobs * 4)
+            .min(usize::try_from(fit).unwrap_or(usize::MAX))
+            .max(self.jobs)
     }
 
     /// Returns the current time, which is recorded when refs move.
     pub fn moved_at(&self) -> Time {
         let now = self.now.timestamp();
-        Time { secs: now.as_second(), nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or(0) }
+        Time {
+            secs: now.as_second(),
+            nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or(0),
+        }
     }
 
     /// Returns the current time in seconds since 1970.

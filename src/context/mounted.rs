@@ -44,22 +44,37 @@ impl InMount {
 
     /// Returns the current tree of the mount. Objects that are not in the repository are added to
     /// the memory of `repo`.
-    pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<MountTree> {
+    pub fn look(
+        &self,
+        repo: &Repo,
+        exclude: &[String],
+        observer: &dyn Observer,
+    ) -> Result<MountTree> {
         let cancelled = || observer.cancelled();
         let mut client = self.client()?.cancelled_by(&cancelled);
         client.flush_kernel()?;
-        let info: SnapshotInfo =
-            client.request(&ControlRequest::TakeSnapshot { store: false, exclude: exclude.to_vec() })?;
+        let info: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
+            store: false,
+            exclude: exclude.to_vec(),
+        })?;
         for (id, bytes) in client.receive_objects(info.objects)? {
             repo.volatile().put(id, bytes);
         }
         let (tree, totals) = tree_of(&info);
-        Ok(MountTree { tree, totals, skipped: info.skipped })
+        Ok(MountTree {
+            tree,
+            totals,
+            skipped: info.skipped,
+        })
     }
 }
 
 /// Returns the tree of a snapshot, and its totals.
 pub fn tree_of(info: &SnapshotInfo) -> (Id, Totals) {
-    let totals = Totals { files: info.files, dirs: info.dirs, bytes: info.bytes };
+    let totals = Totals {
+        files: info.files,
+        dirs: info.dirs,
+        bytes: info.bytes,
+    };
     (Id::parse(&info.tree).unwrap_or(Id([0; 32])), totals)
 }

@@ -24,14 +24,19 @@ impl Context {
         if let Some(lazy) = self.lazy_source().cloned() {
             let context = self.clone();
             open.lazy_source = Some(Arc::new(move || match context.open_remote(&lazy) {
-                Err(e) if e.kind() == Kind::NoRepository => {
-                    Err(SyncError::NotThere { place: lazy.location.to_string() }.into())
+                Err(e) if e.kind() == Kind::NoRepository => Err(SyncError::NotThere {
+                    place: lazy.location.to_string(),
                 }
+                .into()),
                 opened => opened,
             }));
         }
         if open.heal {
-            open.heal_sources = self.remotes.iter().map(|remote| self.heal_source(remote)).collect();
+            open.heal_sources = self
+                .remotes
+                .iter()
+                .map(|remote| self.heal_source(remote))
+                .collect();
         }
         Repo::open(&self.repository, open)
     }
@@ -40,15 +45,23 @@ impl Context {
     fn heal_source(&self, remote: &Remote) -> Arc<OpenLazySource> {
         let (context, mut remote) = (self.clone(), remote.clone());
         // A reader waits for the object, and the error of the damaged copy says enough.
-        remote.access.patience = Some(remote.access.patience.map_or(HEAL_PATIENCE, |p| p.min(HEAL_PATIENCE)));
+        remote.access.patience = Some(
+            remote
+                .access
+                .patience
+                .map_or(HEAL_PATIENCE, |p| p.min(HEAL_PATIENCE)),
+        );
         Arc::new(move || context.open_remote(&remote))
     }
 
     /// Opens a remote repository without the cache and without the packs of the local repository,
     /// to find out what the remote has.
     pub fn open_uncached(&self, remote: &Remote) -> Result<Repo> {
-        let state = RemoteState::load(&self.repository, &remote.location.to_string()).unwrap_or_default();
-        RemoteAccess::with_state(self, remote, state)?.uncached().existing()
+        let state =
+            RemoteState::load(&self.repository, &remote.location.to_string()).unwrap_or_default();
+        RemoteAccess::with_state(self, remote, state)?
+            .uncached()
+            .existing()
     }
 
     /// Opens a remote repository for reading.

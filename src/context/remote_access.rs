@@ -34,23 +34,43 @@ pub struct RemoteAccess<'a> {
 impl<'a> RemoteAccess<'a> {
     /// Opens the store of the remote, without a request.
     pub fn new(context: &'a Context, remote: &'a Remote) -> Result<Self> {
-        Self::with_state(context, remote, RemoteState::load(&context.repository, &remote.location.to_string())?)
+        Self::with_state(
+            context,
+            remote,
+            RemoteState::load(&context.repository, &remote.location.to_string())?,
+        )
     }
 
     /// Opens the store of the remote with this state, without a request.
-    pub(super) fn with_state(context: &'a Context, remote: &'a Remote, state: RemoteState) -> Result<Self> {
-        let access = Access { guarded: state.exclusive == Some(false), ..remote.access.clone() };
+    pub(super) fn with_state(
+        context: &'a Context,
+        remote: &'a Remote,
+        state: RemoteState,
+    ) -> Result<Self> {
+        let access = Access {
+            guarded: state.exclusive == Some(false),
+            ..remote.access.clone()
+        };
         let store = open(&remote.location, &access)?;
         let is_dir = remote.location.as_directory().is_some();
         let cache = (!is_dir).then(|| Arc::new(context.cache.blocks()));
         let near = Some(context.repository.clone()).filter(|dir| dir.is_dir());
         let store = Arc::new(CachedStore::new(store, cache, near));
-        Ok(Self { remote, context, store, state })
+        Ok(Self {
+            remote,
+            context,
+            store,
+            state,
+        })
     }
 
     /// Reads everything from the store itself.
     pub(super) fn uncached(self) -> Self {
-        let store = Arc::new(CachedStore::new(Arc::clone(self.store.direct()), None, None));
+        let store = Arc::new(CachedStore::new(
+            Arc::clone(self.store.direct()),
+            None,
+            None,
+        ));
         Self { store, ..self }
     }
 
@@ -63,13 +83,20 @@ impl<'a> RemoteAccess<'a> {
     pub fn marker(&self) -> Result<Option<Marker>> {
         let bytes = self.store.get(layout::MARKER)?;
         let is_here = self.remote.location.as_directory().is_some();
-        Ok(bytes.map(|bytes| decode_marker(&bytes, is_here, || self.store.place())).transpose()?)
+        Ok(bytes
+            .map(|bytes| decode_marker(&bytes, is_here, || self.store.place()))
+            .transpose()?)
     }
 
     /// Opens the remote repository with its marker.
     pub fn repo(&self, marker: Marker) -> Result<Repo> {
         let state = self.context.cache.dir.join("far");
-        Repo::with_marker(Arc::clone(&self.store), marker, &state, self.context.open.clone())
+        Repo::with_marker(
+            Arc::clone(&self.store),
+            marker,
+            &state,
+            self.context.open.clone(),
+        )
     }
 
     /// Opens the remote repository, which must exist.
@@ -84,7 +111,12 @@ impl<'a> RemoteAccess<'a> {
             return Ok(());
         }
         let (ours, theirs) = (ours.id.clone(), theirs.id.clone());
-        Err(SyncError::Foreign { place: self.store.place(), theirs, ours }.into())
+        Err(SyncError::Foreign {
+            place: self.store.place(),
+            theirs,
+            ours,
+        }
+        .into())
     }
 
     /// Checks whether the store supports conditional writes, unless the state has the answer, and
@@ -94,7 +126,10 @@ impl<'a> RemoteAccess<'a> {
         if known || self.remote.location.as_directory().is_some() {
             return Ok(());
         }
-        let access = Access { guarded: false, ..self.remote.access.clone() };
+        let access = Access {
+            guarded: false,
+            ..self.remote.access.clone()
+        };
         let plain = open(&self.remote.location, &access)?;
         let claims = plain.abilities().exclusive;
         if !claims {
@@ -119,12 +154,16 @@ impl<'a> RemoteAccess<'a> {
         for e in tips.damaged.values() {
             report_damaged(e, observer);
         }
-        let is_damaged = |key: &str| tips.damaged.contains_key(&format!("refs/{}", encoded_key(key)));
+        let is_damaged = |key: &str| {
+            tips.damaged
+                .contains_key(&format!("refs/{}", encoded_key(key)))
+        };
         for ((kind, name), entry) in tips.iter() {
             let key = seen_key(*kind, name.as_str());
             there.insert(key.clone());
             if let Some((seq, update)) = self.state.seen.get(&key)
-                && (entry.seq < *seq || entry.seq == *seq && entry.update != *update && !holds(entry, update))
+                && (entry.seq < *seq
+                    || entry.seq == *seq && entry.update != *update && !holds(entry, update))
             {
                 went_back = true;
                 let message = format!(
@@ -133,9 +172,15 @@ impl<'a> RemoteAccess<'a> {
                     self.remote.name,
                     entry.seq
                 );
-                observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+                observer.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: Vec::new(),
+                    message,
+                });
             }
-            self.state.seen.insert(key, (entry.seq, entry.update.clone()));
+            self.state
+                .seen
+                .insert(key, (entry.seq, entry.update.clone()));
         }
         for (key, (seq, _)) in &self.state.seen {
             if *seq > 0 && !there.contains(key) && !is_damaged(key) {
@@ -144,22 +189,34 @@ impl<'a> RemoteAccess<'a> {
                     "the log of `{key}` of {} is missing: the remote was restored to an older state",
                     self.remote.name
                 );
-                observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+                observer.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: Vec::new(),
+                    message,
+                });
             }
         }
-        self.state.seen.retain(|key, _| there.contains(key) || is_damaged(key));
+        self.state
+            .seen
+            .retain(|key, _| there.contains(key) || is_damaged(key));
         self.state.reached = Some(self.context.now_secs());
         went_back
     }
 
     /// Records the current state of one ref of the remote.
     pub fn seen(&mut self, kind: RefKind, entry: &RefEntry) {
-        self.state.seen.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
+        self.state.seen.insert(
+            seen_key(kind, &entry.name),
+            (entry.seq, entry.update.clone()),
+        );
     }
 
     /// Records that the user has seen the current state of one ref of the remote.
     pub fn shown(&mut self, kind: RefKind, entry: &RefEntry) {
-        self.state.shown.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
+        self.state.shown.insert(
+            seen_key(kind, &entry.name),
+            (entry.seq, entry.update.clone()),
+        );
     }
 
     /// Saves the recorded state, if the context has a local repository.
@@ -167,7 +224,10 @@ impl<'a> RemoteAccess<'a> {
         if !Repo::is_at(&self.context.repository) {
             return Ok(());
         }
-        match self.state.save(&self.context.repository, &self.remote.location.to_string()) {
+        match self
+            .state
+            .save(&self.context.repository, &self.remote.location.to_string())
+        {
             // A repository that the user can only read keeps no state. In any other, a failure is
             // an error: otherwise outdated state would remain unnoticed.
             Err(e) if e.kind() == Kind::Denied && is_read_only(&self.context.repository) => Ok(()),
@@ -187,7 +247,10 @@ fn is_read_only(dir: &Path) -> bool {
 
 /// Returns the path of a ref below `refs/` from its key in the recorded state.
 fn encoded_key(key: &str) -> String {
-    key.split_once('/').map_or_else(String::new, |(kind, name)| format!("{kind}/{}", encode_name(name)))
+    key.split_once('/')
+        .map_or_else(String::new, |(kind, name)| {
+            format!("{kind}/{}", encode_name(name))
+        })
 }
 
 fn holds(entry: &RefEntry, update: &str) -> bool {

@@ -96,7 +96,11 @@ impl DockerEngine {
     }
 
     /// Never called.
-    pub fn create_volume(&self, _: &str, _: &BTreeMap<String, String>) -> Result<Volume, EngineError> {
+    pub fn create_volume(
+        &self,
+        _: &str,
+        _: &BTreeMap<String, String>,
+    ) -> Result<Volume, EngineError> {
         match self.0 {}
     }
 

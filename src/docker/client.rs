@@ -54,18 +54,33 @@ impl DockerEngine {
             None => PathBuf::from(SOCKET),
             Some(host) => match host.strip_prefix("unix://").unwrap_or(host) {
                 path if path.starts_with('/') => PathBuf::from(path),
-                _ => return Err(EngineError::Host { host: host.to_owned() }),
+                _ => {
+                    return Err(EngineError::Host {
+                        host: host.to_owned(),
+                    });
+                }
             },
         };
         let client = |e: reqwest::Error| EngineError::Client(io::Error::other(e));
         // A proxy from the environment must not receive requests to the local socket.
-        let http = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().http1_only();
+        let http = reqwest::Client::builder()
+            .unix_socket(socket.as_path())
+            .no_proxy()
+            .http1_only();
         // The socket needs no TLS, and a client with system certificates cannot be built on a
         // machine without certificates.
         let http = http.tls_certs_only([]).build();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let (http, runtime) = (http.map_err(client)?, runtime.map_err(EngineError::Client)?);
-        Ok(Self { http, runtime, socket, limit: LIMIT, api: OnceLock::new() })
+        Ok(Self {
+            http,
+            runtime,
+            socket,
+            limit: LIMIT,
+            api: OnceLock::new(),
+        })
     }
 
     /// Sets the time limit of each request.
@@ -94,13 +109,26 @@ impl DockerEngine {
     pub fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
         let filters = json!({ "driver": [LOCAL] }).to_string();
         let found: VolumeList = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
-        Ok(found.volumes.unwrap_or_default().into_iter().filter(|volume| volume.driver == LOCAL).collect())
+        Ok(found
+            .volumes
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|volume| volume.driver == LOCAL)
+            .collect())
     }
 
     /// Creates a local volume.
-    pub fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<Volume, EngineError> {
+    pub fn create_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Volume, EngineError> {
         let body = json!({ "Name": name, "Driver": LOCAL, "Labels": labels });
-        self.post(&format!("create volume `{name}`"), &["volumes", "create"], &body)
+        self.post(
+            &format!("create volume `{name}`"),
+            &["volumes", "create"],
+            &body,
+        )
     }
 
     /// Removes a volume that no container uses.
@@ -118,7 +146,11 @@ impl DockerEngine {
     /// Like [`Self::volume`], with a separate time limit.
     pub fn volume_within(&self, name: &str, limit: Duration) -> Result<Volume, EngineError> {
         let what = format!("inspect volume `{name}`");
-        let response = self.finish(&what, limit, self.request(&what, Method::GET, &["volumes", name], &[], None)?)?;
+        let response = self.finish(
+            &what,
+            limit,
+            self.request(&what, Method::GET, &["volumes", name], &[], None)?,
+        )?;
         parse_response(&what, &response)
     }
 
@@ -129,7 +161,11 @@ impl DockerEngine {
 
     /// Returns the details of one container by name or id.
     pub fn container(&self, name: &str) -> Result<ContainerDetails, EngineError> {
-        self.get(&format!("inspect container `{name}`"), &["containers", name, "json"], &[])
+        self.get(
+            &format!("inspect container `{name}`"),
+            &["containers", name, "json"],
+            &[],
+        )
     }
 
     /// Pauses all processes of a container.
@@ -154,8 +190,16 @@ impl DockerEngine {
     }
 
     fn act(&self, verb: &str, container: &str, limit: Duration) -> Result<(), EngineError> {
-        let (what, path) = (format!("{verb} container `{container}`"), ["containers", container, verb]);
-        self.finish(&what, limit, self.request(&what, Method::POST, &path, &[], None)?).map(drop)
+        let (what, path) = (
+            format!("{verb} container `{container}`"),
+            ["containers", container, verb],
+        );
+        self.finish(
+            &what,
+            limit,
+            self.request(&what, Method::POST, &path, &[], None)?,
+        )
+        .map(drop)
     }
 
     pub(super) fn get<T: DeserializeOwned>(
@@ -164,12 +208,25 @@ impl DockerEngine {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, EngineError> {
-        let response = self.finish(what, self.limit, self.request(what, Method::GET, path, query, None)?)?;
+        let response = self.finish(
+            what,
+            self.limit,
+            self.request(what, Method::GET, path, query, None)?,
+        )?;
         parse_response(what, &response)
     }
 
-    pub(super) fn post<T: DeserializeOwned>(&self, what: &str, path: &[&str], body: &Value) -> Result<T, EngineError> {
-        let response = self.finish(what, self.limit, self.request(what, Method::POST, path, &[], Some(body))?)?;
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<T, EngineError> {
+        let response = self.finish(
+            what,
+            self.limit,
+            self.request(what, Method::POST, path, &[], Some(body))?,
+        )?;
         parse_response(what, &response)
     }
 
@@ -182,22 +239,32 @@ impl DockerEngine {
         let request = self.http.get(self.url(what, &["_ping"], &[])?);
         let response = self.wait(what, self.limit, async { Ok(request.send().await) })?;
         let response = response.map_err(|e| self.connection_error(what, &e))?;
-        let theirs = response.headers().get("api-version").and_then(|v| v.to_str().ok()).and_then(|text| {
-            let (major, minor) = text.split_once('.')?;
-            Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-        });
+        let theirs = response
+            .headers()
+            .get("api-version")
+            .and_then(|v| v.to_str().ok())
+            .and_then(|text| {
+                let (major, minor) = text.split_once('.')?;
+                Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+            });
         let (major, minor) = theirs.map_or(NEWEST, |theirs| theirs.min(NEWEST));
         Ok(self.api.get_or_init(|| format!("v{major}.{minor}")))
     }
 
     fn url(&self, what: &str, path: &[&str], query: &[(&str, &str)]) -> Result<Url, EngineError> {
-        let wrong = |message: &str| EngineError::NotFound { what: what.to_owned(), message: message.to_owned() };
+        let wrong = |message: &str| EngineError::NotFound {
+            what: what.to_owned(),
+            message: message.to_owned(),
+        };
         // Reject names that would change the path of the URL.
         if path.iter().any(|piece| ["", ".", ".."].contains(piece)) {
             return Err(wrong("invalid name"));
         }
         let mut url = Url::parse("http://docker/").map_err(|e| wrong(&e.to_string()))?;
-        url.path_segments_mut().map_err(|()| wrong("not a path"))?.pop_if_empty().extend(path);
+        url.path_segments_mut()
+            .map_err(|()| wrong("not a path"))?
+            .pop_if_empty()
+            .extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -212,16 +279,25 @@ impl DockerEngine {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<reqwest::RequestBuilder, EngineError> {
-        let path: Vec<&str> = std::iter::once(self.api()?).chain(path.iter().copied()).collect();
+        let path: Vec<&str> = std::iter::once(self.api()?)
+            .chain(path.iter().copied())
+            .collect();
         let request = self.http.request(method, self.url(what, &path, query)?);
         Ok(match body {
             None => request,
-            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
         })
     }
 
     /// Sends a request and reads the whole response.
-    fn finish(&self, what: &str, limit: Duration, request: reqwest::RequestBuilder) -> Result<Vec<u8>, EngineError> {
+    fn finish(
+        &self,
+        what: &str,
+        limit: Duration,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Vec<u8>, EngineError> {
         self.wait(what, limit, async {
             let response = self.begin(what, request).await?;
             self.body(what, response).await
@@ -229,25 +305,45 @@ impl DockerEngine {
     }
 
     /// Sends a request and returns the response. An unsuccessful status is an error.
-    pub(super) async fn begin(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Response, EngineError> {
-        let response = request.send().await.map_err(|e| self.connection_error(what, &e))?;
+    pub(super) async fn begin(
+        &self,
+        what: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, EngineError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|e| self.connection_error(what, &e))?;
         let status = response.status();
-        if status.is_success() || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS) {
+        if status.is_success()
+            || matches!(
+                status,
+                StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
+            )
+        {
             return Ok(response);
         }
         let body = self.body(what, response).await?;
-        let message =
-            serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |error: ErrorResponse| error.message);
+        let message = serde_json::from_slice(&body)
+            .map_or_else(|_| status.to_string(), |error: ErrorResponse| error.message);
         let (what, message) = (what.to_owned(), message.trim().to_owned());
         Err(match status {
             StatusCode::NOT_FOUND => EngineError::NotFound { what, message },
-            status => EngineError::Refused { what, status: status.as_u16(), message },
+            status => EngineError::Refused {
+                what,
+                status: status.as_u16(),
+                message,
+            },
         })
     }
 
     async fn body(&self, what: &str, mut response: Response) -> Result<Vec<u8>, EngineError> {
         let mut bytes = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| self.connection_error(what, &e))? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|e| self.connection_error(what, &e))?
+        {
             bytes.extend_from_slice(&piece);
             if bytes.len() > RESPONSE_MAX {
                 return Err(invalid_response(what, "response too long"));
@@ -262,8 +358,15 @@ impl DockerEngine {
         limit: Duration,
         future: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let limited = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
-        limited.unwrap_or_else(|_| Err(EngineError::TimedOut { what: what.to_owned(), limit }))
+        let limited = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limit, future).await });
+        limited.unwrap_or_else(|_| {
+            Err(EngineError::TimedOut {
+                what: what.to_owned(),
+                limit,
+            })
+        })
     }
 
     pub(super) const fn limit(&self) -> Duration {
@@ -275,15 +378,26 @@ impl DockerEngine {
         while let Some(cause) = next {
             last = cause.to_string();
             let socket = || self.socket.clone();
-            match cause.downcast_ref::<io::Error>().filter(|_| e.is_connect()).map(io::Error::kind) {
+            match cause
+                .downcast_ref::<io::Error>()
+                .filter(|_| e.is_connect())
+                .map(io::Error::kind)
+            {
                 Some(io::ErrorKind::NotFound) => return EngineError::Missing { socket: socket() },
-                Some(io::ErrorKind::PermissionDenied) => return EngineError::Denied { socket: socket() },
-                Some(io::ErrorKind::ConnectionRefused) => return EngineError::NotListening { socket: socket() },
+                Some(io::ErrorKind::PermissionDenied) => {
+                    return EngineError::Denied { socket: socket() };
+                }
+                Some(io::ErrorKind::ConnectionRefused) => {
+                    return EngineError::NotListening { socket: socket() };
+                }
                 _ => {}
             }
             next = cause.source();
         }
-        EngineError::ConnectionLost { what: what.to_owned(), source: io::Error::other(last) }
+        EngineError::ConnectionLost {
+            what: what.to_owned(),
+            source: io::Error::other(last),
+        }
     }
 }
 
@@ -292,5 +406,8 @@ fn parse_response<T: DeserializeOwned>(what: &str, response: &[u8]) -> Result<T,
 }
 
 pub(super) fn invalid_response(what: &str, why: &str) -> EngineError {
-    EngineError::InvalidResponse { what: what.to_owned(), source: io::Error::other(why.to_owned()) }
+    EngineError::InvalidResponse {
+        what: what.to_owned(),
+        source: io::Error::other(why.to_owned()),
+    }
 }

@@ -64,13 +64,16 @@ impl Failure for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Host { .. } | Self::NotBuilt => Kind::Usage,
-            Self::Missing { .. } | Self::NotListening { .. } | Self::TimedOut { .. } | Self::ConnectionLost { .. } => {
-                Kind::Unreachable
-            }
+            Self::Missing { .. }
+            | Self::NotListening { .. }
+            | Self::TimedOut { .. }
+            | Self::ConnectionLost { .. } => Kind::Unreachable,
             Self::Cancelled { .. } => Kind::Cancelled,
             Self::Denied { .. } => Kind::Denied,
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Refused { status: 401 | 403, .. } => Kind::Denied,
+            Self::Refused {
+                status: 401 | 403, ..
+            } => Kind::Denied,
             Self::Refused { status: 409, .. } => Kind::Busy,
             Self::Refused { status: 400, .. } => Kind::Usage,
             Self::Refused { .. } | Self::InvalidResponse { .. } => Kind::Unreachable,
@@ -81,10 +84,13 @@ impl Failure for EngineError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Host { .. } => Some("use the form `unix:///path/of/the/socket`".to_owned()),
-            Self::Missing { .. } | Self::NotListening { .. } => {
-                Some("start the Docker engine, or set `DOCKER_HOST=unix:///...` to another socket".to_owned())
+            Self::Missing { .. } | Self::NotListening { .. } => Some(
+                "start the Docker engine, or set `DOCKER_HOST=unix:///...` to another socket"
+                    .to_owned(),
+            ),
+            Self::Denied { .. } => {
+                Some("run dvc as root or as a member of the socket's group".to_owned())
             }
-            Self::Denied { .. } => Some("run dvc as root or as a member of the socket's group".to_owned()),
             _ => None,
         }
     }

@@ -49,7 +49,9 @@ impl FrameDecoder {
         let mut at = 0;
         while let Some((head, tail)) = self.rest[at..].split_first_chunk::<8>() {
             let len = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
-            let Some(content) = tail.get(..len) else { break };
+            let Some(content) = tail.get(..len) else {
+                break;
+            };
             let kept = match head[0] {
                 STDOUT => &mut self.output,
                 STDERR => &mut self.complaints,
@@ -83,7 +85,13 @@ impl DockerEngine {
         let what = format!("run a command in container `{container}`");
         let id = self.prepare(&what, container, exec, false)?;
         let body = json!({ "Detach": false, "Tty": false });
-        let request = self.request(&what, Method::POST, &["exec", &id, "start"], &[], Some(&body))?;
+        let request = self.request(
+            &what,
+            Method::POST,
+            &["exec", &id, "start"],
+            &[],
+            Some(&body),
+        )?;
         let frames = self.wait(&what, limit, async {
             let mut answer = self.begin(&what, request).await?;
             let mut frames = FrameDecoder::default();
@@ -92,34 +100,68 @@ impl DockerEngine {
                     Ok(Ok(Some(piece))) => frames.take(&piece, OUTPUT_MAX),
                     Ok(Ok(None)) => return Ok(frames),
                     Ok(Err(e)) => return Err(self.connection_error(&what, &e)),
-                    Err(_) if cancelled() => return Err(EngineError::Cancelled { what: what.clone() }),
+                    Err(_) if cancelled() => {
+                        return Err(EngineError::Cancelled { what: what.clone() });
+                    }
                     Err(_) => {}
                 }
             }
         })?;
         let status: ExecStatus = self.get(&what, &["exec", &id, "json"], &[])?;
-        let code = status.exit_code.ok_or_else(|| invalid_response(&what, "the command has no exit code"))?;
-        Ok(ExecResult { code, output: frames.output, complaints: frames.complaints })
+        let code = status
+            .exit_code
+            .ok_or_else(|| invalid_response(&what, "the command has no exit code"))?;
+        Ok(ExecResult {
+            code,
+            output: frames.output,
+            complaints: frames.complaints,
+        })
     }
 
     /// Starts a command and keeps its input open.
-    pub fn session(&self, container: &str, exec: &ExecCommand) -> Result<ExecSession<'_>, EngineError> {
+    pub fn session(
+        &self,
+        container: &str,
+        exec: &ExecCommand,
+    ) -> Result<ExecSession<'_>, EngineError> {
         let what = format!("attach to a command in container `{container}`");
         let id = self.prepare(&what, container, exec, true)?;
         let body = json!({ "Detach": false, "Tty": false });
-        let request = self.request(&what, Method::POST, &["exec", &id, "start"], &[], Some(&body))?;
-        let request = request.header("connection", "Upgrade").header("upgrade", "tcp");
+        let request = self.request(
+            &what,
+            Method::POST,
+            &["exec", &id, "start"],
+            &[],
+            Some(&body),
+        )?;
+        let request = request
+            .header("connection", "Upgrade")
+            .header("upgrade", "tcp");
         let io = self.wait(&what, self.limit(), async {
             let answer = self.begin(&what, request).await?;
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(invalid_response(&what, "the connection was not upgraded"));
             }
-            answer.upgrade().await.map_err(|e| self.connection_error(&what, &e))
+            answer
+                .upgrade()
+                .await
+                .map_err(|e| self.connection_error(&what, &e))
         })?;
-        Ok(ExecSession { engine: self, io, what, frames: FrameDecoder::default() })
+        Ok(ExecSession {
+            engine: self,
+            io,
+            what,
+            frames: FrameDecoder::default(),
+        })
     }
 
-    fn prepare(&self, what: &str, container: &str, exec: &ExecCommand, stdin: bool) -> Result<String, EngineError> {
+    fn prepare(
+        &self,
+        what: &str,
+        container: &str,
+        exec: &ExecCommand,
+        stdin: bool,
+    ) -> Result<String, EngineError> {
         let body = json!({
             "AttachStdin": stdin, "AttachStdout": true, "AttachStderr": true, "Tty": false,
             "Cmd": exec.command, "Env": exec.env,
@@ -132,13 +174,18 @@ impl DockerEngine {
 impl ExecSession<'_> {
     /// Writes to the input of the command.
     pub fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), EngineError> {
-        let Self { engine, io, what, .. } = self;
+        let Self {
+            engine, io, what, ..
+        } = self;
         engine.wait(what, limit, async {
             let sent = async {
                 io.write_all(bytes).await?;
                 io.flush().await
             };
-            sent.await.map_err(|source| EngineError::ConnectionLost { what: what.clone(), source })
+            sent.await.map_err(|source| EngineError::ConnectionLost {
+                what: what.clone(),
+                source,
+            })
         })
     }
 
@@ -153,12 +200,20 @@ impl ExecSession<'_> {
             if self.frames.output.len() >= OUTPUT_MAX {
                 return Err(invalid_response(&self.what, "line too long"));
             }
-            let Self { engine, io, what, frames } = self;
+            let Self {
+                engine,
+                io,
+                what,
+                frames,
+            } = self;
             let left = until.saturating_duration_since(Instant::now());
             let mut buffer = [0; 8192];
             let count = engine.wait(what, left, async {
                 let read: io::Result<usize> = io.read(&mut buffer).await;
-                read.map_err(|source| EngineError::ConnectionLost { what: what.clone(), source })
+                read.map_err(|source| EngineError::ConnectionLost {
+                    what: what.clone(),
+                    source,
+                })
             })?;
             if count == 0 {
                 return Ok(None);
@@ -169,7 +224,9 @@ impl ExecSession<'_> {
 
     /// Returns the standard error that was received so far.
     pub fn complaints(&self) -> String {
-        String::from_utf8_lossy(&self.frames.complaints).trim().to_owned()
+        String::from_utf8_lossy(&self.frames.complaints)
+            .trim()
+            .to_owned()
     }
 }
 
@@ -184,13 +241,24 @@ mod tests {
 
     #[test]
     fn frames_come_in_any_pieces() {
-        let all = [frame(1, "ab"), frame(2, "no"), frame(0, "?"), frame(1, ""), frame(1, "cd")].concat();
+        let all = [
+            frame(1, "ab"),
+            frame(2, "no"),
+            frame(0, "?"),
+            frame(1, ""),
+            frame(1, "cd"),
+        ]
+        .concat();
         for size in 1..=all.len() {
             let mut frames = FrameDecoder::default();
             for piece in all.chunks(size) {
                 frames.take(piece, OUTPUT_MAX);
             }
-            assert_eq!((frames.output.as_slice(), frames.complaints.as_slice()), (&b"abcd"[..], &b"no"[..]), "{size}");
+            assert_eq!(
+                (frames.output.as_slice(), frames.complaints.as_slice()),
+                (&b"abcd"[..], &b"no"[..]),
+                "{size}"
+            );
             assert!(frames.rest.is_empty());
         }
         let mut frames = FrameDecoder::default();

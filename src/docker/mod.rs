@@ -23,6 +23,6 @@ pub use error::EngineError;
 pub use exec::ExecSession;
 pub use own::own;
 pub use types::{
-    Container, ContainerConfig, ContainerDetails, ContainerMount, ContainerState, EngineVersion, ExecCommand,
-    ExecResult, HostConfig, LOCAL, PLUGIN_SOCKET, SOCKET, Volume,
+    Container, ContainerConfig, ContainerDetails, ContainerMount, ContainerState, EngineVersion,
+    ExecCommand, ExecResult, HostConfig, LOCAL, PLUGIN_SOCKET, SOCKET, Volume,
 };

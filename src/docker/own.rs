@@ -14,7 +14,12 @@ pub fn own(all: &[Container]) -> Option<&Container> {
     // The engine stores /etc/hostname and similar files of each container in a directory whose name
     // is the container's id.
     let is_host_file = |m: &&Mounted| m.at.as_os_str().as_bytes().starts_with(b"/etc/host");
-    let bound = |id: &str| mounts.iter().filter(is_host_file).any(|m| m.root.iter().any(|name| name == id));
+    let bound = |id: &str| {
+        mounts
+            .iter()
+            .filter(is_host_file)
+            .any(|m| m.root.iter().any(|name| name == id))
+    };
     // The state of the container does not matter, because its first process may call this before
     // the engine has recorded that the container runs.
     all.iter().find(|c| bound(&c.id) || groups.contains(&c.id))
@@ -24,21 +29,38 @@ impl Container {
     /// Translates a path on the engine's machine into a path in the container. Returns `None` if no
     /// mount of the container contains the path.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
-        let around = self.mounts.iter().filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
+        let around = self
+            .mounts
+            .iter()
+            .filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
         let mount = around.max_by_key(|m| m.source.components().count())?;
         let below = path.strip_prefix(&mount.source).ok()?;
         // Joining an empty path would append a slash.
-        Some(if below == Path::new("") { mount.destination.clone() } else { mount.destination.join(below) })
+        Some(if below == Path::new("") {
+            mount.destination.clone()
+        } else {
+            mount.destination.join(below)
+        })
     }
 
     /// Translates a path in the container into a path on the engine's machine and the volume that
     /// contains it. The path is `None` if the engine does not report the source of the mount.
     pub fn outside(&self, path: &Path) -> (Option<PathBuf>, Option<String>) {
-        let around = self.mounts.iter().filter(|m| path.starts_with(&m.destination));
-        let Some(mount) = around.max_by_key(|m| m.destination.components().count()) else { return (None, None) };
-        let below = path.strip_prefix(&mount.destination).unwrap_or(Path::new(""));
+        let around = self
+            .mounts
+            .iter()
+            .filter(|m| path.starts_with(&m.destination));
+        let Some(mount) = around.max_by_key(|m| m.destination.components().count()) else {
+            return (None, None);
+        };
+        let below = path
+            .strip_prefix(&mount.destination)
+            .unwrap_or(Path::new(""));
         let there = (mount.source != Path::new("")).then(|| mount.source.join(below));
-        (there, Some(mount.name.clone()).filter(|name| !name.is_empty()))
+        (
+            there,
+            Some(mount.name.clone()).filter(|name| !name.is_empty()),
+        )
     }
 }
 
@@ -67,13 +89,26 @@ mod tests {
             labels: std::collections::BTreeMap::default(),
             mounts,
         };
-        let inside = |path: &str| container.inside(Path::new(path)).map(|p| p.display().to_string());
+        let inside = |path: &str| {
+            container
+                .inside(Path::new(path))
+                .map(|p| p.display().to_string())
+        };
         assert_eq!(inside("/d/volumes/db/_data").as_deref(), Some("/source/db"));
-        assert_eq!(inside("/d/volumes/db/_data/x").as_deref(), Some("/source/db/x"));
-        assert_eq!(inside("/d/volumes/other/_data").as_deref(), Some("/volumes/other/_data"));
+        assert_eq!(
+            inside("/d/volumes/db/_data/x").as_deref(),
+            Some("/source/db/x")
+        );
+        assert_eq!(
+            inside("/d/volumes/other/_data").as_deref(),
+            Some("/volumes/other/_data")
+        );
         assert_eq!((inside("/d/volumes2"), inside("/etc")), (None, None));
         let outside = |path: &str| container.outside(Path::new(path));
-        assert_eq!(outside("/source/db/x"), (Some("/d/volumes/db/_data/x".into()), Some("db".to_owned())));
+        assert_eq!(
+            outside("/source/db/x"),
+            (Some("/d/volumes/db/_data/x".into()), Some("db".to_owned()))
+        );
         assert_eq!(outside("/volumes/o"), (Some("/d/volumes/o".into()), None));
         assert_eq!(outside("/far/x"), (None, Some("far".to_owned())));
         assert_eq!(outside("/etc"), (None, None));

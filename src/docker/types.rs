@@ -99,7 +99,9 @@ pub struct Container {
 impl Container {
     /// Returns the first name without the `/`, or the id if the container has no name.
     pub fn name(&self) -> &str {
-        self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
+        self.names
+            .first()
+            .map_or(&self.id, |name| name.trim_start_matches('/'))
     }
 }
 
@@ -164,6 +166,8 @@ pub struct HostConfig {
     pub auto_remove: bool,
 }
 
-fn or_default<'d, D: serde::Deserializer<'d>, T: Default + Deserialize<'d>>(from: D) -> Result<T, D::Error> {
+fn or_default<'d, D: serde::Deserializer<'d>, T: Default + Deserialize<'d>>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }

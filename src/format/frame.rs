@@ -69,7 +69,11 @@ impl FrameHead {
         if codec > CODEC_DELTA {
             return Err(bad("unknown codec"));
         }
-        let most = if kind == ObjectKind::Chunk { FRAME_PLAIN_MAX } else { OBJECT_MAX };
+        let most = if kind == ObjectKind::Chunk {
+            FRAME_PLAIN_MAX
+        } else {
+            OBJECT_MAX
+        };
         let count = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
         // Each object has at least one byte in the header, so a greater count is invalid.
         if count == 0 || count > most as u64 || count > bytes.len() as u64 {
@@ -87,7 +91,9 @@ impl FrameHead {
             lens.push(len);
         }
         let base = if codec == CODEC_DELTA {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
+            let (id, rest) = bytes
+                .split_first_chunk::<32>()
+                .ok_or_else(|| bad("truncated"))?;
             *bytes = rest;
             if lens.len() != 1 {
                 return Err(bad("a delta contains several objects"));
@@ -102,7 +108,13 @@ impl FrameHead {
         if payload as usize > most + 1024 || (codec == CODEC_RAW && payload as usize != total) {
             return Err(bad("payload length out of range"));
         }
-        Ok(Self { kind, codec, lens, base, payload })
+        Ok(Self {
+            kind,
+            codec,
+            lens,
+            base,
+            payload,
+        })
     }
 }
 
@@ -133,8 +145,19 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let head = FrameHead { kind: ObjectKind::Chunk, codec: 1, lens: vec![5, 0, 70_000], base: None, payload: 999 };
-        let delta = FrameHead { codec: 2, lens: vec![65536], base: Some(Id([3; 32])), ..head.clone() };
+        let head = FrameHead {
+            kind: ObjectKind::Chunk,
+            codec: 1,
+            lens: vec![5, 0, 70_000],
+            base: None,
+            payload: 999,
+        };
+        let delta = FrameHead {
+            codec: 2,
+            lens: vec![65536],
+            base: Some(Id([3; 32])),
+            ..head.clone()
+        };
         for head in [head, delta] {
             let mut bytes = Vec::new();
             head.encode(&mut bytes);

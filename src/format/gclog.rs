@@ -112,13 +112,32 @@ mod tests {
             r#""list":"abababababababababababababababababababababababababababababababab","#,
             r#""count":2,"bytes":70000000,"why":"gc"}"#
         );
-        assert_eq!(plan().encode(), format!("{line}\n{}\n", line_checksum(line)).into_bytes());
+        assert_eq!(
+            plan().encode(),
+            format!("{line}\n{}\n", line_checksum(line)).into_bytes()
+        );
         assert_eq!(GcEntry::decode(&plan().encode()), Ok(plan()));
-        let void = GcEntry { list: None, count: 0, bytes: 0, ..plan() };
-        assert!(String::from_utf8(void.encode()).unwrap().contains(r#""list":null,"count":0,"bytes":0"#));
+        let void = GcEntry {
+            list: None,
+            count: 0,
+            bytes: 0,
+            ..plan()
+        };
+        assert!(
+            String::from_utf8(void.encode())
+                .unwrap()
+                .contains(r#""list":null,"count":0,"bytes":0"#)
+        );
         assert_eq!(GcEntry::decode(&void.encode()), Ok(void));
-        let dead = GcEntry { what: GcStep::Dead, ..plan() };
-        assert!(String::from_utf8(dead.encode()).unwrap().contains(r#""what":"dead""#));
+        let dead = GcEntry {
+            what: GcStep::Dead,
+            ..plan()
+        };
+        assert!(
+            String::from_utf8(dead.encode())
+                .unwrap()
+                .contains(r#""what":"dead""#)
+        );
         assert_eq!(GcEntry::decode(&dead.encode()), Ok(dead));
     }
 
@@ -137,15 +156,40 @@ mod tests {
     #[test]
     fn wrong_values_are_refused() {
         for bad in [
-            GcEntry { kind: "heads".into(), ..plan() },
+            GcEntry {
+                kind: "heads".into(),
+                ..plan()
+            },
             GcEntry { seq: 0, ..plan() },
-            GcEntry { update: "0A".repeat(16), ..plan() },
-            GcEntry { update: "../../x".into(), ..plan() },
-            GcEntry { nanos: 1_000_000_000, ..plan() },
-            GcEntry { list: None, ..plan() },
+            GcEntry {
+                update: "0A".repeat(16),
+                ..plan()
+            },
+            GcEntry {
+                update: "../../x".into(),
+                ..plan()
+            },
+            GcEntry {
+                nanos: 1_000_000_000,
+                ..plan()
+            },
+            GcEntry {
+                list: None,
+                ..plan()
+            },
             GcEntry { count: 0, ..plan() },
-            GcEntry { list: None, count: 0, ..plan() },
-            GcEntry { what: GcStep::Dead, list: None, count: 0, bytes: 0, ..plan() },
+            GcEntry {
+                list: None,
+                count: 0,
+                ..plan()
+            },
+            GcEntry {
+                what: GcStep::Dead,
+                list: None,
+                count: 0,
+                bytes: 0,
+                ..plan()
+            },
         ] {
             assert!(GcEntry::decode(&bad.encode()).is_err(), "{bad:?}");
         }

@@ -70,7 +70,8 @@ pub fn lease_key(random: &str) -> String {
 
 /// Returns whether a name has the form of [`lease_key`].
 pub fn is_lease_key(name: &str) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(|random| is_hex(random, 32))
+    name.strip_prefix(PREFIX)
+        .is_some_and(|random| is_hex(random, 32))
 }
 
 #[cfg(test)]
@@ -96,7 +97,10 @@ mod tests {
             Id([1; 32]),
             Id([2; 32])
         );
-        assert_eq!(lease().encode(), format!("{line}\n{}\n", line_checksum(&line)).into_bytes());
+        assert_eq!(
+            lease().encode(),
+            format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+        );
         for what in [LeaseUse::Mount, LeaseUse::Overlay, LeaseUse::Lazy] {
             let lease = Lease { what, ..lease() };
             assert_eq!(Lease::decode(&lease.encode()), Ok(lease));
@@ -118,10 +122,22 @@ mod tests {
             Id(id)
         });
         for bad in [
-            Lease { kind: "gc".into(), ..lease() },
-            Lease { versions: vec![], ..lease() },
-            Lease { versions: vec![Id([2; 32]), Id([1; 32])], ..lease() },
-            Lease { versions: many.collect(), ..lease() },
+            Lease {
+                kind: "gc".into(),
+                ..lease()
+            },
+            Lease {
+                versions: vec![],
+                ..lease()
+            },
+            Lease {
+                versions: vec![Id([2; 32]), Id([1; 32])],
+                ..lease()
+            },
+            Lease {
+                versions: many.collect(),
+                ..lease()
+            },
         ] {
             assert!(Lease::decode(&bad.encode()).is_err());
         }
@@ -130,7 +146,13 @@ mod tests {
     #[test]
     fn keys() {
         assert!(is_lease_key(&lease_key(&"0a".repeat(16))));
-        for bad in ["lease-", "lease-0a", "lock-0a", &lease_key(&"0A".repeat(16)), &lease_key(&"g".repeat(32))] {
+        for bad in [
+            "lease-",
+            "lease-0a",
+            "lock-0a",
+            &lease_key(&"0A".repeat(16)),
+            &lease_key(&"g".repeat(32)),
+        ] {
             assert!(!is_lease_key(bad), "{bad}");
         }
     }

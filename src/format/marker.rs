@@ -67,8 +67,15 @@ impl Marker {
             let why = format!("unsupported version {}", first.version);
             return Err(Malformed::new("repository marker", why));
         }
-        if let Some(unknown) = first.features.iter().find(|f| !FEATURES.contains(&f.as_str())) {
-            return Err(Malformed::new("repository marker", format!("unsupported feature `{unknown}`")));
+        if let Some(unknown) = first
+            .features
+            .iter()
+            .find(|f| !FEATURES.contains(&f.as_str()))
+        {
+            return Err(Malformed::new(
+                "repository marker",
+                format!("unsupported feature `{unknown}`"),
+            ));
         }
         let marker: Self = serde_json::from_str(line).map_err(bad)?;
         marker.check()?;
@@ -121,22 +128,62 @@ mod tests {
 
     #[test]
     fn values_that_become_names_are_checked() {
-        for id in ["", "../../../x", "/etc", "AB", &"g".repeat(32), &"A".repeat(32), &"0".repeat(31), &"0".repeat(33)] {
-            let bad = Marker { id: id.to_owned(), ..marker() };
+        for id in [
+            "",
+            "../../../x",
+            "/etc",
+            "AB",
+            &"g".repeat(32),
+            &"A".repeat(32),
+            &"0".repeat(31),
+            &"0".repeat(33),
+        ] {
+            let bad = Marker {
+                id: id.to_owned(),
+                ..marker()
+            };
             assert!(Marker::decode(&bad.encode()).is_err(), "{id}");
         }
         for branch in ["", "../x", "a/../b", "a\n", "\u{1b}[2J", "/a"] {
-            let bad = Marker { default_branch: branch.to_owned(), ..marker() };
+            let bad = Marker {
+                default_branch: branch.to_owned(),
+                ..marker()
+            };
             assert!(Marker::decode(&bad.encode()).is_err(), "{branch}");
         }
-        assert!(Marker::decode(&Marker { kind: "git".into(), ..marker() }.encode()).is_err());
+        assert!(
+            Marker::decode(
+                &Marker {
+                    kind: "git".into(),
+                    ..marker()
+                }
+                .encode()
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn unknown_is_refused() {
-        let newer = Marker { version: 2, ..marker() };
-        assert!(Marker::decode(&newer.encode()).unwrap_err().why.contains("version 2"));
-        let feature = Marker { features: vec!["sealed".into()], ..marker() };
-        assert!(Marker::decode(&feature.encode()).unwrap_err().why.contains("`sealed`"));
+        let newer = Marker {
+            version: 2,
+            ..marker()
+        };
+        assert!(
+            Marker::decode(&newer.encode())
+                .unwrap_err()
+                .why
+                .contains("version 2")
+        );
+        let feature = Marker {
+            features: vec!["sealed".into()],
+            ..marker()
+        };
+        assert!(
+            Marker::decode(&feature.encode())
+                .unwrap_err()
+                .why
+                .contains("`sealed`")
+        );
     }
 }

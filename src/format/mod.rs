@@ -30,7 +30,10 @@ pub struct Malformed {
 
 impl Malformed {
     pub fn new(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, why: why.into() }
+        Self {
+            what,
+            why: why.into(),
+        }
     }
 }
 

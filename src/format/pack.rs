@@ -113,12 +113,17 @@ impl PackHeader {
     /// Decodes the header of an unencrypted pack, with any salt.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let bad = |why: &str| Malformed::new("pack header", why);
-        let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("truncated"))?;
+        let h = bytes
+            .first_chunk::<HEADER_LEN>()
+            .ok_or_else(|| bad("truncated"))?;
         if &h[..7] != MAGIC {
             return Err(bad("not a pack"));
         }
         if h[7] != 1 {
-            return Err(Malformed::new("pack header", format!("unsupported version {}", h[7])));
+            return Err(Malformed::new(
+                "pack header",
+                format!("unsupported version {}", h[7]),
+            ));
         }
         let kind = PackKind::from_number(h[8]).ok_or_else(|| bad("unknown kind"))?;
         if h[9] != 0 {
@@ -183,27 +188,44 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
         }
         let mut objects = Vec::new();
         for _ in 0..count {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
+            let (id, rest) = bytes
+                .split_first_chunk::<32>()
+                .ok_or_else(|| bad("truncated"))?;
             bytes = rest;
             let len = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok());
-            let len = len.filter(|n| *n as usize <= OBJECT_MAX).ok_or_else(|| bad("length out of range"))?;
+            let len = len
+                .filter(|n| *n as usize <= OBJECT_MAX)
+                .ok_or_else(|| bad("length out of range"))?;
             objects.push((Id(*id), len));
         }
         let base = if codec == CODEC_DELTA {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
+            let (id, rest) = bytes
+                .split_first_chunk::<32>()
+                .ok_or_else(|| bad("truncated"))?;
             bytes = rest;
             Some(Id(*id))
         } else {
             None
         };
-        let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("truncated"))?;
+        let stored = varint::take(&mut bytes)
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(|| bad("truncated"))?;
         // The header of a frame has at least one byte per object, so a frame with more objects than
         // bytes is invalid. Without this check, a few bytes could claim any number of objects.
         if u64::from(stored) < count + 3 {
             return Err(bad("a frame has more objects than bytes"));
         }
-        frames.push(TableFrame { kind, codec, offset, stored, objects, base });
-        offset = offset.checked_add(u64::from(stored)).ok_or_else(|| bad("offset out of range"))?;
+        frames.push(TableFrame {
+            kind,
+            codec,
+            offset,
+            stored,
+            objects,
+            base,
+        });
+        offset = offset
+            .checked_add(u64::from(stored))
+            .ok_or_else(|| bad("offset out of range"))?;
     }
     Ok(frames)
 }
@@ -247,15 +269,25 @@ impl PackFooter {
         if &bytes[36..] != END {
             return Err(bad("truncated"));
         }
-        let le32 = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let le32 = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let mut offset = [0u8; 8];
         offset.copy_from_slice(&bytes[..8]);
         let mut checksum = [0u8; 16];
         checksum.copy_from_slice(&bytes[20..36]);
         let table_offset = u64::from_le_bytes(offset);
-        let footer = Self { table_offset, table_stored: le32(8), table_plain: le32(12), frames: le32(16), checksum };
+        let footer = Self {
+            table_offset,
+            table_stored: le32(8),
+            table_plain: le32(12),
+            frames: le32(16),
+            checksum,
+        };
         let end = table_offset.checked_add(u64::from(footer.table_stored) + FOOTER_LEN as u64);
-        let most = table_offset.saturating_mul(TABLE_TO_FRAMES).min(u64::from(TABLE_MAX));
+        let most = table_offset
+            .saturating_mul(TABLE_TO_FRAMES)
+            .min(u64::from(TABLE_MAX));
         if end != Some(pack_len) || u64::from(footer.table_plain) > most {
             return Err(bad("table out of range"));
         }
@@ -272,17 +304,27 @@ mod tests {
         let header = PackHeader::unsalted(PackKind::List);
         assert_eq!(header.encode(), *b"DVCPACK\x01\x01\0\0\0\0\0\0\0");
         assert_eq!(PackHeader::decode(&header.encode()), Ok(header));
-        let salted = PackHeader { salt: [1, 0, 0xff, 4], ..header };
+        let salted = PackHeader {
+            salt: [1, 0, 0xff, 4],
+            ..header
+        };
         assert_eq!(salted.encode()[..12], header.encode()[..12]);
         assert_eq!(salted.encode()[12..], [1, 0, 0xff, 4]);
         assert_eq!(PackHeader::decode(&salted.encode()), Ok(salted));
         assert!(PackHeader::decode(&salted.encode()[..15]).is_err());
-        for (at, value, why) in
-            [(7, 9, "version 9"), (8, 3, "kind"), (9, 1, "flags"), (10, 88, "encrypted"), (0, 0, "pack")]
-        {
+        for (at, value, why) in [
+            (7, 9, "version 9"),
+            (8, 3, "kind"),
+            (9, 1, "flags"),
+            (10, 88, "encrypted"),
+            (0, 0, "pack"),
+        ] {
             let mut h = salted.encode();
             h[at] = value;
-            assert!(PackHeader::decode(&h).unwrap_err().why.contains(why), "{why}");
+            assert!(
+                PackHeader::decode(&h).unwrap_err().why.contains(why),
+                "{why}"
+            );
         }
     }
 
@@ -314,15 +356,27 @@ mod tests {
         let short = TableFrame { stored: 4, ..frame };
         plain.clear();
         put_table_frame(&mut plain, &short);
-        assert!(decode_table(&plain, 16).is_err(), "it is shorter than the header of two objects");
+        assert!(
+            decode_table(&plain, 16).is_err(),
+            "it is shorter than the header of two objects"
+        );
     }
 
     #[test]
     fn footer() {
-        let f = PackFooter { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
+        let f = PackFooter {
+            table_offset: 1000,
+            table_stored: 50,
+            table_plain: 90,
+            frames: 2,
+            checksum: [7; 16],
+        };
         assert_eq!(PackFooter::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
         assert!(PackFooter::decode(&f.encode(), 1000).is_err());
-        let long = PackFooter { table_plain: 1000 * 64 + 1, ..f };
+        let long = PackFooter {
+            table_plain: 1000 * 64 + 1,
+            ..f
+        };
         assert!(PackFooter::decode(&long.encode(), 1000 + 50 + 44).is_err());
     }
 }

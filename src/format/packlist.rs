@@ -101,7 +101,12 @@ pub struct PackListWriter {
 
 impl Default for PackListWriter {
     fn default() -> Self {
-        Self { bytes: HEAD.to_vec(), last: None, count: 0, sum_bytes: 0 }
+        Self {
+            bytes: HEAD.to_vec(),
+            last: None,
+            count: 0,
+            sum_bytes: 0,
+        }
     }
 }
 
@@ -115,7 +120,10 @@ impl PackListWriter {
         if pack.since > SINCE_MAX {
             return Err(bad("time out of range"));
         }
-        self.sum_bytes = self.sum_bytes.checked_add(pack.size_bytes).ok_or_else(|| bad("lengths out of range"))?;
+        self.sum_bytes = self
+            .sum_bytes
+            .checked_add(pack.size_bytes)
+            .ok_or_else(|| bad("lengths out of range"))?;
         self.bytes.extend_from_slice(&pack.encode());
         self.last = Some(pack.name);
         self.count += 1;
@@ -152,7 +160,10 @@ pub struct PackList {
 impl Default for PackList {
     /// Returns the list without packs.
     fn default() -> Self {
-        Self { bytes: PackListWriter::default().finish(), sum_bytes: 0 }
+        Self {
+            bytes: PackListWriter::default().finish(),
+            sum_bytes: 0,
+        }
     }
 }
 
@@ -162,7 +173,10 @@ impl PackList {
         if bytes.len() as u64 > LIST_MAX {
             return Err(bad("longer than 1 GiB"));
         }
-        let rows_len = bytes.len().checked_sub(HEAD.len() + FOOTER).ok_or_else(|| bad("truncated"))?;
+        let rows_len = bytes
+            .len()
+            .checked_sub(HEAD.len() + FOOTER)
+            .ok_or_else(|| bad("truncated"))?;
         if bytes[..HEAD.len()] != *HEAD {
             return Err(bad("not a list, or an unsupported version"));
         }
@@ -185,7 +199,9 @@ impl PackList {
                 return Err(bad("packs are not ascending"));
             }
             last = Some(pack.name);
-            sum = sum.checked_add(pack.size_bytes).ok_or_else(|| bad("lengths out of range"))?;
+            sum = sum
+                .checked_add(pack.size_bytes)
+                .ok_or_else(|| bad("lengths out of range"))?;
         }
         if sum != sum_bytes {
             return Err(bad("sum of lengths does not match"));
@@ -194,7 +210,9 @@ impl PackList {
     }
 
     fn rows(&self) -> &[[u8; ROW]] {
-        self.bytes[HEAD.len()..self.bytes.len() - FOOTER].as_chunks().0
+        self.bytes[HEAD.len()..self.bytes.len() - FOOTER]
+            .as_chunks()
+            .0
     }
 
     pub fn len(&self) -> usize {
@@ -212,7 +230,9 @@ impl PackList {
 
     /// Returns the packs in ascending order of name.
     pub fn iter(&self) -> impl Iterator<Item = ListedPack> {
-        self.rows().iter().filter_map(|row| ListedPack::decode(row).ok())
+        self.rows()
+            .iter()
+            .filter_map(|row| ListedPack::decode(row).ok())
     }
 
     /// Returns the row of a pack, or `None` if the list does not contain the pack.
@@ -240,11 +260,20 @@ mod tests {
 
     fn pack(n: u8, reason: ListReason) -> ListedPack {
         let kind = PackKind::ALL[usize::from(n) % 3];
-        ListedPack { name: [n; 32], size_bytes: 1000 + u64::from(n), kind, reason, since: 0x0102_0304_0506 }
+        ListedPack {
+            name: [n; 32],
+            size_bytes: 1000 + u64::from(n),
+            kind,
+            reason,
+            since: 0x0102_0304_0506,
+        }
     }
 
     fn packs() -> Vec<ListedPack> {
-        (1..).zip(ListReason::ALL).map(|(n, reason)| pack(n, reason)).collect()
+        (1..)
+            .zip(ListReason::ALL)
+            .map(|(n, reason)| pack(n, reason))
+            .collect()
     }
 
     fn encode(packs: &[ListedPack]) -> Vec<u8> {
@@ -306,15 +335,26 @@ mod tests {
         let rows = |packs: &[ListedPack]| packs.iter().map(ListedPack::encode).collect::<Vec<_>>();
         let all = rows(&packs());
         assert!(PackList::decode(forge(&all, 4, 4010)).is_ok());
-        let why = |bytes: Vec<u8>| PackList::decode(bytes).err().map(|e| e.why).unwrap_or_default();
+        let why = |bytes: Vec<u8>| {
+            PackList::decode(bytes)
+                .err()
+                .map(|e| e.why)
+                .unwrap_or_default()
+        };
         for count in [0, 3, 5, u64::MAX, u64::MAX / ROW as u64] {
-            assert!(why(forge(&all, count, 4010)).contains("length of the file"), "{count}");
+            assert!(
+                why(forge(&all, count, 4010)).contains("length of the file"),
+                "{count}"
+            );
         }
         assert!(why(forge(&all, 4, 4011)).contains("sum"));
         let [one, two] = [all[0], all[1]];
         assert!(why(forge(&[two, one], 2, 2003)).contains("ascending"));
         assert!(why(forge(&[one, one], 2, 2002)).contains("ascending"));
-        let huge = |n| ListedPack { size_bytes: u64::MAX, ..pack(n, ListReason::Unused) };
+        let huge = |n| ListedPack {
+            size_bytes: u64::MAX,
+            ..pack(n, ListReason::Unused)
+        };
         assert!(why(forge(&rows(&[huge(1), huge(2)]), 2, u64::MAX - 1)).contains("out of range"));
         for (at, what) in [(40, "kind"), (41, "reason")] {
             let mut row = one;
@@ -333,9 +373,20 @@ mod tests {
     fn the_writer_accepts_only_valid_rows() {
         let mut writer = PackListWriter::default();
         writer.push(&pack(2, ListReason::Unused)).unwrap();
-        let late = ListedPack { since: 1 << 48, ..pack(3, ListReason::Unused) };
-        let huge = ListedPack { size_bytes: u64::MAX, ..pack(3, ListReason::Unused) };
-        for bad in [pack(1, ListReason::Unused), pack(2, ListReason::Orphan), late, huge] {
+        let late = ListedPack {
+            since: 1 << 48,
+            ..pack(3, ListReason::Unused)
+        };
+        let huge = ListedPack {
+            size_bytes: u64::MAX,
+            ..pack(3, ListReason::Unused)
+        };
+        for bad in [
+            pack(1, ListReason::Unused),
+            pack(2, ListReason::Orphan),
+            late,
+            huge,
+        ] {
             assert!(writer.push(&bad).is_err());
         }
         assert_eq!((writer.count(), writer.sum_bytes()), (1, 1002));

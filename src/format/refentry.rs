@@ -48,14 +48,20 @@ impl RefEntry {
     /// Decodes an entry and checks its values.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let entry: Self = decode_line(bytes, "ref entry")?;
-        std::iter::once(&entry).chain(&entry.older).try_for_each(Self::check)?;
+        std::iter::once(&entry)
+            .chain(&entry.older)
+            .try_for_each(Self::check)?;
         Ok(entry)
     }
 
     /// Checks the values that are used as ids and numbers. A remote may contain any bytes, and an
     /// invalid id must not be mistaken for a deletion.
     fn check(&self) -> Result<(), Malformed> {
-        let is_id = |value: &Option<String>| value.as_deref().is_none_or(|text| Id::parse(text).is_some());
+        let is_id = |value: &Option<String>| {
+            value
+                .as_deref()
+                .is_none_or(|text| Id::parse(text).is_some())
+        };
         if self.seq == 0 {
             return Err(Malformed::new("ref entry", "sequence number is 0"));
         }
@@ -125,11 +131,29 @@ mod tests {
         }
         assert!(RefEntry::decode(&bytes[..bytes.len() - 1]).is_err());
         for bad in [
-            RefEntry { new: Some("../../x".into()), ..e.clone() },
-            RefEntry { new: Some(String::new()), ..e.clone() },
-            RefEntry { old: Some("ab".into()), ..e.clone() },
-            RefEntry { seq: 0, ..e.clone() },
-            RefEntry { older: vec![RefEntry { new: Some("ab".into()), ..e.clone() }], ..e.clone() },
+            RefEntry {
+                new: Some("../../x".into()),
+                ..e.clone()
+            },
+            RefEntry {
+                new: Some(String::new()),
+                ..e.clone()
+            },
+            RefEntry {
+                old: Some("ab".into()),
+                ..e.clone()
+            },
+            RefEntry {
+                seq: 0,
+                ..e.clone()
+            },
+            RefEntry {
+                older: vec![RefEntry {
+                    new: Some("ab".into()),
+                    ..e.clone()
+                }],
+                ..e.clone()
+            },
         ] {
             assert!(RefEntry::decode(&bad.encode()).is_err());
         }

@@ -60,7 +60,10 @@ pub struct IndexRow {
 impl Ord for IndexRow {
     /// Orders by id, then full copies before deltas, then by location.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.id.cmp(&other.id).then(self.base.cmp(&other.base)).then(self.place.cmp(&other.place))
+        self.id
+            .cmp(&other.id)
+            .then(self.base.cmp(&other.base))
+            .then(self.place.cmp(&other.place))
     }
 }
 
@@ -94,7 +97,9 @@ impl Failure for SegmentError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Version(_) => Some("upgrade dvc".to_owned()),
-            Self::Damaged(_) => Some("run `dvc fsck --rebuild` to rebuild the index from the packs".to_owned()),
+            Self::Damaged(_) => {
+                Some("run `dvc fsck --rebuild` to rebuild the index from the packs".to_owned())
+            }
             Self::Rows(_) => None,
         }
     }
@@ -132,7 +137,9 @@ pub fn checksum(section: SegmentSection, index: u64, bytes: &[u8]) -> [u8; SUM_B
 
 /// Verifies the checksum at the end of `bytes` and returns the content before it.
 pub fn checked(section: SegmentSection, index: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
-    let (content, sum) = bytes.split_last_chunk::<SUM_BYTES>().ok_or(SegmentError::Damaged("too short"))?;
+    let (content, sum) = bytes
+        .split_last_chunk::<SUM_BYTES>()
+        .ok_or(SegmentError::Damaged("too short"))?;
     if checksum(section, index, content) == *sum {
         Ok(content)
     } else {
@@ -142,7 +149,11 @@ pub fn checked(section: SegmentSection, index: u64, bytes: &[u8]) -> Result<&[u8
 
 /// Reads `N` bytes at offset `at`.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], SegmentError> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(SegmentError::Damaged("too short"))
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<N>())
+        .copied()
+        .ok_or(SegmentError::Damaged("too short"))
 }
 
 /// Returns the encoded head of a segment.

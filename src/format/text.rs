@@ -31,8 +31,12 @@ pub(super) fn encode_line<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Verifies the checksum of a line of JSON and decodes the line.
-pub(super) fn decode_line<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Malformed> {
-    serde_json::from_str(checked_line(bytes, what)?).map_err(|e| Malformed::new(what, e.to_string()))
+pub(super) fn decode_line<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: &'static str,
+) -> Result<T, Malformed> {
+    serde_json::from_str(checked_line(bytes, what)?)
+        .map_err(|e| Malformed::new(what, e.to_string()))
 }
 
 /// Like [`decode_line`], but rejects every text that is not exactly the encoding of its value, such
@@ -56,13 +60,19 @@ pub(super) mod hex_ids {
 
     use crate::model::id::Id;
 
-    pub(in crate::format) fn serialize<S: Serializer>(ids: &[Id], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::format) fn serialize<S: Serializer>(
+        ids: &[Id],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(ids.iter().map(Id::to_string))
     }
 
-    pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Id>, D::Error> {
+    pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Id>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let parse = |text: &String| Id::parse(text).ok_or_else(|| serde::de::Error::custom("not an id"));
+        let parse =
+            |text: &String| Id::parse(text).ok_or_else(|| serde::de::Error::custom("not an id"));
         texts.iter().map(parse).collect()
     }
 }
@@ -86,7 +96,9 @@ pub(super) mod hex_name {
     pub(in crate::format) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<[u8; 32]>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let Some(text) = Option::<String>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
         let mut name = [0; 32];
         parse_hex(&text, &mut name).ok_or_else(|| serde::de::Error::custom("not a SHA-256"))?;
         Ok(Some(name))
@@ -103,8 +115,20 @@ mod tests {
     fn lines_and_checksums() {
         let bytes = encode_line(&BTreeMap::from([("a", 1), ("b", 2)]));
         assert!(bytes.starts_with(b"{\"a\":1,\"b\":2}\n"));
-        assert_eq!(decode_line::<BTreeMap<String, u8>>(&bytes, "test").unwrap().len(), 2);
-        for bad in [&bytes[..bytes.len() - 1], &bytes[1..], b"", b"\n\n", b"{}\n", b"\xff\n\n"] {
+        assert_eq!(
+            decode_line::<BTreeMap<String, u8>>(&bytes, "test")
+                .unwrap()
+                .len(),
+            2
+        );
+        for bad in [
+            &bytes[..bytes.len() - 1],
+            &bytes[1..],
+            b"",
+            b"\n\n",
+            b"{}\n",
+            b"\xff\n\n",
+        ] {
             assert!(checked_line(bad, "test").is_err());
         }
     }
@@ -112,9 +136,16 @@ mod tests {
     #[test]
     fn only_the_encoding_of_a_value_is_exact() {
         let lined = |line: &str| format!("{line}\n{}\n", line_checksum(line)).into_bytes();
-        let exact = |line: &str| decode_exact_line::<BTreeMap<String, String>>(&lined(line), "test");
+        let exact =
+            |line: &str| decode_exact_line::<BTreeMap<String, String>>(&lined(line), "test");
         assert!(exact(r#"{"a":"é\n","b":""}"#).is_ok());
-        for other in [r#"{"b":"","a":""}"#, r#"{"a": ""}"#, r#"{"a":"\u00e9"}"#, r#"{"a":"","a":""}"#, "{} "] {
+        for other in [
+            r#"{"b":"","a":""}"#,
+            r#"{"a": ""}"#,
+            r#"{"a":"\u00e9"}"#,
+            r#"{"a":"","a":""}"#,
+            "{} ",
+        ] {
             assert!(exact(other).is_err(), "{other}");
             assert!(decode_line::<BTreeMap<String, String>>(&lined(other), "test").is_ok());
         }

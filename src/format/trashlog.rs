@@ -69,7 +69,11 @@ impl TrashEntry {
             Some("nanoseconds out of range")
         } else if !is_ascending(&self.forget) || !is_ascending(&self.restore) {
             Some("ids are not ascending")
-        } else if self.forget.iter().any(|id| self.restore.binary_search(id).is_ok()) {
+        } else if self
+            .forget
+            .iter()
+            .any(|id| self.restore.binary_search(id).is_ok())
+        {
             Some("one id is both forgotten and restored")
         } else {
             None
@@ -131,11 +135,23 @@ mod tests {
             ),
             one, two, three
         );
-        assert_eq!(entry().encode(), format!("{line}\n{}\n", line_checksum(&line)).into_bytes());
+        assert_eq!(
+            entry().encode(),
+            format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+        );
         assert_eq!(TrashEntry::decode(&entry().encode()), Ok(entry()));
-        let fence = TrashEntry { forget: vec![], restore: vec![], why: "gc: fence 7".into(), ..entry() };
+        let fence = TrashEntry {
+            forget: vec![],
+            restore: vec![],
+            why: "gc: fence 7".into(),
+            ..entry()
+        };
         assert_eq!(TrashEntry::decode(&fence.encode()), Ok(fence.clone()));
-        let folding = TrashEntry { seq: 128, older: vec![entry(), TrashEntry { seq: 2, ..fence }], ..entry() };
+        let folding = TrashEntry {
+            seq: 128,
+            older: vec![entry(), TrashEntry { seq: 2, ..fence }],
+            ..entry()
+        };
         assert_eq!(TrashEntry::decode(&folding.encode()), Ok(folding));
     }
 
@@ -152,20 +168,55 @@ mod tests {
 
     #[test]
     fn wrong_values_are_refused() {
-        let older = |older: TrashEntry| TrashEntry { seq: 128, older: vec![older], ..entry() };
+        let older = |older: TrashEntry| TrashEntry {
+            seq: 128,
+            older: vec![older],
+            ..entry()
+        };
         for bad in [
-            TrashEntry { kind: "gc".into(), ..entry() },
+            TrashEntry {
+                kind: "gc".into(),
+                ..entry()
+            },
             TrashEntry { seq: 0, ..entry() },
-            TrashEntry { update: "u".into(), ..entry() },
-            TrashEntry { nanos: 1_000_000_000, ..entry() },
-            TrashEntry { forget: vec![Id([2; 32]), Id([1; 32])], ..entry() },
-            TrashEntry { restore: vec![Id([3; 32]), Id([3; 32])], ..entry() },
-            TrashEntry { restore: vec![Id([2; 32])], ..entry() },
-            older(TrashEntry { kind: "gc".into(), ..entry() }),
-            older(TrashEntry { seq: 128, ..entry() }),
+            TrashEntry {
+                update: "u".into(),
+                ..entry()
+            },
+            TrashEntry {
+                nanos: 1_000_000_000,
+                ..entry()
+            },
+            TrashEntry {
+                forget: vec![Id([2; 32]), Id([1; 32])],
+                ..entry()
+            },
+            TrashEntry {
+                restore: vec![Id([3; 32]), Id([3; 32])],
+                ..entry()
+            },
+            TrashEntry {
+                restore: vec![Id([2; 32])],
+                ..entry()
+            },
+            older(TrashEntry {
+                kind: "gc".into(),
+                ..entry()
+            }),
+            older(TrashEntry {
+                seq: 128,
+                ..entry()
+            }),
             older(TrashEntry { seq: 0, ..entry() }),
-            older(TrashEntry { older: vec![TrashEntry { seq: 1, ..entry() }], ..entry() }),
-            TrashEntry { seq: 128, older: vec![entry(), entry()], ..entry() },
+            older(TrashEntry {
+                older: vec![TrashEntry { seq: 1, ..entry() }],
+                ..entry()
+            }),
+            TrashEntry {
+                seq: 128,
+                older: vec![entry(), entry()],
+                ..entry()
+            },
         ] {
             assert!(TrashEntry::decode(&bad.encode()).is_err(), "{bad:?}");
         }
@@ -173,15 +224,44 @@ mod tests {
 
     #[test]
     fn the_number_of_ids_is_limited() {
-        let full = TrashEntry { forget: ids(IDS_MAX), restore: vec![], ..entry() };
+        let full = TrashEntry {
+            forget: ids(IDS_MAX),
+            restore: vec![],
+            ..entry()
+        };
         assert_eq!(TrashEntry::decode(&full.encode()), Ok(full));
-        let over = TrashEntry { forget: ids(IDS_MAX + 1), restore: vec![], ..entry() };
-        assert!(TrashEntry::decode(&over.encode()).unwrap_err().why.contains("10,000"));
-        let half = TrashEntry { forget: ids(IDS_MAX / 2), restore: vec![], ..entry() };
-        let folding = TrashEntry { seq: 128, older: vec![half.clone()], ..half.clone() };
+        let over = TrashEntry {
+            forget: ids(IDS_MAX + 1),
+            restore: vec![],
+            ..entry()
+        };
+        assert!(
+            TrashEntry::decode(&over.encode())
+                .unwrap_err()
+                .why
+                .contains("10,000")
+        );
+        let half = TrashEntry {
+            forget: ids(IDS_MAX / 2),
+            restore: vec![],
+            ..entry()
+        };
+        let folding = TrashEntry {
+            seq: 128,
+            older: vec![half.clone()],
+            ..half.clone()
+        };
         assert!(TrashEntry::decode(&folding.encode()).is_ok());
-        let folding = TrashEntry { older: vec![half.clone(), TrashEntry { seq: 2, ..entry() }], ..folding };
-        assert!(TrashEntry::decode(&folding.encode()).unwrap_err().why.contains("10,000"));
+        let folding = TrashEntry {
+            older: vec![half.clone(), TrashEntry { seq: 2, ..entry() }],
+            ..folding
+        };
+        assert!(
+            TrashEntry::decode(&folding.encode())
+                .unwrap_err()
+                .why
+                .contains("10,000")
+        );
     }
 
     #[test]

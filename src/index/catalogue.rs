@@ -31,9 +31,15 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("cannot use catalogue `{}`", path.display())]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
+    Sqlite {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
     #[error("cannot create catalogue `{}`", path.display())]
-    Replace { path: PathBuf, source: std::io::Error },
+    Replace {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 impl Failure for CatalogueError {
@@ -75,29 +81,48 @@ impl Catalogue {
     /// Opens the catalogue. Creates the file if it is missing, damaged or has a different schema.
     /// The directory must be writable.
     pub fn open(path: &Path) -> CatalogueResult<Self> {
-        create::empty(path).map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
+        create::empty(path).map_err(|source| CatalogueError::Replace {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut lock = None;
         let mut opened = schema::open(path);
         // If waiting could deadlock with a process that is creating the same file, SQLite returns
         // `SQLITE_BUSY` immediately, so retry here.
         for _ in 0..BUSY_TRIES {
             match &opened {
-                Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
+                Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    std::thread::sleep(BUSY_PAUSE)
+                }
                 Err(e) if schema::is_damage(e) && lock.is_none() => {
-                    let acquired = schema::lock(path)
-                        .map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
+                    let acquired =
+                        schema::lock(path).map_err(|source| CatalogueError::Replace {
+                            path: path.to_owned(),
+                            source,
+                        })?;
                     lock = Some(acquired);
                 }
                 _ => break,
             }
-            opened = if lock.is_some() { schema::replace(path) } else { schema::open(path) };
+            opened = if lock.is_some() {
+                schema::replace(path)
+            } else {
+                schema::open(path)
+            };
         }
         let was_damaged = lock.is_some();
         if let Some(lock) = lock {
             schema::unlock(path, lock);
         }
-        let connection = opened.map_err(|source| CatalogueError::Sqlite { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
+        let connection = opened.map_err(|source| CatalogueError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            was_damaged,
+        })
     }
 
     /// Returns a catalogue that exists as long as the value. SQLite keeps the content in memory and
@@ -105,7 +130,11 @@ impl Catalogue {
     pub fn temporary() -> CatalogueResult<Self> {
         let path = PathBuf::from("(temporary)");
         match schema::temporary() {
-            Ok(connection) => Ok(Self { path, connection: Mutex::new(connection), was_damaged: false }),
+            Ok(connection) => Ok(Self {
+                path,
+                connection: Mutex::new(connection),
+                was_damaged: false,
+            }),
             Err(source) => Err(CatalogueError::Sqlite { path, source }),
         }
     }
@@ -122,7 +151,9 @@ impl Catalogue {
     /// Closes the catalogue and truncates its write-ahead log. Dropping the value does the same but
     /// ignores errors.
     pub fn close(self) -> CatalogueResult<()> {
-        let Self { path, connection, .. } = self;
+        let Self {
+            path, connection, ..
+        } = self;
         let connection = connection.into_inner();
         // If a reader prevents the truncation, the last process that closes the file truncates the
         // log.
@@ -135,7 +166,9 @@ impl Catalogue {
     /// Returns the value of a key in the table `meta`.
     pub fn meta(&self, key: &str) -> CatalogueResult<Option<Vec<u8>>> {
         self.read(|c| {
-            c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
+            c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+                .query_row([key], |r| r.get(0))
+                .optional()
         })
     }
 
@@ -143,10 +176,12 @@ impl Catalogue {
     pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
             match value {
-                Some(value) => {
-                    c.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute((key, value))?
-                }
-                None => c.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?,
+                Some(value) => c
+                    .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                    .execute((key, value))?,
+                None => c
+                    .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                    .execute([key])?,
             };
             Ok(())
         })
@@ -167,9 +202,11 @@ impl Catalogue {
     /// Returns the highest recorded number of each ref log.
     pub fn seen_refs(&self) -> CatalogueResult<Vec<(String, u64)>> {
         self.read(|c| {
-            let mut all =
-                c.prepare_cached("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key")?;
-            all.query_map([], |r| Ok((r.get(0)?, u64::from_be_bytes(r.get(1)?))))?.collect()
+            let mut all = c.prepare_cached(
+                "SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key",
+            )?;
+            all.query_map([], |r| Ok((r.get(0)?, u64::from_be_bytes(r.get(1)?))))?
+                .collect()
         })
     }
 
@@ -178,7 +215,10 @@ impl Catalogue {
     }
 
     fn wrap(&self, source: rusqlite::Error) -> CatalogueError {
-        CatalogueError::Sqlite { path: self.path.clone(), source }
+        CatalogueError::Sqlite {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// Runs `f` in one read transaction.
@@ -191,11 +231,13 @@ impl Catalogue {
     /// Runs `f` in one write transaction.
     fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let mut lock = self.lock();
-        let done = lock.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|t| {
-            let value = f(&t)?;
-            t.commit()?;
-            Ok(value)
-        });
+        let done = lock
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .and_then(|t| {
+                let value = f(&t)?;
+                t.commit()?;
+                Ok(value)
+            });
         done.map_err(|e| self.wrap(e))
     }
 }

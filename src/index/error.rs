@@ -15,14 +15,19 @@ pub enum IndexError {
         source: std::io::Error,
     },
     #[error("cannot use index segment `{}`", path.display())]
-    Segment { path: PathBuf, source: segment::SegmentError },
+    Segment {
+        path: PathBuf,
+        source: segment::SegmentError,
+    },
 }
 
 impl Failure for IndexError {
     fn kind(&self) -> Kind {
         match self {
             // The segment was listed, so a missing file is damage and not a mistake of the user.
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Integrity,
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Kind::Integrity
+            }
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Segment { source, .. } => source.kind(),
         }

@@ -79,7 +79,11 @@ impl Index {
         for set in &index.sets {
             let mut segments = write(&set.segments);
             segments.reverse();
-            let replaced: Vec<SegmentName> = segments.iter().flat_map(|s| s.replaces()).copied().collect();
+            let replaced: Vec<SegmentName> = segments
+                .iter()
+                .flat_map(|s| s.replaces())
+                .copied()
+                .collect();
             segments.retain(|s| !replaced.contains(s.name()));
             all_replaced.extend(replaced);
         }
@@ -98,7 +102,13 @@ impl Index {
 
     /// Records a damaged segment. Returns the error if it has another cause.
     fn record_damaged(&mut self, name: SegmentName, error: IndexError) -> Result<(), IndexError> {
-        if !matches!(error, IndexError::Segment { source: segment::SegmentError::Damaged(_), .. }) {
+        if !matches!(
+            error,
+            IndexError::Segment {
+                source: segment::SegmentError::Damaged(_),
+                ..
+            }
+        ) {
             return Err(error);
         }
         self.damaged.push((name, error));
@@ -131,9 +141,10 @@ impl Index {
     fn ensure_absent(&self, failed: Option<IndexError>) -> Result<(), IndexError> {
         match (failed, self.damaged.first()) {
             (Some(e), _) => Err(e),
-            (None, Some((_, IndexError::Segment { path, source }))) => {
-                Err(IndexError::Segment { path: path.clone(), source: *source })
-            }
+            (None, Some((_, IndexError::Segment { path, source }))) => Err(IndexError::Segment {
+                path: path.clone(),
+                source: *source,
+            }),
             _ => Ok(()),
         }
     }
@@ -141,7 +152,10 @@ impl Index {
     /// Returns all copies of an object, full copies before deltas.
     pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<IndexRow>, IndexError> {
         let set = self.set(kind);
-        let mut rows: Vec<IndexRow> = read(&set.memory).tables().flat_map(|t| t.rows_of(id)).collect();
+        let mut rows: Vec<IndexRow> = read(&set.memory)
+            .tables()
+            .flat_map(|t| t.rows_of(id))
+            .collect();
         let mut failed = None;
         for segment in read(&set.segments).iter() {
             failed = segment.lookup_all(id, &mut rows).err().or(failed);
@@ -156,7 +170,13 @@ impl Index {
 
     /// Returns at most `limit` ids between `low` and `high`, inclusive; used to resolve abbreviated
     /// ids. Searches only segments.
-    pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, IndexError> {
+    pub fn ids_between(
+        &self,
+        kind: PackKind,
+        low: &Id,
+        high: &Id,
+        limit: usize,
+    ) -> Result<Vec<Id>, IndexError> {
         let mut ids = std::collections::BTreeSet::new();
         for segment in self.segments(kind) {
             for row in segment.iter_from(low) {
@@ -238,7 +258,9 @@ impl Index {
 
     /// Returns the length of a pack in bytes, or `None` if no segment of this kind lists the pack.
     pub fn pack_bytes(&self, kind: PackKind, name: &PackName) -> Option<u64> {
-        read(&self.set(kind).segments).iter().find_map(|s| s.pack_bytes(name))
+        read(&self.set(kind).segments)
+            .iter()
+            .find_map(|s| s.pack_bytes(name))
     }
 
     /// Returns the segments that should be merged into one; empty if no tier is full. A tier is
@@ -246,7 +268,10 @@ impl Index {
     pub fn merge_plan(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
         let segments = read(&self.set(kind).segments);
         let rows: Vec<u64> = segments.iter().map(|s| s.rows()).collect();
-        merge_plan(&rows).into_iter().filter_map(|n| segments.get(n).cloned()).collect()
+        merge_plan(&rows)
+            .into_iter()
+            .filter_map(|n| segments.get(n).cloned())
+            .collect()
     }
 
     const fn set(&self, kind: PackKind) -> &SegmentSet {
@@ -274,8 +299,9 @@ fn merge_plan(rows: &[u64]) -> Vec<usize> {
     let top = rows.iter().map(|r| tier(*r)).max().unwrap_or(0);
     let mut plan: Vec<usize> = Vec::new();
     for at in 0..=top {
-        let mut members: Vec<usize> =
-            (0..rows.len()).filter(|n| rows.get(*n).is_some_and(|r| tier(*r) == at)).collect();
+        let mut members: Vec<usize> = (0..rows.len())
+            .filter(|n| rows.get(*n).is_some_and(|r| tier(*r) == at))
+            .collect();
         let merged: u64 = plan.iter().filter_map(|n| rows.get(*n)).sum();
         let joins = usize::from(!plan.is_empty() && tier(merged) == at);
         if members.len() + joins >= MERGE_AT {

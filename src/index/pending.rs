@@ -59,7 +59,12 @@ impl PendingRows {
         if self.chain(first).any(|slot| self.row(row.id, slot) == *row) {
             return false;
         }
-        let Some(at) = u32::try_from(self.slots.len()).ok().filter(|at| *at != NONE) else { return false };
+        let Some(at) = u32::try_from(self.slots.len())
+            .ok()
+            .filter(|at| *at != NONE)
+        else {
+            return false;
+        };
         let base = row.base.as_ref().map_or(NONE, |b| {
             let packed = self.pack(b);
             self.bases.push(packed);
@@ -67,7 +72,11 @@ impl PendingRows {
             u32::try_from(self.bases.len() - 1).unwrap_or(NONE)
         });
         let place = self.pack(&row.place);
-        self.slots.push(Slot { place, base, next: first });
+        self.slots.push(Slot {
+            place,
+            base,
+            next: first,
+        });
         self.first.insert(row.id, at);
         true
     }
@@ -79,12 +88,15 @@ impl PendingRows {
     /// Returns all rows of an object.
     pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = IndexRow> + use<'a> {
         let id = *id;
-        self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))
+        self.chain(self.first.get(&id).copied().unwrap_or(NONE))
+            .map(move |slot| self.row(id, slot))
     }
 
     /// Returns all rows in arbitrary order.
     pub(super) fn rows(&self) -> impl Iterator<Item = IndexRow> {
-        self.first.iter().flat_map(|(id, first)| self.chain(*first).map(|slot| self.row(*id, slot)))
+        self.first
+            .iter()
+            .flat_map(|(id, first)| self.chain(*first).map(|slot| self.row(*id, slot)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -105,13 +117,30 @@ impl PendingRows {
     }
 
     fn row(&self, id: Id, slot: &Slot) -> IndexRow {
-        let base = usize::try_from(slot.base).ok().and_then(|n| self.bases.get(n));
-        IndexRow { id, place: self.place(&slot.place), base: base.map(|b| self.place(b)) }
+        let base = usize::try_from(slot.base)
+            .ok()
+            .and_then(|n| self.bases.get(n));
+        IndexRow {
+            id,
+            place: self.place(&slot.place),
+            base: base.map(|b| self.place(b)),
+        }
     }
 
     fn place(&self, p: &Packed) -> ObjectLocation {
-        let pack = usize::try_from(p.pack).ok().and_then(|n| self.packs.get(n)).copied().unwrap_or_default();
-        ObjectLocation { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
+        let pack = usize::try_from(p.pack)
+            .ok()
+            .and_then(|n| self.packs.get(n))
+            .copied()
+            .unwrap_or_default();
+        ObjectLocation {
+            pack,
+            offset: p.offset,
+            stored: p.stored,
+            within: p.within,
+            len: p.len,
+            codec: p.codec,
+        }
     }
 
     fn pack(&mut self, p: &ObjectLocation) -> Packed {
@@ -121,6 +150,13 @@ impl PendingRows {
             // fit into memory.
             u32::try_from(self.packs.len() - 1).unwrap_or(NONE)
         });
-        Packed { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
+        Packed {
+            pack,
+            offset: p.offset,
+            stored: p.stored,
+            within: p.within,
+            len: p.len,
+            codec: p.codec,
+        }
     }
 }

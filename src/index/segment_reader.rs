@@ -60,16 +60,31 @@ pub struct SegmentReader {
 impl SegmentReader {
     /// Opens a segment file, and checks its head, footer and small tables.
     pub fn open(name: SegmentName, path: &Path) -> Result<Self, IndexError> {
-        let file = File::open(path).map_err(|source| IndexError::Io { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|source| IndexError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::of_bytes(name, path, Box::new(file))
     }
 
     /// Opens a segment whose bytes come from `file`. `path` is used only in messages.
-    pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn SegmentBytes>) -> Result<Self, IndexError> {
-        let io = |source| IndexError::Io { path: path.to_owned(), source };
-        let damaged = |why| IndexError::Segment { path: path.to_owned(), source: why };
+    pub fn of_bytes(
+        name: SegmentName,
+        path: &Path,
+        file: Box<dyn SegmentBytes>,
+    ) -> Result<Self, IndexError> {
+        let io = |source| IndexError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let damaged = |why| IndexError::Segment {
+            path: path.to_owned(),
+            source: why,
+        };
         let file_bytes = file.total().map_err(io)?;
-        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
+        let at = file_bytes
+            .checked_sub(FOOTER_BYTES)
+            .ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let mut tail = [0; 64];
         read_exact(&*file, path, &mut tail, at)?;
         let footer = SegmentFooter::decode(&tail).map_err(damaged)?;
@@ -79,19 +94,36 @@ impl SegmentReader {
         // The footer has a valid checksum and a known version, so a head that differs from it is
         // damaged.
         if segment::decode_head(&head) != Ok(footer.kind) {
-            return Err(damaged(segment::SegmentError::Damaged("head does not match the footer")));
+            return Err(damaged(segment::SegmentError::Damaged(
+                "head does not match the footer",
+            )));
         }
         let tables = read_range(&*file, path, &(layout.packs.start..layout.replaces.end))?;
         let split = usize::try_from(layout.packs.end - layout.packs.start).unwrap_or(usize::MAX);
-        let (packs, replaces) =
-            tables.split_at_checked(split).ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
+        let (packs, replaces) = tables
+            .split_at_checked(split)
+            .ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
         let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
         let cells = |n: u64| usize::try_from(n).unwrap_or(0);
-        let fanout = std::iter::repeat_with(OnceLock::new).take(cells(fanout::page_count(footer.bits))).collect();
+        let fanout = std::iter::repeat_with(OnceLock::new)
+            .take(cells(fanout::page_count(footer.bits)))
+            .collect();
         let pieces = footer.filter_blocks.div_ceil(filter::PIECE_BLOCKS);
-        let filter = std::iter::repeat_with(OnceLock::new).take(cells(pieces)).collect();
-        Ok(Self { name, path: path.to_owned(), file, footer, layout, packs, replaces, fanout, filter })
+        let filter = std::iter::repeat_with(OnceLock::new)
+            .take(cells(pieces))
+            .collect();
+        Ok(Self {
+            name,
+            path: path.to_owned(),
+            file,
+            footer,
+            layout,
+            packs,
+            replaces,
+            fanout,
+            filter,
+        })
     }
 
     pub const fn name(&self) -> &SegmentName {
@@ -131,7 +163,11 @@ impl SegmentReader {
     /// Returns the byte ranges to fetch in advance, so that a lookup needs no separate read for the
     /// fan-out: the head, the fan-out, the small tables and the footer.
     pub fn fanout_ranges(&self) -> Vec<Range<u64>> {
-        vec![0..HEAD_BYTES, self.layout.fanout.clone(), self.layout.packs.start..self.layout.file_bytes]
+        vec![
+            0..HEAD_BYTES,
+            self.layout.fanout.clone(),
+            self.layout.packs.start..self.layout.file_bytes,
+        ]
     }
 
     /// Returns the names of the segments that this segment replaces.
@@ -145,7 +181,9 @@ impl SegmentReader {
         let block = filter::block_of(id, self.footer.filter_blocks);
         let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;
         let at = usize::try_from(block % filter::PIECE_BLOCKS).unwrap_or(0) * BLOCK;
-        let block = piece.get(at..at + BLOCK).ok_or_else(|| self.damaged("filter piece has a wrong length"))?;
+        let block = piece
+            .get(at..at + BLOCK)
+            .ok_or_else(|| self.damaged("filter piece has a wrong length"))?;
         Ok(filter::may_contain(block, id))
     }
 
@@ -170,13 +208,22 @@ impl SegmentReader {
 
     /// Iterates over all rows in order.
     pub fn iter(self: &Arc<Self>) -> SegmentIter {
-        SegmentIter { reader: Arc::clone(self), bucket: 0, ahead: Vec::new(), at: 0, rows: Vec::new().into_iter() }
+        SegmentIter {
+            reader: Arc::clone(self),
+            bucket: 0,
+            ahead: Vec::new(),
+            at: 0,
+            rows: Vec::new().into_iter(),
+        }
     }
 
     /// Iterates over the rows in order, starting with the bucket of `id`, in which smaller ids come
     /// first.
     pub fn iter_from(self: &Arc<Self>, id: &Id) -> SegmentIter {
-        SegmentIter { bucket: fanout::bucket_of(id, self.footer.bits), ..self.iter() }
+        SegmentIter {
+            bucket: fanout::bucket_of(id, self.footer.bits),
+            ..self.iter()
+        }
     }
 
     /// Reads the whole file. Verifies its name, and checks that the fan-out, the filter, the order
@@ -239,7 +286,8 @@ impl SegmentReader {
 
     fn bucket_range(&self, bucket: u64) -> Result<Range<u64>, IndexError> {
         let page = self.fanout_page(bucket / fanout::PAGE_BUCKETS)?;
-        page.bucket(bucket % fanout::PAGE_BUCKETS).ok_or_else(|| self.damaged("bucket is not in the fan-out"))
+        page.bucket(bucket % fanout::PAGE_BUCKETS)
+            .ok_or_else(|| self.damaged("bucket is not in the fan-out"))
     }
 
     fn fanout_page(&self, page: u64) -> Result<&FanoutPage, IndexError> {
@@ -247,7 +295,8 @@ impl SegmentReader {
             let (start, len) = fanout::page_range(self.footer.bits, page);
             let start = self.layout.fanout.start + start;
             let bytes = read_range(&*self.file, &self.path, &(start..start + len))?;
-            FanoutPage::decode(self.footer.bits, page, self.layout.buckets.end, &bytes).map_err(|e| self.wrap(e))
+            FanoutPage::decode(self.footer.bits, page, self.layout.buckets.end, &bytes)
+                .map_err(|e| self.wrap(e))
         })
     }
 
@@ -257,7 +306,9 @@ impl SegmentReader {
                 .ok_or_else(|| self.damaged("filter is too short"))?;
             let start = self.layout.filter.start + start;
             let mut bytes = read_range(&*self.file, &self.path, &(start..start + len))?;
-            let len = filter::decode_piece(piece, &bytes).map_err(|e| self.wrap(e))?.len();
+            let len = filter::decode_piece(piece, &bytes)
+                .map_err(|e| self.wrap(e))?
+                .len();
             bytes.truncate(len);
             Ok(bytes.into_boxed_slice())
         })?;
@@ -282,7 +333,10 @@ impl SegmentReader {
 
     fn wrap(&self, source: segment::SegmentError) -> IndexError {
         self.file.forget();
-        IndexError::Segment { path: self.path.clone(), source }
+        IndexError::Segment {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     fn damaged(&self, why: &'static str) -> IndexError {
@@ -306,12 +360,20 @@ impl SegmentIter {
         let reader = &self.reader;
         let range = reader.bucket_range(self.bucket)?;
         if range.start < self.at || range.end > self.at + self.ahead.len() as u64 {
-            let end = range.end.max(range.start.saturating_add(READ_AHEAD).min(reader.layout.buckets.end));
+            let end = range.end.max(
+                range
+                    .start
+                    .saturating_add(READ_AHEAD)
+                    .min(reader.layout.buckets.end),
+            );
             self.ahead = read_range(&*reader.file, &reader.path, &(range.start..end))?;
             self.at = range.start;
         }
         let inside = |n: u64| usize::try_from(n - self.at).unwrap_or(usize::MAX);
-        let bytes = self.ahead.get(inside(range.start)..inside(range.end)).unwrap_or_default();
+        let bytes = self
+            .ahead
+            .get(inside(range.start)..inside(range.end))
+            .unwrap_or_default();
         let rows = bucket::decode(reader.footer.bits, self.bucket, bytes, &reader.packs);
         self.rows = rows.map_err(|e| reader.wrap(e))?.into_iter();
         self.bucket += 1;
@@ -340,7 +402,11 @@ impl Iterator for SegmentIter {
 }
 
 /// Reads a range, whose length the caller has checked against the length of the file.
-fn read_range(file: &dyn SegmentBytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, IndexError> {
+fn read_range(
+    file: &dyn SegmentBytes,
+    path: &Path,
+    range: &Range<u64>,
+) -> Result<Vec<u8>, IndexError> {
     let len = usize::try_from(range.end - range.start).map_err(|_| IndexError::Segment {
         path: path.to_owned(),
         source: segment::SegmentError::Damaged("too long"),
@@ -350,11 +416,21 @@ fn read_range(file: &dyn SegmentBytes, path: &Path, range: &Range<u64>) -> Resul
     Ok(bytes)
 }
 
-fn read_exact(file: &dyn SegmentBytes, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), IndexError> {
-    file.read_exact_at(buffer, at).map_err(|source| match source.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            IndexError::Segment { path: path.to_owned(), source: segment::SegmentError::Damaged("truncated") }
-        }
-        _ => IndexError::Io { path: path.to_owned(), source },
-    })
+fn read_exact(
+    file: &dyn SegmentBytes,
+    path: &Path,
+    buffer: &mut [u8],
+    at: u64,
+) -> Result<(), IndexError> {
+    file.read_exact_at(buffer, at)
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => IndexError::Segment {
+                path: path.to_owned(),
+                source: segment::SegmentError::Damaged("truncated"),
+            },
+            _ => IndexError::Io {
+                path: path.to_owned(),
+                source,
+            },
+        })
 }

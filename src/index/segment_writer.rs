@@ -56,7 +56,12 @@ pub struct SegmentWriter {
 impl SegmentWriter {
     /// Starts a segment in a temporary file in `dir`. The caller adds at most `rows_at_most` rows,
     /// which may refer only to `packs`.
-    pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, IndexError> {
+    pub fn create(
+        dir: &Path,
+        kind: PackKind,
+        packs: PackTable,
+        rows_at_most: u64,
+    ) -> Result<Self, IndexError> {
         let mut out = HashingFile::create(dir)?;
         out.write(&segment::encode_head(kind))?;
         Ok(Self {
@@ -79,12 +84,16 @@ impl SegmentWriter {
             match last.cmp(row) {
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => return Ok(()),
-                std::cmp::Ordering::Greater => return Err(self.out.wrap(segment::SegmentError::Rows("not sorted"))),
+                std::cmp::Ordering::Greater => {
+                    return Err(self.out.wrap(segment::SegmentError::Rows("not sorted")));
+                }
             }
         }
         let bucket = fanout::bucket_of(&row.id, self.bits);
         self.finish_buckets(bucket)?;
-        self.bucket.push(self.bits, row, &self.packs).map_err(|source| self.out.wrap(source))?;
+        self.bucket
+            .push(self.bits, row, &self.packs)
+            .map_err(|source| self.out.wrap(source))?;
         self.filter.insert(&row.id);
         self.last = Some(*row);
         self.rows += 1;
@@ -120,7 +129,11 @@ impl SegmentWriter {
         while (self.lengths.len() as u64) < next {
             let number = self.lengths.len() as u64;
             let mut len = 0;
-            if let Some(bytes) = self.bucket.finish(number).map_err(|source| self.out.wrap(source))? {
+            if let Some(bytes) = self
+                .bucket
+                .finish(number)
+                .map_err(|source| self.out.wrap(source))?
+            {
                 self.out.write(bytes)?;
                 len = u32::try_from(bytes.len()).unwrap_or(0);
             }
@@ -140,12 +153,22 @@ pub fn write_segment(
     packs: &[PackEntry],
     replaces: &[SegmentName],
 ) -> Result<WrittenSegment, IndexError> {
-    let mut named: Vec<PackName> =
-        rows.iter().flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)]).flatten().collect();
+    let mut named: Vec<PackName> = rows
+        .iter()
+        .flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)])
+        .flatten()
+        .collect();
     named.sort_unstable();
     named.dedup();
-    let used = packs.iter().filter(|p| named.binary_search(&p.name).is_ok()).copied().collect();
-    let packs = PackTable::new(used).map_err(|source| IndexError::Segment { path: dir.to_owned(), source })?;
+    let used = packs
+        .iter()
+        .filter(|p| named.binary_search(&p.name).is_ok())
+        .copied()
+        .collect();
+    let packs = PackTable::new(used).map_err(|source| IndexError::Segment {
+        path: dir.to_owned(),
+        source,
+    })?;
     let mut writer = SegmentWriter::create(dir, kind, packs, rows.len() as u64)?;
     for row in rows {
         writer.push(row)?;
@@ -173,11 +196,22 @@ pub fn merge_as(
     keep: impl Fn(&PackName) -> bool,
     replaces: &[SegmentName],
 ) -> Result<WrittenSegment, IndexError> {
-    let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
-    let packs = PackTable::new(packs).map_err(|source| IndexError::Segment { path: dir.to_owned(), source })?;
+    let packs = inputs
+        .iter()
+        .flat_map(|r| r.packs())
+        .filter(|p| keep(&p.name))
+        .copied()
+        .collect();
+    let packs = PackTable::new(packs).map_err(|source| IndexError::Segment {
+        path: dir.to_owned(),
+        source,
+    })?;
     // If all packs are kept, no row has to be checked.
-    let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
-    let mut writer = SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
+    let everything = inputs
+        .iter()
+        .all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
+    let mut writer =
+        SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
     let mut iters: Vec<SegmentIter> = inputs.iter().map(SegmentReader::iter).collect();
     let mut heap = BinaryHeap::with_capacity(iters.len());
     for (n, iter) in iters.iter_mut().enumerate() {
@@ -210,9 +244,16 @@ struct HashingFile {
 
 impl HashingFile {
     fn create(dir: &Path) -> Result<Self, IndexError> {
-        let file =
-            create::temp_file(dir, "segment-").map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
-        Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: NameHasher::default(), written: 0 })
+        let file = create::temp_file(dir, "segment-").map_err(|source| IndexError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            file,
+            buffer: Vec::with_capacity(BUFFER),
+            hasher: NameHasher::default(),
+            written: 0,
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
@@ -227,7 +268,10 @@ impl HashingFile {
     fn flush(&mut self) -> Result<(), IndexError> {
         self.hasher.update(&self.buffer);
         let written = self.file.as_file_mut().write_all(&self.buffer);
-        written.map_err(|source| IndexError::Io { path: self.file.path().to_owned(), source })?;
+        written.map_err(|source| IndexError::Io {
+            path: self.file.path().to_owned(),
+            source,
+        })?;
         self.buffer.clear();
         Ok(())
     }
@@ -235,10 +279,19 @@ impl HashingFile {
     fn finish(mut self, kind: PackKind, rows: u64) -> Result<WrittenSegment, IndexError> {
         self.flush()?;
         let name = self.hasher.finish();
-        Ok(WrittenSegment { name, kind, file_bytes: self.written, rows, file: self.file })
+        Ok(WrittenSegment {
+            name,
+            kind,
+            file_bytes: self.written,
+            rows,
+            file: self.file,
+        })
     }
 
     fn wrap(&self, source: segment::SegmentError) -> IndexError {
-        IndexError::Segment { path: self.file.path().to_owned(), source }
+        IndexError::Segment {
+            path: self.file.path().to_owned(),
+            source,
+        }
     }
 }

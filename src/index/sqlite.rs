@@ -26,7 +26,9 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
         Some(ErrorCode::OutOfMemory) => Kind::System,
         Some(ErrorCode::OperationInterrupted) => Kind::Cancelled,
         // SQLite extends the shared memory by writing zeros, so this code means a full disk.
-        Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_SHMSIZE) => Kind::NoSpace,
+        Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_SHMSIZE) => {
+            Kind::NoSpace
+        }
         Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_NOMEM) => Kind::System,
         Some(ErrorCode::SystemIoFailure) => of_place(path).unwrap_or(Kind::System),
         Some(ErrorCode::CannotOpen) => of_place(path).unwrap_or(Kind::Denied),
@@ -34,7 +36,9 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
         // the program's own statements do not cause these errors.
         Some(_) => Kind::Integrity,
         None => match e {
-            InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => Kind::Integrity,
+            InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => {
+                Kind::Integrity
+            }
             _ => Kind::Internal,
         },
     }
@@ -47,13 +51,17 @@ pub fn hint(path: &Path, e: &rusqlite::Error) -> Option<String> {
         (Kind::System, ErrorCode::CannotOpen) => {
             Some("raise the limit on open files (`ulimit -n`), or lower `--jobs`".to_owned())
         }
-        (Kind::System, ErrorCode::SystemIoFailure) => {
-            Some("check the kernel log (`dmesg`) for errors of the disk or its connection".to_owned())
+        (Kind::System, ErrorCode::SystemIoFailure) => Some(
+            "check the kernel log (`dmesg`) for errors of the disk or its connection".to_owned(),
+        ),
+        (Kind::Busy, _) => {
+            Some("run the command again after the other process has ended".to_owned())
         }
-        (Kind::Busy, _) => Some("run the command again after the other process has ended".to_owned()),
         (Kind::Denied, _) => {
             let dir = path.parent().unwrap_or(path).display();
-            Some(format!("check the owner and the mode of `{dir}`, and whether its file system is writable"))
+            Some(format!(
+                "check the owner and the mode of `{dir}`, and whether its file system is writable"
+            ))
         }
         _ => None,
     }
@@ -66,16 +74,22 @@ fn extended(e: &rusqlite::Error) -> Option<i32> {
 /// Returns the kind of the error that the system reports for the file now, or `None` if it reports
 /// no error.
 fn of_place(path: &Path) -> Option<Kind> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL) {
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL)
+    {
         return Some(Kind::NoSpace);
     }
     match OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => None,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK) {
-            Ok(()) => None,
-            Err(e) => Some(Kind::of_io(&e.into())),
-        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK) {
+                Ok(()) => None,
+                Err(e) => Some(Kind::of_io(&e.into())),
+            }
+        }
         Err(e) => Some(Kind::of_io(&e)),
     }
 }
@@ -90,15 +104,23 @@ mod tests {
     fn the_reason_is_the_systems() {
         let dir = tempfile::tempdir().unwrap();
         let of = |path: &Path| {
-            kind(path, &Connection::open(path).and_then(|c| c.execute_batch("CREATE TABLE a(b)")).unwrap_err())
+            kind(
+                path,
+                &Connection::open(path)
+                    .and_then(|c| c.execute_batch("CREATE TABLE a(b)"))
+                    .unwrap_err(),
+            )
         };
         assert_eq!(of(&dir.path().join("none/a.db")), Kind::NotFound);
         std::fs::write(dir.path().join("file"), "x").unwrap();
         assert_eq!(of(&dir.path().join("file/a.db")), Kind::Usage);
         std::fs::create_dir(dir.path().join("dir.db")).unwrap();
         assert_eq!(of(&dir.path().join("dir.db")), Kind::Usage);
-        std::fs::write(dir.path().join("text.db"), "this is no database, and long enough to be looked at".repeat(40))
-            .unwrap();
+        std::fs::write(
+            dir.path().join("text.db"),
+            "this is no database, and long enough to be looked at".repeat(40),
+        )
+        .unwrap();
         assert_eq!(of(&dir.path().join("text.db")), Kind::Integrity);
     }
 }

@@ -32,11 +32,20 @@ fn row(n: u64, copy: u64) -> IndexRow {
         len: 65536,
         codec: u8::try_from(n % 3).unwrap(),
     };
-    IndexRow { id: id(n), place: place(n, copy), base: n.is_multiple_of(5).then(|| place(n / 5, copy)) }
+    IndexRow {
+        id: id(n),
+        place: place(n, copy),
+        base: n.is_multiple_of(5).then(|| place(n / 5, copy)),
+    }
 }
 
 fn all_packs() -> Vec<PackEntry> {
-    (0..70).map(|n| PackEntry { name: pack(n), size_bytes: n * 1000 }).collect()
+    (0..70)
+        .map(|n| PackEntry {
+            name: pack(n),
+            size_bytes: n * 1000,
+        })
+        .collect()
 }
 
 fn segment(dir: &Path, rows: &BTreeSet<IndexRow>) -> WrittenSegment {
@@ -49,7 +58,11 @@ fn open(written: &WrittenSegment) -> Arc<SegmentReader> {
 }
 
 fn open_all(paths: &[(SegmentName, PathBuf)]) -> Result<Index, IndexError> {
-    Index::open(paths.iter().map(|(name, path)| (*name, SegmentReader::open(*name, path))))
+    Index::open(
+        paths
+            .iter()
+            .map(|(name, path)| (*name, SegmentReader::open(*name, path))),
+    )
 }
 
 fn rows_of(reader: &Arc<SegmentReader>) -> Vec<IndexRow> {
@@ -153,7 +166,12 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
                 assert_eq!(found, *r, "wrong location");
             }
         }
-        assert!(reader.iter().filter_map(Result::ok).all(|r| rows.contains(&r)));
+        assert!(
+            reader
+                .iter()
+                .filter_map(Result::ok)
+                .all(|r| rows.contains(&r))
+        );
         reader.verify()
     };
     verify(&good).unwrap();
@@ -163,7 +181,10 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
         assert!(verify(&bad).is_err(), "byte {at}");
     }
     for len in (0..good.len()).step_by(7) {
-        assert!(matches!(verify(&good[..len]), Err(IndexError::Segment { .. })), "cut to {len}");
+        assert!(
+            matches!(verify(&good[..len]), Err(IndexError::Segment { .. })),
+            "cut to {len}"
+        );
     }
     assert!(verify(&[&good, good.as_slice()].concat()).is_err());
 }
@@ -181,13 +202,23 @@ fn rows_out_of_order_or_without_pack_are_refused() {
 fn a_whole_copy_comes_first() {
     let index = Index::default();
     let delta = row(5, 0);
-    let whole = IndexRow { base: None, place: ObjectLocation { pack: pack(60), ..delta.place }, ..delta };
+    let whole = IndexRow {
+        base: None,
+        place: ObjectLocation {
+            pack: pack(60),
+            ..delta.place
+        },
+        ..delta
+    };
     assert!(index.insert(KIND, &delta));
     assert!(!index.insert(KIND, &whole));
     assert!(!index.insert(KIND, &whole));
     assert_eq!(index.pending(KIND), 2);
     assert_eq!(index.lookup(KIND, &delta.id).unwrap(), Some(whole));
-    assert_eq!(index.lookup_all(KIND, &delta.id).unwrap(), vec![whole, delta]);
+    assert_eq!(
+        index.lookup_all(KIND, &delta.id).unwrap(),
+        vec![whole, delta]
+    );
 }
 
 #[test]
@@ -195,7 +226,9 @@ fn replaced_segments_are_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let old = segment(dir.path(), &(0..10).map(|n| row(n, 0)).collect());
     let new = merge(dir.path(), KIND, &[open(&old)], |p| *p != pack(1)).unwrap();
-    let paths: Vec<_> = [&new, &old].map(|w| (w.name, w.file.path().to_owned())).into();
+    let paths: Vec<_> = [&new, &old]
+        .map(|w| (w.name, w.file.path().to_owned()))
+        .into();
     let index = open_all(&paths).unwrap();
     assert_eq!(index.segments(KIND).len(), 1);
     assert_eq!(index.lookup(KIND, &id(1)).unwrap(), None);
@@ -205,19 +238,35 @@ fn replaced_segments_are_not_used() {
 #[test]
 fn a_damaged_segment_hides_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let (first, second) = ((0..10).map(|n| row(n, 0)).collect(), (5..15).map(|n| row(n, 0)).collect());
+    let (first, second) = (
+        (0..10).map(|n| row(n, 0)).collect(),
+        (5..15).map(|n| row(n, 0)).collect(),
+    );
     let (bad, good) = (segment(dir.path(), &first), segment(dir.path(), &second));
-    let paths: Vec<_> = [&bad, &good].map(|w| (w.name, w.file.path().to_owned())).into();
+    let paths: Vec<_> = [&bad, &good]
+        .map(|w| (w.name, w.file.path().to_owned()))
+        .into();
     let whole = std::fs::read(bad.file.path()).unwrap();
     for at in [9, 40, whole.len() - 10] {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         std::fs::write(bad.file.path(), &bytes).unwrap();
         let index = open_all(&paths).unwrap();
-        assert!((5..15).all(|n| index.lookup(KIND, &id(n)).unwrap() == Some(row(n, 0))), "{at}");
-        assert!((5..15).all(|n| index.lookup_all(KIND, &id(n)).unwrap() == [row(n, 0)]), "{at}");
-        let lost = (0..5).filter(|n| index.lookup(KIND, &id(*n)).is_err()).count();
-        assert!(lost > 0 && (lost == 5 || index.damaged().is_empty()), "{at}: {lost}");
+        assert!(
+            (5..15).all(|n| index.lookup(KIND, &id(n)).unwrap() == Some(row(n, 0))),
+            "{at}"
+        );
+        assert!(
+            (5..15).all(|n| index.lookup_all(KIND, &id(n)).unwrap() == [row(n, 0)]),
+            "{at}"
+        );
+        let lost = (0..5)
+            .filter(|n| index.lookup(KIND, &id(*n)).is_err())
+            .count();
+        assert!(
+            lost > 0 && (lost == 5 || index.damaged().is_empty()),
+            "{at}: {lost}"
+        );
         assert!((0..5).all(|n| !matches!(index.lookup(KIND, &id(n)), Ok(None))));
     }
     std::fs::write(bad.file.path(), &whole[..whole.len() - 1]).unwrap();

@@ -65,14 +65,29 @@ pub fn is_reserved(name: &[u8]) -> bool {
     const RESERVED: &str = ".dvcs";
     // FAT also finds `.dvcs` under its short name, `DVCS~1`.
     let is_short = |rest: &[u8]| matches!(rest, [b'~', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit));
-    if name.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"dvcs")) && is_short(&name[4..]) {
+    if name
+        .get(..4)
+        .is_some_and(|first| first.eq_ignore_ascii_case(b"dvcs"))
+        && is_short(&name[4..])
+    {
         return true;
     }
-    let Ok(text) = std::str::from_utf8(name) else { return false };
+    let Ok(text) = std::str::from_utf8(name) else {
+        return false;
+    };
     // An alternate stream of NTFS can name the directory itself: `.dvcs::$INDEX_ALLOCATION`.
-    let text = text.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
-    let folded =
-        text.chars().filter(|c| !is_ignorable(*c)).map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
+    let text = text
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(['.', ' ']);
+    let folded = text.chars().filter(|c| !is_ignorable(*c)).map(|c| {
+        if c == 'ſ' {
+            's'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    });
     folded.eq(RESERVED.chars())
 }
 
@@ -127,19 +142,39 @@ mod tests {
 
     #[test]
     fn names_of_repositories_on_any_file_system() {
-        for name in
-            [".dvcs", ".DVCS", ".dVcs", ".dvcs.", ".dvcs . ", ".dvcs::$INDEX_ALLOCATION", ".dvcſ", ".d\u{200c}vcs"]
-        {
+        for name in [
+            ".dvcs",
+            ".DVCS",
+            ".dVcs",
+            ".dvcs.",
+            ".dvcs . ",
+            ".dvcs::$INDEX_ALLOCATION",
+            ".dvcſ",
+            ".d\u{200c}vcs",
+        ] {
             assert!(is_reserved(name.as_bytes()), "{name}");
         }
         for name in ["dvcs~1", "DVCS~12"] {
             assert!(is_reserved(name.as_bytes()), "{name}");
         }
-        for name in ["dvcs", ".dvc", ".dvcsignore", "x.dvcs", ".dvcs2", "dvcs~", "dvcs~x", "..dvcs", ".git", ""] {
+        for name in [
+            "dvcs",
+            ".dvc",
+            ".dvcsignore",
+            "x.dvcs",
+            ".dvcs2",
+            "dvcs~",
+            "dvcs~x",
+            "..dvcs",
+            ".git",
+            "",
+        ] {
             assert!(!is_reserved(name.as_bytes()), "{name}");
         }
         assert!(!is_reserved(b".dvcs\xff"));
-        assert!(has_reserved(b"a/.dvcs/hooks") && has_reserved(b".dvcs") && !has_reserved(b"a/b.dvcs"));
+        assert!(
+            has_reserved(b"a/.dvcs/hooks") && has_reserved(b".dvcs") && !has_reserved(b"a/b.dvcs")
+        );
     }
 
     #[test]

@@ -71,7 +71,10 @@ impl RefName {
     /// Checks the name of a branch or of a global tag.
     pub fn new(name: &str) -> Result<Self, BadRefName> {
         match name.len() > LONGEST {
-            true => Err(BadRefName { name: name.to_owned(), rule: "longer than 240 bytes" }),
+            true => Err(BadRefName {
+                name: name.to_owned(),
+                rule: "longer than 240 bytes",
+            }),
             false => Self::tracked(name),
         }
     }
@@ -81,7 +84,10 @@ impl RefName {
     pub fn tracked(name: &str) -> Result<Self, BadRefName> {
         match broken_rule(name) {
             None => Ok(Self(name.to_owned())),
-            Some(rule) => Err(BadRefName { name: name.to_owned(), rule }),
+            Some(rule) => Err(BadRefName {
+                name: name.to_owned(),
+                rule,
+            }),
         }
     }
 
@@ -129,13 +135,19 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.contains("..") {
         return Some("`..` is not allowed");
     }
-    if name.chars().any(|c| c.is_control() || " ~^:?*[\\#\u{7f}".contains(c)) {
+    if name
+        .chars()
+        .any(|c| c.is_control() || " ~^:?*[\\#\u{7f}".contains(c))
+    {
         return Some("blanks, control characters and any of ~^:?*[\\# are not allowed");
     }
     if name.ends_with('.') || name.ends_with('/') || name.starts_with('/') || name.contains("//") {
         return Some("begins or ends with `/`, ends with `.`, or contains `//`");
     }
-    if name.split('/').any(|p| p.starts_with('.') || p.ends_with(".lock")) {
+    if name
+        .split('/')
+        .any(|p| p.starts_with('.') || p.ends_with(".lock"))
+    {
         return Some("a part begins with `.` or ends with `.lock`");
     }
     None
@@ -156,9 +168,10 @@ mod tests {
         for good in ["main", "AMCC", "cust/acme", "v1.2", "ünïcode"] {
             assert!(RefName::new(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "HEAD", "a@b", "-x", "a..b", "a b", "a~1", "/a", "a/", "a//b", ".a", "a/.b", "x.lock", "a.", "a#b"]
-        {
+        for bad in [
+            "", "HEAD", "a@b", "-x", "a..b", "a b", "a~1", "/a", "a/", "a//b", ".a", "a/.b",
+            "x.lock", "a.", "a#b",
+        ] {
             assert!(RefName::new(bad).is_err(), "{bad}");
         }
         let long = "b".repeat(LONGEST);

@@ -100,7 +100,11 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
         let is_oldest = keeps_oldest && i + 1 == dated.len();
         if (is_next || is_oldest) && left.take() {
             last_start = start;
-            let reason = if is_next { KeepReason::Rule(rule) } else { KeepReason::Oldest(rule) };
+            let reason = if is_next {
+                KeepReason::Rule(rule)
+            } else {
+                KeepReason::Oldest(rule)
+            };
             verdicts[version.index].reasons.push(reason);
         }
     }
@@ -121,13 +125,21 @@ impl RetentionPolicy {
         let is_void = self.is_void();
         let times = calendar::effective_times(versions.iter().map(|version| version.time), now);
         for (index, (version, time)) in versions.iter().zip(times).enumerate() {
-            let mut reasons: Vec<_> = version.protections.iter().cloned().map(KeepReason::Protected).collect();
+            let mut reasons: Vec<_> = version
+                .protections
+                .iter()
+                .cloned()
+                .map(KeepReason::Protected)
+                .collect();
             match time {
                 _ if is_void => reasons.push(KeepReason::NoRules),
                 Ok(time) => dated.push(DatedVersion { index, time }),
                 Err(doubt) => reasons.push(KeepReason::Doubtful(doubt)),
             }
-            verdicts.push(VersionVerdict { id: version.id, reasons });
+            verdicts.push(VersionVerdict {
+                id: version.id,
+                reasons,
+            });
         }
         dated.reverse();
         for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
@@ -147,7 +159,10 @@ impl VersionVerdict {
 impl RetentionPlan {
     /// Returns the versions to forget, oldest first.
     pub fn forgotten(&self) -> impl Iterator<Item = Id> {
-        self.verdicts.iter().filter(|verdict| !verdict.is_kept()).map(|verdict| verdict.id)
+        self.verdicts
+            .iter()
+            .filter(|verdict| !verdict.is_kept())
+            .map(|verdict| verdict.id)
     }
 
     /// Returns why the run needs a confirmation, if it does.
@@ -175,7 +190,9 @@ impl ForgetExcess {
 impl fmt::Display for ForgetExcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FewLeft { kept, total } => write!(f, "only {kept} of {total} versions would be left"),
+            Self::FewLeft { kept, total } => {
+                write!(f, "only {kept} of {total} versions would be left")
+            }
             Self::MoreThanHalf { forgotten, total } => {
                 write!(f, "{forgotten} of {total} versions would be forgotten")
             }

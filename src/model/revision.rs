@@ -100,13 +100,19 @@ impl crate::error::Failure for BadRevision {
         crate::error::Kind::Usage
     }
     fn hint(&self) -> Option<String> {
-        Some("write `main`, `main~2`, `AMCC@v3`, `AMCC@release`, `main@{yesterday}` or an id".to_owned())
+        Some(
+            "write `main`, `main~2`, `AMCC@v3`, `AMCC@release`, `main@{yesterday}` or an id"
+                .to_owned(),
+        )
     }
 }
 
 impl Revision {
     /// The current version.
-    pub const HEAD: Self = Self { base: RevisionBase::Head, suffixes: Vec::new() };
+    pub const HEAD: Self = Self {
+        base: RevisionBase::Head,
+        suffixes: Vec::new(),
+    };
 }
 
 impl RevisionSpec {
@@ -182,7 +188,13 @@ impl fmt::Display for RevisionSpec {
 
 impl fmt::Display for RevisionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.from, if self.symmetric { "..." } else { ".." }, self.to)
+        write!(
+            f,
+            "{}{}{}",
+            self.from,
+            if self.symmetric { "..." } else { ".." },
+            self.to
+        )
     }
 }
 

@@ -5,7 +5,9 @@
 pub fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size such as `256M`");
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();
     let (letter, base) = match unit.strip_suffix("ib") {
@@ -15,15 +17,23 @@ pub fn parse(text: &str) -> Result<u64, String> {
             None => (unit.as_str(), 1024),
         },
     };
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|l| *l == letter).ok_or_else(wrong)?;
+    let power = ["", "k", "m", "g", "t", "p"]
+        .iter()
+        .position(|l| *l == letter)
+        .ok_or_else(wrong)?;
     let scale = base.pow(u32::try_from(power).map_err(|_| wrong())?);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     if fraction.len() > 6 || (number.contains('.') && fraction.is_empty()) {
         return Err(wrong());
     }
-    let part: u64 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| wrong())? };
-    let part = u128::from(part) * u128::from(scale) / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
+    let part: u64 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().map_err(|_| wrong())?
+    };
+    let part = u128::from(part) * u128::from(scale)
+        / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
     let total = u128::from(whole) * u128::from(scale) + part;
     u64::try_from(total).map_err(|_| format!("`{text}` is too large"))
 }

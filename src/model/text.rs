@@ -19,7 +19,11 @@ pub fn is_unsafe(c: char) -> bool {
 /// Appends the escape sequence of a character, for example `\x1b` or `\u{202e}`.
 pub fn push_escaped(out: &mut String, c: char) {
     let code = u32::from(c);
-    out.push_str(&if code < 0x100 { format!("\\x{code:02x}") } else { format!("\\u{{{code:x}}}") });
+    out.push_str(&if code < 0x100 {
+        format!("\\x{code:02x}")
+    } else {
+        format!("\\u{{{code:x}}}")
+    });
 }
 
 /// Escapes unsafe characters except line breaks and tabs.
@@ -42,7 +46,11 @@ pub fn harmless_line(text: &str) -> String {
 
 /// Formats a number with its noun: `1 pack`, `2 packs`.
 pub fn count(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 #[cfg(test)]
@@ -51,8 +59,14 @@ mod tests {
 
     #[test]
     fn terminals_and_readers_are_not_deceived() {
-        assert_eq!(harmless("a\x1b[31mb\u{9b}c\r\u{7f}"), "a\\x1b[31mb\\x9bc\\x0d\\x7f");
-        assert_eq!(harmless("main\u{202e}nimda\u{2066}x\u{200f}"), "main\\u{202e}nimda\\u{2066}x\\u{200f}");
+        assert_eq!(
+            harmless("a\x1b[31mb\u{9b}c\r\u{7f}"),
+            "a\\x1b[31mb\\x9bc\\x0d\\x7f"
+        );
+        assert_eq!(
+            harmless("main\u{202e}nimda\u{2066}x\u{200f}"),
+            "main\\u{202e}nimda\\u{2066}x\\u{200f}"
+        );
         assert_eq!(harmless("two\nlines\tעברית 😀"), "two\nlines\tעברית 😀");
         assert_eq!(harmless_line("two\nlines\t"), "two\\nlines\\t");
     }

@@ -87,7 +87,10 @@ impl Unit {
     }
 
     fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(unit, ..)| *unit == self).map_or("second", |(_, name, _)| name)
+        Self::NAMES
+            .iter()
+            .find(|(unit, ..)| *unit == self)
+            .map_or("second", |(_, name, _)| name)
     }
 
     fn span(self, count: u32) -> Option<Span> {
@@ -113,7 +116,9 @@ impl When {
         let zoned = match *self {
             Self::Now => Some(now.clone()),
             Self::Yesterday => now.checked_sub(1.day()).ok(),
-            Self::Ago { count, unit } => unit.span(count).and_then(|span| now.checked_sub(span).ok()),
+            Self::Ago { count, unit } => {
+                unit.span(count).and_then(|span| now.checked_sub(span).ok())
+            }
             Self::Day(date) if edge == Edge::Start => date.to_zoned(zone).ok(),
             Self::Day(date) => {
                 // A day with a clock change does not have 24 hours, so start from the next day.
@@ -121,11 +126,14 @@ impl When {
                 next.and_then(|z| z.checked_sub(1.nanosecond()).ok())
             }
             Self::Local(time) => time.to_zoned(zone).ok(),
-            Self::Fixed(time, offset) => {
-                offset.to_timestamp(time).ok().map(|t| t.to_zoned(jiff::tz::TimeZone::fixed(offset)))
-            }
+            Self::Fixed(time, offset) => offset
+                .to_timestamp(time)
+                .ok()
+                .map(|t| t.to_zoned(jiff::tz::TimeZone::fixed(offset))),
         };
-        let zoned = zoned.ok_or_else(|| BadTime { text: self.to_string() })?;
+        let zoned = zoned.ok_or_else(|| BadTime {
+            text: self.to_string(),
+        })?;
         Ok(timestamp_of(&zoned))
     }
 
@@ -150,7 +158,10 @@ impl When {
         if !rest.ends_with(' ') {
             return None;
         }
-        Some(Self::Ago { count: count.parse().ok()?, unit: Unit::parse(rest.trim())? })
+        Some(Self::Ago {
+            count: count.parse().ok()?,
+            unit: Unit::parse(rest.trim())?,
+        })
     }
 
     fn parse_date(text: &str) -> Option<Self> {
@@ -186,7 +197,9 @@ impl FromStr for When {
     type Err = BadTime;
 
     fn from_str(text: &str) -> Result<Self, BadTime> {
-        Self::parse(text.trim()).ok_or_else(|| BadTime { text: text.to_owned() })
+        Self::parse(text.trim()).ok_or_else(|| BadTime {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -196,7 +209,12 @@ impl fmt::Display for When {
             Self::Now => f.write_str("now"),
             Self::Yesterday => f.write_str("yesterday"),
             Self::Ago { count, unit } => {
-                write!(f, "{count} {}{} ago", unit.name(), if *count == 1 { "" } else { "s" })
+                write!(
+                    f,
+                    "{count} {}{} ago",
+                    unit.name(),
+                    if *count == 1 { "" } else { "s" }
+                )
             }
             Self::Day(date) => write!(f, "{date}"),
             Self::Local(time) => write!(f, "{time}"),
@@ -204,7 +222,12 @@ impl fmt::Display for When {
             Self::Fixed(time, offset) => {
                 let minutes = offset.seconds() / 60;
                 let sign = if minutes < 0 { '-' } else { '+' };
-                write!(f, "{time}{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+                write!(
+                    f,
+                    "{time}{sign}{:02}:{:02}",
+                    minutes.abs() / 60,
+                    minutes.abs() % 60
+                )
             }
         }
     }
@@ -216,7 +239,10 @@ mod tests {
 
     fn now() -> Zoned {
         let berlin = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        "2026-11-21T11:30:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(berlin)
+        "2026-11-21T11:30:00Z"
+            .parse::<jiff::Timestamp>()
+            .unwrap()
+            .to_zoned(berlin)
     }
 
     fn at(text: &str, edge: Edge) -> String {
@@ -238,15 +264,26 @@ mod tests {
         assert_eq!(at("2026-11-20 03:00", end), "2026-11-20T02:00:00Z +3600");
         assert_eq!(at("2026-11-20T03:00", end), "2026-11-20T02:00:00Z +3600");
         assert_eq!(at("2026-11-20T03:00:00Z", end), "2026-11-20T03:00:00Z +0");
-        assert_eq!(at("2026-11-20T03:00:00-05:30", end), "2026-11-20T08:30:00Z -19800");
+        assert_eq!(
+            at("2026-11-20T03:00:00-05:30", end),
+            "2026-11-20T08:30:00Z -19800"
+        );
         assert_eq!(at("1960-01-01T00:00:00.5Z", end), "1960-01-01T00:00:00Z +0");
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in
-            ["", "soon", "3 ago", "3days", "3 days", "-3 days ago", "2026-13-01", "2026-11-20T03:00[UTC]", "3daysago"]
-        {
+        for bad in [
+            "",
+            "soon",
+            "3 ago",
+            "3days",
+            "3 days",
+            "-3 days ago",
+            "2026-13-01",
+            "2026-11-20T03:00[UTC]",
+            "3daysago",
+        ] {
             assert!(bad.parse::<When>().is_err(), "{bad}");
         }
         let far = "4000000000 years ago".parse::<When>().unwrap();

@@ -2,7 +2,8 @@
 
 /// Returns whether a name matches a pattern.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // The last `*`, and the end of its match.
     let mut star: Option<(usize, usize)> = None;

@@ -37,8 +37,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// written. The limits keep this wait short: with 1.5 GB of dirty bytes, creating a small file took
 /// 3 to 9 seconds instead of 0.4 seconds, and writing the large file was not faster. Kernels before
 /// 6.2 only have `max_ratio`, a percentage of all dirty memory.
-const TUNING: [(&str, &str); 4] =
-    [("read_ahead_kb", "4096"), ("max_ratio", "2"), ("max_bytes", "134217728"), ("strict_limit", "1")];
+const TUNING: [(&str, &str); 4] = [
+    ("read_ahead_kb", "4096"),
+    ("max_ratio", "2"),
+    ("max_bytes", "134217728"),
+    ("strict_limit", "1"),
+];
 
 /// How to attach a file system.
 #[derive(Clone, Debug)]
@@ -102,24 +106,42 @@ pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
     let opened = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let why = match opened {
         Ok(device) => match mount(options, &at, &device) {
-            Ok(()) => return Ok(AttachedMount { device, how: MountMethod::Kernel, at }),
+            Ok(()) => {
+                return Ok(AttachedMount {
+                    device,
+                    how: MountMethod::Kernel,
+                    at,
+                });
+            }
             // A security module can also refuse `mount(2)`, and may still allow `fusermount3`.
-            Err(e @ (Errno::PERM | Errno::ACCESS)) => format!("mount(2) failed ({})", io::Error::from(e)),
-            Err(Errno::NODEV) => return Err(AttachError::NoDevice("the kernel has no FUSE".to_owned())),
+            Err(e @ (Errno::PERM | Errno::ACCESS)) => {
+                format!("mount(2) failed ({})", io::Error::from(e))
+            }
+            Err(Errno::NODEV) => {
+                return Err(AttachError::NoDevice("the kernel has no FUSE".to_owned()));
+            }
             Err(Errno::NOTCONN | Errno::CONNABORTED) => return Err(AttachError::Dead(at)),
             Err(e) => return Err(AttachError::system("mount on", &at, e)),
         },
         // Try `fusermount3` anyway, because some of its versions open the device as root.
-        Err(Errno::ACCESS) if !getuid().is_root() => format!("you have no permission to open `{DEVICE}`"),
+        Err(Errno::ACCESS) if !getuid().is_root() => {
+            format!("you have no permission to open `{DEVICE}`")
+        }
         Err(e) => return Err(AttachError::NoDevice(io::Error::from(e).to_string())),
     };
     let device = fusermount::mount(&at, &program_options(options), &why)?;
-    Ok(AttachedMount { device, how: MountMethod::Fusermount, at })
+    Ok(AttachedMount {
+        device,
+        how: MountMethod::Fusermount,
+        at,
+    })
 }
 
 /// Fails if this process may not request the options in `trust`.
 pub fn ensure_trusted(trust: MountTrust) -> Result<(), AttachError> {
-    let asked = [(trust.suid, "suid"), (trust.dev, "dev")].into_iter().find(|(on, _)| *on);
+    let asked = [(trust.suid, "suid"), (trust.dev, "dev")]
+        .into_iter()
+        .find(|(on, _)| *on);
     match asked {
         Some((_, option)) if !privilege::is_real_root() => Err(AttachError::Untrusted(option)),
         _ => Ok(()),
@@ -150,7 +172,11 @@ pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
     if mounted.is_none() {
         return Err(AttachError::NotMounted(at));
     }
-    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    let flags = if lazy {
+        UnmountFlags::DETACH
+    } else {
+        UnmountFlags::empty()
+    };
     match rustix::mount::unmount(&at, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => fusermount::unmount(&at, lazy),
@@ -171,7 +197,9 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     let at = mounted.at.clone();
     let (done, detached) = mpsc::channel();
     let work = move || drop(done.send(detach(&at, true)));
-    let started = std::thread::Builder::new().name("dvc-detach".to_owned()).spawn(work);
+    let started = std::thread::Builder::new()
+        .name("dvc-detach".to_owned())
+        .spawn(work);
     started.map_err(|e| AttachError::system("unmount", &mounted.at, e))?;
     if let Ok(done) = detached.recv_timeout(ANSWER_TIMEOUT) {
         return done.map(|()| false);
@@ -184,7 +212,9 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     }
     match detached.recv_timeout(ANSWER_TIMEOUT) {
         Ok(done) => done.map(|()| true),
-        Err(_) => Err(AttachError::StillEnding { at: mounted.at.clone() }),
+        Err(_) => Err(AttachError::StillEnding {
+            at: mounted.at.clone(),
+        }),
     }
 }
 
@@ -193,7 +223,9 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
 /// (`FUSE_INIT`), because the kernel lowers the read-ahead when it receives that reply.
 pub fn tune(at: &Path) {
     // Take the device number from the mount table, because `stat` would be a request to the daemon.
-    let Ok((_, Some(mounted))) = find(at) else { return };
+    let Ok((_, Some(mounted))) = find(at) else {
+        return;
+    };
     let (major, minor) = mounted.device;
     for (name, value) in TUNING {
         let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/{name}"), value);
@@ -214,7 +246,9 @@ pub fn is_dead(at: &Path) -> bool {
         let asked = rustix::fs::statx(CWD, &at, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
         let _ = answer.send(matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED)));
     };
-    let asking = std::thread::Builder::new().name("dvc-is-dead".to_owned()).spawn(ask);
+    let asking = std::thread::Builder::new()
+        .name("dvc-is-dead".to_owned())
+        .spawn(ask);
     asking.is_ok() && answered.recv_timeout(ANSWER_TIMEOUT).unwrap_or(false)
 }
 
@@ -240,7 +274,10 @@ fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
     let failed = |e| AttachError::system("look up", at, e);
     let table = MountTable::read().map_err(failed)?;
     let real = table.resolved(at).map_err(failed)?;
-    let mounted = table.top_at(&real).filter(|m| m.is_ours() && m.at == real).cloned();
+    let mounted = table
+        .top_at(&real)
+        .filter(|m| m.is_ours() && m.at == real)
+        .cloned();
     Ok((real, mounted))
 }
 
@@ -272,14 +309,27 @@ fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Err
     flags.set(MountFlags::RDONLY, options.read_only);
     // The kernel uses only the file type of `rootmode`.
     let (fd, user, group) = (device.as_raw_fd(), getuid().as_raw(), getgid().as_raw());
-    let data = format!("fd={fd},rootmode=40000,user_id={user},group_id={group},{}", common_options(options));
+    let data = format!(
+        "fd={fd},rootmode=40000,user_id={user},group_id={group},{}",
+        common_options(options)
+    );
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(escape_source(&options.source), at, KIND, flags, data.as_c_str())
+    rustix::mount::mount(
+        escape_source(&options.source),
+        at,
+        KIND,
+        flags,
+        data.as_c_str(),
+    )
 }
 
 /// Returns the options for both `mount(2)` and `fusermount3`.
 fn common_options(options: &AttachOptions) -> String {
-    let allow_other = if options.allow_other { ",allow_other" } else { "" };
+    let allow_other = if options.allow_other {
+        ",allow_other"
+    } else {
+        ""
+    };
     format!("default_permissions,max_read={READ_MAX}{allow_other}")
 }
 
@@ -290,13 +340,29 @@ fn program_options(options: &AttachOptions) -> String {
     let access = if options.read_only { "ro" } else { "rw" };
     // `fusermount3` adds `nosuid,nodev` by default.
     let extra = [(suid, ",suid"), (dev, ",dev"), (noexec, ",noexec")];
-    let access: String = [access].into_iter().chain(extra.iter().filter(|e| e.0).map(|e| e.1)).collect();
-    format!("{access},fsname={},subtype={subtype},{}", escape_source(&options.source), common_options(options))
+    let access: String = [access]
+        .into_iter()
+        .chain(extra.iter().filter(|e| e.0).map(|e| e.1))
+        .collect();
+    format!(
+        "{access},fsname={},subtype={subtype},{}",
+        escape_source(&options.source),
+        common_options(options)
+    )
 }
 
 /// Replaces the characters of a source that have a meaning in a list of mount options.
 pub(super) fn escape_source(source: &str) -> String {
-    source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
+    source
+        .chars()
+        .map(|c| {
+            if c.is_control() || [',', '\\'].contains(&c) {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 // The tests serve mounts with `fuser`, which only the feature `mount` includes.

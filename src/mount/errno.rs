@@ -92,7 +92,8 @@ impl From<&Error> for Errno {
 
 impl From<&io::Error> for Errno {
     fn from(e: &io::Error) -> Self {
-        e.raw_os_error().map_or_else(|| Self::of(Kind::of_io(e)), Self)
+        e.raw_os_error()
+            .map_or_else(|| Self::of(Kind::of_io(e)), Self)
     }
 }
 

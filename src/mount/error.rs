@@ -95,5 +95,7 @@ impl Failure for MountError {
 }
 
 fn by(user: Option<&WriterProcess>) -> String {
-    user.map_or_else(String::new, |user| format!(" by {} (process {})", user.name, user.pid))
+    user.map_or_else(String::new, |user| {
+        format!(" by {} (process {})", user.name, user.pid)
+    })
 }

@@ -107,21 +107,30 @@ pub fn serve(
         mode,
         backings: Arc::default(),
         placement: ThreadPlacement::new(),
-        sync_slots: SyncSlots { limit: threads / 2, ..SyncSlots::default() },
+        sync_slots: SyncSlots {
+            limit: threads / 2,
+            ..SyncSlots::default()
+        },
         invalidator: Arc::new(Pool::new(1)),
         notifier: Arc::clone(&notifier),
         enforces_acls: allow_other,
         at: at.to_owned(),
         skips_opendir: false,
     };
-    let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
+    let acl = if allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     let mut config = Config::default();
     config.acl = acl;
     config.n_threads = Some(threads);
     config.clone_fd = true;
     let session = Session::from_fd(fuse, device, acl, config)?;
     let _ = notifier.set(session.notifier());
-    Ok(ServedMount { session: session.spawn()? })
+    Ok(ServedMount {
+        session: session.spawn()?,
+    })
 }
 
 impl ServedMount {
@@ -155,7 +164,9 @@ impl KernelCache {
     /// Removes a name together with its inode, which has no name any more. Must not be used for
     /// directories, because mounts on them would be lost.
     pub fn delete_name(&self, parent: u64, ino: u64, name: &[u8]) {
-        let _ = self.0.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(name));
+        let _ = self
+            .0
+            .delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(name));
     }
 
     /// Waits until the kernel has processed earlier replies about a directory. The kernel locks the
@@ -181,7 +192,8 @@ impl FuseServer {
             return reply::empty(reply, done);
         }
         let view = Arc::clone(&self.view);
-        self.pool.run(move || reply::empty(reply, caught(|| work(&view))));
+        self.pool
+            .run(move || reply::empty(reply, caught(|| work(&view))));
     }
 
     /// Runs `work` on the calling thread or, if it has to wait, in the pool. Then passes the result

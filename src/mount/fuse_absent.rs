@@ -24,8 +24,17 @@ pub struct ServedMount(Infallible);
 pub struct KernelCache(Infallible);
 
 /// Always fails, because this build has no FUSE adapter.
-pub fn serve(_: Arc<View>, _: (OwnedFd, &Path), _: usize, _: CacheMode, _: bool) -> io::Result<ServedMount> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this build of dvc has no mounts (feature `mount`)"))
+pub fn serve(
+    _: Arc<View>,
+    _: (OwnedFd, &Path),
+    _: usize,
+    _: CacheMode,
+    _: bool,
+) -> io::Result<ServedMount> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this build of dvc has no mounts (feature `mount`)",
+    ))
 }
 
 impl ServedMount {

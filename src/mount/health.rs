@@ -45,7 +45,10 @@ impl MountHealth {
 /// Returns the health of each mount, in order. Checks all mounts at the same time.
 pub fn health(run: &Path, mounted: &[Mounted]) -> Vec<MountHealth> {
     let asked = fan_out::together(mounted.len(), |n| health_of(run, &mounted[n]));
-    asked.into_iter().map(|health| health.unwrap_or(MountHealth::Unknown)).collect()
+    asked
+        .into_iter()
+        .map(|health| health.unwrap_or(MountHealth::Unknown))
+        .collect()
 }
 
 fn health_of(run: &Path, mounted: &Mounted) -> MountHealth {
@@ -58,7 +61,10 @@ fn health_of(run: &Path, mounted: &Mounted) -> MountHealth {
         Err(e) => e,
     };
     match e.as_error().downcast_ref::<ControlError>() {
-        Some(ControlError::Stuck { pid, stopped, .. }) => MountHealth::Silent { pid: *pid, stopped: *stopped },
+        Some(ControlError::Stuck { pid, stopped, .. }) => MountHealth::Silent {
+            pid: *pid,
+            stopped: *stopped,
+        },
         _ if is_dead(&mounted.at) => MountHealth::Dead,
         Some(ControlError::OtherUser { owner, .. }) => MountHealth::OtherUser(*owner),
         _ => MountHealth::Unknown,
@@ -68,9 +74,22 @@ fn health_of(run: &Path, mounted: &Mounted) -> MountHealth {
 /// Fails if a path is in a mount whose process does not answer, because any access to the path
 /// would block.
 pub fn ensure_answers(run: &Path, path: &Path) -> Result<()> {
-    let Some(mounted) = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours) else { return Ok(()) };
+    let Some(mounted) = mountinfo::containing(path)
+        .ok()
+        .flatten()
+        .filter(Mounted::is_ours)
+    else {
+        return Ok(());
+    };
     match MountClient::connect(run, &mounted) {
-        Err(e) if matches!(e.as_error().downcast_ref(), Some(ControlError::Stuck { .. })) => Err(e),
+        Err(e)
+            if matches!(
+                e.as_error().downcast_ref(),
+                Some(ControlError::Stuck { .. })
+            ) =>
+        {
+            Err(e)
+        }
         _ => Ok(()),
     }
 }
@@ -78,6 +97,9 @@ pub fn ensure_answers(run: &Path, path: &Path) -> Result<()> {
 /// Returns why the mount that contains a path is unusable for this process. Returns `None` if it is
 /// usable, or if there is no mount.
 pub fn why_not(run: &Path, path: &Path) -> Option<Error> {
-    let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
+    let mounted = mountinfo::containing(path)
+        .ok()
+        .flatten()
+        .filter(Mounted::is_ours)?;
     MountClient::connect(run, &mounted).err()
 }

@@ -61,8 +61,18 @@ impl Hydrator {
     /// Creates a hydrator that copies the files in `which`, at most `budget_bytes` in total.
     pub fn new(which: HydrateSet, budget_bytes: u64) -> Self {
         let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
-        let queue = Queue { walk, busy: walk, ..Queue::default() };
-        Self { which, budget_bytes, queue: Mutex::new(queue), wake: Condvar::new(), done_bytes: AtomicU64::new(0) }
+        let queue = Queue {
+            walk,
+            busy: walk,
+            ..Queue::default()
+        };
+        Self {
+            which,
+            budget_bytes,
+            queue: Mutex::new(queue),
+            wake: Condvar::new(),
+            done_bytes: AtomicU64::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -123,7 +133,9 @@ impl Hydrator {
             };
             let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => Some("the hydration limit is reached; other files are read on demand".to_owned()),
+                Ok(false) => Some(
+                    "the hydration limit is reached; other files are read on demand".to_owned(),
+                ),
                 Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
             };
             if let Some(told) = told {
@@ -165,11 +177,14 @@ impl Hydrator {
             }
             let path = join(path, &listed.name);
             // Look up the name, because this registers the inode number, which `copy_up` needs.
-            let Some(ino) = view.query(|n| n.find(dir, &listed.name))? else { continue };
+            let Some(ino) = view.query(|n| n.find(dir, &listed.name))? else {
+                continue;
+            };
             match listed.kind {
                 NodeKind::Dir => self.walk(view, ino, &path)?,
                 NodeKind::File => match &self.which {
-                    HydrateSet::Matching(rules) if !Ignores::default().excludes(rules, &path, false) => {}
+                    HydrateSet::Matching(rules)
+                        if !Ignores::default().excludes(rules, &path, false) => {}
                     _ => {
                         view.query(|n| n.copy_up(ino))?;
                         self.add(ino);
@@ -207,8 +222,13 @@ impl Hydrator {
                 break;
             }
         }
-        self.done_bytes.fetch_add(absent - data.missing_bytes().min(absent), Ordering::Relaxed);
-        let synced = if absent > 0 && fits { view.finish_hydration(&data) } else { Ok(()) };
+        self.done_bytes
+            .fetch_add(absent - data.missing_bytes().min(absent), Ordering::Relaxed);
+        let synced = if absent > 0 && fits {
+            view.finish_hydration(&data)
+        } else {
+            Ok(())
+        };
         view.close_file(&data, false, false);
         failed.map_or(synced, Err).map(|()| fits)
     }

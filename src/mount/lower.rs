@@ -144,10 +144,13 @@ impl LowerLayer {
         // A mount must not show a repository inside of a version, because its hooks and settings
         // could come from an untrusted remote.
         entries.retain(|e| !is_reserved(&e.name));
-        let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
+        let subdirs =
+            u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
         let dir = Arc::new(LowerDir { entries, subdirs });
         let weight = dir.len() + 1;
-        self.dirs.lock().put(*tree, Arc::clone(&dir), weight, in_use);
+        self.dirs
+            .lock()
+            .put(*tree, Arc::clone(&dir), weight, in_use);
         Ok(dir)
     }
 
@@ -161,7 +164,9 @@ impl LowerLayer {
                 _ => {
                     let found = self.extent(content, at)?;
                     let LocatedExtent { start, extent } = found;
-                    let left = usize::try_from(found.end() - at).unwrap_or(usize::MAX).min(out.len());
+                    let left = usize::try_from(found.end() - at)
+                        .unwrap_or(usize::MAX)
+                        .min(out.len());
                     match extent.chunk {
                         None => {
                             out[..left].fill(0);
@@ -204,7 +209,10 @@ impl LowerLayer {
                 let mut start = 0u64;
                 for extent in extents {
                     if offset < start.saturating_add(extent.len) {
-                        return Ok(LocatedExtent { start, extent: *extent });
+                        return Ok(LocatedExtent {
+                            start,
+                            extent: *extent,
+                        });
                     }
                     start += extent.len;
                 }
@@ -218,13 +226,18 @@ impl LowerLayer {
                     match &node.items {
                         SpanItems::Leaf(extents) => {
                             let extent = extents.get(at).ok_or_else(too_short)?;
-                            return Ok(LocatedExtent { start: start + before, extent: *extent });
+                            return Ok(LocatedExtent {
+                                start: start + before,
+                                extent: *extent,
+                            });
                         }
                         SpanItems::Inner(children) => {
                             let child = self.list(children.get(at).ok_or_else(too_short)?)?;
                             // Reject a node whose length differs from the one in its parent,
                             // because the offset could lie outside of it.
-                            if child.ends.last().copied() != node.ends.get(at).map(|end| end - before) {
+                            if child.ends.last().copied()
+                                != node.ends.get(at).map(|end| end - before)
+                            {
                                 return Err(too_short());
                             }
                             start += before;
@@ -241,10 +254,16 @@ impl LowerLayer {
     /// the end of the range.
     pub fn hole_run(&self, content: &Content, range: &Range<u64>) -> Result<HoleRun> {
         if matches!(content, Content::Inline(_)) {
-            return Ok(HoleRun { hole: false, end: range.end });
+            return Ok(HoleRun {
+                hole: false,
+                end: range.end,
+            });
         }
         let found = self.extent(content, range.start)?;
-        Ok(HoleRun { hole: found.extent.chunk.is_none(), end: found.end().min(range.end) })
+        Ok(HoleRun {
+            hole: found.extent.chunk.is_none(),
+            end: found.end().min(range.end),
+        })
     }
 
     /// Returns the allocated bytes of a chunk list. Returns `None` if counting them needs a remote
@@ -262,9 +281,15 @@ impl LowerLayer {
             match todo.pop() {
                 Some(id) => match self.repo.list_node(&id).ok()? {
                     ListNode::Leaf(extents) => {
-                        bytes += extents.iter().filter(|x| x.chunk.is_some()).map(|x| x.len).sum::<u64>();
+                        bytes += extents
+                            .iter()
+                            .filter(|x| x.chunk.is_some())
+                            .map(|x| x.len)
+                            .sum::<u64>();
                     }
-                    ListNode::Inner(children) => todo.extend(children.into_iter().map(|child| child.1)),
+                    ListNode::Inner(children) => {
+                        todo.extend(children.into_iter().map(|child| child.1))
+                    }
                 },
                 None => {
                     let mut known = known();
@@ -294,9 +319,10 @@ impl LowerLayer {
             end
         };
         let spans = match self.repo.list_node(id)? {
-            ListNode::Leaf(extents) => {
-                ListSpans { ends: extents.iter().map(|x| add(x.len)).collect(), items: SpanItems::Leaf(extents) }
-            }
+            ListNode::Leaf(extents) => ListSpans {
+                ends: extents.iter().map(|x| add(x.len)).collect(),
+                items: SpanItems::Leaf(extents),
+            },
             ListNode::Inner(children) => ListSpans {
                 ends: children.iter().map(|c| add(c.0)).collect(),
                 items: SpanItems::Inner(children.into_iter().map(|c| c.1).collect()),
@@ -304,13 +330,17 @@ impl LowerLayer {
         };
         let spans = Arc::new(spans);
         let weight = spans.ends.len() + 1;
-        self.lists.lock().put(*id, Arc::clone(&spans), weight, in_use);
+        self.lists
+            .lock()
+            .put(*id, Arc::clone(&spans), weight, in_use);
         Ok(spans)
     }
 }
 
 fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
-    let from = from.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let from = from
+        .get(usize::try_from(at).unwrap_or(usize::MAX)..)
+        .unwrap_or_default();
     let n = from.len().min(out.len());
     out[..n].copy_from_slice(&from[..n]);
     n
@@ -328,11 +358,16 @@ impl LowerLayer {
         let mut parts = path.split(|b| *b == b'/').peekable();
         while let Some(name) = parts.next() {
             let dir = self.dir(&tree)?;
-            let Ok(at) = dir.binary_search_by(|entry| entry.name.as_slice().cmp(name)) else { return Ok(None) };
+            let Ok(at) = dir.binary_search_by(|entry| entry.name.as_slice().cmp(name)) else {
+                return Ok(None);
+            };
             match &dir[at].node {
                 Node::Dir { tree: below, .. } => tree = *below,
                 Node::File { content, size, .. } if parts.peek().is_none() => {
-                    return Ok(Some(FileContent { content: content.clone(), size: *size }));
+                    return Ok(Some(FileContent {
+                        content: content.clone(),
+                        size: *size,
+                    }));
                 }
                 _ => return Ok(None),
             }

@@ -58,7 +58,9 @@ impl Failure for ProfileError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Malformed { .. } => Some("run `dvc mount --record FILE` to create a profile".to_owned()),
+            Self::Malformed { .. } => {
+                Some("run `dvc mount --record FILE` to create a profile".to_owned())
+            }
             Self::File { .. } => None,
         }
     }
@@ -78,7 +80,9 @@ struct ProfileLine {
 
 impl ProfileLine {
     fn bytes(&self) -> Option<Vec<u8>> {
-        let Some(hex) = &self.path_hex else { return Some(self.path.clone().into_bytes()) };
+        let Some(hex) = &self.path_hex else {
+            return Some(self.path.clone().into_bytes());
+        };
         let mut bytes = vec![0; hex.len() / 2];
         parse_hex(hex, &mut bytes).map(|()| bytes)
     }
@@ -104,15 +108,37 @@ struct RecorderState {
 impl ReadRecorder {
     /// Creates a profile, or truncates an existing one.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|source| ProfileError::File { path: path.to_owned(), source })?;
-        let state = RecorderState { out: BufWriter::new(file), files: HashMap::new(), last: None, lines: 0 };
-        Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
+        let file = File::create(path).map_err(|source| ProfileError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let state = RecorderState {
+            out: BufWriter::new(file),
+            files: HashMap::new(),
+            last: None,
+            lines: 0,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Records a read of the version. `path` returns the path of the file in the version.
-    pub fn record_read(&self, ino: u64, offset: u64, len: usize, path: impl FnOnce() -> Option<Vec<u8>>) {
+    pub fn record_read(
+        &self,
+        ino: u64,
+        offset: u64,
+        len: usize,
+        path: impl FnOnce() -> Option<Vec<u8>>,
+    ) {
         let units = offset / UNIT..offset.saturating_add(len as u64).div_ceil(UNIT);
-        let is_new = |state: &RecorderState| !state.files.get(&ino).is_some_and(|(_, seen)| seen.covers(&units));
+        let is_new = |state: &RecorderState| {
+            !state
+                .files
+                .get(&ino)
+                .is_some_and(|(_, seen)| seen.covers(&units))
+        };
         let known = {
             let state = self.state();
             if state.lines >= LINES_MAX || !is_new(&state) {
@@ -123,10 +149,15 @@ impl ReadRecorder {
         // Call `path` without the lock, because it may have to wait.
         let path = if known { None } else { path() };
         let mut state = self.state();
-        let (_, seen) = state.files.entry(ino).or_insert_with(|| (path, RangeSet::default()));
+        let (_, seen) = state
+            .files
+            .entry(ino)
+            .or_insert_with(|| (path, RangeSet::default()));
         for new in seen.insert(units) {
             match &mut state.last {
-                Some((last, range)) if *last == ino && range.end == new.start => range.end = new.end,
+                Some((last, range)) if *last == ino && range.end == new.start => {
+                    range.end = new.end
+                }
                 _ => {
                     state.write_last();
                     state.last = Some((ino, new));
@@ -139,7 +170,10 @@ impl ReadRecorder {
     pub fn flush(&self) -> Result<()> {
         let mut state = self.state();
         state.write_last();
-        Ok(state.out.flush().map_err(|source| ProfileError::File { path: self.path.clone(), source })?)
+        Ok(state.out.flush().map_err(|source| ProfileError::File {
+            path: self.path.clone(),
+            source,
+        })?)
     }
 
     fn state(&self) -> parking_lot::MutexGuard<'_, RecorderState> {
@@ -149,8 +183,12 @@ impl ReadRecorder {
 
 impl RecorderState {
     fn write_last(&mut self) {
-        let Some((ino, range)) = self.last.take() else { return };
-        let Some((Some(path), _)) = self.files.get(&ino) else { return };
+        let Some((ino, range)) = self.last.take() else {
+            return;
+        };
+        let Some((Some(path), _)) = self.files.get(&ino) else {
+            return;
+        };
         let text = std::str::from_utf8(path).ok();
         let line = ProfileLine {
             schema: 1,
@@ -177,7 +215,10 @@ pub struct AccessProfile {
 impl AccessProfile {
     /// Reads a profile.
     pub fn read(path: &Path) -> Result<Self> {
-        let failed = |source| ProfileError::File { path: path.to_owned(), source };
+        let failed = |source| ProfileError::File {
+            path: path.to_owned(),
+            source,
+        };
         let mut input = BufReader::new(File::open(path).map_err(failed)?);
         let (mut steps, mut text) = (Vec::new(), Vec::new());
         loop {
@@ -185,9 +226,19 @@ impl AccessProfile {
             if input.read_until(b'\n', &mut text).map_err(failed)? == 0 || !text.ends_with(b"\n") {
                 return Ok(Self { steps });
             }
-            let line = serde_json::from_slice::<ProfileLine>(&text).ok().filter(|line| line.schema == 1);
-            let step = line.and_then(|line| Some((line.bytes()?, line.offset..line.offset.checked_add(line.len)?)));
-            let damaged = || ProfileError::Malformed { path: path.to_owned(), line: steps.len() + 1 };
+            let line = serde_json::from_slice::<ProfileLine>(&text)
+                .ok()
+                .filter(|line| line.schema == 1);
+            let step = line.and_then(|line| {
+                Some((
+                    line.bytes()?,
+                    line.offset..line.offset.checked_add(line.len)?,
+                ))
+            });
+            let damaged = || ProfileError::Malformed {
+                path: path.to_owned(),
+                line: steps.len() + 1,
+            };
             let step = step.ok_or_else(damaged)?;
             steps.push(step);
         }
@@ -195,13 +246,21 @@ impl AccessProfile {
 
     /// Fetches the listed parts of a tree, at most `budget_bytes`, until `ended` returns true.
     /// Ignores files that the tree lacks. Returns the fetched bytes.
-    pub fn prefetch(&self, lower: &LowerLayer, tree: &Id, budget_bytes: u64, ended: &dyn Fn() -> bool) -> Result<u64> {
+    pub fn prefetch(
+        &self,
+        lower: &LowerLayer,
+        tree: &Id,
+        budget_bytes: u64,
+        ended: &dyn Fn() -> bool,
+    ) -> Result<u64> {
         let (mut chunks, mut waiting, mut planned, mut fetched) = (Vec::new(), 0, 0, 0);
         for (path, range) in &self.steps {
             if ended() || planned >= budget_bytes {
                 break;
             }
-            let Some(FileContent { content, size }) = lower.file(tree, path)? else { continue };
+            let Some(FileContent { content, size }) = lower.file(tree, path)? else {
+                continue;
+            };
             let range = range.start.min(size)..range.end.min(size);
             chunks.extend(lower.chunks(&content, &range)?);
             waiting += range.end - range.start;
@@ -237,17 +296,34 @@ mod tests {
         recorder.record_read(9, 0, 1, || None);
         recorder.record_read(7, 0, 65536, || panic!("nothing of it is new"));
         recorder.flush().expect("a profile");
-        std::fs::write(&path, [std::fs::read(&path).expect("bytes"), b"{\"schema\":1,".to_vec()].concat())
-            .expect("torn");
+        std::fs::write(
+            &path,
+            [
+                std::fs::read(&path).expect("bytes"),
+                b"{\"schema\":1,".to_vec(),
+            ]
+            .concat(),
+        )
+        .expect("torn");
         let profile = AccessProfile::read(&path).expect("a profile");
-        assert_eq!(profile.steps, [(b"a/b".to_vec(), 0..2 * UNIT), (b"\xff".to_vec(), 3 * UNIT..5 * UNIT)]);
+        assert_eq!(
+            profile.steps,
+            [
+                (b"a/b".to_vec(), 0..2 * UNIT),
+                (b"\xff".to_vec(), 3 * UNIT..5 * UNIT)
+            ]
+        );
     }
 
     #[test]
     fn what_is_no_profile_is_told_with_its_line() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("profile");
-        std::fs::write(&path, "{\"schema\":1,\"path\":\"a\",\"offset\":0,\"len\":1}\nhello\n").expect("a file");
+        std::fs::write(
+            &path,
+            "{\"schema\":1,\"path\":\"a\",\"offset\":0,\"len\":1}\nhello\n",
+        )
+        .expect("a file");
         let e = AccessProfile::read(&path).expect_err("no profile");
         assert!(e.to_string().ends_with("line 2"), "{e}");
         assert_eq!(e.kind(), Kind::Usage);

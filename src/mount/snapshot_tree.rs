@@ -53,7 +53,16 @@ const STACK: usize = 256 << 20;
 
 /// Builds the tree of a snapshot.
 pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
-    let TreeInput { lower, snapshot, base, committed, rules, out, observer, threads } = *input;
+    let TreeInput {
+        lower,
+        snapshot,
+        base,
+        committed,
+        rules,
+        out,
+        observer,
+        threads,
+    } = *input;
     let info = lower.repo().root_info(base)?;
     let mut builder = TreeBuilder {
         lower,
@@ -79,27 +88,73 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
             flush_small(out)?;
             Ok(made)
         };
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, make);
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, make);
         let thread = thread.map_err(NoThread)?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     out.flush()?;
-    let named = |ino: &&u64| snapshot.upper.inodes.get(ino).is_some_and(|inode| inode.nlink > 0);
+    let named = |ino: &&u64| {
+        snapshot
+            .upper
+            .inodes
+            .get(ino)
+            .is_some_and(|inode| inode.nlink > 0)
+    };
     let missing = |ino: &&u64| !builder.in_tree.contains(ino);
-    let left = snapshot.changed.iter().filter(named).filter(missing).copied().collect();
-    Ok(SnapshotTree { tree: root.tree, totals: root.totals, files: builder.files, dirs: builder.dirs, left })
+    let left = snapshot
+        .changed
+        .iter()
+        .filter(named)
+        .filter(missing)
+        .copied()
+        .collect();
+    Ok(SnapshotTree {
+        tree: root.tree,
+        totals: root.totals,
+        files: builder.files,
+        dirs: builder.dirs,
+        left,
+    })
 }
 
 /// Chunks a frozen file, reusing the unchanged chunks of its base.
-fn rechunk_file(lower: &LowerLayer, frozen: &FrozenFile, out: &Output<'_>, threads: usize) -> Result<BaseFile> {
+fn rechunk_file(
+    lower: &LowerLayer,
+    frozen: &FrozenFile,
+    out: &Output<'_>,
+    threads: usize,
+) -> Result<BaseFile> {
     let state = &frozen.state;
-    let old = state.base.as_ref().map(|b| OldState { size: b.size, chunker: b.chunker, content: &b.content });
-    let dirty: Vec<_> = state.dirty.iter().map(|r| r.start * BLOCK..(r.end * BLOCK).min(state.size)).collect();
+    let old = state.base.as_ref().map(|b| OldState {
+        size: b.size,
+        chunker: b.chunker,
+        content: &b.content,
+    });
+    let dirty: Vec<_> = state
+        .dirty
+        .iter()
+        .map(|r| r.start * BLOCK..(r.end * BLOCK).min(state.size))
+        .collect();
     let read = |offset: u64, bytes: &mut [u8]| frozen.read(lower, offset, bytes);
     let data = |offset: u64| frozen.next_data(lower, offset);
-    let change = Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: Some(&data) };
+    let change = Change {
+        old,
+        dirty: &dirty,
+        kept: state.kept,
+        size: state.size,
+        read: &read,
+        data: Some(&data),
+    };
     let (chunker, content) = rechunk(out, &change, threads)?;
-    Ok(BaseFile { content, size: state.size, chunker })
+    Ok(BaseFile {
+        content,
+        size: state.size,
+        chunker,
+    })
 }
 
 /// A path of a hard-linked file, and the directories to rebuild if its link changes.
@@ -174,28 +229,45 @@ impl TreeBuilder<'_> {
     /// because it is not recorded which link data the last commit stored in them.
     fn find_groups(&mut self, table: &LinkTable, committed: bool) {
         let mut paths: HashMap<u64, Vec<LinkPath>> = HashMap::new();
-        let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(&self.snapshot.upper, *group)).collect();
+        let linked: HashSet<u64> = table
+            .0
+            .iter()
+            .map(|(group, _)| of_group(&self.snapshot.upper, *group))
+            .collect();
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
-                let Some(inode) = ino.and_then(|n| self.inode(n)) else { continue };
+                let Some(inode) = ino.and_then(|n| self.inode(n)) else {
+                    continue;
+                };
                 let Some(ino) = ino else { continue };
-                if matches!(inode.what, InodeBody::Dir { .. }) || inode.nlink < 2 && !linked.contains(ino) {
+                if matches!(inode.what, InodeBody::Dir { .. })
+                    || inode.nlink < 2 && !linked.contains(ino)
+                {
                     continue;
                 }
                 if let Some(dir) = self.path(*parent) {
-                    paths.entry(*ino).or_default().push(LinkPath { path: join(&dir, name), dirs: vec![*parent] });
+                    paths.entry(*ino).or_default().push(LinkPath {
+                        path: join(&dir, name),
+                        dirs: vec![*parent],
+                    });
                 }
             }
         }
         for (group, members) in &table.0 {
             for member in members {
                 if let Some(found) = self.locate(member) {
-                    paths.entry(of_group(&self.snapshot.upper, *group)).or_default().push(found);
+                    paths
+                        .entry(of_group(&self.snapshot.upper, *group))
+                        .or_default()
+                        .push(found);
                 }
             }
         }
-        let before: HashMap<u64, Option<HardLink>> =
-            table.0.iter().map(|(g, p)| (of_group(&self.snapshot.upper, *g), link_of(p))).collect();
+        let before: HashMap<u64, Option<HardLink>> = table
+            .0
+            .iter()
+            .map(|(g, p)| (of_group(&self.snapshot.upper, *g), link_of(p)))
+            .collect();
         for (ino, mut found) in paths {
             found.sort_unstable();
             let all: Vec<Vec<u8>> = found.iter().map(|f| f.path.clone()).collect();
@@ -203,7 +275,9 @@ impl TreeBuilder<'_> {
             // Also rebuild the directories of a changed file: they may still be those of the
             // version, with outdated link data, because it is not recorded that an earlier commit
             // has rebuilt them.
-            let changed = committed || before.get(&ino).copied().flatten() != link || self.inode(ino).is_some();
+            let changed = committed
+                || before.get(&ino).copied().flatten() != link
+                || self.inode(ino).is_some();
             if changed {
                 for LinkPath { dirs, .. } in &found {
                     for dir in dirs {
@@ -234,32 +308,71 @@ impl TreeBuilder<'_> {
             dir = next;
             dirs.push(dir);
         }
-        (!self.overrides(dir, last)).then(|| LinkPath { path: join(&at, last), dirs })
+        (!self.overrides(dir, last)).then(|| LinkPath {
+            path: join(&at, last),
+            dirs,
+        })
     }
 
     fn overrides(&self, dir: u64, name: &[u8]) -> bool {
-        self.snapshot.upper.names.get(&dir).is_some_and(|names| names.contains_key(name))
+        self.snapshot
+            .upper
+            .names
+            .get(&dir)
+            .is_some_and(|names| names.contains_key(name))
     }
 
     /// Builds a directory from its entries of the version and its changed names.
-    fn dir(&mut self, ino: u64, tree: Option<Id>, path: &[u8], depth: usize, above: &Ignores) -> Result<StoredDir> {
+    fn dir(
+        &mut self,
+        ino: u64,
+        tree: Option<Id>,
+        path: &[u8],
+        depth: usize,
+        above: &Ignores,
+    ) -> Result<StoredDir> {
         let below = match &tree {
             Some(tree) => Some(self.lower.dir(tree)?),
             None => None,
         };
-        let over = self.snapshot.upper.names.get(&ino).cloned().unwrap_or_default();
+        let over = self
+            .snapshot
+            .upper
+            .names
+            .get(&ino)
+            .cloned()
+            .unwrap_or_default();
         let mut nodes: BTreeMap<&[u8], NameNode<'_>> = BTreeMap::new();
         for entry in below.iter().flat_map(|dir| dir.iter()) {
             if !over.contains_key(&entry.name) {
-                let number = self.snapshot.upper.ino_of(ino, &entry.name, entry.link.as_ref());
-                nodes.insert(&entry.name, NameNode { ino: number, entry: Some(entry) });
+                let number = self
+                    .snapshot
+                    .upper
+                    .ino_of(ino, &entry.name, entry.link.as_ref());
+                nodes.insert(
+                    &entry.name,
+                    NameNode {
+                        ino: number,
+                        entry: Some(entry),
+                    },
+                );
             }
         }
-        nodes.extend(over.iter().filter_map(|(name, n)| Some((name.as_slice(), NameNode { ino: (*n)?, entry: None }))));
+        nodes.extend(over.iter().filter_map(|(name, n)| {
+            Some((
+                name.as_slice(),
+                NameNode {
+                    ino: (*n)?,
+                    entry: None,
+                },
+            ))
+        }));
         let ignores = self.ignores(&nodes, depth, above)?;
         // If ignore rules apply now or have applied before, everything below may differ from the
         // stored directory.
-        let had = below.as_ref().is_some_and(|dir| dir.iter().any(|e| e.name == IGNORE_FILE.as_bytes()));
+        let had = below
+            .as_ref()
+            .is_some_and(|dir| dir.iter().any(|e| e.name == IGNORE_FILE.as_bytes()));
         let forced = !ignores.is_empty() || had;
         let before = self.rules_apply;
         self.rules_apply |= forced;
@@ -279,9 +392,15 @@ impl TreeBuilder<'_> {
                 continue;
             }
             if is_dir && full.len() > DIR_PATH_MAX {
-                let message =
-                    format!("a directory in it is left out: its path is longer than {} KiB", DIR_PATH_MAX >> 10);
-                self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: path.to_vec(), message });
+                let message = format!(
+                    "a directory in it is left out: its path is longer than {} KiB",
+                    DIR_PATH_MAX >> 10
+                );
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: path.to_vec(),
+                    message,
+                });
                 continue;
             }
             if let Some(entry) = self.entry(name, number, entry, &full, depth, &ignores)? {
@@ -291,7 +410,11 @@ impl TreeBuilder<'_> {
         }
         self.rules_apply = before;
         let root = match (ino, self.inode(ROOT_INO)) {
-            (ROOT_INO, Some(inode)) => Some(RootInfo { meta: inode.meta.clone(), totals, links: self.links()? }),
+            (ROOT_INO, Some(inode)) => Some(RootInfo {
+                meta: inode.meta.clone(),
+                totals,
+                links: self.links()?,
+            }),
             _ => None,
         };
         let id = store_tree(entries, root, self.out)?;
@@ -317,11 +440,15 @@ impl TreeBuilder<'_> {
         self.in_tree.insert(number);
         let Some(inode) = self.inode(number).cloned() else {
             let Some(entry) = entry else { return Ok(None) };
-            let mut entry = Entry { link, ..entry.clone() };
+            let mut entry = Entry {
+                link,
+                ..entry.clone()
+            };
             if let Node::Dir { tree, .. } = entry.node
                 && (self.rules_apply || self.rebuilt.contains(&number))
             {
-                let StoredDir { tree, totals } = self.dir(number, Some(tree), path, depth + 1, ignores)?;
+                let StoredDir { tree, totals } =
+                    self.dir(number, Some(tree), path, depth + 1, ignores)?;
                 entry.node = Node::Dir { tree, totals };
             }
             return Ok(Some(entry));
@@ -332,10 +459,17 @@ impl TreeBuilder<'_> {
                     (Some(base), _) => Some(Arc::clone(base)),
                     (None, Some(frozen)) => {
                         let damaged = |source: crate::error::Error| match source.kind() {
-                            Kind::Integrity => MountError::File { path: display(path), source }.into(),
+                            Kind::Integrity => MountError::File {
+                                path: display(path),
+                                source,
+                            }
+                            .into(),
                             _ => source,
                         };
-                        let base = Arc::new(rechunk_file(self.lower, frozen, self.out, self.threads).map_err(damaged)?);
+                        let base = Arc::new(
+                            rechunk_file(self.lower, frozen, self.out, self.threads)
+                                .map_err(damaged)?,
+                        );
                         frozen.close();
                         self.observer.advance(1, base.size);
                         self.files.insert(number, Arc::clone(&base));
@@ -344,7 +478,11 @@ impl TreeBuilder<'_> {
                     (None, None) => data.facts().base,
                 };
                 match base {
-                    Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
+                    Some(base) => Node::File {
+                        size: base.size,
+                        chunker: base.chunker,
+                        content: base.content.clone(),
+                    },
                     // Unreachable: only a file that was created after the snapshot has neither a
                     // frozen state nor a base.
                     None => return Ok(None),
@@ -357,36 +495,67 @@ impl TreeBuilder<'_> {
                 };
                 Node::Dir { tree, totals }
             }
-            InodeBody::Symlink(target) => Node::Symlink { target: target.clone() },
+            InodeBody::Symlink(target) => Node::Symlink {
+                target: target.clone(),
+            },
             InodeBody::Fifo => Node::Fifo,
             InodeBody::Socket => {
                 let message = "sockets are not kept".to_owned();
-                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: path.to_vec(), message });
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Skipped,
+                    path: path.to_vec(),
+                    message,
+                });
                 return Ok(None);
             }
-            InodeBody::CharDevice(major, minor) => Node::CharDevice { major: *major, minor: *minor },
-            InodeBody::BlockDevice(major, minor) => Node::BlockDevice { major: *major, minor: *minor },
+            InodeBody::CharDevice(major, minor) => Node::CharDevice {
+                major: *major,
+                minor: *minor,
+            },
+            InodeBody::BlockDevice(major, minor) => Node::BlockDevice {
+                major: *major,
+                minor: *minor,
+            },
         };
-        Ok(Some(Entry { name: name.to_vec(), meta: inode.meta.clone(), link, node }))
+        Ok(Some(Entry {
+            name: name.to_vec(),
+            meta: inode.meta.clone(),
+            link,
+            node,
+        }))
     }
 
     /// Returns the ignore rules of a directory, including those of its parents.
-    fn ignores(&self, nodes: &BTreeMap<&[u8], NameNode<'_>>, depth: usize, above: &Ignores) -> Result<Ignores> {
+    fn ignores(
+        &self,
+        nodes: &BTreeMap<&[u8], NameNode<'_>>,
+        depth: usize,
+        above: &Ignores,
+    ) -> Result<Ignores> {
         const TEXT_MAX: u64 = 16 << 20;
         let mut ignores = above.clone();
-        let Some(NameNode { ino: number, entry }) = nodes.get(IGNORE_FILE.as_bytes()) else { return Ok(ignores) };
+        let Some(NameNode { ino: number, entry }) = nodes.get(IGNORE_FILE.as_bytes()) else {
+            return Ok(ignores);
+        };
         let content = match (self.inode(*number), entry) {
             (Some(inode), _) => match &inode.what {
                 InodeBody::File(data) => data.facts().base.map(|base| base.content.clone()),
                 _ => None,
             },
-            (None, Some(Entry { node: Node::File { content, .. }, .. })) => Some(content.clone()),
+            (
+                None,
+                Some(Entry {
+                    node: Node::File { content, .. },
+                    ..
+                }),
+            ) => Some(content.clone()),
             _ => None,
         };
         let text = match (self.snapshot.files.get(number), content) {
             // The file is not stored yet, so read its frozen state.
             (Some(frozen), _) => {
-                let mut text = vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
+                let mut text =
+                    vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
                 frozen.read(self.lower, 0, &mut text)?;
                 text
             }
@@ -399,8 +568,11 @@ impl TreeBuilder<'_> {
 
     /// Stores the table of hard links.
     fn links(&self) -> Result<Option<crate::model::entry::Content>> {
-        let sorted: BTreeMap<[u8; 16], Vec<Vec<u8>>> =
-            self.groups.values().filter_map(|group| Some((group.link?.group, group.paths.clone()))).collect();
+        let sorted: BTreeMap<[u8; 16], Vec<Vec<u8>>> = self
+            .groups
+            .values()
+            .filter_map(|group| Some((group.link?.group, group.paths.clone())))
+            .collect();
         if sorted.is_empty() {
             return Ok(None);
         }

@@ -89,16 +89,29 @@ pub struct BranchReport {
 }
 
 /// Lists, creates, renames or deletes branches, as [`BranchOptions::action`] requests.
-pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observer) -> Result<BranchReport> {
+pub fn branch(
+    context: &Context,
+    options: &BranchOptions,
+    observer: &dyn Observer,
+) -> Result<BranchReport> {
     let repo = context.repo()?;
     let head = Head::read(context, &repo)?;
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
-    let mut report = BranchReport { current: head.branch.clone(), ..BranchReport::default() };
+    let mut report = BranchReport {
+        current: head.branch.clone(),
+        ..BranchReport::default()
+    };
     match &options.action {
         BranchAction::List(scope) => list(&repo, &head, *scope, observer, &mut report)?,
         BranchAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
-            mover.create(RefKind::Branch, name, id, *force, &format!("branch: at {at}"))?;
+            mover.create(
+                RefKind::Branch,
+                name,
+                id,
+                *force,
+                &format!("branch: at {at}"),
+            )?;
         }
         BranchAction::Rename { old, new } => {
             let none = || RefMoveError::NoBranch(new.to_string());
@@ -110,12 +123,23 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
         }
         BranchAction::Delete { names, force } => {
             for name in names {
-                let current = repo.worktrees()?.into_iter().find(|w| w.branch.as_deref() == Some(name.as_str()));
+                let current = repo
+                    .worktrees()?
+                    .into_iter()
+                    .find(|w| w.branch.as_deref() == Some(name.as_str()));
                 if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
-                    return Err(RefMoveError::Current { name: name.clone(), worktree: state.path }.into());
+                    return Err(RefMoveError::Current {
+                        name: name.clone(),
+                        worktree: state.path,
+                    }
+                    .into());
                 }
             }
-            mover.delete_all(RefKind::Branch, &names.iter().cloned().collect(), "branch: deleted")?;
+            mover.delete_all(
+                RefKind::Branch,
+                &names.iter().cloned().collect(),
+                "branch: deleted",
+            )?;
         }
     }
     report.moves = mover.moves;
@@ -142,7 +166,13 @@ fn list(
         for tip in readable.or_report(observer) {
             let current = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
             match repo.commit_cached(&tip.id) {
-                Ok(commit) => report.branches.push(BranchLine { commit, name: tip.name, kind, id: tip.id, current }),
+                Ok(commit) => report.branches.push(BranchLine {
+                    commit,
+                    name: tip.name,
+                    kind,
+                    id: tip.id,
+                    current,
+                }),
                 Err(e) if e.kind() == Kind::Integrity => {
                     report.damaged += 1;
                     report_damaged(&e, observer);
@@ -158,20 +188,39 @@ fn list(
 /// that every version has a name at every moment.
 fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> Result<()> {
     let why = format!("{RENAME_REASON}from {old} to {new}");
-    let missing = || RefMoveError::Missing { kind: RefKind::Branch, name: old.clone() };
-    let id = repo.refs().value(RefKind::Branch, old)?.ok_or_else(missing)?;
+    let missing = || RefMoveError::Missing {
+        kind: RefKind::Branch,
+        name: old.clone(),
+    };
+    let id = repo
+        .refs()
+        .value(RefKind::Branch, old)?
+        .ok_or_else(missing)?;
     if old == new {
         return Ok(());
     }
     if repo.refs().value(RefKind::Branch, new)?.is_some() {
-        return Err(RefMoveError::Exists { kind: RefKind::Branch, name: new.clone() }.into());
+        return Err(RefMoveError::Exists {
+            kind: RefKind::Branch,
+            name: new.clone(),
+        }
+        .into());
     }
     mover.create(RefKind::Branch, new, id, false, &why)?;
     let tags = repo.refs().readable(RefKind::Tag)?.tips;
-    let tags: Vec<_> = tags.into_iter().filter(|t| t.name.scope().is_some_and(|(b, _)| b == old.as_str())).collect();
+    let tags: Vec<_> = tags
+        .into_iter()
+        .filter(|t| t.name.scope().is_some_and(|(b, _)| b == old.as_str()))
+        .collect();
     for tag in &tags {
         let name = tag.name.scope().map_or(tag.name.as_str(), |(_, name)| name);
-        mover.create(RefKind::Tag, &RefName::scoped(new, name)?, tag.id, true, &why)?;
+        mover.create(
+            RefKind::Tag,
+            &RefName::scoped(new, name)?,
+            tag.id,
+            true,
+            &why,
+        )?;
     }
     for tag in &tags {
         mover.delete(RefKind::Tag, &tag.name, &why)?;
@@ -182,10 +231,14 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
 /// Moves worktrees from a branch to its new name.
 fn move_heads(repo: &Repo, old: &RefName, new: &RefName) -> Result<()> {
     // Skip unreadable states, because their branch is unknown.
-    let states = repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok());
+    let states = repo
+        .worktree_states()?
+        .into_iter()
+        .filter_map(|(_, state)| state.ok());
     for state in states.filter(|w| w.branch.as_deref() == Some(old.as_str())) {
         let base = state.base.as_deref().and_then(Id::parse);
-        repo.worktree(Path::new(&state.path))?.save(Some(new), base.as_ref())?;
+        repo.worktree(Path::new(&state.path))?
+            .save(Some(new), base.as_ref())?;
     }
     Ok(())
 }

@@ -52,10 +52,16 @@ use options::planned;
 use placed::PlacedFiles;
 
 /// Checks out a version to the worktree, to a mount or to another directory.
-pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
+pub fn checkout(
+    context: &Context,
+    options: &CheckoutOptions,
+    observer: &dyn Observer,
+) -> Result<CheckoutReport> {
     let repo = context.repo()?;
     let lock = match &options.into {
-        None if !options.dry_run => Some(Journal::lock(repo.worktree(&context.worktree)?.state_dir())?),
+        None if !options.dry_run => Some(Journal::lock(
+            repo.worktree(&context.worktree)?.state_dir(),
+        )?),
         _ => None,
     };
     let resolver = Resolver::new(&repo, context)?;
@@ -63,27 +69,55 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
         Some(revision) => (resolver.revision(revision)?, resolver.branch_of(revision)?),
         None => {
             let head = resolver.head();
-            let unborn =
-                || head.branch.clone().map_or_else(|| CheckoutError::NoPath("HEAD".into()), CheckoutError::Unborn);
-            (head.version(&repo)?.ok_or_else(unborn)?, head.branch.clone())
+            let unborn = || {
+                head.branch.clone().map_or_else(
+                    || CheckoutError::NoPath("HEAD".into()),
+                    CheckoutError::Unborn,
+                )
+            };
+            (
+                head.version(&repo)?.ok_or_else(unborn)?,
+                head.branch.clone(),
+            )
         }
     };
     ensure_readable(context, &repo, &version)?;
     let commit = repo.commit_cached(&version)?;
-    let options = &CheckoutOptions { paths: expanded(&repo, &commit.tree, options)?, ..options.clone() };
+    let options = &CheckoutOptions {
+        paths: expanded(&repo, &commit.tree, options)?,
+        ..options.clone()
+    };
     if let Some(name) = &options.new_branch
         && repo.refs().value(RefKind::Branch, name)?.is_some()
     {
-        return Err(RefMoveError::Exists { kind: RefKind::Branch, name: name.clone() }.into());
+        return Err(RefMoveError::Exists {
+            kind: RefKind::Branch,
+            name: name.clone(),
+        }
+        .into());
     }
     let branch = options.new_branch.clone().or(branch);
-    let report =
-        CheckoutReport { version, commit, branch, done: RestoreReport::default(), planned: Vec::new(), wrong: 0 };
+    let report = CheckoutReport {
+        version,
+        commit,
+        branch,
+        done: RestoreReport::default(),
+        planned: Vec::new(),
+        wrong: 0,
+    };
     match (&options.into, &context.mount) {
         (None, Some(mount)) if options.paths.is_empty() => {
             in_mount::checkout(context, &repo, mount, options, resolver.head(), report)
         }
-        (None, _) => in_place(context, &repo, options, resolver.head(), lock, report, observer),
+        (None, _) => in_place(
+            context,
+            &repo,
+            options,
+            resolver.head(),
+            lock,
+            report,
+            observer,
+        ),
         (Some(into), _) => restore_into(context, &repo, options, into, report, observer),
     }
 }
@@ -100,7 +134,9 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
         let found = match std::str::from_utf8(asked) {
             Ok(pattern) if pattern.contains(['*', '?', '[']) => {
                 let prefix = std::str::from_utf8(&options.prefix).unwrap_or_default();
-                let below = pattern.strip_prefix(prefix).and_then(|below| below.strip_prefix('/'));
+                let below = pattern
+                    .strip_prefix(prefix)
+                    .and_then(|below| below.strip_prefix('/'));
                 match below.filter(|below| !prefix.is_empty() && !below.contains('/')) {
                     Some(below) => matching(repo, tree, &format!("{prefix}/**/{below}"))?,
                     None => matching(repo, tree, pattern)?,
@@ -158,18 +194,28 @@ fn restore_into(
         lazy::fetch_tree(context, repo, &tree, observer)?;
     }
     let is_empty = make_dir(into)?;
-    let context =
-        &Context { worktree: into.canonicalize().unwrap_or_else(|_| into.to_owned()), mount: None, ..context.clone() };
-    let outside = !context.repository.canonicalize().is_ok_and(|dir| dir.ends_with(INSIDE));
+    let context = &Context {
+        worktree: into.canonicalize().unwrap_or_else(|_| into.to_owned()),
+        mount: None,
+        ..context.clone()
+    };
+    let outside = !context
+        .repository
+        .canonicalize()
+        .is_ok_and(|dir| dir.ends_with(INSIDE));
     let worktree = repo.worktree(&context.worktree);
-    let worktree = worktree.and_then(|worktree| Ok((Journal::lock(worktree.state_dir())?, worktree)));
+    let worktree =
+        worktree.and_then(|worktree| Ok((Journal::lock(worktree.state_dir())?, worktree)));
     let (lock, worktree) = match worktree {
         Ok((lock, worktree)) => (Some(lock), Some(worktree)),
         // Continue without state; an interruption then leaves a checkout that cannot be resumed.
         Err(e) if matches!(e.kind(), Kind::Denied | Kind::NoSpace) => (None, None),
         Err(e) => return Err(e),
     };
-    let interrupted = worktree.as_ref().map(|w| Journal::read(w.state_dir())).transpose();
+    let interrupted = worktree
+        .as_ref()
+        .map(|w| Journal::read(w.state_dir()))
+        .transpose();
     let interrupted = match interrupted {
         Err(_) if is_empty => None,
         read => read?.flatten(),
@@ -177,27 +223,59 @@ fn restore_into(
     if !is_empty {
         return match (interrupted, lock) {
             (Some(found), Some(lock))
-                if found.goal.into && found.goal.target == report.version && found.goal.scope == options.paths =>
+                if found.goal.into
+                    && found.goal.target == report.version
+                    && found.goal.scope == options.paths =>
             {
-                let head = Head { branch: None, base: None, known: false };
+                let head = Head {
+                    branch: None,
+                    base: None,
+                    known: false,
+                };
                 report.branch = branch.filter(|_| outside);
                 let report = in_place(context, repo, options, &head, Some(lock), report, observer)?;
-                Ok(CheckoutReport { branch: None, ..report })
+                Ok(CheckoutReport {
+                    branch: None,
+                    ..report
+                })
             }
             (Some(found), _) if found.goal.into => {
                 let (path, revision) = (into.display().to_string(), found.goal.revision);
                 Err(CheckoutError::Unfinished { path, revision }.into())
             }
-            _ => Err(ReadError::NotEmpty { path: into.display().to_string() }.into()),
+            _ => Err(ReadError::NotEmpty {
+                path: into.display().to_string(),
+            }
+            .into()),
         };
     }
-    let head = Head { branch: None, base: None, known: false };
-    let goal = Goal { into: true, ..goal(options, &head, report.version) };
-    let journal = lock.map(|lock| Journal::begin_new(lock, &goal)).transpose()?;
-    let how = RestoreOptions { jobs: context.threads(), placements: None };
+    let head = Head {
+        branch: None,
+        base: None,
+        known: false,
+    };
+    let goal = Goal {
+        into: true,
+        ..goal(options, &head, report.version)
+    };
+    let journal = lock
+        .map(|lock| Journal::begin_new(lock, &goal))
+        .transpose()?;
+    let how = RestoreOptions {
+        jobs: context.threads(),
+        placements: None,
+    };
     report.done = restore(repo, &tree, &context.worktree, &how, observer)?;
     if options.verify {
-        report.wrong = verify(repo, &tree, &context.worktree, &|_, _| true, context.threads(), observer)?.wrong;
+        report.wrong = verify(
+            repo,
+            &tree,
+            &context.worktree,
+            &|_, _| true,
+            context.threads(),
+            observer,
+        )?
+        .wrong;
     }
     if let (Some(worktree), true) = (&worktree, outside && options.paths.is_empty()) {
         remember_unrestored(context, repo, &report.done)?;
@@ -236,7 +314,10 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
         Ok(match repo.find(tree, names)? {
             Some(entry) => entry.meta,
             None if names.is_empty() => info.meta.clone(),
-            None => Meta { mode: 0o755, ..Meta::default() },
+            None => Meta {
+                mode: 0o755,
+                ..Meta::default()
+            },
         })
     };
     Ok(graft(&Output::dry(repo), None, edits, LinkTable::default(), &meta)?.0)
@@ -258,7 +339,8 @@ fn in_place(
         read => read?,
     };
     // Creating a branch at the current version changes no files, so only move HEAD.
-    let same = options.new_branch.is_some() && options.revision.is_none() && options.paths.is_empty();
+    let same =
+        options.new_branch.is_some() && options.revision.is_none() && options.paths.is_empty();
     if same && interrupted.is_none() && head.base == Some(report.version) {
         if lock.is_some() {
             move_head(context, repo, options, &report)?;
@@ -269,7 +351,11 @@ fn in_place(
         ensure_not_in_use(context, options, &[])?;
     }
     // Root may be able to restore files that another user could not, so try them again.
-    if options.force && options.paths.is_empty() && lock.is_some() && rustix::process::geteuid().is_root() {
+    if options.force
+        && options.paths.is_empty()
+        && lock.is_some()
+        && rustix::process::geteuid().is_root()
+    {
         forget_unrestored(context, repo)?;
     }
     observer.phase("compare", None, None);
@@ -279,13 +365,24 @@ fn in_place(
     let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
     changes.retain(|c| removes || c.new.is_some());
     if !options.force && !options.overwrite {
-        ensure_no_loss(context, repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
+        ensure_no_loss(
+            context,
+            repo,
+            options,
+            head,
+            &target,
+            &changes,
+            interrupted.as_ref(),
+            &now.tree,
+        )?;
     }
     let Some(lock) = lock else {
         report.planned = changes;
         return Ok(report);
     };
-    let half_written = interrupted.as_ref().is_some_and(|i| !i.half_written.is_empty());
+    let half_written = interrupted
+        .as_ref()
+        .is_some_and(|i| !i.half_written.is_empty());
     if !changes.is_empty() && !options.force {
         ensure_not_in_use(context, options, &changes)?;
     }
@@ -296,10 +393,16 @@ fn in_place(
         // then on.
         apply::refuse_unfit(repo, &target, &context.worktree)?;
         let goal = goal(options, head, report.version);
-        let into = interrupted.as_ref().is_some_and(|i| i.goal.into && i.goal.target == goal.target);
+        let into = interrupted
+            .as_ref()
+            .is_some_and(|i| i.goal.into && i.goal.target == goal.target);
         let mut journal = Journal::begin(lock, &Goal { into, ..goal }, options.force)?;
         let placed = PlacedFiles::new(repo, worktree_number(repo, context), &now);
-        let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
+        let how = PatchOptions {
+            jobs: context.threads(),
+            scope: &options.paths,
+            placements: Some(&placed),
+        };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
         let changes = changes.into_iter().map(|c| change::Change {
             sure: !unsure.contains(&c.path),
@@ -307,7 +410,15 @@ fn in_place(
             old: c.old,
             new: c.new,
         });
-        report.done = patch(repo, &target, changes.collect(), &context.worktree, &mut journal, &how, observer)?;
+        report.done = patch(
+            repo,
+            &target,
+            changes.collect(),
+            &context.worktree,
+            &mut journal,
+            &how,
+            observer,
+        )?;
         // The records of the stat cache are correct only together with this list, so write it
         // first.
         remember_unrestored(context, repo, &report.done)?;
@@ -323,9 +434,18 @@ fn in_place(
         report.branch = None;
     }
     if options.verify {
-        let wanted =
-            |path: &[u8], _: &_| options.paths.is_empty() || options.paths.iter().any(|p| within_either(path, p));
-        report.wrong = verify(repo, &target, &context.worktree, &wanted, context.threads(), observer)?.wrong;
+        let wanted = |path: &[u8], _: &_| {
+            options.paths.is_empty() || options.paths.iter().any(|p| within_either(path, p))
+        };
+        report.wrong = verify(
+            repo,
+            &target,
+            &context.worktree,
+            &wanted,
+            context.threads(),
+            observer,
+        )?
+        .wrong;
     }
     Ok(report)
 }
@@ -334,7 +454,10 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
     Goal {
         base: head.base,
         target,
-        revision: options.revision.as_ref().map_or_else(|| "@".to_owned(), Revision::to_string),
+        revision: options
+            .revision
+            .as_ref()
+            .map_or_else(|| "@".to_owned(), Revision::to_string),
         new_branch: options.new_branch.as_ref().map(RefName::to_string),
         scope: options.paths.clone(),
         keep_extra: options.keep_extra,
@@ -343,31 +466,65 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
 }
 
 /// Fails if processes use the files that will change, or have locks on them.
-fn ensure_not_in_use(context: &Context, options: &CheckoutOptions, changes: &[TreeChange]) -> Result<()> {
+fn ensure_not_in_use(
+    context: &Context,
+    options: &CheckoutOptions,
+    changes: &[TreeChange],
+) -> Result<()> {
     let dir = context.worktree.clone();
     let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
     users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| u.is_affected_by(p)));
-    if users.is_empty() { Ok(()) } else { Err(in_use::InUse { dir, users }.into()) }
+    if users.is_empty() {
+        Ok(())
+    } else {
+        Err(in_use::InUse { dir, users }.into())
+    }
 }
 
 fn within_either(a: &[u8], b: &[u8]) -> bool {
     path::is_within(a, b) || path::is_within(b, a)
 }
 
-fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: &CheckoutReport) -> Result<()> {
+fn move_head(
+    context: &Context,
+    repo: &Repo,
+    options: &CheckoutOptions,
+    report: &CheckoutReport,
+) -> Result<()> {
     if let Some(name) = &options.new_branch {
         let old = repo.refs().value(RefKind::Branch, name)?;
-        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
-        let raced = || -> Error { RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() }.into() };
-        repo.move_ref(RefKind::Branch, name, old.as_ref(), Some(report.version), &how)?.ok_or_else(raced)?;
+        let how = Move {
+            who: &context.author,
+            why: "branch: made by checkout",
+            time: context.moved_at(),
+        };
+        let raced = || -> Error {
+            RefMoveError::Raced {
+                kind: RefKind::Branch,
+                name: name.clone(),
+            }
+            .into()
+        };
+        repo.move_ref(
+            RefKind::Branch,
+            name,
+            old.as_ref(),
+            Some(report.version),
+            &how,
+        )?
+        .ok_or_else(raced)?;
     }
-    repo.worktree(&context.worktree)?.save(report.branch.as_ref(), Some(&report.version))
+    repo.worktree(&context.worktree)?
+        .save(report.branch.as_ref(), Some(&report.version))
 }
 
 /// Fails if the checkout would lose content that is in no version. Content is safe if the
 /// worktree's version, the target, or an older version has it, or if an interrupted checkout left
 /// it.
-#[expect(clippy::too_many_arguments, reason = "the check needs all that is known of the worktree")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the check needs all that is known of the worktree"
+)]
 fn ensure_no_loss(
     context: &Context,
     repo: &Repo,
@@ -383,7 +540,9 @@ fn ensure_no_loss(
         Some(base) => Some(repo.commit_cached(&base)?.tree),
         None => None,
     };
-    let left = interrupted.map(|i| CheckoutLeftovers::new(repo, &context.worktree, i)).transpose()?;
+    let left = interrupted
+        .map(|i| CheckoutLeftovers::new(repo, &context.worktree, i))
+        .transpose()?;
     let mut dirty = Vec::new();
     let mut open = BTreeMap::new();
     let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
@@ -398,22 +557,29 @@ fn ensure_no_loss(
         }
         Ok(())
     };
-    compare(repo, base.as_ref(), Some(now), &options.paths, &mut |change| {
-        let at = path::split(&change.path).unwrap_or_default();
-        // The entries of a directory are compared separately.
-        let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
-        let gone = change.new.is_none() && change.from.is_none();
-        // If only the other hard links of a file changed, no content is lost.
-        let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
-        let same = match &change.new {
-            Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
-            None => false,
-        };
-        if !(is_place || same || gone || relinked) {
-            note(&change.path, change.new.as_ref())?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
+    compare(
+        repo,
+        base.as_ref(),
+        Some(now),
+        &options.paths,
+        &mut |change| {
+            let at = path::split(&change.path).unwrap_or_default();
+            // The entries of a directory are compared separately.
+            let is_place =
+                change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
+            let gone = change.new.is_none() && change.from.is_none();
+            // If only the other hard links of a file changed, no content is lost.
+            let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
+            let same = match &change.new {
+                Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
+                None => false,
+            };
+            if !(is_place || same || gone || relinked) {
+                note(&change.path, change.new.as_ref())?;
+            }
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
     // The recorded version of the worktree may be wrong or missing, so search other versions too.
     if !open.is_empty() {
         let tips: Vec<Id> = head.base.into_iter().collect();
@@ -424,6 +590,10 @@ fn ensure_no_loss(
         return Ok(());
     }
     let more = dirty.len().saturating_sub(SHOWN);
-    let paths = dirty.iter().take(SHOWN).map(|path| path::display(path)).collect();
+    let paths = dirty
+        .iter()
+        .take(SHOWN)
+        .map(|path| path::display(path))
+        .collect();
     Err(CheckoutError::Dirty { paths, more }.into())
 }

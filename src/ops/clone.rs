@@ -59,7 +59,8 @@ pub fn is_unfinished(context: &Context) -> bool {
 }
 
 fn is_noted(repo: &Repo, context: &Context) -> bool {
-    repo.worktree(&context.worktree).is_ok_and(|worktree| worktree.state_dir().join(NOTE).exists())
+    repo.worktree(&context.worktree)
+        .is_ok_and(|worktree| worktree.state_dir().join(NOTE).exists())
 }
 
 /// The requested branch does not exist, or the default branch does not exist and cannot be guessed.
@@ -94,37 +95,66 @@ pub fn clone(
     observer: &dyn Observer,
 ) -> Result<CloneReport> {
     let reach = RemoteAccess::new(context, remote)?;
-    let marker = reach.marker()?.ok_or_else(|| RepoError::None { path: PathBuf::from(reach.store().place()) })?;
+    let marker = reach.marker()?.ok_or_else(|| RepoError::None {
+        path: PathBuf::from(reach.store().place()),
+    })?;
     drop(reach);
     // A repository with the same id that has no branches yet, or has the marker file, is an
     // interrupted clone: continue it.
     match Repo::open(&context.repository, context.open.clone()) {
         Ok(begun)
             if begun.marker().id == marker.id
-                && (is_noted(&begun, context) || begun.refs().list(RefKind::Branch)?.is_empty()) => {}
-        Ok(_) => return Err(RepoError::Exists { path: context.repository.clone() }.into()),
-        Err(_) => drop(Repo::create_copy(&context.repository, &marker, context.open.clone())?),
+                && (is_noted(&begun, context)
+                    || begun.refs().list(RefKind::Branch)?.is_empty()) => {}
+        Ok(_) => {
+            return Err(RepoError::Exists {
+                path: context.repository.clone(),
+            }
+            .into());
+        }
+        Err(_) => drop(Repo::create_copy(
+            &context.repository,
+            &marker,
+            context.open.clone(),
+        )?),
     }
     settle()?;
     let mut context = context.clone();
     context.remotes.retain(|r| r.name != remote.name);
     context.remotes.push(remote.clone());
-    let wanted = FetchOptions { depth: options.depth, ..FetchOptions::default() };
+    let wanted = FetchOptions {
+        depth: options.depth,
+        ..FetchOptions::default()
+    };
     let fetched = fetch(&context, remote, &wanted, observer)?;
     let repo = context.repo()?;
     let branches: Vec<(RefName, Id)> = branches(&repo, remote)?;
-    let default = options.branch.clone().map_or_else(|| RefName::new(&marker.default_branch), Ok)?;
+    let default = options
+        .branch
+        .clone()
+        .map_or_else(|| RefName::new(&marker.default_branch), Ok)?;
     let chosen = branches.iter().find(|(name, _)| *name == default);
     let (branch, tip) = match (chosen, branches.as_slice()) {
         (Some(found), _) => found.clone(),
         (None, [only]) if options.branch.is_none() => only.clone(),
         (None, []) if options.branch.is_none() => {
             let repository = context.repository.clone();
-            return Ok(CloneReport { repository, fetched, branch: None, version: None, checkout: None });
+            return Ok(CloneReport {
+                repository,
+                fetched,
+                branch: None,
+                version: None,
+                checkout: None,
+            });
         }
         _ => {
             let branches = branches.iter().map(|(name, _)| name.to_string()).collect();
-            return Err(NoBranch { url: remote.location.to_string(), default: default.to_string(), branches }.into());
+            return Err(NoBranch {
+                url: remote.location.to_string(),
+                default: default.to_string(),
+                branches,
+            }
+            .into());
         }
     };
     let worktree = repo.worktree(&context.worktree)?;
@@ -134,13 +164,27 @@ pub fn clone(
     match begun.as_ref().and_then(value_of) {
         // Do not lose versions that were committed since the interruption.
         Some(old) if old != tip && !ancestors(&repo, &tip)?.contains(&old) => {
-            return Err(RepoError::Exists { path: context.repository.clone() }.into());
+            return Err(RepoError::Exists {
+                path: context.repository.clone(),
+            }
+            .into());
         }
         Some(old) if old == tip => {}
         old => {
-            let how = Move { who: &context.author, why: "clone", time: context.moved_at() };
-            if repo.move_ref(RefKind::Branch, &branch, old.as_ref(), Some(tip), &how)?.is_none() {
-                return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
+            let how = Move {
+                who: &context.author,
+                why: "clone",
+                time: context.moved_at(),
+            };
+            if repo
+                .move_ref(RefKind::Branch, &branch, old.as_ref(), Some(tip), &how)?
+                .is_none()
+            {
+                return Err(RefMoveError::Raced {
+                    kind: RefKind::Branch,
+                    name: branch,
+                }
+                .into());
             }
         }
     }
@@ -156,8 +200,14 @@ pub fn clone(
     };
     if !options.no_checkout {
         let base = crate::model::revision::RevisionBase::Name(branch);
-        let revision = options.revision.clone().unwrap_or(Revision { base, suffixes: Vec::new() });
-        let options = CheckoutOptions { revision: Some(revision), ..CheckoutOptions::default() };
+        let revision = options.revision.clone().unwrap_or(Revision {
+            base,
+            suffixes: Vec::new(),
+        });
+        let options = CheckoutOptions {
+            revision: Some(revision),
+            ..CheckoutOptions::default()
+        };
         let done = checkout(&context, &options, observer)?;
         (report.branch, report.version) = (done.branch.clone(), Some(done.version));
         report.checkout = Some(done);

@@ -38,7 +38,11 @@ use seal::dir_meta;
 const REPEATS: u32 = 4;
 
 /// Makes the next version of a branch from the worktree.
-pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
+pub fn commit(
+    context: &Context,
+    options: &CommitOptions,
+    observer: &dyn Observer,
+) -> Result<CommitReport> {
     let repo = context.repo()?;
     options.walk.warn(context, observer);
     if let Some(mount) = &context.mount {
@@ -52,7 +56,11 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
     let out = output(&repo, observer, options.dry_run)?;
     let quiesce = options.quiesce.as_ref().filter(|_| !options.dry_run);
     // The size is known only at the end, so the size of the last version serves as the estimate.
-    let last = target.parent.as_ref().filter(|_| options.paths.is_empty()).map(|p| p.commit.counts);
+    let last = target
+        .parent
+        .as_ref()
+        .filter(|_| options.paths.is_empty())
+        .map(|p| p.commit.counts);
     observer.phase("commit", last.map(|c| c.files), last.map(|c| c.bytes));
     // A gc may collect objects on which the commit relied; then they are stored again.
     let mut repeats = REPEATS;
@@ -69,14 +77,29 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             notes: is_engine_file,
         };
         let (snap, engines, report) = loop {
-            let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
+            let snap = during(quiesce, context, observer, |observer| {
+                snapshot(&out, observer, &source)
+            })?;
             if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
                 let path = context.worktree.display().to_string();
-                return Err(CommitError::EmptySource { path, branch: target.branch }.into());
+                return Err(CommitError::EmptySource {
+                    path,
+                    branch: target.branch,
+                }
+                .into());
             }
             let engines = running_engines(context, options, &snap.noted)?;
             let tree = |_: Option<&Commit>| Ok((snap.tree, snap.totals));
-            match seal(context, &repo, &out, observer, options, &target, &tree, snap.unstable.clone()) {
+            match seal(
+                context,
+                &repo,
+                &out,
+                observer,
+                options,
+                &target,
+                &tree,
+                snap.unstable.clone(),
+            ) {
                 Err(e) if is_collected(&e) && repeats > 0 => {
                     repeats -= 1;
                     out.check_records();
@@ -89,17 +112,37 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             && let Err(e) = snap.remember(&repo, worktree, out.dead_number())
         {
             let message = format!("the next commit will read all files again: {e}");
-            observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            observer.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message,
+            });
         }
         return Ok(report);
     }
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);
     let (engines, report) = loop {
-        let read = |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
-        let SomePaths { edits, links, unstable, noted } = during(quiesce, context, observer, read)?;
+        let read =
+            |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
+        let SomePaths {
+            edits,
+            links,
+            unstable,
+            noted,
+        } = during(quiesce, context, observer, read)?;
         let engines = running_engines(context, options, &noted)?;
-        let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
-        match seal(context, &repo, &out, observer, options, &target, &tree, unstable) {
+        let tree = |parent: Option<&Commit>| {
+            graft(
+                &out,
+                parent.map(|p| &p.tree),
+                edits.clone(),
+                links.clone(),
+                &meta,
+            )
+        };
+        match seal(
+            context, &repo, &out, observer, options, &target, &tree, unstable,
+        ) {
             Err(e) if is_collected(&e) && repeats > 0 => {
                 repeats -= 1;
                 out.check_records();
@@ -113,8 +156,15 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
 
 /// Finds databases that run in the worktree, by the files that the walk noted. Fails if the options
 /// refuse running databases. Returns none if databases are quiesced or ignored.
-fn running_engines(context: &Context, options: &CommitOptions, noted: &[Vec<u8>]) -> Result<Vec<User>> {
-    let is_quiesced = options.quiesce.as_ref().is_some_and(|quiesce| !quiesce.profiles.is_empty());
+fn running_engines(
+    context: &Context,
+    options: &CommitOptions,
+    noted: &[Vec<u8>],
+) -> Result<Vec<User>> {
+    let is_quiesced = options
+        .quiesce
+        .as_ref()
+        .is_some_and(|quiesce| !quiesce.profiles.is_empty());
     if is_quiesced || options.running_database == RunningDatabase::Ignore {
         return Ok(Vec::new());
     }
@@ -127,13 +177,24 @@ fn running_engines(context: &Context, options: &CommitOptions, noted: &[Vec<u8>]
 }
 
 /// Warns that the version may be inconsistent, because databases were running while it was read.
-fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOptions, observer: &dyn Observer) {
+fn warn_of_engines(
+    engines: &[User],
+    report: &CommitReport,
+    options: &CommitOptions,
+    observer: &dyn Observer,
+) {
     if engines.is_empty() || report.unchanged || options.dry_run {
         return;
     }
-    let message =
-        format!("a database runs here: {}; the version may be inconsistent; {QUIESCE_HINT}", describe(engines));
-    observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+    let message = format!(
+        "a database runs here: {}; the version may be inconsistent; {QUIESCE_HINT}",
+        describe(engines)
+    );
+    observer.notice(Notice {
+        level: NoticeLevel::Warning,
+        path: Vec::new(),
+        message,
+    });
 }
 
 /// Makes the next version of a branch from a stream.
@@ -151,10 +212,19 @@ pub fn commit_stream(
     let (size, chunker, content) = stream::store_stream(&out, observer, stream.input)?;
     (stream.check)()?;
     if size == 0 && !options.allow_empty {
-        return Err(CommitError::EmptyStream { path: path::display(&stream.name) }.into());
+        return Err(CommitError::EmptyStream {
+            path: path::display(&stream.name),
+        }
+        .into());
     }
-    let (secs, nanos) = (context.now.timestamp().as_second(), context.now.timestamp().subsec_nanosecond());
-    let mtime = Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
+    let (secs, nanos) = (
+        context.now.timestamp().as_second(),
+        context.now.timestamp().subsec_nanosecond(),
+    );
+    let mtime = Time {
+        secs,
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    };
     let user = |mode| Meta {
         mode,
         uid: rustix::process::geteuid().as_raw(),
@@ -162,16 +232,39 @@ pub fn commit_stream(
         mtime,
         xattrs: Vec::new(),
     };
-    let node = Node::File { size, chunker, content };
-    let entry = Entry { name: path.last().cloned().unwrap_or_default(), meta: user(0o644), link: None, node };
+    let node = Node::File {
+        size,
+        chunker,
+        content,
+    };
+    let entry = Entry {
+        name: path.last().cloned().unwrap_or_default(),
+        meta: user(0o644),
+        link: None,
+        node,
+    };
     let tree = |parent: Option<&Commit>| {
         let base = parent.map(|p| &p.tree).filter(|_| stream.add);
         let edits = vec![(path.clone(), Some(entry.clone()))];
-        graft(&out, base, edits, LinkTable::default(), &|_| Ok(user(0o755)))
+        graft(&out, base, edits, LinkTable::default(), &|_| {
+            Ok(user(0o755))
+        })
     };
     // The worktree does not have the files of this version, so it is not based on it afterwards.
-    let target = CommitTarget { of_worktree: false, ..target };
-    seal(context, &repo, &out, observer, options, &target, &tree, Vec::new())
+    let target = CommitTarget {
+        of_worktree: false,
+        ..target
+    };
+    seal(
+        context,
+        &repo,
+        &out,
+        observer,
+        options,
+        &target,
+        &tree,
+        Vec::new(),
+    )
 }
 
 /// The current state of the named paths.
@@ -195,14 +288,24 @@ fn some_paths(
     target: &CommitTarget,
 ) -> Result<SomePaths> {
     let base = target.parent.as_ref().map(|p| p.commit.tree);
-    let asked = options.paths.iter().map(|raw| checked_path(raw)).collect::<Result<BTreeSet<_>>>()?;
-    let mut named = NamedPaths::new(&context.worktree, rules).map_err(IoError::at("open", &context.worktree))?;
+    let asked = options
+        .paths
+        .iter()
+        .map(|raw| checked_path(raw))
+        .collect::<Result<BTreeSet<_>>>()?;
+    let mut named = NamedPaths::new(&context.worktree, rules)
+        .map_err(IoError::at("open", &context.worktree))?;
     let (mut there, mut edits) = (Vec::new(), Vec::new());
     for names in &asked {
         let path = || path::display(&names.join(&b'/'));
         match named.at(names)? {
             Found::Something => there.push(names.clone()),
-            _ if base.map_or(Ok(None), |b| out.repo().find(&b, names))?.is_some() => edits.push((names.clone(), None)),
+            _ if base
+                .map_or(Ok(None), |b| out.repo().find(&b, names))?
+                .is_some() =>
+            {
+                edits.push((names.clone(), None))
+            }
             Found::Nothing => return Err(CommitError::NoPath { path: path() }.into()),
             Found::BelowFile => return Err(CommitError::BadPath { path: path() }.into()),
         }
@@ -215,7 +318,12 @@ fn some_paths(
         there.extend(edits.drain(..).map(|(names, _)| names));
     }
     if there.is_empty() {
-        return Ok(SomePaths { edits, links: LinkTable::default(), unstable: Vec::new(), noted: Vec::new() });
+        return Ok(SomePaths {
+            edits,
+            links: LinkTable::default(),
+            unstable: Vec::new(),
+            noted: Vec::new(),
+        });
     }
     let source = Source {
         dir: &context.worktree,
@@ -236,10 +344,20 @@ fn some_paths(
             continue;
         }
         let entry = picked.remove(&path);
-        if entry.is_none() && found.unstable.iter().any(|unread| path::is_within(&path, unread)) {
+        if entry.is_none()
+            && found
+                .unstable
+                .iter()
+                .any(|unread| path::is_within(&path, unread))
+        {
             return Err(NotRecorded::unread(&path).into());
         }
         edits.push((names, entry));
     }
-    Ok(SomePaths { edits, links: found.links, unstable: found.unstable, noted: found.noted })
+    Ok(SomePaths {
+        edits,
+        links: found.links,
+        unstable: found.unstable,
+        noted: found.noted,
+    })
 }

@@ -106,12 +106,23 @@ pub fn diff(
             ended.set(true);
             return Ok(ControlFlow::Break(()));
         }
-        let patch = if options.patch { patch(context, &repo, &change, new.in_worktree)? } else { None };
-        let flow = each(Difference { changed: measured(&repo, change, options.detail)?, patch });
+        let patch = if options.patch {
+            patch(context, &repo, &change, new.in_worktree)?
+        } else {
+            None
+        };
+        let flow = each(Difference {
+            changed: measured(&repo, change, options.detail)?,
+            patch,
+        });
         ended.set(flow.is_break());
         Ok(flow)
     };
-    let mut visit = |change| unstable.take(change).map_or(Ok(ControlFlow::Continue(())), &mut report_change);
+    let mut visit = |change| {
+        unstable
+            .take(change)
+            .map_or(Ok(ControlFlow::Continue(())), &mut report_change)
+    };
     compare_sides(&repo, options, &old, &new, &mut visit)?;
     let asked = if options.paths.is_empty() && !new.path.is_empty() {
         vec![new.path.join(&b'/')]
@@ -136,26 +147,60 @@ fn compare_sides(
     visit: &mut ChangeVisit<'_>,
 ) -> Result<()> {
     if old.path.is_empty() && new.path.is_empty() {
-        return compare(repo, old.tree.as_ref(), new.tree.as_ref(), &options.paths, visit);
+        return compare(
+            repo,
+            old.tree.as_ref(),
+            new.tree.as_ref(),
+            &options.paths,
+            visit,
+        );
     }
     let (before, after) = (found(repo, old)?, found(repo, new)?);
     if before.is_none() && after.is_none() {
         return Err(nowhere(&options.sides, new).into());
     }
-    let (name, dir) = new.path.split_last().map_or((Vec::new(), Vec::new()), |(n, d)| (n.clone(), d.join(&b'/')));
+    let (name, dir) = new
+        .path
+        .split_last()
+        .map_or((Vec::new(), Vec::new()), |(n, d)| {
+            (n.clone(), d.join(&b'/'))
+        });
     let renamed = |entry: Option<Entry>| {
-        CompareStart::These(entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect())
+        CompareStart::These(
+            entry
+                .map(|e| Entry {
+                    name: name.clone(),
+                    ..e
+                })
+                .into_iter()
+                .collect(),
+        )
     };
-    if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) =
-        (before.as_ref().map(|e| &e.node), after.as_ref().map(|e| &e.node))
-    {
+    if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) = (
+        before.as_ref().map(|e| &e.node),
+        after.as_ref().map(|e| &e.node),
+    ) {
         let start = |tree: &Id, side: &DiffSide| match (side.path.is_empty(), &side.tree) {
             (true, Some(root)) => CompareStart::Root(Some(*root)),
             _ => CompareStart::Dir(*tree),
         };
-        from(repo, &start(a, old), &start(b, new), &join(&dir, &name), &options.paths, visit)
+        from(
+            repo,
+            &start(a, old),
+            &start(b, new),
+            &join(&dir, &name),
+            &options.paths,
+            visit,
+        )
     } else {
-        from(repo, &renamed(before), &renamed(after), &dir, &options.paths, visit)
+        from(
+            repo,
+            &renamed(before),
+            &renamed(after),
+            &dir,
+            &options.paths,
+            visit,
+        )
     }
 }
 
@@ -169,7 +214,10 @@ fn nowhere(sides: &DiffSides, new: &DiffSide) -> ResolveError {
         DiffSides::Between(spec, _) | DiffSides::Since(spec) => format!("`{spec}`"),
         DiffSides::Worktree | DiffSides::Range(_) => in_new.clone(),
     };
-    ResolveError::Nowhere { old: in_old, new: in_new }
+    ResolveError::Nowhere {
+        old: in_old,
+        new: in_new,
+    }
 }
 
 fn sides(
@@ -182,29 +230,59 @@ fn sides(
     let version = |target: ResolvedSpec| -> Result<DiffSide> {
         ensure_readable(context, repo, &target.version)?;
         let tree = Some(repo.commit_cached(&target.version)?.tree);
-        Ok(DiffSide { tree, path: target.path, ..DiffSide::default() })
+        Ok(DiffSide {
+            tree,
+            path: target.path,
+            ..DiffSide::default()
+        })
     };
     let worktree = |path: Vec<Vec<u8>>| -> Result<DiffSide> {
         let snap = look(context, repo, &options.walk, observer)?;
-        Ok(DiffSide { tree: Some(snap.tree), path, in_worktree: true, unstable: UnstablePaths::new(&snap) })
+        Ok(DiffSide {
+            tree: Some(snap.tree),
+            path,
+            in_worktree: true,
+            unstable: UnstablePaths::new(&snap),
+        })
     };
     match &options.sides {
         DiffSides::Worktree => {
             let base = base(repo, resolver.head())?;
-            let tree = base.map(|id| repo.commit_cached(&id)).transpose()?.map(|c| c.tree);
-            Ok((DiffSide { tree, ..DiffSide::default() }, worktree(Vec::new())?))
+            let tree = base
+                .map(|id| repo.commit_cached(&id))
+                .transpose()?
+                .map(|c| c.tree);
+            Ok((
+                DiffSide {
+                    tree,
+                    ..DiffSide::default()
+                },
+                worktree(Vec::new())?,
+            ))
         }
         DiffSides::Since(spec) => {
             let target = resolver.spec(spec)?;
             let path = target.path.clone();
             Ok((version(target)?, worktree(path)?))
         }
-        DiffSides::Between(old, new) => Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?)),
+        DiffSides::Between(old, new) => {
+            Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?))
+        }
         DiffSides::Range(range) => {
             let RangeEnds { from, to } = resolver.range(range)?;
-            let from = if range.symmetric { common(repo, from, to)? } else { Some(from) };
-            let whole = |id| ResolvedSpec { version: id, path: Vec::new() };
-            Ok((from.map_or(Ok(DiffSide::default()), |id| version(whole(id)))?, version(whole(to))?))
+            let from = if range.symmetric {
+                common(repo, from, to)?
+            } else {
+                Some(from)
+            };
+            let whole = |id| ResolvedSpec {
+                version: id,
+                path: Vec::new(),
+            };
+            Ok((
+                from.map_or(Ok(DiffSide::default()), |id| version(whole(id)))?,
+                version(whole(to))?,
+            ))
         }
     }
 }
@@ -235,19 +313,43 @@ fn found(repo: &Repo, side: &DiffSide) -> Result<Option<Entry>> {
         (None, _) => Ok(None),
         (Some(tree), false) => repo.find(tree, &side.path),
         (Some(tree), true) => {
-            let node = Node::Dir { tree: *tree, totals: Totals::default() };
-            Ok(Some(Entry { name: Vec::new(), meta: Meta::default(), link: None, node }))
+            let node = Node::Dir {
+                tree: *tree,
+                totals: Totals::default(),
+            };
+            Ok(Some(Entry {
+                name: Vec::new(),
+                meta: Meta::default(),
+                link: None,
+                node,
+            }))
         }
     }
 }
 
-fn patch(context: &Context, repo: &Repo, change: &TreeChange, in_worktree: bool) -> Result<Option<LinePatch>> {
-    let file = |entry: &Option<Entry>| entry.as_ref().is_none_or(|e| matches!(e.node, Node::File { .. }));
-    let content = matches!(change.letter, Letter::Added | Letter::Deleted | Letter::Content);
+fn patch(
+    context: &Context,
+    repo: &Repo,
+    change: &TreeChange,
+    in_worktree: bool,
+) -> Result<Option<LinePatch>> {
+    let file = |entry: &Option<Entry>| {
+        entry
+            .as_ref()
+            .is_none_or(|e| matches!(e.node, Node::File { .. }))
+    };
+    let content = matches!(
+        change.letter,
+        Letter::Added | Letter::Deleted | Letter::Content
+    );
     if !content || !file(&change.old) || !file(&change.new) {
         return Ok(None);
     }
-    if [&change.old, &change.new].into_iter().flatten().any(|e| e.size() > TEXT_MAX) {
+    if [&change.old, &change.new]
+        .into_iter()
+        .flatten()
+        .any(|e| e.size() > TEXT_MAX)
+    {
         return Ok(Some(LinePatch::Binary));
     }
     let stored = |entry: &Option<Entry>| match entry.as_ref().map(|e| &e.node) {
@@ -256,10 +358,12 @@ fn patch(context: &Context, repo: &Repo, change: &TreeChange, in_worktree: bool)
     };
     let new = match &change.new {
         // A file that vanished or grew since the comparison is reported without its lines.
-        Some(_) if in_worktree => match std::fs::read(context.worktree.join(OsStr::from_bytes(&change.path))) {
-            Ok(bytes) if bytes.len() as u64 <= TEXT_MAX => bytes,
-            _ => return Ok(Some(LinePatch::Binary)),
-        },
+        Some(_) if in_worktree => {
+            match std::fs::read(context.worktree.join(OsStr::from_bytes(&change.path))) {
+                Ok(bytes) if bytes.len() as u64 <= TEXT_MAX => bytes,
+                _ => return Ok(Some(LinePatch::Binary)),
+            }
+        }
         new => stored(new)?,
     };
     let old = stored(&change.old)?;
@@ -278,8 +382,13 @@ mod tests {
 
     fn shown(made: &Made, sides: DiffSides, paths: &[&str]) -> String {
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
-        let options =
-            DiffOptions { sides, paths, detail: ChangeDetail::Ranges, patch: true, walk: WalkOptions::default() };
+        let options = DiffOptions {
+            sides,
+            paths,
+            detail: ChangeDetail::Ranges,
+            patch: true,
+            walk: WalkOptions::default(),
+        };
         let mut lines = Vec::new();
         diff(&made.context, &options, &Silent, &mut |d| {
             let patch = match d.patch {
@@ -288,7 +397,11 @@ mod tests {
                 Some(LinePatch::Lines(_)) => " text",
             };
             let change = &d.changed.change;
-            lines.push(format!("{} {}{patch}", change.letter.as_str(), display(&change.path)));
+            lines.push(format!(
+                "{} {}{patch}",
+                change.letter.as_str(),
+                display(&change.path)
+            ));
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -296,24 +409,54 @@ mod tests {
     }
 
     fn between(old: &str, new: &str) -> DiffSides {
-        DiffSides::Between(RevisionSpec::parse(old.as_bytes()).unwrap(), RevisionSpec::parse(new.as_bytes()).unwrap())
+        DiffSides::Between(
+            RevisionSpec::parse(old.as_bytes()).unwrap(),
+            RevisionSpec::parse(new.as_bytes()).unwrap(),
+        )
     }
 
     #[test]
     fn versions_paths_and_ranges() {
         let made = Made::new();
-        made.commit("main", "one", vec![made.dir("d", vec![file("x", "1\n")]), file("f", "a\0b")]);
-        made.commit("main", "two", vec![made.dir("d", vec![file("x", "2\n"), file("y", "")]), file("f", "a\0c")]);
-        assert_eq!(shown(&made, between("main~", "main"), &[]), "M d/x text, A d/y text, M f binary");
+        made.commit(
+            "main",
+            "one",
+            vec![made.dir("d", vec![file("x", "1\n")]), file("f", "a\0b")],
+        );
+        made.commit(
+            "main",
+            "two",
+            vec![
+                made.dir("d", vec![file("x", "2\n"), file("y", "")]),
+                file("f", "a\0c"),
+            ],
+        );
+        assert_eq!(
+            shown(&made, between("main~", "main"), &[]),
+            "M d/x text, A d/y text, M f binary"
+        );
         assert_eq!(shown(&made, between("main~", "main"), &["f"]), "M f binary");
-        assert_eq!(shown(&made, between("main~:d", "main:d"), &[]), "M d/x text, A d/y text");
-        assert_eq!(shown(&made, between("main~:d/x", "main:d/x"), &[]), "M d/x text");
+        assert_eq!(
+            shown(&made, between("main~:d", "main:d"), &[]),
+            "M d/x text, A d/y text"
+        );
+        assert_eq!(
+            shown(&made, between("main~:d/x", "main:d/x"), &[]),
+            "M d/x text"
+        );
         assert_eq!(shown(&made, between("main:d/x", "main:d/x"), &[]), "");
         let Ok(RevisionQuery::Range(range)) = RevisionQuery::parse(b"main~...main") else {
             unreachable!("it is a range")
         };
-        assert_eq!(shown(&made, DiffSides::Range(range), &[]), "M d/x text, A d/y text, M f binary");
-        let none = RevisionSpec { url: None, revision: Revision::HEAD, path: Some(b"none".to_vec()) };
+        assert_eq!(
+            shown(&made, DiffSides::Range(range), &[]),
+            "M d/x text, A d/y text, M f binary"
+        );
+        let none = RevisionSpec {
+            url: None,
+            revision: Revision::HEAD,
+            path: Some(b"none".to_vec()),
+        };
         let options = DiffOptions {
             sides: DiffSides::Between(none.clone(), none),
             paths: vec![],
@@ -321,7 +464,12 @@ mod tests {
             patch: false,
             walk: WalkOptions::default(),
         };
-        assert!(diff(&made.context, &options, &Silent, &mut |_| ControlFlow::Continue(())).is_err());
+        assert!(
+            diff(&made.context, &options, &Silent, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .is_err()
+        );
     }
 
     #[test]

@@ -99,13 +99,19 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
         match query {
             RevisionQuery::One(spec) => {
                 let id = resolver.whole(spec)?;
-                report.versions.push(VersionUse { id, commit: repo.commit_cached(&id)? });
+                report.versions.push(VersionUse {
+                    id,
+                    commit: repo.commit_cached(&id)?,
+                });
             }
             RevisionQuery::Range(range) => {
                 let RangeEnds { from, to } = resolver.range(range)?;
                 let (tips, hidden) = if range.symmetric {
                     let left = ancestors(&repo, &from)?;
-                    let both = ancestors(&repo, &to)?.into_iter().filter(|id| left.contains(id)).collect();
+                    let both = ancestors(&repo, &to)?
+                        .into_iter()
+                        .filter(|id| left.contains(id))
+                        .collect();
                     (vec![from, to], both)
                 } else {
                     (vec![to], vec![from])
@@ -128,7 +134,15 @@ struct FolderUse {
 }
 
 fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
-    let mut sum = BranchUse { name, versions: 0, files: 0, bytes: 0, all_bytes: 0, new_bytes: 0, stored_bytes: 0 };
+    let mut sum = BranchUse {
+        name,
+        versions: 0,
+        files: 0,
+        bytes: 0,
+        all_bytes: 0,
+        new_bytes: 0,
+        stored_bytes: 0,
+    };
     for version in CommitReader::new(repo).first_parents(tip) {
         let counts = version?.1.counts;
         if sum.versions == 0 {
@@ -144,14 +158,21 @@ fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
 
 fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
     let mut sum = RepositoryUse::default();
-    FolderUse { files: sum.packs, bytes: sum.pack_bytes } = below(repo, layout::PACKS)?;
+    FolderUse {
+        files: sum.packs,
+        bytes: sum.pack_bytes,
+    } = below(repo, layout::PACKS)?;
     sum.index_bytes = below(repo, layout::INDEX)?.bytes;
     sum.ref_bytes = below(repo, "refs")?.bytes;
     for listed in repo.store().list("")? {
         match listed.name.as_str() {
             layout::PACKS | layout::INDEX | "refs" => {}
             // Overlays have sparse files, so their disk usage is measured instead of their lengths.
-            OVERLAYS => sum.state_bytes += repo.as_local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
+            OVERLAYS => {
+                sum.state_bytes += repo
+                    .as_local()
+                    .map_or(0, |_| on_disk(&repo.path().join(OVERLAYS)))
+            }
             name if listed.is_dir => sum.state_bytes += below(repo, name)?.bytes,
             _ => sum.state_bytes += listed.len,
         }
@@ -166,7 +187,10 @@ fn below(repo: &Repo, dir: &str) -> Result<FolderUse> {
         let FolderUse { files, bytes } = if listed.is_dir {
             below(repo, &format!("{dir}/{}", listed.name))?
         } else {
-            FolderUse { files: 1, bytes: listed.len }
+            FolderUse {
+                files: 1,
+                bytes: listed.len,
+            }
         };
         sum.files += files;
         sum.bytes += bytes;
@@ -195,14 +219,29 @@ pub struct OverlayUse {
 
 /// Measures the cache and the overlays.
 pub fn cache_use(context: &Context) -> Result<CacheUse> {
-    let block_bytes = context.cache.blocks().used_bytes().map_err(IoError::at("measure", &context.cache.dir))?;
+    let block_bytes = context
+        .cache
+        .blocks()
+        .used_bytes()
+        .map_err(IoError::at("measure", &context.cache.dir))?;
     let mut overlays = Vec::new();
-    for overlay in std::fs::read_dir(context.repository.join(OVERLAYS)).into_iter().flatten().flatten() {
+    for overlay in std::fs::read_dir(context.repository.join(OVERLAYS))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let name = overlay.file_name().to_string_lossy().into_owned();
-        overlays.push(OverlayUse { name, bytes: on_disk(&overlay.path()) });
+        overlays.push(OverlayUse {
+            name,
+            bytes: on_disk(&overlay.path()),
+        });
     }
     overlays.sort();
-    Ok(CacheUse { block_bytes, limit_bytes: context.cache.limit_bytes, overlays })
+    Ok(CacheUse {
+        block_bytes,
+        limit_bytes: context.cache.limit_bytes,
+        overlays,
+    })
 }
 
 /// Returns the bytes that a directory takes on disk.
@@ -211,7 +250,12 @@ fn on_disk(dir: &Path) -> u64 {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
         meta => meta.map_or(0, |m| m.blocks() * 512),
     };
-    std::fs::read_dir(dir).into_iter().flatten().flatten().map(each).sum()
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(each)
+        .sum()
 }
 
 #[cfg(test)]
@@ -227,11 +271,28 @@ mod tests {
             made.commit("main", &n.to_string(), vec![]);
         }
         let all = du(&made.context, &DuOptions::default(), &Silent).unwrap();
-        assert_eq!((all.branches[0].versions, all.branches[0].stored_bytes), (3, 15));
+        assert_eq!(
+            (all.branches[0].versions, all.branches[0].stored_bytes),
+            (3, 15)
+        );
         let whole = all.repository.unwrap();
-        assert!(whole.packs >= 3 && whole.pack_bytes > 0 && whole.index_bytes > 0 && whole.ref_bytes > 0);
-        let queries = vec![RevisionQuery::parse(b"main~2..").unwrap(), RevisionQuery::parse(b"main@v1").unwrap()];
+        assert!(
+            whole.packs >= 3
+                && whole.pack_bytes > 0
+                && whole.index_bytes > 0
+                && whole.ref_bytes > 0
+        );
+        let queries = vec![
+            RevisionQuery::parse(b"main~2..").unwrap(),
+            RevisionQuery::parse(b"main@v1").unwrap(),
+        ];
         let some = du(&made.context, &DuOptions { queries }, &Silent).unwrap();
-        assert_eq!(some.versions.iter().map(|v| v.commit.ordinal).collect::<Vec<_>>(), [3, 2, 1]);
+        assert_eq!(
+            some.versions
+                .iter()
+                .map(|v| v.commit.ordinal)
+                .collect::<Vec<_>>(),
+            [3, 2, 1]
+        );
     }
 }

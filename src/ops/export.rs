@@ -78,8 +78,15 @@ pub fn export(
     ensure_readable(context, &repo, &found.version)?;
     let commit = repo.commit_cached(&found.version)?;
     let mut paths: Vec<Vec<Vec<u8>>> = Vec::new();
-    let whole = if options.spec.path.is_some() { vec![found.path.clone()] } else { Vec::new() };
-    let below = options.paths.iter().map(|path| split(path).ok_or_else(|| no_path(options, path)));
+    let whole = if options.spec.path.is_some() {
+        vec![found.path.clone()]
+    } else {
+        Vec::new()
+    };
+    let below = options
+        .paths
+        .iter()
+        .map(|path| split(path).ok_or_else(|| no_path(options, path)));
     for names in whole.into_iter().map(Ok).chain(below) {
         let names = names?;
         if !names.is_empty() && repo.find(&commit.tree, &names)?.is_none() {
@@ -96,15 +103,35 @@ pub fn export(
         (None, ExportFormat::Oci) => IMAGE_PREFIX,
     };
     let prefix = split(prefix).ok_or_else(|| ExportError::BadPrefix(display(prefix)))?;
-    let describe = VersionDescriber::new(&repo, resolver.head(), ChangeDetail::None, &[], true, observer)?;
+    let describe = VersionDescriber::new(
+        &repo,
+        resolver.head(),
+        ChangeDetail::None,
+        &[],
+        true,
+        observer,
+    )?;
     let address = describe.version(found.version, commit.clone())?.address;
     if paths.is_empty() {
         lazy::fetch_tree(context, &repo, &commit.tree, observer)?;
     }
-    let holes_written = if options.format == ExportFormat::Oci { IMAGE_HOLES_WRITTEN } else { 0 };
+    let holes_written = if options.format == ExportFormat::Oci {
+        IMAGE_HOLES_WRITTEN
+    } else {
+        0
+    };
     let version = found.version;
-    let export =
-        ExportSource { context, repo: &repo, observer, version, commit, address, paths, prefix, holes_written };
+    let export = ExportSource {
+        context,
+        repo: &repo,
+        observer,
+        version,
+        commit,
+        address,
+        paths,
+        prefix,
+        holes_written,
+    };
     match (options.format, target) {
         (ExportFormat::Tar, ExportTarget::Stream(out)) => tar(&export, out),
         (ExportFormat::Tar, ExportTarget::Registry(..)) => Err(ExportError::NotAnImage.into()),
@@ -113,7 +140,9 @@ pub fn export(
                 Some(name) => name.clone(),
                 None => export.name(),
             };
-            let Some((name, tag)) = split_reference(&name) else { return Err(ExportError::BadName(name).into()) };
+            let Some((name, tag)) = split_reference(&name) else {
+                return Err(ExportError::BadName(name).into());
+            };
             image::archive(&export, name, tag, out)
         }
         (ExportFormat::Oci, ExportTarget::Registry(remote, tag)) => {
@@ -126,11 +155,18 @@ pub fn export(
 }
 
 fn no_path(options: &ExportOptions, path: &[u8]) -> ResolveError {
-    ResolveError::NoPath { revision: options.spec.revision.to_string(), path: display(path) }
+    ResolveError::NoPath {
+        revision: options.spec.revision.to_string(),
+        path: display(path),
+    }
 }
 
 fn tar(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<ExportReport> {
-    export.observer.phase("export", Some(export.commit.counts.files), Some(export.commit.counts.bytes));
+    export.observer.phase(
+        "export",
+        Some(export.commit.counts.files),
+        Some(export.commit.counts.bytes),
+    );
     let mut out = CountingWriter { out, bytes: 0 };
     let members = members::write_all(export, &mut out)?;
     Ok(export.report(members, out.bytes, None))

@@ -98,7 +98,10 @@ pub fn fetch(
     let repo = context.repo()?;
     let session = WriteSession::begin(&repo)?;
     let mut reach = RemoteAccess::new(context, remote)?;
-    let (before, came_before) = (remote.access.meter.requests(), remote.access.meter.down.bytes());
+    let (before, came_before) = (
+        remote.access.meter.requests(),
+        remote.access.meter.down.bytes(),
+    );
     let there = reach.existing()?;
     if !options.force {
         reach.ensure_same(repo.marker(), there.marker())?;
@@ -113,13 +116,27 @@ pub fn fetch(
     let part = !options.paths.is_empty() || options.depth.is_some();
     if part && context.remote(&remote.name).is_none() {
         // Without a named remote, the rest could not be fetched later.
-        return Err(UnnamedRemote { url: remote.name.clone() }.into());
+        return Err(UnnamedRemote {
+            url: remote.name.clone(),
+        }
+        .into());
     }
     let (sent, lost) = (Vec::new(), HashSet::new());
-    let mut fetch =
-        Fetch { context, repo: &repo, session: &session, there: &there, reach: &reach, options, observer, sent, lost };
-    let mut wants: Vec<Id> =
-        [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();
+    let mut fetch = Fetch {
+        context,
+        repo: &repo,
+        session: &session,
+        there: &there,
+        reach: &reach,
+        options,
+        observer,
+        sent,
+        lost,
+    };
+    let mut wants: Vec<Id> = [RefKind::Branch, RefKind::Tag]
+        .iter()
+        .flat_map(|k| values(&tips, *k).map(|v| v.1))
+        .collect();
     wants.sort_unstable();
     wants.dedup();
     let mut report = FetchReport {
@@ -135,7 +152,9 @@ pub fn fetch(
         report.packs = fetch.sent.len() as u64;
         report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();
     }
-    let branches: Vec<(RefName, Id)> = values(&tips, RefKind::Branch).map(|(n, id)| (n.clone(), id)).collect();
+    let branches: Vec<(RefName, Id)> = values(&tips, RefKind::Branch)
+        .map(|(n, id)| (n.clone(), id))
+        .collect();
     for (name, id) in &branches {
         if fetch.lost.contains(id) {
             report.damaged += 1;
@@ -184,13 +203,20 @@ impl Fetch<'_> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
         if !self.is_all() {
-            self.repo.ensure_local()?.set_partial(&self.reach.remote.location.to_string())?;
+            self.repo
+                .ensure_local()?
+                .set_partial(&self.reach.remote.location.to_string())?;
         }
         let ours = self.repo.forgotten()?;
         if lazily {
             self.first_objects()?;
             let theirs = self.there.forgotten()?;
-            return self.record_forgotten(&ours, &theirs, theirs.forgotten().map(|(id, _)| *id), wants);
+            return self.record_forgotten(
+                &ours,
+                &theirs,
+                theirs.forgotten().map(|(id, _)| *id),
+                wants,
+            );
         }
         let mut whole: HashSet<Id> = HashSet::new();
         // A complete repository has all objects that its refs reach.
@@ -202,7 +228,9 @@ impl Fetch<'_> {
                     }
                 }
             }
-            let has_all = ours.forgotten().all(|(_, mention)| !mention.is_without_data());
+            let has_all = ours
+                .forgotten()
+                .all(|(_, mention)| !mention.is_without_data());
             if has_all && wants.iter().all(|id| whole.contains(id)) {
                 return Ok(());
             }
@@ -212,8 +240,15 @@ impl Fetch<'_> {
         // The data of versions that are forgotten on either side may be gone, so it is neither
         // fetched nor a reason to leave out objects.
         whole.retain(|id| !ours.contains(id));
-        let mut forgotten: HashSet<Id> = ours.forgotten().chain(theirs.forgotten()).map(|(id, _)| *id).collect();
-        wants.iter().chain(&again).for_each(|id| _ = forgotten.remove(id));
+        let mut forgotten: HashSet<Id> = ours
+            .forgotten()
+            .chain(theirs.forgotten())
+            .map(|(id, _)| *id)
+            .collect();
+        wants
+            .iter()
+            .chain(&again)
+            .for_each(|id| _ = forgotten.remove(id));
         let mut without_data = Vec::new();
         self.observer.phase("looking", None, None);
         self.index_ahead()?;
@@ -226,7 +261,12 @@ impl Fetch<'_> {
             self.nodes(&[PackKind::Tree], u64::MAX)?;
         }
         let needed = loop {
-            let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
+            let mut missing = Missing::new(
+                From::Repo(self.there),
+                Some(self.repo),
+                wanted,
+                self.observer,
+            );
             missing.leave_out(forgotten.clone());
             if !self.options.paths.is_empty() {
                 self.at_paths(&mut missing)?;
@@ -236,7 +276,11 @@ impl Fetch<'_> {
                 let found = missing.version(id, &|id| whole.contains(id), self.options.depth);
                 found.err().map(|e| (**id, e))
             };
-            match wants.iter().filter(|id| !self.lost.contains(id)).find_map(|id| find(&id)) {
+            match wants
+                .iter()
+                .filter(|id| !self.lost.contains(id))
+                .find_map(|id| find(&id))
+            {
                 // The objects of the damaged version must not be fetched, so search again without
                 // it.
                 Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
@@ -245,7 +289,9 @@ impl Fetch<'_> {
                 }
                 Some((_, e)) => return Err(e),
                 None => {
-                    again.iter().try_for_each(|id| missing.version(id, &|id| whole.contains(id), Some(1)))?;
+                    again.iter().try_for_each(|id| {
+                        missing.version(id, &|id| whole.contains(id), Some(1))
+                    })?;
                     without_data = missing.take_without_data();
                     break missing.finish();
                 }
@@ -260,7 +306,10 @@ impl Fetch<'_> {
     fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
         let mut again = Vec::new();
         for (id, mention) in ours.forgotten() {
-            if mention.is_without_data() && !theirs.contains(id) && self.there.knows(ObjectKind::Commit, id)? {
+            if mention.is_without_data()
+                && !theirs.contains(id)
+                && self.there.knows(ObjectKind::Commit, id)?
+            {
                 again.push(*id);
             }
         }
@@ -276,8 +325,14 @@ impl Fetch<'_> {
         without_data: impl Iterator<Item = Id>,
         wants: &[Id],
     ) -> Result<()> {
-        let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
-        let new: Vec<Id> = without_data.filter(|id| !ours.contains(id) && !wants.contains(id)).collect();
+        let how = Move {
+            who: &self.context.author,
+            why: "fetch",
+            time: self.context.moved_at(),
+        };
+        let new: Vec<Id> = without_data
+            .filter(|id| !ours.contains(id) && !wants.contains(id))
+            .collect();
         if !new.is_empty() {
             TrashLog::new(self.repo.store()).enter_without_data(&new, &how)?;
         }
@@ -290,7 +345,9 @@ impl Fetch<'_> {
 
     /// Returns whether this fetch gets all objects that the remote refs need.
     fn is_all(&self) -> bool {
-        let FetchOptions { data, paths, depth, .. } = self.options;
+        let FetchOptions {
+            data, paths, depth, ..
+        } = self.options;
         paths.is_empty() && depth.is_none() && (*data || !self.reach.remote.lazy)
     }
 
@@ -304,7 +361,14 @@ impl Fetch<'_> {
             whole.extend(ancestors_beside(self.repo, id, &whole)?);
         }
         for kind in RefKind::ALL {
-            if self.repo.refs().readable(kind)?.tips.iter().any(|tip| !whole.contains(&tip.id)) {
+            if self
+                .repo
+                .refs()
+                .readable(kind)?
+                .tips
+                .iter()
+                .any(|tip| !whole.contains(&tip.id))
+            {
                 return Ok(());
             }
         }
@@ -315,8 +379,15 @@ impl Fetch<'_> {
     fn index_ahead(&self) -> Result<()> {
         if index_bytes(self.there)? <= INDEX_WHOLE_MAX {
             let segments = self.there.index()?.segments(PackKind::Data);
-            let whole = |s: &SegmentReader| (layout::segment(s.name()), std::iter::once(0..s.file_bytes()).collect());
-            self.reach.store().fetch_ahead(&segments.iter().map(|s| whole(s)).collect::<Vec<_>>())?;
+            let whole = |s: &SegmentReader| {
+                (
+                    layout::segment(s.name()),
+                    std::iter::once(0..s.file_bytes()).collect(),
+                )
+            };
+            self.reach
+                .store()
+                .fetch_ahead(&segments.iter().map(|s| whole(s)).collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -324,14 +395,21 @@ impl Fetch<'_> {
     /// Fetches what a lazy clone starts with: the index and the trees, if they are small.
     fn first_objects(&mut self) -> Result<()> {
         let index = self.there.index()?;
-        let mut segments: Vec<_> = layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).collect();
+        let mut segments: Vec<_> = layout::SEGMENT_KINDS
+            .iter()
+            .flat_map(|k| index.segments(*k))
+            .collect();
         segments.sort_unstable_by_key(|s| s.file_bytes());
         let mut left = INDEX_MAX;
         let mut ahead = Vec::new();
         for segment in segments {
             let bytes = segment.file_bytes();
             let whole = || std::iter::once(0..bytes).collect();
-            let ranges: Vec<_> = if bytes <= left { whole() } else { segment.fanout_ranges() };
+            let ranges: Vec<_> = if bytes <= left {
+                whole()
+            } else {
+                segment.fanout_ranges()
+            };
             let bytes: u64 = ranges.iter().map(|r| r.end - r.start).sum();
             if bytes <= left {
                 left -= bytes;
@@ -356,10 +434,20 @@ impl Fetch<'_> {
                 .flat_map(|s| s.packs().to_vec())
                 .map(|p| (p.name, p.size_bytes))
                 .collect();
-            if packs.iter().filter(|p| ours.pack_bytes(*kind, &p.0).is_none()).map(|p| p.1).sum::<u64>() > limit {
+            if packs
+                .iter()
+                .filter(|p| ours.pack_bytes(*kind, &p.0).is_none())
+                .map(|p| p.1)
+                .sum::<u64>()
+                > limit
+            {
                 continue;
             }
-            for segment in theirs.segments(*kind).iter().filter(|s| !here.contains(s.name())) {
+            for segment in theirs
+                .segments(*kind)
+                .iter()
+                .filter(|s| !here.contains(s.name()))
+            {
                 for row in segment.iter() {
                     let row = row?;
                     if !self.there.is_given_up(&row) && !self.repo.rely_on_kind(*kind, &row.id)? {
@@ -377,7 +465,10 @@ impl Fetch<'_> {
         let version = resolver.revision(&crate::model::revision::Revision::HEAD)?;
         let tree = self.repo.commit_cached(&version)?.tree;
         for path in &self.options.paths {
-            let nowhere = || ResolveError::NoPath { revision: "@".to_owned(), path: display(path) };
+            let nowhere = || ResolveError::NoPath {
+                revision: "@".to_owned(),
+                path: display(path),
+            };
             let names = split(path).ok_or_else(nowhere)?;
             if names.is_empty() {
                 missing.tree(&tree, None)?;
@@ -403,7 +494,12 @@ impl Fetch<'_> {
     }
 
     fn copier(&self) -> Result<Copier<'_>> {
-        Copier::new(self.there, self.repo, &self.reach.remote.access.meter, self.observer)
+        Copier::new(
+            self.there,
+            self.repo,
+            &self.reach.remote.access.meter,
+            self.observer,
+        )
     }
 
     /// Sets the tracking ref of a remote branch.
@@ -413,8 +509,15 @@ impl Fetch<'_> {
             // A remote without a name has no tracking refs to set.
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
-                let message = format!("did not fetch branch `{name}` of {}: {e}", self.reach.remote.name);
-                self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+                let message = format!(
+                    "did not fetch branch `{name}` of {}: {e}",
+                    self.reach.remote.name
+                );
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: Vec::new(),
+                    message,
+                });
                 return Ok(());
             }
         };
@@ -428,9 +531,22 @@ impl Fetch<'_> {
         };
         if !self.options.dry_run {
             self.observer.step("ref");
-            track(self.context, self.session, &self.reach.remote.name, name, NewValue::Stored(id), "fetch")?;
+            track(
+                self.context,
+                self.session,
+                &self.reach.remote.name,
+                name,
+                NewValue::Stored(id),
+                "fetch",
+            )?;
         }
-        report.refs.push(FetchedRef { kind: RefKind::Remote, name: here, old, new: Some(id), fast_forward });
+        report.refs.push(FetchedRef {
+            kind: RefKind::Remote,
+            name: here,
+            old,
+            new: Some(id),
+            fast_forward,
+        });
         Ok(())
     }
 
@@ -440,19 +556,41 @@ impl Fetch<'_> {
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
             Some(ours) if ours == id => return Ok(()),
             Some(ours) => {
-                let message =
-                    format!("tag `{name}` is {} here and {} at {}", ours.short(), id.short(), self.reach.remote.name);
-                self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+                let message = format!(
+                    "tag `{name}` is {} here and {} at {}",
+                    ours.short(),
+                    id.short(),
+                    self.reach.remote.name
+                );
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Info,
+                    path: Vec::new(),
+                    message,
+                });
                 return Ok(());
             }
             // The tag was deleted locally on purpose, so do not add it again.
-            None if tip.is_some() && !self.repo.refs().log(RefKind::Tag, name)?.is_empty() => return Ok(()),
+            None if tip.is_some() && !self.repo.refs().log(RefKind::Tag, name)?.is_empty() => {
+                return Ok(());
+            }
             None => {}
         }
         if !self.options.dry_run {
-            let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
-            if self.session.move_ref(RefKind::Tag, name, None, NewValue::Stored(id), &how)?.is_none() {
-                return Err(RefMoveError::Raced { kind: RefKind::Tag, name: name.clone() }.into());
+            let how = Move {
+                who: &self.context.author,
+                why: "fetch",
+                time: self.context.moved_at(),
+            };
+            if self
+                .session
+                .move_ref(RefKind::Tag, name, None, NewValue::Stored(id), &how)?
+                .is_none()
+            {
+                return Err(RefMoveError::Raced {
+                    kind: RefKind::Tag,
+                    name: name.clone(),
+                }
+                .into());
             }
         }
         report.refs.push(FetchedRef {
@@ -469,8 +607,11 @@ impl Fetch<'_> {
     fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
         for tip in self.repo.refs().readable(RefKind::Remote)?.tips {
-            let Some(branch) = tip.name.as_str().strip_prefix(&prefix) else { continue };
-            let is_damaged = RefName::new(branch).is_ok_and(|name| tips.is_damaged(RefKind::Branch, &name));
+            let Some(branch) = tip.name.as_str().strip_prefix(&prefix) else {
+                continue;
+            };
+            let is_damaged =
+                RefName::new(branch).is_ok_and(|name| tips.is_damaged(RefKind::Branch, &name));
             if is_damaged || there.iter().any(|(name, _)| name.as_str() == branch) {
                 continue;
             }
@@ -485,7 +626,13 @@ impl Fetch<'_> {
                 )?;
             }
             let (name, old) = (tip.name.clone(), Some(tip.id));
-            report.refs.push(FetchedRef { kind: RefKind::Remote, name, old, new: None, fast_forward: true });
+            report.refs.push(FetchedRef {
+                kind: RefKind::Remote,
+                name,
+                old,
+                new: None,
+                fast_forward: true,
+            });
         }
         Ok(())
     }

@@ -15,7 +15,9 @@ mod target;
 mod trash;
 
 pub use error::ForgetError;
-pub use options::{BranchExcess, BranchPolicy, ForgetOptions, ForgetReport, ForgetTarget, ForgetVerdict};
+pub use options::{
+    BranchExcess, BranchPolicy, ForgetOptions, ForgetReport, ForgetTarget, ForgetVerdict,
+};
 pub(super) use restore::last_forget;
 pub use restore::{RestoreOptions, RestoreReport, restore};
 pub use trash::{TrashedVersion, trash};
@@ -34,7 +36,11 @@ use protect::Protections;
 use target::Target;
 
 /// Forgets versions.
-pub fn forget(context: &Context, options: &ForgetOptions, observer: &dyn Observer) -> Result<ForgetReport> {
+pub fn forget(
+    context: &Context,
+    options: &ForgetOptions,
+    observer: &dyn Observer,
+) -> Result<ForgetReport> {
     let target = Target::open(context, !options.dry_run)?;
     // The versions that this run has forgotten before it lost a race.
     let mut done: Vec<ForgetVerdict> = Vec::new();
@@ -42,8 +48,13 @@ pub fn forget(context: &Context, options: &ForgetOptions, observer: &dyn Observe
         let mut lines = BranchLines::read(&target.repo)?;
         let protections = Protections::read(&target, &options.run)?;
         let trash = target.repo.forgotten()?;
-        let Choice { mut report, reasons } = choose::choose(&target, options, &mut lines, &protections, &trash)?;
-        report.verdicts.retain(|verdict| done.iter().all(|done| done.id != verdict.id));
+        let Choice {
+            mut report,
+            reasons,
+        } = choose::choose(&target, options, &mut lines, &protections, &trash)?;
+        report
+            .verdicts
+            .retain(|verdict| done.iter().all(|done| done.id != verdict.id));
         if options.dry_run {
             return Ok(report);
         }
@@ -54,7 +65,9 @@ pub fn forget(context: &Context, options: &ForgetOptions, observer: &dyn Observe
             report.verdicts.splice(..0, done);
             return Ok(report);
         }
-        report.verdicts.retain(|verdict| appended.contains(&verdict.id));
+        report
+            .verdicts
+            .retain(|verdict| appended.contains(&verdict.id));
         done.extend(report.verdicts);
     }
 }

@@ -29,7 +29,11 @@ pub struct FsckReport {
 }
 
 /// Checks a repository. Rebuilds its index and catalogue first, if requested.
-pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -> Result<FsckReport> {
+pub fn fsck(
+    context: &Context,
+    options: &FsckOptions,
+    observer: &dyn Observer,
+) -> Result<FsckReport> {
     let context = &without_healing(context);
     let (mut made, mut marker) = (None, None);
     if options.rebuild {
@@ -37,7 +41,8 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
         if context.remote_repository.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
             marker = rewrite_marker(root, options.dry_run)?;
         }
-        let rebuilt = rebuild::segments(context.repo()?.ensure_local()?, observer, options.dry_run)?;
+        let rebuilt =
+            rebuild::segments(context.repo()?.ensure_local()?, observer, options.dry_run)?;
         made = Some(if options.dry_run {
             rebuilt.into_report()
         } else {
@@ -52,16 +57,32 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
         recorded: options.repair.is_some(),
     };
     if let Some(how) = &options.repair {
-        let run = repair::RepairRun { context, options, how, check: check_options, observer };
+        let run = repair::RepairRun {
+            context,
+            options,
+            how,
+            check: check_options,
+            observer,
+        };
         let (check, repair) = run.run()?;
-        return Ok(FsckReport { marker, rebuild: made, repair: Some(repair), check });
+        return Ok(FsckReport {
+            marker,
+            rebuild: made,
+            repair: Some(repair),
+            check,
+        });
     }
     let repo = match &options.remote {
         Some(remote) => context.open_uncached(remote)?,
         None => context.repo()?,
     };
     let check = check(&repo, &check_options, observer)?;
-    Ok(FsckReport { marker, rebuild: made, repair: None, check })
+    Ok(FsckReport {
+        marker,
+        rebuild: made,
+        repair: None,
+        check,
+    })
 }
 
 /// Returns the context with reads that report damage instead of asking the remotes.

@@ -33,10 +33,18 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
     let cache = context.cache.blocks();
     let before_bytes = cache.used_bytes().map_err(IoError::at("measure", dir))?;
     if dry_run {
-        return Ok(CacheShrink { before_bytes, after_bytes: before_bytes.min(limit_bytes) });
+        return Ok(CacheShrink {
+            before_bytes,
+            after_bytes: before_bytes.min(limit_bytes),
+        });
     }
-    let after_bytes = cache.shrink_to(limit_bytes).map_err(IoError::at("shrink", dir))?;
-    Ok(CacheShrink { before_bytes, after_bytes })
+    let after_bytes = cache
+        .shrink_to(limit_bytes)
+        .map_err(IoError::at("shrink", dir))?;
+    Ok(CacheShrink {
+        before_bytes,
+        after_bytes,
+    })
 }
 
 /// Options of a garbage collection.
@@ -75,16 +83,28 @@ impl Failure for SilentMount {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("run `dvc umount {}`, then run `dvc gc` again", self.at))
+        Some(format!(
+            "run `dvc umount {}`, then run `dvc gc` again",
+            self.at
+        ))
     }
 }
 
 /// Deletes what no version of the local repository needs. `run` is the directory with the notes of
 /// mounts.
-pub fn collect(context: &Context, run: &Path, options: &CollectOptions, observer: &dyn Observer) -> Result<GcReport> {
+pub fn collect(
+    context: &Context,
+    run: &Path,
+    options: &CollectOptions,
+    observer: &dyn Observer,
+) -> Result<GcReport> {
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
-    let limits = PlanLimits { unused_share: options.max_unused, copied_bytes: options.max_repack, is_remote: false };
+    let limits = PlanLimits {
+        unused_share: options.max_unused,
+        copied_bytes: options.max_repack,
+        is_remote: false,
+    };
     let gc = GcOptions {
         grace: options.grace,
         keep_trash: options.keep_trash,
@@ -98,7 +118,13 @@ pub fn collect(context: &Context, run: &Path, options: &CollectOptions, observer
         who: context.author.clone(),
         time: context.moved_at(),
     };
-    crate::care::gc::collect(&repo, &|| loose_roots(context, &repo, run), &gc, local.files(), observer)
+    crate::care::gc::collect(
+        &repo,
+        &|| loose_roots(context, &repo, run),
+        &gc,
+        local.files(),
+        observer,
+    )
 }
 
 /// Versions that the repository must keep although no ref names them: those of worktrees, of
@@ -110,7 +136,11 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
     };
     for (_, state) in repo.worktree_states()? {
         let state = state?;
-        add(format!("worktree {}", state.path), state.base.as_deref().and_then(Id::parse), Vec::new());
+        add(
+            format!("worktree {}", state.path),
+            state.base.as_deref().and_then(Id::parse),
+            Vec::new(),
+        );
     }
     let dir = repo.state_dir()?.join(layout::WORKTREES);
     let entries = match std::fs::read_dir(&dir) {
@@ -121,25 +151,50 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
         let dir = entry.map_err(IoError::at("list", &dir))?.path();
         if let Some(interrupted) = Journal::read(&dir)? {
             let name = || format!("interrupted checkout in {}", dir.display());
-            let versions = [interrupted.goal.base, Some(interrupted.goal.target)].into_iter().flatten();
-            versions.chain(interrupted.others).for_each(|id| add(name(), Some(id), Vec::new()));
+            let versions = [interrupted.goal.base, Some(interrupted.goal.target)]
+                .into_iter()
+                .flatten();
+            versions
+                .chain(interrupted.others)
+                .for_each(|id| add(name(), Some(id), Vec::new()));
         }
     }
     for overlay in overlays(&context.repository)? {
         if let Some(held) = overlay_roots(&overlay.dir)? {
-            add(format!("overlay {}", overlay.name), Some(held.version), held.trees);
+            add(
+                format!("overlay {}", overlay.name),
+                Some(held.version),
+                held.trees,
+            );
         }
     }
-    let repository = context.repository.canonicalize().map_err(IoError::at("open", &context.repository))?;
+    let repository = context
+        .repository
+        .canonicalize()
+        .map_err(IoError::at("open", &context.repository))?;
     for mount in mounts(run)? {
-        let is_ours =
-            |note: &crate::mount::control::MountNote| note.repository.canonicalize().is_ok_and(|dir| dir == repository);
-        let Some(note) = mount.note.as_ref().filter(|note| is_ours(note)) else { continue };
+        let is_ours = |note: &crate::mount::control::MountNote| {
+            note.repository
+                .canonicalize()
+                .is_ok_and(|dir| dir == repository)
+        };
+        let Some(note) = mount.note.as_ref().filter(|note| is_ours(note)) else {
+            continue;
+        };
         let at = mount.mounted.at.display().to_string();
         match mount.facts() {
             Some(facts) => {
-                let trees = facts.snapshot.as_deref().and_then(Id::parse).into_iter().collect();
-                add(format!("mount {at}"), facts.version.as_deref().and_then(Id::parse), trees);
+                let trees = facts
+                    .snapshot
+                    .as_deref()
+                    .and_then(Id::parse)
+                    .into_iter()
+                    .collect();
+                add(
+                    format!("mount {at}"),
+                    facts.version.as_deref().and_then(Id::parse),
+                    trees,
+                );
             }
             // The database of the overlay has the version.
             None if note.overlay.is_some() => {}

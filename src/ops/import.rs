@@ -106,8 +106,13 @@ pub fn import(
     let mut places = MemberPlaces::new(options.strip.as_deref(), options.path.as_deref())?;
     observer.phase("import", None, None);
     let limit = context.memory_bytes.max(TREE_BYTES);
-    let mut intake =
-        ArchiveIntake { out: &out, observer, threads: context.jobs, tree: ArchiveTree::new(limit), left_out: 0 };
+    let mut intake = ArchiveIntake {
+        out: &out,
+        observer,
+        threads: context.jobs,
+        tree: ArchiveTree::new(limit),
+        left_out: 0,
+    };
     let digest = match open(context, options.format, from)? {
         OpenArchive::Stream(bytes) => {
             intake.archive(bytes, &places, false)?;
@@ -125,9 +130,22 @@ pub fn import(
         }
     };
     let ArchiveIntake { tree, left_out, .. } = intake;
-    let import = FinishedIntake { context, repo: &repo, out: &out, options, observer, places: &places };
+    let import = FinishedIntake {
+        context,
+        repo: &repo,
+        out: &out,
+        options,
+        observer,
+        places: &places,
+    };
     let (members, below) = (tree.members(), places.required());
-    Ok(ImportReport { commit: import.commit(tree, target)?, members, left_out, below, digest })
+    Ok(ImportReport {
+        commit: import.commit(tree, target)?,
+        members,
+        left_out,
+        below,
+        digest,
+    })
 }
 
 /// The last step of an import: the commit of the tree.
@@ -142,7 +160,13 @@ struct FinishedIntake<'i> {
 
 impl FinishedIntake<'_> {
     fn commit(&self, tree: ArchiveTree, target: CommitTarget) -> Result<CommitReport> {
-        let Self { context, repo, out, observer, .. } = *self;
+        let Self {
+            context,
+            repo,
+            out,
+            observer,
+            ..
+        } = *self;
         let options = &self.options.commit;
         if tree.is_untouched()
             && let Some(path) = self.places.required()
@@ -150,24 +174,52 @@ impl FinishedIntake<'_> {
             return Err(ImportError::NotThere { path }.into());
         }
         if tree.is_empty() && target.holds_files() && !options.allow_empty {
-            return Err(ImportError::Empty { branch: target.branch }.into());
+            return Err(ImportError::Empty {
+                branch: target.branch,
+            }
+            .into());
         }
         let Some(path) = &self.options.path else {
             let (id, totals) = tree.store(out)?;
             out.flush()?;
             let made = |_: Option<&Commit>| Ok((id, totals));
-            return seal(context, repo, out, observer, options, &target, &made, Vec::new());
+            return seal(
+                context,
+                repo,
+                out,
+                observer,
+                options,
+                &target,
+                &made,
+                Vec::new(),
+            );
         };
         let names = checked_path(path)?;
-        let not_there = || ImportError::NotThere { path: display(path) };
-        let StoredPath { entry, links, above } = tree.store_at(&names, out)?.ok_or_else(not_there)?;
-        let meta =
-            |names: &[Vec<u8>]| -> Result<Meta> { Ok(above.get(names).cloned().unwrap_or_else(tree::default_meta)) };
+        let not_there = || ImportError::NotThere {
+            path: display(path),
+        };
+        let StoredPath {
+            entry,
+            links,
+            above,
+        } = tree.store_at(&names, out)?.ok_or_else(not_there)?;
+        let meta = |names: &[Vec<u8>]| -> Result<Meta> {
+            Ok(above.get(names).cloned().unwrap_or_else(tree::default_meta))
+        };
         let made = |parent: Option<&Commit>| {
             let edits = vec![(names.clone(), Some(entry.clone()))];
             graft(out, parent.map(|p| &p.tree), edits, links.clone(), &meta)
         };
-        seal(context, repo, out, observer, options, &target, &made, Vec::new())
+        seal(
+            context,
+            repo,
+            out,
+            observer,
+            options,
+            &target,
+            &made,
+            Vec::new(),
+        )
     }
 }
 
@@ -177,10 +229,16 @@ enum OpenArchive<'f> {
     Image(ImageSource),
 }
 
-fn open<'f>(context: &Context, format: ImportFormat, from: ImportFrom<'f>) -> Result<OpenArchive<'f>> {
+fn open<'f>(
+    context: &Context,
+    format: ImportFormat,
+    from: ImportFrom<'f>,
+) -> Result<OpenArchive<'f>> {
     let (bytes, file): (ArchiveBytes<'f>, Option<(File, PathBuf)>) = match from {
         ImportFrom::Registry(remote, reference) => {
-            return Ok(OpenArchive::Image(ImageSource::registry(remote, reference)?));
+            return Ok(OpenArchive::Image(ImageSource::registry(
+                remote, reference,
+            )?));
         }
         ImportFrom::Stream(stream) => (stream, None),
         ImportFrom::File(path) => {
@@ -191,7 +249,10 @@ fn open<'f>(context: &Context, format: ImportFormat, from: ImportFrom<'f>) -> Re
                 return Err(failed(io::ErrorKind::IsADirectory.into()).into());
             }
             let again = file.try_clone().map_err(failed)?;
-            (Box::new(file), meta.is_file().then(|| (again, path.to_owned())))
+            (
+                Box::new(file),
+                meta.is_file().then(|| (again, path.to_owned())),
+            )
         }
     };
     let PeekedStream { head, bytes } = stream::peek(bytes)?;

@@ -39,9 +39,20 @@ pub fn init(context: &Context, options: &InitOptions) -> Result<InitReport> {
         if Repo::is_at(&repository) {
             return Err(RepoError::Exists { path: repository }.into());
         }
-        return Ok(InitReport { repository, branch, id: None });
+        return Ok(InitReport {
+            repository,
+            branch,
+            id: None,
+        });
     }
-    let open = OpenOptions { sharing: options.sharing, ..context.open.clone() };
+    let open = OpenOptions {
+        sharing: options.sharing,
+        ..context.open.clone()
+    };
     let repo = Repo::create(&repository, &branch, &options.cutting, open)?;
-    Ok(InitReport { repository, branch, id: Some(repo.marker().id.clone()) })
+    Ok(InitReport {
+        repository,
+        branch,
+        id: Some(repo.marker().id.clone()),
+    })
 }

@@ -55,8 +55,14 @@ pub fn log(
     let resolver = Resolver::new(&repo, context)?;
     let filter = LogFilter::new(options)?;
     let (tips, hidden) = starts(&repo, &resolver, options, observer)?;
-    let describe =
-        VersionDescriber::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses, observer)?;
+    let describe = VersionDescriber::new(
+        &repo,
+        resolver.head(),
+        options.detail,
+        &options.paths,
+        options.addresses,
+        observer,
+    )?;
     let limit = options.max_count.unwrap_or(usize::MAX);
     let mut report = LogReport::default();
     let mut kept = Vec::new();
@@ -66,7 +72,8 @@ pub fn log(
         let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
         let is_shown = options.all || tips.contains(&id) || describe.is_named(&id);
-        let is_hidden = !is_shown && describe.forgotten().data(&id, &commit)? == VersionData::InTrash;
+        let is_hidden =
+            !is_shown && describe.forgotten().data(&id, &commit)? == VersionData::InTrash;
         if is_hidden || !filter.takes(&repo, &describe, &id, &commit)? {
             if options.graph {
                 hidden_parents.push((id, commit.parents));
@@ -84,7 +91,11 @@ pub fn log(
             }
         }
     }
-    let nearest = if options.graph { nearest_shown(&hidden_parents, &kept) } else { HashMap::new() };
+    let nearest = if options.graph {
+        nearest_shown(&hidden_parents, &kept)
+    } else {
+        HashMap::new()
+    };
     if options.reverse {
         kept.reverse();
     }
@@ -107,7 +118,12 @@ fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id
     for (id, parents) in walked.iter().rev() {
         let mut list = vec![*id];
         if !shown.contains(id) {
-            list = parents.iter().filter_map(|p| nearest.get(p)).flatten().copied().collect();
+            list = parents
+                .iter()
+                .filter_map(|p| nearest.get(p))
+                .flatten()
+                .copied()
+                .collect();
             let mut seen = HashSet::new();
             list.retain(|id| seen.insert(*id));
         }
@@ -118,7 +134,12 @@ fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id
 
 fn parents_shown(commit: &Commit, nearest: &HashMap<Id, Vec<Id>>) -> Vec<Id> {
     let mut seen = HashSet::new();
-    let all = commit.parents.iter().filter_map(|p| nearest.get(p)).flatten().copied();
+    let all = commit
+        .parents
+        .iter()
+        .filter_map(|p| nearest.get(p))
+        .flatten()
+        .copied();
     all.filter(|id| seen.insert(*id)).collect()
 }
 
@@ -142,15 +163,28 @@ pub fn updates(
     let filter = LogFilter::new(options)?;
     let mut shown = 0;
     for (number, entry) in repo.refs().log(kind, &name)?.into_iter().enumerate() {
-        let in_time = options.since.is_none_or(|s| entry.time >= s) && options.until.is_none_or(|u| entry.time <= u);
-        let fits = in_time && filter.matches(&filter.author, &entry.who) && filter.matches(&filter.grep, &entry.why);
+        let in_time = options.since.is_none_or(|s| entry.time >= s)
+            && options.until.is_none_or(|u| entry.time <= u);
+        let fits = in_time
+            && filter.matches(&filter.author, &entry.who)
+            && filter.matches(&filter.grep, &entry.why);
         if !fits || shown >= options.max_count.unwrap_or(usize::MAX) {
             continue;
         }
         shown += 1;
-        let version =
-            value_of(&entry).and_then(|id| repo.commit_cached(&id).ok().map(|commit| VersionInfo { id, commit }));
-        if each(RefUpdate { name: name.clone(), number, entry, version }).is_break() {
+        let version = value_of(&entry).and_then(|id| {
+            repo.commit_cached(&id)
+                .ok()
+                .map(|commit| VersionInfo { id, commit })
+        });
+        if each(RefUpdate {
+            name: name.clone(),
+            number,
+            entry,
+            version,
+        })
+        .is_break()
+        {
             break;
         }
     }
@@ -168,7 +202,9 @@ fn starts(
     for query in &options.queries {
         match query {
             RevisionQuery::One(spec) => tips.push(resolver.whole(spec)?),
-            RevisionQuery::Range(range) => add_range(repo, resolver, range, &mut tips, &mut hidden)?,
+            RevisionQuery::Range(range) => {
+                add_range(repo, resolver, range, &mut tips, &mut hidden)?
+            }
         }
     }
     if options.all {
@@ -202,7 +238,11 @@ fn add_range(
     if range.symmetric {
         tips.push(from);
         let left = ancestors(repo, &from)?;
-        hidden.extend(ancestors(repo, &to)?.into_iter().filter(|id| left.contains(id)));
+        hidden.extend(
+            ancestors(repo, &to)?
+                .into_iter()
+                .filter(|id| left.contains(id)),
+        );
     } else {
         hidden.push(from);
     }

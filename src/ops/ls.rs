@@ -48,7 +48,13 @@ pub fn ls(
     let target = Resolver::new(&repo, context)?.spec(&options.spec)?;
     ensure_readable(context, &repo, &target.version)?;
     let tree = repo.commit_cached(&target.version)?.tree;
-    let mut listing = Listing { repo: &repo, options, observer, each, report: LsReport::default() };
+    let mut listing = Listing {
+        repo: &repo,
+        options,
+        observer,
+        each,
+        report: LsReport::default(),
+    };
     if options.paths.is_empty() {
         let _ended_early = listing.at(&tree, &target.path)?;
         return Ok(listing.report);
@@ -64,7 +70,10 @@ pub fn ls(
 }
 
 fn not_there(options: &LsOptions, path: &[u8]) -> ResolveError {
-    ResolveError::NoPath { revision: options.spec.revision.to_string(), path: display(path) }
+    ResolveError::NoPath {
+        revision: options.spec.revision.to_string(),
+        path: display(path),
+    }
 }
 
 struct Listing<'a, 'e> {
@@ -82,7 +91,10 @@ impl Listing<'_, '_> {
             let names = self.repo.root_names(root)?.1;
             return self.directory(path, names);
         }
-        let entry = self.repo.find(root, names)?.ok_or_else(|| not_there(self.options, &path))?;
+        let entry = self
+            .repo
+            .find(root, names)?
+            .ok_or_else(|| not_there(self.options, &path))?;
         match &entry.node {
             Node::Dir { tree, .. } if !self.options.directory => {
                 let names = self.repo.names(tree)?;
@@ -125,22 +137,53 @@ mod tests {
     fn directories_files_and_everything_below() {
         let made = Made::new();
         let inner = made.dir("inner", vec![file("deep", "1")]);
-        made.commit("main", "one", vec![made.dir("dir", vec![file("a", "1"), inner]), file("top", "2")]);
+        made.commit(
+            "main",
+            "one",
+            vec![
+                made.dir("dir", vec![file("a", "1"), inner]),
+                file("top", "2"),
+            ],
+        );
         let list = |spec: &str, paths: &[&str], recursive, directory| {
             let spec = RevisionSpec::parse(spec.as_bytes()).unwrap();
             let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
             let mut shown = Vec::new();
-            ls(&made.context, &LsOptions { spec, paths, recursive, directory }, &Silent, &mut |path, _| {
-                shown.push(String::from_utf8(path.to_vec()).unwrap());
-                ControlFlow::Continue(())
-            })
+            ls(
+                &made.context,
+                &LsOptions {
+                    spec,
+                    paths,
+                    recursive,
+                    directory,
+                },
+                &Silent,
+                &mut |path, _| {
+                    shown.push(String::from_utf8(path.to_vec()).unwrap());
+                    ControlFlow::Continue(())
+                },
+            )
             .map(|_| shown.join(" "))
         };
         assert_eq!(list("main", &[], false, false).unwrap(), "dir top");
-        assert_eq!(list("main", &[], true, false).unwrap(), "dir dir/a dir/inner dir/inner/deep top");
-        assert_eq!(list("main:dir", &[], false, false).unwrap(), "dir/a dir/inner");
-        assert_eq!(list("main:dir", &["inner", "a"], false, false).unwrap(), "dir/inner/deep dir/a");
+        assert_eq!(
+            list("main", &[], true, false).unwrap(),
+            "dir dir/a dir/inner dir/inner/deep top"
+        );
+        assert_eq!(
+            list("main:dir", &[], false, false).unwrap(),
+            "dir/a dir/inner"
+        );
+        assert_eq!(
+            list("main:dir", &["inner", "a"], false, false).unwrap(),
+            "dir/inner/deep dir/a"
+        );
         assert_eq!(list("main", &["dir"], false, true).unwrap(), "dir");
-        assert_eq!(list("main:none", &[], false, false).unwrap_err().to_string(), "`none` is not in `main`");
+        assert_eq!(
+            list("main:none", &[], false, false)
+                .unwrap_err()
+                .to_string(),
+            "`none` is not in `main`"
+        );
     }
 }

@@ -11,7 +11,9 @@ mod version;
 
 pub use options::{Hydrate, MountOptions, OVERLAYS, Show};
 pub use origin::{Unpushed, default_branch, follow_origin, keep_unpushed};
-pub use overlays::{Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage};
+pub use overlays::{
+    Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage,
+};
 pub use plan::{MountPlan, PlannedOverlay, plan};
 pub use refusal::MountRefusal;
 pub(in crate::ops) use state::mounted_at;
@@ -51,16 +53,28 @@ pub fn mount(
     observer: &dyn Observer,
 ) -> Result<MountedVersion> {
     let mut context = context.clone();
-    for remote in context.remotes.iter_mut().chain(&mut context.remote_repository) {
+    for remote in context
+        .remotes
+        .iter_mut()
+        .chain(&mut context.remote_repository)
+    {
         remote.access.patience = Some(READ_PATIENCE);
     }
     let context = &context;
     let repo = context.repo()?;
-    let MountVersion { version, tree, branch } = match resumed(&repo, options)? {
+    let MountVersion {
+        version,
+        tree,
+        branch,
+    } = match resumed(&repo, options)? {
         Some(resumed) => resumed,
         None => shown(&repo, context, options)?,
     };
-    let meter = context.remote_repository.as_ref().or_else(|| context.lazy_source()).map(|r| r.access.meter.clone());
+    let meter = context
+        .remote_repository
+        .as_ref()
+        .or_else(|| context.lazy_source())
+        .map(|r| r.access.meter.clone());
     let overlay = match (options.read_only, repo.ensure_local()) {
         (true, _) => None,
         (false, Err(_)) => return Err(MountRefusal::NeedsLocal.into()),
@@ -69,15 +83,26 @@ pub fn mount(
             Some((dir, name))
         }
     };
-    let prefetch = options.prefetch.as_deref().map(AccessProfile::read).transpose()?;
-    let recorder = options.record.as_deref().map(ReadRecorder::create).transpose()?.map(Arc::new);
+    let prefetch = options
+        .prefetch
+        .as_deref()
+        .map(AccessProfile::read)
+        .transpose()?;
+    let recorder = options
+        .record
+        .as_deref()
+        .map(ReadRecorder::create)
+        .transpose()?
+        .map(Arc::new);
     let setup = MountSetup {
         repo,
         version: VersionTree { version, tree },
         branch: branch.map(|b| b.to_string()),
         revision: options.revision.to_string(),
         at: options.at.clone(),
-        overlay: overlay.clone().map(|(path, name)| OverlayDir { path, name }),
+        overlay: overlay
+            .clone()
+            .map(|(path, name)| OverlayDir { path, name }),
         ephemeral: options.ephemeral,
         read_only: options.read_only,
         allow_other: options.allow_other,
@@ -88,19 +113,28 @@ pub fn mount(
         hydrate: options.hydrate.which()?,
         hydrate_budget_bytes: context.cache.limit_bytes,
         recorder,
-        prefetch: prefetch.map(|profile| Prefetch { profile, budget_bytes: context.cache.limit_bytes / 2 }),
+        prefetch: prefetch.map(|profile| Prefetch {
+            profile,
+            budget_bytes: context.cache.limit_bytes / 2,
+        }),
         jobs: context.jobs,
         run: options.run.clone(),
         meter: meter.unwrap_or_default(),
         follow: (options.show != Show::Version).then(|| {
             let (context, options) = (context.clone(), options.clone());
             let follow = move |repo: &Repo| {
-                shown(repo, &context, &options).map(|shown| VersionTree { version: shown.version, tree: shown.tree })
+                shown(repo, &context, &options).map(|shown| VersionTree {
+                    version: shown.version,
+                    tree: shown.tree,
+                })
             };
             Box::new(follow) as Box<FollowFn>
         }),
         multi_version: options.show == Show::All,
         log: complain,
     };
-    Ok(MountedVersion { daemon: MountDaemon::start(setup, observer)?, overlay: overlay.map(|o| o.0) })
+    Ok(MountedVersion {
+        daemon: MountDaemon::start(setup, observer)?,
+        overlay: overlay.map(|o| o.0),
+    })
 }

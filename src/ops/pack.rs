@@ -97,25 +97,47 @@ impl Failure for MissingVolume {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("check that the volume is mounted, or pack the current files with `--allow-empty`".to_owned())
+        Some(
+            "check that the volume is mounted, or pack the current files with `--allow-empty`"
+                .to_owned(),
+        )
     }
 }
 
 /// Commits the volumes. If the branch does not exist locally, it is first created at the remote's
 /// version.
-pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -> Result<PackReport> {
-    let found = prepare(context, options.remote.as_ref(), Some(&options.first_branch))?;
+pub fn pack(
+    context: &Context,
+    options: &PackOptions,
+    observer: &dyn Observer,
+) -> Result<PackReport> {
+    let found = prepare(
+        context,
+        options.remote.as_ref(),
+        Some(&options.first_branch),
+    )?;
     let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
     let branch = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
-    if let (Some(remote), None, true) =
-        (remote, repo.refs().value(RefKind::Branch, &branch)?, found != RepositoryOrigin::Made)
-        && RemoteAccess::new(context, remote)?.marker()?.is_some()
+    if let (Some(remote), None, true) = (
+        remote,
+        repo.refs().value(RefKind::Branch, &branch)?,
+        found != RepositoryOrigin::Made,
+    ) && RemoteAccess::new(context, remote)?.marker()?.is_some()
     {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
-        if let Some(there) = repo.refs().value(RefKind::Remote, &tracking(&remote.name, &branch)?)? {
-            advance(context, &repo, &branch, there, "pack: begun with the remote's")?;
+        if let Some(there) = repo
+            .refs()
+            .value(RefKind::Remote, &tracking(&remote.name, &branch)?)?
+        {
+            advance(
+                context,
+                &repo,
+                &branch,
+                there,
+                "pack: begun with the remote's",
+            )?;
         }
     }
     drop(repo);
@@ -123,41 +145,71 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     if options.volumes && !options.commit.allow_empty {
         ensure_volumes(context, &repo, &branch, &options.commit.paths)?;
     }
-    let mut how = CommitOptions { branch: Some(branch.clone()), ..options.commit.clone() };
+    let mut how = CommitOptions {
+        branch: Some(branch.clone()),
+        ..options.commit.clone()
+    };
     let mut volumes = BTreeSet::new();
     if options.volumes {
         how.walk.places = places(&context.worktree);
         volumes = mounted(&context.worktree);
         if !how.paths.is_empty() {
             let stays = |path: &Vec<u8>| !how.paths.iter().any(|asked| is_within(path, asked));
-            volumes.extend(known_volumes(context, &repo, &branch)?.into_iter().filter(stays));
+            volumes.extend(
+                known_volumes(context, &repo, &branch)?
+                    .into_iter()
+                    .filter(stays),
+            );
         }
-        how.trailers.extend(volumes.iter().map(|path| (VOLUME.to_owned(), text_of(path))));
+        how.trailers.extend(
+            volumes
+                .iter()
+                .map(|path| (VOLUME.to_owned(), text_of(path))),
+        );
     }
     drop(repo);
     let report = commit(context, &how, observer)?;
     if let (Some(version), true, false) = (report.id, options.volumes, how.dry_run) {
         // If nothing changed, the trailers of the version may list the volumes of an earlier run,
         // so record the volumes in the state too.
-        let note =
-            PackState { version: version.to_string(), volumes: volumes.iter().map(|path| text_of(path)).collect() };
+        let note = PackState {
+            version: version.to_string(),
+            volumes: volumes.iter().map(|path| text_of(path)).collect(),
+        };
         let text = serde_json::to_string(&note).unwrap_or_default();
-        context.repo()?.worktree(&context.worktree)?.write_file(NOTE, text.as_bytes())?;
+        context
+            .repo()?
+            .worktree(&context.worktree)?
+            .write_file(NOTE, text.as_bytes())?;
     }
-    Ok(PackReport { repository: found, fetched, commit: report })
+    Ok(PackReport {
+        repository: found,
+        fetched,
+        commit: report,
+    })
 }
 
 /// Fails if a volume of the last version is missing or empty, or if a directory that can only be a
 /// volume has lost all of its files. Only volumes are expected in the directories that lead to
 /// mounted volumes. If the worktree itself is a volume, its directories are not volumes.
-fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
-    let Some(last) = repo.refs().value(RefKind::Branch, branch)? else { return Ok(()) };
+fn ensure_volumes(
+    context: &Context,
+    repo: &Repo,
+    branch: &RefName,
+    asked: &[Vec<u8>],
+) -> Result<()> {
+    let Some(last) = repo.refs().value(RefKind::Branch, branch)? else {
+        return Ok(());
+    };
     let tree = repo.commit_cached(&last)?.tree;
     let mounted = mounted(&context.worktree);
     let at = |path: &[u8]| context.worktree.join(OsStr::from_bytes(path));
     let shown = |path: &[u8]| display(at(path).as_os_str().as_bytes());
     for path in known_volumes(context, repo, branch)? {
-        let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a) || is_within(a, &path));
+        let is_asked = asked.is_empty()
+            || asked
+                .iter()
+                .any(|a| is_within(&path, a) || is_within(a, &path));
         if !is_asked || !holds_files(repo, &tree, &path)? {
             continue;
         }
@@ -177,12 +229,18 @@ fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec
         let entries = if place.is_empty() {
             repo.root(&tree)?.1
         } else {
-            match repo.find(&tree, &split(&place).unwrap_or_default())?.map(|entry| entry.node) {
+            match repo
+                .find(&tree, &split(&place).unwrap_or_default())?
+                .map(|entry| entry.node)
+            {
                 Some(Node::Dir { tree, .. }) => repo.entries(&tree)?,
                 _ => continue,
             }
         };
-        for entry in entries.iter().filter(|entry| entry.is_dir() && has_files(entry)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is_dir() && has_files(entry))
+        {
             let path = join(&place, &entry.name);
             let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a));
             if is_asked && is_hollow(&at(&path)) {
@@ -196,9 +254,9 @@ fn ensure_volumes(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec
 /// Returns whether a path is missing, or has only empty directories.
 fn is_hollow(at: &Path) -> bool {
     match std::fs::symlink_metadata(at) {
-        Ok(stat) if stat.is_dir() => {
-            std::fs::read_dir(at).map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_hollow(&e.path()))))
-        }
+        Ok(stat) if stat.is_dir() => std::fs::read_dir(at).map_or(true, |mut all| {
+            all.all(|entry| entry.is_ok_and(|e| is_hollow(&e.path())))
+        }),
         other => other.is_err(),
     }
 }
@@ -224,7 +282,8 @@ fn has_files(entry: &Entry) -> bool {
 fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec<Vec<u8>>> {
     let mut next = repo.refs().value(RefKind::Branch, branch)?;
     // Ignore an unreadable state, because the trailers list the volumes too.
-    let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
+    let bytes =
+        std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
     let note: PackState = serde_json::from_slice(&bytes).unwrap_or_default();
     if next.is_some() && Id::parse(&note.version) == next {
         return Ok(note.volumes.iter().map(|text| path_of(text)).collect());
@@ -248,11 +307,19 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
 /// The worktree itself is `.`.
 fn text_of(path: &[u8]) -> String {
     const KEPT: AsciiSet = CONTROLS.add(b'%');
-    if path.is_empty() { ".".to_owned() } else { percent_encode(path, &KEPT).to_string() }
+    if path.is_empty() {
+        ".".to_owned()
+    } else {
+        percent_encode(path, &KEPT).to_string()
+    }
 }
 
 fn path_of(text: &str) -> Vec<u8> {
-    if text == "." { Vec::new() } else { percent_decode_str(text).collect() }
+    if text == "." {
+        Vec::new()
+    } else {
+        percent_decode_str(text).collect()
+    }
 }
 
 #[cfg(test)]
@@ -261,8 +328,15 @@ mod tests {
 
     #[test]
     fn paths_in_trailers() {
-        for (path, text) in [(&b""[..], "."), (b"app/my db", "app/my db"), (b"50%\n\xff", "50%25%0A%FF")] {
-            assert_eq!((text_of(path).as_str(), path_of(text)), (text, path.to_vec()));
+        for (path, text) in [
+            (&b""[..], "."),
+            (b"app/my db", "app/my db"),
+            (b"50%\n\xff", "50%25%0A%FF"),
+        ] {
+            assert_eq!(
+                (text_of(path).as_str(), path_of(text)),
+                (text, path.to_vec())
+            );
         }
     }
 }

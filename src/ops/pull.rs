@@ -44,22 +44,53 @@ pub fn pull(
     let Some(branch) = head.branch.clone() else {
         return Err(RefMoveError::NoBranch("pull".to_owned()).into());
     };
-    let theirs = tracking(&remote.name, &branch).map_err(|_| UnnamedRemote { url: remote.name.clone() })?;
-    let fetched = fetch(context, remote, &FetchOptions { dry_run, ..FetchOptions::default() }, observer)?;
+    let theirs = tracking(&remote.name, &branch).map_err(|_| UnnamedRemote {
+        url: remote.name.clone(),
+    })?;
+    let fetched = fetch(
+        context,
+        remote,
+        &FetchOptions {
+            dry_run,
+            ..FetchOptions::default()
+        },
+        observer,
+    )?;
     // A dry run does not move the tracking ref, so look at the report first.
-    let moved = fetched.refs.iter().find(|r| r.kind == RefKind::Remote && r.name == theirs).and_then(|r| r.new);
-    let Some(new) = moved.map_or_else(|| repo.refs().value(RefKind::Remote, &theirs), |new| Ok(Some(new)))? else {
-        return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
+    let moved = fetched
+        .refs
+        .iter()
+        .find(|r| r.kind == RefKind::Remote && r.name == theirs)
+        .and_then(|r| r.new);
+    let Some(new) = moved.map_or_else(
+        || repo.refs().value(RefKind::Remote, &theirs),
+        |new| Ok(Some(new)),
+    )?
+    else {
+        return Err(RefMoveError::Missing {
+            kind: RefKind::Remote,
+            name: theirs,
+        }
+        .into());
     };
     let old = repo.refs().value(RefKind::Branch, &branch)?;
-    let mut report = PullReport { fetched, branch: branch.clone(), old, new, checkout: None };
+    let mut report = PullReport {
+        fetched,
+        branch: branch.clone(),
+        old,
+        new,
+        checkout: None,
+    };
     if dry_run && !repo.has(ObjectKind::Commit, &new)? {
         // The new version was not fetched, so it cannot be compared.
         return Ok(report);
     }
     let has_files = head.known && head.base.is_some();
     let to = |base: RevisionBase| CheckoutOptions {
-        revision: Some(Revision { base, suffixes: Vec::new() }),
+        revision: Some(Revision {
+            base,
+            suffixes: Vec::new(),
+        }),
         walk: walk.clone(),
         ..CheckoutOptions::default()
     };
@@ -68,18 +99,33 @@ pub fn pull(
             report.new = old;
             // An earlier pull may have died between moving the branch and its checkout.
             if has_files && !dry_run && head.base != Some(old) {
-                report.checkout = Some(checkout(context, &to(RevisionBase::Name(branch)), observer)?);
+                report.checkout = Some(checkout(
+                    context,
+                    &to(RevisionBase::Name(branch)),
+                    observer,
+                )?);
             }
             return Ok(report);
         }
         Some(old) if !ancestors(&repo, &new)?.contains(&old) => {
-            return Err(DivergedBranches { ours: branch, theirs }.into());
+            return Err(DivergedBranches {
+                ours: branch,
+                theirs,
+            }
+            .into());
         }
         _ => {}
     }
     // Detect refusals and unreachable data before the branch moves.
     if has_files {
-        let look = checkout(context, &CheckoutOptions { dry_run: true, ..to(RevisionBase::Name(theirs)) }, observer)?;
+        let look = checkout(
+            context,
+            &CheckoutOptions {
+                dry_run: true,
+                ..to(RevisionBase::Name(theirs))
+            },
+            observer,
+        )?;
         if !dry_run {
             lazy::fetch_changes(context, &repo, &look.planned, observer)?;
         }
@@ -87,14 +133,29 @@ pub fn pull(
     if dry_run {
         return Ok(report);
     }
-    let how = Move { who: &context.author, why: "pull", time: context.moved_at() };
+    let how = Move {
+        who: &context.author,
+        why: "pull",
+        time: context.moved_at(),
+    };
     observer.step("ref");
-    if repo.move_ref(RefKind::Branch, &branch, old.as_ref(), Some(new), &how)?.is_none() {
-        return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
+    if repo
+        .move_ref(RefKind::Branch, &branch, old.as_ref(), Some(new), &how)?
+        .is_none()
+    {
+        return Err(RefMoveError::Raced {
+            kind: RefKind::Branch,
+            name: branch,
+        }
+        .into());
     }
     observer.step("ref moved");
     if has_files {
-        report.checkout = Some(checkout(context, &to(RevisionBase::Name(branch)), observer)?);
+        report.checkout = Some(checkout(
+            context,
+            &to(RevisionBase::Name(branch)),
+            observer,
+        )?);
     }
     Ok(report)
 }

@@ -114,7 +114,9 @@ pub struct PushReport {
 impl PushReport {
     /// Returns the first rejected ref.
     pub fn rejected(&self) -> Option<&PushedRef> {
-        self.refs.iter().find(|r| matches!(r.outcome, PushOutcome::Diverged | PushOutcome::Raced))
+        self.refs
+            .iter()
+            .find(|r| matches!(r.outcome, PushOutcome::Diverged | PushOutcome::Raced))
     }
 }
 
@@ -160,16 +162,27 @@ const ATTEMPTS: usize = 8;
 
 /// Pushes to one remote. If another writer moves a branch at the same time, locally or at the
 /// remote, the push starts again instead of failing.
-pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
+pub fn push(
+    context: &Context,
+    remote: &Remote,
+    options: &PushOptions,
+    observer: &dyn Observer,
+) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
         let report = match push_once(context, remote, options, observer) {
             // A gc at the remote has collected objects that the push found there.
             Err(e) if is_collected(&e) => continue,
             report => report?,
         };
-        let Some(one) = report.rejected().filter(|one| one.kind == RefKind::Branch) else { return Ok(report) };
+        let Some(one) = report.rejected().filter(|one| one.kind == RefKind::Branch) else {
+            return Ok(report);
+        };
         let moved_here = || -> Result<bool> {
-            Ok(context.repo()?.refs().value(one.kind, &one.name)?.is_some_and(|now| now != one.new))
+            Ok(context
+                .repo()?
+                .refs()
+                .value(one.kind, &one.name)?
+                .is_some_and(|now| now != one.new))
         };
         if one.outcome != PushOutcome::Raced && !moved_here()? {
             return Ok(report);
@@ -178,17 +191,31 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
     push_once(context, remote, options, observer)
 }
 
-fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
+fn push_once(
+    context: &Context,
+    remote: &Remote,
+    options: &PushOptions,
+    observer: &dyn Observer,
+) -> Result<PushReport> {
     let repo = context.repo()?;
-    let ChosenRefs { refs: mut chosen, mut damaged } = chosen(context, &repo, options, observer)?;
+    let ChosenRefs {
+        refs: mut chosen,
+        mut damaged,
+    } = chosen(context, &repo, options, observer)?;
     let mut reach = RemoteAccess::new(context, remote)?;
-    let (before, sent_before) = (remote.access.meter.requests(), remote.access.meter.up.bytes());
+    let (before, sent_before) = (
+        remote.access.meter.requests(),
+        remote.access.meter.up.bytes(),
+    );
     let theirs = reach.marker()?;
     if let (Some(theirs), false) = (&theirs, options.force) {
         reach.ensure_same(repo.marker(), theirs)?;
     }
     if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
-        return Err(SyncError::Gone { place: remote.location.to_string() }.into());
+        return Err(SyncError::Gone {
+            place: remote.location.to_string(),
+        }
+        .into());
     }
     if !options.dry_run {
         reach.probe(false)?;
@@ -201,7 +228,10 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     let tips = tips::read(&**reach.store().direct())?;
     reach.record_tips(&tips, observer);
     let before_damage = chosen.len();
-    for ChosenRef { kind, name, .. } in chosen.iter().filter(|one| tips.is_damaged(one.kind, &one.name)) {
+    for ChosenRef { kind, name, .. } in chosen
+        .iter()
+        .filter(|one| tips.is_damaged(one.kind, &one.name))
+    {
         if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
             Refs::of(&**reach.store().direct()).tip(*kind, name)?;
         }
@@ -242,7 +272,15 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         report.sent_bytes = remote.access.meter.up.bytes() - sent_before;
     }
     let url = remote.location.to_string();
-    Ok(PushReport { remote: remote.name.clone(), url, refs, created, damaged, left_out, ..report })
+    Ok(PushReport {
+        remote: remote.name.clone(),
+        url,
+        refs,
+        created,
+        damaged,
+        left_out,
+        ..report
+    })
 }
 
 /// A ref to push, with its version.
@@ -260,7 +298,12 @@ struct ChosenRefs {
 }
 
 /// Returns the refs to push. A notice names each ref that cannot be read.
-fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn Observer) -> Result<ChosenRefs> {
+fn chosen(
+    context: &Context,
+    repo: &Repo,
+    options: &PushOptions,
+    observer: &dyn Observer,
+) -> Result<ChosenRefs> {
     let mut chosen: Vec<ChosenRef> = Vec::new();
     let refs = repo.refs();
     let mut damaged = 0;
@@ -270,20 +313,38 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
         Ok(readable
             .or_report(observer)
             .into_iter()
-            .map(move |tip| ChosenRef { kind, name: tip.name, id: tip.id })
+            .map(move |tip| ChosenRef {
+                kind,
+                name: tip.name,
+                id: tip.id,
+            })
             .collect())
     };
     for name in &options.names {
         let name = RefName::parse_stored(name)?;
-        let values = (refs.value(RefKind::Branch, &name)?, refs.value(RefKind::Tag, &name)?);
+        let values = (
+            refs.value(RefKind::Branch, &name)?,
+            refs.value(RefKind::Tag, &name)?,
+        );
         let (kind, id) = match values {
             (Some(id), None) => (RefKind::Branch, id),
             (None, Some(id)) => (RefKind::Tag, id),
-            (None, None) => return Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into()),
+            (None, None) => {
+                return Err(RefMoveError::Missing {
+                    kind: RefKind::Branch,
+                    name,
+                }
+                .into());
+            }
             (Some(branch), Some(tag)) => {
-                let full = |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
+                let full =
+                    |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
                 let candidates = vec![full(RefKind::Branch, &branch), full(RefKind::Tag, &tag)];
-                return Err(ResolveError::Ambiguous { text: name.to_string(), candidates }.into());
+                return Err(ResolveError::Ambiguous {
+                    text: name.to_string(),
+                    candidates,
+                }
+                .into());
             }
         };
         chosen.push(ChosenRef { kind, name, id });
@@ -298,27 +359,54 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
         let head = crate::refs::head::Head::read(context, repo)?;
         match &head.branch {
             Some(branch) if head.known => match refs.value(RefKind::Branch, branch)? {
-                Some(id) => chosen.push(ChosenRef { kind: RefKind::Branch, name: branch.clone(), id }),
-                None => return Err(ResolveError::Unborn { branch: branch.to_string() }.into()),
+                Some(id) => chosen.push(ChosenRef {
+                    kind: RefKind::Branch,
+                    name: branch.clone(),
+                    id,
+                }),
+                None => {
+                    return Err(ResolveError::Unborn {
+                        branch: branch.to_string(),
+                    }
+                    .into());
+                }
             },
             _ => chosen.extend(of(RefKind::Branch)?),
         }
     }
     chosen.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     chosen.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
-    Ok(ChosenRefs { refs: chosen, damaged })
+    Ok(ChosenRefs {
+        refs: chosen,
+        damaged,
+    })
 }
 
 /// Returns the branches that a push without names leaves out, although the remote does not have
 /// their versions.
-fn left_out(repo: &Repo, tips: &Tips, chosen: &[ChosenRef], options: &PushOptions) -> Result<Vec<RefName>> {
+fn left_out(
+    repo: &Repo,
+    tips: &Tips,
+    chosen: &[ChosenRef],
+    options: &PushOptions,
+) -> Result<Vec<RefName>> {
     if !options.names.is_empty() || options.all || options.tags {
         return Ok(Vec::new());
     }
-    let is_chosen = |name: &RefName| chosen.iter().any(|one| one.kind == RefKind::Branch && one.name == *name);
-    let is_there = |name: &RefName, id: &Id| tips.get(&(RefKind::Branch, name.clone())).and_then(value_of) == Some(*id);
+    let is_chosen = |name: &RefName| {
+        chosen
+            .iter()
+            .any(|one| one.kind == RefKind::Branch && one.name == *name)
+    };
+    let is_there = |name: &RefName, id: &Id| {
+        tips.get(&(RefKind::Branch, name.clone()))
+            .and_then(value_of)
+            == Some(*id)
+    };
     let branches = repo.refs().readable(RefKind::Branch)?.tips;
-    let left = branches.into_iter().filter(|tip| !is_chosen(&tip.name) && !is_there(&tip.name, &tip.id));
+    let left = branches
+        .into_iter()
+        .filter(|tip| !is_chosen(&tip.name) && !is_there(&tip.name, &tip.id));
     Ok(left.map(|tip| tip.name).collect())
 }
 
@@ -332,11 +420,18 @@ fn decide(
     options: &PushOptions,
 ) -> Result<Vec<PushedRef>> {
     let mut refs = Vec::new();
-    for ChosenRef { kind, name, id: new } in chosen {
+    for ChosenRef {
+        kind,
+        name,
+        id: new,
+    } in chosen
+    {
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
         let follows = |old: &Id| -> Result<bool> {
-            Ok(*kind == RefKind::Branch && repo.knows(ObjectKind::Commit, old)? && ancestors(repo, new)?.contains(old))
+            Ok(*kind == RefKind::Branch
+                && repo.knows(ObjectKind::Commit, old)?
+                && ancestors(repo, new)?.contains(old))
         };
         let outcome = match &old {
             None => PushOutcome::Created,
@@ -353,10 +448,20 @@ fn decide(
                             == tip.map(|tip| (tip.seq, tip.update.clone())).as_ref()
                     }
                 };
-                if options.force_with_lease && as_seen { PushOutcome::Forced } else { PushOutcome::Diverged }
+                if options.force_with_lease && as_seen {
+                    PushOutcome::Forced
+                } else {
+                    PushOutcome::Diverged
+                }
             }
         };
-        refs.push(PushedRef { kind: *kind, name: name.clone(), old, new: *new, outcome });
+        refs.push(PushedRef {
+            kind: *kind,
+            name: name.clone(),
+            old,
+            new: *new,
+            outcome,
+        });
     }
     Ok(refs)
 }
@@ -378,8 +483,12 @@ struct Push<'p, 'a> {
 impl Push<'_, '_> {
     /// Sends the objects that the remote lacks for the refs that will move.
     fn send(&mut self, tips: &Tips, refs: &[PushedRef]) -> Result<PushReport> {
-        let moving =
-            |r: &&PushedRef| matches!(r.outcome, PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced);
+        let moving = |r: &&PushedRef| {
+            matches!(
+                r.outcome,
+                PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced
+            )
+        };
         let moving: Vec<&PushedRef> = refs.iter().filter(moving).collect();
         if moving.is_empty() {
             return Ok(PushReport::default());
@@ -402,10 +511,19 @@ impl Push<'_, '_> {
         // nor a reason to leave out objects.
         let (ours, theirs) = (self.repo.forgotten()?, self.there.forgotten()?);
         whole.retain(|id| !theirs.contains(id));
-        let mut forgotten: HashSet<Id> = ours.forgotten().chain(theirs.forgotten()).map(|(id, _)| *id).collect();
+        let mut forgotten: HashSet<Id> = ours
+            .forgotten()
+            .chain(theirs.forgotten())
+            .map(|(id, _)| *id)
+            .collect();
         moving.iter().for_each(|one| _ = forgotten.remove(&one.new));
         let needed = loop {
-            let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
+            let mut missing = Missing::new(
+                From::Repo(self.repo),
+                Some(self.there),
+                Wanted::All,
+                self.observer,
+            );
             missing.leave_out(forgotten.clone());
             let mut sound = moving.iter().filter(|one| !self.lost.contains(&one.new));
             let find = |one: &&PushedRef| {
@@ -426,7 +544,10 @@ impl Push<'_, '_> {
             }
         };
         self.without_data.retain(|id| !theirs.contains(id));
-        let (earlier, url) = (self.reach.state.sent.clone(), self.reach.remote.location.to_string());
+        let (earlier, url) = (
+            self.reach.state.sent.clone(),
+            self.reach.remote.location.to_string(),
+        );
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
         let arrived = |pack: &[u8; 32]| {
@@ -446,8 +567,12 @@ impl Push<'_, '_> {
         copier.arrived = Some(&arrived);
         let plan = copier.plan(&needed)?;
         let (packs, bytes) = (plan.packs, plan.bytes);
-        let mut report =
-            PushReport { packs, bytes, requests: packs + moving.len() as u64 * 2 + 3, ..PushReport::default() };
+        let mut report = PushReport {
+            packs,
+            bytes,
+            requests: packs + moving.len() as u64 * 2 + 3,
+            ..PushReport::default()
+        };
         if self.options.dry_run {
             return Ok(report);
         }
@@ -478,7 +603,11 @@ impl Push<'_, '_> {
                 hasher.update(bytes);
                 came += bytes.len() as u64;
                 // An object that is longer than the sent pack is wrong, so stop reading.
-                if self.observer.cancelled() || came > pack.bytes { Err(Cancelled.into()) } else { Ok(()) }
+                if self.observer.cancelled() || came > pack.bytes {
+                    Err(Cancelled.into())
+                } else {
+                    Ok(())
+                }
             });
             if came <= pack.bytes {
                 read?;
@@ -487,7 +616,11 @@ impl Push<'_, '_> {
                 // Let the next run send the pack again.
                 self.reach.state.sent.remove(&to_hex(&pack.name));
                 self.reach.save()?;
-                return Err(SyncError::Damaged { place: store.place(), pack: pack.name }.into());
+                return Err(SyncError::Damaged {
+                    place: store.place(),
+                    pack: pack.name,
+                }
+                .into());
             }
             self.observer.advance(1, pack.bytes);
         }
@@ -499,34 +632,56 @@ impl Push<'_, '_> {
         if self.without_data.is_empty() {
             return Ok(());
         }
-        let how = Move { who: &self.context.author, why: "push", time: self.context.moved_at() };
+        let how = Move {
+            who: &self.context.author,
+            why: "push",
+            time: self.context.moved_at(),
+        };
         TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
     }
 
     /// Creates the marker of a new repository.
     fn mark(&self) -> Result<()> {
         self.observer.step("marker");
-        let made = self.there.store().create(layout::MARKER, &self.repo.marker().encode())?;
+        let made = self
+            .there
+            .store()
+            .create(layout::MARKER, &self.repo.marker().encode())?;
         self.observer.step("marker made");
         if made || self.options.force {
             return Ok(());
         }
         // Another writer has created the repository, so check that it is a copy of this one.
         let theirs = self.reach.marker()?;
-        theirs.map_or(Ok(()), |theirs| self.reach.ensure_same(self.repo.marker(), &theirs))
+        theirs.map_or(Ok(()), |theirs| {
+            self.reach.ensure_same(self.repo.marker(), &theirs)
+        })
     }
 
     /// Moves one ref at the remote, and the local tracking ref.
     fn update(&mut self, tips: &Tips, one: &mut PushedRef) -> Result<()> {
         let (kind, name) = (one.kind, one.name.clone());
         let mut tip: Option<RefEntry> = tips.get(&(kind, name.clone())).cloned();
-        if matches!(one.outcome, PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced) {
+        if matches!(
+            one.outcome,
+            PushOutcome::Created | PushOutcome::Moved | PushOutcome::Forced
+        ) {
             let why = format!("push: {}", self.context.host);
-            let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
+            let how = Move {
+                who: &self.context.author,
+                why: &why,
+                time: self.context.moved_at(),
+            };
             self.observer.step("ref");
             let refs = self.there.refs();
             let old = tip.as_ref().and_then(value_of);
-            match self.session.move_ref(kind, &name, old.as_ref(), NewValue::Stored(one.new), &how)? {
+            match self.session.move_ref(
+                kind,
+                &name,
+                old.as_ref(),
+                NewValue::Stored(one.new),
+                &how,
+            )? {
                 Some(entry) => {
                     self.reach.seen(kind, &entry);
                     tip = Some(entry);
@@ -534,7 +689,11 @@ impl Push<'_, '_> {
                 None => {
                     tip = refs.tip(kind, &name)?;
                     let same = tip.as_ref().and_then(value_of) == Some(one.new);
-                    one.outcome = if same { PushOutcome::UpToDate } else { PushOutcome::Raced };
+                    one.outcome = if same {
+                        PushOutcome::UpToDate
+                    } else {
+                        PushOutcome::Raced
+                    };
                     one.old = tip.as_ref().and_then(value_of);
                 }
             }
@@ -546,7 +705,14 @@ impl Push<'_, '_> {
         }
         if kind == RefKind::Branch && is_accepted && !self.repo.is_read_only() && tip.is_some() {
             let session = WriteSession::begin(self.repo)?;
-            track(self.context, &session, &self.reach.remote.name, &name, NewValue::Named(one.new), "push")?;
+            track(
+                self.context,
+                &session,
+                &self.reach.remote.name,
+                &name,
+                NewValue::Named(one.new),
+                "push",
+            )?;
         }
         Ok(())
     }

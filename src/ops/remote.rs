@@ -49,14 +49,21 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
         reach.record_tips(&tips, observer);
         reach.save()?;
     }
-    let ours = context.repo().ok().filter(|_| context.remote_repository.is_none()).map(|repo| repo.marker().id.clone());
+    let ours = context
+        .repo()
+        .ok()
+        .filter(|_| context.remote_repository.is_none())
+        .map(|repo| repo.marker().id.clone());
     let repository = theirs.map(|marker| marker.id);
     let abilities = crate::store::Store::abilities(&**reach.store());
     Ok(CheckReport {
         object_max: abilities.object_max,
         remote: remote.name.clone(),
         url: remote.location.to_string(),
-        same: repository.as_ref().zip(ours).map(|(theirs, ours)| *theirs == ours),
+        same: repository
+            .as_ref()
+            .zip(ours)
+            .map(|(theirs, ours)| *theirs == ours),
         repository,
         refs,
         exclusive: abilities.exclusive,
@@ -72,7 +79,14 @@ pub fn forget(context: &Context, name: &str) -> Result<()> {
     let prefix = format!("{name}/");
     for tip in repo.refs().readable(RefKind::Remote)?.tips {
         if let Some(branch) = tip.name.as_str().strip_prefix(&prefix) {
-            track(context, &session, name, &RefName::new(branch)?, NewValue::Deleted, "remote rm")?;
+            track(
+                context,
+                &session,
+                name,
+                &RefName::new(branch)?,
+                NewValue::Deleted,
+                "remote rm",
+            )?;
         }
     }
     Ok(())

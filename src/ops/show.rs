@@ -81,18 +81,37 @@ pub fn show(
     ensure_readable(context, &repo, &target.version)?;
     let commit = repo.commit_cached(&target.version)?;
     if options.spec.path.is_none() {
-        let describe = VersionDescriber::new(&repo, resolver.head(), options.detail, &[], options.addresses, observer)?;
+        let describe = VersionDescriber::new(
+            &repo,
+            resolver.head(),
+            options.detail,
+            &[],
+            options.addresses,
+            observer,
+        )?;
         let changes = describe.changes(&target.version, &commit)?;
-        let _ended_early = each(ShowPiece::Version(&describe.version(target.version, commit)?, &changes));
+        let _ended_early = each(ShowPiece::Version(
+            &describe.version(target.version, commit)?,
+            &changes,
+        ));
         return Ok(ShownObject::Version);
     }
     if target.path.is_empty() {
         return entries(repo.root_names(&commit.tree)?.1, each);
     }
     let path = display(&target.path.join(&b'/'));
-    let missing = || ResolveError::NoPath { revision: options.spec.revision.to_string(), path: path.clone() };
+    let missing = || ResolveError::NoPath {
+        revision: options.spec.revision.to_string(),
+        path: path.clone(),
+    };
     let entry = repo.find(&commit.tree, &target.path)?.ok_or_else(missing)?;
-    let none = |what| Err(NoContent { path: path.clone(), what }.into());
+    let none = |what| {
+        Err(NoContent {
+            path: path.clone(),
+            what,
+        }
+        .into())
+    };
     match &entry.node {
         Node::Dir { tree, .. } => entries(repo.names(tree)?, each),
         Node::Symlink { target } => Ok(ShownObject::Link(target.clone())),
@@ -115,7 +134,12 @@ fn entries(names: Names<'_>, each: &mut PieceCallback<'_>) -> Result<ShownObject
     Ok(ShownObject::Directory)
 }
 
-fn bytes(repo: &Repo, content: &Content, observer: &dyn Observer, each: &mut PieceCallback<'_>) -> Result<()> {
+fn bytes(
+    repo: &Repo,
+    content: &Content,
+    observer: &dyn Observer,
+    each: &mut PieceCallback<'_>,
+) -> Result<()> {
     if let Content::Inline(bytes) = content {
         let _ended_early = each(ShowPiece::Bytes(bytes));
         return Ok(());
@@ -155,9 +179,30 @@ mod tests {
     #[test]
     fn versions_directories_links_and_bytes() {
         let made = Made::new();
-        let extents = vec![made.chunk(b"head"), Extent { len: 100_000, chunk: None }, made.chunk(b"tail")];
-        let link = entry("link", Node::Symlink { target: b"big".to_vec() });
-        made.commit("main", "one", vec![large("big", extents), link, entry("pipe", Node::Fifo), file("tiny", "x")]);
+        let extents = vec![
+            made.chunk(b"head"),
+            Extent {
+                len: 100_000,
+                chunk: None,
+            },
+            made.chunk(b"tail"),
+        ];
+        let link = entry(
+            "link",
+            Node::Symlink {
+                target: b"big".to_vec(),
+            },
+        );
+        made.commit(
+            "main",
+            "one",
+            vec![
+                large("big", extents),
+                link,
+                entry("pipe", Node::Fifo),
+                file("tiny", "x"),
+            ],
+        );
         let run = |spec: &str| {
             let (mut out, mut count, mut address) = (Vec::new(), 0, None);
             let options = ShowOptions {
@@ -184,12 +229,23 @@ mod tests {
         };
         let (shown, out, ..) = run("main:big").unwrap();
         assert!(matches!(shown, ShownObject::File(e) if e.size() == 100_008));
-        assert_eq!((out.len(), &out[..5], &out[100_003..]), (100_008, &b"head\0"[..], &b"\0tail"[..]));
+        assert_eq!(
+            (out.len(), &out[..5], &out[100_003..]),
+            (100_008, &b"head\0"[..], &b"\0tail"[..])
+        );
         assert_eq!(run("main:tiny").unwrap().1, b"x");
         assert!(matches!(run("main:link").unwrap().0, ShownObject::Link(t) if t == b"big"));
-        assert!(matches!(run("main:").unwrap(), (ShownObject::Directory, _, 4, None)));
-        assert!(matches!(run("main").unwrap(), (ShownObject::Version, _, 4, Some(address)) if address == "main@v1"));
-        assert_eq!(run("main:pipe").unwrap_err().to_string(), "`pipe` is a named pipe, which has no content");
+        assert!(matches!(
+            run("main:").unwrap(),
+            (ShownObject::Directory, _, 4, None)
+        ));
+        assert!(
+            matches!(run("main").unwrap(), (ShownObject::Version, _, 4, Some(address)) if address == "main@v1")
+        );
+        assert_eq!(
+            run("main:pipe").unwrap_err().to_string(),
+            "`pipe` is a named pipe, which has no content"
+        );
         assert_eq!(run("main:big/x").unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -57,23 +57,48 @@ pub struct Upstream {
 
 /// Compares a branch with the same branch of `origin`, or of the only remote. `None` if there is no
 /// such branch.
-fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -> Result<Option<Upstream>> {
-    let only = || context.remotes.first().filter(|_| context.remotes.len() == 1);
-    let Some(remote) = context.remote("origin").or_else(only) else { return Ok(None) };
+fn upstream(
+    context: &Context,
+    repo: &Repo,
+    branch: &RefName,
+    tip: Option<Id>,
+) -> Result<Option<Upstream>> {
+    let only = || {
+        context
+            .remotes
+            .first()
+            .filter(|_| context.remotes.len() == 1)
+    };
+    let Some(remote) = context.remote("origin").or_else(only) else {
+        return Ok(None);
+    };
     let name = tracking(&remote.name, branch)?;
-    let (Some(theirs), Some(ours)) = (repo.refs().value(RefKind::Remote, &name)?, tip) else { return Ok(None) };
+    let (Some(theirs), Some(ours)) = (repo.refs().value(RefKind::Remote, &name)?, tip) else {
+        return Ok(None);
+    };
     let (mut ahead, mut behind) = (0, 0);
     if ours != theirs {
         ahead = HistoryWalk::new(repo, &[ours], &[theirs])?.count();
         behind = HistoryWalk::new(repo, &[theirs], &[ours])?.count();
     }
     // Ignore an unreadable state, because a push or fetch reports it.
-    let reached = RemoteState::load(&context.repository, &remote.location.to_string()).ok().and_then(|s| s.reached);
-    Ok(Some(Upstream { name, ahead, behind, reached }))
+    let reached = RemoteState::load(&context.repository, &remote.location.to_string())
+        .ok()
+        .and_then(|s| s.reached);
+    Ok(Some(Upstream {
+        name,
+        ahead,
+        behind,
+        reached,
+    }))
 }
 
 /// Compares the worktree with its base version, and the branch with its remote branch.
-pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observer) -> Result<StatusReport> {
+pub fn status(
+    context: &Context,
+    options: &StatusOptions,
+    observer: &dyn Observer,
+) -> Result<StatusReport> {
     let repo = context.repo()?;
     let head = Head::read(context, &repo)?;
     let tip = match &head.branch {
@@ -81,8 +106,15 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
         None => None,
     };
     let base = head.base.or(tip);
-    let with_commit =
-        |id: Option<Id>| id.map(|id| Ok::<_, Error>(VersionInfo { id, commit: repo.commit_cached(&id)? })).transpose();
+    let with_commit = |id: Option<Id>| {
+        id.map(|id| {
+            Ok::<_, Error>(VersionInfo {
+                id,
+                commit: repo.commit_cached(&id)?,
+            })
+        })
+        .transpose()
+    };
     let moved_tip = with_commit(tip.filter(|t| Some(*t) != base))?;
     let base = with_commit(base)?;
     let last = base.as_ref().map(|b| b.commit.counts);
@@ -90,10 +122,16 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
     let snap = look(context, &repo, &options.walk, observer)?;
     let mut unstable = UnstablePaths::new(&snap);
     let mut changes = Vec::new();
-    compare(&repo, base.as_ref().map(|b| &b.commit.tree), Some(&snap.tree), &options.paths, &mut |change| {
-        changes.extend(unstable.take(change));
-        Ok(ControlFlow::Continue(()))
-    })?;
+    compare(
+        &repo,
+        base.as_ref().map(|b| &b.commit.tree),
+        Some(&snap.tree),
+        &options.paths,
+        &mut |change| {
+            changes.extend(unstable.take(change));
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
     changes.extend(unstable.rest(&options.paths));
     let interrupted = Journal::read(repo.worktree(&context.worktree)?.state_dir())?;
     if let Some(interrupted) = &interrupted {
@@ -103,5 +141,12 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
         Some(branch) => upstream(context, &repo, branch, tip)?,
         None => None,
     };
-    Ok(StatusReport { head, base, moved_tip, upstream, changes, interrupted })
+    Ok(StatusReport {
+        head,
+        base,
+        moved_tip,
+        upstream,
+        changes,
+        interrupted,
+    })
 }

@@ -98,7 +98,11 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
             report.damaged = readable.damaged.len();
             for tip in readable.or_report(observer) {
                 match repo.commit_cached(&tip.id) {
-                    Ok(commit) => report.tags.push(TagLine { commit, name: tip.name, id: tip.id }),
+                    Ok(commit) => report.tags.push(TagLine {
+                        commit,
+                        name: tip.name,
+                        id: tip.id,
+                    }),
                     Err(e) if e.kind() == Kind::Integrity => {
                         report.damaged += 1;
                         report_damaged(&e, observer);
@@ -114,7 +118,10 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
             mover.create(RefKind::Tag, &name, id, *force, &format!("tag: at {at}"))?;
         }
         TagAction::Delete { names } => {
-            let names = names.iter().map(|name| name.on(branch.as_ref())).collect::<Result<_>>()?;
+            let names = names
+                .iter()
+                .map(|name| name.on(branch.as_ref()))
+                .collect::<Result<_>>()?;
             mover.delete_all(RefKind::Tag, &names, "tag: deleted")?;
         }
     }

@@ -29,18 +29,27 @@ pub struct UmountOptions {
 
 /// Unmounts, and waits until the changes of the mount are on disk. If the mount is in use or its
 /// process does not answer, `force` detaches it without waiting.
-pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Observer) -> Result<()> {
+pub fn umount(
+    run: &Path,
+    at: &Path,
+    options: UmountOptions,
+    observer: &dyn Observer,
+) -> Result<()> {
     let mounted = mounted_at(at)?;
     let cancelled = || observer.cancelled();
-    let ended =
-        MountClient::connect(run, &mounted).and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options));
+    let ended = MountClient::connect(run, &mounted)
+        .and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options));
     let Err(e) = ended else { return Ok(()) };
     let (stuck, unknown, in_use) = match e.as_error().downcast_ref::<ControlError>() {
         Some(ControlError::Stuck { .. }) => (true, false, false),
-        Some(ControlError::Refused { kind: Kind::Busy, .. }) => (false, false, true),
-        Some(ControlError::OtherUser { .. } | ControlError::Unknown { .. } | ControlError::Silent { .. }) => {
-            (false, true, false)
-        }
+        Some(ControlError::Refused {
+            kind: Kind::Busy, ..
+        }) => (false, false, true),
+        Some(
+            ControlError::OtherUser { .. }
+            | ControlError::Unknown { .. }
+            | ControlError::Silent { .. },
+        ) => (false, true, false),
         _ => (false, false, false),
     };
     if unknown && attach::is_dead(at) {
@@ -49,7 +58,10 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
     if options.force && (stuck || unknown || in_use) {
         return force(&mounted, stuck, observer);
     }
-    let others = matches!(e.as_error().downcast_ref(), Some(ControlError::OtherUser { .. }));
+    let others = matches!(
+        e.as_error().downcast_ref(),
+        Some(ControlError::OtherUser { .. })
+    );
     if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
         return Err(e);
     }
@@ -59,8 +71,15 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
         Err(refused) if refused.kind() == Kind::Denied => return Err(e),
         done => done?,
     }
-    let message = format!("{}: unmounted; its process runs until all changes are on disk", at.display());
-    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    let message = format!(
+        "{}: unmounted; its process runs until all changes are on disk",
+        at.display()
+    );
+    observer.notice(Notice {
+        level: NoticeLevel::Info,
+        path: Vec::new(),
+        message,
+    });
     Ok(())
 }
 
@@ -69,11 +88,16 @@ fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) 
     if !options.discard {
         client.flush_kernel()?;
     }
-    client.request::<()>(&ControlRequest::Stop { discard: options.discard })?;
+    client.request::<()>(&ControlRequest::Stop {
+        discard: options.discard,
+    })?;
     let begun = Instant::now();
     while !client.wait_for_end(HOLDER_INTERVAL)? {
         let at = mounted.at.clone();
-        if let Some(pid) = namespaces::other_namespaces(mounted.device, None).into_iter().next() {
+        if let Some(pid) = namespaces::other_namespaces(mounted.device, None)
+            .into_iter()
+            .next()
+        {
             return Err(AttachError::StillSeen { at, pid }.into());
         }
         if begun.elapsed() > END_TIMEOUT {
@@ -90,10 +114,18 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
     let at = mounted.at.display();
     let message = match (stuck, cut) {
         (_, true) => format!("{at}: detached; data that was only in the kernel's cache is lost"),
-        (true, false) => format!("{at}: detached; its process keeps the overlay locked until it resumes or is killed"),
-        (false, false) => format!("{at}: detached; its process ends when no process uses the mount any more"),
+        (true, false) => format!(
+            "{at}: detached; its process keeps the overlay locked until it resumes or is killed"
+        ),
+        (false, false) => {
+            format!("{at}: detached; its process ends when no process uses the mount any more")
+        }
     };
-    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    observer.notice(Notice {
+        level: NoticeLevel::Info,
+        path: Vec::new(),
+        message,
+    });
     Ok(())
 }
 
@@ -102,9 +134,15 @@ pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
     let settle = |mut client: MountClient<'_>| client.flush_kernel();
     let settled = MountClient::connect(run, &mounted).and_then(settle);
-    let health = health(run, std::slice::from_ref(&mounted)).pop().unwrap_or(MountHealth::Unknown);
+    let health = health(run, std::slice::from_ref(&mounted))
+        .pop()
+        .unwrap_or(MountHealth::Unknown);
     match (settled, &health) {
         (Err(e), MountHealth::Served(_)) => Err(e),
-        _ => Ok(MountState { note: note(run, &mounted), health, mounted }),
+        _ => Ok(MountState {
+            note: note(run, &mounted),
+            health,
+            mounted,
+        }),
     }
 }

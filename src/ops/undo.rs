@@ -55,7 +55,11 @@ impl Candidate {
     /// Returns a sort key, the greatest for the newest change. A tag that a commit created counts
     /// as newer than the commit, although both have the same time.
     fn age(&self) -> (i64, u32, bool) {
-        (self.undone.time, self.undone.nanos, self.kind == RefKind::Tag)
+        (
+            self.undone.time,
+            self.undone.nanos,
+            self.kind == RefKind::Tag,
+        )
     }
 
     /// Returns whether one command made both changes.
@@ -68,48 +72,98 @@ impl Candidate {
 }
 
 /// Undoes the last change of a branch or a tag.
-pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -> Result<UndoReport> {
+pub fn undo(
+    context: &Context,
+    options: &UndoOptions,
+    observer: &dyn Observer,
+) -> Result<UndoReport> {
     let repo = context.repo()?;
     let current = Head::read(context, &repo)?.branch;
-    let forget = if options.name.is_none() { last_forget(&repo)? } else { None };
+    let forget = if options.name.is_none() {
+        last_forget(&repo)?
+    } else {
+        None
+    };
     let last = match options.name.as_ref().or(current.as_ref()) {
         Some(name) => last_change(&repo, name),
         None => Err(RefMoveError::NoBranchToUndo.into()),
     };
     if let Some(forget) = forget
-        && last.as_ref().ok().is_none_or(|last| (last.undone.time, last.undone.nanos) < forget.time)
+        && last
+            .as_ref()
+            .ok()
+            .is_none_or(|last| (last.undone.time, last.undone.nanos) < forget.time)
     {
-        let restore_options = RestoreOptions { queries: Vec::new(), dry_run: options.dry_run };
+        let restore_options = RestoreOptions {
+            queries: Vec::new(),
+            dry_run: options.dry_run,
+        };
         let restored = restore(context, &restore_options, observer)?;
-        return Ok(UndoReport { moves: Vec::new(), restored, why: forget.why, time: forget.time.0, who: forget.who });
+        return Ok(UndoReport {
+            moves: Vec::new(),
+            restored,
+            why: forget.why,
+            time: forget.time.0,
+            who: forget.who,
+        });
     }
     let last = last?;
-    let (why, time, who) = (last.undone.why.clone(), last.undone.time, last.undone.who.clone());
+    let (why, time, who) = (
+        last.undone.why.clone(),
+        last.undone.time,
+        last.undone.who.clone(),
+    );
     let mut all = vec![last];
     if why.starts_with(RENAME_REASON) {
         let others = candidates(&repo, None)?;
-        let same = |c: &Candidate| all.iter().all(|l| c.belongs_to(l) && (c.kind, &c.name) != (l.kind, &l.name));
+        let same = |c: &Candidate| {
+            all.iter()
+                .all(|l| c.belongs_to(l) && (c.kind, &c.name) != (l.kind, &l.name))
+        };
         let others: Vec<_> = others.into_iter().filter(same).collect();
         all.extend(others);
         // Restore refs before others are removed, so that every version has a ref at every moment.
         all.sort_by_key(|c| c.undone.old.is_none());
     }
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
-    for Candidate { kind, name, tip, undone } in &all {
+    for Candidate {
+        kind,
+        name,
+        tip,
+        undone,
+    } in &all
+    {
         let before = undone.old.as_deref().and_then(Id::parse);
-        mover.update(*kind, name, Some(tip), before, &format!("{UNDO}{}", undone.why))?;
+        mover.update(
+            *kind,
+            name,
+            Some(tip),
+            before,
+            &format!("{UNDO}{}", undone.why),
+        )?;
     }
     let moves = mover.moves;
     if !options.dry_run {
         move_worktrees(&repo, &moves)?;
     }
-    Ok(UndoReport { moves, restored: RestoreReport::default(), why, time, who })
+    Ok(UndoReport {
+        moves,
+        restored: RestoreReport::default(),
+        why,
+        time,
+        who,
+    })
 }
 
 /// Returns the last change of a branch or tag that is not undone.
 fn last_change(repo: &Repo, name: &RefName) -> Result<Candidate> {
-    let nothing = || RefMoveError::NothingToUndo { name: Some(name.to_string()) };
-    Ok(candidates(repo, Some(name))?.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?)
+    let nothing = || RefMoveError::NothingToUndo {
+        name: Some(name.to_string()),
+    };
+    Ok(candidates(repo, Some(name))?
+        .into_iter()
+        .max_by_key(Candidate::age)
+        .ok_or_else(nothing)?)
 }
 
 /// Returns the refs with a change to undo: those with this name, or all. Fails if no ref with the
@@ -118,21 +172,40 @@ fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
     let mut names = Vec::new();
     for kind in [RefKind::Branch, RefKind::Tag] {
         match name {
-            Some(name) if repo.refs().tip(kind, name)?.is_some() => names.push((kind, name.clone())),
+            Some(name) if repo.refs().tip(kind, name)?.is_some() => {
+                names.push((kind, name.clone()))
+            }
             Some(_) => {}
-            None => names.extend(repo.refs().names(kind)?.into_iter().map(|name| (kind, name))),
+            None => names.extend(
+                repo.refs()
+                    .names(kind)?
+                    .into_iter()
+                    .map(|name| (kind, name)),
+            ),
         }
     }
     if let Some(name) = name.filter(|_| names.is_empty()) {
-        return Err(RefMoveError::Missing { kind: RefKind::Branch, name: name.clone() }.into());
+        return Err(RefMoveError::Missing {
+            kind: RefKind::Branch,
+            name: name.clone(),
+        }
+        .into());
     }
     let mut found = Vec::new();
     for (kind, name) in names {
         let mut log = repo.refs().log(kind, &name)?;
         if let Some(at) = undoable(&log) {
             let undone = log.swap_remove(at);
-            let tip = log.into_iter().chain([undone.clone()]).max_by_key(|e| e.seq);
-            found.extend(tip.map(|tip| Candidate { kind, name, tip, undone }));
+            let tip = log
+                .into_iter()
+                .chain([undone.clone()])
+                .max_by_key(|e| e.seq);
+            found.extend(tip.map(|tip| Candidate {
+                kind,
+                name,
+                tip,
+                undone,
+            }));
         }
     }
     Ok(found)
@@ -157,8 +230,15 @@ fn undoable(log: &[RefEntry]) -> Option<usize> {
 fn move_worktrees(repo: &Repo, moves: &[MovedRef]) -> Result<()> {
     let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
     // Skip unreadable states, because their branch is unknown.
-    for state in repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok()) {
-        let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str())) else { continue };
+    for state in repo
+        .worktree_states()?
+        .into_iter()
+        .filter_map(|(_, state)| state.ok())
+    {
+        let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str()))
+        else {
+            continue;
+        };
         let worktree = repo.worktree(Path::new(&state.path))?;
         let base = state.base.as_deref().and_then(Id::parse);
         let renamed = branches().find(|m| m.old.is_none() && m.new.is_some() && m.new == moved.old);
@@ -182,7 +262,14 @@ mod tests {
     fn undo_all(made: &Made, name: Option<&str>) -> Vec<String> {
         let name = name.map(|n| RefName::parse_stored(n).unwrap());
         let mut lines = Vec::new();
-        while let Ok(r) = undo(&made.context, &UndoOptions { name: name.clone(), dry_run: false }, &Silent) {
+        while let Ok(r) = undo(
+            &made.context,
+            &UndoOptions {
+                name: name.clone(),
+                dry_run: false,
+            },
+            &Silent,
+        ) {
             lines.push(format!("{} {}", r.moves[0].name, r.why));
         }
         lines
@@ -193,13 +280,36 @@ mod tests {
         let made = Made::new();
         let one = made.commit("main", "one", vec![]);
         made.commit("main", "two", vec![]);
-        let dry = undo(&made.context, &UndoOptions { name: None, dry_run: true }, &Silent).unwrap();
-        assert_eq!((dry.moves[0].new, dry.why.as_str()), (Some(one), "commit: two"));
+        let dry = undo(
+            &made.context,
+            &UndoOptions {
+                name: None,
+                dry_run: true,
+            },
+            &Silent,
+        )
+        .unwrap();
+        assert_eq!(
+            (dry.moves[0].new, dry.why.as_str()),
+            (Some(one), "commit: two")
+        );
         undo(&made.context, &UndoOptions::default(), &Silent).unwrap();
         made.commit("main", "three", vec![]);
-        assert_eq!(undo_all(&made, Some("main")), ["main commit: three", "main commit: one"]);
-        assert_eq!(made.repo.refs().value(RefKind::Branch, &RefName::new("main").unwrap()).unwrap(), None);
-        let missing = UndoOptions { name: Some(RefName::new("nope").unwrap()), dry_run: false };
+        assert_eq!(
+            undo_all(&made, Some("main")),
+            ["main commit: three", "main commit: one"]
+        );
+        assert_eq!(
+            made.repo
+                .refs()
+                .value(RefKind::Branch, &RefName::new("main").unwrap())
+                .unwrap(),
+            None
+        );
+        let missing = UndoOptions {
+            name: Some(RefName::new("nope").unwrap()),
+            dry_run: false,
+        };
         assert!(undo(&made.context, &missing, &Silent).is_err());
     }
 
@@ -208,26 +318,61 @@ mod tests {
         let made = Made::new();
         made.commit("AMCC", "one", vec![]);
         made.tag("AMCC@release", made.commit("AMCC", "two", vec![]));
-        let rename =
-            BranchAction::Rename { old: Some(RefName::new("AMCC").unwrap()), new: RefName::new("cust/acme").unwrap() };
-        branch(&made.context, &BranchOptions { action: rename, dry_run: false }, &Silent).unwrap();
+        let rename = BranchAction::Rename {
+            old: Some(RefName::new("AMCC").unwrap()),
+            new: RefName::new("cust/acme").unwrap(),
+        };
+        branch(
+            &made.context,
+            &BranchOptions {
+                action: rename,
+                dry_run: false,
+            },
+            &Silent,
+        )
+        .unwrap();
         let names = |kind| {
             let list = made.repo.refs().list(kind).unwrap();
-            list.iter().map(|t| t.name.to_string()).collect::<Vec<_>>().join(" ")
+            list.iter()
+                .map(|t| t.name.to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(
             (names(RefKind::Branch), names(RefKind::Tag)),
             ("cust/acme".to_owned(), "cust/acme@release".to_owned())
         );
-        let delete = TagAction::Delete { names: vec![TagName::parse("cust/acme@release").unwrap()] };
-        tag(&made.context, &TagOptions { action: delete, dry_run: false }, &Silent).unwrap();
+        let delete = TagAction::Delete {
+            names: vec![TagName::parse("cust/acme@release").unwrap()],
+        };
+        tag(
+            &made.context,
+            &TagOptions {
+                action: delete,
+                dry_run: false,
+            },
+            &Silent,
+        )
+        .unwrap();
         assert_eq!(names(RefKind::Tag), "");
-        let back = UndoOptions { name: Some(RefName::parse_stored("cust/acme@release").unwrap()), dry_run: false };
+        let back = UndoOptions {
+            name: Some(RefName::parse_stored("cust/acme@release").unwrap()),
+            dry_run: false,
+        };
         undo(&made.context, &back, &Silent).unwrap();
         assert_eq!(names(RefKind::Tag), "cust/acme@release");
-        let report =
-            undo(&made.context, &UndoOptions { name: Some(RefName::new("AMCC").unwrap()), dry_run: false }, &Silent);
+        let report = undo(
+            &made.context,
+            &UndoOptions {
+                name: Some(RefName::new("AMCC").unwrap()),
+                dry_run: false,
+            },
+            &Silent,
+        );
         assert_eq!(report.unwrap().moves.len(), 4);
-        assert_eq!((names(RefKind::Branch), names(RefKind::Tag)), ("AMCC".to_owned(), "AMCC@release".to_owned()));
+        assert_eq!(
+            (names(RefKind::Branch), names(RefKind::Tag)),
+            ("AMCC".to_owned(), "AMCC@release".to_owned())
+        );
     }
 }

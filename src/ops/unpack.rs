@@ -118,7 +118,9 @@ impl Failure for UnpackStop {
             Self::Newer { .. } | Self::Other { .. } => {
                 "review the changes and run it again, or run it with `--yes`".to_owned()
             }
-            Self::Uncommitted { .. } => "commit them with `dvc pack`, or discard them with `--force`".to_owned(),
+            Self::Uncommitted { .. } => {
+                "commit them with `dvc pack`, or discard them with `--force`".to_owned()
+            }
         })
     }
 }
@@ -133,7 +135,11 @@ pub enum WrongVolumes {
         path: String,
     },
     /// A mounted volume is not in the version.
-    #[error("{} is mounted, but not in the version, which has {}", listed(mounted), listed(has))]
+    #[error(
+        "{} is mounted, but not in the version, which has {}",
+        listed(mounted),
+        listed(has)
+    )]
     Unknown {
         /// The mounted volumes that are not in the version.
         mounted: Vec<String>,
@@ -150,14 +156,21 @@ impl Failure for WrongVolumes {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotMounted { .. } => "mount the volume there".to_owned(),
-            Self::Unknown { .. } => "check the mount point, or name the volumes: `dvc unpack NAME`".to_owned(),
+            Self::Unknown { .. } => {
+                "check the mount point, or name the volumes: `dvc unpack NAME`".to_owned()
+            }
         })
     }
 }
 
 fn listed(paths: &[String]) -> String {
     const SHOWN: usize = 5;
-    let shown = paths.iter().take(SHOWN).map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
+    let shown = paths
+        .iter()
+        .take(SHOWN)
+        .map(|p| format!("`{p}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match paths.len().checked_sub(SHOWN) {
         None | Some(0) => shown,
         Some(more) => format!("{shown} and {more} more"),
@@ -173,7 +186,11 @@ struct UnpackState {
 
 /// Checks out a version to the volumes, unless the user must review the changes first (see
 /// [`UnpackReport::stopped`]).
-pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
+pub fn unpack(
+    context: &Context,
+    options: &UnpackOptions,
+    observer: &dyn Observer,
+) -> Result<UnpackReport> {
     let mut options = options.clone();
     if options.volumes {
         options.walk.places = places(&context.worktree);
@@ -200,7 +217,14 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     };
     let tree = repo.commit_cached(&version)?.tree;
     let paths = paths(context, &repo, options, &tree, observer)?;
-    let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
+    let mut report = UnpackReport {
+        fetched,
+        branch,
+        version,
+        stopped: None,
+        changes: Vec::new(),
+        checkout: None,
+    };
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
         // A forced checkout ignores an unreadable journal.
@@ -208,15 +232,32 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         read => read?,
     };
     let seen = WorktreeState::look(context, &repo, options, &paths, &tree, observer)?;
-    report.changes =
-        seen.changes.iter().map(|c| measured(&repo, c.clone(), ChangeDetail::Ranges)).collect::<Result<_>>()?;
-    report.stopped = stop(context, &repo, options, &report, &seen, &paths, interrupted.as_ref())?;
+    report.changes = seen
+        .changes
+        .iter()
+        .map(|c| measured(&repo, c.clone(), ChangeDetail::Ranges))
+        .collect::<Result<_>>()?;
+    report.stopped = stop(
+        context,
+        &repo,
+        options,
+        &report,
+        &seen,
+        &paths,
+        interrupted.as_ref(),
+    )?;
     let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
     }
     if let Some(UnpackStop::Newer { .. } | UnpackStop::Other { .. }) = &report.stopped {
-        write(context, &repo, &UnpackState { shown: Some(report.version.to_string()) })?;
+        write(
+            context,
+            &repo,
+            &UnpackState {
+                shown: Some(report.version.to_string()),
+            },
+        )?;
     }
     if report.stopped.is_some() {
         return Ok(report);
@@ -226,7 +267,10 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         None => report.branch.clone(),
     };
     let how = CheckoutOptions {
-        revision: Some(Revision { base: RevisionBase::Name(base), suffixes: Vec::new() }),
+        revision: Some(Revision {
+            base: RevisionBase::Name(base),
+            suffixes: Vec::new(),
+        }),
         delete: !paths.is_empty(),
         paths: paths.clone(),
         force: options.force,
@@ -247,10 +291,19 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
 }
 
 /// Returns the branch that a revision names, if it exists locally or at the remote.
-fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Result<Option<RefName>> {
-    let (RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
+fn named_branch(
+    repo: &Repo,
+    remote: Option<&Remote>,
+    revision: &Revision,
+) -> Result<Option<RefName>> {
+    let (RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _)) = &revision.base else {
+        return Ok(None);
+    };
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), name)?;
-    let here = repo.refs().value(RefKind::Branch, name)?.or(repo.refs().value(RefKind::Remote, &theirs)?);
+    let here = repo
+        .refs()
+        .value(RefKind::Branch, name)?
+        .or(repo.refs().value(RefKind::Remote, &theirs)?);
     Ok(here.map(|_| name.clone()))
 }
 
@@ -268,17 +321,25 @@ fn named_version(
         let base = match &revision.base {
             RevisionBase::Head => RevisionBase::Name(name.clone()),
             RevisionBase::Name(named) if named == branch => RevisionBase::Name(name.clone()),
-            RevisionBase::Scoped(None, selector) => RevisionBase::Scoped(Some(name.clone()), selector.clone()),
+            RevisionBase::Scoped(None, selector) => {
+                RevisionBase::Scoped(Some(name.clone()), selector.clone())
+            }
             RevisionBase::Scoped(Some(named), selector) if named == branch => {
                 RevisionBase::Scoped(Some(name.clone()), selector.clone())
             }
             other => other.clone(),
         };
-        Revision { base, suffixes: revision.suffixes.clone() }
+        Revision {
+            base,
+            suffixes: revision.suffixes.clone(),
+        }
     };
     match resolver.revision(&based(branch)) {
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
-            let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
+            let theirs = tracking(
+                remote.map_or("origin", |remote| remote.name.as_str()),
+                branch,
+            )?;
             resolver.revision(&based(&theirs)).map_err(|_| e)
         }
         found => found,
@@ -294,19 +355,46 @@ struct NewestVersion {
 
 /// Returns the newest version of the branch, local or remote. Fails if the two have diverged.
 fn newest(repo: &Repo, remote: Option<&Remote>, branch: &RefName) -> Result<NewestVersion> {
-    let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
-    let (ours, there) = (repo.refs().value(RefKind::Branch, branch)?, repo.refs().value(RefKind::Remote, &theirs)?);
+    let theirs = tracking(
+        remote.map_or("origin", |remote| remote.name.as_str()),
+        branch,
+    )?;
+    let (ours, there) = (
+        repo.refs().value(RefKind::Branch, branch)?,
+        repo.refs().value(RefKind::Remote, &theirs)?,
+    );
     match (ours, there) {
-        (Some(ours), _) if remote.is_none() => Ok(NewestVersion { id: ours, moves: false }),
-        (_, None) if remote.is_some() => Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into()),
+        (Some(ours), _) if remote.is_none() => Ok(NewestVersion {
+            id: ours,
+            moves: false,
+        }),
+        (_, None) if remote.is_some() => Err(RefMoveError::Missing {
+            kind: RefKind::Remote,
+            name: theirs,
+        }
+        .into()),
         (Some(ours), Some(there)) if ancestors(repo, &ours)?.contains(&there) => {
-            Ok(NewestVersion { id: ours, moves: false })
+            Ok(NewestVersion {
+                id: ours,
+                moves: false,
+            })
         }
         (Some(ours), Some(there)) if !ancestors(repo, &there)?.contains(&ours) => {
-            Err(DivergedBranches { ours: branch.clone(), theirs }.into())
+            Err(DivergedBranches {
+                ours: branch.clone(),
+                theirs,
+            }
+            .into())
         }
-        (_, Some(there)) => Ok(NewestVersion { id: there, moves: true }),
-        (_, None) => Err(RefMoveError::Missing { kind: RefKind::Branch, name: branch.clone() }.into()),
+        (_, Some(there)) => Ok(NewestVersion {
+            id: there,
+            moves: true,
+        }),
+        (_, None) => Err(RefMoveError::Missing {
+            kind: RefKind::Branch,
+            name: branch.clone(),
+        }
+        .into()),
     }
 }
 
@@ -324,61 +412,97 @@ fn paths(
     let mounted = mounted(&context.worktree);
     let (mut named, mut volumes) = (BTreeSet::new(), BTreeSet::new());
     let all = [Vec::new()];
-    for asked in if options.paths.is_empty() { &all[..] } else { &options.paths } {
+    for asked in if options.paths.is_empty() {
+        &all[..]
+    } else {
+        &options.paths
+    } {
         if mounted.iter().any(|at| is_within(asked, at)) {
             named.insert(asked.clone());
             continue;
         }
-        let below: BTreeSet<_> = mounted.iter().filter(|at| is_within(at, asked)).cloned().collect();
+        let below: BTreeSet<_> = mounted
+            .iter()
+            .filter(|at| is_within(at, asked))
+            .cloned()
+            .collect();
         let is_none = below.is_empty();
         volumes.extend(below);
         if is_none {
             let path = context.worktree.join(OsStr::from_bytes(asked));
-            return Err(WrongVolumes::NotMounted { path: display(path.as_os_str().as_bytes()) }.into());
+            return Err(WrongVolumes::NotMounted {
+                path: display(path.as_os_str().as_bytes()),
+            }
+            .into());
         }
     }
     if named.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
-    let (mut chosen, mut unknown): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (named.into_iter().collect(), Vec::new());
+    let (mut chosen, mut unknown): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+        (named.into_iter().collect(), Vec::new());
     for path in volumes {
         match repo.find(tree, &split(&path).unwrap_or_default())? {
             Some(_) => chosen.push(path),
             None => unknown.push(path),
         }
     }
-    let (inside, unknown) = unknown.into_iter().partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
+    let (inside, unknown) = unknown
+        .into_iter()
+        .partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
     let left_out = not_covered(repo, tree, b"", &chosen)?;
     if !unknown.is_empty() {
         let shown = |paths: &[Vec<u8>]| paths.iter().map(|path| display(path)).collect();
         // Suggest the volumes that are not mounted, or else the mounted ones.
-        let has = if left_out.is_empty() { &chosen } else { &left_out };
-        return Err(WrongVolumes::Unknown { mounted: shown(&unknown), has: shown(has) }.into());
+        let has = if left_out.is_empty() {
+            &chosen
+        } else {
+            &left_out
+        };
+        return Err(WrongVolumes::Unknown {
+            mounted: shown(&unknown),
+            has: shown(has),
+        }
+        .into());
     }
     for path in inside {
         notify(observer, &path, "is mounted, but not in this version");
     }
     if options.paths.is_empty() {
         for path in left_out {
-            notify(observer, &path, "is in this version, but not mounted: left out");
+            notify(
+                observer,
+                &path,
+                "is in this version, but not mounted: left out",
+            );
         }
     }
     Ok(chosen)
 }
 
 fn notify(observer: &dyn Observer, path: &[u8], message: &str) {
-    observer.notice(Notice { level: NoticeLevel::Info, path: path.to_vec(), message: message.to_owned() });
+    observer.notice(Notice {
+        level: NoticeLevel::Info,
+        path: path.to_vec(),
+        message: message.to_owned(),
+    });
 }
 
 /// Returns the topmost paths of a tree that are in none of `chosen`, and contain none of them.
 fn not_covered(repo: &Repo, tree: &Id, dir: &[u8], chosen: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let entries = if dir.is_empty() { repo.root(tree)?.1 } else { repo.entries(tree)? };
+    let entries = if dir.is_empty() {
+        repo.root(tree)?.1
+    } else {
+        repo.entries(tree)?
+    };
     let mut out = Vec::new();
     for entry in entries {
         let path = join(dir, &entry.name);
         match &entry.node {
             _ if chosen.iter().any(|c| is_within(&path, c)) => {}
-            crate::model::entry::Node::Dir { tree, .. } if chosen.iter().any(|c| is_within(c, &path)) => {
+            crate::model::entry::Node::Dir { tree, .. }
+                if chosen.iter().any(|c| is_within(c, &path)) =>
+            {
                 out.extend(not_covered(repo, tree, &path, chosen)?);
             }
             _ => out.push(path),
@@ -412,7 +536,11 @@ impl WorktreeState {
         let (mut has_files, mut changes) = (false, Vec::new());
         compare(repo, None, Some(&now), paths, &mut |change| {
             has_files |= !is_dir(&change.new);
-            Ok(if has_files { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if has_files {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         if has_files {
             compare(repo, Some(&now), Some(tree), paths, &mut |change| {
@@ -422,7 +550,11 @@ impl WorktreeState {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        Ok(Self { now, has_files, changes })
+        Ok(Self {
+            now,
+            has_files,
+            changes,
+        })
     }
 }
 
@@ -442,19 +574,31 @@ fn stop(
     let target = display(context.worktree.as_os_str().as_bytes());
     let lost = lost(context, repo, report.version, seen, paths, interrupted)?;
     if !lost.is_empty() {
-        return Ok(Some(UnpackStop::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
+        return Ok(Some(UnpackStop::Uncommitted {
+            target,
+            paths: lost.iter().map(|p| display(p)).collect(),
+        }));
     }
-    let shown = read(context, repo)?.shown.is_some_and(|hex| Id::parse(&hex) == Some(report.version));
+    let shown = read(context, repo)?
+        .shown
+        .is_some_and(|hex| Id::parse(&hex) == Some(report.version));
     // The user reviewed the changes before the interrupted unpack of this version began. The
     // recorded version of the worktree proves nothing, because different volumes may be mounted
     // now.
-    let continues = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
+    let continues =
+        interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
     if options.accept || continues || shown {
         return Ok(None);
     }
     Ok(Some(match &options.revision {
-        Some(revision) => UnpackStop::Other { revision: revision.to_string(), target },
-        None => UnpackStop::Newer { branch: report.branch.clone(), target },
+        Some(revision) => UnpackStop::Other {
+            revision: revision.to_string(),
+            target,
+        },
+        None => UnpackStop::Newer {
+            branch: report.branch.clone(),
+            target,
+        },
     }))
 }
 
@@ -476,10 +620,15 @@ fn lost(
     };
     let open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
     let open = in_no_version(repo, &[tip], &seen.now, paths, open, interrupted.is_some())?;
-    let left = interrupted.map(|i| CheckoutLeftovers::anywhere(repo, &context.worktree, i)).transpose()?;
+    let left = interrupted
+        .map(|i| CheckoutLeftovers::anywhere(repo, &context.worktree, i))
+        .transpose()?;
     let mut lost = Vec::new();
     for (path, now) in open {
-        if !left.as_ref().map_or(Ok(false), |left| left.holds(&path, Some(&now)))? {
+        if !left
+            .as_ref()
+            .map_or(Ok(false), |left| left.holds(&path, Some(&now)))?
+        {
             lost.push(path);
         }
     }
@@ -488,10 +637,14 @@ fn lost(
 
 fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
     // If the state is unreadable, assume that no changes were reported yet.
-    let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
+    let bytes =
+        std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
 fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
-    repo.worktree(&context.worktree)?.write_file(NOTE, serde_json::to_string(note).unwrap_or_default().as_bytes())
+    repo.worktree(&context.worktree)?.write_file(
+        NOTE,
+        serde_json::to_string(note).unwrap_or_default().as_bytes(),
+    )
 }

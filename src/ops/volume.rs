@@ -37,8 +37,8 @@ use record::{VolumeRegistry, VolumeUser};
 
 pub use error::VolumeError;
 pub use local::{
-    LocalVolume, LocalVolumeError, LocalVolumeOptions, LocalVolumeReport, create_local_volume, find_local_volume,
-    local_volume_names,
+    LocalVolume, LocalVolumeError, LocalVolumeOptions, LocalVolumeReport, create_local_volume,
+    find_local_volume, local_volume_names,
 };
 pub use options::{BadOption, VolumeOptions};
 pub use record::{TrashEntry, UserLock, VolumeRecord, VolumeUsers, check_name};
@@ -99,19 +99,42 @@ pub struct RemovedVolume {
 impl Volumes {
     /// Returns the volumes below the directory `state`. `program` is the path of this program, and
     /// `arguments` precede all other arguments of each call.
-    pub fn new(state: &Path, run: PathBuf, cache: PathBuf, program: PathBuf, arguments: Vec<String>) -> Self {
+    pub fn new(
+        state: &Path,
+        run: PathBuf,
+        cache: PathBuf,
+        program: PathBuf,
+        arguments: Vec<String>,
+    ) -> Self {
         let registry = VolumeRegistry::new(state.join("volumes"));
-        Self { registry, run, program: DvcProgram { path: program, arguments }, own: state.join("repository"), cache }
+        Self {
+            registry,
+            run,
+            program: DvcProgram {
+                path: program,
+                arguments,
+            },
+            own: state.join("repository"),
+            cache,
+        }
     }
 
     /// Creates a volume and mounts it, so that errors are reported now. Returns false if the volume
     /// exists with the same options, and fails if it exists with different ones.
-    pub fn create(&self, name: &str, options: &VolumeOptions, now: &jiff::Timestamp) -> Result<bool> {
+    pub fn create(
+        &self,
+        name: &str,
+        options: &VolumeOptions,
+        now: &jiff::Timestamp,
+    ) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let record = VolumeRecord {
             schema: 1,
             name: name.to_owned(),
-            repository: options.repository.clone().unwrap_or_else(|| self.own.display().to_string()),
+            repository: options
+                .repository
+                .clone()
+                .unwrap_or_else(|| self.own.display().to_string()),
             revision: match &options.revision {
                 Some(revision) => revision.to_string(),
                 None if options.repository.is_none() => name.to_owned(),
@@ -133,7 +156,11 @@ impl Volumes {
                 local: there.local.clone(),
                 ..record
             };
-            return if same == there { Ok(false) } else { Err(VolumeError::Differs(name.to_owned()).into()) };
+            return if same == there {
+                Ok(false)
+            } else {
+                Err(VolumeError::Differs(name.to_owned()).into())
+            };
         }
         if options.repository.is_none() {
             self.program.begin_branch(&self.own, name)?;
@@ -156,12 +183,24 @@ impl Volumes {
         }
         let _trash = self.registry.lock_trash()?;
         let record = self.trash_record(entry)?;
-        self.registry.restore(entry, &VolumeRecord { name: name.to_owned(), ..record })
+        self.registry.restore(
+            entry,
+            &VolumeRecord {
+                name: name.to_owned(),
+                ..record
+            },
+        )
     }
 
     fn trash_record(&self, entry: &str) -> Result<VolumeRecord> {
-        let found = self.registry.trash()?.into_iter().find(|found| found.entry == entry);
-        Ok(found.ok_or_else(|| VolumeError::NotInTrash(entry.to_owned()))?.record)
+        let found = self
+            .registry
+            .trash()?
+            .into_iter()
+            .find(|found| found.entry == entry);
+        Ok(found
+            .ok_or_else(|| VolumeError::NotInTrash(entry.to_owned()))?
+            .record)
     }
 
     /// Returns the removed volumes in the trash.
@@ -206,12 +245,18 @@ impl Volumes {
 
     /// Returns the mount point of a volume, if it is mounted.
     pub fn mounted(&self, name: &str) -> Option<PathBuf> {
-        self.registry.mounted(name).then(|| self.registry.data(name))
+        self.registry
+            .mounted(name)
+            .then(|| self.registry.data(name))
     }
 
     /// Returns the name of the volume that is mounted at a path.
     pub fn name_of(&self, at: &Path) -> Result<Option<String>> {
-        Ok(self.list()?.into_iter().map(|record| record.name).find(|name| self.registry.data(name) == at))
+        Ok(self
+            .list()?
+            .into_iter()
+            .map(|record| record.name)
+            .find(|name| self.registry.data(name) == at))
     }
 
     /// Returns a volume, with the state of its mount and its overlay.
@@ -219,14 +264,27 @@ impl Volumes {
         let record = self.found(name)?;
         let at = self.registry.data(name);
         let mounted = mounted_at(&at)?;
-        let note = mounted.as_ref().and_then(|mounted| note(&self.run, mounted));
+        let note = mounted
+            .as_ref()
+            .and_then(|mounted| note(&self.run, mounted));
         let facts = mounted.as_ref().and_then(|mounted| self.facts(mounted));
         let base = match &facts {
-            Some(facts) => VolumeBase { version: facts.version.clone(), changed: facts.changed > 0 },
+            Some(facts) => VolumeBase {
+                version: facts.version.clone(),
+                changed: facts.changed > 0,
+            },
             None => VolumeBase::of_overlay(&record),
         };
         let users = self.registry.users(name)?;
-        Ok(VolumeState { record, at, note, facts, version: base.version, changed: base.changed, users })
+        Ok(VolumeState {
+            record,
+            at,
+            note,
+            facts,
+            version: base.version,
+            changed: base.changed,
+            users,
+        })
     }
 
     /// Returns a lock with the id of a user. The user counts until the lock is dropped, even if no
@@ -242,7 +300,10 @@ impl Volumes {
         let at = self.ensure_mounted(&record)?;
         let mut users = self.registry.users(name)?;
         users.ids.retain(|known| known.id != user);
-        users.ids.push(VolumeUser { id: user.to_owned(), since_secs: now_secs });
+        users.ids.push(VolumeUser {
+            id: user.to_owned(),
+            since_secs: now_secs,
+        });
         self.registry.put_users(name, &users)?;
         Ok(at)
     }
@@ -251,7 +312,9 @@ impl Volumes {
     /// was made in a mount namespace that does not propagate mounts. A process that may not be
     /// inspected is assumed to see the mount.
     pub fn ensure_visible(&self, name: &str, pid: u32) -> Result<()> {
-        let Some(mounted) = mounted_at(&self.registry.data(name))? else { return Ok(()) };
+        let Some(mounted) = mounted_at(&self.registry.data(name))? else {
+            return Ok(());
+        };
         if namespaces::has_mount(pid, mounted.device).unwrap_or(true) {
             return Ok(());
         }
@@ -274,13 +337,18 @@ impl Volumes {
         let version = facts.version.as_deref().and_then(Id::parse);
         // If the last commit died before it reported to the mount, it has already moved the branch.
         // The next commit continues from that version.
-        let is_own =
-            |tip: &Id| -> Result<bool> { Ok(Some(repo.commit_cached(tip)?.tree.to_string()) == facts.snapshot) };
+        let is_own = |tip: &Id| -> Result<bool> {
+            Ok(Some(repo.commit_cached(tip)?.tree.to_string()) == facts.snapshot)
+        };
         let next = match &tip {
             Some(tip) => Some(*tip) == version || is_own(tip)?,
             None => false,
         };
-        Ok(if next { None } else { Some(RefName::new(name)?) })
+        Ok(if next {
+            None
+        } else {
+            Some(RefName::new(name)?)
+        })
     }
 
     /// Removes a user. Returns whether the volume has no users left and is not pinned.
@@ -314,7 +382,9 @@ impl Volumes {
             let seen = !self.seen_by(name).is_empty();
             users.ids.retain(|user| {
                 let alive = self.registry.is_user_alive(&user.id);
-                alive.unwrap_or_else(|| seen || now_secs.saturating_sub(user.since_secs) < FRESH_SECS)
+                alive.unwrap_or_else(|| {
+                    seen || now_secs.saturating_sub(user.since_secs) < FRESH_SECS
+                })
             });
         }
         if users != before {
@@ -361,15 +431,25 @@ impl Volumes {
             self.registry.remove(name)?;
             None
         };
-        Ok(RemovedVolume { trash_entry, cache_bytes, unpushed })
+        Ok(RemovedVolume {
+            trash_entry,
+            cache_bytes,
+            unpushed,
+        })
     }
 
     /// Renames a volume without users.
     pub fn rename(&self, name: &str, new: &str) -> Result<()> {
         // Two renames in opposite directions must take the locks in the same order.
         let (first, second) = if name < new { (name, new) } else { (new, name) };
-        let _locks =
-            (self.registry.lock(first)?, if first == second { None } else { Some(self.registry.lock(second)?) });
+        let _locks = (
+            self.registry.lock(first)?,
+            if first == second {
+                None
+            } else {
+                Some(self.registry.lock(second)?)
+            },
+        );
         let record = self.found(name)?;
         if self.registry.find(new)?.is_some() {
             return Err(VolumeError::Exists(new.to_owned()).into());
@@ -381,27 +461,45 @@ impl Volumes {
     }
 
     fn found(&self, name: &str) -> Result<VolumeRecord> {
-        Ok(self.registry.find(name)?.ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
+        Ok(self
+            .registry
+            .find(name)?
+            .ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
     }
 
     /// Fails if the volume has users. A pinned mount does not count as a user.
     fn ensure_unused(&self, name: &str) -> Result<()> {
         let users = self.registry.users(name)?;
         let seen = self.seen_by(name);
-        let lost = |since: i64| seen.is_empty() && clock::now().secs - since >= FRESH_TO_REMOVE_SECS;
-        let uses = |user: &&VolumeUser| self.registry.is_user_alive(&user.id).unwrap_or_else(|| !lost(user.since_secs));
+        let lost =
+            |since: i64| seen.is_empty() && clock::now().secs - since >= FRESH_TO_REMOVE_SECS;
+        let uses = |user: &&VolumeUser| {
+            self.registry
+                .is_user_alive(&user.id)
+                .unwrap_or_else(|| !lost(user.since_secs))
+        };
         let ids = users.ids.iter().filter(uses).count();
         if ids == 0 && seen.is_empty() {
             return Ok(());
         }
         let seen: Vec<_> = seen.iter().map(|pid| format!("process {pid}")).collect();
-        let users = if seen.is_empty() { format!("{ids} containers") } else { seen.join(", ") };
-        Err(VolumeError::InUse { name: name.to_owned(), users }.into())
+        let users = if seen.is_empty() {
+            format!("{ids} containers")
+        } else {
+            seen.join(", ")
+        };
+        Err(VolumeError::InUse {
+            name: name.to_owned(),
+            users,
+        }
+        .into())
     }
 
     /// Returns processes in other mount namespaces that see the mount, one per namespace.
     fn seen_by(&self, name: &str) -> Vec<u32> {
-        let Ok(Some(mounted)) = mounted_at(&self.registry.data(name)) else { return Vec::new() };
+        let Ok(Some(mounted)) = mounted_at(&self.registry.data(name)) else {
+            return Vec::new();
+        };
         namespaces::other_namespaces(mounted.device, Some(&mounted.at))
     }
 
@@ -424,7 +522,10 @@ impl Volumes {
         ensure_unserved(record)?;
         let repository = self.program.mount(record, &at)?;
         if record.local.as_ref() != Some(&repository) {
-            self.registry.put(&VolumeRecord { local: Some(repository), ..record.clone() })?;
+            self.registry.put(&VolumeRecord {
+                local: Some(repository),
+                ..record.clone()
+            })?;
         }
         Ok(at)
     }
@@ -434,45 +535,79 @@ impl Volumes {
         if !self.registry.mounted(name) {
             return Ok(());
         }
-        umount(&self.run, &self.registry.data(name), UmountOptions::default(), &Silent)
+        umount(
+            &self.run,
+            &self.registry.data(name),
+            UmountOptions::default(),
+            &Silent,
+        )
     }
 
     /// Moves the unpushed versions of a volume of a remote repository to a separate branch, before
     /// the volume is removed.
     fn keep_unpushed(&self, record: &VolumeRecord, now_secs: i64) -> Result<Option<Unpushed>> {
-        let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else { return Ok(None) };
-        let is_local = Location::parse(&record.repository, Path::new("/"))?.location.as_directory().is_some();
+        let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else {
+            return Ok(None);
+        };
+        let is_local = Location::parse(&record.repository, Path::new("/"))?
+            .location
+            .as_directory()
+            .is_some();
         if is_local || record.read_only {
             return Ok(None);
         }
         // Ignore an unreadable overlay here: it counts as changed, so it is moved to the trash.
-        let Ok(Some(left)) = daemon::overlay_base(&overlay, &record.overlay) else { return Ok(None) };
-        let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else { return Ok(None) };
+        let Ok(Some(left)) = daemon::overlay_base(&overlay, &record.overlay) else {
+            return Ok(None);
+        };
+        let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else {
+            return Ok(None);
+        };
         let shared = |unpushed: &[Id]| -> Result<bool> {
             for other in self.list()? {
                 let same = other.name != record.name && other.local.as_ref() == Some(local);
-                let version = if same { self.state(&other.name)?.version } else { None };
-                if version.as_deref().and_then(Id::parse).is_some_and(|id| unpushed.contains(&id)) {
+                let version = if same {
+                    self.state(&other.name)?.version
+                } else {
+                    None
+                };
+                if version
+                    .as_deref()
+                    .and_then(Id::parse)
+                    .is_some_and(|id| unpushed.contains(&id))
+                {
                     return Ok(true);
                 }
             }
             Ok(false)
         };
-        keep_unpushed(local, &record.name, &left.version, &branch, now_secs, &shared)
+        keep_unpushed(
+            local,
+            &record.name,
+            &left.version,
+            &branch,
+            now_secs,
+            &shared,
+        )
     }
 
     /// Removes from the cache the blocks that the mounts of a volume fetched, unless another volume
     /// has the same repository. Returns the freed bytes.
     fn free_cache(&self, record: &VolumeRecord) -> Result<u64> {
-        let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else { return Ok(0) };
+        let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else {
+            return Ok(0);
+        };
         let fetched = daemon::fetched(&overlay);
-        let shares = |other: &VolumeRecord| other.name != record.name && other.local.as_ref() == Some(local);
+        let shares =
+            |other: &VolumeRecord| other.name != record.name && other.local.as_ref() == Some(local);
         if fetched.is_empty() || self.list()?.iter().any(shares) {
             return Ok(0);
         }
         let cache = BlockCache::new(self.cache.join("blocks"), u64::MAX);
         let before = cache.used_bytes().unwrap_or(0);
-        fetched.iter().for_each(|(object, len)| cache.forget(object, *len));
+        fetched
+            .iter()
+            .for_each(|(object, len)| cache.forget(object, *len));
         Ok(before.saturating_sub(cache.used_bytes().unwrap_or(0)))
     }
 }
@@ -496,12 +631,23 @@ struct VolumeBase {
 impl VolumeBase {
     /// Reads the overlay of an unmounted volume. An unreadable overlay counts as changed.
     fn of_overlay(record: &VolumeRecord) -> Self {
-        let none = Self { version: None, changed: false };
-        let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return none };
+        let none = Self {
+            version: None,
+            changed: false,
+        };
+        let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else {
+            return none;
+        };
         match daemon::overlay_base(&overlay, &record.overlay) {
-            Ok(Some(left)) => Self { version: Some(left.version.to_string()), changed: left.changed },
+            Ok(Some(left)) => Self {
+                version: Some(left.version.to_string()),
+                changed: left.changed,
+            },
             Ok(None) => none,
-            Err(_) => Self { version: None, changed: true },
+            Err(_) => Self {
+                version: None,
+                changed: true,
+            },
         }
     }
 }
@@ -509,18 +655,28 @@ impl VolumeBase {
 /// Fails if a process serves the overlay of a volume. The mount itself may be invisible here, for
 /// example if a container made it that shares only the directory of the volumes.
 fn ensure_unserved(record: &VolumeRecord) -> Result<()> {
-    let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
+    let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else {
+        return Ok(());
+    };
     if daemon::is_still_served(&overlay)? {
         let users = "a mount that is not visible here".to_owned();
-        return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
+        return Err(VolumeError::InUse {
+            name: record.name.clone(),
+            users,
+        }
+        .into());
     }
     Ok(())
 }
 
 fn remove_overlay(record: &VolumeRecord) -> Result<()> {
-    let Some(overlay) = overlay_of(record) else { return Ok(()) };
+    let Some(overlay) = overlay_of(record) else {
+        return Ok(());
+    };
     match std::fs::remove_dir_all(&overlay) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(IoError::new("remove", overlay, e).into()),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(IoError::new("remove", overlay, e).into())
+        }
         _ => Ok(()),
     }
 }

@@ -155,17 +155,43 @@ fn pairs(
     scope: ReportScope,
     visit: &mut ChangeVisit<'_>,
 ) -> Result<()> {
-    let pairs = Pairs { links: Links::of(old, new), ..Pairs::new(repo, paths, scope) };
-    pairs.with_moved(&CompareStart::Root(old.copied()), &CompareStart::Root(new.copied()), b"", visit)
+    let pairs = Pairs {
+        links: Links::of(old, new),
+        ..Pairs::new(repo, paths, scope)
+    };
+    pairs.with_moved(
+        &CompareStart::Root(old.copied()),
+        &CompareStart::Root(new.copied()),
+        b"",
+        visit,
+    )
 }
 
 /// Returns the changes that turn `old` into `new`: like [`compare`], but without renames, and
 /// without the content of added and deleted directories.
-pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut ChangeVisit<'_>) -> Result<()> {
+pub fn steps(
+    repo: &Repo,
+    old: Option<&Id>,
+    new: &Id,
+    paths: &[Vec<u8>],
+    visit: &mut ChangeVisit<'_>,
+) -> Result<()> {
     let pairs = Pairs::new(repo, paths, ReportScope::WholeDirs);
-    let mut visit =
-        |change: TreeChange| if change.path.is_empty() { Ok(ControlFlow::Continue(())) } else { visit(change) };
-    pairs.run(&CompareStart::Root(old.copied()), &CompareStart::Root(Some(*new)), b"", &mut visit).map(drop)
+    let mut visit = |change: TreeChange| {
+        if change.path.is_empty() {
+            Ok(ControlFlow::Continue(()))
+        } else {
+            visit(change)
+        }
+    };
+    pairs
+        .run(
+            &CompareStart::Root(old.copied()),
+            &CompareStart::Root(Some(*new)),
+            b"",
+            &mut visit,
+        )
+        .map(drop)
 }
 
 struct Pairs<'a> {
@@ -194,31 +220,54 @@ struct Links {
 impl Links {
     fn of(old: Option<&Id>, new: Option<&Id>) -> Self {
         let trees = old.copied().zip(new.copied());
-        Self { trees, tables: OnceCell::new(), known: RefCell::default() }
+        Self {
+            trees,
+            tables: OnceCell::new(),
+            known: RefCell::default(),
+        }
     }
 
     /// Returns whether two entries with the same path, content and metadata differ only because
     /// other hard links of the file were added or removed. That is a change of those names, not of
     /// this one.
     fn only_count(&self, repo: &Repo, path: &[u8], old: &Entry, new: &Entry) -> Result<bool> {
-        let Some((old_tree, new_tree)) = self.trees else { return Ok(false) };
+        let Some((old_tree, new_tree)) = self.trees else {
+            return Ok(false);
+        };
         let groups = [old, new].map(|entry| entry.link.map(|link| link.group));
         if let Some(known) = self.known.borrow().get(&groups) {
             return Ok(*known);
         }
         if self.tables.get().is_none() {
-            let table = |tree: &Id| Ok::<_, Error>(repo.links(&repo.root_names(tree)?.0)?.0.into_iter().collect());
+            let table = |tree: &Id| {
+                Ok::<_, Error>(
+                    repo.links(&repo.root_names(tree)?.0)?
+                        .0
+                        .into_iter()
+                        .collect(),
+                )
+            };
             let _ = self.tables.set([table(&old_tree)?, table(&new_tree)?]);
         }
-        let Some([old_table, new_table]) = self.tables.get() else { return Ok(false) };
+        let Some([old_table, new_table]) = self.tables.get() else {
+            return Ok(false);
+        };
         let own = [path.to_vec()];
-        let before = groups[0].and_then(|group| old_table.get(&group)).map_or(&own[..], Vec::as_slice);
-        let after = groups[1].and_then(|group| new_table.get(&group)).map_or(&own[..], Vec::as_slice);
-        let exists =
-            |tree: &Id, path: &[u8]| Ok::<_, Error>(repo.find(tree, &split(path).unwrap_or_default())?.is_some());
+        let before = groups[0]
+            .and_then(|group| old_table.get(&group))
+            .map_or(&own[..], Vec::as_slice);
+        let after = groups[1]
+            .and_then(|group| new_table.get(&group))
+            .map_or(&own[..], Vec::as_slice);
+        let exists = |tree: &Id, path: &[u8]| {
+            Ok::<_, Error>(repo.find(tree, &split(path).unwrap_or_default())?.is_some())
+        };
         let mut only = true;
         for (these, others, tree) in [(before, after, new_tree), (after, before, old_tree)] {
-            for name in these.iter().filter(|name| others.binary_search(name).is_err()) {
+            for name in these
+                .iter()
+                .filter(|name| others.binary_search(name).is_err())
+            {
                 only = only && !exists(&tree, name)?;
             }
         }
@@ -279,8 +328,16 @@ impl Level<'_> {
             (None, Some(_)) => Ordering::Greater,
             (None, None) => return Ok(None),
         };
-        let old = if order.is_le() { self.old.take()? } else { None };
-        let new = if order.is_ge() { self.new.take()? } else { None };
+        let old = if order.is_le() {
+            self.old.take()?
+        } else {
+            None
+        };
+        let new = if order.is_ge() {
+            self.new.take()?
+        } else {
+            None
+        };
         Ok(Some((old, new)))
     }
 
@@ -303,7 +360,14 @@ impl Walked {
 
 impl<'a> Pairs<'a> {
     fn new(repo: &'a Repo, paths: &'a [Vec<u8>], scope: ReportScope) -> Self {
-        Self { repo, paths, scope, moved: HashMap::new(), gone: Vec::new(), links: Links::of(None, None) }
+        Self {
+            repo,
+            paths,
+            scope,
+            moved: HashMap::new(),
+            gone: Vec::new(),
+            links: Links::of(None, None),
+        }
     }
 
     /// Compares two starts, and reports moved files as renamed.
@@ -324,7 +388,12 @@ impl<'a> Pairs<'a> {
     }
 
     /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
-    fn find_moved(&self, old: &CompareStart, new: &CompareStart, dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+    fn find_moved(
+        &self,
+        old: &CompareStart,
+        new: &CompareStart,
+        dir: &[u8],
+    ) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
         let (mut gone, mut came): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let flow = self.run(old, new, dir, &mut |change| {
@@ -337,8 +406,13 @@ impl<'a> Pairs<'a> {
                 bytes += change.path.len();
                 list.push((key, change.path));
             }
-            let many = gone.len() > RENAMES_MAX || came.len() > RENAMES_MAX || bytes > RENAME_BYTES_MAX;
-            Ok(if many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            let many =
+                gone.len() > RENAMES_MAX || came.len() > RENAMES_MAX || bytes > RENAME_BYTES_MAX;
+            Ok(if many {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         if flow.is_break() {
             return Ok(HashMap::new());
@@ -366,14 +440,24 @@ impl<'a> Pairs<'a> {
             && self.paths.is_empty()
             && self.scope != ReportScope::Files
         {
-            let change = TreeChange { letter: Letter::Metadata, path: Vec::new(), from: None, old: None, new: None };
+            let change = TreeChange {
+                letter: Letter::Metadata,
+                path: Vec::new(),
+                from: None,
+                old: None,
+                new: None,
+            };
             if visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         let mut path = dir.to_vec();
         let mut walked = Walked::default();
-        let mut levels = vec![Level { old: Side::new(old)?, new: Side::new(new)?, dir: path.len() }];
+        let mut levels = vec![Level {
+            old: Side::new(old)?,
+            new: Side::new(new)?,
+            dir: path.len(),
+        }];
         while let Some(level) = levels.last_mut() {
             let Some((old, new)) = level.take()? else {
                 levels.pop();
@@ -388,7 +472,9 @@ impl<'a> Pairs<'a> {
             if old == new {
                 continue;
             }
-            let Some(name) = new.as_ref().or(old.as_ref()).map(|e| &e.name) else { continue };
+            let Some(name) = new.as_ref().or(old.as_ref()).map(|e| &e.name) else {
+                continue;
+            };
             if !path.is_empty() {
                 path.push(b'/');
             }
@@ -398,7 +484,11 @@ impl<'a> Pairs<'a> {
                 ControlFlow::Continue(None) => {}
                 ControlFlow::Continue(Some((old, new))) => {
                     let (old, new) = (Side::of(self.repo, old)?, Side::of(self.repo, new)?);
-                    levels.push(Level { old, new, dir: path.len() });
+                    levels.push(Level {
+                        old,
+                        new,
+                        dir: path.len(),
+                    });
                 }
             }
         }
@@ -429,23 +519,43 @@ impl<'a> Pairs<'a> {
             return Ok(ControlFlow::Continue(None));
         }
         let trees = (tree_of(old.as_ref()), tree_of(new.as_ref()));
-        let is_whole = self.scope == ReportScope::WholeDirs && inside && trees.0.is_some() != trees.1.is_some();
+        let is_whole = self.scope == ReportScope::WholeDirs
+            && inside
+            && trees.0.is_some() != trees.1.is_some();
         let is_dir = [&old, &new].into_iter().flatten().all(Entry::is_dir);
         let is_reported = inside && !(self.scope == ReportScope::Files && is_dir);
         if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| is_reported) {
             walked.reported += 1;
-            let from = if letter == Letter::Added { self.moved.get(path).cloned() } else { None };
-            let letter = if from.is_some() { Letter::Renamed } else { letter };
-            let moved_away =
-                letter == Letter::Deleted && self.gone.binary_search_by(|gone| gone.as_slice().cmp(path)).is_ok();
-            let change = TreeChange { letter, path: path.to_vec(), from, old, new };
+            let from = if letter == Letter::Added {
+                self.moved.get(path).cloned()
+            } else {
+                None
+            };
+            let letter = if from.is_some() {
+                Letter::Renamed
+            } else {
+                letter
+            };
+            let moved_away = letter == Letter::Deleted
+                && self
+                    .gone
+                    .binary_search_by(|gone| gone.as_slice().cmp(path))
+                    .is_ok();
+            let change = TreeChange {
+                letter,
+                path: path.to_vec(),
+                from,
+                old,
+                new,
+            };
             if !moved_away && visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         // With paths, the report below a directory depends on its path, so an earlier walk proves
         // nothing.
-        let barren = self.scope == ReportScope::Files && self.paths.is_empty() && walked.is_barren(trees);
+        let barren =
+            self.scope == ReportScope::Files && self.paths.is_empty() && walked.is_barren(trees);
         let ends = trees.0 == trees.1 || is_whole || barren;
         Ok(ControlFlow::Continue((!ends).then_some(trees)))
     }
@@ -468,9 +578,14 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
     };
     let same_content = match (&old.node, &new.node) {
         (Node::Dir { .. }, Node::Dir { .. }) | (Node::Fifo, Node::Fifo) => true,
-        (Node::File { size, content, .. }, Node::File { size: new_size, content: new_content, .. }) => {
-            size == new_size && content == new_content
-        }
+        (
+            Node::File { size, content, .. },
+            Node::File {
+                size: new_size,
+                content: new_content,
+                ..
+            },
+        ) => size == new_size && content == new_content,
         (Node::Symlink { .. }, Node::Symlink { .. })
         | (Node::CharDevice { .. }, Node::CharDevice { .. })
         | (Node::BlockDevice { .. }, Node::BlockDevice { .. }) => old.node == new.node,
@@ -485,8 +600,15 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
 /// Returns a key that is equal for files with the same content; `None` for empty files and other
 /// nodes.
 fn content_key(entry: &Entry) -> Option<[u8; 16]> {
-    let Node::File { size: 1.., .. } = entry.node else { return None };
-    let bare = Entry { name: Vec::new(), meta: Meta::default(), link: None, node: entry.node.clone() };
+    let Node::File { size: 1.., .. } = entry.node else {
+        return None;
+    };
+    let bare = Entry {
+        name: Vec::new(),
+        meta: Meta::default(),
+        link: None,
+        node: entry.node.clone(),
+    };
     Some(checksum(&[&encode_entry(&bare)]))
 }
 
@@ -500,8 +622,15 @@ mod tests {
         let (old, new) = (made.root(old), made.root(new));
         let mut lines = String::new();
         compare(&made.repo, Some(&old), Some(&new), &paths, &mut |c| {
-            let from = c.from.map(|f| String::from_utf8(f).unwrap() + " > ").unwrap_or_default();
-            lines += &format!("{} {from}{}\n", c.letter.as_str(), String::from_utf8(c.path).unwrap());
+            let from = c
+                .from
+                .map(|f| String::from_utf8(f).unwrap() + " > ")
+                .unwrap_or_default();
+            lines += &format!(
+                "{} {from}{}\n",
+                c.letter.as_str(),
+                String::from_utf8(c.path).unwrap()
+            );
             Ok(ControlFlow::Continue(()))
         })
         .unwrap();
@@ -515,7 +644,10 @@ mod tests {
         chmod.meta.mode = 0o600;
         let old = || {
             vec![
-                made.dir("d", vec![file("gone", "1"), file("move", "same"), file("stay", "2")]),
+                made.dir(
+                    "d",
+                    vec![file("gone", "1"), file("move", "same"), file("stay", "2")],
+                ),
                 file("edit", "a"),
                 file("mode", "x"),
                 file("node", ""),

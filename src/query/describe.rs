@@ -68,15 +68,25 @@ pub struct DescribedVersion {
 }
 
 /// Returns the refs of each version, HEAD's branch first.
-pub fn namings(repo: &Repo, head: &Head, observer: &dyn Observer) -> Result<HashMap<Id, Vec<RefNaming>>> {
+pub fn namings(
+    repo: &Repo,
+    head: &Head,
+    observer: &dyn Observer,
+) -> Result<HashMap<Id, Vec<RefNaming>>> {
     let mut names: HashMap<Id, Vec<RefNaming>> = HashMap::new();
     for kind in RefKind::ALL {
         for tip in repo.refs().readable(kind)?.or_report(observer) {
             let on = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
-            names.entry(tip.id).or_default().push(RefNaming { kind, name: tip.name, head: on });
+            names.entry(tip.id).or_default().push(RefNaming {
+                kind,
+                name: tip.name,
+                head: on,
+            });
         }
     }
-    names.values_mut().for_each(|list| list.sort_by_key(|n| !n.head));
+    names
+        .values_mut()
+        .for_each(|list| list.sort_by_key(|n| !n.head));
     Ok(names)
 }
 
@@ -101,9 +111,21 @@ impl<'a> VersionDescriber<'a> {
         addresses: bool,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let addresses = if addresses { branch_lines(repo, head)? } else { HashMap::new() };
+        let addresses = if addresses {
+            branch_lines(repo, head)?
+        } else {
+            HashMap::new()
+        };
         let forgotten = ForgottenVersions::read(repo)?;
-        Ok(Self { repo, head, detail, paths, names: namings(repo, head, observer)?, addresses, forgotten })
+        Ok(Self {
+            repo,
+            head,
+            detail,
+            paths,
+            names: namings(repo, head, observer)?,
+            addresses,
+            forgotten,
+        })
     }
 
     /// Returns the forgotten versions of the repository.
@@ -133,11 +155,23 @@ impl<'a> VersionDescriber<'a> {
     /// the data of the version itself is collected.
     pub fn changes(&self, id: &Id, commit: &Commit) -> Result<VersionChanges<'a>> {
         let mut detail = self.detail;
-        if detail != ChangeDetail::None && self.forgotten.data(id, commit)? == VersionData::Collected {
+        if detail != ChangeDetail::None
+            && self.forgotten.data(id, commit)? == VersionData::Collected
+        {
             detail = ChangeDetail::None;
         }
-        let before = if detail == ChangeDetail::None { None } else { self.forgotten.before(commit)? };
-        Ok(VersionChanges { repo: self.repo, tree: commit.tree, before, detail, paths: self.paths })
+        let before = if detail == ChangeDetail::None {
+            None
+        } else {
+            self.forgotten.before(commit)?
+        };
+        Ok(VersionChanges {
+            repo: self.repo,
+            tree: commit.tree,
+            before,
+            detail,
+            paths: self.paths,
+        })
     }
 }
 
@@ -173,19 +207,28 @@ impl VersionChanges<'_> {
         self.visit(&compare_files, each)
     }
 
-    fn visit(&self, compare: &Compare<'_>, each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>) -> Result<()> {
+    fn visit(
+        &self,
+        compare: &Compare<'_>,
+        each: &mut dyn FnMut(MeasuredChange) -> ControlFlow<()>,
+    ) -> Result<()> {
         if self.detail == ChangeDetail::None {
             return Ok(());
         }
         let before = self.before.map(|before| before.tree);
-        compare(self.repo, before.as_ref(), Some(&self.tree), self.paths, &mut |change| {
-            Ok(each(measured(self.repo, change, self.detail)?))
-        })
+        compare(
+            self.repo,
+            before.as_ref(),
+            Some(&self.tree),
+            self.paths,
+            &mut |change| Ok(each(measured(self.repo, change, self.detail)?)),
+        )
     }
 }
 
 /// A comparison of two trees.
-type Compare<'c> = dyn Fn(&Repo, Option<&Id>, Option<&Id>, &[Vec<u8>], &mut ChangeVisit<'_>) -> Result<()> + 'c;
+type Compare<'c> =
+    dyn Fn(&Repo, Option<&Id>, Option<&Id>, &[Vec<u8>], &mut ChangeVisit<'_>) -> Result<()> + 'c;
 
 /// Returns the addresses of all versions on branches, HEAD's branch first: `branch@vN`, or
 /// `branch@#N` if a tag has that name.
@@ -206,7 +249,11 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
                 break;
             }
             let plain = format!("{}@v{}", tip.name, commit.ordinal);
-            let address = if tags.contains(&plain) { format!("{}@#{}", tip.name, commit.ordinal) } else { plain };
+            let address = if tags.contains(&plain) {
+                format!("{}@#{}", tip.name, commit.ordinal)
+            } else {
+                plain
+            };
             lines.insert(id, address);
         }
     }
@@ -215,7 +262,10 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
 
 /// Returns a change, with its ranges if they are requested.
 pub fn measured(repo: &Repo, change: TreeChange, detail: ChangeDetail) -> Result<MeasuredChange> {
-    let content = matches!(change.letter, Letter::Added | Letter::Content | Letter::Type);
+    let content = matches!(
+        change.letter,
+        Letter::Added | Letter::Content | Letter::Type
+    );
     let ranges = match &change.new {
         Some(new) if detail == ChangeDetail::Ranges && content => {
             ranges::changed(repo, change.old.as_ref().map(|e| &e.node), &new.node)?

@@ -60,20 +60,36 @@ impl<'r> ForgottenVersions<'r> {
     /// Returns the part of a version that the repository has. Only the root of the tree is looked up, because
     /// listings ask for thousands of versions.
     pub fn data(&self, id: &Id, commit: &Commit) -> Result<VersionData> {
-        let Some(mention) = self.trash.mention(id) else { return Ok(VersionData::Kept) };
+        let Some(mention) = self.trash.mention(id) else {
+            return Ok(VersionData::Kept);
+        };
         let has_root = || -> Result<bool> {
-            let is_local = self.repo.live_copy(PackKind::of(ObjectKind::Tree), &commit.tree)?.is_some();
-            Ok(is_local || self.repo.is_lazy() && self.repo.knows(ObjectKind::Tree, &commit.tree)?)
+            let is_local = self
+                .repo
+                .live_copy(PackKind::of(ObjectKind::Tree), &commit.tree)?
+                .is_some();
+            Ok(is_local
+                || self.repo.is_lazy() && self.repo.knows(ObjectKind::Tree, &commit.tree)?)
         };
         let is_collected = mention.is_without_data() && !self.repo.is_lazy() || !has_root()?;
-        Ok(if is_collected { VersionData::Collected } else { VersionData::InTrash })
+        Ok(if is_collected {
+            VersionData::Collected
+        } else {
+            VersionData::InTrash
+        })
     }
 
     /// Returns when and why a version was forgotten; `None` if it is not.
     pub fn mark(&self, id: &Id, commit: &Commit) -> Result<Option<ForgottenMark>> {
-        let Some(mention) = self.trash.mention(id) else { return Ok(None) };
+        let Some(mention) = self.trash.mention(id) else {
+            return Ok(None);
+        };
         let is_collected = self.data(id, commit)? == VersionData::Collected;
-        Ok(Some(ForgottenMark { time: mention.time, why: mention.why.clone(), is_collected }))
+        Ok(Some(ForgottenMark {
+            time: mention.time,
+            why: mention.why.clone(),
+            is_collected,
+        }))
     }
 
     /// Returns the nearest ancestor along first parents that still has its data: the version with
@@ -83,7 +99,10 @@ impl<'r> ForgottenVersions<'r> {
         while let Some(id) = next {
             let parent = self.repo.commit_cached(&id)?;
             if self.data(&id, &parent)? != VersionData::Collected {
-                return Ok(Some(VersionBefore { id, tree: parent.tree }));
+                return Ok(Some(VersionBefore {
+                    id,
+                    tree: parent.tree,
+                }));
             }
             next = parent.parents.first().copied();
         }
@@ -128,11 +147,16 @@ pub fn ensure_readable(context: &Context, repo: &Repo, id: &Id) -> Result<()> {
     {
         trash = source.forgotten()?;
     }
-    let Some(mention) = trash.mention(id) else { return Ok(()) };
+    let Some(mention) = trash.mention(id) else {
+        return Ok(());
+    };
     if is_plain {
         repo.read_gc_log()?;
         repo.refresh_index()?;
-        if repo.versions_without_data(&[*id], CopyDemand::Exists)?.is_empty() {
+        if repo
+            .versions_without_data(&[*id], CopyDemand::Exists)?
+            .is_empty()
+        {
             return Ok(());
         }
     }
@@ -147,11 +171,17 @@ pub fn forgotten_error(
     mention: &TrashMention,
     trash: &TrashState,
 ) -> Result<ForgottenError> {
-    let mut found = ForgottenError { name: id.short(), date: date(context, mention.time), near: Vec::new() };
+    let mut found = ForgottenError {
+        name: id.short(),
+        date: date(context, mention.time),
+        near: Vec::new(),
+    };
     for tip in repo.refs().readable(RefKind::Branch)?.tips {
         let (mut newer, mut is_past) = (None, false);
         for version in CommitReader::new(repo).first_parents(tip.id) {
-            let Ok((version, commit)) = version else { break };
+            let Ok((version, commit)) = version else {
+                break;
+            };
             let name = || format!("{}@v{}", tip.name, commit.ordinal);
             if version == *id {
                 found.name = name();
@@ -176,5 +206,7 @@ pub fn forgotten_error(
 /// Returns the date of a time in the user's time zone.
 pub fn date(context: &Context, secs: i64) -> String {
     let time = jiff::Timestamp::from_second(secs).unwrap_or_default();
-    time.to_zoned(context.now.time_zone().clone()).strftime("%Y-%m-%d").to_string()
+    time.to_zoned(context.now.time_zone().clone())
+        .strftime("%Y-%m-%d")
+        .to_string()
 }

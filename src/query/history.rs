@@ -25,7 +25,11 @@ pub struct CommitReader<'a> {
 impl<'a> CommitReader<'a> {
     /// Returns a reader for a repository.
     pub fn new(repo: &'a Repo) -> Self {
-        Self { repo, ahead: HashMap::new(), resume: HashMap::new() }
+        Self {
+            repo,
+            ahead: HashMap::new(),
+            resume: HashMap::new(),
+        }
     }
 
     /// Returns a commit. Reading its first parents next is cheap.
@@ -43,7 +47,12 @@ impl<'a> CommitReader<'a> {
     /// Fills the read-ahead from the catalogue. A commit that it lacks is read from its pack.
     fn read_ahead(&mut self, id: &Id) {
         let batch = self.resume.remove(id).unwrap_or(4);
-        let rows = self.repo.catalogue().ok().and_then(|c| c.first_parents(id, batch).ok()).unwrap_or_default();
+        let rows = self
+            .repo
+            .catalogue()
+            .ok()
+            .and_then(|c| c.first_parents(id, batch).ok())
+            .unwrap_or_default();
         if let Some(next) = rows.last().and_then(|row| row.first_parent) {
             self.resume.insert(next, (batch * 4).min(AHEAD_MAX));
         }
@@ -58,7 +67,10 @@ impl<'a> CommitReader<'a> {
 
     /// Returns the versions from `tip` on, along first parents.
     pub fn first_parents(&mut self, tip: Id) -> FirstParents<'_, 'a> {
-        FirstParents { commits: self, next: Some(tip) }
+        FirstParents {
+            commits: self,
+            next: Some(tip),
+        }
     }
 }
 
@@ -143,14 +155,22 @@ impl<'a> HistoryWalk<'a> {
             return Ok(());
         }
         let commit = self.commits.get(&id)?;
-        self.heap.push(Waiting { time: commit.time.secs, ordinal: commit.ordinal, id });
+        self.heap.push(Waiting {
+            time: commit.time.secs,
+            ordinal: commit.ordinal,
+            id,
+        });
         self.loaded.insert(id, commit);
         Ok(())
     }
 
     fn step(&mut self) -> Result<Option<(Id, Commit)>> {
-        let Some(Waiting { id, .. }) = self.heap.pop() else { return Ok(None) };
-        let Some(commit) = self.loaded.remove(&id) else { return Ok(None) };
+        let Some(Waiting { id, .. }) = self.heap.pop() else {
+            return Ok(None);
+        };
+        let Some(commit) = self.loaded.remove(&id) else {
+            return Ok(None);
+        };
         if commit.parents.len() > 1 && self.children.is_empty() {
             let repo = self.commits.repo;
             self.count_children(repo, &commit.parents.clone())?;

@@ -13,12 +13,22 @@ use crate::sync::copy::Copier;
 use crate::sync::missing::{From, Missing, Wanted, is_nothing};
 
 /// Fetches all data of a tree into this repository.
-pub fn fetch_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
+pub fn fetch_tree(
+    context: &Context,
+    repo: &Repo,
+    tree: &Id,
+    observer: &dyn Observer,
+) -> Result<()> {
     fetch_missing(context, repo, observer, |missing| missing.tree(tree, None))
 }
 
 /// Fetches the data that some changes of a worktree need.
-pub fn fetch_changes(context: &Context, repo: &Repo, changes: &[TreeChange], observer: &dyn Observer) -> Result<()> {
+pub fn fetch_changes(
+    context: &Context,
+    repo: &Repo,
+    changes: &[TreeChange],
+    observer: &dyn Observer,
+) -> Result<()> {
     let old = |change: &TreeChange| match change.old.as_ref().map(|old| &old.node) {
         Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
         _ => None,
@@ -49,9 +59,16 @@ fn fetch_missing(
     find(&mut missing)?;
     let needed = missing.finish();
     // Do not contact the remote if all data is local.
-    let behind = if is_nothing(&needed) { None } else { repo.lazy_source()? };
+    let behind = if is_nothing(&needed) {
+        None
+    } else {
+        repo.lazy_source()?
+    };
     let Some(behind) = behind else { return Ok(()) };
-    let meter = context.lazy_source().map(|r| r.access.meter.clone()).unwrap_or_default();
+    let meter = context
+        .lazy_source()
+        .map(|r| r.access.meter.clone())
+        .unwrap_or_default();
     let copier = Copier::new(behind, repo, &meter, observer)?;
     let sent = copier.run(copier.plan(&needed)?, "receiving")?;
     copier.cover().run(&sent)?;
@@ -59,7 +76,12 @@ fn fetch_missing(
 }
 
 /// Fetches the data of a file into the cache, unless it is local.
-pub fn fetch_file(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
+pub fn fetch_file(
+    context: &Context,
+    repo: &Repo,
+    entry: &Entry,
+    observer: &dyn Observer,
+) -> Result<()> {
     // A remote repository has all objects, but none of them is local.
     let (from, dest) = match repo.remote_store() {
         Some(_) => (From::Repo(repo), None),
@@ -78,10 +100,13 @@ pub fn fetch_file(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn 
         From::LazySource(_) if is_nothing(&needed) => None,
         From::LazySource(lazy) => lazy.lazy_source()?,
     };
-    let Some(store) = source.and_then(Repo::remote_store) else { return Ok(()) };
+    let Some(store) = source.and_then(Repo::remote_store) else {
+        return Ok(());
+    };
     let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);
     let packs = needed.iter().flatten();
-    let ranges = packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));
+    let ranges =
+        packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));
     store.fetch_ahead(&ranges.collect::<Vec<_>>())?;
     Ok(())
 }

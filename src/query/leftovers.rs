@@ -28,21 +28,41 @@ pub struct CheckoutLeftovers<'a> {
 impl<'a> CheckoutLeftovers<'a> {
     /// Returns the leftovers in a worktree that had the base version of the interrupted checkout.
     pub fn new(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
-        let base = interrupted.goal.base.map(|id| repo.commit_cached(&id)).transpose()?;
-        Ok(Self { base: base.map(|commit| commit.tree), ..Self::anywhere(repo, worktree, interrupted)? })
+        let base = interrupted
+            .goal
+            .base
+            .map(|id| repo.commit_cached(&id))
+            .transpose()?;
+        Ok(Self {
+            base: base.map(|commit| commit.tree),
+            ..Self::anywhere(repo, worktree, interrupted)?
+        })
     }
 
     /// Returns the leftovers in a worktree with unknown content.
-    pub fn anywhere(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
+    pub fn anywhere(
+        repo: &'a Repo,
+        worktree: &'a Path,
+        interrupted: &'a Interrupted,
+    ) -> Result<Self> {
         let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
         let target = tree(&interrupted.goal.target)?;
         let others = interrupted.others.iter().map(tree).collect::<Result<_>>()?;
-        Ok(Self { repo, worktree, interrupted, base: None, target, others })
+        Ok(Self {
+            repo,
+            worktree,
+            interrupted,
+            base: None,
+            target,
+            others,
+        })
     }
 
     /// Returns whether an interrupted checkout may have written the entry `now` at `path`.
     pub fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
-        if self.interrupted.is_leftover(path) || self.interrupted.half_written.iter().any(|p| p == path) {
+        if self.interrupted.is_leftover(path)
+            || self.interrupted.half_written.iter().any(|p| p == path)
+        {
             return Ok(true);
         }
         let scope = &self.interrupted.goal.scope;
@@ -62,17 +82,24 @@ impl<'a> CheckoutLeftovers<'a> {
     /// Returns whether the entry may come from a checkout of the version with the root tree `to`.
     fn may_come_from(&self, to: &Id, path: &[u8], now: Option<&Entry>) -> Result<bool> {
         let names = split(path).unwrap_or_default();
-        let (was, is) = (self.at(self.base.as_ref(), &names)?, self.at(Some(to), &names)?);
+        let (was, is) = (
+            self.at(self.base.as_ref(), &names)?,
+            self.at(Some(to), &names)?,
+        );
         if was == is {
             return Ok(false);
         }
         // The entries of a directory are checked separately.
-        let same = |entry: &Entry| now.is_some() && matches!(letter(Some(entry), now), None | Some(Letter::Metadata));
+        let same = |entry: &Entry| {
+            now.is_some() && matches!(letter(Some(entry), now), None | Some(Letter::Metadata))
+        };
         if was.as_ref().is_some_and(same) || is.as_ref().is_some_and(same) {
             return Ok(true);
         }
         // In a new directory, files are written under their final names.
-        let (Some(is), Some(_)) = (is, now) else { return Ok(false) };
+        let (Some(is), Some(_)) = (is, now) else {
+            return Ok(false);
+        };
         let in_new = || match is_part_of(self.repo, self.worktree, path, &is) {
             // The checkout had the content locally when it wrote a file. Without the content, the
             // file is not a leftover.

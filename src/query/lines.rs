@@ -54,7 +54,10 @@ pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     let mut script = Replace::new(Capture::new());
     let Ok(()) = compare(&mut script, &old, &new);
     let groups = script.into_inner().into_grouped_ops(CONTEXT);
-    groups.iter().filter_map(|group| hunk(group, &old, &new)).collect()
+    groups
+        .iter()
+        .filter_map(|group| hunk(group, &old, &new))
+        .collect()
 }
 
 /// Reports how `old` becomes `new`. A long text is divided at the lines that are unique in both texts
@@ -62,17 +65,28 @@ pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
 fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<(), D::Error> {
     // Hashing takes longer than a comparison, so leave out the lines before and after all changes.
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = old[head..]
+        .iter()
+        .rev()
+        .zip(new[head..].iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     let (old_end, new_end) = (old.len() - tail, new.len() - tail);
     if head > 0 {
         script.equal(0, 0, head)?;
     }
     let mut anchors = Vec::new();
-    if old_end + new_end - 2 * head > EXACT_MAX && unpaired(&old[head..old_end], &new[head..new_end]) <= UNPAIRED_MAX {
+    if old_end + new_end - 2 * head > EXACT_MAX
+        && unpaired(&old[head..old_end], &new[head..new_end]) <= UNPAIRED_MAX
+    {
         anchors = common_unique(&old[head..old_end], &new[head..new_end]);
     }
     let (mut a, mut b) = (head, head);
-    for (x, y) in anchors.into_iter().map(|(x, y)| (head + x, head + y)).chain([(old_end, new_end)]) {
+    for (x, y) in anchors
+        .into_iter()
+        .map(|(x, y)| (head + x, head + y))
+        .chain([(old_end, new_end)])
+    {
         stretch(script, old, a..x, new, b..y)?;
         if x < old_end {
             script.equal(x, y, 1)?;
@@ -93,7 +107,8 @@ fn stretch<D: DiffHook>(
     new: &[&[u8]],
     b: Range<usize>,
 ) -> Result<(), D::Error> {
-    if a.len() + b.len() <= EXACT_MAX && unpaired(&old[a.clone()], &new[b.clone()]) <= UNPAIRED_MAX {
+    if a.len() + b.len() <= EXACT_MAX && unpaired(&old[a.clone()], &new[b.clone()]) <= UNPAIRED_MAX
+    {
         return myers::diff(&mut NoFinishHook::new(script), old, a, new, b);
     }
     script.delete(a.start, a.len(), b.start)?;
@@ -141,21 +156,26 @@ fn common_unique(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
             ends[len] = n;
         }
     }
-    let mut chosen: Vec<_> = std::iter::successors(ends.last().copied(), |n| before[*n]).map(|n| pairs[n]).collect();
+    let mut chosen: Vec<_> = std::iter::successors(ends.last().copied(), |n| before[*n])
+        .map(|n| pairs[n])
+        .collect();
     chosen.reverse();
     chosen
 }
 
 fn hunk(group: &[DiffOp], old: &[&[u8]], new: &[&[u8]]) -> Option<Hunk> {
     let (first, last) = (group.first()?, group.last()?);
-    let lines = group.iter().flat_map(|op| op.iter_changes(old, new)).map(|change| {
-        let mark = match change.tag() {
-            ChangeTag::Equal => Mark::Same,
-            ChangeTag::Delete => Mark::Removed,
-            ChangeTag::Insert => Mark::Added,
-        };
-        (mark, change.value().to_vec())
-    });
+    let lines = group
+        .iter()
+        .flat_map(|op| op.iter_changes(old, new))
+        .map(|change| {
+            let mark = match change.tag() {
+                ChangeTag::Equal => Mark::Same,
+                ChangeTag::Delete => Mark::Removed,
+                ChangeTag::Insert => Mark::Added,
+            };
+            (mark, change.value().to_vec())
+        });
     Some(Hunk {
         old: first.old_range().start..last.old_range().end,
         new: first.new_range().start..last.new_range().end,
@@ -226,7 +246,8 @@ mod tests {
         for hunk in hunks {
             let side = |without: Mark| -> Vec<&str> {
                 let kept = hunk.lines.iter().filter(|line| line.0 != without);
-                kept.map(|line| std::str::from_utf8(&line.1).unwrap()).collect()
+                kept.map(|line| std::str::from_utf8(&line.1).unwrap())
+                    .collect()
             };
             assert_eq!(side(Mark::Added), old[hunk.old.clone()]);
             out += &old[at..hunk.old.start].concat();
@@ -239,7 +260,11 @@ mod tests {
     }
 
     fn changes(hunks: &[Hunk]) -> usize {
-        hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.0 != Mark::Same).count()
+        hunks
+            .iter()
+            .flat_map(|hunk| &hunk.lines)
+            .filter(|line| line.0 != Mark::Same)
+            .count()
     }
 
     fn numbers(numbers: impl Iterator<Item = u32>) -> String {
@@ -256,7 +281,10 @@ mod tests {
 
     #[test]
     fn many_changes_are_found_exactly() {
-        let (old, new) = (numbers(0..2_100), numbers((0..2_100).filter(|n| n % 10 != 5)));
+        let (old, new) = (
+            numbers(0..2_100),
+            numbers((0..2_100).filter(|n| n % 10 != 5)),
+        );
         let found = hunks(old.as_bytes(), new.as_bytes());
         assert_eq!((found.len(), changes(&found)), (210, 210));
         assert_eq!(applied(&old, &found), new);
@@ -264,20 +292,38 @@ mod tests {
 
     #[test]
     fn lines_in_another_order_are_compared_between_those_in_order() {
-        let (old, new) = (numbers(0..100_003), numbers((0..100_003).map(|n| n * 7919 % 100_003)));
+        let (old, new) = (
+            numbers(0..100_003),
+            numbers((0..100_003).map(|n| n * 7919 % 100_003)),
+        );
         let found = hunks(old.as_bytes(), new.as_bytes());
         assert_eq!(applied(&old, &found), new);
         let all = 2 * 100_003;
-        assert!((all / 2..all - 400).contains(&changes(&found)), "{}", changes(&found));
+        assert!(
+            (all / 2..all - 400).contains(&changes(&found)),
+            "{}",
+            changes(&found)
+        );
     }
 
     #[test]
     fn long_stretches_of_repeated_lines_are_replaced() {
         let text = |seed: u32| -> String {
-            let bit = |n: u32| n.wrapping_mul(2_654_435_761).wrapping_add(seed).rotate_left(13) % 7 < 3;
-            (0..200_000).map(|n| if bit(n) { "a\n" } else { "b\n" }).collect()
+            let bit = |n: u32| {
+                n.wrapping_mul(2_654_435_761)
+                    .wrapping_add(seed)
+                    .rotate_left(13)
+                    % 7
+                    < 3
+            };
+            (0..200_000)
+                .map(|n| if bit(n) { "a\n" } else { "b\n" })
+                .collect()
         };
-        let (old, new) = (format!("first\n{}last\n", text(1)), format!("first\n{}last\n", text(99)));
+        let (old, new) = (
+            format!("first\n{}last\n", text(1)),
+            format!("first\n{}last\n", text(99)),
+        );
         let found = hunks(old.as_bytes(), new.as_bytes());
         assert_eq!(applied(&old, &found), new);
         assert_eq!(found.len(), 1);
@@ -286,7 +332,9 @@ mod tests {
     #[test]
     fn a_change_between_unique_lines_of_a_long_text_is_found_exactly() {
         let old = numbers(0..50_000);
-        let new = old.replacen("\n7000\n", "\nx\n", 1).replacen("\n41000\n", "\n", 1);
+        let new = old
+            .replacen("\n7000\n", "\nx\n", 1)
+            .replacen("\n41000\n", "\n", 1);
         let found = hunks(old.as_bytes(), new.as_bytes());
         assert_eq!((found.len(), changes(&found)), (2, 3));
         assert_eq!(applied(&old, &found), new);
@@ -299,7 +347,11 @@ mod tests {
             let mut diagonal = 0;
             for (k, b) in new.iter().enumerate() {
                 let above = row[k + 1];
-                row[k + 1] = if a == b { diagonal + 1 } else { above.max(row[k]) };
+                row[k + 1] = if a == b {
+                    diagonal + 1
+                } else {
+                    above.max(row[k])
+                };
                 diagonal = above;
             }
         }

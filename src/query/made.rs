@@ -32,10 +32,16 @@ impl Made {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("repo");
         let main = RefName::new("main").unwrap();
-        let repo =
-            Repo::create(&repository, &main, &crate::codec::cut::ChunkerConfig::default(), OpenOptions::default())
-                .unwrap();
-        let now = jiff::Timestamp::from_second(START + 10 * DAY).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+        let repo = Repo::create(
+            &repository,
+            &main,
+            &crate::codec::cut::ChunkerConfig::default(),
+            OpenOptions::default(),
+        )
+        .unwrap();
+        let now = jiff::Timestamp::from_second(START + 10 * DAY)
+            .unwrap()
+            .to_zoned(jiff::tz::TimeZone::UTC);
         let context = Context {
             repository,
             worktree: dir.path().join("work"),
@@ -58,7 +64,14 @@ impl Made {
         let sink = Sink::open(self.repo.ensure_local().unwrap(), &Silent).unwrap();
         if sink.claim(kind, &id).unwrap() {
             let objects = [(id, u32::try_from(bytes.len()).unwrap())];
-            sink.put(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: bytes }).unwrap();
+            sink.put(&NewFrame {
+                kind,
+                codec: CODEC_RAW,
+                objects: &objects,
+                base: None,
+                payload: bytes,
+            })
+            .unwrap();
         }
         sink.finish().unwrap();
         id
@@ -66,14 +79,23 @@ impl Made {
 
     /// Stores a chunk.
     pub(crate) fn chunk(&self, bytes: &[u8]) -> Extent {
-        Extent { len: bytes.len() as u64, chunk: Some(self.put(ObjectKind::Chunk, bytes)) }
+        Extent {
+            len: bytes.len() as u64,
+            chunk: Some(self.put(ObjectKind::Chunk, bytes)),
+        }
     }
 
     /// Stores a directory.
     pub(crate) fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
-        let tree = self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body: TreeBody::Leaf(entries) }));
+        let tree = self.put(
+            ObjectKind::Tree,
+            &encode_tree(&TreeNode {
+                root: None,
+                body: TreeBody::Leaf(entries),
+            }),
+        );
         entry(name, Node::Dir { tree, totals })
     }
 
@@ -81,8 +103,18 @@ impl Made {
     pub(crate) fn root(&self, entries: Vec<Entry>) -> Id {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
-        let root = RootInfo { meta: Meta { mode: 0o755, ..Meta::default() }, totals, links: None };
-        let node = TreeNode { root: Some(root), body: TreeBody::Leaf(entries) };
+        let root = RootInfo {
+            meta: Meta {
+                mode: 0o755,
+                ..Meta::default()
+            },
+            totals,
+            links: None,
+        };
+        let node = TreeNode {
+            root: Some(root),
+            body: TreeBody::Leaf(entries),
+        };
         self.put(ObjectKind::Tree, &encode_tree(&node))
     }
 
@@ -100,42 +132,99 @@ impl Made {
             ordinal,
             author: self.context.author.clone(),
             host: self.context.host.clone(),
-            time: Timestamp { secs: time, nanos: 0, offset: 0 },
+            time: Timestamp {
+                secs: time,
+                nanos: 0,
+                offset: 0,
+            },
             message: message.to_owned(),
             trailers: Vec::new(),
-            counts: CommitCounts { files: 1, bytes: 10, new_bytes: 10, stored_bytes: 5 },
+            counts: CommitCounts {
+                files: 1,
+                bytes: 10,
+                new_bytes: 10,
+                stored_bytes: 5,
+            },
             unstable: Vec::new(),
             signature: None,
         };
         let id = self.put(ObjectKind::Commit, &encode_commit(&commit));
         let why = format!("commit: {message}");
-        let how = Move { who: &self.context.author, why: &why, time: Time { secs: time, nanos: 0 } };
-        self.repo.refs().update(RefKind::Branch, &name, tip.as_ref(), Some(id), &how).unwrap().unwrap();
+        let how = Move {
+            who: &self.context.author,
+            why: &why,
+            time: Time {
+                secs: time,
+                nanos: 0,
+            },
+        };
+        self.repo
+            .refs()
+            .update(RefKind::Branch, &name, tip.as_ref(), Some(id), &how)
+            .unwrap()
+            .unwrap();
         id
     }
 
     /// Creates a tag.
     pub(crate) fn tag(&self, name: &str, id: Id) {
         let name = RefName::parse_stored(name).unwrap();
-        let how = Move { who: &self.context.author, why: "tag", time: Time { secs: START, nanos: 0 } };
-        self.repo.refs().update(RefKind::Tag, &name, None, Some(id), &how).unwrap().unwrap();
+        let how = Move {
+            who: &self.context.author,
+            why: "tag",
+            time: Time {
+                secs: START,
+                nanos: 0,
+            },
+        };
+        self.repo
+            .refs()
+            .update(RefKind::Tag, &name, None, Some(id), &how)
+            .unwrap()
+            .unwrap();
     }
 }
 
 /// Returns an entry with default metadata.
 pub fn entry(name: &str, node: Node) -> Entry {
-    let meta = Meta { mode: 0o644, mtime: Time { secs: START, nanos: 0 }, ..Meta::default() };
-    Entry { name: name.into(), meta, link: None, node }
+    let meta = Meta {
+        mode: 0o644,
+        mtime: Time {
+            secs: START,
+            nanos: 0,
+        },
+        ..Meta::default()
+    };
+    Entry {
+        name: name.into(),
+        meta,
+        link: None,
+        node,
+    }
 }
 
 /// Returns an entry for a tiny file.
 pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
-    entry(name, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
+    entry(
+        name,
+        Node::File {
+            size: text.len() as u64,
+            chunker: Chunker::Cdc,
+            content,
+        },
+    )
 }
 
 /// Returns an entry for a file of chunks.
 pub fn large(name: &str, extents: Vec<Extent>) -> Entry {
     let size = extents.iter().map(|e| e.len).sum();
-    entry(name, Node::File { size, chunker: Chunker::Cdc, content: Content::Direct(extents) })
+    entry(
+        name,
+        Node::File {
+            size,
+            chunker: Chunker::Cdc,
+            content: Content::Direct(extents),
+        },
+    )
 }

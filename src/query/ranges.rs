@@ -31,11 +31,20 @@ impl Rest<'_> {
             self.pieces.pop();
             match self.repo.list_node(&id)? {
                 ListNode::Leaf(extents) => {
-                    self.pieces
-                        .extend(extents.iter().rev().map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk))));
+                    self.pieces.extend(
+                        extents
+                            .iter()
+                            .rev()
+                            .map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk))),
+                    );
                 }
                 ListNode::Inner(children) => {
-                    self.pieces.extend(children.iter().rev().map(|(len, id)| (*len, Piece::List(*id))));
+                    self.pieces.extend(
+                        children
+                            .iter()
+                            .rev()
+                            .map(|(len, id)| (*len, Piece::List(*id))),
+                    );
                 }
             }
         }
@@ -56,17 +65,39 @@ impl Rest<'_> {
 /// Returns the ranges of `new` that may differ from the same ranges of `old`, sorted and not
 /// adjacent. Nodes other than files have no ranges.
 pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<u64>>> {
-    let Node::File { size, content, .. } = new else { return Ok(Vec::new()) };
-    let whole = Some(0..*size).filter(|r| !r.is_empty()).into_iter().collect();
-    let Some(Node::File { size: old_size, content: old_content, .. }) = old else { return Ok(whole) };
-    let (Some(before), Some(after)) = (pieces(*old_size, old_content), pieces(*size, content)) else {
+    let Node::File { size, content, .. } = new else {
+        return Ok(Vec::new());
+    };
+    let whole = Some(0..*size)
+        .filter(|r| !r.is_empty())
+        .into_iter()
+        .collect();
+    let Some(Node::File {
+        size: old_size,
+        content: old_content,
+        ..
+    }) = old
+    else {
+        return Ok(whole);
+    };
+    let (Some(before), Some(after)) = (pieces(*old_size, old_content), pieces(*size, content))
+    else {
         return Ok(match (old_content, content) {
             (Content::Inline(before), Content::Inline(after)) => inline(before, after),
             _ => whole,
         });
     };
     let mut out = Vec::new();
-    let (mut before, mut after) = (Rest { repo, pieces: before }, Rest { repo, pieces: after });
+    let (mut before, mut after) = (
+        Rest {
+            repo,
+            pieces: before,
+        },
+        Rest {
+            repo,
+            pieces: after,
+        },
+    );
     let mut at = 0;
     // The length that was already taken from the next piece of each side. The rests of two chunks
     // are equal only if both chunks are cut at the same offset.
@@ -77,7 +108,11 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
             break;
         };
         let aligned = cut_before == cut_after;
-        if piece == old_piece && len == old_len && aligned && (cut_after == 0 || piece != Piece::Hole) {
+        if piece == old_piece
+            && len == old_len
+            && aligned
+            && (cut_after == 0 || piece != Piece::Hole)
+        {
             after.pieces.pop();
             before.pieces.pop();
             (cut_before, cut_after) = (0, 0);
@@ -94,7 +129,11 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
                     push(&mut out, at..at + step);
                 }
                 cut_after = if step == len { 0 } else { cut_after + step };
-                cut_before = if step == old_len { 0 } else { cut_before + step };
+                cut_before = if step == old_len {
+                    0
+                } else {
+                    cut_before + step
+                };
                 after.take(step);
                 before.take(step);
                 at += step;
@@ -108,9 +147,13 @@ fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
     match content {
         Content::Inline(bytes) if bytes.is_empty() => Some(Vec::new()),
         Content::Inline(_) => None,
-        Content::Direct(extents) => {
-            Some(extents.iter().rev().map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk))).collect())
-        }
+        Content::Direct(extents) => Some(
+            extents
+                .iter()
+                .rev()
+                .map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk)))
+                .collect(),
+        ),
         Content::List(id) => Some(vec![(size, Piece::List(*id))]),
     }
 }
@@ -118,12 +161,21 @@ fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
 fn inline(before: &[u8], after: &[u8]) -> Vec<Range<u64>> {
     let same_head = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let same_tail = if before.len() == after.len() {
-        before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count()
+        before
+            .iter()
+            .rev()
+            .zip(after.iter().rev())
+            .take_while(|(a, b)| a == b)
+            .count()
     } else {
         0
     };
     let range = same_head as u64..(after.len() - same_tail.min(after.len() - same_head)) as u64;
-    if range.is_empty() { Vec::new() } else { vec![range] }
+    if range.is_empty() {
+        Vec::new()
+    } else {
+        vec![range]
+    }
 }
 
 fn push(out: &mut Vec<Range<u64>>, range: Range<u64>) {
@@ -145,13 +197,21 @@ mod tests {
     use crate::query::made::{Made, file, large};
 
     fn pairs(made: &Made, old: Option<&Node>, new: &Node) -> Vec<(u64, u64)> {
-        changed(&made.repo, old, new).unwrap().into_iter().map(|r| (r.start, r.end)).collect()
+        changed(&made.repo, old, new)
+            .unwrap()
+            .into_iter()
+            .map(|r| (r.start, r.end))
+            .collect()
     }
 
     #[test]
     fn chunks_holes_and_tails() {
         let made = Made::new();
-        let (a, b, c) = (made.chunk(&[1; 100]), made.chunk(&[2; 100]), made.chunk(&[3; 50]));
+        let (a, b, c) = (
+            made.chunk(&[1; 100]),
+            made.chunk(&[2; 100]),
+            made.chunk(&[3; 50]),
+        );
         let hole = |len| Extent { len, chunk: None };
         let check = |old: Vec<Extent>, new: Vec<Extent>, expected: &[(u64, u64)]| {
             let (old, new) = (large("f", old), large("f", new));
@@ -162,8 +222,16 @@ mod tests {
         check(vec![a, b], vec![a, b, c], &[(200, 250)]);
         check(vec![a, b, c], vec![a], &[]);
         check(vec![b, a, c], vec![c, a, b], &[(0, 250)]);
-        check(vec![hole(300)], vec![hole(100), b, hole(100)], &[(100, 200)]);
-        check(vec![c, hole(300), a], vec![hole(50), hole(250), c, a], &[(0, 50), (300, 350)]);
+        check(
+            vec![hole(300)],
+            vec![hole(100), b, hole(100)],
+            &[(100, 200)],
+        );
+        check(
+            vec![c, hole(300), a],
+            vec![hole(50), hole(250), c, a],
+            &[(0, 50), (300, 350)],
+        );
         check(vec![hole(10), a], vec![hole(10), a, a], &[(110, 210)]);
         let (old, new) = (file("f", "hello world"), file("f", "hello earth"));
         assert_eq!(pairs(&made, Some(&old.node), &new.node), [(6, 11)]);

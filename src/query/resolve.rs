@@ -10,7 +10,9 @@ use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Revision, RevisionBase, RevisionRange, RevisionSpec, Selector, Suffix, hex_prefix};
+use crate::model::revision::{
+    Revision, RevisionBase, RevisionRange, RevisionSpec, Selector, Suffix, hex_prefix,
+};
 use crate::model::suggest::nearest;
 use crate::model::when::{Edge, When};
 use crate::query::history::CommitReader;
@@ -96,15 +98,22 @@ impl Failure for ResolveError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::Unknown { .. } => {
-                Some("run `dvc branch` or `dvc tag` to list the names; write paths after `--`".to_owned())
-            }
+            Self::Unknown {
+                near: Some(near), ..
+            } => Some(format!("did you mean `{near}`?")),
+            Self::Unknown { .. } => Some(
+                "run `dvc branch` or `dvc tag` to list the names; write paths after `--`"
+                    .to_owned(),
+            ),
             Self::Ambiguous { .. } => Some("write more digits, or the full name".to_owned()),
             Self::Unborn { .. } => Some("run `dvc commit` to make the first version".to_owned()),
-            Self::NoSuchVersion { branch, tip, .. } => Some(format!("use one of v1 to v{tip} of `{branch}`")),
+            Self::NoSuchVersion { branch, tip, .. } => {
+                Some(format!("use one of v1 to v{tip} of `{branch}`"))
+            }
             Self::OtherRepository(_) => Some("name the repository with `--repo`".to_owned()),
-            Self::WithPath(_) => Some("run `dvc log REV -- PATH` to list the versions that change a path".to_owned()),
+            Self::WithPath(_) => {
+                Some("run `dvc log REV -- PATH` to list the versions that change a path".to_owned())
+            }
             Self::NoStep { .. } | Self::NoPath { .. } | Self::Nowhere { .. } => None,
         }
     }
@@ -135,17 +144,26 @@ pub struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     /// Creates a resolver, and reads HEAD.
     pub fn new(repo: &'a Repo, context: &'a Context) -> Result<Self> {
-        Ok(Self { repo, context, head: Head::read(context, repo)? })
+        Ok(Self {
+            repo,
+            context,
+            head: Head::read(context, repo)?,
+        })
     }
 
     /// Returns the branch that commits of a mount of `revision` go to, if the revision names one.
     pub fn commit_branch(&self, revision: &Revision) -> Result<Option<RefName>> {
-        let base = Revision { base: revision.base.clone(), suffixes: Vec::new() };
+        let base = Revision {
+            base: revision.base.clone(),
+            suffixes: Vec::new(),
+        };
         if let Some(branch) = self.branch_of(&base)? {
             return Ok(Some(branch));
         }
         match &revision.base {
-            RevisionBase::Scoped(Some(branch), _) if self.repo.refs().value(RefKind::Branch, branch)?.is_some() => {
+            RevisionBase::Scoped(Some(branch), _)
+                if self.repo.refs().value(RefKind::Branch, branch)?.is_some() =>
+            {
                 Ok(Some(branch.clone()))
             }
             RevisionBase::Scoped(None, _) => Ok(self.head.branch.clone()),
@@ -164,7 +182,11 @@ impl<'a> Resolver<'a> {
         for (n, suffix) in revision.suffixes.iter().enumerate() {
             let so_far = || {
                 let suffixes = revision.suffixes.iter().take(n + 1).copied().collect();
-                Revision { base: revision.base.clone(), suffixes }.to_string()
+                Revision {
+                    base: revision.base.clone(),
+                    suffixes,
+                }
+                .to_string()
             };
             id = Some(match (suffix, id) {
                 (Suffix::Update(updates), None) => self.update(&revision.base, *updates, so_far)?,
@@ -187,8 +209,10 @@ impl<'a> Resolver<'a> {
         }
         let version = self.revision(&spec.revision)?;
         let path = spec.path.as_deref().unwrap_or_default();
-        let path = split(path)
-            .ok_or_else(|| ResolveError::NoPath { revision: spec.revision.to_string(), path: display(path) })?;
+        let path = split(path).ok_or_else(|| ResolveError::NoPath {
+            revision: spec.revision.to_string(),
+            path: display(path),
+        })?;
         Ok(ResolvedSpec { version, path })
     }
 
@@ -207,11 +231,17 @@ impl<'a> Resolver<'a> {
                 if Selector::Name(name.clone()).ordinal().is_some() && self.is_unknown(name)? =>
             {
                 let base = RevisionBase::Scoped(branch.clone(), Selector::Name(name.clone()));
-                Revision { base, suffixes: range.to.suffixes.clone() }
+                Revision {
+                    base,
+                    suffixes: range.to.suffixes.clone(),
+                }
             }
             _ => range.to.clone(),
         };
-        Ok(RangeEnds { from: self.revision(&range.from)?, to: self.revision(&to)? })
+        Ok(RangeEnds {
+            from: self.revision(&range.from)?,
+            to: self.revision(&to)?,
+        })
     }
 
     /// Returns whether no ref has a name.
@@ -245,13 +275,21 @@ impl<'a> Resolver<'a> {
 
     /// Returns the ref of a revision that is exactly a ref, for its log.
     pub fn ref_of(&self, revision: &Revision) -> Result<Option<(RefKind, RefName)>> {
-        if revision.suffixes.is_empty() { self.base_ref(&revision.base) } else { Ok(None) }
+        if revision.suffixes.is_empty() {
+            self.base_ref(&revision.base)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Returns the ref that a base names, if it exists or has existed.
     fn base_ref(&self, base: &RevisionBase) -> Result<Option<(RefKind, RefName)>> {
         match base {
-            RevisionBase::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
+            RevisionBase::Head => Ok(self
+                .head
+                .branch
+                .clone()
+                .map(|branch| (RefKind::Branch, branch))),
             RevisionBase::Name(name) => {
                 for kind in RefKind::ALL {
                     for name in full_name(name, kind).iter().chain([name]) {
@@ -262,14 +300,16 @@ impl<'a> Resolver<'a> {
                 }
                 Err(self.unknown(name))
             }
-            RevisionBase::Scoped(branch, Selector::Name(tag)) => match branch.as_ref().or(self.head.branch.as_ref()) {
-                Some(branch) => {
-                    let tag = RefName::scoped(branch, tag.as_str())?;
-                    let exists = self.repo.refs().tip(RefKind::Tag, &tag)?.is_some();
-                    Ok(exists.then_some((RefKind::Tag, tag)))
+            RevisionBase::Scoped(branch, Selector::Name(tag)) => {
+                match branch.as_ref().or(self.head.branch.as_ref()) {
+                    Some(branch) => {
+                        let tag = RefName::scoped(branch, tag.as_str())?;
+                        let exists = self.repo.refs().tip(RefKind::Tag, &tag)?.is_some();
+                        Ok(exists.then_some((RefKind::Tag, tag)))
+                    }
+                    None => Ok(None),
                 }
-                None => Ok(None),
-            },
+            }
             RevisionBase::Scoped(_, Selector::Ordinal(_)) => Ok(None),
         }
     }
@@ -285,7 +325,10 @@ impl<'a> Resolver<'a> {
     fn current(&self) -> Result<Id> {
         match (self.head.version(self.repo)?, &self.head.branch) {
             (Some(id), _) => Ok(id),
-            (None, Some(branch)) => Err(ResolveError::Unborn { branch: branch.to_string() }.into()),
+            (None, Some(branch)) => Err(ResolveError::Unborn {
+                branch: branch.to_string(),
+            }
+            .into()),
             (None, None) => Err(no_step("@".to_owned(), "the worktree has no version yet")),
         }
     }
@@ -301,35 +344,65 @@ impl<'a> Resolver<'a> {
         match found.as_slice() {
             [(_, id), rest @ ..] if rest.iter().all(|(_, other)| other == id) => Ok(*id),
             [] => match hex_prefix(name) {
-                Some(hex) => self.abbreviated(hex)?.map_or_else(|| Err(self.unknown(name)), Ok),
+                Some(hex) => self
+                    .abbreviated(hex)?
+                    .map_or_else(|| Err(self.unknown(name)), Ok),
                 None => Err(self.unknown(name)),
             },
             many => {
-                let full = |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
+                let full =
+                    |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
                 let candidates = many.iter().map(|(kind, id)| full(*kind, id)).collect();
-                Err(ResolveError::Ambiguous { text: name.to_string(), candidates }.into())
+                Err(ResolveError::Ambiguous {
+                    text: name.to_string(),
+                    candidates,
+                }
+                .into())
             }
         }
     }
 
     fn unknown(&self, name: &RefName) -> crate::error::Error {
         if self.head.branch.as_ref() == Some(name) {
-            return ResolveError::Unborn { branch: name.to_string() }.into();
+            return ResolveError::Unborn {
+                branch: name.to_string(),
+            }
+            .into();
         }
         let refs = self.repo.refs();
-        let known = RefKind::ALL.iter().filter_map(|kind| refs.readable(*kind).ok()).flat_map(|all| all.tips);
+        let known = RefKind::ALL
+            .iter()
+            .filter_map(|kind| refs.readable(*kind).ok())
+            .flat_map(|all| all.tips);
         let known: Vec<String> = known.map(|tip| tip.name.to_string()).collect();
         let near = nearest(name.as_str(), known.iter().map(String::as_str)).map(str::to_owned);
-        ResolveError::Unknown { name: name.to_string(), near }.into()
+        ResolveError::Unknown {
+            name: name.to_string(),
+            near,
+        }
+        .into()
     }
 
     /// Returns the only version whose id starts with `hex`.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
-        let filled = |fill: &str| Id::parse(&format!("{hex}{}", fill.repeat(64_usize.saturating_sub(hex.len()))));
-        let (Some(low), Some(high)) = (filled("0"), filled("f")) else { return Ok(None) };
+        let filled = |fill: &str| {
+            Id::parse(&format!(
+                "{hex}{}",
+                fill.repeat(64_usize.saturating_sub(hex.len()))
+            ))
+        };
+        let (Some(low), Some(high)) = (filled("0"), filled("f")) else {
+            return Ok(None);
+        };
         // The index of commits contains trees too, so read enough ids to see past them.
-        let ids = self.repo.index()?.ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
-        let versions: Vec<Id> = ids.into_iter().filter(|id| self.repo.commit_cached(id).is_ok()).collect();
+        let ids =
+            self.repo
+                .index()?
+                .ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
+        let versions: Vec<Id> = ids
+            .into_iter()
+            .filter(|id| self.repo.commit_cached(id).is_ok())
+            .collect();
         self.only(hex, versions)
     }
 
@@ -339,8 +412,16 @@ impl<'a> Resolver<'a> {
             [id] => Ok(Some(*id)),
             many => {
                 let longer = (text.len() + 4).clamp(8, 64);
-                let candidates = many.iter().take(SHOWN_MAX).map(|id| id.to_string()[..longer].to_owned()).collect();
-                Err(ResolveError::Ambiguous { text: text.to_owned(), candidates }.into())
+                let candidates = many
+                    .iter()
+                    .take(SHOWN_MAX)
+                    .map(|id| id.to_string()[..longer].to_owned())
+                    .collect();
+                Err(ResolveError::Ambiguous {
+                    text: text.to_owned(),
+                    candidates,
+                }
+                .into())
             }
         }
     }
@@ -349,10 +430,18 @@ impl<'a> Resolver<'a> {
     fn scoped(&self, branch: Option<&RefName>, selector: &Selector) -> Result<Id> {
         let (branch, tip) = match branch.or(self.head.branch.as_ref()) {
             Some(name) => (name.clone(), self.repo.refs().value(RefKind::Branch, name)?),
-            None => return Err(no_step(format!("@{selector}"), "the worktree is on no branch")),
+            None => {
+                return Err(no_step(
+                    format!("@{selector}"),
+                    "the worktree is on no branch",
+                ));
+            }
         };
         if let Selector::Name(tag) = selector
-            && let Some(id) = self.repo.refs().value(RefKind::Tag, &RefName::scoped(&branch, tag.as_str())?)?
+            && let Some(id) = self
+                .repo
+                .refs()
+                .value(RefKind::Tag, &RefName::scoped(&branch, tag.as_str())?)?
         {
             return Ok(id);
         }
@@ -364,7 +453,9 @@ impl<'a> Resolver<'a> {
             return Ok(tip);
         }
         let found = match (selector.ordinal(), selector) {
-            (Some(ordinal), _) => self.along(tip, |c| c.ordinal <= ordinal)?.filter(|(_, c)| c.ordinal == ordinal),
+            (Some(ordinal), _) => self
+                .along(tip, |c| c.ordinal <= ordinal)?
+                .filter(|(_, c)| c.ordinal == ordinal),
             (None, Selector::Name(text)) => match self.on_branch(tip, text)? {
                 Some(found) => Some(found),
                 None => match text.as_str().parse::<When>() {
@@ -379,7 +470,12 @@ impl<'a> Resolver<'a> {
             None => {
                 let tip = self.repo.commit_cached(&tip)?.ordinal;
                 let (branch, selector) = (branch.to_string(), selector.to_string());
-                Err(ResolveError::NoSuchVersion { branch, selector, tip }.into())
+                Err(ResolveError::NoSuchVersion {
+                    branch,
+                    selector,
+                    tip,
+                }
+                .into())
             }
         }
     }
@@ -388,16 +484,19 @@ impl<'a> Resolver<'a> {
     fn remote_tip(&self, name: &RefName, selector: &Selector) -> Result<Id> {
         match self.repo.refs().value(RefKind::Remote, name)? {
             Some(id) => Ok(id),
-            None if self.repo.refs().value(RefKind::Tag, name)?.is_some() => {
-                Err(no_step(format!("{name}@{selector}"), &format!("`{name}` is a tag, not a branch")))
-            }
+            None if self.repo.refs().value(RefKind::Tag, name)?.is_some() => Err(no_step(
+                format!("{name}@{selector}"),
+                &format!("`{name}` is a tag, not a branch"),
+            )),
             None => Err(self.unknown(name)),
         }
     }
 
     /// Returns the version of the branch whose id starts with `text`.
     fn on_branch(&self, tip: Id, text: &RefName) -> Result<Option<(Id, Commit)>> {
-        let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else { return Ok(None) };
+        let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else {
+            return Ok(None);
+        };
         let mut found = Vec::new();
         for version in CommitReader::new(self.repo).first_parents(tip) {
             let (id, commit) = version?;
@@ -434,14 +533,19 @@ impl<'a> Resolver<'a> {
                 let mut line = commits.first_parents(from);
                 match line.nth(usize::try_from(count).unwrap_or(usize::MAX)) {
                     Some(version) => Ok(version?.0),
-                    None => Err(no_step(so_far(), "there is no version before the first one")),
+                    None => Err(no_step(
+                        so_far(),
+                        "there is no version before the first one",
+                    )),
                 }
             }
             Suffix::Parent(0) => Ok(from),
             Suffix::Parent(n) => {
                 let parents = self.repo.commit_cached(&from)?.parents;
                 let parent = usize::try_from(n).ok().and_then(|n| parents.get(n - 1));
-                parent.copied().ok_or_else(|| no_step(so_far(), &format!("the version has no parent {n}")))
+                parent
+                    .copied()
+                    .ok_or_else(|| no_step(so_far(), &format!("the version has no parent {n}")))
             }
             Suffix::At(when) => match self.not_newer_than(from, &when)? {
                 Some((id, _)) => Ok(id),
@@ -461,7 +565,10 @@ impl<'a> Resolver<'a> {
         match entry.map(value_of) {
             Some(Some(id)) => Ok(id),
             Some(None) => Err(no_step(so_far(), "the ref was deleted at that time")),
-            None => Err(no_step(so_far(), &format!("`{name}` has {} updates", log.len()))),
+            None => Err(no_step(
+                so_far(),
+                &format!("`{name}` has {} updates", log.len()),
+            )),
         }
     }
 }
@@ -469,12 +576,20 @@ impl<'a> Resolver<'a> {
 /// Returns NAME of `refs/heads/NAME`, `refs/tags/NAME` or `refs/remotes/NAME`, because a name may
 /// be both a branch and a tag.
 fn full_name(text: &RefName, kind: RefKind) -> Option<RefName> {
-    let name = text.as_str().strip_prefix("refs/")?.strip_prefix(kind.dir())?.strip_prefix('/')?;
+    let name = text
+        .as_str()
+        .strip_prefix("refs/")?
+        .strip_prefix(kind.dir())?
+        .strip_prefix('/')?;
     RefName::tracked(name).ok()
 }
 
 fn no_step(revision: String, why: &str) -> crate::error::Error {
-    ResolveError::NoStep { revision, why: why.to_owned() }.into()
+    ResolveError::NoStep {
+        revision,
+        why: why.to_owned(),
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ pub fn in_no_version(
             break;
         }
         let single: Vec<Vec<u8>> = open.keys().cloned().collect();
-        let scope = if single.len() <= SINGLE_PATHS { &single } else { scope };
+        let scope = if single.len() <= SINGLE_PATHS {
+            &single
+        } else {
+            scope
+        };
         let mut differs = BTreeSet::new();
         let compared = version.and_then(|(_, commit)| {
             compare(repo, Some(&commit.tree), Some(now), scope, &mut |change| {

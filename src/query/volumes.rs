@@ -7,8 +7,15 @@ use std::path::Path;
 
 /// Returns the mount points below a directory; the directory itself is the empty path.
 pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
-    let below = |at: &Path| at.strip_prefix(dir).map(|path| path.as_os_str().as_bytes().to_vec());
-    MountTable::read().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
+    let below = |at: &Path| {
+        at.strip_prefix(dir)
+            .map(|path| path.as_os_str().as_bytes().to_vec())
+    };
+    MountTable::read()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|mount| below(&mount.at).ok())
+        .collect()
 }
 
 /// Returns the directories that only lead to volumes. Each container creates them again, with
@@ -17,8 +24,19 @@ pub fn places(dir: &Path) -> Vec<Vec<u8>> {
     let mounted = mounted(dir);
     let mut places = BTreeSet::new();
     for path in mounted.iter().filter(|path| !path.is_empty()) {
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        places.extend(std::iter::once(0).chain(ends).map(|end| path[..end].to_vec()));
+        let ends = path
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at);
+        places.extend(
+            std::iter::once(0)
+                .chain(ends)
+                .map(|end| path[..end].to_vec()),
+        );
     }
-    places.into_iter().filter(|place| !mounted.contains(place)).collect()
+    places
+        .into_iter()
+        .filter(|place| !mounted.contains(place))
+        .collect()
 }

@@ -42,7 +42,9 @@ pub struct WalkOptions {
 impl WalkOptions {
     /// Returns the rules for a walk. The repository itself is always left out.
     pub fn rules(&self, context: &Context) -> Result<Rules> {
-        let repository = std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()));
+        let repository = std::fs::metadata(&context.repository)
+            .ok()
+            .map(|m| (m.dev(), m.ino()));
         let mut rules = Rules::new(self.skip_cache_dirs, self.one_file_system, repository);
         rules.exclude(&self.exclude)?;
         rules.set_places(&self.places);
@@ -53,15 +55,25 @@ impl WalkOptions {
     /// Warns about patterns that cannot match anything.
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
-            let message = format!("the pattern `{}` excludes nothing: {why}", path::display(pattern.as_bytes()));
-            observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+            let message = format!(
+                "the pattern `{}` excludes nothing: {why}",
+                path::display(pattern.as_bytes())
+            );
+            observer.notice(Notice {
+                level: NoticeLevel::Warning,
+                path: Vec::new(),
+                message,
+            });
         }
     }
 }
 
 /// Returns the catalogue's number of the worktree; `None` without a catalogue.
 pub fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
-    repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
+    repo.catalogue()
+        .ok()?
+        .worktree(context.worktree.as_os_str().as_bytes())
+        .ok()
 }
 
 /// Returns what checkouts of the worktree could not restore for lack of privileges; `None` if no
@@ -75,7 +87,15 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
     let mut versions = Vec::from_iter(Head::read(context, repo)?.base);
     // An interrupted checkout may already have written files of its version.
     if let Ok(Some(interrupted)) = Journal::read(worktree.state_dir()) {
-        versions.extend(interrupted.others.iter().rev().copied().chain([interrupted.goal.target]).rev());
+        versions.extend(
+            interrupted
+                .others
+                .iter()
+                .rev()
+                .copied()
+                .chain([interrupted.goal.target])
+                .rev(),
+        );
     }
     let mut bases = Vec::new();
     for version in versions {
@@ -85,8 +105,11 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
             commit => bases.push(commit?.tree),
         }
     }
-    let mut groups: BTreeSet<u32> =
-        rustix::process::getgroups().unwrap_or_default().into_iter().map(|group| group.as_raw()).collect();
+    let mut groups: BTreeSet<u32> = rustix::process::getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|group| group.as_raw())
+        .collect();
     groups.insert(rustix::process::getegid().as_raw());
     Ok(Some(Unrestored { by, bases, groups }))
 }
@@ -98,10 +121,17 @@ pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport)
     if user.is_root() && done.denied == 0 {
         return Ok(());
     }
-    let dir = std::fs::metadata(&context.worktree).ok().filter(|dir| dir.mode() & SETGID != 0);
+    let dir = std::fs::metadata(&context.worktree)
+        .ok()
+        .filter(|dir| dir.mode() & SETGID != 0);
     let gid = dir.map_or_else(|| rustix::process::getegid().as_raw(), |dir| dir.gid());
     let owners = !user.is_root() || done.owners_lost > 0;
-    repo.worktree(&context.worktree)?.add_restored_by(RestoredBy { uid: user.as_raw(), gid, owners })
+    repo.worktree(&context.worktree)?
+        .add_restored_by(RestoredBy {
+            uid: user.as_raw(),
+            gid,
+            owners,
+        })
 }
 
 /// Removes the record of what checkouts could not restore, so that the next one tries again.
@@ -117,12 +147,25 @@ pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
 }
 
 /// Computes the tree of the worktree. Its objects are then in the memory of `repo`.
-pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
+pub fn look(
+    context: &Context,
+    repo: &Repo,
+    walk: &WalkOptions,
+    observer: &dyn Observer,
+) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
-        let MountTree { tree, totals, skipped } = mount.look(repo, &walk.exclude, observer)?;
+        let MountTree {
+            tree,
+            totals,
+            skipped,
+        } = mount.look(repo, &walk.exclude, observer)?;
         for path in skipped {
             let message = "sockets are not stored".to_owned();
-            observer.notice(Notice { level: NoticeLevel::Skipped, path, message });
+            observer.notice(Notice {
+                level: NoticeLevel::Skipped,
+                path,
+                message,
+            });
         }
         return Ok(Snapshot::of_tree(tree, totals));
     }
@@ -152,7 +195,10 @@ pub struct UnstablePaths {
 impl UnstablePaths {
     /// Returns the unstable paths of a snapshot.
     pub fn new(snapshot: &Snapshot) -> Self {
-        Self { paths: snapshot.unstable.iter().cloned().collect(), reported: BTreeSet::new() }
+        Self {
+            paths: snapshot.unstable.iter().cloned().collect(),
+            reported: BTreeSet::new(),
+        }
     }
 
     /// Returns the change to report for a path; `None` if an unreadable parent directory is
@@ -161,7 +207,9 @@ impl UnstablePaths {
         if self.paths.contains(&change.path) {
             self.reported.insert(change.path.clone());
             change.letter = Letter::Unstable;
-        } else if change.letter == Letter::Deleted && self.paths.iter().any(|dir| is_within(&change.path, dir)) {
+        } else if change.letter == Letter::Deleted
+            && self.paths.iter().any(|dir| is_within(&change.path, dir))
+        {
             return None;
         }
         Some(change)
@@ -169,11 +217,23 @@ impl UnstablePaths {
 
     /// Returns the unstable paths without a change that are below or above a requested path.
     pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = TreeChange> {
-        let unreported = self.paths.into_iter().filter(move |path| !self.reported.contains(path));
+        let unreported = self
+            .paths
+            .into_iter()
+            .filter(move |path| !self.reported.contains(path));
         let wanted = |path: &Vec<u8>| {
-            asked.is_empty() || asked.iter().any(|asked| is_within(path, asked) || is_within(asked, path))
+            asked.is_empty()
+                || asked
+                    .iter()
+                    .any(|asked| is_within(path, asked) || is_within(asked, path))
         };
-        let change = |path| TreeChange { letter: Letter::Unstable, path, from: None, old: None, new: None };
+        let change = |path| TreeChange {
+            letter: Letter::Unstable,
+            path,
+            from: None,
+            old: None,
+            new: None,
+        };
         unreported.filter(wanted).map(change)
     }
 }
@@ -184,19 +244,41 @@ mod tests {
 
     #[test]
     fn unreadable_paths_are_not_reported_as_deleted() {
-        let change = |letter, path: &str| TreeChange { letter, path: path.into(), from: None, old: None, new: None };
+        let change = |letter, path: &str| TreeChange {
+            letter,
+            path: path.into(),
+            from: None,
+            old: None,
+            new: None,
+        };
         let made = || UnstablePaths {
-            paths: ["dir", "file", "other"].iter().map(|p| p.as_bytes().to_vec()).collect(),
+            paths: ["dir", "file", "other"]
+                .iter()
+                .map(|p| p.as_bytes().to_vec())
+                .collect(),
             reported: BTreeSet::new(),
         };
         let mut unstable = made();
         let taken = unstable.take(change(Letter::Deleted, "file")).unwrap();
         assert_eq!(taken.letter, Letter::Unstable);
-        assert!(unstable.take(change(Letter::Deleted, "dir/below")).is_none());
-        assert_eq!(unstable.take(change(Letter::Deleted, "files")).unwrap().letter, Letter::Deleted);
+        assert!(
+            unstable
+                .take(change(Letter::Deleted, "dir/below"))
+                .is_none()
+        );
+        assert_eq!(
+            unstable
+                .take(change(Letter::Deleted, "files"))
+                .unwrap()
+                .letter,
+            Letter::Deleted
+        );
         let rest = |unstable: UnstablePaths, asked: &[&str]| {
             let asked: Vec<_> = asked.iter().map(|p| p.as_bytes().to_vec()).collect();
-            unstable.rest(&asked).map(|c| String::from_utf8(c.path).unwrap()).collect::<Vec<_>>()
+            unstable
+                .rest(&asked)
+                .map(|c| String::from_utf8(c.path).unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(rest(unstable, &[]), ["dir", "other"]);
         assert_eq!(rest(made(), &["dir/below", "none"]), ["dir"]);

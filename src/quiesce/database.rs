@@ -42,7 +42,11 @@ pub(super) struct DatabaseSession<'e> {
 }
 
 enum DatabaseClient<'e> {
-    Here { child: Child, input: Option<ChildStdin>, output: LineReader },
+    Here {
+        child: Child,
+        input: Option<ChildStdin>,
+        output: LineReader,
+    },
     Inside(docker::ExecSession<'e>),
 }
 
@@ -57,11 +61,16 @@ impl<'e> DatabaseSession<'e> {
         gone: &mut dyn FnMut() -> bool,
     ) -> Result<Self, String> {
         let client = match (at, engine) {
-            (DatabaseAddress::Container(container), Some(engine)) => inside(server, container, password, engine)?,
+            (DatabaseAddress::Container(container), Some(engine)) => {
+                inside(server, container, password, engine)?
+            }
             _ => here(server, at, password)?,
         };
         let mut session = Self { server, client };
-        session.send(&begin_script(server, until.saturating_duration_since(Instant::now())))?;
+        session.send(&begin_script(
+            server,
+            until.saturating_duration_since(Instant::now()),
+        ))?;
         session.expect_line(QUIESCED, until, gone)?;
         Ok(session)
     }
@@ -85,22 +94,32 @@ impl<'e> DatabaseSession<'e> {
         };
         let lost = |why: String| format!("the session with the database ended early: {why}");
         self.send(&text).map_err(lost)?;
-        self.expect_line(RELEASED, Instant::now() + END_TIMEOUT * 4, &mut || false).map_err(lost)
+        self.expect_line(RELEASED, Instant::now() + END_TIMEOUT * 4, &mut || false)
+            .map_err(lost)
     }
 
     fn send(&mut self, text: &str) -> Result<(), String> {
         match &mut self.client {
             DatabaseClient::Here { input, .. } => {
-                let sent = input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes()));
+                let sent = input
+                    .as_mut()
+                    .map_or(Ok(()), |input| input.write_all(text.as_bytes()));
                 // If the client has exited, its error output has the reason.
                 sent.map_err(|e| self.complaints().unwrap_or_else(|| e.to_string()))
             }
-            DatabaseClient::Inside(session) => session.send(text.as_bytes(), END_TIMEOUT).map_err(|e| with_causes(&e)),
+            DatabaseClient::Inside(session) => session
+                .send(text.as_bytes(), END_TIMEOUT)
+                .map_err(|e| with_causes(&e)),
         }
     }
 
     /// Waits until the client prints the line `word`.
-    fn expect_line(&mut self, word: &str, until: Instant, gone: &mut dyn FnMut() -> bool) -> Result<(), String> {
+    fn expect_line(
+        &mut self,
+        word: &str,
+        until: Instant,
+        gone: &mut dyn FnMut() -> bool,
+    ) -> Result<(), String> {
         loop {
             if gone() {
                 return Err("the commit is gone".to_owned());
@@ -112,7 +131,9 @@ impl<'e> DatabaseSession<'e> {
                     NextLine::Line(line) => Some(line),
                     NextLine::Late => None,
                     NextLine::End => {
-                        return Err(self.complaints().unwrap_or_else(|| "the client has ended".to_owned()));
+                        return Err(self
+                            .complaints()
+                            .unwrap_or_else(|| "the client has ended".to_owned()));
                     }
                 },
                 DatabaseClient::Inside(session) => match session.line(tick) {
@@ -120,14 +141,20 @@ impl<'e> DatabaseSession<'e> {
                     Err(docker::EngineError::TimedOut { .. }) => None,
                     Ok(None) => {
                         let said = session.complaints();
-                        return Err(if said.is_empty() { "the client has ended".to_owned() } else { said });
+                        return Err(if said.is_empty() {
+                            "the client has ended".to_owned()
+                        } else {
+                            said
+                        });
                     }
                     Err(e) => return Err(with_causes(&e)),
                 },
             };
             match line {
                 Some(line) if line.trim() == word => return Ok(()),
-                None if left.is_zero() => return Err("the database did not answer in time".to_owned()),
+                None if left.is_zero() => {
+                    return Err("the database did not answer in time".to_owned());
+                }
                 _ => {}
             }
         }
@@ -135,12 +162,18 @@ impl<'e> DatabaseSession<'e> {
 
     /// Closes the input of a client, waits until it exits, and returns its error output.
     fn complaints(&mut self) -> Option<String> {
-        let DatabaseClient::Here { child, input, .. } = &mut self.client else { return None };
+        let DatabaseClient::Here { child, input, .. } = &mut self.client else {
+            return None;
+        };
         drop(input.take());
         ended(child);
         let mut said = String::new();
         // The client has exited, so the read does not block.
-        let _ = child.stderr.as_mut()?.take(16 << 10).read_to_string(&mut said);
+        let _ = child
+            .stderr
+            .as_mut()?
+            .take(16 << 10)
+            .read_to_string(&mut said);
         Some(said.trim().replace('\n', "; ")).filter(|said| !said.is_empty())
     }
 }
@@ -202,9 +235,15 @@ fn inside<'e>(
     };
     let exec = ExecCommand {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        env: password.map(|password| format!("{}={password}", variable(server))).into_iter().collect(),
+        env: password
+            .map(|password| format!("{}={password}", variable(server)))
+            .into_iter()
+            .collect(),
     };
-    engine.session(container, &exec).map(DatabaseClient::Inside).map_err(|e| with_causes(&e))
+    engine
+        .session(container, &exec)
+        .map(DatabaseClient::Inside)
+        .map_err(|e| with_causes(&e))
 }
 
 fn here<'e>(
@@ -213,10 +252,19 @@ fn here<'e>(
     password: Option<&str>,
 ) -> Result<DatabaseClient<'e>, String> {
     let (programs, fixed): (&[&str], &[&str]) = match server {
-        DatabaseServer::MariaDb => {
-            (&["mariadb", "mysql"], &["--batch", "--skip-column-names", "--unbuffered", "--skip-reconnect"])
-        }
-        DatabaseServer::Postgres => (&["psql"], &["-X", "-q", "-t", "-A", "-w", "-v", "ON_ERROR_STOP=1"]),
+        DatabaseServer::MariaDb => (
+            &["mariadb", "mysql"],
+            &[
+                "--batch",
+                "--skip-column-names",
+                "--unbuffered",
+                "--skip-reconnect",
+            ],
+        ),
+        DatabaseServer::Postgres => (
+            &["psql"],
+            &["-X", "-q", "-t", "-A", "-w", "-v", "ON_ERROR_STOP=1"],
+        ),
     };
     let (host, port, user, database) = match server {
         DatabaseServer::MariaDb => ("--host=", "--port=", "--user=", "--database="),
@@ -229,7 +277,12 @@ fn here<'e>(
             args.push(format!("--socket={}", path.display()))
         }
         DatabaseAddress::Socket(path) => args.push(format!("{host}{}", path.display())),
-        DatabaseAddress::Address { host: name, port: number, user: who, database: which } => {
+        DatabaseAddress::Address {
+            host: name,
+            port: number,
+            user: who,
+            database: which,
+        } => {
             args.push(format!("{host}{name}"));
             args.extend(number.map(|number| format!("{port}{number}")));
             args.extend(who.as_ref().map(|who| format!("{user}{who}")));
@@ -239,19 +292,31 @@ fn here<'e>(
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
     for program in programs {
         let mut c = Command::new(program);
-        c.args(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        c.args(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         c.envs(password.map(|password| (variable(server), password)));
         if server == DatabaseServer::Postgres {
             c.env("PGCONNECT_TIMEOUT", "10");
         }
         match c.spawn() {
             Ok(mut child) => {
-                let Some(output) = child.stdout.take() else { continue };
+                let Some(output) = child.stdout.take() else {
+                    continue;
+                };
                 let output = LineReader::new(File::from(OwnedFd::from(output)));
-                return Ok(DatabaseClient::Here { input: child.stdin.take(), output, child });
+                return Ok(DatabaseClient::Here {
+                    input: child.stdin.take(),
+                    output,
+                    child,
+                });
             }
             Err(e) => last = e,
         }
     }
-    Err(format!("cannot run `{}`: {last}", programs.first().unwrap_or(&"")))
+    Err(format!(
+        "cannot run `{}`: {last}",
+        programs.first().unwrap_or(&"")
+    ))
 }

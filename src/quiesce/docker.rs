@@ -19,12 +19,22 @@ struct CommittedPaths {
 }
 
 /// Returns the containers that may write to the committed directory.
-pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<Container>, EngineError> {
+pub(super) fn writers(
+    engine: &DockerEngine,
+    plan: &QuiescePlan,
+) -> Result<Vec<Container>, EngineError> {
     let mut all = engine.containers()?;
-    for container in all.iter_mut().filter(|c| runs(&c.state) || c.state == "paused") {
+    for container in all
+        .iter_mut()
+        .filter(|c| runs(&c.state) || c.state == "paused")
+    {
         // For some drivers, the list does not report the paths of volumes, so inspect the
         // container.
-        if container.mounts.iter().any(|m| !m.name.is_empty() && !m.source.is_absolute()) {
+        if container
+            .mounts
+            .iter()
+            .any(|m| !m.name.is_empty() && !m.source.is_absolute())
+        {
             match engine.container(&container.id) {
                 Ok(known) => container.mounts = known.mounts,
                 Err(EngineError::NotFound { .. }) => {}
@@ -33,7 +43,11 @@ pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<C
         }
         // Inspect only the volumes of the plan, because the engine queries the driver of an
         // inspected volume, which may hang.
-        for mount in container.mounts.iter_mut().filter(|m| plan.volumes.contains(&m.name) && !m.source.is_absolute()) {
+        for mount in container
+            .mounts
+            .iter_mut()
+            .filter(|m| plan.volumes.contains(&m.name) && !m.source.is_absolute())
+        {
             match engine.volume(&mount.name) {
                 Ok(known) => mount.source = known.mountpoint,
                 Err(EngineError::NotFound { .. }) => {}
@@ -44,13 +58,18 @@ pub(super) fn writers(engine: &DockerEngine, plan: &QuiescePlan) -> Result<Vec<C
     let own = own(&all);
     let source = CommittedPaths::of(plan, own);
     let own = own.map(|own| own.id.clone());
-    let concerned = |c: &Container| Some(&c.id) != own.as_ref() && c.mounts.iter().any(|m| source.is_written_by(m));
+    let concerned = |c: &Container| {
+        Some(&c.id) != own.as_ref() && c.mounts.iter().any(|m| source.is_written_by(m))
+    };
     Ok(all.iter().filter(|c| concerned(c)).cloned().collect())
 }
 
 impl CommittedPaths {
     fn of(plan: &QuiescePlan, own: Option<&Container>) -> Self {
-        let mut source = Self { paths: Vec::new(), volumes: plan.volumes.clone() };
+        let mut source = Self {
+            paths: Vec::new(),
+            volumes: plan.volumes.clone(),
+        };
         match own {
             None => source.paths.push(plan.source.clone()),
             // The engine sees our directory at another path.
@@ -65,12 +84,16 @@ impl CommittedPaths {
 
     fn is_written_by(&self, mount: &ContainerMount) -> bool {
         // The name of a volume counts only if its path is unknown.
-        let named = !mount.name.is_empty() && !mount.source.is_absolute() && self.volumes.contains(&mount.name);
+        let named = !mount.name.is_empty()
+            && !mount.source.is_absolute()
+            && self.volumes.contains(&mount.name);
         let there = || {
             // Use `located`, because a path that leads into a dead mount cannot be resolved
             // otherwise.
             let at = mountinfo::located(&mount.source).unwrap_or_else(|_| mount.source.clone());
-            self.paths.iter().any(|path| path.starts_with(&at) || at.starts_with(path))
+            self.paths
+                .iter()
+                .any(|path| path.starts_with(&at) || at.starts_with(path))
         };
         mount.writable && (named || (mount.source.is_absolute() && there()))
     }
@@ -88,30 +111,52 @@ pub(super) fn hold(
     let mut seen = BTreeSet::new();
     for _ in 0..ATTEMPTS {
         let found = writers(engine, plan).map_err(|e| explained(&e))?;
-        let fresh: Vec<Container> = found.into_iter().filter(|c| runs(&c.state) && !seen.contains(&c.id)).collect();
+        let fresh: Vec<Container> = found
+            .into_iter()
+            .filter(|c| runs(&c.state) && !seen.contains(&c.id))
+            .collect();
         if fresh.is_empty() {
             return Ok(());
         }
         for container in fresh {
             let name = container.name().to_owned();
-            let (id, left) = (container.id.clone(), until.saturating_duration_since(Instant::now()));
+            let (id, left) = (
+                container.id.clone(),
+                until.saturating_duration_since(Instant::now()),
+            );
             seen.insert(id.clone());
             let undo = if stop {
                 let known = engine.container(&id).map_err(|e| explained(&e))?;
                 if known.host_config.auto_remove {
-                    return Err(format!("cannot stop container `{name}`, because it is removed when it stops"));
+                    return Err(format!(
+                        "cannot stop container `{name}`, because it is removed when it stops"
+                    ));
                 }
                 let secs = known.time_to_stop().as_secs();
-                UndoStep::Start { id: id.clone(), name: name.clone(), started: known.state.started_at, secs }
+                UndoStep::Start {
+                    id: id.clone(),
+                    name: name.clone(),
+                    started: known.state.started_at,
+                    secs,
+                }
             } else {
-                UndoStep::Unpause { id: id.clone(), name: name.clone() }
+                UndoStep::Unpause {
+                    id: id.clone(),
+                    name: name.clone(),
+                }
             };
             noted(ContainerEvent::Undo(undo));
-            let held = if stop { engine.stop(&id, left) } else { engine.pause(&id) };
+            let held = if stop {
+                engine.stop(&id, left)
+            } else {
+                engine.pause(&id)
+            };
             if let Err(e) = held {
                 match engine.container(&id).map(|c| c.state) {
                     // The container has exited, or another process has paused it.
-                    Ok(state) if !runs(&state.status) && !matches!(e, EngineError::TimedOut { .. }) => {
+                    Ok(state)
+                        if !runs(&state.status) && !matches!(e, EngineError::TimedOut { .. }) =>
+                    {
                         noted(ContainerEvent::NotNeeded);
                     }
                     Err(EngineError::NotFound { .. }) => noted(ContainerEvent::NotNeeded),
@@ -119,7 +164,10 @@ pub(super) fn hold(
                     _ => return Err(explained(&e)),
                 }
             } else {
-                noted(ContainerEvent::Did(format!("{} container `{name}`", if stop { "stopped" } else { "paused" })));
+                noted(ContainerEvent::Did(format!(
+                    "{} container `{name}`",
+                    if stop { "stopped" } else { "paused" }
+                )));
             }
         }
     }
@@ -141,7 +189,8 @@ pub(super) fn running_writers(engine: &DockerEngine, plan: &QuiescePlan) -> Vec<
     match writers(engine, plan) {
         Ok(found) => {
             let runs = found.iter().filter(|c| runs(&c.state));
-            runs.map(|c| format!("container `{}` ran while the volume was read", c.name())).collect()
+            runs.map(|c| format!("container `{}` ran while the volume was read", c.name()))
+                .collect()
         }
         Err(e) => vec![explained(&e)],
     }
@@ -162,7 +211,12 @@ pub(super) fn unpause(engine: &DockerEngine, id: &str) -> Result<(), EngineError
 
 /// Starts a container that was asked to stop; `started` is its last start. The engine may still be
 /// stopping the container, so it is watched until `until`. Returns false if it still runs then.
-pub(super) fn start(engine: &DockerEngine, id: &str, started: &str, until: Instant) -> Result<bool, EngineError> {
+pub(super) fn start(
+    engine: &DockerEngine,
+    id: &str,
+    started: &str,
+    until: Instant,
+) -> Result<bool, EngineError> {
     loop {
         match engine.container(id) {
             Ok(container) if !container.state.running => return engine.start(id).map(|()| true),
@@ -187,7 +241,12 @@ mod tests {
     use super::*;
 
     fn mount(name: &str, source: &str, destination: &str, writable: bool) -> ContainerMount {
-        ContainerMount { name: name.to_owned(), source: source.into(), destination: destination.into(), writable }
+        ContainerMount {
+            name: name.to_owned(),
+            source: source.into(),
+            destination: destination.into(),
+            writable,
+        }
     }
 
     fn plan(source: &str, volumes: &[&str]) -> QuiescePlan {
@@ -217,7 +276,11 @@ mod tests {
             ("named", "/no/v/named/_data", true, false),
             ("", "", true, false),
         ] {
-            assert_eq!(source.is_written_by(&mount(name, path, "/x", writable)), meant, "{name} {path} {writable}");
+            assert_eq!(
+                source.is_written_by(&mount(name, path, "/x", writable)),
+                meant,
+                "{name} {path} {writable}"
+            );
         }
     }
 
@@ -228,12 +291,21 @@ mod tests {
             names: vec!["/side".to_owned()],
             state: "running".to_owned(),
             labels: std::collections::BTreeMap::default(),
-            mounts: vec![mount("v", "/no/v", "/source/db", false), mount("", "/no/w", "/source", false)],
+            mounts: vec![
+                mount("v", "/no/v", "/source/db", false),
+                mount("", "/no/w", "/source", false),
+            ],
         };
         let source = CommittedPaths::of(&plan("/source/db/deep", &[]), Some(&own));
-        assert_eq!((source.paths, source.volumes), (vec![PathBuf::from("/no/v/deep")], vec!["v".to_owned()]));
+        assert_eq!(
+            (source.paths, source.volumes),
+            (vec![PathBuf::from("/no/v/deep")], vec!["v".to_owned()])
+        );
         let source = CommittedPaths::of(&plan("/source/x", &[]), Some(&own));
-        assert_eq!((source.paths, source.volumes.len()), (vec![PathBuf::from("/no/w/x")], 0));
+        assert_eq!(
+            (source.paths, source.volumes.len()),
+            (vec![PathBuf::from("/no/w/x")], 0)
+        );
         let source = CommittedPaths::of(&plan("/etc", &[]), Some(&own));
         assert_eq!((source.paths.len(), source.volumes.len()), (0, 0));
     }

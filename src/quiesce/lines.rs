@@ -28,7 +28,10 @@ pub(super) enum NextLine {
 
 impl LineReader {
     pub(super) const fn new(file: File) -> Self {
-        Self { file, buffer: Vec::new() }
+        Self {
+            file,
+            buffer: Vec::new(),
+        }
     }
 
     /// Waits for the next line, for at most `limit`.
@@ -43,7 +46,9 @@ impl LineReader {
                 return NextLine::End;
             }
             let left = until.saturating_duration_since(Instant::now());
-            let Ok(left) = Timespec::try_from(left) else { return NextLine::Late };
+            let Ok(left) = Timespec::try_from(left) else {
+                return NextLine::Late;
+            };
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&left)) {
                 Ok(0) => return NextLine::Late,
                 Err(rustix::io::Errno::INTR) => continue,
@@ -70,12 +75,21 @@ mod tests {
         let mut lines = LineReader::new(File::from(OwnedFd::from(reader)));
         assert_eq!(lines.next(Duration::ZERO), NextLine::Late);
         writer.write_all(b"a\nb").unwrap();
-        assert_eq!(lines.next(Duration::from_secs(5)), NextLine::Line("a".to_owned()));
+        assert_eq!(
+            lines.next(Duration::from_secs(5)),
+            NextLine::Line("a".to_owned())
+        );
         assert_eq!(lines.next(Duration::from_millis(1)), NextLine::Late);
         writer.write_all(b"c\n\n").unwrap();
         drop(writer);
-        assert_eq!(lines.next(Duration::from_secs(5)), NextLine::Line("bc".to_owned()));
-        assert_eq!(lines.next(Duration::from_secs(5)), NextLine::Line(String::new()));
+        assert_eq!(
+            lines.next(Duration::from_secs(5)),
+            NextLine::Line("bc".to_owned())
+        );
+        assert_eq!(
+            lines.next(Duration::from_secs(5)),
+            NextLine::Line(String::new())
+        );
         assert_eq!(lines.next(Duration::from_secs(5)), NextLine::End);
     }
 }

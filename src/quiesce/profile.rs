@@ -56,7 +56,12 @@ pub enum DatabaseAddress {
     /// A socket, or the directory of a PostgreSQL socket.
     Socket(PathBuf),
     /// A network address.
-    Address { host: String, port: Option<u16>, user: Option<String>, database: Option<String> },
+    Address {
+        host: String,
+        port: Option<u16>,
+        user: Option<String>,
+        database: Option<String>,
+    },
     /// The server in a container, through the client in that container.
     Container(String),
 }
@@ -69,28 +74,42 @@ impl QuiesceProfile {
         let is_word = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let more = if is_word && text == word { "" } else { ":..." };
         let shown = format!("{}{more}", if is_word { word } else { "" });
-        let bad = |problem: &str| QuiesceError::Bad { text: shown.clone(), problem: problem.to_owned() };
+        let bad = |problem: &str| QuiesceError::Bad {
+            text: shown.clone(),
+            problem: problem.to_owned(),
+        };
         Ok(Some(match (word, rest) {
             ("none", "") => return Ok(None),
             ("docker", "pause") => Self::Pause,
             ("docker", "stop") => Self::Stop,
             ("docker", _) => return Err(bad("use `docker:pause` or `docker:stop`")),
             ("exec", rest) => {
-                let (container, commands) = rest.split_once(':').ok_or_else(|| bad("the command is missing"))?;
-                let container = name(container).ok_or_else(|| bad("the container's name is missing"))?;
+                let (container, commands) = rest
+                    .split_once(':')
+                    .ok_or_else(|| bad("the command is missing"))?;
+                let container =
+                    name(container).ok_or_else(|| bad("the container's name is missing"))?;
                 let (before, after) = commands_of(commands);
                 if before.is_empty() {
                     return Err(bad("the command is missing"));
                 }
-                Self::Exec { container, before, after }
+                Self::Exec {
+                    container,
+                    before,
+                    after,
+                }
             }
-            ("mariadb" | "mysql", at) => {
-                Self::Database { server: DatabaseServer::MariaDb, at: place(at).map_err(bad)? }
-            }
-            ("postgres" | "postgresql", at) => {
-                Self::Database { server: DatabaseServer::Postgres, at: place(at).map_err(bad)? }
-            }
-            ("fsfreeze", path) if path.starts_with('/') => Self::Freeze { path: PathBuf::from(path) },
+            ("mariadb" | "mysql", at) => Self::Database {
+                server: DatabaseServer::MariaDb,
+                at: place(at).map_err(bad)?,
+            },
+            ("postgres" | "postgresql", at) => Self::Database {
+                server: DatabaseServer::Postgres,
+                at: place(at).map_err(bad)?,
+            },
+            ("fsfreeze", path) if path.starts_with('/') => Self::Freeze {
+                path: PathBuf::from(path),
+            },
             ("fsfreeze", _) => return Err(bad("the path of a mounted file system is missing")),
             _ => return Err(bad("unknown name")),
         }))
@@ -100,7 +119,10 @@ impl QuiesceProfile {
 /// Splits the commands to run before and after the commit. ` / ` separates them, or a single `/`
 /// that follows no blank.
 fn commands_of(text: &str) -> (String, Option<String>) {
-    let one = || text.split_once('/').filter(|(a, b)| !b.contains('/') && !a.is_empty() && !a.ends_with(' '));
+    let one = || {
+        text.split_once('/')
+            .filter(|(a, b)| !b.contains('/') && !a.is_empty() && !a.ends_with(' '))
+    };
     let parted = match text.strip_suffix(" /") {
         Some(before) => Some((before, "")),
         None => text.split_once(" / ").or_else(one),
@@ -113,7 +135,8 @@ fn commands_of(text: &str) -> (String, Option<String>) {
 /// Parses the name or id of a container.
 fn name(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)).then(|| text.to_owned())
+    (text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain))
+        .then(|| text.to_owned())
 }
 
 fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
@@ -124,29 +147,48 @@ fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
         return Ok(DatabaseAddress::Socket(PathBuf::from(text)));
     }
     if !text.contains("//") {
-        return name(text).map(DatabaseAddress::Container).ok_or("the address is neither a container nor a URL");
+        return name(text)
+            .map(DatabaseAddress::Container)
+            .ok_or("the address is neither a container nor a URL");
     }
     // `mariadb://host` and `mariadb:mariadb://host` are the same.
-    let url = if text.starts_with("//") { format!("db:{text}") } else { text.to_owned() };
+    let url = if text.starts_with("//") {
+        format!("db:{text}")
+    } else {
+        text.to_owned()
+    };
     let url = Url::parse(&url).map_err(|_| "the URL is invalid")?;
     if url.password().is_some() {
-        return Err("a password on the command line would be visible to all users; use \
-                    DVC_QUIESCE_PASSWORD_FILE or the client's own file");
+        return Err(
+            "a password on the command line would be visible to all users; use \
+                    DVC_QUIESCE_PASSWORD_FILE or the client's own file",
+        );
     }
     let plain = |text: &str| {
         let decoded = url_decoded(text);
-        (!decoded.is_empty() && !decoded.starts_with('-') && !decoded.contains(['\0', '\n'])).then_some(decoded)
+        (!decoded.is_empty() && !decoded.starts_with('-') && !decoded.contains(['\0', '\n']))
+            .then_some(decoded)
     };
-    let host = url.host_str().and_then(plain).ok_or("the host is missing")?;
+    let host = url
+        .host_str()
+        .and_then(plain)
+        .ok_or("the host is missing")?;
     let database = url.path().trim_start_matches('/');
-    Ok(DatabaseAddress::Address { host, port: url.port(), user: plain(url.username()), database: plain(database) })
+    Ok(DatabaseAddress::Address {
+        host,
+        port: url.port(),
+        user: plain(url.username()),
+        database: plain(database),
+    })
 }
 
 fn url_decoded(text: &str) -> String {
-    url::form_urlencoded::parse(format!("x={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
+    url::form_urlencoded::parse(
+        format!("x={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes(),
+    )
+    .next()
+    .map(|(_, value)| value.into_owned())
+    .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -155,17 +197,23 @@ mod tests {
 
     fn exec(before: &str, after: Option<&str>) -> QuiesceProfile {
         let after = after.map(str::to_owned);
-        QuiesceProfile::Exec { container: "db".to_owned(), before: before.to_owned(), after }
+        QuiesceProfile::Exec {
+            container: "db".to_owned(),
+            before: before.to_owned(),
+            after,
+        }
     }
 
     #[test]
     fn every_form_is_parsed() {
         let of = |server, at| QuiesceProfile::Database { server, at };
-        let address = |host: &str, port, user: Option<&str>, database: Option<&str>| DatabaseAddress::Address {
-            host: host.to_owned(),
-            port,
-            user: user.map(str::to_owned),
-            database: database.map(str::to_owned),
+        let address = |host: &str, port, user: Option<&str>, database: Option<&str>| {
+            DatabaseAddress::Address {
+                host: host.to_owned(),
+                port,
+                user: user.map(str::to_owned),
+                database: database.map(str::to_owned),
+            }
         };
         let table = [
             ("docker:pause", QuiesceProfile::Pause),
@@ -174,17 +222,56 @@ mod tests {
             ("exec:db:lock/unlock", exec("lock", Some("unlock"))),
             ("exec:db:/bin/lock a", exec("/bin/lock a", None)),
             ("exec:db:/bin/lock /", exec("/bin/lock", None)),
-            ("exec:db:/bin/lock a / /bin/unlock b:c", exec("/bin/lock a", Some("/bin/unlock b:c"))),
-            ("mariadb:", of(DatabaseServer::MariaDb, DatabaseAddress::Here)),
-            ("mysql:/run/m.sock", of(DatabaseServer::MariaDb, DatabaseAddress::Socket("/run/m.sock".into()))),
-            ("mariadb:shop-db.1", of(DatabaseServer::MariaDb, DatabaseAddress::Container("shop-db.1".to_owned()))),
-            ("mariadb://a%40b@h:33/x", of(DatabaseServer::MariaDb, address("h", Some(33), Some("a@b"), Some("x")))),
-            ("postgres:postgresql://h", of(DatabaseServer::Postgres, address("h", None, None, None))),
-            ("postgres", of(DatabaseServer::Postgres, DatabaseAddress::Here)),
-            ("fsfreeze:/mnt", QuiesceProfile::Freeze { path: "/mnt".into() }),
+            (
+                "exec:db:/bin/lock a / /bin/unlock b:c",
+                exec("/bin/lock a", Some("/bin/unlock b:c")),
+            ),
+            (
+                "mariadb:",
+                of(DatabaseServer::MariaDb, DatabaseAddress::Here),
+            ),
+            (
+                "mysql:/run/m.sock",
+                of(
+                    DatabaseServer::MariaDb,
+                    DatabaseAddress::Socket("/run/m.sock".into()),
+                ),
+            ),
+            (
+                "mariadb:shop-db.1",
+                of(
+                    DatabaseServer::MariaDb,
+                    DatabaseAddress::Container("shop-db.1".to_owned()),
+                ),
+            ),
+            (
+                "mariadb://a%40b@h:33/x",
+                of(
+                    DatabaseServer::MariaDb,
+                    address("h", Some(33), Some("a@b"), Some("x")),
+                ),
+            ),
+            (
+                "postgres:postgresql://h",
+                of(DatabaseServer::Postgres, address("h", None, None, None)),
+            ),
+            (
+                "postgres",
+                of(DatabaseServer::Postgres, DatabaseAddress::Here),
+            ),
+            (
+                "fsfreeze:/mnt",
+                QuiesceProfile::Freeze {
+                    path: "/mnt".into(),
+                },
+            ),
         ];
         for (text, expected) in table {
-            assert_eq!(QuiesceProfile::parse(text).unwrap(), Some(expected), "{text}");
+            assert_eq!(
+                QuiesceProfile::parse(text).unwrap(),
+                Some(expected),
+                "{text}"
+            );
         }
         assert_eq!(QuiesceProfile::parse("none").unwrap(), None);
     }
@@ -215,7 +302,10 @@ mod tests {
         ];
         for (text, expected) in table {
             let said = QuiesceProfile::parse(text).unwrap_err();
-            assert!(said.to_string().contains(expected) && !said.to_string().contains("secret"), "{text}: {said}");
+            assert!(
+                said.to_string().contains(expected) && !said.to_string().contains("secret"),
+                "{text}: {said}"
+            );
         }
     }
 }

@@ -19,16 +19,29 @@ impl UndoStep {
         match self {
             Self::Unpause { id, name } => docker::unpause(engine()?, id)
                 .map_err(|e| format!("container `{name}` is still paused: {}", explained(&e))),
-            Self::Start { id, name, started, .. } => match docker::start(engine()?, id, started, until) {
+            Self::Start {
+                id, name, started, ..
+            } => match docker::start(engine()?, id, started, until) {
                 Ok(true) => Ok(()),
-                Ok(false) => {
-                    Err(format!("container `{name}` was asked to stop but still runs; start it once it stops"))
-                }
-                Err(e) => Err(format!("container `{name}` is still stopped: {}", explained(&e))),
+                Ok(false) => Err(format!(
+                    "container `{name}` was asked to stop but still runs; start it once it stops"
+                )),
+                Err(e) => Err(format!(
+                    "container `{name}` is still stopped: {}",
+                    explained(&e)
+                )),
             },
-            Self::Exec { container, command, limit_ms } => {
-                run_in(engine()?, container, command, Duration::from_millis(*limit_ms), &mut || false)
-            }
+            Self::Exec {
+                container,
+                command,
+                limit_ms,
+            } => run_in(
+                engine()?,
+                container,
+                command,
+                Duration::from_millis(*limit_ms),
+                &mut || false,
+            ),
             Self::Thaw { path } => freeze::open(path)
                 .and_then(|frozen| frozen.thaw())
                 .map_err(|e| format!("`{}` is still frozen: {e}", path.display())),
@@ -52,12 +65,20 @@ impl UndoStep {
 
 /// Undoes all steps. Retries a failed one for `at_least`, or longer if the step may still be in
 /// progress. Returns the problems of the steps that could not be undone.
-pub(super) fn undo_all(mut left: Vec<UndoStep>, engine: Option<&DockerEngine>, at_least: Duration) -> Vec<String> {
+pub(super) fn undo_all(
+    mut left: Vec<UndoStep>,
+    engine: Option<&DockerEngine>,
+    at_least: Duration,
+) -> Vec<String> {
     let (begun, mut failed) = (Instant::now(), Vec::new());
     loop {
         left.retain(|undo| match undo.run(engine, begun) {
             Ok(()) => false,
-            Err(_) if undo.is_repeatable() && begun.elapsed() < undo.pending_time().max(at_least) => true,
+            Err(_)
+                if undo.is_repeatable() && begun.elapsed() < undo.pending_time().max(at_least) =>
+            {
+                true
+            }
             Err(problem) => {
                 failed.push(problem);
                 false
@@ -79,12 +100,25 @@ pub(super) fn run_in(
     gone: &mut dyn FnMut() -> bool,
 ) -> Result<(), String> {
     let command = ["sh", "-c", command].map(str::to_owned).to_vec();
-    let exec = ExecCommand { command, ..ExecCommand::default() };
-    let ran = engine.exec(container, &exec, limit, gone).map_err(|e| explained(&e))?;
+    let exec = ExecCommand {
+        command,
+        ..ExecCommand::default()
+    };
+    let ran = engine
+        .exec(container, &exec, limit, gone)
+        .map_err(|e| explained(&e))?;
     if ran.code == 0 {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ran.complaints);
-    let last = said.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
-    Err(format!("a command in container `{container}` failed with exit code {}{last}", ran.code))
+    let last = said
+        .trim()
+        .lines()
+        .last()
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default();
+    Err(format!(
+        "a command in container `{container}` failed with exit code {}{last}",
+        ran.code
+    ))
 }

@@ -42,7 +42,11 @@ enum WatchdogCommand {
 
 /// Quiesces and releases writers. `input` and `output` are pipes to the commit; `ended` returns
 /// whether this process was asked to exit.
-pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Result<(), std::io::Error> {
+pub fn run(
+    input: File,
+    output: &mut dyn Write,
+    ended: &dyn Fn() -> bool,
+) -> Result<(), std::io::Error> {
     let mut asks = LineReader::new(input);
     let line = loop {
         match asks.next(Duration::from_secs(60)) {
@@ -53,11 +57,22 @@ pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Res
     };
     let plan: QuiescePlan = serde_json::from_str(&line)?;
     let limit = Duration::from_millis(plan.limit_ms);
-    let engine = match plan.needs_engine().then(|| DockerEngine::new(plan.engine.as_deref())) {
+    let engine = match plan
+        .needs_engine()
+        .then(|| DockerEngine::new(plan.engine.as_deref()))
+    {
         None => None,
-        Some(Ok(engine)) => Some(engine.within(limit.clamp(Duration::from_secs(1), Duration::from_secs(30)))),
+        Some(Ok(engine)) => {
+            Some(engine.within(limit.clamp(Duration::from_secs(1), Duration::from_secs(30))))
+        }
         Some(Err(e)) => {
-            return send(output, &WatchdogEvent::Failed { message: with_causes(&e), hint: e.hint() });
+            return send(
+                output,
+                &WatchdogEvent::Failed {
+                    message: with_causes(&e),
+                    hint: e.hint(),
+                },
+            );
         }
     };
     let until = Instant::now() + limit;
@@ -151,55 +166,89 @@ impl Watchdog<'_> {
         let mut problems = Vec::new();
         // Report containers that run now, because the commit relies on all of them being quiesced
         // until now.
-        if let (EndReason::Asked, true, Some(engine)) = (why, self.stops_containers(), self.engine) {
+        if let (EndReason::Asked, true, Some(engine)) = (why, self.stops_containers(), self.engine)
+        {
             problems.extend(docker::running_writers(engine, self.plan));
         }
-        let Undone { problems: more, left } = self.undo();
+        let Undone {
+            problems: more,
+            left,
+        } = self.undo();
         problems.extend(more);
         self.send(&WatchdogEvent::Ended { why, problems });
         left
     }
 
     fn stops_containers(&self) -> bool {
-        self.plan.profiles.iter().any(|p| matches!(p, QuiesceProfile::Pause | QuiesceProfile::Stop))
+        self.plan
+            .profiles
+            .iter()
+            .any(|p| matches!(p, QuiesceProfile::Pause | QuiesceProfile::Stop))
     }
 
     fn apply(&mut self, profile: &QuiesceProfile) -> Result<(), StepFailure> {
-        let plain = |message: String| StepFailure { message, hint: None };
-        let engine = self.engine.ok_or_else(|| plain("no Docker engine".to_owned()));
+        let plain = |message: String| StepFailure {
+            message,
+            hint: None,
+        };
+        let engine = self
+            .engine
+            .ok_or_else(|| plain("no Docker engine".to_owned()));
         match profile {
             QuiesceProfile::Pause | QuiesceProfile::Stop => {
                 let engine = engine?;
-                engine.ping().map_err(|e| StepFailure { message: with_causes(&e), hint: e.hint() })?;
+                engine.ping().map_err(|e| StepFailure {
+                    message: with_causes(&e),
+                    hint: e.hint(),
+                })?;
                 let (plan, until) = (self.plan, self.until);
-                docker::hold(engine, plan, *profile == QuiesceProfile::Stop, until, &mut |event| self.note(event))
-                    .map_err(plain)
+                docker::hold(
+                    engine,
+                    plan,
+                    *profile == QuiesceProfile::Stop,
+                    until,
+                    &mut |event| self.note(event),
+                )
+                .map_err(plain)
             }
-            QuiesceProfile::Exec { container, before, after } => {
+            QuiesceProfile::Exec {
+                container,
+                before,
+                after,
+            } => {
                 if let Some(after) = after {
                     let (container, limit_ms) = (container.clone(), self.plan.limit_ms);
-                    self.will_undo(UndoStep::Exec { container, command: after.clone(), limit_ms });
+                    self.will_undo(UndoStep::Exec {
+                        container,
+                        command: after.clone(),
+                        limit_ms,
+                    });
                 }
                 let left = self.until.saturating_duration_since(Instant::now());
                 let (asks, ended) = (&mut self.asks, self.ended);
                 let mut gone = || ended() || asks.next(Duration::ZERO) != NextLine::Late;
                 run_in(engine?, container, before, left, &mut gone).map_err(plain)?;
-                self.did.push(format!("ran a command in container `{container}`"));
+                self.did
+                    .push(format!("ran a command in container `{container}`"));
                 Ok(())
             }
             QuiesceProfile::Database { server, at } => {
-                let (engine, until, password) = (self.engine, self.until, self.plan.password.as_deref());
+                let (engine, until, password) =
+                    (self.engine, self.until, self.plan.password.as_deref());
                 let (asks, ended) = (&mut self.asks, self.ended);
                 // The commit sends nothing before all profiles are active, so any input or its end
                 // means that the commit is gone.
                 let mut gone = || ended() || asks.next(Duration::ZERO) != NextLine::Late;
-                let session = DatabaseSession::begin(*server, at, password, engine, until, &mut gone).map_err(plain)?;
+                let session =
+                    DatabaseSession::begin(*server, at, password, engine, until, &mut gone)
+                        .map_err(plain)?;
                 self.did.push(session.description().to_owned());
                 self.steps.push(ActiveStep::Session(session));
                 Ok(())
             }
             QuiesceProfile::Freeze { path } => {
-                let failed = |e: std::io::Error| plain(format!("cannot freeze `{}`: {e}", path.display()));
+                let failed =
+                    |e: std::io::Error| plain(format!("cannot freeze `{}`: {e}", path.display()));
                 let frozen = freeze::open(path).map_err(failed)?;
                 self.send(&WatchdogEvent::Undo(UndoStep::Thaw { path: path.clone() }));
                 frozen.freeze().map_err(failed)?;
@@ -253,7 +302,10 @@ impl Watchdog<'_> {
             }
         }
         if left.iter().any(UndoStep::is_repeatable) {
-            problems.push(format!("dvc repeats this for another {} minutes", PERSISTENCE.as_secs() / 60));
+            problems.push(format!(
+                "dvc repeats this for another {} minutes",
+                PERSISTENCE.as_secs() / 60
+            ));
         }
         Undone { problems, left }
     }

@@ -47,7 +47,11 @@ impl Head {
             }),
             None => {
                 let branch = Some(RefName::new(&repo.marker().default_branch)?);
-                Ok(Self { branch, base: None, known: false })
+                Ok(Self {
+                    branch,
+                    base: None,
+                    known: false,
+                })
             }
         }
     }

@@ -65,12 +65,21 @@ impl Failure for RefMoveError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Exists { kind, name } => Some(format!("run `dvc {} -f {name} REV` to move it", kind.name())),
-            Self::Raced { .. } => Some("check the new version and run the command again".to_owned()),
-            Self::Missing { kind: RefKind::Tag, .. } => Some("run `dvc tag` to list the tags".to_owned()),
+            Self::Exists { kind, name } => Some(format!(
+                "run `dvc {} -f {name} REV` to move it",
+                kind.name()
+            )),
+            Self::Raced { .. } => {
+                Some("check the new version and run the command again".to_owned())
+            }
+            Self::Missing {
+                kind: RefKind::Tag, ..
+            } => Some("run `dvc tag` to list the tags".to_owned()),
             Self::Missing { .. } => Some("run `dvc branch --all` to list the branches".to_owned()),
             Self::NoBranchToUndo => Some("name the branch or tag: `dvc undo NAME`".to_owned()),
-            Self::Current { .. } => Some("check out another branch in that worktree first".to_owned()),
+            Self::Current { .. } => {
+                Some("check out another branch in that worktree first".to_owned())
+            }
             _ => None,
         }
     }
@@ -88,20 +97,46 @@ pub struct Mover<'a> {
 
 impl<'a> Mover<'a> {
     /// Prepares moves in a repository. `dry_run` moves nothing.
-    pub fn new(context: &'a Context, repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Self {
-        Self { context, repo, observer, dry_run, moves: Vec::new() }
+    pub fn new(
+        context: &'a Context,
+        repo: &'a Repo,
+        observer: &'a dyn Observer,
+        dry_run: bool,
+    ) -> Self {
+        Self {
+            context,
+            repo,
+            observer,
+            dry_run,
+            moves: Vec::new(),
+        }
     }
 
     /// Creates a ref. An existing ref is moved only with `force`.
-    pub fn create(&mut self, kind: RefKind, name: &RefName, id: Id, force: bool, why: &str) -> Result<()> {
+    pub fn create(
+        &mut self,
+        kind: RefKind,
+        name: &RefName,
+        id: Id,
+        force: bool,
+        why: &str,
+    ) -> Result<()> {
         let tip = match self.repo.refs().tip(kind, name) {
-            Err(e) if force && e.kind() == Kind::Integrity => return self.repair(kind, name, id, why),
-            Ok(Some(tip)) if force && tip.seq == u64::MAX => return self.repair(kind, name, id, why),
+            Err(e) if force && e.kind() == Kind::Integrity => {
+                return self.repair(kind, name, id, why);
+            }
+            Ok(Some(tip)) if force && tip.seq == u64::MAX => {
+                return self.repair(kind, name, id, why);
+            }
             tip => tip?,
         };
         match tip.as_ref().and_then(value_of) {
             Some(old) if old == id => Ok(()),
-            Some(_) if !force => Err(RefMoveError::Exists { kind, name: name.clone() }.into()),
+            Some(_) if !force => Err(RefMoveError::Exists {
+                kind,
+                name: name.clone(),
+            }
+            .into()),
             _ => self.update(kind, name, tip.as_ref(), Some(id), why),
         }
     }
@@ -110,14 +145,27 @@ impl<'a> Mover<'a> {
     fn repair(&mut self, kind: RefKind, name: &RefName, id: Id, why: &str) -> Result<()> {
         if !self.dry_run {
             let why = format!("{why} (repaired)");
-            let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
+            let how = Move {
+                who: &self.context.author,
+                why: &why,
+                time: self.context.moved_at(),
+            };
             self.observer.step("ref");
             if !self.repo.refs().repair(kind, name, id, &how)? {
-                return Err(RefMoveError::Raced { kind, name: name.clone() }.into());
+                return Err(RefMoveError::Raced {
+                    kind,
+                    name: name.clone(),
+                }
+                .into());
             }
             self.observer.step("ref moved");
         }
-        self.moves.push(MovedRef { kind, name: name.clone(), old: None, new: Some(id) });
+        self.moves.push(MovedRef {
+            kind,
+            name: name.clone(),
+            old: None,
+            new: Some(id),
+        });
         Ok(())
     }
 
@@ -128,15 +176,34 @@ impl<'a> Mover<'a> {
     }
 
     /// Deletes all of these refs, or none of them if one does not exist.
-    pub fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
-        names.iter().try_for_each(|name| self.existing(kind, name).map(drop))?;
-        names.iter().try_for_each(|name| self.delete(kind, name, why))
+    pub fn delete_all(
+        &mut self,
+        kind: RefKind,
+        names: &BTreeSet<RefName>,
+        why: &str,
+    ) -> Result<()> {
+        names
+            .iter()
+            .try_for_each(|name| self.existing(kind, name).map(drop))?;
+        names
+            .iter()
+            .try_for_each(|name| self.delete(kind, name, why))
     }
 
     /// Returns the newest entry of a ref, which must exist.
     fn existing(&self, kind: RefKind, name: &RefName) -> Result<RefEntry> {
-        let tip = self.repo.refs().tip(kind, name)?.filter(|tip| value_of(tip).is_some());
-        tip.ok_or_else(|| RefMoveError::Missing { kind, name: name.clone() }.into())
+        let tip = self
+            .repo
+            .refs()
+            .tip(kind, name)?
+            .filter(|tip| value_of(tip).is_some());
+        tip.ok_or_else(|| {
+            RefMoveError::Missing {
+                kind,
+                name: name.clone(),
+            }
+            .into()
+        })
     }
 
     /// Moves a ref whose newest entry is `tip`.
@@ -149,26 +216,49 @@ impl<'a> Mover<'a> {
         why: &str,
     ) -> Result<()> {
         if !self.dry_run {
-            let how = Move { who: &self.context.author, why, time: self.context.moved_at() };
+            let how = Move {
+                who: &self.context.author,
+                why,
+                time: self.context.moved_at(),
+            };
             self.observer.step("ref");
-            if self.repo.move_ref(kind, name, tip.and_then(value_of).as_ref(), new, &how)?.is_none() {
-                return Err(RefMoveError::Raced { kind, name: name.clone() }.into());
+            if self
+                .repo
+                .move_ref(kind, name, tip.and_then(value_of).as_ref(), new, &how)?
+                .is_none()
+            {
+                return Err(RefMoveError::Raced {
+                    kind,
+                    name: name.clone(),
+                }
+                .into());
             }
             self.observer.step("ref moved");
         }
-        self.moves.push(MovedRef { kind, name: name.clone(), old: tip.and_then(value_of), new });
+        self.moves.push(MovedRef {
+            kind,
+            name: name.clone(),
+            old: tip.and_then(value_of),
+            new,
+        });
         Ok(())
     }
 }
 
 /// Fails for a tag that is scoped by a missing branch, because no revision would ever find the tag.
 pub fn ensure_tag_branch(repo: &Repo, tag: &RefName) -> Result<()> {
-    let Some((branch, _)) = tag.scope() else { return Ok(()) };
+    let Some((branch, _)) = tag.scope() else {
+        return Ok(());
+    };
     let name = RefName::new(branch)?;
     for kind in [RefKind::Branch, RefKind::Remote] {
         if repo.refs().value(kind, &name)?.is_some() {
             return Ok(());
         }
     }
-    Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into())
+    Err(RefMoveError::Missing {
+        kind: RefKind::Branch,
+        name,
+    }
+    .into())
 }

@@ -67,7 +67,9 @@ pub fn track(
     why: &str,
 ) -> Result<bool> {
     // A remote without a name has no tracking refs.
-    let Ok(name) = tracking(remote, branch) else { return Ok(false) };
+    let Ok(name) = tracking(remote, branch) else {
+        return Ok(false);
+    };
     let (refs, new) = (session.repo().refs(), value);
     let value = new.id();
     for _ in 0..ATTEMPTS {
@@ -75,7 +77,11 @@ pub fn track(
             // Replacing a damaged tracking ref loses nothing, because the remote has just reported
             // its value.
             (Err(e), Some(value)) if e.kind() == Kind::Integrity => {
-                let how = Move { who: &context.author, why, time: context.moved_at() };
+                let how = Move {
+                    who: &context.author,
+                    why,
+                    time: context.moved_at(),
+                };
                 refs.repair(RefKind::Remote, &name, value, &how)?;
                 continue;
             }
@@ -85,10 +91,21 @@ pub fn track(
         if old == value {
             return Ok(false);
         }
-        let how = Move { who: &context.author, why, time: context.moved_at() };
-        if session.move_ref(RefKind::Remote, &name, old.as_ref(), new, &how)?.is_some() {
+        let how = Move {
+            who: &context.author,
+            why,
+            time: context.moved_at(),
+        };
+        if session
+            .move_ref(RefKind::Remote, &name, old.as_ref(), new, &how)?
+            .is_some()
+        {
             return Ok(true);
         }
     }
-    Err(RefMoveError::Raced { kind: RefKind::Remote, name }.into())
+    Err(RefMoveError::Raced {
+        kind: RefKind::Remote,
+        name,
+    }
+    .into())
 }

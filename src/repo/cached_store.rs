@@ -68,7 +68,11 @@ struct Piece {
 impl CachedStore {
     /// Wraps a store. A local directory needs no cache. Objects that the repository in `local` has
     /// are read from there, because equal keys mean equal content.
-    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, local: Option<PathBuf>) -> Self {
+    pub fn new(
+        inner: Arc<dyn Store>,
+        cache: Option<Arc<BlockCache>>,
+        local: Option<PathBuf>,
+    ) -> Self {
         Self {
             inner,
             cache,
@@ -96,9 +100,14 @@ impl CachedStore {
         if let Some(len) = self.lens.lock().get(key) {
             return Ok(*len);
         }
-        let local = self.local_file(key).and_then(|path| std::fs::metadata(path).ok()).map(|m| m.len());
+        let local = self
+            .local_file(key)
+            .and_then(|path| std::fs::metadata(path).ok())
+            .map(|m| m.len());
         let len = local.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
-        let len = len.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
+        let len = len.ok_or_else(|| StoreError::Missing {
+            key: key.to_owned(),
+        })?;
         self.learn(key, len);
         Ok(len)
     }
@@ -107,7 +116,10 @@ impl CachedStore {
     /// lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let fetched = self.fetched.lock();
-        fetched.iter().map(|(key, len)| (key.clone(), *len)).collect()
+        fetched
+            .iter()
+            .map(|(key, len)| (key.clone(), *len))
+            .collect()
     }
 
     /// Stops using the local copies of an object, because the object is damaged.
@@ -121,10 +133,16 @@ impl CachedStore {
     /// Fetches ranges of objects into the cache with several concurrent requests. Ranges that are
     /// close together share a request. Returns the number of fetched bytes.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
-        let Some(cache) = &self.cache else { return Ok(0) };
+        let Some(cache) = &self.cache else {
+            return Ok(0);
+        };
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut pieces = Vec::new();
-        let much: u64 = wanted.iter().flat_map(|(_, ranges)| ranges).map(|r| r.end - r.start).sum();
+        let much: u64 = wanted
+            .iter()
+            .flat_map(|(_, ranges)| ranges)
+            .map(|r| r.end - r.start)
+            .sum();
         let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
             if self.local_file(key).is_some() {
@@ -135,7 +153,12 @@ impl CachedStore {
                 let mut at = span.start;
                 while at < span.end {
                     let end = ((at / PIECE + 1) * PIECE).min(span.end);
-                    pieces.push(Piece { call, key: key.clone(), len, range: at..end });
+                    pieces.push(Piece {
+                        call,
+                        key: key.clone(),
+                        len,
+                        range: at..end,
+                    });
                     at = end;
                 }
             }
@@ -168,7 +191,11 @@ impl CachedStore {
     /// Returns the path of the same object in the local repository, if it exists and is not known
     /// to be damaged.
     pub(super) fn local_file(&self, key: &str) -> Option<PathBuf> {
-        let path = self.local.as_ref().map(|root| root.join(key)).filter(|path| path.is_file())?;
+        let path = self
+            .local
+            .as_ref()
+            .map(|root| root.join(key))
+            .filter(|path| path.is_file())?;
         let damaged = self.damaged_local.lock().contains(key);
         (!damaged).then_some(path)
     }
@@ -180,9 +207,11 @@ impl CachedStore {
                 return Ok(bytes);
             }
         }
-        let Some(cache) = &self.cache else { return self.fetch(key, range) };
-        while let Some(piece) =
-            self.take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
+        let Some(cache) = &self.cache else {
+            return self.fetch(key, range);
+        };
+        while let Some(piece) = self
+            .take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
             // Ignore an error here, because the read below reports it.
             let _ = self.through(cache, key, len, piece.range);
@@ -190,7 +219,13 @@ impl CachedStore {
         self.through(cache, key, len, range)
     }
 
-    fn through(&self, cache: &BlockCache, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+    fn through(
+        &self,
+        cache: &BlockCache,
+        key: &str,
+        len: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, StoreError> {
         cache.read(key, len, range, &|r| {
             self.fetched.lock().insert(key.to_owned(), len);
             self.fetch(key, r)
@@ -201,7 +236,13 @@ impl CachedStore {
         let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let failed = || self.failed.lock();
         if let Some((_, detail)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
-            return Err(StoreError::remote("read", key, self.inner.place(), StoreErrorKind::TimedOut, detail));
+            return Err(StoreError::remote(
+                "read",
+                key,
+                self.inner.place(),
+                StoreErrorKind::TimedOut,
+                detail,
+            ));
         }
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
@@ -246,7 +287,9 @@ impl Store for CachedStore {
         }
         let (whole, end) = (self.length(key)?, offset.saturating_add(len as u64));
         if end > whole {
-            return Err(StoreError::Missing { key: key.to_owned() });
+            return Err(StoreError::Missing {
+                key: key.to_owned(),
+            });
         }
         self.cached(key, whole, offset..end)
     }
@@ -274,7 +317,10 @@ impl Store for CachedStore {
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
         if is_immutable(dir) {
-            listed.iter().filter(|l| !l.is_dir).for_each(|l| self.learn(&format!("{dir}/{}", l.name), l.len));
+            listed
+                .iter()
+                .filter(|l| !l.is_dir)
+                .for_each(|l| self.learn(&format!("{dir}/{}", l.name), l.len));
         }
         Ok(listed)
     }
@@ -310,7 +356,10 @@ impl SegmentBytes for RemoteSegment {
         if at.saturating_add(buffer.len() as u64) > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let bytes = self.store.cached(&self.key, self.len, at..at + buffer.len() as u64).map_err(carried)?;
+        let bytes = self
+            .store
+            .cached(&self.key, self.len, at..at + buffer.len() as u64)
+            .map_err(carried)?;
         buffer.copy_from_slice(&bytes);
         Ok(())
     }
@@ -321,14 +370,20 @@ impl SegmentBytes for RemoteSegment {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init, reason = "one range of a list of ranges")]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "one range of a list of ranges"
+)]
 mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
 
     #[test]
     fn close_ranges_are_one_request() {
-        assert_eq!(joined(vec![0..10, 20..30, 200_000..200_010], GAP), [0..200_010]);
+        assert_eq!(
+            joined(vec![0..10, 20..30, 200_000..200_010], GAP),
+            [0..200_010]
+        );
         assert_eq!(joined(vec![0..10, 1_000_000..1_000_010], GAP).len(), 2);
     }
 
@@ -341,12 +396,24 @@ mod tests {
         let cache = Arc::new(BlockCache::new(dir.path().to_path_buf(), 1 << 30));
         let store = CachedStore::new(Arc::clone(&memory) as Arc<dyn Store>, Some(cache), None);
         assert!(
-            store.fetch_ahead(&[("packs/aa/x".to_owned(), vec![0..10, 5_000_000..9_000_000])]).unwrap() > 4_000_000
+            store
+                .fetch_ahead(&[("packs/aa/x".to_owned(), vec![0..10, 5_000_000..9_000_000])])
+                .unwrap()
+                > 4_000_000
         );
         memory.delete("packs/aa/x").unwrap();
-        assert_eq!(store.read_at("packs/aa/x", 6_000_000, 100_000).unwrap(), bytes[6_000_000..6_100_000]);
+        assert_eq!(
+            store.read_at("packs/aa/x", 6_000_000, 100_000).unwrap(),
+            bytes[6_000_000..6_100_000]
+        );
         assert_eq!(store.read_at("packs/aa/x", 1, 4).unwrap(), bytes[1..5]);
-        assert!(matches!(store.read_at("packs/aa/x", 1_000_000, 4), Err(StoreError::Missing { .. })));
-        assert!(matches!(store.read_at("packs/aa/x", 8_999_999, 2), Err(StoreError::Missing { .. })));
+        assert!(matches!(
+            store.read_at("packs/aa/x", 1_000_000, 4),
+            Err(StoreError::Missing { .. })
+        ));
+        assert!(matches!(
+            store.read_at("packs/aa/x", 8_999_999, 2),
+            Err(StoreError::Missing { .. })
+        ));
     }
 }

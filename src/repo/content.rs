@@ -19,7 +19,12 @@ const LINKS_MAX: u64 = 1 << 30;
 impl Repo {
     /// Iterates over the extents of a file in order; inline content has none.
     pub fn extents<'a>(&'a self, content: &Content) -> Extents<'a> {
-        let mut walk = Extents { repo: self, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: None };
+        let mut walk = Extents {
+            repo: self,
+            stack: Vec::new(),
+            leaf: Vec::new().into_iter(),
+            failed: None,
+        };
         match content {
             Content::Inline(_) => {}
             Content::Direct(list) => walk.leaf = list.clone().into_iter(),
@@ -53,7 +58,9 @@ impl Repo {
                 return Ok((start, walk));
             }
             // Skip the children that end before the offset, then open the next one.
-            let Some(level) = walk.stack.last_mut() else { return Ok((start, walk)) };
+            let Some(level) = walk.stack.last_mut() else {
+                return Ok((start, walk));
+            };
             let children = level.as_slice();
             let is_root = children.first().is_some_and(|c| c.0 == u64::MAX);
             let skip = if is_root {

@@ -14,7 +14,10 @@ pub enum RepoError {
     /// The directory has the packs and refs of a repository but no marker.
     #[error("the repository at `{}` has lost its marker `{}`", path.display(), layout::MARKER)]
     Unmarked { path: PathBuf },
-    #[error("cannot use the marker `{}` of the repository at `{place}`", layout::MARKER)]
+    #[error(
+        "cannot use the marker `{}` of the repository at `{place}`",
+        layout::MARKER
+    )]
     BadMarker {
         /// Path or URL of the repository.
         place: String,
@@ -60,21 +63,31 @@ impl Failure for RepoError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::None { .. } => "create one with `dvc init`, or specify one with `--repo` or `DVC_REPO`".to_owned(),
+            Self::None { .. } => {
+                "create one with `dvc init`, or specify one with `--repo` or `DVC_REPO`".to_owned()
+            }
             Self::Unmarked { .. } | Self::BadMarker { is_local: true, .. } => format!(
                 "copy `{}` again from another copy of the repository, such as a remote, or run `dvc fsck --rebuild`",
                 layout::MARKER
             ),
             Self::BadMarker { .. } => {
-                format!("check the URL, or copy `{}` there again from a clone of the repository", layout::MARKER)
+                format!(
+                    "check the URL, or copy `{}` there again from a clone of the repository",
+                    layout::MARKER
+                )
             }
             Self::Unavailable { .. } => "check the network and run the command again".to_owned(),
-            Self::Foreign { .. } => "set the URL of the right repository with `dvc remote set NAME URL`".to_owned(),
+            Self::Foreign { .. } => {
+                "set the URL of the right repository with `dvc remote set NAME URL`".to_owned()
+            }
             Self::NotLocal { .. } => "run `dvc clone` first".to_owned(),
             Self::NoState { .. } => {
-                "run the command as the owner, or set `DVC_CACHE_DIR` to a directory of your own".to_owned()
+                "run the command as the owner, or set `DVC_CACHE_DIR` to a directory of your own"
+                    .to_owned()
             }
-            Self::Exists { .. } | Self::Occupied { .. } => "specify an empty or a new directory".to_owned(),
+            Self::Exists { .. } | Self::Occupied { .. } => {
+                "specify an empty or a new directory".to_owned()
+            }
         })
     }
 }

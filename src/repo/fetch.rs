@@ -66,17 +66,25 @@ impl Repo {
             }
             left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
                 too_long = true;
-                StoreError::Missing { key: key.to_owned() }
+                StoreError::Missing {
+                    key: key.to_owned(),
+                }
             })?;
             hasher.update(bytes);
-            (&mut staged.as_file()).write_all(bytes).map_err(|e| IoError::new("write", key, e).into())
+            (&mut staged.as_file())
+                .write_all(bytes)
+                .map_err(|e| IoError::new("write", key, e).into())
         });
         match received {
             Err(StoreError::Missing { .. }) if too_long => return Ok(FetchedFile::Wrong),
             Err(StoreError::Missing { .. }) => return Ok(FetchedFile::Missing),
             received => received?,
         }
-        Ok(if hasher.finish() == *name { FetchedFile::Verified(staged) } else { FetchedFile::Wrong })
+        Ok(if hasher.finish() == *name {
+            FetchedFile::Verified(staged)
+        } else {
+            FetchedFile::Wrong
+        })
     }
 
     /// Fetches chunks that are not local into the cache; chunks that are close together share a
@@ -96,13 +104,21 @@ impl Repo {
         };
         let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
         for id in chunks {
-            let Some(row) = index.lookup(PackKind::Data, id)? else { continue };
+            let Some(row) = index.lookup(PackKind::Data, id)? else {
+                continue;
+            };
             for place in row.base.iter().chain([&row.place]) {
                 let from = u64::from(place.offset);
-                packs.entry(place.pack).or_default().push(from..from + u64::from(place.stored));
+                packs
+                    .entry(place.pack)
+                    .or_default()
+                    .push(from..from + u64::from(place.stored));
             }
         }
-        let wanted: Vec<_> = packs.into_iter().map(|(pack, ranges)| (layout::pack(&pack), ranges)).collect();
+        let wanted: Vec<_> = packs
+            .into_iter()
+            .map(|(pack, ranges)| (layout::pack(&pack), ranges))
+            .collect();
         Ok(remote.fetch_ahead(&wanted)?)
     }
 
@@ -114,14 +130,24 @@ impl Repo {
             return Ok(PackFile::Stored(local.path(&key)));
         }
         let io = |source| IoError::new("keep a copy of", &key, source);
-        let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
+        let file = self
+            .state_dir()
+            .map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in)
+            .map_err(io)?;
         // Limit the copy to the length in the index, so that a hostile store cannot fill the disk.
         let index = self.index()?;
-        let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, name)).filter(|bytes| *bytes > 0);
+        let known = PackKind::ALL
+            .into_iter()
+            .find_map(|kind| index.pack_bytes(kind, name))
+            .filter(|bytes| *bytes > 0);
         let mut left = known.unwrap_or(u64::MAX);
         self.store().read_from(&key, 0, &mut |bytes| {
-            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| StoreError::Missing { key: key.clone() })?;
-            (&mut file.as_file()).write_all(bytes).map_err(|e| io(e).into())
+            left = left
+                .checked_sub(bytes.len() as u64)
+                .ok_or_else(|| StoreError::Missing { key: key.clone() })?;
+            (&mut file.as_file())
+                .write_all(bytes)
+                .map_err(|e| io(e).into())
         })?;
         Ok(PackFile::Fetched(file))
     }
@@ -130,6 +156,8 @@ impl Repo {
     /// repository or its lazy source, with their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let source = self.opened_lazy_source().and_then(Self::remote_store);
-        self.remote_store().or(source).map_or_else(Vec::new, |remote| remote.fetched())
+        self.remote_store()
+            .or(source)
+            .map_or_else(Vec::new, |remote| remote.fetched())
     }
 }

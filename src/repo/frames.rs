@@ -42,7 +42,11 @@ pub enum ObjectError {
     },
     /// The bytes match the id, but violate the format.
     #[error("{} {} is malformed: {why}", kind.name(), id.short())]
-    Malformed { kind: ObjectKind, id: Id, why: String },
+    Malformed {
+        kind: ObjectKind,
+        id: Id,
+        why: String,
+    },
 }
 
 impl Failure for ObjectError {
@@ -58,7 +62,12 @@ impl Failure for ObjectError {
 impl ObjectError {
     /// Returns the error for an object that violates the format.
     pub(super) fn malformed(kind: ObjectKind, id: &Id, why: &str) -> Error {
-        Self::Malformed { kind, id: *id, why: why.to_owned() }.into()
+        Self::Malformed {
+            kind,
+            id: *id,
+            why: why.to_owned(),
+        }
+        .into()
     }
 }
 
@@ -81,7 +90,10 @@ impl Plain {
     /// Returns an object that is not part of a larger frame.
     pub fn alone(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        Self { frame: Arc::new(bytes), range }
+        Self {
+            frame: Arc::new(bytes),
+            range,
+        }
     }
 }
 
@@ -108,18 +120,29 @@ impl Frames {
     /// Returns a reader that keeps at most `budget` bytes of decompressed frames in memory.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
         let cache = Mutex::new(WeightedLru::new(budget));
-        Self { store, ids, cache, is_local: false, read_ahead: ReadAhead::default() }
+        Self {
+            store,
+            ids,
+            cache,
+            is_local: false,
+            read_ahead: ReadAhead::default(),
+        }
     }
 
     /// Marks the packs as local, so that additional reads are cheap.
     pub(super) fn local(self) -> Self {
-        Self { is_local: true, ..self }
+        Self {
+            is_local: true,
+            ..self
+        }
     }
 
     /// Returns the verified bytes of an object, or `None` if the index does not contain it.
     pub fn object(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         let table = PackKind::of(kind);
-        let Some(row) = index.lookup(table, id)? else { return Ok(None) };
+        let Some(row) = index.lookup(table, id)? else {
+            return Ok(None);
+        };
         let first = match self.at(index, kind, &row) {
             Ok(plain) => return Ok(Some(plain)),
             Err(e) => e,
@@ -144,12 +167,24 @@ impl Frames {
         let (from, len) = (row.place.within as usize, row.place.len as usize);
         let range = from..from.saturating_add(len);
         let Some(bytes) = frame.get(range.clone()) else {
-            return Err(damaged(kind, &row.id, &row.place, "it is outside of its frame"));
+            return Err(damaged(
+                kind,
+                &row.id,
+                &row.place,
+                "it is outside of its frame",
+            ));
         };
         if self.ids.id(kind, bytes) != row.id {
             // Remove the frame from the cache, because reading it again may succeed.
-            self.cache.lock().remove(&(row.place.pack, row.place.offset));
-            return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
+            self.cache
+                .lock()
+                .remove(&(row.place.pack, row.place.offset));
+            return Err(damaged(
+                kind,
+                &row.id,
+                &row.place,
+                "its bytes do not match its id",
+            ));
         }
         Ok(Plain { frame, range })
     }
@@ -158,7 +193,14 @@ impl Frames {
     /// would be slower. Returns `None` if the whole frame must be read.
     fn alone(&self, kind: ObjectKind, row: &IndexRow) -> Result<Option<Plain>> {
         const HEAD: usize = 1024;
-        let ObjectLocation { pack, offset, stored, codec, within, len } = row.place;
+        let ObjectLocation {
+            pack,
+            offset,
+            stored,
+            codec,
+            within,
+            len,
+        } = row.place;
         if !self.is_local || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
             return Ok(None);
         }
@@ -166,10 +208,14 @@ impl Frames {
             return Ok(None);
         }
         let key = layout::pack(&pack);
-        let head = self.store.read_at(&key, u64::from(offset), HEAD.min(stored as usize))?;
+        let head = self
+            .store
+            .read_at(&key, u64::from(offset), HEAD.min(stored as usize))?;
         let mut rest = head.as_slice();
         // A longer or damaged header is handled by reading the whole frame.
-        let Ok(decoded) = FrameHead::decode(&mut rest) else { return Ok(None) };
+        let Ok(decoded) = FrameHead::decode(&mut rest) else {
+            return Ok(None);
+        };
         let begin = u64::from(offset) + (head.len() - rest.len()) as u64 + u64::from(within);
         let fits = u64::from(decoded.payload) >= u64::from(within) + u64::from(len);
         if decoded.kind != kind || decoded.codec != CODEC_RAW || !fits {
@@ -195,17 +241,30 @@ impl Frames {
         if let Some(hit) = self.cached(&key) {
             return Ok(hit);
         }
-        let stored = self.store.read_at(&layout::pack(&place.pack), u64::from(place.offset), place.stored as usize)?;
+        let stored = self.store.read_at(
+            &layout::pack(&place.pack),
+            u64::from(place.offset),
+            place.stored as usize,
+        )?;
         let mut rest = stored.as_slice();
-        let head = FrameHead::decode(&mut rest).map_err(|e| damaged(kind, id, place, &e.to_string()))?;
+        let head =
+            FrameHead::decode(&mut rest).map_err(|e| damaged(kind, id, place, &e.to_string()))?;
         if rest.len() != head.payload as usize || head.kind != kind {
-            return Err(damaged(kind, id, place, "the frame does not match its location"));
+            return Err(damaged(
+                kind,
+                id,
+                place,
+                "the frame does not match its location",
+            ));
         }
         let base = match &head.base {
             None => None,
             Some(base_id) => Some(self.base(index, kind, base_id, base)?),
         };
-        let plain = Arc::new(decode_payload(&head, rest, base.as_deref()).map_err(|e| damaged(kind, id, place, &e))?);
+        let plain = Arc::new(
+            decode_payload(&head, rest, base.as_deref())
+                .map_err(|e| damaged(kind, id, place, &e))?,
+        );
         self.keep(key, &plain);
         Ok(plain)
     }
@@ -215,7 +274,9 @@ impl Frames {
     }
 
     fn keep(&self, key: FrameKey, plain: &Arc<Vec<u8>>) {
-        self.cache.lock().put(key, Arc::clone(plain), plain.len(), |_| false);
+        self.cache
+            .lock()
+            .put(key, Arc::clone(plain), plain.len(), |_| false);
     }
 
     /// Returns whether [`Self::read_ahead`] would decompress a frame now.
@@ -228,7 +289,8 @@ impl Frames {
         while let Some((pack, offset)) = self.read_ahead.claim() {
             // Ignore errors, because the reader that needs the frame reports them. Catch panics,
             // because that reader waits until the claim is completed.
-            let end = catch_unwind(AssertUnwindSafe(|| self.load_chunks(pack, offset))).unwrap_or(None);
+            let end =
+                catch_unwind(AssertUnwindSafe(|| self.load_chunks(pack, offset))).unwrap_or(None);
             self.read_ahead.complete(pack, end);
         }
     }
@@ -238,18 +300,39 @@ impl Frames {
     fn load_chunks(&self, pack: PackName, offset: u32) -> Option<u32> {
         let key = layout::pack(&pack);
         let len = self.store.len(&key).ok()??.checked_sub(u64::from(offset))?;
-        let first = self.store.read_at(&key, u64::from(offset), HEAD_MAX.min(usize::try_from(len).ok()?)).ok()?;
+        let first = self
+            .store
+            .read_at(
+                &key,
+                u64::from(offset),
+                HEAD_MAX.min(usize::try_from(len).ok()?),
+            )
+            .ok()?;
         let mut rest = first.as_slice();
         // The table of contents follows the last frame, and its bytes may look like a frame.
         let fits = |head: &FrameHead| {
-            head.kind == ObjectKind::Chunk && head.codec != CODEC_DELTA && head.payload as usize <= FRAME_PLAIN_MAX
+            head.kind == ObjectKind::Chunk
+                && head.codec != CODEC_DELTA
+                && head.payload as usize <= FRAME_PLAIN_MAX
         };
         let head = FrameHead::decode(&mut rest).ok().filter(fits)?;
         let begin = first.len() - rest.len();
-        let end = offset.checked_add(u32::try_from(begin).ok()?)?.checked_add(head.payload)?;
+        let end = offset
+            .checked_add(u32::try_from(begin).ok()?)?
+            .checked_add(head.payload)?;
         if self.cached(&(pack, offset)).is_none() {
-            let payload = self.store.read_at(&key, u64::from(offset) + begin as u64, head.payload as usize).ok()?;
-            self.keep((pack, offset), &Arc::new(decode_payload(&head, &payload, None).ok()?));
+            let payload = self
+                .store
+                .read_at(
+                    &key,
+                    u64::from(offset) + begin as u64,
+                    head.payload as usize,
+                )
+                .ok()?;
+            self.keep(
+                (pack, offset),
+                &Arc::new(decode_payload(&head, &payload, None).ok()?),
+            );
         }
         Some(end)
     }
@@ -264,14 +347,26 @@ impl Frames {
             (row.place.stored as usize).min(64),
         )?;
         let decoded = FrameHead::decode(&mut head.as_slice());
-        Ok(decoded.map_err(|e| damaged(ObjectKind::Chunk, &row.id, &row.place, &e.to_string()))?.base)
+        Ok(decoded
+            .map_err(|e| damaged(ObjectKind::Chunk, &row.id, &row.place, &e.to_string()))?
+            .base)
     }
 
     /// Returns the base of a delta. Uses only copies that are not deltas themselves, so that deltas
     /// never form chains.
-    fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&ObjectLocation>) -> Result<Plain> {
+    fn base(
+        &self,
+        index: &Index,
+        kind: ObjectKind,
+        id: &Id,
+        hint: Option<&ObjectLocation>,
+    ) -> Result<Plain> {
         if let Some(place) = hint.filter(|p| p.codec != CODEC_DELTA) {
-            let row = IndexRow { id: *id, place: *place, base: None };
+            let row = IndexRow {
+                id: *id,
+                place: *place,
+                base: None,
+            };
             if let Ok(plain) = self.at(index, kind, &row) {
                 return Ok(plain);
             }
@@ -290,7 +385,11 @@ impl Frames {
 }
 
 /// Decompresses the payload of a frame. `base` is the base object of a delta.
-pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>, String> {
+pub fn decode_payload(
+    head: &FrameHead,
+    payload: &[u8],
+    base: Option<&[u8]>,
+) -> Result<Vec<u8>, String> {
     let len = head.plain_len();
     if head.codec == CODEC_RAW {
         return Ok(payload.to_vec());
@@ -306,5 +405,11 @@ pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> 
 }
 
 fn damaged(kind: ObjectKind, id: &Id, place: &ObjectLocation, why: &str) -> Error {
-    ObjectError::Damaged { kind, id: *id, pack: place.pack, why: why.to_owned() }.into()
+    ObjectError::Damaged {
+        kind,
+        id: *id,
+        pack: place.pack,
+        why: why.to_owned(),
+    }
+    .into()
 }

@@ -91,7 +91,10 @@ pub struct GcLog<'s> {
 impl<'s> GcLog<'s> {
     /// Returns the log in a store.
     pub const fn new(store: &'s dyn Store) -> Self {
-        Self { store, log: Log::new(store, layout::GC_LOG) }
+        Self {
+            store,
+            log: Log::new(store, layout::GC_LOG),
+        }
     }
 
     /// Reads the log. Costs one listing while no gc ever ran; lists that `known` contains are not
@@ -109,18 +112,24 @@ impl<'s> GcLog<'s> {
     fn read_once(&self, known: &GcState) -> Result<Option<GcState>> {
         let keys = self.log.keys()?;
         let mut state = GcState::default();
-        let Some(newest) = keys.first() else { return Ok(Some(state)) };
+        let Some(newest) = keys.first() else {
+            return Ok(Some(state));
+        };
         if newest.seq == known.number {
             return Ok(Some(known.clone()));
         }
         for key in &keys {
-            let Some(entry) = self.log.read::<GcEntry>(key)? else { return Ok(None) };
+            let Some(entry) = self.log.read::<GcEntry>(key)? else {
+                return Ok(None);
+            };
             let is_newest = state.number == 0;
             state.number = state.number.max(entry.seq);
             match entry.what {
                 GcStep::Plan if is_newest => {
                     state.has_plan = true;
-                    let Some(list) = self.list(&entry)? else { return Ok(None) };
+                    let Some(list) = self.list(&entry)? else {
+                        return Ok(None);
+                    };
                     state.planned = Arc::new(list);
                 }
                 // A plan that another entry follows is void.
@@ -131,7 +140,9 @@ impl<'s> GcLog<'s> {
                     state.dead = match known.dead_number == entry.seq {
                         true => Arc::clone(&known.dead),
                         false => {
-                            let Some(list) = self.list(&entry)? else { return Ok(None) };
+                            let Some(list) = self.list(&entry)? else {
+                                return Ok(None);
+                            };
                             Arc::new(list)
                         }
                     };
@@ -144,15 +155,23 @@ impl<'s> GcLog<'s> {
 
     /// Reads the list of an entry; `None` if another process removed the list with its entry.
     fn list(&self, entry: &GcEntry) -> Result<Option<PackList>> {
-        let Some(name) = &entry.list else { return Ok(Some(PackList::default())) };
+        let Some(name) = &entry.list else {
+            return Ok(Some(PackList::default()));
+        };
         let key = layout::pack_list(name);
         let mut bytes = Vec::new();
         let read = self.store.read_from(&key, 0, &mut |piece| {
             bytes.extend_from_slice(piece);
-            if bytes.len() as u64 > LIST_MAX { Err(StoreError::Missing { key: key.clone() }) } else { Ok(()) }
+            if bytes.len() as u64 > LIST_MAX {
+                Err(StoreError::Missing { key: key.clone() })
+            } else {
+                Ok(())
+            }
         });
         match read {
-            Err(StoreError::Missing { .. }) if !self.log.keys()?.iter().any(|key| key.seq == entry.seq) => {
+            Err(StoreError::Missing { .. })
+                if !self.log.keys()?.iter().any(|key| key.seq == entry.seq) =>
+            {
                 return Ok(None);
             }
             read => read?,
@@ -165,17 +184,29 @@ impl<'s> GcLog<'s> {
     }
 
     /// Stores a list under its name and creates an entry with it at exactly the given number.
-    pub fn append(&self, entry: GcEntry, rows: &[ListedPack], staging: &LocalStore) -> Result<Appended> {
+    pub fn append(
+        &self,
+        entry: GcEntry,
+        rows: &[ListedPack],
+        staging: &LocalStore,
+    ) -> Result<Appended> {
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
         let bytes = list.finish();
         let name = NameHasher::of(&bytes);
         let file = staging.stage()?;
-        file.as_file().write_all(&bytes).map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        file.as_file()
+            .write_all(&bytes)
+            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
         let key = layout::pack_list(&name);
         self.store.put(file.path(), &key)?;
-        let entry = GcEntry { list: Some(name), count, bytes: sum_bytes, ..entry };
+        let entry = GcEntry {
+            list: Some(name),
+            count,
+            bytes: sum_bytes,
+            ..entry
+        };
         if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {
             return Ok(Appended::Lost);
         }
@@ -191,15 +222,22 @@ impl<'s> GcLog<'s> {
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
         let now = self.read(&GcState::default())?;
         match entry.what {
-            GcStep::Dead => {
-                Ok(now.dead_number <= entry.seq || rows.iter().all(|row| now.dead.find(&row.name).is_some()))
-            }
+            GcStep::Dead => Ok(now.dead_number <= entry.seq
+                || rows.iter().all(|row| now.dead.find(&row.name).is_some())),
             GcStep::Plan if now.number == entry.seq => Ok(true),
             GcStep::Plan => {
                 let is_exclusive = self.store.abilities().exclusive;
-                let is_own =
-                    |key: &EntryKey| key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update));
-                self.log.remove(&self.log.keys()?.into_iter().filter(is_own).collect::<Vec<_>>())?;
+                let is_own = |key: &EntryKey| {
+                    key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update))
+                };
+                self.log.remove(
+                    &self
+                        .log
+                        .keys()?
+                        .into_iter()
+                        .filter(is_own)
+                        .collect::<Vec<_>>(),
+                )?;
                 Ok(false)
             }
         }

@@ -86,7 +86,10 @@ impl LazySource {
         }
         let source = open().inspect_err(|e| _ = self.outage.record(e))?;
         if source.marker().id != id {
-            return Err(RepoError::Foreign { place: source.store().place() }.into());
+            return Err(RepoError::Foreign {
+                place: source.store().place(),
+            }
+            .into());
         }
         Ok(self.source.get_or_init(|| Box::new(source)))
     }
@@ -142,7 +145,11 @@ impl Repo {
         chunker: &ChunkerConfig,
         options: OpenOptions,
     ) -> Result<Self> {
-        Self::create_copy(root, &new_marker(chunker, default_branch.as_str())?, options)
+        Self::create_copy(
+            root,
+            &new_marker(chunker, default_branch.as_str())?,
+            options,
+        )
     }
 
     /// Creates an empty repository in `root` with an existing marker, to copy that repository into
@@ -152,16 +159,27 @@ impl Repo {
         make_root(root).map_err(io("create"))?;
         let store = LocalStore::new(root.to_path_buf());
         if store.len(layout::MARKER)?.is_some() {
-            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+            return Err(RepoError::Exists {
+                path: root.to_path_buf(),
+            }
+            .into());
         }
         // An interrupted creation leaves the staging directory.
-        let is_other = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
+        let is_other =
+            |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
         if std::fs::read_dir(root).map_err(io("read"))?.any(is_other) {
-            return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
+            return Err(RepoError::Occupied {
+                path: root.to_path_buf(),
+            }
+            .into());
         }
-        protect(root, options.sharing, options.complain.as_deref()).map_err(io("set the access of"))?;
+        protect(root, options.sharing, options.complain.as_deref())
+            .map_err(io("set the access of"))?;
         if !store.create(layout::MARKER, &marker.encode())? {
-            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+            return Err(RepoError::Exists {
+                path: root.to_path_buf(),
+            }
+            .into());
         }
         Self::open(root, options)
     }
@@ -174,9 +192,12 @@ impl Repo {
         }
         let Some(bytes) = store.get(layout::MARKER)? else {
             let path = root.to_path_buf();
-            return Err(
-                if Self::is_unmarked(root) { RepoError::Unmarked { path } } else { RepoError::None { path } }.into()
-            );
+            return Err(if Self::is_unmarked(root) {
+                RepoError::Unmarked { path }
+            } else {
+                RepoError::None { path }
+            }
+            .into());
         };
         let place = || root.display().to_string();
         let marker = decode_marker(&bytes, true, place)?;
@@ -185,13 +206,26 @@ impl Repo {
             is_local: true,
             source,
         })?;
-        Ok(Self::new(Location::Local(Arc::new(store)), root.to_path_buf(), marker, chunker, options))
+        Ok(Self::new(
+            Location::Local(Arc::new(store)),
+            root.to_path_buf(),
+            marker,
+            chunker,
+            options,
+        ))
     }
 
     /// Opens a remote repository. Its local state is kept in a directory below `state`.
-    pub fn open_remote(store: Arc<CachedStore>, state: &Path, options: OpenOptions) -> Result<Self> {
+    pub fn open_remote(
+        store: Arc<CachedStore>,
+        state: &Path,
+        options: OpenOptions,
+    ) -> Result<Self> {
         let Some(bytes) = store.get(layout::MARKER)? else {
-            return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
+            return Err(RepoError::None {
+                path: PathBuf::from(store.place()),
+            }
+            .into());
         };
         let marker = decode_marker(&bytes, false, || store.place())?;
         Self::with_marker(store, marker, state, options)
@@ -199,18 +233,43 @@ impl Repo {
 
     /// Returns a remote repository with a marker that is already known, or that will be written
     /// later.
-    pub fn with_marker(store: Arc<CachedStore>, marker: Marker, state: &Path, options: OpenOptions) -> Result<Self> {
-        let bad = |source| RepoError::BadMarker { place: store.place(), is_local: false, source };
+    pub fn with_marker(
+        store: Arc<CachedStore>,
+        marker: Marker,
+        state: &Path,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        let bad = |source| RepoError::BadMarker {
+            place: store.place(),
+            is_local: false,
+            source,
+        };
         let chunker = chunker_config(&marker).map_err(bad)?;
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
-        Ok(Self::new(Location::Remote(store), root, marker, chunker, options))
+        Ok(Self::new(
+            Location::Remote(store),
+            root,
+            marker,
+            chunker,
+            options,
+        ))
     }
 
-    fn new(location: Location, root: PathBuf, marker: Marker, chunker: ChunkerConfig, options: OpenOptions) -> Self {
+    fn new(
+        location: Location,
+        root: PathBuf,
+        marker: Marker,
+        chunker: ChunkerConfig,
+        options: OpenOptions,
+    ) -> Self {
         let (store, is_local) = (location.store(), location.as_local().is_some());
         let ids = IdHasher::unencrypted();
-        let budget = if options.frame_cache_bytes == 0 { FRAME_CACHE_BYTES } else { options.frame_cache_bytes };
+        let budget = if options.frame_cache_bytes == 0 {
+            FRAME_CACHE_BYTES
+        } else {
+            options.frame_cache_bytes
+        };
         let frames = Frames::new(Arc::clone(&store), ids.clone(), budget);
         let (cache_dir, complain) = (options.cache_dir.as_deref(), options.complain.clone());
         let state = LocalState::new(root, is_local, &marker.id, cache_dir, complain);
@@ -218,7 +277,11 @@ impl Repo {
             store,
             locator: Locator::new(location, state),
             lazy: LazySource::default(),
-            heal: options.heal_sources.iter().map(|_| LazySource::default()).collect(),
+            heal: options
+                .heal_sources
+                .iter()
+                .map(|_| LazySource::default())
+                .collect(),
             frames: if is_local { frames.local() } else { frames },
             volatile: Volatile::default(),
             options,
@@ -250,12 +313,20 @@ impl Repo {
 
     /// Returns the operations that only a local repository supports; `None` for a remote one.
     pub fn as_local(&self) -> Option<LocalRepo<'_>> {
-        self.locator.location.as_local().map(|files| LocalRepo { repo: self, files })
+        self.locator
+            .location
+            .as_local()
+            .map(|files| LocalRepo { repo: self, files })
     }
 
     /// Like [`Self::as_local`], but fails with [`RepoError::NotLocal`] for a remote repository.
     pub fn ensure_local(&self) -> Result<LocalRepo<'_>> {
-        self.as_local().ok_or_else(|| RepoError::NotLocal { place: self.store.place() }.into())
+        self.as_local().ok_or_else(|| {
+            RepoError::NotLocal {
+                place: self.store.place(),
+            }
+            .into()
+        })
     }
 
     /// Returns the store of a remote repository with its cache; `None` for a local one.
@@ -308,6 +379,11 @@ impl Repo {
     /// directory if the repository is read-only.
     pub fn state_dir(&self) -> Result<PathBuf> {
         let state = self.locator.state.dir();
-        state.map(Path::to_path_buf).ok_or_else(|| RepoError::NoState { path: self.path().to_path_buf() }.into())
+        state.map(Path::to_path_buf).ok_or_else(|| {
+            RepoError::NoState {
+                path: self.path().to_path_buf(),
+            }
+            .into()
+        })
     }
 }

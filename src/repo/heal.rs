@@ -16,7 +16,12 @@ use crate::model::id::{Id, ObjectKind};
 impl Repo {
     /// Returns the verified bytes of an object whose local copies are unreadable, if a remote has
     /// the object. `why` is the error of the local copies.
-    pub(super) fn read_from_remotes(&self, kind: ObjectKind, id: &Id, why: &Error) -> Option<Plain> {
+    pub(super) fn read_from_remotes(
+        &self,
+        kind: ObjectKind,
+        id: &Id,
+        why: &Error,
+    ) -> Option<Plain> {
         if !self.options.heal || why.kind() != Kind::Integrity {
             return None;
         }
@@ -37,7 +42,13 @@ impl Repo {
 
     /// Fetches a pack whose local file is damaged from a remote that has the same pack.
     pub fn pack_from_remotes(&self, name: &PackName, limit: u64) -> Result<Option<NamedTempFile>> {
-        let Some(local) = self.as_local().filter(|_| self.options.heal).map(LocalRepo::files) else { return Ok(None) };
+        let Some(local) = self
+            .as_local()
+            .filter(|_| self.options.heal)
+            .map(LocalRepo::files)
+        else {
+            return Ok(None);
+        };
         for (source, _) in self.heal_sources() {
             if let Ok(FetchedFile::Verified(file)) =
                 source.fetch_named(&layout::pack(name), name, limit, local, &|| false)
@@ -52,13 +63,17 @@ impl Repo {
     /// Returns the remotes that respond and have the same repository id.
     fn heal_sources(&self) -> impl Iterator<Item = (&Self, &LazySource)> {
         let opened = self.options.heal_sources.iter().zip(&self.heal);
-        opened.filter_map(|(open, source)| Some((source.get(&**open, &self.marker().id).ok()?, source)))
+        opened.filter_map(|(open, source)| {
+            Some((source.get(&**open, &self.marker().id).ok()?, source))
+        })
     }
 
     fn report_healed(&self, source: &Self) {
         if let Some(complain) = &self.options.complain {
             let place = source.store().place();
-            complain(&format!("read damaged objects from `{place}` instead; run `dvc fsck --repair` to repair them"));
+            complain(&format!(
+                "read damaged objects from `{place}` instead; run `dvc fsck --repair` to repair them"
+            ));
         }
     }
 }

@@ -42,7 +42,9 @@ impl Repo {
     /// Returns the remote repository of a lazy clone; opened on first use. `None` if this
     /// repository is not a lazy clone.
     pub fn lazy_source(&self) -> Result<Option<&Self>> {
-        let Some(open) = &self.options.lazy_source else { return Ok(None) };
+        let Some(open) = &self.options.lazy_source else {
+            return Ok(None);
+        };
         self.lazy.get(&**open, &self.marker().id).map(Some)
     }
 
@@ -62,7 +64,10 @@ impl Repo {
         if self.lazy.outage.current().is_some() {
             return Ok(false);
         }
-        match self.lazy_source().and_then(|source| source.map_or(Ok(false), |source| source.knows(kind, id))) {
+        match self
+            .lazy_source()
+            .and_then(|source| source.map_or(Ok(false), |source| source.knows(kind, id)))
+        {
             Err(e) if self.lazy.outage.record(&e) => Ok(false),
             known => known,
         }

@@ -140,7 +140,10 @@ impl Locator {
         let (live, known) = self.live_segments(self.open_catalogue().ok())?;
         let index = Index::open(self.open_segments(live, HashSet::new())?)?;
         if let Some(catalogue) = self.catalogue.get() {
-            for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
+            for segment in layout::SEGMENT_KINDS
+                .iter()
+                .flat_map(|k| index.segments(*k))
+            {
                 if !known.contains(segment.name()) {
                     let row = SegmentRow {
                         name: *segment.name(),
@@ -161,16 +164,23 @@ impl Locator {
     pub(super) fn refresh(&self) -> Result<bool> {
         let index = self.index()?;
         let _opening = self.opening.lock();
-        let mut open: HashSet<SegmentName> =
-            layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
+        let mut open: HashSet<SegmentName> = layout::SEGMENT_KINDS
+            .iter()
+            .flat_map(|k| index.segments(*k))
+            .map(|s| *s.name())
+            .collect();
         open.extend(index.damaged().iter().map(|d| d.0));
         let new = retry_replaced(|| {
             let live = self.live_segments(self.open_catalogue().ok())?.0;
-            let opened = self.open_segments(live, open.clone())?.into_iter().map(|(_, opened)| opened);
+            let opened = self
+                .open_segments(live, open.clone())?
+                .into_iter()
+                .map(|(_, opened)| opened);
             Ok(opened.collect::<Result<Vec<_>, _>>()?)
         })?;
         let found = !new.is_empty();
-        new.into_iter().for_each(|segment| index.add_segment(segment));
+        new.into_iter()
+            .for_each(|segment| index.add_segment(segment));
         Ok(found)
     }
 
@@ -187,7 +197,11 @@ impl Locator {
     /// Opens the segments `live`, except those in `skip`. In a remote repository, opens large
     /// segments first: a segment is larger than the ones that it replaces, which then need not be
     /// opened.
-    fn open_segments(&self, mut live: Vec<SegmentFile>, mut skip: HashSet<SegmentName>) -> Result<Vec<OpenedSegment>> {
+    fn open_segments(
+        &self,
+        mut live: Vec<SegmentFile>,
+        mut skip: HashSet<SegmentName>,
+    ) -> Result<Vec<OpenedSegment>> {
         if self.location.as_remote().is_some() {
             live.sort_by_key(|s| std::cmp::Reverse(s.1));
         }
@@ -197,7 +211,9 @@ impl Locator {
             let rest = live.split_off(live.len().min(OPENED_TOGETHER));
             if let Some(remote) = self.location.as_remote() {
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
-                let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
+                let ends = live
+                    .iter()
+                    .map(|(name, len)| (layout::segment(name), both_ends(*len)));
                 match remote.fetch_ahead(&ends.collect::<Vec<_>>()) {
                     // Ignore the error, because opening the missing segment reports its name.
                     Err(StoreError::Missing { .. }) => {}
@@ -225,12 +241,20 @@ impl Locator {
                 let path = PathBuf::from(format!("{}/{key}", remote.place()));
                 let bytes: Box<dyn SegmentBytes> = match remote.local_file(&key).map(File::open) {
                     Some(Ok(file)) => Box::new(file),
-                    _ => Box::new(RemoteSegment { store: Arc::clone(remote), key: key.clone(), len }),
+                    _ => Box::new(RemoteSegment {
+                        store: Arc::clone(remote),
+                        key: key.clone(),
+                        len,
+                    }),
                 };
                 let opened = SegmentReader::of_bytes(name, &path, bytes);
                 // Record the lengths of the packs that the segment lists, which saves a request per
                 // pack. The length is 0 if a segment lists a pack only because of bases.
-                for pack in opened.iter().flat_map(SegmentReader::packs).filter(|p| p.size_bytes > 0) {
+                for pack in opened
+                    .iter()
+                    .flat_map(SegmentReader::packs)
+                    .filter(|p| p.size_bytes > 0)
+                {
                     remote.learn(&layout::pack(&pack.name), pack.size_bytes);
                 }
                 if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
@@ -244,18 +268,31 @@ impl Locator {
 
     /// Returns the stored segments that no stored segment replaces according to the catalogue; and
     /// the names of all segments in the catalogue.
-    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
+    fn live_segments(
+        &self,
+        catalogue: Option<&Catalogue>,
+    ) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
         let named = |listed: ListedKey| {
             let mut name = [0u8; 32];
             parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
         };
-        let stored: Vec<SegmentFile> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
+        let stored: Vec<SegmentFile> = self
+            .store
+            .list(layout::INDEX)?
+            .into_iter()
+            .filter_map(named)
+            .collect();
         let names: HashSet<SegmentName> = stored.iter().map(|s| s.0).collect();
         // If the catalogue is unreadable, more segments than necessary are opened.
-        let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();
+        let rows = catalogue
+            .and_then(|c| c.segments().ok())
+            .unwrap_or_default();
         let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
         let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
-        let live = stored.into_iter().filter(|s| !replaced.contains(&s.0)).collect();
+        let live = stored
+            .into_iter()
+            .filter(|s| !replaced.contains(&s.0))
+            .collect();
         Ok((live, rows.iter().map(|s| s.name).collect()))
     }
 
@@ -275,7 +312,8 @@ impl Locator {
     /// given them up or plans to.
     pub(super) fn is_reliable(&self, row: &IndexRow) -> Result<bool> {
         let gc = self.gc.read();
-        let is_excluded = gc.is_excluded(&row.place.pack) || row.base.is_some_and(|base| gc.is_excluded(&base.pack));
+        let is_excluded = gc.is_excluded(&row.place.pack)
+            || row.base.is_some_and(|base| gc.is_excluded(&base.pack));
         Ok(!is_excluded && self.has_packs_of(row)?)
     }
 
@@ -299,7 +337,10 @@ impl Locator {
         let missing = match self.location.as_local() {
             Some(files) => {
                 let stored = stored_packs(&files.path(layout::PACKS))?;
-                self.indexed_packs()?.into_iter().filter(|name| !stored.contains(name)).collect()
+                self.indexed_packs()?
+                    .into_iter()
+                    .filter(|name| !stored.contains(name))
+                    .collect()
             }
             None => HashSet::new(),
         };
@@ -309,14 +350,25 @@ impl Locator {
     /// Returns whether the packs that contain a copy of an object, and the base of a delta, exist.
     pub(super) fn has_packs_of(&self, row: &IndexRow) -> Result<bool> {
         let missing = self.missing_packs()?;
-        Ok(!missing.contains(&row.place.pack) && row.base.is_none_or(|base| !missing.contains(&base.pack)))
+        Ok(!missing.contains(&row.place.pack)
+            && row.base.is_none_or(|base| !missing.contains(&base.pack)))
     }
 
     /// Returns all packs that the index lists.
     pub(super) fn indexed_packs(&self) -> Result<HashSet<PackName>> {
         let index = self.index()?;
-        let segments = layout::SEGMENT_KINDS.iter().flat_map(|kind| index.segments(*kind));
-        Ok(segments.flat_map(|segment| segment.packs().iter().map(|pack| pack.name).collect::<Vec<_>>()).collect())
+        let segments = layout::SEGMENT_KINDS
+            .iter()
+            .flat_map(|kind| index.segments(*kind));
+        Ok(segments
+            .flat_map(|segment| {
+                segment
+                    .packs()
+                    .iter()
+                    .map(|pack| pack.name)
+                    .collect::<Vec<_>>()
+            })
+            .collect())
     }
 }
 
@@ -329,10 +381,18 @@ fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
     };
     let mut stored = HashSet::new();
     for folder in list(packs).map_err(failed)?.into_iter().flatten() {
-        for pack in list(&folder.map_err(failed)?.path()).map_err(failed)?.into_iter().flatten() {
+        for pack in list(&folder.map_err(failed)?.path())
+            .map_err(failed)?
+            .into_iter()
+            .flatten()
+        {
             let mut name = PackName::default();
             let file = pack.map_err(failed)?.file_name();
-            if file.to_str().and_then(|hex| parse_hex(hex, &mut name)).is_some() {
+            if file
+                .to_str()
+                .and_then(|hex| parse_hex(hex, &mut name))
+                .is_some()
+            {
                 stored.insert(name);
             }
         }

@@ -73,8 +73,14 @@ impl<'s> Log<'s> {
     /// Lists the entries, newest first.
     pub fn keys(&self) -> Result<Vec<EntryKey>> {
         let listed = self.store.list(self.dir)?.into_iter();
-        let mut all: Vec<EntryKey> =
-            listed.filter_map(|l| Some(EntryKey { seq: seq_of_key(&l.name)?, name: l.name })).collect();
+        let mut all: Vec<EntryKey> = listed
+            .filter_map(|l| {
+                Some(EntryKey {
+                    seq: seq_of_key(&l.name)?,
+                    name: l.name,
+                })
+            })
+            .collect();
         all.sort_unstable_by(|a, b| b.seq.cmp(&a.seq).then_with(|| a.name.cmp(&b.name)));
         Ok(all)
     }
@@ -82,17 +88,32 @@ impl<'s> Log<'s> {
     /// Reads an entry; `None` if another process folded the entry since it was listed.
     pub fn read<E: LogEntry>(&self, key: &EntryKey) -> Result<Option<E>> {
         let full = format!("{}/{}", self.dir, key.name);
-        let Some(bytes) = self.store.get(&full)? else { return Ok(None) };
+        let Some(bytes) = self.store.get(&full)? else {
+            return Ok(None);
+        };
         match E::decode(&bytes) {
             Ok(entry) if entry.seq() == key.seq => Ok(Some(entry)),
-            Ok(_) => Err(LogError::Damaged { key: full, detail: "it has another number".to_owned() }.into()),
-            Err(e) => Err(LogError::Damaged { key: full, detail: e.to_string() }.into()),
+            Ok(_) => Err(LogError::Damaged {
+                key: full,
+                detail: "it has another number".to_owned(),
+            }
+            .into()),
+            Err(e) => Err(LogError::Damaged {
+                key: full,
+                detail: e.to_string(),
+            }
+            .into()),
         }
     }
 
     /// Returns the number that follows `newest`.
     pub fn next_number(&self, newest: u64) -> Result<u64> {
-        newest.checked_add(1).ok_or_else(|| LogError::Last { log: self.dir.to_owned() }.into())
+        newest.checked_add(1).ok_or_else(|| {
+            LogError::Last {
+                log: self.dir.to_owned(),
+            }
+            .into()
+        })
     }
 
     /// Creates an entry at its number. An entry does not count if the number was taken, or if its
@@ -123,7 +144,9 @@ impl<'s> Log<'s> {
     fn counts<E: LogEntry>(&self, keys: &[EntryKey], entry: &E) -> Result<bool> {
         let mut is_folded = false;
         for key in keys.iter().filter(|key| key.seq > entry.seq()) {
-            let Some(newer) = self.read::<E>(key)? else { continue };
+            let Some(newer) = self.read::<E>(key)? else {
+                continue;
+            };
             if newer.folded_ids().any(|id| id == entry.update_id()) {
                 return Ok(true);
             }
@@ -134,6 +157,7 @@ impl<'s> Log<'s> {
 
     /// Removes entries.
     pub fn remove(&self, keys: &[EntryKey]) -> Result<()> {
-        keys.iter().try_for_each(|key| Ok(self.store.delete(&format!("{}/{}", self.dir, key.name))?))
+        keys.iter()
+            .try_for_each(|key| Ok(self.store.delete(&format!("{}/{}", self.dir, key.name))?))
     }
 }

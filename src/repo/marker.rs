@@ -27,8 +27,16 @@ pub struct RewrittenMarker {
 }
 
 /// Decodes the marker of a repository. `place` is the path or URL for the error message.
-pub fn decode_marker(bytes: &[u8], is_local: bool, place: impl Fn() -> String) -> Result<Marker, RepoError> {
-    Marker::decode(bytes).map_err(|source| RepoError::BadMarker { place: place(), is_local, source })
+pub fn decode_marker(
+    bytes: &[u8],
+    is_local: bool,
+    place: impl Fn() -> String,
+) -> Result<Marker, RepoError> {
+    Marker::decode(bytes).map_err(|source| RepoError::BadMarker {
+        place: place(),
+        is_local,
+        source,
+    })
 }
 
 /// Returns a new marker with a random id.
@@ -61,12 +69,21 @@ pub(super) fn chunker_config(marker: &Marker) -> Result<ChunkerConfig, Malformed
     };
     let content = marker.cdc.map(|n| n as usize);
     let [least, average, most] = content;
-    let valid_content = least >= 64 && least * 4 == average && average * 4 == most && most <= cut::CHUNK_MAX;
-    let valid_page = marker.page.is_power_of_two() && (4096..=cut::CHUNK_MAX).contains(&(marker.page as usize));
+    let valid_content =
+        least >= 64 && least * 4 == average && average * 4 == most && most <= cut::CHUNK_MAX;
+    let valid_page =
+        marker.page.is_power_of_two() && (4096..=cut::CHUNK_MAX).contains(&(marker.page as usize));
     if valid_content && valid_page {
-        Ok(ChunkerConfig { rule, content, page: marker.page })
+        Ok(ChunkerConfig {
+            rule,
+            content,
+            page: marker.page,
+        })
     } else {
-        Err(Malformed::new("repository marker", "impossible chunk sizes"))
+        Err(Malformed::new(
+            "repository marker",
+            "impossible chunk sizes",
+        ))
     }
 }
 
@@ -91,7 +108,10 @@ pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMark
         file.as_file().write_all(&marker.encode()).map_err(io)?;
         store.publish(file, layout::MARKER)?;
     }
-    Ok(Some(RewrittenMarker { id: marker.id, is_new }))
+    Ok(Some(RewrittenMarker {
+        id: marker.id,
+        is_new,
+    }))
 }
 
 /// Returns the marker if only its checksum is damaged.
@@ -99,8 +119,13 @@ fn salvage(bytes: &[u8]) -> Option<Marker> {
     let line = bytes.split(|b| *b == b'\n').next()?;
     let marker: Marker = serde_json::from_slice(line).ok()?;
     // Check that this program could read the marker if its checksum were correct.
-    let known = marker.version == VERSION && marker.features.iter().all(|f| FEATURES.contains(&f.as_str()));
-    (known && Marker::decode(&marker.encode()).is_ok() && chunker_config(&marker).is_ok()).then_some(marker)
+    let known = marker.version == VERSION
+        && marker
+            .features
+            .iter()
+            .all(|f| FEATURES.contains(&f.as_str()));
+    (known && Marker::decode(&marker.encode()).is_ok() && chunker_config(&marker).is_ok())
+        .then_some(marker)
 }
 
 /// Returns a new marker whose default branch is an existing one, if there is any.
@@ -109,6 +134,12 @@ fn marker_for_refs(store: &LocalStore) -> Result<Marker> {
     for (_, tip) in Refs::of(store).list_checked(RefKind::Branch)? {
         branches.extend(tip.ok().flatten().map(|tip| tip.name.as_str().to_owned()));
     }
-    let main = branches.iter().find(|name| *name == "main").or(branches.first());
-    new_marker(&ChunkerConfig::default(), main.map_or("main", String::as_str))
+    let main = branches
+        .iter()
+        .find(|name| *name == "main")
+        .or(branches.first());
+    new_marker(
+        &ChunkerConfig::default(),
+        main.map_or("main", String::as_str),
+    )
 }

@@ -66,7 +66,9 @@ impl Repo {
                 }
                 TreeBody::Inner(children) => {
                     let after = children.partition_point(|c| c.first.as_slice() <= name);
-                    let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else { return Ok(None) };
+                    let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else {
+                        return Ok(None);
+                    };
                     node = self.tree_node(&child.id)?;
                 }
             }
@@ -80,11 +82,15 @@ impl Repo {
         let mut dir = *tree;
         let mut names = path.iter().peekable();
         while let Some(name) = names.next() {
-            let Some(entry) = self.entry(&dir, name)? else { return Ok(None) };
+            let Some(entry) = self.entry(&dir, name)? else {
+                return Ok(None);
+            };
             if names.peek().is_none() {
                 return Ok(Some(entry));
             }
-            let Node::Dir { tree, .. } = entry.node else { return Ok(None) };
+            let Node::Dir { tree, .. } = entry.node else {
+                return Ok(None);
+            };
             dir = tree;
         }
         Ok(None)
@@ -94,7 +100,13 @@ impl Repo {
 impl<'a> Names<'a> {
     /// Iterates over entries that are already in memory, in order.
     pub fn these(repo: &'a Repo, entries: Vec<Entry>) -> Self {
-        Self { repo, tree: Id([0; 32]), inner: Vec::new(), leaf: entries.into_iter(), last: None }
+        Self {
+            repo,
+            tree: Id([0; 32]),
+            inner: Vec::new(),
+            leaf: entries.into_iter(),
+            last: None,
+        }
     }
 
     fn new(repo: &'a Repo, tree: Id, node: TreeNode) -> Self {
@@ -102,8 +114,17 @@ impl<'a> Names<'a> {
             TreeBody::Leaf(entries) => (Vec::new(), entries),
             TreeBody::Inner(children) => (vec![children.into_iter()], Vec::new()),
         };
-        let last = leaf.last().map(|e| e.name.clone()).filter(|_| !inner.is_empty());
-        Self { repo, tree, inner, leaf: leaf.into_iter(), last }
+        let last = leaf
+            .last()
+            .map(|e| e.name.clone())
+            .filter(|_| !inner.is_empty());
+        Self {
+            repo,
+            tree,
+            inner,
+            leaf: leaf.into_iter(),
+            last,
+        }
     }
 
     /// Returns all remaining entries.
@@ -150,7 +171,10 @@ impl<'a> Names<'a> {
             TreeBody::Inner(children) => children.first().map(|c| &c.first),
         };
         if first != Some(&child.first) {
-            return malformed(&child.id, "its first name differs from the name in its parent");
+            return malformed(
+                &child.id,
+                "its first name differs from the name in its parent",
+            );
         }
         if self.last.as_ref().is_some_and(|last| *last >= child.first) {
             return malformed(&self.tree, "names out of order");

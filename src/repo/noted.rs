@@ -19,7 +19,11 @@ impl Locator {
         self.noted.get_or_init(|| {
             let read = || self.catalogue().ok()?.damaged_objects().ok();
             // The notes of a remote repository would be of no use, because nothing commits to it.
-            let noted = self.location.as_local().and_then(|_| read()).unwrap_or_default();
+            let noted = self
+                .location
+                .as_local()
+                .and_then(|_| read())
+                .unwrap_or_default();
             RwLock::new(noted.into_iter().collect())
         })
     }
@@ -35,10 +39,20 @@ impl Locator {
         if self.noted_objects().read().is_empty() {
             return;
         }
-        let kinds = || ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
-        let stored: Vec<_> = rows.iter().flat_map(|row| kinds().map(|k| (k, row.id))).collect();
+        let kinds = || {
+            ObjectKind::ALL
+                .into_iter()
+                .filter(|k| PackKind::of(*k) == kind)
+        };
+        let stored: Vec<_> = rows
+            .iter()
+            .flat_map(|row| kinds().map(|k| (k, row.id)))
+            .collect();
         let mut noted = self.noted_objects().write();
-        let forgotten: Vec<_> = stored.into_iter().filter(|object| noted.remove(object)).collect();
+        let forgotten: Vec<_> = stored
+            .into_iter()
+            .filter(|object| noted.remove(object))
+            .collect();
         drop(noted);
         if let (false, Ok(catalogue)) = (forgotten.is_empty(), self.catalogue()) {
             let _ = catalogue.remove_damaged_objects(&forgotten);
@@ -49,7 +63,12 @@ impl Locator {
 impl Repo {
     /// Returns the objects whose stored copies are known to be damaged.
     pub fn noted_damage(&self) -> Vec<(ObjectKind, Id)> {
-        self.locator.noted_objects().read().iter().copied().collect()
+        self.locator
+            .noted_objects()
+            .read()
+            .iter()
+            .copied()
+            .collect()
     }
 
     /// Notes that the stored copies of objects are damaged.
@@ -58,7 +77,11 @@ impl Repo {
             return;
         }
         let mut noted = self.locator.noted_objects().write();
-        let new: Vec<_> = objects.iter().copied().filter(|object| noted.insert(*object)).collect();
+        let new: Vec<_> = objects
+            .iter()
+            .copied()
+            .filter(|object| noted.insert(*object))
+            .collect();
         drop(noted);
         if let (false, Ok(catalogue)) = (new.is_empty(), self.catalogue()) {
             let _ = catalogue.add_damaged_objects(&new);
@@ -68,7 +91,11 @@ impl Repo {
     /// Removes the notes of objects that have an intact copy.
     pub fn forget_damage(&self, objects: &[(ObjectKind, Id)]) {
         let mut noted = self.locator.noted_objects().write();
-        let old: Vec<_> = objects.iter().copied().filter(|object| noted.remove(object)).collect();
+        let old: Vec<_> = objects
+            .iter()
+            .copied()
+            .filter(|object| noted.remove(object))
+            .collect();
         drop(noted);
         if let (false, Ok(catalogue)) = (old.is_empty(), self.catalogue()) {
             let _ = catalogue.remove_damaged_objects(&old);
@@ -84,7 +111,10 @@ impl Repo {
     pub fn noted_packs(&self) -> Result<HashSet<PackName>> {
         let mut packs = HashSet::new();
         for (kind, id) in self.noted_damage() {
-            let rows = self.index()?.lookup_all(PackKind::of(kind), &id).unwrap_or_default();
+            let rows = self
+                .index()?
+                .lookup_all(PackKind::of(kind), &id)
+                .unwrap_or_default();
             packs.extend(rows.iter().map(|row| row.place.pack));
         }
         Ok(packs)

@@ -49,9 +49,13 @@ impl Repo {
         {
             return Ok(plain);
         }
-        let missing = from_source.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into());
+        let missing = from_source
+            .err()
+            .unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into());
         // A revision may name a commit that exists nowhere.
-        let healed = (kind != ObjectKind::Commit).then(|| self.read_from_remotes(kind, id, &missing)).flatten();
+        let healed = (kind != ObjectKind::Commit)
+            .then(|| self.read_from_remotes(kind, id, &missing))
+            .flatten();
         healed.ok_or(missing)
     }
 
@@ -63,12 +67,19 @@ impl Repo {
 
     /// Refreshes the index and returns an object from a copy that is readable now. `None` if there
     /// is no such copy.
-    fn stored_after_refresh(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
+    fn stored_after_refresh(
+        &self,
+        index: &Index,
+        kind: ObjectKind,
+        id: &Id,
+    ) -> Result<Option<Plain>> {
         if let Some(local) = self.as_local() {
             // A repair may have replaced the pack since this process opened its file.
             for row in index.lookup_all(PackKind::of(kind), id)? {
                 local.files().reopen(&layout::pack(&row.place.pack));
-                row.base.iter().for_each(|base| local.files().reopen(&layout::pack(&base.pack)));
+                row.base
+                    .iter()
+                    .for_each(|base| local.files().reopen(&layout::pack(&base.pack)));
             }
         }
         self.locator.refresh_after_damage()?;
@@ -84,7 +95,9 @@ impl Repo {
             (Err(e), Some(remote)) if e.kind() == Kind::Integrity => {
                 for row in index.lookup_all(PackKind::of(kind), id)? {
                     remote.forget(&layout::pack(&row.place.pack));
-                    row.base.iter().for_each(|base| remote.forget(&layout::pack(&base.pack)));
+                    row.base
+                        .iter()
+                        .for_each(|base| remote.forget(&layout::pack(&base.pack)));
                 }
                 self.frames.object(index, kind, id)
             }
@@ -115,7 +128,11 @@ impl Repo {
         if plain.len() as u64 == len {
             Ok(plain)
         } else {
-            Err(ObjectError::malformed(ObjectKind::Chunk, id, "its length differs"))
+            Err(ObjectError::malformed(
+                ObjectKind::Chunk,
+                id,
+                "its length differs",
+            ))
         }
     }
 

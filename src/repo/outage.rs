@@ -26,7 +26,10 @@ impl OutageMemory {
     /// afterwards.
     pub(super) fn current(&self) -> Option<String> {
         let outage = self.0.lock();
-        outage.as_ref().filter(|o| o.since.elapsed() < o.pause).map(|o| o.detail.clone())
+        outage
+            .as_ref()
+            .filter(|o| o.since.elapsed() < o.pause)
+            .map(|o| o.detail.clone())
     }
 
     /// Records an error if it means an outage. Returns whether it does.
@@ -34,8 +37,14 @@ impl OutageMemory {
         let is_outage = e.kind() == Kind::Unreachable;
         if is_outage {
             let mut outage = self.0.lock();
-            let pause = outage.as_ref().map_or(PAUSE, |o| (o.pause * 2).min(PAUSE_MAX));
-            *outage = Some(Outage { since: Instant::now(), pause, detail: e.to_string() });
+            let pause = outage
+                .as_ref()
+                .map_or(PAUSE, |o| (o.pause * 2).min(PAUSE_MAX));
+            *outage = Some(Outage {
+                since: Instant::now(),
+                pause,
+                detail: e.to_string(),
+            });
         }
         is_outage
     }

@@ -89,13 +89,21 @@ impl PackWriter {
         self.hasher.update(bytes);
         self.buffer.extend_from_slice(bytes);
         self.len += bytes.len() as u64;
-        if self.buffer.len() >= WRITE { self.flush(self.buffer.len() / WRITE * WRITE) } else { Ok(()) }
+        if self.buffer.len() >= WRITE {
+            self.flush(self.buffer.len() / WRITE * WRITE)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes the first `len` bytes of the buffer to the file.
     fn flush(&mut self, len: usize) -> Result<()> {
         let offset = self.len - self.buffer.len() as u64;
-        let written = self.once.write_at(self.file.as_file(), &mut [IoSlice::new(&self.buffer[..len])], offset);
+        let written = self.once.write_at(
+            self.file.as_file(),
+            &mut [IoSlice::new(&self.buffer[..len])],
+            offset,
+        );
         written.map_err(|e| IoError::new("write", layout::PACKS, e))?;
         self.buffer.drain(..len);
         Ok(())
@@ -128,12 +136,21 @@ impl PackWriter {
         };
         put_table_frame(&mut self.table, &table);
         self.frames += 1;
-        rows_of(&table, &[0; 32], frame.base.as_ref().map(|b| b.1), &mut self.rows)?;
+        rows_of(
+            &table,
+            &[0; 32],
+            frame.base.as_ref().map(|b| b.1),
+            &mut self.rows,
+        )?;
         Ok(stored)
     }
 
     /// Finishes the pack and publishes it durably under its name.
-    pub fn finish(self, store: &LocalStore, is_used_up: &dyn Fn(&PackName) -> bool) -> Result<FinishedPack> {
+    pub fn finish(
+        self,
+        store: &LocalStore,
+        is_used_up: &dyn Fn(&PackName) -> bool,
+    ) -> Result<FinishedPack> {
         let (file, pack) = self.close(is_used_up)?;
         store.publish(file, &layout::pack(&pack.name))?;
         Ok(pack)
@@ -142,7 +159,10 @@ impl PackWriter {
     /// Finishes the pack without publishing it. Returns its temporary file. A pack whose name is used
     /// up gets a salt, and with it a new name, because a gc may delete a pack of the old name at any
     /// time.
-    pub fn close(mut self, is_used_up: &dyn Fn(&PackName) -> bool) -> Result<(NamedTempFile, FinishedPack)> {
+    pub fn close(
+        mut self,
+        is_used_up: &dyn Fn(&PackName) -> bool,
+    ) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
@@ -160,19 +180,38 @@ impl PackWriter {
         self.write(&packed)?;
         self.write(&footer.encode())?;
         self.flush(self.buffer.len())?;
-        let Self { kind, file, hasher, len, mut rows, .. } = self;
+        let Self {
+            kind,
+            file,
+            hasher,
+            len,
+            mut rows,
+            ..
+        } = self;
         let mut name = hasher.finish();
         let mut salt = 0u32;
         while is_used_up(&name) {
             salt = salt.wrapping_add(1);
-            let header = PackHeader { kind, salt: salt.to_le_bytes() }.encode();
+            let header = PackHeader {
+                kind,
+                salt: salt.to_le_bytes(),
+            }
+            .encode();
             footer.checksum = checksum(&[&header, &packed, &footer.fields()]);
             name = renamed(&file, &header, &footer.encode(), len)?;
         }
         for row in &mut rows {
             row.place.pack = name;
         }
-        Ok((file, FinishedPack { name, kind, bytes: len, rows }))
+        Ok((
+            file,
+            FinishedPack {
+                name,
+                kind,
+                bytes: len,
+                rows,
+            },
+        ))
     }
 }
 
@@ -181,7 +220,8 @@ fn renamed(file: &NamedTempFile, header: &[u8], footer: &[u8], len: u64) -> Resu
     let io = |e| IoError::new("write", layout::PACKS, e);
     let file = file.as_file();
     file.write_all_at(header, 0).map_err(io)?;
-    file.write_all_at(footer, len.saturating_sub(footer.len() as u64)).map_err(io)?;
+    file.write_all_at(footer, len.saturating_sub(footer.len() as u64))
+        .map_err(io)?;
     let mut hasher = NameHasher::default();
     let (mut at, mut piece) = (0, vec![0; WRITE]);
     while at < len {
@@ -203,12 +243,23 @@ pub fn rows_of(
     base: Option<ObjectLocation>,
     out: &mut Vec<IndexRow>,
 ) -> Result<()> {
-    let offset =
-        u32::try_from(frame.offset).map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
+    let offset = u32::try_from(frame.offset)
+        .map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
     let mut within = 0u32;
     for (id, len) in &frame.objects {
-        let place = ObjectLocation { pack: *pack, offset, stored: frame.stored, within, len: *len, codec: frame.codec };
-        out.push(IndexRow { id: *id, place, base });
+        let place = ObjectLocation {
+            pack: *pack,
+            offset,
+            stored: frame.stored,
+            within,
+            len: *len,
+            codec: frame.codec,
+        };
+        out.push(IndexRow {
+            id: *id,
+            place,
+            base,
+        });
         within = within.saturating_add(*len);
     }
     Ok(())
@@ -237,7 +288,9 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     let PackHeader { kind, .. } = PackHeader::decode(&header)?;
     let packed = store.read_at(&key, footer.table_offset, footer.table_stored as usize)?;
     if checksum(&[&header, &packed, &footer.fields()]) != footer.checksum {
-        return Err(crate::format::Malformed::new("pack table", "its checksum does not match").into());
+        return Err(
+            crate::format::Malformed::new("pack table", "its checksum does not match").into(),
+        );
     }
     let mut plain = Vec::new();
     if footer.table_stored == footer.table_plain {
@@ -248,9 +301,17 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
             .map_err(|e| crate::format::Malformed::new("pack table", e.to_string()))?;
     }
     let frames = decode_table(&plain, PackHeader::FIRST_FRAME)?;
-    let end = frames.last().map_or(PackHeader::FIRST_FRAME, |f| f.offset + u64::from(f.stored));
+    let end = frames
+        .last()
+        .map_or(PackHeader::FIRST_FRAME, |f| f.offset + u64::from(f.stored));
     if end != footer.table_offset || frames.len() != footer.frames as usize {
-        return Err(crate::format::Malformed::new("pack table", "it does not cover the pack").into());
+        return Err(
+            crate::format::Malformed::new("pack table", "it does not cover the pack").into(),
+        );
     }
-    Ok(PackTable { kind, frames, bytes })
+    Ok(PackTable {
+        kind,
+        frames,
+        bytes,
+    })
 }

@@ -61,7 +61,10 @@ impl Repo {
         if first.is_none_or(|row| !self.is_given_up(&row)) {
             return Ok(first);
         }
-        Ok(index.lookup_all(kind, id)?.into_iter().find(|row| !self.is_given_up(row)))
+        Ok(index
+            .lookup_all(kind, id)?
+            .into_iter()
+            .find(|row| !self.is_given_up(row)))
     }
 
     /// Returns whether a gc has given up a copy of an object, as far as this process has read the
@@ -98,7 +101,9 @@ impl Repo {
         let damaged = self.noted_packs()?;
         let is_sound = |name: &PackName| !missing.contains(name) && !damaged.contains(name);
         let sound = self.locator.indexed_packs()?.into_iter().filter(is_sound);
-        let mut all: Vec<u64> = sound.filter_map(|name| Some(u64::from_be_bytes(*name.first_chunk()?))).collect();
+        let mut all: Vec<u64> = sound
+            .filter_map(|name| Some(u64::from_be_bytes(*name.first_chunk()?)))
+            .collect();
         all.sort_unstable();
         Ok(all)
     }
@@ -116,15 +121,23 @@ impl Repo {
                 return Ok(Some(*whole));
             }
         }
-        let Some(delta) = copies.first() else { return Ok(None) };
+        let Some(delta) = copies.first() else {
+            return Ok(None);
+        };
         if !self.locator.is_reliable(delta)? {
             return Ok(None);
         }
-        let Some(base) = self.frames.base_id(delta)?.filter(|b| !self.locator.is_noted(ObjectKind::Chunk, b)) else {
+        let Some(base) = self
+            .frames
+            .base_id(delta)?
+            .filter(|b| !self.locator.is_noted(ObjectKind::Chunk, b))
+        else {
             return Ok(None);
         };
         let bases = index.lookup_all(PackKind::Data, &base)?;
-        let is_usable = |r: &IndexRow| r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false);
+        let is_usable = |r: &IndexRow| {
+            r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false)
+        };
         Ok(bases.into_iter().find(is_usable))
     }
 

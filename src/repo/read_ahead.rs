@@ -44,7 +44,10 @@ impl ReadAhead {
     pub(super) fn follow(&self, place: &ObjectLocation) {
         let mut trail = self.trail.lock();
         let end = place.offset.saturating_add(place.stored);
-        if trail.pack != place.pack || place.offset + GAP < trail.end || place.offset > trail.end.saturating_add(GAP) {
+        if trail.pack != place.pack
+            || place.offset + GAP < trail.end
+            || place.offset > trail.end.saturating_add(GAP)
+        {
             trail.pack = place.pack;
             (trail.run, trail.end, trail.loaded) = (0, end, end);
         } else if end > trail.end {
@@ -88,7 +91,8 @@ impl ReadAhead {
 
 impl Trail {
     fn next(&self) -> Option<FrameKey> {
-        let needed = self.busy.is_none() && self.run >= RUN && self.loaded < self.end.saturating_add(AHEAD);
+        let needed =
+            self.busy.is_none() && self.run >= RUN && self.loaded < self.end.saturating_add(AHEAD);
         needed.then_some((self.pack, self.loaded))
     }
 }

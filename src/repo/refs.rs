@@ -60,7 +60,9 @@ pub struct Readable {
 impl Readable {
     /// Returns the readable refs, and reports the damaged ones as notices.
     pub fn or_report(self, observer: &dyn Observer) -> Vec<RefTip> {
-        self.damaged.iter().for_each(|e| report_damaged(e, observer));
+        self.damaged
+            .iter()
+            .for_each(|e| report_damaged(e, observer));
         self.tips
     }
 }
@@ -68,7 +70,11 @@ impl Readable {
 /// Reports a damaged ref that the operation leaves out.
 pub fn report_damaged(e: &Error, observer: &dyn Observer) {
     let message = format!("left out: {}", with_causes(e.as_error()));
-    observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+    observer.notice(Notice {
+        level: NoticeLevel::Incomplete,
+        path: Vec::new(),
+        message,
+    });
 }
 
 /// The number and the key of an entry in a log.
@@ -108,13 +114,19 @@ impl Failure for RefError {
         let (kind, name) = match self {
             Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
             Self::Some { .. } => {
-                return Some("run `dvc fsck` to list them; dvc-errors(7) says how to repair a ref".to_owned());
+                return Some(
+                    "run `dvc fsck` to list them; dvc-errors(7) says how to repair a ref"
+                        .to_owned(),
+                );
             }
         };
         let copy = "restore this file from a copy of the repository, or remove it to return to the previous entry";
         Some(match kind {
             RefKind::Remote | RefKind::Trash => copy.to_owned(),
-            kind => format!("{copy}; in this repository, `dvc {} -f {name} REV` rewrites it", kind.name()),
+            kind => format!(
+                "{copy}; in this repository, `dvc {} -f {name} REV` rewrites it",
+                kind.name()
+            ),
         })
     }
 }
@@ -132,7 +144,9 @@ impl<'a> Refs<'a> {
     /// Returns the newest entry of a ref, which may be a deletion. `None` if the ref has never
     /// existed.
     pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
-        self.newest(&layout::ref_log(kind, name), |number| self.entry(kind, name, number))
+        self.newest(&layout::ref_log(kind, name), |number| {
+            self.entry(kind, name, number)
+        })
     }
 
     /// Reads the newest entry of a log. If another writer has folded the entry into a newer one
@@ -140,7 +154,9 @@ impl<'a> Refs<'a> {
     fn newest<T>(&self, log: &str, read: impl Fn(&Number) -> Result<T>) -> Result<Option<T>> {
         let mut before: Option<String> = None;
         loop {
-            let Some(number) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
+            let Some(number) = self.numbers(log)?.into_iter().next() else {
+                return Ok(None);
+            };
             match read(&number) {
                 Err(e) if e.kind() == Kind::Integrity && before.as_ref() != Some(&number.key) => {
                     before = Some(number.key);
@@ -197,19 +213,35 @@ impl<'a> Refs<'a> {
     }
 
     fn tip_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<RefTip>> {
-        let Some((name, entry)) = self.newest_of_log(kind, segment, log)? else { return Ok(None) };
+        let Some((name, entry)) = self.newest_of_log(kind, segment, log)? else {
+            return Ok(None);
+        };
         Ok(value_of(&entry).map(|id| RefTip { name, id, entry }))
     }
 
-    fn newest_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<(RefName, RefEntry)>> {
-        self.newest(log, |number| self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq))
+    fn newest_of_log(
+        &self,
+        kind: RefKind,
+        segment: &str,
+        log: &str,
+    ) -> Result<Option<(RefName, RefEntry)>> {
+        self.newest(log, |number| {
+            self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq)
+        })
     }
 
     /// Returns an entry that was the newest one of its log in a listing, or the current newest
     /// entry if that one was folded since.
-    pub fn newest_at(&self, kind: RefKind, log: &str, key: &str) -> Result<Option<(RefName, RefEntry)>> {
+    pub fn newest_at(
+        &self,
+        kind: RefKind,
+        log: &str,
+        key: &str,
+    ) -> Result<Option<(RefName, RefEntry)>> {
         let segment = log.rsplit('/').next().unwrap_or(log);
-        let Some(seq) = seq_of_key(key) else { return Ok(None) };
+        let Some(seq) = seq_of_key(key) else {
+            return Ok(None);
+        };
         match self.read_newest(kind, segment, &format!("{log}/{key}"), seq) {
             Err(e) if e.kind() == Kind::Integrity => self.newest_of_log(kind, segment, log),
             read => read.map(Some),
@@ -218,8 +250,19 @@ impl<'a> Refs<'a> {
 
     /// Reads the newest entry of the log in the directory `segment`, and checks that it belongs
     /// there.
-    fn read_newest(&self, kind: RefKind, segment: &str, key: &str, seq: u64) -> Result<(RefName, RefEntry)> {
-        let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.to_owned(), why };
+    fn read_newest(
+        &self,
+        kind: RefKind,
+        segment: &str,
+        key: &str,
+        seq: u64,
+    ) -> Result<(RefName, RefEntry)> {
+        let damaged = |why: String| RefError::Damaged {
+            kind,
+            name: segment.to_owned(),
+            key: key.to_owned(),
+            why,
+        };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("it belongs to another ref".to_owned()).into());
@@ -247,7 +290,8 @@ impl<'a> Refs<'a> {
         let dir = layout::refs(kind);
         let mut names = Vec::new();
         for listed in self.store.list(&dir)?.into_iter().filter(|l| l.is_dir) {
-            let newest = self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name))?;
+            let newest =
+                self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name))?;
             names.extend(newest.map(|(name, _)| name));
         }
         Ok(names)
@@ -260,7 +304,9 @@ impl<'a> Refs<'a> {
             if let Some(tip) = self.tip(kind, name)? {
                 return Ok(tip);
             }
-            if let Some(entry) = self.update(kind, name, None, None, &Move { why: "new", ..*how })? {
+            if let Some(entry) =
+                self.update(kind, name, None, None, &Move { why: "new", ..*how })?
+            {
                 return Ok(entry);
             }
         }
@@ -269,7 +315,10 @@ impl<'a> Refs<'a> {
     /// Appends an entry that repeats the value of a ref, so that a writer that read the tip before loses its update.
     pub fn fence(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<()> {
         while let Some(tip) = self.tip(kind, name)? {
-            if self.update(kind, name, Some(&tip), value_of(&tip), how)?.is_some() {
+            if self
+                .update(kind, name, Some(&tip), value_of(&tip), how)?
+                .is_some()
+            {
                 return Ok(());
             }
         }
@@ -303,7 +352,10 @@ impl<'a> Refs<'a> {
         new: Option<Id>,
         how: &Move<'_>,
     ) -> Result<Option<RefEntry>> {
-        let last = || RefError::Last { kind, name: name.as_str().to_owned() };
+        let last = || RefError::Last {
+            kind,
+            name: name.as_str().to_owned(),
+        };
         let seq = tip.map_or(0, |t| t.seq).checked_add(1).ok_or_else(last)?;
         let mut entry = RefEntry {
             kind: kind.dir().to_owned(),
@@ -328,7 +380,10 @@ impl<'a> Refs<'a> {
             true => seq_key(seq),
             false => unique_seq_key(seq, &entry.update),
         };
-        if !self.store.create(&format!("{log}/{own}"), &entry.encode())? {
+        if !self
+            .store
+            .create(&format!("{log}/{own}"), &entry.encode())?
+        {
             return Ok(None);
         }
         if let Some(Ok(catalogue)) = self.locator.map(Locator::catalogue) {
@@ -347,7 +402,10 @@ impl<'a> Refs<'a> {
             return Ok(None);
         }
         let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
-        numbers.iter().filter(old).try_for_each(|n| self.store.delete(&format!("{log}/{}", n.key)))?;
+        numbers
+            .iter()
+            .filter(old)
+            .try_for_each(|n| self.store.delete(&format!("{log}/{}", n.key)))?;
         entry.older.clear();
         Ok(Some(entry))
     }
@@ -357,7 +415,9 @@ impl<'a> Refs<'a> {
     pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
         let log = layout::ref_log(kind, name);
         let numbers = self.numbers(&log)?;
-        let Some(newest) = numbers.first() else { return Ok(false) };
+        let Some(newest) = numbers.first() else {
+            return Ok(false);
+        };
         let is_last = newest.seq == u64::MAX;
         match self.entry(kind, name, newest) {
             Ok(_) if !is_last => return Ok(false),
@@ -365,8 +425,16 @@ impl<'a> Refs<'a> {
             _ => {}
         }
         let before = numbers.iter().find(|n| n.seq < newest.seq);
-        let old = before.map(|n| self.entry(kind, name, n)).transpose().ok().flatten();
-        let seq = if is_last { before.map_or(0, |n| n.seq) } else { newest.seq - 1 };
+        let old = before
+            .map(|n| self.entry(kind, name, n))
+            .transpose()
+            .ok()
+            .flatten();
+        let seq = if is_last {
+            before.map_or(0, |n| n.seq)
+        } else {
+            newest.seq - 1
+        };
         self.store.delete(&format!("{log}/{}", newest.key))?;
         let tip = RefEntry {
             kind: kind.dir().to_owned(),
@@ -381,23 +449,40 @@ impl<'a> Refs<'a> {
             why: String::new(),
             older: Vec::new(),
         };
-        Ok(self.update(kind, name, Some(&tip), Some(new), how)?.is_some())
+        Ok(self
+            .update(kind, name, Some(&tip), Some(new), how)?
+            .is_some())
     }
 
     /// Returns whether a written entry has become part of the log. It has not if other writers had
     /// already folded the entry with the same number, which made its key available again.
-    fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
+    fn has_taken(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        numbers: &[Number],
+        entry: &RefEntry,
+    ) -> Result<bool> {
         if entry.seq.is_multiple_of(COMPACT_EVERY) {
             // An entry into which others are folded is never folded itself.
             let own = numbers.iter().find(|n| n.seq == entry.seq);
-            return own.map_or(Ok(false), |n| Ok(self.entry(kind, name, n)?.update == entry.update));
+            return own.map_or(Ok(false), |n| {
+                Ok(self.entry(kind, name, n)?.update == entry.update)
+            });
         }
-        let fold = numbers.iter().rev().find(|n| n.seq > entry.seq && n.seq.is_multiple_of(COMPACT_EVERY));
+        let fold = numbers
+            .iter()
+            .rev()
+            .find(|n| n.seq > entry.seq && n.seq.is_multiple_of(COMPACT_EVERY));
         match fold.or(numbers.first()) {
             None => Ok(false),
             Some(n) if n.seq == entry.seq => Ok(self.entry(kind, name, n)?.update == entry.update),
             Some(n) if fold.is_none() => Ok(n.seq > entry.seq),
-            Some(fold) => Ok(self.entry(kind, name, fold)?.older.iter().any(|o| o.update == entry.update)),
+            Some(fold) => Ok(self
+                .entry(kind, name, fold)?
+                .older
+                .iter()
+                .any(|o| o.update == entry.update)),
         }
     }
 
@@ -417,8 +502,14 @@ impl<'a> Refs<'a> {
     /// Lists the entries of a log, newest first.
     fn numbers(&self, log: &str) -> Result<Vec<Number>> {
         let listed = self.store.list(log)?.into_iter();
-        let mut all: Vec<Number> =
-            listed.filter_map(|l| Some(Number { seq: seq_of_key(&l.name)?, key: l.name })).collect();
+        let mut all: Vec<Number> = listed
+            .filter_map(|l| {
+                Some(Number {
+                    seq: seq_of_key(&l.name)?,
+                    key: l.name,
+                })
+            })
+            .collect();
         all.sort_unstable_by(|a, b| b.seq.cmp(&a.seq).then_with(|| a.key.cmp(&b.key)));
         Ok(all)
     }
@@ -431,10 +522,18 @@ impl<'a> Refs<'a> {
     fn entry(&self, kind: RefKind, name: &RefName, number: &Number) -> Result<RefEntry> {
         let key = format!("{}/{}", layout::ref_log(kind, name), number.key);
         let damaged = |key: String, why: String| -> Error {
-            RefError::Damaged { kind, name: name.as_str().to_owned(), key, why }.into()
+            RefError::Damaged {
+                kind,
+                name: name.as_str().to_owned(),
+                key,
+                why,
+            }
+            .into()
         };
         match self.read(&key)? {
-            Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => Ok(e),
+            Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => {
+                Ok(e)
+            }
             Ok(_) => Err(damaged(key, "it belongs to another ref".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
@@ -456,7 +555,11 @@ mod tests {
     }
 
     fn how() -> Move<'static> {
-        Move { who: "w", why: "test", time: Time { secs: 1, nanos: 0 } }
+        Move {
+            who: "w",
+            why: "test",
+            time: Time { secs: 1, nanos: 0 },
+        }
     }
 
     #[test]
@@ -469,16 +572,38 @@ mod tests {
         for i in 0..300u32 {
             let mut id = [0; 32];
             id[..4].copy_from_slice(&i.to_be_bytes());
-            tip = refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id(id)), &how()).unwrap();
+            tip = refs
+                .update(RefKind::Branch, &name, tip.as_ref(), Some(Id(id)), &how())
+                .unwrap();
             assert!(tip.is_some());
         }
         let log = refs.log(RefKind::Branch, &name).unwrap();
         assert_eq!(log.len(), 300);
-        assert!(log.windows(2).all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new));
-        let files = store.list(&layout::ref_log(RefKind::Branch, &name)).unwrap().len();
+        assert!(
+            log.windows(2)
+                .all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new)
+        );
+        let files = store
+            .list(&layout::ref_log(RefKind::Branch, &name))
+            .unwrap()
+            .len();
         assert!(files < 50, "{files}");
-        assert!(refs.update(RefKind::Branch, &name, log.get(1), Some(Id([9; 32])), &how()).unwrap().is_none());
-        assert!(refs.update(RefKind::Branch, &name, tip.as_ref(), None, &how()).unwrap().is_some());
+        assert!(
+            refs.update(
+                RefKind::Branch,
+                &name,
+                log.get(1),
+                Some(Id([9; 32])),
+                &how()
+            )
+            .unwrap()
+            .is_none()
+        );
+        assert!(
+            refs.update(RefKind::Branch, &name, tip.as_ref(), None, &how())
+                .unwrap()
+                .is_some()
+        );
         assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), None);
         assert!(refs.list(RefKind::Branch).unwrap().is_empty());
     }
@@ -489,7 +614,8 @@ mod tests {
         let refs = Refs::of(&store);
         let name = RefName::new("main").unwrap();
         let update = |tip: Option<&RefEntry>, n: u8| {
-            refs.update(RefKind::Branch, &name, tip, Some(Id([n; 32])), &how()).unwrap()
+            refs.update(RefKind::Branch, &name, tip, Some(Id([n; 32])), &how())
+                .unwrap()
         };
         let (mut tip, mut stale) = (None, vec![None]);
         for n in 1..=COMPACT_EVERY + 2 {
@@ -497,14 +623,21 @@ mod tests {
             assert!(tip.is_some(), "{n}");
             stale.push(tip.clone());
         }
-        let keys = || store.list_all(&layout::ref_log(RefKind::Branch, &name)).unwrap();
+        let keys = || {
+            store
+                .list_all(&layout::ref_log(RefKind::Branch, &name))
+                .unwrap()
+        };
         let before = keys();
         stale.pop();
         for (n, tip) in stale.iter().enumerate() {
             assert!(update(tip.as_ref(), 2).is_none(), "{n}");
         }
         assert_eq!(keys(), before);
-        assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), Some(Id([1; 32])));
+        assert_eq!(
+            refs.value(RefKind::Branch, &name).unwrap(),
+            Some(Id([1; 32]))
+        );
         assert!(update(tip.as_ref(), 3).is_some());
     }
 
@@ -515,14 +648,36 @@ mod tests {
         let name = RefName::new("main").unwrap();
         let mut tip = None;
         for _ in 1..COMPACT_EVERY {
-            tip = refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id([1; 32])), &how()).unwrap();
+            tip = refs
+                .update(
+                    RefKind::Branch,
+                    &name,
+                    tip.as_ref(),
+                    Some(Id([1; 32])),
+                    &how(),
+                )
+                .unwrap();
         }
         let log = layout::ref_log(RefKind::Branch, &name);
         let listed = refs.numbers(&log).unwrap().remove(0);
-        refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id([2; 32])), &how()).unwrap().unwrap();
+        refs.update(
+            RefKind::Branch,
+            &name,
+            tip.as_ref(),
+            Some(Id([2; 32])),
+            &how(),
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(store.get(&format!("{log}/{}", listed.key)).unwrap(), None);
-        let (_, newest) = refs.newest_at(RefKind::Branch, &log, &listed.key).unwrap().unwrap();
-        assert_eq!((newest.seq, value_of(&newest)), (COMPACT_EVERY, Some(Id([2; 32]))));
+        let (_, newest) = refs
+            .newest_at(RefKind::Branch, &log, &listed.key)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (newest.seq, value_of(&newest)),
+            (COMPACT_EVERY, Some(Id([2; 32])))
+        );
         // Simulate a fold between the two requests of a call.
         let first = std::cell::Cell::new(true);
         let read = |number: &Number| {
@@ -541,18 +696,39 @@ mod tests {
         let store = LocalStore::new(dir.path().to_path_buf());
         let refs = Refs::new(&store, None);
         let name = RefName::new("main").unwrap();
-        let first = refs.update(RefKind::Branch, &name, None, Some(Id([1; 32])), &how()).unwrap();
-        refs.update(RefKind::Branch, &name, first.as_ref(), Some(Id([2; 32])), &how()).unwrap();
+        let first = refs
+            .update(RefKind::Branch, &name, None, Some(Id([1; 32])), &how())
+            .unwrap();
+        refs.update(
+            RefKind::Branch,
+            &name,
+            first.as_ref(),
+            Some(Id([2; 32])),
+            &how(),
+        )
+        .unwrap();
         let path = store.path(&entry_key(RefKind::Branch, &name, 2));
         std::fs::write(&path, b"").unwrap();
-        assert_eq!(refs.value(RefKind::Branch, &name).unwrap_err().kind(), Kind::Integrity);
+        assert_eq!(
+            refs.value(RefKind::Branch, &name).unwrap_err().kind(),
+            Kind::Integrity
+        );
         std::fs::copy(store.path(&entry_key(RefKind::Branch, &name, 1)), &path).unwrap();
-        assert_eq!(refs.list(RefKind::Branch).unwrap_err().kind(), Kind::Integrity);
-        let (heads, tags) = (store.path(&layout::refs(RefKind::Branch)), store.path(&layout::refs(RefKind::Tag)));
+        assert_eq!(
+            refs.list(RefKind::Branch).unwrap_err().kind(),
+            Kind::Integrity
+        );
+        let (heads, tags) = (
+            store.path(&layout::refs(RefKind::Branch)),
+            store.path(&layout::refs(RefKind::Tag)),
+        );
         std::fs::remove_file(&path).unwrap();
         assert!(refs.value(RefKind::Branch, &name).unwrap().is_some());
         std::fs::rename(heads, tags).unwrap();
-        assert_eq!(refs.value(RefKind::Tag, &name).unwrap_err().kind(), Kind::Integrity);
+        assert_eq!(
+            refs.value(RefKind::Tag, &name).unwrap_err().kind(),
+            Kind::Integrity
+        );
     }
 
     #[test]
@@ -563,7 +739,15 @@ mod tests {
         for name in &names {
             let mut tip = None;
             for n in 1..=3 {
-                tip = refs.update(RefKind::Branch, name, tip.as_ref(), Some(Id([n; 32])), &how()).unwrap();
+                tip = refs
+                    .update(
+                        RefKind::Branch,
+                        name,
+                        tip.as_ref(),
+                        Some(Id([n; 32])),
+                        &how(),
+                    )
+                    .unwrap();
             }
         }
         let [good, bad, last] = &names;
@@ -571,21 +755,56 @@ mod tests {
         store.delete(&key).unwrap();
         assert!(store.create(&key, b"damage").unwrap());
         let readable = refs.readable(RefKind::Branch).unwrap();
-        assert_eq!(readable.tips.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["good", "last"]);
+        assert_eq!(
+            readable
+                .tips
+                .iter()
+                .map(|t| t.name.as_str())
+                .collect::<Vec<_>>(),
+            ["good", "last"]
+        );
         assert_eq!(readable.damaged.len(), 1);
-        assert!(!refs.repair(RefKind::Branch, good, Id([9; 32]), &how()).unwrap(), "nothing is wrong with it");
-        assert!(refs.repair(RefKind::Branch, bad, Id([9; 32]), &how()).unwrap());
-        let values: Vec<_> = refs.log(RefKind::Branch, bad).unwrap().iter().map(value_of).collect();
+        assert!(
+            !refs
+                .repair(RefKind::Branch, good, Id([9; 32]), &how())
+                .unwrap(),
+            "nothing is wrong with it"
+        );
+        assert!(
+            refs.repair(RefKind::Branch, bad, Id([9; 32]), &how())
+                .unwrap()
+        );
+        let values: Vec<_> = refs
+            .log(RefKind::Branch, bad)
+            .unwrap()
+            .iter()
+            .map(value_of)
+            .collect();
         assert_eq!(values, [9, 2, 1].map(|n| Some(Id([n; 32]))));
         let mut entry = refs.tip(RefKind::Branch, last).unwrap().unwrap();
         entry.seq = u64::MAX;
-        assert!(store.create(&entry_key(RefKind::Branch, last, u64::MAX), &entry.encode()).unwrap());
+        assert!(
+            store
+                .create(&entry_key(RefKind::Branch, last, u64::MAX), &entry.encode())
+                .unwrap()
+        );
         let tip = refs.tip(RefKind::Branch, last).unwrap();
         assert_eq!(
-            refs.update(RefKind::Branch, last, tip.as_ref(), Some(Id([9; 32])), &how()).unwrap_err().kind(),
+            refs.update(
+                RefKind::Branch,
+                last,
+                tip.as_ref(),
+                Some(Id([9; 32])),
+                &how()
+            )
+            .unwrap_err()
+            .kind(),
             Kind::Integrity
         );
-        assert!(refs.repair(RefKind::Branch, last, Id([9; 32]), &how()).unwrap());
+        assert!(
+            refs.repair(RefKind::Branch, last, Id([9; 32]), &how())
+                .unwrap()
+        );
         assert_eq!(refs.tip(RefKind::Branch, last).unwrap().unwrap().seq, 4);
     }
 }

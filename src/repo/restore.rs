@@ -27,12 +27,25 @@ impl Repo {
             let gc = self.read_gc_log()?;
             let trash = self.forgotten()?;
             self.refresh_index()?;
-            let asked: Vec<Id> = versions.iter().copied().filter(|id| trash.contains(id)).collect();
+            let asked: Vec<Id> = versions
+                .iter()
+                .copied()
+                .filter(|id| trash.contains(id))
+                .collect();
             let lacking = self.versions_without_data(&asked, CopyDemand::Stays)?;
-            let restored: Vec<Id> = asked.into_iter().filter(|id| !lacking.contains(id)).collect();
+            let restored: Vec<Id> = asked
+                .into_iter()
+                .filter(|id| !lacking.contains(id))
+                .collect();
             let log = TrashLog::new(self.store());
-            if restored.is_empty() || log.append(trash.number, &[], &restored, how)? == Appended::Counts {
-                return Ok(RestoredVersions { restored, lacking, is_planned: gc.has_plan });
+            if restored.is_empty()
+                || log.append(trash.number, &[], &restored, how)? == Appended::Counts
+            {
+                return Ok(RestoredVersions {
+                    restored,
+                    lacking,
+                    is_planned: gc.has_plan,
+                });
             }
         }
     }

@@ -18,7 +18,13 @@ impl Repo {
         packs: &[PackName],
         observer: &dyn Observer,
     ) -> Result<()> {
-        let WrittenSegment { name, kind, file_bytes, rows, file } = written;
+        let WrittenSegment {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            file,
+        } = written;
         let key = layout::segment(&name);
         // Opened before any other process can know the segment and replace it.
         let reader = SegmentReader::open(name, file.path())?;
@@ -28,7 +34,13 @@ impl Repo {
             None => self.store().put(file.path(), &key)?,
         }
         observer.step("segment published");
-        let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        let row = SegmentRow {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            replaced_by: None,
+        };
         if let Ok(catalogue) = self.catalogue() {
             catalogue.add_segment(&row, replaces, packs)?;
         }

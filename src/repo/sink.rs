@@ -91,7 +91,11 @@ impl<'a> Sink<'a> {
             };
             let stored = pack.append(frame)?;
             self.stored.fetch_add(u64::from(stored), Ordering::Relaxed);
-            if pack.bytes() >= layout::PACK_TARGET { open.take() } else { None }
+            if pack.bytes() >= layout::PACK_TARGET {
+                open.take()
+            } else {
+                None
+            }
         };
         full.map_or(Ok(()), |pack| self.close(pack))
     }
@@ -126,7 +130,10 @@ impl<'a> Sink<'a> {
         let gc = self.repo.gc_state();
         let pack = pack.finish(self.repo.files(), &|name| gc.is_excluded(name))?;
         self.observer.step("pack published");
-        self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
+        self.repo.catalogue()?.add_loose_pack(LoosePack {
+            name: pack.name,
+            kind: pack.kind,
+        })?;
         let kind = pack.kind;
         self.add_rows(&pack)?;
         self.checkpoint(kind, CHECKPOINT_ROWS)
@@ -156,7 +163,10 @@ impl<'a> Sink<'a> {
         names.extend(rows.iter().filter_map(|r| r.base.map(|b| b.pack)));
         names.sort_unstable();
         names.dedup();
-        let packs = names.iter().map(|n| self.pack_entry(kind, n)).collect::<Result<Vec<_>>>()?;
+        let packs = names
+            .iter()
+            .map(|n| self.pack_entry(kind, n))
+            .collect::<Result<Vec<_>>>()?;
         let staging = self.repo.files().staging()?;
         let written = write_segment(&staging, kind, &rows, &packs, &[])?;
         self.publish(written, &[], &names)
@@ -164,11 +174,19 @@ impl<'a> Sink<'a> {
 
     fn pack_entry(&self, kind: PackKind, name: &PackName) -> Result<PackEntry> {
         let known = lock(&self.sizes).get(name).copied();
-        let size = match known.or_else(|| self.repo.locator.opened_index().and_then(|i| i.pack_bytes(kind, name))) {
+        let size = match known.or_else(|| {
+            self.repo
+                .locator
+                .opened_index()
+                .and_then(|i| i.pack_bytes(kind, name))
+        }) {
             Some(size) => size,
             None => self.repo.store().len(&layout::pack(name))?.unwrap_or(0),
         };
-        Ok(PackEntry { name: *name, size_bytes: size })
+        Ok(PackEntry {
+            name: *name,
+            size_bytes: size,
+        })
     }
 
     fn merge_segments(&self, kind: PackKind) -> Result<()> {
@@ -183,8 +201,19 @@ impl<'a> Sink<'a> {
         self.publish(written, &replaces, &[])
     }
 
-    fn publish(&self, written: WrittenSegment, replaces: &[PackName], packs: &[PackName]) -> Result<()> {
-        let WrittenSegment { name, kind, file_bytes, rows, file } = written;
+    fn publish(
+        &self,
+        written: WrittenSegment,
+        replaces: &[PackName],
+        packs: &[PackName],
+    ) -> Result<()> {
+        let WrittenSegment {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            file,
+        } = written;
         let key = layout::segment(&name);
         // Open the segment before it is published, because a rebuild in another process may then
         // replace and remove it.
@@ -192,7 +221,13 @@ impl<'a> Sink<'a> {
         self.observer.step("segment");
         self.repo.files().publish(file, &key)?;
         self.observer.step("segment published");
-        let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        let row = SegmentRow {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            replaced_by: None,
+        };
         self.repo.catalogue()?.add_segment(&row, replaces, packs)?;
         self.repo.index()?.add_segment(reader);
         Ok(())
@@ -223,13 +258,21 @@ impl<'a> Sink<'a> {
             };
             let mut rows = Vec::new();
             for frame in &table.frames {
-                let base = frame.base.as_ref().and_then(|b| self.whole_place(table.kind, b));
+                let base = frame
+                    .base
+                    .as_ref()
+                    .and_then(|b| self.whole_place(table.kind, b));
                 if frame.codec == CODEC_DELTA && base.is_none() {
                     continue;
                 }
                 rows_of(frame, &pack.name, base, &mut rows)?;
             }
-            self.add_rows(&FinishedPack { name: pack.name, kind: table.kind, bytes: table.bytes, rows })?;
+            self.add_rows(&FinishedPack {
+                name: pack.name,
+                kind: table.kind,
+                bytes: table.bytes,
+                rows,
+            })?;
         }
         catalogue.remove_loose_packs(&forget)?;
         Ok(())
@@ -238,8 +281,13 @@ impl<'a> Sink<'a> {
     /// Returns the location of a copy of an object that is not a delta, as the base of a delta.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
-        let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);
-        whole.into_iter().find(|row| self.repo.locator.is_reliable(row).unwrap_or(false)).map(|row| row.place)
+        let whole = copies
+            .into_iter()
+            .filter(|row| row.place.codec != CODEC_DELTA);
+        whole
+            .into_iter()
+            .find(|row| self.repo.locator.is_reliable(row).unwrap_or(false))
+            .map(|row| row.place)
     }
 }
 

@@ -44,13 +44,20 @@ impl Sharing {
 }
 
 /// Sets the mode of the directory of a new repository.
-pub(super) fn protect(root: &Path, sharing: Sharing, complain: Option<&Complaint>) -> io::Result<()> {
+pub(super) fn protect(
+    root: &Path,
+    sharing: Sharing,
+    complain: Option<&Complaint>,
+) -> io::Result<()> {
     match create::set_dir_mode(root, sharing.mode()) {
         Err(e) if sharing == Sharing::Owner => {
             // The directory belongs to another user, or its file system does not support modes.
             let mode = fs::metadata(root)?.mode();
             if let (Some(complain), true) = (complain, mode & 0o077 != 0) {
-                complain(&format!("other users can read the new repository `{}`: {e}", root.display()));
+                complain(&format!(
+                    "other users can read the new repository `{}`: {e}",
+                    root.display()
+                ));
             }
             Ok(())
         }
@@ -80,7 +87,13 @@ impl LocalState {
         complain: Option<Arc<Complaint>>,
     ) -> Self {
         let fallback = cache_dir.map(|dir| dir.join("repositories").join(id));
-        Self { root, is_local, fallback, complain, chosen: OnceLock::new() }
+        Self {
+            root,
+            is_local,
+            fallback,
+            complain,
+            chosen: OnceLock::new(),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -101,9 +114,15 @@ impl LocalState {
         if !self.is_read_only() {
             return Some(self.root.clone());
         }
-        let dir = if self.is_local { self.fallback.clone()? } else { self.root.clone() };
+        let dir = if self.is_local {
+            self.fallback.clone()?
+        } else {
+            self.root.clone()
+        };
         let usable = create::private_dir(&dir).and_then(|()| Ok(access(&dir, Access::WRITE_OK)?));
-        usable.map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display()))).ok()?;
+        usable
+            .map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display())))
+            .ok()?;
         Some(dir)
     }
 
@@ -116,7 +135,9 @@ impl LocalState {
     /// Opens the catalogue in the first usable directory, or a temporary catalogue if there is
     /// none.
     pub(super) fn open_catalogue(&self) -> CatalogueResult<Catalogue> {
-        let Some(dir) = self.dir() else { return Catalogue::temporary() };
+        let Some(dir) = self.dir() else {
+            return Catalogue::temporary();
+        };
         let path = dir.join(layout::CATALOGUE);
         let is_in_repository = self.is_local && dir == self.root;
         let why = match is_in_repository.then(|| reason_against(&path)).flatten() {
@@ -126,8 +147,13 @@ impl LocalState {
                 opened => return opened,
             },
         };
-        let fallback = self.fallback.as_ref().filter(|other| is_in_repository && create::private_dir(other).is_ok());
-        if let Some(Ok(opened)) = fallback.map(|other| Catalogue::open(&other.join(layout::CATALOGUE))) {
+        let fallback = self
+            .fallback
+            .as_ref()
+            .filter(|other| is_in_repository && create::private_dir(other).is_ok());
+        if let Some(Ok(opened)) =
+            fallback.map(|other| Catalogue::open(&other.join(layout::CATALOGUE)))
+        {
             return Ok(opened);
         }
         self.complain(&format!("no cache: {why}"));
@@ -147,11 +173,16 @@ fn reason_against(path: &Path) -> Option<String> {
     });
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
     if let Some(file) = files.iter().find(refused) {
-        return Some(format!("`{}` belongs to another user and cannot be written", file.display()));
+        return Some(format!(
+            "`{}` belongs to another user and cannot be written",
+            file.display()
+        ));
     }
     let dir = fs::metadata(path.parent()?).ok()?;
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    let shares =
-        user.is_root() || dir.uid() == user.as_raw() || dir.gid() == group.as_raw() || dir.mode() & 0o2000 != 0;
+    let shares = user.is_root()
+        || dir.uid() == user.as_raw()
+        || dir.gid() == group.as_raw()
+        || dir.mode() & 0o2000 != 0;
     (!shares).then(|| "the directory of the repository has no set-group-ID bit".to_owned())
 }

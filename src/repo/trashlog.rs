@@ -72,7 +72,9 @@ pub struct TrashState {
 impl TrashState {
     /// Returns whether a version is in the trash or forgotten.
     pub fn contains(&self, id: &Id) -> bool {
-        self.mentions.get(id).is_some_and(|mention| mention.is_forgotten)
+        self.mentions
+            .get(id)
+            .is_some_and(|mention| mention.is_forgotten)
     }
 
     /// Returns when and why a version was forgotten; `None` if it is not.
@@ -82,11 +84,16 @@ impl TrashState {
 
     /// Returns all versions that are in the trash or forgotten, in any order.
     pub fn forgotten(&self) -> impl Iterator<Item = (&Id, &TrashMention)> {
-        self.mentions.iter().filter(|(_, mention)| mention.is_forgotten)
+        self.mentions
+            .iter()
+            .filter(|(_, mention)| mention.is_forgotten)
     }
 
     fn of(entries: &[TrashEntry]) -> Self {
-        let mut state = Self { number: entries.last().map_or(0, |entry| entry.seq), ..Self::default() };
+        let mut state = Self {
+            number: entries.last().map_or(0, |entry| entry.seq),
+            ..Self::default()
+        };
         entries.iter().for_each(|entry| state.add(entry));
         state
     }
@@ -95,7 +102,12 @@ impl TrashState {
         for (ids, is_forgotten) in [(&entry.forget, true), (&entry.restore, false)] {
             for id in ids {
                 let (who, why) = (entry.who.clone(), entry.why.clone());
-                let mention = TrashMention { is_forgotten, time: entry.time, who, why };
+                let mention = TrashMention {
+                    is_forgotten,
+                    time: entry.time,
+                    who,
+                    why,
+                };
                 self.mentions.insert(*id, mention);
             }
         }
@@ -118,7 +130,9 @@ pub struct TrashLog<'s> {
 impl<'s> TrashLog<'s> {
     /// Returns the log in a store.
     pub const fn new(store: &'s dyn Store) -> Self {
-        Self { log: Log::new(store, layout::TRASH_LOG) }
+        Self {
+            log: Log::new(store, layout::TRASH_LOG),
+        }
     }
 
     /// Reads the whole log.
@@ -130,7 +144,10 @@ impl<'s> TrashLog<'s> {
     pub fn read_entries(&self) -> Result<TrashHistory> {
         loop {
             if let Some(entries) = self.entries()? {
-                return Ok(TrashHistory { state: TrashState::of(&entries), entries });
+                return Ok(TrashHistory {
+                    state: TrashState::of(&entries),
+                    entries,
+                });
             }
         }
     }
@@ -143,7 +160,9 @@ impl<'s> TrashLog<'s> {
             if all.last().is_some_and(|newer| newer.seq <= key.seq) {
                 continue;
             }
-            let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else { return Ok(None) };
+            let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else {
+                return Ok(None);
+            };
             let older = std::mem::take(&mut entry.older);
             all.push(entry);
             all.extend(older);
@@ -155,13 +174,29 @@ impl<'s> TrashLog<'s> {
     /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`:
     /// another process appended first, and nothing but a part of the mentions was written; read the
     /// log again.
-    pub fn append(&self, mut number: u64, forget: &[Id], restore: &[Id], how: &Move<'_>) -> Result<Appended> {
-        let ascending = |ids: &[Id]| ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    pub fn append(
+        &self,
+        mut number: u64,
+        forget: &[Id],
+        restore: &[Id],
+        how: &Move<'_>,
+    ) -> Result<Appended> {
+        let ascending = |ids: &[Id]| {
+            ids.iter()
+                .copied()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
         let (forget, restore) = (ascending(forget), ascending(restore));
         let pieces = forget
             .chunks(IDS_MAX)
             .map(|ids| (ids.to_vec(), Vec::new()))
-            .chain(restore.chunks(IDS_MAX).map(|ids| (Vec::new(), ids.to_vec())));
+            .chain(
+                restore
+                    .chunks(IDS_MAX)
+                    .map(|ids| (Vec::new(), ids.to_vec())),
+            );
         for (forget, restore) in pieces {
             number = self.log.next_number(number)?;
             if self.put(number, forget, restore, how)? == Appended::Lost {
@@ -174,10 +209,17 @@ impl<'s> TrashLog<'s> {
     /// Enters versions of which only the commit object was copied, except those that are forgotten
     /// already.
     pub fn enter_without_data(&self, versions: &[Id], how: &Move<'_>) -> Result<()> {
-        let how = Move { why: COPIED_WITHOUT_DATA, ..*how };
+        let how = Move {
+            why: COPIED_WITHOUT_DATA,
+            ..*how
+        };
         loop {
             let state = self.read()?;
-            let new: Vec<Id> = versions.iter().copied().filter(|id| !state.contains(id)).collect();
+            let new: Vec<Id> = versions
+                .iter()
+                .copied()
+                .filter(|id| !state.contains(id))
+                .collect();
             if self.append(state.number, &new, &[], &how)? == Appended::Counts {
                 return Ok(());
             }
@@ -223,7 +265,9 @@ impl<'s> TrashLog<'s> {
             // The newest fences stay: a frozen writer recognises by the folded ids that its number
             // was freed.
             let is_fence = |older: &TrashEntry| older.forget.is_empty() && older.restore.is_empty();
-            entry.older.retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
+            entry
+                .older
+                .retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
             let ids = |entry: &TrashEntry| entry.forget.len() + entry.restore.len();
             if ids(&entry) + entry.older.iter().map(ids).sum::<usize>() > IDS_MAX {
                 entry.older.clear();

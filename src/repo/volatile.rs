@@ -20,7 +20,9 @@ impl Volatile {
     /// Removes and returns all objects.
     pub fn take(&self) -> Vec<(Id, Vec<u8>)> {
         let all = std::mem::take(&mut *self.0.write());
-        all.into_iter().map(|(id, plain)| (id, plain.to_vec())).collect()
+        all.into_iter()
+            .map(|(id, plain)| (id, plain.to_vec()))
+            .collect()
     }
 
     /// Returns whether an object is in memory.

@@ -58,7 +58,10 @@ impl Repo {
     /// Returns those of the versions of which an object has no copy that counts, according to the
     /// gc log as the repository read it last.
     pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
-        let mut check = WholeCheck { demand, ..WholeCheck::new(self) };
+        let mut check = WholeCheck {
+            demand,
+            ..WholeCheck::new(self)
+        };
         let mut without = Vec::new();
         for id in versions {
             match check.version(id, None) {
@@ -74,7 +77,13 @@ impl<'r> WholeCheck<'r> {
     /// Prepares a check against the newest state of the gc log that the repository read.
     pub(super) fn new(repo: &'r Repo) -> Self {
         let is_partial = Repo::partial(repo.path()).is_some();
-        Self { repo, whole: HashSet::new(), lacking: None, demand: CopyDemand::Stays, is_partial }
+        Self {
+            repo,
+            whole: HashSet::new(),
+            lacking: None,
+            demand: CopyDemand::Stays,
+            is_partial,
+        }
     }
 
     /// Checks the commit object of a version.
@@ -99,7 +108,8 @@ impl<'r> WholeCheck<'r> {
         let links = |tree: &Id| Ok::<_, crate::error::Error>(self.repo.root_info(tree)?.links);
         match self.root(tree, beside, links) {
             // A node that cannot be read has no copy that stays.
-            Err(e) if e.kind() == Kind::Integrity && (self.lacking.is_some() || self.is_partial) => {}
+            Err(e)
+                if e.kind() == Kind::Integrity && (self.lacking.is_some() || self.is_partial) => {}
             done => done?,
         }
         Ok(self.result())
@@ -120,7 +130,12 @@ impl<'r> WholeCheck<'r> {
         }
     }
 
-    fn root(&mut self, tree: &Id, beside: Option<&Id>, links: impl Fn(&Id) -> Result<Option<Content>>) -> Result<()> {
+    fn root(
+        &mut self,
+        tree: &Id,
+        beside: Option<&Id>,
+        links: impl Fn(&Id) -> Result<Option<Content>>,
+    ) -> Result<()> {
         self.directories(*tree, beside.copied())?;
         if self.lacking.is_none()
             && Some(tree) != beside
@@ -163,12 +178,16 @@ impl<'r> WholeCheck<'r> {
                 Some(old) => self.entries(old)?,
                 None => HashMap::new(),
             };
-            let Some(new) = self.checked_entries(tree)? else { return Ok(()) };
+            let Some(new) = self.checked_entries(tree)? else {
+                return Ok(());
+            };
             for entry in new {
                 let before = old.get(&entry.name).map(|old| &old.node);
                 match (&entry.node, before) {
                     (new, Some(old)) if new == old => {}
-                    (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => todo.push((*tree, Some(*old))),
+                    (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => {
+                        todo.push((*tree, Some(*old)))
+                    }
                     (Node::Dir { tree, .. }, _) => todo.push((*tree, None)),
                     (Node::File { content, .. }, Some(Node::File { content: old, .. })) => {
                         self.content(content, Some(old))?;
@@ -205,7 +224,12 @@ impl<'r> WholeCheck<'r> {
     }
 
     fn entries(&self, tree: Id) -> Result<HashMap<Vec<u8>, Entry>> {
-        Ok(self.repo.entries(&tree)?.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+        Ok(self
+            .repo
+            .entries(&tree)?
+            .into_iter()
+            .map(|entry| (entry.name.clone(), entry))
+            .collect())
     }
 
     fn content(&mut self, new: &Content, old: Option<&Content>) -> Result<()> {
@@ -238,7 +262,10 @@ impl<'r> WholeCheck<'r> {
         let mut todo = vec![*root];
         while let Some(id) = todo.pop() {
             if let ListNode::Inner(children) = self.repo.list_node(&id)? {
-                let first = children.first().map(|child| self.repo.list_node(&child.1)).transpose()?;
+                let first = children
+                    .first()
+                    .map(|child| self.repo.list_node(&child.1))
+                    .transpose()?;
                 let are_leaves = matches!(first, Some(ListNode::Leaf(_)));
                 for (_, child) in children {
                     if known.insert(child) && !are_leaves {

@@ -90,7 +90,10 @@ impl Repo {
 
     /// Returns the worktree with the canonical path `root`.
     pub fn worktree(&self, root: &Path) -> Result<Worktree> {
-        Ok(Worktree { root: root.to_path_buf(), dir: self.worktree_dir().join(folder(root)) })
+        Ok(Worktree {
+            root: root.to_path_buf(),
+            dir: self.worktree_dir().join(folder(root)),
+        })
     }
 
     /// Returns the states of all worktrees that were used with this repository, sorted by path.
@@ -113,9 +116,16 @@ impl Repo {
         };
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            let key = format!("{}/{}", layout::WORKTREES, entry.file_name().to_string_lossy());
+            let key = format!(
+                "{}/{}",
+                layout::WORKTREES,
+                entry.file_name().to_string_lossy()
+            );
             let restored_by = read_checked::<Vec<RestoredBy>>(&entry.path().join(RESTORED_BY));
-            match (read_checked::<WorktreeState>(&entry.path().join(STATE)), restored_by) {
+            match (
+                read_checked::<WorktreeState>(&entry.path().join(STATE)),
+                restored_by,
+            ) {
                 (Ok(None), Ok(_)) => {}
                 (Ok(Some(state)), Ok(_)) => all.push((key, Ok(state))),
                 (Err(e), _) | (_, Err(e)) => all.push((key, Err(e))),
@@ -150,7 +160,11 @@ impl WorktreeState {
 
 /// Returns the key of the worktree `root`: the path of its state in the state directory.
 fn folder(root: &Path) -> String {
-    format!("{}/{}", layout::WORKTREES, to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8]))
+    format!(
+        "{}/{}",
+        layout::WORKTREES,
+        to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8])
+    )
 }
 
 impl Worktree {
@@ -178,10 +192,23 @@ impl Worktree {
     pub fn save(&self, branch: Option<&RefName>, base: Option<&Id>) -> Result<()> {
         let before = self.state().ok().flatten();
         let branch = branch.map(|b| b.as_str().to_owned());
-        let moved = before.as_ref().is_some_and(|before| before.branch != branch);
-        let previous = before.clone().and_then(|b| if moved { b.branch.or(b.base) } else { b.previous });
+        let moved = before
+            .as_ref()
+            .is_some_and(|before| before.branch != branch);
+        let previous = before.clone().and_then(|b| {
+            if moved {
+                b.branch.or(b.base)
+            } else {
+                b.previous
+            }
+        });
         let path = self.root.to_string_lossy().into_owned();
-        let state = WorktreeState { path, branch, base: base.map(ToString::to_string), previous };
+        let state = WorktreeState {
+            path,
+            branch,
+            base: base.map(ToString::to_string),
+            previous,
+        };
         if before.as_ref() == Some(&state) {
             return Ok(());
         }
@@ -217,7 +244,10 @@ impl Worktree {
 
     fn write_checked<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let line = serde_json::to_string(value).unwrap_or_default();
-        self.write_file(name, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
+        self.write_file(
+            name,
+            format!("{line}\n{}\n", line_checksum(&line)).as_bytes(),
+        )
     }
 
     /// Removes a file of the state, if it exists.
@@ -247,9 +277,14 @@ impl Worktree {
 fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => {
-            let bad = |why: String| WorktreeError { path: path.to_path_buf(), why };
+            let bad = |why: String| WorktreeError {
+                path: path.to_path_buf(),
+                why,
+            };
             let line = checked_line(&bytes, "worktree state").map_err(|e| bad(e.why))?;
-            Ok(Some(serde_json::from_str(line).map_err(|e| bad(e.to_string()))?))
+            Ok(Some(
+                serde_json::from_str(line).map_err(|e| bad(e.to_string()))?,
+            ))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(IoError::new("read", path, source).into()),

@@ -32,7 +32,11 @@ pub enum CollectedError {
 
 impl CollectedError {
     const fn of(lacking: Lacking, now: &GcState) -> Self {
-        if now.has_plan { Self::Planned { lacking } } else { Self::Collected { lacking } }
+        if now.has_plan {
+            Self::Planned { lacking }
+        } else {
+            Self::Collected { lacking }
+        }
     }
 }
 
@@ -46,8 +50,12 @@ impl Failure for CollectedError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Collected { .. } => "name a version that still has its data; `dvc log` lists them".to_owned(),
-            Self::Planned { .. } => "run `dvc gc` to the end, then run the command again".to_owned(),
+            Self::Collected { .. } => {
+                "name a version that still has its data; `dvc log` lists them".to_owned()
+            }
+            Self::Planned { .. } => {
+                "run `dvc gc` to the end, then run the command again".to_owned()
+            }
         })
     }
 }
@@ -62,7 +70,10 @@ impl<'r> WriteSession<'r> {
     /// Reads the gc log; from now on, rows of packs that are dead or planned to be do not count as
     /// copies.
     pub fn begin(repo: &'r Repo) -> Result<Self> {
-        Ok(Self { repo, began: repo.read_gc_log()? })
+        Ok(Self {
+            repo,
+            began: repo.read_gc_log()?,
+        })
     }
 
     /// Returns the repository.
@@ -82,7 +93,13 @@ impl<'r> WriteSession<'r> {
     ///
     /// `is_forced` checks in any case: objects were taken over from records or versions that
     /// nothing protects.
-    pub fn ensure_whole(&self, new: &[Id], tip: Option<&Id>, is_forced: bool, how: &Move<'_>) -> Result<()> {
+    pub fn ensure_whole(
+        &self,
+        new: &[Id],
+        tip: Option<&Id>,
+        is_forced: bool,
+        how: &Move<'_>,
+    ) -> Result<()> {
         let mut now = self.repo.read_gc_log()?;
         if self.began.is_settled(&now) && !is_forced {
             return Ok(());
@@ -101,9 +118,18 @@ impl<'r> WriteSession<'r> {
         }
     }
 
-    fn ensure_whole_under(&self, now: &GcState, new: &[Id], tip: Option<&Id>, how: &Move<'_>) -> Result<()> {
+    fn ensure_whole_under(
+        &self,
+        now: &GcState,
+        new: &[Id],
+        tip: Option<&Id>,
+        how: &Move<'_>,
+    ) -> Result<()> {
         self.repo.refresh_index()?;
-        let beside = tip.map(|tip| self.repo.commit_cached(tip)).transpose()?.map(|commit| commit.tree);
+        let beside = tip
+            .map(|tip| self.repo.commit_cached(tip))
+            .transpose()?
+            .map(|commit| commit.tree);
         // The trash log is read after the gc log, and again if another process appends to it during
         // the walk: a version may have been restored.
         loop {
@@ -114,8 +140,13 @@ impl<'r> WriteSession<'r> {
             }
             // A restore that read the log before this entry must look for the objects, which are
             // gone, once more.
-            let how = Move { why: ALREADY_COLLECTED, ..*how };
-            if TrashLog::new(self.repo.store()).append(trash.number, &lost, &[], &how)? == Appended::Counts {
+            let how = Move {
+                why: ALREADY_COLLECTED,
+                ..*how
+            };
+            if TrashLog::new(self.repo.store()).append(trash.number, &lost, &[], &how)?
+                == Appended::Counts
+            {
                 return Ok(());
             }
         }
@@ -172,7 +203,9 @@ impl<'r> WriteSession<'r> {
     /// The parents of a version; none if the clone lacks the commit.
     fn parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.repo.commit_cached(id) {
-            Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => Ok(Vec::new()),
+            Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => {
+                Ok(Vec::new())
+            }
             commit => Ok(commit?.parents),
         }
     }
@@ -201,7 +234,9 @@ impl<'r> WriteSession<'r> {
             }
             match new {
                 NewValue::Stored(new) => self.ensure_whole(&[new], expected, false, how)?,
-                NewValue::Named(new) => self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?,
+                NewValue::Named(new) => {
+                    self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?
+                }
                 NewValue::Deleted => {}
             }
             if let Some(entry) = refs.update(kind, name, Some(&tip), new.id(), how)? {
@@ -225,14 +260,23 @@ impl<'r> WriteSession<'r> {
         new: Id,
         how: &Move<'_>,
     ) -> Result<Option<RefEntry>> {
-        self.repo.refs().update(kind, name, Some(tip), Some(new), how)
+        self.repo
+            .refs()
+            .update(kind, name, Some(tip), Some(new), how)
     }
 
     /// Returns whether a version is the value of a ref, or leads to one and is not forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {
-            todo.extend(self.repo.refs().readable(kind)?.tips.into_iter().map(|tip| tip.id));
+            todo.extend(
+                self.repo
+                    .refs()
+                    .readable(kind)?
+                    .tips
+                    .into_iter()
+                    .map(|tip| tip.id),
+            );
         }
         if todo.contains(version) {
             return Ok(true);

@@ -65,7 +65,10 @@ impl Failure for PluginError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run it as root, because Docker looks for plugins in a directory of root".to_owned())
+                Some(
+                    "run it as root, because Docker looks for plugins in a directory of root"
+                        .to_owned(),
+                )
             }
             _ => None,
         }
@@ -93,16 +96,25 @@ struct PluginState {
 impl VolumePlugin {
     /// Binds the socket. Replaces the socket of a plugin that was killed.
     pub fn bind(socket: &Path, volumes: Volumes, log: Box<PluginLog>) -> Result<Self> {
-        let failed = |source| PluginError::Socket { path: socket.to_owned(), source };
+        let failed = |source| PluginError::Socket {
+            path: socket.to_owned(),
+            source,
+        };
         if let Some(dir) = socket.parent() {
             create::dir_all(dir).map_err(failed)?;
         }
         if UnixStream::connect(socket).is_ok() {
-            return Err(PluginError::Served { path: socket.to_owned() }.into());
+            return Err(PluginError::Served {
+                path: socket.to_owned(),
+            }
+            .into());
         }
         // A socket without a listener was left by a plugin that was killed.
         if std::fs::symlink_metadata(socket).is_ok_and(|there| !there.file_type().is_socket()) {
-            return Err(PluginError::NoSocket { path: socket.to_owned() }.into());
+            return Err(PluginError::NoSocket {
+                path: socket.to_owned(),
+            }
+            .into());
         }
         match std::fs::remove_file(socket) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e).into()),
@@ -110,16 +122,31 @@ impl VolumePlugin {
         }
         let listener = std::os::unix::net::UnixListener::bind(socket).map_err(failed)?;
         // The engine runs as root; with a permissive umask every user could request mounts.
-        std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
+        std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let state = PluginState { volumes, idle: Mutex::default(), log };
-        Ok(Self { listener, state: Arc::new(state), socket: socket.to_owned() })
+        let state = PluginState {
+            volumes,
+            idle: Mutex::default(),
+            log,
+        };
+        Ok(Self {
+            listener,
+            state: Arc::new(state),
+            socket: socket.to_owned(),
+        })
     }
 
     /// Serves until `stop` returns `true`. Mounts that are in use stay mounted.
     pub fn run(self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let failed = |source| PluginError::Socket { path: self.socket.clone(), source };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let failed = |source| PluginError::Socket {
+            path: self.socket.clone(),
+            source,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let state = Arc::clone(&self.state);
         let routes = router(&state);
         let served = runtime.map_err(failed)?.block_on(async {
@@ -154,14 +181,17 @@ fn router(state: &Arc<PluginState>) -> Router {
         ("Path", PluginState::path),
         ("Get", PluginState::get),
         ("List", PluginState::list),
-        ("Capabilities", |_, _| Ok(json!({ "Capabilities": { "Scope": "local" } }))),
+        ("Capabilities", |_, _| {
+            Ok(json!({ "Capabilities": { "Scope": "local" } }))
+        }),
     ];
     let hello = || async { answer(json!({ "Implements": ["VolumeDriver"] })) };
     let mut router = Router::new().route("/Plugin.Activate", post(hello));
     for (verb, handler) in verbs {
         let state = Arc::clone(state);
         let handle = move |ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes| async move {
-            let done = tokio::task::spawn_blocking(move || state.handle(verb, handler, peer, &body)).await;
+            let done =
+                tokio::task::spawn_blocking(move || state.handle(verb, handler, peer, &body)).await;
             answer(done.unwrap_or_else(|_| json!({ "Err": "a bug in dvc: see the plugin's log" })))
         };
         router = router.route(&format!("/VolumeDriver.{verb}"), post(handle));
@@ -176,7 +206,10 @@ struct Peer(Option<u32>);
 impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
         let pid = stream.io().peer_cred().ok().and_then(|peer| peer.pid());
-        Self(pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0))
+        Self(
+            pid.and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid != 0),
+        )
     }
 }
 
@@ -238,11 +271,13 @@ impl PluginState {
     fn create(&self, request: &PluginRequest) -> Result<Value> {
         let options = VolumeOptions::parse(request.opts.as_ref().unwrap_or(&BTreeMap::new()))?;
         if options.had_password {
-            let message =
-                "the password in the URL was removed; passwords are read from the environment or /run/secrets";
+            let message = "the password in the URL was removed; passwords are read from the environment or /run/secrets";
             (self.log)(&format!("Create {}: {message}", request.name));
         }
-        if self.volumes.create(&request.name, &options, &jiff::Timestamp::now())? {
+        if self
+            .volumes
+            .create(&request.name, &options, &jiff::Timestamp::now())?
+        {
             (self.log)(&format!("created {}", request.name));
             self.mark_idle(&request.name);
         }
@@ -265,7 +300,10 @@ impl PluginState {
     fn mount(&self, request: &PluginRequest) -> Result<Value> {
         self.idle().remove(&request.name);
         let at = self.volumes.mount(&request.name, &request.id, now_secs())?;
-        if let Some(Err(e)) = request.by.map(|engine| self.volumes.ensure_visible(&request.name, engine)) {
+        if let Some(Err(e)) = request
+            .by
+            .map(|engine| self.volumes.ensure_visible(&request.name, engine))
+        {
             self.unmount(request)?;
             return Err(e);
         }
@@ -300,12 +338,16 @@ impl PluginState {
 
     fn ensure_exists(&self, name: &str) -> Result<()> {
         let found = self.volumes.find(name)?;
-        Ok(found.map(drop).ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
+        Ok(found
+            .map(drop)
+            .ok_or_else(|| VolumeError::Missing(name.to_owned()))?)
     }
 
     /// Returns the mount point of a volume, or an empty string if it is not mounted.
     fn mount_point(&self, name: &str) -> String {
-        self.volumes.mounted(name).map_or_else(String::new, |at| at.to_string_lossy().into_owned())
+        self.volumes
+            .mounted(name)
+            .map_or_else(String::new, |at| at.to_string_lossy().into_owned())
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
@@ -318,7 +360,13 @@ impl PluginState {
 
     /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without users.
     fn resume(&self) {
-        for name in self.volumes.list().unwrap_or_default().into_iter().map(|record| record.name) {
+        for name in self
+            .volumes
+            .list()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|record| record.name)
+        {
             if let Err(e) = self.volumes.remount_pinned(&name) {
                 (self.log)(&format!("{name}: {}", with_causes(e.as_error())));
             }
@@ -341,8 +389,12 @@ impl PluginState {
 
     /// Unmounts volumes that have had no user for `timeout`.
     fn unmount_idle(&self, timeout: Duration) {
-        let due: Vec<String> =
-            self.idle().iter().filter(|(_, since)| since.elapsed() >= timeout).map(|(name, _)| name.clone()).collect();
+        let due: Vec<String> = self
+            .idle()
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= timeout)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in due {
             self.idle().remove(&name);
             // A volume with a new user stays mounted. If the unmount fails, `remove_lost_users`
@@ -401,7 +453,9 @@ impl<'s> VolumeStatus<'s> {
             repository: &record.repository,
             revision: &record.revision,
             version: state.version.as_deref(),
-            branch: facts.and_then(|f| f.branch.as_deref()).or(record.branch.as_deref()),
+            branch: facts
+                .and_then(|f| f.branch.as_deref())
+                .or(record.branch.as_deref()),
             access: if record.read_only { "ro" } else { "rw" },
             mode: state.note.as_ref().map(|n| n.mode.as_str()),
             live: record.live,

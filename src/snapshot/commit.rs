@@ -102,7 +102,11 @@ impl Failure for NoSession {
 }
 
 /// Takes a snapshot of a directory. Stores new objects, unless the output is a dry run.
-pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) -> Result<Snapshot> {
+pub fn snapshot(
+    out: &Output<'_>,
+    observer: &dyn Observer,
+    source: &Source<'_>,
+) -> Result<Snapshot> {
     let mut distrust = HashSet::new();
     let mut basis = source.basis;
     loop {
@@ -133,7 +137,17 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         }
         pipeline::settle_links(&walk, source.dir)?;
         out.flush()?;
-        let Walk { result, records, kept, newest, unstable, noted, links, picked, .. } = walk;
+        let Walk {
+            result,
+            records,
+            kept,
+            newest,
+            unstable,
+            noted,
+            links,
+            picked,
+            ..
+        } = walk;
         let links = match source.only {
             [] => LinkTable::default(),
             _ => links.into_inner().table(),
@@ -148,11 +162,22 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         unstable.dedup();
         let newest = newest.into_inner();
         let records = records.into_inner();
-        let encoded = |(path, record): (Vec<u8>, DirRecord)| (path, DirRecord { newest, ..record }.encode());
+        let encoded =
+            |(path, record): (Vec<u8>, DirRecord)| (path, DirRecord { newest, ..record }.encode());
         let records = records.into_iter().map(encoded).collect();
         let noted = noted.into_inner();
         let kept = kept.map(Mutex::into_inner);
-        return Ok(Snapshot { tree, totals, meta, picked, links, unstable, noted, records, kept });
+        return Ok(Snapshot {
+            tree,
+            totals,
+            meta,
+            picked,
+            links,
+            unstable,
+            noted,
+            records,
+            kept,
+        });
     }
 }
 
@@ -207,9 +232,18 @@ fn walk_once<'a>(
 
 /// Returns the hard links of the tree to which the records belong.
 fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
-    let Some(worktree) = walk.basis else { return Ok(LinkTable::default()) };
-    let record = repo.catalogue()?.stat_dirs(worktree, &[b""])?.into_iter().next().flatten();
-    let table = record.and_then(|r| DirRecord::decode(&r)).map(|r| repo.links(&repo.root(&r.tree)?.0));
+    let Some(worktree) = walk.basis else {
+        return Ok(LinkTable::default());
+    };
+    let record = repo
+        .catalogue()?
+        .stat_dirs(worktree, &[b""])?
+        .into_iter()
+        .next()
+        .flatten();
+    let table = record
+        .and_then(|r| DirRecord::decode(&r))
+        .map(|r| repo.links(&repo.root(&r.tree)?.0));
     match table {
         Some(Ok(table)) => Ok(table),
         // With an empty table, every directory with hard links is walked again.
@@ -224,29 +258,53 @@ impl Snapshot {
     pub fn nothing() -> Self {
         let (totals, meta, links) = (Totals::default(), Meta::default(), LinkTable::default());
         let (picked, unstable, noted, records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { tree: Id([0; 32]), totals, meta, picked, links, unstable, noted, records, kept: None }
+        Self {
+            tree: Id([0; 32]),
+            totals,
+            meta,
+            picked,
+            links,
+            unstable,
+            noted,
+            records,
+            kept: None,
+        }
     }
 
     /// Returns a snapshot that another process has taken.
     pub fn of_tree(tree: Id, totals: Totals) -> Self {
-        Self { tree, totals, ..Self::nothing() }
+        Self {
+            tree,
+            totals,
+            ..Self::nothing()
+        }
     }
 
     /// Returns the new record of a directory, if it differs from the stored one.
     pub fn record(&self, path: &[u8]) -> Option<Vec<u8>> {
-        self.records.iter().find(|r| r.0 == path).map(|r| r.1.clone())
+        self.records
+            .iter()
+            .find(|r| r.0 == path)
+            .map(|r| r.1.clone())
     }
 
     /// Stores the records, so that the next walk skips unchanged directories. The tree must be
     /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit read.
     pub fn remember(&self, repo: &Repo, worktree: i64, dead_number: u64) -> Result<()> {
-        let mut records: Vec<(&[u8], Option<&[u8]>)> =
-            self.records.iter().map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice()))).collect();
+        let mut records: Vec<(&[u8], Option<&[u8]>)> = self
+            .records
+            .iter()
+            .map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice())))
+            .collect();
         records.sort_unstable();
         repo.catalogue()?.put_stat_dirs(worktree, &records)?;
         if let Some(kept) = &self.kept {
             // The commit has not checked the objects of other records.
-            let used = records.iter().map(|record| record.0).chain(kept.iter().map(Vec::as_slice)).collect();
+            let used = records
+                .iter()
+                .map(|record| record.0)
+                .chain(kept.iter().map(Vec::as_slice))
+                .collect();
             repo.catalogue()?.retain_stat_dirs(worktree, &used)?;
             set_dead_seen(repo, worktree, dead_number)?;
         }
@@ -274,10 +332,18 @@ pub struct Draft {
 
 impl Draft {
     /// Returns the commit as the child of `parent`.
-    pub fn child_of(&self, parent: Option<&(Id, Commit)>, tree: &TreeOf<'_>, out: &Output<'_>) -> Result<Commit> {
+    pub fn child_of(
+        &self,
+        parent: Option<&(Id, Commit)>,
+        tree: &TreeOf<'_>,
+        out: &Output<'_>,
+    ) -> Result<Commit> {
         let ordinal = match parent {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
-                Malformed::new("version", "its ordinal is the greatest possible one, so no version can follow")
+                Malformed::new(
+                    "version",
+                    "its ordinal is the greatest possible one, so no version can follow",
+                )
             })?,
             None => 1,
         };
@@ -313,9 +379,15 @@ pub fn publish(
     tree: &TreeOf<'_>,
 ) -> Result<(Id, Commit)> {
     let repo = out.repo();
-    let Some(session) = out.session() else { return Err(NoSession.into()) };
+    let Some(session) = out.session() else {
+        return Err(NoSession.into());
+    };
     loop {
-        let begin = Move { who: &draft.author, why: "commit", time: draft.moved_at };
+        let begin = Move {
+            who: &draft.author,
+            why: "commit",
+            time: draft.moved_at,
+        };
         let tip = session.tip(RefKind::Branch, branch, &begin)?;
         let parent = match value_of(&tip) {
             Some(id) => Some((id, repo.commit_cached(&id)?)),
@@ -328,14 +400,23 @@ pub fn publish(
             sink.finish()?;
         }
         let why = format!("commit: {}", commit.subject());
-        let how = Move { who: &draft.author, why: &why, time: draft.moved_at };
+        let how = Move {
+            who: &draft.author,
+            why: &why,
+            time: draft.moved_at,
+        };
         out.ensure_whole(&id, parent.as_ref().map(|parent| &parent.0), &how)?;
         observer.step("ref");
-        if session.create_entry(RefKind::Branch, branch, &tip, id, &how)?.is_some() {
+        if session
+            .create_entry(RefKind::Branch, branch, &tip, id, &how)?
+            .is_some()
+        {
             observer.step("ref moved");
             // The commit exists even if this fails; the catalogue then adds the row when it is
             // needed.
-            let _ = repo.catalogue().map(|c| c.put_commits(&[CommitRow::new(&id, &commit, &bytes)]));
+            let _ = repo
+                .catalogue()
+                .map(|c| c.put_commits(&[CommitRow::new(&id, &commit, &bytes)]));
             return Ok((id, commit));
         }
     }

@@ -39,18 +39,28 @@ pub fn graft(
         None => LinkTable::default(),
     };
     let replaced: Vec<Vec<u8>> = edits.iter().map(|e| e.0.join(&b'/')).collect();
-    for (path, link) in take_out(&mut table, |path| replaced.iter().any(|r| is_within(path, r))) {
+    for (path, link) in take_out(&mut table, |path| {
+        replaced.iter().any(|r| is_within(path, r))
+    }) {
         let names = split(&path).unwrap_or_default();
         let entry = root.map_or(Ok(None), |root| out.repo().find(root, &names))?;
         edits.extend(entry.map(|entry| (names, Some(Entry { link, ..entry }))));
     }
     table.0.extend(links.0);
     table.0.sort();
-    let links = if table.0.is_empty() { None } else { Some(store_links(out, &table)?) };
+    let links = if table.0.is_empty() {
+        None
+    } else {
+        Some(store_links(out, &table)?)
+    };
     let mut at = Vec::new();
     let entries = replace(out, entries, edits, &mut at, meta)?;
     let totals = sum(&entries);
-    let info = RootInfo { totals, links, meta: info.map_or_else(|| meta(&[]), |i| Ok(i.meta))? };
+    let info = RootInfo {
+        totals,
+        links,
+        meta: info.map_or_else(|| meta(&[]), |i| Ok(i.meta))?,
+    };
     let tree = store_tree(entries, Some(info), out)?;
     out.flush()?;
     Ok((tree, totals))
@@ -69,7 +79,8 @@ fn replace(
     at: &mut Vec<Vec<u8>>,
     meta: &dyn Fn(&[Vec<u8>]) -> Result<Meta>,
 ) -> Result<Vec<Entry>> {
-    let mut all: BTreeMap<Vec<u8>, Entry> = entries.into_iter().map(|e| (e.name.clone(), e)).collect();
+    let mut all: BTreeMap<Vec<u8>, Entry> =
+        entries.into_iter().map(|e| (e.name.clone(), e)).collect();
     let mut deeper: BTreeMap<Vec<u8>, Vec<Edit>> = BTreeMap::new();
     for (mut path, entry) in edits {
         if path.is_empty() {
@@ -88,7 +99,11 @@ fn replace(
         let old = all.remove(&name);
         let only_removes = edits.iter().all(|e| e.1.is_none());
         let (inner, own) = match &old {
-            Some(Entry { node: Node::Dir { tree, .. }, meta, .. }) => (out.repo().entries(tree)?, Some(meta.clone())),
+            Some(Entry {
+                node: Node::Dir { tree, .. },
+                meta,
+                ..
+            }) => (out.repo().entries(tree)?, Some(meta.clone())),
             // Removing a path below a missing directory changes nothing.
             _ if only_removes => {
                 all.extend(old.map(|o| (name, o)));
@@ -102,7 +117,15 @@ fn replace(
         at.pop();
         let totals = sum(&inner);
         let tree = store_tree(inner, None, out)?;
-        all.insert(name.clone(), Entry { name, meta: own, link: None, node: Node::Dir { tree, totals } });
+        all.insert(
+            name.clone(),
+            Entry {
+                name,
+                meta: own,
+                link: None,
+                node: Node::Dir { tree, totals },
+            },
+        );
     }
     Ok(all.into_values().collect())
 }

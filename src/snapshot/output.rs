@@ -40,9 +40,17 @@ impl<'a> Output<'a> {
     }
 
     /// Creates an output that stores objects in `repo`, for a session that began before.
-    pub fn of_session(repo: &'a Repo, session: WriteSession<'a>, observer: &'a dyn Observer) -> Result<Self> {
+    pub fn of_session(
+        repo: &'a Repo,
+        session: WriteSession<'a>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
         let sink = Some(Sink::open(repo.ensure_local()?, observer)?);
-        Ok(Self { sink, session: Some(session), ..Self::dry(repo) })
+        Ok(Self {
+            sink,
+            session: Some(session),
+            ..Self::dry(repo)
+        })
     }
 
     /// Creates an output that stores nothing. Trees and lists stay in the memory of `repo`, which
@@ -67,7 +75,9 @@ impl<'a> Output<'a> {
     /// again.
     pub fn ensure_whole(&self, version: &Id, tip: Option<&Id>, how: &Move<'_>) -> Result<()> {
         let is_doubtful = self.is_doubtful.load(Ordering::Relaxed);
-        self.session.as_ref().map_or(Ok(()), |session| session.ensure_whole(&[*version], tip, is_doubtful, how))
+        self.session.as_ref().map_or(Ok(()), |session| {
+            session.ensure_whole(&[*version], tip, is_doubtful, how)
+        })
     }
 
     /// Returns the session of the writer, or `None` in a dry run.
@@ -176,7 +186,9 @@ impl<'a> Output<'a> {
 
     /// Writes the lists and trees that wait for a full frame.
     pub fn flush(&self) -> Result<()> {
-        let Some(sink) = &self.sink else { return Ok(()) };
+        let Some(sink) = &self.sink else {
+            return Ok(());
+        };
         for slot in &self.metadata {
             let rest = slot.lock().take();
             Packer::with(|p| p.metadata(sink, &rest))?;

@@ -15,7 +15,10 @@ use crate::work::Cancelled;
 use crate::work::queue::{self, Policy, Worker};
 
 #[derive(Default)]
-#[expect(clippy::vec_box, reason = "a reader is large and moves between queue, threads and its file")]
+#[expect(
+    clippy::vec_box,
+    reason = "a reader is large and moves between queue, threads and its file"
+)]
 struct Jobs {
     batches: Vec<Batch>,
     readers: Vec<Box<Reader>>,
@@ -42,13 +45,20 @@ impl Policy for Jobs {
 pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
     let buffers = Buffers::default();
     let body = |jobs: &Worker<'_, Jobs>| {
-        let thread = WalkThread { walk, buffers: &buffers, jobs };
+        let thread = WalkThread {
+            walk,
+            buffers: &buffers,
+            jobs,
+        };
         let done = thread.work();
         // Store the small chunks that this thread has collected, even after an error, because
         // another walk may run on this thread later.
         done.and(flush_small(walk.out))
     };
-    let jobs = Jobs { dirs: vec![root], ..Jobs::default() };
+    let jobs = Jobs {
+        dirs: vec![root],
+        ..Jobs::default()
+    };
     queue::run(threads, jobs, |_| (), body).map(drop)
 }
 
@@ -125,7 +135,12 @@ impl WalkThread<'_, '_> {
 
     /// Checks whether a large file changed while it was read, and reads it again if it did.
     fn finished(&self, f: Finished) -> Result<()> {
-        let Finished { reader, content, size, chunker } = f;
+        let Finished {
+            reader,
+            content,
+            size,
+            chunker,
+        } = f;
         let now = reader.look();
         let unchanged = now.as_ref().is_ok_and(|now| now.same(&reader.stat));
         let same_twice = reader.previous.as_ref() == Some(&content);
@@ -143,8 +158,19 @@ impl WalkThread<'_, '_> {
             }
         }
         let (dir, slot) = reader.place();
-        let node = Node::File { size, chunker, content };
-        self.walk.put_file(dir, slot, node, &reader.stat, unchanged || same_twice, unchanged);
+        let node = Node::File {
+            size,
+            chunker,
+            content,
+        };
+        self.walk.put_file(
+            dir,
+            slot,
+            node,
+            &reader.stat,
+            unchanged || same_twice,
+            unchanged,
+        );
         self.walk.observer.advance(1, 0);
         self.walk.done(dir)
     }

@@ -38,7 +38,10 @@ struct Shares {
     gap: u64,
 }
 
-const SHARES: Shares = Shares { step: 1 << 20, gap: 2 * CHUNK_MAX as u64 };
+const SHARES: Shares = Shares {
+    step: 1 << 20,
+    gap: 2 * CHUNK_MAX as u64,
+};
 /// Approximate cost of a change in addition to its bytes: the chunks at both ends.
 const AROUND: u64 = 128 << 10;
 /// Limit on the buffers that are kept for reuse.
@@ -81,25 +84,42 @@ pub struct OldState<'c> {
 /// Uses up to `threads` threads. The calling thread keeps small chunks for a shared frame; the
 /// caller stores them with `flush_small` after its last file, and also after an error if it
 /// continues.
-pub fn rechunk(out: &Output<'_>, change: &Change<'_>, threads: usize) -> Result<(Chunker, Content)> {
+pub fn rechunk(
+    out: &Output<'_>,
+    change: &Change<'_>,
+    threads: usize,
+) -> Result<(Chunker, Content)> {
     rechunk_by(out, change, threads, SHARES)
 }
 
-fn rechunk_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Shares) -> Result<(Chunker, Content)> {
+fn rechunk_by(
+    out: &Output<'_>,
+    change: &Change<'_>,
+    threads: usize,
+    shares: Shares,
+) -> Result<(Chunker, Content)> {
     let size = change.size;
     if size <= INLINE_MAX {
         return Ok((Chunker::Cdc, Content::Inline(head_of(change, INLINE_MAX)?)));
     }
-    let old = change.old.filter(|old| !matches!(old.content, Content::Inline(_)));
+    let old = change
+        .old
+        .filter(|old| !matches!(old.content, Content::Inline(_)));
     let mut changes = old.map_or_else(Vec::new, |old| changes_of(change, old.size));
     let head_len = sniff::HEAD as u64;
     let chunker = match old {
         // The choice of the chunker depends only on the first bytes of the file, and on its size
         // only if the file is shorter than that.
-        Some(old) if old.size.min(size) >= head_len && changes.first().is_none_or(|c| c.start >= head_len) => {
+        Some(old)
+            if old.size.min(size) >= head_len
+                && changes.first().is_none_or(|c| c.start >= head_len) =>
+        {
             old.chunker
         }
-        _ => out.repo().chunker().choose(&head_of(change, head_len)?, size),
+        _ => out
+            .repo()
+            .chunker()
+            .choose(&head_of(change, head_len)?, size),
     };
     let plan = |chunker, changes| Plan {
         config: out.repo().chunker(),
@@ -136,7 +156,11 @@ fn head_of(change: &Change<'_>, most: u64) -> Result<Vec<u8>> {
 fn changes_of(change: &Change<'_>, old_size: u64) -> Vec<Range<u64>> {
     let limit = old_size.min(change.kept).min(change.size);
     let mut changes: Vec<Range<u64>> = Vec::with_capacity(change.dirty.len() + 1);
-    let listed = change.dirty.iter().filter(|c| c.start < c.end && c.start < limit).cloned();
+    let listed = change
+        .dirty
+        .iter()
+        .filter(|c| c.start < c.end && c.start < limit)
+        .cloned();
     let after = (limit < old_size.max(change.size)).then_some(limit..u64::MAX);
     for next in listed.chain(after) {
         match changes.last_mut() {
@@ -223,15 +247,26 @@ fn rechunk_changes(
     threads: usize,
 ) -> Result<(Chunker, Content)> {
     // An additional thread pays off if it gets at least one step.
-    let cost = |c: &Range<u64>| c.end.min(plan.size).saturating_sub(c.start).saturating_add(AROUND);
+    let cost = |c: &Range<u64>| {
+        c.end
+            .min(plan.size)
+            .saturating_sub(c.start)
+            .saturating_add(AROUND)
+    };
     let cost = plan.changes.iter().map(cost).fold(0, u64::saturating_add);
-    let more = threads.saturating_sub(1).min(usize::try_from(cost / plan.step as u64).unwrap_or(usize::MAX));
+    let more = threads
+        .saturating_sub(1)
+        .min(usize::try_from(cost / plan.step as u64).unwrap_or(usize::MAX));
     let jobs = Jobs::new(plan, old.clone(), gap, AHEAD * (more + 1));
     let body = |jobs: &Worker<'_, Jobs<'_>>| {
         let done = RechunkThread { out, plan, jobs }.work(old.clone());
         // Other threads may rely on chunks that this thread has claimed, so they are stored even
         // after an error. The thread of the caller keeps them for its next file.
-        if jobs.is_caller() { done } else { done.and(flush_small(out)) }
+        if jobs.is_caller() {
+            done
+        } else {
+            done.and(flush_small(out))
+        }
     };
     let jobs = queue::run(more + 1, jobs, |_| (), body)?;
     match jobs.assembler {
@@ -247,7 +282,9 @@ impl<'a> Policy for Jobs<'a> {
 
     /// Returns the work that is nearest to completion, so that memory stays bounded.
     fn take(&mut self, _worker: usize) -> Option<Job<'a>> {
-        self.assembling().or_else(|| self.storing()).or_else(|| self.chunking())
+        self.assembling()
+            .or_else(|| self.storing())
+            .or_else(|| self.chunking())
     }
 
     fn has_news(&mut self) -> bool {
@@ -284,9 +321,11 @@ impl<'a> RechunkThread<'_, 'a> {
                 let Some(old) = old else { return Ok(()) };
                 let bytes = self.jobs.policy().spare.pop().unwrap_or_default();
                 let step = self.plan.guess(old, change, stop, bytes)?;
-                self.jobs.update(|jobs| match jobs.guesses.iter_mut().find(|g| g.change == change) {
-                    Some(guess) => guess.state = GuessState::Done(step),
-                    None => jobs.give(step.map(|s| s.bytes).unwrap_or_default()),
+                self.jobs.update(|jobs| {
+                    match jobs.guesses.iter_mut().find(|g| g.change == change) {
+                        Some(guess) => guess.state = GuessState::Done(step),
+                        None => jobs.give(step.map(|s| s.bytes).unwrap_or_default()),
+                    }
                 });
             }
             Job::Store(number, step) => {
@@ -313,14 +352,20 @@ impl<'a> RechunkThread<'_, 'a> {
         for part in &step.parts {
             placed.push(match part {
                 Part::Kept(range) => Placed::Kept(range.clone()),
-                Part::Hole(len) => Placed::Extent(Extent { len: *len, chunk: None }),
+                Part::Hole(len) => Placed::Extent(Extent {
+                    len: *len,
+                    chunk: None,
+                }),
                 Part::Chunk(range, base) => {
                     let bytes = &step.bytes[range.clone()];
                     let id = self.out.repo().ids().id(ObjectKind::Chunk, bytes);
                     if self.out.claim_chunk(&id, bytes.len())? {
                         store_claimed(self.out, id, bytes, self.plan.chunker, *base)?;
                     }
-                    Placed::Extent(Extent { len: bytes.len() as u64, chunk: Some(id) })
+                    Placed::Extent(Extent {
+                        len: bytes.len() as u64,
+                        chunk: Some(id),
+                    })
                 }
             });
         }
@@ -344,7 +389,10 @@ impl<'a> Jobs<'a> {
             taken: 0,
             assembled: 0,
             stored: BTreeMap::new(),
-            assembler: Some(Box::new(Assembler { builder: ListBuilder::default(), old })),
+            assembler: Some(Box::new(Assembler {
+                builder: ListBuilder::default(),
+                old,
+            })),
             spare: Vec::new(),
             has_moved: false,
         }
@@ -369,10 +417,18 @@ impl<'a> Jobs<'a> {
             self.guesses.pop_front();
         }
         let stop = match self.guesses.front() {
-            Some(Guess { state: GuessState::Running, change: of, .. }) if *of == change => return None,
+            Some(Guess {
+                state: GuessState::Running,
+                change: of,
+                ..
+            }) if *of == change => return None,
             Some(g) if g.change == change => {
                 let stop = g.stop;
-                if let Some(Guess { state: GuessState::Done(Some(step)), .. }) = self.guesses.pop_front() {
+                if let Some(Guess {
+                    state: GuessState::Done(Some(step)),
+                    ..
+                }) = self.guesses.pop_front()
+                {
                     if step.start == self.at {
                         self.accept(step);
                         self.has_moved = true;
@@ -396,18 +452,27 @@ impl<'a> Jobs<'a> {
         let changes = &plan.changes;
         while self.has_old && self.guesses.len() < self.ahead && self.unguessed < changes.len() {
             let first = self.unguessed;
-            let (mut next, mut cost) = (first + 1, changes[first].end.saturating_sub(changes[first].start));
+            let (mut next, mut cost) = (
+                first + 1,
+                changes[first].end.saturating_sub(changes[first].start),
+            );
             while next < changes.len() {
                 let far = changes[next].start - changes[next - 1].end >= self.gap;
                 if far && cost >= self.plan.step as u64 / 2 {
                     break;
                 }
-                cost = cost.saturating_add(changes[next].end - changes[next].start).saturating_add(AROUND);
+                cost = cost
+                    .saturating_add(changes[next].end - changes[next].start)
+                    .saturating_add(AROUND);
                 next += 1;
             }
             self.unguessed = next;
             let stop = changes.get(next).map_or(u64::MAX, |c| c.start);
-            self.guesses.push_back(Guess { change: changes[first].start, stop, state: GuessState::Open });
+            self.guesses.push_back(Guess {
+                change: changes[first].start,
+                stop,
+                state: GuessState::Open,
+            });
         }
     }
 
@@ -418,16 +483,23 @@ impl<'a> Jobs<'a> {
     fn assembling(&mut self) -> Option<Job<'a>> {
         self.assembler.as_ref()?;
         let placed = self.stored.remove(&self.assembled)?;
-        self.assembler.take().map(|assembler| Job::Assemble(assembler, placed))
+        self.assembler
+            .take()
+            .map(|assembler| Job::Assemble(assembler, placed))
     }
 
     fn storing(&mut self) -> Option<Job<'a>> {
-        self.steps.pop_front().map(|(number, step)| Job::Store(number, step))
+        self.steps
+            .pop_front()
+            .map(|(number, step)| Job::Store(number, step))
     }
 
     fn guessing(&mut self) -> Option<Job<'a>> {
         let at = self.at;
-        let open = self.guesses.iter_mut().find(|g| g.change > at && matches!(g.state, GuessState::Open))?;
+        let open = self
+            .guesses
+            .iter_mut()
+            .find(|g| g.change > at && matches!(g.state, GuessState::Open))?;
         open.state = GuessState::Running;
         Some(Job::Guess(open.change, open.stop))
     }
@@ -460,12 +532,18 @@ impl Assembler<'_> {
 
     /// Appends old extents, as whole nodes where the new list has the same nodes as the old one.
     fn keep(&mut self, range: Range<u64>, out: &Output<'_>) -> Result<()> {
-        let Some(old) = &mut self.old else { return Ok(()) };
+        let Some(old) = &mut self.old else {
+            return Ok(());
+        };
         let mut at = range.start;
         while at < range.end
             && let Some(leaf) = old.leaf_at(at)?
         {
-            if let LeafPlace { start, end, id: Some(id) } = leaf
+            if let LeafPlace {
+                start,
+                end,
+                id: Some(id),
+            } = leaf
                 && start == at
                 && end < range.end
                 && self.builder.push_leaf((end - start, id), out)?
@@ -477,7 +555,13 @@ impl Assembler<'_> {
                 && let Some((start, extent)) = old.at(at)?
             {
                 let end = (start + extent.len).min(range.end);
-                self.builder.push(Extent { len: end - at, chunk: extent.chunk }, out)?;
+                self.builder.push(
+                    Extent {
+                        len: end - at,
+                        chunk: extent.chunk,
+                    },
+                    out,
+                )?;
                 at = end;
             }
         }

@@ -26,14 +26,19 @@ pub fn store_tree(entries: Vec<Entry>, root: Option<RootInfo>, out: &Output<'_>)
     let store = |node: &TreeNode| out.store_object(ObjectKind::Tree, encode_tree(node));
     let small = entries.len() <= WHOLE_MAX && entries.iter().all(|e| e.meta.xattrs.is_empty());
     if small || (entries.len() <= WHOLE_MAX && encoded(&entries) <= LEAF_BYTES) {
-        return store(&TreeNode { root, body: TreeBody::Leaf(entries) });
+        return store(&TreeNode {
+            root,
+            body: TreeBody::Leaf(entries),
+        });
     }
     let mut children = Vec::new();
     let mut leaf: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for entry in entries {
         let ends = |l: &Entry| {
-            leaf.len() >= LEAF_MAX || bytes >= LEAF_BYTES || (leaf.len() >= LEAF_MIN && is_edge(&l.name, 0))
+            leaf.len() >= LEAF_MAX
+                || bytes >= LEAF_BYTES
+                || (leaf.len() >= LEAF_MIN && is_edge(&l.name, 0))
         };
         if leaf.last().is_some_and(ends) {
             children.push(store_leaf(std::mem::take(&mut leaf), out)?);
@@ -48,7 +53,8 @@ pub fn store_tree(entries: Vec<Entry>, root: Option<RootInfo>, out: &Output<'_>)
         let mut above = Vec::new();
         let mut group: Vec<TreeChild> = Vec::new();
         for child in children {
-            let full = group.len() >= LEAF_MAX || (group.len() >= LEAF_MIN && is_edge(&child.first, level));
+            let full = group.len() >= LEAF_MAX
+                || (group.len() >= LEAF_MIN && is_edge(&child.first, level));
             if full {
                 above.push(store_inner(std::mem::take(&mut group), out)?);
             }
@@ -58,7 +64,10 @@ pub fn store_tree(entries: Vec<Entry>, root: Option<RootInfo>, out: &Output<'_>)
         children = above;
         level += 1;
     }
-    store(&TreeNode { root, body: TreeBody::Inner(children) })
+    store(&TreeNode {
+        root,
+        body: TreeBody::Inner(children),
+    })
 }
 
 fn encoded(entries: &[Entry]) -> usize {
@@ -71,12 +80,27 @@ fn is_edge(name: &[u8], level: u8) -> bool {
 
 fn store_leaf(entries: Vec<Entry>, out: &Output<'_>) -> Result<TreeChild> {
     let first = entries.first().map(|e| e.name.clone()).unwrap_or_default();
-    let node = TreeNode { root: None, body: TreeBody::Leaf(entries) };
-    Ok(TreeChild { first, id: out.store_object(ObjectKind::Tree, encode_tree(&node))? })
+    let node = TreeNode {
+        root: None,
+        body: TreeBody::Leaf(entries),
+    };
+    Ok(TreeChild {
+        first,
+        id: out.store_object(ObjectKind::Tree, encode_tree(&node))?,
+    })
 }
 
 fn store_inner(children: Vec<TreeChild>, out: &Output<'_>) -> Result<TreeChild> {
-    let first = children.first().map(|c| c.first.clone()).unwrap_or_default();
-    let node = TreeNode { root: None, body: TreeBody::Inner(children) };
-    Ok(TreeChild { first, id: out.store_object(ObjectKind::Tree, encode_tree(&node))? })
+    let first = children
+        .first()
+        .map(|c| c.first.clone())
+        .unwrap_or_default();
+    let node = TreeNode {
+        root: None,
+        body: TreeBody::Inner(children),
+    };
+    Ok(TreeChild {
+        first,
+        id: out.store_object(ObjectKind::Tree, encode_tree(&node))?,
+    })
 }

@@ -63,7 +63,10 @@ const S3: &[Row] = &[
     ("RequestTimeTooSkewed", StoreErrorKind::ClockSkew),
     ("RequestExpired", StoreErrorKind::ClockSkew),
     ("InvalidObjectState", StoreErrorKind::Archived),
-    ("IllegalLocationConstraintException", StoreErrorKind::WrongRegion),
+    (
+        "IllegalLocationConstraintException",
+        StoreErrorKind::WrongRegion,
+    ),
     ("InvalidBucketName", StoreErrorKind::NoPlace),
     ("NoSuchBucket", StoreErrorKind::NoPlace),
     ("InvalidPayer", StoreErrorKind::Billing),
@@ -165,20 +168,38 @@ impl Dialect {
 impl ErrorResponse {
     /// Parses a response. `body` may be truncated.
     pub(super) fn read(status: u16, headers: &HeaderMap, body: &[u8], signed: bool) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_owned)
+        };
         let body = String::from_utf8_lossy(body);
-        let is_page = text("content-type").is_some_and(|t| t.starts_with("text/html")) || looks_like_page(&body);
-        let target = text("location").map(|t| t.split(['?', '#']).next().unwrap_or_default().to_owned());
+        let is_page = text("content-type").is_some_and(|t| t.starts_with("text/html"))
+            || looks_like_page(&body);
+        let target =
+            text("location").map(|t| t.split(['?', '#']).next().unwrap_or_default().to_owned());
         let (mut codes, message) = match body.trim_start().chars().next() {
             Some('{') => of_json(&body),
             Some('<') if !is_page => of_xml(&body),
             // The title of a web page is its message for people.
             Some('<') => (Vec::new(), element(&body, "title").unwrap_or_default()),
-            _ => (Vec::new(), body.lines().next().unwrap_or_default().to_owned()),
+            _ => (
+                Vec::new(),
+                body.lines().next().unwrap_or_default().to_owned(),
+            ),
         };
         codes.extend(text("x-ms-error-code").filter(|code| !codes.contains(code)));
         let region = text("x-amz-bucket-region").or_else(|| element(&body, "Region"));
-        Self { status, codes, message: message.trim().to_owned(), region, target, signed, is_page }
+        Self {
+            status,
+            codes,
+            message: message.trim().to_owned(),
+            region,
+            target,
+            signed,
+            is_page,
+        }
     }
 
     /// Returns whether the response contains the code.
@@ -191,30 +212,46 @@ impl ErrorResponse {
         let message = self.message.to_ascii_lowercase();
         let mentions = |words: &[&str]| words.iter().any(|w| message.contains(w));
         let of = |code: &String| {
-            let row = dialect.tables().iter().flat_map(|table| table.iter()).find(|row| row.0 == *code);
+            let row = dialect
+                .tables()
+                .iter()
+                .flat_map(|table| table.iter())
+                .find(|row| row.0 == *code);
             row.map(|row| row.1)
         };
         match self.codes.iter().find_map(of) {
             // S3 responds with this code if the request was signed for another region.
-            Some(StoreErrorKind::Denied) if self.has("AuthorizationHeaderMalformed") && self.region.is_some() => {
+            Some(StoreErrorKind::Denied)
+                if self.has("AuthorizationHeaderMalformed") && self.region.is_some() =>
+            {
                 Some(StoreErrorKind::WrongRegion)
             }
             // Azure and Google have no codes for these cases.
-            Some(StoreErrorKind::Denied) if mentions(&["request date header", "reasonable timeframe", "clock"]) => {
+            Some(StoreErrorKind::Denied)
+                if mentions(&["request date header", "reasonable timeframe", "clock"]) =>
+            {
                 Some(StoreErrorKind::ClockSkew)
             }
-            Some(StoreErrorKind::Denied) if mentions(&["quota", "exceed the configured upper limit"]) => {
+            Some(StoreErrorKind::Denied)
+                if mentions(&["quota", "exceed the configured upper limit"]) =>
+            {
                 Some(StoreErrorKind::Full)
             }
             Some(StoreErrorKind::Denied) if !self.signed => Some(StoreErrorKind::NoCredentials),
-            None if dialect == Dialect::Google && mentions(&["bucket does not exist"]) => Some(StoreErrorKind::NoPlace),
+            None if dialect == Dialect::Google && mentions(&["bucket does not exist"]) => {
+                Some(StoreErrorKind::NoPlace)
+            }
             found => found,
         }
     }
 
     /// Returns the kind of the error, by the code or else by the status.
     pub(super) fn error_kind(&self, dialect: Dialect) -> StoreErrorKind {
-        let denied = if self.signed { StoreErrorKind::Denied } else { StoreErrorKind::NoCredentials };
+        let denied = if self.signed {
+            StoreErrorKind::Denied
+        } else {
+            StoreErrorKind::NoCredentials
+        };
         self.by_code(dialect).unwrap_or(match self.status {
             301..=308 if self.region.is_some() => StoreErrorKind::WrongRegion,
             301..=308 => StoreErrorKind::Redirected,
@@ -248,10 +285,18 @@ impl ErrorResponse {
         if !self.message.is_empty() && !detail.contains(&self.message) {
             detail.push_str(&format!(": {}", self.message));
         }
-        if let Some(region) = self.region.as_ref().filter(|_| !self.message.contains("egion")) {
+        if let Some(region) = self
+            .region
+            .as_ref()
+            .filter(|_| !self.message.contains("egion"))
+        {
             detail.push_str(&format!("; the region is {region}"));
         }
-        if let Some(target) = self.target.as_ref().filter(|_| (301..=308).contains(&self.status)) {
+        if let Some(target) = self
+            .target
+            .as_ref()
+            .filter(|_| (301..=308).contains(&self.status))
+        {
             detail.push_str(&format!(" to {target}"));
         }
         one_line(&detail, MESSAGE_MAX)
@@ -261,7 +306,11 @@ impl ErrorResponse {
 /// Returns a text without line breaks and other control characters, truncated to `most` characters.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let mut line: String = words.join(" ").chars().filter(|c| !c.is_control()).collect();
+    let mut line: String = words
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     if let Some((cut, _)) = line.char_indices().nth(most) {
         line.truncate(cut);
         line.push_str("...");
@@ -271,7 +320,12 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
 
 /// Returns whether a text begins like a web page.
 pub(super) fn looks_like_page(text: &str) -> bool {
-    let begin: String = text.trim_start().chars().take(200).collect::<String>().to_ascii_lowercase();
+    let begin: String = text
+        .trim_start()
+        .chars()
+        .take(200)
+        .collect::<String>()
+        .to_ascii_lowercase();
     begin.starts_with("<!doctype html") || begin.starts_with("<html")
 }
 
@@ -279,19 +333,32 @@ pub(super) fn looks_like_page(text: &str) -> bool {
 /// servers.
 fn of_xml(body: &str) -> (Vec<String>, String) {
     let code = element(body, "Code").or_else(|| element(body, "s:exception"));
-    let message = element(body, "Message").or_else(|| element(body, "s:message")).unwrap_or_default();
+    let message = element(body, "Message")
+        .or_else(|| element(body, "s:message"))
+        .unwrap_or_default();
     // Azure appends trace information on further lines.
     let message = message.lines().next().unwrap_or_default().to_owned();
     let detail = element(body, "AuthenticationErrorDetail").unwrap_or_default();
-    let message = if detail.is_empty() { message } else { format!("{message} {detail}") };
-    (code.into_iter().filter(|c| !c.is_empty()).collect(), message)
+    let message = if detail.is_empty() {
+        message
+    } else {
+        format!("{message} {detail}")
+    };
+    (
+        code.into_iter().filter(|c| !c.is_empty()).collect(),
+        message,
+    )
 }
 
 /// Returns the text of the first element with this name.
 fn element(xml: &str, name: &str) -> Option<String> {
     let rest = &xml[xml.find(&format!("<{name}>"))? + name.len() + 2..];
     let text = &rest[..rest.find(&format!("</{name}>"))?];
-    let plain = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    let plain = text
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'");
     Some(plain.replace("&amp;", "&").trim().to_owned())
 }
 
@@ -316,14 +383,23 @@ fn of_json(body: &str) -> (Vec<String>, String) {
         #[serde(default)]
         detail: serde_json::Value,
     }
-    let Ok(answer) = serde_json::from_str::<Answer>(body) else { return (Vec::new(), String::new()) };
+    let Ok(answer) = serde_json::from_str::<Answer>(body) else {
+        return (Vec::new(), String::new());
+    };
     if let Some(code) = answer.error.as_str() {
         return (vec![code.to_owned()], answer.error_description);
     }
     if !answer.error.is_null() {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        let reasons = answer.error["errors"].as_array().into_iter().flatten().filter_map(|e| text(&e["reason"]));
-        return (reasons.collect(), text(&answer.error["message"]).unwrap_or_default());
+        let reasons = answer.error["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|e| text(&e["reason"]));
+        return (
+            reasons.collect(),
+            text(&answer.error["message"]).unwrap_or_default(),
+        );
     }
     let mut message = String::new();
     for (n, problem) in answer.errors.iter().enumerate() {
@@ -338,5 +414,13 @@ fn of_json(body: &str) -> (Vec<String>, String) {
         };
         message.push_str(&format!("{before}{}{detail}", problem.message));
     }
-    (answer.errors.into_iter().map(|p| p.code).filter(|c| !c.is_empty()).collect(), message)
+    (
+        answer
+            .errors
+            .into_iter()
+            .map(|p| p.code)
+            .filter(|c| !c.is_empty())
+            .collect(),
+        message,
+    )
 }

@@ -33,7 +33,12 @@ impl ObjectDownload {
                 let _ = to.send(Err(e));
             }
         });
-        Self { pieces: Some(pieces), piece: Vec::new(), at: 0, thread: Some(thread) }
+        Self {
+            pieces: Some(pieces),
+            piece: Vec::new(),
+            at: 0,
+            thread: Some(thread),
+        }
     }
 }
 

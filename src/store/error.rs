@@ -54,7 +54,10 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     /// Returns whether the same request may succeed a little later.
     pub const fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked)
+        matches!(
+            self,
+            Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked
+        )
     }
 
     /// Returns the message for people, which names neither the operation nor the store.
@@ -87,11 +90,19 @@ impl StoreErrorKind {
 
     const fn kind(self) -> Kind {
         match self {
-            Self::Offline | Self::UnknownHost | Self::Unreachable | Self::TimedOut | Self::Overloaded => {
+            Self::Offline
+            | Self::UnknownHost
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::Overloaded => Kind::Unreachable,
+            Self::Untrusted | Self::ClockSkew | Self::Redirected | Self::WebPage | Self::NoSftp => {
                 Kind::Unreachable
             }
-            Self::Untrusted | Self::ClockSkew | Self::Redirected | Self::WebPage | Self::NoSftp => Kind::Unreachable,
-            Self::Archived | Self::Billing | Self::Locked | Self::Refused | Self::InvalidResponse => Kind::Unreachable,
+            Self::Archived
+            | Self::Billing
+            | Self::Locked
+            | Self::Refused
+            | Self::InvalidResponse => Kind::Unreachable,
             Self::Denied | Self::NoCredentials | Self::Expired => Kind::Denied,
             Self::WrongRegion => Kind::Usage,
             Self::NoPlace => Kind::NotFound,
@@ -107,24 +118,44 @@ impl StoreErrorKind {
                 "check that the server runs and the network works, then run the command again"
             }
             Self::Overloaded => "run the command again later",
-            Self::Untrusted => "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`",
-            Self::NoCredentials => "set the credentials; dvc-remotes(7) lists the variables and files of each store",
-            Self::Expired => "get new credentials and run the command again; data that was already transferred is kept",
-            Self::Denied => "check the credentials; dvc-remotes(7) says where each store takes them from",
-            Self::ClockSkew => "set the clock of this machine (`timedatectl`), then run the command again",
+            Self::Untrusted => {
+                "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`"
+            }
+            Self::NoCredentials => {
+                "set the credentials; dvc-remotes(7) lists the variables and files of each store"
+            }
+            Self::Expired => {
+                "get new credentials and run the command again; data that was already transferred is kept"
+            }
+            Self::Denied => {
+                "check the credentials; dvc-remotes(7) says where each store takes them from"
+            }
+            Self::ClockSkew => {
+                "set the clock of this machine (`timedatectl`), then run the command again"
+            }
             Self::NoPlace => "create it first, or check the URL (`dvc remote list`)",
             Self::WrongRegion => "add the region to the URL: `?region=NAME` (`dvc remote set`)",
-            Self::Redirected => "use the URL of the other server (`dvc remote set`) if you trust it",
+            Self::Redirected => {
+                "use the URL of the other server (`dvc remote set`) if you trust it"
+            }
             Self::Archived => {
                 "restore the object from its archive tier, and keep the repository in a tier with immediate access"
             }
             Self::Billing => "copy the data to a bucket whose owner pays for requests",
-            Self::Locked => "stop the other client, or wait until its lock expires, then run the command again",
-            Self::Full => "free some space there and run the command again; data that was stored before is safe",
+            Self::Locked => {
+                "stop the other client, or wait until its lock expires, then run the command again"
+            }
+            Self::Full => {
+                "free some space there and run the command again; data that was stored before is safe"
+            }
             Self::TooLarge => "raise the request size limit of the server and of its proxies",
-            Self::NoSftp => "enable the sftp subsystem in the server's `sshd_config`, and allow it for this account",
+            Self::NoSftp => {
+                "enable the sftp subsystem in the server's `sshd_config`, and allow it for this account"
+            }
             Self::WebPage => "check the URL; a proxy or a login page may intercept requests",
-            Self::Refused => "read the reason above, or run `dvc remote check` to test reading, writing and removing",
+            Self::Refused => {
+                "read the reason above, or run `dvc remote check` to test reading, writing and removing"
+            }
             Self::InvalidResponse => "check the URL and the proxies, or run `dvc remote check`",
         }
     }
@@ -196,7 +227,13 @@ impl StoreError {
         detail: impl Into<String>,
     ) -> Self {
         let detail = ServerMessage(detail.into());
-        Self::Remote { what, key: key.to_owned(), place: place.into(), error_kind, detail }
+        Self::Remote {
+            what,
+            key: key.to_owned(),
+            place: place.into(),
+            error_kind,
+            detail,
+        }
     }
 
     /// Returns whether the change may have been made despite this error.
@@ -204,10 +241,16 @@ impl StoreError {
         match self {
             Self::Remote { error_kind, .. } => {
                 error_kind.is_transient()
-                    || matches!(error_kind, StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage)
+                    || matches!(
+                        error_kind,
+                        StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage
+                    )
             }
             Self::Cancelled(_) | Self::Panicked(_) => true,
-            Self::Missing { .. } | Self::Io(_) | Self::Distrusted { .. } | Self::NotBuilt { .. } => false,
+            Self::Missing { .. }
+            | Self::Io(_)
+            | Self::Distrusted { .. }
+            | Self::NotBuilt { .. } => false,
         }
     }
 
@@ -232,7 +275,9 @@ impl Failure for StoreError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } => Some("run `dvc fsck` to list the damage and the affected versions".to_owned()),
+            Self::Missing { .. } => {
+                Some("run `dvc fsck` to list the damage and the affected versions".to_owned())
+            }
             Self::Io(e) => e.hint(),
             Self::Remote { error_kind, .. } => Some(error_kind.hint().to_owned()),
             Self::Distrusted { source, .. } => Some(source.hint.clone()),

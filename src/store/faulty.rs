@@ -44,8 +44,16 @@ struct FaultState {
 
 impl Faults {
     fn new(when: FaultTrigger, error_kind: StoreErrorKind, seed: u64) -> Arc<Self> {
-        let state = FaultState { dice: seed | 1, asked: Vec::new(), failed: 0 };
-        Arc::new(Self { when, error_kind, state: Mutex::new(state) })
+        let state = FaultState {
+            dice: seed | 1,
+            asked: Vec::new(),
+            failed: 0,
+        };
+        Arc::new(Self {
+            when,
+            error_kind,
+            state: Mutex::new(state),
+        })
     }
 
     /// Injects no faults; only records requests.
@@ -60,7 +68,11 @@ impl Faults {
 
     /// Fails a percentage of the requests, half of them after their execution.
     pub fn by_chance(percent: u64, seed: u64) -> Arc<Self> {
-        Self::new(FaultTrigger::Chance(percent), StoreErrorKind::Unreachable, seed)
+        Self::new(
+            FaultTrigger::Chance(percent),
+            StoreErrorKind::Unreachable,
+            seed,
+        )
     }
 
     /// Returns all requests so far, in the form `create refs/...`.
@@ -107,7 +119,11 @@ pub struct FaultyStore {
 impl FaultyStore {
     /// Injects `faults` into the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>, faults: Arc<Faults>) -> Self {
-        Self { inner, faults, exclusive: true }
+        Self {
+            inner,
+            faults,
+            exclusive: true,
+        }
     }
 
     /// Reports that the store does not support conditional writes, so that an intent lock protects
@@ -118,7 +134,13 @@ impl FaultyStore {
     }
 
     fn error(&self, what: &'static str, key: &str) -> StoreError {
-        StoreError::remote(what, key, self.inner.place(), self.faults.error_kind, "injected fault")
+        StoreError::remote(
+            what,
+            key,
+            self.inner.place(),
+            self.faults.error_kind,
+            "injected fault",
+        )
     }
 
     fn ask<T>(
@@ -141,7 +163,10 @@ impl FaultyStore {
 impl Store for FaultyStore {
     fn abilities(&self) -> Abilities {
         let inner = self.inner.abilities();
-        Abilities { exclusive: inner.exclusive && self.exclusive, ..inner }
+        Abilities {
+            exclusive: inner.exclusive && self.exclusive,
+            ..inner
+        }
     }
 
     fn place(&self) -> String {
@@ -205,7 +230,10 @@ mod tests {
         assert!(store.create("a", b"1").unwrap());
         assert!(store.create("b", b"2").unwrap_err().is_unsure());
         assert_eq!(store.get("b").unwrap().as_deref(), Some(&b"2"[..]));
-        assert_eq!((faults.asked().join(", ").as_str(), faults.failed()), ("create a, create b, get b", 1));
+        assert_eq!(
+            (faults.asked().join(", ").as_str(), faults.failed()),
+            ("create a, create b, get b", 1)
+        );
         let faults = Faults::at(0, Fault::Request, StoreErrorKind::Refused);
         let store = FaultyStore::new(Arc::new(MemoryStore::default()), faults);
         assert!(!store.create("a", b"1").unwrap_err().is_unsure());

@@ -58,7 +58,12 @@ pub struct GuardedStore {
 impl GuardedStore {
     /// Protects a store without conditional writes. `plain` is the same store without retries.
     pub fn new(inner: Arc<dyn Store>, plain: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
-        Self { inner, plain, observer, expiry: EXPIRY }
+        Self {
+            inner,
+            plain,
+            observer,
+            expiry: EXPIRY,
+        }
     }
 
     /// Sets the time after which abandoned locks are removed; for tests.
@@ -89,7 +94,10 @@ impl GuardedStore {
                 let own = format!("{name}-{own}");
                 let key = format!("{LOCKS}/{own}");
                 let created = Instant::now();
-                let now = self.inner.create(&key, own.as_bytes()).and_then(|_| self.locks(name));
+                let now = self
+                    .inner
+                    .create(&key, own.as_bytes())
+                    .and_then(|_| self.locks(name));
                 let now = now.inspect_err(|_| drop(self.release(&key)))?;
                 if now == [own.clone()] {
                     return Ok(IntentLock { key, created });
@@ -102,17 +110,30 @@ impl GuardedStore {
                     let (other, age) = (&lock.name, lock.first_seen.elapsed());
                     if age > self.expiry {
                         self.inner.delete(&format!("{LOCKS}/{other}"))?;
-                        self.notify(NoticeLevel::Info, format!("removed the abandoned lock `{LOCKS}/{other}`"));
+                        self.notify(
+                            NoticeLevel::Info,
+                            format!("removed the abandoned lock `{LOCKS}/{other}`"),
+                        );
                         seen = None;
                     } else if age >= NOTIFY_AFTER.min(self.expiry / 2) && !lock.notified {
                         self.notify(NoticeLevel::Info, self.waiting_notice(other, folder, age));
-                        seen = Some(ForeignLock { notified: true, ..lock.clone() });
+                        seen = Some(ForeignLock {
+                            notified: true,
+                            ..lock.clone()
+                        });
                     }
                 }
                 (_, Some(other)) => {
-                    let message = format!("waiting for another writer of `{folder}` at {}", self.inner.place());
+                    let message = format!(
+                        "waiting for another writer of `{folder}` at {}",
+                        self.inner.place()
+                    );
                     self.notify(NoticeLevel::Detail, message);
-                    seen = Some(ForeignLock { name: other.clone(), first_seen: Instant::now(), notified: false });
+                    seen = Some(ForeignLock {
+                        name: other.clone(),
+                        first_seen: Instant::now(),
+                        notified: false,
+                    });
                 }
                 (_, None) => {}
             }
@@ -128,7 +149,11 @@ impl GuardedStore {
     }
 
     fn notify(&self, level: NoticeLevel, message: String) {
-        self.observer.notice(Notice { level, path: Vec::new(), message });
+        self.observer.notice(Notice {
+            level,
+            path: Vec::new(),
+            message,
+        });
     }
 
     /// Returns the notice about a lock that does not disappear.
@@ -141,21 +166,39 @@ impl GuardedStore {
     }
 
     fn too_slow(&self, key: &str, detail: &str) -> StoreError {
-        StoreError::remote("lock", key, self.inner.place(), StoreErrorKind::Overloaded, detail)
+        StoreError::remote(
+            "lock",
+            key,
+            self.inner.place(),
+            StoreErrorKind::Overloaded,
+            detail,
+        )
     }
 
     fn locks(&self, name: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.names(LOCKS)?.into_iter().filter(|key| key.starts_with(name)).collect())
+        Ok(self
+            .names(LOCKS)?
+            .into_iter()
+            .filter(|key| key.starts_with(name))
+            .collect())
     }
 
     fn names(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.inner.list(dir)?.into_iter().map(|listed| listed.name).collect())
+        Ok(self
+            .inner
+            .list(dir)?
+            .into_iter()
+            .map(|listed| listed.name)
+            .collect())
     }
 }
 
 impl Store for GuardedStore {
     fn abilities(&self) -> Abilities {
-        Abilities { exclusive: false, ..self.inner.abilities() }
+        Abilities {
+            exclusive: false,
+            ..self.inner.abilities()
+        }
     }
 
     fn place(&self) -> String {
@@ -192,11 +235,18 @@ impl Store for GuardedStore {
             let done = loop {
                 // Compare only the part before the first dot: the number of a ref entry must be
                 // unique, even if another writer has used it with a different suffix.
-                let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
+                let number = key
+                    .rsplit_once('/')
+                    .map_or(key, |(_, name)| name)
+                    .split('.')
+                    .next()
+                    .unwrap_or(key);
                 let done = match self.names(folder) {
-                    Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
-                        Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
-                    }
+                    Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => Some(
+                        self.inner
+                            .get(key)
+                            .map(|there| there.as_deref() == Some(bytes)),
+                    ),
                     Ok(_) if lock.created.elapsed() < HOLD => {
                         let created = self.plain.create(key, bytes);
                         unsure |= created.as_ref().is_err_and(StoreError::is_unsure);
@@ -218,14 +268,18 @@ impl Store for GuardedStore {
             if unsure && !matches!(done, Some(Ok(_))) {
                 // The lock is not released: other writers remove it after [`EXPIRY`], when the
                 // write can no longer arrive.
-                return done.unwrap_or_else(|| Err(self.too_slow(key, "responses are too slow to hold a lock")));
+                return done.unwrap_or_else(|| {
+                    Err(self.too_slow(key, "responses are too slow to hold a lock"))
+                });
             }
             let released = self.release(&lock.key);
             match done {
                 Some(Err(e)) if e.is_transient() && attempts < ATTEMPTS => {}
                 // The write is done. Other writers remove a leftover lock after [`EXPIRY`].
                 Some(done) => return done,
-                None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "responses are too slow to hold a lock")),
+                None if attempts >= ATTEMPTS => {
+                    return Err(self.too_slow(key, "responses are too slow to hold a lock"));
+                }
                 None => released?,
             }
         }
@@ -280,7 +334,10 @@ mod tests {
         }
         fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
             std::thread::sleep(Duration::from_millis(2));
-            self.1.0.store(key.starts_with("refs"), std::sync::atomic::Ordering::Relaxed);
+            self.1.0.store(
+                key.starts_with("refs"),
+                std::sync::atomic::Ordering::Relaxed,
+            );
             self.0.overwrite(key, bytes.to_vec());
             Ok(true)
         }
@@ -301,11 +358,20 @@ mod tests {
         let winners: Vec<u8> = std::thread::scope(|s| {
             let threads: Vec<_> = (0..8u8)
                 .map(|n| {
-                    let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent));
-                    s.spawn(move || store.create("refs/heads/main/5", &[n]).unwrap().then_some(n))
+                    let store =
+                        GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent));
+                    s.spawn(move || {
+                        store
+                            .create("refs/heads/main/5", &[n])
+                            .unwrap()
+                            .then_some(n)
+                    })
                 })
                 .collect();
-            threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .filter_map(|t| t.join().unwrap())
+                .collect()
         });
         assert_eq!(winners.len(), 1);
         assert_eq!(inner.get("refs/heads/main/5").unwrap(), Some(winners));
@@ -339,7 +405,10 @@ mod tests {
         let flag = Arc::new(Flag::default());
         let observer: Arc<dyn Observer> = Arc::clone(&flag) as Arc<dyn Observer>;
         let plain: Arc<dyn Store> = Arc::new(UnconditionalStore(MemoryStore::default(), flag));
-        let retried = Arc::new(super::super::retry::RetryStore::new(Arc::clone(&plain), Arc::clone(&observer)));
+        let retried = Arc::new(super::super::retry::RetryStore::new(
+            Arc::clone(&plain),
+            Arc::clone(&observer),
+        ));
         let store = GuardedStore::new(retried, Arc::clone(&plain), Arc::clone(&observer));
         store.create("refs/heads/main/5", b"x").unwrap();
         assert!(observer.cancelled());
@@ -351,16 +420,28 @@ mod tests {
         let inner: Arc<dyn Store> = Arc::new(UnconditionalStore::default());
         let recorder = Arc::new(NoticeRecorder::default());
         let observer: Arc<dyn Observer> = Arc::<NoticeRecorder>::clone(&recorder);
-        let store =
-            GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer).expiring(Duration::from_millis(300));
-        let left = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]), "refs").unwrap().key;
+        let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer)
+            .expiring(Duration::from_millis(300));
+        let left = store
+            .lock(
+                &format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]),
+                "refs",
+            )
+            .unwrap()
+            .key;
         assert!(inner.get(&left).unwrap().is_some());
         assert!(store.create("refs/x", b"y").unwrap());
         assert!(inner.list_all("sessions").unwrap().is_empty());
         // The user was notified of the lock and of the waiting time.
         let notices = recorder.0.lock();
-        assert!(notices[0].contains(&format!("waiting for the lock `{left}` on `refs`")), "{notices:?}");
-        assert!(notices[0].contains("counts as abandoned after"), "{notices:?}");
+        assert!(
+            notices[0].contains(&format!("waiting for the lock `{left}` on `refs`")),
+            "{notices:?}"
+        );
+        assert!(
+            notices[0].contains("counts as abandoned after"),
+            "{notices:?}"
+        );
         assert_eq!(notices[1], format!("removed the abandoned lock `{left}`"));
     }
 }

@@ -67,7 +67,10 @@ fn once(
 /// without secrets.
 fn within_origin() -> reqwest::redirect::Policy {
     reqwest::redirect::Policy::custom(|attempt| {
-        let stays = attempt.previous().iter().all(|before| before.origin() == attempt.url().origin());
+        let stays = attempt
+            .previous()
+            .iter()
+            .all(|before| before.origin() == attempt.url().origin());
         if attempt.previous().len() > HOPS {
             attempt.error("too many redirects")
         } else if stays {
@@ -119,7 +122,14 @@ pub(super) struct FileBody {
 impl FileBody {
     /// Returns a body of the first `len` bytes of a file. `taken` counts the pieces that were sent.
     pub(super) fn new(file: Arc<File>, len: u64, meter: Arc<Meter>, taken: Arc<AtomicU64>) -> Self {
-        Self { file, at: 0, len, meter, pause: None, taken }
+        Self {
+            file,
+            at: 0,
+            len,
+            meter,
+            pause: None,
+            taken,
+        }
     }
 }
 
@@ -127,7 +137,10 @@ impl Body for FileBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(pause) = &mut self.pause {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -135,7 +148,9 @@ impl Body for FileBody {
         if self.at >= self.len {
             return Poll::Ready(None);
         }
-        let piece = usize::try_from(self.len - self.at).unwrap_or(usize::MAX).min(PIECE);
+        let piece = usize::try_from(self.len - self.at)
+            .unwrap_or(usize::MAX)
+            .min(PIECE);
         let mut buffer = vec![0; piece];
         if let Err(e) = self.file.read_exact_at(&mut buffer, self.at) {
             return Poll::Ready(Some(Err(e)));

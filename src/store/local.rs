@@ -36,7 +36,12 @@ pub struct LocalStore {
 impl LocalStore {
     /// Returns the store in `root`, which may not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, open: Mutex::default(), durable: Mutex::default(), tracer: None }
+        Self {
+            root,
+            open: Mutex::default(),
+            durable: Mutex::default(),
+            tracer: None,
+        }
     }
 
     /// Reports each durable step to `tracer`.
@@ -59,7 +64,9 @@ impl LocalStore {
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
         let made = match create::dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => make_root(&self.root).and_then(|()| create::dir(&dir)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                make_root(&self.root).and_then(|()| create::dir(&dir))
+            }
             made => made,
         };
         made.map_err(self.io("create", STAGING))?;
@@ -80,7 +87,11 @@ impl LocalStore {
             // all earlier write errors.
             file.as_file().sync_all()?;
             let from = file.path().to_path_buf();
-            trace(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
+            trace(
+                self.tracer.as_deref(),
+                |p| DiskEvent::FileSynced(p.to_owned()),
+                &from,
+            );
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
             file.persist(&to)?;
@@ -96,7 +107,11 @@ impl LocalStore {
         self.open.lock().retain(|(open, _)| open != key);
     }
 
-    fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
+    fn io<'a>(
+        &self,
+        what: &'static str,
+        key: &'a str,
+    ) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
         move |source| IoError::new(what, key, source).into()
     }
 
@@ -109,7 +124,11 @@ impl LocalStore {
         }
         let above = self.make_parent(&parent)?;
         if create::dir(&parent)? {
-            trace(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent);
+            trace(
+                self.tracer.as_deref(),
+                |p| DiskEvent::DirMade(p.to_owned()),
+                &parent,
+            );
         }
         // Sync even if another process created the directory, because that process may not have
         // synced its name.
@@ -120,12 +139,20 @@ impl LocalStore {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()?;
-        trace(self.tracer.as_deref(), |p| DiskEvent::DirSynced(p.to_owned()), dir);
+        trace(
+            self.tracer.as_deref(),
+            |p| DiskEvent::DirSynced(p.to_owned()),
+            dir,
+        );
         Ok(())
     }
 
     fn renamed(&self, from: &Path, to: &Path) {
-        trace(self.tracer.as_deref(), |p| DiskEvent::Renamed(from.to_owned(), p.to_owned()), to);
+        trace(
+            self.tracer.as_deref(),
+            |p| DiskEvent::Renamed(from.to_owned(), p.to_owned()),
+            to,
+        );
     }
 
     fn handle(&self, key: &str) -> io::Result<Arc<File>> {
@@ -150,8 +177,14 @@ pub fn make_durable(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let Some(above) = dir.parent() else { return Ok(()) };
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let Some(above) = dir.parent() else {
+        return Ok(());
+    };
+    let above = if above.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        above
+    };
     make_durable(above)?;
     create::dir(dir)?;
     File::open(above)?.sync_all()
@@ -163,7 +196,10 @@ pub fn make_root(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = dir
+        .parent()
+        .filter(|above| !above.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     make_durable(above)?;
     create::private_dir(dir)?;
     File::open(above)?.sync_all()
@@ -187,16 +223,19 @@ impl Store for LocalStore {
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let missing = || StoreError::Missing { key: key.to_owned() };
+        let missing = || StoreError::Missing {
+            key: key.to_owned(),
+        };
         let file = self.handle(key).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => missing(),
             _ => self.io("read", key)(e),
         })?;
         let mut buf = vec![0; len];
-        file.read_exact_at(&mut buf, offset).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => missing(),
-            _ => self.io("read", key)(e),
-        })?;
+        file.read_exact_at(&mut buf, offset)
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::UnexpectedEof => missing(),
+                _ => self.io("read", key)(e),
+            })?;
         Ok(buf)
     }
 
@@ -214,10 +253,20 @@ impl Store for LocalStore {
             let mut file = staged.as_file();
             file.write_all(bytes)?;
             file.sync_all()?;
-            trace(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), staged.path());
+            trace(
+                self.tracer.as_deref(),
+                |p| DiskEvent::FileSynced(p.to_owned()),
+                staged.path(),
+            );
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
-            let free = match rustix::fs::renameat_with(CWD, staged.path(), CWD, &to, RenameFlags::NOREPLACE) {
+            let free = match rustix::fs::renameat_with(
+                CWD,
+                staged.path(),
+                CWD,
+                &to,
+                RenameFlags::NOREPLACE,
+            ) {
                 Ok(()) => true,
                 Err(rustix::io::Errno::EXIST) => false,
                 // File systems without the flag (NFS): a hard link fails if the name exists, too.
@@ -225,7 +274,9 @@ impl Store for LocalStore {
                     Ok(()) => true,
                     // NFS repeats a request whose reply was lost. The existing name may then be the
                     // link that the first request created.
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => is_same(staged.path(), &to),
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        is_same(staged.path(), &to)
+                    }
                     Err(e) => return Err(e),
                 },
             };
@@ -250,7 +301,9 @@ impl Store for LocalStore {
             let mut out = Vec::new();
             for entry in fs::read_dir(self.path(dir))? {
                 let entry = entry?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
                 let is_dir = entry.file_type()?.is_dir();
                 let len = match entry.metadata() {
                     _ if is_dir => 0,
@@ -277,7 +330,11 @@ impl Store for LocalStore {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
                 r => r?,
             }
-            trace(self.tracer.as_deref(), |p| DiskEvent::Removed(p.to_owned()), &path);
+            trace(
+                self.tracer.as_deref(),
+                |p| DiskEvent::Removed(p.to_owned()),
+                &path,
+            );
             self.sync_dir(path.parent().unwrap_or(&self.root))
         };
         remove().map_err(self.io("remove", key))
@@ -303,9 +360,15 @@ mod tests {
         assert!(!store.create("refs/a/1", b"y").unwrap());
         assert_eq!(store.get("refs/a/1").unwrap().as_deref(), Some(&b"x"[..]));
         let winners: usize = std::thread::scope(|s| {
-            let threads: Vec<_> =
-                (0..8).map(|i| (i, &store)).map(|(i, st)| s.spawn(move || st.create("k", &[i]).unwrap())).collect();
-            threads.into_iter().filter(|_| true).map(|t| usize::from(t.join().unwrap())).sum()
+            let threads: Vec<_> = (0..8)
+                .map(|i| (i, &store))
+                .map(|(i, st)| s.spawn(move || st.create("k", &[i]).unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .filter(|_| true)
+                .map(|t| usize::from(t.join().unwrap()))
+                .sum()
         });
         assert_eq!(winners, 1);
         assert!(store.list("tmp").unwrap().is_empty());
@@ -334,9 +397,22 @@ mod tests {
         let store = LocalStore::new(dir.path().to_path_buf());
         store.create("packs/ab/1", b"hello").unwrap();
         assert_eq!(store.read_at("packs/ab/1", 1, 3).unwrap(), b"ell");
-        assert!(matches!(store.read_at("packs/ab/1", 3, 3), Err(StoreError::Missing { .. })));
-        assert!(matches!(store.read_at("packs/ab/2", 0, 1), Err(StoreError::Missing { .. })));
-        assert_eq!(store.list("packs").unwrap(), [ListedKey { name: "ab".into(), is_dir: true, len: 0 }]);
+        assert!(matches!(
+            store.read_at("packs/ab/1", 3, 3),
+            Err(StoreError::Missing { .. })
+        ));
+        assert!(matches!(
+            store.read_at("packs/ab/2", 0, 1),
+            Err(StoreError::Missing { .. })
+        ));
+        assert_eq!(
+            store.list("packs").unwrap(),
+            [ListedKey {
+                name: "ab".into(),
+                is_dir: true,
+                len: 0
+            }]
+        );
         assert_eq!(store.list("nothing").unwrap(), []);
         store.delete("packs/ab/1").unwrap();
         store.delete("packs/ab/1").unwrap();

@@ -104,19 +104,30 @@ impl Location {
     /// Returns the location of a directory of this machine.
     pub fn directory(path: &Path) -> Self {
         let path = path.to_string_lossy().into_owned();
-        Self { scheme: Scheme::File, user: None, host: String::new(), path, options: BTreeMap::new() }
+        Self {
+            scheme: Scheme::File,
+            user: None,
+            host: String::new(),
+            path,
+            options: BTreeMap::new(),
+        }
     }
 
     /// Returns whether a text is meant as a URL and not as a path.
     pub fn is_url(text: &str) -> bool {
-        text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text) || host_and_path(text).is_some()
+        text.contains("://")
+            || scp_like(text).is_some()
+            || has_password_like_scp(text)
+            || host_and_path(text).is_some()
     }
 
     /// Parses a URL or path. A relative path is resolved against `base`.
     pub fn parse(text: &str, base: &Path) -> Result<ParsedLocation, BadLocation> {
         if let Some(scp) = scp_like(text) {
-            return sftp(text, Some(scp.user), scp.host, scp.path)
-                .map(|location| ParsedLocation { location, had_password: false });
+            return sftp(text, Some(scp.user), scp.host, scp.path).map(|location| ParsedLocation {
+                location,
+                had_password: false,
+            });
         }
         let Some((word, rest)) = text.split_once("://") else {
             if has_password_like_scp(text) {
@@ -126,40 +137,68 @@ impl Location {
                 });
             }
             if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
-                let path = if path.starts_with('/') { path.to_owned() } else { format!("/~/{path}") };
-                let why = format!("write `sftp://{host}{path}` for another host, or `./{text}` for a local directory");
-                return Err(BadLocation { text: text.to_owned(), why });
+                let path = if path.starts_with('/') {
+                    path.to_owned()
+                } else {
+                    format!("/~/{path}")
+                };
+                let why = format!(
+                    "write `sftp://{host}{path}` for another host, or `./{text}` for a local directory"
+                );
+                return Err(BadLocation {
+                    text: text.to_owned(),
+                    why,
+                });
             }
-            return Ok(ParsedLocation { location: Self::directory(&absolute(text, base)), had_password: false });
+            return Ok(ParsedLocation {
+                location: Self::directory(&absolute(text, base)),
+                had_password: false,
+            });
         };
-        let bad = |why: &str| BadLocation { text: without_password(text), why: why.to_owned() };
+        let bad = |why: &str| BadLocation {
+            text: without_password(text),
+            why: why.to_owned(),
+        };
         if matches!(word, "file" | "cp" | "vfs") {
             let path = percent_decoded(rest);
-            let path = path.strip_prefix("localhost/").map_or(path.clone(), |p| format!("/{p}"));
+            let path = path
+                .strip_prefix("localhost/")
+                .map_or(path.clone(), |p| format!("/{p}"));
             if word == "file" && !path.starts_with('/') {
                 return Err(bad("a file URL must begin with `file:///`"));
             }
-            return Ok(ParsedLocation { location: Self::directory(&absolute(&path, base)), had_password: false });
+            return Ok(ParsedLocation {
+                location: Self::directory(&absolute(&path, base)),
+                had_password: false,
+            });
         }
         // In `scp://user@host:path`, the colon precedes a path and not a port.
-        let (authority, below) = rest.split_once('/').map_or((rest, None), |(host, below)| (host, Some(below)));
+        let (authority, below) = rest
+            .split_once('/')
+            .map_or((rest, None), |(host, below)| (host, Some(below)));
         if word == "scp"
             && let Some((who, first)) = authority.rsplit_once(':')
             && first.parse::<u16>().is_err()
             && !first.contains('@')
         {
-            let (user, host) = who.rsplit_once('@').map_or((None, who), |(user, host)| (Some(user), host));
+            let (user, host) = who
+                .rsplit_once('@')
+                .map_or((None, who), |(user, host)| (Some(user), host));
             let had_password = user.is_some_and(|user| user.contains(':'));
             let path = below.map_or(first.to_owned(), |below| format!("{first}/{below}"));
-            return sftp(text, user.map(user_of), host, &path)
-                .map(|location| ParsedLocation { location, had_password });
+            return sftp(text, user.map(user_of), host, &path).map(|location| ParsedLocation {
+                location,
+                had_password,
+            });
         }
         let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
         let had_password = url.password().is_some();
         let mut options: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let user = Some(percent_decoded(url.username())).filter(|u| !u.is_empty());
         let name = url.host_str().map(percent_decoded).unwrap_or_default();
-        let host = url.port().map_or(name.clone(), |port| format!("{name}:{port}"));
+        let host = url
+            .port()
+            .map_or(name.clone(), |port| format!("{name}:{port}"));
         let path = percent_decoded(url.path());
         let trimmed = path.trim_matches('/').to_owned();
         let no_user = |user: Option<String>| match user {
@@ -171,31 +210,80 @@ impl Location {
                 // In the old form `s3://bucket@region/path`, the host is the region.
                 Some(bucket) if !had_password => {
                     options.entry("region".to_owned()).or_insert(name);
-                    Self { scheme: Scheme::S3, user: None, host: bucket, path: trimmed, options }
+                    Self {
+                        scheme: Scheme::S3,
+                        user: None,
+                        host: bucket,
+                        path: trimmed,
+                        options,
+                    }
                 }
-                _ => Self { scheme: Scheme::S3, user: None, host: name, path: trimmed, options },
+                _ => Self {
+                    scheme: Scheme::S3,
+                    user: None,
+                    host: name,
+                    path: trimmed,
+                    options,
+                },
             },
             "minio" => {
                 let (bucket, below) = trimmed.split_once('/').unwrap_or((&trimmed, ""));
                 let insecure = options.get("insecure").is_some_and(|v| v == "1");
-                let scheme = if is_local(&host) || insecure { "http" } else { "https" };
-                options.entry("endpoint".to_owned()).or_insert(format!("{scheme}://{host}"));
-                Self { scheme: Scheme::S3, user: None, host: bucket.to_owned(), path: below.to_owned(), options }
+                let scheme = if is_local(&host) || insecure {
+                    "http"
+                } else {
+                    "https"
+                };
+                options
+                    .entry("endpoint".to_owned())
+                    .or_insert(format!("{scheme}://{host}"));
+                Self {
+                    scheme: Scheme::S3,
+                    user: None,
+                    host: bucket.to_owned(),
+                    path: below.to_owned(),
+                    options,
+                }
             }
-            "azblob" | "azure" | "az" => {
-                Self { scheme: Scheme::Azblob, user: no_user(user)?, host, path: trimmed, options }
-            }
-            "azfile" => Self { scheme: Scheme::Azfile, user: no_user(user)?, host, path: trimmed, options },
-            "gs" | "gcs" => Self { scheme: Scheme::Gcs, user: no_user(user)?, host, path: trimmed, options },
+            "azblob" | "azure" | "az" => Self {
+                scheme: Scheme::Azblob,
+                user: no_user(user)?,
+                host,
+                path: trimmed,
+                options,
+            },
+            "azfile" => Self {
+                scheme: Scheme::Azfile,
+                user: no_user(user)?,
+                host,
+                path: trimmed,
+                options,
+            },
+            "gs" | "gcs" => Self {
+                scheme: Scheme::Gcs,
+                user: no_user(user)?,
+                host,
+                path: trimmed,
+                options,
+            },
             "sftp" | "ssh" | "scp" => {
                 let path = match path.strip_prefix("/~/") {
                     Some(home) => format!("~/{}", home.trim_matches('/')),
                     None => format!("/{trimmed}"),
                 };
-                Self { scheme: Scheme::Sftp, user, host, path, options }
+                Self {
+                    scheme: Scheme::Sftp,
+                    user,
+                    host,
+                    path,
+                    options,
+                }
             }
             "webdav" | "webdavs" | "dav" | "davs" => {
-                if !word.ends_with('s') && !is_local(&host) && options.get("insecure").is_none_or(|v| v != "1") {
+                if !word.ends_with('s')
+                    && !is_local(&host)
+                    && options.get("insecure").is_none_or(|v| v != "1")
+                {
                     return Err(bad(
                         "unencrypted HTTP is allowed only on this machine; write `webdavs://`, or add `?insecure=1`",
                     ));
@@ -203,35 +291,67 @@ impl Location {
                 if word.ends_with('s') {
                     options.insert("insecure".to_owned(), "0".to_owned());
                 }
-                Self { scheme: Scheme::Webdav, user, host, path: trimmed, options }
+                Self {
+                    scheme: Scheme::Webdav,
+                    user,
+                    host,
+                    path: trimmed,
+                    options,
+                }
             }
-            "oci" => Self { scheme: Scheme::Oci, user: no_user(user)?, host, path: trimmed, options },
+            "oci" => Self {
+                scheme: Scheme::Oci,
+                user: no_user(user)?,
+                host,
+                path: trimmed,
+                options,
+            },
             "http" | "https" => {
-                return Err(bad("ambiguous protocol; write `webdavs://`, `s3://...?endpoint=` or `oci://`"));
+                return Err(bad(
+                    "ambiguous protocol; write `webdavs://`, `s3://...?endpoint=` or `oci://`",
+                ));
             }
             _ => return Err(bad(&format!("unknown protocol `{word}`"))),
         };
         if location.host.is_empty() {
             return Err(bad("missing name after `://`"));
         }
-        let needs_path = matches!(location.scheme, Scheme::Azblob | Scheme::Azfile | Scheme::Oci);
+        let needs_path = matches!(
+            location.scheme,
+            Scheme::Azblob | Scheme::Azfile | Scheme::Oci
+        );
         if needs_path && location.path.is_empty() {
             return Err(bad("missing container, share or repository"));
         }
         if location.scheme == Scheme::Oci {
             registry_name(&location.path).map_err(|why| bad(&why))?;
         }
-        let endpoint = location.options.get("endpoint").map(String::as_str).unwrap_or_default();
-        if endpoint
-            .split_once("://")
-            .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
-        {
+        let endpoint = location
+            .options
+            .get("endpoint")
+            .map(String::as_str)
+            .unwrap_or_default();
+        if endpoint.split_once("://").is_some_and(|(_, rest)| {
+            rest.split('/')
+                .next()
+                .is_some_and(|host| host.contains('@'))
+        }) {
             return Err(bad("an endpoint cannot contain credentials"));
         }
-        if let Some(unknown) = location.options.keys().find(|o| !location.scheme.options().contains(&o.as_str())) {
-            return Err(bad(&format!("unknown option `{unknown}` of {}", location.scheme.name())));
+        if let Some(unknown) = location
+            .options
+            .keys()
+            .find(|o| !location.scheme.options().contains(&o.as_str()))
+        {
+            return Err(bad(&format!(
+                "unknown option `{unknown}` of {}",
+                location.scheme.name()
+            )));
         }
-        Ok(ParsedLocation { location, had_password })
+        Ok(ParsedLocation {
+            location,
+            had_password,
+        })
     }
 
     /// Returns the directory, if the location is one on this machine.
@@ -246,7 +366,8 @@ impl Location {
 
     /// Returns whether a boolean option is set.
     pub fn is_on(&self, name: &str) -> bool {
-        self.option(name).is_some_and(|v| matches!(v, "1" | "true" | "yes"))
+        self.option(name)
+            .is_some_and(|v| matches!(v, "1" | "true" | "yes"))
     }
 
     /// Returns whether unencrypted HTTP is allowed: on this machine, or if the `insecure` option is
@@ -261,7 +382,11 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut options: Vec<(&str, &str)> = self.options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let mut options: Vec<(&str, &str)> = self
+            .options
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         let mut word = self.scheme.name();
         if self.scheme == Scheme::Webdav && !self.plain_http() {
             word = "webdavs";
@@ -274,11 +399,23 @@ impl fmt::Display for Location {
         };
         write!(f, "{word}://")?;
         if let Some(user) = &self.user {
-            write!(f, "{}@", encoded(user).replace(':', "%3A").replace('/', "%2F").replace('@', "%40"))?;
+            write!(
+                f,
+                "{}@",
+                encoded(user)
+                    .replace(':', "%3A")
+                    .replace('/', "%2F")
+                    .replace('@', "%40")
+            )?;
         }
         write!(f, "{}{path}", self.host)?;
         for (n, (key, value)) in options.iter().enumerate() {
-            write!(f, "{}{key}={}", if n == 0 { '?' } else { '&' }, encoded(value).replace('+', "%2B"))?;
+            write!(
+                f,
+                "{}{key}={}",
+                if n == 0 { '?' } else { '&' },
+                encoded(value).replace('+', "%2B")
+            )?;
         }
         Ok(())
     }
@@ -307,7 +444,10 @@ fn scp_like(text: &str) -> Option<ScpAddress<'_>> {
 /// a colon must have a `/` before the colon.
 fn host_and_path(text: &str) -> Option<(&str, &str)> {
     let (host, path) = text.split_once(':')?;
-    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    let is_host = !host.is_empty()
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
     (is_host && !host.starts_with('.') && !path.starts_with("//")).then_some((host, path))
 }
 
@@ -318,10 +458,19 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p => format!("~/{p}"),
     };
     if host.is_empty() || host.starts_with('-') {
-        return Err(BadLocation { text: without_password(text), why: "missing host name".to_owned() });
+        return Err(BadLocation {
+            text: without_password(text),
+            why: "missing host name".to_owned(),
+        });
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
-    Ok(Location { scheme: Scheme::Sftp, user, host, path, options: BTreeMap::new() })
+    Ok(Location {
+        scheme: Scheme::Sftp,
+        user,
+        host,
+        path,
+        options: BTreeMap::new(),
+    })
 }
 
 /// Checks a repository name by the rules of registries: components of lower-case letters and
@@ -329,14 +478,19 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
 fn registry_name(path: &str) -> Result<(), String> {
     let last = path.rsplit('/').next().unwrap_or_default();
     if last.contains([':', '@']) {
-        return Err("remove the tag or digest from the repository name, because dvc creates its own tags".to_owned());
+        return Err(
+            "remove the tag or digest from the repository name, because dvc creates its own tags"
+                .to_owned(),
+        );
     }
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let piece = |p: &str| p.bytes().all(good) && edge(p.bytes().next()) && edge(p.bytes().last());
     match path.split('/').all(piece) {
         true => Ok(()),
-        false => Err(format!("invalid repository name `{path}`; use lower-case letters, digits, `.`, `_`, `-`, `/`")),
+        false => Err(format!(
+            "invalid repository name `{path}`; use lower-case letters, digits, `.`, `_`, `-`, `/`"
+        )),
     }
 }
 
@@ -363,7 +517,9 @@ fn absolute(text: &str, base: &Path) -> PathBuf {
 /// Removes the password after `user:` from a text.
 pub fn without_password(text: &str) -> String {
     // The query may contain a token, so the query is hidden.
-    let (text, query) = text.split_once('?').map_or((text, ""), |(text, _)| (text, "?..."));
+    let (text, query) = text
+        .split_once('?')
+        .map_or((text, ""), |(text, _)| (text, "?..."));
     let Some((scheme, rest)) = text.split_once("://") else {
         return match text.rsplit_once('@') {
             Some((who, host)) if who.contains(':') => format!("{}@{host}{query}", user_of(who)),
@@ -380,7 +536,10 @@ pub fn without_password(text: &str) -> String {
 /// Returns the range of the password in the first URL of a text, including the colon before it.
 pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
     let host = text.windows(3).position(|at| at == b"://")? + 3;
-    let length = text[host..].iter().position(|b| b"/?#".contains(b)).unwrap_or(text.len() - host);
+    let length = text[host..]
+        .iter()
+        .position(|b| b"/?#".contains(b))
+        .unwrap_or(text.len() - host);
     let at = text[host..host + length].iter().rposition(|b| *b == b'@')?;
     let colon = text[host..host + at].iter().position(|b| *b == b':')?;
     Some(host + colon..host + at)
@@ -388,17 +547,33 @@ pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
 
 /// Returns whether a text looks like `user:password@host:path`, which is not a plausible file name.
 fn has_password_like_scp(text: &str) -> bool {
-    let Some((who, rest)) = text.split_once('@') else { return false };
-    who.contains(':') && !who.contains('/') && rest.split('/').next().is_some_and(|host| host.contains(':'))
+    let Some((who, rest)) = text.split_once('@') else {
+        return false;
+    };
+    who.contains(':')
+        && !who.contains('/')
+        && rest
+            .split('/')
+            .next()
+            .is_some_and(|host| host.contains(':'))
 }
 
 fn percent_decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 fn encoded(text: &str) -> String {
-    const LEFT: &percent_encoding::AsciiSet =
-        &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#').add(b'&').add(b'"').add(b'<').add(b'>');
+    const LEFT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+        .add(b' ')
+        .add(b'%')
+        .add(b'?')
+        .add(b'#')
+        .add(b'&')
+        .add(b'"')
+        .add(b'<')
+        .add(b'>');
     percent_encoding::utf8_percent_encode(text, LEFT).to_string()
 }
 
@@ -418,12 +593,17 @@ mod tests {
             let once = parse(text);
             assert_eq!(parse(&once.to_string()), once, "{text}");
         }
-        let key = Location::parse("sftp://nas/srv?key=/keys/a%2Bb", Path::new("/")).unwrap().location;
+        let key = Location::parse("sftp://nas/srv?key=/keys/a%2Bb", Path::new("/"))
+            .unwrap()
+            .location;
         assert_eq!(key.option("key"), Some("/keys/a+b"));
     }
 
     fn normal(text: &str) -> String {
-        Location::parse(text, Path::new("/base")).unwrap().location.to_string()
+        Location::parse(text, Path::new("/base"))
+            .unwrap()
+            .location
+            .to_string()
     }
 
     #[test]
@@ -431,12 +611,27 @@ mod tests {
         let table = [
             ("s3://bucket/a/b", "s3://bucket/a/b"),
             ("s3://bucket", "s3://bucket"),
-            ("s3://b/p?endpoint=http://127.0.0.1:9000&region=x", "s3://b/p?endpoint=http://127.0.0.1:9000&region=x"),
+            (
+                "s3://b/p?endpoint=http://127.0.0.1:9000&region=x",
+                "s3://b/p?endpoint=http://127.0.0.1:9000&region=x",
+            ),
             ("s3://bucket@eu-west-1/", "s3://bucket?region=eu-west-1"),
-            ("s3://bucket@eu-west-1/dir/x", "s3://bucket/dir/x?region=eu-west-1"),
-            ("minio://localhost:9000/bucket", "s3://bucket?endpoint=http://localhost:9000"),
-            ("minio://nas:9000/bucket/dir", "s3://bucket/dir?endpoint=https://nas:9000"),
-            ("azblob://account/container/p", "azblob://account/container/p"),
+            (
+                "s3://bucket@eu-west-1/dir/x",
+                "s3://bucket/dir/x?region=eu-west-1",
+            ),
+            (
+                "minio://localhost:9000/bucket",
+                "s3://bucket?endpoint=http://localhost:9000",
+            ),
+            (
+                "minio://nas:9000/bucket/dir",
+                "s3://bucket/dir?endpoint=https://nas:9000",
+            ),
+            (
+                "azblob://account/container/p",
+                "azblob://account/container/p",
+            ),
             ("azfile://account/share/dir", "azfile://account/share/dir"),
             ("gs://bucket/p/", "gs://bucket/p"),
             ("gcs://bucket", "gs://bucket"),
@@ -460,13 +655,21 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(normal(text), expected, "{text}");
-            assert_eq!(normal(expected), expected, "the normal form of {text} is stable");
+            assert_eq!(
+                normal(expected),
+                expected,
+                "the normal form of {text} is stable"
+            );
         }
     }
 
     #[test]
     fn passwords_are_taken_out() {
-        for text in ["sftp://me:s3cret@host/x", "scp://me:s3cret@host:x", "webdavs://me:s3cret@host/x"] {
+        for text in [
+            "sftp://me:s3cret@host/x",
+            "scp://me:s3cret@host:x",
+            "webdavs://me:s3cret@host/x",
+        ] {
             let parsed = Location::parse(text, Path::new("/")).unwrap();
             assert!(parsed.had_password, "{text}");
             assert!(!parsed.location.to_string().contains("s3cret"));
@@ -495,10 +698,20 @@ mod tests {
         assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
         let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
         assert!(
-            e.to_string().contains("`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"),
+            e.to_string().contains(
+                "`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"
+            ),
             "{e}"
         );
-        assert!(Location::is_url("nas:/srv") && !Location::is_url("./nas:/srv") && !Location::is_url("a/b:c"));
-        assert!(!Location::is_url("./me@host:x") && !Location::is_url("/a:b") && Location::is_url("me@host:x"));
+        assert!(
+            Location::is_url("nas:/srv")
+                && !Location::is_url("./nas:/srv")
+                && !Location::is_url("a/b:c")
+        );
+        assert!(
+            !Location::is_url("./me@host:x")
+                && !Location::is_url("/a:b")
+                && Location::is_url("me@host:x")
+        );
     }
 }

@@ -39,8 +39,14 @@ impl Store for MemoryStore {
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let objects = self.objects();
-        let range = objects.get(key).and_then(|bytes| bytes.get(from..from.saturating_add(len)));
-        range.map(<[u8]>::to_vec).ok_or_else(|| StoreError::Missing { key: key.to_owned() })
+        let range = objects
+            .get(key)
+            .and_then(|bytes| bytes.get(from..from.saturating_add(len)));
+        range
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| StoreError::Missing {
+                key: key.to_owned(),
+            })
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
@@ -64,13 +70,27 @@ impl Store for MemoryStore {
     }
 
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
-        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let prefix = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
         let mut out: Vec<ListedKey> = Vec::new();
-        for (key, bytes) in self.objects().range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)) {
+        for (key, bytes) in self
+            .objects()
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix))
+        {
             let rest = &key[prefix.len()..];
-            let (name, is_dir) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
+            let (name, is_dir) = rest
+                .split_once('/')
+                .map_or((rest, false), |(name, _)| (name, true));
             if out.last().is_none_or(|last| last.name != name) {
-                out.push(ListedKey { name: name.to_owned(), is_dir, len: if is_dir { 0 } else { bytes.len() as u64 } });
+                out.push(ListedKey {
+                    name: name.to_owned(),
+                    is_dir,
+                    len: if is_dir { 0 } else { bytes.len() as u64 },
+                });
             }
         }
         out.sort();

@@ -20,7 +20,10 @@ pub struct Flow {
 impl Flow {
     /// Returns a flow of at most `rate` bytes per second.
     pub fn new(rate: Option<u64>) -> Self {
-        Self { rate: rate.filter(|r| *r > 0), ..Self::default() }
+        Self {
+            rate: rate.filter(|r| *r > 0),
+            ..Self::default()
+        }
     }
 
     /// Returns the number of bytes so far.
@@ -31,10 +34,15 @@ impl Flow {
     /// Counts bytes, and returns how long the caller must wait before transferring more.
     pub fn pass(&self, bytes: u64) -> Duration {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Some(rate) = self.rate else { return Duration::ZERO };
+        let Some(rate) = self.rate else {
+            return Duration::ZERO;
+        };
         let now = Instant::now();
         let mut due = self.due.lock();
-        #[allow(clippy::cast_precision_loss, reason = "a rate is not exact to the byte")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a rate is not exact to the byte"
+        )]
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let next = due.filter(|d| *d > now).unwrap_or(now) + takes;
         *due = Some(next);
@@ -55,7 +63,11 @@ pub struct Meter {
 impl Meter {
     /// Returns a meter with limits in bytes per second.
     pub fn new(up: Option<u64>, down: Option<u64>) -> Self {
-        Self { up: Flow::new(up), down: Flow::new(down), requests: AtomicU64::new(0) }
+        Self {
+            up: Flow::new(up),
+            down: Flow::new(down),
+            requests: AtomicU64::new(0),
+        }
     }
 
     /// Counts a request.
@@ -80,7 +92,10 @@ mod tests {
         let slow = Flow::new(Some(1000));
         assert!(slow.pass(500) <= Duration::from_millis(500));
         let wait = slow.pass(1500);
-        assert!(wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2), "{wait:?}");
+        assert!(
+            wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2),
+            "{wait:?}"
+        );
         assert_eq!(slow.bytes(), 2000);
     }
 }

@@ -65,7 +65,11 @@ pub struct Abilities {
 
 impl Abilities {
     /// The properties of a directory of this machine.
-    pub const LOCAL: Self = Self { exclusive: true, in_flight: 4, object_max: u64::MAX };
+    pub const LOCAL: Self = Self {
+        exclusive: true,
+        in_flight: 4,
+        object_max: u64::MAX,
+    };
 }
 
 /// Receives the next bytes of an object.
@@ -85,7 +89,9 @@ pub trait Store: Send + Sync {
     /// Reads all bytes from `offset` on, in pieces of any length. An error of `take` stops the read
     /// and is returned.
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
-        let missing = || StoreError::Missing { key: key.to_owned() };
+        let missing = || StoreError::Missing {
+            key: key.to_owned(),
+        };
         let (mut at, end) = (offset, self.len(key)?.ok_or_else(missing)?);
         while at < end {
             let len = usize::try_from((end - at).min(READ_PIECE)).unwrap_or(usize::MAX);

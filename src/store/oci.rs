@@ -69,7 +69,9 @@ impl<'a> KeyKind<'a> {
     fn of(key: &'a str) -> Self {
         let pieces: Vec<&str> = key.split('/').collect();
         match pieces.as_slice() {
-            ["packs", folder, name] if tag::is_sha256(name) && name.starts_with(folder) && folder.len() == 2 => {
+            ["packs", folder, name]
+                if tag::is_sha256(name) && name.starts_with(folder) && folder.len() == 2 =>
+            {
                 Self::Pack(name)
             }
             ["index", name] if tag::is_sha256(name) => Self::Segment(name),
@@ -83,18 +85,37 @@ impl OciStore {
     /// request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let error = |error_kind, detail: String| {
-            StoreError::remote("open", &location.path, location.to_string(), error_kind, detail)
+            StoreError::remote(
+                "open",
+                &location.path,
+                location.to_string(),
+                error_kind,
+                detail,
+            )
         };
-        let given = BasicCredentials::given(access).map_err(|detail| error(StoreErrorKind::Denied, detail))?;
+        let given = BasicCredentials::given(access)
+            .map_err(|detail| error(StoreErrorKind::Denied, detail))?;
         let is_hub = HUB.contains(&location.host.as_str());
-        let (host, server) = if is_hub { (HUB_HOST, HUB_SERVER) } else { (&*location.host, &*location.host) };
+        let (host, server) = if is_hub {
+            (HUB_HOST, HUB_SERVER)
+        } else {
+            (&*location.host, &*location.host)
+        };
         let plain = location.plain_http();
-        let base = format!("{}://{host}/v2/{}", if plain { "http" } else { "https" }, location.path);
+        let base = format!(
+            "{}://{host}/v2/{}",
+            if plain { "http" } else { "https" },
+            location.path
+        );
         let base = Url::parse(&base).map_err(|e| error(StoreErrorKind::Refused, e.to_string()))?;
         let auth = Auth::new(location.path.clone(), server.to_owned(), plain, given);
         let registry = Registry::new(base, location, access, auth)
             .map_err(|e| error(http::error_kind_of(&e), http::root_cause(&e)))?;
-        Ok(Self { registry: Arc::new(registry), known: Arc::default(), has_empty: Arc::default() })
+        Ok(Self {
+            registry: Arc::new(registry),
+            known: Arc::default(),
+            has_empty: Arc::default(),
+        })
     }
 
     /// Runs `work` on the shared runtime, and waits for its result.
@@ -108,8 +129,15 @@ impl OciStore {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let info = RequestInfo { what, key: key.to_owned() };
-        let effect = if matches!(what, "write" | "remove") { Effect::Change } else { Effect::Read };
+        let info = RequestInfo {
+            what,
+            key: key.to_owned(),
+        };
+        let effect = if matches!(what, "write" | "remove") {
+            Effect::Change
+        } else {
+            Effect::Read
+        };
         let work = work(Arc::clone(&self.registry), info);
         runtime::run(&*self.registry.observer, effect, work).map_err(|ended| ended.of(what, key))?
     }
@@ -137,7 +165,13 @@ impl OciStore {
         offset: u64,
         take: &mut Take<'_>,
     ) -> Result<(), StoreError> {
-        let (registry, info) = (Arc::clone(&self.registry), RequestInfo { what, key: key.to_owned() });
+        let (registry, info) = (
+            Arc::clone(&self.registry),
+            RequestInfo {
+                what,
+                key: key.to_owned(),
+            },
+        );
         let (to, mut from) = mpsc::channel(BUFFERED_PIECES);
         let reading = runtime::start(async move {
             if let Err(e) = blobs::stream(&registry, &info, &name, offset, &to).await {
@@ -157,7 +191,11 @@ impl OciStore {
         }
     }
 
-    fn below(&self, dir: &str, deep: bool) -> Result<std::collections::BTreeMap<String, u64>, StoreError> {
+    fn below(
+        &self,
+        dir: &str,
+        deep: bool,
+    ) -> Result<std::collections::BTreeMap<String, u64>, StoreError> {
         let known = Arc::clone(&self.known);
         self.run("list", dir, |registry, info| async move {
             listing::below(&registry, &info, &known, &info.key, deep).await
@@ -171,7 +209,11 @@ fn io_error(what: &'static str, key: &str) -> impl FnOnce(io::Error) -> StoreErr
 
 impl Store for OciStore {
     fn abilities(&self) -> Abilities {
-        Abilities { exclusive: false, in_flight: 16, object_max: u64::MAX }
+        Abilities {
+            exclusive: false,
+            in_flight: 16,
+            object_max: u64::MAX,
+        }
     }
 
     fn place(&self) -> String {
@@ -180,13 +222,16 @@ impl Store for OciStore {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match KeyKind::of(key) {
-            KeyKind::Object => {
-                self.run("read", key, |registry, info| async move { objects::body(&registry, &info).await })
-            }
+            KeyKind::Object => self.run("read", key, |registry, info| async move {
+                objects::body(&registry, &info).await
+            }),
             KeyKind::Pack(_) | KeyKind::Segment(_) => {
-                let Some(len) = self.len(key)? else { return Ok(None) };
+                let Some(len) = self.len(key)? else {
+                    return Ok(None);
+                };
                 self.registry.ensure_small(key, len)?;
-                let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
+                let len =
+                    usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }
         }
@@ -203,8 +248,12 @@ impl Store for OciStore {
             KeyKind::Object => {
                 let bytes = self.get(key)?.unwrap_or_default();
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
-                let part = bytes.get(from..from.saturating_add(len)).map(<[u8]>::to_vec);
-                part.ok_or_else(|| StoreError::Missing { key: key.to_owned() })
+                let part = bytes
+                    .get(from..from.saturating_add(len))
+                    .map(<[u8]>::to_vec);
+                part.ok_or_else(|| StoreError::Missing {
+                    key: key.to_owned(),
+                })
             }
         }
     }
@@ -213,8 +262,12 @@ impl Store for OciStore {
         let name = match KeyKind::of(key) {
             KeyKind::Pack(name) | KeyKind::Segment(name) => name.to_owned(),
             KeyKind::Object => {
-                let bytes = self.get(key)?.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
-                let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+                let bytes = self.get(key)?.ok_or_else(|| StoreError::Missing {
+                    key: key.to_owned(),
+                })?;
+                let rest = bytes
+                    .get(usize::try_from(offset).unwrap_or(usize::MAX)..)
+                    .unwrap_or_default();
                 return if rest.is_empty() { Ok(()) } else { take(rest) };
             }
         };
@@ -225,11 +278,15 @@ impl Store for OciStore {
         match KeyKind::of(key) {
             KeyKind::Pack(name) => {
                 let name = name.to_owned();
-                self.run("inspect", key, |registry, info| async move { blobs::head(&registry, &info, &name).await })
+                self.run("inspect", key, |registry, info| async move {
+                    blobs::head(&registry, &info, &name).await
+                })
             }
             KeyKind::Segment(name) => {
                 let name = name.to_owned();
-                self.run("inspect", key, |registry, info| async move { segments::len(&registry, &info, &name).await })
+                self.run("inspect", key, |registry, info| async move {
+                    segments::len(&registry, &info, &name).await
+                })
             }
             KeyKind::Object => Ok(self.get(key)?.map(|bytes| bytes.len() as u64)),
         }
@@ -265,12 +322,17 @@ impl Store for OciStore {
                 let packs = segments::packs_of(&opened, len).map_err(io_error("read", key))?;
                 let (name, has_empty) = (name.to_owned(), Arc::clone(&self.has_empty));
                 self.run("write", key, |registry, info| async move {
-                    segments::store(&registry, &info, &name, (opened, len), &packs, &has_empty).await
+                    segments::store(&registry, &info, &name, (opened, len), &packs, &has_empty)
+                        .await
                 })
             }
             KeyKind::Object if len > MANIFEST_MAX as u64 => {
-                let info = RequestInfo { what: "write", key: key.to_owned() };
-                let detail = format!("{len} bytes are too many for a manifest (limit {MANIFEST_MAX})");
+                let info = RequestInfo {
+                    what: "write",
+                    key: key.to_owned(),
+                };
+                let detail =
+                    format!("{len} bytes are too many for a manifest (limit {MANIFEST_MAX})");
                 Err(self.registry.error(&info, StoreErrorKind::Refused, detail))
             }
             KeyKind::Object => {
@@ -300,11 +362,15 @@ impl Store for OciStore {
         match KeyKind::of(key) {
             KeyKind::Pack(name) => {
                 let name = name.to_owned();
-                self.run("remove", key, |registry, info| async move { blobs::delete(&registry, &info, &name).await })
+                self.run("remove", key, |registry, info| async move {
+                    blobs::delete(&registry, &info, &name).await
+                })
             }
             KeyKind::Segment(name) => {
                 let name = name.to_owned();
-                self.run("remove", key, |registry, info| async move { segments::delete(&registry, &info, &name).await })
+                self.run("remove", key, |registry, info| async move {
+                    segments::delete(&registry, &info, &name).await
+                })
             }
             KeyKind::Object => self.run("remove", key, |registry, info| async move {
                 objects::delete(&registry, &info, &tag::object(&info.key)).await

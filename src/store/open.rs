@@ -24,19 +24,31 @@ pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, St
     if access.offline {
         return Err(offline(location));
     }
-    Ok(Arc::new(RetryStore::new(registry(location, access)?, Arc::clone(&access.observer))))
+    Ok(Arc::new(RetryStore::new(
+        registry(location, access)?,
+        Arc::clone(&access.observer),
+    )))
 }
 
 /// Fails if the location comes from a repository that the caller does not trust.
 fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError> {
     match &access.distrusted {
-        Some(source) => Err(StoreError::Distrusted { place: location.to_string(), source: source.clone() }),
+        Some(source) => Err(StoreError::Distrusted {
+            place: location.to_string(),
+            source: source.clone(),
+        }),
         None => Ok(()),
     }
 }
 
 fn offline(location: &Location) -> StoreError {
-    StoreError::remote("use", "", location.to_string(), StoreErrorKind::Offline, "no request was sent")
+    StoreError::remote(
+        "use",
+        "",
+        location.to_string(),
+        StoreErrorKind::Offline,
+        "no request was sent",
+    )
 }
 
 /// Returns the store of a location. Sends no request.
@@ -53,19 +65,31 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         (Some(dir), _) => Arc::new(LocalStore::new(dir)),
         (None, scheme) => remote(scheme, location, access)?,
     };
-    let base = access.wrap.as_ref().map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
+    let base = access
+        .wrap
+        .as_ref()
+        .map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
     let exclusive = base.abilities().exclusive && !access.guarded;
-    let retried: Arc<dyn Store> =
-        Arc::new(RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)).patient(access.patience));
+    let retried: Arc<dyn Store> = Arc::new(
+        RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)).patient(access.patience),
+    );
     if exclusive {
         return Ok(retried);
     }
-    Ok(Arc::new(GuardedStore::new(retried, base, Arc::clone(&access.observer))))
+    Ok(Arc::new(GuardedStore::new(
+        retried,
+        base,
+        Arc::clone(&access.observer),
+    )))
 }
 
 /// Returns the store of a location that is not a directory of this machine.
 #[cfg(feature = "remotes")]
-fn remote(scheme: Scheme, location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+fn remote(
+    scheme: Scheme,
+    location: &Location,
+    access: &Access,
+) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match scheme {
         Scheme::Sftp => Arc::new(SftpStore::open(location, access)?),
         Scheme::Oci => Arc::new(OciStore::open(location, access)?),
@@ -85,5 +109,7 @@ fn remote(_: Scheme, location: &Location, access: &Access) -> Result<Arc<dyn Sto
 
 #[cfg(not(feature = "remotes"))]
 fn registry(location: &Location, _: &Access) -> Result<Arc<dyn Store>, StoreError> {
-    Err(StoreError::NotBuilt { place: location.to_string() })
+    Err(StoreError::NotBuilt {
+        place: location.to_string(),
+    })
 }

@@ -54,7 +54,10 @@ fn race(store: &dyn Store, key: &str) -> Result<bool, StoreError> {
     for created in fan_out::together(WRITERS.len(), |n| store.create(key, &WRITERS[n..=n])) {
         winners.push(created??);
     }
-    let winner = WRITERS.iter().zip(winners).filter_map(|(writer, has_won)| has_won.then_some(*writer));
+    let winner = WRITERS
+        .iter()
+        .zip(winners)
+        .filter_map(|(writer, has_won)| has_won.then_some(*writer));
     let winner: Vec<u8> = winner.collect();
     Ok(winner.len() == 1 && store.get(key)? == Some(winner))
 }

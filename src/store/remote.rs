@@ -20,7 +20,9 @@ use super::location::{Location, Scheme};
 use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
-use super::{Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime};
+use super::{
+    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime,
+};
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
@@ -79,11 +81,14 @@ impl RemoteStore {
             _ => Dialect::S3,
         };
         // Each request has its own time limit, so the shared transport has none.
-        let refused =
-            |e: reqwest::Error| StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e));
+        let refused = |e: reqwest::Error| {
+            StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e))
+        };
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
-        let op = op.map_err(|e| convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0)))?;
+        let op = op.map_err(|e| {
+            convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0))
+        })?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {
             Scheme::Azfile => (false, AZFILE_MAX),
@@ -96,9 +101,22 @@ impl RemoteStore {
             && (location.scheme != Scheme::Gcs || location.path.chars().all(plain));
         // Without a signed URL, a whole pack is in memory while it is uploaded, so fewer requests
         // are concurrent.
-        let abilities = Abilities { exclusive, in_flight: if signs { 16 } else { 6 }, object_max };
+        let abilities = Abilities {
+            exclusive,
+            in_flight: if signs { 16 } else { 6 },
+            object_max,
+        };
         let (meter, observer) = (Arc::clone(&access.meter), Arc::clone(&access.observer));
-        Ok(Self { op, place, dialect, meter, observer, abilities, atomic, signs })
+        Ok(Self {
+            op,
+            place,
+            dialect,
+            meter,
+            observer,
+            abilities,
+            atomic,
+            signs,
+        })
     }
 
     /// Runs a request whose responses have at most `most` bytes, unless the request names a range.
@@ -113,13 +131,25 @@ impl RemoteStore {
         self.meter.request();
         let context = OperationContext::new(most);
         // The timeout must be created on the runtime, whose clock it uses.
-        let request = OPERATION.scope(Arc::clone(&context), async move { tokio::time::timeout(limit, request).await });
+        let request = OPERATION.scope(Arc::clone(&context), async move {
+            tokio::time::timeout(limit, request).await
+        });
         match runtime::run(&*self.observer, effect, request).map_err(|ended| ended.of(what, key))? {
             Ok(Ok(done)) => Ok((done, context.response())),
-            Ok(Err(e)) => Err(convert_error(self.dialect, what, key, &self.place, &e, &context)),
-            Err(_) => {
-                Err(self.remote_error(what, key, StoreErrorKind::TimedOut, format!("no response within {limit:?}")))
-            }
+            Ok(Err(e)) => Err(convert_error(
+                self.dialect,
+                what,
+                key,
+                &self.place,
+                &e,
+                &context,
+            )),
+            Err(_) => Err(self.remote_error(
+                what,
+                key,
+                StoreErrorKind::TimedOut,
+                format!("no response within {limit:?}"),
+            )),
         }
     }
 
@@ -136,8 +166,17 @@ impl RemoteStore {
             Err(StoreError::Missing { .. }) => Err(self.no_place(what, key)),
             // WebDAV servers return 201 or 204. A server that answers every request with a web page
             // has stored nothing.
-            Ok((_, response)) if self.dialect == Dialect::Webdav && response.is_page && response.status == 200 => {
-                Err(self.remote_error(what, key, StoreErrorKind::WebPage, "status 200 with a web page".to_owned()))
+            Ok((_, response))
+                if self.dialect == Dialect::Webdav
+                    && response.is_page
+                    && response.status == 200 =>
+            {
+                Err(self.remote_error(
+                    what,
+                    key,
+                    StoreErrorKind::WebPage,
+                    "status 200 with a web page".to_owned(),
+                ))
             }
             done => done.map(|(done, _)| done),
         }
@@ -151,7 +190,13 @@ impl RemoteStore {
         self.remote_error(what, key, StoreErrorKind::NoPlace, detail.to_owned())
     }
 
-    fn remote_error(&self, what: &'static str, key: &str, error_kind: StoreErrorKind, detail: String) -> StoreError {
+    fn remote_error(
+        &self,
+        what: &'static str,
+        key: &str,
+        error_kind: StoreErrorKind,
+        detail: String,
+    ) -> StoreError {
         StoreError::remote(what, key, &self.place, error_kind, detail)
     }
 
@@ -167,7 +212,9 @@ impl RemoteStore {
     fn upload(&self, file: &Arc<File>, len: u64, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let sign = async move {
-            tokio::time::timeout(REQUEST_LIMIT, op.presign_write(&path, URL_VALIDITY)).await.map_err(timed_out)?
+            tokio::time::timeout(REQUEST_LIMIT, op.presign_write(&path, URL_VALIDITY))
+                .await
+                .map_err(timed_out)?
         };
         if self.signs
             && len > 0
@@ -175,7 +222,12 @@ impl RemoteStore {
         {
             self.meter.request();
             let taken = Arc::new(AtomicU64::new(0));
-            let body = FileBody::new(Arc::clone(file), len, Arc::clone(&self.meter), Arc::clone(&taken));
+            let body = FileBody::new(
+                Arc::clone(file),
+                len,
+                Arc::clone(&self.meter),
+                Arc::clone(&taken),
+            );
             let body = reqwest::Body::wrap(body);
             let uri = signed.uri().to_string();
             let mut headers = signed.header().clone();
@@ -185,12 +237,22 @@ impl RemoteStore {
             let sent = runtime::run(&*self.observer, Effect::Read, async move {
                 let client = http::uploader()?;
                 let answered = async {
-                    let mut answer = client.request(method, uri).headers(headers).body(body).send().await?;
+                    let mut answer = client
+                        .request(method, uri)
+                        .headers(headers)
+                        .body(body)
+                        .send()
+                        .await?;
                     if answer.status().is_success() {
                         return Ok::<_, reqwest::Error>(Some(Ok(())));
                     }
                     let body = http::first_bytes(&mut answer, http::ERROR_BODY_MAX).await;
-                    Ok(Some(Err(ErrorResponse::read(answer.status().as_u16(), answer.headers(), &body, true))))
+                    Ok(Some(Err(ErrorResponse::read(
+                        answer.status().as_u16(),
+                        answer.headers(),
+                        &body,
+                        true,
+                    ))))
                 };
                 tokio::select! {
                     answered = answered => answered,
@@ -199,14 +261,22 @@ impl RemoteStore {
             });
             return match sent.map_err(|ended| ended.of("write", key))? {
                 Ok(Some(Ok(()))) => Ok(()),
-                Ok(Some(Err(refusal))) => {
-                    Err(self.remote_error("write", key, refusal.error_kind(self.dialect), refusal.detail()))
-                }
+                Ok(Some(Err(refusal))) => Err(self.remote_error(
+                    "write",
+                    key,
+                    refusal.error_kind(self.dialect),
+                    refusal.detail(),
+                )),
                 Ok(None) => {
                     let detail = format!("no data accepted for {} s", http::STALLED.as_secs());
                     Err(self.remote_error("write", key, StoreErrorKind::TimedOut, detail))
                 }
-                Err(e) => Err(self.remote_error("write", key, error_kind_of(&e), root_cause(&e.without_url()))),
+                Err(e) => Err(self.remote_error(
+                    "write",
+                    key,
+                    error_kind_of(&e),
+                    root_cause(&e.without_url()),
+                )),
             };
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
@@ -222,7 +292,11 @@ impl RemoteStore {
         sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         let context = OperationContext::new(SMALL_MAX);
-        let signed = runtime::run(&*self.observer, Effect::Read, OPERATION.scope(context, sign));
+        let signed = runtime::run(
+            &*self.observer,
+            Effect::Read,
+            OPERATION.scope(context, sign),
+        );
         Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
     }
 
@@ -235,17 +309,26 @@ impl RemoteStore {
     fn write(&self, key: &str, bytes: Vec<u8>, limit: Duration) -> Result<(), StoreError> {
         super::pause::sleep(&*self.observer, self.meter.up.pass(bytes.len() as u64))?;
         let (op, path) = (self.op.clone(), key.to_owned());
-        self.change("write", key, limit, async move { op.write(&path, bytes).await.map(drop) })
+        self.change("write", key, limit, async move {
+            op.write(&path, bytes).await.map(drop)
+        })
     }
 
     /// Renames a temporary object to its final name.
     fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let (op, from, path) = (self.op.clone(), from.to_owned(), to.to_owned());
-        self.change("write", to, REQUEST_LIMIT, async move { op.rename(&from, &path).await.map(drop) })
+        self.change("write", to, REQUEST_LIMIT, async move {
+            op.rename(&from, &path).await.map(drop)
+        })
     }
 
     fn web_page_error(&self, what: &'static str, key: &str) -> StoreError {
-        self.remote_error(what, key, StoreErrorKind::WebPage, "status 200 with a web page".to_owned())
+        self.remote_error(
+            what,
+            key,
+            StoreErrorKind::WebPage,
+            "status 200 with a web page".to_owned(),
+        )
     }
 
     fn staged(&self) -> Result<String, StoreError> {
@@ -253,37 +336,60 @@ impl RemoteStore {
     }
 
     fn entries(&self, dir: &str, recursive: bool) -> Result<Vec<RemoteEntry>, StoreError> {
-        let path = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let path = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
         let (op, below) = (self.op.clone(), path.clone());
         // The number of pages is not limited, but each page must arrive in time.
-        let listed = self.run_request(("list", Effect::Read), dir, LISTING_LIMIT, RESPONSE_MAX, async move {
-            let lister = op.lister_with(&below).recursive(recursive);
-            let mut lister = tokio::time::timeout(PIECE_LIMIT, lister.into_future()).await.map_err(timed_out)??;
-            let mut all = Vec::new();
-            while let Some(entry) = tokio::time::timeout(PIECE_LIMIT, lister.next()).await.map_err(timed_out)? {
-                let entry = match entry {
-                    // A missing directory fails on the first page, so a later page that is missing
-                    // is an error.
-                    Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
-                        return Err(opendal::Error::new(ErrorKind::Unexpected, "a page is missing").set_temporary());
+        let listed = self.run_request(
+            ("list", Effect::Read),
+            dir,
+            LISTING_LIMIT,
+            RESPONSE_MAX,
+            async move {
+                let lister = op.lister_with(&below).recursive(recursive);
+                let mut lister = tokio::time::timeout(PIECE_LIMIT, lister.into_future())
+                    .await
+                    .map_err(timed_out)??;
+                let mut all = Vec::new();
+                while let Some(entry) = tokio::time::timeout(PIECE_LIMIT, lister.next())
+                    .await
+                    .map_err(timed_out)?
+                {
+                    let entry = match entry {
+                        // A missing directory fails on the first page, so a later page that is missing
+                        // is an error.
+                        Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
+                            return Err(opendal::Error::new(
+                                ErrorKind::Unexpected,
+                                "a page is missing",
+                            )
+                            .set_temporary());
+                        }
+                        entry => entry?,
+                    };
+                    if all.len() >= ENTRIES_MAX {
+                        return Err(opendal::Error::new(ErrorKind::Unexpected, TOO_MANY_ENTRIES));
                     }
-                    entry => entry?,
-                };
-                if all.len() >= ENTRIES_MAX {
-                    return Err(opendal::Error::new(ErrorKind::Unexpected, TOO_MANY_ENTRIES));
+                    all.push(RemoteEntry {
+                        path: entry.path().to_owned(),
+                        len: entry.metadata().content_length(),
+                        is_dir: entry.metadata().mode().is_dir(),
+                    });
                 }
-                all.push(RemoteEntry {
-                    path: entry.path().to_owned(),
-                    len: entry.metadata().content_length(),
-                    is_dir: entry.metadata().mode().is_dir(),
-                });
-            }
-            Ok(all)
-        });
+                Ok(all)
+            },
+        );
         match listed {
             // An entry of another directory shows that the response was misunderstood, so entries
             // of this directory may be missing.
-            Ok((all, _)) if all.iter().any(|e| !e.path.starts_with(&path) && !path.starts_with(e.path.as_str())) => {
+            Ok((all, _))
+                if all
+                    .iter()
+                    .any(|e| !e.path.starts_with(&path) && !path.starts_with(e.path.as_str())) =>
+            {
                 Err(self.remote_error(
                     "list",
                     dir,
@@ -315,7 +421,11 @@ impl Store for RemoteStore {
         let (op, path) = (self.op.clone(), key.to_owned());
         let read = async move { Ok(op.read(&path).await?.to_vec()) };
         match self.run_request(("read", Effect::Read), key, PIECE_LIMIT, SMALL_MAX, read) {
-            Ok((bytes, _)) if answers::looks_like_page(&String::from_utf8_lossy(&bytes[..bytes.len().min(200)])) => {
+            Ok((bytes, _))
+                if answers::looks_like_page(&String::from_utf8_lossy(
+                    &bytes[..bytes.len().min(200)],
+                )) =>
+            {
                 Err(self.web_page_error("read", key))
             }
             Ok((bytes, _)) => {
@@ -331,12 +441,15 @@ impl Store for RemoteStore {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let missing = || StoreError::Missing { key: key.to_owned() };
+        let missing = || StoreError::Missing {
+            key: key.to_owned(),
+        };
         let (op, path) = (self.op.clone(), key.to_owned());
         let end = offset.checked_add(len as u64).ok_or_else(missing)?;
         let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
-        let (bytes, response) = self.run_request(("read", Effect::Read), key, limit, len as u64, read)?;
+        let (bytes, response) =
+            self.run_request(("read", Effect::Read), key, limit, len as u64, read)?;
         self.limit_rate(bytes.len())?;
         match bytes.len() == len {
             true => Ok(bytes),
@@ -353,11 +466,16 @@ impl Store for RemoteStore {
         let context = OperationContext::new(u64::MAX);
         let reading = runtime::start(OPERATION.scope(Arc::clone(&context), async move {
             let read = async {
-                let reader = tokio::time::timeout(PIECE_LIMIT, op.reader(&path)).await.map_err(timed_out)??;
+                let reader = tokio::time::timeout(PIECE_LIMIT, op.reader(&path))
+                    .await
+                    .map_err(timed_out)??;
                 let stream = tokio::time::timeout(PIECE_LIMIT, reader.into_bytes_stream(offset..));
                 let mut stream = stream.await.map_err(timed_out)??;
                 loop {
-                    match tokio::time::timeout(PIECE_LIMIT, stream.next()).await.map_err(timed_out)? {
+                    match tokio::time::timeout(PIECE_LIMIT, stream.next())
+                        .await
+                        .map_err(timed_out)?
+                    {
                         None => return Ok(()),
                         Some(piece) => {
                             let piece = piece.map_err(opendal_error)?;
@@ -372,11 +490,14 @@ impl Store for RemoteStore {
         }));
         let io = |source| IoError::new("read", key, source);
         let reading = reading.map_err(io)?;
-        while let Some(piece) = runtime::next(&*self.observer, &mut receive).map_err(|ended| ended.of("read", key))? {
+        while let Some(piece) =
+            runtime::next(&*self.observer, &mut receive).map_err(|ended| ended.of("read", key))?
+        {
             self.limit_rate(piece.len())?;
             take(&piece)?;
         }
-        let done = runtime::run(&*self.observer, Effect::Read, reading).map_err(|ended| ended.of("read", key))?;
+        let done = runtime::run(&*self.observer, Effect::Read, reading)
+            .map_err(|ended| ended.of("read", key))?;
         let done: opendal::Result<()> = done.map_err(|e| io(std::io::Error::other(e)))?;
         done.map_err(|e| convert_error(self.dialect, "read", key, &self.place, &e, &context))
     }
@@ -384,7 +505,13 @@ impl Store for RemoteStore {
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let stat = async move { Ok(op.stat(&path).await?.content_length()) };
-        match self.run_request(("inspect", Effect::Read), key, REQUEST_LIMIT, RESPONSE_MAX, stat) {
+        match self.run_request(
+            ("inspect", Effect::Read),
+            key,
+            REQUEST_LIMIT,
+            RESPONSE_MAX,
+            stat,
+        ) {
             Ok((_, response)) if response.is_page => Err(self.web_page_error("inspect", key)),
             Ok((len, _)) => Ok(Some(len)),
             Err(StoreError::Missing { .. }) => Ok(None),
@@ -398,7 +525,9 @@ impl Store for RemoteStore {
                 return Ok(false);
             }
             if self.atomic {
-                return self.write(key, bytes.to_vec(), REQUEST_LIMIT).map(|()| true);
+                return self
+                    .write(key, bytes.to_vec(), REQUEST_LIMIT)
+                    .map(|()| true);
             }
             let staged = self.staged()?;
             self.write(&staged, bytes.to_vec(), REQUEST_LIMIT)?;
@@ -409,11 +538,24 @@ impl Store for RemoteStore {
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
         let write = async move {
             match op.write_with(&path, bytes).if_not_exists(true).await {
-                Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists) => Ok(false),
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists
+                    ) =>
+                {
+                    Ok(false)
+                }
                 written => written.map(|_| true),
             }
         };
-        match self.run_request(("write", Effect::Change), key, REQUEST_LIMIT, RESPONSE_MAX, write) {
+        match self.run_request(
+            ("write", Effect::Change),
+            key,
+            REQUEST_LIMIT,
+            RESPONSE_MAX,
+            write,
+        ) {
             Err(StoreError::Missing { .. }) => Err(self.no_place("write", key)),
             created => created.map(|(created, _)| created),
         }
@@ -435,16 +577,25 @@ impl Store for RemoteStore {
         let skip = if dir.is_empty() { 0 } else { dir.len() + 1 };
         let listed = self.entries(dir, false)?.into_iter().map(|entry| {
             let name = entry.path[skip..].trim_end_matches('/').to_owned();
-            ListedKey { name, is_dir: entry.is_dir, len: if entry.is_dir { 0 } else { entry.len } }
+            ListedKey {
+                name,
+                is_dir: entry.is_dir,
+                len: if entry.is_dir { 0 } else { entry.len },
+            }
         });
-        let mut all: Vec<ListedKey> = listed.filter(|l| !l.name.is_empty() && !l.name.contains('/')).collect();
+        let mut all: Vec<ListedKey> = listed
+            .filter(|l| !l.name.is_empty() && !l.name.contains('/'))
+            .collect();
         all.sort();
         all.dedup();
         Ok(all)
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let all = self.entries(dir, true)?.into_iter().filter(|entry| !entry.is_dir);
+        let all = self
+            .entries(dir, true)?
+            .into_iter()
+            .filter(|entry| !entry.is_dir);
         let mut keys: Vec<String> = all.map(|entry| entry.path).collect();
         keys.sort_unstable();
         Ok(keys)
@@ -453,7 +604,13 @@ impl Store for RemoteStore {
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let delete = async move { op.delete(&path).await };
-        match self.run_request(("remove", Effect::Change), key, REQUEST_LIMIT, RESPONSE_MAX, delete) {
+        match self.run_request(
+            ("remove", Effect::Change),
+            key,
+            REQUEST_LIMIT,
+            RESPONSE_MAX,
+            delete,
+        ) {
             Err(StoreError::Missing { .. }) => Ok(()),
             done => done.map(drop),
         }
@@ -467,7 +624,10 @@ fn timed_out(_: tokio::time::error::Elapsed) -> opendal::Error {
 /// Converts an I/O error of a stream to the opendal error inside it.
 fn opendal_error(e: std::io::Error) -> opendal::Error {
     let (kind, text) = (e.kind(), e.to_string());
-    match e.into_inner().map(|inner| inner.downcast::<opendal::Error>()) {
+    match e
+        .into_inner()
+        .map(|inner| inner.downcast::<opendal::Error>())
+    {
         Some(Ok(inner)) => *inner,
         _ if kind == std::io::ErrorKind::NotFound => opendal::Error::new(ErrorKind::NotFound, text),
         _ => opendal::Error::new(ErrorKind::Unexpected, text).set_temporary(),
@@ -483,9 +643,18 @@ fn convert_error(
     e: &opendal::Error,
     context: &OperationContext,
 ) -> StoreError {
-    let missing = || StoreError::Missing { key: key.to_owned() };
-    let remote =
-        |error_kind, detail| StoreError::remote(what, key, place, error_kind, answers::one_line(detail, MESSAGE_MAX));
+    let missing = || StoreError::Missing {
+        key: key.to_owned(),
+    };
+    let remote = |error_kind, detail| {
+        StoreError::remote(
+            what,
+            key,
+            place,
+            error_kind,
+            answers::one_line(detail, MESSAGE_MAX),
+        )
+    };
     let response = context.response();
     if let Some(refusal) = &response.refusal {
         let by_code = refusal.by_code(dialect);
@@ -504,7 +673,9 @@ fn convert_error(
     let (text, detail) = (format!("{e}"), public_message(e));
     let error_kind = match e.kind() {
         ErrorKind::NotFound | ErrorKind::RangeNotSatisfied => return missing(),
-        _ if response.too_long || detail.contains(TOO_MANY_ENTRIES) => StoreErrorKind::InvalidResponse,
+        _ if response.too_long || detail.contains(TOO_MANY_ENTRIES) => {
+            StoreErrorKind::InvalidResponse
+        }
         // The object is shorter than the requested range.
         _ if text.contains("reader got too little data") => return missing(),
         _ if detail.contains(NO_CREDENTIALS) => {
@@ -528,10 +699,20 @@ fn convert_error(
 
 /// Returns the part of an opendal error that is meant for people.
 fn public_message(e: &opendal::Error) -> String {
-    let cause = std::error::Error::source(e).map(root_cause).unwrap_or_default();
+    let cause = std::error::Error::source(e)
+        .map(root_cause)
+        .unwrap_or_default();
     // A parser inside opendal prints its own data structures, which say nothing to the user.
-    let detail = if e.message().contains(" { ") { "invalid response" } else { e.message() };
-    if cause.is_empty() { detail.to_owned() } else { format!("{detail}: {cause}") }
+    let detail = if e.message().contains(" { ") {
+        "invalid response"
+    } else {
+        e.message()
+    };
+    if cause.is_empty() {
+        detail.to_owned()
+    } else {
+        format!("{detail}: {cause}")
+    }
 }
 
 #[cfg(test)]
@@ -542,22 +723,48 @@ mod tests {
     /// server counts.
     #[test]
     fn a_missing_object_is_missing_despite_other_codes() {
-        let of = |e: &opendal::Error| convert_error(Dialect::S3, "read", "k", "s3://b", e, &OperationContext::new(0));
+        let of = |e: &opendal::Error| {
+            convert_error(
+                Dialect::S3,
+                "read",
+                "k",
+                "s3://b",
+                e,
+                &OperationContext::new(0),
+            )
+        };
         let error = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchKey\" }")
             .with_context("path", "credentials/AccessDenied")
             .with_context("response", "access-control-allow-credentials: true");
         assert!(matches!(of(&error), StoreError::Missing { .. }));
-        let busy = opendal::Error::new(ErrorKind::Unexpected, "internal").with_context("path", "credentials");
+        let busy = opendal::Error::new(ErrorKind::Unexpected, "internal")
+            .with_context("path", "credentials");
         assert!(matches!(
             of(&busy.set_temporary()),
-            StoreError::Remote { error_kind: StoreErrorKind::Unreachable, .. }
+            StoreError::Remote {
+                error_kind: StoreErrorKind::Unreachable,
+                ..
+            }
         ));
     }
 
     #[test]
     fn no_structure_of_a_program_is_shown() {
-        let e = opendal::Error::new(ErrorKind::Unexpected, "S3Error { code: \"X\", message: \"y\" }");
-        let error = convert_error(Dialect::S3, "read", "k", "s3://b", &e, &OperationContext::new(0));
-        assert!(!crate::error::with_causes(&error).contains('{'), "{error:?}");
+        let e = opendal::Error::new(
+            ErrorKind::Unexpected,
+            "S3Error { code: \"X\", message: \"y\" }",
+        );
+        let error = convert_error(
+            Dialect::S3,
+            "read",
+            "k",
+            "s3://b",
+            &e,
+            &OperationContext::new(0),
+        );
+        assert!(
+            !crate::error::with_causes(&error).contains('{'),
+            "{error:?}"
+        );
     }
 }

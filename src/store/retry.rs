@@ -27,7 +27,11 @@ pub struct RetryStore {
 impl RetryStore {
     /// Wraps another store.
     pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
-        Self { inner, observer, patience: None }
+        Self {
+            inner,
+            observer,
+            patience: None,
+        }
     }
 
     /// Sets the time after which a failed read is not retried; `None` means no limit.
@@ -41,9 +45,15 @@ impl RetryStore {
             return Err(error);
         }
         let pause = PAUSE * 2u32.pow(attempt);
-        let causes = std::error::Error::source(&error).map(|e| format!(" ({e})")).unwrap_or_default();
+        let causes = std::error::Error::source(&error)
+            .map(|e| format!(" ({e})"))
+            .unwrap_or_default();
         let message = format!("{error}{causes}; retrying in {:.1} s", pause.as_secs_f32());
-        self.observer.notice(Notice { level: NoticeLevel::Detail, path: Vec::new(), message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Detail,
+            path: Vec::new(),
+            message,
+        });
         let mut left = pause;
         while !left.is_zero() {
             if self.observer.cancelled() {
@@ -66,7 +76,9 @@ impl RetryStore {
                 return Err(Cancelled.into());
             }
             match request() {
-                Err(e) if self.patience.is_some_and(|limit| begun.elapsed() >= limit) => return Err(e),
+                Err(e) if self.patience.is_some_and(|limit| begun.elapsed() >= limit) => {
+                    return Err(e);
+                }
                 Err(e) => self.pause(attempt, e)?,
                 done => return done,
             }
@@ -74,7 +86,10 @@ impl RetryStore {
         }
     }
 
-    fn retry<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn retry<T>(
+        &self,
+        mut request: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut attempt = 0;
         loop {
             if self.observer.cancelled() {

@@ -58,7 +58,11 @@ fn runtime() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("dvc-net").enable_all().build()?;
+    let made = Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("dvc-net")
+        .enable_all()
+        .build()?;
     Ok(RUNTIME.get_or_init(|| made))
 }
 
@@ -79,7 +83,11 @@ pub(super) fn run<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, WaitError> {
     let runtime = runtime().map_err(WaitError::Failed)?;
-    let grace = if effect == Effect::Change || observer.cancelled() { GRACE } else { Duration::ZERO };
+    let grace = if effect == Effect::Change || observer.cancelled() {
+        GRACE
+    } else {
+        Duration::ZERO
+    };
     runtime.block_on(async {
         let mut task = Task(runtime.spawn(future));
         let mut since = None;
@@ -98,7 +106,10 @@ pub(super) fn run<T: Send + 'static>(
 }
 
 /// Returns the next message of a channel that a future on the runtime fills, or `None` at its end.
-pub(super) fn next<T>(observer: &dyn Observer, from: &mut Receiver<T>) -> Result<Option<T>, WaitError> {
+pub(super) fn next<T>(
+    observer: &dyn Observer,
+    from: &mut Receiver<T>,
+) -> Result<Option<T>, WaitError> {
     runtime().map_err(WaitError::Failed)?.block_on(async {
         loop {
             match tokio::time::timeout(TICK, from.recv()).await {

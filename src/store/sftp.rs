@@ -51,7 +51,15 @@ impl SftpStore {
     /// Returns the store at a location without connecting.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
-        let unknown = |detail| StoreError::remote("open", &location.path, &place, StoreErrorKind::UnknownHost, detail);
+        let unknown = |detail| {
+            StoreError::remote(
+                "open",
+                &location.path,
+                &place,
+                StoreErrorKind::UnknownHost,
+                detail,
+            )
+        };
         let ssh = Ssh::to(location).map_err(unknown)?;
         let root = match location.path.strip_prefix('~') {
             Some(below) => below.trim_matches('/').to_owned(),
@@ -59,16 +67,31 @@ impl SftpStore {
             None => location.path.trim_end_matches('/').to_owned(),
         };
         let meter = Arc::clone(&access.meter);
-        let directory = Arc::new(SftpDirectory::new(ConnectionPool::new(ssh), root, Arc::clone(&meter)));
-        Ok(Self { directory, place, meter, observer: Arc::clone(&access.observer) })
+        let directory = Arc::new(SftpDirectory::new(
+            ConnectionPool::new(ssh),
+            root,
+            Arc::clone(&meter),
+        ));
+        Ok(Self {
+            directory,
+            place,
+            meter,
+            observer: Arc::clone(&access.observer),
+        })
     }
 
     fn failed(&self, what: &'static str, key: &str, error: SftpError) -> StoreError {
         let (error_kind, detail) = match error {
             SftpError::Status(status, detail) => (status.error_kind(), detail),
             SftpError::Store(error_kind, detail) => (error_kind, detail),
-            SftpError::Truncated => return StoreError::Missing { key: key.to_owned() },
-            SftpError::Local { what, key, source } => return IoError::new(what, key, source).into(),
+            SftpError::Truncated => {
+                return StoreError::Missing {
+                    key: key.to_owned(),
+                };
+            }
+            SftpError::Local { what, key, source } => {
+                return IoError::new(what, key, source).into();
+            }
         };
         StoreError::remote(what, key, &self.place, error_kind, detail)
     }
@@ -86,20 +109,31 @@ impl SftpStore {
     {
         self.meter.request();
         let operation = operation(Arc::clone(&self.directory), key.to_owned());
-        let effect = if matches!(what, "write" | "remove") { Effect::Change } else { Effect::Read };
+        let effect = if matches!(what, "write" | "remove") {
+            Effect::Change
+        } else {
+            Effect::Read
+        };
         runtime::run(&*self.observer, effect, operation).map_err(|ended| ended.of(what, key))
     }
 
     /// Converts the error of a read of an object that must exist.
     fn must_have(&self, what: &'static str, key: &str, error: SftpError) -> StoreError {
         match error {
-            SftpError::Status(SftpStatus::NoSuchFile, _) => StoreError::Missing { key: key.to_owned() },
+            SftpError::Status(SftpStatus::NoSuchFile, _) => StoreError::Missing {
+                key: key.to_owned(),
+            },
             error => self.failed(what, key, error),
         }
     }
 
     /// Converts the result of a read of an object that may be missing.
-    fn may_have<T>(&self, what: &'static str, key: &str, read: Result<T, SftpError>) -> Result<Option<T>, StoreError> {
+    fn may_have<T>(
+        &self,
+        what: &'static str,
+        key: &str,
+        read: Result<T, SftpError>,
+    ) -> Result<Option<T>, StoreError> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => Ok(None),
@@ -110,7 +144,11 @@ impl SftpStore {
 
 impl Store for SftpStore {
     fn abilities(&self) -> Abilities {
-        Abilities { exclusive: true, in_flight: pool::CONNECTIONS_MAX, object_max: u64::MAX }
+        Abilities {
+            exclusive: true,
+            in_flight: pool::CONNECTIONS_MAX,
+            object_max: u64::MAX,
+        }
     }
 
     fn place(&self) -> String {
@@ -118,13 +156,16 @@ impl Store for SftpStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.wait("read", key, |directory, key| async move { directory.get(&key).await })?;
+        let read = self.wait("read", key, |directory, key| async move {
+            directory.get(&key).await
+        })?;
         self.may_have("read", key, read)
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let read =
-            self.wait("read", key, move |directory, key| async move { directory.range(&key, offset, len).await })?;
+        let read = self.wait("read", key, move |directory, key| async move {
+            directory.range(&key, offset, len).await
+        })?;
         read.map_err(|error| self.must_have("read", key, error))
     }
 
@@ -133,24 +174,31 @@ impl Store for SftpStore {
         let (to, mut from) = mpsc::channel(AHEAD);
         let (directory, of) = (Arc::clone(&self.directory), key.to_owned());
         let io = |source| IoError::new("read", key, source);
-        let reader = runtime::start(async move { directory.stream(&of, offset, to).await }).map_err(io)?;
-        while let Some(piece) = runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))? {
+        let reader =
+            runtime::start(async move { directory.stream(&of, offset, to).await }).map_err(io)?;
+        while let Some(piece) =
+            runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))?
+        {
             take(&piece.map_err(|error| self.must_have("read", key, error))?)?;
         }
         // The channel also ends if the reader panicked, so check the reader's result.
-        let read = runtime::run(&*self.observer, Effect::Read, reader).map_err(|ended| ended.of("read", key))?;
+        let read = runtime::run(&*self.observer, Effect::Read, reader)
+            .map_err(|ended| ended.of("read", key))?;
         read.map_err(|e| io(io::Error::other(e)).into())
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        let len = self.wait("inspect", key, |directory, key| async move { directory.len(&key).await })?;
+        let len = self.wait("inspect", key, |directory, key| async move {
+            directory.len(&key).await
+        })?;
         self.may_have("inspect", key, len)
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let source = UploadSource::Bytes(Bytes::copy_from_slice(bytes));
-        let created =
-            self.wait("write", key, move |directory, key| async move { directory.create(source, &key).await })?;
+        let created = self.wait("write", key, move |directory, key| async move {
+            directory.create(source, &key).await
+        })?;
         created.map_err(|error| self.failed("write", key, error))
     }
 
@@ -162,7 +210,9 @@ impl Store for SftpStore {
         };
         let local = |source| IoError::new("read", file, source);
         let source = open().map_err(local)?;
-        let put = self.wait("write", key, move |directory, key| async move { directory.put(source, &key).await })?;
+        let put = self.wait("write", key, move |directory, key| async move {
+            directory.put(source, &key).await
+        })?;
         put.map_err(|error| self.failed("write", key, error))
     }
 
@@ -173,21 +223,27 @@ impl Store for SftpStore {
     }
 
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
-        let listed = self.wait("list", dir, |directory, dir| async move { directory.list(&dir).await })?;
+        let listed = self.wait("list", dir, |directory, dir| async move {
+            directory.list(&dir).await
+        })?;
         let mut listed = listed.map_err(|error| self.failed("list", dir, error))?;
         listed.sort();
         Ok(listed)
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let keys = self.wait("list", dir, |directory, dir| async move { directory.list_all(&dir).await })?;
+        let keys = self.wait("list", dir, |directory, dir| async move {
+            directory.list_all(&dir).await
+        })?;
         let mut keys = keys.map_err(|error| self.failed("list", dir, error))?;
         keys.sort_unstable();
         Ok(keys)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let deleted = self.wait("remove", key, |directory, key| async move { directory.delete(&key).await })?;
+        let deleted = self.wait("remove", key, |directory, key| async move {
+            directory.delete(&key).await
+        })?;
         deleted.map_err(|error| self.failed("remove", key, error))
     }
 }

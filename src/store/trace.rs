@@ -27,7 +27,11 @@ pub trait Tracer: Send + Sync {
 }
 
 /// Calls the tracer, if there is one.
-pub(super) fn trace(tracer: Option<&dyn Tracer>, event: impl FnOnce(&Path) -> DiskEvent, path: &Path) {
+pub(super) fn trace(
+    tracer: Option<&dyn Tracer>,
+    event: impl FnOnce(&Path) -> DiskEvent,
+    path: &Path,
+) {
     if let Some(tracer) = tracer {
         tracer.event(event(path));
     }

@@ -25,10 +25,20 @@ use super::http::{ERROR_BODY_MAX, uploader};
 pub(super) const RESPONSE_MAX: u64 = 64 << 20;
 /// Metadata services that return credentials to the machines of a cloud. Outside of that cloud they
 /// do not respond, which says nothing about the store.
-const CREDENTIAL_HOSTS: &[&str] =
-    &["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal", "[fd00:ec2::254]"];
+const CREDENTIAL_HOSTS: &[&str] = &[
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "metadata.google.internal",
+    "[fd00:ec2::254]",
+];
 /// Query parameters that authenticate a request.
-const SIGNATURES: &[&str] = &["X-Amz-Signature=", "X-Goog-Signature=", "Signature=", "sig="];
+const SIGNATURES: &[&str] = &[
+    "X-Amz-Signature=",
+    "X-Goog-Signature=",
+    "Signature=",
+    "sig=",
+];
 
 tokio::task_local! {
     /// The operation of the current task.
@@ -58,7 +68,10 @@ pub(super) struct ResponseInfo {
 impl OperationContext {
     /// Returns a context for responses of at most `most` bytes.
     pub(super) fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { most, response: Mutex::default() })
+        Arc::new(Self {
+            most,
+            response: Mutex::default(),
+        })
     }
 
     /// Returns the properties of the last response.
@@ -75,7 +88,11 @@ impl OperationContext {
 pub(super) fn install() -> Result<(), reqwest::Error> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let client = uploader()?;
-    INSTALLED.get_or_init(|| HttpTransporter::install_default(Transport { inner: ReqwestTransport::new(client) }));
+    INSTALLED.get_or_init(|| {
+        HttpTransporter::install_default(Transport {
+            inner: ReqwestTransport::new(client),
+        })
+    });
     Ok(())
 }
 
@@ -93,15 +110,27 @@ impl HttpTransport for Transport {
         };
         update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
-        let about_store = !request.uri().host().is_some_and(|host| CREDENTIAL_HOSTS.contains(&host));
-        let range = (request.method() == Method::GET).then(|| range_of(request.headers())).flatten();
+        let about_store = !request
+            .uri()
+            .host()
+            .is_some_and(|host| CREDENTIAL_HOSTS.contains(&host));
+        let range = (request.method() == Method::GET)
+            .then(|| range_of(request.headers()))
+            .flatten();
         let is_head = request.method() == Method::HEAD;
-        let most = context.as_ref().map_or(RESPONSE_MAX, |context| context.most);
+        let most = context
+            .as_ref()
+            .map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
-            let bytes = if is_head { Vec::new() } else { first_bytes(body, ERROR_BODY_MAX).await };
+            let bytes = if is_head {
+                Vec::new()
+            } else {
+                first_bytes(body, ERROR_BODY_MAX).await
+            };
             if about_store {
-                let refusal = ErrorResponse::read(parts.status.as_u16(), &parts.headers, &bytes, signed);
+                let refusal =
+                    ErrorResponse::read(parts.status.as_u16(), &parts.headers, &bytes, signed);
                 update(&|response| response.refusal = Some(refusal.clone()));
             }
             // The body is truncated, so the length would be wrong.
@@ -111,16 +140,20 @@ impl HttpTransport for Transport {
         }
         let header = |name| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let is_page = header(CONTENT_TYPE).is_some_and(|t| t.starts_with("text/html"));
-        let (status, len) = (parts.status.as_u16(), header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()));
+        let (status, len) = (
+            parts.status.as_u16(),
+            header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
+        );
         update(&|response| (response.is_page, response.status) = (is_page, status));
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
         // A server without support for ranges sends the whole object.
         let window = match range {
-            Some((from, end)) if parts.status != StatusCode::PARTIAL_CONTENT => {
-                Window::Part { skip: from, left: end - from }
-            }
+            Some((from, end)) if parts.status != StatusCode::PARTIAL_CONTENT => Window::Part {
+                skip: from,
+                left: end - from,
+            },
             Some((from, end)) => Window::All { left: end - from },
             None => Window::All { left: most },
         };
@@ -137,14 +170,25 @@ impl HttpTransport for Transport {
             nothing
         };
         body = match window {
-            Window::All { .. } => {
-                body.map_inner(|stream| Box::new(BoundedBody { stream, window, context: context.clone() }))
-            }
+            Window::All { .. } => body.map_inner(|stream| {
+                Box::new(BoundedBody {
+                    stream,
+                    window,
+                    context: context.clone(),
+                })
+            }),
             Window::Part { .. } => {
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);
-                HttpBody::new(BoundedBody { stream, window, context: context.clone() }, None)
+                HttpBody::new(
+                    BoundedBody {
+                        stream,
+                        window,
+                        context: context.clone(),
+                    },
+                    None,
+                )
             }
         };
         Ok(Response::from_parts(parts, body))
@@ -180,7 +224,9 @@ impl Stream for BoundedBody {
             if matches!(self.window, Window::Part { left: 0, .. }) {
                 return Poll::Ready(None);
             }
-            let Some(piece) = std::task::ready!(self.stream.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+            let Some(piece) = std::task::ready!(self.stream.poll_next_unpin(cx)) else {
+                return Poll::Ready(None);
+            };
             let piece = piece?;
             let len = piece.len() as u64;
             match &mut self.window {
@@ -230,7 +276,12 @@ async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
 
 /// Returns the range of a request as `from..end`, or `None` if the range is open.
 fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
-    let (from, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let (from, last) = headers
+        .get(RANGE)?
+        .to_str()
+        .ok()?
+        .strip_prefix("bytes=")?
+        .split_once('-')?;
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }
@@ -238,13 +289,21 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
 /// Returns whether a request carries authentication.
 fn is_signed(request: &Request<Buffer>) -> bool {
     let query = request.uri().query().unwrap_or_default();
-    let header = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
-    header.is_some_and(|h| !is_half(h)) || query.split('&').any(|q| SIGNATURES.iter().any(|s| q.starts_with(s)))
+    let header = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|h| h.to_str().ok());
+    header.is_some_and(|h| !is_half(h))
+        || query
+            .split('&')
+            .any(|q| SIGNATURES.iter().any(|s| q.starts_with(s)))
 }
 
 /// Returns whether a header contains a user name without a password.
 fn is_half(authorization: &str) -> bool {
-    let pair = authorization.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
+    let pair = authorization
+        .strip_prefix("Basic ")
+        .and_then(|pair| STANDARD.decode(pair).ok());
     pair.is_some_and(|pair| pair.ends_with(b":"))
 }
 
@@ -253,8 +312,13 @@ mod tests {
     use super::*;
 
     fn bounded(window: Window, pieces: &[&'static [u8]]) -> opendal::Result<Vec<u8>> {
-        let pieces: Vec<opendal::Result<Buffer>> = pieces.iter().map(|p| Ok(Buffer::from(*p))).collect();
-        let body = BoundedBody { stream: Box::new(stream::iter(pieces)), window, context: None };
+        let pieces: Vec<opendal::Result<Buffer>> =
+            pieces.iter().map(|p| Ok(Buffer::from(*p))).collect();
+        let body = BoundedBody {
+            stream: Box::new(stream::iter(pieces)),
+            window,
+            context: None,
+        };
         let mut out = Vec::new();
         for piece in futures_util::FutureExt::now_or_never(body.collect::<Vec<_>>()).unwrap() {
             out.extend(piece?.to_bytes());
@@ -264,10 +328,16 @@ mod tests {
 
     #[test]
     fn no_more_bytes_than_were_asked_for() {
-        assert_eq!(bounded(Window::All { left: 4 }, &[b"ab", b"cd"]).unwrap(), b"abcd");
+        assert_eq!(
+            bounded(Window::All { left: 4 }, &[b"ab", b"cd"]).unwrap(),
+            b"abcd"
+        );
         assert!(bounded(Window::All { left: 3 }, &[b"ab", b"cd"]).is_err());
         let part = Window::Part { skip: 3, left: 4 };
-        assert_eq!(bounded(part, &[b"ab", b"cdef", b"ghij", b"more"]).unwrap(), b"defg");
+        assert_eq!(
+            bounded(part, &[b"ab", b"cdef", b"ghij", b"more"]).unwrap(),
+            b"defg"
+        );
         assert_eq!(bounded(part, &[b"abcde"]).unwrap(), b"de");
     }
 

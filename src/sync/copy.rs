@@ -49,8 +49,15 @@ pub struct Plan {
 
 #[derive(Debug)]
 enum Job {
-    Whole { kind: PackKind, name: PackName, bytes: u64 },
-    Frames { kind: PackKind, frames: Vec<(PackName, u32)> },
+    Whole {
+        kind: PackKind,
+        name: PackName,
+        bytes: u64,
+    },
+    Frames {
+        kind: PackKind,
+        frames: Vec<(PackName, u32)>,
+    },
 }
 
 /// Copies packs from `source` to `dest`.
@@ -72,23 +79,45 @@ pub struct Copier<'a> {
 
 impl<'a> Copier<'a> {
     /// Creates a copier between two repositories, one of which must be local.
-    pub fn new(source: &'a Repo, dest: &'a Repo, meter: &'a Meter, observer: &'a dyn Observer) -> Result<Self> {
+    pub fn new(
+        source: &'a Repo,
+        dest: &'a Repo,
+        meter: &'a Meter,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
         let local = dest.as_local().or_else(|| source.as_local());
         let staging = local.map_or_else(|| source.ensure_local(), Ok)?.files();
         let hashing = Mutex::default();
-        Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer, hashing })
+        Ok(Self {
+            source,
+            dest,
+            staging,
+            meter,
+            earlier: None,
+            arrived: None,
+            observer,
+            hashing,
+        })
     }
 
     /// Returns the writer of index segments for the copied packs.
     pub const fn cover(&self) -> Cover<'a> {
-        Cover { source: self.source, dest: self.dest, staging: self.staging, observer: self.observer }
+        Cover {
+            source: self.source,
+            dest: self.dest,
+            staging: self.staging,
+            observer: self.observer,
+        }
     }
 
     /// Plans the copy of the needed frames, with the packs of trees last.
     pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
         let mut plan = Plan::default();
         self.tables_ahead(needed)?;
-        let (most, gc) = (self.dest.store().abilities().object_max, self.dest.gc_state());
+        let (most, gc) = (
+            self.dest.store().abilities().object_max,
+            self.dest.gc_state(),
+        );
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let mut batch: Vec<(PackName, u32)> = Vec::new();
             let mut batch_bytes = 0u64;
@@ -103,7 +132,11 @@ impl<'a> Copier<'a> {
                 };
                 // A name that is used up at the destination is never used again, so the frames go into another pack.
                 if let Some(bytes) = whole.filter(|bytes| *bytes <= most && !gc.is_excluded(name)) {
-                    plan.jobs.push(Job::Whole { kind, name: *name, bytes });
+                    plan.jobs.push(Job::Whole {
+                        kind,
+                        name: *name,
+                        bytes,
+                    });
                     plan.bytes += bytes;
                     plan.packs += 1;
                     continue;
@@ -111,7 +144,10 @@ impl<'a> Copier<'a> {
                 for (offset, stored) in frames {
                     let stored = u64::from(*stored);
                     if batch_bytes + stored > target && !batch.is_empty() {
-                        plan.jobs.push(Job::Frames { kind, frames: std::mem::take(&mut batch) });
+                        plan.jobs.push(Job::Frames {
+                            kind,
+                            frames: std::mem::take(&mut batch),
+                        });
                         plan.packs += 1;
                         batch_bytes = 0;
                     }
@@ -121,7 +157,10 @@ impl<'a> Copier<'a> {
                 }
             }
             if !batch.is_empty() {
-                plan.jobs.push(Job::Frames { kind, frames: batch });
+                plan.jobs.push(Job::Frames {
+                    kind,
+                    frames: batch,
+                });
                 plan.packs += 1;
             }
         }
@@ -131,7 +170,12 @@ impl<'a> Copier<'a> {
     /// Returns the length of a pack of which most bytes are needed; `None` for other packs. For
     /// these, the caller looks at the table, because the other bytes of the pack may only be a long
     /// table.
-    fn goes_whole(&self, kind: PackKind, name: &PackName, frames: &[(u32, u32)]) -> Result<Option<u64>> {
+    fn goes_whole(
+        &self,
+        kind: PackKind,
+        name: &PackName,
+        frames: &[(u32, u32)],
+    ) -> Result<Option<u64>> {
         let used: u64 = frames.iter().map(|frame| u64::from(frame.1)).sum();
         let bytes = self.source.index()?.pack_bytes(kind, name);
         Ok(bytes.filter(|bytes| *bytes > 0 && used * 10 >= bytes * WHOLE))
@@ -140,15 +184,26 @@ impl<'a> Copier<'a> {
     /// Fetches the ends of remote packs, which contain their tables, with many concurrent requests
     /// instead of one after the other.
     fn tables_ahead(&self, needed: &[Needed; 3]) -> Result<()> {
-        let Some(remote) = self.source.remote_store() else { return Ok(()) };
+        let Some(remote) = self.source.remote_store() else {
+            return Ok(());
+        };
         let mut ends = Vec::new();
         for kind in PackKind::ALL {
             for (name, frames) in &needed[usize::from(kind.number())] {
-                let bytes = self.source.index()?.pack_bytes(kind, name).filter(|bytes| *bytes > 0);
-                let Some(bytes) = bytes.filter(|_| !matches!(self.goes_whole(kind, name, frames), Ok(Some(_)))) else {
+                let bytes = self
+                    .source
+                    .index()?
+                    .pack_bytes(kind, name)
+                    .filter(|bytes| *bytes > 0);
+                let Some(bytes) =
+                    bytes.filter(|_| !matches!(self.goes_whole(kind, name, frames), Ok(Some(_))))
+                else {
                     continue;
                 };
-                ends.push((layout::pack(name), vec![0..1, bytes.saturating_sub(TABLE).min(bytes - 1)..bytes]));
+                ends.push((
+                    layout::pack(name),
+                    vec![0..1, bytes.saturating_sub(TABLE).min(bytes - 1)..bytes],
+                ));
             }
         }
         match remote.fetch_ahead(&ends) {
@@ -160,11 +215,15 @@ impl<'a> Copier<'a> {
 
     /// Copies everything. Returns all packs that have arrived, including those of an earlier run.
     pub fn run(&self, plan: Plan, phase: &'static str) -> Result<Vec<Sent>> {
-        self.observer.phase(phase, Some(plan.packs), Some(plan.bytes));
+        self.observer
+            .phase(phase, Some(plan.packs), Some(plan.bytes));
         // Packs of trees are sent last, so that a reader of the destination finds no tree before
         // its chunks. A fetch reads trees to learn which chunks they need, so it copies trees in an
         // earlier run and moves refs last.
-        let (last, first): (Vec<Job>, Vec<Job>) = plan.jobs.into_iter().partition(|job| job.kind() == PackKind::Tree);
+        let (last, first): (Vec<Job>, Vec<Job>) = plan
+            .jobs
+            .into_iter()
+            .partition(|job| job.kind() == PackKind::Tree);
         let mut sent = self.run_all(first)?;
         sent.extend(self.run_all(last)?);
         Ok(sent)
@@ -174,10 +233,27 @@ impl<'a> Copier<'a> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let remote = if self.dest.remote_store().is_some() { self.dest } else { self.source };
-        let threads = remote.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
-        let progress = Mutex::new(Progress { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, has_failed: false });
-        let mut reported = Reported { before: self.moved(), bytes: 0 };
+        let remote = if self.dest.remote_store().is_some() {
+            self.dest
+        } else {
+            self.source
+        };
+        let threads = remote
+            .store()
+            .abilities()
+            .in_flight
+            .clamp(1, 16)
+            .min(jobs.len());
+        let progress = Mutex::new(Progress {
+            jobs: jobs.into_iter(),
+            sent: Vec::new(),
+            bytes: 0,
+            has_failed: false,
+        });
+        let mut reported = Reported {
+            before: self.moved(),
+            bytes: 0,
+        };
         let watch = || self.report(&progress, &mut reported);
         let done = fan_out::watched(threads, || self.work(&progress), TICK, watch);
         if !self.receives() {
@@ -192,7 +268,11 @@ impl<'a> Copier<'a> {
 
     /// Returns the number of bytes that the meter has counted in the direction of the copy.
     fn moved(&self) -> u64 {
-        if self.receives() { self.meter.down.bytes() } else { self.meter.up.bytes() }
+        if self.receives() {
+            self.meter.down.bytes()
+        } else {
+            self.meter.up.bytes()
+        }
     }
 
     /// Reports progress. Bytes that arrive in a local repository are done; bytes that are sent to a
@@ -211,8 +291,14 @@ impl<'a> Copier<'a> {
 
     fn work(&self, progress: &Mutex<Progress>) -> Result<()> {
         loop {
-            let Some(job) = progress.lock().next_job() else { return Ok(()) };
-            let copied = if self.observer.cancelled() { Err(Cancelled.into()) } else { self.copy(&job) };
+            let Some(job) = progress.lock().next_job() else {
+                return Ok(());
+            };
+            let copied = if self.observer.cancelled() {
+                Err(Cancelled.into())
+            } else {
+                self.copy(&job)
+            };
             let mut progress = progress.lock();
             let sent = copied.inspect_err(|_| progress.has_failed = true)?;
             progress.bytes += sent.bytes;
@@ -225,7 +311,12 @@ impl<'a> Copier<'a> {
         match job {
             Job::Whole { kind, name, bytes } => {
                 self.whole(*kind, name, *bytes)?;
-                Ok(Sent { name: *name, kind: *kind, bytes: *bytes, frames: None })
+                Ok(Sent {
+                    name: *name,
+                    kind: *kind,
+                    bytes: *bytes,
+                    frames: None,
+                })
             }
             Job::Frames { kind, frames } => self.frames(*kind, frames),
         }
@@ -268,18 +359,30 @@ impl<'a> Copier<'a> {
         let mut hasher = NameHasher::default();
         let read = local.read_from(key, 0, &mut |bytes| {
             hasher.update(bytes);
-            if self.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
+            if self.observer.cancelled() {
+                Err(Cancelled.into())
+            } else {
+                Ok(())
+            }
         });
         match read {
             Err(StoreError::Missing { .. }) => {
-                return Err(SyncError::NoPack { place: local.place(), pack: *name }.into());
+                return Err(SyncError::NoPack {
+                    place: local.place(),
+                    pack: *name,
+                }
+                .into());
             }
             read => read?,
         }
         if hasher.finish() == *name {
             return Ok(());
         }
-        Err(SyncError::Damaged { place: local.place(), pack: *name }.into())
+        Err(SyncError::Damaged {
+            place: local.place(),
+            pack: *name,
+        }
+        .into())
     }
 
     /// Downloads a pack and verifies its name; tries once more after a mismatch. Rejects a response
@@ -287,21 +390,37 @@ impl<'a> Copier<'a> {
     fn receive(&self, name: &PackName, key: &str, bytes: u64) -> Result<()> {
         let place = || self.source.store().place();
         for _ in 0..2 {
-            match self.source.fetch_named(key, name, bytes, self.staging, &|| self.observer.cancelled())? {
+            match self
+                .source
+                .fetch_named(key, name, bytes, self.staging, &|| {
+                    self.observer.cancelled()
+                })? {
                 FetchedFile::Verified(staged) => {
                     self.observer.step("pack");
                     return Ok(self.staging.publish(staged, key)?);
                 }
-                FetchedFile::Missing => return Err(SyncError::NoPack { place: place(), pack: *name }.into()),
+                FetchedFile::Missing => {
+                    return Err(SyncError::NoPack {
+                        place: place(),
+                        pack: *name,
+                    }
+                    .into());
+                }
                 FetchedFile::Wrong => {}
             }
         }
-        Err(SyncError::Damaged { place: place(), pack: *name }.into())
+        Err(SyncError::Damaged {
+            place: place(),
+            pack: *name,
+        }
+        .into())
     }
 
     fn arrive(&self, kind: PackKind, name: &PackName) -> Result<()> {
         if self.dest.as_local().is_some() {
-            self.dest.catalogue()?.add_loose_pack(LoosePack { name: *name, kind })?;
+            self.dest
+                .catalogue()?
+                .add_loose_pack(LoosePack { name: *name, kind })?;
         }
         self.arrived.iter().for_each(|report| report(name));
         self.observer.step("pack published");
@@ -313,9 +432,13 @@ impl<'a> Copier<'a> {
         let key = layout::pack(name);
         match self.dest.as_local().map(LocalRepo::files) {
             // A pack that was damaged in the meantime is copied again.
-            Some(local) => Ok(local.len(&key)? == Some(bytes) && self.ensure_intact(local, name, &key).is_ok()),
+            Some(local) => Ok(
+                local.len(&key)? == Some(bytes) && self.ensure_intact(local, name, &key).is_ok()
+            ),
             None => {
-                let sent = self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
+                let sent = self
+                    .earlier
+                    .is_some_and(|sent| sent.contains(&to_hex(name)));
                 Ok(sent && self.dest.store().len(&key)? == Some(bytes))
             }
         }
@@ -333,11 +456,17 @@ impl<'a> Copier<'a> {
         for (name, offsets) in &by_pack {
             let table = self.table(name)?;
             let wanted: BTreeSet<u64> = offsets.iter().map(|o| u64::from(*o)).collect();
-            let of_pack: Vec<&TableFrame> = table.frames.iter().filter(|f| wanted.contains(&f.offset)).collect();
+            let of_pack: Vec<&TableFrame> = table
+                .frames
+                .iter()
+                .filter(|f| wanted.contains(&f.offset))
+                .collect();
             let key = layout::pack(name);
             if let Some(remote) = self.source.remote_store() {
-                let ranges: Vec<Range<u64>> =
-                    of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
+                let ranges: Vec<Range<u64>> = of_pack
+                    .iter()
+                    .map(|f| f.offset..f.offset + u64::from(f.stored))
+                    .collect();
                 remote.fetch_ahead(&[(key.clone(), ranges)])?;
             }
             for frame in of_pack {
@@ -355,14 +484,28 @@ impl<'a> Copier<'a> {
             }
             self.arrive(kind, &name)?;
         }
-        Ok(Sent { name, kind, bytes, frames: Some(frames) })
+        Ok(Sent {
+            name,
+            kind,
+            bytes,
+            frames: Some(frames),
+        })
     }
 
     /// Verifies a stored frame and appends it.
-    fn frame(&self, pack: &mut PackWriter, name: &PackName, key: &str, frame: &TableFrame) -> Result<TableFrame> {
+    fn frame(
+        &self,
+        pack: &mut PackWriter,
+        name: &PackName,
+        key: &str,
+        frame: &TableFrame,
+    ) -> Result<TableFrame> {
         let mut rows = Vec::new();
         rows_of(frame, name, None, &mut rows)?;
-        let verified = || rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop));
+        let verified = || {
+            rows.iter()
+                .try_for_each(|row| self.source.object_at(frame.kind, row).map(drop))
+        };
         match (verified(), self.source.remote_store()) {
             // The damage may be in the local cache, so fetch the frame again.
             (Err(e), Some(remote)) if e.kind() == Kind::Integrity => {
@@ -371,10 +514,20 @@ impl<'a> Copier<'a> {
             }
             (verified, _) => verified?,
         }
-        let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
+        let stored = self
+            .source
+            .store()
+            .read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;
-        let unknown = ObjectLocation { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
+        let unknown = ObjectLocation {
+            pack: [0; 32],
+            offset: 0,
+            stored: 0,
+            within: 0,
+            len: 0,
+            codec: 0,
+        };
         let offset = pack.bytes();
         let stored = pack.append(&NewFrame {
             kind: head.kind,
@@ -383,7 +536,11 @@ impl<'a> Copier<'a> {
             base: head.base.map(|base| (base, unknown)),
             payload,
         })?;
-        Ok(TableFrame { offset, stored, ..frame.clone() })
+        Ok(TableFrame {
+            offset,
+            stored,
+            ..frame.clone()
+        })
     }
 
     fn table(&self, name: &PackName) -> Result<PackTable> {
@@ -409,7 +566,11 @@ struct Progress {
 
 impl Progress {
     fn next_job(&mut self) -> Option<Job> {
-        if self.has_failed { None } else { self.jobs.next() }
+        if self.has_failed {
+            None
+        } else {
+            self.jobs.next()
+        }
     }
 }
 

@@ -41,7 +41,12 @@ impl Cover<'_> {
         // The base of a delta in a new pack may be in another new pack.
         let mut moved: HashMap<Id, ObjectLocation> = HashMap::new();
         for pack in sent {
-            for frame in pack.frames.iter().flatten().filter(|f| f.codec != CODEC_DELTA) {
+            for frame in pack
+                .frames
+                .iter()
+                .flatten()
+                .filter(|f| f.codec != CODEC_DELTA)
+            {
                 let mut rows = Vec::new();
                 rows_of(frame, &pack.name, None, &mut rows)?;
                 moved.extend(rows.into_iter().map(|row| (row.id, row.place)));
@@ -56,11 +61,22 @@ impl Cover<'_> {
         Ok(written)
     }
 
-    fn kind(&self, kind: PackKind, sent: &[&Sent], moved: &HashMap<Id, ObjectLocation>) -> Result<u64> {
+    fn kind(
+        &self,
+        kind: PackKind,
+        sent: &[&Sent],
+        moved: &HashMap<Id, ObjectLocation>,
+    ) -> Result<u64> {
         let (index, gc) = (self.dest.index()?, self.dest.gc_state());
         let mut there: HashSet<PackName> = sent.iter().map(|s| s.name).collect();
         for segment in index.segments(kind) {
-            there.extend(segment.packs().iter().map(|p| p.name).filter(|name| !gc.is_excluded(name)));
+            there.extend(
+                segment
+                    .packs()
+                    .iter()
+                    .map(|p| p.name)
+                    .filter(|name| !gc.is_excluded(name)),
+            );
         }
         let mut firsts: HashMap<PackName, Id> = HashMap::new();
         for pack in sent.iter().filter(|s| s.frames.is_none()) {
@@ -72,7 +88,10 @@ impl Cover<'_> {
         for segment in self.source.index()?.segments(kind) {
             let covers = self.covered(&segment, &firsts, &left)?;
             let fits = segment.file_bytes() <= self.dest.store().abilities().object_max;
-            if !fits || covers.is_empty() || !segment.packs().iter().all(|p| there.contains(&p.name)) {
+            if !fits
+                || covers.is_empty()
+                || !segment.packs().iter().all(|p| there.contains(&p.name))
+            {
                 continue;
             }
             self.copy_segment(&segment)?;
@@ -104,7 +123,9 @@ impl Cover<'_> {
                 }
             }
             // A row takes at most about 120 bytes.
-            let most = usize::try_from(self.dest.store().abilities().object_max / 120).unwrap_or(ROWS).min(ROWS);
+            let most = usize::try_from(self.dest.store().abilities().object_max / 120)
+                .unwrap_or(ROWS)
+                .min(ROWS);
             if rows.len() >= most {
                 self.write(kind, std::mem::take(&mut rows), sent)?;
                 written += 1;
@@ -119,7 +140,11 @@ impl Cover<'_> {
 
     /// Returns the store on this machine, where reading tables is fast; both sides have the packs.
     fn local_side(&self) -> &dyn crate::store::Store {
-        if self.dest.as_local().is_some() { self.dest.store() } else { self.source.store() }
+        if self.dest.as_local().is_some() {
+            self.dest.store()
+        } else {
+            self.source.store()
+        }
     }
 
     /// Returns the packs of `left` whose rows are in a segment. All rows of one pack are in the
@@ -132,7 +157,9 @@ impl Cover<'_> {
     ) -> Result<Vec<PackName>> {
         let mut covers = Vec::new();
         for pack in segment.packs().iter().filter(|p| left.contains(&p.name)) {
-            let Some(first) = firsts.get(&pack.name) else { continue };
+            let Some(first) = firsts.get(&pack.name) else {
+                continue;
+            };
             let mut rows = Vec::new();
             segment.lookup_all(first, &mut rows)?;
             if rows.iter().any(|row| row.place.pack == pack.name) {
@@ -152,13 +179,21 @@ impl Cover<'_> {
         if let Some(place) = moved.get(base) {
             return Ok(Some(*place));
         }
-        let whole = |row: &IndexRow| row.place.codec != CODEC_DELTA && there.contains(&row.place.pack);
-        let of_source = self.source.index()?.lookup_all(kind, base)?.into_iter().find(whole);
+        let whole =
+            |row: &IndexRow| row.place.codec != CODEC_DELTA && there.contains(&row.place.pack);
+        let of_source = self
+            .source
+            .index()?
+            .lookup_all(kind, base)?
+            .into_iter()
+            .find(whole);
         if let Some(row) = of_source {
             return Ok(Some(row.place));
         }
         let of_dest = self.dest.reliable_copies(kind, base)?.into_iter();
-        Ok(of_dest.map(|row| row.place).find(|place| place.codec != CODEC_DELTA))
+        Ok(of_dest
+            .map(|row| row.place)
+            .find(|place| place.codec != CODEC_DELTA))
     }
 
     fn write(&self, kind: PackKind, mut rows: Vec<IndexRow>, sent: &[&Sent]) -> Result<()> {
@@ -171,11 +206,17 @@ impl Cover<'_> {
         let sent: HashMap<PackName, u64> = sent.iter().map(|s| (s.name, s.bytes)).collect();
         let size = |name: &PackName| -> Result<u64> {
             let known = sent.get(name).copied();
-            let known =
-                known.or(self.dest.index()?.pack_bytes(kind, name)).or(self.source.index()?.pack_bytes(kind, name));
+            let known = known
+                .or(self.dest.index()?.pack_bytes(kind, name))
+                .or(self.source.index()?.pack_bytes(kind, name));
             Ok(known.unwrap_or(0))
         };
-        let packs = names.iter().map(|name| Ok(PackEntry { name: *name, size_bytes: size(name)? }));
+        let packs = names.iter().map(|name| {
+            Ok(PackEntry {
+                name: *name,
+                size_bytes: size(name)?,
+            })
+        });
         let packs = packs.collect::<Result<Vec<_>>>()?;
         let written = write_segment(&self.staging.staging()?, kind, &rows, &packs, &[])?;
         self.observer.step("segment");
@@ -185,7 +226,10 @@ impl Cover<'_> {
                 local.publish(written.file, &layout::segment(&written.name))?;
                 self.register(reader)?;
             }
-            None => self.dest.store().put(written.file.path(), &layout::segment(&written.name))?,
+            None => self
+                .dest
+                .store()
+                .put(written.file.path(), &layout::segment(&written.name))?,
         }
         self.observer.step("segment published");
         Ok(())
@@ -202,7 +246,8 @@ impl Cover<'_> {
             let io = |source| IoError::new("write", &key, source);
             let mut at = 0;
             while at < segment.file_bytes() {
-                let len = usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);
+                let len =
+                    usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);
                 let bytes = self.source.store().read_at(&key, at, len)?;
                 std::io::Write::write_all(&mut staged.as_file(), &bytes).map_err(io)?;
                 at += len as u64;
@@ -219,9 +264,17 @@ impl Cover<'_> {
     fn register(&self, segment: SegmentReader) -> Result<()> {
         let name: SegmentName = *segment.name();
         let (kind, rows, file_bytes) = (segment.kind(), segment.rows(), segment.file_bytes());
-        let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        let row = SegmentRow {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            replaced_by: None,
+        };
         let packs: Vec<PackName> = segment.packs().iter().map(|p| p.name).collect();
-        self.dest.catalogue()?.add_segment(&row, segment.replaces(), &packs)?;
+        self.dest
+            .catalogue()?
+            .add_segment(&row, segment.replaces(), &packs)?;
         self.dest.index()?.add_segment(segment);
         Ok(())
     }

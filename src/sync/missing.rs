@@ -104,7 +104,12 @@ pub struct Missing<'a> {
 
 impl<'a> Missing<'a> {
     /// Creates a walk between two repositories.
-    pub fn new(from: From<'a>, dest: Option<&'a Repo>, wanted: Wanted, observer: &'a dyn Observer) -> Self {
+    pub fn new(
+        from: From<'a>,
+        dest: Option<&'a Repo>,
+        wanted: Wanted,
+        observer: &'a dyn Observer,
+    ) -> Self {
         let (From::Repo(walk) | From::LazySource(walk)) = from;
         Self {
             walk,
@@ -141,7 +146,12 @@ impl<'a> Missing<'a> {
 
     /// Walks a version and its ancestors, except versions for which `whole` returns true because
     /// the destination has them completely, and at most `depth` versions along each line.
-    pub fn version(&mut self, tip: &Id, whole: &dyn Fn(&Id) -> bool, depth: Option<usize>) -> Result<()> {
+    pub fn version(
+        &mut self,
+        tip: &Id,
+        whole: &dyn Fn(&Id) -> bool,
+        depth: Option<usize>,
+    ) -> Result<()> {
         // Breadth first, so that each version is visited at its smallest distance.
         let mut next = VecDeque::from([(*tip, 1usize)]);
         while let Some((id, distance)) = next.pop_front() {
@@ -219,12 +229,15 @@ impl<'a> Missing<'a> {
                 continue;
             };
             let (fresh, gone) = self.entries(new, old)?;
-            let gone: HashMap<&[u8], &Entry> = gone.iter().map(|e| (e.name.as_slice(), e)).collect();
+            let gone: HashMap<&[u8], &Entry> =
+                gone.iter().map(|e| (e.name.as_slice(), e)).collect();
             for entry in &fresh {
                 let before = gone.get(entry.name.as_slice()).map(|e| &e.node);
                 match (&entry.node, before) {
                     (new, Some(old)) if new == old => {}
-                    (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => next.push((*tree, Some(*old))),
+                    (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => {
+                        next.push((*tree, Some(*old)))
+                    }
                     (Node::Dir { tree, .. }, _) => next.push((*tree, None)),
                     (Node::File { content, .. }, Some(Node::File { content: old, .. })) => {
                         self.content(content, Some(old))?;
@@ -282,7 +295,9 @@ impl<'a> Missing<'a> {
             for id in olds {
                 match self.walk.tree_node(&id)?.body {
                     TreeBody::Leaf(entries) => gone.extend(entries),
-                    TreeBody::Inner(children) => old_below.extend(children.into_iter().map(|c| c.id)),
+                    TreeBody::Inner(children) => {
+                        old_below.extend(children.into_iter().map(|c| c.id))
+                    }
                 }
             }
             (news, olds) = without_shared(below, old_below);
@@ -322,7 +337,10 @@ impl<'a> Missing<'a> {
 
     fn chunks(&mut self, fresh: &mut Vec<Id>, gone: &mut Vec<Id>) -> Result<()> {
         let known: HashSet<Id> = gone.drain(..).collect();
-        fresh.drain(..).filter(|id| !known.contains(id)).try_for_each(|id| self.need(ObjectKind::Chunk, &id))
+        fresh
+            .drain(..)
+            .filter(|id| !known.contains(id))
+            .try_for_each(|id| self.need(ObjectKind::Chunk, &id))
     }
 
     fn list(&self, id: &Id, below: &mut Vec<Id>, chunks: &mut Vec<Id>) -> Result<()> {
@@ -343,11 +361,19 @@ impl<'a> Missing<'a> {
     /// does not count: each comparison skips what the other node has, so a comparison with a
     /// different node may find more.
     fn is_known(&mut self, id: &Id, compared: bool) -> bool {
-        if compared { self.whole.contains(id) } else { !self.whole.insert(*id) }
+        if compared {
+            self.whole.contains(id)
+        } else {
+            !self.whole.insert(*id)
+        }
     }
 
     fn check(&self) -> Result<()> {
-        if self.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
+        if self.observer.cancelled() {
+            Err(Cancelled.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn need(&mut self, kind: ObjectKind, id: &Id) -> Result<()> {
@@ -366,7 +392,10 @@ impl<'a> Missing<'a> {
         let source = self.source()?;
         let Some(row) = source.live_copy(table, id)? else {
             if source.is_lazy() {
-                return Err(SyncError::Lazy { place: self.place() }.into());
+                return Err(SyncError::Lazy {
+                    place: self.place(),
+                }
+                .into());
             }
             return Err(ObjectError::Missing { kind, id: *id }.into());
         };
@@ -377,12 +406,18 @@ impl<'a> Missing<'a> {
     fn source(&self) -> Result<&'a Repo> {
         match self.from {
             From::Repo(repo) => Ok(repo),
-            From::LazySource(lazy) => lazy.lazy_source()?.ok_or_else(|| SyncError::Lazy { place: self.place() }.into()),
+            From::LazySource(lazy) => lazy.lazy_source()?.ok_or_else(|| {
+                SyncError::Lazy {
+                    place: self.place(),
+                }
+                .into()
+            }),
         }
     }
 
     fn place(&self) -> String {
-        self.dest.map_or_else(|| "here".to_owned(), |dest| dest.store().place())
+        self.dest
+            .map_or_else(|| "here".to_owned(), |dest| dest.store().place())
     }
 
     /// Keeps the locations of the neighbours of a chunk from the table of its remote pack, because
@@ -405,7 +440,8 @@ impl<'a> Missing<'a> {
         for frame in table.frames.iter().filter(|f| f.codec != CODEC_DELTA) {
             rows_of(frame, &row.place.pack, None, &mut rows)?;
         }
-        self.learned.extend(rows.into_iter().map(|row| (row.id, row)));
+        self.learned
+            .extend(rows.into_iter().map(|row| (row.id, row)));
         Ok(())
     }
 
@@ -429,7 +465,9 @@ impl<'a> Missing<'a> {
                 return Ok(());
             }
         }
-        let Some(base) = self.base_of(row)? else { return Ok(()) };
+        let Some(base) = self.base_of(row)? else {
+            return Ok(());
+        };
         let whole = |rows: Vec<IndexRow>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
         if let Some(dest) = self.dest
             && whole(dest.reliable_copies(kind, &base)?).is_some()
@@ -438,7 +476,11 @@ impl<'a> Missing<'a> {
         }
         match whole(self.source()?.index()?.lookup_all(kind, &base)?) {
             Some(row) => self.mark(kind, &row),
-            None => Err(ObjectError::Missing { kind: ObjectKind::Chunk, id: base }.into()),
+            None => Err(ObjectError::Missing {
+                kind: ObjectKind::Chunk,
+                id: base,
+            }
+            .into()),
         }
     }
 
@@ -449,7 +491,9 @@ impl<'a> Missing<'a> {
             return self.source()?.delta_base(row);
         }
         let table = self.table(&row.place.pack)?;
-        let at = table.frames.binary_search_by_key(&u64::from(row.place.offset), |f| f.offset);
+        let at = table
+            .frames
+            .binary_search_by_key(&u64::from(row.place.offset), |f| f.offset);
         Ok(at.ok().and_then(|at| table.frames.get(at)?.base))
     }
 
@@ -468,7 +512,12 @@ impl<'a> Missing<'a> {
 
 /// Returns the length of the index of chunks in bytes.
 pub fn index_bytes(repo: &Repo) -> Result<u64> {
-    Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
+    Ok(repo
+        .index()?
+        .segments(PackKind::Data)
+        .iter()
+        .map(|s| s.file_bytes())
+        .sum())
 }
 
 /// Removes the nodes that both lists have, and duplicates. Without the latter, the lists would grow

@@ -28,7 +28,9 @@ pub(super) fn table_of(repo: &Repo, name: &PackName) -> Result<PackTable> {
                 return Err(SyncError::NoPack { place, pack: *name }.into());
             }
             // The next run must not read the damaged bytes from the cache again.
-            repo.remote_store().iter().for_each(|remote| remote.forget(&key));
+            repo.remote_store()
+                .iter()
+                .for_each(|remote| remote.forget(&key));
             Err(SyncError::Damaged { place, pack: *name }.into())
         }
         table => table,

@@ -42,7 +42,9 @@ pub struct RemoteState {
 /// Returns the path of the state of a remote. The URL is part of the name, so that a new URL starts
 /// with an empty state.
 fn file(repository: &Path, url: &str) -> PathBuf {
-    repository.join(REMOTES).join(to_hex(&checksum(&[url.as_bytes()])))
+    repository
+        .join(REMOTES)
+        .join(to_hex(&checksum(&[url.as_bytes()])))
 }
 
 impl RemoteState {
@@ -53,12 +55,19 @@ impl RemoteState {
         let path = file(repository, url);
         let bytes = match std::fs::read(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            bytes => bytes.map_err(|source| StateError::Unreadable { path: path.clone(), source })?,
+            bytes => bytes.map_err(|source| StateError::Unreadable {
+                path: path.clone(),
+                source,
+            })?,
         };
         match serde_json::from_slice(&bytes) {
             Ok(state) => Ok(state),
             Err(e) => {
-                let why = if bytes.is_empty() { "it is empty".to_owned() } else { e.to_string() };
+                let why = if bytes.is_empty() {
+                    "it is empty".to_owned()
+                } else {
+                    e.to_string()
+                };
                 Err(StateError::Damaged { path, why }.into())
             }
         }
@@ -68,7 +77,9 @@ impl RemoteState {
     pub fn save(&self, repository: &Path, url: &str) -> Result<()> {
         let path = file(repository, url);
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        let write = || create::dir_all(&repository.join(REMOTES)).and_then(|()| create::replace(&path, &bytes));
+        let write = || {
+            create::dir_all(&repository.join(REMOTES)).and_then(|()| create::replace(&path, &bytes))
+        };
         Ok(write().map_err(IoError::at("write", &path))?)
     }
 }
@@ -77,7 +88,10 @@ impl RemoteState {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("cannot read the known state of the remote in `{}`", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the known state of the remote in `{}` is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
 }
@@ -93,7 +107,8 @@ impl Failure for StateError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unreadable { .. } => {
-                "change the owner of the file to the owner of the repository with `chown`".to_owned()
+                "change the owner of the file to the owner of the repository with `chown`"
+                    .to_owned()
             }
             Self::Damaged { path, .. } => format!(
                 "check that the remote has all expected versions, then remove `{}`; until the next contact, dvc cannot \

@@ -46,13 +46,20 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     let kinds = [RefKind::Branch, RefKind::Tag];
     for key in store.list_all("refs")? {
-        let Some((log, name)) = key.rsplit_once('/') else { continue };
+        let Some((log, name)) = key.rsplit_once('/') else {
+            continue;
+        };
         // Other programs may leave files here that are not entries.
         if seq_of_key(name).is_none() {
             continue;
         }
-        if kinds.iter().any(|k| log.rsplit_once('/').is_some_and(|(dir, _)| dir == layout::refs(*k))) {
-            let entry = newest.entry(log.to_owned()).or_insert_with(|| name.to_owned());
+        if kinds.iter().any(|k| {
+            log.rsplit_once('/')
+                .is_some_and(|(dir, _)| dir == layout::refs(*k))
+        }) {
+            let entry = newest
+                .entry(log.to_owned())
+                .or_insert_with(|| name.to_owned());
             // Newer entries have smaller keys.
             if name < entry.as_str() {
                 name.clone_into(entry);
@@ -62,7 +69,10 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     let threads = store.abilities().in_flight.min(newest.len());
     let found = Mutex::new(Tips::default());
     fan_out::for_each(threads, newest.into_iter(), |(log, name)| {
-        let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
+        let kind = kinds
+            .into_iter()
+            .find(|k| log.starts_with(&layout::refs(*k)))
+            .unwrap_or(RefKind::Branch);
         let newest = Refs::of(store).newest_at(kind, &log, &name);
         let mut found = found.lock();
         match newest {
@@ -78,5 +88,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
 
 /// Returns the refs of a kind that exist, with their values.
 pub fn values(tips: &Tips, kind: RefKind) -> impl Iterator<Item = (&RefName, Id)> {
-    tips.iter().filter(move |((k, _), _)| *k == kind).filter_map(|((_, name), entry)| Some((name, value_of(entry)?)))
+    tips.iter()
+        .filter(move |((k, _), _)| *k == kind)
+        .filter_map(|((_, name), entry)| Some((name, value_of(entry)?)))
 }

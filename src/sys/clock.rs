@@ -15,8 +15,13 @@ use crate::model::entry::Time;
 
 /// Returns the current time by the clock of this machine; a clock before 1970 counts as 1970.
 pub fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time {
+        secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: since.subsec_nanos(),
+    }
 }
 
 /// Returns the time with which the kernel would stamp a file now.
@@ -34,8 +39,18 @@ pub fn stamp_now() -> Time {
 }
 
 fn stamp(file: &OwnedFd) -> Option<Time> {
-    let present = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    futimens(file, &Timestamps { last_access: present, last_modification: present }).ok()?;
+    let present = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    futimens(
+        file,
+        &Timestamps {
+            last_access: present,
+            last_modification: present,
+        },
+    )
+    .ok()?;
     let stamped = fstat(file).ok()?;
     Some(time(stamped.st_mtime, stamped.st_mtime_nsec))
 }
@@ -51,7 +66,10 @@ pub fn to_system(time: Time) -> SystemTime {
 
 /// Returns a time from the fields of a system call.
 pub fn time(secs: i64, nanos: impl TryInto<u32>) -> Time {
-    Time { secs, nanos: nanos.try_into().unwrap_or(0) }
+    Time {
+        secs,
+        nanos: nanos.try_into().unwrap_or(0),
+    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,11 @@ impl Inherited {
     }
 
     const fn private(self) -> Self {
-        Self { file_mode: PRIVATE_FILE, dir_mode: PRIVATE_DIR, ..self }
+        Self {
+            file_mode: PRIVATE_FILE,
+            dir_mode: PRIVATE_DIR,
+            ..self
+        }
     }
 
     /// Sets the mode and the owner of a new file or directory. An error of a file system that does
@@ -61,7 +65,11 @@ impl Inherited {
             as_supported(rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)))?;
         }
         if self.owner.is_some() || self.group.is_some() {
-            as_supported(rustix::fs::fchown(&fd, self.owner.map(Uid::from_raw), self.group.map(Gid::from_raw)))?;
+            as_supported(rustix::fs::fchown(
+                &fd,
+                self.owner.map(Uid::from_raw),
+                self.group.map(Gid::from_raw),
+            ))?;
         }
         Ok(())
     }
@@ -82,7 +90,11 @@ fn is_root() -> bool {
 }
 
 fn parent_or_here(dir: &Path) -> &Path {
-    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
+    if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -93,7 +105,10 @@ fn parent(path: &Path) -> &Path {
 pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let inherited = Inherited::from(dir)?;
     let mode = fs::Permissions::from_mode(inherited.file_mode);
-    let file = tempfile::Builder::new().prefix(prefix).permissions(mode).tempfile_in(dir)?;
+    let file = tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(mode)
+        .tempfile_in(dir)?;
     inherited.settle(file.as_file(), inherited.file_mode)?;
     Ok(file)
 }
@@ -111,7 +126,13 @@ pub fn open_private(path: &Path, options: &OpenOptions) -> io::Result<File> {
     if !is_root() {
         let mut options = options.clone();
         let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-        return no_link(options.create(true).mode(PRIVATE_FILE).custom_flags(flags).open(path));
+        return no_link(
+            options
+                .create(true)
+                .mode(PRIVATE_FILE)
+                .custom_flags(flags)
+                .open(path),
+        );
     }
     open_as(path, options, &Inherited::from(parent(path))?.private())
 }
@@ -121,7 +142,9 @@ fn open_as(path: &Path, options: &OpenOptions, inherited: &Inherited) -> io::Res
     let mut existing = options.clone();
     existing.create(false).create_new(false).custom_flags(flags);
     let mut new = options.clone();
-    new.create_new(true).mode(inherited.file_mode).custom_flags(flags);
+    new.create_new(true)
+        .mode(inherited.file_mode)
+        .custom_flags(flags);
     for _ in 0..OPEN_ATTEMPTS {
         match existing.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -181,12 +204,18 @@ pub fn dir(path: &Path) -> io::Result<bool> {
 }
 
 fn dir_as(path: &Path, inherited: &Inherited) -> io::Result<bool> {
-    match fs::DirBuilder::new().mode(inherited.dir_mode & 0o777).create(path) {
+    match fs::DirBuilder::new()
+        .mode(inherited.dir_mode & 0o777)
+        .create(path)
+    {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
         Err(e) => return Err(e),
     }
-    if inherited.dir_mode & GROUP_AND_OTHERS != 0 || inherited.owner.is_some() || inherited.group.is_some() {
+    if inherited.dir_mode & GROUP_AND_OTHERS != 0
+        || inherited.owner.is_some()
+        || inherited.group.is_some()
+    {
         // Set the mode by descriptor and not by name, because the owner of the parent could put a
         // link there in the meantime.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -212,7 +241,9 @@ pub fn dir_all(path: &Path) -> io::Result<()> {
 pub fn new_private_dir(path: &Path) -> io::Result<bool> {
     let above = parent(path);
     let inherited = match Inherited::from(above) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => new_private_dir(above).and_then(|_| Inherited::from(above))?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            new_private_dir(above).and_then(|_| Inherited::from(above))?
+        }
         inherited => inherited?,
     };
     dir_as(path, &inherited.private())
@@ -221,22 +252,37 @@ pub fn new_private_dir(path: &Path) -> io::Result<bool> {
 /// Like [`new_private_dir`], but removes the permissions of group and others from an existing
 /// directory.
 pub fn private_dir(path: &Path) -> io::Result<()> {
-    if new_private_dir(path)? { Ok(()) } else { restrict(path) }
+    if new_private_dir(path)? {
+        Ok(())
+    } else {
+        restrict(path)
+    }
 }
 
 /// Removes the permissions of group and others from a directory, if the caller may do that.
 fn restrict(path: &Path) -> io::Result<()> {
-    let made = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let made = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let mode = rustix::fs::fstat(&made)?.st_mode & 0o7777;
     match mode & GROUP_AND_OTHERS {
         0 => Ok(()),
-        _ => as_supported(rustix::fs::fchmod(&made, Mode::from_raw_mode(mode & !GROUP_AND_OTHERS))),
+        _ => as_supported(rustix::fs::fchmod(
+            &made,
+            Mode::from_raw_mode(mode & !GROUP_AND_OTHERS),
+        )),
     }
 }
 
 /// Sets the mode of a directory, which determines the mode of everything below.
 pub fn set_dir_mode(path: &Path, mode: u32) -> io::Result<()> {
-    let made = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let made = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     if rustix::fs::fstat(&made)?.st_mode & 0o7777 == mode {
         return Ok(());
     }
@@ -261,7 +307,10 @@ pub fn own_dir(path: &Path) -> io::Result<()> {
         return Err(refused("it is not a directory"));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused(&format!("it belongs to another user (uid {})", found.uid())));
+        return Err(refused(&format!(
+            "it belongs to another user (uid {})",
+            found.uid()
+        )));
     }
     let dir = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&dir)?;
@@ -305,9 +354,24 @@ mod tests {
             private_dir(&top.join("p/q")).unwrap();
             let temp = temp_file(&top.join("a"), "t").unwrap();
             assert_eq!(mode(temp.path()), file);
-            assert_eq!((mode(&top.join("a")), mode(&top.join("a/b"))), (below, below));
-            assert_eq!((mode(&top.join("a/b/replaced")), mode(&top.join("a/b/opened"))), (file, file));
-            assert_eq!((mode(&top.join("a/b/private")), mode(&top.join("p/q")) & 0o777), (0o600, 0o700));
+            assert_eq!(
+                (mode(&top.join("a")), mode(&top.join("a/b"))),
+                (below, below)
+            );
+            assert_eq!(
+                (
+                    mode(&top.join("a/b/replaced")),
+                    mode(&top.join("a/b/opened"))
+                ),
+                (file, file)
+            );
+            assert_eq!(
+                (
+                    mode(&top.join("a/b/private")),
+                    mode(&top.join("p/q")) & 0o777
+                ),
+                (0o600, 0o700)
+            );
         }
     }
 
@@ -334,10 +398,25 @@ mod tests {
         own_dir(&at("new")).unwrap();
         assert_eq!(mode(&at("new")), 0o700);
         std::os::unix::fs::symlink(at("new"), at("link")).unwrap();
-        assert!(own_dir(&at("link")).unwrap_err().to_string().contains("symbolic link"));
+        assert!(
+            own_dir(&at("link"))
+                .unwrap_err()
+                .to_string()
+                .contains("symbolic link")
+        );
         fs::set_permissions(at("new"), fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(own_dir(&at("new")).unwrap_err().to_string().contains("can write"));
+        assert!(
+            own_dir(&at("new"))
+                .unwrap_err()
+                .to_string()
+                .contains("can write")
+        );
         fs::write(at("file"), "").unwrap();
-        assert!(own_dir(&at("file")).unwrap_err().to_string().contains("not a directory"));
+        assert!(
+            own_dir(&at("file"))
+                .unwrap_err()
+                .to_string()
+                .contains("not a directory")
+        );
     }
 }

@@ -19,12 +19,23 @@ pub struct IoError {
 
 impl IoError {
     /// Returns the error of an operation on a path.
-    pub fn new(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
-        Self { doing, path: path.into(), source: source.into() }
+    pub fn new(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            doing,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 
     /// Returns a function for `map_err` that adds the operation and the path to a system error.
-    pub fn at<'p, E: Into<io::Error>>(doing: &'static str, path: &'p Path) -> impl FnOnce(E) -> Self + use<'p, E> {
+    pub fn at<'p, E: Into<io::Error>>(
+        doing: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(E) -> Self + use<'p, E> {
         move |source| Self::new(doing, path, source)
     }
 }
@@ -56,11 +67,19 @@ mod tests {
     fn the_kind_and_the_hint_follow_from_the_reason() {
         let of = |errno: Errno| IoError::at("write", Path::new("/a"))(errno);
         assert_eq!(of(Errno::NOSPC).to_string(), "cannot write `/a`");
-        assert_eq!((of(Errno::NOSPC).kind(), of(Errno::ACCESS).kind()), (Kind::NoSpace, Kind::Denied));
-        for (errno, part) in
-            [(Errno::NOSPC, "free some space"), (Errno::FBIG, "ulimit -f"), (Errno::MFILE, "ulimit -n")]
-        {
-            assert!(of(errno).hint().is_some_and(|hint| hint.contains(part)), "{errno}");
+        assert_eq!(
+            (of(Errno::NOSPC).kind(), of(Errno::ACCESS).kind()),
+            (Kind::NoSpace, Kind::Denied)
+        );
+        for (errno, part) in [
+            (Errno::NOSPC, "free some space"),
+            (Errno::FBIG, "ulimit -f"),
+            (Errno::MFILE, "ulimit -n"),
+        ] {
+            assert!(
+                of(errno).hint().is_some_and(|hint| hint.contains(part)),
+                "{errno}"
+            );
         }
         assert_eq!(of(Errno::ACCESS).hint(), None);
     }

@@ -2,7 +2,10 @@
 
 /// Returns the release of the running kernel, such as `6.18.3-cloud-amd64`.
 pub fn release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Returns whether the running kernel has at least the given version (major and minor).

@@ -55,7 +55,9 @@ impl Mounted {
 
     /// Returns the user who mounted a FUSE file system, according to the kernel.
     pub fn owner(&self) -> Option<u32> {
-        self.super_options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
+        self.super_options
+            .split(',')
+            .find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
     }
 
     /// Returns whether a process serves the file system, so that a request may hang.
@@ -90,7 +92,11 @@ pub struct FilePlace {
 impl FilePlace {
     /// Returns the path of `other` below this location, or `None` if it is not below.
     pub fn below<'o>(&self, other: &'o Self) -> Option<&'o Path> {
-        let below = other.path.strip_prefix(&self.path).ok().filter(|below| !below.as_os_str().is_empty());
+        let below = other
+            .path
+            .strip_prefix(&self.path)
+            .ok()
+            .filter(|below| !below.as_os_str().is_empty());
         below.filter(|_| self.device == other.device)
     }
 }
@@ -103,14 +109,20 @@ impl MountTable {
 
     /// Parses the text of a table; invalid lines are skipped.
     pub fn parse(table: &[u8]) -> Self {
-        Self::new(table.split(|b| *b == b'\n').filter_map(parse_line).collect())
+        Self::new(
+            table
+                .split(|b| *b == b'\n')
+                .filter_map(parse_line)
+                .collect(),
+        )
     }
 
     fn new(mounts: Vec<Mounted>) -> Self {
         let known: HashSet<u64> = mounts.iter().map(|m| m.id).collect();
         let mut by_parent: HashMap<Option<u64>, Vec<usize>> = HashMap::new();
         for (position, mount) in mounts.iter().enumerate() {
-            let parent = Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
+            let parent =
+                Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
             by_parent.entry(parent).or_default().push(position);
         }
         Self { mounts, by_parent }
@@ -124,8 +136,14 @@ impl MountTable {
         // The number of steps is limited, because a table that was read while it changed may
         // contain a cycle.
         for _ in 0..self.mounts.len() {
-            let on_it = self.by_parent.get(&here.map(|here| here.id)).into_iter().flatten();
-            let on_the_way = on_it.map(|position| &self.mounts[*position]).filter(|m| is_within(m, path));
+            let on_it = self
+                .by_parent
+                .get(&here.map(|here| here.id))
+                .into_iter()
+                .flatten();
+            let on_the_way = on_it
+                .map(|position| &self.mounts[*position])
+                .filter(|m| is_within(m, path));
             match on_the_way.min_by_key(|m| m.at.as_os_str().len()) {
                 Some(next) => here = Some(next),
                 None => break,
@@ -139,15 +157,27 @@ impl MountTable {
     pub fn place(&self, path: &Path) -> Option<FilePlace> {
         let mount = self.top_at(path)?;
         let rest = path.strip_prefix(&mount.at).ok()?;
-        let whole = if rest.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(rest) };
-        Some(FilePlace { device: mount.device, path: whole })
+        let whole = if rest.as_os_str().is_empty() {
+            mount.root.clone()
+        } else {
+            mount.root.join(rest)
+        };
+        Some(FilePlace {
+            device: mount.device,
+            path: whole,
+        })
     }
 
     /// Returns the visible mount points below `dir`, relative to it.
     pub fn visible_below<'t>(&'t self, dir: &'t Path) -> impl Iterator<Item = &'t Path> {
         let below = move |m: &&'t Mounted| m.at != dir && m.at.starts_with(dir);
-        let is_visible = move |m: &&'t Mounted| self.top_at(&m.at).is_some_and(|top| top.id == m.id);
-        self.mounts.iter().filter(below).filter(is_visible).filter_map(move |m| m.at.strip_prefix(dir).ok())
+        let is_visible =
+            move |m: &&'t Mounted| self.top_at(&m.at).is_some_and(|top| top.id == m.id);
+        self.mounts
+            .iter()
+            .filter(below)
+            .filter(is_visible)
+            .filter_map(move |m| m.at.strip_prefix(dir).ok())
     }
 
     /// Returns the path without symbolic links, as far as it can be resolved without a request to a
@@ -162,7 +192,10 @@ impl MountTable {
             }
             let next = done.join(name);
             // A mount point is not a link, and must not receive a request.
-            if self.top_at(&next).is_some_and(|m| m.is_served() || m.at == next) {
+            if self
+                .top_at(&next)
+                .is_some_and(|m| m.is_served() || m.at == next)
+            {
                 done = next;
                 continue;
             }
@@ -187,7 +220,8 @@ impl MountTable {
 /// open files of all processes are looked up.
 fn is_within(mount: &Mounted, path: &[u8]) -> bool {
     let at = mount.at.as_os_str().as_bytes();
-    path.strip_prefix(at).is_some_and(|rest| at.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))
+    path.strip_prefix(at)
+        .is_some_and(|rest| at.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))
 }
 
 /// Returns the dvc mounts in the order of mounting.
@@ -209,7 +243,10 @@ pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
 pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
     let table = MountTable::read()?;
     let path = table.resolved(path)?;
-    Ok(table.top_at(&path).filter(|m| m.is_ours() && m.at == path).cloned())
+    Ok(table
+        .top_at(&path)
+        .filter(|m| m.is_ours() && m.at == path)
+        .cloned())
 }
 
 /// Returns the absolute path without symbolic links, even if it leads into a mount that no process
@@ -250,7 +287,19 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     }
     let (kind, source) = (text(field()?), unescaped(field()?));
     let super_options = field().map(text).unwrap_or_default();
-    Some(Mounted { id, parent, device, root, at, options, shared, master, kind, source, super_options })
+    Some(Mounted {
+        id,
+        parent,
+        device,
+        root,
+        at,
+        options,
+        shared,
+        master,
+        kind,
+        source,
+        super_options,
+    })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -262,7 +311,9 @@ fn path(field: &[u8]) -> PathBuf {
 }
 
 fn text(field: &[u8]) -> String {
-    OsStr::from_bytes(&unescaped(field)).to_string_lossy().into_owned()
+    OsStr::from_bytes(&unescaped(field))
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Decodes the escapes of blanks, tabs, line breaks, backslashes and `#`: a backslash and three
@@ -271,7 +322,9 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|d| *first == b'\\' && d.iter().all(|d| (b'0'..b'8').contains(d)));
+        let code = after
+            .get(..3)
+            .filter(|d| *first == b'\\' && d.iter().all(|d| (b'0'..b'8').contains(d)));
         let code = code.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
         out.push(code.unwrap_or(*first));
         rest = if code.is_some() { &after[3..] } else { after };
@@ -294,23 +347,46 @@ mod tests {
     #[test]
     fn lines_of_all_kinds() {
         let table = MountTable::parse(SOME);
-        assert_eq!(table.iter().map(|m| m.id).collect::<Vec<_>>(), [22, 30, 31, 32]);
+        assert_eq!(
+            table.iter().map(|m| m.id).collect::<Vec<_>>(),
+            [22, 30, 31, 32]
+        );
         let odd = &table[1];
         assert_eq!(odd.at.as_os_str().as_bytes(), b"/mnt/my \\db\n\xff");
-        assert_eq!((odd.root.as_path(), odd.device), (Path::new("/a b"), (8, 2)));
-        assert_eq!((odd.shared, odd.master, odd.kind.as_str()), (Some(5), Some(2), "xfs"));
+        assert_eq!(
+            (odd.root.as_path(), odd.device),
+            (Path::new("/a b"), (8, 2))
+        );
+        assert_eq!(
+            (odd.shared, odd.master, odd.kind.as_str()),
+            (Some(5), Some(2), "xfs")
+        );
         let ours = &table[2];
-        assert_eq!((ours.source.as_slice(), ours.shared, ours.is_ours()), (&b"dvc:AMCC#v3"[..], None, true));
-        assert_eq!((ours.parent, ours.options.as_str()), (22, "rw,nosuid,nodev"));
+        assert_eq!(
+            (ours.source.as_slice(), ours.shared, ours.is_ours()),
+            (&b"dvc:AMCC#v3"[..], None, true)
+        );
+        assert_eq!(
+            (ours.parent, ours.options.as_str()),
+            (22, "rw,nosuid,nodev")
+        );
         assert_eq!(ours.owner(), Some(0));
-        assert_eq!(ours.super_options, "rw,user_id=0,group_id=0,default_permissions");
+        assert_eq!(
+            ours.super_options,
+            "rw,user_id=0,group_id=0,default_permissions"
+        );
         assert_eq!(table[3].source, b"");
         assert!(MountTable::parse(b"").is_empty());
     }
 
     #[test]
     fn escapes_that_are_none() {
-        for (field, meant) in [("a\\04", "a\\04"), ("\\089", "\\089"), ("\\777", "\\777"), ("\\101\\", "A\\")] {
+        for (field, meant) in [
+            ("a\\04", "a\\04"),
+            ("\\089", "\\089"),
+            ("\\777", "\\777"),
+            ("\\101\\", "A\\"),
+        ] {
             assert_eq!(unescaped(field.as_bytes()), meant.as_bytes(), "{field}");
         }
     }
@@ -339,13 +415,19 @@ mod tests {
         assert_eq!((id("/"), id("/etc"), id("/a")), (2, 2, 4));
         assert_eq!((id("/a/b/x"), id("/a/c/x"), id("/a/cc")), (4, 6, 4));
         // In a chroot, the root mount is not in the table.
-        let table =
-            MountTable::new(vec![mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")]);
+        let table = MountTable::new(vec![
+            mount(8, 7, "/x", "ext4"),
+            mount(9, 8, "/x/y", "ext4"),
+            mount(10, 11, "/z", "ext4"),
+        ]);
         assert_eq!(table.top_at(Path::new("/x/y/z")).unwrap().id, 9);
         assert_eq!(table.top_at(Path::new("/y")), None);
         // A cycle of two mounts must not loop forever.
-        let round =
-            MountTable::new(vec![mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")]);
+        let round = MountTable::new(vec![
+            mount(1, 1, "/", "ext4"),
+            mount(2, 3, "/a", "ext4"),
+            mount(3, 2, "/a", "ext4"),
+        ]);
         assert_eq!(round.top_at(Path::new("/a")).unwrap().id, 1);
     }
 
@@ -354,10 +436,20 @@ mod tests {
         let table = hidden();
         let device = |path: &str| table.place(Path::new(path)).unwrap().device;
         assert_eq!(
-            (device("/a/b/x"), device("/a/c/x"), device("/a/x"), device("/x")),
+            (
+                device("/a/b/x"),
+                device("/a/c/x"),
+                device("/a/x"),
+                device("/x")
+            ),
             ((0, 4), (0, 6), (0, 4), (0, 2))
         );
-        let below = |dir: &str| table.visible_below(Path::new(dir)).map(Path::to_owned).collect::<Vec<_>>();
+        let below = |dir: &str| {
+            table
+                .visible_below(Path::new(dir))
+                .map(Path::to_owned)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(below("/"), [Path::new("a"), Path::new("a/c")]);
         assert_eq!(below("/a"), [Path::new("c")]);
         assert!(below("/a/c").is_empty() && below("/a/b").is_empty() && below("/b").is_empty());
@@ -377,13 +469,22 @@ mod tests {
         let here = |path: &str| host.place(Path::new(path)).unwrap();
         let there = |path: &str| container.place(Path::new(path)).unwrap();
         let volume = here("/var/lib/volumes/my db");
-        assert_eq!(volume.below(&there("/var/lib/mysql/ibdata1")), Some(Path::new("ibdata1")));
+        assert_eq!(
+            volume.below(&there("/var/lib/mysql/ibdata1")),
+            Some(Path::new("ibdata1"))
+        );
         assert_eq!(volume.below(&here("/mnt/db/a/b")), Some(Path::new("a/b")));
         assert_eq!(volume.below(&here("/var/lib/volumes/my db2")), None);
-        assert_eq!((volume.below(&here("/mnt/db")), volume == here("/mnt/db")), (None, true));
+        assert_eq!(
+            (volume.below(&here("/mnt/db")), volume == here("/mnt/db")),
+            (None, true)
+        );
         assert_eq!(volume.below(&there("/volumes/my db/x")), None);
         let top = here("/");
-        assert_eq!((top.below(&here("/etc/x")), top.below(&volume)), (Some(Path::new("etc/x")), None));
+        assert_eq!(
+            (top.below(&here("/etc/x")), top.below(&volume)),
+            (Some(Path::new("etc/x")), None)
+        );
     }
 
     #[test]
@@ -395,22 +496,39 @@ mod tests {
         symlink(top.join("link/m"), top.join("far")).unwrap();
         symlink("round", top.join("round")).unwrap();
         symlink("..", top.join("real/m/up")).unwrap();
-        let plain = |path: &str| MountTable::new(vec![mount(1, 1, "/", "ext4")]).resolved(&top.join(path));
+        let plain =
+            |path: &str| MountTable::new(vec![mount(1, 1, "/", "ext4")]).resolved(&top.join(path));
         assert_eq!(plain("link/m").unwrap(), top.join("real/m"));
         assert_eq!(plain("far/none/../x").unwrap(), top.join("real/m/x"));
         assert_eq!(plain("far/up").unwrap(), top.join("real"));
         assert!(plain("round/x").is_err());
         let served = mount(2, 1, top.join("real/m").to_str().unwrap(), KIND);
         let served = MountTable::new(vec![mount(1, 1, "/", "ext4"), served]);
-        assert_eq!(served.resolved(&top.join("link/m/up")).unwrap(), top.join("real/m/up"));
-        assert_eq!(served.resolved(&top.join("link/m/../x")).unwrap(), top.join("real/x"));
+        assert_eq!(
+            served.resolved(&top.join("link/m/up")).unwrap(),
+            top.join("real/m/up")
+        );
+        assert_eq!(
+            served.resolved(&top.join("link/m/../x")).unwrap(),
+            top.join("real/x")
+        );
     }
 
     #[test]
     fn this_process_has_mounts() {
         let table = MountTable::read().unwrap();
-        assert!(table.iter().any(|m| m.at == Path::new("/proc") && m.kind == "proc"));
-        assert_eq!(containing(Path::new("/proc/self/stat")).unwrap().unwrap().kind, "proc");
+        assert!(
+            table
+                .iter()
+                .any(|m| m.at == Path::new("/proc") && m.kind == "proc")
+        );
+        assert_eq!(
+            containing(Path::new("/proc/self/stat"))
+                .unwrap()
+                .unwrap()
+                .kind,
+            "proc"
+        );
         assert!(containing(Path::new(".")).unwrap().is_some());
     }
 }

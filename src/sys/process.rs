@@ -41,8 +41,15 @@ impl ProcessIdentity {
     /// Returns the identity of this process.
     pub fn own() -> Self {
         let pid = std::process::id();
-        let started = ProcDir::of(pid).stat().map(|stat| birth(&stat)).unwrap_or_default();
-        Self { pid, started, namespace: namespace() }
+        let started = ProcDir::of(pid)
+            .stat()
+            .map(|stat| birth(&stat))
+            .unwrap_or_default();
+        Self {
+            pid,
+            started,
+            namespace: namespace(),
+        }
     }
 
     /// Returns the current state of the process.
@@ -77,7 +84,11 @@ mod tests {
     use std::process::Command;
 
     fn of(pid: u32) -> ProcessIdentity {
-        ProcessIdentity { pid, started: birth(&ProcDir::of(pid).stat().unwrap()), namespace: namespace() }
+        ProcessIdentity {
+            pid,
+            started: birth(&ProcDir::of(pid).stat().unwrap()),
+            namespace: namespace(),
+        }
     }
 
     #[test]
@@ -87,9 +98,15 @@ mod tests {
         let (pid, process) = (Pid::from_child(&child), of(child.id()));
         assert_eq!(process.state(), ProcessState::Runs);
         // Another process with the same id has a different start time.
-        let other = ProcessIdentity { started: process.started.replace('/', "/1"), ..process.clone() };
+        let other = ProcessIdentity {
+            started: process.started.replace('/', "/1"),
+            ..process.clone()
+        };
         assert_eq!(other.state(), ProcessState::Gone);
-        let foreign = ProcessIdentity { namespace: "pid:[1]".to_owned(), ..process.clone() };
+        let foreign = ProcessIdentity {
+            namespace: "pid:[1]".to_owned(),
+            ..process.clone()
+        };
         assert_eq!(foreign.state(), ProcessState::Unknown);
         kill_process(pid, Signal::STOP).unwrap();
         while process.state() == ProcessState::Runs {

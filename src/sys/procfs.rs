@@ -32,7 +32,10 @@ impl ProcDir {
 
     /// Returns the name of the program; empty if the process has ended.
     pub fn command(&self) -> String {
-        fs::read_to_string(self.0.join("comm")).unwrap_or_default().trim_end().to_owned()
+        fs::read_to_string(self.0.join("comm"))
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
     }
 
     /// Returns whether the process has no program file, like a kernel thread.
@@ -42,7 +45,9 @@ impl ProcDir {
 
     /// Returns the name of a namespace of the process, such as `mnt:[4026531832]` for `mnt`.
     pub fn namespace(&self, kind: &str) -> Option<String> {
-        fs::read_link(self.0.join("ns").join(kind)).ok().map(|link| link.to_string_lossy().into_owned())
+        fs::read_link(self.0.join("ns").join(kind))
+            .ok()
+            .map(|link| link.to_string_lossy().into_owned())
     }
 
     /// Reads the mount table of the process.
@@ -53,12 +58,19 @@ impl ProcDir {
     /// Returns the links of the open files of the process. The caller must not follow the link of a
     /// file on a mount, because that would be a request to the mount.
     pub fn open_files(&self) -> impl Iterator<Item = PathBuf> {
-        fs::read_dir(self.0.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path())
+        fs::read_dir(self.0.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
     }
 
     /// Returns the kernel's description of each open file of the process, see proc_pid_fdinfo(5).
     pub fn open_file_infos(&self) -> impl Iterator<Item = String> {
-        let infos = fs::read_dir(self.0.join("fdinfo")).into_iter().flatten().flatten();
+        let infos = fs::read_dir(self.0.join("fdinfo"))
+            .into_iter()
+            .flatten()
+            .flatten();
         infos.filter_map(|info| fs::read_to_string(info.path()).ok())
     }
 
@@ -81,7 +93,9 @@ impl ProcStat {
     /// process id and a name that may itself contain blanks and parentheses.
     pub fn field(&self, number: usize) -> &str {
         let after_name = self.0.rsplit_once(')').map(|(_, after_name)| after_name);
-        after_name.and_then(|fields| fields.split_ascii_whitespace().nth(number.checked_sub(3)?)).unwrap_or_default()
+        after_name
+            .and_then(|fields| fields.split_ascii_whitespace().nth(number.checked_sub(3)?))
+            .unwrap_or_default()
     }
 }
 
@@ -115,13 +129,24 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let mut fields = fields.split_ascii_whitespace().skip(1);
     let (rights, device, ino) = (fields.next()?, fields.nth(1)?, fields.next()?.parse().ok()?);
     let (major, minor) = device.split_once(':')?;
-    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    Some(Mapping { is_writable: rights.contains('w') && rights.ends_with('s'), device, ino, path })
+    let device = (
+        u32::from_str_radix(major, 16).ok()?,
+        u32::from_str_radix(minor, 16).ok()?,
+    );
+    Some(Mapping {
+        is_writable: rights.contains('w') && rights.ends_with('s'),
+        device,
+        ino,
+        path,
+    })
 }
 
 /// Returns the id of the current boot of the machine.
 pub fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(BOOT_ID)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Returns whether this process is in a user namespace other than the initial one, so that its root
@@ -139,7 +164,11 @@ pub fn outer_uid(inside: u32) -> u32 {
 fn outer_id(map: &str, inside: u32) -> Option<u32> {
     map.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        let (first, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let (first, outside, count) = (
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+        );
         let nth = inside.checked_sub(first).filter(|nth| *nth < count)?;
         outside.checked_add(nth)
     })
@@ -151,14 +180,24 @@ mod tests {
 
     #[test]
     fn mappings_of_files_are_parsed() {
-        let maps = b"7f0000000000-7f0000001000 rw-s 00000000 00:32 4611686018427387999    /m/a file\n\
+        let maps =
+            b"7f0000000000-7f0000001000 rw-s 00000000 00:32 4611686018427387999    /m/a file\n\
             7f00-7f01 rw-p 00000000 fe:0a 12 /bin/sh\n\
             7f00-7f01 rw-p 00000000 00:00 0\n\
             7ffc-7ffd rw-p 00000000 00:00 0                          [stack]\n";
         let found: Vec<_> = mappings(maps).collect();
-        let first =
-            Mapping { is_writable: true, device: (0, 0x32), ino: 4_611_686_018_427_387_999, path: b"/m/a file" };
-        let second = Mapping { is_writable: false, device: (0xfe, 10), ino: 12, path: b"/bin/sh" };
+        let first = Mapping {
+            is_writable: true,
+            device: (0, 0x32),
+            ino: 4_611_686_018_427_387_999,
+            path: b"/m/a file",
+        };
+        let second = Mapping {
+            is_writable: false,
+            device: (0xfe, 10),
+            ino: 12,
+            path: b"/bin/sh",
+        };
         assert_eq!(found, [first, second]);
     }
 
@@ -166,7 +205,13 @@ mod tests {
     fn fields_come_after_the_name() {
         let stat = ProcStat("7 (a ) b) S 1 7 7".to_owned());
         assert_eq!(
-            (stat.field(3), stat.field(4), stat.field(6), stat.field(7), stat.field(2)),
+            (
+                stat.field(3),
+                stat.field(4),
+                stat.field(6),
+                stat.field(7),
+                stat.field(2)
+            ),
             ("S", "1", "7", "", "")
         );
     }
@@ -177,9 +222,15 @@ mod tests {
         assert!(processes().any(|pid| pid == std::process::id()));
         assert_eq!(own.command(), ProcDir::of(std::process::id()).command());
         assert!(own.namespace("mnt").unwrap().starts_with("mnt:["));
-        assert!(!own.has_no_program() && own.open_files().count() > 2 && own.open_file_infos().count() > 2);
+        assert!(
+            !own.has_no_program()
+                && own.open_files().count() > 2
+                && own.open_file_infos().count() > 2
+        );
         assert!(mappings(&own.maps()).any(|mapping| mapping.path.starts_with(b"/")));
-        assert!(!own.mounts().unwrap().is_empty() && ["R", "S"].contains(&own.stat().unwrap().field(3)));
+        assert!(
+            !own.mounts().unwrap().is_empty() && ["R", "S"].contains(&own.stat().unwrap().field(3))
+        );
         assert!(!boot_id().is_empty());
         assert_eq!(ProcDir::of(u32::MAX).command(), "");
     }
@@ -187,7 +238,10 @@ mod tests {
     #[test]
     fn users_outside_of_a_namespace() {
         let map = "         0       1000          1\n         1     100000      65536\n";
-        assert_eq!((outer_id(map, 0), outer_id(map, 5), outer_id(map, 70_000)), (Some(1000), Some(100_004), None));
+        assert_eq!(
+            (outer_id(map, 0), outer_id(map, 5), outer_id(map, 70_000)),
+            (Some(1000), Some(100_004), None)
+        );
         assert_eq!(outer_id("", 0), None);
     }
 }

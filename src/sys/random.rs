@@ -6,7 +6,8 @@ use crate::model::id::to_hex;
 /// Returns 16 random bytes.
 pub fn random_bytes() -> Result<[u8; 16], IoError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| IoError::new("get random bytes from", "getrandom(2)", e))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| IoError::new("get random bytes from", "getrandom(2)", e))?;
     Ok(bytes)
 }
 

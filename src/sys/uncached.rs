@@ -38,17 +38,26 @@ impl IoMode {
             // The advice is only a hint, so errors do not matter.
             let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
         }
-        Self { uncached, advised: 0 }
+        Self {
+            uncached,
+            advised: 0,
+        }
     }
 
     /// Returns the state for a file that is written, or read by a single call.
     pub fn whole() -> Self {
-        Self { uncached: is_supported(), advised: u64::MAX }
+        Self {
+            uncached: is_supported(),
+            advised: u64::MAX,
+        }
     }
 
     /// Returns the state for a file that is likely to be read again.
     pub fn cached() -> Self {
-        Self { uncached: false, advised: u64::MAX }
+        Self {
+            uncached: false,
+            advised: u64::MAX,
+        }
     }
 
     /// Reads into `buf` from `offset`. Returns 0 at the end of the file.
@@ -73,7 +82,12 @@ impl IoMode {
     }
 
     /// Writes all bytes of `slices` at `offset`.
-    pub fn write_at(&mut self, file: impl AsFd, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
+    pub fn write_at(
+        &mut self,
+        file: impl AsFd,
+        mut slices: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> Result<(), Errno> {
         // Skip leading empty slices, because the kernel would write 0 bytes for them.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
@@ -89,7 +103,9 @@ impl IoMode {
                     IoSlice::advance_slices(&mut slices, n);
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if self.uncached => self.uncached = false,
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if self.uncached => {
+                    self.uncached = false
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -99,7 +115,12 @@ impl IoMode {
     fn advise(&mut self, file: impl AsFd, offset: u64) {
         if self.advised < offset.saturating_add(AHEAD / 2) {
             // The advice is only a hint; without it, reading is slower.
-            let _ = rustix::fs::fadvise(file, self.advised.max(offset), NonZeroU64::new(AHEAD), Advice::WillNeed);
+            let _ = rustix::fs::fadvise(
+                file,
+                self.advised.max(offset),
+                NonZeroU64::new(AHEAD),
+                Advice::WillNeed,
+            );
             self.advised = self.advised.max(offset) + AHEAD;
         }
     }
@@ -120,7 +141,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), &bytes).unwrap();
         let file = std::fs::File::open(dir.path().join("f")).unwrap();
-        for mut io in [IoMode::in_pieces(&file), IoMode::whole(), IoMode { uncached: false, advised: 0 }] {
+        for mut io in [
+            IoMode::in_pieces(&file),
+            IoMode::whole(),
+            IoMode {
+                uncached: false,
+                advised: 0,
+            },
+        ] {
             let (mut got, mut buf) = (Vec::new(), vec![0; 1 << 20]);
             loop {
                 match io.read_at(&file, &mut buf, got.len() as u64).unwrap() {

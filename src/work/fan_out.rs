@@ -14,7 +14,10 @@ use super::{Panicked, start};
 
 /// Runs `work` once on each of up to `threads` threads, including the caller's. `work` loops over
 /// items that the threads share.
-pub fn run<E: From<Panicked> + Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sync) -> Result<(), E> {
+pub fn run<E: From<Panicked> + Send>(
+    threads: usize,
+    work: impl Fn() -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let failed = Mutex::new(None);
     let work = || note(&failed, guarded(&work));
     std::thread::scope(|scope| {
@@ -31,13 +34,23 @@ pub fn run<E: From<Panicked> + Send>(threads: usize, work: impl Fn() -> Result<(
 
 /// Runs `work` on each item, on up to `threads` threads, including the caller's. No item is started
 /// after an error.
-pub fn for_each<I, E>(threads: usize, items: I, work: impl Fn(I::Item) -> Result<(), E> + Sync) -> Result<(), E>
+pub fn for_each<I, E>(
+    threads: usize,
+    items: I,
+    work: impl Fn(I::Item) -> Result<(), E> + Sync,
+) -> Result<(), E>
 where
     I: Iterator + Send,
     E: From<Panicked> + Send,
 {
     let (items, has_failed) = (Mutex::new(items), AtomicBool::new(false));
-    let next = || if has_failed.load(Ordering::Relaxed) { None } else { items.lock().next() };
+    let next = || {
+        if has_failed.load(Ordering::Relaxed) {
+            None
+        } else {
+            items.lock().next()
+        }
+    };
     run(threads, || {
         while let Some(item) = next() {
             let done = guarded(|| work(item));
@@ -63,7 +76,9 @@ pub fn watched<E: From<Panicked> + Send>(
         ended.notify_all();
     };
     std::thread::scope(|scope| {
-        let started = (0..threads).take_while(|_| start::scoped(scope, work).is_ok()).count();
+        let started = (0..threads)
+            .take_while(|_| start::scoped(scope, work).is_ok())
+            .count();
         *left.lock() -= threads - started.max(1).min(threads);
         if started == 0 && threads > 0 {
             work();
@@ -81,7 +96,10 @@ pub fn watched<E: From<Panicked> + Send>(
 /// Runs `work` for each number below `count`, each on its own thread, all starting at the same
 /// moment. If the system provides too few threads, the caller's thread runs the rest. Results are
 /// in the order of the numbers.
-pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Result<T, Panicked>> {
+pub fn together<T: Send>(
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<Result<T, Panicked>> {
     let start = StartLine::default();
     let one = |number| catch_unwind(AssertUnwindSafe(|| work(number))).map_err(|_| Panicked);
     std::thread::scope(|scope| {
@@ -96,7 +114,11 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
         let threads: Vec<_> = (0..count).map_while(started).collect();
         start.open_for(threads.len());
         let rest: Vec<_> = (threads.len()..count).map(one).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Panicked))).chain(rest).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(Panicked)))
+            .chain(rest)
+            .collect()
     })
 }
 
@@ -113,13 +135,15 @@ impl StartLine {
         let mut state = self.state.lock();
         state.0 += 1;
         self.changed.notify_all();
-        self.changed.wait_while(&mut state, |(_, is_open)| !*is_open);
+        self.changed
+            .wait_while(&mut state, |(_, is_open)| !*is_open);
     }
 
     /// Lets the threads begin as soon as `threads` threads wait.
     fn open_for(&self, threads: usize) {
         let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |(waiting, _)| *waiting < threads);
+        self.changed
+            .wait_while(&mut state, |(waiting, _)| *waiting < threads);
         state.1 = true;
         self.changed.notify_all();
     }
@@ -165,10 +189,21 @@ mod tests {
             let work = |n: usize| -> Result<()> {
                 begun.fetch_add(1, Ordering::Relaxed);
                 assert!(!panics || n != 100, "a panic of a test");
-                if n == 100 { Err(Cancelled.into()) } else { Ok(()) }
+                if n == 100 {
+                    Err(Cancelled.into())
+                } else {
+                    Ok(())
+                }
             };
             let ended = for_each(4, 0.., work).unwrap_err();
-            assert_eq!(ended.kind(), if panics { Kind::Internal } else { Kind::Cancelled });
+            assert_eq!(
+                ended.kind(),
+                if panics {
+                    Kind::Internal
+                } else {
+                    Kind::Cancelled
+                }
+            );
             assert!(begun.into_inner() >= 101);
         }
     }
@@ -198,8 +233,13 @@ mod tests {
                 }
             };
             let tick = Duration::from_millis(1);
-            let ended = with_limit(limit, || watched(threads, work, tick, || seen = runs.load(Ordering::Relaxed)));
-            assert_eq!((ended.is_err(), seen), (threads > 0, threads.min(limit.max(1))));
+            let ended = with_limit(limit, || {
+                watched(threads, work, tick, || seen = runs.load(Ordering::Relaxed))
+            });
+            assert_eq!(
+                (ended.is_err(), seen),
+                (threads > 0, threads.min(limit.max(1)))
+            );
         }
     }
 
@@ -211,7 +251,10 @@ mod tests {
         };
         for limit in [9, 4, 0] {
             let results = with_limit(limit, || together(6, slow));
-            let numbers: Vec<_> = results.iter().map(|r| r.as_ref().map(|(number, _)| *number)).collect();
+            let numbers: Vec<_> = results
+                .iter()
+                .map(|r| r.as_ref().map(|(number, _)| *number))
+                .collect();
             assert_eq!(numbers, [Ok(0), Ok(1), Ok(2), Err(&Panicked), Ok(4), Ok(5)]);
         }
         assert!(together(0, slow).is_empty());

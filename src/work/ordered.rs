@@ -48,7 +48,12 @@ pub fn in_order<J: Send, T: Send>(
         impl FnMut(T) -> Result<()>,
     >,
 ) -> Result<()> {
-    let Stages { produce, work, leave, mut consume } = stages;
+    let Stages {
+        produce,
+        work,
+        leave,
+        mut consume,
+    } = stages;
     let run = Run::default();
     let (jobs, to_do) = sync_channel::<(J, SyncSender<T>)>(ahead.max(1));
     let (order, results) = sync_channel::<Receiver<T>>(ahead.max(1));
@@ -74,16 +79,24 @@ pub fn in_order<J: Send, T: Send>(
     };
     std::thread::scope(|scope| {
         let producer = || {
-            let Some((produce, jobs, order)) = first_stage.lock().take() else { return };
+            let Some((produce, jobs, order)) = first_stage.lock().take() else {
+                return;
+            };
             let give = |job| {
                 let (result, wait) = sync_channel(1);
                 let is_given = order.send(wait).is_ok() && jobs.send((job, result)).is_ok();
-                if is_given { Ok(()) } else { Err(Cancelled.into()) }
+                if is_given {
+                    Ok(())
+                } else {
+                    Err(Cancelled.into())
+                }
             };
             run.note(|| produce(&Give(&give)));
         };
         if start::scoped(scope, producer).is_err() {
-            let Some((produce, ..)) = first_stage.lock().take() else { return };
+            let Some((produce, ..)) = first_stage.lock().take() else {
+                return;
+            };
             let consume = RefCell::new(&mut consume);
             let give = |job| (consume.borrow_mut())(work(job)?);
             run.note(|| produce(&Give(&give)));
@@ -95,7 +108,9 @@ pub fn in_order<J: Send, T: Send>(
             }
             leave();
         };
-        let workers = (0..threads.max(1)).take_while(|_| start::scoped(scope, worker).is_ok()).count();
+        let workers = (0..threads.max(1))
+            .take_while(|_| start::scoped(scope, worker).is_ok())
+            .count();
         while let Ok(result) = results.recv() {
             if workers == 0
                 && let Ok(next) = next_job()
@@ -219,14 +234,22 @@ mod tests {
         }
         // The system permits no thread, only the producer, or the producer and some workers.
         for (limit, workers) in [(0, 1), (1, 1), (2, 1), (4, 3)] {
-            assert_eq!(with_limit(limit, || run(7, None)).unwrap(), (doubled.clone(), workers), "{limit}");
+            assert_eq!(
+                with_limit(limit, || run(7, None)).unwrap(),
+                (doubled.clone(), workers),
+                "{limit}"
+            );
         }
     }
 
     #[test]
     fn the_first_failure_ends_all_stages() {
         for does in [Does::Fail, Does::Panic, Does::Cancel] {
-            let kind = if does == Does::Cancel { Kind::Cancelled } else { Kind::Internal };
+            let kind = if does == Does::Cancel {
+                Kind::Cancelled
+            } else {
+                Kind::Internal
+            };
             for stage in 0..4 {
                 for limit in [0, 1, 2, usize::MAX] {
                     let ended = with_limit(limit, || run(3, Some((stage, does))));

@@ -32,7 +32,11 @@ pub struct Pool {
 impl Pool {
     /// Creates a pool of at most `limit` threads.
     pub fn new(limit: usize) -> Self {
-        Self { shared: Arc::default(), limit, places: sched_getaffinity(None).ok() }
+        Self {
+            shared: Arc::default(),
+            limit,
+            places: sched_getaffinity(None).ok(),
+        }
     }
 
     /// Runs a job on a thread of the pool, or on the caller's thread if the pool has no thread and

@@ -52,7 +52,12 @@ impl<T: Send> Policy for Lanes<T> {
 
     fn take(&mut self, worker: usize) -> Option<T> {
         let own = self.0.get_mut(worker).and_then(VecDeque::pop_back);
-        own.or_else(|| self.0.iter_mut().max_by_key(|lane| lane.len()).and_then(VecDeque::pop_front))
+        own.or_else(|| {
+            self.0
+                .iter_mut()
+                .max_by_key(|lane| lane.len())
+                .and_then(VecDeque::pop_front)
+        })
     }
 }
 
@@ -153,13 +158,26 @@ pub fn run<P: Policy>(
     seed: impl FnOnce(&Worker<'_, P>),
     body: impl Fn(&Worker<'_, P>) -> Result<()> + Sync,
 ) -> Result<P> {
-    let state = State { policy, busy: 0, has_failed: false, error: None };
-    let shared = Shared { state: Mutex::new(state), wake: Condvar::new() };
-    let worker = |number| Worker { shared: &shared, number, is_busy: Cell::new(false) };
+    let state = State {
+        policy,
+        busy: 0,
+        has_failed: false,
+        error: None,
+    };
+    let shared = Shared {
+        state: Mutex::new(state),
+        wake: Condvar::new(),
+    };
+    let worker = |number| Worker {
+        shared: &shared,
+        number,
+        is_busy: Cell::new(false),
+    };
     seed(&worker(0));
     let work = |number| {
         let worker = worker(number);
-        let done = catch_unwind(AssertUnwindSafe(|| body(&worker))).unwrap_or_else(|_| Err(Panicked.into()));
+        let done = catch_unwind(AssertUnwindSafe(|| body(&worker)))
+            .unwrap_or_else(|_| Err(Panicked.into()));
         let mut state = shared.state.lock();
         state.busy -= usize::from(worker.is_busy.get());
         if let Err(e) = done {
@@ -202,7 +220,13 @@ mod tests {
             }
             Ok(())
         };
-        run(threads, Lanes::new(threads), |worker| worker.push(first), body).unwrap();
+        run(
+            threads,
+            Lanes::new(threads),
+            |worker| worker.push(first),
+            body,
+        )
+        .unwrap();
         sum.into_inner()
     }
 
@@ -228,7 +252,10 @@ mod tests {
             lanes.put(0, n);
         }
         lanes.put(1, 10);
-        assert_eq!((lanes.take(0), lanes.take(1), lanes.take(2), lanes.take(1)), (Some(3), Some(10), Some(0), Some(1)));
+        assert_eq!(
+            (lanes.take(0), lanes.take(1), lanes.take(2), lanes.take(1)),
+            (Some(3), Some(10), Some(0), Some(1))
+        );
         assert_eq!((lanes.take(1), lanes.take(0)), (Some(2), None));
     }
 
@@ -248,7 +275,13 @@ mod tests {
     #[test]
     fn the_first_error_ends_the_run() {
         for threads in [1, 3, 8] {
-            let ended = endless(threads, |n| if n > 50 { Err(Cancelled.into()) } else { Ok(()) });
+            let ended = endless(threads, |n| {
+                if n > 50 {
+                    Err(Cancelled.into())
+                } else {
+                    Ok(())
+                }
+            });
             assert_eq!(ended.unwrap_err().kind(), Kind::Cancelled);
         }
     }
@@ -302,7 +335,16 @@ mod tests {
             }
             Ok(())
         };
-        let pairs = run(4, Pairs { left: 1, ..Pairs::default() }, |_| (), body).unwrap();
+        let pairs = run(
+            4,
+            Pairs {
+                left: 1,
+                ..Pairs::default()
+            },
+            |_| (),
+            body,
+        )
+        .unwrap();
         assert_eq!((pairs.left, pairs.half, sum.into_inner()), (0, false, 501));
     }
 }

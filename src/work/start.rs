@@ -14,7 +14,10 @@ pub(super) fn scoped<'scope, T: Send + 'scope>(
 }
 
 /// Starts a thread with a name.
-pub(super) fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+pub(super) fn named(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     #[cfg(test)]
     tests::take_one()?;
     Builder::new().name(name.to_owned()).spawn(work)

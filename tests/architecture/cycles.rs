@@ -22,12 +22,20 @@ struct Imports<'s> {
 /// difference.
 pub fn differences(sources: &[Source], allowed: &[(&[&str], &str)]) -> Vec<String> {
     let found = Imports::of(sources).cycles();
-    let known: BTreeSet<BTreeSet<&str>> = allowed.iter().map(|(files, _)| files.iter().copied().collect()).collect();
+    let known: BTreeSet<BTreeSet<&str>> = allowed
+        .iter()
+        .map(|(files, _)| files.iter().copied().collect())
+        .collect();
     let list = |files: &BTreeSet<&str>| files.iter().copied().collect::<Vec<_>>().join(", ");
     let new = found.difference(&known).map(|files| {
-        format!("import cycle: {}; move the shared types to a file that imports none of these", list(files))
+        format!(
+            "import cycle: {}; move the shared types to a file that imports none of these",
+            list(files)
+        )
     });
-    let stale = known.difference(&found).map(|files| format!("no cycle any more, remove the row: {}", list(files)));
+    let stale = known
+        .difference(&found)
+        .map(|files| format!("no cycle any more, remove the row: {}", list(files)));
     new.chain(stale).collect()
 }
 
@@ -40,13 +48,21 @@ fn name(s: &Source) -> &str {
 
 impl<'s> Imports<'s> {
     fn of(sources: &'s [Source]) -> Self {
-        let in_program = |s: &&Source| !s.name.ends_with("/tests.rs") && !s.name.contains("/tests/");
+        let in_program =
+            |s: &&Source| !s.name.ends_with("/tests.rs") && !s.name.contains("/tests/");
         let sources: Vec<&Source> = sources.iter().filter(in_program).collect();
         let files = sources.iter().map(|s| (s.module(), name(s))).collect();
-        let mut imports = Self { files, edges: BTreeMap::new() };
+        let mut imports = Self {
+            files,
+            edges: BTreeMap::new(),
+        };
         for s in sources {
-            let targets =
-                s.paths().iter().filter(|p| !s.is_test(p.line)).filter_map(|p| imports.target(s, p)).collect();
+            let targets = s
+                .paths()
+                .iter()
+                .filter(|p| !s.is_test(p.line))
+                .filter_map(|p| imports.target(s, p))
+                .collect();
             imports.edges.insert(name(s), targets);
         }
         imports
@@ -55,7 +71,11 @@ impl<'s> Imports<'s> {
     /// Returns the file that a path of `s` refers to, if it is a different file of the package.
     fn target(&self, s: &Source, path: &CodePath) -> Option<&'s str> {
         let module = s.module();
-        let program = if module.starts_with(&["bin".to_owned()]) { module[..2].to_vec() } else { Vec::new() };
+        let program = if module.starts_with(&["bin".to_owned()]) {
+            module[..2].to_vec()
+        } else {
+            Vec::new()
+        };
         let (first, rest) = path.parts.split_first()?;
         let mut whole = match first.as_str() {
             "crate" => [program.as_slice(), rest].concat(),
@@ -63,32 +83,58 @@ impl<'s> Imports<'s> {
             "self" => [module.as_slice(), rest].concat(),
             "super" => {
                 let ups = path.parts.iter().take_while(|p| *p == "super").count();
-                [module.get(..module.len().checked_sub(ups)?)?, &path.parts[ups..]].concat()
+                [
+                    module.get(..module.len().checked_sub(ups)?)?,
+                    &path.parts[ups..],
+                ]
+                .concat()
             }
             child => {
                 let below = [module.as_slice(), &[child.to_owned()]].concat();
-                self.files.contains_key(&below).then(|| [module.as_slice(), &path.parts].concat())?
+                self.files
+                    .contains_key(&below)
+                    .then(|| [module.as_slice(), &path.parts].concat())?
             }
         };
         while !whole.is_empty() && !self.files.contains_key(&whole) {
             whole.pop();
         }
-        self.files.get(&whole).copied().filter(|file| *file != name(s))
+        self.files
+            .get(&whole)
+            .copied()
+            .filter(|file| *file != name(s))
     }
 
     /// Returns the groups of two or more files in which each file reaches all others by imports.
     fn cycles(&self) -> BTreeSet<BTreeSet<&'s str>> {
-        let reached: BTreeMap<&str, BTreeSet<&'s str>> =
-            self.edges.keys().map(|file| (*file, self.reachable(file))).collect();
+        let reached: BTreeMap<&str, BTreeSet<&'s str>> = self
+            .edges
+            .keys()
+            .map(|file| (*file, self.reachable(file)))
+            .collect();
         let group = |file: &'s str| -> BTreeSet<&'s str> {
-            reached[file].iter().copied().filter(|other| reached[other].contains(file)).collect()
+            reached[file]
+                .iter()
+                .copied()
+                .filter(|other| reached[other].contains(file))
+                .collect()
         };
-        self.edges.keys().map(|file| group(file)).filter(|group| group.len() > 1).collect()
+        self.edges
+            .keys()
+            .map(|file| group(file))
+            .filter(|group| group.len() > 1)
+            .collect()
     }
 
     fn reachable(&self, from: &str) -> BTreeSet<&'s str> {
         let mut reached = BTreeSet::new();
-        let mut next: Vec<&'s str> = self.edges.get(from).into_iter().flatten().copied().collect();
+        let mut next: Vec<&'s str> = self
+            .edges
+            .get(from)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
         while let Some(file) = next.pop() {
             if reached.insert(file) {
                 next.extend(self.edges.get(file).into_iter().flatten());
@@ -103,7 +149,10 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)], allowed: &[(&[&str], &str)]) -> Vec<String> {
-        let sources: Vec<Source> = files.iter().map(|(name, text)| Source::new(name, text)).collect();
+        let sources: Vec<Source> = files
+            .iter()
+            .map(|(name, text)| Source::new(name, text))
+            .collect();
         differences(&sources, allowed)
     }
 
@@ -120,23 +169,38 @@ mod tests {
         assert_eq!(all.len(), 1, "{all:?}");
         assert!(all[0].starts_with("import cycle: a, a/x, b;"), "{all:?}");
         assert_eq!(found(&files, &[(&["b", "a", "a/x"], "why")]), [""; 0]);
-        assert_eq!(found(&files[..3], &[(&["a", "b"], "why")]), ["no cycle any more, remove the row: a, b"]);
+        assert_eq!(
+            found(&files[..3], &[(&["a", "b"], "why")]),
+            ["no cycle any more, remove the row: a, b"]
+        );
     }
 
     #[test]
     fn every_form_of_a_path_counts() {
         let pair = |parent: &str, child: &str| {
             found(
-                &[("src/bin/dvc/main.rs", "mod a;"), ("src/bin/dvc/a.rs", parent), ("src/bin/dvc/a/b.rs", child)],
+                &[
+                    ("src/bin/dvc/main.rs", "mod a;"),
+                    ("src/bin/dvc/a.rs", parent),
+                    ("src/bin/dvc/a/b.rs", child),
+                ],
                 &[],
             )
         };
-        for parent in ["use b::B;", "use self::b::{B, C};", "fn f() { b::g() }", "use crate::a::b;"] {
+        for parent in [
+            "use b::B;",
+            "use self::b::{B, C};",
+            "fn f() { b::g() }",
+            "use crate::a::b;",
+        ] {
             assert_eq!(pair(parent, "use super::A;").len(), 1, "{parent}");
         }
         assert_eq!(pair("mod b;", "use super::A;"), [""; 0]);
         assert_eq!(pair("use b::B;", "pub(in crate::a) fn f() {}"), [""; 0]);
-        assert_eq!(pair("use b::B;", "#[cfg(test)]\nmod t { use super::super::A; }"), [""; 0]);
+        assert_eq!(
+            pair("use b::B;", "#[cfg(test)]\nmod t { use super::super::A; }"),
+            [""; 0]
+        );
         assert_eq!(pair("use b::B;", "use dvc::a::A;"), [""; 0]);
     }
 }

@@ -38,7 +38,12 @@ impl Source {
     pub fn new(name: &str, text: &str) -> Self {
         let tokens = tokenize(&strip(text));
         let test_lines = test_lines(&tokens, text.lines().count());
-        Self { name: name.to_owned(), text: text.to_owned(), tokens, test_lines }
+        Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            tokens,
+            test_lines,
+        }
     }
 
     /// Returns whether a line belongs to a `#[cfg(test)]` item or to a file of tests.
@@ -54,7 +59,10 @@ impl Source {
         let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
         let path = path.strip_suffix(".rs").unwrap_or(path);
         let mut parts: Vec<String> = path.split('/').map(str::to_owned).collect();
-        if parts.last().is_some_and(|p| p == "mod" || p == "lib" || p == "main") {
+        if parts
+            .last()
+            .is_some_and(|p| p == "mod" || p == "lib" || p == "main")
+        {
             parts.pop();
         }
         parts
@@ -65,13 +73,17 @@ impl Source {
         let mut out = Vec::new();
         let mut i = 0;
         while i < self.tokens.len() {
-            if self.text_at(i) == "use" && self.text_at(i.wrapping_sub(1)) != "::" && self.text_at(i + 1) != "<" {
+            if self.text_at(i) == "use"
+                && self.text_at(i.wrapping_sub(1)) != "::"
+                && self.text_at(i + 1) != "<"
+            {
                 let end = self.use_tree(i + 1, &[], self.is_public(i), &mut out);
                 i = end.max(i + 1);
             } else if is_name(self.text_at(i)) && self.text_at(i.wrapping_sub(1)) != "." {
                 let line = self.tokens[i].line;
                 // The path in `pub(in crate::a)` is a visibility and not an import.
-                let visibility = self.text_at(i.wrapping_sub(1)) == "in" && self.text_at(i.wrapping_sub(2)) == "(";
+                let visibility = self.text_at(i.wrapping_sub(1)) == "in"
+                    && self.text_at(i.wrapping_sub(2)) == "(";
                 let mut parts = vec![self.text_at(i).to_owned()];
                 i += 1;
                 while self.text_at(i) == "::" && is_name(self.text_at(i + 1)) {
@@ -79,7 +91,12 @@ impl Source {
                     i += 2;
                 }
                 if parts.len() > 1 && !visibility {
-                    out.push(CodePath { line, parts, import: false, public: false });
+                    out.push(CodePath {
+                        line,
+                        parts,
+                        import: false,
+                        public: false,
+                    });
                 }
             } else {
                 i += 1;
@@ -99,7 +116,13 @@ impl Source {
         self.tokens.get(i).map_or("", |t| &t.text)
     }
 
-    fn use_tree(&self, mut i: usize, prefix: &[String], public: bool, out: &mut Vec<CodePath>) -> usize {
+    fn use_tree(
+        &self,
+        mut i: usize,
+        prefix: &[String],
+        public: bool,
+        out: &mut Vec<CodePath>,
+    ) -> usize {
         let mut parts = prefix.to_vec();
         let line = self.tokens.get(i).map_or(0, |t| t.line);
         loop {
@@ -127,7 +150,12 @@ impl Source {
                 _ => break,
             }
         }
-        out.push(CodePath { line, parts, import: true, public });
+        out.push(CodePath {
+            line,
+            parts,
+            import: true,
+            public,
+        });
         i
     }
 }
@@ -166,7 +194,9 @@ pub fn pieces(text: &str) -> Vec<Piece> {
         let (kind, end, margins) = piece_at(&c, i, wordy);
         let text: String = c[i + margins.0..end - margins.1].iter().collect();
         match out.last_mut() {
-            Some(last) if kind == PieceKind::Code && last.kind == PieceKind::Code => last.text.push_str(&text),
+            Some(last) if kind == PieceKind::Code && last.kind == PieceKind::Code => {
+                last.text.push_str(&text)
+            }
             _ => out.push(Piece { line, kind, text }),
         }
         line += c[i..end].iter().filter(|c| **c == '\n').count();
@@ -181,13 +211,23 @@ fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usi
     let at = |i: usize| c.get(i).copied().unwrap_or('\0');
     let find = |from: usize, closes: &dyn Fn(usize) -> bool| (from..c.len()).find(|k| closes(*k));
     if at(i) == '/' && at(i + 1) == '/' {
-        (PieceKind::Comment, find(i, &|k| c[k] == '\n').unwrap_or(c.len()), (0, 0))
+        (
+            PieceKind::Comment,
+            find(i, &|k| c[k] == '\n').unwrap_or(c.len()),
+            (0, 0),
+        )
     } else if at(i) == '/' && at(i + 1) == '*' {
         (PieceKind::Comment, block_comment_end(c, i), (0, 0))
     } else if let Some((hashes, open)) = raw_start(c, i).filter(|_| !wordy) {
-        let close = find(open + 1, &|k| c[k] == '"' && (1..=hashes).all(|h| at(k + h) == '#'));
+        let close = find(open + 1, &|k| {
+            c[k] == '"' && (1..=hashes).all(|h| at(k + h) == '#')
+        });
         match close {
-            Some(close) => (PieceKind::RawLiteral, close + 1 + hashes, (open + 1 - i, 1 + hashes)),
+            Some(close) => (
+                PieceKind::RawLiteral,
+                close + 1 + hashes,
+                (open + 1 - i, 1 + hashes),
+            ),
             None => (PieceKind::RawLiteral, c.len(), (open + 1 - i, 0)),
         }
     } else if at(i) == '"' {
@@ -198,7 +238,11 @@ fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usi
     } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
         // A quote begins a character literal if a backslash follows, or if one character and a
         // quote follow. Otherwise it begins a lifetime.
-        (PieceKind::Character, escaped_end(c, i + 1, '\'').map_or(c.len(), |close| close + 1), (0, 0))
+        (
+            PieceKind::Character,
+            escaped_end(c, i + 1, '\'').map_or(c.len(), |close| close + 1),
+            (0, 0),
+        )
     } else {
         (PieceKind::Code, i + 1, (0, 0))
     }
@@ -270,13 +314,17 @@ fn tokenize(code: &str) -> Vec<Token> {
         let mut rest = line.trim_start();
         while let Some(first) = rest.chars().next() {
             let len = if first.is_alphanumeric() || first == '_' {
-                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_')
+                    .unwrap_or(rest.len())
             } else if rest.starts_with("::") {
                 2
             } else {
                 first.len_utf8()
             };
-            out.push(Token { text: rest[..len].to_owned(), line: n + 1 });
+            out.push(Token {
+                text: rest[..len].to_owned(),
+                line: n + 1,
+            });
             rest = rest[len..].trim_start();
         }
     }
@@ -315,12 +363,18 @@ mod tests {
     use super::*;
 
     fn paths(text: &str) -> Vec<String> {
-        Source::new("src/a/b.rs", text).paths().iter().map(|p| p.parts.join("::")).collect()
+        Source::new("src/a/b.rs", text)
+            .paths()
+            .iter()
+            .map(|p| p.parts.join("::"))
+            .collect()
     }
 
     #[test]
     fn comments_and_literals_are_blank() {
-        let s = strip("a // x::y\n/* p::q /* */ r */ b \"c::d\\\" e\" '\\'' 'x' r#\"f\"::g\"# &'a h\n'\"' i");
+        let s = strip(
+            "a // x::y\n/* p::q /* */ r */ b \"c::d\\\" e\" '\\'' 'x' r#\"f\"::g\"# &'a h\n'\"' i",
+        );
         assert_eq!(s.lines().count(), 3);
         for gone in ["x::y", "p::q", "c::d", "f\"", "::g"] {
             assert!(!s.contains(gone), "{gone} in {s}");
@@ -333,15 +387,26 @@ mod tests {
     #[test]
     fn groups_are_expanded() {
         assert_eq!(
-            paths("use crate::{a::{b, c as d}, e::*};\nuse std::thread;\nfn f() { crate::x::y::<T>(); z.w::<u8>() }"),
-            ["crate::a::b", "crate::a::c", "crate::e::*", "std::thread", "crate::x::y"]
+            paths(
+                "use crate::{a::{b, c as d}, e::*};\nuse std::thread;\nfn f() { crate::x::y::<T>(); z.w::<u8>() }"
+            ),
+            [
+                "crate::a::b",
+                "crate::a::c",
+                "crate::e::*",
+                "std::thread",
+                "crate::x::y"
+            ]
         );
         assert_eq!(paths("pub use a::b;"), ["a::b"]);
     }
 
     #[test]
     fn lines_and_visibility() {
-        let s = Source::new("src/a/b.rs", "\n\npub(crate) use a::b;\nfn f() -> impl Sized + use<> {}\n");
+        let s = Source::new(
+            "src/a/b.rs",
+            "\n\npub(crate) use a::b;\nfn f() -> impl Sized + use<> {}\n",
+        );
         let p = &s.paths()[0];
         assert_eq!((p.line, p.public, p.import), (3, true, true));
         assert_eq!(s.paths().len(), 1);
@@ -349,7 +414,10 @@ mod tests {
 
     #[test]
     fn test_regions() {
-        let s = Source::new("src/a.rs", "fn a() {}\n#[cfg(test)]\nmod t {\n fn b() {}\n}\nfn c() {}\n");
+        let s = Source::new(
+            "src/a.rs",
+            "fn a() {}\n#[cfg(test)]\nmod t {\n fn b() {}\n}\nfn c() {}\n",
+        );
         let marks: Vec<bool> = (1..=6).map(|n| s.is_test(n)).collect();
         assert_eq!(marks, [false, true, true, true, true, false]);
         assert!(Source::new("src/a/tests.rs", "x").is_test(1));

@@ -39,21 +39,36 @@ fn context(dir: &Path) -> Context {
     }
 }
 
-fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
+fn checkout(
+    context: &Context,
+    options: &CheckoutOptions,
+    observer: &dyn Observer,
+) -> Result<CheckoutReport> {
     let _whole = no_forks();
     dvc::ops::checkout::checkout(context, options, observer)
 }
 
-fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
+fn unpack(
+    context: &Context,
+    options: &UnpackOptions,
+    observer: &dyn Observer,
+) -> Result<UnpackReport> {
     let _whole = no_forks();
     dvc::ops::unpack::unpack(context, options, observer)
 }
 
 fn to(dir: &Path, version: &str, observer: &dyn Observer) {
     let revision = Some(Revision::parse(version).unwrap());
-    let options = CheckoutOptions { revision, verify: true, ..CheckoutOptions::default() };
+    let options = CheckoutOptions {
+        revision,
+        verify: true,
+        ..CheckoutOptions::default()
+    };
     let report = checkout(&context(dir), &options, observer).unwrap();
-    assert_eq!((report.done.incomplete, report.done.damaged, report.wrong), (0, 0, 0));
+    assert_eq!(
+        (report.done.incomplete, report.done.damaged, report.wrong),
+        (0, 0, 0)
+    );
 }
 
 /// Returns the content (or link target), mode and time of everything in the worktree.
@@ -68,11 +83,17 @@ fn tree(dir: &Path) -> Tree {
                 dirs.push(path.clone());
                 Vec::new()
             } else if stat.is_symlink() {
-                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                fs::read_link(&path)
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes()
             } else {
                 fs::read(&path).unwrap()
             };
-            out.insert(path.strip_prefix(dir.join("work")).unwrap().to_owned(), (bytes, stat.mode(), stat.mtime()));
+            out.insert(
+                path.strip_prefix(dir.join("work")).unwrap().to_owned(),
+                (bytes, stat.mode(), stat.mtime()),
+            );
         }
     }
     out
@@ -80,7 +101,10 @@ fn tree(dir: &Path) -> Tree {
 
 fn noise(seed: u8, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut out);
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 
@@ -96,7 +120,10 @@ fn make(dir: &Path) {
     )
     .unwrap();
     let version = || {
-        let options = CommitOptions { message: "m".into(), ..CommitOptions::default() };
+        let options = CommitOptions {
+            message: "m".into(),
+            ..CommitOptions::default()
+        };
         commit(&context(dir), &options, &Silent).unwrap();
     };
     let put = |name: &str, bytes: &[u8]| fs::write(work.join(name), bytes).unwrap();
@@ -128,7 +155,10 @@ fn make(dir: &Path) {
     first[100_000..200_000].fill(0);
     first[2 << 20..(2 << 20) + 5].copy_from_slice(b"patch");
     put("first", &first);
-    put("second", &[noise(2, 1 << 20), noise(3, 1 << 20), b"longer".to_vec()].concat());
+    put(
+        "second",
+        &[noise(2, 1 << 20), noise(3, 1 << 20), b"longer".to_vec()].concat(),
+    );
     fs::remove_file(work.join("stays/b")).unwrap();
     fs::hard_link(work.join("a"), work.join("c")).unwrap();
     fs::remove_file(work.join("link")).unwrap();
@@ -165,8 +195,12 @@ fn a_checkout_is_finished_after_a_crash_at_any_step() {
             let half_written = report.interrupted.map_or(Vec::new(), |i| i.half_written);
             half_written_seen += half_written.len();
             for (path, (bytes, ..)) in tree(dir) {
-                let whole = [&old, &new].iter().any(|t| t.get(&path).is_some_and(|f| f.0 == bytes));
-                let named = half_written.iter().any(|h| h.as_slice() == path.as_os_str().as_encoded_bytes());
+                let whole = [&old, &new]
+                    .iter()
+                    .any(|t| t.get(&path).is_some_and(|f| f.0 == bytes));
+                let named = half_written
+                    .iter()
+                    .any(|h| h.as_slice() == path.as_os_str().as_encoded_bytes());
                 let temporary = path.to_string_lossy().contains(".dvc-tmp-");
                 assert!(whole || named || temporary, "{name}: {path:?}");
             }
@@ -179,7 +213,10 @@ fn a_checkout_is_finished_after_a_crash_at_any_step() {
             break;
         }
     }
-    assert!(half_written_seen > 0 || !steps.iter().any(|s| s == "checkout journal"), "{steps:?}");
+    assert!(
+        half_written_seen > 0 || !steps.iter().any(|s| s == "checkout journal"),
+        "{steps:?}"
+    );
     assert!(steps.len() > 20, "{steps:?}");
 }
 
@@ -196,13 +233,25 @@ fn edits_after_a_crash_are_not_lost() {
         }
     }
     let work = dir.join("work");
-    let interrupted = || status(&context(dir), &StatusOptions::default(), &Silent).unwrap().interrupted;
+    let interrupted = || {
+        status(&context(dir), &StatusOptions::default(), &Silent)
+            .unwrap()
+            .interrupted
+    };
     let goal = interrupted().unwrap().goal;
     assert_eq!((goal.revision.as_str(), goal.scope.len()), ("main@v1", 0));
     let try_to = |version: &str, paths: &[&str]| {
         let revision = Some(Revision::parse(version).unwrap());
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
-        checkout(&context(dir), &CheckoutOptions { revision, paths, ..CheckoutOptions::default() }, &Silent)
+        checkout(
+            &context(dir),
+            &CheckoutOptions {
+                revision,
+                paths,
+                ..CheckoutOptions::default()
+            },
+            &Silent,
+        )
     };
     // A checkout of some paths does not complete the interrupted checkout.
     try_to("main@v2", &["stays/11"]).unwrap();
@@ -210,7 +259,11 @@ fn edits_after_a_crash_are_not_lost() {
     // Edit a file that the checkout was going to change, and a file that it was going to remove.
     for (path, theirs) in [("stays/15", "two 15"), ("c", "linked")] {
         fs::write(work.join(path), "mine").unwrap();
-        assert_eq!(try_to("main@v1", &[]).unwrap_err().kind(), dvc::error::Kind::Rejected, "{path}");
+        assert_eq!(
+            try_to("main@v1", &[]).unwrap_err().kind(),
+            dvc::error::Kind::Rejected,
+            "{path}"
+        );
         assert_eq!(fs::read(work.join(path)).unwrap(), b"mine");
         fs::write(work.join(path), theirs).unwrap();
     }
@@ -224,7 +277,11 @@ fn edits_after_a_crash_are_not_lost() {
 /// paths.
 fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
+    let options = UnpackOptions {
+        paths,
+        accept: true,
+        ..UnpackOptions::default()
+    };
     let report = unpack(&context(dir), &options, observer).unwrap();
     assert!(report.stopped.is_none(), "{:?}", report.stopped);
 }
@@ -250,13 +307,17 @@ const SOME: &[&str] = &["becomes", "first", "second", "stays"];
 
 #[test]
 fn an_interrupted_unpack_is_finished_by_the_next() {
-    for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
+    for (scenario, paths) in [
+        ("checkout::unpacking", &[][..]),
+        ("checkout::unpacking_some", SOME),
+    ] {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
         make(dir);
         let chosen = || {
             let all = tree(dir).into_iter();
-            all.filter(|(path, _)| paths.is_empty() || paths.iter().any(|p| path.starts_with(p))).collect::<Tree>()
+            all.filter(|(path, _)| paths.is_empty() || paths.iter().any(|p| path.starts_with(p)))
+                .collect::<Tree>()
         };
         let new = chosen();
         let mut steps = Vec::new();
@@ -264,7 +325,11 @@ fn an_interrupted_unpack_is_finished_by_the_next() {
             // If only some paths were unpacked, the other paths still have the first version, so
             // the checkout needs `force`.
             let revision = Some(Revision::parse("main@v1").unwrap());
-            let options = CheckoutOptions { revision, force: true, ..CheckoutOptions::default() };
+            let options = CheckoutOptions {
+                revision,
+                force: true,
+                ..CheckoutOptions::default()
+            };
             checkout(&context(dir), &options, &Silent).unwrap();
             assert_ne!(chosen(), new);
             match run(scenario, dir, step) {
@@ -283,19 +348,35 @@ fn an_interrupted_unpack_is_finished_by_the_next() {
 /// which version the worktree has.
 fn unknown(dir: &Path, version: &str) {
     let revision = Some(Revision::parse(version).unwrap());
-    checkout(&context(dir), &CheckoutOptions { revision, force: true, ..CheckoutOptions::default() }, &Silent).unwrap();
+    checkout(
+        &context(dir),
+        &CheckoutOptions {
+            revision,
+            force: true,
+            ..CheckoutOptions::default()
+        },
+        &Silent,
+    )
+    .unwrap();
     fs::remove_dir_all(state_dir(dir)).unwrap();
 }
 
 fn state_dir(dir: &Path) -> PathBuf {
     let repo = context(dir).repo().unwrap();
-    repo.worktree(&context(dir).worktree).unwrap().state_dir().to_owned()
+    repo.worktree(&context(dir).worktree)
+        .unwrap()
+        .state_dir()
+        .to_owned()
 }
 
 /// Returns the paths that an unpack over `paths` refuses to overwrite.
 fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
+    let options = UnpackOptions {
+        paths,
+        accept: true,
+        ..UnpackOptions::default()
+    };
     match unpack(&context(dir), &options, &Silent).unwrap().stopped {
         Some(UnpackStop::Uncommitted { paths, .. }) => paths,
         other => panic!("{other:?}"),
@@ -306,7 +387,10 @@ fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
 /// selection of paths.
 #[test]
 fn edits_after_a_killed_unpack_are_not_lost() {
-    for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
+    for (scenario, paths) in [
+        ("checkout::unpacking", &[][..]),
+        ("checkout::unpacking_some", SOME),
+    ] {
         for fill in [false, true] {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path();
@@ -320,7 +404,9 @@ fn edits_after_a_killed_unpack_are_not_lost() {
                     fs::remove_dir_all(dir.join("work")).unwrap();
                     fs::create_dir(dir.join("work")).unwrap();
                 }
-                let End::At(name) = run(scenario, dir, step) else { break };
+                let End::At(name) = run(scenario, dir, step) else {
+                    break;
+                };
                 if !state_dir(dir).join("checkout").exists() {
                     continue;
                 }
@@ -328,7 +414,9 @@ fn edits_after_a_killed_unpack_are_not_lost() {
                 let work = dir.join("work");
                 // Test files that the unpack has already written, and files that existed before.
                 for path in ["stays/15", "stays/0", target] {
-                    let Ok(was) = fs::read(work.join(path)) else { continue };
+                    let Ok(was) = fs::read(work.join(path)) else {
+                        continue;
+                    };
                     in_new_dir += usize::from(path == target);
                     let mut near = whole.clone();
                     near[50_000] ^= 1;
@@ -344,9 +432,15 @@ fn edits_after_a_killed_unpack_are_not_lost() {
                     fs::write(work.join(target), &whole[..40_000]).unwrap();
                 }
                 newest(dir, paths, &Silent);
-                assert!(fs::read(work.join(target)).unwrap() == whole, "{scenario} {fill} {name}");
+                assert!(
+                    fs::read(work.join(target)).unwrap() == whole,
+                    "{scenario} {fill} {name}"
+                );
             }
-            assert!(deaths > 5 && in_new_dir > 3, "{scenario} {fill}: {deaths} {in_new_dir}");
+            assert!(
+                deaths > 5 && in_new_dir > 3,
+                "{scenario} {fill}: {deaths} {in_new_dir}"
+            );
         }
     }
 }
@@ -358,8 +452,12 @@ fn a_killed_unpack_over_an_older_version_than_recorded_is_finished() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     make(dir);
-    let chosen =
-        || -> Tree { tree(dir).into_iter().filter(|(path, _)| SOME.iter().any(|p| path.starts_with(p))).collect() };
+    let chosen = || -> Tree {
+        tree(dir)
+            .into_iter()
+            .filter(|(path, _)| SOME.iter().any(|p| path.starts_with(p)))
+            .collect()
+    };
     let new = chosen();
     let state = fs::read(state_dir(dir).join("state")).unwrap();
     let mut deaths = 0;
@@ -402,7 +500,10 @@ fn edits_in_a_new_directory_after_a_crash_are_not_lost() {
             seen += 1;
             fs::write(&path, "in no version").unwrap();
             let revision = Some(Revision::parse("main@v2").unwrap());
-            let options = CheckoutOptions { revision, ..CheckoutOptions::default() };
+            let options = CheckoutOptions {
+                revision,
+                ..CheckoutOptions::default()
+            };
             let refused = checkout(&context(dir), &options, &Silent).unwrap_err();
             assert_eq!(refused.kind(), dvc::error::Kind::Rejected);
             assert_eq!(fs::read(&path).unwrap(), b"in no version");

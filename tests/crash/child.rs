@@ -52,7 +52,8 @@ impl Dying {
         let mut left = self.left.lock().unwrap();
         if *left == 0 {
             std::fs::write(&self.last_words, name).unwrap();
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+                .unwrap();
             loop {
                 std::thread::park();
             }
@@ -67,7 +68,13 @@ pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
     let dir = PathBuf::from(std::env::var_os("CRASH_DIR")?);
     let step = std::env::var("CRASH_STEP").ok()?.parse().ok()?;
     let last_words = dir.join("last-words");
-    Some((dir, Arc::new(Dying { left: Mutex::new(step), last_words })))
+    Some((
+        dir,
+        Arc::new(Dying {
+            left: Mutex::new(step),
+            last_words,
+        }),
+    ))
 }
 
 static FORKS: RwLock<()> = RwLock::new(());
@@ -90,7 +97,13 @@ pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
     let _ = std::fs::remove_file(&words);
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", scenario, "--include-ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            scenario,
+            "--include-ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("CRASH_DIR", dir)
         .env("CRASH_STEP", step.to_string())
         .stdin(Stdio::null())
@@ -102,7 +115,11 @@ pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
         return End::At(std::fs::read_to_string(&words).unwrap());
     }
     let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     End::Through
 }
 

@@ -37,7 +37,10 @@ impl Observer for EachFile {
 fn at(dir: &Path, repository: &str, worktree: &str) -> Context {
     let dir = dir.canonicalize().unwrap();
     let mut context = context(dir.join(repository), dir.join(worktree));
-    context.cache = CacheOptions { dir: dir.join("cache"), limit_bytes: 1 << 30 };
+    context.cache = CacheOptions {
+        dir: dir.join("cache"),
+        limit_bytes: 1 << 30,
+    };
     context
 }
 
@@ -60,7 +63,10 @@ fn restore(dir: &Path, version: &KnownVersion, observer: &dyn Observer) -> Resul
         ..CheckoutOptions::default()
     };
     let report = checkout(&at(dir, "repo", "work"), &options, observer)?;
-    assert_eq!((report.done.incomplete, report.done.damaged, report.wrong), (0, 0, 0));
+    assert_eq!(
+        (report.done.incomplete, report.done.damaged, report.wrong),
+        (0, 0, 0)
+    );
     Ok(())
 }
 
@@ -74,7 +80,11 @@ fn restoring() {
 
 fn stage_version(dir: &Path) -> KnownVersion {
     let text = fs::read_to_string(dir.join("version")).unwrap();
-    KnownVersion { id: dvc::model::id::Id::parse(&text).unwrap(), branch: "main", files: Default::default() }
+    KnownVersion {
+        id: dvc::model::id::Id::parse(&text).unwrap(),
+        branch: "main",
+        files: Default::default(),
+    }
 }
 
 #[test]
@@ -98,8 +108,17 @@ fn a_killed_checkout_into_a_directory_is_finished_by_the_same_command() {
         assert!(files_of(&out) == newest.files, "{case}");
         // The directory is a clean worktree of the version, and no operation is recorded as
         // interrupted.
-        let report = status(&at(dir.path(), "repo", "out"), &StatusOptions::default(), &Silent).unwrap();
-        assert!(report.changes.is_empty() && report.interrupted.is_none(), "{case}: {:?}", report.changes);
+        let report = status(
+            &at(dir.path(), "repo", "out"),
+            &StatusOptions::default(),
+            &Silent,
+        )
+        .unwrap();
+        assert!(
+            report.changes.is_empty() && report.interrupted.is_none(),
+            "{case}: {:?}",
+            report.changes
+        );
         assert_eq!(fs::metadata(&out).unwrap().mode() & 0o777, 0o755, "{case}");
         if steps.len() as u64 <= step {
             break;
@@ -110,8 +129,15 @@ fn a_killed_checkout_into_a_directory_is_finished_by_the_same_command() {
 
 fn remote(dir: &Path) -> Remote {
     let there = dir.join("repo");
-    let location = Location::parse(there.to_str().unwrap(), Path::new("/")).unwrap().location;
-    Remote { name: "origin".to_owned(), location, lazy: false, access: Access::default() }
+    let location = Location::parse(there.to_str().unwrap(), Path::new("/"))
+        .unwrap()
+        .location;
+    Remote {
+        name: "origin".to_owned(),
+        location,
+        lazy: false,
+        access: Access::default(),
+    }
 }
 
 fn copy(dir: &Path, observer: &dyn Observer, tracer: Option<Arc<Dying>>) -> Result<CloneReport> {
@@ -119,7 +145,13 @@ fn copy(dir: &Path, observer: &dyn Observer, tracer: Option<Arc<Dying>>) -> Resu
     fs::create_dir_all(dir.join("mine")).unwrap();
     let mut context = at(dir, "mine/.dvcs", "mine");
     context.open.tracer = tracer.map(|dying| dying as Arc<_>);
-    clone(&context, &remote(dir), &CloneOptions::default(), &|| Ok(()), observer)
+    clone(
+        &context,
+        &remote(dir),
+        &CloneOptions::default(),
+        &|| Ok(()),
+        observer,
+    )
 }
 
 /// Scenario of the test below. Does nothing unless a test runs it in a child process.
@@ -154,7 +186,11 @@ fn a_killed_clone_is_finished_by_the_same_command() {
         files.retain(|path, _| !path.starts_with(b".dvcs/"));
         assert!(files == newest.files, "{case}");
         let report = status(&context, &StatusOptions::default(), &Silent).unwrap();
-        assert!(report.changes.is_empty() && report.interrupted.is_none(), "{case}: {:?}", report.changes);
+        assert!(
+            report.changes.is_empty() && report.interrupted.is_none(),
+            "{case}: {:?}",
+            report.changes
+        );
         if end == End::Through {
             break;
         }

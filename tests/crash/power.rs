@@ -37,8 +37,15 @@ impl Tracer for Recorder {
             _ => Vec::new(),
         };
         let read = |name: &'static str| fs::read(self.root.join(name)).ok().map(|b| (name, b));
-        let catalogue = ["catalog.db", "catalog.db-wal"].into_iter().filter_map(read).collect();
-        self.happened.lock().unwrap().push(Happened { event, bytes, catalogue });
+        let catalogue = ["catalog.db", "catalog.db-wal"]
+            .into_iter()
+            .filter_map(read)
+            .collect();
+        self.happened.lock().unwrap().push(Happened {
+            event,
+            bytes,
+            catalogue,
+        });
     }
 }
 
@@ -90,7 +97,11 @@ impl Disk {
                 self.bytes[at].clone_from(&happened.bytes);
             }
             DiskEvent::Renamed(from, to) => {
-                let file = self.seen.files.remove(from).expect("a file was renamed before it was synced");
+                let file = self
+                    .seen
+                    .files
+                    .remove(from)
+                    .expect("a file was renamed before it was synced");
                 self.seen.files.insert(to.clone(), file);
             }
             DiskEvent::Removed(path) => drop(self.seen.files.remove(path)),
@@ -99,8 +110,16 @@ impl Disk {
                 let inside = |path: &PathBuf| path.parent() == Some(dir);
                 self.kept.files.retain(|path, _| !inside(path));
                 self.kept.dirs.retain(|path| !inside(path));
-                self.kept.files.extend(self.seen.files.iter().filter(|(p, _)| inside(p)).map(|(p, f)| (p.clone(), *f)));
-                self.kept.dirs.extend(self.seen.dirs.iter().filter(|p| inside(p)).cloned());
+                self.kept.files.extend(
+                    self.seen
+                        .files
+                        .iter()
+                        .filter(|(p, _)| inside(p))
+                        .map(|(p, f)| (p.clone(), *f)),
+                );
+                self.kept
+                    .dirs
+                    .extend(self.seen.dirs.iter().filter(|p| inside(p)).cloned());
             }
         }
     }
@@ -127,14 +146,20 @@ struct Promise {
 
 fn assert_kept(repository: &Path, work: &Path, promises: &[&Promise], case: &str) {
     let context = context(repository.to_path_buf(), work.to_path_buf());
-    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
+    let options = FsckOptions {
+        data: Some(1_000_000),
+        ..FsckOptions::default()
+    };
     let report = fsck(&context, &options, &Silent).unwrap().check;
     assert!(report.is_sound(), "{case}: {:?}", report.damage);
     let repo = context.repo().unwrap();
     for Promise { version, .. } in promises {
         let branch = RefName::new(version.branch).unwrap();
         let log = repo.refs().log(RefKind::Branch, &branch).unwrap();
-        assert!(log.iter().any(|e| e.new == Some(version.id.to_string())), "{case}: a version has lost its ref");
+        assert!(
+            log.iter().any(|e| e.new == Some(version.id.to_string())),
+            "{case}: a version has lost its ref"
+        );
         let lost = lost_paths(&repo, version, case);
         assert!(lost.is_empty(), "{case}: {lost:?}");
     }
@@ -147,9 +172,18 @@ fn acknowledged_versions_survive_a_power_failure() {
     let (root, work) = (top.join("repo"), top.join("work"));
     fs::create_dir(&work).unwrap();
     let main = RefName::new("main").unwrap();
-    Repo::create(&root, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
+    Repo::create(
+        &root,
+        &main,
+        &ChunkerConfig::default(),
+        OpenOptions::default(),
+    )
+    .unwrap();
     let mut disk = Disk::of(&root);
-    let recorder = Arc::new(Recorder { root: root.clone(), happened: Mutex::default() });
+    let recorder = Arc::new(Recorder {
+        root: root.clone(),
+        happened: Mutex::default(),
+    });
     let mut context: Context = context(root.clone(), work.clone());
     context.open.tracer = Some(recorder.clone());
 
@@ -157,20 +191,49 @@ fn acknowledged_versions_survive_a_power_failure() {
     let count = || recorder.happened.lock().unwrap().len();
     for n in 0..10u64 {
         fs::write(work.join("noise"), noise(n + 1, 30_000)).unwrap();
-        fs::write(work.join(format!("file {n}")), format!("file {n}\n").repeat(200)).unwrap();
+        fs::write(
+            work.join(format!("file {n}")),
+            format!("file {n}\n").repeat(200),
+        )
+        .unwrap();
         let branch = if n == 4 { "other" } else { "main" };
         let version = commit_all(&context, branch, if n == 2 { &["third"] } else { &[] });
-        promises.push(Promise { after: count(), version });
+        promises.push(Promise {
+            after: count(),
+            version,
+        });
         if n == 5 {
             let now = jiff::Zoned::now();
-            let context = Context { now, ..context.clone() };
-            undo(&context, &UndoOptions { name: Some(main.clone()), dry_run: false }, &Silent).unwrap();
+            let context = Context {
+                now,
+                ..context.clone()
+            };
+            undo(
+                &context,
+                &UndoOptions {
+                    name: Some(main.clone()),
+                    dry_run: false,
+                },
+                &Silent,
+            )
+            .unwrap();
         }
     }
-    fsck(&context, &FsckOptions { rebuild: true, ..FsckOptions::default() }, &Silent).unwrap();
+    fsck(
+        &context,
+        &FsckOptions {
+            rebuild: true,
+            ..FsckOptions::default()
+        },
+        &Silent,
+    )
+    .unwrap();
     fs::write(work.join("last"), "last").unwrap();
     let version = commit_all(&context, "main", &[]);
-    promises.push(Promise { after: count(), version });
+    promises.push(Promise {
+        after: count(),
+        version,
+    });
     drop(context);
 
     let happened = std::mem::take(&mut *recorder.happened.lock().unwrap());

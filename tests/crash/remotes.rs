@@ -24,31 +24,60 @@ use crate::known::{Known, KnownVersion, commit_all, context, copy_dir, lost_path
 
 /// Returns the remote in `dir`.
 fn remote(dir: &Path) -> Remote {
-    let location = Location::parse(dir.to_str().unwrap(), Path::new("/")).unwrap().location;
-    Remote { name: "origin".to_owned(), location, lazy: false, access: Access::default() }
+    let location = Location::parse(dir.to_str().unwrap(), Path::new("/"))
+        .unwrap()
+        .location;
+    Remote {
+        name: "origin".to_owned(),
+        location,
+        lazy: false,
+        access: Access::default(),
+    }
 }
 
 fn at(dir: &Path, repository: &str) -> Context {
     let dir = dir.canonicalize().unwrap();
     let mut context = context(dir.join(repository), dir.join("work"));
-    context.cache = CacheOptions { dir: dir.join("cache"), limit_bytes: 1 << 30 };
+    context.cache = CacheOptions {
+        dir: dir.join("cache"),
+        limit_bytes: 1 << 30,
+    };
     context
 }
 
 fn push_all(dir: &Path, observer: &dyn Observer) {
-    let options = PushOptions { all: true, tags: true, ..PushOptions::default() };
-    let report = push(&at(dir, "repo"), &remote(&dir.join("there")), &options, observer).unwrap();
+    let options = PushOptions {
+        all: true,
+        tags: true,
+        ..PushOptions::default()
+    };
+    let report = push(
+        &at(dir, "repo"),
+        &remote(&dir.join("there")),
+        &options,
+        observer,
+    )
+    .unwrap();
     assert!(report.rejected().is_none());
 }
 
 fn fetch_all(dir: &Path, observer: &dyn Observer) -> FetchReport {
-    fetch(&at(dir, "mine"), &remote(&dir.join("there")), &FetchOptions::default(), observer).unwrap()
+    fetch(
+        &at(dir, "mine"),
+        &remote(&dir.join("there")),
+        &FetchOptions::default(),
+        observer,
+    )
+    .unwrap()
 }
 
 /// Asserts that the checksums of all data are correct, and that each version that a ref points to
 /// is complete.
 fn assert_sound(context: &Context, kind: RefKind, versions: &[KnownVersion], case: &str) {
-    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
+    let options = FsckOptions {
+        data: Some(1_000_000),
+        ..FsckOptions::default()
+    };
     let report = fsck(context, &options, &Silent).unwrap().check;
     assert!(report.is_sound(), "{case}: {:?}", report.damage);
     let repo = context.repo().unwrap();
@@ -65,7 +94,10 @@ fn assert_remote(dir: &Path, versions: &[KnownVersion], case: &str) {
     let there = dir.join("there");
     if !Repo::is_at(&there) {
         let store = LocalStore::new(there);
-        assert!(Refs::of(&store).list(RefKind::Branch).unwrap().is_empty(), "{case}: refs, but no repository");
+        assert!(
+            Refs::of(&store).list(RefKind::Branch).unwrap().is_empty(),
+            "{case}: refs, but no repository"
+        );
         return;
     }
     let look = tempfile::tempdir().unwrap();
@@ -120,7 +152,11 @@ fn die(scenario: &str, stage: &Path, mut verify: impl FnMut(&Path, &str, &End)) 
         let dir = tempfile::tempdir().unwrap();
         copy_dir(stage, dir.path());
         let end = run(&format!("remotes::{scenario}"), dir.path(), step);
-        verify(dir.path(), &format!("{scenario}, step {step}: {end:?}"), &end);
+        verify(
+            dir.path(),
+            &format!("{scenario}, step {step}: {end:?}"),
+            &end,
+        );
         match end {
             End::At(name) => names.push(name),
             End::Through => break,
@@ -152,18 +188,40 @@ fn push_dies(first: bool, wanted: &[&str]) {
         assert_remote(dir, &versions, case);
         let now = packs(&dir.join("there"));
         // The crash is before the pack is recorded as sent, so each worker may send one pack twice.
-        let again = arrived.iter().filter(|(path, was)| now.get(*path) != Some(was)).count();
-        assert!(again <= 4, "{case}: {again} of {} sent again", arrived.len());
+        let again = arrived
+            .iter()
+            .filter(|(path, was)| now.get(*path) != Some(was))
+            .count();
+        assert!(
+            again <= 4,
+            "{case}: {again} of {} sent again",
+            arrived.len()
+        );
         let store = LocalStore::new(dir.join("there"));
         for tip in Refs::of(&store).list(RefKind::Branch).unwrap() {
             // The log of a new ref begins with an entry without a value.
-            let moves = if !first && tip.name.as_str() == "main" { 2 } else { 1 };
+            let moves = if !first && tip.name.as_str() == "main" {
+                2
+            } else {
+                1
+            };
             assert_eq!(tip.entry.seq, 1 + moves, "{case}: {}", tip.name);
         }
         let ours = at(dir, "repo").repo().unwrap();
-        let theirs = |kind| Refs::of(&store).list(kind).unwrap().into_iter().map(|t| (t.name, t.id));
+        let theirs = |kind| {
+            Refs::of(&store)
+                .list(kind)
+                .unwrap()
+                .into_iter()
+                .map(|t| (t.name, t.id))
+        };
         for kind in [RefKind::Branch, RefKind::Tag] {
-            let here = ours.refs().list(kind).unwrap().into_iter().map(|t| (t.name, t.id));
+            let here = ours
+                .refs()
+                .list(kind)
+                .unwrap()
+                .into_iter()
+                .map(|t| (t.name, t.id));
             assert!(here.eq(theirs(kind)), "{case}");
         }
     });
@@ -176,13 +234,32 @@ fn push_dies(first: bool, wanted: &[&str]) {
 fn a_first_push_dies() {
     push_dies(
         true,
-        &["pack", "pack published", "segment", "segment published", "marker", "marker made", "ref", "ref moved"],
+        &[
+            "pack",
+            "pack published",
+            "segment",
+            "segment published",
+            "marker",
+            "marker made",
+            "ref",
+            "ref moved",
+        ],
     );
 }
 
 #[test]
 fn a_push_dies() {
-    push_dies(false, &["pack", "pack published", "segment", "segment published", "ref", "ref moved"]);
+    push_dies(
+        false,
+        &[
+            "pack",
+            "pack published",
+            "segment",
+            "segment published",
+            "ref",
+            "ref moved",
+        ],
+    );
 }
 
 #[test]
@@ -197,11 +274,29 @@ fn a_fetch_dies() {
         let context = at(dir, "mine");
         assert_sound(&context, RefKind::Remote, &versions, case);
         let tracked = RefName::new("origin/main").unwrap();
-        assert_eq!(context.repo().unwrap().refs().value(RefKind::Remote, &tracked).unwrap(), Some(newest.id), "{case}");
+        assert_eq!(
+            context
+                .repo()
+                .unwrap()
+                .refs()
+                .value(RefKind::Remote, &tracked)
+                .unwrap(),
+            Some(newest.id),
+            "{case}"
+        );
         let now = packs(&dir.join("mine"));
-        assert!(arrived.iter().all(|(path, was)| now.get(path) == Some(was)), "{case}: came again");
+        assert!(
+            arrived.iter().all(|(path, was)| now.get(path) == Some(was)),
+            "{case}: came again"
+        );
     });
-    for step in ["pack", "pack published", "segment", "segment published", "ref"] {
+    for step in [
+        "pack",
+        "pack published",
+        "segment",
+        "segment published",
+        "ref",
+    ] {
         assert!(steps.iter().any(|s| s == step), "no `{step}` in {steps:?}");
     }
 }

@@ -16,14 +16,21 @@ use dvc::ops::tag::{TagAction, TagName, TagOptions, tag};
 use dvc::ops::undo::{UndoOptions, undo};
 
 use crate::child::{End, orders, run};
-use crate::known::{Known, KnownVersion, assert_sound, commit_all, context, copy_dir, files_of, lost_paths, noise};
+use crate::known::{
+    Known, KnownVersion, assert_sound, commit_all, context, copy_dir, files_of, lost_paths, noise,
+};
 
 fn name(text: &str) -> RefName {
     RefName::parse_stored(text).unwrap()
 }
 
 fn value(context: &Context, kind: RefKind, of: &str) -> Option<Id> {
-    context.repo().unwrap().refs().value(kind, &name(of)).unwrap()
+    context
+        .repo()
+        .unwrap()
+        .refs()
+        .value(kind, &name(of))
+        .unwrap()
 }
 
 /// A prepared directory with `repo` and `work`. Each crash runs in a copy of it.
@@ -40,7 +47,10 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(known.root(), &dir.path().join("repo"));
         copy_dir(&known.context.worktree, &dir.path().join("work"));
-        Self { dir, versions: known.versions }
+        Self {
+            dir,
+            versions: known.versions,
+        }
     }
 
     /// Runs a scenario once per step, with a crash at that step, until one run completes without a
@@ -96,7 +106,9 @@ fn commit_with(context: &Context, observer: &dyn Observer) -> dvc::error::Result
 #[test]
 #[ignore = "runs as a child of another test"]
 fn committing() {
-    let Some((context, dying)) = child() else { return };
+    let Some((context, dying)) = child() else {
+        return;
+    };
     commit_with(&context, dying.as_ref()).unwrap();
 }
 
@@ -122,7 +134,11 @@ fn commit_dies() {
     let files = files_of(&stage.dir.path().join("work"));
     let verify = |context: &Context, case: &str, end: &End| {
         let tip = value(context, RefKind::Branch, "main").unwrap();
-        let made = |id| KnownVersion { id, branch: "main", files: files.clone() };
+        let made = |id| KnownVersion {
+            id,
+            branch: "main",
+            files: files.clone(),
+        };
         if tip == old {
             assert_eq!(value(context, RefKind::Tag, "crashed"), None, "{case}");
         } else {
@@ -130,8 +146,14 @@ fn commit_dies() {
         }
         assert!(tip != old || *end != End::Through);
         if *end == End::Through {
-            let notes = fsck(context, &FsckOptions::default(), &Silent).unwrap().check.notes;
-            assert!(notes.iter().any(|n| n.contains("are replaced by others")), "no segments were merged: {notes:?}");
+            let notes = fsck(context, &FsckOptions::default(), &Silent)
+                .unwrap()
+                .check
+                .notes;
+            assert!(
+                notes.iter().any(|n| n.contains("are replaced by others")),
+                "no segments were merged: {notes:?}"
+            );
         }
         // The second run creates the version, or it has nothing to commit; then the tag must exist.
         let again = commit_with(context, &Silent);
@@ -147,7 +169,14 @@ fn commit_dies() {
     };
     // Pack names differ from run to run, so different folders have to be created, and a run may
     // lack one of the steps.
-    let wanted = ["pack", "segment published", "ref", "ref moved", "renamed", "directory synced"];
+    let wanted = [
+        "pack",
+        "segment published",
+        "ref",
+        "ref moved",
+        "renamed",
+        "directory synced",
+    ];
     let mut steps = Vec::new();
     for _ in 0..4 {
         steps.extend(stage.die("committing", 0.., verify));
@@ -164,7 +193,9 @@ fn commit_dies() {
 #[test]
 #[ignore = "runs as a child of another test"]
 fn tagging() {
-    let Some((context, dying)) = child() else { return };
+    let Some((context, dying)) = child() else {
+        return;
+    };
     tag_main(&context, dying.as_ref());
 }
 
@@ -174,7 +205,15 @@ fn tag_main(context: &Context, observer: &dyn Observer) {
         at: Revision::parse("main~1").unwrap(),
         force: true,
     };
-    tag(context, &TagOptions { action: create, dry_run: false }, observer).unwrap();
+    tag(
+        context,
+        &TagOptions {
+            action: create,
+            dry_run: false,
+        },
+        observer,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -183,7 +222,10 @@ fn tag_dies() {
     let want = stage.versions[1].id;
     let steps = stage.die("tagging", 0.., |context, case, end| {
         let found = value(context, RefKind::Tag, "late");
-        assert!(found == Some(want) || found.is_none() && *end != End::Through, "{case}: {found:?}");
+        assert!(
+            found == Some(want) || found.is_none() && *end != End::Through,
+            "{case}: {found:?}"
+        );
         tag_main(context, &Silent);
         assert_eq!(value(context, RefKind::Tag, "late"), Some(want), "{case}");
     });
@@ -193,8 +235,18 @@ fn tag_dies() {
 #[test]
 #[ignore = "runs as a child of another test"]
 fn undoing() {
-    let Some((context, dying)) = child() else { return };
-    undo(&context, &UndoOptions { name: Some(name("main")), dry_run: false }, dying.as_ref()).unwrap();
+    let Some((context, dying)) = child() else {
+        return;
+    };
+    undo(
+        &context,
+        &UndoOptions {
+            name: Some(name("main")),
+            dry_run: false,
+        },
+        dying.as_ref(),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -203,11 +255,26 @@ fn undo_dies() {
     let (before, after) = (stage.versions[2].id, stage.versions[1].id);
     let steps = stage.die("undoing", 0.., |context, case, end| {
         let tip = value(context, RefKind::Branch, "main");
-        assert!(tip == Some(after) || tip == Some(before) && *end != End::Through, "{case}: {tip:?}");
+        assert!(
+            tip == Some(after) || tip == Some(before) && *end != End::Through,
+            "{case}: {tip:?}"
+        );
         if tip == Some(before) {
-            undo(context, &UndoOptions { name: Some(name("main")), dry_run: false }, &Silent).unwrap();
+            undo(
+                context,
+                &UndoOptions {
+                    name: Some(name("main")),
+                    dry_run: false,
+                },
+                &Silent,
+            )
+            .unwrap();
         }
-        assert_eq!(value(context, RefKind::Branch, "main"), Some(after), "{case}");
+        assert_eq!(
+            value(context, RefKind::Branch, "main"),
+            Some(after),
+            "{case}"
+        );
     });
     assert!(steps.len() >= 5, "{steps:?}");
 }
@@ -215,12 +282,22 @@ fn undo_dies() {
 #[test]
 #[ignore = "runs as a child of another test"]
 fn rebuilding() {
-    let Some((context, dying)) = child() else { return };
+    let Some((context, dying)) = child() else {
+        return;
+    };
     rebuild(&context, dying.as_ref());
 }
 
 fn rebuild(context: &Context, observer: &dyn Observer) -> dvc::ops::fsck::FsckReport {
-    fsck(context, &FsckOptions { rebuild: true, ..FsckOptions::default() }, observer).unwrap()
+    fsck(
+        context,
+        &FsckOptions {
+            rebuild: true,
+            ..FsckOptions::default()
+        },
+        observer,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -229,13 +306,35 @@ fn rebuild_dies() {
     let segments = |context: &Context| files_of(&context.repository.join("index")).len();
     let old = segments(&at(stage.dir.path()));
     let steps = stage.die("rebuilding", 0.., |context, case, end| {
-        assert!(segments(context) >= 3 && (segments(context) <= old + 3), "{case}");
+        assert!(
+            segments(context) >= 3 && (segments(context) <= old + 3),
+            "{case}"
+        );
         assert!(*end != End::Through || segments(context) == 3, "{case}");
         let report = rebuild(context, &Silent);
-        assert!(report.check.is_sound() && segments(context) == 3, "{case}: {:?}", report.check.damage);
-        assert_eq!(report.check.notes.iter().filter(|n| n.contains("segment")).count(), 0, "{case}");
+        assert!(
+            report.check.is_sound() && segments(context) == 3,
+            "{case}: {:?}",
+            report.check.damage
+        );
+        assert_eq!(
+            report
+                .check
+                .notes
+                .iter()
+                .filter(|n| n.contains("segment"))
+                .count(),
+            0,
+            "{case}"
+        );
     });
-    for step in ["segment published", "catalogue", "remove segment", "removed", "rebuilt"] {
+    for step in [
+        "segment published",
+        "catalogue",
+        "remove segment",
+        "removed",
+        "rebuilt",
+    ] {
         assert!(steps.iter().any(|s| s == step), "no `{step}` in {steps:?}");
     }
 }
@@ -280,23 +379,49 @@ fn folding_a_log_dies() {
         let repo = context.repo().unwrap();
         let refs = repo.refs();
         let ids = [versions[0].id, versions[1].id];
-        let how = dvc::repo::refs::Move { who: "w", why: "test", time: dvc::model::entry::Time { secs: 1, nanos: 0 } };
+        let how = dvc::repo::refs::Move {
+            who: "w",
+            why: "test",
+            time: dvc::model::entry::Time { secs: 1, nanos: 0 },
+        };
         let mut tip = refs.tip(RefKind::Branch, &name("main")).unwrap();
         while let Some(entry) = tip.clone().filter(|e| e.seq < 127) {
             let id = ids[usize::try_from(entry.seq % 2).unwrap()];
-            tip = refs.update(RefKind::Branch, &name("main"), Some(&entry), Some(id), &how).unwrap();
+            tip = refs
+                .update(RefKind::Branch, &name("main"), Some(&entry), Some(id), &how)
+                .unwrap();
         }
     });
-    let log = |context: &Context| context.repo().unwrap().refs().log(RefKind::Branch, &name("main")).unwrap();
+    let log = |context: &Context| {
+        context
+            .repo()
+            .unwrap()
+            .refs()
+            .log(RefKind::Branch, &name("main"))
+            .unwrap()
+    };
     // Each removal has two steps. All removals are alike, so test only some.
-    let steps = stage.die("committing", (0..45).chain((45..).step_by(40)), |context, case, end| {
-        let entries = log(context);
-        let last = entries[0].seq;
-        assert!(last == 127 || last == 128, "{case}");
-        assert!(last == 128 || *end != End::Through);
-        // The first entry has no value, so it is no move.
-        assert_eq!(entries.len() as u64, last - 1, "{case}");
-        assert!(entries.windows(2).all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new), "{case}");
-    });
-    assert!(steps.iter().any(|s| s == "removed" || s == "directory synced"));
+    let steps = stage.die(
+        "committing",
+        (0..45).chain((45..).step_by(40)),
+        |context, case, end| {
+            let entries = log(context);
+            let last = entries[0].seq;
+            assert!(last == 127 || last == 128, "{case}");
+            assert!(last == 128 || *end != End::Through);
+            // The first entry has no value, so it is no move.
+            assert_eq!(entries.len() as u64, last - 1, "{case}");
+            assert!(
+                entries
+                    .windows(2)
+                    .all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new),
+                "{case}"
+            );
+        },
+    );
+    assert!(
+        steps
+            .iter()
+            .any(|s| s == "removed" || s == "directory synced")
+    );
 }

@@ -28,13 +28,19 @@ fn volumes() -> (Sandbox, String) {
         find . -exec touch -h -d @1500000000 {} +";
     s.sh(script).ok();
     s.dvc(["init", "--repo", "../r", "-b", "data"]).ok();
-    let run = s.dvc(["--repo", "../r", "--json", "commit", "-b", "data", "-m", "volumes"]).ok();
+    let run = s
+        .dvc([
+            "--repo", "../r", "--json", "commit", "-b", "data", "-m", "volumes",
+        ])
+        .ok();
     let tree = run.json()["tree"].as_str().unwrap().to_owned();
     (s, tree)
 }
 
 fn imported(s: &Sandbox, args: &[&str], branch: &str) -> String {
-    let run = s.dvc([&["--repo", "../r", "--json", "import", "-b", branch], args].concat()).ok();
+    let run = s
+        .dvc([&["--repo", "../r", "--json", "import", "-b", branch], args].concat())
+        .ok();
     run.json()["tree"].as_str().unwrap().to_owned()
 }
 
@@ -44,18 +50,45 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn an_exported_image_is_loaded_copied_from_and_handed_on() {
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     let (s, tree) = volumes();
     let image = s.at("image.tar");
-    s.dvc(["--repo", "../r", "export", "data", "--format", "oci", "-o", text(&image)]).ok();
-    assert!(engine.docker(["load", "-i", text(&image)]).contains("data:v1"));
+    s.dvc([
+        "--repo",
+        "../r",
+        "export",
+        "data",
+        "--format",
+        "oci",
+        "-o",
+        text(&image),
+    ])
+    .ok();
+    assert!(
+        engine
+            .docker(["load", "-i", text(&image)])
+            .contains("data:v1")
+    );
     let labels = engine.docker(["inspect", "--format", "{{json .Config.Labels}}", "data:v1"]);
-    assert!(labels.contains("\"dvc.branch\":\"data\"") && labels.contains(&tree), "{labels}");
+    assert!(
+        labels.contains("\"dvc.branch\":\"data\"") && labels.contains(&tree),
+        "{labels}"
+    );
 
     // Create a container as a source of files. It is never started.
     engine.docker(["create", "--name", "source", "data:v1", "x"]);
     engine.docker(["cp", "-a", "source:/source", text(&s.at("copy"))]);
-    s.dvc(["--repo", "../r", "checkout", "data", "--into", "../checkout"]).ok();
+    s.dvc([
+        "--repo",
+        "../r",
+        "checkout",
+        "data",
+        "--into",
+        "../checkout",
+    ])
+    .ok();
     // Remove the properties that `docker cp` does not preserve: attributes, owners, holes, hard
     // links.
     for dir in ["copy", "checkout"] {
@@ -69,7 +102,16 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
 
     // Use the image's volumes in a second container.
     let sum = "cat /source/db/data | sha256sum; stat -c '%u %g %a %h' /source/db/data; readlink /source/web/sym; stat -c '%u %g %a' /source/db/dir; wc -c </source/db/sparse";
-    let there = engine.docker(["run", "--rm", "--volumes-from", "source", engine.image(), "sh", "-c", sum]);
+    let there = engine.docker([
+        "run",
+        "--rm",
+        "--volumes-from",
+        "source",
+        engine.image(),
+        "sh",
+        "-c",
+        sum,
+    ]);
     let noise = s.at("noise");
     fs::write(&noise, zoo::noise(1, 3_000_000)).unwrap();
     let expected = run("sha256sum", &[text(&noise)]);
@@ -88,26 +130,55 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     .unwrap();
     let mut build = engine.command(["build", "-q", "-t", "derived", text(&s.at("build"))]);
     let out = build.env("DOCKER_BUILDKIT", "0").output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(engine.docker(["run", "--rm", "derived", "cat", "/index"]), "<html>");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert_eq!(
+        engine.docker(["run", "--rm", "derived", "cat", "/index"]),
+        "<html>"
+    );
 
     // The image that the engine saves still contains the same version.
     engine.docker(["save", "-o", text(&s.at("saved.tar")), "data:v1"]);
     assert_eq!(imported(&s, &["../saved.tar"], "saved"), tree);
-    let mut save = engine.command(["save", "data:v1", engine.image()]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut import = s.command(["--repo", "../r", "--json", "import", "-", "-b", "piped", "--image", "data:v1"]);
+    let mut save = engine
+        .command(["save", "data:v1", engine.image()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut import = s.command([
+        "--repo", "../r", "--json", "import", "-", "-b", "piped", "--image", "data:v1",
+    ]);
     let out = import.stdin(save.stdout.take().unwrap()).output().unwrap();
-    assert!(save.wait().unwrap().success() && out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        save.wait().unwrap().success() && out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     assert!(String::from_utf8_lossy(&out.stdout).contains(&tree));
 }
 
 #[test]
 fn an_image_goes_through_a_registry_in_both_directions() {
-    let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else { return };
+    let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else {
+        return;
+    };
     let (s, tree) = volumes();
     let url = registry.url("team/data");
     let name = url.strip_prefix("oci://").unwrap();
-    s.dvc(["--repo", "../r", "export", "data", "--format", "oci", "-o", &format!("{url}:v1")]).ok();
+    s.dvc([
+        "--repo",
+        "../r",
+        "export",
+        "data",
+        "--format",
+        "oci",
+        "-o",
+        &format!("{url}:v1"),
+    ])
+    .ok();
     engine.docker(["pull", "-q", &format!("{name}:v1")]);
     engine.docker(["create", "--name", "pulled", &format!("{name}:v1"), "x"]);
     engine.docker(["cp", "pulled:/source/web/index", text(&s.at("index"))]);
@@ -120,7 +191,9 @@ fn an_image_goes_through_a_registry_in_both_directions() {
 
 #[test]
 fn an_old_data_image_is_read_back() {
-    let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else { return };
+    let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else {
+        return;
+    };
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
     // An image with volumes below /source and a root file system. One volume is a directory, the
@@ -135,15 +208,32 @@ fn an_old_data_image_is_read_back() {
         engine.import(&s.at(root), &format!("{name}:{tag}"));
         engine.docker(["push", "-q", &format!("{name}:{tag}")]);
         let image = format!("{url}:{tag}");
-        s.dvc(["--repo", "../r", "import", "--format", "oci", &image, "--strip", "source", "-b", tag]).ok();
-        s.dvc(["--repo", "../r", "checkout", tag, "--into", &format!("../out-{tag}")]).ok();
-        assert_same_by(&s.at("old/source"), &s.at(format!("out-{tag}")), &Compare::default());
+        s.dvc([
+            "--repo", "../r", "import", "--format", "oci", &image, "--strip", "source", "-b", tag,
+        ])
+        .ok();
+        s.dvc([
+            "--repo",
+            "../r",
+            "checkout",
+            tag,
+            "--into",
+            &format!("../out-{tag}"),
+        ])
+        .ok();
+        assert_same_by(
+            &s.at("old/source"),
+            &s.at(format!("out-{tag}")),
+            &Compare::default(),
+        );
     }
 }
 
 #[test]
 fn layers_are_what_the_engine_makes_of_them() {
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
     engine.image();
@@ -155,13 +245,23 @@ fn layers_are_what_the_engine_makes_of_them() {
     fs::write(s.at("build/Dockerfile"), file).unwrap();
     let mut build = engine.command(["build", "-q", "-t", "layers", text(&s.at("build"))]);
     let out = build.env("DOCKER_BUILDKIT", "0").output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     engine.docker(["save", "-o", text(&s.at("saved.tar")), "layers"]);
     engine.docker(["create", "--name", "all", "layers", "x"]);
     engine.docker(["export", "-o", text(&s.at("flat.tar")), "all"]);
     let layered = imported(&s, &["../saved.tar", "--strip", "d"], "layered");
     let flat = imported(&s, &["../flat.tar", "--strip", "d"], "flat");
-    let diff = s.dvc(["--repo", "../r", "diff", "layered", "flat"]).ok().out;
+    let diff = s
+        .dvc(["--repo", "../r", "diff", "layered", "flat"])
+        .ok()
+        .out;
     assert_eq!((layered, diff.as_str()), (flat, ""));
-    assert_eq!(s.dvc(["--repo", "../r", "ls", "layered"]).ok().out, "a/\nagain\nb/\nc\nlink\n");
+    assert_eq!(
+        s.dvc(["--repo", "../r", "ls", "layered"]).ok().out,
+        "a/\nagain\nb/\nc\nlink\n"
+    );
 }

@@ -23,18 +23,36 @@ fn the_engine_runs_the_plugin() {
     if !needs::fuse() {
         return;
     }
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     load(&engine);
     let out = engine.dir().join("managed");
     let mut build = Command::new(project().join("image/build.sh"));
-    build.args(["--plugin", "--binary", env!("CARGO_BIN_EXE_dvc"), "--out"]).arg(&out);
+    build
+        .args(["--plugin", "--binary", env!("CARGO_BIN_EXE_dvc"), "--out"])
+        .arg(&out);
     Run::of(build.stdin(Stdio::null())).ok();
     let (plugin, volume) = ("managed", format!("{}-db", engine.name()));
-    engine.docker(["plugin", "create", plugin, out.join("plugin").to_str().unwrap()]);
+    engine.docker([
+        "plugin",
+        "create",
+        plugin,
+        out.join("plugin").to_str().unwrap(),
+    ]);
     engine.docker(["plugin", "enable", plugin]);
     engine.docker(["volume", "create", "-d", plugin, &volume]);
     let sh = |script: &str| {
-        engine.docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "sh", "-c", script])
+        engine.docker([
+            "run",
+            "--rm",
+            "-v",
+            &format!("{volume}:/v"),
+            engine.image(),
+            "sh",
+            "-c",
+            script,
+        ])
     };
     sh("echo one > /v/table");
     assert_eq!(sh("cat /v/table"), "one");
@@ -42,16 +60,45 @@ fn the_engine_runs_the_plugin() {
     // The documents describe this kind of commit: from a container that sees the volumes.
     let id = engine.docker(["plugin", "inspect", "-f", "{{.Id}}", plugin]);
     let _socket_dir = SocketDir(format!("/run/docker/plugins/{id}"));
-    let bind = format!("{}/data/plugins/{id}/propagated-mount:/var/lib/dvc:rslave", engine.dir().display());
+    let bind = format!(
+        "{}/data/plugins/{id}/propagated-mount:/var/lib/dvc:rslave",
+        engine.dir().display()
+    );
     let dvc = |words: &[&str]| {
-        let options = ["run", "--rm", "--pid", "host", "--network", "none", "-e", "DVC_RUN_DIR=/var/lib/dvc/run", "-v"];
+        let options = [
+            "run",
+            "--rm",
+            "--pid",
+            "host",
+            "--network",
+            "none",
+            "-e",
+            "DVC_RUN_DIR=/var/lib/dvc/run",
+            "-v",
+        ];
         engine.docker([&options[..], &[&bind, "dvc"], words].concat())
     };
-    engine.docker(["run", "-d", "--name", "db", "-v", &format!("{volume}:/v"), engine.image(), "sleep", "1000"]);
+    engine.docker([
+        "run",
+        "-d",
+        "--name",
+        "db",
+        "-v",
+        &format!("{volume}:/v"),
+        engine.image(),
+        "sleep",
+        "1000",
+    ]);
     let listed = dvc(&["volume", "ls"]);
-    assert!(listed.contains("4 B changed") && listed.contains("in use by 1"), "{listed}");
+    assert!(
+        listed.contains("4 B changed") && listed.contains("in use by 1"),
+        "{listed}"
+    );
     let said = dvc(&["commit", "--volume", &volume, "-m", "while it runs"]);
-    assert!(said.contains(" v2 ") && said.contains("while it runs"), "{said}");
+    assert!(
+        said.contains(" v2 ") && said.contains("while it runs"),
+        "{said}"
+    );
     engine.docker(["exec", "db", "sh", "-c", "echo two >> /v/table"]);
 
     // The plugin and its mounts end with the engine. After a restart, new ones continue with the
@@ -66,9 +113,20 @@ fn the_engine_runs_the_plugin() {
     rustix::mount::mount_change(&data, rustix::mount::MountPropagationFlags::PRIVATE).unwrap();
     let handed_on = data.join(format!("plugins/{id}/propagated-mount"));
     let _ = rustix::mount::unmount(&handed_on, rustix::mount::UnmountFlags::DETACH);
-    let refused = engine.try_docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "cat", "/v/table"]);
+    let refused = engine.try_docker([
+        "run",
+        "--rm",
+        "-v",
+        &format!("{volume}:/v"),
+        engine.image(),
+        "cat",
+        "/v/table",
+    ]);
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("does not see the mount"), "{said}");
+    assert!(
+        !refused.status.success() && said.contains("does not see the mount"),
+        "{said}"
+    );
     assert!(said.contains("docker plugin disable -f"), "{said}");
     engine.docker(["plugin", "disable", "-f", plugin]);
     engine.docker(["plugin", "enable", plugin]);
@@ -77,12 +135,18 @@ fn the_engine_runs_the_plugin() {
     assert!(inspected.contains(r#""changed": true"#), "{inspected}");
 
     let removal = engine.try_docker(["plugin", "rm", plugin]);
-    assert!(!removal.status.success(), "a plugin with a volume was removed");
+    assert!(
+        !removal.status.success(),
+        "a plugin with a volume was removed"
+    );
     engine.docker(["volume", "rm", &volume]);
     let trash = dvc(&["volume", "ls", "--trash"]);
     assert!(trash.contains(&volume), "{trash}\n{}", engine.log());
     engine.docker(["plugin", "disable", plugin]);
     engine.docker(["plugin", "rm", plugin]);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.lines().any(|line| line.contains(&volume)), "{mounts}");
+    assert!(
+        !mounts.lines().any(|line| line.contains(&volume)),
+        "{mounts}"
+    );
 }

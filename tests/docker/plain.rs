@@ -30,51 +30,96 @@ fn sandbox(engine: &Engine) -> Sandbox {
 
 /// Runs a script in a new container with the volume at `/v`. Returns its output.
 fn sh(engine: &Engine, volume: &str, script: &str) -> String {
-    engine.docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "sh", "-c", script])
+    engine.docker([
+        "run",
+        "--rm",
+        "-v",
+        &format!("{volume}:/v"),
+        engine.image(),
+        "sh",
+        "-c",
+        script,
+    ])
 }
 
 fn has(engine: &Engine, volume: &str) -> bool {
-    engine.docker(["volume", "ls", "-q", "--filter", "driver=local"]).lines().any(|name| name == volume)
+    engine
+        .docker(["volume", "ls", "-q", "--filter", "driver=local"])
+        .lines()
+        .any(|name| name == volume)
 }
 
 /// Returns the messages of the versions of a branch, newest first.
 fn messages(s: &Sandbox, repo: &str, branch: &str) -> Vec<String> {
-    s.dvc(["--repo", repo, "log", "--format", "%s", branch]).ok().out.lines().map(str::to_owned).collect()
+    s.dvc(["--repo", repo, "log", "--format", "%s", branch])
+        .ok()
+        .out
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
-    let Some(engine) = Engine::shared() else { return };
+    let Some(engine) = Engine::shared() else {
+        return;
+    };
     let s = sandbox(engine);
     let create = |name: &str, more: &[&str]| {
-        let mut args = vec!["--repo", "../r", "volume", "create", name, "--driver", "local"];
+        let mut args = vec![
+            "--repo", "../r", "volume", "create", name, "--driver", "local",
+        ];
         args.extend(more);
         s.dvc(args)
     };
     // A dry run and a failed creation do not create a volume.
-    create("pl-a", &["--from", "main", "-n"]).ok().says("would create volume pl-a, on branch main");
+    create("pl-a", &["--from", "main", "-n"])
+        .ok()
+        .says("would create volume pl-a, on branch main");
     create("pl-a", &["--from", "none"]).code(13);
     create("pl-a", &[]).code(2).complains("--from");
-    create("pl-a", &["--from", "main", "--quota", "1g"]).code(2).complains("--quota");
+    create("pl-a", &["--from", "main", "--quota", "1g"])
+        .code(2)
+        .complains("--quota");
     create("../pl", &["--from", "main"]).code(2);
     let mut page = JsonPage::read();
-    page.check("local-volume", &create("pl-a", &["--from", "main", "-n", "--json"]).ok().json());
+    page.check(
+        "local-volume",
+        &create("pl-a", &["--from", "main", "-n", "--json"])
+            .ok()
+            .json(),
+    );
     assert!(!has(engine, "pl-a"));
 
-    create("pl-a", &["--from", "main"]).ok().says("on branch main, 2 files");
+    create("pl-a", &["--from", "main"])
+        .ok()
+        .says("on branch main, 2 files");
     assert_eq!(
-        sh(engine, "pl-a", "cat /v/a; stat -c '%u:%g %a' /v/a /v; wc -c < /v/dir/big"),
+        sh(
+            engine,
+            "pl-a",
+            "cat /v/a; stat -c '%u:%g %a' /v/a /v; wc -c < /v/dir/big"
+        ),
         "two1000:1001 644\n999:998 750\n3145728"
     );
     // The repository and the branch are in the labels, so the commit does not depend on the working
     // directory.
     sh(engine, "pl-a", "echo -n three > /v/a; chown 5:6 /v/dir/big");
-    s.dvc(["commit", "--volume", "pl-a", "-m", "third"]).ok().says("[main v3");
+    s.dvc(["commit", "--volume", "pl-a", "-m", "third"])
+        .ok()
+        .says("[main v3");
     assert_eq!(messages(&s, "../r", "main"), ["third", "second", "first"]);
-    s.dvc(["commit", "--volume", "pl-a", "-m", "fourth"]).ok().says("nothing to commit");
-    assert_eq!(s.dvc(["--repo", "../r", "show", "main:a"]).ok().out, "three");
+    s.dvc(["commit", "--volume", "pl-a", "-m", "fourth"])
+        .ok()
+        .says("nothing to commit");
+    assert_eq!(
+        s.dvc(["--repo", "../r", "show", "main:a"]).ok().out,
+        "three"
+    );
     // A volume with content is never overwritten, even if dvc has created it.
-    create("pl-a", &["--from", "main"]).code(4).complains("not empty");
+    create("pl-a", &["--from", "main"])
+        .code(4)
+        .complains("not empty");
     assert_eq!(sh(engine, "pl-a", "cat /v/a"), "three");
 
     // To commit on top of an older version, dvc uses a branch with the name of the volume.
@@ -82,13 +127,36 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
         .code(4)
         .complains("another version is the last one of branch `main`");
     assert!(!has(engine, "pl-b"));
-    page.check("local-volume", &create("pl-b", &["--from", "main@v1", "--json"]).ok().json());
-    assert!(!page.unused().iter().any(|field| field.starts_with("local-volume.")), "{:?}", page.unused());
+    page.check(
+        "local-volume",
+        &create("pl-b", &["--from", "main@v1", "--json"]).ok().json(),
+    );
+    assert!(
+        !page
+            .unused()
+            .iter()
+            .any(|field| field.starts_with("local-volume.")),
+        "{:?}",
+        page.unused()
+    );
     sh(engine, "pl-b", "echo -n other > /v/a");
-    s.dvc(["commit", "--volume", "pl-b", "-m", "aside"]).ok().says("[pl-b v2");
+    s.dvc(["commit", "--volume", "pl-b", "-m", "aside"])
+        .ok()
+        .says("[pl-b v2");
     assert_eq!(messages(&s, "../r", "pl-b"), ["aside", "first"]);
-    create("pl-c", &["--from", "main@v1", "--branch", "dev/me"]).ok().says("on branch dev/me");
-    assert_eq!(engine.docker(["volume", "inspect", "-f", "{{index .Labels \"dvc.branch\"}}", "pl-c"]), "dev/me");
+    create("pl-c", &["--from", "main@v1", "--branch", "dev/me"])
+        .ok()
+        .says("on branch dev/me");
+    assert_eq!(
+        engine.docker([
+            "volume",
+            "inspect",
+            "-f",
+            "{{index .Labels \"dvc.branch\"}}",
+            "pl-c"
+        ]),
+        "dev/me"
+    );
 
     // A new volume does not inherit the state that was recorded for the path of a removed volume
     // with the same name.
@@ -97,16 +165,22 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     assert_eq!(sh(engine, "pl-b", "cat /v/a; ls /v"), "twoa\ndir");
     // An existing empty volume is filled. Its branch has the name of the volume.
     engine.make_volume("pl-d", &[]);
-    create("pl-d", &["--from", "main@v1", "--branch", "main"]).code(2).complains("`pl-d`");
+    create("pl-d", &["--from", "main@v1", "--branch", "main"])
+        .code(2)
+        .complains("`pl-d`");
     create("pl-d", &["--from", "main@v1"]).ok();
     assert_eq!(sh(engine, "pl-d", "cat /v/a"), "one");
     engine.docker(["volume", "rm", "pl-a", "pl-b", "pl-c", "pl-d"]);
 
     // Fill a volume from a remote repository.
-    s.dvc(["--repo", "../r", "remote", "add", "origin", "../far"]).ok();
+    s.dvc(["--repo", "../r", "remote", "add", "origin", "../far"])
+        .ok();
     s.dvc(["--repo", "../r", "push", "--all"]).ok();
     let from = format!("file://{}#main@v2", s.at("far").display());
-    s.dvc(["volume", "create", "pl-e", "--from", &from, "--driver", "local"]).ok();
+    s.dvc([
+        "volume", "create", "pl-e", "--from", &from, "--driver", "local",
+    ])
+    .ok();
     assert_eq!(sh(engine, "pl-e", "cat /v/a"), "two");
     engine.docker(["volume", "rm", "pl-e"]);
 }
@@ -116,19 +190,32 @@ fn a_missing_engine_is_reported() {
     let mut s = Sandbox::with_repo();
     s.write("a", "a");
     s.dvc(["commit", "-m", "x"]).ok();
-    let create = |s: &Sandbox| s.dvc(["volume", "create", "x", "--from", "main", "--driver", "local"]);
+    let create = |s: &Sandbox| {
+        s.dvc([
+            "volume", "create", "x", "--from", "main", "--driver", "local",
+        ])
+    };
     create(&s).code(6).complains("no Docker engine at");
-    s.dvc(["commit", "--volume", "x", "-m", "y"]).code(13).complains("no such volume").complains("no Docker engine at");
+    s.dvc(["commit", "--volume", "x", "-m", "y"])
+        .code(13)
+        .complains("no such volume")
+        .complains("no Docker engine at");
     // If an engine is reachable or configured, `--all-volumes` must include its volumes. Otherwise
     // there may be no volumes.
-    s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6).complains("no Docker engine at");
+    s.dvc(["commit", "--all-volumes", "-m", "y"])
+        .code(6)
+        .complains("no Docker engine at");
     for host in ["tcp://127.0.0.1:1", "ssh://me@127.0.0.1"] {
         s.set("DOCKER_HOST", host);
-        s.dvc(["commit", "--all-volumes", "-m", "y"]).code(2).complains("not a Unix socket");
+        s.dvc(["commit", "--all-volumes", "-m", "y"])
+            .code(2)
+            .complains("not a Unix socket");
     }
     if !std::path::Path::new(dvc::docker::SOCKET).exists() {
         s.set("DOCKER_HOST", "");
-        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("committing only dvc volumes");
+        s.dvc(["commit", "--all-volumes", "-m", "y"])
+            .ok()
+            .complains("committing only dvc volumes");
     }
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
@@ -145,7 +232,9 @@ fn a_missing_engine_is_reported() {
 /// completes the creation.
 fn kill_creation_halfway(engine: &Engine, s: &Sandbox, words: &[&str]) {
     engine.make_volume("pl-place", &[]);
-    let place = engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", "pl-place"]).replace("pl-place", "pl-k");
+    let place = engine
+        .docker(["volume", "inspect", "-f", "{{.Mountpoint}}", "pl-place"])
+        .replace("pl-place", "pl-k");
     engine.docker(["volume", "rm", "pl-place"]);
     let at = |name: &str| std::path::Path::new(place.trim()).join(name);
     for _ in 0..200 {
@@ -166,15 +255,26 @@ fn kill_creation_halfway(engine: &Engine, s: &Sandbox, words: &[&str]) {
 
 #[test]
 fn a_killed_creation_is_finished_by_the_next() {
-    let Some(engine) = Engine::shared() else { return };
+    let Some(engine) = Engine::shared() else {
+        return;
+    };
     let s = sandbox(engine);
-    let words = ["--repo", "../r", "volume", "create", "pl-k", "--from", "main", "--driver", "local"];
+    let words = [
+        "--repo", "../r", "volume", "create", "pl-k", "--from", "main", "--driver", "local",
+    ];
     kill_creation_halfway(engine, &s, &words);
     assert!(has(engine, "pl-k"));
-    s.dvc(["commit", "--volume", "pl-k", "-m", "half"]).code(4).complains("interrupted");
+    s.dvc(["commit", "--volume", "pl-k", "-m", "half"])
+        .code(4)
+        .complains("interrupted");
     s.dvc(words).ok();
-    assert_eq!(sh(engine, "pl-k", "cat /v/a; wc -c < /v/dir/big"), "two3145728");
-    s.dvc(["commit", "--volume", "pl-k", "-m", "whole"]).ok().says("nothing to commit");
+    assert_eq!(
+        sh(engine, "pl-k", "cat /v/a; wc -c < /v/dir/big"),
+        "two3145728"
+    );
+    s.dvc(["commit", "--volume", "pl-k", "-m", "whole"])
+        .ok()
+        .says("nothing to commit");
     s.dvc(words).code(4).complains("not empty");
     engine.docker(["volume", "rm", "pl-k"]);
     // A new volume does not inherit the interrupted creation of a removed volume with the same name
@@ -190,37 +290,84 @@ fn a_killed_creation_is_finished_by_the_next() {
 
 #[test]
 fn a_volume_that_dvc_did_not_create_is_committed() {
-    let Some(engine) = Engine::shared() else { return };
+    let Some(engine) = Engine::shared() else {
+        return;
+    };
     let s = sandbox(engine);
-    ["pl-v", "pl-w"].into_iter().for_each(|name| engine.make_volume(name, &[]));
+    ["pl-v", "pl-w"]
+        .into_iter()
+        .for_each(|name| engine.make_volume(name, &[]));
     for (container, mount) in [("w", "pl-v:/v"), ("r", "pl-v:/v:ro"), ("o", "pl-w:/v")] {
         let name = format!("pl-v-{container}");
-        engine.docker(["run", "-d", "--name", &name, "-v", mount, engine.image(), "sleep", "1000"]);
+        engine.docker([
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "-v",
+            mount,
+            engine.image(),
+            "sleep",
+            "1000",
+        ]);
     }
     sh(engine, "pl-v", "echo one > /v/x");
     // If there is no repository for the volume, the version goes to the default repository of the
     // machine, on a branch with the name of the volume.
     let own = s.at("home/state/dvc/repository").display().to_string();
-    s.dvc(["commit", "--volume", "pl-v", "-m", "a", "-n"]).code(10);
-    s.dvc(["commit", "--volume", "pl-v", "-m", "a"]).ok().says("[pl-v v1");
+    s.dvc(["commit", "--volume", "pl-v", "-m", "a", "-n"])
+        .code(10);
+    s.dvc(["commit", "--volume", "pl-v", "-m", "a"])
+        .ok()
+        .says("[pl-v v1");
     sh(engine, "pl-v", "echo two > /v/x");
-    let held = s.dvc(["commit", "--volume", "pl-v", "-m", "b", "--quiesce", "docker:pause"]).ok().says("[pl-v v2");
+    let held = s
+        .dvc([
+            "commit",
+            "--volume",
+            "pl-v",
+            "-m",
+            "b",
+            "--quiesce",
+            "docker:pause",
+        ])
+        .ok()
+        .says("[pl-v v2");
     let held = held.complains("paused container `pl-v-w`");
-    assert!(!held.err.contains("pl-v-r") && !held.err.contains("pl-v-o"), "{}", held.err);
-    assert_eq!(["w", "r", "o"].map(|c| engine.state(&format!("pl-v-{c}"))), ["running"; 3]);
+    assert!(
+        !held.err.contains("pl-v-r") && !held.err.contains("pl-v-o"),
+        "{}",
+        held.err
+    );
+    assert_eq!(
+        ["w", "r", "o"].map(|c| engine.state(&format!("pl-v-{c}"))),
+        ["running"; 3]
+    );
     assert_eq!(messages(&s, &own, "pl-v"), ["b", "a"]);
     // Commit to a given repository, and to a given branch.
-    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-m", "c"]).ok().says("[pl-v v1");
-    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-b", "main", "-m", "d"]).ok().says("[main v3");
+    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-m", "c"])
+        .ok()
+        .says("[pl-v v1");
+    s.dvc([
+        "--repo", "../r", "commit", "--volume", "pl-v", "-b", "main", "-m", "d",
+    ])
+    .ok()
+    .says("[main v3");
     // An empty volume is rejected if the version has content, because the content may be unmounted.
     sh(engine, "pl-v", "rm /v/x");
-    s.dvc(["commit", "--volume", "pl-v", "-m", "e"]).code(4).complains("is empty");
-    s.dvc(["commit", "--volume", "pl-none", "-m", "e"]).code(13).complains("no such volume");
+    s.dvc(["commit", "--volume", "pl-v", "-m", "e"])
+        .code(4)
+        .complains("is empty");
+    s.dvc(["commit", "--volume", "pl-none", "-m", "e"])
+        .code(13)
+        .complains("no such volume");
     // Two volumes cannot use the same branch.
     let before = messages(&s, "../r", "main");
-    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "--volume", "pl-w", "-b", "main", "-m", "f"])
-        .code(2)
-        .complains("several volumes");
+    s.dvc([
+        "--repo", "../r", "commit", "--volume", "pl-v", "--volume", "pl-w", "-b", "main", "-m", "f",
+    ])
+    .code(2)
+    .complains("several volumes");
     assert_eq!(messages(&s, "../r", "main"), before);
     engine.docker(["rm", "-f", "pl-v-w", "pl-v-r", "pl-v-o"]);
     engine.docker(["volume", "rm", "pl-v", "pl-w"]);
@@ -228,18 +375,35 @@ fn a_volume_that_dvc_did_not_create_is_committed() {
 
 #[test]
 fn a_volume_on_a_device_is_committed_only_while_it_is_mounted() {
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     let s = sandbox(&engine);
     let device = s.at("device");
     fs::create_dir(&device).unwrap();
     fs::write(device.join("y"), "content").unwrap();
     let option = format!("device={}", device.display());
     engine.make_volume("pl-dev", &["type=none", "o=bind", &option]);
-    s.dvc(["commit", "--volume", "pl-dev", "-m", "f"]).code(4).complains("mounted only while");
-    engine.docker(["run", "-d", "--name", "pl-dev-c", "-v", "pl-dev:/v", engine.image(), "sleep", "1000"]);
+    s.dvc(["commit", "--volume", "pl-dev", "-m", "f"])
+        .code(4)
+        .complains("mounted only while");
+    engine.docker([
+        "run",
+        "-d",
+        "--name",
+        "pl-dev-c",
+        "-v",
+        "pl-dev:/v",
+        engine.image(),
+        "sleep",
+        "1000",
+    ]);
     s.dvc(["commit", "--volume", "pl-dev", "-m", "f"]).ok();
     let own = s.at("home/state/dvc/repository").display().to_string();
-    assert_eq!(s.dvc(["--repo", &own, "show", "pl-dev:y"]).ok().out, "content");
+    assert_eq!(
+        s.dvc(["--repo", &own, "show", "pl-dev:y"]).ok().out,
+        "content"
+    );
 }
 
 /// A mount of dvc. Drop detaches it, in case the test fails early.
@@ -256,10 +420,20 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     if !needs::fuse() {
         return;
     }
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     let s = sandbox(&engine);
-    s.dvc(["--repo", "../r", "volume", "create", "ours", "--from", "main"]).ok();
-    let ours = s.dvc(["volume", "path", "ours"]).ok().out.trim_end().to_owned();
+    s.dvc([
+        "--repo", "../r", "volume", "create", "ours", "--from", "main",
+    ])
+    .ok();
+    let ours = s
+        .dvc(["volume", "path", "ours"])
+        .ok()
+        .out
+        .trim_end()
+        .to_owned();
     let _mount = Mount(PathBuf::from(&ours));
     for name in ["one", "two"] {
         engine.make_volume(name, &[]);
@@ -276,33 +450,77 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
         }
         s.dvc(["commit", "--all-volumes", "-m", word])
     };
-    let run = commit("a").ok().says("[main v3").says("[one v1").says("[two v1");
+    let run = commit("a")
+        .ok()
+        .says("[main v3")
+        .says("[one v1")
+        .says("[two v1");
     assert_eq!((run.out.matches("[").count(), run.err.as_str()), (3, ""));
     let branches = s.dvc(["--repo", &own, "branch", "--json"]).ok().out;
     assert!(!branches.contains(&anonymous[..12]), "{branches}");
     // An anonymous volume is committed only if it is given by name. The JSON output contains this
     // name.
-    let run = s.dvc(["commit", "--volume", &anonymous, "-b", "of-nobody", "-m", "x", "--json"]).ok();
-    assert_eq!((&run.json()["volume"], &run.json()["branch"]), (&anonymous.as_str().into(), &"of-nobody".into()));
+    let run = s
+        .dvc([
+            "commit",
+            "--volume",
+            &anonymous,
+            "-b",
+            "of-nobody",
+            "-m",
+            "x",
+            "--json",
+        ])
+        .ok();
+    assert_eq!(
+        (&run.json()["volume"], &run.json()["branch"]),
+        (&anonymous.as_str().into(), &"of-nobody".into())
+    );
     // A volume that contains the repository itself is skipped. This is necessary if dvc runs in a
     // container.
     let state = format!("device={}", s.at("home/state").display());
     engine.make_volume("state", &["type=none", "o=bind", &state]);
-    engine.docker(["run", "-d", "--name", "holder", "-v", "state:/v", engine.image(), "sleep", "1000"]);
-    commit("b").ok().says("[two v2").complains("not committed: volume `state` contains");
-    s.dvc(["commit", "--volume", "state", "-m", "x"]).code(2).complains("dvc itself writes to");
+    engine.docker([
+        "run",
+        "-d",
+        "--name",
+        "holder",
+        "-v",
+        "state:/v",
+        engine.image(),
+        "sleep",
+        "1000",
+    ]);
+    commit("b")
+        .ok()
+        .says("[two v2")
+        .complains("not committed: volume `state` contains");
+    s.dvc(["commit", "--volume", "state", "-m", "x"])
+        .code(2)
+        .complains("dvc itself writes to");
     engine.docker(["rm", "-f", "holder"]);
     engine.docker(["volume", "rm", "state"]);
     // dvc and the engine both have a volume with this name.
     s.dvc(["volume", "create", "one"]).ok();
-    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("`one` is ambiguous");
-    assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
+    let run = commit("c")
+        .code(2)
+        .says("[main v5")
+        .says("[two v3")
+        .complains("`one` is ambiguous");
+    assert!(
+        run.out.contains("[one v3") && run.out.contains("nothing to commit"),
+        "{}",
+        run.out
+    );
     s.dvc(["--repo", &own, "show", "one:x"]).code(13);
     s.dvc(["volume", "rm", "one"]).ok();
     // Without the engine, the volumes of dvc are committed, and the error lists the others.
     engine.kill();
     fs::write(PathBuf::from(&ours).join("o"), "d").unwrap();
-    s.dvc(["commit", "--all-volumes", "-m", "d"]).code(6).says("[main v6").complains("Docker engine");
+    s.dvc(["commit", "--all-volumes", "-m", "d"])
+        .code(6)
+        .says("[main v6")
+        .complains("Docker engine");
     engine.start_again();
     s.dvc(["volume", "rm", "ours"]).ok();
 }
@@ -310,7 +528,9 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
 /// In a container, the path of a volume is the path at which the container has mounted it.
 #[test]
 fn a_sidecar_commits_what_it_has_mounted() {
-    let Some(engine) = Engine::shared() else { return };
+    let Some(engine) = Engine::shared() else {
+        return;
+    };
     for name in ["pl-s", "pl-t"] {
         engine.make_volume(name, &[]);
         sh(engine, name, "echo content > /v/x");
@@ -326,9 +546,21 @@ fn a_sidecar_commits_what_it_has_mounted() {
         ] {
             c.args(["-v", &mount]);
         }
-        Run::of(c.args(["-e", "DOCKER_HOST=unix:///engine.sock", engine.image(), "sh", "-c", script]))
+        Run::of(c.args([
+            "-e",
+            "DOCKER_HOST=unix:///engine.sock",
+            engine.image(),
+            "sh",
+            "-c",
+            script,
+        ]))
     };
-    sidecar("/dvc commit --volume pl-s -m x && /dvc --repo /var/lib/dvc/repository show pl-s:x").ok().says("content");
-    sidecar("/dvc commit --volume pl-t -m x").code(13).complains("is not visible here").complains("-v pl-t:");
+    sidecar("/dvc commit --volume pl-s -m x && /dvc --repo /var/lib/dvc/repository show pl-s:x")
+        .ok()
+        .says("content");
+    sidecar("/dvc commit --volume pl-t -m x")
+        .code(13)
+        .complains("is not visible here")
+        .complains("-v pl-t:");
     engine.docker(["volume", "rm", "pl-s", "pl-t"]);
 }

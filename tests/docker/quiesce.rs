@@ -43,15 +43,33 @@ impl Scene {
         s.dvc(["init", "--repo", s.at("r").to_str().unwrap()]).ok();
         engine.make_volume(name, &[]);
         engine.make_volume(&format!("{name}-2"), &[]);
-        for (container, mount) in
-            [("w", format!("{name}:/v")), ("r", format!("{name}:/v:ro")), ("o", format!("{name}-2:/v"))]
-        {
+        for (container, mount) in [
+            ("w", format!("{name}:/v")),
+            ("r", format!("{name}:/v:ro")),
+            ("o", format!("{name}-2:/v")),
+        ] {
             let container = format!("{name}-{container}");
-            engine.docker(["run", "-d", "--name", &container, "-v", &mount, engine.image(), "sleep", "10000"]);
+            engine.docker([
+                "run",
+                "-d",
+                "--name",
+                &container,
+                "-v",
+                &mount,
+                engine.image(),
+                "sleep",
+                "10000",
+            ]);
         }
-        let volume = PathBuf::from(engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", name]));
+        let volume =
+            PathBuf::from(engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", name]));
         fs::write(volume.join("file"), "content").unwrap();
-        Some(Self { engine, s, name, volume })
+        Some(Self {
+            engine,
+            s,
+            name,
+            volume,
+        })
     }
 
     /// Returns the name of a container of this scene.
@@ -61,7 +79,11 @@ impl Scene {
 
     fn command(&self, quiesce: &[&str], more: &[&str]) -> std::process::Command {
         let mut c = self.s.command(["--repo"]);
-        c.arg(self.s.at("r")).arg("-C").arg(&self.volume).args(["commit", "-m", "x"]).args(more);
+        c.arg(self.s.at("r"))
+            .arg("-C")
+            .arg(&self.volume)
+            .args(["commit", "-m", "x"])
+            .args(more);
         for profile in quiesce {
             c.args(["--quiesce", profile]);
         }
@@ -92,37 +114,65 @@ impl Scene {
         ]);
         let prefix = format!(" {}-", self.name);
         let wanted = |line: &&str| {
-            ["pause ", "unpause ", "stop ", "start ", "kill "].iter().any(|action| line.starts_with(action))
+            ["pause ", "unpause ", "stop ", "start ", "kill "]
+                .iter()
+                .any(|action| line.starts_with(action))
         };
-        all.lines().filter(wanted).filter(|l| l.contains(&prefix)).map(|l| l.replace(&prefix, " ")).collect()
+        all.lines()
+            .filter(wanted)
+            .filter(|l| l.contains(&prefix))
+            .map(|l| l.replace(&prefix, " "))
+            .collect()
     }
 
     /// Returns the current time as a start for [`Self::events`].
     fn now(&self) -> String {
         // The time has nanoseconds, so that it excludes earlier events of the same second.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
     }
 
     fn versions(&self) -> usize {
-        let log = Run::of(self.s.command(["--repo"]).arg(self.s.at("r")).args(["log", "--json"]));
-        if log.code == 0 { log.json_lines().len() } else { 0 }
+        let log = Run::of(
+            self.s
+                .command(["--repo"])
+                .arg(self.s.at("r"))
+                .args(["log", "--json"]),
+        );
+        if log.code == 0 {
+            log.json_lines().len()
+        } else {
+            0
+        }
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
         let all = ["w", "r", "o"].map(|which| self.c(which));
-        let _ = self.engine.try_docker(["rm", "-f"].into_iter().chain(all.iter().map(String::as_str)));
-        let _ = self.engine.try_docker(["volume", "rm", "-f", self.name, &self.c("2")]);
+        let _ = self.engine.try_docker(
+            ["rm", "-f"]
+                .into_iter()
+                .chain(all.iter().map(String::as_str)),
+        );
+        let _ = self
+            .engine
+            .try_docker(["volume", "rm", "-f", self.name, &self.c("2")]);
     }
 }
 
 #[test]
 fn only_writers_of_the_volume_are_paused() {
-    let Some(scene) = Scene::new("q-pause") else { return };
+    let Some(scene) = Scene::new("q-pause") else {
+        return;
+    };
     let since = scene.now();
-    scene.commit(&["docker:pause"]).ok().complains("paused container `q-pause-w`");
+    scene
+        .commit(&["docker:pause"])
+        .ok()
+        .complains("paused container `q-pause-w`");
     assert_eq!(scene.events(&since), ["pause w", "unpause w"]);
     assert_eq!(scene.states(), ["running"; 3]);
     assert_eq!(scene.versions(), 1);
@@ -134,19 +184,32 @@ fn only_writers_of_the_volume_are_paused() {
 
 #[test]
 fn only_writers_of_the_volume_are_stopped() {
-    let Some(scene) = Scene::new("q-stop") else { return };
+    let Some(scene) = Scene::new("q-stop") else {
+        return;
+    };
     let since = scene.now();
     scene.engine.docker(["pause", "q-stop-o"]);
-    scene.commit(&["docker:stop"]).ok().complains("stopped container `q-stop-w`");
+    scene
+        .commit(&["docker:stop"])
+        .ok()
+        .complains("stopped container `q-stop-w`");
     let events = scene.events(&since);
-    assert!(events.contains(&"stop w".to_owned()) && events.last().unwrap() == "start w", "{events:?}");
-    assert!(events.iter().all(|e| e.ends_with(" w") || *e == "pause o"), "{events:?}");
+    assert!(
+        events.contains(&"stop w".to_owned()) && events.last().unwrap() == "start w",
+        "{events:?}"
+    );
+    assert!(
+        events.iter().all(|e| e.ends_with(" w") || *e == "pause o"),
+        "{events:?}"
+    );
     assert_eq!(scene.states(), ["running", "running", "paused"]);
 }
 
 #[test]
 fn paused_and_stopped_containers_stay_so() {
-    let Some(scene) = Scene::new("q-was") else { return };
+    let Some(scene) = Scene::new("q-was") else {
+        return;
+    };
     for (prepare, profile, state) in [
         (&["pause", "q-was-w"][..], "docker:pause", "paused"),
         (&["pause", "q-was-w"], "docker:stop", "paused"),
@@ -168,15 +231,27 @@ fn paused_and_stopped_containers_stay_so() {
 /// If `dvc` is killed with SIGKILL while containers are quiesced, the watchdog resumes them.
 #[test]
 fn a_killed_commit_continues_all_containers() {
-    for (name, profile, state) in [("q-kill-p", "docker:pause", "paused"), ("q-kill-s", "docker:stop", "exited")] {
-        let Some(scene) = Scene::new(name) else { return };
+    for (name, profile, state) in [
+        ("q-kill-p", "docker:pause", "paused"),
+        ("q-kill-s", "docker:stop", "exited"),
+    ] {
+        let Some(scene) = Scene::new(name) else {
+            return;
+        };
         let after = format!("exec:{}:touch /before / touch /after", scene.c("o"));
-        let held = Held::start(&mut scene.command(&[&after, profile], &["--quiesce-timeout", "1h"]));
-        until("the container is paused or stopped", || scene.engine.state(&scene.c("w")) == state);
+        let held =
+            Held::start(&mut scene.command(&[&after, profile], &["--quiesce-timeout", "1h"]));
+        until("the container is paused or stopped", || {
+            scene.engine.state(&scene.c("w")) == state
+        });
         held.kill();
         until("the container runs", || scene.states() == ["running"; 3]);
         until("the other command runs", || {
-            scene.engine.try_docker(["exec", &scene.c("o"), "ls", "/before", "/after"]).status.success()
+            scene
+                .engine
+                .try_docker(["exec", &scene.c("o"), "ls", "/before", "/after"])
+                .status
+                .success()
         });
         assert_eq!(scene.versions(), 0);
     }
@@ -185,17 +260,28 @@ fn a_killed_commit_continues_all_containers() {
 /// If the watchdog is killed, dvc resumes the containers and creates no version.
 #[test]
 fn a_killed_watchdog_continues_all_containers() {
-    for (name, signal, said) in
-        [("q-dog-k", Signal::KILL, "ended by itself"), ("q-dog-t", Signal::TERM, "was asked to end")]
-    {
-        let Some(scene) = Scene::new(name) else { return };
+    for (name, signal, said) in [
+        ("q-dog-k", Signal::KILL, "ended by itself"),
+        ("q-dog-t", Signal::TERM, "was asked to end"),
+    ] {
+        let Some(scene) = Scene::new(name) else {
+            return;
+        };
         let held = Held::start(&mut scene.command(&["docker:pause"], &["--quiesce-timeout", "1h"]));
-        until("the container is paused or stopped", || scene.engine.state(&scene.c("w")) == "paused");
-        let watchdog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
+        until("the container is paused or stopped", || {
+            scene.engine.state(&scene.c("w")) == "paused"
+        });
+        let watchdog = with_descendants(held.pid())
+            .into_iter()
+            .find(|pid| *pid != held.pid())
+            .unwrap();
         kill_process(watchdog, signal).unwrap();
         until("the watchdog ends", || !is_alive(watchdog));
         held.go_on().code(7).complains(said);
-        assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
+        assert_eq!(
+            (scene.states(), scene.versions()),
+            (["running"; 3].map(str::to_owned), 0)
+        );
     }
 }
 
@@ -209,12 +295,27 @@ impl<'s> Slow<'s> {
         let (engine, mount) = (scene.engine, format!("{}:/v", scene.name));
         engine.docker(["rm", "-f", &scene.c("w")]);
         let (name, image) = (scene.c("w"), engine.image());
-        engine.docker(["run", "-d", "--name", &name, "--stop-timeout", "600", "-v", &mount, image, "sh", "-c", script]);
+        engine.docker([
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--stop-timeout",
+            "600",
+            "-v",
+            &mount,
+            image,
+            "sh",
+            "-c",
+            script,
+        ]);
         Self(scene)
     }
 
     fn started(&self) -> String {
-        self.0.engine.docker(["inspect", "-f", "{{.State.StartedAt}}", &self.0.c("w")])
+        self.0
+            .engine
+            .docker(["inspect", "-f", "{{.State.StartedAt}}", &self.0.c("w")])
     }
 
     fn is_asked(&self) -> bool {
@@ -230,27 +331,41 @@ impl<'s> Slow<'s> {
 /// the container again.
 #[test]
 fn a_container_that_stops_too_late_is_started_again() {
-    let Some(scene) = Scene::new("q-slow") else { return };
+    let Some(scene) = Scene::new("q-slow") else {
+        return;
+    };
     let slow = Slow::new(&scene);
     let before = slow.started();
     let said = Run::of(&mut scene.command(&["docker:stop"], &["--quiesce-timeout", "1s"])).code(7);
-    said.complains("`q-slow-w` was asked to stop but still runs").complains("repeats this for another");
+    said.complains("`q-slow-w` was asked to stop but still runs")
+        .complains("repeats this for another");
     assert!(slow.is_asked() && slow.started() == before);
     slow.end();
-    until("the container runs again", || slow.started() != before && scene.states() == ["running"; 3]);
+    until("the container runs again", || {
+        slow.started() != before && scene.states() == ["running"; 3]
+    });
     assert_eq!(scene.versions(), 0);
 }
 
 #[test]
 fn a_container_that_stops_after_the_watchdog_is_started_again() {
-    let Some(scene) = Scene::new("q-late") else { return };
+    let Some(scene) = Scene::new("q-late") else {
+        return;
+    };
     let slow = Slow::new(&scene);
     let before = slow.started();
     let mut c = scene.command(&["docker:stop"], &["--quiesce-timeout", "1h"]);
-    let child = Spawned::start(c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let child = Spawned::start(
+        c.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
     until("the container is asked to stop", || slow.is_asked());
     let own = Pid::from_child(&child);
-    let watchdog = with_descendants(own).into_iter().find(|pid| *pid != own).unwrap();
+    let watchdog = with_descendants(own)
+        .into_iter()
+        .find(|pid| *pid != own)
+        .unwrap();
     kill_process(watchdog, Signal::KILL).unwrap();
     until("the watchdog ends", || !is_alive(watchdog));
     // The container still runs, but will stop later.
@@ -258,37 +373,67 @@ fn a_container_that_stops_after_the_watchdog_is_started_again() {
     slow.end();
     child.finish().code(7).complains("ended by itself");
     assert!(slow.started() != before);
-    assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
+    assert_eq!(
+        (scene.states(), scene.versions()),
+        (["running"; 3].map(str::to_owned), 0)
+    );
 }
 
 /// If neither the engine nor the watchdog runs, dvc reports the containers that are still paused.
 #[test]
 fn containers_that_stay_paused_are_reported() {
-    let Some(engine) = Engine::start() else { return };
+    let Some(engine) = Engine::start() else {
+        return;
+    };
     let mut s = Sandbox::with_repo();
     s.set("DOCKER_HOST", &engine.host());
     let mount = format!("{}:/v", s.at("w").display());
-    engine.docker(["run", "-d", "--name", "q-told", "-v", &mount, engine.image(), "sleep", "1000"]);
+    engine.docker([
+        "run",
+        "-d",
+        "--name",
+        "q-told",
+        "-v",
+        &mount,
+        engine.image(),
+        "sleep",
+        "1000",
+    ]);
     s.write("a", "a");
     let held = Held::start(&mut s.command(["commit", "-m", "x", "--quiesce", "docker:pause"]));
-    until("the container is paused or stopped", || engine.state("q-told") == "paused");
+    until("the container is paused or stopped", || {
+        engine.state("q-told") == "paused"
+    });
     engine.kill();
-    let watchdog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
+    let watchdog = with_descendants(held.pid())
+        .into_iter()
+        .find(|pid| *pid != held.pid())
+        .unwrap();
     kill_process(watchdog, Signal::KILL).unwrap();
     until("the watchdog ends", || !is_alive(watchdog));
-    held.go_on().code(7).complains("ended by itself").complains("container `q-told` is still paused");
+    held.go_on()
+        .code(7)
+        .complains("ended by itself")
+        .complains("container `q-told` is still paused");
     engine.start_again();
     engine.docker(["rm", "-f", "q-told"]);
 }
 
 #[test]
 fn the_timeout_ends_a_pause() {
-    let Some(scene) = Scene::new("q-time") else { return };
+    let Some(scene) = Scene::new("q-time") else {
+        return;
+    };
     let held = Held::start(&mut scene.command(&["docker:pause"], &["--quiesce-timeout", "3s"]));
-    until("the container is paused or stopped", || scene.engine.state("q-time-w") == "paused");
+    until("the container is paused or stopped", || {
+        scene.engine.state("q-time-w") == "paused"
+    });
     // The commit is blocked, so the watchdog ends the pause.
     until("the container runs", || scene.states() == ["running"; 3]);
-    held.go_on().code(7).complains("longer than 3 s").complains("--quiesce-timeout");
+    held.go_on()
+        .code(7)
+        .complains("longer than 3 s")
+        .complains("--quiesce-timeout");
     assert_eq!(scene.versions(), 0);
     // A step that exceeds the timeout.
     let slow = format!("exec:{}:sleep 1000 / touch /undone", scene.c("o"));
@@ -300,18 +445,34 @@ fn the_timeout_ends_a_pause() {
 
 #[test]
 fn steps_go_in_order_and_back() {
-    let Some(scene) = Scene::new("q-order") else { return };
+    let Some(scene) = Scene::new("q-order") else {
+        return;
+    };
     let o = scene.c("o");
     let step = |n: u32| format!("exec:{o}:echo {n} >> /log / echo -{n} >> /log");
-    scene.commit(&[&step(1), "none", &step(2), "docker:pause"]).ok();
-    assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n2\n-2\n-1");
+    scene
+        .commit(&[&step(1), "none", &step(2), "docker:pause"])
+        .ok();
+    assert_eq!(
+        scene.engine.docker(["exec", &o, "cat", "/log"]),
+        "1\n2\n-2\n-1"
+    );
     // If a step fails, its own undo command runs, and then those of the earlier steps.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     fs::write(scene.volume.join("file"), "other").unwrap();
     let fails = format!("exec:{o}:echo oops >&2; exit 4 / echo -3 >> /log");
-    scene.commit(&[&step(1), "docker:pause", &fails, &step(2)]).code(7).complains("exit code 4: oops");
-    assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n-3\n-1");
-    assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 1));
+    scene
+        .commit(&[&step(1), "docker:pause", &fails, &step(2)])
+        .code(7)
+        .complains("exit code 4: oops");
+    assert_eq!(
+        scene.engine.docker(["exec", &o, "cat", "/log"]),
+        "1\n-3\n-1"
+    );
+    assert_eq!(
+        (scene.states(), scene.versions()),
+        (["running"; 3].map(str::to_owned), 1)
+    );
     // If the commit fails, the undo commands run too. Here the path does not exist.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     Run::of(&mut scene.command(&[&step(1)], &["none"])).code(13);
@@ -320,20 +481,40 @@ fn steps_go_in_order_and_back() {
 
 #[test]
 fn an_interrupted_pause_makes_no_version() {
-    let Some(scene) = Scene::new("q-broken") else { return };
+    let Some(scene) = Scene::new("q-broken") else {
+        return;
+    };
     let held = Held::start(&mut scene.command(&["docker:pause"], &[]));
-    until("the container is paused or stopped", || scene.engine.state("q-broken-w") == "paused");
+    until("the container is paused or stopped", || {
+        scene.engine.state("q-broken-w") == "paused"
+    });
     scene.engine.docker(["unpause", "q-broken-w"]);
-    held.go_on().code(7).complains("`q-broken-w` ran while the volume was read");
-    assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
+    held.go_on()
+        .code(7)
+        .complains("`q-broken-w` ran while the volume was read");
+    assert_eq!(
+        (scene.states(), scene.versions()),
+        (["running"; 3].map(str::to_owned), 0)
+    );
     // If the undo command fails, all containers continue and the failure is reported.
-    scene.commit(&["docker:pause", &format!("exec:{}:true / false", scene.c("o"))]).code(7).complains("exit code 1");
-    assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
+    scene
+        .commit(&[
+            "docker:pause",
+            &format!("exec:{}:true / false", scene.c("o")),
+        ])
+        .code(7)
+        .complains("exit code 1");
+    assert_eq!(
+        (scene.states(), scene.versions()),
+        (["running"; 3].map(str::to_owned), 0)
+    );
 }
 
 #[test]
 fn a_container_with_auto_removal_is_not_stopped() {
-    let Some(scene) = Scene::new("q-rm") else { return };
+    let Some(scene) = Scene::new("q-rm") else {
+        return;
+    };
     scene.engine.docker([
         "run",
         "-d",
@@ -346,8 +527,14 @@ fn a_container_with_auto_removal_is_not_stopped() {
         "sleep",
         "1000",
     ]);
-    scene.commit(&["docker:stop"]).code(7).complains("cannot stop container `q-rm-x`");
-    assert_eq!((scene.engine.state("q-rm-x").as_str(), scene.versions()), ("running", 0));
+    scene
+        .commit(&["docker:stop"])
+        .code(7)
+        .complains("cannot stop container `q-rm-x`");
+    assert_eq!(
+        (scene.engine.state("q-rm-x").as_str(), scene.versions()),
+        ("running", 0)
+    );
     until("the other one runs", || scene.states() == ["running"; 3]);
     scene.commit(&["docker:pause"]).ok();
     scene.engine.docker(["rm", "-f", "q-rm-x"]);
@@ -357,9 +544,18 @@ fn a_container_with_auto_removal_is_not_stopped() {
 /// not its own container.
 #[test]
 fn a_sidecar_does_not_pause_itself() {
-    let Some(scene) = Scene::new("q-side") else { return };
+    let Some(scene) = Scene::new("q-side") else {
+        return;
+    };
     let bind = |from: &str, to: &str| format!("{from}:{to}");
-    let mut c = scene.engine.command(["run", "--rm", "--name", "q-side-s", "-v", "q-side:/source/deep"]);
+    let mut c = scene.engine.command([
+        "run",
+        "--rm",
+        "--name",
+        "q-side-s",
+        "-v",
+        "q-side:/source/deep",
+    ]);
     for mount in [
         bind(scene.engine.socket().to_str().unwrap(), "/engine.sock"),
         bind(env!("CARGO_BIN_EXE_dvc"), "/dvc:ro"),
@@ -369,9 +565,18 @@ fn a_sidecar_does_not_pause_itself() {
         c.args(["-v", &mount]);
     }
     let script = "/dvc init --repo /tmp/r && /dvc --repo /tmp/r -C /source/deep commit -m x --quiesce docker:pause";
-    c.args(["-e", "DOCKER_HOST=unix:///engine.sock", scene.engine.image(), "sh", "-c", script]);
+    c.args([
+        "-e",
+        "DOCKER_HOST=unix:///engine.sock",
+        scene.engine.image(),
+        "sh",
+        "-c",
+        script,
+    ]);
     let since = scene.now();
-    Run::of(&mut c).ok().complains("paused container `q-side-w`");
+    Run::of(&mut c)
+        .ok()
+        .complains("paused container `q-side-w`");
     let events = scene.events(&since);
     let pauses: Vec<&String> = events.iter().filter(|e| e.contains("pause")).collect();
     assert_eq!(pauses, ["pause w", "unpause w"]);
@@ -384,12 +589,16 @@ fn only_docker_profiles_need_an_engine() {
     s.set("DOCKER_HOST", &format!("unix://{}", s.at("none").display()));
     s.write("a", "a");
     for profile in ["docker:pause", "exec:c:true", "mariadb:c"] {
-        s.dvc(["commit", "-m", "x", "--quiesce", profile]).code(7).complains("no Docker engine at");
+        s.dvc(["commit", "-m", "x", "--quiesce", profile])
+            .code(7)
+            .complains("no Docker engine at");
     }
     s.dvc(["log"]).code(13);
     s.dvc(["commit", "-m", "x", "--quiesce", "none"]).ok();
     s.set("DOCKER_HOST", "tcp://127.0.0.1:1");
     s.write("a", "b");
-    s.dvc(["commit", "-m", "x", "--quiesce", "docker:pause"]).code(7).complains("not a Unix socket");
+    s.dvc(["commit", "-m", "x", "--quiesce", "docker:pause"])
+        .code(7)
+        .complains("not a Unix socket");
     s.dvc(["commit", "-m", "x"]).ok();
 }

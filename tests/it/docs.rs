@@ -21,15 +21,26 @@ fn errors_md_lists_every_kind_with_its_exit_code() {
     let text = page.split("\n## ").next().unwrap();
     for kind in Kind::ALL {
         let row = format!("| `{}` | {} |", kind.name(), kind.exit_code());
-        assert!(text.lines().any(|l| l.starts_with(&row)), "docs/errors.md has no row that begins with: {row}");
+        assert!(
+            text.lines().any(|l| l.starts_with(&row)),
+            "docs/errors.md has no row that begins with: {row}"
+        );
     }
     let rows = text.lines().filter(|l| l.starts_with("| `")).count();
-    assert_eq!(rows, Kind::ALL.len(), "docs/errors.md has rows for kinds that do not exist");
+    assert_eq!(
+        rows,
+        Kind::ALL.len(),
+        "docs/errors.md has rows for kinds that do not exist"
+    );
 }
 
 #[test]
 fn links_lead_somewhere() {
-    let mut files = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
+    let mut files = vec![
+        "README.md".to_owned(),
+        "CONTRIBUTING.md".to_owned(),
+        "CHANGELOG.md".to_owned(),
+    ];
     for dir in ["docs", "docs/decisions"] {
         for e in std::fs::read_dir(root().join(dir)).into_iter().flatten() {
             let name = e.unwrap().file_name().into_string().unwrap();
@@ -64,5 +75,8 @@ fn targets(line: &str) -> Vec<&str> {
 
 #[test]
 fn targets_are_found() {
-    assert_eq!(targets("see [a](docs/a.md#b) and [c](https://x.org) or [d](e.md)"), ["docs/a.md#b", "e.md"]);
+    assert_eq!(
+        targets("see [a](docs/a.md#b) and [c](https://x.org) or [d](e.md)"),
+        ["docs/a.md#b", "e.md"]
+    );
 }

@@ -6,9 +6,18 @@ use crate::error::{Failure, Kind};
 impl ArchiveInput for &[u8] {}
 
 fn member(path: &[u8], kind: MemberKind) -> ArchiveMember {
-    let meta =
-        Meta { mode: 0o4755, uid: 1, gid: 4_000_000_000, mtime: Time { secs: -5, nanos: 7 }, xattrs: Vec::new() };
-    ArchiveMember { path: path.to_vec(), meta, kind }
+    let meta = Meta {
+        mode: 0o4755,
+        uid: 1,
+        gid: 4_000_000_000,
+        mtime: Time { secs: -5, nanos: 7 },
+        xattrs: Vec::new(),
+    };
+    ArchiveMember {
+        path: path.to_vec(),
+        meta,
+        kind,
+    }
 }
 
 fn all(bytes: &[u8]) -> Result<Vec<(ArchiveMember, Vec<u8>)>, ArchiveError> {
@@ -40,25 +49,65 @@ fn archive(members: &[(ArchiveMember, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn members_come_back() {
-    let mut odd = member(&[&[b'n'; 255][..], b"/\xff\n"].concat(), MemberKind::File { size: 3 });
+    let mut odd = member(
+        &[&[b'n'; 255][..], b"/\xff\n"].concat(),
+        MemberKind::File { size: 3 },
+    );
     odd.meta.xattrs = vec![
         Xattr {
             name: b"system.posix_acl_access".to_vec(),
             value: acl::of_text(b"user::rw-,user:7:r--,mask::r--,group::r--,other::r--").unwrap(),
         },
-        Xattr { name: b"user.100%=".to_vec(), value: b"\n12 a=b\n\0\xff".to_vec() },
-        Xattr { name: b"user.empty".to_vec(), value: Vec::new() },
+        Xattr {
+            name: b"user.100%=".to_vec(),
+            value: b"\n12 a=b\n\0\xff".to_vec(),
+        },
+        Xattr {
+            name: b"user.empty".to_vec(),
+            value: Vec::new(),
+        },
     ];
-    let mut link = member(b"link", MemberKind::Symlink { target: vec![b'x'; 4000] });
+    let mut link = member(
+        b"link",
+        MemberKind::Symlink {
+            target: vec![b'x'; 4000],
+        },
+    );
     link.meta.mode = 0o777;
     let members = [
         (member(b".", MemberKind::Dir), &b""[..]),
         (odd, b"abc"),
         (link, b""),
-        (member(b"hard", MemberKind::HardLink { target: b"\xfe".to_vec() }), b""),
+        (
+            member(
+                b"hard",
+                MemberKind::HardLink {
+                    target: b"\xfe".to_vec(),
+                },
+            ),
+            b"",
+        ),
         (member(b"fifo", MemberKind::Fifo), b""),
-        (member(b"c", MemberKind::CharDevice { major: 511, minor: 1_048_575 }), b""),
-        (member(b"b", MemberKind::BlockDevice { major: 7, minor: 200 }), b""),
+        (
+            member(
+                b"c",
+                MemberKind::CharDevice {
+                    major: 511,
+                    minor: 1_048_575,
+                },
+            ),
+            b"",
+        ),
+        (
+            member(
+                b"b",
+                MemberKind::BlockDevice {
+                    major: 7,
+                    minor: 200,
+                },
+            ),
+            b"",
+        ),
         (member(b"empty", MemberKind::File { size: 0 }), b""),
         (member("d/é".as_bytes(), MemberKind::Dir), b""),
     ];
@@ -82,7 +131,10 @@ fn sparse_files_come_back() {
         bytes.extend(archive(&[(member(b"next", MemberKind::Fifo), b"")]));
         let mut reader = TarReader::new(bytes.as_slice());
         let first = reader.next_member().unwrap().unwrap();
-        assert_eq!((first.path.as_slice(), &first.kind), (&b"sparse"[..], &MemberKind::File { size }));
+        assert_eq!(
+            (first.path.as_slice(), &first.kind),
+            (&b"sparse"[..], &MemberKind::File { size })
+        );
         let mut at = 0;
         let mut buffer = [9; 10];
         for run in &runs {
@@ -106,8 +158,15 @@ fn every_cut_and_every_flip_of_a_header_is_seen() {
         (member(b"\xff", MemberKind::Dir), b""),
     ]);
     // One empty block ends an archive, too.
-    for len in (0..bytes.len() - 512).step_by(64).chain([bytes.len() - 513]) {
-        assert_eq!(all(&bytes[..len]).unwrap_err().kind(), Kind::Integrity, "{len}");
+    for len in (0..bytes.len() - 512)
+        .step_by(64)
+        .chain([bytes.len() - 513])
+    {
+        assert_eq!(
+            all(&bytes[..len]).unwrap_err().kind(),
+            Kind::Integrity,
+            "{len}"
+        );
     }
     assert!(all(&bytes[..bytes.len() - 512]).is_ok());
     let whole = all(&bytes).unwrap();
@@ -120,7 +179,10 @@ fn every_cut_and_every_flip_of_a_header_is_seen() {
             // No checksum covers these bytes. A change may yield another value, but no panic.
             let _ = all(&changed);
         } else {
-            assert!(all(&changed).is_err() || all(&changed).unwrap() == whole, "{at}");
+            assert!(
+                all(&changed).is_err() || all(&changed).unwrap() == whole,
+                "{at}"
+            );
         }
     }
 }
@@ -133,21 +195,40 @@ fn what_is_claimed_is_not_believed() {
         bytes
     };
     for size in [1 << 33, 1 << 60, u64::MAX - 511, u64::MAX] {
-        assert_eq!(all(&huge(size)).unwrap_err().kind(), Kind::Integrity, "{size}");
+        assert_eq!(
+            all(&huge(size)).unwrap_err().kind(),
+            Kind::Integrity,
+            "{size}"
+        );
     }
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::XHeader);
     header.set_size(1 << 32);
     header.set_cksum();
-    assert!(all(header.as_bytes()).unwrap_err().to_string().contains("extension headers"));
+    assert!(
+        all(header.as_bytes())
+            .unwrap_err()
+            .to_string()
+            .contains("extension headers")
+    );
     header.set_size(0);
     header.set_cksum();
-    assert!(all(&header.as_bytes().repeat(40)).unwrap_err().to_string().contains("extension headers"));
+    assert!(
+        all(&header.as_bytes().repeat(40))
+            .unwrap_err()
+            .to_string()
+            .contains("extension headers")
+    );
     header.set_entry_type(EntryType::new(b'Z'));
     header.set_cksum();
     assert_eq!(all(header.as_bytes()).unwrap_err().kind(), Kind::Usage);
     assert_eq!(all(&[7; 2048]).unwrap_err().kind(), Kind::Integrity);
     let runs: Vec<Run> = vec![(0, 3), (1, 3)];
     let bytes = writer::head(&member(b"s", MemberKind::File { size: 100 }), Some(&runs));
-    assert!(all(&bytes).unwrap_err().to_string().contains("do not match its size"));
+    assert!(
+        all(&bytes)
+            .unwrap_err()
+            .to_string()
+            .contains("do not match its size")
+    );
 }

@@ -106,8 +106,16 @@ impl Cli {
     pub(crate) fn merged_globals(&self) -> Globals {
         let globals = self.globals.clone().merge(self.verb.globals());
         match &self.verb {
-            Verb::Config(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
-            Verb::Remote(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+            Verb::Config(with) => with
+                .own
+                .action
+                .iter()
+                .fold(globals, |g, action| g.merge(action.globals())),
+            Verb::Remote(with) => with
+                .own
+                .action
+                .iter()
+                .fold(globals, |g, action| g.merge(action.globals())),
             Verb::Volume(with) => globals.merge(with.own.action.globals()),
             _ => globals,
         }
@@ -223,8 +231,13 @@ mod tests {
 
     #[test]
     fn globals_are_accepted_before_and_after_the_verb() {
-        let cli = Cli::try_parse_from(["dvc", "-c", "a=1", "-v", "status", "-c", "b=2", "-v", "--json"]).unwrap();
-        let Verb::Status(with) = &cli.verb else { unreachable!("it is `status`") };
+        let cli = Cli::try_parse_from([
+            "dvc", "-c", "a=1", "-v", "status", "-c", "b=2", "-v", "--json",
+        ])
+        .unwrap();
+        let Verb::Status(with) = &cli.verb else {
+            unreachable!("it is `status`")
+        };
         let merged = cli.globals.merge(&with.globals);
         assert_eq!(merged.set, ["a=1", "b=2"]);
         assert_eq!(merged.verbose, 2);
@@ -233,23 +246,51 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_option_wins() {
-        let twice = ["--color", "always", "--color", "never", "--repo", "a", "--repo", "b", "--json", "--json"];
-        let more =
-            ["-C", "c", "-C", "d", "status", "-C", "e", "--repo", "f", "--repo", "g", "--porcelain", "--porcelain"];
+        let twice = [
+            "--color", "always", "--color", "never", "--repo", "a", "--repo", "b", "--json",
+            "--json",
+        ];
+        let more = [
+            "-C",
+            "c",
+            "-C",
+            "d",
+            "status",
+            "-C",
+            "e",
+            "--repo",
+            "f",
+            "--repo",
+            "g",
+            "--porcelain",
+            "--porcelain",
+        ];
         let cli = Cli::try_parse_from(["dvc"].iter().chain(&twice).chain(&more)).unwrap();
-        let Verb::Status(with) = &cli.verb else { unreachable!("it is `status`") };
+        let Verb::Status(with) = &cli.verb else {
+            unreachable!("it is `status`")
+        };
         let merged = cli.globals.merge(&with.globals);
-        assert_eq!((merged.color.as_deref(), merged.repo), (Some("never"), Some("g".into())));
-        assert_eq!(merged.start_in.iter().collect::<PathBuf>(), PathBuf::from("c/d/e"));
+        assert_eq!(
+            (merged.color.as_deref(), merged.repo),
+            (Some("never"), Some("g".into()))
+        );
+        assert_eq!(
+            merged.start_in.iter().collect::<PathBuf>(),
+            PathBuf::from("c/d/e")
+        );
     }
 
     #[test]
     fn n_is_a_count_in_log_and_a_dry_run_elsewhere() {
         let cli = Cli::try_parse_from(["dvc", "log", "-n", "3"]).unwrap();
-        let Verb::Log(with) = &cli.verb else { unreachable!("it is `log`") };
+        let Verb::Log(with) = &cli.verb else {
+            unreachable!("it is `log`")
+        };
         assert_eq!(with.own.max_count, Some(3));
         let cli = Cli::try_parse_from(["dvc", "commit", "-n", "a"]).unwrap();
-        let Verb::Commit(with) = &cli.verb else { unreachable!("it is `commit`") };
+        let Verb::Commit(with) = &cli.verb else {
+            unreachable!("it is `commit`")
+        };
         assert!(with.own.dry.dry_run);
     }
 }

@@ -9,7 +9,10 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 /// Interval between checks for a signal.
-const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// A reader that stops waiting for bytes when a signal cancels the operation.
 pub(crate) struct CancellableReader<R> {

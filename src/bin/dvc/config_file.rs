@@ -23,10 +23,22 @@ impl FileChange {
         let before = match fs::read_to_string(path) {
             Ok(before) => before,
             Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(CliError::File { doing: "read", path: path.to_owned(), source }.into()),
+            Err(source) => {
+                return Err(CliError::File {
+                    doing: "read",
+                    path: path.to_owned(),
+                    source,
+                }
+                .into());
+            }
         };
-        let after = edit::edited(&before, key, value, path).map_err(|p| BadConfiguration(vec![p]))?;
-        Ok(Self { path: path.to_owned(), before, after })
+        let after =
+            edit::edited(&before, key, value, path).map_err(|p| BadConfiguration(vec![p]))?;
+        Ok(Self {
+            path: path.to_owned(),
+            before,
+            after,
+        })
     }
 
     /// Returns whether the file would become different.
@@ -39,7 +51,11 @@ impl FileChange {
         if !self.is_different() {
             return Ok(());
         }
-        let failed = |source| CliError::File { doing: "write", path: self.path.clone(), source };
+        let failed = |source| CliError::File {
+            doing: "write",
+            path: self.path.clone(),
+            source,
+        };
         Ok(replace(&self.path, &self.after).map_err(failed)?)
     }
 }

@@ -41,7 +41,10 @@ pub(crate) fn run() -> PathBuf {
 pub(crate) fn usable_run() -> Result<PathBuf, CliError> {
     let dir = run();
     if named_run().is_none() {
-        dvc::sys::create::own_dir(&dir).map_err(|source| CliError::RunDir { path: dir.clone(), source })?;
+        dvc::sys::create::own_dir(&dir).map_err(|source| CliError::RunDir {
+            path: dir.clone(),
+            source,
+        })?;
     }
     Ok(dir)
 }
@@ -77,18 +80,24 @@ pub(crate) fn host_state() -> Option<PathBuf> {
 /// Returns the path in an environment variable. A relative path is ignored, as the XDG
 /// specification requires.
 fn xdg(variable: &str) -> Option<PathBuf> {
-    var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
+    var_os(variable)
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
 }
 
 /// Returns whether `HOME` belongs to another user, as it does after `sudo -u` or for a service
 /// account.
 pub(crate) fn is_foreign_home() -> bool {
-    let owner = home().and_then(|home| std::fs::metadata(home).ok()).map(|home| home.uid());
+    let owner = home()
+        .and_then(|home| std::fs::metadata(home).ok())
+        .map(|home| home.uid());
     owner != Some(rustix::process::geteuid().as_raw())
 }
 
 fn home() -> Option<PathBuf> {
-    var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())
+    var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
 }
 
 /// Returns whether this process is root and owns the system directories. Root of a user namespace

@@ -28,14 +28,22 @@ impl Exit {
     pub(crate) const NO: Self = Self(1);
     /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
-        if signals.cancelled() { Self(signals.exit_code()) } else { self }
+        if signals.cancelled() {
+            Self(signals.exit_code())
+        } else {
+            self
+        }
     }
 
     /// Returns the exit code of a child process that has already reported its error.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
-        Self(code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(BUG))
+        Self(
+            code.and_then(|code| u8::try_from(code).ok())
+                .filter(|code| *code != 0)
+                .unwrap_or(BUG),
+        )
     }
 
     /// Returns the exit code of a failure.
@@ -99,7 +107,11 @@ impl From<BadConfiguration> for Failed {
 pub(crate) enum CliError {
     /// A file that the command line names cannot be used.
     #[error("cannot {doing} `{}`", path.display())]
-    File { doing: &'static str, path: PathBuf, source: io::Error },
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// No repository in the directory or any parent.
     #[error("no repository in `{}` or any parent directory", .0.display())]
     NoRepository(PathBuf),
@@ -146,7 +158,10 @@ pub(crate) enum CliError {
 impl CliError {
     /// Returns the error for a value that `option` does not accept.
     pub(crate) fn option(option: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::BadOption { option: option.into(), problem: problem.into() }
+        Self::BadOption {
+            option: option.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -156,7 +171,9 @@ impl Failure for CliError {
             // The user wrote this file, and it is not UTF-8 text.
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => Kind::Usage,
             Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
-            Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
+            Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => {
+                Kind::NoRepository
+            }
             Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) => Kind::Usage,
             Self::InsideMount { .. } | Self::InsideWorktree { .. } => Kind::Usage,
             Self::UnusableMount(e) => e.kind(),
@@ -224,12 +241,17 @@ impl ErrorFormat {
     /// Reads the format from arguments that are not parsed yet, or cannot be parsed.
     pub(crate) fn of(argv: &[OsString]) -> Self {
         let mut voice = Self::default();
-        let mut args = argv.iter().take_while(|a| *a != "--").map(|a| a.to_string_lossy());
+        let mut args = argv
+            .iter()
+            .take_while(|a| *a != "--")
+            .map(|a| a.to_string_lossy());
         while let Some(arg) = args.next() {
             match arg.strip_prefix("--color") {
                 _ if arg == "--json" => voice.json = true,
                 Some("") => voice.colour = args.next().map(String::from),
-                Some(value) => voice.colour = value.strip_prefix('=').map(str::to_owned).or(voice.colour),
+                Some(value) => {
+                    voice.colour = value.strip_prefix('=').map(str::to_owned).or(voice.colour)
+                }
                 None => {}
             }
         }
@@ -241,21 +263,49 @@ impl ErrorFormat {
     }
 
     /// Writes a failure to standard error.
-    pub(crate) fn print(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
+    pub(crate) fn print(
+        &self,
+        code: u8,
+        kind: &str,
+        message: &str,
+        causes: Vec<String>,
+        hint: Option<String>,
+    ) {
         let _ = io::stderr().write_all(self.text(code, kind, message, causes, hint).as_bytes());
     }
 
-    fn text(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) -> String {
+    fn text(
+        &self,
+        code: u8,
+        kind: &str,
+        message: &str,
+        causes: Vec<String>,
+        hint: Option<String>,
+    ) -> String {
         let mut text = String::new();
         if self.json {
-            let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
+            let object = JsonFailure {
+                schema: 1,
+                code,
+                kind,
+                message,
+                causes,
+                hint,
+            };
             text = crate::print::harmless_json(&object).unwrap_or_default();
             text.push('\n');
         } else {
-            let (red, plain) = if self.colours(&io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let (red, plain) = if self.colours(&io::stderr()) {
+                ("\x1b[1;31m", "\x1b[0m")
+            } else {
+                ("", "")
+            };
             text.push_str(&format!("{red}error:{plain} {}\n", harmless(message)));
-            causes.iter().for_each(|cause| text.push_str(&format!("  because: {}\n", harmless(cause))));
-            hint.iter().for_each(|hint| text.push_str(&format!("hint: {}\n", harmless(hint))));
+            causes
+                .iter()
+                .for_each(|cause| text.push_str(&format!("  because: {}\n", harmless(cause))));
+            hint.iter()
+                .for_each(|hint| text.push_str(&format!("hint: {}\n", harmless(hint))));
         }
         text
     }
@@ -266,14 +316,22 @@ pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -
     match failed {
         Failed::Operation(e) if e.kind() == Kind::Cancelled => {
             let code = signals.exit_code();
-            format.print(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
+            format.print(
+                code,
+                Kind::Cancelled.name(),
+                &e.to_string(),
+                Vec::new(),
+                e.hint(),
+            );
             ExitCode::from(code)
         }
         // The panic hook has already reported the panic.
         Failed::Operation(e) if is_panic(e.as_error()) => ExitCode::from(e.kind().exit_code()),
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
-            let hint = e.hint().or_else(|| hint_of_causes(e.as_error()).map(str::to_owned));
+            let hint = e
+                .hint()
+                .or_else(|| hint_of_causes(e.as_error()).map(str::to_owned));
             format.print(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
             ExitCode::from(kind.exit_code())
         }
@@ -281,7 +339,13 @@ pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
             let (causes, hint) = (vec![e.to_string()], hint_of_causes(e).map(str::to_owned));
-            format.print(kind.exit_code(), kind.name(), "cannot write to standard output", causes, hint);
+            format.print(
+                kind.exit_code(),
+                kind.name(),
+                "cannot write to standard output",
+                causes,
+                hint,
+            );
             ExitCode::from(kind.exit_code())
         }
     }
@@ -296,13 +360,18 @@ const NO_THREAD: &str = "failed to spawn thread";
 
 /// Returns the exit code of a panic.
 pub(crate) fn of_panic(payload: &(dyn std::any::Any + Send)) -> ExitCode {
-    let kind = if panic_message(payload).starts_with(NO_THREAD) { Kind::System } else { Kind::Internal };
+    let kind = if panic_message(payload).starts_with(NO_THREAD) {
+        Kind::System
+    } else {
+        Kind::Internal
+    };
     ExitCode::from(kind.exit_code())
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
     let what = payload.downcast_ref::<&str>().copied();
-    what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic")
+    what.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("panic")
 }
 
 /// Installs a panic hook that reports the panic as a bug in dvc, without a thread name or a
@@ -313,21 +382,38 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
         if what.starts_with(NO_THREAD) {
             let e = io::Error::from(rustix::io::Errno::AGAIN);
             let (kind, hint) = (Kind::System, hint_of_causes(&e).map(str::to_owned));
-            format.print(kind.exit_code(), kind.name(), "cannot start a thread", vec![e.to_string()], hint);
+            format.print(
+                kind.exit_code(),
+                kind.name(),
+                "cannot start a thread",
+                vec![e.to_string()],
+                hint,
+            );
             return;
         }
-        let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(|l| format!(" at {}:{}", l.file(), l.line()))
+            .unwrap_or_default();
         let trace = std::backtrace::Backtrace::capture();
-        let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| trace.to_string());
+        let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured)
+            .then(|| trace.to_string());
         let _ = io::stderr().write_all(bug(&format, &format!("{what}{place}"), trace).as_bytes());
     }));
 }
 
 fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
-    let hint = "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
+    let hint =
+        "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
-    format.text(BUG, Kind::Internal.name(), &message, trace.into_iter().collect(), hint)
+    format.text(
+        BUG,
+        Kind::Internal.name(),
+        &message,
+        trace.into_iter().collect(),
+        hint,
+    )
 }
 
 #[cfg(test)]
@@ -341,18 +427,37 @@ mod tests {
             (voice.json, voice.colour)
         };
         assert_eq!(of(&["dvc", "--jsno", "log"]), (false, None));
-        assert_eq!(of(&["dvc", "--json", "--color", "never", "--color=always"]), (true, Some("always".to_owned())));
-        assert_eq!(of(&["dvc", "--colour=always", "--", "--json"]), (false, None));
+        assert_eq!(
+            of(&["dvc", "--json", "--color", "never", "--color=always"]),
+            (true, Some("always".to_owned()))
+        );
+        assert_eq!(
+            of(&["dvc", "--colour=always", "--", "--json"]),
+            (false, None)
+        );
     }
     #[test]
     fn a_bug_is_reported_like_every_failure() {
-        let voice = ErrorFormat { json: true, colour: None };
-        let told: serde_json::Value = serde_json::from_str(&bug(&voice, "oops at a.rs:1", None)).unwrap();
-        assert_eq!((&told["schema"], &told["code"], &told["kind"]), (&1.into(), &70.into(), &"internal".into()));
+        let voice = ErrorFormat {
+            json: true,
+            colour: None,
+        };
+        let told: serde_json::Value =
+            serde_json::from_str(&bug(&voice, "oops at a.rs:1", None)).unwrap();
+        assert_eq!(
+            (&told["schema"], &told["code"], &told["kind"]),
+            (&1.into(), &70.into(), &"internal".into())
+        );
         assert_eq!(told["message"], "this is a bug in dvc: oops at a.rs:1");
         assert!(told["hint"].as_str().unwrap().contains("RUST_BACKTRACE"));
-        let voice = ErrorFormat { json: false, colour: Some("never".to_owned()) };
+        let voice = ErrorFormat {
+            json: false,
+            colour: Some("never".to_owned()),
+        };
         let told = bug(&voice, "oops", Some("trace".to_owned()));
-        assert_eq!(told, "error: this is a bug in dvc: oops\n  because: trace\n");
+        assert_eq!(
+            told,
+            "error: this is a bug in dvc: oops\n  because: trace\n"
+        );
     }
 }

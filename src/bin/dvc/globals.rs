@@ -112,11 +112,25 @@ impl Globals {
             ("--jobs", "core.jobs", self.jobs.clone()),
             ("--memory", "core.memory", self.memory.clone()),
             ("--limit-up", "network.limit-up", self.limit_up.clone()),
-            ("--limit-down", "network.limit-down", self.limit_down.clone()),
-            ("--offline", "network.offline", self.offline.then(|| "true".to_owned())),
+            (
+                "--limit-down",
+                "network.limit-down",
+                self.limit_down.clone(),
+            ),
+            (
+                "--offline",
+                "network.offline",
+                self.offline.then(|| "true".to_owned()),
+            ),
         ]
         .into_iter()
-        .filter_map(|(flag, key, value)| Some(FlagValue { flag, key, value: value? }))
+        .filter_map(|(flag, key, value)| {
+            Some(FlagValue {
+                flag,
+                key,
+                value: value?,
+            })
+        })
         .collect()
     }
 }

@@ -19,9 +19,28 @@ pub(crate) fn engine_is_named() -> bool {
 
 /// Returns the volumes of this machine.
 pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
-    let failed = |source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source };
+    let failed = |source| CliError::File {
+        doing: "find",
+        path: PathBuf::from("dvc"),
+        source,
+    };
     let program = std::env::current_exe().map_err(failed)?;
-    let cache = session.settings()?.text("cache.dir").map(PathBuf::from).unwrap_or_default();
-    let settings = session.globals.set.iter().flat_map(|set| ["-c".to_owned(), set.clone()]).collect();
-    Ok(Volumes::new(&dirs::state(), dirs::usable_run()?, cache, program, settings))
+    let cache = session
+        .settings()?
+        .text("cache.dir")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let settings = session
+        .globals
+        .set
+        .iter()
+        .flat_map(|set| ["-c".to_owned(), set.clone()])
+        .collect();
+    Ok(Volumes::new(
+        &dirs::state(),
+        dirs::usable_run()?,
+        cache,
+        program,
+        settings,
+    ))
 }

@@ -44,7 +44,10 @@ fn main() -> ExitCode {
 
 fn run(argv: &[OsString]) -> ExitCode {
     // `watchdog` is not a verb, because users must not call it.
-    if argv.get(1..).is_some_and(|args| args == [c::watchdog::NAME]) {
+    if argv
+        .get(1..)
+        .is_some_and(|args| args == [c::watchdog::NAME])
+    {
         return c::watchdog::run(&signals::install());
     }
     let cli = match Cli::try_parse_from(argv) {
@@ -54,7 +57,10 @@ fn run(argv: &[OsString]) -> ExitCode {
     let signals = signals::install();
     allow_open_files();
     let globals = cli.merged_globals();
-    let format = ErrorFormat { json: globals.json, colour: globals.color.clone() };
+    let format = ErrorFormat {
+        json: globals.json,
+        colour: globals.color.clone(),
+    };
     match start(argv, globals, signals.clone(), &cli) {
         Ok(exit) => exit.into(),
         Err(failed) => failure::report(&failed, &format, &signals),
@@ -67,10 +73,21 @@ fn allow_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // If the system refuses, the process keeps its present limit.
-    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(
+        Resource::Nofile,
+        rustix::process::Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
 }
 
-fn start(argv: &[OsString], globals: Globals, signals: signals::Signals, cli: &Cli) -> CommandResult {
+fn start(
+    argv: &[OsString],
+    globals: Globals,
+    signals: signals::Signals,
+    cli: &Cli,
+) -> CommandResult {
     if let Some(verb) = cli.verb.without_dry_run().filter(|_| cli.dry.dry_run) {
         return Err(CliError::NoDryRun(verb).into());
     }

@@ -46,22 +46,40 @@ pub(crate) enum Purpose<'a> {
 
 impl MountSource {
     /// Opens `REV`, `URL#REV` or `URL`.
-    pub(crate) fn open(session: &Session, text: &str, purpose: Purpose<'_>) -> Result<Self, Failed> {
-        let SourceName { spec, names_version } = SourceName::parse(text)?;
+    pub(crate) fn open(
+        session: &Session,
+        text: &str,
+        purpose: Purpose<'_>,
+    ) -> Result<Self, Failed> {
+        let SourceName {
+            spec,
+            names_version,
+        } = SourceName::parse(text)?;
         if spec.path.is_some() {
             return Err(CliError::option("REV", "name a whole version, not a path of it").into());
         }
         let Some(url) = spec.url.or_else(|| named_url(session)) else {
-            return Ok(Self { place: session.place()?, revision: spec.revision, clone_session: None });
+            return Ok(Self {
+                place: session.place()?,
+                revision: spec.revision,
+                clone_session: None,
+            });
         };
         let (place, clone_session) = open_url(session, purpose, &url)?;
         let revision = if names_version {
             spec.revision
         } else {
             let branch = default_branch(&clone_session.context(&place)?)?;
-            Revision { base: RevisionBase::Name(branch), suffixes: Vec::new() }
+            Revision {
+                base: RevisionBase::Name(branch),
+                suffixes: Vec::new(),
+            }
         };
-        Ok(Self { place, revision, clone_session: Some(clone_session) })
+        Ok(Self {
+            place,
+            revision,
+            clone_session: Some(clone_session),
+        })
     }
 
     /// Returns the session whose settings apply: that of the clone, or `session`.
@@ -101,27 +119,52 @@ impl SourceName {
     /// Parses `REV`, `URL#REV` or `URL`.
     fn parse(text: &str) -> Result<Self, Failed> {
         // A revision neither starts with a slash nor has one after a colon.
-        let is_url = !text.contains('#') && (text.contains("://") || text.starts_with('/') || text.contains(":/"));
+        let is_url = !text.contains('#')
+            && (text.contains("://") || text.starts_with('/') || text.contains(":/"));
         if is_url {
-            let revision = Revision { base: RevisionBase::Head, suffixes: Vec::new() };
-            let spec = RevisionSpec { url: Some(text.to_owned()), revision, path: None };
-            return Ok(Self { spec, names_version: false });
+            let revision = Revision {
+                base: RevisionBase::Head,
+                suffixes: Vec::new(),
+            };
+            let spec = RevisionSpec {
+                url: Some(text.to_owned()),
+                revision,
+                path: None,
+            };
+            return Ok(Self {
+                spec,
+                names_version: false,
+            });
         }
-        Ok(Self { spec: RevisionSpec::parse_located(text.as_bytes()).map_err(Error::from)?, names_version: true })
+        Ok(Self {
+            spec: RevisionSpec::parse_located(text.as_bytes()).map_err(Error::from)?,
+            names_version: true,
+        })
     }
 }
 
 /// Returns the URL that `--repo` or `DVC_REPO` names, if it is one.
 fn named_url(session: &Session) -> Option<String> {
-    session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|text| Location::is_url(text))
+    session
+        .named_repository()
+        .and_then(|p| p.to_str().map(str::to_owned))
+        .filter(|text| Location::is_url(text))
 }
 
 /// Opens the repository at a URL, with the settings that apply to it. A repository on another
 /// machine is cloned, or its existing clone is updated; a dry run without a clone reads the remote
 /// repository itself.
-fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoPlace, Session), Failed> {
+fn open_url(
+    session: &Session,
+    purpose: Purpose<'_>,
+    url: &str,
+) -> Result<(RepoPlace, Session), Failed> {
     let location = session.location(url)?;
-    let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let key: String = location
+        .to_string()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let repository = match location.as_directory() {
         Some(dir) => dir.to_path_buf(),
         None => clones().join(key),
@@ -141,18 +184,31 @@ fn open_url(session: &Session, purpose: Purpose<'_>, url: &str) -> Result<(RepoP
     }
     if purpose == Purpose::DryRun {
         let remote_url = (!Repo::is_at(&repository)).then(|| url.to_owned());
-        return Ok((RepoPlace { remote_url, ..place }, own));
+        return Ok((
+            RepoPlace {
+                remote_url,
+                ..place
+            },
+            own,
+        ));
     }
-    let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
+    let failed = |source| CliError::File {
+        doing: "create",
+        path: repository.clone(),
+        source,
+    };
     // Other users may enter the state directory, because the mount points of volumes are in it.
     create::dir_all(&dirs::state())
         .and_then(|()| create::private_dir(repository.parent().unwrap_or(&repository)))
         .and_then(|()| create::private_dir(&repository))
         .map_err(failed)?;
     // Two commands may mount the same URL at the same time. The lock makes them share one clone.
-    let _lock = create::open_private(&repository.with_extension("lock"), File::options().write(true))
-        .and_then(|lock| lock.lock().map(|()| lock))
-        .map_err(failed)?;
+    let _lock = create::open_private(
+        &repository.with_extension("lock"),
+        File::options().write(true),
+    )
+    .and_then(|lock| lock.lock().map(|()| lock))
+    .map_err(failed)?;
     if Repo::is_at(&repository) {
         update_clone(session, &own, &place, purpose)?;
     } else {
@@ -167,10 +223,17 @@ fn patience(purpose: Purpose<'_>) -> Option<Duration> {
 
 /// Fetches into a shared clone, unless it has no remote, the network is off, or the overlay to
 /// mount exists, whose version is already local.
-fn update_clone(session: &Session, own: &Session, place: &RepoPlace, purpose: Purpose<'_>) -> Result<(), Failed> {
+fn update_clone(
+    session: &Session,
+    own: &Session,
+    place: &RepoPlace,
+    purpose: Purpose<'_>,
+) -> Result<(), Failed> {
     let context = own.context(place)?;
     let has_overlay = match purpose {
-        Purpose::Volume { overlay: Some(name) } => overlay_dir(&place.repository, name).exists(),
+        Purpose::Volume {
+            overlay: Some(name),
+        } => overlay_dir(&place.repository, name).exists(),
         _ => false,
     };
     if context.remotes.is_empty() || own.settings()?.on("network.offline") || has_overlay {
@@ -182,7 +245,11 @@ fn update_clone(session: &Session, own: &Session, place: &RepoPlace, purpose: Pu
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
             let message = format!("{e}; showing what is already local");
-            progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            progress.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message,
+            });
             Ok(())
         }
         fetched => {
@@ -208,8 +275,17 @@ fn make_clone(
     origin.lazy = true;
     origin.access.patience = patience(purpose);
     let settle = || write_remote(place, ORIGIN, location, true);
-    let options = CloneOptions { no_checkout: true, ..CloneOptions::default() };
-    match clone(&session.context(place)?, &origin, &options, &settle, &session.progress()?) {
+    let options = CloneOptions {
+        no_checkout: true,
+        ..CloneOptions::default()
+    };
+    match clone(
+        &session.context(place)?,
+        &origin,
+        &options,
+        &settle,
+        &session.progress()?,
+    ) {
         // The remote has no default branch. The revision names the branch to mount.
         Err(e) if e.kind() == Kind::NotFound => {}
         done => drop(done?),

@@ -35,9 +35,17 @@ impl RepoPlace {
     /// of the worktree.
     pub(crate) fn path(&self, given: &OsStr) -> Result<Vec<u8>, CliError> {
         let given = Path::new(given);
-        let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
-        let relative =
-            if given.is_absolute() { self.below(given).ok_or_else(outside)? } else { self.prefix.join(given) };
+        let outside = || {
+            CliError::option(
+                "PATH",
+                format!("`{}` is not below the worktree", given.display()),
+            )
+        };
+        let relative = if given.is_absolute() {
+            self.below(given).ok_or_else(outside)?
+        } else {
+            self.prefix.join(given)
+        };
         let mut names: Vec<&[u8]> = Vec::new();
         for part in relative.components() {
             match part {
@@ -54,11 +62,17 @@ impl RepoPlace {
     /// symbolic links.
     fn below(&self, given: &Path) -> Option<PathBuf> {
         let (top, real) = (self.worktree.canonicalize().ok()?, without_links(given));
-        match given.strip_prefix(&self.worktree).or_else(|_| real.strip_prefix(&top)) {
+        match given
+            .strip_prefix(&self.worktree)
+            .or_else(|_| real.strip_prefix(&top))
+        {
             Ok(below) => Some(below.to_owned()),
             // A link inside the worktree names itself. A link outside of it names its target, here
             // the top of the worktree.
-            Err(_) => given.canonicalize().is_ok_and(|real| real == top).then(PathBuf::new),
+            Err(_) => given
+                .canonicalize()
+                .is_ok_and(|real| real == top)
+                .then(PathBuf::new),
         }
     }
 
@@ -68,7 +82,10 @@ impl RepoPlace {
             return Location::parse(url, &self.worktree)
                 .map_or_else(|_| without_password(url), |p| p.location.to_string());
         }
-        let path = self.repository.canonicalize().unwrap_or_else(|_| self.repository.clone());
+        let path = self
+            .repository
+            .canonicalize()
+            .unwrap_or_else(|_| self.repository.clone());
         format!("file://{}", path.display())
     }
 
@@ -83,8 +100,9 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
     if let Some(named) = named {
         // A `file://` URL names a directory. A text that looks like a URL but exists as a path
         // names a directory too.
-        let is_remote =
-            |text: &str| Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists());
+        let is_remote = |text: &str| {
+            Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists())
+        };
         if let Some(url) = named.to_str().filter(|text| is_remote(text)) {
             let (repository, remote_url) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
             return Ok(RepoPlace {
@@ -99,11 +117,18 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
         for dir in [&root, &root.join(INSIDE)] {
             ensure_readable(dir)?;
         }
-        let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
+        let repository = [root.clone(), root.join(INSIDE)]
+            .into_iter()
+            .find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
         // A repository inside a worktree is used with that worktree, even if the path to it contains symbolic links.
-        let same = |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
-        if let Some(top) = current.ancestors().filter(|dir| dir.join(INSIDE).exists()).find(same) {
+        let same =
+            |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
+        if let Some(top) = current
+            .ancestors()
+            .filter(|dir| dir.join(INSIDE).exists())
+            .find(same)
+        {
             return Ok(inside(top, current));
         }
         return Ok(RepoPlace {
@@ -131,7 +156,10 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
     {
         return Err(CliError::UnusableMount(e));
     }
-    match current.ancestors().find(|dir| dir.join(".dvc/config").is_file()) {
+    match current
+        .ancestors()
+        .find(|dir| dir.join(".dvc/config").is_file())
+    {
         Some(dir) => Err(CliError::Foreign(dir.to_owned())),
         None => Err(CliError::NoRepository(current.to_owned())),
     }
@@ -147,14 +175,20 @@ pub(crate) fn ensure_can_be_entered(dir: &Path) -> Result<(), CliError> {
 }
 
 fn lies_in_mount(dir: &Path) -> bool {
-    mountinfo::containing(dir).ok().flatten().is_some_and(|mounted| mounted.is_ours())
+    mountinfo::containing(dir)
+        .ok()
+        .flatten()
+        .is_some_and(|mounted| mounted.is_ours())
 }
 
 /// Fails if a new repository would be inside a mount, because commands there use the repository
 /// that the mount belongs to.
 pub(crate) fn ensure_outside_mounts(dir: &Path) -> Result<(), CliError> {
     match mountinfo::containing(dir) {
-        Ok(Some(mounted)) if mounted.is_ours() => Err(CliError::InsideMount { dir: dir.to_owned(), at: mounted.at }),
+        Ok(Some(mounted)) if mounted.is_ours() => Err(CliError::InsideMount {
+            dir: dir.to_owned(),
+            at: mounted.at,
+        }),
         _ => Ok(()),
     }
 }
@@ -167,9 +201,18 @@ pub(crate) fn of_mount(at: &Path) -> Result<RepoPlace, CliError> {
 
 fn in_mount(mount: InMount, current: &Path) -> RepoPlace {
     let top = mount.mounted.at.clone();
-    let prefix = current.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
+    let prefix = current
+        .strip_prefix(&top)
+        .unwrap_or(Path::new(""))
+        .to_owned();
     let repository = mount.note.repository.clone();
-    RepoPlace { repository, worktree: top, prefix, remote_url: None, mount: Some(mount) }
+    RepoPlace {
+        repository,
+        worktree: top,
+        prefix,
+        remote_url: None,
+        mount: Some(mount),
+    }
 }
 
 /// Returns our mount that contains a directory. For a directory outside of our mounts, the run
@@ -183,22 +226,36 @@ fn mounted(current: &Path) -> Result<Option<InMount>, CliError> {
 }
 
 fn inside(top: &Path, current: &Path) -> RepoPlace {
-    let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
-    RepoPlace { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, remote_url: None, mount: None }
+    let prefix = current
+        .strip_prefix(top)
+        .unwrap_or(Path::new(""))
+        .to_owned();
+    RepoPlace {
+        repository: top.join(INSIDE),
+        worktree: top.to_owned(),
+        prefix,
+        remote_url: None,
+        mount: None,
+    }
 }
 
 /// Returns the path with symbolic links resolved in all but its last name, as far as the path
 /// exists.
 pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
-        (Some(dir), Some(name)) => dir.canonicalize().unwrap_or_else(|_| without_links(dir)).join(name),
+        (Some(dir), Some(name)) => dir
+            .canonicalize()
+            .unwrap_or_else(|_| without_links(dir))
+            .join(name),
         _ => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
     }
 }
 
 /// Returns the directory that a path or a `file://` URL names.
 pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
-    let Some(text) = named.to_str() else { return Ok(named.to_owned()) };
+    let Some(text) = named.to_str() else {
+        return Ok(named.to_owned());
+    };
     match text.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
         Some(_) => Err(CliError::Remote(text.to_owned())),
@@ -211,7 +268,11 @@ pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
 fn ensure_readable(dir: &Path) -> Result<(), CliError> {
     match dir.join(layout::MARKER).metadata() {
         Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Err(CliError::File { doing: "read the repository", path: dir.to_owned(), source })
+            Err(CliError::File {
+                doing: "read the repository",
+                path: dir.to_owned(),
+                source,
+            })
         }
         _ => Ok(()),
     }
@@ -239,11 +300,20 @@ mod tests {
         fs::create_dir_all(top.join(".dvcs")).unwrap();
         fs::write(top.join(".dvcs/format"), "").unwrap();
         let place = find(&deep, None).unwrap();
-        assert_eq!((&place.worktree, place.prefix.as_path()), (&top, Path::new("a/b")));
+        assert_eq!(
+            (&place.worktree, place.prefix.as_path()),
+            (&top, Path::new("a/b"))
+        );
         let elsewhere = tempfile::tempdir().unwrap();
         let link = elsewhere.path().join("link");
         std::os::unix::fs::symlink(&top, &link).unwrap();
-        for named in [top.as_path(), &top.join(".dvcs"), &link, Path::new("../.."), Path::new("../../.dvcs")] {
+        for named in [
+            top.as_path(),
+            &top.join(".dvcs"),
+            &link,
+            Path::new("../.."),
+            Path::new("../../.dvcs"),
+        ] {
             let found = find(&deep, Some(named)).unwrap();
             assert_eq!(
                 (&found.repository, &found.worktree),
@@ -255,8 +325,17 @@ mod tests {
         }
         let other = find(&dir.path().join("a"), Some(&deep));
         assert!(matches!(other, Err(CliError::NotARepository(_))));
-        for (path, expected) in [("", ""), ("new", "new"), ("a/b/none/x", "a/b/none/x"), ("a/../y", "y")] {
-            assert_eq!(place.path(link.join(path).as_os_str()).unwrap(), expected.as_bytes(), "{path}");
+        for (path, expected) in [
+            ("", ""),
+            ("new", "new"),
+            ("a/b/none/x", "a/b/none/x"),
+            ("a/../y", "y"),
+        ] {
+            assert_eq!(
+                place.path(link.join(path).as_os_str()).unwrap(),
+                expected.as_bytes(),
+                "{path}"
+            );
         }
         assert!(place.path(OsStr::new("/elsewhere")).is_err());
         std::os::unix::fs::symlink(".", top.join("self")).unwrap();
@@ -268,7 +347,16 @@ mod tests {
         assert!(place.path(OsStr::new("../../..")).is_err());
         let url = PathBuf::from(format!("file://{}", top.display()));
         assert!(find(&deep, Some(&url)).is_ok());
-        assert_eq!(find(&deep, Some(Path::new("s3://b"))).unwrap().remote_url.as_deref(), Some("s3://b"));
-        assert!(matches!(find(&deep, Some(Path::new("none"))), Err(CliError::NotARepository(_))));
+        assert_eq!(
+            find(&deep, Some(Path::new("s3://b")))
+                .unwrap()
+                .remote_url
+                .as_deref(),
+            Some("s3://b")
+        );
+        assert!(matches!(
+            find(&deep, Some(Path::new("none"))),
+            Err(CliError::NotARepository(_))
+        ));
     }
 }

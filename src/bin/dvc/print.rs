@@ -38,7 +38,10 @@ enum OutSink {
 impl Out {
     /// Returns standard output without a pager.
     pub(crate) fn plain(colour: bool) -> Self {
-        Self { sink: OutSink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())), colour }
+        Self {
+            sink: OutSink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())),
+            colour,
+        }
     }
 
     /// Sends the output through a pager. `auto` selects `$PAGER` or `less`; an empty command or
@@ -77,7 +80,10 @@ impl Out {
         if !self.colour {
             return text.to_string();
         }
-        let colour = COLOURS.iter().position(|(known, _)| *known == paint).unwrap_or(0);
+        let colour = COLOURS
+            .iter()
+            .position(|(known, _)| *known == paint)
+            .unwrap_or(0);
         format!("{}{text}{END}", mark(colour))
     }
 
@@ -150,14 +156,19 @@ const MARK: u32 = 0x0010_ff00;
 const END: char = '\u{10ff3f}';
 
 fn mark(colour: usize) -> char {
-    u32::try_from(colour).ok().and_then(|colour| char::from_u32(MARK + colour)).unwrap_or(END)
+    u32::try_from(colour)
+        .ok()
+        .and_then(|colour| char::from_u32(MARK + colour))
+        .unwrap_or(END)
 }
 
 /// Returns the text with escapes for unsafe characters, and with colours if `colour` is set.
 fn painted(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let number = u32::from(c).checked_sub(MARK).and_then(|n| usize::try_from(n).ok());
+        let number = u32::from(c)
+            .checked_sub(MARK)
+            .and_then(|n| usize::try_from(n).ok());
         match (c, number.and_then(|n| COLOURS.get(n))) {
             ('\n' | '\t', _) => out.push(c),
             (END, _) if colour => out.push_str("\x1b[0m"),
@@ -189,7 +200,11 @@ fn json_to(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 struct Harmless;
 
 impl serde_json::ser::Formatter for Harmless {
-    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
             out.write_all(&rest.as_bytes()[..at])?;
@@ -264,11 +279,16 @@ pub(crate) fn ago(secs: i64) -> String {
         _ => ((secs + 15_778_800) / 31_557_600, "year"),
     };
     let plural = if count == 1 { "" } else { "s" };
-    if future { format!("in {count} {unit}{plural}") } else { format!("{count} {unit}{plural} ago") }
+    if future {
+        format!("in {count} {unit}{plural}")
+    } else {
+        format!("{count} {unit}{plural} ago")
+    }
 }
 
 fn in_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 #[cfg(test)]
@@ -280,11 +300,17 @@ mod tests {
     fn foreign_text_does_not_control_the_terminal() {
         let out = Out::plain(true);
         let name = out.paint(Paint::Branch, "a\x1b[8mb\u{202e}c");
-        assert_eq!(painted(&format!("{name}\t\x07\n"), true), "\x1b[1;32ma\\x1b[8mb\\u{202e}c\x1b[0m\t\\x07\n");
+        assert_eq!(
+            painted(&format!("{name}\t\x07\n"), true),
+            "\x1b[1;32ma\\x1b[8mb\\u{202e}c\x1b[0m\t\\x07\n"
+        );
         assert_eq!(painted(&name, false), "a\\x1b[8mb\\u{202e}c");
         let json = harmless_json(&["\u{202e}\u{e0041}\u{9b}"]).unwrap();
         assert_eq!(json, "[\"\\u202e\\udb40\\udc41\\u009b\"]");
-        assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), ["\u{202e}\u{e0041}\u{9b}"]);
+        assert_eq!(
+            serde_json::from_str::<[String; 1]>(&json).unwrap(),
+            ["\u{202e}\u{e0041}\u{9b}"]
+        );
     }
 
     #[test]

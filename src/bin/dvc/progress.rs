@@ -29,7 +29,14 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// The width of the widest bar, in characters.
 const BAR: usize = 24;
 /// Phases that count packs instead of files.
-const PACK_PHASES: [&str; 6] = ["sending", "receiving", "receiving trees", "verifying", "read packs", "read tables"];
+const PACK_PHASES: [&str; 6] = [
+    "sending",
+    "receiving",
+    "receiving trees",
+    "verifying",
+    "read packs",
+    "read tables",
+];
 
 /// The observer of verbs that only read. It draws nothing, but a signal cancels the operation.
 pub(crate) struct CancelWatch(pub(crate) Signals);
@@ -78,8 +85,20 @@ struct JsonNotice<'a> {
 impl Progress {
     /// Starts the observer. `level` ranges from 0 (errors only) to 3 (everything). `bars` requests
     /// bars on a terminal; `forced` requests progress lines if standard error is not a terminal.
-    pub(crate) fn start(signals: Signals, level: i32, json: bool, bars: bool, forced: bool) -> Self {
-        let phase = Phase { name: "", files: None, bytes: None, since: Instant::now(), number: 0 };
+    pub(crate) fn start(
+        signals: Signals,
+        level: i32,
+        json: bool,
+        bars: bool,
+        forced: bool,
+    ) -> Self {
+        let phase = Phase {
+            name: "",
+            files: None,
+            bytes: None,
+            since: Instant::now(),
+            number: 0,
+        };
         let shared = Arc::new(ProgressState {
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -92,9 +111,18 @@ impl Progress {
         let drawing = (bars && (terminal || forced)).then(|| {
             let (stop, stopped) = channel();
             let shared = Arc::clone(&shared);
-            (stop, std::thread::spawn(move || draw(&shared, &stopped, terminal)))
+            (
+                stop,
+                std::thread::spawn(move || draw(&shared, &stopped, terminal)),
+            )
         });
-        Self { shared, signals, level, json, drawing }
+        Self {
+            shared,
+            signals,
+            level,
+            json,
+            drawing,
+        }
     }
 
     fn print_line(&self, line: &str) {
@@ -109,7 +137,13 @@ impl Progress {
 impl Observer for Progress {
     fn phase(&self, name: &'static str, files: Option<u64>, bytes: Option<u64>) {
         let mut phase = self.shared.phase.lock();
-        *phase = Phase { name, files, bytes, since: Instant::now(), number: phase.number + 1 };
+        *phase = Phase {
+            name,
+            files,
+            bytes,
+            since: Instant::now(),
+            number: phase.number + 1,
+        };
         self.shared.files.store(0, Ordering::Relaxed);
         self.shared.bytes.store(0, Ordering::Relaxed);
         self.shared.on_the_way.store(0, Ordering::Relaxed);
@@ -142,8 +176,17 @@ impl Observer for Progress {
         let Notice { path, message, .. } = &notice;
         let line = match (self.json, path.is_empty()) {
             (true, nowhere) => {
-                let path = if nowhere { JsonPath::default() } else { JsonPath::new(path) };
-                let notice = JsonNotice { schema: 1, notice: word, path, message };
+                let path = if nowhere {
+                    JsonPath::default()
+                } else {
+                    JsonPath::new(path)
+                };
+                let notice = JsonNotice {
+                    schema: 1,
+                    notice: word,
+                    path,
+                    message,
+                };
                 harmless_json(&notice).unwrap_or_default()
             }
             (false, true) => format!("{word}: {}", harmless(message)),
@@ -197,13 +240,32 @@ struct ProgressCounts {
 /// left, 120.0 MiB/s, 38 of 120 packs`. If the line is too long, the bar is left out first, then
 /// pieces from the end.
 fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
-    let ProgressCounts { files, bytes, on_the_way, passed } = *state;
-    let (done, total) = if phase.bytes.is_some() { (bytes, phase.bytes) } else { (files, phase.files) };
-    let percent = total.filter(|total| *total > 0).map(|total| u128::from(done.min(total)) * 100 / u128::from(total));
+    let ProgressCounts {
+        files,
+        bytes,
+        on_the_way,
+        passed,
+    } = *state;
+    let (done, total) = if phase.bytes.is_some() {
+        (bytes, phase.bytes)
+    } else {
+        (files, phase.files)
+    };
+    let percent = total
+        .filter(|total| *total > 0)
+        .map(|total| u128::from(done.min(total)) * 100 / u128::from(total));
     let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
     // Bytes in flight count for the speed, but they are not done.
-    let moved = if phase.bytes.is_some() { bytes.saturating_add(on_the_way) } else { done };
-    let of = |total: Option<String>| total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let moved = if phase.bytes.is_some() {
+        bytes.saturating_add(on_the_way)
+    } else {
+        done
+    };
+    let of = |total: Option<String>| {
+        total
+            .map(|total| format!(" of {total}"))
+            .unwrap_or_default()
+    };
     let mut pieces = Vec::new();
     if bytes > 0 || phase.bytes.is_some() {
         pieces.push(format!("{}{}", size(bytes), of(phase.bytes.map(size))));
@@ -214,21 +276,46 @@ fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
     pieces.push(match total {
         Some(total) if moved > 0 && total > moved => {
             let left = u128::from(millis) * u128::from(total - moved) / u128::from(moved);
-            format!("{} left", elapsed(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))))
+            format!(
+                "{} left",
+                elapsed(Duration::from_millis(
+                    u64::try_from(left).unwrap_or(u64::MAX)
+                ))
+            )
         }
         _ => elapsed(passed),
     });
     let bytes_moved = bytes.saturating_add(on_the_way);
     if bytes_moved > 0 {
-        pieces.push(format!("{}/s", size(bytes_moved.saturating_mul(1000) / millis)));
+        pieces.push(format!(
+            "{}/s",
+            size(bytes_moved.saturating_mul(1000) / millis)
+        ));
     }
     if files > 0 || phase.files.is_some() {
-        let unit = if PACK_PHASES.contains(&phase.name) { "pack" } else { "file" };
-        let plural = if phase.files.unwrap_or(files) == 1 { "" } else { "s" };
-        pieces.push(format!("{files}{} {unit}{plural}", of(phase.files.map(|n| n.to_string()))));
+        let unit = if PACK_PHASES.contains(&phase.name) {
+            "pack"
+        } else {
+            "file"
+        };
+        let plural = if phase.files.unwrap_or(files) == 1 {
+            ""
+        } else {
+            "s"
+        };
+        pieces.push(format!(
+            "{files}{} {unit}{plural}",
+            of(phase.files.map(|n| n.to_string()))
+        ));
     }
-    let name = if phase.name.is_empty() { "starting" } else { phase.name };
-    let percent = percent.map(|percent| format!("{percent:>3}% ")).unwrap_or_default();
+    let name = if phase.name.is_empty() {
+        "starting"
+    } else {
+        phase.name
+    };
+    let percent = percent
+        .map(|percent| format!("{percent:>3}% "))
+        .unwrap_or_default();
     let mut out = format!("{percent}{name}");
     for (n, piece) in pieces.iter().enumerate() {
         let before = if n == 0 { ": " } else { ", " };
@@ -255,7 +342,10 @@ fn bar(done: u64, total: u64, width: usize) -> String {
 /// Returns the width of the terminal at standard error.
 fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+    size.ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
+        .unwrap_or(80)
 }
 
 /// Draws until the sender of `stopped` is dropped.
@@ -296,7 +386,8 @@ fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
 
 /// Returns a bar that redraws one line, whose text comes from [`line`].
 fn new_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar
@@ -308,7 +399,9 @@ fn line_on_sigusr1(shared: &Arc<ProgressState>) {
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
         std::thread::spawn(move || {
             for _ in signals.forever() {
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
                 write_line(&shared.line(usize::MAX));
             }
         });
@@ -330,11 +423,25 @@ mod tests {
         state: &ProgressCounts,
         columns: usize,
     ) -> String {
-        line(&Phase { name, files, bytes, since: Instant::now(), number: 1 }, state, columns)
+        line(
+            &Phase {
+                name,
+                files,
+                bytes,
+                since: Instant::now(),
+                number: 1,
+            },
+            state,
+            columns,
+        )
     }
 
-    const HALF: ProgressCounts =
-        ProgressCounts { files: 1, bytes: 32 << 20, on_the_way: 5 << 20, passed: Duration::from_secs(8) };
+    const HALF: ProgressCounts = ProgressCounts {
+        files: 1,
+        bytes: 32 << 20,
+        on_the_way: 5 << 20,
+        passed: Duration::from_secs(8),
+    };
 
     #[test]
     fn a_line_fits_the_terminal() {
@@ -343,23 +450,41 @@ mod tests {
             at(120),
             "[============>           ]  50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
         );
-        assert_eq!(at(79), " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s");
+        assert_eq!(
+            at(79),
+            " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s"
+        );
         assert_eq!(at(39), " 50% sending: 32.0 MiB of 64.0 MiB");
         assert_eq!(
             at(usize::MAX),
             " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB in flight, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
         );
         for columns in 20..200 {
-            assert!(at(columns).chars().count() <= columns, "{columns}: {}", at(columns));
+            assert!(
+                at(columns).chars().count() <= columns,
+                "{columns}: {}",
+                at(columns)
+            );
         }
     }
 
     #[test]
     fn unknown_totals_are_not_shown() {
-        let none = ProgressCounts { files: 0, bytes: 0, on_the_way: 0, passed: Duration::from_secs(2) };
+        let none = ProgressCounts {
+            files: 0,
+            bytes: 0,
+            on_the_way: 0,
+            passed: Duration::from_secs(2),
+        };
         assert_eq!(shown("looking", None, None, &none, 80), "looking: 2.0s");
         assert_eq!(
-            shown("checkout", Some(1), None, &ProgressCounts { files: 1, ..none }, 60),
+            shown(
+                "checkout",
+                Some(1),
+                None,
+                &ProgressCounts { files: 1, ..none },
+                60
+            ),
             "[========================] 100% checkout: 2.0s, 1 of 1 file"
         );
     }

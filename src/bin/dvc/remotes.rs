@@ -78,13 +78,19 @@ pub(crate) struct FoundCredentials {
 impl Session {
     /// Parses a URL or a path from the command line. A password in it is dropped, with a warning.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
-        let ParsedLocation { mut location, had_password } =
-            Location::parse(text, &self.current).map_err(Error::from)?;
+        let ParsedLocation {
+            mut location,
+            had_password,
+        } = Location::parse(text, &self.current).map_err(Error::from)?;
         if let Some(dir) = location.as_directory() {
             location = Location::directory(&without_parents(&dir));
         }
         // The path of a worktree means the repository in it.
-        if let Some(inside) = location.as_directory().map(|dir| dir.join(INSIDE)).filter(|dir| Repo::is_at(dir)) {
+        if let Some(inside) = location
+            .as_directory()
+            .map(|dir| dir.join(INSIDE))
+            .filter(|dir| Repo::is_at(dir))
+        {
             location = Location::directory(&inside);
         }
         if had_password {
@@ -100,45 +106,84 @@ impl Session {
         for (name, entry) in settings.remotes() {
             let from_env = env(&prefixed(name, "URL"));
             let by_repository = from_env.is_none() && entry.by_repository;
-            let Some(url) = from_env.or_else(|| entry.url.clone()) else { continue };
-            let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
+            let Some(url) = from_env.or_else(|| entry.url.clone()) else {
+                continue;
+            };
+            let location = Location::parse(&url, &self.current)
+                .map_err(Error::from)?
+                .location;
             // An unreadable credential is an error only for the remote that is used.
             let mut access = self.access(settings, Some(name), false)?;
             if by_repository && location.as_directory().is_none() {
                 // The URL of such a remote could run commands through an ssh configuration, or send
                 // the caller's credentials to a stranger.
-                access.distrusted = self.distrusted().map(|d| DistrustedRemote { why: d.to_string(), hint: d.hint() });
+                access.distrusted = self.distrusted().map(|d| DistrustedRemote {
+                    why: d.to_string(),
+                    hint: d.hint(),
+                });
             }
-            remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
+            remotes.push(Remote {
+                name: name.to_owned(),
+                location,
+                lazy: entry.lazy,
+                access,
+            });
         }
         // `default_remote` reports an error in the variables when it needs the remote.
-        if let (true, Ok(Some(location))) = (remotes.iter().all(|r| r.name != ORIGIN), self.origin_of_environment()) {
+        if let (true, Ok(Some(location))) = (
+            remotes.iter().all(|r| r.name != ORIGIN),
+            self.origin_of_environment(),
+        ) {
             let access = self.access(settings, Some(ORIGIN), false)?;
-            remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
+            remotes.push(Remote {
+                name: ORIGIN.to_owned(),
+                location,
+                lazy: false,
+                access,
+            });
         }
         Ok(remotes)
     }
 
     fn origin_of_environment(&self) -> Result<Option<Location>, Failed> {
-        let url = env(&prefixed(ORIGIN, "URL")).map_or_else(|| sidecar::url(&credential), |url| Ok(Some(url)))?;
-        let parsed = url.map(|url| Location::parse(&url, &self.current)).transpose().map_err(Error::from)?;
+        let url = env(&prefixed(ORIGIN, "URL"))
+            .map_or_else(|| sidecar::url(&credential), |url| Ok(Some(url)))?;
+        let parsed = url
+            .map(|url| Location::parse(&url, &self.current))
+            .transpose()
+            .map_err(Error::from)?;
         Ok(parsed.map(|parsed| parsed.location))
     }
 
     /// Returns a remote that no setting names; its name is its URL.
     pub(crate) fn unnamed(&self, location: Location) -> Result<Remote, Failed> {
         let access = self.access(self.settings()?, None, true)?;
-        Ok(Remote { name: location.to_string(), location, lazy: false, access })
+        Ok(Remote {
+            name: location.to_string(),
+            location,
+            lazy: false,
+            access,
+        })
     }
 
     /// Returns the configured remote of this name, or a remote at this URL or path.
-    pub(crate) fn remote(&self, context: &dvc::context::Context, text: &str) -> Result<Remote, Failed> {
+    pub(crate) fn remote(
+        &self,
+        context: &dvc::context::Context,
+        text: &str,
+    ) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
-            None if Location::is_url(text) || text.contains('/') => self.unnamed(self.location(text)?),
+            None if Location::is_url(text) || text.contains('/') => {
+                self.unnamed(self.location(text)?)
+            }
             None => {
                 let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-                Err(CliError::NoRemote { name: text.to_owned(), known: known.join(", ") }.into())
+                Err(CliError::NoRemote {
+                    name: text.to_owned(),
+                    known: known.join(", "),
+                }
+                .into())
             }
         }
     }
@@ -153,22 +198,37 @@ impl Session {
             self.origin_of_environment()?;
         }
         let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-        let origin = origin.ok_or_else(|| CliError::NoRemote { name: ORIGIN.to_owned(), known: known.join(", ") })?;
+        let origin = origin.ok_or_else(|| CliError::NoRemote {
+            name: ORIGIN.to_owned(),
+            known: known.join(", "),
+        })?;
         self.with_access(origin)
     }
 
     /// Returns the remote with its credentials, and fails if they cannot be read.
     pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
         let distrusted = remote.access.distrusted.clone();
-        let access = Access { distrusted, ..self.access(self.settings()?, Some(&remote.name), true)? };
-        Ok(Remote { access, ..remote.clone() })
+        let access = Access {
+            distrusted,
+            ..self.access(self.settings()?, Some(&remote.name), true)?
+        };
+        Ok(Remote {
+            access,
+            ..remote.clone()
+        })
     }
 
     /// Returns the credentials that are set, without their values.
     pub(crate) fn found_credentials(&self, settings: &Settings) -> FoundCredentials {
-        let remotes: Vec<&str> = settings.remotes().map(|(name, _)| name).chain([ORIGIN]).collect();
+        let remotes: Vec<&str> = settings
+            .remotes()
+            .map(|(name, _)| name)
+            .chain([ORIGIN])
+            .collect();
         let own = |name: &'static str| remotes.iter().map(move |remote| prefixed(remote, name));
-        let names = CREDENTIALS.iter().flat_map(|name| own(name).chain([(*name).to_owned()]));
+        let names = CREDENTIALS
+            .iter()
+            .flat_map(|name| own(name).chain([(*name).to_owned()]));
         let mut all = FoundCredentials::default();
         for name in names.collect::<std::collections::BTreeSet<_>>() {
             let file = format!("{name}_FILE");
@@ -187,13 +247,23 @@ impl Session {
     /// similar known name.
     pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
         let settings = KEYS.iter().filter_map(|key| key.env);
-        let known = CREDENTIALS.iter().chain(sidecar::NAMES).copied().chain(settings).map(str::to_owned);
+        let known = CREDENTIALS
+            .iter()
+            .chain(sidecar::NAMES)
+            .copied()
+            .chain(settings)
+            .map(str::to_owned);
         sidecar::strangers(Path::new(SECRETS), &known.collect::<Vec<_>>())
     }
 
     /// Returns how to access stores. Variables of a named remote override the general ones. A
     /// credential that cannot be read is an error only if `must` is set.
-    pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {
+    pub(crate) fn access(
+        &self,
+        settings: &Settings,
+        remote: Option<&str>,
+        must: bool,
+    ) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
             let own = remote.map(|remote| prefixed(remote, name));
@@ -214,7 +284,10 @@ impl Session {
         Ok(Access {
             credentials,
             offline: settings.on("network.offline"),
-            meter: Arc::new(Meter::new(rate("network.limit-up"), rate("network.limit-down"))),
+            meter: Arc::new(Meter::new(
+                rate("network.limit-up"),
+                rate("network.limit-down"),
+            )),
             observer,
             patience: None,
             guarded: false,
@@ -225,9 +298,22 @@ impl Session {
 }
 
 /// Writes the URL of a remote, and whether it is lazy, into the settings of the repository.
-pub(crate) fn write_remote(place: &RepoPlace, name: &str, location: &Location, lazy: bool) -> dvc::error::Result<()> {
-    set_in_repository(place, &format!("remote.{name}.url"), Some(&SettingValue::Text(location.to_string())))?;
-    set_in_repository(place, &format!("remote.{name}.lazy"), lazy.then_some(&SettingValue::Bool(true)))
+pub(crate) fn write_remote(
+    place: &RepoPlace,
+    name: &str,
+    location: &Location,
+    lazy: bool,
+) -> dvc::error::Result<()> {
+    set_in_repository(
+        place,
+        &format!("remote.{name}.url"),
+        Some(&SettingValue::Text(location.to_string())),
+    )?;
+    set_in_repository(
+        place,
+        &format!("remote.{name}.lazy"),
+        lazy.then_some(&SettingValue::Bool(true)),
+    )
 }
 
 /// Removes a remote from the settings of the repository.
@@ -236,14 +322,26 @@ pub(crate) fn remove_remote(place: &RepoPlace, name: &str) -> dvc::error::Result
     set_in_repository(place, &format!("remote.{name}.lazy"), None)
 }
 
-fn set_in_repository(place: &RepoPlace, key: &str, value: Option<&SettingValue>) -> dvc::error::Result<()> {
+fn set_in_repository(
+    place: &RepoPlace,
+    key: &str,
+    value: Option<&SettingValue>,
+) -> dvc::error::Result<()> {
     FileChange::prepare(&place.repository.join("config.toml"), key, value)?.write()
 }
 
 /// Returns `DVC_REMOTE_<NAME>_<OPTION>`.
 fn prefixed(remote: &str, option: &str) -> String {
-    let name: String =
-        remote.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String = remote
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
     format!("DVC_REMOTE_{name}_{option}")
 }
 
@@ -261,16 +359,25 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
     // is the key file itself, so return its path and not its content.
     if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
         let secret = Path::new(SECRETS).join(name);
-        return Ok(secret.is_file().then(|| secret.to_string_lossy().into_owned()));
+        return Ok(secret
+            .is_file()
+            .then(|| secret.to_string_lossy().into_owned()));
     }
     let named = env(&format!("{name}_FILE")).map(PathBuf::from);
-    let path = named.clone().unwrap_or_else(|| Path::new(SECRETS).join(name));
+    let path = named
+        .clone()
+        .unwrap_or_else(|| Path::new(SECRETS).join(name));
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
         }
-        Err(e) if named.is_none() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e)
+            if named.is_none()
+                && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
         Err(e) => Err(BadConfiguration(vec![ConfigProblem::new(
             Origin::Secret(path),
             format!("cannot read the file: {}", e.kind()),
@@ -285,7 +392,10 @@ mod tests {
     #[test]
     fn a_remote_has_variables_of_its_own() {
         assert_eq!(prefixed("origin", "URL"), "DVC_REMOTE_ORIGIN_URL");
-        assert_eq!(prefixed("my-nas.2", "AWS_REGION"), "DVC_REMOTE_MY_NAS_2_AWS_REGION");
+        assert_eq!(
+            prefixed("my-nas.2", "AWS_REGION"),
+            "DVC_REMOTE_MY_NAS_2_AWS_REGION"
+        );
         assert!(CREDENTIALS.windows(2).all(|w| w[0] < w[1]));
     }
 }

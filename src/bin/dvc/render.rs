@@ -24,16 +24,29 @@ pub(crate) struct JsonPath {
 impl JsonPath {
     pub(crate) fn new(path: &[u8]) -> Self {
         match std::str::from_utf8(path) {
-            Ok("") => Self { path: ".".to_owned(), path_hex: None },
-            Ok(text) => Self { path: text.to_owned(), path_hex: None },
-            Err(_) => Self { path: display(path), path_hex: Some(to_hex(path)) },
+            Ok("") => Self {
+                path: ".".to_owned(),
+                path_hex: None,
+            },
+            Ok(text) => Self {
+                path: text.to_owned(),
+                path_hex: None,
+            },
+            Err(_) => Self {
+                path: display(path),
+                path_hex: Some(to_hex(path)),
+            },
         }
     }
 }
 
 /// Returns a path for people; the root is `.`.
 pub(crate) fn shown(path: &[u8]) -> String {
-    if path.is_empty() { ".".to_owned() } else { display(path) }
+    if path.is_empty() {
+        ".".to_owned()
+    } else {
+        display(path)
+    }
 }
 
 /// Quotes a word for a shell.
@@ -59,9 +72,13 @@ pub(crate) fn at(time: &Timestamp, pattern: &str) -> String {
     if let Ok(stamp) = jiff::Timestamp::new(time.secs, nanos) {
         return stamp.to_zoned(zone).strftime(pattern).to_string();
     }
-    let within = jiff::Timestamp::new(time.secs.rem_euclid(CYCLE), nanos).unwrap_or_default().to_zoned(zone);
+    let within = jiff::Timestamp::new(time.secs.rem_euclid(CYCLE), nanos)
+        .unwrap_or_default()
+        .to_zoned(zone);
     let year = i64::from(within.year()) + YEARS * time.secs.div_euclid(CYCLE);
-    within.strftime(&pattern.replace("%Y", &format!("{year:+05}"))).to_string()
+    within
+        .strftime(&pattern.replace("%Y", &format!("{year:+05}")))
+        .to_string()
 }
 
 /// Returns a time as in RFC 3339: `2026-11-20T03:00:00+01:00`.
@@ -80,15 +97,28 @@ mod tests {
 
     #[test]
     fn years_of_any_length_are_formatted() {
-        let shown = |secs, offset| iso(&Timestamp { secs, nanos: 7, offset });
+        let shown = |secs, offset| {
+            iso(&Timestamp {
+                secs,
+                nanos: 7,
+                offset,
+            })
+        };
         assert_eq!(shown(0, 3600), "1970-01-01T01:00:00+01:00");
         assert_eq!(shown(253_402_207_199, 0), "9999-12-30T21:59:59+00:00");
         assert_eq!(shown(253_402_300_800, 0), "+10000-01-01T00:00:00+00:00");
-        assert_eq!(shown(139_750_000_000_000, 0), "+4430471-03-16T20:26:40+00:00");
+        assert_eq!(
+            shown(139_750_000_000_000, 0),
+            "+4430471-03-16T20:26:40+00:00"
+        );
         assert_eq!(shown(-377_705_116_801, 0), "-10000-12-31T23:59:59+00:00");
         assert_eq!(shown(i64::MAX, 0), "+292277026596-12-04T15:30:07+00:00");
         assert_eq!(shown(i64::MIN, 0), "-292277022657-01-27T08:29:52+00:00");
-        let date = long_date(&Timestamp { secs: 253_402_300_800, nanos: 0, offset: 0 });
+        let date = long_date(&Timestamp {
+            secs: 253_402_300_800,
+            nanos: 0,
+            offset: 0,
+        });
         assert_eq!(date, "Sat Jan 1 00:00:00 +10000 +0000");
     }
 }

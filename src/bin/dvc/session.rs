@@ -51,15 +51,28 @@ pub(crate) struct Session {
 
 impl Session {
     /// Starts a run. Changes to the directory of `-C`, to which all relative paths are relative.
-    pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
+    pub(crate) fn new(
+        argv: &[OsString],
+        globals: Globals,
+        signals: Signals,
+        dry_run: bool,
+    ) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
             place::ensure_can_be_entered(&dir)?;
-            let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
+            let failed = |source| CliError::File {
+                doing: "enter",
+                path: dir.clone(),
+                source,
+            };
             std::env::set_current_dir(&dir).map_err(failed)?;
         }
-        let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
+        let failed = |source| CliError::File {
+            doing: "find",
+            path: PathBuf::from("."),
+            source,
+        };
         let current = std::env::current_dir().map_err(failed)?;
         let is_quiet = globals.quiet > 0;
         Ok(Self {
@@ -78,7 +91,10 @@ impl Session {
     /// Reports the failure of one of several actions and returns its exit code. The caller
     /// continues with the other actions.
     pub(crate) fn report_failure(&self, failed: &Failed) -> Exit {
-        let format = ErrorFormat { json: self.globals.json, colour: self.globals.color.clone() };
+        let format = ErrorFormat {
+            json: self.globals.json,
+            colour: self.globals.color.clone(),
+        };
         report(failed, &format, &self.signals);
         Exit::of(failed)
     }
@@ -86,7 +102,10 @@ impl Session {
     /// Returns a copy of this run with the settings of another repository, freshly read.
     pub(crate) fn in_repository(&self, repository: &Path) -> Self {
         Self {
-            globals: Globals { repo: Some(repository.to_path_buf()), ..self.globals.clone() },
+            globals: Globals {
+                repo: Some(repository.to_path_buf()),
+                ..self.globals.clone()
+            },
             signals: self.signals.clone(),
             now: self.now.clone(),
             argv: self.argv.clone(),
@@ -105,7 +124,11 @@ impl Session {
 
     /// Returns the repository that `--repo` or `DVC_REPO` names.
     pub(crate) fn named_repository(&self) -> Option<PathBuf> {
-        let from_env = || std::env::var_os("DVC_REPO").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let from_env = || {
+            std::env::var_os("DVC_REPO")
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         self.globals.repo.clone().or_else(from_env)
     }
 
@@ -113,7 +136,9 @@ impl Session {
     pub(crate) fn place(&self) -> Result<RepoPlace, CliError> {
         let place = self.any_place()?;
         match place.remote_url {
-            Some(url) => Err(CliError::Remote(dvc::store::location::without_password(&url))),
+            Some(url) => Err(CliError::Remote(dvc::store::location::without_password(
+                &url,
+            ))),
             None => Ok(place),
         }
     }
@@ -132,7 +157,11 @@ impl Session {
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
             let message = format!("ignored a configuration file in another user's home: {problem}");
-            self.store_notices()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            self.store_notices()?.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message,
+            });
         }
         Ok(settings)
     }
@@ -146,11 +175,21 @@ impl Session {
 
     fn load_settings(&self, repository: Option<&Path>) -> Result<Settings, BadConfiguration> {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let outside = |path| SourceFile { path, in_repository: false, optional: false };
+        let outside = |path| SourceFile {
+            path,
+            in_repository: false,
+            optional: false,
+        };
         let mut files = vec![outside(dirs::system_config())];
         let optional = dirs::is_foreign_home();
-        files.extend(dirs::user_config().map(|path| SourceFile { optional, ..outside(path) }));
-        files.extend(repository.map(|r| SourceFile { in_repository: true, ..outside(r.join("config.toml")) }));
+        files.extend(dirs::user_config().map(|path| SourceFile {
+            optional,
+            ..outside(path)
+        }));
+        files.extend(repository.map(|r| SourceFile {
+            in_repository: true,
+            ..outside(r.join("config.toml"))
+        }));
         Settings::load(&Sources {
             defaults: vec![
                 ("core.jobs", jobs.to_string()),
@@ -168,7 +207,9 @@ impl Session {
     pub(crate) fn plain_out(&self) -> Out {
         let stdout = std::io::stdout();
         let setting = self.settings().ok().and_then(|s| s.text("ui.color"));
-        Out::plain(print::colour(self.globals.color.as_deref(), setting, &stdout) && !self.globals.json)
+        Out::plain(
+            print::colour(self.globals.color.as_deref(), setting, &stdout) && !self.globals.json,
+        )
     }
 
     /// Returns standard output, through a pager if it is a terminal. Used by `log`, `diff`, `show`
@@ -178,14 +219,24 @@ impl Session {
         if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {
             return plain;
         }
-        let command = self.settings().ok().and_then(|s| s.text("ui.pager")).unwrap_or("");
+        let command = self
+            .settings()
+            .ok()
+            .and_then(|s| s.text("ui.pager"))
+            .unwrap_or("");
         plain.through_pager(command)
     }
 
     /// Returns an observer for an operation that prints its results as they come: the observer
     /// prints notices, but draws no bars.
     pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
-        Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
+        Ok(Progress::start(
+            self.signals.clone(),
+            self.level()?,
+            self.globals.json,
+            false,
+            false,
+        ))
     }
 
     /// Returns the observer that all stores share. Like [`Self::notices`], it draws no bars.
@@ -217,7 +268,13 @@ impl Session {
             _ => level >= 2 && !self.globals.json,
         };
         let forced = settings.text("ui.progress") == Some("always");
-        Ok(Progress::start(self.signals.clone(), level, self.globals.json, bars, forced))
+        Ok(Progress::start(
+            self.signals.clone(),
+            level,
+            self.globals.json,
+            bars,
+            forced,
+        ))
     }
 
     /// Returns the author of new versions: `user.author`, else `user.name` and `user.email`, else
@@ -228,7 +285,10 @@ impl Session {
             return Ok(author.to_owned());
         }
         let login = login();
-        let name = settings.text("user.name").filter(|n| !n.is_empty()).unwrap_or(&login);
+        let name = settings
+            .text("user.name")
+            .filter(|n| !n.is_empty())
+            .unwrap_or(&login);
         let mail = settings.text("user.email").filter(|n| !n.is_empty());
         Ok(match mail {
             Some(mail) => format!("{name} <{mail}>"),
@@ -246,7 +306,10 @@ impl Session {
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::context::Context {
             repository: place.repository.clone(),
-            worktree: place.worktree.canonicalize().unwrap_or_else(|_| place.worktree.clone()),
+            worktree: place
+                .worktree
+                .canonicalize()
+                .unwrap_or_else(|_| place.worktree.clone()),
             author: self.author()?,
             host: host(),
             jobs: usize::try_from(number("core.jobs")).unwrap_or(1).max(1),
@@ -255,7 +318,9 @@ impl Session {
             open: dvc::repo::OpenOptions {
                 cache_dir: settings.text("cache.dir").map(PathBuf::from),
                 // The rest of the memory is for index tables, thread buffers and compression.
-                frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
+                frame_cache_bytes: usize::try_from(number("core.memory") / 6)
+                    .unwrap_or(0)
+                    .min(64 << 20),
                 tracer: None,
                 lazy_source: None,
                 heal: settings.on("core.heal") && !settings.on("network.offline"),
@@ -266,7 +331,10 @@ impl Session {
             remote_repository,
             remotes: self.remotes(settings)?,
             cache: dvc::context::CacheOptions {
-                dir: settings.text("cache.dir").map(PathBuf::from).unwrap_or_default(),
+                dir: settings
+                    .text("cache.dir")
+                    .map(PathBuf::from)
+                    .unwrap_or_default(),
                 limit_bytes: number("cache.size"),
             },
             mount: place.mount.clone(),
@@ -278,7 +346,13 @@ impl Session {
         let (notices, once) = (self.store_notices()?, std::sync::Once::new());
         Ok(Arc::new(move |text: &str| {
             let message = text.to_owned();
-            once.call_once(|| notices.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message }));
+            once.call_once(|| {
+                notices.notice(Notice {
+                    level: NoticeLevel::Info,
+                    path: Vec::new(),
+                    message,
+                })
+            });
         }))
     }
 
@@ -313,27 +387,50 @@ impl Session {
     /// Returns the configured hooks, and those of a local repository if it is trusted.
     pub(crate) fn hooks(&self, context: &dvc::context::Context) -> Result<Hooks, BadConfiguration> {
         let settings = self.settings()?;
-        let mut dir = context.remote_repository.is_none().then(|| context.repository.join(hooks::DIR));
+        let mut dir = context
+            .remote_repository
+            .is_none()
+            .then(|| context.repository.join(hooks::DIR));
         if let Some(hooks) = &dir
-            && let Some(why) = trust::distrusted(&context.repository, settings.list("safe.directory"))
+            && let Some(why) =
+                trust::distrusted(&context.repository, settings.list("safe.directory"))
         {
-            if HookEvent::ALL.iter().any(|event| hooks::is_executable(&hooks.join(event.name()))) {
-                let message = format!("not running the hooks of the repository: {why}; {}", why.hint());
-                self.store_notices()?.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
+            if HookEvent::ALL
+                .iter()
+                .any(|event| hooks::is_executable(&hooks.join(event.name())))
+            {
+                let message = format!(
+                    "not running the hooks of the repository: {why}; {}",
+                    why.hint()
+                );
+                self.store_notices()?.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: Vec::new(),
+                    message,
+                });
             }
             dir = None;
         }
         // `safe.directory` trusts the hooks of the repository's owner, but not those of a third
         // user.
-        let trusted = dir.as_ref().and_then(|_| context.repository.metadata().ok()).map(|m| m.uid());
-        let configured =
-            HookEvent::ALL.into_iter().map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
+        let trusted = dir
+            .as_ref()
+            .and_then(|_| context.repository.metadata().ok())
+            .map(|m| m.uid());
+        let configured = HookEvent::ALL
+            .into_iter()
+            .map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
         Ok(Hooks {
-            commands: configured.map(|(event, command)| (event, command.to_vec())).collect(),
+            commands: configured
+                .map(|(event, command)| (event, command.to_vec()))
+                .collect(),
             dir,
             trusted,
             limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
-            output: rustix::stdio::stderr().try_clone_to_owned().ok().map(|fd| Arc::new(fd.into())),
+            output: rustix::stdio::stderr()
+                .try_clone_to_owned()
+                .ok()
+                .map(|fd| Arc::new(fd.into())),
         })
     }
 
@@ -357,7 +454,11 @@ impl Session {
     /// Returns unbuffered standard input. A signal ends a blocked read.
     pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
         let input = std::io::stdin().as_fd().try_clone_to_owned();
-        let input = input.map_err(|source| CliError::File { doing: "open", path: STDIN.into(), source })?;
+        let input = input.map_err(|source| CliError::File {
+            doing: "open",
+            path: STDIN.into(),
+            source,
+        })?;
         Ok(CancellableReader::new(input.into(), self.signals.clone()))
     }
 
@@ -371,8 +472,15 @@ impl Session {
         let _ = write!(std::io::stderr(), "{} [y/N] ", harmless_line(question));
         let mut answer = String::new();
         let read = BufReader::new(self.stdin()?).read_line(&mut answer);
-        read.map_err(|source| CliError::File { doing: "read", path: STDIN.into(), source })?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        read.map_err(|source| CliError::File {
+            doing: "read",
+            path: STDIN.into(),
+            source,
+        })?;
+        Ok(matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "y" | "yes"
+        ))
     }
 
     /// Parses the time given to an option; returns seconds since 1970.
@@ -398,15 +506,23 @@ fn zone(quiet: bool) -> jiff::tz::TimeZone {
 
 /// Returns the host name.
 pub(crate) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Returns the user's login name, from the environment or the password file.
 fn login() -> String {
-    let usable = |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
-    let by_env = ["LOGNAME", "USER"].iter().find_map(|v| std::env::var(v).ok().and_then(usable));
+    let usable =
+        |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
+    let by_env = ["LOGNAME", "USER"]
+        .iter()
+        .find_map(|v| std::env::var(v).ok().and_then(usable));
     let uid = rustix::process::geteuid().as_raw().to_string();
-    by_env.or_else(|| login_of(&uid).and_then(usable)).unwrap_or(format!("uid-{uid}"))
+    by_env
+        .or_else(|| login_of(&uid).and_then(usable))
+        .unwrap_or(format!("uid-{uid}"))
 }
 
 fn login_of(uid: &str) -> Option<String> {

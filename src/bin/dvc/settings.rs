@@ -33,8 +33,17 @@ impl Settings {
         Self::load_table(keys::KEYS, sources)
     }
 
-    fn load_table(table: &'static [SettingKey], sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
-        let layers::LayerReader { found, remotes, retention, problems, left_out } = layers::read(table, sources);
+    fn load_table(
+        table: &'static [SettingKey],
+        sources: &Sources<'_>,
+    ) -> Result<Self, BadConfiguration> {
+        let layers::LayerReader {
+            found,
+            remotes,
+            retention,
+            problems,
+            left_out,
+        } = layers::read(table, sources);
         if !problems.is_empty() {
             return Err(BadConfiguration(problems));
         }
@@ -42,7 +51,10 @@ impl Settings {
             remotes,
             retention,
             left_out,
-            values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect(),
+            values: found
+                .into_iter()
+                .map(|f| (f.key, (f.value, f.origin)))
+                .collect(),
         })
     }
 
@@ -83,16 +95,22 @@ impl Settings {
 
     /// Returns the remotes, sorted by name.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = (&str, &RemoteEntry)> {
-        self.remotes.iter().map(|(name, entry)| (name.as_str(), entry))
+        self.remotes
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
     }
 
     /// Returns the retention policies, sorted by name.
     pub(crate) fn retention(&self) -> impl Iterator<Item = (&str, &RetentionEntry)> {
-        self.retention.iter().map(|(name, entry)| (name.as_str(), entry))
+        self.retention
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
     }
 
     /// Returns every value in force with its origin, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &SettingValue, &Origin)> {
-        self.values.iter().map(|(key, (value, origin))| (*key, value, origin))
+        self.values
+            .iter()
+            .map(|(key, (value, origin))| (*key, value, origin))
     }
 }

@@ -33,14 +33,22 @@ pub(crate) fn install() -> Signals {
     let signals = Signals::default();
     let again = Arc::new(AtomicBool::new(false));
     let ignored = ignored();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
         if ignored & (1 << (signal - 1)) != 0 {
             continue;
         }
         let number = usize::try_from(signal).unwrap_or(0);
         // Handlers run in the order of registration. The shutdown handler runs before the flag is
         // set, so it acts only from the second signal on.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again));
+        let _ = signal_hook::flag::register_conditional_shutdown(
+            signal,
+            128 + signal,
+            Arc::clone(&again),
+        );
         let _ = signal_hook::flag::register(signal, Arc::clone(&again));
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(&signals.received), number);
     }
@@ -59,7 +67,8 @@ fn ignored() -> u64 {
 
 fn ignored_in(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

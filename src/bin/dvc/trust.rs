@@ -32,8 +32,13 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
     if is_safe(repository, safe) {
         return None;
     }
-    let why = doubt(repository).or_else(|| doubt(&repository.join("config.toml"))).or_else(|| in_mount(repository))?;
-    Some(DistrustedRepo { repository: repository.to_owned(), why })
+    let why = doubt(repository)
+        .or_else(|| doubt(&repository.join("config.toml")))
+        .or_else(|| in_mount(repository))?;
+    Some(DistrustedRepo {
+        repository: repository.to_owned(),
+        why,
+    })
 }
 
 /// Returns why a file or directory is not trusted. For a symbolic link, the owners of link and
@@ -61,10 +66,13 @@ fn is_safe(repository: &Path, safe: &[String]) -> bool {
     let repository = || real(repository);
     safe.iter().any(|entry| match entry.strip_suffix("/*") {
         _ if entry == "*" => true,
-        Some(above) => Path::new(above).is_absolute() && repository().starts_with(real(Path::new(above))),
+        Some(above) => {
+            Path::new(above).is_absolute() && repository().starts_with(real(Path::new(above)))
+        }
         None => {
             let (named, repository) = (real(Path::new(entry)), repository());
-            named.is_absolute() && (repository == named || repository == named.join(crate::place::INSIDE))
+            named.is_absolute()
+                && (repository == named || repository == named.join(crate::place::INSIDE))
         }
     })
 }
@@ -72,17 +80,32 @@ fn is_safe(repository: &Path, safe: &[String]) -> bool {
 impl DistrustedRepo {
     /// Returns the command that would trust the repository.
     pub(crate) fn hint(&self) -> String {
-        let file = if rustix::process::geteuid().is_root() { "--system" } else { "--global" };
-        format!("if you trust it, run `dvc config set {file} safe.directory {}`", self.repository.display())
+        let file = if rustix::process::geteuid().is_root() {
+            "--system"
+        } else {
+            "--global"
+        };
+        format!(
+            "if you trust it, run `dvc config set {file} safe.directory {}`",
+            self.repository.display()
+        )
     }
 }
 
 impl fmt::Display for DistrustedRepo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
-            DistrustReason::Owner(path, owner) => write!(f, "`{}` belongs to another user ({owner})", path.display()),
-            DistrustReason::Writable(path) => write!(f, "every user can write to `{}`", path.display()),
-            DistrustReason::Mounted => write!(f, "`{}` is part of a mounted version", self.repository.display()),
+            DistrustReason::Owner(path, owner) => {
+                write!(f, "`{}` belongs to another user ({owner})", path.display())
+            }
+            DistrustReason::Writable(path) => {
+                write!(f, "every user can write to `{}`", path.display())
+            }
+            DistrustReason::Mounted => write!(
+                f,
+                "`{}` is part of a mounted version",
+                self.repository.display()
+            ),
         }
     }
 }

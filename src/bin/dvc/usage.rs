@@ -22,10 +22,20 @@ struct UsageAnswer {
 /// Reports the error in the arguments, or prints the requested help.
 pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFormat) -> ExitCode {
     let styled = e.render();
-    let shown = |colour: bool| if colour { styled.ansi().to_string() } else { styled.to_string() };
+    let shown = |colour: bool| {
+        if colour {
+            styled.ansi().to_string()
+        } else {
+            styled.to_string()
+        }
+    };
     if !e.use_stderr() {
         let text = shown(format.colours(&io::stdout()));
-        return match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        return match io::stdout()
+            .lock()
+            .write_all(text.as_bytes())
+            .and_then(|()| io::stdout().flush())
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => report(&Failed::Output(e), format, &Signals::default()),
         };
@@ -39,7 +49,11 @@ pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFor
         let usage = e.get(ContextKind::Usage).map(ToString::to_string);
         format.print(kind.exit_code(), kind.name(), &message, Vec::new(), hint);
         if let Some(usage) = usage.filter(|_| !format.json) {
-            let _ = writeln!(io::stderr(), "usage: {}", usage.trim_start_matches("Usage: ").trim());
+            let _ = writeln!(
+                io::stderr(),
+                "usage: {}",
+                usage.trim_start_matches("Usage: ").trim()
+            );
         }
     }
     ExitCode::from(kind.exit_code())
@@ -57,7 +71,11 @@ struct TypedLine {
 
 impl TypedLine {
     fn of(argv: &[OsString]) -> Self {
-        let words: Vec<String> = argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> = argv
+            .iter()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         let mut command = Cli::command();
         command.build();
         let (mut command, mut path, mut at) = (&command, Vec::new(), 0);
@@ -81,33 +99,50 @@ impl TypedLine {
             }
         }
         let has_last = command.get_positionals().any(clap::Arg::is_last_set);
-        Self { path, rest: words.get(at..).unwrap_or_default().to_vec(), has_last }
+        Self {
+            path,
+            rest: words.get(at..).unwrap_or_default().to_vec(),
+            has_last,
+        }
     }
 
     /// Returns the command with its parents: `dvc remote add`.
     fn program(&self) -> String {
-        ["dvc"].into_iter().chain(self.path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        ["dvc"]
+            .into_iter()
+            .chain(self.path.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Returns the words after `word`.
     fn after(&self, word: &str) -> &[String] {
         let at = self.rest.iter().position(|other| other == word);
-        at.and_then(|at| self.rest.get(at + 1..)).unwrap_or_default()
+        at.and_then(|at| self.rest.get(at + 1..))
+            .unwrap_or_default()
     }
 }
 
 /// Returns whether the next word is the value of the option `word`.
 fn takes_next(command: &clap::Command, word: &str) -> bool {
     let takes = |arg: &clap::Arg| {
-        let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+        let optional = arg
+            .get_num_args()
+            .is_some_and(|range| range.min_values() == 0);
         arg.get_action().takes_values() && !optional
     };
     if let Some(long) = word.strip_prefix("--") {
-        return !long.contains('=') && command.get_arguments().any(|arg| arg.get_long() == Some(long) && takes(arg));
+        return !long.contains('=')
+            && command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(long) && takes(arg));
     }
     let mut letters = word.chars().skip(1).peekable();
     while let Some(letter) = letters.next() {
-        if command.get_arguments().any(|arg| arg.get_short() == Some(letter) && takes(arg)) {
+        if command
+            .get_arguments()
+            .any(|arg| arg.get_short() == Some(letter) && takes(arg))
+        {
             return letters.peek().is_none();
         }
     }
@@ -118,40 +153,71 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
     let program = typed.program();
     let text = |kind| e.get(kind).map(context_text).unwrap_or_default();
     let near = |kind, word: &str| {
-        e.get(kind).and_then(|value| nearest_of(value, word)).map(|near| format!("did you mean `{near}`?"))
+        e.get(kind)
+            .and_then(|value| nearest_of(value, word))
+            .map(|near| format!("did you mean `{near}`?"))
     };
     let help = || Some(format!("run `{program} --help` to list the arguments"));
-    let (arg, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    let (arg, value) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::InvalidValue),
+    );
     match e.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand);
             let hint = foreign::hint(&typed.path, &word, typed.after(&word)).map(str::to_owned);
             let hint = hint.or_else(|| near(ContextKind::SuggestedSubcommand, &word));
-            let hint = hint.or_else(|| Some(format!("run `{program} --help` to list the commands")));
-            UsageAnswer { message: format!("`{program}` has no command `{word}`"), hint }
+            let hint =
+                hint.or_else(|| Some(format!("run `{program} --help` to list the commands")));
+            UsageAnswer {
+                message: format!("`{program}` has no command `{word}`"),
+                hint,
+            }
         }
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
             let hint = foreign::hint(&typed.path, &arg, &[]).map(str::to_owned);
-            let hint = hint.or_else(|| near(ContextKind::SuggestedArg, &arg)).or_else(help);
-            UsageAnswer { message: format!("`{program}` has no option `{arg}`"), hint }
+            let hint = hint
+                .or_else(|| near(ContextKind::SuggestedArg, &arg))
+                .or_else(help);
+            UsageAnswer {
+                message: format!("`{program}` has no option `{arg}`"),
+                hint,
+            }
         }
         ErrorKind::UnknownArgument => {
-            let paths = typed.has_last.then(|| format!("write paths after `--`: `{program} .. -- {arg}`"));
-            UsageAnswer { message: format!("`{program}` does not take `{arg}` here"), hint: paths.or_else(help) }
+            let paths = typed
+                .has_last
+                .then(|| format!("write paths after `--`: `{program} .. -- {arg}`"));
+            UsageAnswer {
+                message: format!("`{program}` does not take `{arg}` here"),
+                hint: paths.or_else(help),
+            }
         }
-        ErrorKind::MissingRequiredArgument => UsageAnswer { message: format!("`{program}` needs {arg}"), hint: help() },
+        ErrorKind::MissingRequiredArgument => UsageAnswer {
+            message: format!("`{program}` needs {arg}"),
+            hint: help(),
+        },
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            UsageAnswer { message: format!("`{program}` needs a command"), hint: help() }
+            UsageAnswer {
+                message: format!("`{program}` needs a command"),
+                hint: help(),
+            }
         }
         ErrorKind::InvalidValue => {
-            let known = e.get(ContextKind::ValidValue).map(context_text).filter(|known| !known.is_empty());
+            let known = e
+                .get(ContextKind::ValidValue)
+                .map(context_text)
+                .filter(|known| !known.is_empty());
             let message = match (value.is_empty(), &known) {
                 (true, _) => format!("`{arg}` needs a value"),
                 (false, _) => format!("`{arg}` does not take `{value}`"),
             };
             let hint = near(ContextKind::SuggestedValue, &value)
                 .or_else(|| known.map(|known| format!("write one of {known}")));
-            UsageAnswer { message, hint: hint.or_else(help) }
+            UsageAnswer {
+                message,
+                hint: hint.or_else(help),
+            }
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(e).map(|why| match why.to_string().as_str() {
@@ -159,7 +225,10 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
                 other => other.to_owned(),
             });
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            UsageAnswer { message: format!("`{arg}` does not take `{value}`{why}"), hint: help() }
+            UsageAnswer {
+                message: format!("`{arg}` does not take `{value}`{why}"),
+                hint: help(),
+            }
         }
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg);
@@ -168,16 +237,35 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
                 (_, true) => format!("`{arg}` is given twice"),
                 _ => format!("`{arg}` and `{other}` cannot be used together"),
             };
-            UsageAnswer { message, hint: Some(format!("leave one of them out; `{program} --help` describes both")) }
+            UsageAnswer {
+                message,
+                hint: Some(format!(
+                    "leave one of them out; `{program} --help` describes both"
+                )),
+            }
         }
-        ErrorKind::NoEquals => UsageAnswer { message: format!("`{arg}` needs its value after `=`"), hint: help() },
+        ErrorKind::NoEquals => UsageAnswer {
+            message: format!("`{arg}` needs its value after `=`"),
+            hint: help(),
+        },
         ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            UsageAnswer { message: format!("`{arg}` has the wrong number of values"), hint: help() }
+            UsageAnswer {
+                message: format!("`{arg}` has the wrong number of values"),
+                hint: help(),
+            }
         }
         _ => {
             let all = e.render().to_string();
-            let first = all.split("\n\n").next().unwrap_or("wrong usage").trim_start_matches("error: ").trim();
-            UsageAnswer { message: first.to_owned(), hint: help() }
+            let first = all
+                .split("\n\n")
+                .next()
+                .unwrap_or("wrong usage")
+                .trim_start_matches("error: ")
+                .trim();
+            UsageAnswer {
+                message: first.to_owned(),
+                hint: help(),
+            }
         }
     }
 }
@@ -196,9 +284,8 @@ fn context_text(value: &ContextValue) -> String {
 fn nearest_of<'a>(value: &'a ContextValue, word: &str) -> Option<&'a str> {
     match value {
         ContextValue::String(one) => Some(one),
-        ContextValue::Strings(many) => {
-            nearest(word, many.iter().map(String::as_str)).or_else(|| many.last().map(String::as_str))
-        }
+        ContextValue::Strings(many) => nearest(word, many.iter().map(String::as_str))
+            .or_else(|| many.last().map(String::as_str)),
         _ => None,
     }
 }
@@ -218,23 +305,51 @@ mod tests {
     #[test]
     fn each_error_has_a_hint() {
         for (line, message, hint) in [
-            ("dvc -C x stats", "`dvc` has no command `stats`", "run `dvc du`"),
-            ("dvc comit", "`dvc` has no command `comit`", "did you mean `commit`?"),
-            ("dvc volume lst", "`dvc volume` has no command `lst`", "did you mean `ls`?"),
-            ("dvc commit --jsno", "`dvc commit` has no option `--jsno`", "did you mean `--json`?"),
+            (
+                "dvc -C x stats",
+                "`dvc` has no command `stats`",
+                "run `dvc du`",
+            ),
+            (
+                "dvc comit",
+                "`dvc` has no command `comit`",
+                "did you mean `commit`?",
+            ),
+            (
+                "dvc volume lst",
+                "`dvc volume` has no command `lst`",
+                "did you mean `ls`?",
+            ),
+            (
+                "dvc commit --jsno",
+                "`dvc commit` has no option `--jsno`",
+                "did you mean `--json`?",
+            ),
             (
                 "dvc checkout main a b",
                 "`dvc checkout` does not take `a` here",
                 "write paths after `--`: `dvc checkout .. -- a`",
             ),
-            ("dvc clone", "`dvc clone` needs <URL>", "run `dvc clone --help` to list the arguments"),
+            (
+                "dvc clone",
+                "`dvc clone` needs <URL>",
+                "run `dvc clone --help` to list the arguments",
+            ),
             (
                 "dvc log -n x",
                 "`--max-count <N>` does not take `x`: it is not a number",
                 "run `dvc log --help` to list the arguments",
             ),
-            ("dvc log -n", "`--max-count <N>` needs a value", "run `dvc log --help` to list the arguments"),
-            ("dvc log --color purple", "`--color <WHEN>` does not take `purple`", "write one of auto, always, never"),
+            (
+                "dvc log -n",
+                "`--max-count <N>` needs a value",
+                "run `dvc log --help` to list the arguments",
+            ),
+            (
+                "dvc log --color purple",
+                "`--color <WHEN>` does not take `purple`",
+                "write one of auto, always, never",
+            ),
             (
                 "dvc -c a=b log --graph --reverse",
                 "`--graph` and `--reverse` cannot be used together",
@@ -247,8 +362,15 @@ mod tests {
 
     #[test]
     fn the_commands_are_found_among_options() {
-        let typed = |line: &str| TypedLine::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(typed("dvc -C log -vc a=b remote --repo x add n u").path, ["remote", "add"]);
-        assert_eq!(typed("dvc --repo=log snapshot create x").rest, ["--repo=log", "snapshot", "create", "x"]);
+        let typed =
+            |line: &str| TypedLine::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(
+            typed("dvc -C log -vc a=b remote --repo x add n u").path,
+            ["remote", "add"]
+        );
+        assert_eq!(
+            typed("dvc --repo=log snapshot create x").rest,
+            ["--repo=log", "snapshot", "create", "x"]
+        );
     }
 }

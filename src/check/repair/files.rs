@@ -41,15 +41,28 @@ impl KnownPlaces {
     /// Finds the places of the needed chunks in the versions that a check has found affected.
     pub(super) fn find(repo: &Repo, check: &CheckReport, needed: &BTreeSet<Id>) -> Result<Self> {
         let mut known = Self::default();
-        for reach in check.reaches.iter().filter(|reach| !reach.directory && !reach.path.is_empty()) {
-            let Some(names) = path::split(&reach.path) else { continue };
+        for reach in check
+            .reaches
+            .iter()
+            .filter(|reach| !reach.directory && !reach.path.is_empty())
+        {
+            let Some(names) = path::split(&reach.path) else {
+                continue;
+            };
             known.paths.insert(reach.path.clone());
             let mut seen = Vec::new();
-            let versions = reach.versions.iter().flat_map(|run| check.versions.get(run.clone()).unwrap_or_default());
+            let versions = reach
+                .versions
+                .iter()
+                .flat_map(|run| check.versions.get(run.clone()).unwrap_or_default());
             for version in versions {
-                let entry = repo.commit(&version.id).and_then(|commit| repo.find(&commit.tree, &names));
+                let entry = repo
+                    .commit(&version.id)
+                    .and_then(|commit| repo.find(&commit.tree, &names));
                 let Ok(Some(entry)) = entry else { continue };
-                let Node::File { content, .. } = entry.node else { continue };
+                let Node::File { content, .. } = entry.node else {
+                    continue;
+                };
                 if seen.contains(&content) {
                     continue;
                 }
@@ -61,7 +74,11 @@ impl KnownPlaces {
                         let places = known.places.entry(id).or_default();
                         let len = usize::try_from(extent.len).unwrap_or(usize::MAX);
                         if places.len() < PLACES_MAX && len <= CHUNK_MAX {
-                            places.push(ChunkPlace { path: reach.path.clone(), offset, len });
+                            places.push(ChunkPlace {
+                                path: reach.path.clone(),
+                                offset,
+                                len,
+                            });
                         }
                     }
                     offset = offset.saturating_add(extent.len);
@@ -93,7 +110,11 @@ impl FileSearch<'_> {
             }
             self.divide(&dir.join(OsStr::from_bytes(path)))?;
         }
-        let mut dirs = if everywhere { vec![dir.to_path_buf()] } else { Vec::new() };
+        let mut dirs = if everywhere {
+            vec![dir.to_path_buf()]
+        } else {
+            Vec::new()
+        };
         while let Some(dir) = dirs.pop() {
             // A directory that cannot be read contributes nothing.
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
@@ -101,7 +122,9 @@ impl FileSearch<'_> {
                     return Ok(());
                 }
                 match entry.file_type() {
-                    Ok(kind) if kind.is_dir() && entry.file_name() != layout::INSIDE => dirs.push(entry.path()),
+                    Ok(kind) if kind.is_dir() && entry.file_name() != layout::INSIDE => {
+                        dirs.push(entry.path())
+                    }
                     Ok(kind) if kind.is_file() => self.divide(&entry.path())?,
                     _ => {}
                 }
@@ -120,7 +143,9 @@ impl FileSearch<'_> {
                 if self.is_done() || !self.needed.contains(id) {
                     break;
                 }
-                let Some(file) = open_file(&dir.join(OsStr::from_bytes(&place.path))) else { continue };
+                let Some(file) = open_file(&dir.join(OsStr::from_bytes(&place.path))) else {
+                    continue;
+                };
                 let mut bytes = vec![0; place.len];
                 if file.read_exact_at(&mut bytes, place.offset).is_ok() {
                     self.offer(&bytes)?;
@@ -133,7 +158,11 @@ impl FileSearch<'_> {
     /// Takes a chunk if it is needed.
     fn offer(&mut self, bytes: &[u8]) -> Result<()> {
         let id = self.repo.ids().id(ObjectKind::Chunk, bytes);
-        if self.needed.remove(&id) { (self.take)(&id, bytes) } else { Ok(()) }
+        if self.needed.remove(&id) {
+            (self.take)(&id, bytes)
+        } else {
+            Ok(())
+        }
     }
 
     /// Divides a file in each way that the repository uses.
@@ -142,7 +171,9 @@ impl FileSearch<'_> {
             if self.is_done() {
                 return Ok(());
             }
-            let Some(file) = open_file(path) else { return Ok(()) };
+            let Some(file) = open_file(path) else {
+                return Ok(());
+            };
             self.divide_by(file, chunker)?;
         }
         Ok(())
@@ -155,9 +186,18 @@ impl FileSearch<'_> {
             let end = (offset + WINDOW as u64) / BLOCK as u64 * BLOCK as u64;
             let wanted = (end - offset).saturating_sub(buffer.len() as u64);
             // The rest of a file that cannot be read is left out.
-            let Ok(got) = (&mut file).take(wanted).read_to_end(&mut buffer) else { return Ok(()) };
+            let Ok(got) = (&mut file).take(wanted).read_to_end(&mut buffer) else {
+                return Ok(());
+            };
             let is_last = (got as u64) < wanted;
-            let used = cut(self.repo.chunker(), chunker, &buffer, offset, is_last, &mut pieces);
+            let used = cut(
+                self.repo.chunker(),
+                chunker,
+                &buffer,
+                offset,
+                is_last,
+                &mut pieces,
+            );
             for piece in pieces.drain(..) {
                 if let Piece::Chunk(range) = piece {
                     self.offer(buffer.get(range).unwrap_or_default())?;
@@ -174,9 +214,16 @@ impl FileSearch<'_> {
 
 /// Opens a regular file. A device or a pipe could block.
 fn open_file(path: &Path) -> Option<File> {
-    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let flags = i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits()).ok()?;
-    File::options().read(true).custom_flags(flags).open(path).ok()
+    fs::symlink_metadata(path)
+        .ok()
+        .filter(fs::Metadata::is_file)?;
+    let flags =
+        i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits()).ok()?;
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()
 }
 
 /// The directories that are searched.

@@ -85,7 +85,12 @@ pub struct Repair {
 
 impl Repair {
     /// Repairs what a check has found. Returns whether the repository should be checked again.
-    pub fn round(&mut self, target: &Target<'_>, check: &CheckReport, sources: &RepairSources<'_>) -> Result<bool> {
+    pub fn round(
+        &mut self,
+        target: &Target<'_>,
+        check: &CheckReport,
+        sources: &RepairSources<'_>,
+    ) -> Result<bool> {
         // New packs must not take names that a gc has given up.
         target.repo.read_gc_log()?;
         let (before, segments) = (self.progress(), self.report.segments);
@@ -105,38 +110,73 @@ impl Repair {
 
     /// Returns the report.
     pub fn into_report(self) -> RepairReport {
-        let (objects, packs) = (self.found.len() as u64, (self.restored.len() + self.replaced.len()) as u64);
-        RepairReport { objects, packs, ..self.report }
+        let (objects, packs) = (
+            self.found.len() as u64,
+            (self.restored.len() + self.replaced.len()) as u64,
+        );
+        RepairReport {
+            objects,
+            packs,
+            ..self.report
+        }
     }
 
     fn progress(&self) -> (usize, u64, usize, u64) {
         let packs = self.restored.len() + self.replaced.len();
-        (self.found.len() + packs, self.report.entries, self.report.refs.len(), self.report.segments)
+        (
+            self.found.len() + packs,
+            self.report.entries,
+            self.report.refs.len(),
+            self.report.segments,
+        )
     }
 
     /// Returns the sources that have not failed yet.
     fn usable<'s>(&self, sources: &'s RepairSources<'_>) -> Vec<&'s SourceRepo> {
-        sources.repos.iter().filter(|source| !self.failed.contains(&source.name)).collect()
+        sources
+            .repos
+            .iter()
+            .filter(|source| !self.failed.contains(&source.name))
+            .collect()
     }
 
     /// Leaves a source out after an error. Returns the error if it concerns this process.
     fn leave_out(&mut self, target: &Target<'_>, source: &SourceRepo, e: Error) -> Result<()> {
-        if matches!(e.kind(), Kind::NoSpace | Kind::Cancelled | Kind::System | Kind::Internal) {
+        if matches!(
+            e.kind(),
+            Kind::NoSpace | Kind::Cancelled | Kind::System | Kind::Internal
+        ) {
             return Err(e);
         }
         self.failed.insert(source.name.clone());
-        let message = format!("skipped the source `{}`: {}", source.name, with_causes(e.as_error()));
-        target.observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+        let message = format!(
+            "skipped the source `{}`: {}",
+            source.name,
+            with_causes(e.as_error())
+        );
+        target.observer.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message,
+        });
         Ok(())
     }
 }
 
 impl Target<'_> {
     fn ensure_not_cancelled(&self) -> Result<()> {
-        if self.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
+        if self.observer.cancelled() {
+            Err(Cancelled.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn info(&self, message: String) {
-        self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Info,
+            path: Vec::new(),
+            message,
+        });
     }
 }

@@ -29,7 +29,9 @@ impl Repair {
         sources: &RepairSources<'_>,
     ) -> Result<()> {
         if !check.packs.is_empty() {
-            target.observer.phase("restore packs", Some(check.packs.len() as u64), None);
+            target
+                .observer
+                .phase("restore packs", Some(check.packs.len() as u64), None);
         }
         for pack in &check.packs {
             target.ensure_not_cancelled()?;
@@ -37,10 +39,15 @@ impl Repair {
                 continue;
             }
             let index = target.repo.index()?;
-            let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, &pack.name));
+            let known = PackKind::ALL
+                .into_iter()
+                .find_map(|kind| index.pack_bytes(kind, &pack.name));
             let limit = known.filter(|bytes| *bytes > 0).unwrap_or(LONGEST);
             let key = layout::pack(&pack.name);
-            let Some(restored) = self.restore_named(target, sources, &key, &pack.name, limit)? else { continue };
+            let Some(restored) = self.restore_named(target, sources, &key, &pack.name, limit)?
+            else {
+                continue;
+            };
             self.restored.insert(pack.name);
             self.report.add(&restored.source, |share| {
                 share.packs += 1;
@@ -48,7 +55,11 @@ impl Repair {
             });
             if let (false, Ok(catalogue)) = (target.dry_run, target.repo.catalogue()) {
                 // Without the record, the next check only reads the pack once more.
-                let checks = [PackCheck { pack: pack.name, checked_at: target.time.secs, ok: true }];
+                let checks = [PackCheck {
+                    pack: pack.name,
+                    checked_at: target.time.secs,
+                    ok: true,
+                }];
                 let _ = catalogue.put_pack_checks(&checks);
             }
         }
@@ -69,7 +80,10 @@ impl Repair {
         }
         for source in self.usable(sources) {
             let cancelled = || target.observer.cancelled();
-            match source.repo.fetch_named(key, name, limit, target.staging, &cancelled) {
+            match source
+                .repo
+                .fetch_named(key, name, limit, target.staging, &cancelled)
+            {
                 Ok(FetchedFile::Verified(file)) => {
                     let bytes = file.as_file().metadata().map_or(0, |m| m.len());
                     target.observer.advance(1, bytes);
@@ -81,7 +95,10 @@ impl Repair {
                         }
                         target.observer.step("restored");
                     }
-                    return Ok(Some(RestoredName { source: source.name.clone(), bytes }));
+                    return Ok(Some(RestoredName {
+                        source: source.name.clone(),
+                        bytes,
+                    }));
                 }
                 Ok(FetchedFile::Missing) => {}
                 Ok(FetchedFile::Wrong) => {
@@ -99,7 +116,10 @@ impl Target<'_> {
     /// Replaces an object of a remote repository.
     fn replace(&self, file: &Path, key: &str) -> Result<()> {
         self.repo.store().replace(file, key)?;
-        self.repo.remote_store().iter().for_each(|remote| remote.forget(key));
+        self.repo
+            .remote_store()
+            .iter()
+            .for_each(|remote| remote.forget(key));
         Ok(())
     }
 }

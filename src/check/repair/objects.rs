@@ -40,9 +40,12 @@ impl Repair {
         if needed.is_empty() {
             return Ok(());
         }
-        target.observer.phase("restore objects", Some(needed.len() as u64), None);
-        let (deltas, mut wholes): (BTreeSet<_>, BTreeSet<_>) =
-            needed.into_iter().partition(|object| is_delta(target, object));
+        target
+            .observer
+            .phase("restore objects", Some(needed.len() as u64), None);
+        let (deltas, mut wholes): (BTreeSet<_>, BTreeSet<_>) = needed
+            .into_iter()
+            .partition(|object| is_delta(target, object));
         self.restore_from_all(target, check, sources, &mut wholes)?;
         // A delta is readable again if its base was found.
         let is_lost = |object: &StoredObject| !self.take_readable(target, object, sources);
@@ -53,7 +56,12 @@ impl Repair {
     }
 
     /// Returns whether a lost object is intact again because its pack was restored.
-    fn is_readable(&self, target: &Target<'_>, object: &StoredObject, sources: &RepairSources<'_>) -> Result<bool> {
+    fn is_readable(
+        &self,
+        target: &Target<'_>,
+        object: &StoredObject,
+        sources: &RepairSources<'_>,
+    ) -> Result<bool> {
         if !target.dry_run {
             return match target.repo.object(object.kind, &object.id) {
                 Ok(_) => Ok(true),
@@ -61,17 +69,33 @@ impl Repair {
                 Err(e) => Err(e),
             };
         }
-        let rows = target.repo.index()?.lookup_all(PackKind::of(object.kind), &object.id).unwrap_or_default();
-        let is_restored = rows.iter().any(|row| self.restored.contains(&row.place.pack));
+        let rows = target
+            .repo
+            .index()?
+            .lookup_all(PackKind::of(object.kind), &object.id)
+            .unwrap_or_default();
+        let is_restored = rows
+            .iter()
+            .any(|row| self.restored.contains(&row.place.pack));
         if is_restored && object.kind != ObjectKind::Chunk {
             // The check of the versions below continues with this object.
-            let found = sources.repos.iter().find_map(|source| source.repo.object(object.kind, &object.id).ok());
-            found.iter().for_each(|plain| target.repo.volatile().put(object.id, plain.to_vec()));
+            let found = sources
+                .repos
+                .iter()
+                .find_map(|source| source.repo.object(object.kind, &object.id).ok());
+            found
+                .iter()
+                .for_each(|plain| target.repo.volatile().put(object.id, plain.to_vec()));
         }
         Ok(is_restored)
     }
 
-    fn take_readable(&mut self, target: &Target<'_>, object: &StoredObject, sources: &RepairSources<'_>) -> bool {
+    fn take_readable(
+        &mut self,
+        target: &Target<'_>,
+        object: &StoredObject,
+        sources: &RepairSources<'_>,
+    ) -> bool {
         let is_readable = match target.dry_run {
             true => self.would_decode(target, object, sources).unwrap_or(false),
             false => target.repo.object(object.kind, &object.id).is_ok(),
@@ -83,20 +107,42 @@ impl Repair {
     }
 
     /// Returns whether a delta can be decoded with a base that a dry run has found at a source.
-    fn would_decode(&self, target: &Target<'_>, object: &StoredObject, sources: &RepairSources<'_>) -> Result<bool> {
-        for row in target.repo.index()?.lookup_all(PackKind::of(object.kind), &object.id)? {
+    fn would_decode(
+        &self,
+        target: &Target<'_>,
+        object: &StoredObject,
+        sources: &RepairSources<'_>,
+    ) -> Result<bool> {
+        for row in target
+            .repo
+            .index()?
+            .lookup_all(PackKind::of(object.kind), &object.id)?
+        {
             let key = layout::pack(&row.place.pack);
-            let Ok(stored) = target.repo.store().read_at(&key, row.place.offset.into(), row.place.stored as usize)
-            else {
+            let Ok(stored) = target.repo.store().read_at(
+                &key,
+                row.place.offset.into(),
+                row.place.stored as usize,
+            ) else {
                 continue;
             };
             let mut payload = stored.as_slice();
-            let Ok(head) = FrameHead::decode(&mut payload) else { continue };
-            let Some(base) = head.base.map(|id| StoredObject { kind: object.kind, id }) else { continue };
+            let Ok(head) = FrameHead::decode(&mut payload) else {
+                continue;
+            };
+            let Some(base) = head.base.map(|id| StoredObject {
+                kind: object.kind,
+                id,
+            }) else {
+                continue;
+            };
             if !self.found.contains(&base) || payload.len() != head.payload as usize {
                 continue;
             }
-            let base = sources.repos.iter().find_map(|source| source.repo.object(base.kind, &base.id).ok());
+            let base = sources
+                .repos
+                .iter()
+                .find_map(|source| source.repo.object(base.kind, &base.id).ok());
             let plain = base.and_then(|base| decode_payload(&head, payload, Some(&base)).ok());
             if plain.is_some_and(|plain| target.repo.ids().id(object.kind, &plain) == object.id) {
                 return Ok(true);
@@ -119,7 +165,8 @@ impl Repair {
             if needed.is_empty() {
                 break;
             }
-            if let Err(e) = self.restore_from_repo(target, source, needed, &mut writer, &mut stored) {
+            if let Err(e) = self.restore_from_repo(target, source, needed, &mut writer, &mut stored)
+            {
                 self.leave_out(target, source, e)?;
             }
         }
@@ -143,7 +190,11 @@ impl Repair {
         let mut damaged = 0u64;
         let all: Vec<StoredObject> = needed.iter().copied().collect();
         for batch in all.chunks(BATCH) {
-            let chunks: Vec<Id> = batch.iter().filter(|o| o.kind == ObjectKind::Chunk).map(|o| o.id).collect();
+            let chunks: Vec<Id> = batch
+                .iter()
+                .filter(|o| o.kind == ObjectKind::Chunk)
+                .map(|o| o.id)
+                .collect();
             // Reading the single objects reports any error.
             let _ = source.repo.fetch_ahead(&chunks);
             for object in batch {
@@ -168,7 +219,10 @@ impl Repair {
         }
         if damaged > 0 {
             let objects = crate::model::text::count(damaged, "lost object");
-            target.info(format!("`{}` has only damaged copies of {objects}", source.name));
+            target.info(format!(
+                "`{}` has only damaged copies of {objects}",
+                source.name
+            ));
         }
         Ok(())
     }
@@ -182,14 +236,21 @@ impl Repair {
         writer: &mut ObjectWriter<'_>,
         stored: &mut Vec<StoredObject>,
     ) -> Result<()> {
-        let mut chunks: BTreeSet<Id> = needed.iter().filter(|o| o.kind == ObjectKind::Chunk).map(|o| o.id).collect();
+        let mut chunks: BTreeSet<Id> = needed
+            .iter()
+            .filter(|o| o.kind == ObjectKind::Chunk)
+            .map(|o| o.id)
+            .collect();
         let known = KnownPlaces::find(target.repo, check, &chunks)?;
         let dirs = sources.dirs.named.iter().map(|dir| (dir, true));
         for (dir, everywhere) in dirs.chain(sources.dirs.worktrees.iter().map(|dir| (dir, false))) {
             target.ensure_not_cancelled()?;
             let name = dir.display().to_string();
             let mut take = |id: &Id, bytes: &[u8]| -> Result<()> {
-                let object = StoredObject { kind: ObjectKind::Chunk, id: *id };
+                let object = StoredObject {
+                    kind: ObjectKind::Chunk,
+                    id: *id,
+                };
                 if writer.add(object.kind, id, bytes)? {
                     self.count(target, &name, bytes.len());
                     stored.push(object);
@@ -206,7 +267,10 @@ impl Repair {
             };
             search.search(dir, everywhere)?;
             needed.retain(|object| object.kind != ObjectKind::Chunk || chunks.contains(&object.id));
-            if needed.iter().all(|object| matches!(object.kind, ObjectKind::Chunk | ObjectKind::Commit)) {
+            if needed
+                .iter()
+                .all(|object| matches!(object.kind, ObjectKind::Chunk | ObjectKind::Commit))
+            {
                 continue;
             }
             let rebuilt = match (sources.rebuild_trees)(dir) {
@@ -240,6 +304,12 @@ impl Repair {
 
 /// Returns whether all copies of an object are deltas, so that another object may make it readable.
 fn is_delta(target: &Target<'_>, object: &StoredObject) -> bool {
-    let rows = target.repo.index().ok().and_then(|i| i.lookup_all(PackKind::of(object.kind), &object.id).ok());
-    rows.is_some_and(|rows| !rows.is_empty() && rows.iter().all(|row| row.place.codec == CODEC_DELTA))
+    let rows = target
+        .repo
+        .index()
+        .ok()
+        .and_then(|i| i.lookup_all(PackKind::of(object.kind), &object.id).ok());
+    rows.is_some_and(|rows| {
+        !rows.is_empty() && rows.iter().all(|row| row.place.codec == CODEC_DELTA)
+    })
 }

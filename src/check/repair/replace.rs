@@ -27,20 +27,38 @@ use crate::work::Cancelled;
 impl Repair {
     /// Replaces the damaged packs whose objects can all be read.
     pub(super) fn replace_packs(&mut self, target: &Target<'_>, check: &CheckReport) -> Result<()> {
-        let is_left = |name: &PackName| !self.restored.contains(name) && !self.replaced.contains(name);
-        let mut packs: HashSet<PackName> = check.packs.iter().map(|pack| pack.name).filter(is_left).collect();
+        let is_left =
+            |name: &PackName| !self.restored.contains(name) && !self.replaced.contains(name);
+        let mut packs: HashSet<PackName> = check
+            .packs
+            .iter()
+            .map(|pack| pack.name)
+            .filter(is_left)
+            .collect();
         if packs.is_empty() {
             return Ok(());
         }
-        for object in check.lost_objects.iter().filter(|object| !self.found.contains(object)) {
-            let rows = target.repo.index()?.lookup_all(PackKind::of(object.kind), &object.id).unwrap_or_default();
+        for object in check
+            .lost_objects
+            .iter()
+            .filter(|object| !self.found.contains(object))
+        {
+            let rows = target
+                .repo
+                .index()?
+                .lookup_all(PackKind::of(object.kind), &object.id)
+                .unwrap_or_default();
             for row in rows {
                 packs.remove(&row.place.pack);
-                row.base.iter().for_each(|base| _ = packs.remove(&base.pack));
+                row.base
+                    .iter()
+                    .for_each(|base| _ = packs.remove(&base.pack));
             }
         }
         if !target.dry_run && !packs.is_empty() {
-            target.observer.phase("replace packs", Some(packs.len() as u64), None);
+            target
+                .observer
+                .phase("replace packs", Some(packs.len() as u64), None);
             // The same objects may result in the same pack.
             self.take_intact(target, &mut packs)?;
             if !move_objects(target, &packs)? {
@@ -51,7 +69,9 @@ impl Repair {
                 drop_rows(target, kind, &packs)?;
             }
         }
-        self.report.replaced_packs.extend(packs.iter().map(layout::pack).collect::<BTreeSet<_>>());
+        self.report
+            .replaced_packs
+            .extend(packs.iter().map(layout::pack).collect::<BTreeSet<_>>());
         self.replaced.extend(packs);
         Ok(())
     }
@@ -60,10 +80,17 @@ impl Repair {
     fn take_intact(&mut self, target: &Target<'_>, packs: &mut HashSet<PackName>) -> Result<()> {
         for name in packs.iter().copied().collect::<Vec<_>>() {
             let mut hasher = NameHasher::default();
-            let read = target.repo.store().read_from(&layout::pack(&name), 0, &mut |bytes| {
-                hasher.update(bytes);
-                if target.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
-            });
+            let read = target
+                .repo
+                .store()
+                .read_from(&layout::pack(&name), 0, &mut |bytes| {
+                    hasher.update(bytes);
+                    if target.observer.cancelled() {
+                        Err(Cancelled.into())
+                    } else {
+                        Ok(())
+                    }
+                });
             match read.map_err(Error::from) {
                 Ok(()) if hasher.finish() == name => {
                     packs.remove(&name);
@@ -87,8 +114,14 @@ fn move_objects(target: &Target<'_>, packs: &HashSet<PackName>) -> Result<bool> 
     let mut objects: BTreeSet<StoredObject> = BTreeSet::new();
     for kind in PackKind::ALL {
         for row in Rows::of(index, kind).filter(|row| uses(row, packs)) {
-            if index.lookup_all(kind, &row.id)?.iter().all(|row| uses(row, packs)) {
-                let kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
+            if index
+                .lookup_all(kind, &row.id)?
+                .iter()
+                .all(|row| uses(row, packs))
+            {
+                let kinds = ObjectKind::ALL
+                    .into_iter()
+                    .filter(|k| PackKind::of(*k) == kind);
                 objects.extend(kinds.map(|kind| StoredObject { kind, id: row.id }));
             }
         }
@@ -101,7 +134,9 @@ fn move_objects(target: &Target<'_>, packs: &HashSet<PackName>) -> Result<bool> 
         // Trees and commits share packs, and an id matches only one of the two kinds.
         let plain = target.repo.object(object.kind, &object.id);
         match plain {
-            Ok(plain) if writer.add(object.kind, &object.id, &plain)? => _ = readable.insert(object.id),
+            Ok(plain) if writer.add(object.kind, &object.id, &plain)? => {
+                _ = readable.insert(object.id)
+            }
             _ => _ = unreadable.insert(object.id),
         }
     }
@@ -115,13 +150,28 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
     target.repo.refresh_segments()?;
     let index = target.repo.index()?;
     let old = index.segments(kind);
-    let old: Vec<_> = old.into_iter().filter(|s| s.packs().iter().any(|pack| packs.contains(&pack.name))).collect();
+    let old: Vec<_> = old
+        .into_iter()
+        .filter(|s| s.packs().iter().any(|pack| packs.contains(&pack.name)))
+        .collect();
     if old.is_empty() {
         return Ok(());
     }
-    let written = merge_as(&target.staging.staging()?, kind, &old, |pack| !packs.contains(pack), &[])?;
+    let written = merge_as(
+        &target.staging.staging()?,
+        kind,
+        &old,
+        |pack| !packs.contains(pack),
+        &[],
+    )?;
     let names: Vec<SegmentName> = old.iter().map(|segment| *segment.name()).collect();
-    let WrittenSegment { name, file_bytes, rows, file, .. } = written;
+    let WrittenSegment {
+        name,
+        file_bytes,
+        rows,
+        file,
+        ..
+    } = written;
     let key = layout::segment(&name);
     if rows > 0 {
         target.observer.step("segment");
@@ -133,7 +183,13 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
     }
     if target.repo.as_local().is_some() {
         let catalogue = target.repo.catalogue()?;
-        let new = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        let new = SegmentRow {
+            name,
+            kind,
+            file_bytes,
+            rows,
+            replaced_by: None,
+        };
         if rows > 0 {
             catalogue.add_segment(&new, &names, &[])?;
         }
@@ -145,7 +201,10 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
         target.repo.store().delete(&layout::segment(name))?;
     }
     if target.repo.as_local().is_some() {
-        target.repo.catalogue()?.remove_segments(&[superseded, names].concat())?;
+        target
+            .repo
+            .catalogue()?
+            .remove_segments(&[superseded, names].concat())?;
     }
     Ok(())
 }
@@ -157,7 +216,11 @@ fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<Se
         None => Vec::new(),
     };
     let mut todo: Vec<SegmentName> = live.iter().map(|segment| *segment.name()).collect();
-    let mut found: Vec<SegmentName> = live.iter().flat_map(|segment| segment.replaces()).copied().collect();
+    let mut found: Vec<SegmentName> = live
+        .iter()
+        .flat_map(|segment| segment.replaces())
+        .copied()
+        .collect();
     todo.extend(&found);
     while let Some(by) = todo.pop() {
         for row in known.iter().filter(|row| row.replaced_by == Some(by)) {

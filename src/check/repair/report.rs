@@ -62,15 +62,26 @@ pub struct RepairReport {
 impl RepairReport {
     /// Returns whether nothing was repaired.
     pub fn is_empty(&self) -> bool {
-        self.packs == 0 && self.objects == 0 && self.segments == 0 && self.entries == 0 && self.refs.is_empty()
+        self.packs == 0
+            && self.objects == 0
+            && self.segments == 0
+            && self.entries == 0
+            && self.refs.is_empty()
     }
 
     /// Adds to the share of a source.
     pub(super) fn add(&mut self, name: &str, add: impl FnOnce(&mut SourceShare)) {
-        let at = self.sources.iter().position(|source| source.name == name).unwrap_or_else(|| {
-            self.sources.push(SourceShare { name: name.to_owned(), ..SourceShare::default() });
-            self.sources.len() - 1
-        });
+        let at = self
+            .sources
+            .iter()
+            .position(|source| source.name == name)
+            .unwrap_or_else(|| {
+                self.sources.push(SourceShare {
+                    name: name.to_owned(),
+                    ..SourceShare::default()
+                });
+                self.sources.len() - 1
+            });
         if let Some(share) = self.sources.get_mut(at) {
             add(share);
         }

@@ -74,11 +74,17 @@ impl Repair {
 /// Writes index segments for the packs that no readable segment lists.
 fn index_unlisted_packs(target: &Target<'_>) -> Result<()> {
     let index = target.repo.index()?;
-    let segments = PackKind::ALL.into_iter().flat_map(|kind| index.segments(kind));
-    let listed: HashSet<PackName> =
-        segments.flat_map(|s| s.packs().iter().map(|pack| pack.name).collect::<Vec<_>>()).collect();
+    let segments = PackKind::ALL
+        .into_iter()
+        .flat_map(|kind| index.segments(kind));
+    let listed: HashSet<PackName> = segments
+        .flat_map(|s| s.packs().iter().map(|pack| pack.name).collect::<Vec<_>>())
+        .collect();
     let mut tables: Vec<(PackName, PackTable)> = Vec::new();
-    for name in list_packs(target.repo, &Findings::new(&Silent))?.into_keys().filter(|name| !listed.contains(name)) {
+    for name in list_packs(target.repo, &Findings::new(&Silent))?
+        .into_keys()
+        .filter(|name| !listed.contains(name))
+    {
         target.ensure_not_cancelled()?;
         match read_table(target.repo.store(), &name) {
             Ok(table) => tables.push((name, table)),
@@ -102,14 +108,24 @@ fn index_unlisted_packs(target: &Target<'_>) -> Result<()> {
             let Some(base) = &frame.base else { continue };
             let known = || index.lookup_all(table.kind, base).unwrap_or_default();
             let whole = wholes.get(base).copied();
-            let whole = whole.or_else(|| known().into_iter().map(|r| r.place).find(|p| p.codec != CODEC_DELTA));
+            let whole = whole.or_else(|| {
+                known()
+                    .into_iter()
+                    .map(|r| r.place)
+                    .find(|p| p.codec != CODEC_DELTA)
+            });
             if whole.is_some() {
                 rows_of(frame, name, whole, rows.entry(table.kind).or_default())?;
             }
         }
     }
-    let entries: Vec<PackEntry> =
-        tables.iter().map(|(name, table)| PackEntry { name: *name, size_bytes: table.bytes }).collect();
+    let entries: Vec<PackEntry> = tables
+        .iter()
+        .map(|(name, table)| PackEntry {
+            name: *name,
+            size_bytes: table.bytes,
+        })
+        .collect();
     for (kind, mut rows) in rows {
         rows.sort_unstable();
         rows.dedup();

@@ -35,14 +35,32 @@ struct Candidate {
 
 impl Repair {
     /// Repairs the logs of all refs.
-    pub(super) fn restore_refs(&mut self, target: &Target<'_>, sources: &RepairSources<'_>) -> Result<()> {
-        let seen = target.repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
+    pub(super) fn restore_refs(
+        &mut self,
+        target: &Target<'_>,
+        sources: &RepairSources<'_>,
+    ) -> Result<()> {
+        let seen = target
+            .repo
+            .catalogue()
+            .ok()
+            .and_then(|c| c.seen_refs().ok())
+            .unwrap_or_default();
         let seen: BTreeMap<String, u64> = seen.into_iter().collect();
         for kind in RefKind::STORED {
             let dir = layout::refs(kind);
-            let listed = target.repo.store().list(&dir)?.into_iter().filter(|l| l.is_dir).map(|l| l.name);
+            let listed = target
+                .repo
+                .store()
+                .list(&dir)?
+                .into_iter()
+                .filter(|l| l.is_dir)
+                .map(|l| l.name);
             let mut segments: HashSet<String> = listed.collect();
-            segments.extend(seen.keys().filter_map(|key| Some(key.strip_prefix(&dir)?.strip_prefix('/')?.to_owned())));
+            segments.extend(
+                seen.keys()
+                    .filter_map(|key| Some(key.strip_prefix(&dir)?.strip_prefix('/')?.to_owned())),
+            );
             let mut segments: Vec<String> = segments.into_iter().collect();
             segments.sort_unstable();
             for segment in segments {
@@ -57,20 +75,28 @@ impl Repair {
     }
 
     /// Repairs one log. `seen` is the number of the newest entry that this machine has seen.
-    fn restore_log(&mut self, target: &Target<'_>, sources: &RepairSources<'_>, mut log: Log, seen: u64) -> Result<()> {
+    fn restore_log(
+        &mut self,
+        target: &Target<'_>,
+        sources: &RepairSources<'_>,
+        mut log: Log,
+        seen: u64,
+    ) -> Result<()> {
         let newest = log.last.max(seen);
         if newest == 0 || newest - log.entries.len() as u64 > MISSING_MAX {
             return Ok(());
         }
-        let bad: Vec<u64> = (1..=newest).filter(|n| !log.entries.contains_key(n)).collect();
+        let bad: Vec<u64> = (1..=newest)
+            .filter(|n| !log.entries.contains_key(n))
+            .collect();
         let before = log.entries.last_key_value().map(|(_, entry)| entry.clone());
         let mut value = None;
         if bad.last() == Some(&newest) {
             let previous = before.as_ref().and_then(value_of);
             let chosen = match choose(target, sources, &log, before.as_ref())? {
-                None if target.accept_older => {
-                    before.as_ref().map(|entry| (entry.name.clone(), previous, "log".into()))
-                }
+                None if target.accept_older => before
+                    .as_ref()
+                    .map(|entry| (entry.name.clone(), previous, "log".into())),
                 chosen => chosen.map(|c| (c.name, Some(c.id), c.source)),
             };
             match &chosen {
@@ -80,24 +106,40 @@ impl Repair {
                     id: *id,
                     source: source.clone(),
                 }),
-                None => self.report.unrepaired_refs.push(UnrepairedRef { log: log.key.clone(), previous }),
+                None => self.report.unrepaired_refs.push(UnrepairedRef {
+                    log: log.key.clone(),
+                    previous,
+                }),
             }
             value = chosen;
         }
         for seq in bad {
-            let next = log.entries.range(seq..).next().map(|(_, entry)| (entry.name.clone(), entry.old.clone()));
+            let next = log
+                .entries
+                .range(seq..)
+                .next()
+                .map(|(_, entry)| (entry.name.clone(), entry.old.clone()));
             let (name, new, why) = match (next, &value) {
-                (Some((name, old)), _) => (name, old, "repair: from the neighbouring entries".to_owned()),
-                (None, Some((name, id, source))) => {
-                    (name.clone(), id.map(|id| id.to_string()), format!("repair: from {source}"))
-                }
+                (Some((name, old)), _) => (
+                    name,
+                    old,
+                    "repair: from the neighbouring entries".to_owned(),
+                ),
+                (None, Some((name, id, source))) => (
+                    name.clone(),
+                    id.map(|id| id.to_string()),
+                    format!("repair: from {source}"),
+                ),
                 (None, None) => break,
             };
             let entry = RefEntry {
                 kind: log.kind.dir().to_owned(),
                 name,
                 seq,
-                old: log.entries.get(&(seq - 1)).and_then(|entry| entry.new.clone()),
+                old: log
+                    .entries
+                    .get(&(seq - 1))
+                    .and_then(|entry| entry.new.clone()),
                 new,
                 update: random_hex()?,
                 time: target.time.secs,
@@ -126,7 +168,10 @@ fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Resu
         false => format!("{}/{}", log.key, unique_seq_key(seq, &entry.update)),
     };
     let key = key_of(entry.seq);
-    let there = store.list(&log.key)?.into_iter().filter(|l| seq_of_key(&l.name) == Some(entry.seq));
+    let there = store
+        .list(&log.key)?
+        .into_iter()
+        .filter(|l| seq_of_key(&l.name) == Some(entry.seq));
     let damaged: Vec<String> = there.map(|l| format!("{}/{}", log.key, l.name)).collect();
     target.observer.step("ref");
     match target.repo.as_local() {
@@ -142,7 +187,11 @@ fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Resu
             if is_tip && !damaged.is_empty() {
                 // Without this entry, readers would see the entry before the damaged one for a
                 // moment.
-                let above = RefEntry { seq: entry.seq + 1, old: entry.new.clone(), ..entry.clone() };
+                let above = RefEntry {
+                    seq: entry.seq + 1,
+                    old: entry.new.clone(),
+                    ..entry.clone()
+                };
                 store.create(&key_of(above.seq), &above.encode())?;
             }
             damaged.iter().try_for_each(|key| store.delete(key))?;
@@ -175,7 +224,9 @@ fn choose(
     }
     let mut usable = Vec::new();
     for candidate in all {
-        if target.repo.knows(ObjectKind::Commit, &candidate.id)? && is_newer(target.repo, &candidate, before)? {
+        if target.repo.knows(ObjectKind::Commit, &candidate.id)?
+            && is_newer(target.repo, &candidate, before)?
+        {
             usable.push(candidate);
         }
     }
@@ -187,10 +238,18 @@ fn tracked(repo: &Repo, log: &Log, all: &mut Vec<Candidate>) -> Result<()> {
     for tip in repo.refs().readable(RefKind::Remote)?.tips {
         let name = tip.name.as_str();
         // The name of a remote may contain slashes.
-        let branch = name.match_indices('/').map(|(at, _)| &name[at + 1..]).find(|b| encode_name(b) == log.segment);
+        let branch = name
+            .match_indices('/')
+            .map(|(at, _)| &name[at + 1..])
+            .find(|b| encode_name(b) == log.segment);
         if let Some(branch) = branch {
             let (source, time) = (name.to_owned(), (tip.entry.time, tip.entry.nanos));
-            all.push(Candidate { name: branch.to_owned(), id: tip.id, time, source });
+            all.push(Candidate {
+                name: branch.to_owned(),
+                id: tip.id,
+                time,
+                source,
+            });
         }
     }
     Ok(())
@@ -210,19 +269,32 @@ fn at_source(repo: &Repo, source: &str, log: &Log) -> Result<Option<Candidate>> 
         Some(Some(name)) => refs.tip(kind, &RefName::parse_stored(name)?)?,
         None => {
             let is_it = |name: &str| encode_name(&format!("{prefix}{name}")) == log.segment;
-            refs.readable(kind)?.tips.into_iter().map(|tip| tip.entry).find(|entry| is_it(&entry.name))
+            refs.readable(kind)?
+                .tips
+                .into_iter()
+                .map(|tip| tip.entry)
+                .find(|entry| is_it(&entry.name))
         }
     };
     Ok(entry.and_then(|entry| {
         let (id, time) = (value_of(&entry)?, (entry.time, entry.nanos));
-        Some(Candidate { name: format!("{prefix}{}", entry.name), id, time, source: source.to_owned() })
+        Some(Candidate {
+            name: format!("{prefix}{}", entry.name),
+            id,
+            time,
+            source: source.to_owned(),
+        })
     }))
 }
 
 /// Returns whether a value is newer than the newest intact entry.
 fn is_newer(repo: &Repo, candidate: &Candidate, before: Option<&RefEntry>) -> Result<bool> {
-    let Some(previous) = before else { return Ok(true) };
-    let Some(id) = value_of(previous) else { return Ok(candidate.time >= (previous.time, previous.nanos)) };
+    let Some(previous) = before else {
+        return Ok(true);
+    };
+    let Some(id) = value_of(previous) else {
+        return Ok(candidate.time >= (previous.time, previous.nanos));
+    };
     if id == candidate.id || leads_to(repo, &id, &candidate.id)? {
         return Ok(false);
     }
@@ -236,7 +308,9 @@ fn leads_to(repo: &Repo, new: &Id, old: &Id) -> Result<bool> {
         Err(e) if is_damage(&e) => Ok(None),
         Err(e) => Err(e),
     };
-    let Some(oldest) = read(old)?.map(|commit| commit.ordinal) else { return Ok(true) };
+    let Some(oldest) = read(old)?.map(|commit| commit.ordinal) else {
+        return Ok(true);
+    };
     let (mut todo, mut seen) = (vec![*new], HashSet::new());
     while let Some(id) = todo.pop() {
         if id == *old || seen.len() > COMMITS_MAX {

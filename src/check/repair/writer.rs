@@ -80,7 +80,9 @@ impl<'a> ObjectWriter<'a> {
         }
         let frame = &mut self.frames[at];
         frame.plain.extend_from_slice(bytes);
-        frame.objects.push((*id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        frame
+            .objects
+            .push((*id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
         Ok(true)
     }
 
@@ -106,15 +108,32 @@ impl<'a> ObjectWriter<'a> {
         if objects.is_empty() {
             return Ok(());
         }
-        let profile = if kind == ObjectKind::Chunk { CompressionProfile::Normal } else { CompressionProfile::High };
+        let profile = if kind == ObjectKind::Chunk {
+            CompressionProfile::Normal
+        } else {
+            CompressionProfile::High
+        };
         let smaller = self.compressor.compress(profile, &plain, &mut self.packed);
-        let (codec, payload) = if smaller { (CODEC_ZSTD, &self.packed) } else { (CODEC_RAW, &plain) };
-        let frame = NewFrame { kind, codec, objects: &objects, base: None, payload };
+        let (codec, payload) = if smaller {
+            (CODEC_ZSTD, &self.packed)
+        } else {
+            (CODEC_RAW, &plain)
+        };
+        let frame = NewFrame {
+            kind,
+            codec,
+            objects: &objects,
+            base: None,
+            payload,
+        };
         match &mut self.packs {
             Packs::Local(sink) => {
                 let sink = match sink {
                     Some(sink) => sink,
-                    None => sink.insert(Sink::open(self.target.repo.ensure_local()?, self.target.observer)?),
+                    None => sink.insert(Sink::open(
+                        self.target.repo.ensure_local()?,
+                        self.target.observer,
+                    )?),
                 };
                 sink.put(&frame)
             }
@@ -133,15 +152,24 @@ impl RemotePacks {
         };
         pack.append(frame)?;
         let most = target.repo.store().abilities().object_max / 4 * 3;
-        if pack.bytes() >= layout::PACK_TARGET.min(most) { self.close(target, kind) } else { Ok(()) }
+        if pack.bytes() >= layout::PACK_TARGET.min(most) {
+            self.close(target, kind)
+        } else {
+            Ok(())
+        }
     }
 
     fn close(&mut self, target: &Target<'_>, kind: PackKind) -> Result<()> {
-        let Some(pack) = self.open[usize::from(kind.number())].take() else { return Ok(()) };
+        let Some(pack) = self.open[usize::from(kind.number())].take() else {
+            return Ok(());
+        };
         let gc = target.repo.gc_state();
         let (file, pack) = pack.close(&|name| gc.is_excluded(name))?;
         target.observer.step("pack");
-        target.repo.store().put(file.path(), &layout::pack(&pack.name))?;
+        target
+            .repo
+            .store()
+            .put(file.path(), &layout::pack(&pack.name))?;
         target.observer.step("pack published");
         self.finished.push(pack);
         Ok(())
@@ -150,14 +178,24 @@ impl RemotePacks {
     /// Writes a segment per kind, with those of trees last.
     fn index(&self, target: &Target<'_>) -> Result<()> {
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
-            let packs: Vec<&FinishedPack> = self.finished.iter().filter(|pack| pack.kind == kind).collect();
-            let mut rows: Vec<IndexRow> = packs.iter().flat_map(|pack| pack.rows.iter().copied()).collect();
+            let packs: Vec<&FinishedPack> = self
+                .finished
+                .iter()
+                .filter(|pack| pack.kind == kind)
+                .collect();
+            let mut rows: Vec<IndexRow> = packs
+                .iter()
+                .flat_map(|pack| pack.rows.iter().copied())
+                .collect();
             if rows.is_empty() {
                 continue;
             }
             rows.sort_unstable();
             rows.dedup();
-            let entry = |pack: &&FinishedPack| PackEntry { name: pack.name, size_bytes: pack.bytes };
+            let entry = |pack: &&FinishedPack| PackEntry {
+                name: pack.name,
+                size_bytes: pack.bytes,
+            };
             let entries: Vec<PackEntry> = packs.iter().map(entry).collect();
             target.put_segment(kind, &rows, &entries)?;
         }
@@ -167,10 +205,17 @@ impl RemotePacks {
 
 impl Target<'_> {
     /// Stores an index segment in a remote repository.
-    pub(super) fn put_segment(&self, kind: PackKind, rows: &[IndexRow], packs: &[PackEntry]) -> Result<()> {
+    pub(super) fn put_segment(
+        &self,
+        kind: PackKind,
+        rows: &[IndexRow],
+        packs: &[PackEntry],
+    ) -> Result<()> {
         let written = write_segment(&self.staging.staging()?, kind, rows, packs, &[])?;
         self.observer.step("segment");
-        self.repo.store().put(written.file.path(), &layout::segment(&written.name))?;
+        self.repo
+            .store()
+            .put(written.file.path(), &layout::segment(&written.name))?;
         self.observer.step("segment published");
         Ok(())
     }

@@ -59,7 +59,12 @@ pub(in crate::checkout) struct Touched {
 impl Touched {
     /// Records the state of the directory before its entries change.
     fn new(dir: Arc<Dir>, stat: &Stat) -> Self {
-        Self { dir, mtime: mtime(stat), mode: stat.st_mode & 0o7777, dev: stat.st_dev }
+        Self {
+            dir,
+            mtime: mtime(stat),
+            mode: stat.st_mode & 0o7777,
+            dev: stat.st_dev,
+        }
     }
 
     /// Restores the mode and the time of the directory.
@@ -97,11 +102,13 @@ fn enter<'a>(
     let lookup = Lookup::new(source, target)?;
     refuse_reserved(lookup.root())?;
     let shown = root.as_os_str().as_encoded_bytes();
-    let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
+    let fd =
+        rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
     let stat = fstat(&fd).map_err(|e| io_error("inspect", shown, e))?;
     open_up(fd.as_fd());
-    let maker =
-        Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("create a file in", shown, e))?.remembering();
+    let maker = Maker::probe(fd.as_fd(), false, observer)
+        .map_err(|e| io_error("create a file in", shown, e))?
+        .remembering();
     Ok((lookup, fd, stat, maker))
 }
 
@@ -148,14 +155,20 @@ impl<'a> Patch<'a> {
         self.add_half_written(&mut changes)?;
         // Skip repositories: those in the worktree belong to the user, and those in a version are
         // never restored.
-        for change in changes.extract_if(.., |c| has_reserved(&c.path)).filter(|c| c.new.is_some()) {
+        for change in changes
+            .extract_if(.., |c| has_reserved(&c.path))
+            .filter(|c| c.new.is_some())
+        {
             self.engine.reserved(change.path);
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));
         let observer = self.engine.observer;
         let nothing = changes.is_empty();
         let files = changes.iter().map(|c| match &c.new {
-            Some(Entry { node: Node::Dir { totals, .. }, .. }) if !is_dir(&c.old) => totals.files,
+            Some(Entry {
+                node: Node::Dir { totals, .. },
+                ..
+            }) if !is_dir(&c.old) => totals.files,
             _ => 1,
         });
         observer.phase("checkout", Some(files.fold(0, u64::saturating_add)), None);
@@ -168,7 +181,11 @@ impl<'a> Patch<'a> {
         let mut linked = plan.linked;
         let mut replaced = plan.replaced;
         for (change, others) in self.patch_large(plan.large)? {
-            let list = if others.is_empty() { &mut replaced } else { &mut linked };
+            let list = if others.is_empty() {
+                &mut replaced
+            } else {
+                &mut linked
+            };
             list.push(change);
             list.extend(others);
         }
@@ -213,8 +230,16 @@ impl<'a> Patch<'a> {
 
     /// Opens the directory at `path` without following links, and marks it as touched.
     pub(in crate::checkout) fn dir(&mut self, path: &[u8]) -> Result<Arc<Dir>, Errno> {
-        let mut dir = self.touched.get(&b""[..]).map(|t| Arc::clone(&t.dir)).ok_or(Errno::BADF)?;
-        let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        let mut dir = self
+            .touched
+            .get(&b""[..])
+            .map(|t| Arc::clone(&t.dir))
+            .ok_or(Errno::BADF)?;
+        let slashes = path
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| **b == b'/')
+            .map(|(at, _)| at);
         let mut from = 0;
         for to in slashes.chain((!path.is_empty()).then_some(path.len())) {
             dir = self.dir_in(&dir, &path[..to], &path[from..to])?;
@@ -240,7 +265,8 @@ impl<'a> Patch<'a> {
         let stat = fstat(&fd)?;
         open_up(fd.as_fd());
         drop(fd);
-        self.touched.insert(path.to_vec(), Touched::new(Arc::clone(&dir), &stat));
+        self.touched
+            .insert(path.to_vec(), Touched::new(Arc::clone(&dir), &stat));
         Ok(dir)
     }
 
@@ -250,10 +276,16 @@ impl<'a> Patch<'a> {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
         match self.dir(above) {
-            Ok(dir) => Ok(Some(Member { dir, name: name.to_vec() })),
+            Ok(dir) => Ok(Some(Member {
+                dir,
+                name: name.to_vec(),
+            })),
             Err(e) if concerns_all(e) => Err(io_error("open", above, e)),
             Err(e) => {
-                self.engine.incomplete(path.to_vec(), format!("cannot open its directory: {}", error_text(e)));
+                self.engine.incomplete(
+                    path.to_vec(),
+                    format!("cannot open its directory: {}", error_text(e)),
+                );
                 Ok(None)
             }
         }
@@ -264,7 +296,9 @@ impl<'a> Patch<'a> {
         for (run, path) in self.journal.take_left() {
             let Ok(dir) = self.dir(&path) else { continue };
             let Ok(fd) = dir.fd() else { continue };
-            let Ok(names) = rustix::fs::Dir::read_from(&fd) else { continue };
+            let Ok(names) = rustix::fs::Dir::read_from(&fd) else {
+                continue;
+            };
             let prefix = temp_name(&run);
             for entry in names.flatten() {
                 if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
@@ -277,7 +311,13 @@ impl<'a> Patch<'a> {
 
     /// Adds half-written files of an interrupted run that the caller's differences do not contain.
     fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
-        let half: Vec<Vec<u8>> = self.journal.half_written().iter().filter(|p| self.in_scope(p)).cloned().collect();
+        let half: Vec<Vec<u8>> = self
+            .journal
+            .half_written()
+            .iter()
+            .filter(|p| self.in_scope(p))
+            .cloned()
+            .collect();
         if half.is_empty() {
             return Ok(());
         }
@@ -285,8 +325,10 @@ impl<'a> Patch<'a> {
         for (at, change) in changes.iter().enumerate() {
             known.insert(&change.path, at);
         }
-        let (known, missing): (Vec<_>, Vec<_>) =
-            half.into_iter().map(|p| (known.get(p.as_slice()).copied(), p)).partition(|k| k.0.is_some());
+        let (known, missing): (Vec<_>, Vec<_>) = half
+            .into_iter()
+            .map(|p| (known.get(p.as_slice()).copied(), p))
+            .partition(|k| k.0.is_some());
         for change in known.into_iter().filter_map(|k| k.0).collect::<Vec<_>>() {
             if let Some(change) = changes.get_mut(change) {
                 change.sure = false;
@@ -295,7 +337,12 @@ impl<'a> Patch<'a> {
         for (_, path) in missing {
             let entry = self.lookup.entry(&path)?;
             if entry.is_some() {
-                changes.push(Change { path, old: entry.clone(), new: entry, sure: false });
+                changes.push(Change {
+                    path,
+                    old: entry.clone(),
+                    new: entry,
+                    sure: false,
+                });
             } else {
                 self.journal.end_files(&[path])?;
             }
@@ -308,7 +355,9 @@ impl<'a> Patch<'a> {
     fn end_half_written(&mut self) -> Result<()> {
         let mut done = Vec::new();
         for path in self.journal.half_written().clone() {
-            if self.made.contains(&path) || (self.in_scope(&path) && self.lookup.entry(&path)?.is_none()) {
+            if self.made.contains(&path)
+                || (self.in_scope(&path) && self.lookup.entry(&path)?.is_none())
+            {
                 done.push(path);
             }
         }
@@ -345,16 +394,24 @@ impl<'a> Patch<'a> {
             return Ok(());
         }
         let table = self.engine.source.links(&self.lookup.info)?;
-        let changed: HashMap<&[u8], bool> =
-            changes.iter().map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old))).collect();
+        let changed: HashMap<&[u8], bool> = changes
+            .iter()
+            .map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old)))
+            .collect();
         let is_changed = |path: &[u8]| {
-            let mut above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+            let mut above = path
+                .iter()
+                .enumerate()
+                .filter(|(_, b)| **b == b'/')
+                .map(|(at, _)| &path[..at]);
             changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
         };
         for (group, paths) in table.0 {
             // The caller has only compared the paths in the scope, so a name outside may be any
             // file.
-            let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else { continue };
+            let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else {
+                continue;
+            };
             if paths.iter().any(|p| is_changed(p)) {
                 let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
                 self.seed_group(HardLink { group, count }, stays)?;
@@ -365,10 +422,20 @@ impl<'a> Patch<'a> {
 
     fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
         // In a forged version, the table may contradict the entries.
-        let named = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
-        let Some(Entry { node, .. }) = named else { return Ok(()) };
-        let Some(place) = self.member(path)? else { return Ok(()) };
-        let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+        let named = self
+            .lookup
+            .entry(path)?
+            .filter(|e| e.link.is_some_and(|l| l.group == link.group));
+        let Some(Entry { node, .. }) = named else {
+            return Ok(());
+        };
+        let Some(place) = self.member(path)? else {
+            return Ok(());
+        };
+        let there = place
+            .dir
+            .fd()
+            .and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
         if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
             self.engine.links.seed(&link, place, node);
         }
@@ -378,50 +445,94 @@ impl<'a> Patch<'a> {
     fn make_trees(&mut self, trees: Vec<&Change>) -> Result<()> {
         let mut items = Vec::new();
         for change in trees {
-            let Some(place) = self.member(&change.path)? else { continue };
-            let Some(Entry { meta, node: Node::Dir { tree, totals }, .. }) = &change.new else { continue };
+            let Some(place) = self.member(&change.path)? else {
+                continue;
+            };
+            let Some(Entry {
+                meta,
+                node: Node::Dir { tree, totals },
+                ..
+            }) = &change.new
+            else {
+                continue;
+            };
             place.dir.retain();
             self.made.insert(change.path.clone());
-            items.push(Item::Tree { place, finish: Finish { meta: meta.clone(), tree: *tree, totals: *totals } });
+            items.push(Item::Tree {
+                place,
+                finish: Finish {
+                    meta: meta.clone(),
+                    tree: *tree,
+                    totals: *totals,
+                },
+            });
         }
-        self.engine.run(self.options.jobs, |queue| items.into_iter().rev().for_each(|i| queue.push(i)))
+        self.engine.run(self.options.jobs, |queue| {
+            items.into_iter().rev().for_each(|i| queue.push(i))
+        })
     }
 
     fn set_metadata(&mut self, change: &Change) -> Result<()> {
-        let Some(new) = &change.new else { return Ok(()) };
+        let Some(new) = &change.new else {
+            return Ok(());
+        };
         if new.is_dir() {
             // Metadata of directories is set last, after all changes in them.
             if let Some(place) = self.member(&change.path)?
                 && let Err(e) = self.dir(&change.path)
             {
-                self.engine.lose(&place, format!("metadata not restored: {}", error_text(e)));
+                self.engine
+                    .lose(&place, format!("metadata not restored: {}", error_text(e)));
             }
             return Ok(());
         }
-        let Some(place) = self.member(&change.path)? else { return Ok(()) };
+        let Some(place) = self.member(&change.path)? else {
+            return Ok(());
+        };
         let settled = place.dir.fd().and_then(|dir| {
             let file = match new.node {
                 Node::File { .. } => Some(open_file(dir.as_fd(), &place.name, OFlags::RDONLY)?),
                 _ => None,
             };
-            let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
+            let spot = file
+                .as_ref()
+                .map_or(Spot::Named(dir.as_fd(), &place.name), |f| {
+                    Spot::Open(f.as_fd())
+                });
             let stat = spot.stat()?;
             // Another hard link of the same file may have been changed before.
             let again = new.link.is_some() && is_as_found(&stat, new);
-            if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
+            if !again
+                && !change
+                    .old
+                    .as_ref()
+                    .is_some_and(|old| is_as_found(&stat, old))
+            {
                 return Ok(None);
             }
-            Ok(Some(spot.settle(&new.meta, Known::of(&stat), matches!(new.node, Node::Symlink { .. }))))
+            Ok(Some(spot.settle(
+                &new.meta,
+                Known::of(&stat),
+                matches!(new.node, Node::Symlink { .. }),
+            )))
         });
         match settled {
-            Ok(None) => self.engine.lose(&place, "metadata not restored: changed in the meantime".to_owned()),
+            Ok(None) => self.engine.lose(
+                &place,
+                "metadata not restored: changed in the meantime".to_owned(),
+            ),
             Ok(Some(lost)) => {
                 self.made.insert(change.path.clone());
                 self.engine.lost(lost, &place);
-                self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.engine
+                    .counts
+                    .files
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 self.engine.observer.advance(1, 0);
             }
-            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", error_text(e))),
+            Err(e) => self
+                .engine
+                .lose(&place, format!("metadata not restored: {}", error_text(e))),
         }
         Ok(())
     }
@@ -435,7 +546,9 @@ impl<'a> Patch<'a> {
             let settled = touched.dir.fd().and_then(|fd| {
                 let spot = Spot::Open(fd.as_fd());
                 match &found {
-                    Some(found) => spot.stat().map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
+                    Some(found) => spot
+                        .stat()
+                        .map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
                     None => touched.give_back(spot).map(|()| Default::default()),
                 }
             });
@@ -444,19 +557,29 @@ impl<'a> Patch<'a> {
                     if !lost.other.is_empty() {
                         touched.dir.placed_in_part();
                     }
-                    let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
-                    self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+                    let count =
+                        self.engine
+                            .maker
+                            .report(lost, || path.clone(), self.engine.observer);
+                    self.engine
+                        .counts
+                        .incomplete
+                        .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                 }
                 // The directory was removed together with its parent.
                 Err(Errno::NOENT) => continue,
                 Err(e) => {
                     touched.dir.placed_in_part();
-                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", error_text(e)));
+                    self.engine.incomplete(
+                        path.clone(),
+                        format!("metadata not restored: {}", error_text(e)),
+                    );
                 }
             }
             if let (Some(found), Some(placements)) = (found, self.options.placements)
                 && !touched.dir.placed().broken
-                && let Some(names) = stat_all(path, touched, found.entries, &self.made, &self.touched)
+                && let Some(names) =
+                    stat_all(path, touched, found.entries, &self.made, &self.touched)
             {
                 placements.dir_placed(path, &found.tree, &found.totals, names);
             }
@@ -469,7 +592,9 @@ impl<'a> Patch<'a> {
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());
-    is_file == matches!(found.node, Node::File { .. }) && same_size && mtime(stat) == found.meta.mtime
+    is_file == matches!(found.node, Node::File { .. })
+        && same_size
+        && mtime(stat) == found.meta.mtime
 }
 
 /// Returns the stat of every name of a directory, or `None` if a name is missing.
@@ -486,7 +611,11 @@ fn stat_all(
         let stat = Spot::Named(fd.as_fd(), &entry.name).stat().ok()?;
         let below = join(path, &entry.name);
         let made = made.contains(&below) || dirs.contains_key(&below);
-        Some(PlacedName { name: entry.name.clone(), stat: Some(stat).filter(|_| !in_part.contains(&entry.name)), made })
+        Some(PlacedName {
+            name: entry.name.clone(),
+            stat: Some(stat).filter(|_| !in_part.contains(&entry.name)),
+            made,
+        })
     };
     entries.iter().map(name_of).collect()
 }

@@ -53,7 +53,15 @@ impl Goal {
     /// Returns the goal of checking out a whole version.
     pub fn whole(base: Option<Id>, target: Id) -> Self {
         let (revision, new_branch, scope) = (String::new(), None, Vec::new());
-        Self { base, target, revision, new_branch, scope, keep_extra: false, into: false }
+        Self {
+            base,
+            target,
+            revision,
+            new_branch,
+            scope,
+            keep_extra: false,
+            into: false,
+        }
     }
 
     /// Returns whether this checkout also changes all paths of `other`.
@@ -68,11 +76,17 @@ impl Goal {
     }
 
     fn header(&self, run: &str) -> String {
-        let base = self.base.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let base = self
+            .base
+            .map_or_else(|| "-".to_owned(), |id| id.to_string());
         let mut text = format!("{HEAD}\nbase {base}\ntarget {}\nrun {run}\n", self.target);
         text.push_str(&line("revision", self.revision.as_bytes()));
-        self.new_branch.iter().for_each(|b| text.push_str(&line("branch", b.as_bytes())));
-        self.scope.iter().for_each(|s| text.push_str(&line("scope", s)));
+        self.new_branch
+            .iter()
+            .for_each(|b| text.push_str(&line("branch", b.as_bytes())));
+        self.scope
+            .iter()
+            .for_each(|s| text.push_str(&line("scope", s)));
         if self.keep_extra {
             text.push_str(&line("keep-extra", b""));
         }
@@ -103,7 +117,9 @@ impl Interrupted {
     pub fn is_leftover(&self, path: &[u8]) -> bool {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (dir, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
-        self.temps.iter().any(|(run, temps)| temps == dir && name.starts_with(temp_name(run).as_bytes()))
+        self.temps
+            .iter()
+            .any(|(run, temps)| temps == dir && name.starts_with(temp_name(run).as_bytes()))
     }
 }
 
@@ -140,9 +156,14 @@ impl Journal {
         match std::fs::read(&path) {
             Ok(bytes) => match parse(&bytes) {
                 Some(found) => Ok(Some(found)),
-                None => Err(ReadError::Journal { path: path.display().to_string() }.into()),
+                None => Err(ReadError::Journal {
+                    path: path.display().to_string(),
+                }
+                .into()),
             },
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
             Err(e) => Err(IoError::new("read", path, e).into()),
         }
     }
@@ -151,8 +172,12 @@ impl Journal {
     /// other checkout changes them in between.
     pub fn lock(state_dir: &Path) -> Result<Lock> {
         create::dir_all(state_dir).map_err(IoError::at("create", state_dir))?;
-        let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(IoError::at("open", state_dir))?;
+        let fd = rustix::fs::open(
+            state_dir,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(IoError::at("open", state_dir))?;
         let mut locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
         // A child process inherits all open files until it executes its program, and with them a
         // lock that this process has released already. Such a lock disappears after a moment, so
@@ -172,14 +197,19 @@ impl Journal {
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
             Err(e) => return Err(IoError::new("lock", state_dir, e).into()),
         }
-        Ok(Lock { state_dir: state_dir.to_owned(), fd })
+        Ok(Lock {
+            state_dir: state_dir.to_owned(),
+            fd,
+        })
     }
 
     /// Begins a checkout into an empty directory. Discards the journal of an earlier one.
     pub fn begin_new(lock: Lock, goal: &Goal) -> Result<Self> {
         let path = lock.state_dir.join(NAME);
         match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(IoError::new("remove", path, e).into()),
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(IoError::new("remove", path, e).into());
+            }
             _ => {}
         }
         Self::begin(lock, goal, false)
@@ -201,12 +231,22 @@ impl Journal {
         let stays = kept.is_some();
         let header = kept.unwrap_or(goal);
         let mut text = header.header(&run);
-        let versions = before.iter().flat_map(|b| b.others.iter().copied().chain(b.goal.base).chain([b.goal.target]));
+        let versions = before.iter().flat_map(|b| {
+            b.others
+                .iter()
+                .copied()
+                .chain(b.goal.base)
+                .chain([b.goal.target])
+        });
         let others: BTreeSet<Id> = versions.chain([goal.target]).collect();
-        for id in others.iter().filter(|id| **id != header.target && Some(**id) != header.base) {
+        for id in others
+            .iter()
+            .filter(|id| **id != header.target && Some(**id) != header.base)
+        {
             text.push_str(&line("other", &id.0));
         }
-        let (half_written, left) = before.map_or_else(Default::default, |b| (b.half_written, b.temps));
+        let (half_written, left) =
+            before.map_or_else(Default::default, |b| (b.half_written, b.temps));
         for path in &half_written {
             text.push_str(&line("begin", path));
         }
@@ -223,7 +263,17 @@ impl Journal {
         };
         let file = write().map_err(IoError::at("write", &path))?;
         let half_written = half_written.into_iter().collect();
-        Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, resumed, stays, _lock: lock })
+        Ok(Self {
+            file,
+            path,
+            run,
+            half_written,
+            temps: BTreeSet::new(),
+            left,
+            resumed,
+            stays,
+            _lock: lock,
+        })
     }
 
     /// Returns whether this checkout continues an interrupted one, which may have changed more
@@ -250,21 +300,32 @@ impl Journal {
 
     /// Records that these large files are about to change.
     pub(in crate::checkout) fn begin_files(&mut self, paths: &[Vec<u8>]) -> Result<()> {
-        let new: Vec<String> =
-            paths.iter().filter(|p| self.half_written.insert(p.to_vec())).map(|p| line("begin", p)).collect();
+        let new: Vec<String> = paths
+            .iter()
+            .filter(|p| self.half_written.insert(p.to_vec()))
+            .map(|p| line("begin", p))
+            .collect();
         self.append(&new, true)
     }
 
     /// Records that these large files are complete and durable.
     pub(in crate::checkout) fn end_files(&mut self, paths: &[Vec<u8>]) -> Result<()> {
-        let done: Vec<String> = paths.iter().filter(|p| self.half_written.remove(*p)).map(|p| line("end", p)).collect();
+        let done: Vec<String> = paths
+            .iter()
+            .filter(|p| self.half_written.remove(*p))
+            .map(|p| line("end", p))
+            .collect();
         self.append(&done, false)
     }
 
     /// Records that temporary files are about to be created in these directories.
     pub(in crate::checkout) fn temps_in(&mut self, dirs: &[Vec<u8>]) -> Result<()> {
         let kind = format!("temps {}", self.run);
-        let new: Vec<String> = dirs.iter().filter(|d| self.temps.insert(d.to_vec())).map(|d| line(&kind, d)).collect();
+        let new: Vec<String> = dirs
+            .iter()
+            .filter(|d| self.temps.insert(d.to_vec()))
+            .map(|d| line(&kind, d))
+            .collect();
         self.append(&new, true)
     }
 
@@ -273,7 +334,13 @@ impl Journal {
             return Ok(());
         }
         let written = self.file.write_all(lines.concat().as_bytes());
-        let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
+        let written = written.and_then(|()| {
+            if durable {
+                self.file.sync_data()
+            } else {
+                Ok(())
+            }
+        });
         Ok(written.map_err(IoError::at("write", &self.path))?)
     }
 
@@ -295,8 +362,14 @@ fn line(kind: &str, path: &[u8]) -> String {
 
 fn parse(bytes: &[u8]) -> Option<Interrupted> {
     // A power failure may have truncated the last line.
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    let mut lines = bytes.get(..whole)?.split(|b| *b == b'\n').map(|l| std::str::from_utf8(l).unwrap_or(""));
+    let whole = bytes
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
+    let mut lines = bytes
+        .get(..whole)?
+        .split(|b| *b == b'\n')
+        .map(|l| std::str::from_utf8(l).unwrap_or(""));
     if lines.next()? != HEAD {
         return None;
     }
@@ -311,7 +384,9 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
     let mut half_written = BTreeSet::new();
     let mut temps = BTreeSet::new();
     for line in lines {
-        let Some((kind, path)) = line.rsplit_once(" p") else { continue };
+        let Some((kind, path)) = line.rsplit_once(" p") else {
+            continue;
+        };
         let mut bytes = vec![0u8; path.len() / 2];
         if parse_hex(path, &mut bytes).is_none() {
             continue;
@@ -355,12 +430,19 @@ mod tests {
         let mut journal = begin(&dir, &Goal::whole(Some(base), target));
         assert!(!journal.is_resumed());
         assert_eq!(Journal::lock(&dir).err().unwrap().kind(), Kind::Busy);
-        journal.begin_files(&[b"a\n/\xff".to_vec(), b"b".to_vec()]).unwrap();
+        journal
+            .begin_files(&[b"a\n/\xff".to_vec(), b"b".to_vec()])
+            .unwrap();
         journal.end_files(&[b"b".to_vec()]).unwrap();
         journal.temps_in(&[b"".to_vec(), b"d".to_vec()]).unwrap();
         let run = journal.run().to_owned();
         drop(journal);
-        std::fs::OpenOptions::new().append(true).open(dir.join(NAME)).unwrap().write_all(b"end p6").unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(dir.join(NAME))
+            .unwrap()
+            .write_all(b"end p6")
+            .unwrap();
         let found = Journal::read(&dir).unwrap().unwrap();
         assert_eq!(found.goal, Goal::whole(Some(base), target));
         assert_eq!(found.half_written, [b"a\n/\xff".to_vec()]);
@@ -372,7 +454,10 @@ mod tests {
         let mut again = begin(&dir, &Goal::whole(None, base));
         assert!(again.is_resumed());
         assert_eq!(Journal::read(&dir).unwrap().unwrap().others, [target]);
-        assert_eq!(again.take_left(), [(run.clone(), b"".to_vec()), (run, b"d".to_vec())]);
+        assert_eq!(
+            again.take_left(),
+            [(run.clone(), b"".to_vec()), (run, b"d".to_vec())]
+        );
         assert_eq!(again.half_written().len(), 1);
         again.end_files(&[b"a\n/\xff".to_vec()]).unwrap();
         again.finish().unwrap();
@@ -400,7 +485,10 @@ mod tests {
             assert_eq!(read().unwrap().goal, interrupted);
             let journal = begin(temp.path(), &then);
             let (now, other) = if ends { (&then, 2) } else { (&interrupted, 3) };
-            assert_eq!((&read().unwrap().goal, read().unwrap().others), (now, vec![Id([other; 32])]));
+            assert_eq!(
+                (&read().unwrap().goal, read().unwrap().others),
+                (now, vec![Id([other; 32])])
+            );
             journal.finish().unwrap();
             assert_eq!(read().is_none(), ends);
             begin(temp.path(), &goal(4, &[])).finish().unwrap();
@@ -412,10 +500,16 @@ mod tests {
     fn a_damaged_journal_is_said_and_can_be_given_up() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::write(temp.path().join(NAME), b"something else\n").unwrap();
-        assert_eq!(Journal::read(temp.path()).unwrap_err().kind(), Kind::Integrity);
+        assert_eq!(
+            Journal::read(temp.path()).unwrap_err().kind(),
+            Kind::Integrity
+        );
         let goal = Goal::whole(None, Id([0; 32]));
         assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &goal, false).is_err());
-        let some = Goal { scope: vec![b"a".to_vec()], ..goal.clone() };
+        let some = Goal {
+            scope: vec![b"a".to_vec()],
+            ..goal.clone()
+        };
         assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &some, true).is_err());
         assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &goal, true).is_ok());
     }

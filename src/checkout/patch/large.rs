@@ -43,21 +43,35 @@ struct Ready<'c> {
 impl<'a> Patch<'a> {
     /// Patches files. Returns the files that must be replaced as a whole, because they are missing,
     /// are being executed, or have hard links outside of the worktree.
-    pub(in crate::checkout) fn patch_large<'c>(&mut self, all: Vec<Group<'c>>) -> Result<Vec<Group<'c>>> {
+    pub(in crate::checkout) fn patch_large<'c>(
+        &mut self,
+        all: Vec<Group<'c>>,
+    ) -> Result<Vec<Group<'c>>> {
         let mut unfit = Vec::new();
         let mut all = all.into_iter().peekable();
         while all.peek().is_some() {
             let mut ready = Vec::new();
             for (change, others) in all.by_ref().take(AT_ONCE) {
-                let Some(place) = self.member(&change.path)? else { continue };
+                let Some(place) = self.member(&change.path)? else {
+                    continue;
+                };
                 match self.open_old(change, &place) {
                     Ok(Some((fd, sure))) => {
                         let at = place.clone();
-                        ready.push(Ready { change, fd, at, place, sure, others });
+                        ready.push(Ready {
+                            change,
+                            fd,
+                            at,
+                            place,
+                            sure,
+                            others,
+                        });
                     }
                     Ok(None) => unfit.push((change, others)),
                     Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
-                    Err(e) => self.engine.lose(&place, format!("not patched: {}", error_text(e))),
+                    Err(e) => self
+                        .engine
+                        .lose(&place, format!("not patched: {}", error_text(e))),
                 }
             }
             self.patch_batch(ready)?;
@@ -71,15 +85,25 @@ impl<'a> Patch<'a> {
         let dir = place.dir.fd()?;
         let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
             Ok(fd) => fd,
-            Err(Errno::TXTBSY | Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(None),
+            Err(Errno::TXTBSY | Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
+                return Ok(None);
+            }
             Err(e) => return Err(e),
         };
         let stat = fstat(&fd)?;
-        let names = change.new.as_ref().and_then(|n| n.link).map_or(1, |l| u64::from(l.count));
+        let names = change
+            .new
+            .as_ref()
+            .and_then(|n| n.link)
+            .map_or(1, |l| u64::from(l.count));
         if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != names {
             return Ok(None);
         }
-        let sure = change.sure && change.old.as_ref().is_some_and(|old| is_as_found(&stat, old));
+        let sure = change.sure
+            && change
+                .old
+                .as_ref()
+                .is_some_and(|old| is_as_found(&stat, old));
         Ok(Some((fd, sure)))
     }
 
@@ -91,10 +115,19 @@ impl<'a> Patch<'a> {
             return Ok(None);
         }
         self.journal.temps_in(&[file.place.dir.path()])?;
-        let temp = Member { dir: Arc::clone(&file.place.dir), name: self.temp_name() };
+        let temp = Member {
+            dir: Arc::clone(&file.place.dir),
+            name: self.temp_name(),
+        };
         // The clone has the old content first, which the new mode might expose to other users.
-        let closed = Meta { mode: 0o600, ..Meta::default() };
-        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
+        let closed = Meta {
+            mode: 0o600,
+            ..Meta::default()
+        };
+        let made = temp
+            .dir
+            .fd()
+            .and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
         let Ok(fd) = made else { return Ok(None) };
         if ioctl_ficlone(&fd, &file.fd).is_ok() {
             return Ok(Some((temp, fd)));
@@ -111,9 +144,14 @@ impl<'a> Patch<'a> {
         let mut items = Vec::new();
         let mut in_place = Vec::new();
         for file in &mut ready {
-            let Some(new) = file.change.new.clone() else { continue };
+            let Some(new) = file.change.new.clone() else {
+                continue;
+            };
             let all = self.differing(file)?;
-            let old = file.fd.try_clone().map_err(|e| io_error("open", &file.change.path, e))?;
+            let old = file
+                .fd
+                .try_clone()
+                .map_err(|e| io_error("open", &file.change.path, e))?;
             let fd = match self.clone_of(file)? {
                 Some((temp, fd)) => {
                     file.at = temp;
@@ -141,19 +179,31 @@ impl<'a> Patch<'a> {
             }
         });
         if let Err(e) = ran {
-            ready.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));
+            ready
+                .iter()
+                .filter(|f| f.at.name != f.place.name)
+                .for_each(|f| self.discard(&f.at));
             return Err(e);
         }
         self.engine.observer.step("checkout patched");
         let torn = std::mem::take(&mut *self.engine.torn.lock());
-        let is_torn = |f: &Ready<'_>| torn.iter().any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name);
+        let is_torn = |f: &Ready<'_>| {
+            torn.iter()
+                .any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name)
+        };
         let (torn, whole): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_torn);
-        torn.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));
+        torn.iter()
+            .filter(|f| f.at.name != f.place.name)
+            .for_each(|f| self.discard(&f.at));
         for file in &whole {
             let synced = rustix::fs::fdatasync(&file.fd);
             synced.map_err(|e| io_error("sync", &file.change.path, e))?;
         }
-        let clones: Vec<&Member> = whole.iter().filter(|f| f.at.name != f.place.name).map(|f| &f.at).collect();
+        let clones: Vec<&Member> = whole
+            .iter()
+            .filter(|f| f.at.name != f.place.name)
+            .map(|f| &f.at)
+            .collect();
         self.sync(&clones)?;
         for file in &whole {
             if file.at.name != file.place.name {
@@ -171,7 +221,10 @@ impl<'a> Patch<'a> {
             }
         }
         // If a clone could not be renamed, the file has its old content, so it is not complete.
-        let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
+        let done = whole
+            .iter()
+            .map(|f| f.change.path.clone())
+            .filter(|p| self.made.contains(p));
         let done: Vec<Vec<u8>> = done.collect();
         self.journal.end_files(&done)?;
         self.engine.observer.step("checkout whole");
@@ -181,15 +234,29 @@ impl<'a> Patch<'a> {
     /// Returns the pieces of the new content that differ from the old file at the same offset.
     fn differing(&self, file: &Ready<'_>) -> Result<Pieces<'a>> {
         let path = file.change.path.clone();
-        let broken = move || -> Error { ReadError::Extents { path: display(&path) }.into() };
-        let Some((new_size, new)) = content_of(file.change.new.as_ref()) else { return Err(broken()) };
+        let broken = move || -> Error {
+            ReadError::Extents {
+                path: display(&path),
+            }
+            .into()
+        };
+        let Some((new_size, new)) = content_of(file.change.new.as_ref()) else {
+            return Err(broken());
+        };
         let source = self.engine.source;
         let now = pieces(source, new, new_size, broken.clone());
         match content_of(file.change.old.as_ref()) {
-            Some((old_size, old)) if file.sure => Ok(changed(pieces(source, old, old_size, broken), now)),
+            Some((old_size, old)) if file.sure => {
+                Ok(changed(pieces(source, old, old_size, broken), now))
+            }
             _ => {
-                let fd = file.fd.try_clone().map_err(|e| io_error("open", &file.change.path, e))?;
-                Ok(Box::new(now.filter(move |p| !p.as_ref().is_ok_and(|p| holds(source, &fd, p)))))
+                let fd = file
+                    .fd
+                    .try_clone()
+                    .map_err(|e| io_error("open", &file.change.path, e))?;
+                Ok(Box::new(now.filter(move |p| {
+                    !p.as_ref().is_ok_and(|p| holds(source, &fd, p))
+                })))
             }
         }
     }
@@ -200,7 +267,12 @@ impl<'a> Patch<'a> {
 fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
     let Ok(stat) = fstat(fd) else { return };
     let now = stat.st_mode & 0o7777;
-    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL_ACCESS).map(|x| x.value.clone());
+    let acl = |meta: &Meta| {
+        meta.xattrs
+            .iter()
+            .find(|x| x.name == ACL_ACCESS)
+            .map(|x| x.value.clone())
+    };
     let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
     let mode = now & new.mode & if same { 0o777 } else { 0o700 };
     if mode != now {
@@ -241,7 +313,9 @@ fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
 /// because that costs nothing.
 fn holds(source: &dyn Source, fd: &OwnedFd, piece: &Piece) -> bool {
     let Some(id) = &piece.chunk else { return false };
-    let Ok(len) = usize::try_from(piece.len) else { return false };
+    let Ok(len) = usize::try_from(piece.len) else {
+        return false;
+    };
     let mut bytes = vec![0u8; len];
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..).filter(|r| !r.is_empty()) {
@@ -265,7 +339,11 @@ mod tests {
         let all: Vec<_> = runs
             .iter()
             .map(|(len, c)| {
-                let piece = Piece { offset, len: *len, chunk: (*c > 0).then_some(Id([*c; 32])) };
+                let piece = Piece {
+                    offset,
+                    len: *len,
+                    chunk: (*c > 0).then_some(Id([*c; 32])),
+                };
                 offset += len;
                 Ok(piece)
             })
@@ -274,18 +352,36 @@ mod tests {
     }
 
     fn differ(before: &[(u64, u8)], now: &[(u64, u8)]) -> Vec<(u64, u64)> {
-        changed(list(before), list(now)).map(|p| p.unwrap()).map(|p| (p.offset, p.len)).collect()
+        changed(list(before), list(now))
+            .map(|p| p.unwrap())
+            .map(|p| (p.offset, p.len))
+            .collect()
     }
 
     #[test]
     fn only_what_moved_or_changed_is_written() {
         assert_eq!(differ(&[(10, 1), (10, 2)], &[(10, 1), (10, 2)]), []);
-        assert_eq!(differ(&[(10, 1), (10, 2), (5, 3)], &[(10, 1), (10, 9), (5, 3)]), [(10, 10)]);
+        assert_eq!(
+            differ(&[(10, 1), (10, 2), (5, 3)], &[(10, 1), (10, 9), (5, 3)]),
+            [(10, 10)]
+        );
         // An inserted chunk moves the rest, so everything after it is written.
-        assert_eq!(differ(&[(10, 1), (10, 2)], &[(3, 7), (10, 1), (10, 2)]), [(0, 3), (3, 10), (13, 10)]);
-        assert_eq!(differ(&[(10, 1)], &[(10, 1), (10, 1), (4, 0)]), [(10, 10), (20, 4)]);
+        assert_eq!(
+            differ(&[(10, 1), (10, 2)], &[(3, 7), (10, 1), (10, 2)]),
+            [(0, 3), (3, 10), (13, 10)]
+        );
+        assert_eq!(
+            differ(&[(10, 1)], &[(10, 1), (10, 1), (4, 0)]),
+            [(10, 10), (20, 4)]
+        );
         // A hole inside a larger hole exists already.
-        assert_eq!(differ(&[(10, 1), (20, 0)], &[(12, 1), (10, 0), (8, 2)]), [(0, 12), (22, 8)]);
-        assert_eq!(differ(&[(10, 0), (20, 2)], &[(15, 0), (15, 3)]), [(0, 15), (15, 15)]);
+        assert_eq!(
+            differ(&[(10, 1), (20, 0)], &[(12, 1), (10, 0), (8, 2)]),
+            [(0, 12), (22, 8)]
+        );
+        assert_eq!(
+            differ(&[(10, 0), (20, 2)], &[(15, 0), (15, 3)]),
+            [(0, 15), (15, 15)]
+        );
     }
 }

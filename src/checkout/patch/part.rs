@@ -24,9 +24,15 @@ const BLOCK: u64 = 1 << 20;
 /// Returns whether the file at `path` below `root` contains only zeros and bytes of `whole` at
 /// their offsets. Returns false for a file that cannot be read.
 pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) -> Result<bool> {
-    let Node::File { size, content, .. } = &whole.node else { return Ok(false) };
-    let Ok(fd) = open(root, path) else { return Ok(false) };
-    let Ok(stat) = fstat(&fd) else { return Ok(false) };
+    let Node::File { size, content, .. } = &whole.node else {
+        return Ok(false);
+    };
+    let Ok(fd) = open(root, path) else {
+        return Ok(false);
+    };
+    let Ok(stat) = fstat(&fd) else {
+        return Ok(false);
+    };
     let len = u64::try_from(stat.st_size).unwrap_or_default();
     if !FileType::from_raw_mode(stat.st_mode).is_file() || len > *size {
         return Ok(false);
@@ -36,7 +42,12 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
         return Ok(bytes_at(fd, 0, bytes.len() as u64).is_ok_and(|now| is_begun(&now, bytes)));
     }
     let shown = display(path);
-    for piece in pieces(source, content, *size, move || ReadError::Extents { path: shown.clone() }.into()) {
+    for piece in pieces(source, content, *size, move || {
+        ReadError::Extents {
+            path: shown.clone(),
+        }
+        .into()
+    }) {
         let piece = piece?;
         if piece.offset >= len {
             break;
@@ -47,8 +58,11 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
             }
             continue;
         };
-        let Ok(now) = bytes_at(fd, piece.offset, piece.len) else { return Ok(false) };
-        let is_known = now.iter().all(|b| *b == 0) || now.len() as u64 == piece.len && source.chunk_id(&now) == *id;
+        let Ok(now) = bytes_at(fd, piece.offset, piece.len) else {
+            return Ok(false);
+        };
+        let is_known = now.iter().all(|b| *b == 0)
+            || now.len() as u64 == piece.len && source.chunk_id(&now) == *id;
         if !is_known && !is_begun(&now, &source.chunk(id, piece.len)?) {
             return Ok(false);
         }
@@ -58,7 +72,11 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
 
 /// Returns whether each byte is either correct or zero.
 fn is_begun(now: &[u8], whole: &[u8]) -> bool {
-    now.len() <= whole.len() && now.iter().zip(whole).all(|(now, right)| *now == 0 || now == right)
+    now.len() <= whole.len()
+        && now
+            .iter()
+            .zip(whole)
+            .all(|(now, right)| *now == 0 || now == right)
 }
 
 fn open(root: &Path, path: &[u8]) -> Result<OwnedFd, Errno> {
@@ -133,12 +151,24 @@ mod tests {
             let mut holed = whole.clone();
             let middle = whole.len() / 3..whole.len() / 2;
             holed[middle.clone()].fill(0);
-            for now in [&[][..], &whole[..10], &whole[..whole.len() - 7], &whole, &holed, &vec![0; whole.len()]] {
+            for now in [
+                &[][..],
+                &whole[..10],
+                &whole[..whole.len() - 7],
+                &whole,
+                &holed,
+                &vec![0; whole.len()],
+            ] {
                 assert!(is_part(now), "{} of {}", now.len(), whole.len());
             }
             let mut mine = holed.clone();
             mine[middle.start + 1] = whole[middle.start + 1].wrapping_add(1).max(1);
-            for now in [b"mine".to_vec(), mine, [&whole[..], b"\0"].concat(), [&whole[..9], b"m\0\0"].concat()] {
+            for now in [
+                b"mine".to_vec(),
+                mine,
+                [&whole[..], b"\0"].concat(),
+                [&whole[..9], b"m\0\0"].concat(),
+            ] {
                 assert!(!is_part(&now), "{} of {}", now.len(), whole.len());
             }
         }

@@ -39,7 +39,11 @@ pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
             let group = groups.entry(link.group).or_insert((0, nodes));
             // All hard links of a file have the same content unless the version was forged. A
             // forged group is not patched as one file.
-            group.0 = if group.1 == nodes { group.0.saturating_add(1) } else { u32::MAX };
+            group.0 = if group.1 == nodes {
+                group.0.saturating_add(1)
+            } else {
+                u32::MAX
+            };
         }
     }
     let mut patched: HashMap<[u8; 16], usize> = HashMap::new();
@@ -61,11 +65,17 @@ pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
         let old = change.old.as_ref();
         let same_link = old.is_some_and(|o| o.link == new.link);
         let in_place = same_link && old.is_some_and(|o| patchable(o) && patchable(new));
-        let whole_group = new.link.is_none_or(|l| groups.get(&l.group).map(|g| g.0) == Some(l.count));
+        let whole_group = new
+            .link
+            .is_none_or(|l| groups.get(&l.group).map(|g| g.0) == Some(l.count));
         if change.sure && same_link && old.is_some_and(|o| same_content(&o.node, &new.node)) {
             plan.metadata.push(change);
         } else if in_place && whole_group {
-            match new.link.and_then(|l| patched.get(&l.group)).and_then(|at| plan.large.get_mut(*at)) {
+            match new
+                .link
+                .and_then(|l| patched.get(&l.group))
+                .and_then(|at| plan.large.get_mut(*at))
+            {
                 Some(first) => first.1.push(change),
                 None => {
                     if let Some(link) = new.link {
@@ -95,9 +105,18 @@ fn patchable(entry: &Entry) -> bool {
 /// Returns whether two nodes have the same content, regardless of the chunker.
 fn same_content(a: &Node, b: &Node) -> bool {
     match (a, b) {
-        (Node::File { size: a_size, content: a, .. }, Node::File { size: b_size, content: b, .. }) => {
-            a_size == b_size && a == b
-        }
+        (
+            Node::File {
+                size: a_size,
+                content: a,
+                ..
+            },
+            Node::File {
+                size: b_size,
+                content: b,
+                ..
+            },
+        ) => a_size == b_size && a == b,
         _ => a == b,
     }
 }

@@ -28,14 +28,26 @@ struct Emptying {
 
 /// Removes one node. For a directory, removes the content of `old`, then the directory itself if it
 /// is empty. `expand` means that the content of the directory was verified to match `old`.
-pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Entry, expand: bool) -> Result<u64> {
-    let Node::Dir { tree, .. } = &old.node else { return unlink(engine, place, AtFlags::empty()) };
+pub(in crate::checkout) fn remove(
+    engine: &Engine<'_>,
+    place: &Member,
+    old: &Entry,
+    expand: bool,
+) -> Result<u64> {
+    let Node::Dir { tree, .. } = &old.node else {
+        return unlink(engine, place, AtFlags::empty());
+    };
     let mut removed = unlink(engine, place, AtFlags::REMOVEDIR)?;
     if removed > 0 || !expand || !exists(place) {
         return Ok(removed);
     }
     let mut levels = Vec::new();
-    descend(engine, place.clone(), engine.source.entries(tree)?, &mut levels)?;
+    descend(
+        engine,
+        place.clone(),
+        engine.source.entries(tree)?,
+        &mut levels,
+    )?;
     while let Some(top) = levels.last_mut() {
         if engine.observer.cancelled() {
             return Err(Cancelled.into());
@@ -54,22 +66,36 @@ pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Ent
         if is_reserved(&entry.name) {
             continue;
         }
-        let place = Member { dir: Arc::clone(&top.dir), name: entry.name };
+        let place = Member {
+            dir: Arc::clone(&top.dir),
+            name: entry.name,
+        };
         match &entry.node {
-            Node::Dir { tree, .. } => descend(engine, place, engine.source.entries(tree)?, &mut levels)?,
+            Node::Dir { tree, .. } => {
+                descend(engine, place, engine.source.entries(tree)?, &mut levels)?
+            }
             _ => removed += unlink(engine, &place, AtFlags::empty())?,
         }
     }
     Ok(removed)
 }
 
-fn descend(engine: &Engine<'_>, place: Member, entries: Vec<Entry>, levels: &mut Vec<Emptying>) -> Result<()> {
+fn descend(
+    engine: &Engine<'_>,
+    place: Member,
+    entries: Vec<Entry>,
+    levels: &mut Vec<Emptying>,
+) -> Result<()> {
     match Dir::open(&place.dir, &place.name, None) {
         Ok(dir) => {
             if let Ok(fd) = dir.fd() {
                 open_up(fd.as_fd());
             }
-            levels.push(Emptying { place, dir, rest: entries.into_iter() });
+            levels.push(Emptying {
+                place,
+                dir,
+                rest: entries.into_iter(),
+            });
             Ok(())
         }
         Err(Errno::NOENT) => Ok(()),
@@ -78,19 +104,28 @@ fn descend(engine: &Engine<'_>, place: Member, entries: Vec<Entry>, levels: &mut
 }
 
 fn exists(place: &Member) -> bool {
-    let stat =
-        |fd: &crate::checkout::dir::DirFd<'_>| rustix::fs::statat(fd, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+    let stat = |fd: &crate::checkout::dir::DirFd<'_>| {
+        rustix::fs::statat(fd, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+    };
     place.dir.fd().and_then(|fd| stat(&fd)).is_ok()
 }
 
 fn kept(engine: &Engine<'_>, place: &Member) {
     let message = "directory kept, because it contains files of no version".to_owned();
-    engine.observer.notice(Notice { level: NoticeLevel::Info, path: place.dir.path_of(&place.name), message });
+    engine.observer.notice(Notice {
+        level: NoticeLevel::Info,
+        path: place.dir.path_of(&place.name),
+        message,
+    });
 }
 
 /// Removes a name. Returns the number of removed nodes.
 fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
-    match place.dir.fd().and_then(|fd| unlinkat(fd, place.name.as_slice(), flags)) {
+    match place
+        .dir
+        .fd()
+        .and_then(|fd| unlinkat(fd, place.name.as_slice(), flags))
+    {
         Ok(()) => {
             engine.observer.advance(1, 0);
             engine.counts.removed.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::checkout::error::{concerns_all, error_text, io_error};
@@ -56,9 +58,14 @@ impl Patch<'_> {
         let mut dirs = Vec::new();
         let mut renamed = HashMap::new();
         for change in batch {
-            let Some(place) = self.member(&change.path)? else { continue };
+            let Some(place) = self.member(&change.path)? else {
+                continue;
+            };
             dirs.push(place.dir.path());
-            let temp = Member { dir: Arc::clone(&place.dir), name: self.temp_name() };
+            let temp = Member {
+                dir: Arc::clone(&place.dir),
+                name: self.temp_name(),
+            };
             renamed.insert(temp.dir.path_of(&temp.name), change.path.clone());
             places.push((change, place, temp));
         }
@@ -100,7 +107,12 @@ impl Patch<'_> {
 
     /// Renames a temporary file to its final name. A missing temporary file could not be created,
     /// which was reported.
-    pub(in crate::checkout) fn put_in_place(&mut self, change: &Change, place: &Member, temp: &Member) -> Result<()> {
+    pub(in crate::checkout) fn put_in_place(
+        &mut self,
+        change: &Change,
+        place: &Member,
+        temp: &Member,
+    ) -> Result<()> {
         let renamed = place.dir.fd().and_then(|fd| {
             let (from, to) = (temp.name.as_slice(), place.name.as_slice());
             if change.old.is_some() {
@@ -137,8 +149,13 @@ impl Patch<'_> {
                 if concerns_all(e) {
                     return Err(io_error("rename", &change.path, e));
                 }
-                let why = if e == Errno::EXIST { "another file exists there".to_owned() } else { error_text(e) };
-                self.engine.incomplete(change.path.clone(), format!("not put in place: {why}"));
+                let why = if e == Errno::EXIST {
+                    "another file exists there".to_owned()
+                } else {
+                    error_text(e)
+                };
+                self.engine
+                    .incomplete(change.path.clone(), format!("not put in place: {why}"));
                 Ok(())
             }
         }
@@ -147,18 +164,28 @@ impl Patch<'_> {
     /// Syncs files. Other nodes become durable with their directory.
     pub(in crate::checkout) fn sync(&self, files: &[&Member]) -> Result<()> {
         let top = self.touched.get(&b""[..]).map(|t| (&t.dir, t.dev));
-        let one_system = self.touched.values().all(|t| Some(t.dev) == top.map(|t| t.1));
+        let one_system = self
+            .touched
+            .values()
+            .all(|t| Some(t.dev) == top.map(|t| t.1));
         if let Some((top, _)) = top
             && one_system
             && files.len() > SYNC_ALONE
         {
-            return top.fd().and_then(syncfs).map_err(|e| io_error("sync", b".", e));
+            return top
+                .fd()
+                .and_then(syncfs)
+                .map_err(|e| io_error("sync", b".", e));
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for file in files {
-            let opened = file.dir.fd().and_then(|fd| openat(fd, file.name.as_slice(), flags, Mode::empty()));
+            let opened = file
+                .dir
+                .fd()
+                .and_then(|fd| openat(fd, file.name.as_slice(), flags, Mode::empty()));
             match opened.and_then(fsync) {
-                Ok(()) | Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO | Errno::ACCESS) => {}
+                Ok(())
+                | Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO | Errno::ACCESS) => {}
                 Err(e) => return Err(io_error("sync", &file.dir.path_of(&file.name), e)),
             }
         }

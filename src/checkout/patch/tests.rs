@@ -36,7 +36,12 @@ enum What {
 impl std::fmt::Debug for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(bytes) => write!(f, "file of {} ({:?})", bytes.len(), crate::codec::hash::checksum(&[bytes])[0]),
+            Self::File(bytes) => write!(
+                f,
+                "file of {} ({:?})",
+                bytes.len(),
+                crate::codec::hash::checksum(&[bytes])[0]
+            ),
             Self::Dir => f.write_str("dir"),
             Self::Link(to) => write!(f, "link {}", String::from_utf8_lossy(to)),
             Self::Pipe => f.write_str("pipe"),
@@ -69,25 +74,37 @@ fn group_id(path: &[u8]) -> [u8; 16] {
 }
 
 fn meta_of(spec: &Spec) -> Meta {
-    Meta { mtime: Time { secs: spec.secs, nanos: 5 }, ..meta(spec.mode) }
+    Meta {
+        mtime: Time {
+            secs: spec.secs,
+            nanos: 5,
+        },
+        ..meta(spec.mode)
+    }
 }
 
 /// Stores a model as a version.
 fn store(memory: &mut Memory, model: &Model) -> Id {
     let groups = groups(model);
-    let mut table: Vec<_> = groups.values().map(|paths| (group_id(&paths[0]), paths.clone())).collect();
+    let mut table: Vec<_> = groups
+        .values()
+        .map(|paths| (group_id(&paths[0]), paths.clone()))
+        .collect();
     table.sort();
     memory.table = LinkTable(table);
     let mut children: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
     for (path, spec) in model.iter().rev() {
         let slash = path.iter().rposition(|b| *b == b'/');
-        let (dir, name) = slash.map_or((&path[..0], &path[..]), |at| (&path[..at], &path[at + 1..]));
+        let (dir, name) =
+            slash.map_or((&path[..0], &path[..]), |at| (&path[..at], &path[at + 1..]));
         let below = children.remove(path).unwrap_or_default();
         let text = String::from_utf8(name.to_vec()).unwrap();
         let mut entry = match &spec.what {
             What::File(bytes) => memory.file(&text, bytes),
             What::Dir => memory.dir(&text, below),
-            What::Link(to) => crate::checkout::memory::node(&text, Node::Symlink { target: to.clone() }),
+            What::Link(to) => {
+                crate::checkout::memory::node(&text, Node::Symlink { target: to.clone() })
+            }
             What::Pipe => crate::checkout::memory::node(&text, Node::Fifo),
         };
         entry.meta = meta_of(spec);
@@ -95,7 +112,10 @@ fn store(memory: &mut Memory, model: &Model) -> Id {
             && let Some(paths) = groups.get(&spec.inode)
         {
             let count = u32::try_from(paths.len()).unwrap();
-            entry.link = Some(HardLink { group: group_id(&paths[0]), count });
+            entry.link = Some(HardLink {
+                group: group_id(&paths[0]),
+                count,
+            });
         }
         children.entry(dir.to_vec()).or_default().push(entry);
     }
@@ -118,14 +138,31 @@ fn scan(root: &Path) -> Model {
                 dirs.push(path.clone());
                 What::Dir
             } else if kind.is_symlink() {
-                What::Link(fs::read_link(entry.path()).unwrap().into_os_string().into_vec())
+                What::Link(
+                    fs::read_link(entry.path())
+                        .unwrap()
+                        .into_os_string()
+                        .into_vec(),
+                )
             } else if kind.is_fifo() {
                 What::Pipe
             } else {
                 What::File(fs::read(entry.path()).unwrap())
             };
-            let mode = if kind.is_symlink() { 0o777 } else { stat.mode() & 0o7777 };
-            model.insert(path, Spec { what, mode, secs: stat.mtime(), inode: stat.ino() });
+            let mode = if kind.is_symlink() {
+                0o777
+            } else {
+                stat.mode() & 0o7777
+            };
+            model.insert(
+                path,
+                Spec {
+                    what,
+                    mode,
+                    secs: stat.mtime(),
+                    inode: stat.ino(),
+                },
+            );
         }
     }
     for spec in model.values_mut() {
@@ -151,7 +188,14 @@ fn assert_same(there: &Model, wanted: &Model, when: &str) {
         .keys()
         .chain(wanted.keys())
         .filter(|k| there.get(*k) != wanted.get(*k))
-        .map(|k| format!("{}: {:?} instead of {:?}", String::from_utf8_lossy(k), there.get(k), wanted.get(k)))
+        .map(|k| {
+            format!(
+                "{}: {:?} instead of {:?}",
+                String::from_utf8_lossy(k),
+                there.get(k),
+                wanted.get(k)
+            )
+        })
         .collect();
     assert!(differ.is_empty(), "{when}: {differ:#?}");
 }
@@ -159,7 +203,8 @@ fn assert_same(there: &Model, wanted: &Model, when: &str) {
 /// Returns the differences between two versions as a caller would find them.
 fn differences(memory: &Memory, old: &Id, new: &Id, dir: &[u8], out: &mut Vec<Change>) {
     let (old, new) = (memory.entries(old).unwrap(), memory.entries(new).unwrap());
-    let names: std::collections::BTreeSet<_> = old.iter().chain(&new).map(|e| e.name.clone()).collect();
+    let names: std::collections::BTreeSet<_> =
+        old.iter().chain(&new).map(|e| e.name.clone()).collect();
     for name in names {
         let find = |list: &[Entry]| list.iter().find(|e| e.name == name).cloned();
         let (was, is) = (find(&old), find(&new));
@@ -175,7 +220,12 @@ fn differences(memory: &Memory, old: &Id, new: &Id, dir: &[u8], out: &mut Vec<Ch
                 continue;
             }
         }
-        out.push(Change { path, old: was, new: is, sure: true });
+        out.push(Change {
+            path,
+            old: was,
+            new: is,
+            sure: true,
+        });
     }
 }
 
@@ -214,30 +264,63 @@ fn random_file(r: &mut Random) -> Vec<u8> {
 fn mutate(model: &mut Model, r: &mut Random) {
     for _ in 0..1 + r.below(12) {
         let dirs: Vec<Vec<u8>> = std::iter::once(Vec::new())
-            .chain(model.iter().filter(|(_, s)| s.what == What::Dir).map(|(p, _)| p.clone()))
+            .chain(
+                model
+                    .iter()
+                    .filter(|(_, s)| s.what == What::Dir)
+                    .map(|(p, _)| p.clone()),
+            )
             .collect();
         let dir = dirs[usize::try_from(r.below(dirs.len() as u64)).unwrap()].clone();
         let path = join(&dir, format!("n{}", r.below(6)).as_bytes());
         let inode = 1_000 + r.below(1 << 40);
         let mode = [0o644, 0o600, 0o755, 0o444][usize::try_from(r.below(4)).unwrap()];
         let secs = 1_000_000 + i64::try_from(r.below(1000)).unwrap();
-        let files: Vec<Vec<u8>> = model.iter().filter(|(_, s)| s.what != What::Dir).map(|(p, _)| p.clone()).collect();
-        let other = files.get(usize::try_from(r.below(files.len().max(1) as u64)).unwrap()).cloned();
-        let clear = |model: &mut Model| model.retain(|p, _| !crate::model::path::is_within(p, &path));
+        let files: Vec<Vec<u8>> = model
+            .iter()
+            .filter(|(_, s)| s.what != What::Dir)
+            .map(|(p, _)| p.clone())
+            .collect();
+        let other = files
+            .get(usize::try_from(r.below(files.len().max(1) as u64)).unwrap())
+            .cloned();
+        let clear =
+            |model: &mut Model| model.retain(|p, _| !crate::model::path::is_within(p, &path));
         match r.below(9) {
             0..=2 => {
                 clear(model);
-                model.insert(path, Spec { what: What::File(random_file(r)), mode, secs, inode });
+                model.insert(
+                    path,
+                    Spec {
+                        what: What::File(random_file(r)),
+                        mode,
+                        secs,
+                        inode,
+                    },
+                );
             }
             3 => {
                 clear(model);
-                model.insert(path, Spec { what: What::Dir, mode: 0o755, secs, inode });
+                model.insert(
+                    path,
+                    Spec {
+                        what: What::Dir,
+                        mode: 0o755,
+                        secs,
+                        inode,
+                    },
+                );
             }
             4 => {
                 clear(model);
                 model.insert(
                     path,
-                    Spec { what: What::Link(format!("t{}", r.below(3)).into()), mode: 0o777, secs, inode },
+                    Spec {
+                        what: What::Link(format!("t{}", r.below(3)).into()),
+                        mode: 0o777,
+                        secs,
+                        inode,
+                    },
                 );
             }
             5 => clear(model),
@@ -263,7 +346,15 @@ fn mutate(model: &mut Model, r: &mut Random) {
             }
             _ => {
                 clear(model);
-                model.insert(path, Spec { what: What::Pipe, mode, secs, inode });
+                model.insert(
+                    path,
+                    Spec {
+                        what: What::Pipe,
+                        mode,
+                        secs,
+                        inode,
+                    },
+                );
             }
         }
     }
@@ -298,9 +389,23 @@ impl Bench {
     fn new(model: &Model) -> (Self, Id) {
         let mut memory = Memory::default();
         let first = store(&mut memory, model);
-        let bench = Self { memory, tree: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() };
-        let options = RestoreOptions { jobs: 2, placements: None };
-        restore(&bench.memory, &first, bench.tree.path(), &options, &Notes::default()).unwrap();
+        let bench = Self {
+            memory,
+            tree: tempfile::tempdir().unwrap(),
+            state: tempfile::tempdir().unwrap(),
+        };
+        let options = RestoreOptions {
+            jobs: 2,
+            placements: None,
+        };
+        restore(
+            &bench.memory,
+            &first,
+            bench.tree.path(),
+            &options,
+            &Notes::default(),
+        )
+        .unwrap();
         (bench, first)
     }
 
@@ -315,25 +420,57 @@ impl Bench {
         Journal::begin(lock, &Goal::whole(Some(*from), *to), false).unwrap()
     }
 
-    fn apply(&self, from: &Id, to: &Id, changes: Vec<Change>, scope: &[Vec<u8>], o: &dyn Observer) -> RestoreReport {
+    fn apply(
+        &self,
+        from: &Id,
+        to: &Id,
+        changes: Vec<Change>,
+        scope: &[Vec<u8>],
+        o: &dyn Observer,
+    ) -> RestoreReport {
         let mut journal = self.journal(from, to);
-        let options = PatchOptions { jobs: 2, scope, placements: None };
-        let report = patch(&self.memory, to, changes, self.tree.path(), &mut journal, &options, o).unwrap();
+        let options = PatchOptions {
+            jobs: 2,
+            scope,
+            placements: None,
+        };
+        let report = patch(
+            &self.memory,
+            to,
+            changes,
+            self.tree.path(),
+            &mut journal,
+            &options,
+            o,
+        )
+        .unwrap();
         journal.finish().unwrap();
         report
     }
 }
 
 fn file(bytes: &[u8], inode: u64) -> Spec {
-    Spec { what: What::File(bytes.to_vec()), mode: 0o644, secs: 1_000_000, inode }
+    Spec {
+        what: What::File(bytes.to_vec()),
+        mode: 0o644,
+        secs: 1_000_000,
+        inode,
+    }
 }
 
 fn dir(secs: i64) -> Spec {
-    Spec { what: What::Dir, mode: 0o755, secs, inode: 0 }
+    Spec {
+        what: What::Dir,
+        mode: 0o755,
+        secs,
+        inode: 0,
+    }
 }
 
 fn model(all: &[(&str, Spec)]) -> Model {
-    all.iter().map(|(p, s)| (p.as_bytes().to_vec(), s.clone())).collect()
+    all.iter()
+        .map(|(p, s)| (p.as_bytes().to_vec(), s.clone()))
+        .collect()
 }
 
 #[test]
@@ -350,7 +487,15 @@ fn random_trees_become_each_other() {
         bench.go(&first, &second, &notes);
         assert_eq!(notes.notices.into_inner(), [], "seed {seed}");
         assert_same(&scan(bench.tree.path()), &new, &format!("seed {seed}"));
-        let report = verify(&bench.memory, &second, bench.tree.path(), &|_, _| true, 2, &Notes::default()).unwrap();
+        let report = verify(
+            &bench.memory,
+            &second,
+            bench.tree.path(),
+            &|_, _| true,
+            2,
+            &Notes::default(),
+        )
+        .unwrap();
         assert_eq!(report.wrong, 0);
     }
 }
@@ -374,17 +519,26 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
         for death in 0.. {
             let (mut bench, first) = Bench::new(&old);
             let second = store(&mut bench.memory, &new);
-            let mortal = Mortal { notes: Notes::default(), left: AtomicU64::new(death) };
-            let died = catch_unwind(AssertUnwindSafe(|| bench.go(&first, &second, &mortal))).is_err();
+            let mortal = Mortal {
+                notes: Notes::default(),
+                left: AtomicU64::new(death),
+            };
+            let died =
+                catch_unwind(AssertUnwindSafe(|| bench.go(&first, &second, &mortal))).is_err();
             if !died {
                 break;
             }
             // A scan of the worktree returns the old side of the differences.
             let now = scan(bench.tree.path());
             for (path, spec) in &now {
-                let known = [&old, &new].iter().any(|m| m.get(path).map(|s| &s.what) == Some(&spec.what));
+                let known = [&old, &new]
+                    .iter()
+                    .any(|m| m.get(path).map(|s| &s.what) == Some(&spec.what));
                 let temp = path.windows(9).any(|w| w == b".dvc-tmp-");
-                let half = Journal::read(bench.state.path()).unwrap().unwrap().half_written;
+                let half = Journal::read(bench.state.path())
+                    .unwrap()
+                    .unwrap()
+                    .half_written;
                 assert!(
                     known || temp || half.contains(path),
                     "seed {seed}, death {death}: {}",
@@ -397,7 +551,11 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
             let goal_id = store(&mut bench.memory, goal);
             let notes = Notes::default();
             bench.go(&found, &goal_id, &notes);
-            assert_same(&scan(bench.tree.path()), goal, &format!("seed {seed}, death {death}"));
+            assert_same(
+                &scan(bench.tree.path()),
+                goal,
+                &format!("seed {seed}, death {death}"),
+            );
             assert_eq!(Journal::read(bench.state.path()).unwrap(), None);
         }
     }
@@ -415,14 +573,21 @@ fn only_changed_ranges_of_a_large_file_are_written() {
     let second = store(&mut bench.memory, &model(&[("big", file(&next, 1))]));
     bench.memory.asked.lock().clear();
     let report = bench.go(&first, &second, &Notes::default());
-    assert_eq!(bench.memory.asked.lock().len(), 2, "one changed block, and the short last one");
+    assert_eq!(
+        bench.memory.asked.lock().len(),
+        2,
+        "one changed block, and the short last one"
+    );
     assert_eq!(report.bytes, BLOCK as u64 + 100);
     let stat = fs::metadata(bench.tree.path().join("big")).unwrap();
     assert!(fs::read(bench.tree.path().join("big")).unwrap() == next);
     // With reflinks, the file is replaced by a patched clone, which may have preallocated blocks,
     // so its block count is not checked.
     let cloned = stat.ino() != inode;
-    assert!(cloned || stat.blocks() * 512 <= 38 * BLOCK as u64, "holes are punched");
+    assert!(
+        cloned || stat.blocks() * 512 <= 38 * BLOCK as u64,
+        "holes are punched"
+    );
 }
 
 #[test]
@@ -443,9 +608,17 @@ fn a_file_with_a_name_elsewhere_is_not_written_through() {
 fn links_that_were_swapped_in_are_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("f"), b"precious").unwrap();
-    let old = model(&[("d", dir(5)), ("d/f", file(b"old", 1)), ("d/g", file(b"old", 2))]);
+    let old = model(&[
+        ("d", dir(5)),
+        ("d/f", file(b"old", 1)),
+        ("d/g", file(b"old", 2)),
+    ]);
     let (mut bench, first) = Bench::new(&old);
-    let new = model(&[("d", dir(6)), ("d/f", file(b"new", 1)), ("d/h", file(b"new", 3))]);
+    let new = model(&[
+        ("d", dir(6)),
+        ("d/f", file(b"new", 1)),
+        ("d/h", file(b"new", 3)),
+    ]);
     let second = store(&mut bench.memory, &new);
     fs::rename(bench.tree.path().join("d"), outside.path().join("moved")).unwrap();
     std::os::unix::fs::symlink(outside.path(), bench.tree.path().join("d")).unwrap();
@@ -454,49 +627,99 @@ fn links_that_were_swapped_in_are_not_followed() {
     assert!(report.incomplete >= 3);
     assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"precious");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
-    assert!(notes.notices.into_inner().iter().all(|n| n.level == NoticeLevel::Incomplete));
+    assert!(
+        notes
+            .notices
+            .into_inner()
+            .iter()
+            .all(|n| n.level == NoticeLevel::Incomplete)
+    );
 }
 
 #[test]
 fn what_no_version_knows_is_left_alone() {
-    let old = model(&[("d", dir(5)), ("d/f", file(b"old", 1)), ("keep", file(b"1", 9))]);
+    let old = model(&[
+        ("d", dir(5)),
+        ("d/f", file(b"old", 1)),
+        ("keep", file(b"1", 9)),
+    ]);
     let (mut bench, first) = Bench::new(&old);
     fs::write(bench.tree.path().join("d/ignored"), b"mine").unwrap();
     fs::write(bench.tree.path().join("new"), b"mine too").unwrap();
     fs::create_dir(bench.tree.path().join(".dvcs")).unwrap();
-    let second = store(&mut bench.memory, &model(&[("keep", file(b"1", 9)), ("new", file(b"theirs", 4))]));
+    let second = store(
+        &mut bench.memory,
+        &model(&[("keep", file(b"1", 9)), ("new", file(b"theirs", 4))]),
+    );
     let notes = Notes::default();
     let report = bench.go(&first, &second, &notes);
     assert_eq!((report.incomplete, report.removed), (1, 1));
-    assert_eq!(fs::read(bench.tree.path().join("d/ignored")).unwrap(), b"mine");
-    assert_eq!(fs::read(bench.tree.path().join("new")).unwrap(), b"mine too");
+    assert_eq!(
+        fs::read(bench.tree.path().join("d/ignored")).unwrap(),
+        b"mine"
+    );
+    assert_eq!(
+        fs::read(bench.tree.path().join("new")).unwrap(),
+        b"mine too"
+    );
     assert!(!bench.tree.path().join("d/f").exists());
     // The kept directory does not prevent a later checkout.
     let notes = Notes::default();
     bench.go(&second, &first, &notes);
     assert_eq!(fs::read(bench.tree.path().join("d/f")).unwrap(), b"old");
-    assert_eq!(fs::metadata(bench.tree.path().join("d")).unwrap().mtime(), 5);
+    assert_eq!(
+        fs::metadata(bench.tree.path().join("d")).unwrap().mtime(),
+        5
+    );
 }
 
 #[test]
 fn some_paths_only() {
-    let old = model(&[("a", dir(5)), ("a/f", file(b"old", 1)), ("b", file(b"1", 9))]);
-    let new =
-        model(&[("a", dir(6)), ("a/f", file(b"new", 1)), ("c", dir(7)), ("c/d", dir(8)), ("c/d/e", file(b"e", 2))]);
+    let old = model(&[
+        ("a", dir(5)),
+        ("a/f", file(b"old", 1)),
+        ("b", file(b"1", 9)),
+    ]);
+    let new = model(&[
+        ("a", dir(6)),
+        ("a/f", file(b"new", 1)),
+        ("c", dir(7)),
+        ("c/d", dir(8)),
+        ("c/d/e", file(b"e", 2)),
+    ]);
     let (mut bench, first) = Bench::new(&old);
     let second = store(&mut bench.memory, &new);
     let root_time = fs::metadata(bench.tree.path()).unwrap().mtime();
     let mut changes = Vec::new();
     differences(&bench.memory, &first, &second, b"", &mut changes);
     let mut change = changes.iter().find(|c| c.path == b"a/f").unwrap().clone();
-    bench.apply(&first, &second, vec![change.clone()], &[b"a/f".to_vec()], &Notes::default());
+    bench.apply(
+        &first,
+        &second,
+        vec![change.clone()],
+        &[b"a/f".to_vec()],
+        &Notes::default(),
+    );
     let stat = |p: &str| fs::metadata(bench.tree.path().join(p)).unwrap().mtime();
     assert_eq!(fs::read(bench.tree.path().join("a/f")).unwrap(), b"new");
-    assert_eq!((stat("a"), stat("")), (5, root_time), "directories outside keep their times");
+    assert_eq!(
+        (stat("a"), stat("")),
+        (5, root_time),
+        "directories outside keep their times"
+    );
     change.path = b"c/d/e".to_vec();
     change.old = None;
-    change.new = crate::checkout::lookup::Lookup::new(&bench.memory, &second).unwrap().entry(b"c/d/e").unwrap();
-    bench.apply(&first, &second, vec![change], &[b"c/d/e".to_vec()], &Notes::default());
+    change.new = crate::checkout::lookup::Lookup::new(&bench.memory, &second)
+        .unwrap()
+        .entry(b"c/d/e")
+        .unwrap();
+    bench.apply(
+        &first,
+        &second,
+        vec![change],
+        &[b"c/d/e".to_vec()],
+        &Notes::default(),
+    );
     assert_eq!((stat("c"), stat("c/d"), stat("b")), (7, 8, 1_000_000));
 }
 
@@ -507,7 +730,10 @@ fn damage_leaves_old_or_half_written_files_that_are_named() {
     next[4 * BLOCK] ^= 1;
     next[9 * BLOCK] ^= 1;
     let small = noise(BLOCK, 5);
-    let (mut bench, first) = Bench::new(&model(&[("big", file(&big, 1)), ("small", file(b"old", 2))]));
+    let (mut bench, first) = Bench::new(&model(&[
+        ("big", file(&big, 1)),
+        ("small", file(b"old", 2)),
+    ]));
     let new = model(&[("big", file(&next, 1)), ("small", file(&small, 2))]);
     let second = store(&mut bench.memory, &new);
     bench.memory.damage(&next[9 * BLOCK..10 * BLOCK]);
@@ -515,14 +741,33 @@ fn damage_leaves_old_or_half_written_files_that_are_named() {
     let mut changes = Vec::new();
     differences(&bench.memory, &first, &second, b"", &mut changes);
     let mut journal = bench.journal(&first, &second);
-    let options = PatchOptions { jobs: 1, scope: &[], placements: None };
+    let options = PatchOptions {
+        jobs: 1,
+        scope: &[],
+        placements: None,
+    };
     let (at, notes) = (bench.tree.path(), Notes::default());
-    let report = patch(&bench.memory, &second, changes, at, &mut journal, &options, &notes).unwrap();
+    let report = patch(
+        &bench.memory,
+        &second,
+        changes,
+        at,
+        &mut journal,
+        &options,
+        &notes,
+    )
+    .unwrap();
     journal.finish().unwrap();
     assert_eq!(report.damaged, 2);
     assert_eq!(fs::read(at.join("small")).unwrap(), b"old");
-    assert_eq!(fs::read_dir(at).unwrap().count(), 2, "no temporary file is left");
-    let half = Journal::read(bench.state.path()).unwrap().map_or(Vec::new(), |j| j.half_written);
+    assert_eq!(
+        fs::read_dir(at).unwrap().count(),
+        2,
+        "no temporary file is left"
+    );
+    let half = Journal::read(bench.state.path())
+        .unwrap()
+        .map_or(Vec::new(), |j| j.half_written);
     let whole = fs::read(at.join("big")).unwrap() == big;
     assert!(whole || half == [b"big".to_vec()]);
     // After the repository is repaired, the same checkout completes.

@@ -42,15 +42,25 @@ impl Engine<'_> {
             Err(Failed::Denied(message)) => {
                 place.dir.placed().broken = true;
                 let path = self.shown(place.dir.path_of(&place.name));
-                self.observer.notice(Notice { level: NoticeLevel::Info, path, message });
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Info,
+                    path,
+                    message,
+                });
             }
             Err(Failed::Source(e)) => {
                 place.dir.placed().broken = true;
                 self.damaged(place.dir.path_of(&place.name), e)?;
             }
         }
-        let Some(link) = entry.link else { return Ok(()) };
-        let deferred = if made { self.links.made(&link, place) } else { self.links.failed(&link) };
+        let Some(link) = entry.link else {
+            return Ok(());
+        };
+        let deferred = if made {
+            self.links.made(&link, place)
+        } else {
+            self.links.failed(&link)
+        };
         for (member, entry) in deferred {
             if made {
                 self.link(&member, &entry, place)?;
@@ -69,7 +79,11 @@ impl Engine<'_> {
         if self.placements.is_some() {
             let mut placed = place.dir.placed();
             let stat = stat.filter(|_| !placed.in_part.contains(&place.name));
-            placed.names.push(PlacedName { name: place.name.clone(), stat, made: true });
+            placed.names.push(PlacedName {
+                name: place.name.clone(),
+                stat,
+                made: true,
+            });
         }
     }
 
@@ -79,10 +93,21 @@ impl Engine<'_> {
         self.incomplete(place.dir.path_of(&place.name), why);
     }
 
-    pub(in crate::checkout) fn link(&self, place: &Member, entry: &Entry, first: &Member) -> Result<()> {
+    pub(in crate::checkout) fn link(
+        &self,
+        place: &Member,
+        entry: &Entry,
+        first: &Member,
+    ) -> Result<()> {
         let linked = first.dir.fd().and_then(|from| {
             let to = place.dir.fd()?;
-            linkat(&from, first.name.as_slice(), &to, place.name.as_slice(), AtFlags::empty())
+            linkat(
+                &from,
+                first.name.as_slice(),
+                &to,
+                place.name.as_slice(),
+                AtFlags::empty(),
+            )
         });
         match linked {
             Ok(()) => {
@@ -112,7 +137,10 @@ impl Engine<'_> {
     /// Creates a separate node because a link is not possible. Runs in one thread, because this
     /// case is rare.
     fn copy(&self, place: &Member, entry: &Entry) -> Result<()> {
-        let alone = Entry { link: None, ..entry.clone() };
+        let alone = Entry {
+            link: None,
+            ..entry.clone()
+        };
         match alone.node {
             Node::File { .. } => self.small(place, alone),
             _ => self.special(place, alone),
@@ -121,17 +149,27 @@ impl Engine<'_> {
 
     /// Creates a node that is neither a file nor a directory.
     pub(in crate::checkout) fn special(&self, place: &Member, entry: Entry) -> Result<()> {
-        match place.dir.fd().and_then(|dir| self.maker.special(dir.as_fd(), &place.name, &entry)) {
+        match place
+            .dir
+            .fd()
+            .and_then(|dir| self.maker.special(dir.as_fd(), &place.name, &entry))
+        {
             Ok(lost) => {
                 self.lost(lost, place);
                 let stat = self.stat(|| Spot::Named(place.dir.fd()?.as_fd(), &place.name).stat());
                 self.done(place, entry, Ok(()), stat)
             }
-            Err(e) if concerns_all(e) => Err(io_error("create", &place.dir.path_of(&place.name), e)),
+            Err(e) if concerns_all(e) => {
+                Err(io_error("create", &place.dir.path_of(&place.name), e))
+            }
             Err(e) => {
                 let why = refused(&entry, e);
                 let is_remembered = self.maker.is_denied_device(&entry, e);
-                let failed = if is_remembered { Failed::Denied(why) } else { Failed::Target(why) };
+                let failed = if is_remembered {
+                    Failed::Denied(why)
+                } else {
+                    Failed::Target(why)
+                };
                 self.done(place, entry, Err(failed), None)
             }
         }
@@ -151,7 +189,9 @@ impl Engine<'_> {
         let mut dir = Arc::clone(dir);
         while dir.release() {
             self.finish_dir(&dir);
-            let Some(parent) = dir.parent().map(Arc::clone) else { break };
+            let Some(parent) = dir.parent().map(Arc::clone) else {
+                break;
+            };
             dir = parent;
         }
     }
@@ -160,9 +200,20 @@ impl Engine<'_> {
         let Some(finish) = &dir.finish else { return };
         let settled = dir.fd().and_then(|fd| {
             let spot = Spot::Open(fd.as_fd());
-            let known = if dir.parent().is_some() { self.maker.known_dir(spot)? } else { Known::of(&spot.stat()?) };
+            let known = if dir.parent().is_some() {
+                self.maker.known_dir(spot)?
+            } else {
+                Known::of(&spot.stat()?)
+            };
             let lost = spot.settle(&finish.meta, known, false);
-            Ok((lost, if self.placements.is_some() { Some(spot.stat()?) } else { None }))
+            Ok((
+                lost,
+                if self.placements.is_some() {
+                    Some(spot.stat()?)
+                } else {
+                    None
+                },
+            ))
         });
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         match settled {
@@ -180,14 +231,19 @@ impl Engine<'_> {
                 if let Some(parent) = dir.parent() {
                     parent.placed().broken = true;
                 }
-                self.incomplete(dir.path(), format!("metadata not restored: {}", error_text(e)));
+                self.incomplete(
+                    dir.path(),
+                    format!("metadata not restored: {}", error_text(e)),
+                );
             }
         }
     }
 
     /// Reports a complete directory to the stat cache, and the stat of the directory to its parent.
     fn report_placed(&self, dir: &Dir, finish: &Finish, stat: Option<Stat>) {
-        let Some(placements) = self.placements else { return };
+        let Some(placements) = self.placements else {
+            return;
+        };
         let placed = std::mem::take(&mut *dir.placed());
         if !placed.broken {
             let mut names = placed.names;
@@ -197,11 +253,18 @@ impl Engine<'_> {
         if let Some(parent) = dir.parent() {
             let mut above = parent.placed();
             let stat = stat.filter(|_| !above.in_part.contains(dir.name()));
-            above.names.push(PlacedName { name: dir.name().to_vec(), stat, made: true });
+            above.names.push(PlacedName {
+                name: dir.name().to_vec(),
+                stat,
+                made: true,
+            });
         }
     }
 
-    pub(in crate::checkout) fn stat(&self, stat: impl FnOnce() -> Result<Stat, Errno>) -> Option<Stat> {
+    pub(in crate::checkout) fn stat(
+        &self,
+        stat: impl FnOnce() -> Result<Stat, Errno>,
+    ) -> Option<Stat> {
         self.placements?;
         stat().ok()
     }
@@ -218,7 +281,11 @@ impl Engine<'_> {
         if !lost.other.is_empty() && self.placements.is_some() {
             place.dir.placed().in_part.insert(place.name.clone());
         }
-        let count = self.maker.report(lost, || self.shown(place.dir.path_of(&place.name)), self.observer);
+        let count = self.maker.report(
+            lost,
+            || self.shown(place.dir.path_of(&place.name)),
+            self.observer,
+        );
         self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -234,7 +301,11 @@ impl Engine<'_> {
     /// Reports that something could not be restored.
     pub(in crate::checkout) fn incomplete(&self, path: Vec<u8>, message: String) {
         self.counts.incomplete.fetch_add(1, Ordering::Relaxed);
-        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: self.shown(path), message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Incomplete,
+            path: self.shown(path),
+            message,
+        });
     }
 
     /// Reports damage in the repository. Any other error of the repository is returned and ends the
@@ -245,7 +316,11 @@ impl Engine<'_> {
         }
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         let path = self.shown(path);
-        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message: format!("not restored: {e}") });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Damage,
+            path,
+            message: format!("not restored: {e}"),
+        });
         Ok(())
     }
 }

@@ -65,7 +65,11 @@ impl<'a> Engine<'a> {
     }
 
     /// Processes the items of `seed` and all items that they push, on `jobs` threads.
-    pub(in crate::checkout) fn run(&self, jobs: usize, seed: impl FnOnce(&LaneWorker<'_, Item<'a>>)) -> Result<()> {
+    pub(in crate::checkout) fn run(
+        &self,
+        jobs: usize,
+        seed: impl FnOnce(&LaneWorker<'_, Item<'a>>),
+    ) -> Result<()> {
         let body = |queue: &LaneWorker<'_, Item<'a>>| {
             while let Some(item) = queue.next() {
                 if self.observer.cancelled() {
@@ -107,7 +111,10 @@ impl<'a> Engine<'a> {
                     queue.push(Item::Nodes(Arc::clone(&dir), rest));
                 }
                 for entry in now {
-                    let place = Member { dir: Arc::clone(&dir), name: entry.name.clone() };
+                    let place = Member {
+                        dir: Arc::clone(&dir),
+                        name: entry.name.clone(),
+                    };
                     self.node(place, entry, queue)?;
                 }
                 self.release(&dir);
@@ -126,12 +133,18 @@ impl<'a> Engine<'a> {
         let tree = finish.tree;
         if place.dir.path_len() + 1 + place.name.len() > DIR_PATH_MAX {
             place.dir.placed().broken = true;
-            let message =
-                format!("a directory below is not restored: its path is longer than {} KiB", DIR_PATH_MAX >> 10);
+            let message = format!(
+                "a directory below is not restored: its path is longer than {} KiB",
+                DIR_PATH_MAX >> 10
+            );
             self.incomplete(place.dir.path(), message);
             return Ok(());
         }
-        let made = match place.dir.fd().and_then(|fd| Maker::dir(fd.as_fd(), &place.name)) {
+        let made = match place
+            .dir
+            .fd()
+            .and_then(|fd| Maker::dir(fd.as_fd(), &place.name))
+        {
             // In a patch, the directory may still exist, because it contains files that are in no
             // version.
             Err(Errno::EXIST) if !self.maker.uniform() => Ok(()),
@@ -139,10 +152,15 @@ impl<'a> Engine<'a> {
         };
         let dir = match made.and_then(|()| Dir::open(&place.dir, &place.name, Some(finish))) {
             Ok(dir) => dir,
-            Err(e) if concerns_all(e) => return Err(io_error("create", &place.dir.path_of(&place.name), e)),
+            Err(e) if concerns_all(e) => {
+                return Err(io_error("create", &place.dir.path_of(&place.name), e));
+            }
             Err(e) => {
                 place.dir.placed().broken = true;
-                self.incomplete(place.dir.path_of(&place.name), format!("directory not created: {}", error_text(e)));
+                self.incomplete(
+                    place.dir.path_of(&place.name),
+                    format!("directory not created: {}", error_text(e)),
+                );
                 return Ok(());
             }
         };
@@ -160,7 +178,12 @@ impl<'a> Engine<'a> {
     }
 
     /// Pushes all entries of a directory, then releases the directory once.
-    pub(in crate::checkout) fn fill(&self, dir: &Arc<Dir>, mut entries: Vec<Entry>, queue: &LaneWorker<'_, Item<'a>>) {
+    pub(in crate::checkout) fn fill(
+        &self,
+        dir: &Arc<Dir>,
+        mut entries: Vec<Entry>,
+        queue: &LaneWorker<'_, Item<'a>>,
+    ) {
         if entries.iter().any(|e| is_reserved(&e.name)) {
             for entry in entries.extract_if(.., |e| is_reserved(&e.name)) {
                 dir.placed().broken = true;
@@ -172,8 +195,18 @@ impl<'a> Engine<'a> {
         for entry in dirs.into_iter().rev() {
             if let Node::Dir { tree, totals } = entry.node {
                 dir.retain();
-                let place = Member { dir: Arc::clone(dir), name: entry.name };
-                queue.push(Item::Tree { place, finish: Finish { meta: entry.meta, tree, totals } });
+                let place = Member {
+                    dir: Arc::clone(dir),
+                    name: entry.name,
+                };
+                queue.push(Item::Tree {
+                    place,
+                    finish: Finish {
+                        meta: entry.meta,
+                        tree,
+                        totals,
+                    },
+                });
             }
         }
         if !nodes.is_empty() {
@@ -187,14 +220,20 @@ impl<'a> Engine<'a> {
     pub(in crate::checkout) fn reserved(&self, path: Vec<u8>) {
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         let message = "not restored: no version may contain a repository".to_owned();
-        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Damage,
+            path,
+            message,
+        });
     }
 
     fn node(&self, place: Member, entry: Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         if self.observer.cancelled() {
             return Err(Cancelled.into());
         }
-        let Some(link) = entry.link else { return self.make(place, entry, queue) };
+        let Some(link) = entry.link else {
+            return self.make(place, entry, queue);
+        };
         match self.links.action(&link, &place, entry) {
             LinkAction::Write(entry) => self.make(place, entry, queue),
             LinkAction::Deferred => Ok(()),
@@ -217,7 +256,14 @@ impl<'a> Engine<'a> {
             Node::File { .. } => self.small(&place, entry),
             Node::Dir { tree, totals } => {
                 place.dir.retain();
-                queue.push(Item::Tree { finish: Finish { tree: *tree, totals: *totals, meta: entry.meta }, place });
+                queue.push(Item::Tree {
+                    finish: Finish {
+                        tree: *tree,
+                        totals: *totals,
+                        meta: entry.meta,
+                    },
+                    place,
+                });
                 Ok(())
             }
             _ => self.special(&place, entry),

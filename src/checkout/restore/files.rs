@@ -32,14 +32,23 @@ impl<'a> Engine<'a> {
         entry: Entry,
         queue: &LaneWorker<'_, Item<'a>>,
     ) -> Result<()> {
-        let Node::File { size, content, .. } = &entry.node else { return Ok(()) };
+        let Node::File { size, content, .. } = &entry.node else {
+            return Ok(());
+        };
         let path = place.dir.path_of(&place.name);
-        let all = pieces(self.source, content, *size, move || ReadError::Extents { path: display(&path) }.into());
+        let all = pieces(self.source, content, *size, move || {
+            ReadError::Extents {
+                path: display(&path),
+            }
+            .into()
+        });
         let made = place.dir.fd().and_then(|dir| {
             let fd = self.maker.file(dir.as_fd(), &place.name, &entry.meta)?;
             // The size is set first, because ranges are written in any order and holes are not
             // written.
-            ftruncate(&fd, *size).inspect_err(|_| self.unlink(&place)).map(|()| fd)
+            ftruncate(&fd, *size)
+                .inspect_err(|_| self.unlink(&place))
+                .map(|()| fd)
         });
         match made {
             Ok(fd) => {
@@ -64,7 +73,14 @@ impl<'a> Engine<'a> {
         queue: &LaneWorker<'_, Item<'a>>,
     ) {
         place.dir.retain();
-        let file = Large { fd, place, entry, old, ranges: AtomicUsize::new(1), failed: Mutex::new(None) };
+        let file = Large {
+            fd,
+            place,
+            entry,
+            old,
+            ranges: AtomicUsize::new(1),
+            failed: Mutex::new(None),
+        };
         queue.push(Item::Range(Arc::new(file), all));
     }
 
@@ -81,7 +97,11 @@ impl<'a> Engine<'a> {
         while bytes < RANGE && now.len() < 4096 {
             match rest.next() {
                 Some(Ok(piece)) => {
-                    *(if piece.chunk.is_some() { &mut bytes } else { &mut holes }) += piece.len;
+                    *(if piece.chunk.is_some() {
+                        &mut bytes
+                    } else {
+                        &mut holes
+                    }) += piece.len;
                     now.push(piece);
                 }
                 Some(Err(e)) => {
@@ -101,7 +121,13 @@ impl<'a> Engine<'a> {
         }
         let failed_before = file.failed.lock().is_some();
         if outcome.is_ok() && !failed_before {
-            outcome = write_pieces(self.source, file.fd.as_fd(), IoMode::whole(), &now, file.old);
+            outcome = write_pieces(
+                self.source,
+                file.fd.as_fd(),
+                IoMode::whole(),
+                &now,
+                file.old,
+            );
         }
         if let Err(e) = outcome {
             let failed = write_error(e, &file.place)?;
@@ -121,7 +147,14 @@ impl<'a> Engine<'a> {
     }
 
     fn finish_large(&self, file: Large) -> Result<()> {
-        let Large { fd, place, entry, old, failed, .. } = file;
+        let Large {
+            fd,
+            place,
+            entry,
+            old,
+            failed,
+            ..
+        } = file;
         let failed = failed.into_inner();
         if let Some(failed) = failed {
             return self.give_up_large(&place, entry, old, failed);
@@ -176,25 +209,44 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn write_small(&self, place: &Member, entry: &Entry) -> Result<(Lost, Option<Stat>), WriteError> {
-        let Node::File { size, content, .. } = &entry.node else { return Err(WriteError::Target(Errno::INVAL)) };
+    fn write_small(
+        &self,
+        place: &Member,
+        entry: &Entry,
+    ) -> Result<(Lost, Option<Stat>), WriteError> {
+        let Node::File { size, content, .. } = &entry.node else {
+            return Err(WriteError::Target(Errno::INVAL));
+        };
         let dir = place.dir.fd().map_err(WriteError::Target)?;
-        let fd = self.maker.file(dir.as_fd(), &place.name, &entry.meta).map_err(WriteError::Target)?;
+        let fd = self
+            .maker
+            .file(dir.as_fd(), &place.name, &entry.meta)
+            .map_err(WriteError::Target)?;
         let fd = fd.as_fd();
         let written = match content {
-            Content::Inline(bytes) if bytes.len() as u64 == *size => write_at(fd, bytes, 0).map_err(WriteError::Target),
+            Content::Inline(bytes) if bytes.len() as u64 == *size => {
+                write_at(fd, bytes, 0).map_err(WriteError::Target)
+            }
             _ => {
                 let path = || display(&place.dir.path_of(&place.name));
-                let all = pieces(self.source, content, *size, || ReadError::Extents { path: path() }.into());
-                all.collect::<Result<Vec<_>>>().map_err(WriteError::Source).and_then(|all| {
-                    if all.last().is_some_and(|p| p.chunk.is_none()) {
-                        ftruncate(fd, *size).map_err(WriteError::Target)?;
-                    }
-                    write_pieces(self.source, fd, IoMode::cached(), &all, false)
-                })
+                let all = pieces(self.source, content, *size, || {
+                    ReadError::Extents { path: path() }.into()
+                });
+                all.collect::<Result<Vec<_>>>()
+                    .map_err(WriteError::Source)
+                    .and_then(|all| {
+                        if all.last().is_some_and(|p| p.chunk.is_none()) {
+                            ftruncate(fd, *size).map_err(WriteError::Target)?;
+                        }
+                        write_pieces(self.source, fd, IoMode::cached(), &all, false)
+                    })
             }
         };
-        let settled = written.and_then(|()| self.maker.finish_file(fd, &entry.meta).map_err(WriteError::Target));
+        let settled = written.and_then(|()| {
+            self.maker
+                .finish_file(fd, &entry.meta)
+                .map_err(WriteError::Target)
+        });
         match settled {
             Ok(lost) => Ok((lost, self.stat(|| fstat(fd)))),
             Err(e) => {

@@ -15,7 +15,8 @@ use crate::model::entry::Entry;
 /// Files above this size in bytes are written in ranges.
 pub(in crate::checkout) const LARGE: u64 = 16 << 20;
 /// Message for a hard link whose first name could not be created.
-pub(in crate::checkout) const UNLINKED: &str = "not restored, because the file that it is linked to is not restored";
+pub(in crate::checkout) const UNLINKED: &str =
+    "not restored, because the file that it is linked to is not restored";
 
 /// One item of work.
 pub(in crate::checkout) enum Item<'a> {

@@ -56,17 +56,32 @@ impl Links {
     }
 
     /// Returns the action for `member`. A deferred member retains its directory.
-    pub(in crate::checkout) fn action(&self, link: &HardLink, member: &Member, entry: Entry) -> LinkAction {
+    pub(in crate::checkout) fn action(
+        &self,
+        link: &HardLink,
+        member: &Member,
+        entry: Entry,
+    ) -> LinkAction {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&link.group) else {
             let (state, node) = (State::Writing(Vec::new()), entry.node.clone());
-            groups.insert(link.group, Group { state, left: link.count, node });
+            groups.insert(
+                link.group,
+                Group {
+                    state,
+                    left: link.count,
+                    node,
+                },
+            );
             return LinkAction::Write(entry);
         };
         // A forged version may claim that different files are hard links. Such files are not
         // linked.
         if group.node != entry.node {
-            return LinkAction::Write(Entry { link: None, ..entry });
+            return LinkAction::Write(Entry {
+                link: None,
+                ..entry
+            });
         }
         match &mut group.state {
             State::Writing(deferred) => {
@@ -82,7 +97,11 @@ impl Links {
     /// Records that the first member is complete. Returns the deferred members, each of which still
     /// retains its directory. The directory of the first member is retained until the group is
     /// complete.
-    pub(in crate::checkout) fn made(&self, link: &HardLink, first: &Member) -> Vec<(Member, Entry)> {
+    pub(in crate::checkout) fn made(
+        &self,
+        link: &HardLink,
+        first: &Member,
+    ) -> Vec<(Member, Entry)> {
         first.dir.retain();
         self.resolve(link, State::Made(first.clone()))
     }
@@ -95,7 +114,9 @@ impl Links {
 
     fn resolve(&self, link: &HardLink, state: State) -> Vec<(Member, Entry)> {
         let mut groups = self.groups();
-        let Some(group) = groups.get_mut(&link.group) else { return Vec::new() };
+        let Some(group) = groups.get_mut(&link.group) else {
+            return Vec::new();
+        };
         match std::mem::replace(&mut group.state, state) {
             State::Writing(deferred) => deferred,
             State::Made(_) | State::Failed => Vec::new(),
@@ -107,7 +128,11 @@ impl Links {
     pub(in crate::checkout) fn seed(&self, link: &HardLink, first: Member, node: Node) {
         self.groups().entry(link.group).or_insert_with(|| {
             first.dir.retain();
-            Group { state: State::Made(first), left: link.count, node }
+            Group {
+                state: State::Made(first),
+                left: link.count,
+                node,
+            }
         });
     }
 

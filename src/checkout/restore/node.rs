@@ -18,7 +18,10 @@ use crate::model::path::display;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// A time before 1970 with nanoseconds, which not every file system can store.
-const PROBE_TIME: Time = Time { secs: -2, nanos: 123_456_789 };
+const PROBE_TIME: Time = Time {
+    secs: -2,
+    nanos: 123_456_789,
+};
 
 /// Creates nodes, and knows the owner and mode that new nodes get by default.
 pub(in crate::checkout) struct Maker {
@@ -45,7 +48,12 @@ impl Maker {
         observer: &dyn Observer,
     ) -> Result<Self, Errno> {
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-        let fd = match fs::openat(root, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, all) {
+        let fd = match fs::openat(
+            root,
+            ".",
+            OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
+            all,
+        ) {
             Ok(fd) => fd,
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = format!(".dvc-tmp-probe-{}", std::process::id());
@@ -57,7 +65,8 @@ impl Maker {
         };
         let stat = fs::fstat(&fd)?;
         let times = Spot::Open(fd.as_fd());
-        if times.set_mtime(PROBE_TIME).is_err() || times.stat().map(|s| mtime(&s)) != Ok(PROBE_TIME) {
+        if times.set_mtime(PROBE_TIME).is_err() || times.stat().map(|s| mtime(&s)) != Ok(PROBE_TIME)
+        {
             observer.notice(Notice {
                 level: NoticeLevel::Incomplete,
                 path: Vec::new(),
@@ -78,12 +87,19 @@ impl Maker {
 
     /// Marks denied properties as recorded by the caller, so that the result counts as complete.
     pub(in crate::checkout) fn remembering(self) -> Self {
-        Self { remembered: true, ..self }
+        Self {
+            remembered: true,
+            ..self
+        }
     }
 
     /// Returns the level of notices about denied properties.
     fn denied_level(&self) -> NoticeLevel {
-        if self.remembered { NoticeLevel::Info } else { NoticeLevel::Incomplete }
+        if self.remembered {
+            NoticeLevel::Info
+        } else {
+            NoticeLevel::Incomplete
+        }
     }
 
     /// Returns whether this process has created all directories.
@@ -92,21 +108,44 @@ impl Maker {
     }
 
     /// Creates an empty regular file.
-    pub(in crate::checkout) fn file(&self, dir: BorrowedFd<'_>, name: &[u8], meta: &Meta) -> Result<OwnedFd, Errno> {
-        let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
+    pub(in crate::checkout) fn file(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        meta: &Meta,
+    ) -> Result<OwnedFd, Errno> {
+        let mode = if meta.xattrs.is_empty() {
+            meta.mode & 0o777
+        } else {
+            0o600
+        };
         fs::openat(dir, name, new_file(), Mode::from_raw_mode(mode))
     }
 
     /// Sets the metadata of a file from [`Maker::file`], after its last write.
-    pub(in crate::checkout) fn finish_file(&self, fd: BorrowedFd<'_>, meta: &Meta) -> Result<Lost, Errno> {
-        let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
+    pub(in crate::checkout) fn finish_file(
+        &self,
+        fd: BorrowedFd<'_>,
+        meta: &Meta,
+    ) -> Result<Lost, Errno> {
+        let mode = if meta.xattrs.is_empty() {
+            meta.mode & 0o777
+        } else {
+            0o600
+        };
         let spot = Spot::Open(fd);
         Ok(spot.settle(meta, self.known(spot, mode)?, false))
     }
 
     fn known(&self, spot: Spot<'_>, mode: u32) -> Result<Known, Errno> {
         if self.uniform {
-            return Ok(Known { uid: self.uid, gid: self.gid, mode: mode & self.mask, mtime: None, fresh: true });
+            return Ok(Known {
+                uid: self.uid,
+                gid: self.gid,
+                mode: mode & self.mask,
+                mtime: None,
+                fresh: true,
+            });
         }
         let mut known = Known::of(&spot.stat()?);
         known.mtime = None;
@@ -124,7 +163,12 @@ impl Maker {
     }
 
     /// Creates a node that is neither a file nor a directory, with its metadata.
-    pub(in crate::checkout) fn special(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<Lost, Errno> {
+    pub(in crate::checkout) fn special(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+    ) -> Result<Lost, Errno> {
         let meta = &entry.meta;
         let spot = Spot::Named(dir, name);
         let perm = Mode::from_raw_mode(meta.mode & 0o777);
@@ -135,10 +179,22 @@ impl Maker {
             }
             Node::Fifo => fs::mknodat(dir, name, FileType::Fifo, perm, 0)?,
             Node::CharDevice { major, minor } => {
-                fs::mknodat(dir, name, FileType::CharacterDevice, perm, fs::makedev(*major, *minor))?;
+                fs::mknodat(
+                    dir,
+                    name,
+                    FileType::CharacterDevice,
+                    perm,
+                    fs::makedev(*major, *minor),
+                )?;
             }
             Node::BlockDevice { major, minor } => {
-                fs::mknodat(dir, name, FileType::BlockDevice, perm, fs::makedev(*major, *minor))?;
+                fs::mknodat(
+                    dir,
+                    name,
+                    FileType::BlockDevice,
+                    perm,
+                    fs::makedev(*major, *minor),
+                )?;
             }
             Node::File { .. } | Node::Dir { .. } => return Err(Errno::INVAL),
         }
@@ -147,7 +203,12 @@ impl Maker {
 
     /// Reports the lost properties of a node and returns their number. Lost owners are only
     /// counted, and reported once at the end.
-    pub(in crate::checkout) fn report(&self, lost: Lost, path: impl Fn() -> Vec<u8>, observer: &dyn Observer) -> u64 {
+    pub(in crate::checkout) fn report(
+        &self,
+        lost: Lost,
+        path: impl Fn() -> Vec<u8>,
+        observer: &dyn Observer,
+    ) -> u64 {
         if lost.owner {
             self.owners_lost.fetch_add(1, Ordering::Relaxed);
             self.first_lost.get_or_init(&path);
@@ -155,13 +216,25 @@ impl Maker {
         if !lost.denied.is_empty() {
             self.denied.fetch_add(1, Ordering::Relaxed);
         }
-        let denied = if self.remembered { 0 } else { lost.denied.len() };
+        let denied = if self.remembered {
+            0
+        } else {
+            lost.denied.len()
+        };
         let others = denied + lost.other.len();
         for message in lost.denied {
-            observer.notice(Notice { level: self.denied_level(), path: path(), message });
+            observer.notice(Notice {
+                level: self.denied_level(),
+                path: path(),
+                message,
+            });
         }
         for message in lost.other {
-            observer.notice(Notice { level: NoticeLevel::Incomplete, path: path(), message });
+            observer.notice(Notice {
+                level: NoticeLevel::Incomplete,
+                path: path(),
+                message,
+            });
         }
         others as u64
     }
@@ -169,7 +242,10 @@ impl Maker {
     /// Counts a device that could not be created. Returns whether the caller records the denied
     /// device.
     pub(in crate::checkout) fn is_denied_device(&self, entry: &Entry, e: Errno) -> bool {
-        let is_device = matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. });
+        let is_device = matches!(
+            entry.node,
+            Node::CharDevice { .. } | Node::BlockDevice { .. }
+        );
         if e != Errno::PERM || !is_device {
             return false;
         }
@@ -179,7 +255,11 @@ impl Maker {
 
     /// Adds the properties that could not be restored for lack of privilege to a report, and
     /// reports lost owners.
-    pub(in crate::checkout) fn complete(&self, report: &mut RestoreReport, observer: &dyn Observer) {
+    pub(in crate::checkout) fn complete(
+        &self,
+        report: &mut RestoreReport,
+        observer: &dyn Observer,
+    ) {
         report.owners_lost = self.report_owners(observer);
         if !self.remembered {
             report.incomplete += report.owners_lost;
@@ -193,9 +273,16 @@ impl Maker {
         if let Some(first) = self.first_lost.get() {
             let message = match count {
                 1 => "owner not restored: not permitted".to_owned(),
-                n => format!("owner not restored here and {} more times: not permitted", n - 1),
+                n => format!(
+                    "owner not restored here and {} more times: not permitted",
+                    n - 1
+                ),
             };
-            observer.notice(Notice { level: self.denied_level(), path: first.clone(), message });
+            observer.notice(Notice {
+                level: self.denied_level(),
+                path: first.clone(),
+                message,
+            });
         }
         count
     }

@@ -53,9 +53,13 @@ pub fn restore(
     }
     // The target itself may be a link; no link below it is followed.
     let flags = OPEN_DIR.difference(rustix::fs::OFlags::NOFOLLOW);
-    let fd = rustix::fs::open(target, flags, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
+    let fd =
+        rustix::fs::open(target, flags, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
     if !is_empty(fd.as_fd()).map_err(|e| io_error("read", shown, e))? {
-        return Err(ReadError::NotEmpty { path: target.display().to_string() }.into());
+        return Err(ReadError::NotEmpty {
+            path: target.display().to_string(),
+        }
+        .into());
     }
     // New nodes must not inherit an ACL, and no other user may enter before the owner and mode are
     // final.
@@ -65,9 +69,17 @@ pub fn restore(
         Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {}
         Err(e) => return Err(io_error("remove the default ACL of", shown, e)),
     }
-    let maker = Maker::probe(fd.as_fd(), true, observer).map_err(|e| io_error("create a file in", shown, e))?;
+    let maker = Maker::probe(fd.as_fd(), true, observer)
+        .map_err(|e| io_error("create a file in", shown, e))?;
     observer.phase("restore", Some(info.totals.files), Some(info.totals.bytes));
-    let root = Dir::root(fd, Some(Finish { meta: info.meta, tree: *tree, totals: info.totals }));
+    let root = Dir::root(
+        fd,
+        Some(Finish {
+            meta: info.meta,
+            tree: *tree,
+            totals: info.totals,
+        }),
+    );
     let engine = Engine::new(source, maker, observer, options.placements);
     engine.run(options.jobs, |queue| engine.fill(&root, entries, queue))?;
     engine.close_groups();
@@ -81,7 +93,10 @@ pub fn restore(
 /// restored.
 pub(in crate::checkout) fn refuse_reserved(root: &[Entry]) -> Result<()> {
     match root.iter().find(|e| is_reserved(&e.name)) {
-        Some(e) => Err(ReadError::Reserved { path: display(&e.name) }.into()),
+        Some(e) => Err(ReadError::Reserved {
+            path: display(&e.name),
+        }
+        .into()),
         None => Ok(()),
     }
 }

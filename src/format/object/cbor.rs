@@ -24,22 +24,35 @@ pub(super) fn bad(what: &'static str) -> impl Fn(DecodeError) -> Malformed {
 /// Reads a definite array length. The length is not trusted, so do not allocate memory for it:
 /// decoding the items shows how many there are.
 pub(super) fn array_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
-    d.array()?.ok_or_else(|| DecodeError::message("indefinite length"))
+    d.array()?
+        .ok_or_else(|| DecodeError::message("indefinite length"))
 }
 
 pub(super) fn map_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
-    d.map()?.ok_or_else(|| DecodeError::message("indefinite length"))
+    d.map()?
+        .ok_or_else(|| DecodeError::message("indefinite length"))
 }
 
 pub(super) fn id(d: &mut Decoder<'_>) -> Result<Id, DecodeError> {
     let bytes = d.bytes()?;
-    bytes.try_into().map(Id).map_err(|_| DecodeError::message("an id must have 32 bytes"))
+    bytes
+        .try_into()
+        .map(Id)
+        .map_err(|_| DecodeError::message("an id must have 32 bytes"))
 }
 
 pub(super) fn finished(d: &Decoder<'_>, bytes: &[u8]) -> Result<(), DecodeError> {
-    if d.position() == bytes.len() { Ok(()) } else { Err(DecodeError::message("trailing bytes")) }
+    if d.position() == bytes.len() {
+        Ok(())
+    } else {
+        Err(DecodeError::message("trailing bytes"))
+    }
 }
 
 pub(super) fn expect_array(d: &mut Decoder<'_>, len: u64) -> Result<(), DecodeError> {
-    if array_len(d)? == len { Ok(()) } else { Err(DecodeError::message("wrong array length")) }
+    if array_len(d)? == len {
+        Ok(())
+    } else {
+        Err(DecodeError::message("wrong array length"))
+    }
 }

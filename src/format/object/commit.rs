@@ -11,18 +11,32 @@ use crate::model::id::Id;
 
 /// Encodes a commit.
 pub fn encode_commit(c: &Commit) -> Vec<u8> {
-    let fields = 7 + [!c.trailers.is_empty(), true, !c.unstable.is_empty(), c.signature.is_some()]
-        .iter()
-        .map(|b| u64::from(*b))
-        .sum::<u64>();
+    let fields = 7 + [
+        !c.trailers.is_empty(),
+        true,
+        !c.unstable.is_empty(),
+        c.signature.is_some(),
+    ]
+    .iter()
+    .map(|b| u64::from(*b))
+    .sum::<u64>();
     to_vec(|e| {
         e.map(fields)?.u8(0)?.bytes(&c.tree.0)?;
         e.u8(1)?.array(c.parents.len() as u64)?;
         for p in &c.parents {
             e.bytes(&p.0)?;
         }
-        e.u8(2)?.u64(c.ordinal)?.u8(3)?.str(&c.author)?.u8(4)?.str(&c.host)?;
-        e.u8(5)?.array(3)?.i64(c.time.secs)?.u32(c.time.nanos)?.i32(c.time.offset)?;
+        e.u8(2)?
+            .u64(c.ordinal)?
+            .u8(3)?
+            .str(&c.author)?
+            .u8(4)?
+            .str(&c.host)?;
+        e.u8(5)?
+            .array(3)?
+            .i64(c.time.secs)?
+            .u32(c.time.nanos)?
+            .i32(c.time.offset)?;
         e.u8(6)?.str(&c.message)?;
         if !c.trailers.is_empty() {
             e.u8(7)?.array(c.trailers.len() as u64)?;
@@ -31,7 +45,12 @@ pub fn encode_commit(c: &Commit) -> Vec<u8> {
             }
         }
         let n = &c.counts;
-        e.u8(8)?.array(4)?.u64(n.files)?.u64(n.bytes)?.u64(n.new_bytes)?.u64(n.stored_bytes)?;
+        e.u8(8)?
+            .array(4)?
+            .u64(n.files)?
+            .u64(n.bytes)?
+            .u64(n.new_bytes)?
+            .u64(n.stored_bytes)?;
         if !c.unstable.is_empty() {
             e.u8(9)?.array(c.unstable.len() as u64)?;
             for p in &c.unstable {
@@ -83,7 +102,11 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             4 => c.host = d.str()?.to_owned(),
             5 => {
                 expect_array(&mut d, 3)?;
-                c.time = Timestamp { secs: d.i64()?, nanos: d.u32()?, offset: d.i32()? };
+                c.time = Timestamp {
+                    secs: d.i64()?,
+                    nanos: d.u32()?,
+                    offset: d.i32()?,
+                };
             }
             6 => c.message = d.str()?.to_owned(),
             7 => {
@@ -94,8 +117,12 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             }
             8 => {
                 expect_array(&mut d, 4)?;
-                c.counts =
-                    CommitCounts { files: d.u64()?, bytes: d.u64()?, new_bytes: d.u64()?, stored_bytes: d.u64()? };
+                c.counts = CommitCounts {
+                    files: d.u64()?,
+                    bytes: d.u64()?,
+                    new_bytes: d.u64()?,
+                    stored_bytes: d.u64()?,
+                };
             }
             9 => {
                 for _ in 0..array_len(&mut d)? {
@@ -134,10 +161,19 @@ mod tests {
             ordinal: 42,
             author: "A <a@b>".into(),
             host: "db1".into(),
-            time: Timestamp { secs: -5, nanos: 7, offset: 3600 },
+            time: Timestamp {
+                secs: -5,
+                nanos: 7,
+                offset: 3600,
+            },
             message: "nightly\n\nlong".into(),
             trailers: vec![("Job".into(), "7".into())],
-            counts: CommitCounts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
+            counts: CommitCounts {
+                files: 3,
+                bytes: 10,
+                new_bytes: 4,
+                stored_bytes: 2,
+            },
             unstable: vec![b"a\xff".to_vec()],
             signature: None,
         };
@@ -146,7 +182,12 @@ mod tests {
         for i in 0..bytes.len() {
             assert!(decode_commit(&bytes[..i]).is_err(), "{i}");
         }
-        let plain = Commit { trailers: vec![], unstable: vec![], parents: vec![], ..c };
+        let plain = Commit {
+            trailers: vec![],
+            unstable: vec![],
+            parents: vec![],
+            ..c
+        };
         assert_eq!(decode_commit(&encode_commit(&plain)), Ok(plain));
     }
 }

@@ -112,7 +112,9 @@ fn add(total: u64, len: u64) -> Result<u64, DecodeError> {
     if len == 0 {
         return Err(DecodeError::message("empty extent"));
     }
-    total.checked_add(len).ok_or_else(|| DecodeError::message("lengths overflow"))
+    total
+        .checked_add(len)
+        .ok_or_else(|| DecodeError::message("lengths overflow"))
 }
 
 #[cfg(test)]
@@ -121,8 +123,16 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let leaf =
-            ListNode::Leaf(vec![Extent { len: 65536, chunk: Some(Id([1; 32])) }, Extent { len: 1 << 40, chunk: None }]);
+        let leaf = ListNode::Leaf(vec![
+            Extent {
+                len: 65536,
+                chunk: Some(Id([1; 32])),
+            },
+            Extent {
+                len: 1 << 40,
+                chunk: None,
+            },
+        ]);
         let inner = ListNode::Inner(vec![(1 << 41, Id([2; 32])), (5, Id([3; 32]))]);
         for node in [leaf, inner] {
             let bytes = encode_list(&node);
@@ -135,10 +145,21 @@ mod tests {
 
     #[test]
     fn hostile_lengths() {
-        let zero = encode_list(&ListNode::Leaf(vec![Extent { len: 0, chunk: None }]));
+        let zero = encode_list(&ListNode::Leaf(vec![Extent {
+            len: 0,
+            chunk: None,
+        }]));
         assert!(decode_list(&zero).is_err());
-        let over = encode_list(&ListNode::Inner(vec![(u64::MAX, Id([2; 32])), (5, Id([3; 32]))]));
+        let over = encode_list(&ListNode::Inner(vec![
+            (u64::MAX, Id([2; 32])),
+            (5, Id([3; 32])),
+        ]));
         assert!(decode_list(&over).is_err());
-        assert!(decode_list(&[0xa1, 0, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]).is_err());
+        assert!(
+            decode_list(&[
+                0xa1, 0, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe
+            ])
+            .is_err()
+        );
     }
 }

@@ -45,7 +45,8 @@ pub fn encode_tree(node: &TreeNode) -> Vec<u8> {
             }
         }
         if let Some(root) = &node.root {
-            e.u8(2)?.map(4 + xattr_fields(&root.meta) + 1 + u64::from(root.links.is_some()))?;
+            e.u8(2)?
+                .map(4 + xattr_fields(&root.meta) + 1 + u64::from(root.links.is_some()))?;
             put_meta(e, &root.meta)?;
             e.u8(14)?;
             put_totals(e, &root.totals)?;
@@ -68,8 +69,16 @@ fn xattr_fields(meta: &Meta) -> u64 {
 }
 
 fn put_meta(e: &mut Enc<'_>, meta: &Meta) -> EncResult {
-    e.u8(2)?.u32(meta.mode)?.u8(3)?.u32(meta.uid)?.u8(4)?.u32(meta.gid)?;
-    e.u8(5)?.array(2)?.i64(meta.mtime.secs)?.u32(meta.mtime.nanos)?;
+    e.u8(2)?
+        .u32(meta.mode)?
+        .u8(3)?
+        .u32(meta.uid)?
+        .u8(4)?
+        .u32(meta.gid)?;
+    e.u8(5)?
+        .array(2)?
+        .i64(meta.mtime.secs)?
+        .u32(meta.mtime.nanos)?;
     if !meta.xattrs.is_empty() {
         e.u8(6)?.array(meta.xattrs.len() as u64)?;
         for x in &meta.xattrs {
@@ -121,7 +130,11 @@ fn put_entry(e: &mut Enc<'_>, entry: &Entry) -> EncResult {
         e.u8(7)?.array(2)?.bytes(&link.group)?.u32(link.count)?;
     }
     match &entry.node {
-        Node::File { size, chunker, content } => {
+        Node::File {
+            size,
+            chunker,
+            content,
+        } => {
             e.u8(8)?.u64(*size)?;
             if let Chunker::Fixed(n) = chunker {
                 e.u8(9)?.u32(*n)?;
@@ -188,8 +201,14 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
             if f.seen & !ROOT_FIELDS != 0 {
                 return Err(DecodeError::message("unexpected fields in a root"));
             }
-            let totals = f.totals.ok_or_else(|| DecodeError::message("missing totals in a root"))?;
-            Some(RootInfo { meta: f.meta()?, totals, links: f.links })
+            let totals = f
+                .totals
+                .ok_or_else(|| DecodeError::message("missing totals in a root"))?;
+            Some(RootInfo {
+                meta: f.meta()?,
+                totals,
+                links: f.links,
+            })
         }
         _ => return Err(DecodeError::message("unknown fields")),
     };
@@ -198,7 +217,11 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
 }
 
 fn at_most(items: u64) -> Result<u64, DecodeError> {
-    if items > ITEMS_MAX { Err(DecodeError::message("too many items in a node")) } else { Ok(items) }
+    if items > ITEMS_MAX {
+        Err(DecodeError::message("too many items in a node"))
+    } else {
+        Ok(items)
+    }
 }
 
 fn name(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
@@ -248,14 +271,22 @@ impl Fields {
                 4 => f.gid = Some(d.u32()?),
                 5 => {
                     expect_array(d, 2)?;
-                    f.mtime = Some(Time { secs: d.i64()?, nanos: d.u32()? });
+                    f.mtime = Some(Time {
+                        secs: d.i64()?,
+                        nanos: d.u32()?,
+                    });
                 }
                 6 => f.xattrs = xattrs(d)?,
                 7 => {
                     expect_array(d, 2)?;
-                    let group =
-                        d.bytes()?.try_into().map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
-                    f.link = Some(HardLink { group, count: d.u32()? });
+                    let group = d
+                        .bytes()?
+                        .try_into()
+                        .map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
+                    f.link = Some(HardLink {
+                        group,
+                        count: d.u32()?,
+                    });
                 }
                 8 => f.size = Some(d.u64()?),
                 9 => f.fixed = Some(d.u32()?),
@@ -265,7 +296,11 @@ impl Fields {
                 13 => f.tree = Some(id(d)?),
                 14 => {
                     expect_array(d, 3)?;
-                    f.totals = Some(Totals { files: d.u64()?, dirs: d.u64()?, bytes: d.u64()? });
+                    f.totals = Some(Totals {
+                        files: d.u64()?,
+                        dirs: d.u64()?,
+                        bytes: d.u64()?,
+                    });
                 }
                 15 => f.target = Some(d.bytes()?.to_vec()),
                 16 => {
@@ -280,8 +315,16 @@ impl Fields {
 
     fn meta(&self) -> Result<Meta, DecodeError> {
         match (self.mode, self.uid, self.gid, self.mtime) {
-            (Some(mode), Some(uid), Some(gid), Some(mtime)) if mode <= 0o7777 && mtime.nanos < 1_000_000_000 => {
-                Ok(Meta { mode, uid, gid, mtime, xattrs: self.xattrs.clone() })
+            (Some(mode), Some(uid), Some(gid), Some(mtime))
+                if mode <= 0o7777 && mtime.nanos < 1_000_000_000 =>
+            {
+                Ok(Meta {
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                    xattrs: self.xattrs.clone(),
+                })
             }
             _ => Err(DecodeError::message("metadata missing or out of range")),
         }
@@ -311,22 +354,40 @@ impl Fields {
                 if !fits {
                     return Err(DecodeError::message("size does not match the content"));
                 }
-                Node::File { size, chunker: self.fixed.map_or(Chunker::Cdc, Chunker::Fixed), content }
+                Node::File {
+                    size,
+                    chunker: self.fixed.map_or(Chunker::Cdc, Chunker::Fixed),
+                    content,
+                }
             }
-            (Some(DIR), None) if allowed(&[13, 14]) => {
-                Node::Dir { tree: self.tree.ok_or_else(wrong)?, totals: self.totals.ok_or_else(wrong)? }
-            }
+            (Some(DIR), None) if allowed(&[13, 14]) => Node::Dir {
+                tree: self.tree.ok_or_else(wrong)?,
+                totals: self.totals.ok_or_else(wrong)?,
+            },
             (Some(SYMLINK), None) if allowed(&[15]) => {
-                let target = self.target.take().filter(|t| !t.is_empty() && !t.contains(&0)).ok_or_else(wrong)?;
+                let target = self
+                    .target
+                    .take()
+                    .filter(|t| !t.is_empty() && !t.contains(&0))
+                    .ok_or_else(wrong)?;
                 Node::Symlink { target }
             }
             (Some(FIFO), None) if allowed(&[]) => Node::Fifo,
-            (Some(CHAR_DEVICE), Some((major, minor))) if allowed(&[16]) => Node::CharDevice { major, minor },
-            (Some(BLOCK_DEVICE), Some((major, minor))) if allowed(&[16]) => Node::BlockDevice { major, minor },
+            (Some(CHAR_DEVICE), Some((major, minor))) if allowed(&[16]) => {
+                Node::CharDevice { major, minor }
+            }
+            (Some(BLOCK_DEVICE), Some((major, minor))) if allowed(&[16]) => {
+                Node::BlockDevice { major, minor }
+            }
             _ => return Err(wrong()),
         };
         let name = self.name.take().ok_or_else(wrong)?;
-        Ok(Entry { name, meta: self.meta()?, link: self.link, node })
+        Ok(Entry {
+            name,
+            meta: self.meta()?,
+            link: self.link,
+            node,
+        })
     }
 }
 
@@ -348,13 +409,23 @@ fn xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
     let mut out: Vec<Xattr> = Vec::new();
     for _ in 0..array_len(d)? {
         expect_array(d, 2)?;
-        let x = Xattr { name: d.bytes()?.to_vec(), value: d.bytes()?.to_vec() };
-        if x.name.is_empty() || x.name.contains(&0) || out.last().is_some_and(|l| l.name >= x.name) {
-            return Err(DecodeError::message("xattrs out of order or without a name"));
+        let x = Xattr {
+            name: d.bytes()?.to_vec(),
+            value: d.bytes()?.to_vec(),
+        };
+        if x.name.is_empty() || x.name.contains(&0) || out.last().is_some_and(|l| l.name >= x.name)
+        {
+            return Err(DecodeError::message(
+                "xattrs out of order or without a name",
+            ));
         }
         out.push(x);
     }
-    if out.is_empty() { Err(DecodeError::message("empty list of xattrs")) } else { Ok(out) }
+    if out.is_empty() {
+        Err(DecodeError::message("empty list of xattrs"))
+    } else {
+        Ok(out)
+    }
 }
 
 /// Encodes the table of hard links: `[[group, [path]]]`.
@@ -378,7 +449,10 @@ pub fn decode_links(bytes: &[u8]) -> Result<LinkTable, Malformed> {
         let mut table = LinkTable::default();
         for _ in 0..array_len(d)? {
             expect_array(d, 2)?;
-            let group = d.bytes()?.try_into().map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
+            let group = d
+                .bytes()?
+                .try_into()
+                .map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
             let mut paths = Vec::new();
             for _ in 0..array_len(d)? {
                 let p = d.bytes()?;
@@ -399,30 +473,100 @@ mod tests {
     use crate::model::entry::Extent;
 
     fn entry(name: &str, node: Node) -> Entry {
-        let meta =
-            Meta { mode: 0o4755, uid: 1, gid: 70_000, mtime: Time { secs: -3, nanos: 999_999_999 }, xattrs: vec![] };
-        Entry { name: name.as_bytes().to_vec(), meta, link: None, node }
+        let meta = Meta {
+            mode: 0o4755,
+            uid: 1,
+            gid: 70_000,
+            mtime: Time {
+                secs: -3,
+                nanos: 999_999_999,
+            },
+            xattrs: vec![],
+        };
+        Entry {
+            name: name.as_bytes().to_vec(),
+            meta,
+            link: None,
+            node,
+        }
     }
 
     fn everything() -> TreeNode {
-        let list = vec![Extent { len: 7, chunk: Some(Id([4; 32])) }, Extent { len: 65536, chunk: None }];
-        let mut linked =
-            entry("a", Node::File { size: 2, chunker: Chunker::Cdc, content: Content::Inline(b"hi".to_vec()) });
-        linked.link = Some(HardLink { group: [9; 16], count: 2 });
-        linked.meta.xattrs = vec![Xattr { name: b"user.x".to_vec(), value: vec![0, 255] }];
-        let totals = Totals { files: 1, dirs: 2, bytes: 3 };
+        let list = vec![
+            Extent {
+                len: 7,
+                chunk: Some(Id([4; 32])),
+            },
+            Extent {
+                len: 65536,
+                chunk: None,
+            },
+        ];
+        let mut linked = entry(
+            "a",
+            Node::File {
+                size: 2,
+                chunker: Chunker::Cdc,
+                content: Content::Inline(b"hi".to_vec()),
+            },
+        );
+        linked.link = Some(HardLink {
+            group: [9; 16],
+            count: 2,
+        });
+        linked.meta.xattrs = vec![Xattr {
+            name: b"user.x".to_vec(),
+            value: vec![0, 255],
+        }];
+        let totals = Totals {
+            files: 1,
+            dirs: 2,
+            bytes: 3,
+        };
         let entries = vec![
             linked,
-            entry("b", Node::File { size: 65543, chunker: Chunker::Fixed(65536), content: Content::Direct(list) }),
-            entry("c", Node::File { size: 1 << 40, chunker: Chunker::Cdc, content: Content::List(Id([5; 32])) }),
-            entry("d", Node::Dir { tree: Id([6; 32]), totals }),
-            entry("e", Node::Symlink { target: b"../x\xff".to_vec() }),
+            entry(
+                "b",
+                Node::File {
+                    size: 65543,
+                    chunker: Chunker::Fixed(65536),
+                    content: Content::Direct(list),
+                },
+            ),
+            entry(
+                "c",
+                Node::File {
+                    size: 1 << 40,
+                    chunker: Chunker::Cdc,
+                    content: Content::List(Id([5; 32])),
+                },
+            ),
+            entry(
+                "d",
+                Node::Dir {
+                    tree: Id([6; 32]),
+                    totals,
+                },
+            ),
+            entry(
+                "e",
+                Node::Symlink {
+                    target: b"../x\xff".to_vec(),
+                },
+            ),
             entry("f", Node::Fifo),
             entry("g", Node::CharDevice { major: 1, minor: 3 }),
             entry("h", Node::BlockDevice { major: 8, minor: 1 }),
         ];
-        let root = RootInfo { meta: entries[0].meta.clone(), totals, links: Some(Content::Inline(vec![1])) };
-        TreeNode { root: Some(root), body: TreeBody::Leaf(entries) }
+        let root = RootInfo {
+            meta: entries[0].meta.clone(),
+            totals,
+            links: Some(Content::Inline(vec![1])),
+        };
+        TreeNode {
+            root: Some(root),
+            body: TreeBody::Leaf(entries),
+        }
     }
 
     #[test]
@@ -450,20 +594,35 @@ mod tests {
     #[test]
     fn hostile_names_are_refused() {
         for name in ["..", "a/b", "", "."] {
-            let node = TreeNode { root: None, body: TreeBody::Leaf(vec![entry(name, Node::Fifo)]) };
+            let node = TreeNode {
+                root: None,
+                body: TreeBody::Leaf(vec![entry(name, Node::Fifo)]),
+            };
             assert!(decode_tree(&encode_tree(&node)).is_err(), "{name}");
         }
-        let twice = TreeNode { root: None, body: TreeBody::Leaf(vec![entry("a", Node::Fifo), entry("a", Node::Fifo)]) };
+        let twice = TreeNode {
+            root: None,
+            body: TreeBody::Leaf(vec![entry("a", Node::Fifo), entry("a", Node::Fifo)]),
+        };
         assert!(decode_tree(&encode_tree(&twice)).is_err());
     }
 
     #[test]
     fn inner_nodes_and_links() {
         let children = vec![
-            TreeChild { first: b"a".to_vec(), id: Id([1; 32]) },
-            TreeChild { first: b"m".to_vec(), id: Id([2; 32]) },
+            TreeChild {
+                first: b"a".to_vec(),
+                id: Id([1; 32]),
+            },
+            TreeChild {
+                first: b"m".to_vec(),
+                id: Id([2; 32]),
+            },
         ];
-        let node = TreeNode { root: None, body: TreeBody::Inner(children) };
+        let node = TreeNode {
+            root: None,
+            body: TreeBody::Inner(children),
+        };
         assert_eq!(decode_tree(&encode_tree(&node)), Ok(node));
         let table = LinkTable(vec![([1; 16], vec![b"a".to_vec(), b"d/b".to_vec()])]);
         assert_eq!(decode_links(&encode_links(&table)), Ok(table));

@@ -7,8 +7,8 @@
 //! numbers of the base follow.
 
 use super::{
-    IndexRow, ObjectLocation, PackName, SUM_BYTES, SegmentError, SegmentSection, checked, checksum, fanout,
-    tables::PackTable,
+    IndexRow, ObjectLocation, PackName, SUM_BYTES, SegmentError, SegmentSection, checked, checksum,
+    fanout, tables::PackTable,
 };
 use crate::format::varint;
 use crate::model::id::Id;
@@ -23,12 +23,18 @@ pub struct BucketEncoder {
 
 impl BucketEncoder {
     /// Appends a row. The caller passes the rows in sorted order.
-    pub fn push(&mut self, bits: u8, row: &IndexRow, packs: &PackTable) -> Result<(), SegmentError> {
+    pub fn push(
+        &mut self,
+        bits: u8,
+        row: &IndexRow,
+        packs: &PackTable,
+    ) -> Result<(), SegmentError> {
         if row.place.codec & DELTA != 0 {
             return Err(SegmentError::Rows("codec above 127"));
         }
         self.bytes.extend_from_slice(&row.id.0[implied(bits)..]);
-        self.bytes.push(row.place.codec | if row.base.is_some() { DELTA } else { 0 });
+        self.bytes
+            .push(row.place.codec | if row.base.is_some() { DELTA } else { 0 });
         self.push_place(&row.place, packs)?;
         if let Some(base) = &row.base {
             self.bytes.push(base.codec);
@@ -37,8 +43,14 @@ impl BucketEncoder {
         Ok(())
     }
 
-    fn push_place(&mut self, place: &ObjectLocation, packs: &PackTable) -> Result<(), SegmentError> {
-        let pack = packs.number(&place.pack).ok_or(SegmentError::Rows("pack is not in the table"))?;
+    fn push_place(
+        &mut self,
+        place: &ObjectLocation,
+        packs: &PackTable,
+    ) -> Result<(), SegmentError> {
+        let pack = packs
+            .number(&place.pack)
+            .ok_or(SegmentError::Rows("pack is not in the table"))?;
         for number in [pack, place.offset, place.stored, place.within, place.len] {
             varint::put(&mut self.bytes, u64::from(number));
         }
@@ -66,12 +78,20 @@ impl BucketEncoder {
 }
 
 /// Decodes all rows of bucket `bucket`. Checks that they belong to this bucket and are sorted.
-pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<IndexRow>, SegmentError> {
+pub fn decode(
+    bits: u8,
+    bucket: u64,
+    bytes: &[u8],
+    packs: &PackTable,
+) -> Result<Vec<IndexRow>, SegmentError> {
     let mut rows: Vec<IndexRow> = Vec::new();
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
     let mut id = Id([0; 32]);
     let skip = implied(bits);
-    let top = bucket.checked_shl(64 - u32::from(bits)).unwrap_or(0).to_be_bytes();
+    let top = bucket
+        .checked_shl(64 - u32::from(bits))
+        .unwrap_or(0)
+        .to_be_bytes();
     id.0[..skip].copy_from_slice(&top[..skip]);
     while let Some(raw) = cursor.next()? {
         id.0[skip..].copy_from_slice(raw.id_rest);
@@ -125,9 +145,20 @@ struct RawPlace {
 impl RawPlace {
     fn place(&self, packs: &PackTable) -> Result<ObjectLocation, SegmentError> {
         let [pack, offset, stored, within, len] = self.numbers;
-        let pack: PackName =
-            packs.get(pack).ok_or(SegmentError::Damaged("row refers to a pack that is not in the table"))?.name;
-        Ok(ObjectLocation { pack, offset, stored, within, len, codec: self.codec })
+        let pack: PackName = packs
+            .get(pack)
+            .ok_or(SegmentError::Damaged(
+                "row refers to a pack that is not in the table",
+            ))?
+            .name;
+        Ok(ObjectLocation {
+            pack,
+            offset,
+            stored,
+            within,
+            len,
+            codec: self.codec,
+        })
     }
 }
 
@@ -140,7 +171,11 @@ struct RawRow<'a> {
 impl RawRow<'_> {
     fn row(&self, id: Id, packs: &PackTable) -> Result<IndexRow, SegmentError> {
         let base = self.base.as_ref().map(|b| b.place(packs)).transpose()?;
-        Ok(IndexRow { id, place: self.place.place(packs)?, base })
+        Ok(IndexRow {
+            id,
+            place: self.place.place(packs)?,
+            base,
+        })
     }
 }
 
@@ -151,11 +186,18 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(bits: u8, bucket: u64, bytes: &'a [u8]) -> Result<Self, SegmentError> {
-        let rest = if bytes.is_empty() { bytes } else { checked(SegmentSection::Bucket, bucket, bytes)? };
+        let rest = if bytes.is_empty() {
+            bytes
+        } else {
+            checked(SegmentSection::Bucket, bucket, bytes)?
+        };
         if !bytes.is_empty() && bytes.len() == SUM_BYTES {
             return Err(SegmentError::Damaged("bucket without rows"));
         }
-        Ok(Self { rest, id_len: 32 - implied(bits) })
+        Ok(Self {
+            rest,
+            id_len: 32 - implied(bits),
+        })
     }
 
     fn next(&mut self) -> Result<Option<RawRow<'a>>, SegmentError> {
@@ -165,10 +207,23 @@ impl<'a> Cursor<'a> {
         let (id_rest, rest) = self.rest.split_at_checked(self.id_len).ok_or(CUT)?;
         self.rest = rest;
         let codec = self.byte()?;
-        let place = RawPlace { codec: codec & !DELTA, numbers: self.numbers()? };
-        let base =
-            if codec & DELTA == 0 { None } else { Some(RawPlace { codec: self.byte()?, numbers: self.numbers()? }) };
-        Ok(Some(RawRow { id_rest, place, base }))
+        let place = RawPlace {
+            codec: codec & !DELTA,
+            numbers: self.numbers()?,
+        };
+        let base = if codec & DELTA == 0 {
+            None
+        } else {
+            Some(RawPlace {
+                codec: self.byte()?,
+                numbers: self.numbers()?,
+            })
+        };
+        Ok(Some(RawRow {
+            id_rest,
+            place,
+            base,
+        }))
     }
 
     fn byte(&mut self) -> Result<u8, SegmentError> {
@@ -180,7 +235,9 @@ impl<'a> Cursor<'a> {
     fn numbers(&mut self) -> Result<[u32; 5], SegmentError> {
         let mut out = [0; 5];
         for n in &mut out {
-            *n = varint::take(&mut self.rest).and_then(|n| u32::try_from(n).ok()).ok_or(CUT)?;
+            *n = varint::take(&mut self.rest)
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or(CUT)?;
         }
         Ok(out)
     }

@@ -46,7 +46,10 @@ pub fn page_count(bits: u8) -> u64 {
 /// Returns the offset of a page within the section, and its stored length, in bytes.
 pub fn page_range(bits: u8, page: u64) -> (u64, u64) {
     let buckets = buckets_of_page(bits, page);
-    (page.saturating_mul(PAGE_BUCKETS * 4 + 16), (buckets.end - buckets.start) * 4 + 16)
+    (
+        page.saturating_mul(PAGE_BUCKETS * 4 + 16),
+        (buckets.end - buckets.start) * 4 + 16,
+    )
 }
 
 /// Returns the length of the section in bytes.
@@ -74,12 +77,19 @@ impl FanoutPage {
         let ends: Box<[u32]> = ends.iter().map(|e| u32::from_le_bytes(*e)).collect();
         let mut before = 0;
         for &end in &ends {
-            if end.checked_sub(before).is_none_or(|len| len > MAX_BUCKET_BYTES) {
+            if end
+                .checked_sub(before)
+                .is_none_or(|len| len > MAX_BUCKET_BYTES)
+            {
                 return Err(SegmentError::Damaged("fan-out is not ascending"));
             }
             before = end;
         }
-        if start < HEAD_BYTES || start.checked_add(u64::from(before)).is_none_or(|end| end > limit) {
+        if start < HEAD_BYTES
+            || start
+                .checked_add(u64::from(before))
+                .is_none_or(|end| end > limit)
+        {
             return Err(SegmentError::Damaged("fan-out points outside"));
         }
         Ok(Self { start, ends })
@@ -89,7 +99,11 @@ impl FanoutPage {
     pub fn bucket(&self, nth: u64) -> Option<Range<u64>> {
         let nth = usize::try_from(nth).ok()?;
         let end = *self.ends.get(nth)?;
-        let begin = if nth == 0 { 0 } else { *self.ends.get(nth - 1)? };
+        let begin = if nth == 0 {
+            0
+        } else {
+            *self.ends.get(nth - 1)?
+        };
         Some(self.start + u64::from(begin)..self.start + u64::from(end))
     }
 

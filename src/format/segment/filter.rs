@@ -51,7 +51,9 @@ pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
 
 /// Returns the length in bytes of the section of a filter with `blocks` blocks. `None` on overflow.
 pub fn section_bytes(blocks: u64) -> Option<u64> {
-    blocks.checked_mul(BLOCK_BYTES)?.checked_add(blocks.div_ceil(PIECE_BLOCKS).checked_mul(8)?)
+    blocks
+        .checked_mul(BLOCK_BYTES)?
+        .checked_add(blocks.div_ceil(PIECE_BLOCKS).checked_mul(8)?)
 }
 
 /// Verifies a stored piece and returns its blocks.
@@ -74,8 +76,12 @@ impl FilterBuilder {
     /// Returns an empty filter for at most `rows` rows.
     pub fn new(rows: u64) -> Result<Self, SegmentError> {
         let blocks = blocks_for(rows);
-        let bytes = usize::try_from(blocks * BLOCK_BYTES).map_err(|_| SegmentError::Rows("too many rows"))?;
-        Ok(Self { bytes: vec![0; bytes], blocks })
+        let bytes = usize::try_from(blocks * BLOCK_BYTES)
+            .map_err(|_| SegmentError::Rows("too many rows"))?;
+        Ok(Self {
+            bytes: vec![0; bytes],
+            blocks,
+        })
     }
 
     pub fn insert(&mut self, id: &Id) {
@@ -96,7 +102,9 @@ impl FilterBuilder {
 
     /// Returns the stored pieces with their checksums, in order.
     pub fn pieces(&self) -> impl Iterator<Item = (&[u8], [u8; SUM_BYTES])> {
-        (0u64..).zip(self.bytes.chunks(PIECE)).map(|(n, piece)| (piece, checksum(SegmentSection::Filter, n, piece)))
+        (0u64..)
+            .zip(self.bytes.chunks(PIECE))
+            .map(|(n, piece)| (piece, checksum(SegmentSection::Filter, n, piece)))
     }
 }
 

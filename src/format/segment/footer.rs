@@ -4,7 +4,8 @@
 //! make a reader allocate more memory than the length of the file.
 
 use super::{
-    HEAD_BYTES, MAGIC, SegmentError, SegmentSection, VERSION, array, checked, checksum, fanout, filter, tables,
+    HEAD_BYTES, MAGIC, SegmentError, SegmentSection, VERSION, array, checked, checksum, fanout,
+    filter, tables,
 };
 use crate::format::pack::PackKind;
 use std::ops::Range;
@@ -52,7 +53,13 @@ impl SegmentFooter {
         out[8..10].copy_from_slice(&VERSION.to_le_bytes());
         out[10] = self.kind.number();
         out[11] = self.bits;
-        let numbers = [self.rows, self.bucket_bytes, self.filter_blocks, self.packs, self.replaces];
+        let numbers = [
+            self.rows,
+            self.bucket_bytes,
+            self.filter_blocks,
+            self.packs,
+            self.replaces,
+        ];
         for (slot, number) in out[16..56].chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number.to_le_bytes());
         }
@@ -73,7 +80,8 @@ impl SegmentFooter {
         }
         let number = |at| Ok::<_, SegmentError>(u64::from_le_bytes(array(content, at)?));
         let footer = Self {
-            kind: PackKind::from_number(content[10]).ok_or(SegmentError::Damaged("unknown kind"))?,
+            kind: PackKind::from_number(content[10])
+                .ok_or(SegmentError::Damaged("unknown kind"))?,
             bits: content[11],
             rows: number(16)?,
             bucket_bytes: number(24)?,
@@ -81,7 +89,8 @@ impl SegmentFooter {
             packs: number(40)?,
             replaces: number(48)?,
         };
-        if footer.bits > fanout::MAX_BITS || footer.filter_blocks == 0 || content[12..16] != [0; 4] {
+        if footer.bits > fanout::MAX_BITS || footer.filter_blocks == 0 || content[12..16] != [0; 4]
+        {
             return Err(SegmentError::Damaged("footer out of range"));
         }
         Ok(footer)
@@ -93,10 +102,25 @@ impl SegmentFooter {
         let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
         let fanout = section(buckets.end, fanout::section_bytes(self.bits))?;
         let filter = section(fanout.end, filter::section_bytes(self.filter_blocks)?)?;
-        let packs = section(filter.end, self.packs.checked_mul(tables::PACK_BYTES)?.checked_add(8)?)?;
-        let replaces = section(packs.end, self.replaces.checked_mul(tables::NAME_BYTES)?.checked_add(8)?)?;
+        let packs = section(
+            filter.end,
+            self.packs.checked_mul(tables::PACK_BYTES)?.checked_add(8)?,
+        )?;
+        let replaces = section(
+            packs.end,
+            self.replaces
+                .checked_mul(tables::NAME_BYTES)?
+                .checked_add(8)?,
+        )?;
         let file_bytes = replaces.end.checked_add(FOOTER_BYTES)?;
-        Some(SegmentLayout { buckets, fanout, filter, packs, replaces, file_bytes })
+        Some(SegmentLayout {
+            buckets,
+            fanout,
+            filter,
+            packs,
+            replaces,
+            file_bytes,
+        })
     }
 
     /// Returns the byte ranges of the sections. Fails unless they fill a file of `file_bytes` bytes

@@ -70,7 +70,10 @@ impl PackTable {
             let (mut name, mut size) = ([0; 32], [0; 8]);
             name.copy_from_slice(&e[..32]);
             size.copy_from_slice(&e[32..]);
-            entries.push(PackEntry { name, size_bytes: u64::from_le_bytes(size) });
+            entries.push(PackEntry {
+                name,
+                size_bytes: u64::from_le_bytes(size),
+            });
         }
         if !rest.is_empty() || !entries.is_sorted_by(|a, b| a.name < b.name) {
             return Err(SegmentError::Damaged("pack table is not sorted"));
@@ -93,6 +96,8 @@ pub fn decode_replaces(bytes: &[u8]) -> Result<Vec<SegmentName>, SegmentError> {
     if rest.is_empty() {
         Ok(names.to_vec())
     } else {
-        Err(SegmentError::Damaged("list of replaced segments has a wrong length"))
+        Err(SegmentError::Damaged(
+            "list of replaced segments has a wrong length",
+        ))
     }
 }

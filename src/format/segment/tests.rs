@@ -6,33 +6,46 @@ use super::filter::FilterBuilder;
 use super::footer::SegmentFooter;
 use super::tables::{PackEntry, PackTable};
 use super::{
-    IndexRow, ObjectLocation, SegmentError, SegmentSection, bucket, checksum, decode_head, encode_head, fanout, filter,
-    footer, tables,
+    IndexRow, ObjectLocation, SegmentError, SegmentSection, bucket, checksum, decode_head,
+    encode_head, fanout, filter, footer, tables,
 };
 use crate::format::pack::PackKind;
 use crate::model::id::Id;
 use proptest::prelude::*;
 
 fn packs() -> PackTable {
-    PackTable::new((0..200u8).rev().map(|n| PackEntry { name: [n; 32], size_bytes: u64::from(n) }).collect()).unwrap()
+    PackTable::new(
+        (0..200u8)
+            .rev()
+            .map(|n| PackEntry {
+                name: [n; 32],
+                size_bytes: u64::from(n),
+            })
+            .collect(),
+    )
+    .unwrap()
 }
 
 fn place() -> impl Strategy<Value = ObjectLocation> {
-    (0..200u8, any::<[u32; 4]>(), 0..4u8).prop_map(|(pack, [offset, stored, within, len], codec)| ObjectLocation {
-        pack: [pack; 32],
-        offset,
-        stored,
-        within,
-        len,
-        codec,
-    })
+    (0..200u8, any::<[u32; 4]>(), 0..4u8).prop_map(
+        |(pack, [offset, stored, within, len], codec)| ObjectLocation {
+            pack: [pack; 32],
+            offset,
+            stored,
+            within,
+            len,
+            codec,
+        },
+    )
 }
 
 fn row() -> impl Strategy<Value = IndexRow> {
-    (any::<[u8; 32]>(), place(), proptest::option::of(place())).prop_map(|(id, place, base)| IndexRow {
-        id: Id(id),
-        place,
-        base,
+    (any::<[u8; 32]>(), place(), proptest::option::of(place())).prop_map(|(id, place, base)| {
+        IndexRow {
+            id: Id(id),
+            place,
+            base,
+        }
     })
 }
 
@@ -143,7 +156,10 @@ fn filter_has_every_id_and_few_others() {
             let (start, len) = filter::piece_range(blocks, piece).unwrap();
             let bytes = &stored[usize::try_from(start).unwrap()..][..usize::try_from(len).unwrap()];
             let at = usize::try_from(block % filter::PIECE_BLOCKS).unwrap() * 64;
-            filter::may_contain(&filter::decode_piece(piece, bytes).unwrap()[at..at + 64], &id(*n))
+            filter::may_contain(
+                &filter::decode_piece(piece, bytes).unwrap()[at..at + 64],
+                &id(*n),
+            )
         })
         .count()
     };
@@ -159,7 +175,10 @@ fn tables_round_trip() {
     assert_eq!(table.number(&[7; 32]), Some(7));
     assert_eq!(table.number(&[250; 32]), None);
     let names = vec![[1; 32], [9; 32]];
-    assert_eq!(tables::decode_replaces(&tables::encode_replaces(&names)), Ok(names));
+    assert_eq!(
+        tables::decode_replaces(&tables::encode_replaces(&names)),
+        Ok(names)
+    );
 }
 
 #[test]
@@ -167,7 +186,10 @@ fn pack_table_out_of_order_is_refused() {
     let mut content = [vec![2; 40], vec![1; 40]].concat();
     let sum = checksum(SegmentSection::Packs, 0, &content);
     content.extend_from_slice(&sum);
-    assert_eq!(PackTable::decode(&content), Err(SegmentError::Damaged("pack table is not sorted")));
+    assert_eq!(
+        PackTable::decode(&content),
+        Err(SegmentError::Damaged("pack table is not sorted"))
+    );
 }
 
 #[test]

@@ -29,12 +29,17 @@ impl Catalogue {
             }
             let stat = stat::damaged(c)?;
             if stat > 0 {
-                lines.push(format!("checksum mismatch in {} of the stat cache", count(stat, "value")));
+                lines.push(format!(
+                    "checksum mismatch in {} of the stat cache",
+                    count(stat, "value")
+                ));
             }
             Ok(lines)
         });
         match found {
-            Err(e) if e.kind() == Kind::Integrity => Ok(vec![e.source().map_or_else(String::new, ToString::to_string)]),
+            Err(e) if e.kind() == Kind::Integrity => Ok(vec![
+                e.source().map_or_else(String::new, ToString::to_string),
+            ]),
             found => found,
         }
     }
@@ -42,8 +47,10 @@ impl Catalogue {
     /// Calls `visit` with every commit.
     pub fn each_commit(&self, mut visit: impl FnMut(CommitRow)) -> CatalogueResult<()> {
         self.read(|c| {
-            let mut all = c.prepare("SELECT id, ordinal, first_parent, time, bytes FROM commits")?;
-            all.query_map([], super::commits::row)?.try_for_each(|row| row.map(&mut visit))
+            let mut all =
+                c.prepare("SELECT id, ordinal, first_parent, time, bytes FROM commits")?;
+            all.query_map([], super::commits::row)?
+                .try_for_each(|row| row.map(&mut visit))
         })
     }
 

@@ -46,8 +46,13 @@ impl Catalogue {
             let mut chain: Vec<CommitRow> = Vec::new();
             let mut next = Some(*tip);
             while let Some(id) = next.filter(|_| chain.len() < limit) {
-                let Some(commit) = get(&mut by_id, &id)? else { break };
-                if chain.last().is_some_and(|last| last.ordinal <= commit.ordinal) {
+                let Some(commit) = get(&mut by_id, &id)? else {
+                    break;
+                };
+                if chain
+                    .last()
+                    .is_some_and(|last| last.ordinal <= commit.ordinal)
+                {
                     break;
                 }
                 next = commit.first_parent;
@@ -59,19 +64,28 @@ impl Catalogue {
 
     /// Returns at most `limit` ids between `low` and `high`, inclusive; used to resolve abbreviated
     /// ids.
-    pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> CatalogueResult<Vec<Id>> {
+    pub fn commit_ids_between(
+        &self,
+        low: &Id,
+        high: &Id,
+        limit: usize,
+    ) -> CatalogueResult<Vec<Id>> {
         self.read(|c| {
-            let mut between =
-                c.prepare_cached("SELECT id FROM commits WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3")?;
+            let mut between = c.prepare_cached(
+                "SELECT id FROM commits WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+            )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            between.query_map((low.0, high.0, limit), |r| Ok(Id(r.get(0)?)))?.collect()
+            between
+                .query_map((low.0, high.0, limit), |r| Ok(Id(r.get(0)?)))?
+                .collect()
         })
     }
 
     /// Adds commits that the catalogue does not contain yet.
     pub fn put_commits(&self, commits: &[CommitRow]) -> CatalogueResult<()> {
         self.write(|c| {
-            let mut put = c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut put =
+                c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for commit in commits {
                 put.execute((
                     commit.id.0,
@@ -89,7 +103,8 @@ impl Catalogue {
     pub fn remove_commits(&self, ids: &[Id]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM commits WHERE id = ?1")?;
-            ids.iter().try_for_each(|id| remove.execute([id.0]).map(drop))
+            ids.iter()
+                .try_for_each(|id| remove.execute([id.0]).map(drop))
         })
     }
 }

@@ -66,7 +66,9 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute_batch("COMMIT")?;
     }
     // The catalogue can be rebuilt, so it may lose the last transactions in a power failure.
-    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")
+    connection.execute_batch(
+        "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000",
+    )
 }
 
 /// Drops all tables and recreates them, within the caller's transaction.
@@ -80,9 +82,12 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
-    let mut tables =
-        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
-    let names = tables.query_map([], |r| r.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut tables = connection.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    )?;
+    let names = tables
+        .query_map([], |r| r.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     for name in names {
         connection.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\"")))?;
     }
@@ -127,7 +132,10 @@ pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Returns whether an error means that the content of the file is damaged.
 pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
-    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    matches!(
+        e.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

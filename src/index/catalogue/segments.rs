@@ -44,7 +44,9 @@ impl Catalogue {
     /// Returns all segments in the order in which they were added.
     pub fn segments(&self) -> CatalogueResult<Vec<SegmentRow>> {
         self.read(|c| {
-            let mut all = c.prepare_cached("SELECT name, kind, size, rows, replaced_by FROM segments ORDER BY seq")?;
+            let mut all = c.prepare_cached(
+                "SELECT name, kind, size, rows, replaced_by FROM segments ORDER BY seq",
+            )?;
             let rows = all.query_map([], |r| {
                 Ok(SegmentRow {
                     name: r.get(0)?,
@@ -89,7 +91,9 @@ impl Catalogue {
     pub fn remove_segments(&self, names: &[SegmentName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM segments WHERE name = ?1")?;
-            names.iter().try_for_each(|name| remove.execute([name]).map(drop))
+            names
+                .iter()
+                .try_for_each(|name| remove.execute([name]).map(drop))
         })
     }
 
@@ -97,7 +101,13 @@ impl Catalogue {
     pub fn loose_packs(&self) -> CatalogueResult<Vec<LoosePack>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT name, kind FROM loose_packs ORDER BY name")?;
-            all.query_map([], |r| Ok(LoosePack { name: r.get(0)?, kind: pack_kind(r, 1)? }))?.collect()
+            all.query_map([], |r| {
+                Ok(LoosePack {
+                    name: r.get(0)?,
+                    kind: pack_kind(r, 1)?,
+                })
+            })?
+            .collect()
         })
     }
 
@@ -113,24 +123,36 @@ impl Catalogue {
     pub fn remove_loose_packs(&self, names: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM loose_packs WHERE name = ?1")?;
-            names.iter().try_for_each(|name| remove.execute([name]).map(drop))
+            names
+                .iter()
+                .try_for_each(|name| remove.execute([name]).map(drop))
         })
     }
 
     /// Returns since when each of `packs` is known as unneeded, in seconds since 1970; `now` for those that were needed
     /// or unknown before.
-    pub fn unused_packs(&self, packs: &[PackName], now: i64) -> CatalogueResult<HashMap<PackName, i64>> {
+    pub fn unused_packs(
+        &self,
+        packs: &[PackName],
+        now: i64,
+    ) -> CatalogueResult<HashMap<PackName, i64>> {
         self.read(|c| unused(c, packs, now))
     }
 
     /// Records that nothing needs the packs, and that all other packs are needed. Returns the same as
     /// [`Self::unused_packs`].
-    pub fn see_unused_packs(&self, packs: &[PackName], now: i64) -> CatalogueResult<HashMap<PackName, i64>> {
+    pub fn see_unused_packs(
+        &self,
+        packs: &[PackName],
+        now: i64,
+    ) -> CatalogueResult<HashMap<PackName, i64>> {
         self.write(|c| {
             let since = unused(c, packs, now)?;
             c.prepare_cached("DELETE FROM unused_packs")?.execute([])?;
             let mut put = c.prepare_cached("INSERT INTO unused_packs VALUES (?1, ?2)")?;
-            since.iter().try_for_each(|row| put.execute(row).map(drop))?;
+            since
+                .iter()
+                .try_for_each(|row| put.execute(row).map(drop))?;
             Ok(since)
         })
     }
@@ -138,16 +160,28 @@ impl Catalogue {
     /// Returns the last check of every pack, least recent first.
     pub fn pack_checks(&self) -> CatalogueResult<Vec<PackCheck>> {
         self.read(|c| {
-            let mut all = c.prepare_cached("SELECT pack, checked_at, ok FROM fsck_packs ORDER BY checked_at, pack")?;
-            all.query_map([], |r| Ok(PackCheck { pack: r.get(0)?, checked_at: r.get(1)?, ok: r.get(2)? }))?.collect()
+            let mut all = c.prepare_cached(
+                "SELECT pack, checked_at, ok FROM fsck_packs ORDER BY checked_at, pack",
+            )?;
+            all.query_map([], |r| {
+                Ok(PackCheck {
+                    pack: r.get(0)?,
+                    checked_at: r.get(1)?,
+                    ok: r.get(2)?,
+                })
+            })?
+            .collect()
         })
     }
 
     /// Records checks of packs, replacing earlier ones.
     pub fn put_pack_checks(&self, checks: &[PackCheck]) -> CatalogueResult<()> {
         self.write(|c| {
-            let mut put = c.prepare_cached("INSERT OR REPLACE INTO fsck_packs VALUES (?1, ?2, ?3)")?;
-            checks.iter().try_for_each(|p| put.execute((p.pack, p.checked_at, p.ok)).map(drop))
+            let mut put =
+                c.prepare_cached("INSERT OR REPLACE INTO fsck_packs VALUES (?1, ?2, ?3)")?;
+            checks
+                .iter()
+                .try_for_each(|p| put.execute((p.pack, p.checked_at, p.ok)).map(drop))
         })
     }
 
@@ -155,20 +189,33 @@ impl Catalogue {
     pub fn remove_pack_checks(&self, packs: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM fsck_packs WHERE pack = ?1")?;
-            packs.iter().try_for_each(|pack| remove.execute([pack]).map(drop))
+            packs
+                .iter()
+                .try_for_each(|pack| remove.execute([pack]).map(drop))
         })
     }
 }
 
-fn unused(connection: &Connection, packs: &[PackName], now: i64) -> rusqlite::Result<HashMap<PackName, i64>> {
+fn unused(
+    connection: &Connection,
+    packs: &[PackName],
+    now: i64,
+) -> rusqlite::Result<HashMap<PackName, i64>> {
     let mut all = connection.prepare_cached("SELECT name, first_seen FROM unused_packs")?;
-    let known =
-        all.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<HashMap<PackName, i64>>>()?;
+    let known = all
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<HashMap<PackName, i64>>>()?;
     // A clock that went back must not make a pack wait for ever.
-    Ok(packs.iter().map(|name| (*name, known.get(name).copied().unwrap_or(now).min(now))).collect())
+    Ok(packs
+        .iter()
+        .map(|name| (*name, known.get(name).copied().unwrap_or(now).min(now)))
+        .collect())
 }
 
 fn pack_kind(row: &Row<'_>, column: usize) -> rusqlite::Result<PackKind> {
     let number: u8 = row.get(column)?;
-    PackKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
+    PackKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(
+        column,
+        i64::from(number),
+    ))
 }

@@ -14,24 +14,35 @@ impl Catalogue {
     /// canonical path.
     pub fn worktree(&self, key: &[u8]) -> CatalogueResult<i64> {
         let known = self.read(|c| {
-            c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
+            c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
+                .query_row([key], |r| r.get(0))
+                .optional()
         })?;
         match known {
             Some(id) => Ok(id),
             None => self.write(|c| {
-                c.prepare_cached("INSERT OR IGNORE INTO worktrees (key) VALUES (?1)")?.execute([key])?;
-                c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0))
+                c.prepare_cached("INSERT OR IGNORE INTO worktrees (key) VALUES (?1)")?
+                    .execute([key])?;
+                c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
+                    .query_row([key], |r| r.get(0))
             }),
         }
     }
 
     /// Returns the values of directories, in the order of `paths`. `None` means that no valid value
     /// is stored.
-    pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> CatalogueResult<Vec<Option<Vec<u8>>>> {
+    pub fn stat_dirs<P: AsRef<[u8]>>(
+        &self,
+        worktree: i64,
+        paths: &[P],
+    ) -> CatalogueResult<Vec<Option<Vec<u8>>>> {
         self.read(|c| {
-            let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
+            let mut get =
+                c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
             let mut of = |path: &[u8]| {
-                let stored = get.query_row((worktree, path), |r| r.get::<_, Vec<u8>>(0)).optional()?;
+                let stored = get
+                    .query_row((worktree, path), |r| r.get::<_, Vec<u8>>(0))
+                    .optional()?;
                 Ok(stored.and_then(|s| checked(path, &s).map(<[u8]>::to_vec)))
             };
             paths.iter().map(|p| of(p.as_ref())).collect()
@@ -40,10 +51,15 @@ impl Catalogue {
 
     /// Calls `visit` with the path and value of every directory of a worktree, sorted by path,
     /// until it returns false.
-    pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> CatalogueResult<()> {
+    pub fn each_stat_dir(
+        &self,
+        worktree: i64,
+        mut visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> CatalogueResult<()> {
         self.read(|c| {
-            let mut all =
-                c.prepare_cached("SELECT path, value FROM stat_dirs WHERE worktree = ?1 ORDER BY worktree, path")?;
+            let mut all = c.prepare_cached(
+                "SELECT path, value FROM stat_dirs WHERE worktree = ?1 ORDER BY worktree, path",
+            )?;
             let mut rows = all.query([worktree])?;
             while let Some(row) = rows.next()? {
                 let path = row.get_ref(0)?.as_blob()?;
@@ -83,8 +99,11 @@ impl Catalogue {
     pub fn retain_stat_dirs(&self, worktree: i64, used: &HashSet<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
             let mut all = c.prepare_cached("SELECT path FROM stat_dirs WHERE worktree = ?1")?;
-            let paths = all.query_map([worktree], |r| r.get::<_, Vec<u8>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-            let mut remove = c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
+            let paths = all
+                .query_map([worktree], |r| r.get::<_, Vec<u8>>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut remove =
+                c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
             for path in paths.iter().filter(|path| !used.contains(path.as_slice())) {
                 remove.execute((worktree, path))?;
             }
@@ -94,12 +113,17 @@ impl Catalogue {
 
     /// Removes the values of all directories of a worktree.
     pub fn clear_stat(&self, worktree: i64) -> CatalogueResult<()> {
-        self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
+        self.write(|c| {
+            c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?
+                .execute([worktree])
+                .map(drop)
+        })
     }
 }
 
 fn sum(path: &[u8], value: &[u8]) -> [u8; 8] {
-    let [sum @ .., _, _, _, _, _, _, _, _] = checksum(&[&(path.len() as u64).to_le_bytes(), path, value]);
+    let [sum @ .., _, _, _, _, _, _, _, _] =
+        checksum(&[&(path.len() as u64).to_le_bytes(), path, value]);
     sum
 }
 

@@ -31,24 +31,55 @@ fn log_is_gone(path: &Path) -> bool {
 #[test]
 fn segments_and_packs() {
     let (_dir, c) = fresh();
-    let segment = |n: u8| SegmentRow { name: [n; 32], kind: PackKind::List, file_bytes: 7, rows: 3, replaced_by: None };
-    c.add_loose_pack(LoosePack { name: [1; 32], kind: PackKind::Data }).unwrap();
-    c.add_loose_pack(LoosePack { name: [2; 32], kind: PackKind::Tree }).unwrap();
+    let segment = |n: u8| SegmentRow {
+        name: [n; 32],
+        kind: PackKind::List,
+        file_bytes: 7,
+        rows: 3,
+        replaced_by: None,
+    };
+    c.add_loose_pack(LoosePack {
+        name: [1; 32],
+        kind: PackKind::Data,
+    })
+    .unwrap();
+    c.add_loose_pack(LoosePack {
+        name: [2; 32],
+        kind: PackKind::Tree,
+    })
+    .unwrap();
     c.add_segment(&segment(9), &[], &[[1; 32]]).unwrap();
-    assert_eq!(c.loose_packs().unwrap(), [LoosePack { name: [2; 32], kind: PackKind::Tree }]);
+    assert_eq!(
+        c.loose_packs().unwrap(),
+        [LoosePack {
+            name: [2; 32],
+            kind: PackKind::Tree
+        }]
+    );
     c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
     c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
-    let replaced = SegmentRow { replaced_by: Some([4; 32]), ..segment(9) };
+    let replaced = SegmentRow {
+        replaced_by: Some([4; 32]),
+        ..segment(9)
+    };
     assert_eq!(c.segments().unwrap(), [replaced, segment(4)]);
     c.remove_segments(&[[9; 32]]).unwrap();
     assert_eq!(c.segments().unwrap(), [segment(4)]);
     c.remove_loose_packs(&[[2; 32]]).unwrap();
     assert_eq!(c.loose_packs().unwrap(), []);
 
-    let check = |n: u8, at, ok| PackCheck { pack: [n; 32], checked_at: at, ok };
-    c.put_pack_checks(&[check(1, 50, true), check(2, 10, false)]).unwrap();
+    let check = |n: u8, at, ok| PackCheck {
+        pack: [n; 32],
+        checked_at: at,
+        ok,
+    };
+    c.put_pack_checks(&[check(1, 50, true), check(2, 10, false)])
+        .unwrap();
     c.put_pack_checks(&[check(2, 60, true)]).unwrap();
-    assert_eq!(c.pack_checks().unwrap(), [check(1, 50, true), check(2, 60, true)]);
+    assert_eq!(
+        c.pack_checks().unwrap(),
+        [check(1, 50, true), check(2, 60, true)]
+    );
     c.remove_pack_checks(&[[1; 32]]).unwrap();
     assert_eq!(c.pack_checks().unwrap().len(), 1);
 }
@@ -67,10 +98,16 @@ fn commits_along_first_parents() {
     c.remove_commits(&[commit(40).id]).unwrap();
     assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 60);
     // A walk along a cycle of parents terminates.
-    c.put_commits(&[CommitRow { first_parent: Some(commit(100).id), ..commit(40) }]).unwrap();
+    c.put_commits(&[CommitRow {
+        first_parent: Some(commit(100).id),
+        ..commit(40)
+    }])
+    .unwrap();
     assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 61);
 
-    let mut ids: Vec<Id> = c.commit_ids_between(&Id([0; 32]), &Id([255; 32]), 1000).unwrap();
+    let mut ids: Vec<Id> = c
+        .commit_ids_between(&Id([0; 32]), &Id([255; 32]), 1000)
+        .unwrap();
     assert_eq!(ids.len(), 100);
     let first = ids.remove(0);
     assert_eq!(c.commit_ids_between(&first, &first, 2).unwrap(), [first]);
@@ -83,7 +120,10 @@ fn refs_are_seen_to_grow() {
         c.see_ref("refs/heads/main", seq).unwrap();
     }
     c.see_ref("refs/tags/a%40b", 1).unwrap();
-    let seen = [("refs/heads/main".to_owned(), 300), ("refs/tags/a%40b".to_owned(), 1)];
+    let seen = [
+        ("refs/heads/main".to_owned(), 300),
+        ("refs/tags/a%40b".to_owned(), 1),
+    ];
     assert_eq!(c.seen_refs().unwrap(), seen);
 }
 
@@ -93,9 +133,12 @@ fn damage_inside_is_found_and_made_good() {
     let (dir, c) = fresh();
     let path = c.path().to_owned();
     let worktree = c.worktree(b"/w").unwrap();
-    let dirs: Vec<_> = (0..2000).map(|n| (format!("dir {n}").into_bytes(), Some(vec![7u8; 200]))).collect();
+    let dirs: Vec<_> = (0..2000)
+        .map(|n| (format!("dir {n}").into_bytes(), Some(vec![7u8; 200])))
+        .collect();
     c.put_stat_dirs(worktree, &dirs).unwrap();
-    c.put_commits(&(1..=100).map(commit).collect::<Vec<_>>()).unwrap();
+    c.put_commits(&(1..=100).map(commit).collect::<Vec<_>>())
+        .unwrap();
     assert_eq!(c.check().unwrap(), Vec::<String>::new());
     c.close().unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -106,9 +149,19 @@ fn damage_inside_is_found_and_made_good() {
         file.write_all_at(&[6], at as u64 + 50).unwrap();
     }
     let c = Catalogue::open(&path).unwrap();
-    assert_eq!(c.check().unwrap(), ["checksum mismatch in 1 value of the stat cache"]);
+    assert_eq!(
+        c.check().unwrap(),
+        ["checksum mismatch in 1 value of the stat cache"]
+    );
     let paths: Vec<_> = dirs.iter().map(|d| d.0.clone()).collect();
-    assert_eq!(c.stat_dirs(worktree, &paths).unwrap().iter().filter(|v| v.is_none()).count(), 1);
+    assert_eq!(
+        c.stat_dirs(worktree, &paths)
+            .unwrap()
+            .iter()
+            .filter(|v| v.is_none())
+            .count(),
+        1
+    );
     c.close().unwrap();
 
     // Overwritten pages are damage that SQLite finds.
@@ -123,7 +176,13 @@ fn damage_inside_is_found_and_made_good() {
     c.put_commits(&[commit(1)]).unwrap();
     assert_eq!(other.commit(&commit(1).id).unwrap(), Some(commit(1)));
     other.put_commits(&[commit(2)]).unwrap();
-    assert_eq!((c.commit(&commit(2).id).unwrap(), c.commit(&commit(3).id).unwrap()), (Some(commit(2)), None));
+    assert_eq!(
+        (
+            c.commit(&commit(2).id).unwrap(),
+            c.commit(&commit(3).id).unwrap()
+        ),
+        (Some(commit(2)), None)
+    );
     drop((c, other));
     assert!(log_is_gone(&path));
 
@@ -139,10 +198,18 @@ fn stat_cache_per_worktree() {
     let (a, b) = (c.worktree(b"/a").unwrap(), c.worktree(b"/b\xff").unwrap());
     assert_ne!(a, b);
     assert_eq!(c.worktree(b"/a").unwrap(), a);
-    c.put_stat_dirs(a, &[(b"".as_slice(), Some(b"root".as_slice())), (b"x", Some(b"1")), (b"\xff", Some(b"2"))])
-        .unwrap();
+    c.put_stat_dirs(
+        a,
+        &[
+            (b"".as_slice(), Some(b"root".as_slice())),
+            (b"x", Some(b"1")),
+            (b"\xff", Some(b"2")),
+        ],
+    )
+    .unwrap();
     c.put_stat_dirs(b, &[(b"x", Some(b"other"))]).unwrap();
-    c.put_stat_dirs::<_, &[u8]>(a, &[(b"x".as_slice(), None)]).unwrap();
+    c.put_stat_dirs::<_, &[u8]>(a, &[(b"x".as_slice(), None)])
+        .unwrap();
     c.put_stat_dirs(a, &[(b"\xff", Some(b"3"))]).unwrap();
     let found = c.stat_dirs(a, &[b"x".as_slice(), b"", b"\xff"]).unwrap();
     assert_eq!(found, [None, Some(b"root".to_vec()), Some(b"3".to_vec())]);
@@ -152,7 +219,10 @@ fn stat_cache_per_worktree() {
         true
     })
     .unwrap();
-    assert_eq!(seen, [(vec![], b"root".to_vec()), (vec![255], b"3".to_vec())]);
+    assert_eq!(
+        seen,
+        [(vec![], b"root".to_vec()), (vec![255], b"3".to_vec())]
+    );
     c.clear_stat(a).unwrap();
     assert_eq!(c.stat_dirs(a, &[b""]).unwrap(), [None]);
     assert_eq!(c.stat_dirs(b, &[b"x"]).unwrap(), [Some(b"other".to_vec())]);
@@ -164,10 +234,16 @@ fn meta_and_clear() {
     c.set_meta("k", Some(b"v")).unwrap();
     c.set_meta("l", Some(b"w")).unwrap();
     c.set_meta("l", None).unwrap();
-    assert_eq!((c.meta("k").unwrap(), c.meta("l").unwrap()), (Some(b"v".to_vec()), None));
+    assert_eq!(
+        (c.meta("k").unwrap(), c.meta("l").unwrap()),
+        (Some(b"v".to_vec()), None)
+    );
     c.put_commits(&[commit(1)]).unwrap();
     c.clear().unwrap();
-    assert_eq!((c.meta("k").unwrap(), c.commit(&commit(1).id).unwrap()), (None, None));
+    assert_eq!(
+        (c.meta("k").unwrap(), c.commit(&commit(1).id).unwrap()),
+        (None, None)
+    );
 }
 
 #[test]
@@ -191,7 +267,8 @@ fn another_schema_starts_empty() {
     let path = c.path().to_owned();
     c.close().unwrap();
     let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.execute_batch("PRAGMA user_version = 99; CREATE TABLE \"from \"\"later\" (x)").unwrap();
+    raw.execute_batch("PRAGMA user_version = 99; CREATE TABLE \"from \"\"later\" (x)")
+        .unwrap();
     drop(raw);
     let c = Catalogue::open(&path).unwrap();
     assert_eq!(c.commit(&commit(1).id).unwrap(), None);
@@ -202,9 +279,10 @@ fn another_schema_starts_empty() {
 fn no_database_or_a_damaged_one_starts_empty() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
-    for bytes in
-        [b"not a database at all, but long enough to be looked at".repeat(40), b"SQLite format 3\0".repeat(300)]
-    {
+    for bytes in [
+        b"not a database at all, but long enough to be looked at".repeat(40),
+        b"SQLite format 3\0".repeat(300),
+    ] {
         std::fs::write(&path, bytes).unwrap();
         let c = Catalogue::open(&path).unwrap();
         c.set_meta("k", Some(b"v")).unwrap();
@@ -229,7 +307,12 @@ fn many_open_a_new_one_at_once() {
         std::thread::scope(|scope| {
             for n in 1..=16u64 {
                 let path = &path;
-                scope.spawn(move || Catalogue::open(path).unwrap().put_commits(&[commit(n)]).unwrap());
+                scope.spawn(move || {
+                    Catalogue::open(path)
+                        .unwrap()
+                        .put_commits(&[commit(n)])
+                        .unwrap()
+                });
             }
         });
         let c = Catalogue::open(&path).unwrap();
@@ -248,8 +331,14 @@ fn numbers() {
         std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
     };
     let all: Vec<CommitRow> = (1..=10_000).map(commit).collect();
-    let dirs: Vec<(Vec<u8>, Option<Vec<u8>>)> =
-        (0..20_000).map(|n| (format!("some/directory/{n:06}").into_bytes(), Some(vec![7; 350]))).collect();
+    let dirs: Vec<(Vec<u8>, Option<Vec<u8>>)> = (0..20_000)
+        .map(|n| {
+            (
+                format!("some/directory/{n:06}").into_bytes(),
+                Some(vec![7; 350]),
+            )
+        })
+        .collect();
     let t = std::time::Instant::now();
     c.put_commits(&all).unwrap();
     say("put 10,000 commits", t);
@@ -260,12 +349,20 @@ fn numbers() {
     let t = std::time::Instant::now();
     c.close().unwrap();
     say("close", t);
-    say(&format!("{} bytes, nothing", std::fs::metadata(&path).unwrap().len()), std::time::Instant::now());
+    say(
+        &format!("{} bytes, nothing", std::fs::metadata(&path).unwrap().len()),
+        std::time::Instant::now(),
+    );
     let t = std::time::Instant::now();
     let c = Catalogue::open(&path).unwrap();
     say("open", t);
     let t = std::time::Instant::now();
-    assert_eq!(c.first_parents(&commit(10_000).id, usize::MAX).unwrap().len(), 10_000);
+    assert_eq!(
+        c.first_parents(&commit(10_000).id, usize::MAX)
+            .unwrap()
+            .len(),
+        10_000
+    );
     say("10,000 first parents", t);
     let t = std::time::Instant::now();
     let mut n = 0;

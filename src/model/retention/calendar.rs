@@ -65,9 +65,17 @@ impl EffectiveTime {
         let year = i16::try_from(months.div_euclid(12)).ok()?;
         let month = i8::try_from(months.rem_euclid(12) + 1).ok()?;
         let days = i64::from(local.day()) - 1 - i64::from(span.days);
-        let date = Date::new(year, month, 1).ok()?.checked_add(SignedDuration::from_hours(24 * days)).ok()?;
-        let instant = self.offset.to_timestamp(date.to_datetime(local.time())).ok()?;
-        instant.checked_sub(SignedDuration::from_hours(i64::from(span.hours))).ok()
+        let date = Date::new(year, month, 1)
+            .ok()?
+            .checked_add(SignedDuration::from_hours(24 * days))
+            .ok()?;
+        let instant = self
+            .offset
+            .to_timestamp(date.to_datetime(local.time()))
+            .ok()?;
+        instant
+            .checked_sub(SignedDuration::from_hours(i64::from(span.hours)))
+            .ok()
     }
 }
 
@@ -93,10 +101,16 @@ pub(super) fn effective_times(
             return Err(TimeDoubt::BeforeParent);
         }
         let offset = Offset::from_seconds(time.offset).unwrap_or(Offset::UTC);
-        let instant = parent.map_or(own, |parent| own.max(parent.instant)).min(now);
+        let instant = parent
+            .map_or(own, |parent| own.max(parent.instant))
+            .min(now);
         let local = offset.to_datetime(instant);
         let local = parent.map_or(local, |parent| local.max(parent.local));
-        let effective = EffectiveTime { instant, local, offset };
+        let effective = EffectiveTime {
+            instant,
+            local,
+            offset,
+        };
         parent = Some(effective);
         Ok(effective)
     })
@@ -105,7 +119,11 @@ pub(super) fn effective_times(
 /// Converts a time; one outside of the calendar (years -9999 to 9999) becomes its first or last
 /// instant.
 fn instant_of(time: Timestamp) -> jiff::Timestamp {
-    let outside = if time.secs < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    let outside = if time.secs < 0 {
+        jiff::Timestamp::MIN
+    } else {
+        jiff::Timestamp::MAX
+    };
     let nanos = i32::try_from(time.nanos).unwrap_or(0);
     jiff::Timestamp::new(time.secs, nanos).unwrap_or(outside)
 }

@@ -44,11 +44,17 @@ pub struct CalendarSpan {
 pub enum RetentionRule {
     /// Keeps the newest versions: `keep-last 3`, `keep-daily 7`. While the rule has kept fewer
     /// versions than it may, it also keeps the oldest version of the branch.
-    Newest { period: Option<CalendarPeriod>, count: KeepCount },
+    Newest {
+        period: Option<CalendarPeriod>,
+        count: KeepCount,
+    },
     /// Keeps versions whose distance to the newest version is shorter than the span:
     /// `keep-within 7d`, `keep-within-daily 1m`. With a period, the rule also keeps the oldest
     /// version of the branch if the span reaches it.
-    Within { period: Option<CalendarPeriod>, span: CalendarSpan },
+    Within {
+        period: Option<CalendarPeriod>,
+        span: CalendarSpan,
+    },
 }
 
 /// The error for text that is not a count, a span or the name of a rule.
@@ -78,23 +84,39 @@ impl CalendarPeriod {
     }
 
     fn parse(adverb: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|period| period.adverb() == adverb)
+        Self::ALL
+            .into_iter()
+            .find(|period| period.adverb() == adverb)
     }
 }
 
 impl RetentionRule {
     /// Parses the name of a rule without `keep-`, and its value: `daily` and `7`, `within` and `1m`.
     pub fn parse(name: &str, value: &str) -> Result<Self, BadRetention> {
-        let unknown = || BadRetention::Rule { name: name.to_owned() };
+        let unknown = || BadRetention::Rule {
+            name: name.to_owned(),
+        };
         let period = |adverb| CalendarPeriod::parse(adverb).map(Some).ok_or_else(unknown);
         match name.strip_prefix("within") {
-            Some("") => Ok(Self::Within { period: None, span: value.parse()? }),
+            Some("") => Ok(Self::Within {
+                period: None,
+                span: value.parse()?,
+            }),
             Some(rest) => {
                 let adverb = rest.strip_prefix('-').ok_or_else(unknown)?;
-                Ok(Self::Within { period: period(adverb)?, span: value.parse()? })
+                Ok(Self::Within {
+                    period: period(adverb)?,
+                    span: value.parse()?,
+                })
             }
-            None if name == "last" => Ok(Self::Newest { period: None, count: value.parse()? }),
-            None => Ok(Self::Newest { period: period(name)?, count: value.parse()? }),
+            None if name == "last" => Ok(Self::Newest {
+                period: None,
+                count: value.parse()?,
+            }),
+            None => Ok(Self::Newest {
+                period: period(name)?,
+                count: value.parse()?,
+            }),
         }
     }
 
@@ -116,9 +138,15 @@ impl RetentionRule {
     pub fn name(&self) -> String {
         match self {
             Self::Newest { period: None, .. } => "last".to_owned(),
-            Self::Newest { period: Some(period), .. } => period.adverb().to_owned(),
+            Self::Newest {
+                period: Some(period),
+                ..
+            } => period.adverb().to_owned(),
             Self::Within { period: None, .. } => "within".to_owned(),
-            Self::Within { period: Some(period), .. } => format!("within-{}", period.adverb()),
+            Self::Within {
+                period: Some(period),
+                ..
+            } => format!("within-{}", period.adverb()),
         }
     }
 }
@@ -173,7 +201,9 @@ impl FromStr for CalendarSpan {
     type Err = BadRetention;
 
     fn from_str(text: &str) -> Result<Self, BadRetention> {
-        Self::parse(text).ok_or_else(|| BadRetention::Span { text: text.to_owned() })
+        Self::parse(text).ok_or_else(|| BadRetention::Span {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -183,8 +213,15 @@ impl FromStr for KeepCount {
     fn from_str(text: &str) -> Result<Self, BadRetention> {
         match text.trim() {
             "unlimited" | "-1" => Ok(Self::Unlimited),
-            number if number.starts_with('+') => Err(BadRetention::Count { text: text.to_owned() }),
-            number => number.parse().map(Self::AtMost).map_err(|_| BadRetention::Count { text: text.to_owned() }),
+            number if number.starts_with('+') => Err(BadRetention::Count {
+                text: text.to_owned(),
+            }),
+            number => number
+                .parse()
+                .map(Self::AtMost)
+                .map_err(|_| BadRetention::Count {
+                    text: text.to_owned(),
+                }),
         }
     }
 }
@@ -194,7 +231,12 @@ impl fmt::Display for CalendarSpan {
         if self.is_zero() {
             return f.write_str("0h");
         }
-        for (number, unit) in [(self.years, 'y'), (self.months, 'm'), (self.days, 'd'), (self.hours, 'h')] {
+        for (number, unit) in [
+            (self.years, 'y'),
+            (self.months, 'm'),
+            (self.days, 'd'),
+            (self.hours, 'h'),
+        ] {
             if number > 0 {
                 write!(f, "{number}{unit}")?;
             }
@@ -230,7 +272,9 @@ impl Failure for BadRetention {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Count { .. } => "write a number such as `7`, or `unlimited`".to_owned(),
-            Self::Span { .. } => "write years, months, days and hours, such as `1y5m7d2h`; a week is `7d`".to_owned(),
+            Self::Span { .. } => {
+                "write years, months, days and hours, such as `1y5m7d2h`; a week is `7d`".to_owned()
+            }
             Self::Rule { .. } => {
                 let adverbs = CalendarPeriod::ALL.map(CalendarPeriod::adverb).join("`, `");
                 format!("use `last`, `{adverbs}`, `within`, or `within-daily` and the like")

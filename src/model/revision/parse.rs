@@ -1,6 +1,9 @@
 //! Hand-written parser of revisions. Returns the syntax or the first broken rule, and never panics.
 
-use super::{BadRevision, Revision, RevisionBase, RevisionQuery, RevisionRange, RevisionSpec, Selector, Suffix};
+use super::{
+    BadRevision, Revision, RevisionBase, RevisionQuery, RevisionRange, RevisionSpec, Selector,
+    Suffix,
+};
 use crate::model::path::display;
 use crate::model::refname::RefName;
 
@@ -43,7 +46,10 @@ impl Selector {
 }
 
 fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
-    Err(BadRevision { text: display(text), reason: reason.into() })
+    Err(BadRevision {
+        text: display(text),
+        reason: reason.into(),
+    })
 }
 
 /// Parses decimal digits. Returns `None` for other characters and for a number that is too large.
@@ -69,7 +75,8 @@ fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<us
 }
 
 fn query(text: &[u8]) -> Parsed<RevisionQuery> {
-    let head = find_outside_braces(text, |rest| rest.first() == Some(&b':')).map_or(text, |colon| &text[..colon]);
+    let head = find_outside_braces(text, |rest| rest.first() == Some(&b':'))
+        .map_or(text, |colon| &text[..colon]);
     let Some(dots) = find_outside_braces(head, |rest| rest.starts_with(b"..")) else {
         return Ok(RevisionQuery::One(spec(text)?));
     };
@@ -81,8 +88,18 @@ fn query(text: &[u8]) -> Parsed<RevisionQuery> {
     if left.is_empty() && right.is_empty() {
         return bad(text, "a range needs a revision on at least one side");
     }
-    let side = |part: &[u8]| if part.is_empty() { Ok(Revision::HEAD) } else { revision_bytes(part, text) };
-    Ok(RevisionQuery::Range(RevisionRange { from: side(left)?, to: side(right)?, symmetric }))
+    let side = |part: &[u8]| {
+        if part.is_empty() {
+            Ok(Revision::HEAD)
+        } else {
+            revision_bytes(part, text)
+        }
+    };
+    Ok(RevisionQuery::Range(RevisionRange {
+        from: side(left)?,
+        to: side(right)?,
+        symmetric,
+    }))
 }
 
 fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
@@ -90,7 +107,11 @@ fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
         Some(colon) => (&text[..colon], Some(text[colon + 1..].to_vec())),
         None => (text, None),
     };
-    Ok(RevisionSpec { url: None, revision: revision_bytes(rev, text)?, path })
+    Ok(RevisionSpec {
+        url: None,
+        revision: revision_bytes(rev, text)?,
+        path,
+    })
 }
 
 /// Parses `[url#]rev[:path]`. The first `#` that does not follow `@` ends the URL, so a path with
@@ -103,7 +124,10 @@ fn located(text: &[u8]) -> Parsed<RevisionSpec> {
         Ok(url) => url.to_owned(),
         Err(_) => return bad(text, "URL is not UTF-8"),
     };
-    Ok(RevisionSpec { url: Some(url), ..spec(&text[hash + 1..])? })
+    Ok(RevisionSpec {
+        url: Some(url),
+        ..spec(&text[hash + 1..])?
+    })
 }
 
 fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
@@ -115,7 +139,11 @@ fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
 
 fn revision(text: &str) -> Parsed<Revision> {
     let starts_suffix = |rest: &str| rest.starts_with(['~', '^']) || rest.starts_with("@{");
-    let end = text.char_indices().map(|(i, _)| i).find(|i| starts_suffix(&text[*i..])).unwrap_or(text.len());
+    let end = text
+        .char_indices()
+        .map(|(i, _)| i)
+        .find(|i| starts_suffix(&text[*i..]))
+        .unwrap_or(text.len());
     let (head, mut rest) = text.split_at(end);
     let base = match head {
         "" if rest.starts_with("@{") => RevisionBase::Head,
@@ -139,8 +167,14 @@ fn base(head: &str, whole: &str) -> Parsed<RevisionBase> {
     if head == "@" || head == "HEAD" {
         return Ok(RevisionBase::Head);
     }
-    let Some((branch, sel)) = head.split_once('@') else { return Ok(RevisionBase::Name(name(head)?)) };
-    let branch = if branch.is_empty() || branch == "HEAD" { None } else { Some(name(branch)?) };
+    let Some((branch, sel)) = head.split_once('@') else {
+        return Ok(RevisionBase::Name(name(head)?));
+    };
+    let branch = if branch.is_empty() || branch == "HEAD" {
+        None
+    } else {
+        Some(name(branch)?)
+    };
     let sel = match sel.strip_prefix('#') {
         Some(digits) => match number(digits) {
             Some(n) => Selector::Ordinal(n),
@@ -173,13 +207,26 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
         _ => {
             return bad(
                 whole.as_bytes(),
-                format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')),
+                format!(
+                    "unexpected `{}` after a suffix",
+                    rest.chars().next().unwrap_or(' ')
+                ),
             );
         }
     };
     let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let count = if digits == 0 { Some(1) } else { number(&tail[..digits]) };
-    let Some(count) = count else { return bad(whole.as_bytes(), "the number is too large") };
-    let suffix = if ancestor { Suffix::Ancestor(count) } else { Suffix::Parent(count) };
+    let count = if digits == 0 {
+        Some(1)
+    } else {
+        number(&tail[..digits])
+    };
+    let Some(count) = count else {
+        return bad(whole.as_bytes(), "the number is too large");
+    };
+    let suffix = if ancestor {
+        Suffix::Ancestor(count)
+    } else {
+        Suffix::Parent(count)
+    };
     Ok((suffix, &tail[digits..]))
 }

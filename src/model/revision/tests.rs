@@ -9,7 +9,10 @@ fn name(text: &str) -> RefName {
 }
 
 fn rev(base: RevisionBase, suffixes: &[Suffix]) -> Revision {
-    Revision { base, suffixes: suffixes.to_vec() }
+    Revision {
+        base,
+        suffixes: suffixes.to_vec(),
+    }
 }
 
 #[test]
@@ -18,9 +21,18 @@ fn bases() {
     assert_eq!(parse("@"), RevisionBase::Head);
     assert_eq!(parse("HEAD"), RevisionBase::Head);
     assert_eq!(parse("cust/acme"), RevisionBase::Name(name("cust/acme")));
-    assert_eq!(parse("AMCC@#3"), RevisionBase::Scoped(Some(name("AMCC")), Selector::Ordinal(3)));
-    assert_eq!(parse("AMCC@release"), RevisionBase::Scoped(Some(name("AMCC")), Selector::Name(name("release"))));
-    assert_eq!(parse("@v3"), RevisionBase::Scoped(None, Selector::Name(name("v3"))));
+    assert_eq!(
+        parse("AMCC@#3"),
+        RevisionBase::Scoped(Some(name("AMCC")), Selector::Ordinal(3))
+    );
+    assert_eq!(
+        parse("AMCC@release"),
+        RevisionBase::Scoped(Some(name("AMCC")), Selector::Name(name("release")))
+    );
+    assert_eq!(
+        parse("@v3"),
+        RevisionBase::Scoped(None, Selector::Name(name("v3")))
+    );
     assert_eq!(Selector::Name(name("v3")).ordinal(), Some(3));
     assert_eq!(Selector::Name(name("v3a")).ordinal(), None);
     assert_eq!(hex_prefix(&name("1c0f")), Some("1c0f"));
@@ -31,13 +43,33 @@ fn bases() {
 #[test]
 fn suffixes() {
     let main = || RevisionBase::Name(name("main"));
-    assert_eq!(Revision::parse("main~2^").unwrap(), rev(main(), &[Suffix::Ancestor(2), Suffix::Parent(1)]));
+    assert_eq!(
+        Revision::parse("main~2^").unwrap(),
+        rev(main(), &[Suffix::Ancestor(2), Suffix::Parent(1)])
+    );
     assert_eq!(Revision::parse("main~~^0").unwrap().suffixes.len(), 3);
-    assert_eq!(Revision::parse("main@{2}").unwrap(), rev(main(), &[Suffix::Update(2)]));
-    assert_eq!(Revision::parse("@{1}").unwrap(), rev(RevisionBase::Head, &[Suffix::Update(1)]));
-    let ago = When::Ago { count: 3, unit: Unit::Day };
-    assert_eq!(Revision::parse("main@{3 days ago}~").unwrap().suffixes, [Suffix::At(ago), Suffix::Ancestor(1)]);
-    assert_eq!(Revision::parse("main@{2026-11-20 03:00}").unwrap().to_string(), "main@{2026-11-20T03:00:00}");
+    assert_eq!(
+        Revision::parse("main@{2}").unwrap(),
+        rev(main(), &[Suffix::Update(2)])
+    );
+    assert_eq!(
+        Revision::parse("@{1}").unwrap(),
+        rev(RevisionBase::Head, &[Suffix::Update(1)])
+    );
+    let ago = When::Ago {
+        count: 3,
+        unit: Unit::Day,
+    };
+    assert_eq!(
+        Revision::parse("main@{3 days ago}~").unwrap().suffixes,
+        [Suffix::At(ago), Suffix::Ancestor(1)]
+    );
+    assert_eq!(
+        Revision::parse("main@{2026-11-20 03:00}")
+            .unwrap()
+            .to_string(),
+        "main@{2026-11-20T03:00:00}"
+    );
 }
 
 #[test]
@@ -64,7 +96,11 @@ fn ranges() {
 
 #[test]
 fn reasons() {
-    let reason = |text: &str| RevisionQuery::parse(text.as_bytes()).unwrap_err().to_string();
+    let reason = |text: &str| {
+        RevisionQuery::parse(text.as_bytes())
+            .unwrap_err()
+            .to_string()
+    };
     insta::assert_snapshot!(reason(""), @"`` is not a revision: missing name before the suffix");
     insta::assert_snapshot!(reason("~2"), @"`~2` is not a revision: missing name before the suffix");
     insta::assert_snapshot!(reason("main~x"), @"`main~x` is not a revision: unexpected `x` after a suffix");
@@ -78,17 +114,27 @@ fn reasons() {
 }
 
 fn names() -> impl Strategy<Value = RefName> {
-    "[a-zA-Z0-9_ü]{1,6}([-./][a-zA-Z0-9]{1,4}){0,2}".prop_filter_map("a valid name", |n| RefName::new(&n).ok())
+    "[a-zA-Z0-9_ü]{1,6}([-./][a-zA-Z0-9]{1,4}){0,2}"
+        .prop_filter_map("a valid name", |n| RefName::new(&n).ok())
 }
 
 fn selectors() -> impl Strategy<Value = Selector> {
-    prop_oneof![any::<u64>().prop_map(Selector::Ordinal), names().prop_map(Selector::Name)]
+    prop_oneof![
+        any::<u64>().prop_map(Selector::Ordinal),
+        names().prop_map(Selector::Name)
+    ]
 }
 
 fn whens() -> impl Strategy<Value = When> {
     let dates = (0i16..=9999, 1i8..=12, 1i8..=28).prop_map(|(y, m, d)| jiff::civil::date(y, m, d));
-    let times =
-        (dates.clone(), 0i8..24, 0i8..60, 0i8..60, 0i32..1_000_000_000).prop_map(|(d, h, m, s, n)| d.at(h, m, s, n));
+    let times = (
+        dates.clone(),
+        0i8..24,
+        0i8..60,
+        0i8..60,
+        0i32..1_000_000_000,
+    )
+        .prop_map(|(d, h, m, s, n)| d.at(h, m, s, n));
     let offsets = (-1439i32..1440).prop_map(|m| jiff::tz::Offset::from_seconds(m * 60).unwrap());
     let units = prop_oneof![
         Just(Unit::Second),
@@ -124,7 +170,8 @@ fn revisions() -> impl Strategy<Value = Revision> {
         names().prop_map(RevisionBase::Name),
         (proptest::option::of(names()), selectors()).prop_map(|(n, s)| RevisionBase::Scoped(n, s)),
     ];
-    (base, proptest::collection::vec(suffix(), 0..4)).prop_map(|(base, suffixes)| Revision { base, suffixes })
+    (base, proptest::collection::vec(suffix(), 0..4))
+        .prop_map(|(base, suffixes)| Revision { base, suffixes })
 }
 
 proptest! {

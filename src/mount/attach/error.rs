@@ -108,20 +108,34 @@ impl Failure for AttachError {
             Self::NoDevice(why) if why.contains("Permission denied") => {
                 format!("run `chmod 666 {DEVICE}` as root, which is the default on most systems")
             }
-            Self::NoDevice(_) => format!("run `modprobe fuse` as root; a container needs `--device {DEVICE}`"),
-            Self::NotPermitted { .. } => "install `fuse3`, or run as root; a container needs `--device /dev/fuse \
+            Self::NoDevice(_) => {
+                format!("run `modprobe fuse` as root; a container needs `--device {DEVICE}`")
+            }
+            Self::NotPermitted { .. } => {
+                "install `fuse3`, or run as root; a container needs `--device /dev/fuse \
                                           --cap-add SYS_ADMIN`"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Missing(at) => format!("run `mkdir {}`", at.display()),
             Self::NotOurs(_) => "mount on your own directory, or run as root".to_owned(),
             Self::AllowOther => {
-                "add a line `user_allow_other` to `/etc/fuse.conf` as root, or mount as root".to_owned()
+                "add a line `user_allow_other` to `/etc/fuse.conf` as root, or mount as root"
+                    .to_owned()
             }
-            Self::Untrusted(option) => format!("mount without `{option}`, or as root outside of a user namespace"),
+            Self::Untrusted(option) => {
+                format!("mount without `{option}`, or as root outside of a user namespace")
+            }
             Self::AlreadyMounted(_) | Self::Dead(_) => "run `dvc umount DIR`".to_owned(),
-            Self::StillSeen { .. } => "unmount it in that namespace, or end that process".to_owned(),
-            Self::StillEnding { .. } => "wait for the process to exit, or read the log of the overlay".to_owned(),
-            Self::InUse(at) => format!("run `fuser -vm {}` to list the programs that use it", at.display()),
+            Self::StillSeen { .. } => {
+                "unmount it in that namespace, or end that process".to_owned()
+            }
+            Self::StillEnding { .. } => {
+                "wait for the process to exit, or read the log of the overlay".to_owned()
+            }
+            Self::InUse(at) => format!(
+                "run `fuser -vm {}` to list the programs that use it",
+                at.display()
+            ),
             Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } => return None,
             Self::System(e) => return e.hint(),
         })

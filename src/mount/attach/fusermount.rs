@@ -18,15 +18,27 @@ use super::error::AttachError;
 
 /// Directories to search, in order. On NixOS, only the wrapper in the first one is set-user-ID
 /// root.
-const DIRECTORIES: [&str; 7] =
-    ["/run/wrappers/bin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
+const DIRECTORIES: [&str; 7] = [
+    "/run/wrappers/bin",
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/sbin",
+    "/usr/local/sbin",
+];
 /// Names of the program, newest first.
 const NAMES: [&str; 2] = ["fusermount3", "fusermount"];
 
 /// Returns the path of the program, or `None` if it is not installed.
 pub fn find() -> Option<PathBuf> {
-    let places = NAMES.iter().flat_map(|name| DIRECTORIES.iter().map(move |dir| Path::new(dir).join(name)));
-    let runs = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let places = NAMES
+        .iter()
+        .flat_map(|name| DIRECTORIES.iter().map(move |dir| Path::new(dir).join(name)));
+    let runs = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
     places.into_iter().find(runs)
 }
 
@@ -39,7 +51,9 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
     let spawned = {
         let mut command = command(&program);
         // Pass the socket as standard input, because passing another descriptor needs unsafe code.
-        command.env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
+        command
+            .env("_FUSE_COMMFD", "0")
+            .stdin(OwnedFd::from(theirs));
         command.args(["-o", options, "--"]).arg(at).spawn()
         // Dropping the command closes our copy of the program's end of the socket, so that
         // `receive` returns if the program exits without sending a descriptor.
@@ -59,14 +73,27 @@ pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
     let why = "umount(2) is not permitted";
     let program = find_for(at, why)?;
     let mut command = command(&program);
-    command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(at).stdin(Stdio::null());
-    let output = command.output().map_err(|e| AttachError::system("run", &program, e))?;
-    if output.status.success() { Ok(()) } else { Err(refused(&program, at, &output, why)) }
+    command
+        .arg("-u")
+        .args(lazy.then_some("-z"))
+        .arg("--")
+        .arg(at)
+        .stdin(Stdio::null());
+    let output = command
+        .output()
+        .map_err(|e| AttachError::system("run", &program, e))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(refused(&program, at, &output, why))
+    }
 }
 
 fn find_for(at: &Path, why: &str) -> Result<PathBuf, AttachError> {
-    let missing =
-        || AttachError::NotPermitted { at: at.to_owned(), why: format!("{why}, and `fusermount3` is not installed") };
+    let missing = || AttachError::NotPermitted {
+        at: at.to_owned(),
+        why: format!("{why}, and `fusermount3` is not installed"),
+    };
     find().ok_or_else(missing)
 }
 
@@ -74,7 +101,11 @@ fn find_for(at: &Path, why: &str) -> Result<PathBuf, AttachError> {
 /// directory that always exists.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .env_clear()
+        .current_dir("/")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -100,30 +131,63 @@ fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
 
 fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
     let output_text = String::from_utf8_lossy(&output.stderr);
-    meaning(program, at, output_text.trim(), why, || output.status.to_string())
+    meaning(program, at, output_text.trim(), why, || {
+        output.status.to_string()
+    })
 }
 
 /// Converts the error output of the program into an error. The output is always in English, because
 /// the program has no translations.
-fn meaning(program: &Path, at: &Path, output_text: &str, why: &str, status: impl Fn() -> String) -> AttachError {
+fn meaning(
+    program: &Path,
+    at: &Path,
+    output_text: &str,
+    why: &str,
+    status: impl Fn() -> String,
+) -> AttachError {
     let says = |words: &[&str]| words.iter().any(|w| output_text.contains(w));
     let at = at.to_owned();
     let last = output_text.lines().last().unwrap_or_default();
     // The program prefixes its lines with its name or path.
-    let last = last.split_once(": ").filter(|(name, _)| name.contains("fusermount")).map_or(last, |(_, rest)| rest);
+    let last = last
+        .split_once(": ")
+        .filter(|(name, _)| name.contains("fusermount"))
+        .map_or(last, |(_, rest)| rest);
     if says(&["user_allow_other"]) {
         AttachError::AllowOther
-    } else if says(&["no write access to mountpoint", "mountpoint not owned by user"]) {
+    } else if says(&[
+        "no write access to mountpoint",
+        "mountpoint not owned by user",
+    ]) {
         AttachError::NotOurs(at)
-    } else if says(&["fuse device not found", "failed to open /dev/fuse", "fuse kernel module not loaded"]) {
+    } else if says(&[
+        "fuse device not found",
+        "failed to open /dev/fuse",
+        "fuse kernel module not loaded",
+    ]) {
         AttachError::NoDevice(last.to_owned())
     } else if says(&["Device or resource busy"]) {
         AttachError::InUse(at)
-    } else if says(&["Operation not permitted", "Permission denied", "could not determine username"]) {
-        AttachError::NotPermitted { at, why: format!("{why}, and `{}` failed: {last}", program.display()) }
+    } else if says(&[
+        "Operation not permitted",
+        "Permission denied",
+        "could not determine username",
+    ]) {
+        AttachError::NotPermitted {
+            at,
+            why: format!("{why}, and `{}` failed: {last}", program.display()),
+        }
     } else {
-        let output_text = if last.is_empty() { status() } else { last.to_owned() };
-        AttachError::Refused { program: program.to_owned(), at, output_text }
+        let output_text = if last.is_empty() {
+            status()
+        } else {
+            last.to_owned()
+        };
+        AttachError::Refused {
+            program: program.to_owned(),
+            at,
+            output_text,
+        }
     }
 }
 
@@ -136,27 +200,59 @@ mod tests {
     fn its_words_are_understood() {
         let of = |output_text: &str| {
             let program = Path::new("/usr/bin/fusermount3");
-            meaning(program, Path::new("/m"), output_text, "mount(2) failed", || "exit status: 1".to_owned())
+            meaning(
+                program,
+                Path::new("/m"),
+                output_text,
+                "mount(2) failed",
+                || "exit status: 1".to_owned(),
+            )
         };
-        let e = of("fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf");
-        assert!(e.hint().unwrap().contains("add a line `user_allow_other` to `/etc/fuse.conf`"));
+        let e = of(
+            "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf",
+        );
+        assert!(
+            e.hint()
+                .unwrap()
+                .contains("add a line `user_allow_other` to `/etc/fuse.conf`")
+        );
         let e = of("fusermount3: user has no write access to mountpoint /m");
         assert!(matches!(e, AttachError::NotOurs(_)));
         let e = of(
             "fusermount3: fuse device /dev/fuse not found. Kernel module not loaded?\nfusermount3: fuse device not found, try 'modprobe fuse' first",
         );
-        assert_eq!(e.to_string(), "cannot use `/dev/fuse`: fuse device not found, try 'modprobe fuse' first");
+        assert_eq!(
+            e.to_string(),
+            "cannot use `/dev/fuse`: fuse device not found, try 'modprobe fuse' first"
+        );
         let e = of("fusermount3: mount failed: Operation not permitted");
-        assert_eq!((e.kind(), e.hint().unwrap().contains("SYS_ADMIN")), (Kind::Denied, true));
-        assert_eq!(of("fusermount3: could not determine username").kind(), Kind::Denied);
+        assert_eq!(
+            (e.kind(), e.hint().unwrap().contains("SYS_ADMIN")),
+            (Kind::Denied, true)
+        );
+        assert_eq!(
+            of("fusermount3: could not determine username").kind(),
+            Kind::Denied
+        );
         let words = "cannot mount on `/m`: mount(2) failed, and `/usr/bin/fusermount3` failed: mount failed: Operation \
                      not permitted";
         assert_eq!(e.to_string(), words);
         let e = of("fusermount3: failed to unmount /m: Device or resource busy");
-        assert_eq!((e.kind(), e.hint().unwrap().contains("fuser -vm /m")), (Kind::Busy, true));
-        assert_eq!(of("").to_string(), "`/usr/bin/fusermount3` failed for `/m`: exit status: 1");
-        let e = of("fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf");
-        assert!(e.to_string().ends_with("mount_max=N can be set in /etc/fuse.conf"));
+        assert_eq!(
+            (e.kind(), e.hint().unwrap().contains("fuser -vm /m")),
+            (Kind::Busy, true)
+        );
+        assert_eq!(
+            of("").to_string(),
+            "`/usr/bin/fusermount3` failed for `/m`: exit status: 1"
+        );
+        let e = of(
+            "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",
+        );
+        assert!(
+            e.to_string()
+                .ends_with("mount_max=N can be set in /etc/fuse.conf")
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl NoPassthrough {
 /// passthrough is not detected here, but when the first file is opened.
 pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
     if !kernel::is_at_least(PASSTHROUGH_SINCE) {
-        return Err(NoPassthrough::Kernel { release: kernel::release() });
+        return Err(NoPassthrough::Kernel {
+            release: kernel::release(),
+        });
     }
     match (is_admin(), is_in_user_namespace()) {
         (false, _) => Err(NoPassthrough::Capability),
@@ -62,12 +64,14 @@ pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
 }
 
 fn is_stacked(dir: &Path) -> bool {
-    rustix::fs::statfs(dir).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| STACKED.contains(&kind)))
+    rustix::fs::statfs(dir)
+        .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| STACKED.contains(&kind)))
 }
 
 /// Returns whether this process may mount in its user namespace.
 pub fn is_admin() -> bool {
-    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// Returns whether this process is root in the initial user namespace.

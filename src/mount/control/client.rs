@@ -51,10 +51,23 @@ impl ReplyReader<'_> {
             return Err(Cancelled.into());
         }
         let stopped = self.process.state() == ProcessState::Stopped;
-        self.stopped_since = self.stopped_since.filter(|_| stopped).or_else(|| stopped.then(Instant::now));
-        let expired = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if expired || self.stopped_since.is_some_and(|since| since.elapsed() >= STOPPED_LIMIT) {
-            return Err(ControlError::Stuck { at: self.at.clone(), pid: self.process.pid, stopped });
+        self.stopped_since = self
+            .stopped_since
+            .filter(|_| stopped)
+            .or_else(|| stopped.then(Instant::now));
+        let expired = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline);
+        if expired
+            || self
+                .stopped_since
+                .is_some_and(|since| since.elapsed() >= STOPPED_LIMIT)
+        {
+            return Err(ControlError::Stuck {
+                at: self.at.clone(),
+                pid: self.process.pid,
+                stopped,
+            });
         }
         Ok(())
     }
@@ -63,7 +76,10 @@ impl ReplyReader<'_> {
     fn failed(&self, e: io::Error) -> ControlError {
         match e.downcast::<ControlError>() {
             Ok(found) => found,
-            Err(source) => ControlError::Silent { at: self.at.clone(), source },
+            Err(source) => ControlError::Silent {
+                at: self.at.clone(),
+                source,
+            },
         }
     }
 }
@@ -80,7 +96,10 @@ impl Read for ReplyReader<'_> {
 }
 
 fn is_timeout(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+    matches!(
+        e.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
 }
 
 impl<'c> MountClient<'c> {
@@ -98,11 +117,28 @@ impl<'c> MountClient<'c> {
         let process = note.process;
         let opened = UnixStream::connect(path_stem(run, mounted.device).with_extension("sock"))
             .and_then(|stream| Ok((stream.try_clone()?, stream)))
-            .and_then(|(output, stream)| stream.set_read_timeout(Some(POLL_INTERVAL)).map(|()| (output, stream)));
-        let (output, stream) = opened.map_err(|source| ControlError::Silent { at: at.clone(), source })?;
+            .and_then(|(output, stream)| {
+                stream
+                    .set_read_timeout(Some(POLL_INTERVAL))
+                    .map(|()| (output, stream))
+            });
+        let (output, stream) = opened.map_err(|source| ControlError::Silent {
+            at: at.clone(),
+            source,
+        })?;
         let deadline = Some(Instant::now() + PING_TIMEOUT);
-        let waiter = ReplyReader { stream, at, process, deadline, cancelled: None, stopped_since: None };
-        let mut client = Self { input: BufReader::new(waiter), output };
+        let waiter = ReplyReader {
+            stream,
+            at,
+            process,
+            deadline,
+            cancelled: None,
+            stopped_since: None,
+        };
+        let mut client = Self {
+            input: BufReader::new(waiter),
+            output,
+        };
         client.request::<()>(&ControlRequest::Ping)?;
         client.input.get_mut().deadline = None;
         Ok(client)
@@ -121,16 +157,34 @@ impl<'c> MountClient<'c> {
 
     /// Sends a request and waits for the reply.
     pub fn request<T: for<'d> Deserialize<'d>>(&mut self, ask: &ControlRequest) -> Result<T> {
-        match self.round_trip(ask).map_err(|e| self.input.get_ref().failed(e))? {
+        match self
+            .round_trip(ask)
+            .map_err(|e| self.input.get_ref().failed(e))?
+        {
             ControlReply::Done(done) => Ok(done),
-            ControlReply::Failed { kind, message, hint } => {
-                let kind = Kind::ALL.into_iter().find(|k| k.name() == kind).unwrap_or(Kind::Internal);
-                Err(ControlError::Refused { kind, message, hint }.into())
+            ControlReply::Failed {
+                kind,
+                message,
+                hint,
+            } => {
+                let kind = Kind::ALL
+                    .into_iter()
+                    .find(|k| k.name() == kind)
+                    .unwrap_or(Kind::Internal);
+                Err(ControlError::Refused {
+                    kind,
+                    message,
+                    hint,
+                }
+                .into())
             }
         }
     }
 
-    fn round_trip<T: for<'d> Deserialize<'d>>(&mut self, ask: &ControlRequest) -> io::Result<ControlReply<T>> {
+    fn round_trip<T: for<'d> Deserialize<'d>>(
+        &mut self,
+        ask: &ControlRequest,
+    ) -> io::Result<ControlReply<T>> {
         let mut text = serde_json::to_vec(ask).map_err(io::Error::other)?;
         text.push(b'\n');
         (&self.output).write_all(&text)?;
@@ -174,10 +228,17 @@ impl<'c> MountClient<'c> {
     pub fn flush_kernel(&mut self) -> Result<()> {
         use std::os::unix::ffi::OsStrExt;
         for path in self.request::<Vec<Vec<u8>>>(&ControlRequest::Writers)? {
-            let path = self.input.get_ref().at.join(std::ffi::OsStr::from_bytes(&path));
+            let path = self
+                .input
+                .get_ref()
+                .at
+                .join(std::ffi::OsStr::from_bytes(&path));
             // A removed file needs no flush.
-            let Ok(file) = File::open(&path) else { continue };
-            file.sync_all().map_err(|source| ControlError::Sync { path, source })?;
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            file.sync_all()
+                .map_err(|source| ControlError::Sync { path, source })?;
         }
         Ok(())
     }
@@ -186,7 +247,11 @@ impl<'c> MountClient<'c> {
     pub fn wait_for_end(&mut self, limit: Duration) -> Result<bool> {
         self.set_timeout(limit);
         let mut rest = [0; 64];
-        match self.input.read(&mut rest).map_err(|e| self.input.get_ref().failed(e)) {
+        match self
+            .input
+            .read(&mut rest)
+            .map_err(|e| self.input.get_ref().failed(e))
+        {
             Ok(read) => Ok(read == 0),
             // The time limit has passed. The process may need longer to flush, unless it is
             // stopped.

@@ -42,13 +42,15 @@ pub struct MountNote {
 }
 
 pub(super) fn path_stem(run: &Path, device: (u32, u32)) -> PathBuf {
-    run.join("mounts").join(format!("{}-{}", device.0, device.1))
+    run.join("mounts")
+        .join(format!("{}-{}", device.0, device.1))
 }
 
 /// Returns the note of a mount, or `None` if there is none. Ignores the note of an earlier mount
 /// with the same device number.
 pub fn note(run: &Path, mounted: &Mounted) -> Option<MountNote> {
-    read_note(&path_stem(run, mounted.device).with_extension("json")).filter(|note| note.is_of(mounted))
+    read_note(&path_stem(run, mounted.device).with_extension("json"))
+        .filter(|note| note.is_of(mounted))
 }
 
 pub(super) fn read_note(path: &Path) -> Option<MountNote> {
@@ -71,7 +73,10 @@ impl MountNote {
         }
         // A bind mount of the mount onto its own mount point has a different id, but hides the
         // original mount, which is still in the table.
-        MountTable::read().is_ok_and(|all| all.iter().any(|m| m.id == self.mount_id && m.device == mounted.device))
+        MountTable::read().is_ok_and(|all| {
+            all.iter()
+                .any(|m| m.id == self.mount_id && m.device == mounted.device)
+        })
     }
 }
 
@@ -82,7 +87,10 @@ pub(in crate::mount) fn mount_namespace() -> String {
 
 /// Returns the mount that contains a path, and its note. `None` if there is no mount or no note.
 pub fn around(run: &Path, path: &Path) -> Option<(Mounted, MountNote)> {
-    let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
+    let mounted = mountinfo::containing(path)
+        .ok()
+        .flatten()
+        .filter(Mounted::is_ours)?;
     let note = note(run, &mounted)?;
     Some((mounted, note))
 }
@@ -125,10 +133,20 @@ mod tests {
         assert!(note.is_of(&mounted("/m", 7, "dvc:main")));
         // A bind mount has an id of its own.
         assert!(note.is_of(&mounted("/elsewhere", 8, "dvc:main")));
-        assert!(!note.is_of(&mounted("/m", 8, "dvc:main")), "another mount at the same place");
-        assert!(!note.is_of(&mounted("/m", 7, "dvc:other")), "of another version");
+        assert!(
+            !note.is_of(&mounted("/m", 8, "dvc:main")),
+            "another mount at the same place"
+        );
+        assert!(
+            !note.is_of(&mounted("/m", 7, "dvc:other")),
+            "of another version"
+        );
         let text = serde_json::to_string(&note).unwrap();
-        let gone: MountNote = serde_json::from_str(&text.replace("\"pid\":", "\"pid\":4194304,\"was\":")).unwrap();
-        assert!(!gone.is_of(&mounted("/m", 7, "dvc:main")), "its process is gone");
+        let gone: MountNote =
+            serde_json::from_str(&text.replace("\"pid\":", "\"pid\":4194304,\"was\":")).unwrap();
+        assert!(
+            !gone.is_of(&mounted("/m", 7, "dvc:main")),
+            "its process is gone"
+        );
     }
 }

@@ -37,7 +37,12 @@ impl ControlSocket {
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
         create::replace(&path, &text)?;
-        Ok(Self { listener, socket, note: path, run: run.to_path_buf() })
+        Ok(Self {
+            listener,
+            socket,
+            note: path,
+            run: run.to_path_buf(),
+        })
     }
 
     /// Waits for the next connection.
@@ -81,7 +86,10 @@ pub struct ControlConnection {
 
 impl ControlConnection {
     fn new(stream: UnixStream) -> io::Result<Self> {
-        Ok(Self { input: BufReader::new(stream.try_clone()?), output: stream })
+        Ok(Self {
+            input: BufReader::new(stream.try_clone()?),
+            output: stream,
+        })
     }
 
     /// Returns the next request, or `None` if the client has closed the connection.
@@ -89,7 +97,9 @@ impl ControlConnection {
         let mut line = String::new();
         match self.input.read_line(&mut line)? {
             0 => Ok(None),
-            _ => serde_json::from_str(&line).map(Some).map_err(io::Error::other),
+            _ => serde_json::from_str(&line)
+                .map(Some)
+                .map_err(io::Error::other),
         }
     }
 
@@ -97,9 +107,11 @@ impl ControlConnection {
     pub fn reply<T: Serialize>(&mut self, answer: &Result<T>) -> io::Result<()> {
         let reply = match answer {
             Ok(done) => ControlReply::Done(done),
-            Err(e) => {
-                ControlReply::Failed { kind: e.kind().name().to_owned(), message: with_causes(e), hint: e.hint() }
-            }
+            Err(e) => ControlReply::Failed {
+                kind: e.kind().name().to_owned(),
+                message: with_causes(e),
+                hint: e.hint(),
+            },
         };
         let mut text = serde_json::to_vec(&reply).map_err(io::Error::other)?;
         text.push(b'\n');
@@ -120,7 +132,10 @@ impl ControlConnection {
 
 /// Takes the lock that serialises creating and removing sockets and notes.
 fn lock(run: &Path) -> io::Result<File> {
-    let file = create::open_private(&run.join("mounts").join("lock"), File::options().write(true))?;
+    let file = create::open_private(
+        &run.join("mounts").join("lock"),
+        File::options().write(true),
+    )?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
     Ok(file)
 }

@@ -42,9 +42,17 @@ impl MountService {
 
     /// Fetches the data that the access profile lists, and logs the result.
     pub(super) fn prefetch(&self) {
-        let Some(Prefetch { profile, budget_bytes }) = &self.prefetch else { return };
+        let Some(Prefetch {
+            profile,
+            budget_bytes,
+        }) = &self.prefetch
+        else {
+            return;
+        };
         let tree = self.base().tree;
-        match profile.prefetch(&self.lower, &tree, *budget_bytes, &|| self.has_ended(Duration::ZERO)) {
+        match profile.prefetch(&self.lower, &tree, *budget_bytes, &|| {
+            self.has_ended(Duration::ZERO)
+        }) {
             Ok(bytes) => (self.log)(&format!("prefetched {bytes} bytes")),
             Err(e) => (self.log)(&format!("cannot prefetch: {}", with_causes(&e))),
         }
@@ -56,11 +64,20 @@ impl MountService {
         let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {
             let _exclusive = self.exclusive();
             let shown = self.base().tree;
-            if shown == now.tree { Ok(()) } else { self.show(now, None, false) }
+            if shown == now.tree {
+                Ok(())
+            } else {
+                self.show(now, None, false)
+            }
         });
         let why = moved
             .err()
-            .map(|e| format!("cannot follow the branch, will try again: {}", with_causes(&e)))
+            .map(|e| {
+                format!(
+                    "cannot follow the branch, will try again: {}",
+                    with_causes(&e)
+                )
+            })
             .unwrap_or_default();
         let mut last_refusal = self.last_refusal.lock();
         if !why.is_empty() && why != *last_refusal {

@@ -21,7 +21,10 @@ use crate::sys::create;
 /// A log of more bytes than this is renamed to `log.old` when the next daemon opens it.
 const LOG_MAX: u64 = 4 << 20;
 /// Interval between checks for a cancellation.
-const CANCEL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const CANCEL_INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// The outcome of starting a daemon.
 pub enum DaemonStart {
@@ -33,8 +36,14 @@ pub enum DaemonStart {
 
 /// Starts the process that serves a mount, and waits until it reports the mount or exits. If
 /// `cancelled` returns true before that, the process is terminated, and unmounts.
-pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::Result<DaemonStart> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+pub fn start_daemon(
+    command: &mut Command,
+    cancelled: &dyn Fn() -> bool,
+) -> io::Result<DaemonStart> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut line = String::new();
     if let Some(output) = child.stdout.take()
         && wait_for_output(&output, cancelled)?
@@ -56,7 +65,10 @@ pub fn start_daemon(command: &mut Command, cancelled: &dyn Fn() -> bool) -> io::
 /// true first.
 fn wait_for_output(output: &ChildStdout, cancelled: &dyn Fn() -> bool) -> io::Result<bool> {
     while !cancelled() {
-        match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&CANCEL_INTERVAL)) {
+        match poll(
+            &mut [PollFd::new(output, PollFlags::IN)],
+            Some(&CANCEL_INTERVAL),
+        ) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(true),
             Err(e) => return Err(e.into()),
@@ -80,7 +92,9 @@ pub struct DaemonLog {
 impl DaemonLog {
     /// Returns a log that writes to `fallback`.
     pub fn new(fallback: Box<dyn Write + Send>) -> Self {
-        Self { out: Mutex::new(fallback) }
+        Self {
+            out: Mutex::new(fallback),
+        }
     }
 
     /// Writes to the file at `path` from now on, if the file can be opened.

@@ -18,6 +18,9 @@ mod waiting;
 pub use fetched::fetched;
 pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
 pub use process::{MountDaemon, no_mount_at};
-pub use resume::{OverlayBase, OverlayRoots, OverlayUse, is_still_served, overlay_base, overlay_roots, overlay_use};
+pub use resume::{
+    OverlayBase, OverlayRoots, OverlayUse, is_still_served, overlay_base, overlay_roots,
+    overlay_use,
+};
 pub use setup::{FollowFn, MountSetup, OverlayDir, Prefetch, VersionTree};
 pub use waiting::wait_while_ending;

@@ -43,11 +43,24 @@ impl MountDaemon {
         detach_dead(&setup.at)?;
         let lower = Arc::new(LowerLayer::new(setup.repo));
         let VersionTree { version, tree } = setup.version;
-        let mut base = MountBase { version, tree, branch: setup.branch, snapshot: None };
-        let (mut upper, mut changed, mut dirty, mut store) = (UpperTree::default(), HashSet::new(), Vec::new(), None);
-        let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.path.join(UPPER_DIR));
+        let mut base = MountBase {
+            version,
+            tree,
+            branch: setup.branch,
+            snapshot: None,
+        };
+        let (mut upper, mut changed, mut dirty, mut store) =
+            (UpperTree::default(), HashSet::new(), Vec::new(), None);
+        let dir = setup
+            .overlay
+            .as_ref()
+            .map_or_else(|| PathBuf::from("/"), |o| o.path.join(UPPER_DIR));
         let space = Arc::new(UpperFiles::new(dir.clone(), setup.quota));
-        if let Some(OverlayDir { path: overlay, name }) = &setup.overlay {
+        if let Some(OverlayDir {
+            path: overlay,
+            name,
+        }) = &setup.overlay
+        {
             wait_while_ending(overlay, observer)?;
             let kept = OverlayDb::open(overlay, name, &setup.at)?;
             waiting::write_serving(overlay, &setup.at);
@@ -60,7 +73,10 @@ impl MountDaemon {
                 for lost in &loaded.lost {
                     (setup.log)(&format!("lost: {lost}"));
                 }
-                kept.flush(&FlushRows { unsealed: loaded.unsealed, ..FlushRows::default() })?;
+                kept.flush(&FlushRows {
+                    unsealed: loaded.unsealed,
+                    ..FlushRows::default()
+                })?;
                 (upper, changed, dirty) = (loaded.upper, loaded.changed, loaded.outdated);
                 // With hydration or a lazy clone, keep copies of the version, because they save
                 // fetches.
@@ -81,9 +97,19 @@ impl MountDaemon {
                 let mut facts = base.facts(&setup.revision);
                 facts.push(Fact::new("key", to_hex(&upper.key)));
                 facts.extend([Fact::new(RETIRED, Vec::new()), Fact::new(GIVEN, Vec::new())]);
-                let inodes = vec![InodeChange { ino: ROOT_INO, inode: root, changed: false }];
-                store.replace(&FlushRows { inodes, facts, ..FlushRows::default() })?;
-                space.put_mark(&mark_of(&upper.key)).map_err(IoError::at("mark", &dir))?;
+                let inodes = vec![InodeChange {
+                    ino: ROOT_INO,
+                    inode: root,
+                    changed: false,
+                }];
+                store.replace(&FlushRows {
+                    inodes,
+                    facts,
+                    ..FlushRows::default()
+                })?;
+                space
+                    .put_mark(&mark_of(&upper.key))
+                    .map_err(IoError::at("mark", &dir))?;
             }
         }
         upper.multi_version = setup.multi_version;
@@ -100,7 +126,11 @@ impl MountDaemon {
             (setup.log)(&format!("passthrough is impossible: {why}"));
             passthrough = false;
         }
-        let mode = if passthrough { CacheMode::Passthrough } else { CacheMode::Writeback };
+        let mode = if passthrough {
+            CacheMode::Passthrough
+        } else {
+            CacheMode::Writeback
+        };
         let options = ViewOptions {
             read_only: setup.read_only,
             map_owner: setup.map_owner,
@@ -108,7 +138,14 @@ impl MountDaemon {
             recorder: setup.recorder.clone(),
         };
         let log = Arc::clone(&setup.log);
-        let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| log(text)));
+        let view = View::new(
+            Arc::clone(&lower),
+            space,
+            names,
+            store,
+            options,
+            Box::new(move |text| log(text)),
+        );
         let view = Arc::new(view);
         let source = attach::escape_source(&format!("dvc:{}", setup.revision));
         let attached = attach::attach(&AttachOptions {
@@ -123,11 +160,21 @@ impl MountDaemon {
         // Use more threads than jobs, because threads that wait for the disk need no processor.
         let threads = (setup.jobs * 2).clamp(4, 16);
         let io = |what| IoError::at(what, &at);
-        let served = fuse::serve(Arc::clone(&view), (attached.device, &at), threads, mode, setup.allow_other)
-            .map_err(io("serve"))?;
+        let served = fuse::serve(
+            Arc::clone(&view),
+            (attached.device, &at),
+            threads,
+            mode,
+            setup.allow_other,
+        )
+        .map_err(io("serve"))?;
         attach::tune(&at);
         let mounted = mountinfo::ours().map_err(io("find"))?;
-        let (device, mount_id) = mounted.iter().rev().find(|m| m.at == at).map_or(((0, 0), 0), |m| (m.device, m.id));
+        let (device, mount_id) = mounted
+            .iter()
+            .rev()
+            .find(|m| m.at == at)
+            .map_or(((0, 0), 0), |m| (m.device, m.id));
         let note = MountNote {
             process: ProcessIdentity::own(),
             mount_id,
@@ -139,9 +186,15 @@ impl MountDaemon {
             revision: setup.revision,
             read_only: setup.read_only,
             ephemeral: setup.ephemeral,
-            mode: if passthrough { "passthrough" } else { "writeback" }.to_owned(),
+            mode: if passthrough {
+                "passthrough"
+            } else {
+                "writeback"
+            }
+            .to_owned(),
         };
-        let socket = ControlSocket::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
+        let socket =
+            ControlSocket::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
         let kernel_cache = served.kernel_cache();
         let attributes = served.kernel_cache();
         view.on_attributes_changed(Box::new(move |ino| attributes.invalidate_attributes(ino)));
@@ -167,7 +220,11 @@ impl MountDaemon {
             discard: AtomicBool::new(setup.ephemeral),
             stopping: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), served, socket: Arc::new(socket) })
+        Ok(Self {
+            inner: Arc::new(inner),
+            served,
+            socket: Arc::new(socket),
+        })
     }
 
     /// Returns a function that waits until hydration is complete. [`Self::run`] must be running.
@@ -202,7 +259,11 @@ impl MountDaemon {
     /// discarded. While there are no requests and nothing to flush, no thread wakes up, unless the
     /// mount follows a branch.
     pub fn run(self, overlay: Option<PathBuf>) -> Result<()> {
-        let Self { inner, served, socket } = self;
+        let Self {
+            inner,
+            served,
+            socket,
+        } = self;
         let at = inner.note.at.clone();
         let flush_thread = {
             let inner = Arc::clone(&inner);
@@ -211,7 +272,9 @@ impl MountDaemon {
         let hydrate_thread = {
             let inner = Arc::clone(&inner);
             let hydrator = Arc::clone(&inner.hydrator);
-            inner.view.on_open_for_write(Box::new(move |ino| hydrator.opened(ino)));
+            inner
+                .view
+                .on_open_for_write(Box::new(move |ino| hydrator.opened(ino)));
             std::thread::spawn(move || inner.hydrator.run(&inner.view, &*inner.log))
         };
         let prefetch_thread = {
@@ -229,7 +292,12 @@ impl MountDaemon {
         inner.end();
         socket.close();
         inner.hydrator.end();
-        let _ = (flush_thread.join(), accept_thread.join(), hydrate_thread.join(), prefetch_thread.join());
+        let _ = (
+            flush_thread.join(),
+            accept_thread.join(),
+            hydrate_thread.join(),
+            prefetch_thread.join(),
+        );
         inner.flush_recorder();
         let flushed = inner.view.finish();
         drop(inner.stopping.lock());
@@ -276,5 +344,8 @@ fn detach_dead(at: &Path) -> Result<()> {
 
 /// Returns the error for a path without a mount.
 pub fn no_mount_at(at: &Path) -> crate::error::Error {
-    ControlError::None { at: at.to_path_buf() }.into()
+    ControlError::None {
+        at: at.to_path_buf(),
+    }
+    .into()
 }

@@ -18,7 +18,11 @@ impl MountService {
                 return;
             }
             let inner = Arc::clone(self);
-            let serve = |connection| std::thread::Builder::new().spawn(move || inner.serve(connection)).map(drop);
+            let serve = |connection| {
+                std::thread::Builder::new()
+                    .spawn(move || inner.serve(connection))
+                    .map(drop)
+            };
             if connection.and_then(serve).is_err() {
                 // The process is out of descriptors or threads, so wait until some are free.
                 std::thread::sleep(Duration::from_millis(100));
@@ -45,10 +49,16 @@ impl MountService {
                     drop(pending.take());
                     self.snapshot(begun.take(), store, &exclude, &mut pending, &mut connection)
                 }
-                ControlRequest::EndSnapshot { version, branch, whole } => {
-                    connection.reply(&self.end_snapshot(pending.take(), &version, branch, whole))
-                }
-                ControlRequest::Switch { version, branch, force } => {
+                ControlRequest::EndSnapshot {
+                    version,
+                    branch,
+                    whole,
+                } => connection.reply(&self.end_snapshot(pending.take(), &version, branch, whole)),
+                ControlRequest::Switch {
+                    version,
+                    branch,
+                    force,
+                } => {
                     drop((pending.take(), begun.take()));
                     connection.reply(&self.switch_to(&version, branch, force))
                 }
@@ -80,6 +90,7 @@ impl MountService {
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);
-        Ok(attach::detach(&self.note.at, false).inspect_err(|_| self.discard.store(before, Ordering::Release))?)
+        Ok(attach::detach(&self.note.at, false)
+            .inspect_err(|_| self.discard.store(before, Ordering::Release))?)
     }
 }

@@ -21,15 +21,29 @@ use crate::sys::io_error::IoError;
 
 /// Returns the base with which the mount continues an overlay, or `None` if the overlay starts
 /// empty. Fails if the overlay has uncommitted changes to another version.
-pub(super) fn resume(repo: &Repo, store: &OverlayDb, asked: &MountBase, name: &str) -> Result<Option<MountBase>> {
+pub(super) fn resume(
+    repo: &Repo,
+    store: &OverlayDb,
+    asked: &MountBase,
+    name: &str,
+) -> Result<Option<MountBase>> {
     let id = |key: &str| -> Result<Option<Id>> {
-        Ok(store.fact(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
+        Ok(store
+            .fact(key)?
+            .and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
     };
     let (Some(version), Some(tree)) = (id(VERSION)?, id(TREE)?) else {
         // The overlay was never mounted, or its first mount did not start.
-        return if store.key()?.is_none() { Ok(None) } else { Err(store.damaged("it does not name its version")) };
+        return if store.key()?.is_none() {
+            Ok(None)
+        } else {
+            Err(store.damaged("it does not name its version"))
+        };
     };
-    let branch = store.fact(BRANCH)?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
+    let branch = store
+        .fact(BRANCH)?
+        .filter(|b| !b.is_empty())
+        .map(|b| String::from_utf8_lossy(&b).into_owned());
     let snapshot = id(SNAPSHOT)?;
     let branch = branch.or_else(|| asked.branch.clone());
     // The requested version may be the commit of the last snapshot, if the mount was interrupted
@@ -39,11 +53,21 @@ pub(super) fn resume(repo: &Repo, store: &OverlayDb, asked: &MountBase, name: &s
         Ok(Some(commit.tree) == snapshot && commit.parents.contains(&version))
     };
     if version == asked.version || own()? {
-        return Ok(Some(MountBase { version: asked.version, tree, branch, snapshot }));
+        return Ok(Some(MountBase {
+            version: asked.version,
+            tree,
+            branch,
+            snapshot,
+        }));
     }
     if store.is_changed()? {
         let (name, repository) = (name.to_owned(), repo.path().to_path_buf());
-        return Err(MountError::OtherVersion { name, version: version.short(), repository }.into());
+        return Err(MountError::OtherVersion {
+            name,
+            version: version.short(),
+            repository,
+        }
+        .into());
     }
     Ok(None)
 }
@@ -89,13 +113,25 @@ pub fn is_still_served(overlay: &Path) -> Result<bool> {
 
 /// Returns the base of an overlay, or `None` if it was never mounted.
 pub fn overlay_base(overlay: &Path, name: &str) -> Result<Option<OverlayBase>> {
-    let Some(store) = OverlayDb::open_read_only(overlay, name)? else { return Ok(None) };
-    let text = |key: &str| -> Result<Option<String>> {
-        Ok(store.fact(key)?.filter(|v| !v.is_empty()).map(|v| String::from_utf8_lossy(&v).into_owned()))
+    let Some(store) = OverlayDb::open_read_only(overlay, name)? else {
+        return Ok(None);
     };
-    let Some(version) = text(VERSION)?.as_deref().and_then(Id::parse) else { return Ok(None) };
+    let text = |key: &str| -> Result<Option<String>> {
+        Ok(store
+            .fact(key)?
+            .filter(|v| !v.is_empty())
+            .map(|v| String::from_utf8_lossy(&v).into_owned()))
+    };
+    let Some(version) = text(VERSION)?.as_deref().and_then(Id::parse) else {
+        return Ok(None);
+    };
     let at = text("at")?.map(PathBuf::from);
-    Ok(Some(OverlayBase { version, branch: text(BRANCH)?, changed: store.is_changed()?, at }))
+    Ok(Some(OverlayBase {
+        version,
+        branch: text(BRANCH)?,
+        changed: store.is_changed()?,
+        at,
+    }))
 }
 
 /// The objects that an overlay needs from its repository.
@@ -109,16 +145,39 @@ pub struct OverlayRoots {
 
 /// Returns what an overlay needs of its repository, also while a mount uses it; `None` if the overlay was never mounted.
 pub fn overlay_roots(overlay: &Path) -> Result<Option<OverlayRoots>> {
-    let Some(facts) = OverlayDb::read_facts(overlay, &[VERSION, TREE, SNAPSHOT])? else { return Ok(None) };
-    let mut ids = facts.iter().map(|fact| Id::parse(&String::from_utf8_lossy(fact.as_deref().unwrap_or_default())));
-    let Some(version) = ids.next().flatten() else { return Ok(None) };
-    Ok(Some(OverlayRoots { version, trees: ids.flatten().collect() }))
+    let Some(facts) = OverlayDb::read_facts(overlay, &[VERSION, TREE, SNAPSHOT])? else {
+        return Ok(None);
+    };
+    let mut ids = facts.iter().map(|fact| {
+        Id::parse(&String::from_utf8_lossy(
+            fact.as_deref().unwrap_or_default(),
+        ))
+    });
+    let Some(version) = ids.next().flatten() else {
+        return Ok(None);
+    };
+    Ok(Some(OverlayRoots {
+        version,
+        trees: ids.flatten().collect(),
+    }))
 }
 
 /// Returns how a mount of a version would use an overlay. Fails if the mount would be refused.
-pub fn overlay_use(repo: &Repo, version: VersionTree, overlay: &Path, name: &str) -> Result<OverlayUse> {
-    let Some(store) = OverlayDb::open_read_only(overlay, name)? else { return Ok(OverlayUse::Nothing) };
-    let asked = MountBase { version: version.version, tree: version.tree, branch: None, snapshot: None };
+pub fn overlay_use(
+    repo: &Repo,
+    version: VersionTree,
+    overlay: &Path,
+    name: &str,
+) -> Result<OverlayUse> {
+    let Some(store) = OverlayDb::open_read_only(overlay, name)? else {
+        return Ok(OverlayUse::Nothing);
+    };
+    let asked = MountBase {
+        version: version.version,
+        tree: version.tree,
+        branch: None,
+        snapshot: None,
+    };
     Ok(match resume(repo, &store, &asked, name)? {
         None => OverlayUse::Nothing,
         Some(_) if store.is_changed()? => OverlayUse::Changed,
@@ -151,7 +210,9 @@ pub(super) fn free_committed(
 ) -> Result<()> {
     let (mut rows, mut gone, mut spare) = (Vec::new(), Vec::new(), Vec::new());
     for (ino, inode) in &mut upper.inodes {
-        let InodeBody::File(data) = &inode.what else { continue };
+        let InodeBody::File(data) = &inode.what else {
+            continue;
+        };
         match data.copies() {
             SpareCopies::Nothing => {}
             SpareCopies::Blocks => {
@@ -161,15 +222,26 @@ pub(super) fn free_committed(
             }
             SpareCopies::All(base) => {
                 let untouched = FileData::new(*ino, Arc::clone(space), FileState::of(base));
-                let whole = Inode { what: InodeBody::File(Arc::new(untouched)), ..Inode::clone(inode) };
+                let whole = Inode {
+                    what: InodeBody::File(Arc::new(untouched)),
+                    ..Inode::clone(inode)
+                };
                 *inode = Arc::new(whole);
                 rows.push(InodeChange::new(*ino, inode, changed.contains(ino)));
                 gone.push(*ino);
             }
         }
     }
-    let unsealed = gone.iter().copied().chain(spare.iter().map(|data| data.ino())).collect();
-    store.flush(&FlushRows { inodes: rows, unsealed, ..FlushRows::default() })?;
+    let unsealed = gone
+        .iter()
+        .copied()
+        .chain(spare.iter().map(|data| data.ino()))
+        .collect();
+    store.flush(&FlushRows {
+        inodes: rows,
+        unsealed,
+        ..FlushRows::default()
+    })?;
     for ino in gone {
         let _ = std::fs::remove_file(space.path(ino));
     }
@@ -186,8 +258,15 @@ pub(super) fn free_committed(
 pub(super) fn remove_orphans(dir: &Path, upper: &UpperTree, space: &UpperFiles) {
     use std::os::unix::fs::MetadataExt;
     for fold in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        for file in std::fs::read_dir(fold.path()).into_iter().flatten().flatten() {
-            let ino = file.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+        for file in std::fs::read_dir(fold.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let ino = file
+                .file_name()
+                .to_str()
+                .and_then(|name| u64::from_str_radix(name, 16).ok());
             match ino.filter(|ino| upper.inodes.contains_key(ino)) {
                 Some(_) => space.recount(0, file.metadata().map_or(0, |m| m.blocks() * 512)),
                 None => drop(std::fs::remove_file(file.path())),
@@ -200,7 +279,13 @@ pub(super) fn remove_orphans(dir: &Path, upper: &UpperTree, space: &UpperFiles) 
 pub(super) fn version_root(lower: &LowerLayer, tree: &Id) -> Result<UpperTree> {
     let info = lower.repo().root_info(tree)?;
     let mtime = info.meta.mtime;
-    let what = InodeBody::Dir { tree: Some(*tree), stored: Some(StoredDir { tree: *tree, totals: info.totals }) };
+    let what = InodeBody::Dir {
+        tree: Some(*tree),
+        stored: Some(StoredDir {
+            tree: *tree,
+            totals: info.totals,
+        }),
+    };
     let root = Inode {
         meta: info.meta,
         atime: mtime,

@@ -65,7 +65,9 @@ impl MountService {
 
     pub(super) fn has_ended(&self, wait: Duration) -> bool {
         let mut ended = self.ended.0.lock();
-        self.ended.1.wait_while_for(&mut ended, |ended| !*ended, wait);
+        self.ended
+            .1
+            .wait_while_for(&mut ended, |ended| !*ended, wait);
         *ended
     }
 
@@ -80,7 +82,9 @@ impl MountService {
         let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let state = self.view.state();
         MountFacts {
-            version: Some(base.version).filter(|id| *id != Id([0; 32])).map(|id| id.to_string()),
+            version: Some(base.version)
+                .filter(|id| *id != Id([0; 32]))
+                .map(|id| id.to_string()),
             branch: base.branch,
             snapshot: base.snapshot.map(|id| id.to_string()),
             changed: state.changed_inodes,

@@ -114,7 +114,10 @@ impl MountBase {
         vec![
             Fact::new(VERSION, self.version.to_string()),
             Fact::new(TREE, self.tree.to_string()),
-            Fact::new(SNAPSHOT, self.snapshot.map(|id| id.to_string()).unwrap_or_default()),
+            Fact::new(
+                SNAPSHOT,
+                self.snapshot.map(|id| id.to_string()).unwrap_or_default(),
+            ),
             Fact::new(BRANCH, self.branch.clone().unwrap_or_default()),
             Fact::new("revision", revision),
         ]

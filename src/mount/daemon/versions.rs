@@ -56,7 +56,10 @@ impl MountService {
     /// Enters the exclusive section and takes a snapshot.
     pub(super) fn begin(&self, store: bool) -> Result<SnapshotGuard<'_>> {
         let section = self.exclusive();
-        Ok(SnapshotGuard { section, snapshot: Some(self.view.begin_snapshot(store)?) })
+        Ok(SnapshotGuard {
+            section,
+            snapshot: Some(self.view.begin_snapshot(store)?),
+        })
     }
 
     /// Builds the tree of the snapshot that was `begun` on the same connection, or of a new one,
@@ -91,10 +94,16 @@ impl MountService {
         };
         let repo = self.lower.repo();
         let skipped_paths = SkippedPaths::default();
-        let out = if store { Output::storing(repo, &skipped_paths)? } else { Output::dry(repo) };
+        let out = if store {
+            Output::storing(repo, &skipped_paths)?
+        } else {
+            Output::dry(repo)
+        };
         let base = self.base().clone();
         let committed = repo.commit_cached(&base.version)?.tree != base.tree;
-        let Some(snapshot) = &guard.snapshot else { return Err(MountError::NoSnapshot.into()) };
+        let Some(snapshot) = &guard.snapshot else {
+            return Err(MountError::NoSnapshot.into());
+        };
         let taken = build_tree(&TreeInput {
             lower: &self.lower,
             snapshot,
@@ -123,7 +132,9 @@ impl MountService {
         if store {
             // If the confirmation never arrives, the next mount recognises the commit by this tree.
             let facts = vec![Fact::new(SNAPSHOT, taken.tree.to_string())];
-            self.view.sync_all_with(facts).map_err(|e| self.io("flush", e.0))?;
+            self.view
+                .sync_all_with(facts)
+                .map_err(|e| self.io("flush", e.0))?;
             self.base().snapshot = Some(taken.tree);
             *pending = Some(StoredSnapshot { guard, tree: taken });
         }
@@ -137,17 +148,26 @@ impl MountService {
         branch: Option<String>,
         whole: bool,
     ) -> Result<()> {
-        let Some(StoredSnapshot { guard, tree }) = pending else { return Err(MountError::NoSnapshot.into()) };
+        let Some(StoredSnapshot { guard, tree }) = pending else {
+            return Err(MountError::NoSnapshot.into());
+        };
         guard.end(whole.then_some(&tree));
         let mut base = self.base();
         base.version = Id::parse(version).unwrap_or(base.version);
         base.branch = branch.or_else(|| base.branch.clone());
         let facts = base.facts(&self.note.revision);
         drop(base);
-        self.view.sync_all_with(facts).map_err(|e| self.io("flush", e.0))
+        self.view
+            .sync_all_with(facts)
+            .map_err(|e| self.io("flush", e.0))
     }
 
-    pub(super) fn switch_to(&self, version: &str, branch: Option<String>, force: bool) -> Result<()> {
+    pub(super) fn switch_to(
+        &self,
+        version: &str,
+        branch: Option<String>,
+        force: bool,
+    ) -> Result<()> {
         let _exclusive = self.exclusive();
         let id = Id::parse(version).unwrap_or(Id([0; 32]));
         let commit = self.lower.repo().commit_cached(&id)?;
@@ -157,20 +177,40 @@ impl MountService {
             base.branch = branch;
             let facts = base.facts(&self.note.revision);
             drop(base);
-            return self.view.sync_all_with(facts).map_err(|e| self.io("flush", e.0));
+            return self
+                .view
+                .sync_all_with(facts)
+                .map_err(|e| self.io("flush", e.0));
         }
-        self.show(VersionTree { version: id, tree: commit.tree }, branch, force)
+        self.show(
+            VersionTree {
+                version: id,
+                tree: commit.tree,
+            },
+            branch,
+            force,
+        )
     }
 
     /// Shows another version. Fails if files are open for writing, if a mount point would be lost,
     /// or if there are uncommitted changes and `force` is not set.
-    pub(super) fn show(&self, version: VersionTree, branch: Option<String>, force: bool) -> Result<()> {
+    pub(super) fn show(
+        &self,
+        version: VersionTree,
+        branch: Option<String>,
+        force: bool,
+    ) -> Result<()> {
         /// The kernel reports the close of a file with a delay. If no process has the file open,
         /// wait this long for the report.
         const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
         let VersionTree { version, tree } = version;
         let base = self.base().clone();
-        let next = MountBase { version, tree, branch: branch.or(base.branch), snapshot: None };
+        let next = MountBase {
+            version,
+            tree,
+            branch: branch.or(base.branch),
+            snapshot: None,
+        };
         let request = SwitchRequest {
             root: version_root(&self.lower, &tree)?,
             facts: next.facts(&self.note.revision),
@@ -184,13 +224,29 @@ impl MountService {
                 SwitchOutcome::Written(written) => written,
             };
             let with_process = |file: &OpenWriter| {
-                let process = file.process.clone().or_else(|| writers::find_writer(self.device, file.ino))?;
-                Some(OpenWriter { ino: file.ino, path: file.path.clone(), process: Some(process) })
+                let process = file
+                    .process
+                    .clone()
+                    .or_else(|| writers::find_writer(self.device, file.ino))?;
+                Some(OpenWriter {
+                    ino: file.ino,
+                    path: file.path.clone(),
+                    process: Some(process),
+                })
             };
             let used = written.iter().find_map(with_process);
-            let late = || written.into_iter().next().filter(|_| since.elapsed() > CLOSE_TIMEOUT);
+            let late = || {
+                written
+                    .into_iter()
+                    .next()
+                    .filter(|_| since.elapsed() > CLOSE_TIMEOUT)
+            };
             if let Some(OpenWriter { path, process, .. }) = used.or_else(late) {
-                return Err(MountError::Written { path: display(&path).to_string(), user: process }.into());
+                return Err(MountError::Written {
+                    path: display(&path).to_string(),
+                    user: process,
+                }
+                .into());
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -198,7 +254,11 @@ impl MountService {
         for dir in &stale.dirs {
             self.kernel_cache.wait_for(*dir);
         }
-        for StaleName { name: EntryName { parent, name }, removed } in &stale.names {
+        for StaleName {
+            name: EntryName { parent, name },
+            removed,
+        } in &stale.names
+        {
             match removed {
                 Some(ino) => self.kernel_cache.delete_name(*parent, *ino, name),
                 None => self.kernel_cache.invalidate_name(*parent, name),

@@ -51,11 +51,17 @@ pub(super) fn write_ending(overlay: &Path, at: &Path) {
 }
 
 fn write(overlay: &Path, at: &Path, ending: bool) -> io::Result<()> {
-    let server = OverlayServer { process: ProcessIdentity::own(), at: at.to_owned(), ending };
+    let server = OverlayServer {
+        process: ProcessIdentity::own(),
+        at: at.to_owned(),
+        ending,
+    };
     // The record need not be durable, because it is invalid after the process has exited.
     let mut file = create::temp_file(overlay, ".server")?;
     file.write_all(&serde_json::to_vec(&server)?)?;
-    file.persist(overlay.join(FILE)).map(drop).map_err(|e| e.error)
+    file.persist(overlay.join(FILE))
+        .map(drop)
+        .map_err(|e| e.error)
 }
 
 fn read(overlay: &Path) -> Option<OverlayServer> {
@@ -67,14 +73,24 @@ fn read(overlay: &Path) -> Option<OverlayServer> {
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {
     let (begun, mut reported) = (Instant::now(), false);
     while OverlayDb::is_locked(overlay)? {
-        let Some(server) = read(overlay) else { return Ok(()) };
+        let Some(server) = read(overlay) else {
+            return Ok(());
+        };
         if !server.ending && is_mounted(&server.at) {
             return Ok(());
         }
-        let limit = if server.ending { FLUSH_TIMEOUT } else { NOTICE_TIMEOUT };
+        let limit = if server.ending {
+            FLUSH_TIMEOUT
+        } else {
+            NOTICE_TIMEOUT
+        };
         if begun.elapsed() >= limit {
             let at = server.at;
-            return if server.ending { Err(AttachError::StillEnding { at }.into()) } else { Ok(()) };
+            return if server.ending {
+                Err(AttachError::StillEnding { at }.into())
+            } else {
+                Ok(())
+            };
         }
         if server.ending && !reported {
             reported = true;
@@ -82,7 +98,11 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
                 "waiting for process {}, which writes the changes of the last mount to disk",
                 server.process.pid
             );
-            observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+            observer.notice(Notice {
+                level: NoticeLevel::Info,
+                path: Vec::new(),
+                message,
+            });
         }
         if observer.cancelled() {
             return Err(Cancelled.into());
@@ -128,7 +148,10 @@ mod tests {
         write_ending(overlay, Path::new("/gone"));
         wait_while_ending(overlay, &observer).unwrap();
         let told = observer.1.lock();
-        assert!(told.len() == 1 && told[0].starts_with("waiting for process"), "{told:?}");
+        assert!(
+            told.len() == 1 && told[0].starts_with("waiting for process"),
+            "{told:?}"
+        );
         assert!(!OverlayDb::is_locked(overlay).unwrap());
     }
 

@@ -50,17 +50,31 @@ impl AllocatedBytes {
         match content {
             Content::Inline(_) => Self::Bytes(kept.saturating_sub(replaced) + upper),
             Content::Direct(extents) => {
-                let data: u64 = extents.iter().filter(|x| x.chunk.is_some()).map(|x| x.len).sum();
+                let data: u64 = extents
+                    .iter()
+                    .filter(|x| x.chunk.is_some())
+                    .map(|x| x.len)
+                    .sum();
                 Self::Bytes(data.min(kept).saturating_sub(replaced) + upper)
             }
-            Content::List(list) => Self::List { list: *list, limit: kept, replaced, upper },
+            Content::List(list) => Self::List {
+                list: *list,
+                limit: kept,
+                replaced,
+                upper,
+            },
         }
     }
 
     /// Replaces the chunk list by `data`, its number of allocated bytes.
     pub fn resolved(self, data: u64) -> Self {
         match self {
-            Self::List { limit, replaced, upper, .. } => Self::Bytes(data.min(limit).saturating_sub(replaced) + upper),
+            Self::List {
+                limit,
+                replaced,
+                upper,
+                ..
+            } => Self::Bytes(data.min(limit).saturating_sub(replaced) + upper),
             known => known,
         }
     }

@@ -16,7 +16,11 @@ pub(in crate::mount) fn blocks_of(range: &Range<u64>) -> Range<u64> {
 /// block of the file counts as complete.
 pub(super) fn whole_blocks(range: &Range<u64>, size: u64) -> Range<u64> {
     let start = range.start.div_ceil(BLOCK);
-    let end = if range.end >= size { range.end.div_ceil(BLOCK) } else { range.end / BLOCK };
+    let end = if range.end >= size {
+        range.end.div_ceil(BLOCK)
+    } else {
+        range.end / BLOCK
+    };
     start..end.max(start)
 }
 
@@ -29,5 +33,7 @@ pub(super) fn edge_blocks(range: &Range<u64>, size: u64) -> Vec<u64> {
     if whole.is_empty() {
         return touched.collect();
     }
-    (touched.start..whole.start).chain(whole.end..touched.end).collect()
+    (touched.start..whole.start)
+        .chain(whole.end..touched.end)
+        .collect()
 }

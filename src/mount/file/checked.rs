@@ -27,7 +27,9 @@ impl CheckedFile<'_> {
         if !whole.is_empty() {
             let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
             let end = (whole.end * BLOCK).min(range.end);
-            let wrong = self.sums.first_mismatch(whole.start, &out[index(whole.start * BLOCK)..index(end)]);
+            let wrong = self
+                .sums
+                .first_mismatch(whole.start, &out[index(whole.start * BLOCK)..index(end)]);
             if wrong.is_some() {
                 return Ok(wrong);
             }

@@ -67,7 +67,10 @@ fn sum_of(bytes: &[u8]) -> u32 {
 
 impl SumTable {
     fn place(block: u64) -> (u64, usize) {
-        (block / GROUP as u64, usize::try_from(block % GROUP as u64).unwrap_or(0))
+        (
+            block / GROUP as u64,
+            usize::try_from(block % GROUP as u64).unwrap_or(0),
+        )
     }
 
     fn get(&self, block: u64) -> Option<u32> {
@@ -109,7 +112,11 @@ impl SumTable {
         }
         let all = blocks.start / GROUP as u64..blocks.end.div_ceil(GROUP as u64);
         let touched: Vec<u64> = if (all.end - all.start) > self.groups.len() as u64 {
-            self.groups.keys().copied().filter(|group| all.contains(group)).collect()
+            self.groups
+                .keys()
+                .copied()
+                .filter(|group| all.contains(group))
+                .collect()
         } else {
             all.collect()
         };
@@ -201,16 +208,25 @@ impl BlockSums {
     pub(in crate::mount) fn first_mismatch(&self, block: u64, bytes: &[u8]) -> Option<u64> {
         let expected: Vec<Option<u32>> = {
             let known = self.lock();
-            (block..).zip(bytes.chunks(BLOCK_BYTES)).map(|(block, _)| known.get(block)).collect()
+            (block..)
+                .zip(bytes.chunks(BLOCK_BYTES))
+                .map(|(block, _)| known.get(block))
+                .collect()
         };
         let mut all = (block..).zip(bytes.chunks(BLOCK_BYTES)).zip(expected);
-        all.find(|((_, bytes), sum)| sum.is_some_and(|sum| sum != sum_of(bytes))).map(|((block, _), _)| block)
+        all.find(|((_, bytes), sum)| sum.is_some_and(|sum| sum != sum_of(bytes)))
+            .map(|((block, _), _)| block)
     }
 
     /// Returns the unknown blocks below `end`.
     pub(in crate::mount) fn unknown_blocks(&self, end: u64) -> Vec<Range<u64>> {
         let known = self.lock();
-        known.unknown.iter().map(|r| r.start..r.end.min(end)).filter(|r| !r.is_empty()).collect()
+        known
+            .unknown
+            .iter()
+            .map(|r| r.start..r.end.min(end))
+            .filter(|r| !r.is_empty())
+            .collect()
     }
 
     /// Returns all checksums as rows of the overlay database: the index of the row, and four bytes
@@ -229,7 +245,9 @@ impl BlockSums {
                 bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
             }
         }
-        rows.into_iter().map(|(index, sums)| SumRow { index, sums }).collect()
+        rows.into_iter()
+            .map(|(index, sums)| SumRow { index, sums })
+            .collect()
     }
 
     /// Adds the checksums in a row of the overlay database.

@@ -123,10 +123,18 @@ fn pieces(state: &FileState, offset: u64, len: usize) -> Vec<Piece> {
     while at < end {
         match &state.base {
             Some(base) if at < state.kept => {
-                let RangeRun { inside: local, end: until } =
-                    state.local.run(&(at / BLOCK..end.min(state.kept).div_ceil(BLOCK)));
+                let RangeRun {
+                    inside: local,
+                    end: until,
+                } = state
+                    .local
+                    .run(&(at / BLOCK..end.min(state.kept).div_ceil(BLOCK)));
                 let until = (until * BLOCK).min(end).min(state.kept);
-                out.push(if local { Piece::Upper(at..until) } else { Piece::Base(Arc::clone(base), at..until) });
+                out.push(if local {
+                    Piece::Upper(at..until)
+                } else {
+                    Piece::Base(Arc::clone(base), at..until)
+                });
                 at = until;
             }
             _ => {
@@ -145,7 +153,10 @@ impl FileData {
         Self {
             ino,
             space,
-            state: RwLock::new(LiveState { state, frozen: None }),
+            state: RwLock::new(LiveState {
+                state,
+                frozen: None,
+            }),
             change_lock: Mutex::default(),
             unsynced,
             change_count: AtomicU64::new(0),
@@ -192,8 +203,18 @@ impl FileData {
     pub fn allocated(&self) -> AllocatedBytes {
         let (upper, has_upper, base, kept, local) = {
             let state = self.read_state();
-            let local = if state.is_complete() { state.kept } else { (state.local.total() * BLOCK).min(state.kept) };
-            (state.upper.clone(), state.has_upper, state.base.clone(), state.kept, local)
+            let local = if state.is_complete() {
+                state.kept
+            } else {
+                (state.local.total() * BLOCK).min(state.kept)
+            };
+            (
+                state.upper.clone(),
+                state.has_upper,
+                state.base.clone(),
+                state.kept,
+                local,
+            )
         };
         let change_count = self.change_count.load(Ordering::Acquire);
         let known = *self.cached_space.lock();
@@ -204,7 +225,9 @@ impl FileData {
             _ => {
                 let found = match upper {
                     Some(upper) => allocated_bytes(&*upper),
-                    None if has_upper => std::fs::metadata(self.space.path(self.ino)).map(|meta| meta.blocks() * 512),
+                    None if has_upper => {
+                        std::fs::metadata(self.space.path(self.ino)).map(|meta| meta.blocks() * 512)
+                    }
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
                 found.map_or(0, |bytes| self.cache_space(change_count, bytes))
@@ -240,7 +263,9 @@ impl FileData {
             // The data of a running snapshot is not in a version yet, so the file still counts as
             // changed.
             changed: state.changed || state.frozen.is_some(),
-            complete: state.has_upper && state.is_complete() && !self.unsynced.load(Ordering::Acquire),
+            complete: state.has_upper
+                && state.is_complete()
+                && !self.unsynced.load(Ordering::Acquire),
         }
     }
 
@@ -252,8 +277,12 @@ impl FileData {
     /// Returns whether the file is identical to this file of a version.
     pub fn matches_entry(&self, size: u64, chunker: Chunker, content: &Content) -> bool {
         let state = self.read_state();
-        let whole = !state.changed && state.frozen.is_none() && state.damage.is_none() && state.dirty.is_empty();
-        let same = |base: &BaseFile| (base.size, base.chunker, &base.content) == (size, chunker, content);
+        let whole = !state.changed
+            && state.frozen.is_none()
+            && state.damage.is_none()
+            && state.dirty.is_empty();
+        let same =
+            |base: &BaseFile| (base.size, base.chunker, &base.content) == (size, chunker, content);
         whole && state.kept == size && state.size == size && state.base.as_deref().is_some_and(same)
     }
 
@@ -283,7 +312,10 @@ impl FileData {
     /// Returns whether there is an upper file, and why it is unusable if it is damaged.
     pub fn upper_status(&self) -> UpperStatus {
         let state = self.read_state();
-        UpperStatus { exists: state.has_upper, damage: state.damage.as_ref().map(ToString::to_string) }
+        UpperStatus {
+            exists: state.has_upper,
+            damage: state.damage.as_ref().map(ToString::to_string),
+        }
     }
 
     /// Returns the inode number.
@@ -293,9 +325,9 @@ impl FileData {
 
     /// Returns whether a read needs chunks of the version.
     pub fn needs_base(&self, offset: u64, len: usize) -> bool {
-        pieces(&self.read_state(), offset, len)
-            .iter()
-            .any(|p| matches!(p, Piece::Base(base, _) if !matches!(base.content, Content::Inline(_))))
+        pieces(&self.read_state(), offset, len).iter().any(
+            |p| matches!(p, Piece::Base(base, _) if !matches!(base.content, Content::Inline(_))),
+        )
     }
 
     /// Finds the sources of a range, and opens the upper file if there is a usable one.
@@ -309,7 +341,10 @@ impl FileData {
         {
             let state = self.read_state();
             if state.upper.is_some() || !state.has_upper || state.damage.is_some() {
-                return Ok(seen(&state, state.upper.clone().filter(|_| state.damage.is_none())));
+                return Ok(seen(
+                    &state,
+                    state.upper.clone().filter(|_| state.damage.is_none()),
+                ));
             }
         }
         self.open_upper()?;
@@ -320,7 +355,9 @@ impl FileData {
     /// Fills `out` from `offset` on. Returns the number of bytes, which is less than the length of
     /// `out` only at the end of the file.
     pub fn read(&self, lower: &LowerLayer, offset: u64, out: &mut [u8]) -> Result<usize> {
-        let seen = self.locate(offset, out.len()).map_err(|e| self.io_error("open", e))?;
+        let seen = self
+            .locate(offset, out.len())
+            .map_err(|e| self.io_error("open", e))?;
         let mut done = 0;
         for piece in &seen.pieces {
             let (Piece::Upper(range) | Piece::Base(_, range)) = &piece;
@@ -328,7 +365,11 @@ impl FileData {
             let slot = &mut out[done..done + len];
             match (piece, &seen.upper) {
                 (Piece::Upper(range), Some(file)) => {
-                    let written = CheckedFile { file, sums: &seen.sums, size: seen.size };
+                    let written = CheckedFile {
+                        file,
+                        sums: &seen.sums,
+                        size: seen.size,
+                    };
                     if let Err(e) = self.read_verified(&written, range.start, slot) {
                         self.read_from_version(lower, range, slot).ok_or(e)??;
                     }
@@ -347,7 +388,12 @@ impl FileData {
 
     /// Reads a damaged range of the upper file from the version instead. Returns `None` if the
     /// range is not a copy of the version.
-    fn read_from_version(&self, lower: &LowerLayer, range: &Range<u64>, out: &mut [u8]) -> Option<Result<()>> {
+    fn read_from_version(
+        &self,
+        lower: &LowerLayer,
+        range: &Range<u64>,
+        out: &mut [u8],
+    ) -> Option<Result<()>> {
         let _exclusive = self.exclusive();
         let base = {
             let mut state = self.write_state();
@@ -428,7 +474,10 @@ impl FileData {
     /// Writes bytes. After a failure, such as a full disk, the file holds the old bytes and perhaps
     /// some of the new ones.
     pub fn write(&self, lower: &LowerLayer, offset: u64, bytes: &[u8]) -> FsResult<()> {
-        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|end| *end <= SIZE_MAX)
+            .ok_or(Errno::FBIG)?;
         let _exclusive = self.begin_change();
         self.space.ensure_space()?;
         let upper = self.open_for_write()?;
@@ -459,7 +508,10 @@ impl FileData {
         let mut at = range.start / BLOCK;
         let end = range.end.div_ceil(BLOCK);
         while at < end {
-            let RangeRun { inside: local, end: until } = state.local.run(&(at..end));
+            let RangeRun {
+                inside: local,
+                end: until,
+            } = state.local.run(&(at..end));
             if local {
                 state.mark_written(&(at * BLOCK..until * BLOCK));
             }
@@ -499,7 +551,8 @@ impl FileData {
         if self.space.limit_bytes().is_some()
             && let Ok(now) = allocated_bytes(upper)
         {
-            self.space.recount(std::mem::replace(&mut state.counted_bytes, now), now);
+            self.space
+                .recount(std::mem::replace(&mut state.counted_bytes, now), now);
         }
     }
 
@@ -507,7 +560,10 @@ impl FileData {
     pub fn needs_edges(&self, offset: u64, len: usize) -> bool {
         let state = self.read_state();
         let range = offset..offset.saturating_add(len as u64);
-        state.base.as_ref().is_some_and(|b| !matches!(b.content, Content::Inline(_)))
+        state
+            .base
+            .as_ref()
+            .is_some_and(|b| !matches!(b.content, Content::Inline(_)))
             && state.edges(&range).any(|_| true)
     }
 
@@ -516,12 +572,16 @@ impl FileData {
     fn fetch_edges(&self, lower: &LowerLayer, upper: &File, range: &Range<u64>) -> FsResult<()> {
         let (base, edges) = {
             let state = self.read_state();
-            let Some(base) = state.base.clone() else { return Ok(()) };
+            let Some(base) = state.base.clone() else {
+                return Ok(());
+            };
             (base, state.edges(range).collect::<Vec<_>>())
         };
         let fill = |span: Range<u64>| -> FsResult<()> {
             let mut bytes = vec![0; usize::try_from(span.end - span.start).unwrap_or(0)];
-            lower.read(&base.content, span.start, &mut bytes).map_err(|e| Errno::from(&e))?;
+            lower
+                .read(&base.content, span.start, &mut bytes)
+                .map_err(|e| Errno::from(&e))?;
             Ok(upper.write_all_at(&bytes, span.start)?)
         };
         let filled = edges.into_iter().try_for_each(fill);
@@ -539,13 +599,19 @@ impl FileData {
 
     /// Leaves the upper file to a running snapshot and continues with an empty one.
     fn leave_upper_to_snapshot(&self) -> FsResult<()> {
-        let Some(frozen) = self.read_state().frozen.clone() else { return Ok(()) };
+        let Some(frozen) = self.read_state().frozen.clone() else {
+            return Ok(());
+        };
         frozen.keep_upper()?;
         let file = self.space.replace(self.ino)?;
         let mut state = self.write_state();
         state.upper = Some(Arc::new(file));
         self.change_count.fetch_add(1, Ordering::AcqRel);
-        state.sums = Arc::new(if state.sums.is_disabled() { BlockSums::disabled() } else { BlockSums::default() });
+        state.sums = Arc::new(if state.sums.is_disabled() {
+            BlockSums::disabled()
+        } else {
+            BlockSums::default()
+        });
         Ok(())
     }
 
@@ -560,7 +626,11 @@ impl FileData {
         file.set_len(state.size)?;
         state.upper = Some(Arc::new(file));
         self.change_count.fetch_add(1, Ordering::AcqRel);
-        state.sums = Arc::new(if state.sums.is_disabled() { BlockSums::disabled() } else { BlockSums::default() });
+        state.sums = Arc::new(if state.sums.is_disabled() {
+            BlockSums::disabled()
+        } else {
+            BlockSums::default()
+        });
         state.damage = None;
         Ok(())
     }

@@ -75,8 +75,20 @@ impl FrozenFile {
     pub(super) fn new(state: FileState, path: PathBuf) -> Self {
         let (saved, written) = (RangeSet::default(), RangeSet::default());
         let upper = state.upper.clone();
-        let changes = ChangesSince { side: None, saved, written, lowest_size: state.size, upper, owns_upper: false };
-        Self { state, side_path: path.with_extension("frozen"), path, changes: Mutex::new(changes) }
+        let changes = ChangesSince {
+            side: None,
+            saved,
+            written,
+            lowest_size: state.size,
+            upper,
+            owns_upper: false,
+        };
+        Self {
+            state,
+            side_path: path.with_extension("frozen"),
+            path,
+            changes: Mutex::new(changes),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ChangesSince> {
@@ -88,8 +100,16 @@ impl FrozenFile {
         // Include the last block of the base, because the part after the end of the base is in the
         // upper file.
         let own = self.state.kept / BLOCK..self.state.size.div_ceil(BLOCK);
-        let own = if self.state.size > self.state.kept { own } else { 0..0 };
-        self.state.dirty.iter().chain((!own.is_empty()).then_some(own)).collect()
+        let own = if self.state.size > self.state.kept {
+            own
+        } else {
+            0..0
+        };
+        self.state
+            .dirty
+            .iter()
+            .chain((!own.is_empty()).then_some(own))
+            .collect()
     }
 
     /// Copies blocks to the side file before they change. The caller must be the only writer.
@@ -98,7 +118,9 @@ impl FrozenFile {
         if changes.owns_upper {
             return Ok(());
         }
-        let Some(upper) = changes.upper(self)? else { return Ok(()) };
+        let Some(upper) = changes.upper(self)? else {
+            return Ok(());
+        };
         let wanted = range.start / BLOCK..range.end.div_ceil(BLOCK);
         for own in self.upper_only_blocks() {
             let both = own.start.max(wanted.start)..own.end.min(wanted.end);
@@ -114,8 +136,13 @@ impl FrozenFile {
                 let Some(side) = &changes.side else { continue };
                 let mut at = part.start * BLOCK;
                 while at < part.end * BLOCK {
-                    let mut bytes = vec![0; usize::try_from(COPY.min(part.end * BLOCK - at)).unwrap_or(0)];
-                    let written = CheckedFile { file: &upper, sums: &self.state.sums, size: u64::MAX };
+                    let mut bytes =
+                        vec![0; usize::try_from(COPY.min(part.end * BLOCK - at)).unwrap_or(0)];
+                    let written = CheckedFile {
+                        file: &upper,
+                        sums: &self.state.sums,
+                        size: u64::MAX,
+                    };
                     if let Some(block) = written.read(at, &mut bytes)? {
                         let why = format!("checksum mismatch in block {block} of an upper file");
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -161,7 +188,10 @@ impl FrozenFile {
     /// Returns the changes after the freeze.
     pub(super) fn changes(&self) -> FrozenChanges {
         let changes = self.lock();
-        FrozenChanges { written: changes.written.clone(), lowest_size: changes.lowest_size }
+        FrozenChanges {
+            written: changes.written.clone(),
+            lowest_size: changes.lowest_size,
+        }
     }
 
     /// Removes the side file.
@@ -172,14 +202,24 @@ impl FrozenFile {
     }
 
     /// Fills `out` from `offset` on. The range must lie within the file.
-    pub fn read(&self, lower: &LowerLayer, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
+    pub fn read(
+        &self,
+        lower: &LowerLayer,
+        offset: u64,
+        out: &mut [u8],
+    ) -> crate::error::Result<()> {
         let end = offset + out.len() as u64;
         let mut at = offset;
         while at < end {
             let (upper, until) = match &self.state.base {
                 Some(_) if at < self.state.kept => {
-                    let RangeRun { inside: dirty, end: until } =
-                        self.state.dirty.run(&(at / BLOCK..end.min(self.state.kept).div_ceil(BLOCK)));
+                    let RangeRun {
+                        inside: dirty,
+                        end: until,
+                    } = self
+                        .state
+                        .dirty
+                        .run(&(at / BLOCK..end.min(self.state.kept).div_ceil(BLOCK)));
                     (dirty, (until * BLOCK).min(end).min(self.state.kept))
                 }
                 _ => (true, end),
@@ -205,8 +245,10 @@ impl FrozenFile {
             let below = at < state.kept;
             let (upper, end) = match &state.base {
                 Some(_) if below => {
-                    let RangeRun { inside: dirty, end: until } =
-                        state.dirty.run(&(at / BLOCK..state.kept.div_ceil(BLOCK)));
+                    let RangeRun {
+                        inside: dirty,
+                        end: until,
+                    } = state.dirty.run(&(at / BLOCK..state.kept.div_ceil(BLOCK)));
                     (dirty, (until * BLOCK).min(state.kept))
                 }
                 _ => (true, state.size),
@@ -218,14 +260,19 @@ impl FrozenFile {
                 },
                 _ => {
                     let mut changes = self.lock();
-                    let RangeRun { inside: saved, end: until } = changes.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
+                    let RangeRun {
+                        inside: saved,
+                        end: until,
+                    } = changes.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
                     if saved {
                         return at;
                     }
                     let end = (until * BLOCK).min(end);
                     let data = match changes.upper(self) {
                         Ok(None) => Err(rustix::io::Errno::NXIO),
-                        Ok(Some(upper)) => rustix::fs::seek(&*upper, rustix::fs::SeekFrom::Data(at)),
+                        Ok(Some(upper)) => {
+                            rustix::fs::seek(&*upper, rustix::fs::SeekFrom::Data(at))
+                        }
                         Err(_) => return at,
                     };
                     match data {
@@ -241,7 +288,11 @@ impl FrozenFile {
 
     fn read_own(&self, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
         if let Some(why) = &self.state.damage {
-            return Err(MountError::Upper { path: self.path.clone(), why: why.to_string() }.into());
+            return Err(MountError::Upper {
+                path: self.path.clone(),
+                why: why.to_string(),
+            }
+            .into());
         }
         let failed = |source| IoError::new("read", &self.side_path, source);
         let end = offset + out.len() as u64;
@@ -251,17 +302,28 @@ impl FrozenFile {
         let upper = changes.upper(self).map_err(failed)?;
         let mut at = offset;
         while at < end {
-            let RangeRun { inside: saved, end: until } = changes.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
+            let RangeRun {
+                inside: saved,
+                end: until,
+            } = changes.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
             let until = (until * BLOCK).min(end);
             let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
             let slot = &mut out[index(at)..index(until)];
-            let damaged = |why: String| MountError::Upper { path: self.path.clone(), why };
+            let damaged = |why: String| MountError::Upper {
+                path: self.path.clone(),
+                why,
+            };
             match (saved, &changes.side, &upper) {
                 (true, Some(side), _) => read_or_zeros(side, slot, at).map_err(failed)?,
                 (false, _, Some(file)) => {
-                    let written = CheckedFile { file, sums: &self.state.sums, size: self.state.size };
+                    let written = CheckedFile {
+                        file,
+                        sums: &self.state.sums,
+                        size: self.state.size,
+                    };
                     if let Some(block) = written.read(at, slot).map_err(failed)? {
-                        let why = format!("checksum mismatch in the block at offset {}", block * BLOCK);
+                        let why =
+                            format!("checksum mismatch in the block at offset {}", block * BLOCK);
                         return Err(damaged(why).into());
                     }
                 }

@@ -75,7 +75,12 @@ impl RangeSet {
 
     /// Returns whether the set contains a range completely.
     pub fn covers(&self, range: &Range<u64>) -> bool {
-        range.is_empty() || self.map.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
+        range.is_empty()
+            || self
+                .map
+                .range(..=range.start)
+                .next_back()
+                .is_some_and(|(_, end)| *end >= range.end)
     }
 
     /// Returns the longest run from the start of a range that is completely inside or completely
@@ -84,10 +89,20 @@ impl RangeSet {
         if let Some((_, end)) = self.map.range(..=range.start).next_back()
             && *end > range.start
         {
-            return RangeRun { inside: true, end: range.end.min(*end) };
+            return RangeRun {
+                inside: true,
+                end: range.end.min(*end),
+            };
         }
-        let next = self.map.range(range.start..).next().map_or(range.end, |(start, _)| *start);
-        RangeRun { inside: false, end: range.end.min(next) }
+        let next = self
+            .map
+            .range(range.start..)
+            .next()
+            .map_or(range.end, |(start, _)| *start);
+        RangeRun {
+            inside: false,
+            end: range.end.min(next),
+        }
     }
 
     /// Returns the parts of a range that are not in the set.
@@ -106,8 +121,16 @@ impl RangeSet {
 
     /// Returns the ranges of the set that overlap a range.
     fn within(&self, range: &Range<u64>) -> impl Iterator<Item = (&u64, &u64)> {
-        let first = self.map.range(..=range.start).next_back().filter(|(_, end)| **end > range.start);
-        let from = if range.is_empty() { range.end } else { range.start + 1 };
+        let first = self
+            .map
+            .range(..=range.start)
+            .next_back()
+            .filter(|(_, end)| **end > range.start);
+        let from = if range.is_empty() {
+            range.end
+        } else {
+            range.start + 1
+        };
         let rest = self.map.range(from..range.end.max(from));
         first.filter(|_| !range.is_empty()).into_iter().chain(rest)
     }

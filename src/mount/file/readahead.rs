@@ -39,7 +39,12 @@ impl ReadPattern {
         if offset > self.next + skipped || offset + SLACK < self.next {
             self.strays += 1;
             if self.window == 0 || self.strays == STRAYS {
-                *self = Self { next: end, until: end, window: 0, strays: 0 };
+                *self = Self {
+                    next: end,
+                    until: end,
+                    window: 0,
+                    strays: 0,
+                };
             }
             return None;
         }

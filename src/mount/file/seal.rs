@@ -34,7 +34,11 @@ impl FileSeal {
     /// Returns how the metadata of a file contradicts the seal, or `None` if it does not.
     pub fn mismatch(&self, file: &Metadata) -> Option<String> {
         if file.len() != self.size {
-            return Some(format!("it has {} bytes instead of {}", file.len(), self.size));
+            return Some(format!(
+                "it has {} bytes instead of {}",
+                file.len(),
+                self.size
+            ));
         }
         let changed = self.sums.is_none() && mtime_of(file) != self.mtime;
         changed.then(|| "another program has changed it".to_owned())
@@ -58,14 +62,17 @@ pub(super) fn read_unknown_blocks(
     for gap in sums.unknown_blocks(size.div_ceil(BLOCK)) {
         let mut at = gap.start;
         while at < gap.end {
-            let RangeRun { inside: needed, end: until } = own.run(&(at..gap.end));
+            let RangeRun {
+                inside: needed,
+                end: until,
+            } = own.run(&(at..gap.end));
             if !needed {
                 sums.record_zeros(&(at..until));
                 at = until;
                 continue;
             }
-            let HoleRun { hole, end: run } =
-                hole_run(file, at * BLOCK, until * BLOCK).map_err(|e| io::Error::from_raw_os_error(e.0))?;
+            let HoleRun { hole, end: run } = hole_run(file, at * BLOCK, until * BLOCK)
+                .map_err(|e| io::Error::from_raw_os_error(e.0))?;
             let end = (run.div_ceil(BLOCK)).clamp(at + 1, until);
             if hole && run >= (at + 1) * BLOCK {
                 let end = (run / BLOCK).min(until);

@@ -52,8 +52,14 @@ fn write_zeros(file: &File, range: &Range<u64>) -> io::Result<()> {
 /// Returns whether the byte at `at` is in a hole, and where that hole or data ends, at most `end`.
 pub(super) fn hole_run(file: &File, at: u64, end: u64) -> FsResult<HoleRun> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
-        Ok(data) if data > at => Ok(HoleRun { hole: true, end: data.min(end) }),
-        Ok(_) => Ok(HoleRun { hole: false, end: rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(at))?.min(end) }),
+        Ok(data) if data > at => Ok(HoleRun {
+            hole: true,
+            end: data.min(end),
+        }),
+        Ok(_) => Ok(HoleRun {
+            hole: false,
+            end: rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(at))?.min(end),
+        }),
         Err(rustix::io::Errno::NXIO) => Ok(HoleRun { hole: true, end }),
         Err(e) => Err(e.into()),
     }

@@ -80,11 +80,22 @@ pub struct FileState {
 impl FileState {
     /// Returns the state of an unchanged file.
     pub fn of(base: Arc<BaseFile>) -> Self {
-        Self { kept: base.size, size: base.size, base: Some(base), ..Self::default() }
+        Self {
+            kept: base.size,
+            size: base.size,
+            base: Some(base),
+            ..Self::default()
+        }
     }
 
     /// Returns the state of a file that an earlier mount has written to.
-    pub fn with_upper(base: Option<Arc<BaseFile>>, kept: u64, size: u64, dirty: RangeSet, changed: bool) -> Self {
+    pub fn with_upper(
+        base: Option<Arc<BaseFile>>,
+        kept: u64,
+        size: u64,
+        dirty: RangeSet,
+        changed: bool,
+    ) -> Self {
         Self {
             base,
             kept,
@@ -112,7 +123,10 @@ impl FileState {
 
     /// Returns the state of a new, empty file.
     pub fn empty() -> Self {
-        Self { changed: true, ..Self::default() }
+        Self {
+            changed: true,
+            ..Self::default()
+        }
     }
 
     /// Marks the blocks of a range as written.
@@ -125,7 +139,11 @@ impl FileState {
                 // If the upper file is complete, the overlay database may record unchanged blocks
                 // as dirty, because the upper file holds their bytes as well. Recording groups of
                 // blocks saves database writes.
-                let recorded = if self.is_complete() { self.group_around(&new) } else { new };
+                let recorded = if self.is_complete() {
+                    self.group_around(&new)
+                } else {
+                    new
+                };
                 self.unstored.extend(self.stored.insert(recorded));
             }
         }
@@ -134,16 +152,22 @@ impl FileState {
     /// Extends a range of blocks to the boundaries of groups.
     fn group_around(&self, range: &Range<u64>) -> Range<u64> {
         const GROUP: u64 = (1 << 20) / BLOCK;
-        range.start - range.start % GROUP..(range.end.div_ceil(GROUP) * GROUP).min(self.kept.div_ceil(BLOCK))
+        range.start - range.start % GROUP
+            ..(range.end.div_ceil(GROUP) * GROUP).min(self.kept.div_ceil(BLOCK))
     }
 
     /// Returns the parts of the first and of the last block outside of a range, unless the upper
     /// file holds the block.
-    pub(in crate::mount) fn edges(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub(in crate::mount) fn edges(
+        &self,
+        range: &Range<u64>,
+    ) -> impl Iterator<Item = Range<u64>> + '_ {
         let first = range.start - range.start % BLOCK..range.start.min(self.kept);
         let last = range.end..(range.end.div_ceil(BLOCK) * BLOCK).min(self.kept);
         let lacks = |at: u64| !self.local.covers(&(at / BLOCK..at / BLOCK + 1));
-        [first, last].into_iter().filter(move |r| r.start < r.end && lacks(r.start))
+        [first, last]
+            .into_iter()
+            .filter(move |r| r.start < r.end && lacks(r.start))
     }
 
     /// Returns whether no byte is missing from the upper file.

@@ -38,12 +38,19 @@ pub struct UpperFile {
 impl UpperFiles {
     /// Uses `dir` for upper files. The directory is created by the first write.
     pub fn new(dir: PathBuf, limit_bytes: Option<u64>) -> Self {
-        Self { dir, unsynced_dirs: Mutex::default(), used_bytes: AtomicU64::new(0), limit_bytes }
+        Self {
+            dir,
+            unsynced_dirs: Mutex::default(),
+            used_bytes: AtomicU64::new(0),
+            limit_bytes,
+        }
     }
 
     /// Returns the path of the upper file of an inode.
     pub fn path(&self, ino: u64) -> PathBuf {
-        self.dir.join(format!("{:02x}", ino & 0xff)).join(format!("{ino:x}"))
+        self.dir
+            .join(format!("{:02x}", ino & 0xff))
+            .join(format!("{ino:x}"))
     }
 
     /// Returns the directory of the upper files.
@@ -54,11 +61,24 @@ impl UpperFiles {
     /// Returns whether `dir` contains upper files.
     pub fn has_files(dir: &Path) -> io::Result<bool> {
         let list = |dir: &Path| match fs::read_dir(dir) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             list => list.map(Some),
         };
         for fold in list(dir)?.into_iter().flatten() {
-            if list(&fold?.path())?.into_iter().flatten().next().transpose()?.is_some() {
+            if list(&fold?.path())?
+                .into_iter()
+                .flatten()
+                .next()
+                .transpose()?
+                .is_some()
+            {
                 return Ok(true);
             }
         }
@@ -79,8 +99,14 @@ impl UpperFiles {
             }
             for file in fs::read_dir(fold.path())? {
                 let file = file?;
-                let ino = file.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
-                files.extend(ino.map(|ino| UpperFile { ino, path: file.path() }));
+                let ino = file
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| u64::from_str_radix(name, 16).ok());
+                files.extend(ino.map(|ino| UpperFile {
+                    ino,
+                    path: file.path(),
+                }));
             }
         }
         Ok(files)
@@ -118,7 +144,10 @@ impl UpperFiles {
             return self.used_bytes();
         }
         let files = Self::files(&self.dir).unwrap_or_default();
-        files.iter().filter_map(|file| allocated_bytes_at(&file.path).ok()).sum()
+        files
+            .iter()
+            .filter_map(|file| allocated_bytes_at(&file.path).ok())
+            .sum()
     }
 
     /// Returns the bytes of the upper files as counted for the quota.
@@ -137,8 +166,11 @@ impl UpperFiles {
             self.used_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
             let less = before - now;
-            let _ =
-                self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(less)));
+            let _ = self
+                .used_bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                    Some(n.saturating_sub(less))
+                });
         }
     }
 
@@ -185,7 +217,10 @@ impl UpperFiles {
         let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 create::private_dir(fold)?;
-                self.unsynced_dirs().extend([self.dir.clone(), self.dir.parent().unwrap_or(&self.dir).to_path_buf()]);
+                self.unsynced_dirs().extend([
+                    self.dir.clone(),
+                    self.dir.parent().unwrap_or(&self.dir).to_path_buf(),
+                ]);
                 open()?
             }
             file => file?,
@@ -201,7 +236,9 @@ impl UpperFiles {
     /// Makes the names of new upper files durable.
     pub fn sync_names(&self) -> io::Result<()> {
         let folds = std::mem::take(&mut *self.unsynced_dirs());
-        let synced = folds.iter().try_for_each(|fold| File::open(fold)?.sync_all());
+        let synced = folds
+            .iter()
+            .try_for_each(|fold| File::open(fold)?.sync_all());
         if synced.is_err() {
             self.unsynced_dirs().extend(folds);
         }

@@ -19,10 +19,16 @@ pub(super) fn raw(e: Errno) -> Raw {
 /// instead of adding them, which this function undoes.
 pub(super) fn ours(time: SystemTime) -> Time {
     match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() },
+        Ok(since) => Time {
+            secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanos: since.subsec_nanos(),
+        },
         Err(before) => {
             let d = before.duration();
-            Time { secs: -i64::try_from(d.as_secs()).unwrap_or(i64::MAX), nanos: d.subsec_nanos() }
+            Time {
+                secs: -i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
+                nanos: d.subsec_nanos(),
+            }
         }
     }
 }
@@ -45,7 +51,10 @@ pub(super) fn packed(rdev: (u32, u32)) -> u32 {
 }
 
 pub(super) fn unpacked(rdev: u32) -> (u32, u32) {
-    ((rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00))
+    (
+        (rdev >> 8) & 0xfff,
+        (rdev & 0xff) | ((rdev >> 12) & 0xfff00),
+    )
 }
 
 /// Returns the allocated size in units of 512 bytes. Programs look for holes only if it is smaller
@@ -99,12 +108,19 @@ pub(super) fn nothing() -> FileAttr {
 }
 
 pub(super) fn caller(req: &Request) -> Caller {
-    Caller { uid: req.uid(), gid: req.gid(), umask: 0 }
+    Caller {
+        uid: req.uid(),
+        gid: req.gid(),
+        umask: 0,
+    }
 }
 
 /// Returns the caller of a request that creates a node.
 pub(super) fn maker(req: &Request, umask: u32) -> Caller {
-    Caller { umask, ..caller(req) }
+    Caller {
+        umask,
+        ..caller(req)
+    }
 }
 
 pub(super) const NOBODY: NodeAttr = NodeAttr {

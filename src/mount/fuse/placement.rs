@@ -54,7 +54,10 @@ struct PlacementState {
 impl ThreadPlacement {
     /// Creates a placement on the processors that the calling thread may use.
     pub(super) fn new() -> Self {
-        Self { allowed: sched_getaffinity(None).ok(), state: Mutex::default() }
+        Self {
+            allowed: sched_getaffinity(None).ok(),
+            state: Mutex::default(),
+        }
     }
 
     /// Notes a request that this thread has received. `much` is whether it transfers much data.
@@ -80,7 +83,11 @@ impl ThreadPlacement {
         }
         let alone = state.foreign_requests <= FOREIGN_MAX;
         (state.requests, state.foreign_requests) = (0, 0);
-        let now = if alone { processor_of(state.requester).filter(|at| allowed.is_set(*at)) } else { None };
+        let now = if alone {
+            processor_of(state.requester).filter(|at| allowed.is_set(*at))
+        } else {
+            None
+        };
         if now == state.last {
             state.moves = state.moves.saturating_sub(1);
         } else {

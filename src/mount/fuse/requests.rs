@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno as Raw, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno as Raw, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
@@ -22,7 +23,9 @@ use super::{CacheMode, FuseServer};
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::AllocatedBytes;
 use crate::mount::names::{EntryRef, NodeAttr, NodeKind, RenameMode};
-use crate::mount::view::{AttrChanges, CreatedFile, DirItem, NewNode, OpenedFile, SetTime, SpaceInfo, View};
+use crate::mount::view::{
+    AttrChanges, CreatedFile, DirItem, NewNode, OpenedFile, SetTime, SpaceInfo, View,
+};
 
 /// Largest write request, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
@@ -60,7 +63,9 @@ impl Filesystem for FuseServer {
             // An older kernel works without the capability.
             let _ = config.add_capabilities(flag);
         }
-        self.skips_opendir = config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+        self.skips_opendir = config
+            .capabilities()
+            .contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(BACKGROUND);
         let _ = config.set_congestion_threshold(BACKGROUND / 4 * 3);
@@ -114,9 +119,21 @@ impl Filesystem for FuseServer {
             TimeOrNow::SpecificTime(time) => SetTime::At(ours(time)),
         };
         let (atime, mtime) = (atime.map(when), mtime.map(when));
-        let changes = AttrChanges { mode, uid, gid, size, atime, mtime, ctime: ctime.map(ours) };
+        let changes = AttrChanges {
+            mode,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+            ctime: ctime.map(ours),
+        };
         let caller = caller(req);
-        self.respond(reply, move |view| view.set_attr(caller, ino.0, &changes), attributes);
+        self.respond(
+            reply,
+            move |view| view.set_attr(caller, ino.0, &changes),
+            attributes,
+        );
     }
 
     fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -131,9 +148,19 @@ impl Filesystem for FuseServer {
         );
     }
 
-    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
         self.placement.note_request(req.pid(), false);
-        let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), maker(req, umask), unpacked(rdev));
+        let (name, caller, (major, minor)) =
+            (name.as_bytes().to_vec(), maker(req, umask), unpacked(rdev));
         let what = match mode & 0o170_000 {
             0o010_000 => NewNode::Special(NodeKind::Fifo, 0, 0),
             0o020_000 => NewNode::Special(NodeKind::CharDevice, major, minor),
@@ -141,19 +168,39 @@ impl Filesystem for FuseServer {
             0o140_000 => NewNode::Special(NodeKind::Socket, 0, 0),
             _ => NewNode::File,
         };
-        self.respond(reply, move |view| view.make(caller, parent.0, &name, mode, what), entry);
+        self.respond(
+            reply,
+            move |view| view.make(caller, parent.0, &name, mode, what),
+            entry,
+        );
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
         self.placement.note_request(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
-        self.respond(reply, move |view| view.make(caller, parent.0, &name, mode, NewNode::Dir), entry);
+        self.respond(
+            reply,
+            move |view| view.make(caller, parent.0, &name, mode, NewNode::Dir),
+            entry,
+        );
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.respond(reply, move |view| view.remove(parent.0, &name, false), empty);
+        self.respond(
+            reply,
+            move |view| view.remove(parent.0, &name, false),
+            empty,
+        );
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -162,11 +209,22 @@ impl Filesystem for FuseServer {
         self.respond(reply, move |view| view.remove(parent.0, &name, true), empty);
     }
 
-    fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        link_name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
         self.placement.note_request(req.pid(), false);
         let (name, caller) = (link_name.as_bytes().to_vec(), caller(req));
         let target = target.as_os_str().as_bytes().to_vec();
-        self.respond(reply, move |view| view.make(caller, parent.0, &name, 0o777, NewNode::Symlink(&target)), entry);
+        self.respond(
+            reply,
+            move |view| view.make(caller, parent.0, &name, 0o777, NewNode::Symlink(&target)),
+            entry,
+        );
     }
 
     fn rename(
@@ -189,33 +247,63 @@ impl Filesystem for FuseServer {
         let (from, to) = (name.as_bytes().to_vec(), newname.as_bytes().to_vec());
         self.respond(
             reply,
-            move |view| view.rename(EntryRef::new(parent.0, &from), EntryRef::new(newparent.0, &to), how),
+            move |view| {
+                view.rename(
+                    EntryRef::new(parent.0, &from),
+                    EntryRef::new(newparent.0, &to),
+                    how,
+                )
+            },
             empty,
         );
     }
 
-    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
         self.placement.note_request(req.pid(), false);
         let name = newname.as_bytes().to_vec();
-        self.respond(reply, move |view| view.link(ino.0, newparent.0, &name), entry);
+        self.respond(
+            reply,
+            move |view| view.link(ino.0, newparent.0, &name),
+            entry,
+        );
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.placement.note_request(req.pid(), false);
         const O_TRUNC: i32 = 0o1000;
-        let (write, truncate) = (flags.acc_mode() != fuser::OpenAccMode::O_RDONLY, flags.0 & O_TRUNC != 0);
+        let (write, truncate) = (
+            flags.acc_mode() != fuser::OpenAccMode::O_RDONLY,
+            flags.0 & O_TRUNC != 0,
+        );
         let caller = caller(req);
         let (backings, fallback) = (Arc::clone(&self.backings), Arc::clone(&self.view));
         self.respond(
             reply,
             move |view| view.open(caller, ino.0, write, truncate),
             move |reply, opened| match opened {
-                Ok(OpenedFile { handle, backing: None }) => reply.opened(FileHandle(handle), KEEP),
-                Ok(OpenedFile { handle, backing: Some(file) }) => {
+                Ok(OpenedFile {
+                    handle,
+                    backing: None,
+                }) => reply.opened(FileHandle(handle), KEEP),
+                Ok(OpenedFile {
+                    handle,
+                    backing: Some(file),
+                }) => {
                     let open = || reply.open_backing(&*file);
                     match backings.open(ino.0, handle, open) {
                         Ok(backing) => {
-                            reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
+                            reply.opened_passthrough(
+                                FileHandle(handle),
+                                FopenFlags::FOPEN_NOFLUSH,
+                                &backing,
+                            );
                         }
                         Err(e) => {
                             fallback.serve_in_daemon(handle, &e);
@@ -246,7 +334,9 @@ impl Filesystem for FuseServer {
         }
         if self.view.read_may_wait(fh.0, offset, size as usize) {
             let view = Arc::clone(&self.view);
-            return self.pool.run(move || read(&view, fh.0, offset, size, reply));
+            return self
+                .pool
+                .run(move || read(&view, fh.0, offset, size, reply));
         }
         read(&self.view, fh.0, offset, size, reply);
     }
@@ -263,7 +353,8 @@ impl Filesystem for FuseServer {
         lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.placement.note_request(req.pid(), data.len() > MUCH as usize);
+        self.placement
+            .note_request(req.pid(), data.len() > MUCH as usize);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let caller = caller(req);
         let len = u32::try_from(data.len()).unwrap_or(0);
@@ -271,7 +362,11 @@ impl Filesystem for FuseServer {
             Ok(()) => reply.written(len),
             Err(e) => reply.error(raw(e)),
         };
-        let (view, invalidator, notifier) = (&self.view, Arc::clone(&self.invalidator), Arc::clone(&self.notifier));
+        let (view, invalidator, notifier) = (
+            &self.view,
+            Arc::clone(&self.invalidator),
+            Arc::clone(&self.notifier),
+        );
         // As with reads, a lock owner means that the write bypasses the page cache.
         let past_cache = !cached && lock_owner.is_some();
         let done = move |view: &View, reply: ReplyWrite, answer| {
@@ -293,10 +388,21 @@ impl Filesystem for FuseServer {
             };
             return self.pool.run(write);
         }
-        done(view, reply, caught(|| view.write(caller, fh.0, offset, data, cached)));
+        done(
+            view,
+            reply,
+            caught(|| view.write(caller, fh.0, offset, data, cached)),
+        );
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         // After this reply, the kernel sends no `flush` for any file.
         reply.error(Raw::ENOSYS);
     }
@@ -318,7 +424,14 @@ impl Filesystem for FuseServer {
         reply.ok();
     }
 
-    fn fsync(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.placement.note_request(req.pid(), false);
         self.sync(reply, move |view| view.sync(fh.0));
     }
@@ -329,14 +442,29 @@ impl Filesystem for FuseServer {
             // After this reply, the kernel sends no `opendir` for any directory.
             return reply.error(Raw::ENOSYS);
         }
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
+        reply.opened(
+            FileHandle(0),
+            FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+        );
     }
 
-    fn readdir(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
         self.placement.note_request(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectory| {
             view.list(ino.0, offset, false, &mut |item: DirItem<'_>| {
-                !reply.add(INodeNo(item.ino), item.next, file_type(item.kind), OsStr::from_bytes(item.name))
+                !reply.add(
+                    INodeNo(item.ino),
+                    item.next,
+                    file_type(item.kind),
+                    OsStr::from_bytes(item.name),
+                )
             })
         };
         let done = |reply: ReplyDirectory, answer| match answer {
@@ -346,18 +474,39 @@ impl Filesystem for FuseServer {
         self.respond_into(reply, list, done);
     }
 
-    fn readdirplus(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    fn readdirplus(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        reply: ReplyDirectoryPlus,
+    ) {
         self.placement.note_request(req.pid(), false);
         let far = self.view.is_remote();
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
             view.list(ino.0, offset, true, &mut |item: DirItem<'_>| {
-                let told = item.attr.unwrap_or(NodeAttr { ino: item.ino, kind: item.kind, ..NOBODY });
+                let told = item.attr.unwrap_or(NodeAttr {
+                    ino: item.ino,
+                    kind: item.kind,
+                    ..NOBODY
+                });
                 let name = OsStr::from_bytes(item.name);
                 // If the holes of a file are not known, the kernel must ask again when a program
                 // needs the attributes.
-                let ttl =
-                    if matches!(told.allocated, AllocatedBytes::List { .. }) && !far { Duration::ZERO } else { TTL };
-                !reply.add(INodeNo(item.ino), item.next, name, &ttl, &attr(&told), Generation(0))
+                let ttl = if matches!(told.allocated, AllocatedBytes::List { .. }) && !far {
+                    Duration::ZERO
+                } else {
+                    TTL
+                };
+                !reply.add(
+                    INodeNo(item.ino),
+                    item.next,
+                    name,
+                    &ttl,
+                    &attr(&told),
+                    Generation(0),
+                )
             })
         };
         let done = |reply: ReplyDirectoryPlus, answer| match answer {
@@ -367,11 +516,25 @@ impl Filesystem for FuseServer {
         self.respond_into(reply, list, done);
     }
 
-    fn releasedir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
         reply.ok();
     }
 
-    fn fsyncdir(&self, req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.placement.note_request(req.pid(), false);
         self.sync(reply, View::sync_names);
     }
@@ -380,9 +543,21 @@ impl Filesystem for FuseServer {
         // A larger number would not fit into the result of a 32-bit program, so its call would
         // fail.
         const FILES: u64 = u32::MAX as u64 / 2;
-        let SpaceInfo { total_blocks, free_blocks } = self.view.statfs();
+        let SpaceInfo {
+            total_blocks,
+            free_blocks,
+        } = self.view.statfs();
         let block = SpaceInfo::BLOCK;
-        reply.statfs(total_blocks, free_blocks, free_blocks, FILES, FILES, block, 255, block);
+        reply.statfs(
+            total_blocks,
+            free_blocks,
+            free_blocks,
+            FILES,
+            FILES,
+            block,
+            255,
+            block,
+        );
     }
 
     fn setxattr(
@@ -404,18 +579,30 @@ impl Filesystem for FuseServer {
             _ => None,
         };
         let caller = caller(req);
-        self.respond(reply, move |view| view.set_xattr(caller, ino.0, &name, &value, must), empty);
+        self.respond(
+            reply,
+            move |view| view.set_xattr(caller, ino.0, &name, &value, must),
+            empty,
+        );
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.respond(reply, move |view| view.get_xattr(ino.0, &name), move |reply, value| xattr(reply, size, value));
+        self.respond(
+            reply,
+            move |view| view.get_xattr(ino.0, &name),
+            move |reply, value| xattr(reply, size, value),
+        );
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.placement.note_request(req.pid(), false);
-        self.respond(reply, move |view| view.list_xattrs(ino.0), move |reply, names| xattr(reply, size, names));
+        self.respond(
+            reply,
+            move |view| view.list_xattrs(ino.0),
+            move |reply, names| xattr(reply, size, names),
+        );
     }
 
     fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -441,15 +628,36 @@ impl Filesystem for FuseServer {
             reply,
             move |view| view.create(caller, parent.0, &name, mode),
             move |reply, created| match created {
-                Ok(CreatedFile { attr: a, opened: OpenedFile { handle, backing: None } }) => {
+                Ok(CreatedFile {
+                    attr: a,
+                    opened:
+                        OpenedFile {
+                            handle,
+                            backing: None,
+                        },
+                }) => {
                     reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP);
                 }
-                Ok(CreatedFile { attr: a, opened: OpenedFile { handle, backing: Some(file) } }) => {
+                Ok(CreatedFile {
+                    attr: a,
+                    opened:
+                        OpenedFile {
+                            handle,
+                            backing: Some(file),
+                        },
+                }) => {
                     let open = || reply.open_backing(&*file);
                     match backings.open(a.ino, handle, open) {
                         Ok(backing) => {
                             let (found, flags) = (attr(&a), FopenFlags::FOPEN_NOFLUSH);
-                            reply.created_passthrough(&TTL, &found, Generation(0), FileHandle(handle), flags, &backing);
+                            reply.created_passthrough(
+                                &TTL,
+                                &found,
+                                Generation(0),
+                                FileHandle(handle),
+                                flags,
+                                &backing,
+                            );
                         }
                         Err(e) => {
                             fallback.serve_in_daemon(handle, &e);
@@ -474,10 +682,23 @@ impl Filesystem for FuseServer {
     ) {
         self.placement.note_request(req.pid(), false);
         let (view, caller) = (Arc::clone(&self.view), caller(req));
-        self.pool.run(move || empty(reply, caught(|| view.fallocate(caller, fh.0, offset, length, mode))));
+        self.pool.run(move || {
+            empty(
+                reply,
+                caught(|| view.fallocate(caller, fh.0, offset, length, mode)),
+            )
+        });
     }
 
-    fn lseek(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         const SEEK_DATA: i32 = 3;
         let done = |reply: ReplyLseek, answer: FsResult<u64>| match answer {
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
@@ -492,15 +713,23 @@ impl Filesystem for FuseServer {
             return self.pool.run(move || {
                 let answer = caught(|| {
                     let size = size_in_kernel(&view, &top, ino.0).ok_or(Errno::INVAL)?;
-                    let at = u64::try_from(offset).ok().filter(|at| *at < size).ok_or(Errno::NXIO)?;
+                    let at = u64::try_from(offset)
+                        .ok()
+                        .filter(|at| *at < size)
+                        .ok_or(Errno::NXIO)?;
                     Ok(if whence == SEEK_DATA { at } else { size })
                 });
                 done(reply, answer);
             });
         }
         let view = Arc::clone(&self.view);
-        let seek =
-            move |view: &View| view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA);
+        let seek = move |view: &View| {
+            view.seek(
+                fh.0,
+                u64::try_from(offset).map_err(|_| Errno::NXIO)?,
+                whence == SEEK_DATA,
+            )
+        };
         if view.is_remote() {
             self.pool.run(move || done(reply, caught(|| seek(&view))));
         } else {
@@ -513,6 +742,12 @@ impl Filesystem for FuseServer {
 /// that this process knows.
 fn size_in_kernel(view: &View, top: &Path, ino: u64) -> Option<u64> {
     let path = top.join(OsStr::from_bytes(&view.path(ino)?));
-    let told = rustix::fs::statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::SIZE | StatxFlags::INO).ok()?;
+    let told = rustix::fs::statx(
+        CWD,
+        &path,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::SIZE | StatxFlags::INO,
+    )
+    .ok()?;
     Some(told.stx_size).filter(|_| told.stx_ino == ino)
 }

@@ -75,7 +75,9 @@ impl NodeAttr {
             _ => AllocatedBytes::Bytes(0),
         };
         let rdev = match entry.node {
-            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => (major, minor),
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
+                (major, minor)
+            }
             _ => (0, 0),
         };
         Self {

@@ -31,7 +31,12 @@ pub enum RenameMode {
 impl NameTable {
     pub(super) fn set_name(&mut self, parent: u64, name: &[u8], ino: Option<u64>) {
         let names = Arc::make_mut(self.upper.names.entry(parent).or_default());
-        if let Some(all) = names.get(name).copied().flatten().and_then(|before| self.hard_links.get_mut(&before)) {
+        if let Some(all) = names
+            .get(name)
+            .copied()
+            .flatten()
+            .and_then(|before| self.hard_links.get_mut(&before))
+        {
             all.remove(&EntryRef::new(parent, name).to_owned());
         }
         if let Some(all) = ino.and_then(|ino| self.hard_links.get_mut(&ino)) {
@@ -42,16 +47,29 @@ impl NameTable {
             None => {
                 // A name that the version lacks needs no record of its removal.
                 let below = match self.upper.inodes.get(&parent).map(|i| &i.what) {
-                    Some(InodeBody::Dir { tree, .. }) => tree.and_then(|tree| self.lower.known_dir(&tree)),
+                    Some(InodeBody::Dir { tree, .. }) => {
+                        tree.and_then(|tree| self.lower.known_dir(&tree))
+                    }
                     _ => None,
                 };
-                let made_here =
-                    matches!(self.upper.inodes.get(&parent).map(|i| &i.what), Some(InodeBody::Dir { tree: None, .. }));
-                let is_below = below.map(|dir| dir.binary_search_by(|e| e.name.as_slice().cmp(name)).is_ok());
-                if is_below.unwrap_or(!made_here) { names.insert(name.to_vec(), None) } else { names.remove(name) }
+                let made_here = matches!(
+                    self.upper.inodes.get(&parent).map(|i| &i.what),
+                    Some(InodeBody::Dir { tree: None, .. })
+                );
+                let is_below = below.map(|dir| {
+                    dir.binary_search_by(|e| e.name.as_slice().cmp(name))
+                        .is_ok()
+                });
+                if is_below.unwrap_or(!made_here) {
+                    names.insert(name.to_vec(), None)
+                } else {
+                    names.remove(name)
+                }
             }
         };
-        self.pending.names.insert(EntryRef::new(parent, name).to_owned());
+        self.pending
+            .names
+            .insert(EntryRef::new(parent, name).to_owned());
     }
 
     /// Adds `more` to the number of subdirectories of a directory.
@@ -84,7 +102,12 @@ impl NameTable {
             return Err(Errno::EXIST.into());
         }
         self.copy_up(parent)?;
-        if self.upper.inodes.get(&parent).is_some_and(|dir| dir.nlink == 0) {
+        if self
+            .upper
+            .inodes
+            .get(&parent)
+            .is_some_and(|dir| dir.nlink == 0)
+        {
             return Err(Errno::NOENT.into());
         }
         let ino = self.next_ino;
@@ -92,8 +115,16 @@ impl NameTable {
         let (mtime, what) = (meta.mtime, what(ino, &self.space));
         let (own, is_dir) = (name.to_vec(), matches!(what, InodeBody::Dir { .. }));
         let nlink = if is_dir { 2 } else { 1 };
-        let inode =
-            Inode { meta, atime: mtime, ctime: mtime, nlink, parent, name: own, has_version_owner: false, what };
+        let inode = Inode {
+            meta,
+            atime: mtime,
+            ctime: mtime,
+            nlink,
+            parent,
+            name: own,
+            has_version_owner: false,
+            what,
+        };
         self.upper.inodes.insert(ino, Arc::new(inode));
         self.pending.inodes.insert(ino);
         self.changed.insert(ino);
@@ -154,7 +185,13 @@ impl NameTable {
     /// kernel knows.
     fn other_name(&mut self, ino: u64, gone: EntryRef<'_>) -> Option<EntryName> {
         let is_other = |at: &&EntryName| at.as_ref() != gone;
-        if let Some(found) = self.hard_links.get(&ino).into_iter().flatten().find(is_other) {
+        if let Some(found) = self
+            .hard_links
+            .get(&ino)
+            .into_iter()
+            .flatten()
+            .find(is_other)
+        {
             return Some(found.clone());
         }
         let aliases = self.aliases.get(&ino)?.clone();
@@ -174,7 +211,11 @@ impl NameTable {
         now: Time,
     ) -> Lookup<Option<Arc<FileData>>> {
         let inode = self.change(ino)?;
-        inode.nlink = if is_dir { 0 } else { inode.nlink.saturating_sub(1) };
+        inode.nlink = if is_dir {
+            0
+        } else {
+            inode.nlink.saturating_sub(1)
+        };
         inode.ctime = now;
         if inode.nlink > 0 && EntryRef::new(inode.parent, &inode.name) == gone {
             // Record another name of the inode, because this one is gone.
@@ -187,7 +228,12 @@ impl NameTable {
     }
 
     /// Renames a node. Returns a replaced file that had no other name and is not in use.
-    pub fn rename(&mut self, from: EntryRef<'_>, to: EntryRef<'_>, how: RenameMode) -> Lookup<Option<Arc<FileData>>> {
+    pub fn rename(
+        &mut self,
+        from: EntryRef<'_>,
+        to: EntryRef<'_>,
+        how: RenameMode,
+    ) -> Lookup<Option<Arc<FileData>>> {
         let ino = self.find(from.parent, from.name)?.ok_or(Errno::NOENT)?;
         let there = self.find(to.parent, to.name)?;
         let is_dir = self.attr(ino)?.kind == NodeKind::Dir;
@@ -206,7 +252,9 @@ impl NameTable {
                 match (is_dir, other_is_dir) {
                     (true, false) => return Err(Errno::NOTDIR.into()),
                     (false, true) => return Err(Errno::ISDIR.into()),
-                    (true, true) if !self.is_empty_dir(other)? => return Err(Errno::NOTEMPTY.into()),
+                    (true, true) if !self.is_empty_dir(other)? => {
+                        return Err(Errno::NOTEMPTY.into());
+                    }
                     _ => {}
                 }
             }

@@ -19,7 +19,10 @@ pub struct EntryRef<'n> {
 impl EntryName {
     /// Borrows the name.
     pub fn as_ref(&self) -> EntryRef<'_> {
-        EntryRef { parent: self.parent, name: &self.name }
+        EntryRef {
+            parent: self.parent,
+            name: &self.name,
+        }
     }
 }
 
@@ -31,6 +34,9 @@ impl<'n> EntryRef<'n> {
 
     /// Copies the name.
     pub fn to_owned(self) -> EntryName {
-        EntryName { parent: self.parent, name: self.name.to_vec() }
+        EntryName {
+            parent: self.parent,
+            name: self.name.to_vec(),
+        }
     }
 }

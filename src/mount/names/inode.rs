@@ -71,13 +71,29 @@ impl Inode {
         space: &Arc<UpperFiles>,
     ) -> Self {
         let what = match &entry.node {
-            Node::File { size, chunker, content } => InodeBody::File(data.unwrap_or_else(|| {
-                let base = BaseFile { content: content.clone(), size: *size, chunker: *chunker };
-                Arc::new(FileData::new(ino, Arc::clone(space), FileState::of(Arc::new(base))))
+            Node::File {
+                size,
+                chunker,
+                content,
+            } => InodeBody::File(data.unwrap_or_else(|| {
+                let base = BaseFile {
+                    content: content.clone(),
+                    size: *size,
+                    chunker: *chunker,
+                };
+                Arc::new(FileData::new(
+                    ino,
+                    Arc::clone(space),
+                    FileState::of(Arc::new(base)),
+                ))
             })),
-            Node::Dir { tree, totals } => {
-                InodeBody::Dir { tree: Some(*tree), stored: Some(StoredDir { tree: *tree, totals: *totals }) }
-            }
+            Node::Dir { tree, totals } => InodeBody::Dir {
+                tree: Some(*tree),
+                stored: Some(StoredDir {
+                    tree: *tree,
+                    totals: *totals,
+                }),
+            },
             Node::Symlink { target } => InodeBody::Symlink(target.clone()),
             Node::Fifo => InodeBody::Fifo,
             Node::CharDevice { major, minor } => InodeBody::CharDevice(*major, *minor),
@@ -85,7 +101,16 @@ impl Inode {
         };
         let (meta, nlink) = (entry.meta.clone(), entry.link.map_or(1, |l| l.count));
         let name = entry.name.clone();
-        Self { atime: meta.mtime, ctime: meta.mtime, meta, nlink, parent, name, has_version_owner: true, what }
+        Self {
+            atime: meta.mtime,
+            ctime: meta.mtime,
+            meta,
+            nlink,
+            parent,
+            name,
+            has_version_owner: true,
+            what,
+        }
     }
 
     /// Returns the bytes of a regular file.
@@ -119,7 +144,9 @@ impl Inode {
             uid: self.meta.uid,
             gid: self.meta.gid,
             rdev: match self.what {
-                InodeBody::CharDevice(major, minor) | InodeBody::BlockDevice(major, minor) => (major, minor),
+                InodeBody::CharDevice(major, minor) | InodeBody::BlockDevice(major, minor) => {
+                    (major, minor)
+                }
                 _ => (0, 0),
             },
             size: match &self.what {

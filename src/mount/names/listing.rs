@@ -21,10 +21,17 @@ impl NameTable {
     /// Returns the directory of the version if the mount has changed none of its names, so that a
     /// listing needs no copy of them.
     pub fn unchanged_dir(&mut self, ino: u64) -> Lookup<Option<SharedDir>> {
-        if self.upper.names.get(&ino).is_some_and(|names| !names.is_empty()) {
+        if self
+            .upper
+            .names
+            .get(&ino)
+            .is_some_and(|names| !names.is_empty())
+        {
             return Ok(None);
         }
-        let Some(tree) = self.tree_of(ino)? else { return Ok(None) };
+        let Some(tree) = self.tree_of(ino)? else {
+            return Ok(None);
+        };
         self.dir(&tree).map(Some)
     }
 
@@ -46,7 +53,12 @@ impl NameTable {
                 if !over.contains_key(&entry.name) {
                     let number = self.ino_at(ino, entry)?;
                     let (kind, at) = (NodeKind::of(&entry.node), position(index));
-                    out.push(ListedName { name: entry.name.clone(), ino: number, kind, at });
+                    out.push(ListedName {
+                        name: entry.name.clone(),
+                        ino: number,
+                        kind,
+                        at,
+                    });
                 }
             }
         }
@@ -54,9 +66,16 @@ impl NameTable {
             if let Some(number) = number
                 && let Some(inode) = self.upper.inodes.get(number)
             {
-                let of_version = dir.as_ref().and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
+                let of_version = dir
+                    .as_ref()
+                    .and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
                 let at = of_version.map_or_else(|| self.upper.ino_of(ino, name, None), position);
-                out.push(ListedName { name: name.clone(), ino: *number, kind: inode.kind(), at });
+                out.push(ListedName {
+                    name: name.clone(),
+                    ino: *number,
+                    kind: inode.kind(),
+                    at,
+                });
             }
         }
         out.sort_unstable_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));

@@ -52,7 +52,11 @@ impl NameTable {
             // switch need not invalidate them.
             self.aliases.remove(&ino);
         }
-        if untouched { None } else { self.remove_unused(ino) }
+        if untouched {
+            None
+        } else {
+            self.remove_unused(ino)
+        }
     }
 
     /// Returns whether the kernel knows an inode.
@@ -64,7 +68,8 @@ impl NameTable {
     /// Removes an inode that has no name and no references. Returns its file.
     pub(super) fn remove_unused(&mut self, ino: u64) -> Option<Arc<FileData>> {
         let inode = self.upper.inodes.get(&ino)?;
-        if inode.nlink > 0 || self.lookups.contains_key(&ino) || self.open_counts.contains_key(&ino) {
+        if inode.nlink > 0 || self.lookups.contains_key(&ino) || self.open_counts.contains_key(&ino)
+        {
             return None;
         }
         let inode = self.upper.inodes.remove(&ino)?;
@@ -84,7 +89,9 @@ impl NameTable {
     pub fn open(&mut self, ino: u64, write: bool) -> Lookup<Arc<FileData>> {
         let data = match self.upper.inodes.get(&ino) {
             Some(inode) => match &inode.what {
-                InodeBody::File(_) if write && inode.parent == RETIRED => return Err(Errno::STALE.into()),
+                InodeBody::File(_) if write && inode.parent == RETIRED => {
+                    return Err(Errno::STALE.into());
+                }
                 InodeBody::File(data) => Arc::clone(data),
                 InodeBody::Dir { .. } => return Err(Errno::ISDIR.into()),
                 _ => return Err(Errno::INVAL.into()),
@@ -98,7 +105,11 @@ impl NameTable {
                     if !matches!(dir[at].node, Node::File { .. }) {
                         return Err(Errno::INVAL.into());
                     }
-                    let data = Arc::new(FileData::new(ino, Arc::clone(&self.space), FileState::of(self.base_of(ino)?)));
+                    let data = Arc::new(FileData::new(
+                        ino,
+                        Arc::clone(&self.space),
+                        FileState::of(self.base_of(ino)?),
+                    ));
                     self.open_untouched.insert(ino, Arc::clone(&data));
                     data
                 }
@@ -114,7 +125,9 @@ impl NameTable {
     /// used. Returns false if passthrough is impossible, because all handles of an inode must be of
     /// the same kind.
     pub fn open_in_kernel(&mut self, ino: u64, complete: bool) -> bool {
-        let Some(opened) = self.open_counts.get_mut(&ino) else { return false };
+        let Some(opened) = self.open_counts.get_mut(&ino) else {
+            return false;
+        };
         let may = opened.kernel_opens > 0 || complete && opened.daemon_opens == 1;
         if may {
             opened.daemon_opens -= 1;
@@ -134,11 +147,18 @@ impl NameTable {
     /// Closes a handle of a file.
     pub fn close(&mut self, ino: u64, in_kernel: bool, write: bool) -> ClosedFile {
         if let Some(opened) = self.open_counts.get_mut(&ino) {
-            let n = if in_kernel { &mut opened.kernel_opens } else { &mut opened.daemon_opens };
+            let n = if in_kernel {
+                &mut opened.kernel_opens
+            } else {
+                &mut opened.daemon_opens
+            };
             *n = n.saturating_sub(1);
             opened.writers = opened.writers.saturating_sub(u64::from(write));
             if opened.daemon_opens + opened.kernel_opens > 0 {
-                return ClosedFile { last: false, removed: None };
+                return ClosedFile {
+                    last: false,
+                    removed: None,
+                };
             }
         }
         self.open_counts.remove(&ino);
@@ -146,12 +166,25 @@ impl NameTable {
         if self.untouched.get(&ino).is_some_and(|known| known.1 == 0) {
             self.untouched.remove(&ino);
         }
-        ClosedFile { last: true, removed: self.remove_unused(ino) }
+        ClosedFile {
+            last: true,
+            removed: self.remove_unused(ino),
+        }
     }
 
     /// Returns the inodes that have a name and are open for writing.
     pub fn open_for_write(&self) -> Vec<u64> {
-        let named = |ino: &u64| self.upper.inodes.get(ino).is_none_or(|inode| inode.nlink > 0);
-        self.open_counts.iter().filter(|(_, o)| o.writers > 0).map(|(ino, _)| *ino).filter(named).collect()
+        let named = |ino: &u64| {
+            self.upper
+                .inodes
+                .get(ino)
+                .is_none_or(|inode| inode.nlink > 0)
+        };
+        self.open_counts
+            .iter()
+            .filter(|(_, o)| o.writers > 0)
+            .map(|(ino, _)| *ino)
+            .filter(named)
+            .collect()
     }
 }

@@ -111,7 +111,12 @@ struct SwitchPlanner<'n> {
 
 impl NameTable {
     /// Plans a switch to the version whose root is in `upper`. Mounts in `nested` must not be lost.
-    pub fn plan_switch(&self, upper: UpperTree, dirs: &SwitchDirs, nested: &[NestedMount]) -> SwitchAttempt {
+    pub fn plan_switch(
+        &self,
+        upper: UpperTree,
+        dirs: &SwitchDirs,
+        nested: &[NestedMount],
+    ) -> SwitchAttempt {
         let mut planner = SwitchPlanner::new(self, upper, dirs);
         planner.decide_all();
         if planner.missing.is_empty() {
@@ -119,7 +124,11 @@ impl NameTable {
             planner.place_untouched();
             planner.find_stale_names();
         }
-        let blocked = if planner.missing.is_empty() { planner.blocking_mount(nested) } else { None };
+        let blocked = if planner.missing.is_empty() {
+            planner.blocking_mount(nested)
+        } else {
+            None
+        };
         if !planner.missing.is_empty() {
             return SwitchAttempt::Unread(planner.missing.into_iter().collect());
         }
@@ -130,8 +139,15 @@ impl NameTable {
         // A directory that the mount has moved or created keeps its number. If the number is not
         // the one computed from the name, reserve it, so that the name from which it would be
         // computed gets a different one.
-        let natural = |at: &EntryName, ino| self.upper.candidate_inos(source_of(at)).next() == Some(ino);
-        planner.retired.extend(planner.assigned.iter().filter(|(at, ino)| !natural(at, **ino)).map(|(_, ino)| *ino));
+        let natural =
+            |at: &EntryName, ino| self.upper.candidate_inos(source_of(at)).next() == Some(ino);
+        planner.retired.extend(
+            planner
+                .assigned
+                .iter()
+                .filter(|(at, ino)| !natural(at, **ino))
+                .map(|(_, ino)| *ino),
+        );
         plan.upper.retired = Arc::new(planner.retired);
         let own = |(at, ino): (EntryName, u64)| {
             let number = plan.upper.free_ino(source_of(&at));
@@ -147,12 +163,21 @@ impl NameTable {
         self.upper = plan.upper;
         self.untouched = plan.untouched;
         (self.trees, self.tree_indexes) = (plan.trees, plan.tree_indexes);
-        (self.aliases, self.skipped_inos, self.lookups) = (plan.aliases, plan.skipped_inos, plan.lookups);
+        (self.aliases, self.skipped_inos, self.lookups) =
+            (plan.aliases, plan.skipped_inos, plan.lookups);
         let untouched = &self.untouched;
-        self.open_untouched.retain(|ino, _| untouched.contains_key(ino));
-        let has_several =
-            |(ino, inode): (&u64, &Arc<Inode>)| (inode.nlink > 1 && inode.kind() != NodeKind::Dir).then_some(*ino);
-        self.hard_links = self.upper.inodes.iter().filter_map(has_several).map(|ino| (ino, HashSet::new())).collect();
+        self.open_untouched
+            .retain(|ino, _| untouched.contains_key(ino));
+        let has_several = |(ino, inode): (&u64, &Arc<Inode>)| {
+            (inode.nlink > 1 && inode.kind() != NodeKind::Dir).then_some(*ino)
+        };
+        self.hard_links = self
+            .upper
+            .inodes
+            .iter()
+            .filter_map(has_several)
+            .map(|ino| (ino, HashSet::new()))
+            .collect();
         self.pending = PendingRows::default();
         self.changed.clear();
         self.committing.clear();
@@ -162,15 +187,25 @@ impl NameTable {
     /// Returns whether the kernel knows an inode or has it open.
     fn is_used(&self, ino: u64) -> bool {
         self.is_known_to_kernel(ino)
-            || self.open_counts.get(&ino).is_some_and(|opened| *opened != OpenCounts::default())
+            || self
+                .open_counts
+                .get(&ino)
+                .is_some_and(|opened| *opened != OpenCounts::default())
     }
 }
 
 impl<'n> SwitchPlanner<'n> {
     fn new(names: &'n NameTable, upper: UpperTree, dirs: &'n SwitchDirs) -> Self {
-        let upper = UpperTree { key: names.upper.key, multi_version: names.upper.multi_version, ..upper };
+        let upper = UpperTree {
+            key: names.upper.key,
+            multi_version: names.upper.multi_version,
+            ..upper
+        };
         let mut fates = HashMap::new();
-        if let Some(InodeBody::Dir { tree: Some(tree), .. }) = upper.inodes.get(&ROOT_INO).map(|root| &root.what) {
+        if let Some(InodeBody::Dir {
+            tree: Some(tree), ..
+        }) = upper.inodes.get(&ROOT_INO).map(|root| &root.what)
+        {
             fates.insert(ROOT_INO, InodeFate::Dir(*tree));
         }
         let plan = SwitchPlan {
@@ -180,13 +215,27 @@ impl<'n> SwitchPlanner<'n> {
             tree_indexes: HashMap::new(),
             aliases: HashMap::new(),
             skipped_inos: HashMap::new(),
-            lookups: names.lookups.get(&ROOT_INO).map(|held| (ROOT_INO, *held)).into_iter().collect(),
+            lookups: names
+                .lookups
+                .get(&ROOT_INO)
+                .map(|held| (ROOT_INO, *held))
+                .into_iter()
+                .collect(),
             stale: StaleEntries::default(),
             retired: Vec::new(),
             dropped: Vec::new(),
         };
         let (missing, new_places, retired) = (HashSet::new(), HashMap::new(), HashSet::new());
-        Self { names, dirs, missing, fates, new_places, plan, retired, assigned: HashMap::new() }
+        Self {
+            names,
+            dirs,
+            missing,
+            fates,
+            new_places,
+            plan,
+            retired,
+            assigned: HashMap::new(),
+        }
     }
 
     /// Returns a directory, or notes that it has to be read.
@@ -261,9 +310,14 @@ impl<'n> SwitchPlanner<'n> {
             (None, None) => return Some(InodeFate::Gone),
         };
         let dir = self.dir(&tree)?;
-        let Ok(at) = dir.binary_search_by(|e| e.name.as_slice().cmp(name)) else { return Some(InodeFate::Gone) };
+        let Ok(at) = dir.binary_search_by(|e| e.name.as_slice().cmp(name)) else {
+            return Some(InodeFate::Gone);
+        };
         let now = &dir[at];
-        let was_dir = raised.map_or_else(|| before.is_some_and(Entry::is_dir), |i| i.kind() == NodeKind::Dir);
+        let was_dir = raised.map_or_else(
+            || before.is_some_and(Entry::is_dir),
+            |i| i.kind() == NodeKind::Dir,
+        );
         let fate = match &now.node {
             Node::Dir { tree, .. } if was_dir => match before.map(|entry| &entry.node) {
                 Some(Node::Dir { tree: same, .. }) if same == tree => InodeFate::Same,
@@ -271,13 +325,16 @@ impl<'n> SwitchPlanner<'n> {
             },
             // In a multi-version mount, `ino_at` can fail, because the number of a hard link can
             // depend on directories above it that have not been read. The inode is then gone.
-            _ if was_dir || names.ino_at(parent, now).ok() != Some(ino) => return Some(InodeFate::Gone),
+            _ if was_dir || names.ino_at(parent, now).ok() != Some(ino) => {
+                return Some(InodeFate::Gone);
+            }
             node => {
                 let (same, mtime) = match (raised, before) {
                     (Some(inode), _) => (is_node(&inode.what, node), inode.meta.mtime),
-                    (None, entry) => {
-                        (entry.is_some_and(|e| e.node == *node), entry.map_or(now.meta.mtime, |e| e.meta.mtime))
-                    }
+                    (None, entry) => (
+                        entry.is_some_and(|e| e.node == *node),
+                        entry.map_or(now.meta.mtime, |e| e.meta.mtime),
+                    ),
                 };
                 // In writeback mode, the kernel also caches the modification time, so it must not
                 // differ.
@@ -313,13 +370,22 @@ impl<'n> SwitchPlanner<'n> {
     /// upper files.
     fn place_upper(&mut self) {
         let names = self.names;
-        for (ino, inode) in names.upper.inodes.iter().filter(|(ino, _)| **ino != ROOT_INO) {
+        for (ino, inode) in names
+            .upper
+            .inodes
+            .iter()
+            .filter(|(ino, _)| **ino != ROOT_INO)
+        {
             let held = names.lookups.get(ino).copied();
             let data = match &inode.what {
                 InodeBody::File(data) => Some(Arc::clone(data)),
                 _ => None,
             };
-            let new_places = self.new_places.get(ino).copied().filter(|_| self.fate(*ino) != InodeFate::Gone);
+            let new_places = self
+                .new_places
+                .get(ino)
+                .copied()
+                .filter(|_| self.fate(*ino) != InodeFate::Gone);
             match new_places.and_then(|(tree, at)| Some((self.dir(&tree)?, at))) {
                 Some((dir, at)) => {
                     let entry = &dir[at];
@@ -329,7 +395,13 @@ impl<'n> SwitchPlanner<'n> {
                         now.nlink = 2 + dir.subdirs;
                     }
                     if entry.is_dir() {
-                        self.assigned.insert(EntryName { parent: inode.parent, name: entry.name.clone() }, *ino);
+                        self.assigned.insert(
+                            EntryName {
+                                parent: inode.parent,
+                                name: entry.name.clone(),
+                            },
+                            *ino,
+                        );
                     }
                     self.keep_skipped_inos(*ino, inode.parent, entry);
                     self.plan.upper.inodes.insert(*ino, Arc::new(now));
@@ -358,7 +430,10 @@ impl<'n> SwitchPlanner<'n> {
     /// Keeps an inode that the new version does not have, for its current users.
     fn retire(&mut self, ino: u64, mut inode: Inode) {
         if let InodeBody::Dir { .. } = inode.what {
-            inode.what = InodeBody::Dir { tree: None, stored: None };
+            inode.what = InodeBody::Dir {
+                tree: None,
+                stored: None,
+            };
         }
         (inode.nlink, inode.parent) = (0, RETIRED);
         self.plan.upper.inodes.insert(ino, Arc::new(inode));
@@ -373,7 +448,12 @@ impl<'n> SwitchPlanner<'n> {
             self.retired.extend(chain);
             self.plan.skipped_inos.insert(ino, chain.clone());
         } else if !upper.retired.is_empty() && entry.link.is_none() {
-            self.retired.extend(upper.taken_inos(InoSource { version: 0, parent, name: &entry.name, link: None }));
+            self.retired.extend(upper.taken_inos(InoSource {
+                version: 0,
+                parent,
+                name: &entry.name,
+                link: None,
+            }));
         }
     }
 
@@ -384,34 +464,57 @@ impl<'n> SwitchPlanner<'n> {
             if *held == 0 && reading.is_none() {
                 continue;
             }
-            let Some(tree) = names.trees.get(place.tree as usize) else { continue };
+            let Some(tree) = names.trees.get(place.tree as usize) else {
+                continue;
+            };
             if place.is_retired() {
                 let tree = self.tree_index(tree);
-                self.plan.untouched.insert(*ino, (VersionPlace { tree, ..*place }, *held));
+                self.plan
+                    .untouched
+                    .insert(*ino, (VersionPlace { tree, ..*place }, *held));
                 self.retired.insert(*ino);
                 continue;
             }
             if self.fate(*ino) != InodeFate::Gone {
                 let (parent, (tree, index)) = match self.new_places.get(ino) {
-                    Some((tree, at)) => (place.parent, (*tree, u32::try_from(*at).unwrap_or(u32::MAX))),
+                    Some((tree, at)) => (
+                        place.parent,
+                        (*tree, u32::try_from(*at).unwrap_or(u32::MAX)),
+                    ),
                     None => (place.parent, (*tree, place.index)),
                 };
                 let tree = self.tree_index(&tree);
-                self.plan.untouched.insert(*ino, (VersionPlace { parent, tree, index }, *held));
+                self.plan.untouched.insert(
+                    *ino,
+                    (
+                        VersionPlace {
+                            parent,
+                            tree,
+                            index,
+                        },
+                        *held,
+                    ),
+                );
                 if let Some(chain) = names.skipped_inos.get(ino) {
                     self.retired.extend(chain);
                     self.plan.skipped_inos.insert(*ino, chain.clone());
                 }
                 continue;
             }
-            let Some((dir, at)) = self.entry(place) else { continue };
+            let Some((dir, at)) = self.entry(place) else {
+                continue;
+            };
             if dir[at].is_dir() {
                 let inode = Inode::of_entry(*ino, RETIRED, &dir[at], None, &names.space);
                 self.retire(*ino, inode);
                 self.plan.lookups.insert(*ino, *held);
             } else {
                 let tree = self.tree_index(tree);
-                let place = VersionPlace { parent: RETIRED, tree, index: place.index };
+                let place = VersionPlace {
+                    parent: RETIRED,
+                    tree,
+                    index: place.index,
+                };
                 self.plan.untouched.insert(*ino, (place, *held));
                 self.plan.retired.extend(reading.cloned());
                 self.retired.insert(*ino);
@@ -427,9 +530,15 @@ impl<'n> SwitchPlanner<'n> {
         if self.assigned.get(&EntryRef::new(dir, name).to_owned()) == Some(&ino) {
             return true;
         }
-        let InodeFate::Dir(tree) = self.fate(dir) else { return true };
-        let Some(listed) = self.dir(&tree) else { return true };
-        let at = listed.binary_search_by(|e| e.name.as_slice().cmp(name)).ok();
+        let InodeFate::Dir(tree) = self.fate(dir) else {
+            return true;
+        };
+        let Some(listed) = self.dir(&tree) else {
+            return true;
+        };
+        let at = listed
+            .binary_search_by(|e| e.name.as_slice().cmp(name))
+            .ok();
         at.is_some_and(|at| self.names.ino_at(dir, &listed[at]).ok() == Some(ino))
     }
 
@@ -439,20 +548,39 @@ impl<'n> SwitchPlanner<'n> {
     fn find_stale_names(&mut self) {
         let names = self.names;
         let mut known: HashSet<(EntryName, u64)> = HashSet::new();
-        for (ino, (place, _)) in names.untouched.iter().filter(|(_, known)| known.1 > 0 && !known.0.is_retired()) {
+        for (ino, (place, _)) in names
+            .untouched
+            .iter()
+            .filter(|(_, known)| known.1 > 0 && !known.0.is_retired())
+        {
             if matches!(self.fate(place.parent), InodeFate::Dir(_))
                 && let Some((dir, at)) = self.entry(place)
             {
-                known.insert((EntryName { parent: place.parent, name: dir[at].name.clone() }, *ino));
+                known.insert((
+                    EntryName {
+                        parent: place.parent,
+                        name: dir[at].name.clone(),
+                    },
+                    *ino,
+                ));
             }
         }
         for (ino, all) in &names.aliases {
             known.extend(all.iter().map(|name| (name.clone(), *ino)));
         }
         for (dir, over) in &names.upper.names {
-            known.extend(over.iter().filter_map(|(name, ino)| Some((EntryRef::new(*dir, name).to_owned(), (*ino)?))));
+            known.extend(
+                over.iter().filter_map(|(name, ino)| {
+                    Some((EntryRef::new(*dir, name).to_owned(), (*ino)?))
+                }),
+            );
         }
-        for (ino, inode) in names.upper.inodes.iter().filter(|(ino, inode)| **ino != ROOT_INO && inode.nlink > 0) {
+        for (ino, inode) in names
+            .upper
+            .inodes
+            .iter()
+            .filter(|(ino, inode)| **ino != ROOT_INO && inode.nlink > 0)
+        {
             known.insert((EntryRef::new(inode.parent, &inode.name).to_owned(), *ino));
         }
         for (name, ino) in known {
@@ -470,13 +598,18 @@ impl<'n> SwitchPlanner<'n> {
                 None => !self.plan.upper.inodes.contains_key(&ino),
             };
             let gone = is_file && self.fate(ino) == InodeFate::Gone;
-            self.plan.stale.names.push(StaleName { name, removed: gone.then_some(ino) });
+            self.plan.stale.names.push(StaleName {
+                name,
+                removed: gone.then_some(ino),
+            });
         }
         let dirs: Vec<(u64, Id)> = self
             .fates
             .iter()
             .filter_map(|(ino, fate)| match fate {
-                InodeFate::Dir(tree) if *ino == ROOT_INO || names.is_known_to_kernel(*ino) => Some((*ino, *tree)),
+                InodeFate::Dir(tree) if *ino == ROOT_INO || names.is_known_to_kernel(*ino) => {
+                    Some((*ino, *tree))
+                }
                 _ => None,
             })
             .collect();
@@ -515,11 +648,16 @@ impl<'n> SwitchPlanner<'n> {
         for entry in now.iter() {
             let was = match over.and_then(|over| over.get(&entry.name)) {
                 Some(over) => over.is_some(),
-                None => before.as_ref().is_some_and(|dir| dir.binary_search_by(|e| e.name.cmp(&entry.name)).is_ok()),
+                None => before
+                    .as_ref()
+                    .is_some_and(|dir| dir.binary_search_by(|e| e.name.cmp(&entry.name)).is_ok()),
             };
             if !was {
                 let name = EntryRef::new(ino, &entry.name).to_owned();
-                self.plan.stale.names.push(StaleName { name, removed: None });
+                self.plan.stale.names.push(StaleName {
+                    name,
+                    removed: None,
+                });
             }
         }
     }
@@ -532,9 +670,13 @@ impl<'n> SwitchPlanner<'n> {
         let names = std::mem::take(&mut self.plan.stale.names);
         let mut found = None;
         for StaleName { name, .. } in &names {
-            let Some(path) = self.path(name.parent, &name.name) else { continue };
+            let Some(path) = self.path(name.parent, &name.name) else {
+                continue;
+            };
             let is_at = |m: &&NestedMount| {
-                m.path.strip_prefix(&path[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+                m.path
+                    .strip_prefix(&path[..])
+                    .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
             };
             if let Some(mount) = nested.iter().find(is_at) {
                 found = Some(mount.at.clone());
@@ -569,17 +711,31 @@ impl<'n> SwitchPlanner<'n> {
 
 /// Returns the source of the inode number that a name would have.
 fn source_of(at: &EntryName) -> InoSource<'_> {
-    InoSource { version: 0, parent: at.parent, name: &at.name, link: None }
+    InoSource {
+        version: 0,
+        parent: at.parent,
+        name: &at.name,
+        link: None,
+    }
 }
 
 /// Returns whether a changed inode is equal to a node of a version.
 fn is_node(what: &InodeBody, node: &Node) -> bool {
     match (what, node) {
-        (InodeBody::File(data), Node::File { size, chunker, content }) => data.matches_entry(*size, *chunker, content),
+        (
+            InodeBody::File(data),
+            Node::File {
+                size,
+                chunker,
+                content,
+            },
+        ) => data.matches_entry(*size, *chunker, content),
         (InodeBody::Symlink(target), Node::Symlink { target: now }) => target == now,
         (InodeBody::Fifo, Node::Fifo) => true,
         (InodeBody::CharDevice(a, b), Node::CharDevice { major, minor })
-        | (InodeBody::BlockDevice(a, b), Node::BlockDevice { major, minor }) => (a, b) == (major, minor),
+        | (InodeBody::BlockDevice(a, b), Node::BlockDevice { major, minor }) => {
+            (a, b) == (major, minor)
+        }
         _ => false,
     }
 }

@@ -127,20 +127,39 @@ pub struct NameTable {
 impl NameTable {
     /// Creates a table. `upper` is the state of an earlier mount with its root, and `changed` are
     /// the inodes that differ from the last commit.
-    pub fn new(lower: Arc<LowerLayer>, space: Arc<UpperFiles>, upper: UpperTree, changed: HashSet<u64>) -> Self {
+    pub fn new(
+        lower: Arc<LowerLayer>,
+        space: Arc<UpperFiles>,
+        upper: UpperTree,
+        changed: HashSet<u64>,
+    ) -> Self {
         let mut hard_links: HashMap<u64, HashSet<EntryName>> = HashMap::new();
-        let has_several = |ino: &u64| upper.inodes.get(ino).is_some_and(|i| i.nlink > 1 && i.kind() != NodeKind::Dir);
+        let has_several = |ino: &u64| {
+            upper
+                .inodes
+                .get(ino)
+                .is_some_and(|i| i.nlink > 1 && i.kind() != NodeKind::Dir)
+        };
         for (ino, _) in upper.inodes.iter().filter(|(ino, _)| has_several(ino)) {
             hard_links.entry(*ino).or_default();
         }
         for (parent, names) in &upper.names {
             for (name, ino) in names.iter() {
                 if let Some(all) = ino.and_then(|ino| hard_links.get_mut(&ino)) {
-                    all.insert(EntryName { parent: *parent, name: name.clone() });
+                    all.insert(EntryName {
+                        parent: *parent,
+                        name: name.clone(),
+                    });
                 }
             }
         }
-        let next_ino = upper.inodes.keys().filter(|n| *n & OF_VERSION == 0).max().map_or(ROOT_INO, |n| *n) + 1;
+        let next_ino = upper
+            .inodes
+            .keys()
+            .filter(|n| *n & OF_VERSION == 0)
+            .max()
+            .map_or(ROOT_INO, |n| *n)
+            + 1;
         Self {
             lower,
             space,
@@ -173,7 +192,9 @@ impl NameTable {
 
     /// Returns whether there are changes that are not in the overlay database.
     pub fn has_pending(&self) -> bool {
-        !self.pending.inodes.is_empty() || !self.pending.names.is_empty() || !self.pending.times.is_empty()
+        !self.pending.inodes.is_empty()
+            || !self.pending.names.is_empty()
+            || !self.pending.times.is_empty()
     }
 
     /// Takes back changes that could not be stored.
@@ -235,14 +256,21 @@ impl NameTable {
 
     /// Returns the counts of inodes.
     pub fn counts(&self) -> NameCounts {
-        NameCounts { known: self.untouched.len() + self.upper.inodes.len(), open: self.open_counts.len() }
+        NameCounts {
+            known: self.untouched.len() + self.upper.inodes.len(),
+            open: self.open_counts.len(),
+        }
     }
 
     /// Returns inodes with outdated rows in the overlay database. With `times`, this includes
     /// inodes of which only the times have changed.
     pub fn unstored_inodes(&self, times: bool) -> impl Iterator<Item = &Arc<Inode>> {
         let times = self.pending.times.iter().filter(move |_| times);
-        self.pending.inodes.iter().chain(times).filter_map(|ino| self.upper.inodes.get(ino))
+        self.pending
+            .inodes
+            .iter()
+            .chain(times)
+            .filter_map(|ino| self.upper.inodes.get(ino))
     }
 
     /// Copies an inode of the version to `upper`, so that it can change.
@@ -262,7 +290,13 @@ impl NameTable {
             Node::Dir { tree, .. } => self.dir(tree)?.subdirs,
             _ => 0,
         };
-        let mut inode = Inode::of_entry(ino, place.parent, &dir[at], self.open_untouched.remove(&ino), &self.space);
+        let mut inode = Inode::of_entry(
+            ino,
+            place.parent,
+            &dir[at],
+            self.open_untouched.remove(&ino),
+            &self.space,
+        );
         if inode.kind() == NodeKind::Dir {
             inode.nlink = 2 + subdirs;
         }
@@ -343,9 +377,15 @@ impl NameTable {
         let place = self.place(ino)?;
         let (dir, at) = self.entry(&place)?;
         match &dir[at].node {
-            Node::File { size, chunker, content } => {
-                Ok(Arc::new(BaseFile { content: content.clone(), size: *size, chunker: *chunker }))
-            }
+            Node::File {
+                size,
+                chunker,
+                content,
+            } => Ok(Arc::new(BaseFile {
+                content: content.clone(),
+                size: *size,
+                chunker: *chunker,
+            })),
             _ => Err(Errno::STALE.into()),
         }
     }
@@ -368,7 +408,11 @@ impl NameTable {
     pub(super) fn entry(&self, place: &VersionPlace) -> Lookup<(SharedDir, usize)> {
         let tree = self.trees.get(place.tree as usize).ok_or(Errno::IO)?;
         let (dir, index) = (self.dir(tree)?, place.index as usize);
-        if index < dir.len() { Ok((dir, index)) } else { Err(Errno::IO.into()) }
+        if index < dir.len() {
+            Ok((dir, index))
+        } else {
+            Err(Errno::IO.into())
+        }
     }
 
     /// Returns the place of an unchanged node.
@@ -396,7 +440,9 @@ impl NameTable {
     /// Returns the inode number of a node of the version.
     pub fn ino_at(&self, parent: u64, entry: &Entry) -> Lookup<u64> {
         let version = self.version_of(parent, entry)?;
-        Ok(self.upper.ino_in_version(version, parent, &entry.name, entry.link.as_ref()))
+        Ok(self
+            .upper
+            .ino_in_version(version, parent, &entry.name, entry.link.as_ref()))
     }
 
     fn version_of(&self, parent: u64, entry: &Entry) -> Lookup<u64> {
@@ -410,7 +456,12 @@ impl NameTable {
     fn note_skipped_inos(&mut self, parent: u64, entry: &Entry, ino: u64) -> Lookup<()> {
         if !self.upper.retired.is_empty() {
             let version = self.version_of(parent, entry)?;
-            let source = InoSource { version, parent, name: &entry.name, link: entry.link.as_ref() };
+            let source = InoSource {
+                version,
+                parent,
+                name: &entry.name,
+                link: entry.link.as_ref(),
+            };
             let chain: Vec<u64> = self.upper.taken_inos(source).collect();
             if !chain.is_empty() {
                 self.skipped_inos.insert(ino, chain);
@@ -436,13 +487,25 @@ impl NameTable {
     }
 
     /// Returns the inode number of a node of the version, and remembers its place.
-    pub(super) fn register(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> Lookup<u64> {
-        let place =
-            VersionPlace { parent, tree: self.tree_index(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
+    pub(super) fn register(
+        &mut self,
+        parent: u64,
+        tree: &Id,
+        index: usize,
+        entry: &Entry,
+    ) -> Lookup<u64> {
+        let place = VersionPlace {
+            parent,
+            tree: self.tree_index(tree),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+        };
         let ino = self.ino_at(parent, entry)?;
         self.note_skipped_inos(parent, entry, ino)?;
         if entry.link.is_some() {
-            self.aliases.entry(ino).or_default().insert(EntryRef::new(parent, &entry.name).to_owned());
+            self.aliases
+                .entry(ino)
+                .or_default()
+                .insert(EntryRef::new(parent, &entry.name).to_owned());
         }
         if self.upper.inodes.contains_key(&ino) {
             return Ok(ino);
@@ -450,7 +513,11 @@ impl NameTable {
         let known = self.untouched.entry(ino).or_insert((place, 0));
         // Hard links share a number. If two other nodes have the same number by chance, lookups of
         // the second one fail.
-        if known.0 == place || entry.link.is_some() { Ok(ino) } else { Err(Errno::IO.into()) }
+        if known.0 == place || entry.link.is_some() {
+            Ok(ino)
+        } else {
+            Err(Errno::IO.into())
+        }
     }
 
     /// Returns the inode number of a name.
@@ -458,10 +525,17 @@ impl NameTable {
         if name.len() > 255 {
             return Err(Errno::NAMETOOLONG.into());
         }
-        if let Some(over) = self.upper.names.get(&parent).and_then(|names| names.get(name)) {
+        if let Some(over) = self
+            .upper
+            .names
+            .get(&parent)
+            .and_then(|names| names.get(name))
+        {
             return Ok(*over);
         }
-        let Some(tree) = self.tree_of(parent)? else { return Ok(None) };
+        let Some(tree) = self.tree_of(parent)? else {
+            return Ok(None);
+        };
         let dir = self.dir(&tree)?;
         match dir.binary_search_by(|e| e.name.as_slice().cmp(name)) {
             Ok(at) => self.register(parent, &tree, at, &dir[at]).map(Some),
@@ -500,7 +574,9 @@ impl NameTable {
     /// Reads the length and time of a file that the kernel writes to directly. Returns true if the
     /// write has removed privileges, so that the attributes in the kernel are outdated.
     pub fn refresh_from_kernel(&mut self, data: &FileData) -> Lookup<bool> {
-        let Some(mtime) = data.refresh_from_kernel() else { return Ok(false) };
+        let Some(mtime) = data.refresh_from_kernel() else {
+            return Ok(false);
+        };
         let inode = self.change_times(data.ino())?;
         if inode.meta.mtime == mtime {
             return Ok(false);
@@ -516,11 +592,18 @@ impl NameTable {
 
     /// Returns whether an inode still has the owner of the version.
     pub fn has_version_owner(&self, ino: u64) -> bool {
-        self.upper.inodes.get(&ino).is_none_or(|i| i.has_version_owner)
+        self.upper
+            .inodes
+            .get(&ino)
+            .is_none_or(|i| i.has_version_owner)
     }
 
     /// Calls `read` with the metadata of an inode and, for a symbolic link, its target.
-    pub fn with_meta<T>(&mut self, ino: u64, read: impl FnOnce(&Meta, Option<&[u8]>) -> T) -> Lookup<T> {
+    pub fn with_meta<T>(
+        &mut self,
+        ino: u64,
+        read: impl FnOnce(&Meta, Option<&[u8]>) -> T,
+    ) -> Lookup<T> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             let target = match &inode.what {
                 InodeBody::Symlink(target) => Some(target.as_slice()),
@@ -543,6 +626,10 @@ impl NameTable {
             return Ok(inode.parent);
         }
         let place = self.place(ino)?;
-        if place.is_retired() { Err(Errno::STALE.into()) } else { Ok(place.parent) }
+        if place.is_retired() {
+            Err(Errno::STALE.into())
+        } else {
+            Ok(place.parent)
+        }
     }
 }

@@ -47,22 +47,42 @@ impl UpperTree {
 
     /// Like [`Self::ino_of`] for a multi-version mount. `version` is the directory of the version,
     /// because group ids of hard links are unique only within a version.
-    pub(super) fn ino_in_version(&self, version: u64, parent: u64, name: &[u8], link: Option<&HardLink>) -> u64 {
-        let number = self.free_ino(InoSource { version, parent, name, link });
+    pub(super) fn ino_in_version(
+        &self,
+        version: u64,
+        parent: u64,
+        name: &[u8],
+        link: Option<&HardLink>,
+    ) -> u64 {
+        let number = self.free_ino(InoSource {
+            version,
+            parent,
+            name,
+            link,
+        });
         self.assigned.get(&number).copied().unwrap_or(number)
     }
 
     pub(super) fn free_ino(&self, source: InoSource<'_>) -> u64 {
-        self.candidate_inos(source).find(|n| !self.retired.contains(n)).unwrap_or(0)
+        self.candidate_inos(source)
+            .find(|n| !self.retired.contains(n))
+            .unwrap_or(0)
     }
 
     /// Returns the numbers that a node has to skip because they are reserved.
-    pub(super) fn taken_inos<'s>(&'s self, source: InoSource<'s>) -> impl Iterator<Item = u64> + 's {
-        self.candidate_inos(source).take_while(|n| self.retired.contains(n))
+    pub(super) fn taken_inos<'s>(
+        &'s self,
+        source: InoSource<'s>,
+    ) -> impl Iterator<Item = u64> + 's {
+        self.candidate_inos(source)
+            .take_while(|n| self.retired.contains(n))
     }
 
     /// Returns all candidates for the number of a node. The first one that is not reserved is used.
-    pub(super) fn candidate_inos<'s>(&'s self, source: InoSource<'s>) -> impl Iterator<Item = u64> + 's {
+    pub(super) fn candidate_inos<'s>(
+        &'s self,
+        source: InoSource<'s>,
+    ) -> impl Iterator<Item = u64> + 's {
         (0..).map(move |salt| ino_of(&self.key, source, salt))
     }
 }
@@ -81,12 +101,23 @@ pub(super) struct InoSource<'s> {
 
 /// Computes a candidate for the number of a node. Each `salt` gives a different one.
 fn ino_of(key: &[u8; 16], source: InoSource<'_>, salt: u32) -> u64 {
-    let InoSource { version, parent, name, link } = source;
+    let InoSource {
+        version,
+        parent,
+        name,
+        link,
+    } = source;
     let long = salt.to_be_bytes();
     let salt = if salt <= 0xff { &long[3..] } else { &long };
     let hash = match link {
         Some(link) if version == 0 => checksum(&[key, b"link", salt, &link.group]),
-        Some(link) => checksum(&[key, b"link of a version", salt, &version.to_be_bytes(), &link.group]),
+        Some(link) => checksum(&[
+            key,
+            b"link of a version",
+            salt,
+            &version.to_be_bytes(),
+            &link.group,
+        ]),
         None => checksum(&[key, b"name", salt, &parent.to_be_bytes(), name]),
     };
     let mut low = [0; 8];

@@ -22,8 +22,8 @@ use super::error::{FILE, OverlayDbError};
 use super::inode_row::{InodeRow, nat, num, row_of};
 use super::reserve::SpaceReserve;
 use super::rows::{
-    BlockChange, CLEAN, Fact, FlushRows, GIVEN, InodeChange, LoadedOverlay, NameChange, NameTarget, RETIRED,
-    SealChange, YES,
+    BlockChange, CLEAN, Fact, FlushRows, GIVEN, InodeChange, LoadedOverlay, NameChange, NameTarget,
+    RETIRED, SealChange, YES,
 };
 use super::seals;
 use super::seals::StoredSeals;
@@ -31,7 +31,9 @@ use crate::error;
 use crate::error::Result;
 use crate::model::entry::Time;
 use crate::model::id::parse_hex;
-use crate::mount::file::{RangeSet, UPPER_DIR, UpperFiles, UpperStatus, add_bitmap, bitmaps_of, union};
+use crate::mount::file::{
+    RangeSet, UPPER_DIR, UpperFiles, UpperStatus, add_bitmap, bitmaps_of, union,
+};
 use crate::mount::names::{EntryName, InodeBody, NameOverrides, ROOT_INO, UpperTree};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
@@ -63,10 +65,18 @@ impl OverlayDb {
         let io = |source| IoError::new("open", dir, source);
         // The directory of all overlays has the permissions of the repository, because each user of
         // the repository may have overlays.
-        create::dir_all(dir.parent().unwrap_or(dir)).and_then(|()| create::private_dir(dir)).map_err(io)?;
-        let lock = create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
+        create::dir_all(dir.parent().unwrap_or(dir))
+            .and_then(|()| create::private_dir(dir))
+            .map_err(io)?;
+        let lock =
+            create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OverlayDbError::InUse { name: name.to_owned() }.into()),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OverlayDbError::InUse {
+                    name: name.to_owned(),
+                }
+                .into());
+            }
             Err(e) => return Err(io(e.into()).into()),
             Ok(()) => {}
         }
@@ -102,34 +112,61 @@ impl OverlayDb {
             Err(e) if is_full(&e) && reserve.release() => open(),
             opened => opened,
         };
-        let connection = opened.map_err(|source| OverlayDbError::Sqlite { path: path.clone(), source })?;
+        let connection = opened.map_err(|source| OverlayDbError::Sqlite {
+            path: path.clone(),
+            source,
+        })?;
         let (connection, wrote) = (Mutex::new(connection), AtomicBool::new(false));
-        let mut store = Self { path, connection, clean: false, wrote, reserve: Some(reserve), _lock: lock };
+        let mut store = Self {
+            path,
+            connection,
+            clean: false,
+            wrote,
+            reserve: Some(reserve),
+            _lock: lock,
+        };
         let mut facts = Vec::new();
         match store.fact("format")? {
             None if UpperFiles::has_files(&dir.join(UPPER_DIR)).map_err(io)? => {
-                return Err(OverlayDbError::Lost { name: name.to_owned(), path: store.path }.into());
+                return Err(OverlayDbError::Lost {
+                    name: name.to_owned(),
+                    path: store.path,
+                }
+                .into());
             }
             None => facts.push(Fact::new("format", VERSION.to_string())),
             Some(v) if v == VERSION.to_string().as_bytes() => {}
-            Some(v) => return Err(store.damaged(format!("unknown schema version {}", String::from_utf8_lossy(&v)))),
+            Some(v) => {
+                return Err(store.damaged(format!(
+                    "unknown schema version {}",
+                    String::from_utf8_lossy(&v)
+                )));
+            }
         }
         store.clean = store.fact(CLEAN)?.is_some_and(|value| value == YES);
         store.ensure_undamaged()?;
         match store.fact("name")? {
             Some(was) if was != name.as_bytes() => {
-                return Err(store.damaged(format!("it belongs to the overlay `{}`", String::from_utf8_lossy(&was))));
+                return Err(store.damaged(format!(
+                    "it belongs to the overlay `{}`",
+                    String::from_utf8_lossy(&was)
+                )));
             }
             Some(_) => {}
             None => facts.push(Fact::new("name", name)),
         }
         facts.push(Fact::new("at", at.as_os_str().as_bytes()));
         facts.push(Fact::new(CLEAN, Vec::new()));
-        store.flush(&FlushRows { facts, ..FlushRows::default() })?;
+        store.flush(&FlushRows {
+            facts,
+            ..FlushRows::default()
+        })?;
         // Make the name of a new database durable, because upper files are useless without the
         // database.
         for made in [dir, dir.parent().unwrap_or(dir)].iter().filter(|_| is_new) {
-            File::open(made).and_then(|made| made.sync_all()).map_err(io)?;
+            File::open(made)
+                .and_then(|made| made.sync_all())
+                .map_err(io)?;
         }
         store.wrote.store(!store.clean, Ordering::Release);
         Ok(store)
@@ -152,7 +189,10 @@ impl OverlayDb {
     /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was never used.
     pub fn read_facts(dir: &Path, keys: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
         let path = dir.join(FILE);
-        if !path.try_exists().map_err(|source| IoError::new("open", dir, source))? {
+        if !path
+            .try_exists()
+            .map_err(|source| IoError::new("open", dir, source))?
+        {
             return Ok(None);
         }
         let read = || -> rusqlite::Result<Option<Vec<Option<Vec<u8>>>>> {
@@ -163,9 +203,18 @@ impl OverlayDb {
                 return Ok(None);
             }
             let mut fact = connection.prepare("SELECT value FROM meta WHERE key = ?1")?;
-            keys.iter().map(|key| fact.query_row([key], |r| r.get(0)).optional()).collect::<Result<_, _>>().map(Some)
+            keys.iter()
+                .map(|key| fact.query_row([key], |r| r.get(0)).optional())
+                .collect::<Result<_, _>>()
+                .map(Some)
         };
-        read().map_err(|source| OverlayDbError::Sqlite { path: path.clone(), source }.into())
+        read().map_err(|source| {
+            OverlayDbError::Sqlite {
+                path: path.clone(),
+                source,
+            }
+            .into()
+        })
     }
 
     /// Opens the database in `dir` for reading, or returns `None` if there is none. The overlay
@@ -177,7 +226,12 @@ impl OverlayDb {
             lock => lock.map_err(io)?,
         };
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OverlayDbError::InUse { name: name.to_owned() }.into()),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OverlayDbError::InUse {
+                    name: name.to_owned(),
+                }
+                .into());
+            }
             Err(e) => return Err(io(e.into()).into()),
             Ok(()) => {}
         }
@@ -186,9 +240,19 @@ impl OverlayDb {
         if !path.try_exists().map_err(io)? {
             return Ok(None);
         }
-        let connection = read_only(&path).map_err(|source| OverlayDbError::Sqlite { path: path.clone(), source })?;
+        let connection = read_only(&path).map_err(|source| OverlayDbError::Sqlite {
+            path: path.clone(),
+            source,
+        })?;
         let (connection, wrote) = (Mutex::new(connection), AtomicBool::new(false));
-        let mut store = Self { path, connection, clean: false, wrote, reserve: None, _lock: lock };
+        let mut store = Self {
+            path,
+            connection,
+            clean: false,
+            wrote,
+            reserve: None,
+            _lock: lock,
+        };
         let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')";
         if !store.with_connection(|c| c.query_row(tables, [], |row| row.get(0)))? {
             return Ok(None);
@@ -200,14 +264,19 @@ impl OverlayDb {
                 store.ensure_undamaged()?;
                 Ok(Some(store))
             }
-            Some(v) => Err(store.damaged(format!("unknown schema version {}", String::from_utf8_lossy(&v)))),
+            Some(v) => Err(store.damaged(format!(
+                "unknown schema version {}",
+                String::from_utf8_lossy(&v)
+            ))),
         }
     }
 
     /// Fails if the tables differ from those that the last mount left. After a crash there is no
     /// digest to compare with.
     fn ensure_undamaged(&self) -> Result<()> {
-        let Some(expected) = self.fact(DIGEST)?.filter(|_| self.clean) else { return Ok(()) };
+        let Some(expected) = self.fact(DIGEST)?.filter(|_| self.clean) else {
+            return Ok(());
+        };
         if self.with_connection(|c| digest(c))? == expected {
             return Ok(());
         }
@@ -216,32 +285,57 @@ impl OverlayDb {
 
     /// Returns the error for an unusable database; `why` is the first violation.
     pub fn damaged(&self, why: impl Into<String>) -> error::Error {
-        OverlayDbError::Damaged { path: self.path.clone(), why: why.into() }.into()
+        OverlayDbError::Damaged {
+            path: self.path.clone(),
+            why: why.into(),
+        }
+        .into()
     }
 
-    fn with_connection<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+    fn with_connection<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         let mut connection = self.connection.lock();
-        work(&mut connection).map_err(|source| OverlayDbError::Sqlite { path: self.path.clone(), source }.into())
+        work(&mut connection).map_err(|source| {
+            OverlayDbError::Sqlite {
+                path: self.path.clone(),
+                source,
+            }
+            .into()
+        })
     }
 
     /// Returns a fact about the overlay, or `None` if it was never recorded.
     pub fn fact(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.with_connection(|c| c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional())
+        self.with_connection(|c| {
+            c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0))
+                .optional()
+        })
     }
 
     /// Returns the secret key from which inode numbers are computed, or `None` if the overlay was
     /// never used.
     pub fn key(&self) -> Result<Option<[u8; 16]>> {
-        let Some(hex) = self.fact("key")? else { return Ok(None) };
+        let Some(hex) = self.fact("key")? else {
+            return Ok(None);
+        };
         let mut key = [0; 16];
-        let parsed = std::str::from_utf8(&hex).ok().and_then(|hex| parse_hex(hex, &mut key));
-        parsed.map(|()| Some(key)).ok_or_else(|| self.damaged("key"))
+        let parsed = std::str::from_utf8(&hex)
+            .ok()
+            .and_then(|hex| parse_hex(hex, &mut key));
+        parsed
+            .map(|()| Some(key))
+            .ok_or_else(|| self.damaged("key"))
     }
 
     /// Returns a fact that is a list of numbers.
     fn fact_numbers(&self, key: &str) -> Result<Vec<u64>> {
         let bytes = self.fact(key)?.unwrap_or_default();
-        Ok(bytes.chunks_exact(8).filter_map(|n| Some(u64::from_be_bytes(n.try_into().ok()?))).collect())
+        Ok(bytes
+            .chunks_exact(8)
+            .filter_map(|n| Some(u64::from_be_bytes(n.try_into().ok()?)))
+            .collect())
     }
 
     /// Returns whether any inode differs from the last commit.
@@ -260,7 +354,9 @@ impl OverlayDb {
             let mut rows = kept.query([])?;
             while let Some(row) = rows.next()? {
                 let size = nat(row, 1)?;
-                if std::fs::metadata(space.path(nat(row, 0)?)).is_ok_and(|upper| upper.len() != size) {
+                if std::fs::metadata(space.path(nat(row, 0)?))
+                    .is_ok_and(|upper| upper.len() != size)
+                {
                     return Ok(true);
                 }
             }
@@ -285,15 +381,24 @@ impl OverlayDb {
             return Ok(());
         }
         self.wrote.store(true, Ordering::Release);
-        let Some(reserve) = &self.reserve else { return self.write_once(flush, clear) };
+        let Some(reserve) = &self.reserve else {
+            return self.write_once(flush, clear);
+        };
         match self.write_once(flush, clear) {
-            Err(e) if e.kind() == error::Kind::NoSpace && reserve.release() => self.write_once(flush, clear),
+            Err(e) if e.kind() == error::Kind::NoSpace && reserve.release() => {
+                self.write_once(flush, clear)
+            }
             done => done.inspect(|()| reserve.fill()),
         }
     }
 
     fn write_once(&self, flush: &FlushRows, clear: bool) -> Result<()> {
-        let row = |change: &InodeChange| (change.ino, change.inode.as_ref().map(|i| row_of(i, change.changed)));
+        let row = |change: &InodeChange| {
+            (
+                change.ino,
+                change.inode.as_ref().map(|i| row_of(i, change.changed)),
+            )
+        };
         let rows: Vec<_> = flush.inodes.iter().map(row).collect();
         self.with_connection(|c| {
             let t = c.transaction()?;
@@ -403,8 +508,14 @@ impl OverlayDb {
                         parent: nat(row, 4)?,
                         name: row.get(5)?,
                         has_version_owner: row.get(6)?,
-                        atime: Time { secs: row.get(7)?, nanos: row.get(8)? },
-                        ctime: Time { secs: row.get(9)?, nanos: row.get(10)? },
+                        atime: Time {
+                            secs: row.get(7)?,
+                            nanos: row.get(8)?,
+                        },
+                        ctime: Time {
+                            secs: row.get(9)?,
+                            nanos: row.get(10)?,
+                        },
                         size: nat(row, 11)?,
                         kept: nat(row, 12)?,
                         upper: row.get(13)?,
@@ -429,9 +540,15 @@ impl OverlayDb {
                 .inode(ino, space, dirty, self.clean, found)
                 .ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
             if let InodeBody::File(data) = &inode.what {
-                let UpperStatus { exists: has_upper, damage: why } = data.upper_status();
+                let UpperStatus {
+                    exists: has_upper,
+                    damage: why,
+                } = data.upper_status();
                 if let Some(why) = why {
-                    lost.push(format!("the upper file {} is damaged: {why}", space.path(ino).display()));
+                    lost.push(format!(
+                        "the upper file {} is damaged: {why}",
+                        space.path(ino).display()
+                    ));
                 }
                 if had_upper && !has_upper {
                     lost.push(format!(
@@ -452,7 +569,11 @@ impl OverlayDb {
             let mut all = c.prepare("SELECT parent, name, ino FROM name")?;
             let rows = all.query_map([], |row| {
                 let ino: Option<i64> = row.get(2)?;
-                Ok((nat(row, 0)?, row.get::<_, Vec<u8>>(1)?, ino.map(i64::cast_unsigned)))
+                Ok((
+                    nat(row, 0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    ino.map(i64::cast_unsigned),
+                ))
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
@@ -463,7 +584,10 @@ impl OverlayDb {
                 continue;
             }
             if ino.is_some_and(|n| !known(n)) {
-                lost.push(format!("`{}` in {parent:x}", crate::model::path::display(&name)));
+                lost.push(format!(
+                    "`{}` in {parent:x}",
+                    crate::model::path::display(&name)
+                ));
                 continue;
             }
             let names: &mut Arc<NameOverrides> = upper.names.entry(parent).or_default();
@@ -477,25 +601,45 @@ impl OverlayDb {
         }
         upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
         upper.retired = Arc::new(self.fact_numbers(RETIRED)?.into_iter().collect());
-        upper.assigned = Arc::new(self.fact_numbers(GIVEN)?.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect());
-        Ok(LoadedOverlay { upper, changed, outdated, lost, unsealed })
+        upper.assigned = Arc::new(
+            self.fact_numbers(GIVEN)?
+                .chunks_exact(2)
+                .map(|pair| (pair[0], pair[1]))
+                .collect(),
+        );
+        Ok(LoadedOverlay {
+            upper,
+            changed,
+            outdated,
+            lost,
+            unsealed,
+        })
     }
 
     /// Records that the mount has ended cleanly, and the seals of upper files.
     pub fn finish(&self, seals: Vec<SealChange>) -> Result<()> {
         let mut facts = Vec::new();
         if !seals.is_empty() || self.wrote.load(Ordering::Acquire) {
-            self.flush(&FlushRows { seals, ..FlushRows::default() })?;
+            self.flush(&FlushRows {
+                seals,
+                ..FlushRows::default()
+            })?;
             facts.push(Fact::new(DIGEST, self.with_connection(|c| digest(c))?));
         }
         facts.push(Fact::new(CLEAN, YES));
-        self.flush(&FlushRows { facts, ..FlushRows::default() })
+        self.flush(&FlushRows {
+            facts,
+            ..FlushRows::default()
+        })
     }
 
     /// Durably removes the seal of a file that is about to change, or all seals if `None`.
     pub fn unseal(&self, ino: Option<u64>) -> Result<()> {
         match ino {
-            Some(ino) => self.flush(&FlushRows { unsealed: vec![ino], ..FlushRows::default() }),
+            Some(ino) => self.flush(&FlushRows {
+                unsealed: vec![ino],
+                ..FlushRows::default()
+            }),
             None => self.with_connection(|c| {
                 let t = c.transaction()?;
                 t.execute_batch("DELETE FROM seal; DELETE FROM sum;")?;
@@ -510,7 +654,11 @@ fn ensure_not_lost(dir: &Path, name: &str) -> Result<()> {
     let io = |source| IoError::new("read", dir, source);
     let holds = std::fs::metadata(dir.join(FILE)).is_ok_and(|file| file.len() > 0);
     if !holds && UpperFiles::has_files(&dir.join(UPPER_DIR)).map_err(io)? {
-        return Err(OverlayDbError::Lost { name: name.to_owned(), path: dir.join(FILE) }.into());
+        return Err(OverlayDbError::Lost {
+            name: name.to_owned(),
+            path: dir.join(FILE),
+        }
+        .into());
     }
     Ok(())
 }

@@ -54,9 +54,10 @@ impl Failure for OverlayDbError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::InUse { .. } => {
-                Some("run `dvc mount` to list mounts, or choose another overlay with `--name`".to_owned())
-            }
+            Self::InUse { .. } => Some(
+                "run `dvc mount` to list mounts, or choose another overlay with `--name`"
+                    .to_owned(),
+            ),
             Self::Sqlite { path, .. } | Self::Damaged { path, .. } | Self::Lost { path, .. }
                 if self.kind() == error::Kind::Integrity =>
             {
@@ -71,7 +72,10 @@ impl Failure for OverlayDbError {
 /// Returns the hint for an overlay that cannot be mounted.
 fn rescue(path: &Path) -> Option<String> {
     let overlay = path.parent()?;
-    let (name, repository) = (overlay.file_name()?.to_string_lossy(), overlay.parent()?.parent()?.display());
+    let (name, repository) = (
+        overlay.file_name()?.to_string_lossy(),
+        overlay.parent()?.parent()?.display(),
+    );
     Some(format!(
         "run `dvc --repo {repository} mount --salvage {name} DIR` to copy its files, \
          or `dvc --repo {repository} umount --discard {name}` to remove it; nothing was removed yet"

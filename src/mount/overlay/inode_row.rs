@@ -8,7 +8,9 @@ use crate::format::object::{decode_tree, encode_tree};
 use crate::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 use crate::model::tree::{TreeBody, TreeNode};
-use crate::mount::file::{BLOCK, BaseFile, BlockSums, FileData, FileSeal, FileState, RangeSet, UpperFiles};
+use crate::mount::file::{
+    BLOCK, BaseFile, BlockSums, FileData, FileSeal, FileState, RangeSet, UpperFiles,
+};
 use crate::mount::names::{Inode, InodeBody, StoredDir};
 
 pub(super) struct InodeRow {
@@ -51,30 +53,57 @@ pub(super) fn row_of(inode: &Inode, changed: bool) -> InodeRow {
         InodeBody::File(data) => {
             let known = facts.insert(data.facts());
             match &known.base {
-                Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
+                Some(base) => Node::File {
+                    size: base.size,
+                    chunker: base.chunker,
+                    content: base.content.clone(),
+                },
                 None => {
                     kind = ALONE;
-                    Node::File { size: 0, chunker: Chunker::Cdc, content: Content::Inline(Vec::new()) }
+                    Node::File {
+                        size: 0,
+                        chunker: Chunker::Cdc,
+                        content: Content::Inline(Vec::new()),
+                    }
                 }
             }
         }
         InodeBody::Dir { tree, stored: last } => {
             kind = if tree.is_none() { ALONE } else { 0 };
             stored = last.as_ref().map(|last| last.tree.0.to_vec());
-            Node::Dir { tree: tree.unwrap_or(nothing), totals: last.map_or(Totals::default(), |last| last.totals) }
+            Node::Dir {
+                tree: tree.unwrap_or(nothing),
+                totals: last.map_or(Totals::default(), |last| last.totals),
+            }
         }
-        InodeBody::Symlink(target) => Node::Symlink { target: target.clone() },
+        InodeBody::Symlink(target) => Node::Symlink {
+            target: target.clone(),
+        },
         InodeBody::Fifo => Node::Fifo,
         InodeBody::Socket => {
             kind = SOCKET;
             Node::Fifo
         }
-        InodeBody::CharDevice(major, minor) => Node::CharDevice { major: *major, minor: *minor },
-        InodeBody::BlockDevice(major, minor) => Node::BlockDevice { major: *major, minor: *minor },
+        InodeBody::CharDevice(major, minor) => Node::CharDevice {
+            major: *major,
+            minor: *minor,
+        },
+        InodeBody::BlockDevice(major, minor) => Node::BlockDevice {
+            major: *major,
+            minor: *minor,
+        },
     };
-    let entry = Entry { name: b"-".to_vec(), meta: inode.meta.clone(), link: None, node };
+    let entry = Entry {
+        name: b"-".to_vec(),
+        meta: inode.meta.clone(),
+        link: None,
+        node,
+    };
     InodeRow {
-        node: encode_tree(&TreeNode { root: None, body: TreeBody::Leaf(vec![entry]) }),
+        node: encode_tree(&TreeNode {
+            root: None,
+            body: TreeBody::Leaf(vec![entry]),
+        }),
         kind,
         nlink: inode.nlink,
         parent: inode.parent,
@@ -101,25 +130,45 @@ impl InodeRow {
         clean: bool,
         seal: Option<(FileSeal, BlockSums)>,
     ) -> Option<Inode> {
-        let TreeBody::Leaf(mut entries) = decode_tree(&self.node).ok()?.body else { return None };
+        let TreeBody::Leaf(mut entries) = decode_tree(&self.node).ok()?.body else {
+            return None;
+        };
         let entry = entries.pop()?;
         let what = match entry.node {
-            Node::File { size, chunker, content } => {
-                let base = (self.kind != ALONE).then(|| Arc::new(BaseFile { content, size, chunker }));
-                let untouched = |base: Option<Arc<BaseFile>>| base.map_or_else(FileState::empty, FileState::of);
+            Node::File {
+                size,
+                chunker,
+                content,
+            } => {
+                let base = (self.kind != ALONE).then(|| {
+                    Arc::new(BaseFile {
+                        content,
+                        size,
+                        chunker,
+                    })
+                });
+                let untouched =
+                    |base: Option<Arc<BaseFile>>| base.map_or_else(FileState::empty, FileState::of);
                 // An upper file is made durable before its row is written, and removed after its
                 // row was removed. A missing file is therefore damage.
                 let found = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
                     None => None,
-                    Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => Some(Err("it is missing".to_owned())),
+                    Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+                        Some(Err("it is missing".to_owned()))
+                    }
                     Some(Err(e)) => Some(Err(e.to_string())),
-                    Some(Ok(meta)) => match seal.as_ref().and_then(|(seal, _)| seal.mismatch(&meta)) {
-                        Some(why) => Some(Err(why)),
-                        None => Some(Ok(meta)),
-                    },
+                    Some(Ok(meta)) => {
+                        match seal.as_ref().and_then(|(seal, _)| seal.mismatch(&meta)) {
+                            Some(why) => Some(Err(why)),
+                            None => Some(Ok(meta)),
+                        }
+                    }
                 };
                 let copies = |base: &BaseFile| {
-                    dirty.is_empty() && !self.written && self.size == base.size && self.kept == base.size
+                    dirty.is_empty()
+                        && !self.written
+                        && self.size == base.size
+                        && self.kept == base.size
                 };
                 let is_sealed = seal.is_some() && self.upper;
                 let state = match found {
@@ -130,7 +179,8 @@ impl InodeRow {
                     }
                     Some(Err(why)) => {
                         let size = seal.as_ref().map_or(self.size, |(seal, _)| seal.size);
-                        let mut state = FileState::with_upper(base, self.kept.min(size), size, dirty, true);
+                        let mut state =
+                            FileState::with_upper(base, self.kept.min(size), size, dirty, true);
                         state.damage = Some(why.into());
                         state
                     }
@@ -142,12 +192,17 @@ impl InodeRow {
                         let written = self.written || now != self.size || !dirty.is_empty();
                         let mut state = FileState::with_upper(base, kept, now, dirty, written);
                         state.counted_bytes = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
-                        let known = seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
+                        let known =
+                            seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
                         state.sums = Arc::new(known.unwrap_or_else(BlockSums::unknown));
                         // After a crash the upper file may hold written blocks that are not
                         // recorded as dirty. If the file counted as complete, these blocks would
                         // count as copies of the version, and a commit would leave them out.
-                        if self.complete && clean { state.with_all_local() } else { state }
+                        if self.complete && clean {
+                            state.with_all_local()
+                        } else {
+                            state
+                        }
                     }
                 };
                 let data = FileData::new(ino, Arc::clone(space), state);
@@ -155,7 +210,11 @@ impl InodeRow {
                 InodeBody::File(Arc::new(data))
             }
             Node::Dir { tree, totals } => {
-                let id = self.stored.as_deref().and_then(|s| <[u8; 32]>::try_from(s).ok()).map(Id);
+                let id = self
+                    .stored
+                    .as_deref()
+                    .and_then(|s| <[u8; 32]>::try_from(s).ok())
+                    .map(Id);
                 InodeBody::Dir {
                     tree: (self.kind != ALONE).then_some(tree),
                     stored: id.map(|tree| StoredDir { tree, totals }),

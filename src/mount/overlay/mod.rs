@@ -13,6 +13,7 @@ mod seals;
 pub use db::OverlayDb;
 pub use error::OverlayDbError;
 pub use rows::{
-    BlockChange, Fact, FlushRows, GIVEN, InodeChange, LoadedOverlay, NameChange, NameTarget, RETIRED, SealChange,
+    BlockChange, Fact, FlushRows, GIVEN, InodeChange, LoadedOverlay, NameChange, NameTarget,
+    RETIRED, SealChange,
 };
 pub use salvage::{SalvagedFile, salvaged_files};

@@ -28,12 +28,19 @@ impl SpaceReserve {
     pub(super) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE);
         let empty = std::fs::metadata(&path).map_or(true, |file| file.len() < BYTES);
-        Self { path, empty: AtomicBool::new(empty) }
+        Self {
+            path,
+            empty: AtomicBool::new(empty),
+        }
     }
 
     /// Frees the reserved space. Returns false if there was none.
     pub(super) fn release(&self) -> bool {
-        let released = File::options().write(true).open(&self.path).and_then(|file| file.set_len(0)).is_ok();
+        let released = File::options()
+            .write(true)
+            .open(&self.path)
+            .and_then(|file| file.set_len(0))
+            .is_ok();
         released && !self.empty.swap(true, Ordering::AcqRel)
     }
 
@@ -42,10 +49,14 @@ impl SpaceReserve {
         if !self.empty.load(Ordering::Acquire) {
             return;
         }
-        let Ok(file) = create::open_private(&self.path, File::options().write(true)) else { return };
+        let Ok(file) = create::open_private(&self.path, File::options().write(true)) else {
+            return;
+        };
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, BYTES) {
             // A file system without `fallocate` has no reserve. Do not try again after each flush.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => self.empty.store(false, Ordering::Release),
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {
+                self.empty.store(false, Ordering::Release)
+            }
             Err(_) => drop(file.set_len(0)),
         }
     }

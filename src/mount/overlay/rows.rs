@@ -29,7 +29,11 @@ pub struct InodeChange {
 impl InodeChange {
     /// Returns the new state of an inode that exists.
     pub fn new(ino: u64, inode: &Arc<Inode>, changed: bool) -> Self {
-        Self { ino, inode: Some(Arc::clone(inode)), changed }
+        Self {
+            ino,
+            inode: Some(Arc::clone(inode)),
+            changed,
+        }
     }
 }
 
@@ -75,7 +79,10 @@ pub struct Fact {
 
 impl Fact {
     pub fn new(key: &'static str, value: impl Into<Vec<u8>>) -> Self {
-        Self { key, value: value.into() }
+        Self {
+            key,
+            value: value.into(),
+        }
     }
 }
 

@@ -33,22 +33,38 @@ pub fn salvaged_files(dir: &Path) -> HashMap<u64, SalvagedFile> {
     let mut found = HashMap::new();
     for (ino, row) in &rows {
         if let Some(path) = path_of(&rows, *ino) {
-            found.insert(*ino, SalvagedFile { path, whole: row.whole });
+            found.insert(
+                *ino,
+                SalvagedFile {
+                    path,
+                    whole: row.whole,
+                },
+            );
         }
     }
     found
 }
 
 fn rows(dir: &Path) -> HashMap<u64, SalvagedRow> {
-    const ALL: &str = "SELECT ino, parent, own_name, complete OR kind = 2 FROM inode WHERE nlink > 0";
+    const ALL: &str =
+        "SELECT ino, parent, own_name, complete OR kind = 2 FROM inode WHERE nlink > 0";
     let mut rows = HashMap::new();
     let mut read = || -> rusqlite::Result<()> {
         let c = read_only(&dir.join(FILE))?;
         let mut all = c.prepare(ALL)?;
         let mut found = all.query([])?;
         while let Some(row) = found.next()? {
-            let (Ok(ino), Ok(parent), Ok(name)) = (nat(row, 0), nat(row, 1), row.get(2)) else { continue };
-            rows.insert(ino, SalvagedRow { parent, name, whole: row.get(3).unwrap_or(false) });
+            let (Ok(ino), Ok(parent), Ok(name)) = (nat(row, 0), nat(row, 1), row.get(2)) else {
+                continue;
+            };
+            rows.insert(
+                ino,
+                SalvagedRow {
+                    parent,
+                    name,
+                    whole: row.get(3).unwrap_or(false),
+                },
+            );
         }
         Ok(())
     };
@@ -62,7 +78,10 @@ fn path_of(rows: &HashMap<u64, SalvagedRow>, ino: u64) -> Option<PathBuf> {
     let (mut names, mut at) = (Vec::new(), ino);
     while at != ROOT_INO {
         let row = rows.get(&at)?;
-        let is_name = !row.name.is_empty() && row.name != b"." && row.name != b".." && !row.name.contains(&b'/');
+        let is_name = !row.name.is_empty()
+            && row.name != b"."
+            && row.name != b".."
+            && !row.name.contains(&b'/');
         if !is_name || names.len() > DEPTH_MAX {
             return None;
         }

@@ -9,20 +9,23 @@ use crate::model::entry::Time;
 use crate::mount::file::{BlockSums, FileSeal, SumRow};
 
 pub(super) fn remove(t: &Transaction<'_>, ino: u64) -> rusqlite::Result<()> {
-    t.prepare_cached("DELETE FROM seal WHERE ino = ?1")?.execute([num(ino)])?;
-    t.prepare_cached("DELETE FROM sum WHERE ino = ?1")?.execute([num(ino)])?;
+    t.prepare_cached("DELETE FROM seal WHERE ino = ?1")?
+        .execute([num(ino)])?;
+    t.prepare_cached("DELETE FROM sum WHERE ino = ?1")?
+        .execute([num(ino)])?;
     Ok(())
 }
 
 pub(super) fn put(t: &Transaction<'_>, ino: u64, seal: &FileSeal) -> rusqlite::Result<()> {
     remove(t, ino)?;
-    t.prepare_cached("INSERT INTO seal VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-        num(ino),
-        num(seal.size),
-        seal.mtime.secs,
-        seal.mtime.nanos,
-        seal.sums.is_some()
-    ])?;
+    t.prepare_cached("INSERT INTO seal VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            num(ino),
+            num(seal.size),
+            seal.mtime.secs,
+            seal.mtime.nanos,
+            seal.sums.is_some()
+        ])?;
     let mut row = t.prepare_cached("INSERT INTO sum VALUES (?1, ?2, ?3)")?;
     for SumRow { index, sums } in seal.sums.iter().flatten() {
         row.execute(params![num(ino), num(*index), sums])?;
@@ -39,9 +42,22 @@ impl StoredSeals {
         let mut seals = c.prepare("SELECT ino, size, mtime, mtime_nanos, whole FROM seal")?;
         let mut rows = seals.query([])?;
         while let Some(row) = rows.next()? {
-            let mtime = Time { secs: row.get(2)?, nanos: row.get(3)? };
+            let mtime = Time {
+                secs: row.get(2)?,
+                nanos: row.get(3)?,
+            };
             let sums = row.get::<_, bool>(4)?.then(Vec::new);
-            all.insert(nat(row, 0)?, (FileSeal { size: nat(row, 1)?, mtime, sums }, BlockSums::default()));
+            all.insert(
+                nat(row, 0)?,
+                (
+                    FileSeal {
+                        size: nat(row, 1)?,
+                        mtime,
+                        sums,
+                    },
+                    BlockSums::default(),
+                ),
+            );
         }
         let mut sums = c.prepare("SELECT ino, part, sums FROM sum")?;
         let mut rows = sums.query([])?;

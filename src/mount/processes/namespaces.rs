@@ -12,7 +12,10 @@ use crate::sys::procfs::{ProcDir, processes};
 /// do not count, because services that run in their own namespace see the original mount there.
 pub fn other_namespaces(device: (u32, u32), but: Option<&Path>) -> Vec<u32> {
     let namespace = |process: &ProcDir| process.namespace("mnt");
-    let mut seen: HashSet<_> = [ProcDir::own(), ProcDir::of(1)].iter().filter_map(namespace).collect();
+    let mut seen: HashSet<_> = [ProcDir::own(), ProcDir::of(1)]
+        .iter()
+        .filter_map(namespace)
+        .collect();
     // Process 1 may be inaccessible. Kernel threads, which have no executable, are in the same
     // namespace, so look at one of them too.
     let kernel_thread = ProcDir::of(2);
@@ -22,7 +25,9 @@ pub fn other_namespaces(device: (u32, u32), but: Option<&Path>) -> Vec<u32> {
     let mut found = Vec::new();
     for pid in processes() {
         // Skip a process that has exited in the meantime or is inaccessible.
-        let Some(space) = namespace(&ProcDir::of(pid)) else { continue };
+        let Some(space) = namespace(&ProcDir::of(pid)) else {
+            continue;
+        };
         if seen.insert(space) && mounts_device(pid, device, but).unwrap_or(false) {
             found.push(pid);
         }
@@ -38,5 +43,7 @@ pub fn has_mount(pid: u32, device: (u32, u32)) -> io::Result<bool> {
 
 fn mounts_device(pid: u32, device: (u32, u32), but: Option<&Path>) -> io::Result<bool> {
     let table = ProcDir::of(pid).mounts()?;
-    Ok(table.iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but))
+    Ok(table
+        .iter()
+        .any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but))
 }

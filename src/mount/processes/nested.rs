@@ -26,7 +26,9 @@ pub fn nested_mounts(device: (u32, u32)) -> Vec<NestedMount> {
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
     for process in std::iter::once(ProcDir::own()).chain(processes().map(ProcDir::of)) {
         // Skip inaccessible processes, whose namespace is unknown.
-        let Some(space) = process.namespace("mnt") else { continue };
+        let Some(space) = process.namespace("mnt") else {
+            continue;
+        };
         if seen.insert(space)
             && let Ok(table) = process.mounts()
         {
@@ -39,13 +41,22 @@ pub fn nested_mounts(device: (u32, u32)) -> Vec<NestedMount> {
 /// Returns the nested mounts in one mount table.
 fn nested(table: &[Mounted], device: (u32, u32)) -> Vec<NestedMount> {
     let path = |m: &Mounted| {
-        let below = table.iter().find(|p| p.id == m.parent && p.id != m.id && p.device == device)?;
+        let below = table
+            .iter()
+            .find(|p| p.id == m.parent && p.id != m.id && p.device == device)?;
         let path = below.root.join(m.at.strip_prefix(&below.at).ok()?);
         let path = path.as_os_str().as_bytes();
-        Some(NestedMount { path: path.strip_prefix(b"/").unwrap_or(path).to_vec(), at: m.at.clone() })
+        Some(NestedMount {
+            path: path.strip_prefix(b"/").unwrap_or(path).to_vec(),
+            at: m.at.clone(),
+        })
     };
     // A mount that covers the root is not affected, because all versions have a root.
-    table.iter().filter_map(path).filter(|nested| !nested.path.is_empty()).collect()
+    table
+        .iter()
+        .filter_map(path)
+        .filter(|nested| !nested.path.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
@@ -64,9 +75,15 @@ mod tests {
             6 2 0:61 / /m rw - tmpfs none rw\n\
             7 1 0:62 / /n rw - tmpfs none rw\n",
         );
-        let found: Vec<_> = nested(&table, (0, 50)).into_iter().map(|i| (i.path, i.at)).collect();
+        let found: Vec<_> = nested(&table, (0, 50))
+            .into_iter()
+            .map(|i| (i.path, i.at))
+            .collect();
         let expected = [("a/in", "/m/a/in"), ("a/b", "/elsewhere/b")];
-        assert_eq!(found, expected.map(|(path, at)| (path.as_bytes().to_vec(), PathBuf::from(at))));
+        assert_eq!(
+            found,
+            expected.map(|(path, at)| (path.as_bytes().to_vec(), PathBuf::from(at)))
+        );
         assert!(nested(&table, (0, 51)).is_empty());
     }
 }

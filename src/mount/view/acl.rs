@@ -16,7 +16,11 @@ const PLAIN: usize = 3;
 
 /// Iterates over the tag of each entry and the offset of its permission.
 fn entries(list: &[u8]) -> impl Iterator<Item = (u16, usize)> + '_ {
-    let all = list.get(4..).unwrap_or_default().chunks_exact(8).enumerate();
+    let all = list
+        .get(4..)
+        .unwrap_or_default()
+        .chunks_exact(8)
+        .enumerate();
     all.map(|(n, entry)| (u16::from_le_bytes([entry[0], entry[1]]), 4 + n * 8 + 2))
 }
 
@@ -31,7 +35,9 @@ fn shared(list: &[u8]) -> Vec<(usize, u32)> {
         OTHER => Some(0),
         _ => None,
     };
-    entries(list).filter_map(|(tag, at)| shift(tag).map(|by| (at, by))).collect()
+    entries(list)
+        .filter_map(|(tag, at)| shift(tag).map(|by| (at, by)))
+        .collect()
 }
 
 /// Updates the mode after an ACL was set, and removes the ACL if the mode is equivalent.
@@ -60,7 +66,9 @@ pub(super) fn is_access(name: &[u8]) -> bool {
 /// Updates the ACL after the mode was set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
-    let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else { return };
+    let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else {
+        return;
+    };
     for (at, by) in shared(&list.value) {
         list.value[at] = u8::try_from(mode >> by & 7).unwrap_or(0);
     }
@@ -83,10 +91,16 @@ pub(super) fn inherit(meta: &mut Meta, default: Vec<u8>, dir: bool) {
         meta.mode = meta.mode & !(7 << by) | u32::from(allowed) << by;
     }
     if entries(&list).count() != PLAIN {
-        meta.xattrs.push(Xattr { name: ACL_ACCESS.to_vec(), value: list });
+        meta.xattrs.push(Xattr {
+            name: ACL_ACCESS.to_vec(),
+            value: list,
+        });
     }
     if dir {
-        meta.xattrs.push(Xattr { name: ACL_DEFAULT.to_vec(), value: default });
+        meta.xattrs.push(Xattr {
+            name: ACL_DEFAULT.to_vec(),
+            value: default,
+        });
     }
 }
 
@@ -95,7 +109,8 @@ mod tests {
     use super::*;
 
     fn list(entries: &[(u16, u8)]) -> Vec<u8> {
-        let entry = |(tag, allowed): &(u16, u8)| [tag.to_le_bytes()[0], 0, *allowed, 0, 255, 255, 255, 255];
+        let entry =
+            |(tag, allowed): &(u16, u8)| [tag.to_le_bytes()[0], 0, *allowed, 0, 255, 255, 255, 255];
         [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
     }
 
@@ -110,10 +125,16 @@ mod tests {
     #[test]
     fn both_say_the_same() {
         let list = list(&[(OWNER, 6), (USER, 7), (GROUP, 4), (MASK, 5), (OTHER, 0)]);
-        let mut meta = Meta { mode: 0o4777, ..Meta::default() };
+        let mut meta = Meta {
+            mode: 0o4777,
+            ..Meta::default()
+        };
         mode_follows(&mut meta, ACL_ACCESS, &list);
         assert_eq!(meta.mode, 0o4650);
-        meta.xattrs = vec![Xattr { name: ACL_ACCESS.to_vec(), value: list }];
+        meta.xattrs = vec![Xattr {
+            name: ACL_ACCESS.to_vec(),
+            value: list,
+        }];
         meta.mode = 0o710;
         follow_mode(&mut meta);
         assert_eq!(said(&meta, ACL_ACCESS).unwrap(), [7, 7, 4, 1, 0]);
@@ -122,8 +143,14 @@ mod tests {
     #[test]
     fn a_list_that_says_no_more_than_the_bits_is_none() {
         let list = list(&[(OWNER, 6), (GROUP, 5), (OTHER, 1)]);
-        let mut meta = Meta { mode: 0o2000, ..Meta::default() };
-        meta.xattrs = vec![Xattr { name: ACL_ACCESS.to_vec(), value: list.clone() }];
+        let mut meta = Meta {
+            mode: 0o2000,
+            ..Meta::default()
+        };
+        meta.xattrs = vec![Xattr {
+            name: ACL_ACCESS.to_vec(),
+            value: list.clone(),
+        }];
         mode_follows(&mut meta, ACL_ACCESS, &list);
         assert_eq!((meta.mode, said(&meta, ACL_ACCESS)), (0o2651, None));
         // A default ACL does not apply to the directory itself.
@@ -134,24 +161,39 @@ mod tests {
     #[test]
     fn what_is_made_gets_what_the_directory_says_and_was_asked_for() {
         let default = list(&[(OWNER, 7), (USER, 6), (GROUP, 5), (MASK, 7), (OTHER, 4)]);
-        let mut file = Meta { mode: 0o4646, ..Meta::default() };
+        let mut file = Meta {
+            mode: 0o4646,
+            ..Meta::default()
+        };
         inherit(&mut file, default.clone(), false);
         // The group entry stays, because the mask limits it.
         assert_eq!(said(&file, ACL_ACCESS).unwrap(), [6, 6, 5, 4, 4]);
         assert_eq!((file.mode, said(&file, ACL_DEFAULT)), (0o4644, None));
-        let mut dir = Meta { mode: 0o2777, ..Meta::default() };
+        let mut dir = Meta {
+            mode: 0o2777,
+            ..Meta::default()
+        };
         inherit(&mut dir, default.clone(), true);
-        assert_eq!((dir.mode, said(&dir, ACL_ACCESS).unwrap()), (0o2774, vec![7, 6, 5, 7, 4]));
+        assert_eq!(
+            (dir.mode, said(&dir, ACL_ACCESS).unwrap()),
+            (0o2774, vec![7, 6, 5, 7, 4])
+        );
         assert_eq!(default_of(&dir), Some(default));
     }
 
     #[test]
     fn a_default_that_says_no_more_than_bits_leaves_no_list() {
         let default = list(&[(OWNER, 7), (GROUP, 5), (OTHER, 0)]);
-        let mut dir = Meta { mode: 0o777, ..Meta::default() };
+        let mut dir = Meta {
+            mode: 0o777,
+            ..Meta::default()
+        };
         inherit(&mut dir, default.clone(), true);
         assert_eq!((dir.mode, said(&dir, ACL_ACCESS)), (0o750, None));
-        let mut file = Meta { mode: 0o666, ..Meta::default() };
+        let mut file = Meta {
+            mode: 0o666,
+            ..Meta::default()
+        };
         inherit(&mut file, default_of(&dir).unwrap(), false);
         assert_eq!((file.mode, file.xattrs), (0o640, Vec::new()));
     }
@@ -159,8 +201,13 @@ mod tests {
     #[test]
     fn a_torn_list_is_none() {
         for value in [&b""[..], b"\x02", b"\x02\0\0\0", b"\x02\0\0\0\x01\0\x07"] {
-            let meta =
-                Meta { xattrs: vec![Xattr { name: ACL_DEFAULT.to_vec(), value: value.to_vec() }], ..Meta::default() };
+            let meta = Meta {
+                xattrs: vec![Xattr {
+                    name: ACL_DEFAULT.to_vec(),
+                    value: value.to_vec(),
+                }],
+                ..Meta::default()
+            };
             assert_eq!(default_of(&meta), None);
         }
     }

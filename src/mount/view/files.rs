@@ -15,7 +15,13 @@ use crate::sys::clock::stamp_now;
 
 impl View {
     /// Creates a file and opens it.
-    pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> FsResult<CreatedFile> {
+    pub fn create(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+    ) -> FsResult<CreatedFile> {
         let attr = self.make(caller, parent, name, mode, NewNode::File)?;
         let data = self.query(|n| n.open(attr.ino, true))?;
         let opened = self.register_open(attr.ino, data, true);
@@ -23,7 +29,13 @@ impl View {
     }
 
     /// Opens a file. With `truncate`, its content is removed.
-    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> FsResult<OpenedFile> {
+    pub fn open(
+        &self,
+        caller: Caller,
+        ino: u64,
+        write: bool,
+        truncate: bool,
+    ) -> FsResult<OpenedFile> {
         if write && self.options.read_only {
             return Err(Errno::ROFS);
         }
@@ -45,14 +57,23 @@ impl View {
         // first writer of such a file is served by this process.
         let trusted = self.options.passthrough
             && write
-            && self.query(|n| n.with_meta(ino, |meta, _| has_privileges(meta, false))).unwrap_or(true);
-        if self.options.passthrough && self.names().open_in_kernel(ino, data.is_complete() && !trusted) {
+            && self
+                .query(|n| n.with_meta(ino, |meta, _| has_privileges(meta, false)))
+                .unwrap_or(true);
+        if self.options.passthrough
+            && self
+                .names()
+                .open_in_kernel(ino, data.is_complete() && !trusted)
+        {
             if trusted {
                 // Other handles already use passthrough, so remove the privileges before anything
                 // can be written.
                 let write_barrier = self.write_barrier.read();
                 self.dirty.raise();
-                let _ = self.query(|n| n.change(ino).map(|inode| drop_privileges(&mut inode.meta, false)));
+                let _ = self.query(|n| {
+                    n.change(ino)
+                        .map(|inode| drop_privileges(&mut inode.meta, false))
+                });
                 drop(write_barrier);
                 self.attributes_changed(ino);
             }
@@ -68,7 +89,14 @@ impl View {
         }
         let in_kernel = backing.is_some();
         let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        self.handles.write().insert(n, OpenFile { data, write, in_kernel });
+        self.handles.write().insert(
+            n,
+            OpenFile {
+                data,
+                write,
+                in_kernel,
+            },
+        );
         OpenedFile { handle: n, backing }
     }
 
@@ -116,11 +144,15 @@ impl View {
     pub fn serve_in_daemon(&self, handle: u64, why: &std::io::Error) {
         let opened = {
             let mut handles = self.handles.write();
-            let Some(opened) = handles.get_mut(&handle).filter(|opened| opened.in_kernel) else { return };
+            let Some(opened) = handles.get_mut(&handle).filter(|opened| opened.in_kernel) else {
+                return;
+            };
             opened.in_kernel = false;
             (Arc::clone(&opened.data), opened.write)
         };
-        (self.log)(&format!("the kernel cannot use passthrough for a file: {why}"));
+        (self.log)(&format!(
+            "the kernel cannot use passthrough for a file: {why}"
+        ));
         opened.0.take_from_kernel(opened.1);
         self.names().open_in_daemon(opened.0.ino());
     }
@@ -141,7 +173,9 @@ impl View {
 
     /// Closes a handle.
     pub fn release(&self, handle: u64) {
-        let Some(opened) = self.handles.write().remove(&handle) else { return };
+        let Some(opened) = self.handles.write().remove(&handle) else {
+            return;
+        };
         if opened.in_kernel {
             if self.query(|n| n.refresh_from_kernel(&opened.data)) == Ok(true) {
                 self.attributes_changed(opened.data.ino());
@@ -156,12 +190,18 @@ impl View {
 
     /// Returns whether a read may have to wait for the remote.
     pub fn read_may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
-        self.is_remote() && self.file(handle).is_ok_and(|data| data.needs_base(offset, len))
+        self.is_remote()
+            && self
+                .file(handle)
+                .is_ok_and(|data| data.needs_base(offset, len))
     }
 
     /// Returns whether a write may have to wait for the remote, to fetch the rest of a block.
     pub fn write_may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
-        self.is_remote() && self.file(handle).is_ok_and(|data| data.needs_edges(offset, len))
+        self.is_remote()
+            && self
+                .file(handle)
+                .is_ok_and(|data| data.needs_edges(offset, len))
     }
 
     /// Notes that the kernel may cache the bytes of the next read.
@@ -187,14 +227,22 @@ impl View {
             && data.needs_base(offset, out.len())
         {
             self.dirty.raise();
-            recorder.record_read(data.ino(), offset, out.len(), || self.query(|n| n.path(data.ino())).ok().flatten());
+            recorder.record_read(data.ino(), offset, out.len(), || {
+                self.query(|n| n.path(data.ino())).ok().flatten()
+            });
         }
         let n = data.read(&self.lower, offset, out).map_err(|e| {
-            let path = self.query(|n| n.path(data.ino())).ok().flatten().unwrap_or_default();
+            let path = self
+                .query(|n| n.path(data.ino()))
+                .ok()
+                .flatten()
+                .unwrap_or_default();
             self.report(&format!("cannot read `{}`", display(&path)), &e)
         })?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
-        self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        self.counters
+            .read_bytes
+            .fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 
@@ -219,7 +267,14 @@ impl View {
 
     /// Writes to a file. `cached` means that the write comes from the page cache, and that the
     /// kernel sets the times itself.
-    pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> FsResult<()> {
+    pub fn write(
+        &self,
+        caller: Caller,
+        handle: u64,
+        offset: u64,
+        bytes: &[u8],
+        cached: bool,
+    ) -> FsResult<()> {
         let data = self.file(handle)?;
         self.fetch_edges(&data, offset, bytes.len())?;
         let write = || -> FsResult<()> {
@@ -244,7 +299,9 @@ impl View {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         })?;
         self.counters.writes.fetch_add(1, Ordering::Relaxed);
-        self.counters.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.counters
+            .written_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.note_unsynced(&data);
         Ok(())
     }
@@ -256,7 +313,8 @@ impl View {
             let mut edge = [0; 1];
             let end = offset.saturating_add(len as u64);
             for at in [offset, end.saturating_sub(1)] {
-                data.read(&self.lower, at, &mut edge).map_err(|e| self.report("cannot read a file", &e))?;
+                data.read(&self.lower, at, &mut edge)
+                    .map_err(|e| self.report("cannot read a file", &e))?;
             }
         }
         Ok(())
@@ -302,7 +360,8 @@ impl View {
         self.unseal(data)?;
         let (mtime, distrusted) = self.query(|n| {
             let distrusted = self.about_to_write(n, caller, data, false)?;
-            n.change(data.ino()).map(|inode| (inode.meta.mtime, distrusted))
+            n.change(data.ino())
+                .map(|inode| (inode.meta.mtime, distrusted))
         })?;
         // The underlying file system has set a later modification time than the one recorded above,
         // so set it back.
@@ -320,19 +379,33 @@ impl View {
     }
 
     /// Allocates a range, punches a hole, or zeroes a range, see `fallocate(2)`.
-    pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len: u64, mode: i32) -> FsResult<()> {
+    pub fn fallocate(
+        &self,
+        caller: Caller,
+        handle: u64,
+        offset: u64,
+        len: u64,
+        mode: i32,
+    ) -> FsResult<()> {
         const KEEP_SIZE: i32 = 1;
         const PUNCH_HOLE: i32 = 2;
         const ZERO_RANGE: i32 = 16;
         let data = self.file(handle)?;
-        let end = offset.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|_| len > 0)
+            .ok_or(Errno::INVAL)?;
         let keep = mode & KEEP_SIZE != 0;
         self.change_shape(caller, &data, || match mode & !KEEP_SIZE {
             0 => data.reserve(&(offset..end), !keep),
             PUNCH_HOLE if keep => data.punch(&self.lower, offset..end),
             ZERO_RANGE => data.punch(&self.lower, offset..end).and_then(|()| {
                 let extend = !keep && end > data.size();
-                if extend { data.set_size(&self.lower, end) } else { Ok(()) }
+                if extend {
+                    data.set_size(&self.lower, end)
+                } else {
+                    Ok(())
+                }
             }),
             _ => Err(Errno::OPNOTSUPP),
         })
@@ -347,8 +420,15 @@ impl View {
 
     /// Copies a part of a file from the version to the upper file. Returns where to continue, or
     /// `None` if nothing is missing any more.
-    pub(in crate::mount) fn hydrate(&self, data: &Arc<FileData>, offset: u64, len: u64) -> FsResult<Option<u64>> {
-        let Some(BaseRange { base, range }) = data.next_missing(offset, len) else { return Ok(None) };
+    pub(in crate::mount) fn hydrate(
+        &self,
+        data: &Arc<FileData>,
+        offset: u64,
+        len: u64,
+    ) -> FsResult<Option<u64>> {
+        let Some(BaseRange { base, range }) = data.next_missing(offset, len) else {
+            return Ok(None);
+        };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         let read = self.lower.read(&base.content, range.start, &mut bytes);
         read.map_err(|e| self.report("cannot hydrate a file", &e))?;

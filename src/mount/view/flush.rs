@@ -7,7 +7,9 @@ use super::shared::View;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{FileData, UnstoredBlocks};
 use crate::mount::names::{Inode, NameTable, PendingRows};
-use crate::mount::overlay::{BlockChange, Fact, FlushRows, InodeChange, NameChange, NameTarget, SealChange};
+use crate::mount::overlay::{
+    BlockChange, Fact, FlushRows, InodeChange, NameChange, NameTarget, SealChange,
+};
 
 impl View {
     /// Makes a file and all names durable.
@@ -38,7 +40,9 @@ impl View {
 
     /// Makes everything durable, together with new facts.
     pub fn sync_all_with(&self, facts: Vec<Fact>) -> FsResult<()> {
-        let all: Vec<Arc<FileData>> = std::mem::take(&mut *self.unsynced()).into_values().collect();
+        let all: Vec<Arc<FileData>> = std::mem::take(&mut *self.unsynced())
+            .into_values()
+            .collect();
         let done = self.flush(&all, true, facts);
         if done.is_err() {
             all.iter().for_each(|data| self.note_unsynced(data));
@@ -52,10 +56,18 @@ impl View {
         /// Bytes that may be read to compute missing checksums.
         const BUDGET: u64 = 256 << 20;
         self.sync_all()?;
-        let Some(store) = &self.store else { return Ok(()) };
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
         let named = |inode: &&Arc<Inode>| inode.nlink > 0;
-        let files: Vec<Arc<FileData>> =
-            self.names().upper().inodes.values().filter(named).filter_map(|inode| inode.data().cloned()).collect();
+        let files: Vec<Arc<FileData>> = self
+            .names()
+            .upper()
+            .inodes
+            .values()
+            .filter(named)
+            .filter_map(|inode| inode.data().cloned())
+            .collect();
         let (mut seals, mut budget) = (Vec::new(), BUDGET);
         for data in files {
             if self.all_unsealed.load(Ordering::Acquire) {
@@ -63,7 +75,10 @@ impl View {
             }
             // A failure is harmless: the next mount does not verify a file without a seal.
             match data.seal(&mut budget) {
-                Ok(seal) => seals.extend(seal.map(|seal| SealChange { ino: data.ino(), seal })),
+                Ok(seal) => seals.extend(seal.map(|seal| SealChange {
+                    ino: data.ino(),
+                    seal,
+                })),
                 Err(e) => (self.log)(&format!("cannot seal an upper file: {e}")),
             }
         }
@@ -76,10 +91,14 @@ impl View {
         /// Seals that are removed one by one. The next removal then removes all remaining seals,
         /// because each removal costs a transaction.
         const EACH: u64 = 64;
-        let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else { return Ok(()) };
+        let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else {
+            return Ok(());
+        };
         if !self.all_unsealed.load(Ordering::Acquire) {
             let one = self.unsealed.fetch_add(1, Ordering::AcqRel) < EACH;
-            store.unseal(one.then(|| data.ino())).map_err(|e| self.report("cannot write to the overlay", &e))?;
+            store
+                .unseal(one.then(|| data.ino()))
+                .map_err(|e| self.report("cannot write to the overlay", &e))?;
             self.all_unsealed.fetch_or(!one, Ordering::AcqRel);
         }
         data.set_sealed(false);
@@ -94,7 +113,9 @@ impl View {
     /// is written. Most syncs run before the barrier is taken and the rest after it is released, so
     /// that no program waits for the disk.
     fn flush(&self, files: &[Arc<FileData>], times: bool, facts: Vec<Fact>) -> FsResult<()> {
-        let Some(store) = &self.store else { return Ok(()) };
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
         let _flushing = self.flushing.lock();
         let mut blocks: Vec<(Arc<FileData>, UnstoredBlocks)> = Vec::new();
         let mut failed = None;
@@ -122,23 +143,30 @@ impl View {
             let flush = rows(&names, &pending);
             (pending, removed_files, flush)
         };
-        flush.inodes.iter().filter_map(|change| unstable(change.inode.as_deref()?)).for_each(|data| sync(&data));
+        flush
+            .inodes
+            .iter()
+            .filter_map(|change| unstable(change.inode.as_deref()?))
+            .for_each(|data| sync(&data));
         let change = |(data, unstored): &(Arc<FileData>, UnstoredBlocks)| BlockChange {
             ino: data.ino(),
             ranges: unstored.ranges.clone(),
         };
         flush.blocks = blocks.iter().map(change).collect();
-        flush.replaced_blocks =
-            blocks.iter().filter(|(_, unstored)| unstored.replace).map(|(data, _)| data.ino()).collect();
+        flush.replaced_blocks = blocks
+            .iter()
+            .filter(|(_, unstored)| unstored.replace)
+            .map(|(data, _)| data.ino())
+            .collect();
         flush.facts = facts;
         let done = match failed {
             Some(e) => Err(e),
             None if flush.is_empty() => Ok(()),
-            None => self
-                .space
-                .sync_names()
-                .map_err(Errno::from)
-                .and_then(|()| store.flush(&flush).map_err(|e| self.report("cannot write to the overlay", &e))),
+            None => self.space.sync_names().map_err(Errno::from).and_then(|()| {
+                store
+                    .flush(&flush)
+                    .map_err(|e| self.report("cannot write to the overlay", &e))
+            }),
         };
         if done.is_err() {
             self.names().return_pending(pending);
@@ -167,29 +195,53 @@ impl View {
 
     /// Returns the files that have to be synced before their rows can be written.
     fn unstable(&self, times: bool) -> Vec<Arc<FileData>> {
-        self.names().unstored_inodes(times).filter_map(|inode| unstable(inode)).collect()
+        self.names()
+            .unstored_inodes(times)
+            .filter_map(|inode| unstable(inode))
+            .collect()
     }
 }
 
 /// Returns the file of an inode, if it has to be synced before its row can be written.
 fn unstable(inode: &Inode) -> Option<Arc<FileData>> {
-    inode.data().filter(|data| data.must_sync_first() || data.has_unstored_blocks()).cloned()
+    inode
+        .data()
+        .filter(|data| data.must_sync_first() || data.has_unstored_blocks())
+        .cloned()
 }
 
 /// Returns the rows of changed inodes and names.
 fn rows(names: &NameTable, pending: &PendingRows) -> FlushRows {
     let upper = names.upper();
     let inodes = pending.inodes.iter().map(|ino| {
-        let inode = upper.inodes.get(ino).filter(|inode| inode.data().is_none() || inode.nlink > 0);
-        InodeChange { ino: *ino, inode: inode.cloned(), changed: names.is_changed(*ino) }
+        let inode = upper
+            .inodes
+            .get(ino)
+            .filter(|inode| inode.data().is_none() || inode.nlink > 0);
+        InodeChange {
+            ino: *ino,
+            inode: inode.cloned(),
+            changed: names.is_changed(*ino),
+        }
     });
     let changes = pending.names.iter().map(|name| {
-        let target = match upper.names.get(&name.parent).and_then(|names| names.get(&name.name)) {
+        let target = match upper
+            .names
+            .get(&name.parent)
+            .and_then(|names| names.get(&name.name))
+        {
             Some(Some(ino)) => NameTarget::Inode(*ino),
             Some(None) => NameTarget::Removed,
             None => NameTarget::Version,
         };
-        NameChange { name: name.clone(), target }
+        NameChange {
+            name: name.clone(),
+            target,
+        }
     });
-    FlushRows { inodes: inodes.collect(), names: changes.collect(), ..FlushRows::default() }
+    FlushRows {
+        inodes: inodes.collect(),
+        names: changes.collect(),
+        ..FlushRows::default()
+    }
 }

@@ -13,7 +13,10 @@ pub(super) enum DirListing {
     /// An unchanged directory of the version.
     Plain(SharedDir),
     /// The names of a changed directory, and the directory of the version that it is based on.
-    Merged(Vec<ListedName>, #[expect(dead_code, reason = "held, so that it stays known")] Option<SharedDir>),
+    Merged(
+        Vec<ListedName>,
+        #[expect(dead_code, reason = "held, so that it stays known")] Option<SharedDir>,
+    ),
 }
 
 impl DirListing {

@@ -81,14 +81,24 @@ impl View {
             }
         }
         self.query(|n| {
-            let only_times = changes.mode.is_none() && changes.uid.is_none() && changes.gid.is_none();
-            let sets = !only_times || changes.atime.is_some() || changes.mtime.is_some() || changes.ctime.is_some();
+            let only_times =
+                changes.mode.is_none() && changes.uid.is_none() && changes.gid.is_none();
+            let sets = !only_times
+                || changes.atime.is_some()
+                || changes.mtime.is_some()
+                || changes.ctime.is_some();
             if sets {
-                let inode = if only_times { n.change_times(ino)? } else { n.change(ino)? };
+                let inode = if only_times {
+                    n.change_times(ino)?
+                } else {
+                    n.change(ino)?
+                };
                 if let Some(mode) = changes.mode {
                     inode.meta.mode = mode & 0o7777;
                     acl::follow_mode(&mut inode.meta);
-                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() != NodeKind::Dir {
+                } else if (changes.uid.is_some() || changes.gid.is_some())
+                    && inode.kind() != NodeKind::Dir
+                {
                     drop_privileges(&mut inode.meta, false);
                 }
                 if changes.uid.is_some() || changes.gid.is_some() {
@@ -113,12 +123,19 @@ impl View {
     /// Returns the value of an xattr.
     pub fn get_xattr(&self, ino: u64, name: &[u8]) -> FsResult<Vec<u8>> {
         self.query(|n| {
-            let value =
-                n.with_meta(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
+            let value = n.with_meta(ino, |meta, _| {
+                meta.xattrs
+                    .iter()
+                    .find(|x| x.name == name)
+                    .map(|x| x.value.clone())
+            })?;
             match value {
                 Some(value) => Ok(value),
                 // Check the name last, because a version may contain xattrs of any name.
-                None => Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into()),
+                None => Err(ensure_in_namespace(name)
+                    .err()
+                    .unwrap_or(Errno::NODATA)
+                    .into()),
             }
         })
     }
@@ -126,13 +143,25 @@ impl View {
     /// Returns the names of all xattrs, each with a trailing NUL.
     pub fn list_xattrs(&self, ino: u64) -> FsResult<Vec<u8>> {
         self.query(|n| {
-            n.with_meta(ino, |meta, _| meta.xattrs.iter().flat_map(|x| x.name.iter().copied().chain([0])).collect())
+            n.with_meta(ino, |meta, _| {
+                meta.xattrs
+                    .iter()
+                    .flat_map(|x| x.name.iter().copied().chain([0]))
+                    .collect()
+            })
         })
     }
 
     /// Sets an xattr. If `must` is true, the xattr has to exist already; if it is false, the xattr
     /// must not exist.
-    pub fn set_xattr(&self, caller: Caller, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> FsResult<()> {
+    pub fn set_xattr(
+        &self,
+        caller: Caller,
+        ino: u64,
+        name: &[u8],
+        value: &[u8],
+        must: Option<bool>,
+    ) -> FsResult<()> {
         let _barrier = self.begin_change()?;
         ensure_in_namespace(name)?;
         if value.len() > VALUE_MAX {
@@ -149,7 +178,10 @@ impl View {
             inode.ctime = stamp_now();
             let xattrs = &mut inode.meta.xattrs;
             xattrs.retain(|x| x.name != name);
-            xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
+            xattrs.push(Xattr {
+                name: name.to_vec(),
+                value: value.to_vec(),
+            });
             xattrs.sort_unstable();
             let mode = inode.meta.mode;
             acl::mode_follows(&mut inode.meta, name, value);
@@ -172,7 +204,10 @@ impl View {
         let _barrier = self.begin_change()?;
         self.query(|n| {
             if !n.with_meta(ino, |meta, _| meta.xattrs.iter().any(|x| x.name == name))? {
-                return Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into());
+                return Err(ensure_in_namespace(name)
+                    .err()
+                    .unwrap_or(Errno::NODATA)
+                    .into());
             }
             let inode = n.change(ino)?;
             inode.ctime = stamp_now();
@@ -188,8 +223,13 @@ mod tests {
 
     #[test]
     fn attributes_have_the_namespaces_of_the_kernel() {
-        for name in ["user.a", "trusted.a.b", "security.selinux", "system.posix_acl_access", "system.posix_acl_default"]
-        {
+        for name in [
+            "user.a",
+            "trusted.a.b",
+            "security.selinux",
+            "system.posix_acl_access",
+            "system.posix_acl_default",
+        ] {
             assert_eq!(ensure_in_namespace(name.as_bytes()), Ok(()), "{name}");
         }
         for (name, e) in [

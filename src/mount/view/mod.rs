@@ -15,8 +15,8 @@ pub use dirty::DirtySignal;
 pub use metadata::{AttrChanges, SetTime};
 pub use namespace::{DirItem, NewNode};
 pub use shared::{
-    BackingFile, Caller, CreatedFile, FileOwner, InodeCallback, LogFn, OpenedFile, SpaceInfo, View, ViewCounters,
-    ViewOptions, ViewState, without_waiting,
+    BackingFile, Caller, CreatedFile, FileOwner, InodeCallback, LogFn, OpenedFile, SpaceInfo, View,
+    ViewCounters, ViewOptions, ViewState, without_waiting,
 };
 pub use snapshot::{MountSnapshot, SnapshotTree};
 pub use switch::{OpenWriter, SwitchOutcome, SwitchRequest};

@@ -8,7 +8,9 @@ use super::shared::{Caller, View};
 use crate::model::entry::Meta;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{AllocatedBytes, FileData, FileState, UpperFiles};
-use crate::mount::names::{EntryRef, InodeBody, LookupStop, NameTable, NodeAttr, NodeKind, RenameMode, position};
+use crate::mount::names::{
+    EntryRef, InodeBody, LookupStop, NameTable, NodeAttr, NodeKind, RenameMode, position,
+};
 use crate::sys::clock::stamp_now;
 
 const SETGID: u32 = 0o2000;
@@ -31,11 +33,22 @@ pub enum NewNode<'n> {
 impl NewNode<'_> {
     fn node(self, ino: u64, space: &Arc<UpperFiles>) -> InodeBody {
         match self {
-            Self::File => InodeBody::File(Arc::new(FileData::new(ino, Arc::clone(space), FileState::empty()))),
-            Self::Dir => InodeBody::Dir { tree: None, stored: None },
+            Self::File => InodeBody::File(Arc::new(FileData::new(
+                ino,
+                Arc::clone(space),
+                FileState::empty(),
+            ))),
+            Self::Dir => InodeBody::Dir {
+                tree: None,
+                stored: None,
+            },
             Self::Symlink(target) => InodeBody::Symlink(target.to_vec()),
-            Self::Special(NodeKind::CharDevice, major, minor) => InodeBody::CharDevice(major, minor),
-            Self::Special(NodeKind::BlockDevice, major, minor) => InodeBody::BlockDevice(major, minor),
+            Self::Special(NodeKind::CharDevice, major, minor) => {
+                InodeBody::CharDevice(major, minor)
+            }
+            Self::Special(NodeKind::BlockDevice, major, minor) => {
+                InodeBody::BlockDevice(major, minor)
+            }
             Self::Special(NodeKind::Socket, ..) => InodeBody::Socket,
             Self::Special(..) => InodeBody::Fifo,
         }
@@ -45,7 +58,8 @@ impl NewNode<'_> {
 impl View {
     /// Returns the attributes of an inode.
     pub fn attr(&self, ino: u64) -> FsResult<NodeAttr> {
-        self.query(|n| n.attr(ino).map(|attr| self.as_shown(n, attr))).map(|attr| self.with_allocated(attr))
+        self.query(|n| n.attr(ino).map(|attr| self.as_shown(n, attr)))
+            .map(|attr| self.with_allocated(attr))
     }
 
     /// Looks up a name. The kernel then holds a reference to the inode. Returns `None` if the name
@@ -79,7 +93,10 @@ impl View {
 
     /// Returns the target of a symbolic link.
     pub fn readlink(&self, ino: u64) -> FsResult<Vec<u8>> {
-        self.query(|n| Ok(n.with_meta(ino, |_, target| target.map(<[u8]>::to_vec))?.ok_or(Errno::INVAL)?))
+        self.query(|n| {
+            Ok(n.with_meta(ino, |_, target| target.map(<[u8]>::to_vec))?
+                .ok_or(Errno::INVAL)?)
+        })
     }
 
     /// Returns the metadata of a new node. The node inherits the group of a directory with the
@@ -94,8 +111,13 @@ impl View {
     ) -> Result<Meta, LookupStop> {
         let dir = matches!(what, NewNode::Dir);
         let above = names.attr(parent)?;
-        let mut meta =
-            Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: stamp_now(), xattrs: Vec::new() };
+        let mut meta = Meta {
+            mode: mode & 0o7777,
+            uid: caller.uid,
+            gid: caller.gid,
+            mtime: stamp_now(),
+            xattrs: Vec::new(),
+        };
         if above.mode & SETGID != 0 {
             meta.gid = self.as_shown(names, above).gid;
             if dir {
@@ -112,7 +134,14 @@ impl View {
     }
 
     /// Creates a node and returns its attributes. The kernel then holds a reference to the inode.
-    pub fn make(&self, caller: Caller, parent: u64, name: &[u8], mode: u32, what: NewNode<'_>) -> FsResult<NodeAttr> {
+    pub fn make(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+        what: NewNode<'_>,
+    ) -> FsResult<NodeAttr> {
         let _barrier = self.begin_change()?;
         self.query(|n| {
             let meta = self.fresh(n, parent, caller, mode, what)?;
@@ -148,10 +177,15 @@ impl View {
             // A file that replaces another one must be as durable as the old one, so its bytes are
             // synced before the new name is.
             let moved = self.query(|n| {
-                let (Some(ino), Some(_)) = (n.find(from.parent, from.name)?, n.find(to.parent, to.name)?) else {
+                let (Some(ino), Some(_)) =
+                    (n.find(from.parent, from.name)?, n.find(to.parent, to.name)?)
+                else {
                     return Ok(None);
                 };
-                Ok(n.upper().inodes.get(&ino).and_then(|inode| inode.data().cloned()))
+                Ok(n.upper()
+                    .inodes
+                    .get(&ino)
+                    .and_then(|inode| inode.data().cloned()))
             })?;
             moved.inspect(|data| data.require_sync_first());
         }
@@ -185,7 +219,10 @@ impl View {
         }
         let listing = self.query(|n| match n.unchanged_dir(ino)? {
             Some(dir) => Ok(Arc::new(DirListing::Plain(dir))),
-            None => Ok(Arc::new(DirListing::Merged(n.list(ino)?, n.lower_dir(ino)?))),
+            None => Ok(Arc::new(DirListing::Merged(
+                n.list(ino)?,
+                n.lower_dir(ino)?,
+            ))),
         })?;
         let mut kept = kept();
         kept.retain(|(of, _)| *of != ino);
@@ -205,13 +242,32 @@ impl View {
 
     /// Passes the entries after the position `from` to `take`, until `take` returns false. With
     /// `attrs`, the kernel then holds a reference to the inode of each entry that was taken.
-    pub fn list(&self, ino: u64, from: u64, attrs: bool, take: &mut dyn FnMut(DirItem<'_>) -> bool) -> FsResult<()> {
+    pub fn list(
+        &self,
+        ino: u64,
+        from: u64,
+        attrs: bool,
+        take: &mut dyn FnMut(DirItem<'_>) -> bool,
+    ) -> FsResult<()> {
         let listing = self.listing(ino, from)?;
         let mut at = from;
-        for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2))
+        for (n, name) in [b".".as_slice(), b".."]
+            .into_iter()
+            .enumerate()
+            .skip(usize::try_from(at.min(2)).unwrap_or(2))
         {
-            let number = if n == 0 { ino } else { self.names().parent(ino).unwrap_or(ino) };
-            if !take(DirItem { name, ino: number, kind: NodeKind::Dir, attr: None, next: n as u64 + 1 }) {
+            let number = if n == 0 {
+                ino
+            } else {
+                self.names().parent(ino).unwrap_or(ino)
+            };
+            if !take(DirItem {
+                name,
+                ino: number,
+                kind: NodeKind::Dir,
+                attr: None,
+                next: n as u64 + 1,
+            }) {
                 return Ok(());
             }
             at = n as u64 + 1;
@@ -226,9 +282,19 @@ impl View {
                         Err(LookupStop::Errno(e)) => return Err(e),
                         Err(LookupStop::Unread(_)) => return Err(Errno::IO),
                     };
-                    (&entry.name, number, NodeKind::of(&entry.node), position(index))
+                    (
+                        &entry.name,
+                        number,
+                        NodeKind::of(&entry.node),
+                        position(index),
+                    )
                 }
-                DirListing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind, all[index].at),
+                DirListing::Merged(all, _) => (
+                    &all[index].name,
+                    all[index].ino,
+                    all[index].kind,
+                    all[index].at,
+                ),
             };
             let mut attr = None;
             if attrs {
@@ -257,7 +323,13 @@ impl View {
                     Err(LookupStop::Unread(_)) => return Err(Errno::IO),
                 }
             }
-            if !take(DirItem { name, ino: number, kind, attr, next }) {
+            if !take(DirItem {
+                name,
+                ino: number,
+                kind,
+                attr,
+                next,
+            }) {
                 return Ok(());
             }
             if attrs {

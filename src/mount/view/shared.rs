@@ -228,13 +228,21 @@ impl View {
     /// This affects only files that were in passthrough mode: a mapping of any other file keeps the
     /// file of the mount open, and the kernel writes its pages back through the mount.
     pub(super) fn kernel_mapped_files(&self) -> Vec<MappedFile> {
-        let device = self.device.get().filter(|_| self.options.passthrough && !self.options.read_only);
-        let mut mapped = device.map(|device| writers::mapped_files(*device)).unwrap_or_default();
+        let device = self
+            .device
+            .get()
+            .filter(|_| self.options.passthrough && !self.options.read_only);
+        let mut mapped = device
+            .map(|device| writers::mapped_files(*device))
+            .unwrap_or_default();
         if !mapped.is_empty() {
             let names = self.names();
             let inodes = &names.upper().inodes;
             let written = |ino: u64| {
-                inodes.get(&ino).and_then(|inode| inode.data()).is_some_and(|data| data.was_written_by_kernel())
+                inodes
+                    .get(&ino)
+                    .and_then(|inode| inode.data())
+                    .is_some_and(|data| data.was_written_by_kernel())
             };
             mapped.retain(|file| written(file.ino));
         }
@@ -344,7 +352,10 @@ impl View {
     pub(super) fn with_allocated(&self, attr: NodeAttr) -> NodeAttr {
         match attr.allocated {
             AllocatedBytes::List { list, .. } => match self.lower.allocated(&list) {
-                Some(data) => NodeAttr { allocated: attr.allocated.resolved(data), ..attr },
+                Some(data) => NodeAttr {
+                    allocated: attr.allocated.resolved(data),
+                    ..attr
+                },
                 None => attr,
             },
             AllocatedBytes::Bytes(_) => attr,
@@ -378,7 +389,9 @@ impl View {
     }
 
     pub(super) fn note_unsynced(&self, data: &Arc<FileData>) {
-        self.unsynced().entry(data.ino()).or_insert_with(|| Arc::clone(data));
+        self.unsynced()
+            .entry(data.ino())
+            .or_insert_with(|| Arc::clone(data));
         self.dirty.raise();
     }
 
@@ -391,19 +404,33 @@ impl View {
         let names = self.names();
         let (mut changed, mut bytes) = (0, 0);
         for (ino, inode) in &names.upper().inodes {
-            let written = inode.data().filter(|_| inode.nlink > 0).map_or(0, |data| data.dirty_bytes());
+            let written = inode
+                .data()
+                .filter(|_| inode.nlink > 0)
+                .map_or(0, |data| data.dirty_bytes());
             changed += u64::from(written > 0 || names.is_changed(*ino));
             bytes += written;
         }
         let NameCounts { known, open } = names.counts();
-        ViewState { changed_inodes: changed, dirty_bytes: bytes, known_inodes: known as u64, open_inodes: open as u64 }
+        ViewState {
+            changed_inodes: changed,
+            dirty_bytes: bytes,
+            known_inodes: known as u64,
+            open_inodes: open as u64,
+        }
     }
 
     /// Returns the bytes of the upper files that are only copies of the version. The next mount
     /// frees them.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();
-        names.upper().inodes.values().filter_map(|inode| inode.data()).map(|data| data.spare_bytes()).sum()
+        names
+            .upper()
+            .inodes
+            .values()
+            .filter_map(|inode| inode.data())
+            .map(|data| data.spare_bytes())
+            .sum()
     }
 
     /// Returns the bytes of the upper files on disk.
@@ -415,9 +442,17 @@ impl View {
     pub fn statfs(&self) -> SpaceInfo {
         const UNIT: u64 = SpaceInfo::BLOCK as u64;
         // Look at the parents too, because the directory is created only by the first write.
-        let there = self.space.dir().ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
-        let (mut total, mut free) =
-            there.map_or((0, 0), |s| (s.f_blocks * s.f_frsize / UNIT, s.f_bavail * s.f_frsize / UNIT));
+        let there = self
+            .space
+            .dir()
+            .ancestors()
+            .find_map(|dir| rustix::fs::statvfs(dir).ok());
+        let (mut total, mut free) = there.map_or((0, 0), |s| {
+            (
+                s.f_blocks * s.f_frsize / UNIT,
+                s.f_bavail * s.f_frsize / UNIT,
+            )
+        });
         if let Some(limit) = self.space.limit_bytes() {
             total = limit / UNIT;
             free = free.min(limit.saturating_sub(self.space.used_bytes()) / UNIT);
@@ -425,12 +460,18 @@ impl View {
         if self.options.read_only {
             free = 0;
         }
-        SpaceInfo { total_blocks: total, free_blocks: free }
+        SpaceInfo {
+            total_blocks: total,
+            free_blocks: free,
+        }
     }
 
     pub(super) fn file(&self, n: u64) -> FsResult<Arc<FileData>> {
         let handles = self.handles.read();
-        handles.get(&n).map(|opened| Arc::clone(&opened.data)).ok_or(Errno::BADF)
+        handles
+            .get(&n)
+            .map(|opened| Arc::clone(&opened.data))
+            .ok_or(Errno::BADF)
     }
 
     /// Returns the path of an inode, or `None` if it has no name.
@@ -448,7 +489,10 @@ impl View {
                 .map(|opened| opened.data.ino())
                 .collect()
         };
-        inodes.into_iter().filter_map(|ino| self.query(|n| n.path(ino)).ok().flatten()).collect()
+        inodes
+            .into_iter()
+            .filter_map(|ino| self.query(|n| n.path(ino)).ok().flatten())
+            .collect()
     }
 
     /// Returns whether the kernel may have cached writes of a file, because it is open for writing.
@@ -457,13 +501,17 @@ impl View {
             return false;
         }
         let handles = self.handles.read();
-        handles.values().any(|opened| opened.write && opened.data.ino() == ino)
+        handles
+            .values()
+            .any(|opened| opened.write && opened.data.ino() == ino)
     }
 
     /// Returns whether the kernel writes to any file directly.
     pub fn has_kernel_writers(&self) -> bool {
         let handles = self.handles.read();
-        handles.values().any(|opened| opened.in_kernel && opened.write)
+        handles
+            .values()
+            .any(|opened| opened.in_kernel && opened.write)
     }
 
     /// Returns the file of an inode that the mount has created or changed.

@@ -46,18 +46,30 @@ impl View {
         let upper = names.upper().clone();
         let mut files = HashMap::new();
         for (ino, inode) in &upper.inodes {
-            if let Some(data) = inode.data().filter(|data| inode.nlink > 0 && data.is_changed()) {
+            if let Some(data) = inode
+                .data()
+                .filter(|data| inode.nlink > 0 && data.is_changed())
+            {
                 files.insert(*ino, data.freeze());
             }
         }
-        Ok(MountSnapshot { upper, changed, files })
+        Ok(MountSnapshot {
+            upper,
+            changed,
+            files,
+        })
     }
 
     /// Ends a snapshot. `taken` is its stored form, or `None` if it was not committed.
     pub fn end_snapshot(&self, snapshot: &MountSnapshot, taken: Option<&SnapshotTree>) {
         let _barrier = self.write_barrier.write();
         for ino in snapshot.files.keys() {
-            if let Some(data) = snapshot.upper.inodes.get(ino).and_then(|inode| inode.data()) {
+            if let Some(data) = snapshot
+                .upper
+                .inodes
+                .get(ino)
+                .and_then(|inode| inode.data())
+            {
                 data.thaw(taken.and_then(|taken| taken.files.get(ino)).cloned());
                 data.take_store_outdated();
                 self.note_unsynced(data);
@@ -68,7 +80,10 @@ impl View {
             names.set_stored_dirs(&taken.dirs);
         }
         // Inodes that are not in the tree, because rules have left them out, stay changed.
-        let left = snapshot.changed.iter().filter(|ino| taken.is_none_or(|t| t.left.contains(ino)));
+        let left = snapshot
+            .changed
+            .iter()
+            .filter(|ino| taken.is_none_or(|t| t.left.contains(ino)));
         names.end_commit(left.copied());
         names.mark_unstored(snapshot.files.keys().copied());
         self.dirty.raise();

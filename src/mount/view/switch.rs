@@ -59,7 +59,9 @@ impl View {
     pub fn switch(&self, request: &SwitchRequest) -> Result<SwitchOutcome> {
         let mut dirs = SwitchDirs::default();
         loop {
-            let first = self.names().plan_switch(request.root.clone(), &dirs, &request.nested);
+            let first = self
+                .names()
+                .plan_switch(request.root.clone(), &dirs, &request.nested);
             if let SwitchAttempt::Unread(trees) = first {
                 dirs.read(&self.lower, &trees)?;
                 continue;
@@ -76,16 +78,26 @@ impl View {
     fn switch_once(&self, request: &SwitchRequest, dirs: &SwitchDirs) -> Result<SwitchStep> {
         let _flushing = self.flushing.lock();
         let _barrier = self.write_barrier.write();
-        let mapped = self.kernel_mapped_files().into_iter().map(|file| (file.ino, Some(file.process)));
+        let mapped = self
+            .kernel_mapped_files()
+            .into_iter()
+            .map(|file| (file.ino, Some(file.process)));
         let mut names = self.names();
-        let written: Vec<_> = mapped.chain(names.open_for_write().into_iter().map(|ino| (ino, None))).collect();
+        let written: Vec<_> = mapped
+            .chain(names.open_for_write().into_iter().map(|ino| (ino, None)))
+            .collect();
         if !written.is_empty() {
             let mut path = |ino| names.path(ino).ok().flatten().unwrap_or_default();
-            let all = written.into_iter().map(|(ino, process)| OpenWriter { ino, path: path(ino), process });
+            let all = written.into_iter().map(|(ino, process)| OpenWriter {
+                ino,
+                path: path(ino),
+                process,
+            });
             return Ok(SwitchStep::Finished(SwitchOutcome::Written(all.collect())));
         }
         let is_changed = |inode: &Arc<Inode>| inode.data().is_some_and(|data| data.is_changed());
-        if !request.force && (names.any_changed() || names.upper().inodes.values().any(is_changed)) {
+        if !request.force && (names.any_changed() || names.upper().inodes.values().any(is_changed))
+        {
             return Err(MountError::Dirty.into());
         }
         let mut plan = match names.plan_switch(request.root.clone(), dirs, &request.nested) {
@@ -94,18 +106,33 @@ impl View {
             SwitchAttempt::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
         };
         if let Some(store) = &self.store {
-            store.replace(&kept_rows(&plan.upper, &request.facts).map_err(IoError::at("flush", self.space.dir()))?)?;
+            store.replace(
+                &kept_rows(&plan.upper, &request.facts)
+                    .map_err(IoError::at("flush", self.space.dir()))?,
+            )?;
         }
-        let (retired, dropped) = (std::mem::take(&mut plan.retired), std::mem::take(&mut plan.dropped));
+        let (retired, dropped) = (
+            std::mem::take(&mut plan.retired),
+            std::mem::take(&mut plan.dropped),
+        );
         let stale = names.apply_switch(plan);
         let files = |inode: &Arc<Inode>| inode.data().is_some() && inode.nlink > 0;
-        let kept: HashSet<u64> = names.upper().inodes.iter().filter(|(_, i)| files(i)).map(|(ino, _)| *ino).collect();
+        let kept: HashSet<u64> = names
+            .upper()
+            .inodes
+            .iter()
+            .filter(|(_, i)| files(i))
+            .map(|(ino, _)| *ino)
+            .collect();
         drop(names);
         self.unsynced().retain(|ino, _| kept.contains(ino));
         self.clear_listings();
         retired.iter().for_each(|data| data.retire());
         let removed_files = std::mem::take(&mut *self.removed_files.lock());
-        removed_files.iter().chain(&dropped).for_each(|data| data.remove_upper());
+        removed_files
+            .iter()
+            .chain(&dropped)
+            .for_each(|data| data.remove_upper());
         Ok(SwitchStep::Finished(SwitchOutcome::Done(stale)))
     }
 }
@@ -113,9 +140,13 @@ impl View {
 /// Returns the rows for the new version: all inodes and names that the switch has kept.
 fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
     let named = upper.inodes.iter().filter(|(_, inode)| inode.nlink > 0);
-    let inodes: Vec<_> = named.map(|(ino, inode)| InodeChange::new(*ino, inode, false)).collect();
+    let inodes: Vec<_> = named
+        .map(|(ino, inode)| InodeChange::new(*ino, inode, false))
+        .collect();
     for change in &inodes {
-        let Some(data) = change.inode.as_ref().and_then(|inode| inode.data()) else { continue };
+        let Some(data) = change.inode.as_ref().and_then(|inode| inode.data()) else {
+            continue;
+        };
         data.set_sealed(false);
         if data.must_sync_first() {
             // A length that a crash could revert must not be recorded.
@@ -126,11 +157,27 @@ fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
         name: EntryRef::new(parent, name).to_owned(),
         target: ino.map_or(NameTarget::Removed, NameTarget::Inode),
     };
-    let names = upper.names.iter().flat_map(|(dir, names)| names.iter().map(|(name, ino)| change(*dir, name, *ino)));
+    let names = upper
+        .names
+        .iter()
+        .flat_map(|(dir, names)| names.iter().map(|(name, ino)| change(*dir, name, *ino)));
     let mut facts = facts.to_vec();
-    let retired: Vec<u8> = upper.retired.iter().flat_map(|ino| ino.to_be_bytes()).collect();
-    let assigned: Vec<u8> =
-        upper.assigned.iter().flat_map(|(from, to)| [*from, *to]).flat_map(u64::to_be_bytes).collect();
+    let retired: Vec<u8> = upper
+        .retired
+        .iter()
+        .flat_map(|ino| ino.to_be_bytes())
+        .collect();
+    let assigned: Vec<u8> = upper
+        .assigned
+        .iter()
+        .flat_map(|(from, to)| [*from, *to])
+        .flat_map(u64::to_be_bytes)
+        .collect();
     facts.extend([Fact::new(RETIRED, retired), Fact::new(GIVEN, assigned)]);
-    Ok(FlushRows { inodes, names: names.collect(), facts, ..FlushRows::default() })
+    Ok(FlushRows {
+        inodes,
+        names: names.collect(),
+        facts,
+        ..FlushRows::default()
+    })
 }

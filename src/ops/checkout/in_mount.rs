@@ -21,22 +21,46 @@ pub(super) fn checkout(
     mut report: CheckoutReport,
 ) -> Result<CheckoutReport> {
     let resolver = Resolver::new(repo, context)?;
-    let named = options.revision.as_ref().map(|revision| resolver.commit_branch(revision)).transpose()?.flatten();
-    report.branch = options.new_branch.clone().or(named).or_else(|| head.branch.clone());
+    let named = options
+        .revision
+        .as_ref()
+        .map(|revision| resolver.commit_branch(revision))
+        .transpose()?
+        .flatten();
+    report.branch = options
+        .new_branch
+        .clone()
+        .or(named)
+        .or_else(|| head.branch.clone());
     if options.dry_run {
-        let before = head.base.map(|id| repo.commit_cached(&id)).transpose()?.map(|commit| commit.tree);
+        let before = head
+            .base
+            .map(|id| repo.commit_cached(&id))
+            .transpose()?
+            .map(|commit| commit.tree);
         report.planned = planned(repo, before.as_ref(), &report.commit.tree, &[])?;
         return Ok(report);
     }
     let branch = report.branch.as_ref().map(ToString::to_string);
-    let ask = ControlRequest::Switch { version: report.version.to_string(), branch, force: options.force };
+    let ask = ControlRequest::Switch {
+        version: report.version.to_string(),
+        branch,
+        force: options.force,
+    };
     let mut client = mount.client()?;
     client.flush_kernel()?;
     client.request::<()>(&ask)?;
     if let Some(name) = &options.new_branch {
-        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
+        let how = Move {
+            who: &context.author,
+            why: "branch: made by checkout",
+            time: context.moved_at(),
+        };
         let made = repo.move_ref(RefKind::Branch, name, None, Some(report.version), &how)?;
-        made.ok_or_else(|| RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() })?;
+        made.ok_or_else(|| RefMoveError::Raced {
+            kind: RefKind::Branch,
+            name: name.clone(),
+        })?;
     }
     Ok(report)
 }

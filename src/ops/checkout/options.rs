@@ -108,12 +108,25 @@ impl Failure for CheckoutError {
 }
 
 fn listed(paths: &[String], more: usize) -> String {
-    let shown = paths.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
+    let shown = paths
+        .iter()
+        .map(|p| format!("`{p}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
 }
 
 /// Returns the changes that turn one tree into another, below some paths.
-pub(super) fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result<Vec<TreeChange>> {
+pub(super) fn planned(
+    repo: &Repo,
+    from: Option<&Id>,
+    to: &Id,
+    paths: &[Vec<u8>],
+) -> Result<Vec<TreeChange>> {
     let mut changes = Vec::new();
     steps(repo, from, to, paths, &mut |change| {
         changes.push(change);

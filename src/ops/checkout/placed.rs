@@ -39,36 +39,70 @@ struct PlacedDir {
 
 impl<'a> PlacedFiles<'a> {
     pub(super) fn new(repo: &'a Repo, worktree: Option<i64>, before: &'a Snapshot) -> Self {
-        Self { repo, worktree, before, dirs: Mutex::default() }
+        Self {
+            repo,
+            worktree,
+            before,
+            dirs: Mutex::default(),
+        }
     }
 
     /// Writes the records of the stat cache.
     pub(super) fn remember(self, root: &Path) -> Result<()> {
-        let Some(worktree) = self.worktree else { return Ok(()) };
+        let Some(worktree) = self.worktree else {
+            return Ok(());
+        };
         let dirs = self.dirs.into_inner();
         let catalogue = self.repo.catalogue()?;
         let now = now();
-        let root_stat =
-            entries::open_root(root).and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b"")).ok();
-        let mut devices: HashMap<Vec<u8>, u64> = root_stat.iter().map(|stat| (Vec::new(), stat.dev)).collect();
+        let root_stat = entries::open_root(root)
+            .and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b""))
+            .ok();
+        let mut devices: HashMap<Vec<u8>, u64> = root_stat
+            .iter()
+            .map(|stat| (Vec::new(), stat.dev))
+            .collect();
         for (dir, PlacedDir { names, .. }) in &dirs {
-            let below = names.iter().filter_map(|name| Some((name, name.stat.filter(is_dir)?)));
+            let below = names
+                .iter()
+                .filter_map(|name| Some((name, name.stat.filter(is_dir)?)));
             devices.extend(below.map(|(name, stat)| (path::join(dir, &name.name), stat.st_dev)));
         }
         let mut records: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(dirs.len());
-        for (dir, PlacedDir { tree, totals, names }) in &dirs {
+        for (
+            dir,
+            PlacedDir {
+                tree,
+                totals,
+                names,
+            },
+        ) in &dirs
+        {
             let old = match self.before.record(dir) {
                 Some(record) => Some(record),
-                None => catalogue.stat_dirs(worktree, &[dir])?.into_iter().next().flatten(),
+                None => catalogue
+                    .stat_dirs(worktree, &[dir])?
+                    .into_iter()
+                    .next()
+                    .flatten(),
             };
-            let old = old.and_then(|r| DirRecord::decode(&r)).map(|r| r.prints).unwrap_or_default();
+            let old = old
+                .and_then(|r| DirRecord::decode(&r))
+                .map(|r| r.prints)
+                .unwrap_or_default();
             let device = devices.get(dir).copied().unwrap_or(0);
             let mut prints: Vec<u64> = names
                 .iter()
                 .map(|name| {
                     let below = dirs.get(&path::join(dir, &name.name)).map(|d| &d.tree);
-                    let print = name.stat.map_or(0, |s| fingerprint(&name.name, &seen(&s), below, device, now));
-                    if name.made || below.is_some() || old.contains(&print) { print } else { 0 }
+                    let print = name.stat.map_or(0, |s| {
+                        fingerprint(&name.name, &seen(&s), below, device, now)
+                    });
+                    if name.made || below.is_some() || old.contains(&print) {
+                        print
+                    } else {
+                        0
+                    }
                 })
                 .collect();
             let own = if dir.is_empty() {
@@ -78,7 +112,13 @@ impl<'a> PlacedFiles<'a> {
             };
             prints.push(own);
             // The files were just written, so their newest time is now.
-            let record = DirRecord { tree: *tree, totals: *totals, device, newest: now, prints };
+            let record = DirRecord {
+                tree: *tree,
+                totals: *totals,
+                device,
+                newest: now,
+                prints,
+            };
             records.push((dir.clone(), Some(record.encode())));
         }
         records.sort();
@@ -90,7 +130,14 @@ impl<'a> PlacedFiles<'a> {
 impl Placements for PlacedFiles<'_> {
     fn dir_placed(&self, path: &[u8], tree: &Id, totals: &Totals, names: Vec<PlacedName>) {
         let mut dirs = self.dirs.lock();
-        dirs.insert(path.to_vec(), PlacedDir { tree: *tree, totals: *totals, names });
+        dirs.insert(
+            path.to_vec(),
+            PlacedDir {
+                tree: *tree,
+                totals: *totals,
+                names,
+            },
+        );
     }
 }
 

@@ -39,10 +39,17 @@ pub(super) fn commit(
 ) -> Result<CommitReport> {
     let facts = mount.facts()?;
     let head = Head::of_mount(mount)?;
-    let Some(mut version) = head.base else { return Err(CommitError::Detached.into()) };
+    let Some(mut version) = head.base else {
+        return Err(CommitError::Detached.into());
+    };
     let branch = match options.branch.clone().or_else(|| head.branch.clone()) {
         Some(branch) => branch,
-        None => return Err(MountRefusal::NoBranch { version: version.short() }.into()),
+        None => {
+            return Err(MountRefusal::NoBranch {
+                version: version.short(),
+            }
+            .into());
+        }
     };
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
     if let Some(tip) = tip.filter(|tip| *tip != version) {
@@ -55,15 +62,26 @@ pub(super) fn commit(
     }
     let base = repo.commit_cached(&version)?;
     if options.walk.larger_than.is_some() {
-        return Err(CommitError::NotInMount { option: "--exclude-larger-than" }.into());
+        return Err(CommitError::NotInMount {
+            option: "--exclude-larger-than",
+        }
+        .into());
     }
     ensure_recorded(context, options)?;
     // The gc log is read before the mount stores anything for this commit.
-    let session = if options.dry_run { None } else { Some(WriteSession::begin(repo)?) };
+    let session = if options.dry_run {
+        None
+    } else {
+        Some(WriteSession::begin(repo)?)
+    };
     let cancelled = || observer.cancelled();
     let mut client = mount.client()?.cancelled_by(&cancelled);
     observer.phase("commit", Some(base.counts.files), None);
-    match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
+    match options
+        .quiesce
+        .as_ref()
+        .filter(|q| !q.profiles.is_empty() && !options.dry_run)
+    {
         None => client.flush_kernel()?,
         // Writers are quiesced only at the moment of the snapshot. They continue while its tree is
         // stored.
@@ -72,14 +90,20 @@ pub(super) fn commit(
             client.request::<()>(&ControlRequest::BeginSnapshot { store: true })
         })?,
     }
-    let shot: SnapshotInfo = client
-        .request(&ControlRequest::TakeSnapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
+    let shot: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
+        store: !options.dry_run,
+        exclude: options.walk.exclude.clone(),
+    })?;
     for (id, bytes) in client.receive_objects(shot.objects)? {
         repo.volatile().put(id, bytes);
     }
     for path in &shot.skipped {
         let message = "sockets are not stored".to_owned();
-        observer.notice(Notice { level: NoticeLevel::Skipped, path: path.clone(), message });
+        observer.notice(Notice {
+            level: NoticeLevel::Skipped,
+            path: path.clone(),
+            message,
+        });
     }
     let out = match session {
         Some(session) => Output::of_session(repo, session, observer)?,
@@ -89,7 +113,11 @@ pub(super) fn commit(
     out.count_other_process(shot.new_bytes, shot.stored_bytes);
     let parent = match tip {
         Some(tip) if tip != version => {
-            return Err(MountRefusal::NotTip { branch, version: version.short() }.into());
+            return Err(MountRefusal::NotTip {
+                branch,
+                version: version.short(),
+            }
+            .into());
         }
         _ => version,
     };
@@ -99,7 +127,10 @@ pub(super) fn commit(
     let commit = repo.commit_cached(&parent)?;
     let target = CommitTarget {
         branch: branch.clone(),
-        head: Head { branch: Some(branch.clone()), ..head },
+        head: Head {
+            branch: Some(branch.clone()),
+            ..head
+        },
         of_worktree: true,
         parent: Some(VersionInfo { id: parent, commit }),
     };
@@ -108,9 +139,22 @@ pub(super) fn commit(
         Some(now) if now.tree == before || now.tree == tree => Ok((tree, totals)),
         // Another process has moved the branch in the meantime, so this tree cannot be its next
         // version.
-        _ => Err(MountRefusal::NotTip { branch: branch.clone(), version: version.short() }.into()),
+        _ => Err(MountRefusal::NotTip {
+            branch: branch.clone(),
+            version: version.short(),
+        }
+        .into()),
     };
-    let report = seal(context, repo, &out, observer, options, &target, &tree_for, Vec::new())?;
+    let report = seal(
+        context,
+        repo,
+        &out,
+        observer,
+        options,
+        &target,
+        &tree_for,
+        Vec::new(),
+    )?;
     if let (Some(id), false) = (report.id, options.dry_run) {
         let settle = ControlRequest::EndSnapshot {
             version: id.to_string(),
@@ -131,7 +175,8 @@ fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     // Exclude other file systems below the worktree, because they are not part of the mount.
     let mut rules = Rules::new(false, true, None);
     rules.exclude(&options.walk.exclude)?;
-    let mut named = NamedPaths::new(&context.worktree, &rules).map_err(IoError::at("open", &context.worktree))?;
+    let mut named = NamedPaths::new(&context.worktree, &rules)
+        .map_err(IoError::at("open", &context.worktree))?;
     for asked in &options.paths {
         named.at(&checked_path(asked)?)?;
     }
@@ -155,18 +200,31 @@ fn only(
         let names = checked_path(asked)?;
         let now = repo.find(&tree, &names)?;
         if now.is_none() && repo.find(&base.tree, &names)?.is_none() {
-            return Err(CommitError::NoPath { path: path::display(asked) }.into());
+            return Err(CommitError::NoPath {
+                path: path::display(asked),
+            }
+            .into());
         }
         // The other hard links of the file are not part of this commit, so the entry is stored
         // without a link.
-        edits.push((names, now.map(|entry| crate::model::entry::Entry { link: None, ..entry })));
+        edits.push((
+            names,
+            now.map(|entry| crate::model::entry::Entry {
+                link: None,
+                ..entry
+            }),
+        ));
     }
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);
     graft(out, Some(&base.tree), edits, LinkTable::default(), &meta)
 }
 
 fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {
-    let how = Move { who: &context.author, why: "branch: made by a commit of a mount", time: context.moved_at() };
+    let how = Move {
+        who: &context.author,
+        why: "branch: made by a commit of a mount",
+        time: context.moved_at(),
+    };
     repo.move_ref(RefKind::Branch, branch, None, Some(version), &how)?;
     Ok(())
 }

@@ -60,7 +60,11 @@ pub(in crate::ops) struct CommitTarget {
 }
 
 impl CommitTarget {
-    pub(in crate::ops) fn find(context: &Context, repo: &Repo, options: &CommitOptions) -> Result<Self> {
+    pub(in crate::ops) fn find(
+        context: &Context,
+        repo: &Repo,
+        options: &CommitOptions,
+    ) -> Result<Self> {
         let head = Head::read(context, repo)?;
         let branch = match (&options.branch, &head.branch) {
             (Some(branch), _) | (None, Some(branch)) => branch.clone(),
@@ -75,29 +79,51 @@ impl CommitTarget {
             }
         }
         let parent = match repo.refs().value(RefKind::Branch, &branch)? {
-            Some(id) => Some(VersionInfo { id, commit: repo.commit_cached(&id)? }),
+            Some(id) => Some(VersionInfo {
+                id,
+                commit: repo.commit_cached(&id)?,
+            }),
             None => None,
         };
-        Ok(Self { branch, head, of_worktree: true, parent })
+        Ok(Self {
+            branch,
+            head,
+            of_worktree: true,
+            parent,
+        })
     }
 
     pub(in crate::ops) fn holds_files(&self) -> bool {
-        self.parent.as_ref().is_some_and(|p| p.commit.counts.files > 0)
+        self.parent
+            .as_ref()
+            .is_some_and(|p| p.commit.counts.files > 0)
     }
 }
 
-pub(in crate::ops) fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Result<Output<'a>> {
-    if dry_run { Ok(Output::dry(repo)) } else { Output::storing(repo, observer) }
+pub(in crate::ops) fn output<'a>(
+    repo: &'a Repo,
+    observer: &'a dyn Observer,
+    dry_run: bool,
+) -> Result<Output<'a>> {
+    if dry_run {
+        Ok(Output::dry(repo))
+    } else {
+        Output::storing(repo, observer)
+    }
 }
 
 pub(in crate::ops) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     match path::split(raw) {
         // Refuse reserved names, because no checkout restores them.
-        Some(names) if names.iter().any(|n| path::is_reserved(n)) => {
-            Err(CommitError::Reserved { path: path::display(raw) }.into())
+        Some(names) if names.iter().any(|n| path::is_reserved(n)) => Err(CommitError::Reserved {
+            path: path::display(raw),
         }
+        .into()),
         Some(names) if !names.is_empty() && !raw.starts_with(b"/") => Ok(names),
-        _ => Err(CommitError::BadPath { path: path::display(raw) }.into()),
+        _ => Err(CommitError::BadPath {
+            path: path::display(raw),
+        }
+        .into()),
     }
 }
 
@@ -113,7 +139,10 @@ pub(super) fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
     look().map_err(|e| IoError::new("open", OsString::from_vec(names.join(&b'/')), e).into())
 }
 
-#[expect(clippy::too_many_arguments, reason = "the last step of every kind of commit")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the last step of every kind of commit"
+)]
 pub(in crate::ops) fn seal(
     context: &Context,
     repo: &Repo,
@@ -143,7 +172,11 @@ pub(in crate::ops) fn seal(
     let before = target.parent.as_ref().map(|p| (p.id, p.commit.clone()));
     let commit = draft.child_of(before.as_ref(), tree_of, out)?;
     let (tree, files) = (commit.tree, commit.counts.files);
-    let totals = Totals { files, bytes: commit.counts.bytes, ..Totals::default() };
+    let totals = Totals {
+        files,
+        bytes: commit.counts.bytes,
+        ..Totals::default()
+    };
     let base = CommitReport {
         branch: target.branch.clone(),
         id: parent,
@@ -155,8 +188,10 @@ pub(in crate::ops) fn seal(
         changed: Some(0),
     };
     let before = target.parent.as_ref().map(|p| p.commit.tree);
-    if let Some(VersionInfo { id, commit: last }) =
-        target.parent.as_ref().filter(|p| p.commit.tree == tree && !options.allow_empty)
+    if let Some(VersionInfo { id, commit: last }) = target
+        .parent
+        .as_ref()
+        .filter(|p| p.commit.tree == tree && !options.allow_empty)
     {
         if !options.dry_run {
             if let Some(sink) = out.sink() {
@@ -166,30 +201,54 @@ pub(in crate::ops) fn seal(
             observer.step("worktree state");
             remember_head(context, repo, target, id)?;
         }
-        return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
+        return Ok(CommitReport {
+            commit: last.clone(),
+            unchanged: true,
+            tags: options.tags.clone(),
+            ..base
+        });
     }
     if options.dry_run {
-        return Ok(CommitReport { id: None, changed: changed(repo, before, tree, files), ..base });
+        return Ok(CommitReport {
+            id: None,
+            changed: changed(repo, before, tree, files),
+            ..base
+        });
     }
     // If another process has moved the branch in the meantime, compute the tree for its new tip.
     let known = |parent: Option<&Commit>| {
-        if parent.map(|p| p.tree) == before { Ok((tree, totals)) } else { tree_of(parent) }
+        if parent.map(|p| p.tree) == before {
+            Ok((tree, totals))
+        } else {
+            tree_of(parent)
+        }
     };
     let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
     remember_head(context, repo, target, &id)?;
     let changed = changed(repo, before, tree, files);
-    Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), changed, ..base })
+    Ok(CommitReport {
+        id: Some(id),
+        commit,
+        tags: options.tags.clone(),
+        changed,
+        ..base
+    })
 }
 
 /// Counts the paths that differ from the previous version. Damage in that version must not fail the
 /// commit.
 fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64> {
-    let Some(before) = before else { return Some(files) };
+    let Some(before) = before else {
+        return Some(files);
+    };
     let mut count = 0;
     let counted = compare(repo, Some(&before), Some(&tree), &[], &mut |change| {
-        let dir = [&change.old, &change.new].into_iter().flatten().all(Entry::is_dir);
+        let dir = [&change.old, &change.new]
+            .into_iter()
+            .flatten()
+            .all(Entry::is_dir);
         count += u64::from(!dir);
         Ok(ControlFlow::Continue(()))
     });
@@ -201,8 +260,16 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
         let old = repo.refs().value(RefKind::Tag, tag)?;
         // Another process may have created the tag in the meantime.
         let free = old.is_none_or(|there| there == id);
-        let how = Move { who: &context.author, why: "tag: made by commit", time: context.moved_at() };
-        if !free || repo.move_ref(RefKind::Tag, tag, old.as_ref(), Some(id), &how)?.is_none() {
+        let how = Move {
+            who: &context.author,
+            why: "tag: made by commit",
+            time: context.moved_at(),
+        };
+        if !free
+            || repo
+                .move_ref(RefKind::Tag, tag, old.as_ref(), Some(id), &how)?
+                .is_none()
+        {
             return Err(CommitError::TagExists { name: tag.clone() }.into());
         }
     }
@@ -218,5 +285,6 @@ fn remember_head(context: &Context, repo: &Repo, target: &CommitTarget, id: &Id)
     if target.head.branch.as_ref() != Some(&target.branch) && target.head.known {
         return Ok(());
     }
-    repo.worktree(&context.worktree)?.save(Some(&target.branch), Some(id))
+    repo.worktree(&context.worktree)?
+        .save(Some(&target.branch), Some(id))
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::members;
 use super::source::{CountingWriter, ExportError, ExportReport, ExportSource, ExportedImage};
 use crate::archive::image::{
-    BlobDescriptor, CONFIG, INDEX, ImageConfig, ImageManifest, LAYER, LAYER_GZIP, LAYOUT, MANIFEST, PREFIX_LABEL,
-    Platform, SavedImage, architecture, sha256,
+    BlobDescriptor, CONFIG, INDEX, ImageConfig, ImageManifest, LAYER, LAYER_GZIP, LAYOUT, MANIFEST,
+    PREFIX_LABEL, Platform, SavedImage, architecture, sha256,
 };
 use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::writer::{END, head, padding};
@@ -25,23 +25,40 @@ use crate::store::open;
 use crate::sys::create;
 
 /// Writes an archive that is both an OCI image layout and readable by `docker load`.
-pub(super) fn archive(export: &ExportSource<'_>, name: &str, tag: &str, out: &mut dyn Write) -> Result<ExportReport> {
+pub(super) fn archive(
+    export: &ExportSource<'_>,
+    name: &str,
+    tag: &str,
+    out: &mut dyn Write,
+) -> Result<ExportReport> {
     let counts = export.commit.counts;
     // The name of a blob is its hash, which precedes the content in the archive, so the data is
     // read twice.
-    export.observer.phase("hash", Some(counts.files), Some(counts.bytes));
+    export
+        .observer
+        .phase("hash", Some(counts.files), Some(counts.bytes));
     let mut hashing = HashingWriter::new(io::sink());
     let members = members::write_all(export, &mut hashing)?;
-    let HashedOutput { hash: layer, bytes: layer_bytes, .. } = hashing.finish();
+    let HashedOutput {
+        hash: layer,
+        bytes: layer_bytes,
+        ..
+    } = hashing.finish();
     let config = bytes_of(&export.config(&layer))?;
     let descriptor = BlobDescriptor::new(LAYER, &layer, layer_bytes);
     let manifest = bytes_of(&export.manifest(&config, descriptor))?;
     let reference = format!("{name}:{tag}");
     let mut listed = BlobDescriptor::new(MANIFEST, &sha256(&manifest), manifest.len() as u64);
-    listed.platform = Some(Platform { architecture: architecture().to_owned(), os: "linux".to_owned() });
+    listed.platform = Some(Platform {
+        architecture: architecture().to_owned(),
+        os: "linux".to_owned(),
+    });
     listed.annotations = BTreeMap::from([
         ("io.containerd.image.name".to_owned(), full_name(name, tag)),
-        ("org.opencontainers.image.ref.name".to_owned(), tag.to_owned()),
+        (
+            "org.opencontainers.image.ref.name".to_owned(),
+            tag.to_owned(),
+        ),
     ]);
     let index = ImageManifest {
         schema_version: 2,
@@ -73,33 +90,60 @@ pub(super) fn archive(export: &ExportSource<'_>, name: &str, tag: &str, out: &mu
     put(&blob(&sha256(&manifest)), file(&manifest), &manifest)?;
     put(&blob(&sha256(&config)), file(&config), &config)?;
     put(&blob(&layer), Some(layer_bytes), b"")?;
-    export.observer.phase("export", Some(counts.files), Some(counts.bytes));
+    export
+        .observer
+        .phase("export", Some(counts.files), Some(counts.bytes));
     members::write_all(export, &mut out)?;
     let rest = vec![0; usize::try_from(padding(layer_bytes)).unwrap_or(0)];
-    out.write_all(&rest).and_then(|()| out.write_all(&END)).map_err(ExportError::Output)?;
+    out.write_all(&rest)
+        .and_then(|()| out.write_all(&END))
+        .map_err(ExportError::Output)?;
     out.flush().map_err(ExportError::Output)?;
     let digest = format!("sha256:{}", sha256(&manifest));
-    Ok(export.report(members, out.bytes, Some(ExportedImage { name: reference, digest })))
+    Ok(export.report(
+        members,
+        out.bytes,
+        Some(ExportedImage {
+            name: reference,
+            digest,
+        }),
+    ))
 }
 
 /// Pushes an image to a registry, without an engine.
 pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Result<ExportReport> {
     let store = open::images(&remote.location, &remote.access)?;
     let counts = export.commit.counts;
-    export.observer.phase("export", Some(counts.files), Some(counts.bytes));
+    export
+        .observer
+        .phase("export", Some(counts.files), Some(counts.bytes));
     let dir = &export.context.cache.dir;
     let failed = ExportError::Output;
     create::new_private_dir(dir).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix("export-").tempfile_in(dir).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .prefix("export-")
+        .tempfile_in(dir)
+        .map_err(failed)?;
     let compressed = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
     let mut uncompressed = HashingWriter::new(Gzip::new(compressed));
     let members = members::write_all(export, &mut uncompressed)?;
-    let HashedOutput { hash: diff_id, out: gzip, .. } = uncompressed.finish();
-    let HashedOutput { hash: layer, bytes: layer_bytes, out: mut buffered } = gzip.finish().map_err(failed)?.finish();
+    let HashedOutput {
+        hash: diff_id,
+        out: gzip,
+        ..
+    } = uncompressed.finish();
+    let HashedOutput {
+        hash: layer,
+        bytes: layer_bytes,
+        out: mut buffered,
+    } = gzip.finish().map_err(failed)?.finish();
     buffered.flush().map_err(failed)?;
     drop(buffered);
     let config = bytes_of(&export.config(&diff_id))?;
-    let manifest = bytes_of(&export.manifest(&config, BlobDescriptor::new(LAYER_GZIP, &layer, layer_bytes)))?;
+    let manifest = bytes_of(&export.manifest(
+        &config,
+        BlobDescriptor::new(LAYER_GZIP, &layer, layer_bytes),
+    ))?;
     export.observer.phase("push", None, Some(layer_bytes));
     store.put(file.path(), &format!("blobs/{layer}"))?;
     store.create(&format!("blobs/{}", sha256(&config)), &config)?;
@@ -117,24 +161,45 @@ pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Res
 
 impl ExportSource<'_> {
     fn member(&self, name: &str, kind: MemberKind) -> ArchiveMember {
-        let mode = if kind == MemberKind::Dir { 0o755 } else { 0o644 };
-        let mtime = Time { secs: self.commit.time.secs, nanos: 0 };
+        let mode = if kind == MemberKind::Dir {
+            0o755
+        } else {
+            0o644
+        };
+        let mtime = Time {
+            secs: self.commit.time.secs,
+            nanos: 0,
+        };
         ArchiveMember {
             path: name.as_bytes().to_vec(),
-            meta: Meta { mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() },
+            meta: Meta {
+                mode,
+                uid: 0,
+                gid: 0,
+                mtime,
+                xattrs: Vec::new(),
+            },
             kind,
         }
     }
 
     fn config(&self, diff_id: &str) -> ImageConfig {
         // Image configurations use RFC 3339, which has no years beyond 9999.
-        let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
-        let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last)).unwrap_or_default().to_string();
+        let (first, last) = (
+            jiff::Timestamp::MIN.as_second(),
+            jiff::Timestamp::MAX.as_second(),
+        );
+        let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last))
+            .unwrap_or_default()
+            .to_string();
         let mut labels = BTreeMap::new();
         let mut label = |name: &str, value: String| labels.insert(name.to_owned(), value);
         let top = format!("/{}", display(&self.prefix.join(&b'/')));
         label("org.opencontainers.image.created", at.clone());
-        label("org.opencontainers.image.revision", self.version.to_string());
+        label(
+            "org.opencontainers.image.revision",
+            self.version.to_string(),
+        );
         if let Some(address) = &self.address {
             label("org.opencontainers.image.version", address.clone());
         }
@@ -159,7 +224,11 @@ impl ExportSource<'_> {
         ImageManifest {
             schema_version: 2,
             media_type: Some(MANIFEST.to_owned()),
-            config: Some(BlobDescriptor::new(CONFIG, &sha256(config), config.len() as u64)),
+            config: Some(BlobDescriptor::new(
+                CONFIG,
+                &sha256(config),
+                config.len() as u64,
+            )),
             layers: vec![layer],
             ..ImageManifest::default()
         }
@@ -169,7 +238,9 @@ impl ExportSource<'_> {
 /// Returns the name for containerd, which includes the default registry if `name` has none.
 fn full_name(name: &str, tag: &str) -> String {
     match name.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!("{name}:{tag}"),
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => {
+            format!("{name}:{tag}")
+        }
         Some(_) => format!("docker.io/{name}:{tag}"),
         None => format!("docker.io/library/{name}:{tag}"),
     }
@@ -195,12 +266,20 @@ struct HashedOutput<W> {
 
 impl<W> HashingWriter<W> {
     fn new(out: W) -> Self {
-        Self { out, hasher: NameHasher::default(), bytes: 0 }
+        Self {
+            out,
+            hasher: NameHasher::default(),
+            bytes: 0,
+        }
     }
 
     /// Returns the hash, the number of bytes and the writer.
     fn finish(self) -> HashedOutput<W> {
-        HashedOutput { hash: to_hex(&self.hasher.finish()), bytes: self.bytes, out: self.out }
+        HashedOutput {
+            hash: to_hex(&self.hasher.finish()),
+            bytes: self.bytes,
+            out: self.out,
+        }
     }
 }
 

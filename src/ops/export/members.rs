@@ -53,17 +53,24 @@ impl PieceBatch {
             match piece {
                 ArchivePiece::Bytes(bytes) => out.extend_from_slice(&bytes),
                 ArchivePiece::Chunk { id, len } => out.extend_from_slice(&repo.chunk_of(&id, len)?),
-                ArchivePiece::Zeros(len) => out.resize(out.len() + usize::try_from(len).unwrap_or(0), 0),
+                ArchivePiece::Zeros(len) => {
+                    out.resize(out.len() + usize::try_from(len).unwrap_or(0), 0)
+                }
             }
         }
-        Ok(BatchBytes { bytes: out, files: self.files })
+        Ok(BatchBytes {
+            bytes: out,
+            files: self.files,
+        })
     }
 }
 
 /// Writes all members and the end of an archive. Returns the number of members.
 pub(super) fn write_all(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
     let members = write(export, out)?;
-    out.write_all(&END).and_then(|()| out.flush()).map_err(ExportError::Output)?;
+    out.write_all(&END)
+        .and_then(|()| out.flush())
+        .map_err(ExportError::Output)?;
     Ok(members)
 }
 
@@ -73,8 +80,13 @@ fn write(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
     let threads = export.context.jobs;
     let stages = Stages {
         produce: |give: &Give<'_, PieceBatch>| {
-            let mut walk =
-                MemberWalk { export, give, batch: PieceBatch::default(), links: HashMap::new(), members: &mut members };
+            let mut walk = MemberWalk {
+                export,
+                give,
+                batch: PieceBatch::default(),
+                links: HashMap::new(),
+                members: &mut members,
+            };
             walk.all()?;
             walk.hand_over()
         },
@@ -113,7 +125,11 @@ impl MemberWalk<'_, '_> {
             // The last directory of the prefix represents the root of the version and has its
             // metadata. The version does not contain the other directories.
             let whole = n + 1 == prefix.len() && self.export.paths.is_empty();
-            let meta = if whole { info.meta.clone() } else { prefix_meta(self.export.commit.time.secs) };
+            let meta = if whole {
+                info.meta.clone()
+            } else {
+                prefix_meta(self.export.commit.time.secs)
+            };
             self.head(&top, meta, MemberKind::Dir, None)?;
         }
         if self.export.paths.is_empty() {
@@ -127,7 +143,10 @@ impl MemberWalk<'_, '_> {
         paths.dedup();
         let mut made: Vec<Vec<Vec<u8>>> = Vec::new();
         for names in &paths {
-            if paths.iter().any(|other| other.len() < names.len() && names.starts_with(other)) {
+            if paths
+                .iter()
+                .any(|other| other.len() < names.len() && names.starts_with(other))
+            {
                 continue;
             }
             for len in 1..names.len() {
@@ -137,12 +156,21 @@ impl MemberWalk<'_, '_> {
                 }
                 made.push(above.to_vec());
                 if let Some(entry) = repo.find(&tree, above)? {
-                    self.head(&join(&top, &above.join(&b'/')), entry.meta, MemberKind::Dir, None)?;
+                    self.head(
+                        &join(&top, &above.join(&b'/')),
+                        entry.meta,
+                        MemberKind::Dir,
+                        None,
+                    )?;
                 }
             }
             if let Some(entry) = repo.find(&tree, names)? {
                 let dir = &names[..names.len() - 1];
-                let dir = if dir.is_empty() { top.clone() } else { join(&top, &dir.join(&b'/')) };
+                let dir = if dir.is_empty() {
+                    top.clone()
+                } else {
+                    join(&top, &dir.join(&b'/'))
+                };
                 self.entry(&dir, entry)?;
             }
         }
@@ -173,12 +201,19 @@ impl MemberWalk<'_, '_> {
         // A `.dvcs` entry in an archive could install hooks from an untrusted remote where the
         // archive is unpacked.
         if is_reserved(&entry.name) {
-            return Err(ReadError::Reserved { path: display(path) }.into());
+            return Err(ReadError::Reserved {
+                path: display(path),
+            }
+            .into());
         }
-        let Entry { meta, link, node, .. } = entry;
+        let Entry {
+            meta, link, node, ..
+        } = entry;
         if let Some(link) = link {
             if let Some(target) = self.links.get(&link.group).cloned() {
-                return self.head(path, meta, MemberKind::HardLink { target }, None).map(|()| None);
+                return self
+                    .head(path, meta, MemberKind::HardLink { target }, None)
+                    .map(|()| None);
             }
             self.links.insert(link.group, path.to_vec());
         }
@@ -188,7 +223,9 @@ impl MemberWalk<'_, '_> {
                 return Ok(Some(tree));
             }
             Node::File { size, content, .. } => self.file(path, meta, size, &content)?,
-            Node::Symlink { target } => self.head(path, meta, MemberKind::Symlink { target }, None)?,
+            Node::Symlink { target } => {
+                self.head(path, meta, MemberKind::Symlink { target }, None)?
+            }
             Node::Fifo => self.head(path, meta, MemberKind::Fifo, None)?,
             Node::CharDevice { major, minor } => {
                 self.head(path, meta, MemberKind::CharDevice { major, minor }, None)?;
@@ -250,7 +287,10 @@ impl MemberWalk<'_, '_> {
                 (Some(_), Some(last)) if last.0 + last.1 == at => last.1 += extent.len,
                 (Some(_), _) => runs.push((at, extent.len)),
             }
-            at = at.checked_add(extent.len).filter(|at| *at <= size).ok_or_else(|| broken(path))?;
+            at = at
+                .checked_add(extent.len)
+                .filter(|at| *at <= size)
+                .ok_or_else(|| broken(path))?;
         }
         if at != size {
             return Err(broken(path));
@@ -258,10 +298,23 @@ impl MemberWalk<'_, '_> {
         Ok((holes > self.export.holes_written).then(|| few(runs)))
     }
 
-    fn head(&mut self, path: &[u8], meta: Meta, kind: MemberKind, runs: Option<&[Run]>) -> Result<()> {
+    fn head(
+        &mut self,
+        path: &[u8],
+        meta: Meta,
+        kind: MemberKind,
+        runs: Option<&[Run]>,
+    ) -> Result<()> {
         *self.members += 1;
         self.batch.files += u64::from(kind != MemberKind::Dir);
-        let bytes = head(&ArchiveMember { path: path.to_vec(), meta, kind }, runs);
+        let bytes = head(
+            &ArchiveMember {
+                path: path.to_vec(),
+                meta,
+                kind,
+            },
+            runs,
+        );
         let len = bytes.len() as u64;
         self.push(ArchivePiece::Bytes(bytes), len)
     }
@@ -285,20 +338,37 @@ impl MemberWalk<'_, '_> {
         }
         self.batch.pieces.push(piece);
         self.batch.bytes += len;
-        if self.batch.bytes >= BATCH || self.batch.pieces.len() >= PIECES_MAX { self.hand_over() } else { Ok(()) }
+        if self.batch.bytes >= BATCH || self.batch.pieces.len() >= PIECES_MAX {
+            self.hand_over()
+        } else {
+            Ok(())
+        }
     }
 
     fn hand_over(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        if batch.pieces.is_empty() { Ok(()) } else { self.give.give(batch) }
+        if batch.pieces.is_empty() {
+            Ok(())
+        } else {
+            self.give.give(batch)
+        }
     }
 }
 
 /// Returns the metadata of a prefix directory that the version does not contain.
 fn prefix_meta(secs: i64) -> Meta {
-    Meta { mode: 0o755, uid: 0, gid: 0, mtime: Time { secs, nanos: 0 }, xattrs: Vec::new() }
+    Meta {
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time { secs, nanos: 0 },
+        xattrs: Vec::new(),
+    }
 }
 
 fn broken(path: &[u8]) -> Error {
-    ReadError::Extents { path: display(path) }.into()
+    ReadError::Extents {
+        path: display(path),
+    }
+    .into()
 }

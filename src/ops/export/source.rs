@@ -61,9 +61,10 @@ impl Failure for ExportError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAnImage => Some("add `--format oci`".to_owned()),
-            Self::BadName(_) => {
-                Some("use lower-case letters, digits, `.`, `_`, `-` and `/`, and put a tag after `:`".to_owned())
-            }
+            Self::BadName(_) => Some(
+                "use lower-case letters, digits, `.`, `_`, `-` and `/`, and put a tag after `:`"
+                    .to_owned(),
+            ),
             Self::Output(_) | Self::BadPrefix(_) => None,
         }
     }
@@ -85,19 +86,34 @@ pub(super) struct ExportSource<'a> {
 }
 
 impl ExportSource<'_> {
-    pub(super) fn report(&self, members: u64, written_bytes: u64, image: Option<ExportedImage>) -> ExportReport {
+    pub(super) fn report(
+        &self,
+        members: u64,
+        written_bytes: u64,
+        image: Option<ExportedImage>,
+    ) -> ExportReport {
         let (commit, address) = (self.commit.clone(), self.address.clone());
-        ExportReport { version: self.version, commit, address, members, written_bytes, image }
+        ExportReport {
+            version: self.version,
+            commit,
+            address,
+            members,
+            written_bytes,
+            image,
+        }
     }
 
     /// Returns the default name of an image, `branch:vN`. Characters that are not allowed in image
     /// names are replaced. The name of a version on no branch contains its id.
     pub(super) fn name(&self) -> String {
-        let Some(branch) = self.branch() else { return format!("dvc:{}", self.version.short()) };
+        let Some(branch) = self.branch() else {
+            return format!("dvc:{}", self.version.short());
+        };
         let mut name = String::new();
         for c in branch.chars().map(|c| c.to_ascii_lowercase()) {
             let plain = c.is_ascii_lowercase() || c.is_ascii_digit();
-            let joins = matches!(c, '/' | '.' | '_' | '-') && name.ends_with(|c: char| c.is_ascii_alphanumeric());
+            let joins = matches!(c, '/' | '.' | '_' | '-')
+                && name.ends_with(|c: char| c.is_ascii_alphanumeric());
             match (plain || joins, name.ends_with(['-', '/', '.', '_'])) {
                 (true, _) => name.push(c),
                 (false, false) if !name.is_empty() => name.push('-'),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::error::ForgetError;
 use super::lines::{BranchLine, BranchLines};
-use super::options::{BranchExcess, BranchPolicy, ForgetOptions, ForgetReport, ForgetTarget, ForgetVerdict};
+use super::options::{
+    BranchExcess, BranchPolicy, ForgetOptions, ForgetReport, ForgetTarget, ForgetVerdict,
+};
 use super::protect::Protections;
 use super::target::Target;
 use crate::error::Result;
@@ -39,14 +41,31 @@ pub(super) fn choose(
 ) -> Result<Choice> {
     let mut choice = match &options.target {
         ForgetTarget::Versions(queries) => by_name(target, queries, lines, protections, trash)?,
-        ForgetTarget::Policies(policies) => by_policies(target, policies, lines, protections, trash)?,
+        ForgetTarget::Policies(policies) => {
+            by_policies(target, policies, lines, protections, trash)?
+        }
     };
-    let forgotten: HashSet<Id> = choice.report.forgotten().map(|verdict| verdict.id).collect();
+    let forgotten: HashSet<Id> = choice
+        .report
+        .forgotten()
+        .map(|verdict| verdict.id)
+        .collect();
     for line in &lines.lines {
-        let total = line.versions.iter().filter(|id| !trash.contains(id)).count();
-        let count = line.versions.iter().filter(|id| forgotten.contains(id)).count();
+        let total = line
+            .versions
+            .iter()
+            .filter(|id| !trash.contains(id))
+            .count();
+        let count = line
+            .versions
+            .iter()
+            .filter(|id| forgotten.contains(id))
+            .count();
         if let Some(excess) = ForgetExcess::of(count, total).filter(|_| count > 0) {
-            choice.report.excess.push(BranchExcess { branch: line.branch.to_string(), excess });
+            choice.report.excess.push(BranchExcess {
+                branch: line.branch.to_string(),
+                excess,
+            });
         }
     }
     Ok(choice)
@@ -87,12 +106,26 @@ fn by_name(
     for id in &named {
         protections.ensure_free(id, lines.name(id))?;
         let is_kept = trash.contains(id);
-        let reasons = vec![if is_kept { "already in the trash" } else { "named" }.to_owned()];
+        let reasons = vec![
+            if is_kept {
+                "already in the trash"
+            } else {
+                "named"
+            }
+            .to_owned(),
+        ];
         let verdict = verdict(target, lines, id, is_kept, reasons)?;
-        report.verdicts.push(ForgetVerdict { was_in_trash: is_kept, ..verdict });
+        report.verdicts.push(ForgetVerdict {
+            was_in_trash: is_kept,
+            ..verdict
+        });
     }
     let versions: Vec<Id> = report.forgotten().map(|verdict| verdict.id).collect();
-    let reasons = if versions.is_empty() { ByReason::new() } else { ByReason::from([(why, versions)]) };
+    let reasons = if versions.is_empty() {
+        ByReason::new()
+    } else {
+        ByReason::from([(why, versions)])
+    };
     Ok(Choice { report, reasons })
 }
 
@@ -105,7 +138,15 @@ fn verdict(
 ) -> Result<ForgetVerdict> {
     let version = lines.version(&target.repo, id)?;
     let (ordinal, time) = (version.ordinal, version.time);
-    Ok(ForgetVerdict { id: *id, name: lines.name(id), ordinal, time, is_kept, was_in_trash: false, reasons })
+    Ok(ForgetVerdict {
+        id: *id,
+        name: lines.name(id),
+        ordinal,
+        time,
+        is_kept,
+        was_in_trash: false,
+        reasons,
+    })
 }
 
 /// The rules for one branch.
@@ -117,20 +158,41 @@ struct LinePolicy {
 
 /// Returns the rules of all policies for a branch; `None` if no policy is for the branch.
 fn line_policy(policies: &[BranchPolicy], line: &BranchLine) -> Option<LinePolicy> {
-    let is_for =
-        |policy: &&BranchPolicy| policy.branches.iter().any(|pattern| wildcard::matches(pattern, line.branch.as_str()));
+    let is_for = |policy: &&BranchPolicy| {
+        policy
+            .branches
+            .iter()
+            .any(|pattern| wildcard::matches(pattern, line.branch.as_str()))
+    };
     let chosen: Vec<&BranchPolicy> = policies.iter().filter(is_for).collect();
     if chosen.is_empty() {
         return None;
     }
     let text = |policy: &&BranchPolicy| {
-        let rules: Vec<String> = policy.policy.rules.iter().map(ToString::to_string).collect();
+        let rules: Vec<String> = policy
+            .policy
+            .rules
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let rules = rules.join(", ");
-        policy.name.as_ref().map_or_else(|| rules.clone(), |name| format!("policy {name}: {rules}"))
+        policy
+            .name
+            .as_ref()
+            .map_or_else(|| rules.clone(), |name| format!("policy {name}: {rules}"))
     };
-    let why = format!("forget: {}", chosen.iter().map(text).collect::<Vec<_>>().join("; "));
-    let rules = chosen.iter().flat_map(|policy| policy.policy.rules.iter().copied()).collect();
-    Some(LinePolicy { policy: RetentionPolicy { rules }, why })
+    let why = format!(
+        "forget: {}",
+        chosen.iter().map(text).collect::<Vec<_>>().join("; ")
+    );
+    let rules = chosen
+        .iter()
+        .flat_map(|policy| policy.policy.rules.iter().copied())
+        .collect();
+    Some(LinePolicy {
+        policy: RetentionPolicy { rules },
+        why,
+    })
 }
 
 /// The decisions of the branches about a version.
@@ -153,31 +215,58 @@ fn by_policies(
 ) -> Result<Choice> {
     for policy in policies.iter().filter(|policy| policy.name.is_none()) {
         for pattern in &policy.branches {
-            if !lines.lines.iter().any(|line| wildcard::matches(pattern, line.branch.as_str())) {
+            if !lines
+                .lines
+                .iter()
+                .any(|line| wildcard::matches(pattern, line.branch.as_str()))
+            {
                 return Err(ForgetError::NoBranch(pattern.clone()).into());
             }
         }
     }
     let time = target.context.moved_at();
-    let now = Timestamp { secs: time.secs, nanos: time.nanos, offset: target.context.now.offset().seconds() };
+    let now = Timestamp {
+        secs: time.secs,
+        nanos: time.nanos,
+        offset: target.context.now.offset().seconds(),
+    };
     let mut order: Vec<Id> = Vec::new();
     let mut votes: HashMap<Id, Votes> = HashMap::new();
-    let chosen: Vec<Option<LinePolicy>> = lines.lines.iter().map(|line| line_policy(policies, line)).collect();
+    let chosen: Vec<Option<LinePolicy>> = lines
+        .lines
+        .iter()
+        .map(|line| line_policy(policies, line))
+        .collect();
     for (number, line) in chosen.iter().enumerate() {
-        let Some(LinePolicy { policy, why }) = line else { continue };
+        let Some(LinePolicy { policy, why }) = line else {
+            continue;
+        };
         let ids: Vec<Id> = match lines.lines.get(number) {
-            Some(line) => line.versions.iter().rev().copied().filter(|id| !trash.contains(id)).collect(),
+            Some(line) => line
+                .versions
+                .iter()
+                .rev()
+                .copied()
+                .filter(|id| !trash.contains(id))
+                .collect(),
             None => continue,
         };
         let mut versions = Vec::with_capacity(ids.len());
         for id in ids {
             let time = lines.version(&target.repo, &id)?.time;
-            versions.push(BranchVersion { id, time, protections: protections.reasons(&id) });
+            versions.push(BranchVersion {
+                id,
+                time,
+                protections: protections.reasons(&id),
+            });
         }
         for verdict in policy.plan(&versions, now).verdicts.into_iter().rev() {
             let vote = votes.entry(verdict.id).or_insert_with(|| {
                 order.push(verdict.id);
-                Votes { why: why.clone(), ..Votes::default() }
+                Votes {
+                    why: why.clone(),
+                    ..Votes::default()
+                }
             });
             for reason in &verdict.reasons {
                 let reason = reason.to_string();
@@ -188,19 +277,36 @@ fn by_policies(
         }
     }
     // A branch without a policy keeps what it shares with others.
-    for (line, _) in lines.lines.iter().zip(&chosen).filter(|(_, policy)| policy.is_none()) {
+    for (line, _) in lines
+        .lines
+        .iter()
+        .zip(&chosen)
+        .filter(|(_, policy)| policy.is_none())
+    {
         for id in &line.versions {
             if let Some(vote) = votes.get_mut(id) {
                 vote.kept.push(format!("also on branch {}", line.branch));
             }
         }
     }
-    let mut choice = Choice { report: ForgetReport::default(), reasons: ByReason::new() };
+    let mut choice = Choice {
+        report: ForgetReport::default(),
+        reasons: ByReason::new(),
+    };
     for id in order {
-        let Some(Votes { kept, why }) = votes.remove(&id) else { continue };
+        let Some(Votes { kept, why }) = votes.remove(&id) else {
+            continue;
+        };
         let is_kept = !kept.is_empty();
-        let reasons = if is_kept { kept } else { vec![why.trim_start_matches("forget: ").to_owned()] };
-        choice.report.verdicts.push(verdict(target, lines, &id, is_kept, reasons)?);
+        let reasons = if is_kept {
+            kept
+        } else {
+            vec![why.trim_start_matches("forget: ").to_owned()]
+        };
+        choice
+            .report
+            .verdicts
+            .push(verdict(target, lines, &id, is_kept, reasons)?);
         if !is_kept {
             choice.reasons.entry(why).or_default().push(id);
         }

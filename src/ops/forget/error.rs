@@ -8,7 +8,12 @@ use crate::model::refname::RefKind;
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
     #[error("cannot forget {version}: it is the {holder}")]
-    Named { version: String, holder: String, kind: RefKind, name: String },
+    Named {
+        version: String,
+        holder: String,
+        kind: RefKind,
+        name: String,
+    },
     #[error("cannot forget {version}: {holder} needs it")]
     Held { version: String, holder: String },
     #[error("{}: {}", .0.branch, .0.excess)]

@@ -36,7 +36,11 @@ pub(super) struct BranchLines {
 impl BranchLines {
     /// Reads all branches. A damaged branch is an error, because its versions might be shared.
     pub(super) fn read(repo: &Repo) -> Result<Self> {
-        let mut all = Self { lines: Vec::new(), versions: HashMap::new(), first: HashMap::new() };
+        let mut all = Self {
+            lines: Vec::new(),
+            versions: HashMap::new(),
+            first: HashMap::new(),
+        };
         let is_partial = Repo::partial(repo.path()).is_some();
         for tip in repo.refs().list(RefKind::Branch)? {
             let (mut versions, mut next) = (Vec::new(), Some(tip.id));
@@ -52,14 +56,21 @@ impl BranchLines {
                 all.first.insert(id, all.lines.len());
                 versions.push(id);
                 next = commit.parents.first().copied();
-                let version = LineVersion { time: commit.time, ordinal: commit.ordinal, first_parent: next };
+                let version = LineVersion {
+                    time: commit.time,
+                    ordinal: commit.ordinal,
+                    first_parent: next,
+                };
                 all.versions.insert(id, version);
             }
             while let Some((id, version)) = next.and_then(|id| Some((id, all.versions.get(&id)?))) {
                 versions.push(id);
                 next = version.first_parent;
             }
-            all.lines.push(BranchLine { branch: tip.name, versions });
+            all.lines.push(BranchLine {
+                branch: tip.name,
+                versions,
+            });
         }
         Ok(all)
     }
@@ -71,12 +82,19 @@ impl BranchLines {
         }
         let commit = repo.commit_cached(id)?;
         let first_parent = commit.parents.first().copied();
-        Ok(LineVersion { time: commit.time, ordinal: commit.ordinal, first_parent })
+        Ok(LineVersion {
+            time: commit.time,
+            ordinal: commit.ordinal,
+            first_parent,
+        })
     }
 
     /// Returns `main@v3`, or the short id of a version that is on no branch.
     pub(super) fn name(&self, id: &Id) -> String {
-        match (self.first.get(id).and_then(|at| self.lines.get(*at)), self.versions.get(id)) {
+        match (
+            self.first.get(id).and_then(|at| self.lines.get(*at)),
+            self.versions.get(id),
+        ) {
             (Some(line), Some(version)) => format!("{}@v{}", line.branch, version.ordinal),
             _ => id.short(),
         }

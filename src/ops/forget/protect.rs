@@ -40,12 +40,16 @@ impl Protections {
         let mut all: HashMap<Id, Vec<Holder>> = HashMap::new();
         for kind in RefKind::STORED {
             for tip in target.repo.refs().list(kind)? {
-                all.entry(tip.id).or_default().push(Holder::Ref(kind, tip.name));
+                all.entry(tip.id)
+                    .or_default()
+                    .push(Holder::Ref(kind, tip.name));
             }
         }
         if target.repo.as_local().is_some() && target.context.remote_repository.is_none() {
             for root in loose_roots(target.context, &target.repo, run)? {
-                all.entry(root.id).or_default().push(Holder::Loose(root.name));
+                all.entry(root.id)
+                    .or_default()
+                    .push(Holder::Loose(root.name));
             }
         }
         Ok(Self(all))
@@ -53,7 +57,12 @@ impl Protections {
 
     /// Returns the reasons to keep a version; none if it may be forgotten.
     pub(super) fn reasons(&self, id: &Id) -> Vec<String> {
-        self.0.get(id).into_iter().flatten().map(Holder::text).collect()
+        self.0
+            .get(id)
+            .into_iter()
+            .flatten()
+            .map(Holder::text)
+            .collect()
     }
 
     /// Fails if a version that the user named is protected.
@@ -64,8 +73,16 @@ impl Protections {
             Holder::Loose(_) => None,
         });
         match (by_ref, holders.first()) {
-            (Some((kind, name, holder)), _) => Err(ForgetError::Named { version, holder, kind, name }),
-            (None, Some(holder)) => Err(ForgetError::Held { version, holder: holder.text() }),
+            (Some((kind, name, holder)), _) => Err(ForgetError::Named {
+                version,
+                holder,
+                kind,
+                name,
+            }),
+            (None, Some(holder)) => Err(ForgetError::Held {
+                version,
+                holder: holder.text(),
+            }),
             (None, None) => Ok(()),
         }
     }

@@ -53,27 +53,43 @@ pub(in crate::ops) struct LastForget {
 /// Returns the last forget of which a version is still forgotten.
 pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
     let history = TrashLog::new(repo.store()).read_entries()?;
-    let is_forget = |entry: &&TrashEntry| entry.why.starts_with(FORGET) && entry.why != ALREADY_COLLECTED;
+    let is_forget =
+        |entry: &&TrashEntry| entry.why.starts_with(FORGET) && entry.why != ALREADY_COLLECTED;
     // The last mention of each version, by the entry that has it.
     let is_last = |entry: &TrashEntry, id: &Id| {
-        history.state.mention(id).is_some_and(|last| last.time == entry.time && last.why == entry.why)
+        history
+            .state
+            .mention(id)
+            .is_some_and(|last| last.time == entry.time && last.why == entry.why)
     };
     let mut entries = history.entries.iter().rev().filter(is_forget);
-    let Some(last) = entries.find(|entry| entry.forget.iter().any(|id| is_last(entry, id))) else { return Ok(None) };
+    let Some(last) = entries.find(|entry| entry.forget.iter().any(|id| is_last(entry, id))) else {
+        return Ok(None);
+    };
     // One command may have written several entries.
     let same = |entry: &&TrashEntry| {
-        is_forget(entry) && (entry.time, entry.nanos, &entry.who) == (last.time, last.nanos, &last.who)
+        is_forget(entry)
+            && (entry.time, entry.nanos, &entry.who) == (last.time, last.nanos, &last.who)
     };
     let mut versions = Vec::new();
     for entry in history.entries.iter().filter(same) {
         versions.extend(entry.forget.iter().filter(|id| is_last(entry, id)));
     }
     let (why, who) = (last.why.clone(), last.who.clone());
-    Ok(Some(LastForget { versions, why, who, time: (last.time, last.nanos) }))
+    Ok(Some(LastForget {
+        versions,
+        why,
+        who,
+        time: (last.time, last.nanos),
+    }))
 }
 
 /// Takes versions out of the trash. Fails if none of them has its data.
-pub fn restore(context: &Context, options: &RestoreOptions, observer: &dyn Observer) -> Result<RestoreReport> {
+pub fn restore(
+    context: &Context,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+) -> Result<RestoreReport> {
     let target = Target::open(context, !options.dry_run)?;
     let repo = &target.repo;
     let trash = repo.forgotten()?;
@@ -83,14 +99,25 @@ pub fn restore(context: &Context, options: &RestoreOptions, observer: &dyn Obser
             let last = last_forget(repo)?.ok_or(ForgetError::NothingToUndo)?;
             (last.versions, last.why)
         }
-        false => (named(&target, options, &lines, &trash)?, "forget".to_owned()),
+        false => (
+            named(&target, options, &lines, &trash)?,
+            "forget".to_owned(),
+        ),
     };
     let how_why = format!("{UNDO}{why}");
     observer.step("restore");
     let (restored, lacking, is_planned) = if options.dry_run {
         let gc = repo.read_gc_log()?;
         let lacking = repo.versions_without_data(&versions, CopyDemand::Stays)?;
-        (versions.iter().copied().filter(|id| !lacking.contains(id)).collect(), lacking, gc.has_plan)
+        (
+            versions
+                .iter()
+                .copied()
+                .filter(|id| !lacking.contains(id))
+                .collect(),
+            lacking,
+            gc.has_plan,
+        )
     } else {
         let done = repo.restore_versions(&versions, &target.how(&how_why))?;
         (done.restored, done.lacking, done.is_planned)
@@ -111,12 +138,21 @@ pub fn restore(context: &Context, options: &RestoreOptions, observer: &dyn Obser
         all.sort_unstable_by_key(|version| std::cmp::Reverse(version.0));
         Ok(all.into_iter().map(|(_, id, name)| (id, name)).collect())
     };
-    Ok(RestoreReport { restored: named(restored, &mut lines)?, collected: named(lacking, &mut lines)?, why })
+    Ok(RestoreReport {
+        restored: named(restored, &mut lines)?,
+        collected: named(lacking, &mut lines)?,
+        why,
+    })
 }
 
 /// Returns the versions that the user named, which must be in the trash. Of a range, versions that
 /// are not in the trash are left out.
-fn named(target: &Target<'_>, options: &RestoreOptions, lines: &BranchLines, trash: &TrashState) -> Result<Vec<Id>> {
+fn named(
+    target: &Target<'_>,
+    options: &RestoreOptions,
+    lines: &BranchLines,
+    trash: &TrashState,
+) -> Result<Vec<Id>> {
     let resolver = Resolver::new(&target.repo, target.context)?;
     let mut versions = Vec::new();
     for query in &options.queries {

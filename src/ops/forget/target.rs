@@ -28,6 +28,10 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn how<'h>(&'h self, why: &'h str) -> Move<'h> {
-        Move { who: &self.context.author, why, time: self.context.moved_at() }
+        Move {
+            who: &self.context.author,
+            why,
+            time: self.context.moved_at(),
+        }
     }
 }

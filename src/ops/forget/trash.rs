@@ -29,7 +29,9 @@ pub fn trash(context: &Context) -> Result<Vec<TrashedVersion>> {
     let mut all = Vec::new();
     for (id, mention) in trash.forgotten() {
         // The commit of a deleted branch may be gone.
-        let Ok(commit) = repo.commit_cached(id) else { continue };
+        let Ok(commit) = repo.commit_cached(id) else {
+            continue;
+        };
         if states.data(id, &commit)? == VersionData::InTrash {
             all.push(TrashedVersion {
                 id: *id,

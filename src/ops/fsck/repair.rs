@@ -39,17 +39,29 @@ pub(super) struct RepairRun<'a> {
 impl RepairRun<'_> {
     /// Repairs the repository. Returns the result of the last check.
     pub(super) fn run(&self) -> Result<(CheckReport, RepairReport)> {
-        let observer = &ReportOnce { inner: self.observer, shown: Mutex::default() };
+        let observer = &ReportOnce {
+            inner: self.observer,
+            shown: Mutex::default(),
+        };
         let rebuild_trees = |dir: &Path| self.rebuild_trees(dir);
-        let sources = RepairSources { repos: self.repos()?, dirs: self.dirs()?, rebuild_trees: &rebuild_trees };
-        let scratch = TempDir::new().map_err(|e| IoError::new("create", "a temporary directory", e))?;
+        let sources = RepairSources {
+            repos: self.repos()?,
+            dirs: self.dirs()?,
+            rebuild_trees: &rebuild_trees,
+        };
+        let scratch =
+            TempDir::new().map_err(|e| IoError::new("create", "a temporary directory", e))?;
         let scratch = LocalStore::new(scratch.path().to_path_buf());
         let mut repair = Repair::default();
         let mut first: Option<CheckReport> = None;
         let mut repo = self.open()?;
         for _ in 0..TURNS {
             // Only the first check reads the requested data; later ones read what was damaged.
-            let data = if first.is_some() { None } else { self.check.data };
+            let data = if first.is_some() {
+                None
+            } else {
+                self.check.data
+            };
             let mut found = check(&repo, &CheckOptions { data, ..self.check }, observer)?;
             found.data = first.as_ref().map_or(found.data, |first| first.data);
             let staging = match repo.as_local() {
@@ -84,14 +96,25 @@ impl RepairRun<'_> {
         }
         if !self.options.dry_run {
             let intact = |(kind, id): &(_, Id)| repo.object(*kind, id).is_ok();
-            repo.forget_damage(&repo.noted_damage().into_iter().filter(intact).collect::<Vec<_>>());
+            repo.forget_damage(
+                &repo
+                    .noted_damage()
+                    .into_iter()
+                    .filter(intact)
+                    .collect::<Vec<_>>(),
+            );
         }
         Ok((first.unwrap_or_default(), repair.into_report()))
     }
 
     /// Opens the repository to repair.
     fn open(&self) -> Result<Repo> {
-        match self.options.remote.as_ref().or(self.context.remote_repository.as_ref()) {
+        match self
+            .options
+            .remote
+            .as_ref()
+            .or(self.context.remote_repository.as_ref())
+        {
             // Blocks in the cache and packs of the local repository would hide the damage.
             Some(remote) => self.context.open_uncached(remote),
             None => self.context.repo(),
@@ -103,14 +126,24 @@ impl RepairRun<'_> {
         for place in &self.how.from {
             if let RepairPlace::Repository(remote) = place {
                 // The user has named it, so an error ends the repair.
-                repos.push(SourceRepo { name: remote.name.clone(), repo: self.context.open_remote(remote)? });
+                repos.push(SourceRepo {
+                    name: remote.name.clone(),
+                    repo: self.context.open_remote(remote)?,
+                });
             }
         }
         let is_here = Repo::is_at(&self.context.repository);
-        let target = self.options.remote.as_ref().or(self.context.remote_repository.as_ref());
+        let target = self
+            .options
+            .remote
+            .as_ref()
+            .or(self.context.remote_repository.as_ref());
         if target.is_some() && is_here {
             let name = self.context.repository.display().to_string();
-            repos.push(SourceRepo { name, repo: self.context.repo()? });
+            repos.push(SourceRepo {
+                name,
+                repo: self.context.repo()?,
+            });
         }
         let id = match target {
             None => self.context.repo()?.marker().id.clone(),
@@ -123,11 +156,22 @@ impl RepairRun<'_> {
                 continue;
             }
             match self.source(remote, &id) {
-                Ok(repo) => repos.push(SourceRepo { name: remote.name.clone(), repo }),
+                Ok(repo) => repos.push(SourceRepo {
+                    name: remote.name.clone(),
+                    repo,
+                }),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),
                 Err(e) => {
-                    let message = format!("skipped the source `{}`: {}", remote.name, with_causes(e.as_error()));
-                    self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+                    let message = format!(
+                        "skipped the source `{}`: {}",
+                        remote.name,
+                        with_causes(e.as_error())
+                    );
+                    self.observer.notice(Notice {
+                        level: NoticeLevel::Info,
+                        path: Vec::new(),
+                        message,
+                    });
                 }
             }
         }
@@ -139,7 +183,12 @@ impl RepairRun<'_> {
         let repo = self.context.open_remote(remote)?;
         let theirs = repo.marker().id.clone();
         if theirs != id {
-            return Err(SyncError::Foreign { place: repo.store().place(), theirs, ours: id.to_owned() }.into());
+            return Err(SyncError::Foreign {
+                place: repo.store().place(),
+                theirs,
+                ours: id.to_owned(),
+            }
+            .into());
         }
         Ok(repo)
     }
@@ -153,7 +202,8 @@ impl RepairRun<'_> {
         }
         if Repo::is_at(&self.context.repository) {
             let states = self.context.repo()?.worktree_states()?.into_iter();
-            dirs.worktrees.extend(states.filter_map(|(_, state)| Some(state.ok()?.path.into())));
+            dirs.worktrees
+                .extend(states.filter_map(|(_, state)| Some(state.ok()?.path.into())));
         }
         dirs.worktrees.extend(self.how.mounts.iter().cloned());
         Ok(dirs)
@@ -161,7 +211,11 @@ impl RepairRun<'_> {
 
     /// Returns the trees and lists that a commit of a directory would contain.
     fn rebuild_trees(&self, dir: &Path) -> Result<Vec<(Id, Vec<u8>)>> {
-        let context = Context { worktree: dir.to_path_buf(), mount: None, ..self.context.clone() };
+        let context = Context {
+            worktree: dir.to_path_buf(),
+            mount: None,
+            ..self.context.clone()
+        };
         let repo = context.repo()?;
         let rules = self.how.walk.rules(&context)?;
         let source = Source {

@@ -29,7 +29,11 @@ pub enum ImportError {
 }
 
 fn but_only(all: &[String]) -> String {
-    if all.is_empty() { String::new() } else { format!(", only {}", all.join(", ")) }
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!(", only {}", all.join(", "))
+    }
 }
 
 impl Failure for ImportError {

@@ -13,7 +13,8 @@ use super::places::MemberPlaces;
 use super::stream::{ArchiveBytes, ArchiveIntake, VerifiedReader};
 use crate::archive::ArchiveError;
 use crate::archive::image::{
-    BlobDescriptor, ImageConfig, ImageManifest, JSON_MAX, LAYOUT, SavedImage, is_tag, sha256, sha256_of,
+    BlobDescriptor, ImageConfig, ImageManifest, JSON_MAX, LAYOUT, SavedImage, is_tag, sha256,
+    sha256_of,
 };
 use crate::archive::member::MemberKind;
 use crate::archive::reader::{ArchiveInput, TarReader, first_name};
@@ -34,23 +35,40 @@ const FULL_NAME: &str = "io.containerd.image.name";
 
 /// Returns whether an archive that begins with this block is an image.
 pub(super) fn is_image(head: &[u8]) -> bool {
-    let Some(path) = first_name(head) else { return false };
+    let Some(path) = first_name(head) else {
+        return false;
+    };
     let path = path.strip_prefix(b"./").unwrap_or(&path);
     let first = path.split(|b| *b == b'/').next().unwrap_or_default();
     let hash = first.strip_suffix(b".json").unwrap_or(first);
 
     let is_hash = hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit);
     // A blob, `blobs/sha256/...`, may be the first member.
-    let is_blob = path.starts_with(b"blobs/") && (path == b"blobs/" || path.starts_with(b"blobs/sha256"));
-    is_hash || is_blob || [LAYOUT.0.as_bytes(), b"index.json", b"manifest.json", b"repositories"].contains(&path)
+    let is_blob =
+        path.starts_with(b"blobs/") && (path == b"blobs/" || path.starts_with(b"blobs/sha256"));
+    is_hash
+        || is_blob
+        || [
+            LAYOUT.0.as_bytes(),
+            b"index.json",
+            b"manifest.json",
+            b"repositories",
+        ]
+        .contains(&path)
 }
 
 /// The location of the blobs of images.
 pub(super) enum ImageSource {
     /// An archive: the file, and the places of its members.
-    Archive { file: Arc<File>, members: HashMap<Vec<u8>, MemberPlace> },
+    Archive {
+        file: Arc<File>,
+        members: HashMap<Vec<u8>, MemberPlace>,
+    },
     /// A repository of a registry, and a tag or digest.
-    Registry { store: Arc<dyn Store>, reference: String },
+    Registry {
+        store: Arc<dyn Store>,
+        reference: String,
+    },
 }
 
 /// The place of a member in an archive.
@@ -91,20 +109,30 @@ impl ImageSource {
     /// Opens a repository of a registry.
     pub(super) fn registry(remote: &Remote, reference: &str) -> Result<Self> {
         let store = open::images(&remote.location, &remote.access)?;
-        Ok(Self::Registry { store, reference: reference.to_owned() })
+        Ok(Self::Registry {
+            store,
+            reference: reference.to_owned(),
+        })
     }
 
     /// Reads the list of members of an uncompressed archive.
     pub(super) fn archive(file: File) -> Result<Self> {
         let file = Arc::new(file);
         let len = file.metadata().map_err(ArchiveError::Io)?.len();
-        let mut reader = TarReader::new(FileSection { file: Arc::clone(&file), at: 0, end: len });
+        let mut reader = TarReader::new(FileSection {
+            file: Arc::clone(&file),
+            at: 0,
+            end: len,
+        });
         let mut members = HashMap::new();
         while let Some(member) = reader.next_member()? {
             let names = split(&member.path).unwrap_or_default();
             let place = match member.kind {
                 MemberKind::File { size } if reader.hole() == 0 || size == 0 => {
-                    MemberPlace::Content { offset: reader.position(), bytes: size }
+                    MemberPlace::Content {
+                        offset: reader.position(),
+                        bytes: size,
+                    }
                 }
                 // `docker save` writes identical layers as symlinks.
                 MemberKind::Symlink { target } => {
@@ -119,7 +147,9 @@ impl ImageSource {
                     }
                     MemberPlace::Link(to.join(&b'/'))
                 }
-                MemberKind::HardLink { target } => MemberPlace::Link(split(&target).unwrap_or_default().join(&b'/')),
+                MemberKind::HardLink { target } => {
+                    MemberPlace::Link(split(&target).unwrap_or_default().join(&b'/'))
+                }
                 _ => continue,
             };
             members.insert(names.join(&b'/'), place);
@@ -145,25 +175,39 @@ impl ImageSource {
                 let index = ImageManifest::parse(&self.json("index.json")?, "index.json")?;
                 let named = |d: &&BlobDescriptor| {
                     let names = [REF_NAME, FULL_NAME].map(|key| d.annotations.get(key));
-                    wanted.is_none_or(|wanted| names.into_iter().flatten().any(|name| is_name(name, wanted)))
+                    wanted.is_none_or(|wanted| {
+                        names
+                            .into_iter()
+                            .flatten()
+                            .any(|name| is_name(name, wanted))
+                    })
                 };
-                let mut manifests: Vec<BlobDescriptor> = index.manifests.iter().filter(named).cloned().collect();
+                let mut manifests: Vec<BlobDescriptor> =
+                    index.manifests.iter().filter(named).cloned().collect();
                 manifests.dedup_by(|a, b| a.digest == b.digest);
                 let all = || names_in(&index);
                 if manifests.is_empty() {
-                    return Err(ImportError::NoImage { name: wanted.unwrap_or("").to_owned(), known: all() }.into());
+                    return Err(ImportError::NoImage {
+                        name: wanted.unwrap_or("").to_owned(),
+                        known: all(),
+                    }
+                    .into());
                 }
                 let mut others = all();
                 others.dedup();
                 if wanted.is_none() && others.len() > 1 {
                     return Err(ImportError::Several(all()).into());
                 }
-                let list = ImageManifest { manifests, ..index.clone() };
+                let list = ImageManifest {
+                    manifests,
+                    ..index.clone()
+                };
                 self.of_descriptor(list.for_this_machine("index.json")?, 0)
             }
             Self::Archive { .. } if self.has("manifest.json") => self.saved(wanted),
             Self::Archive { .. } => {
-                let why = "not an image: neither `index.json` nor `manifest.json` is in the archive";
+                let why =
+                    "not an image: neither `index.json` nor `manifest.json` is in the archive";
                 Err(ArchiveError::refused("index.json", why).into())
             }
         }
@@ -172,26 +216,58 @@ impl ImageSource {
     /// Finds an image in the output of `docker save`.
     fn saved(&self, wanted: Option<&str>) -> Result<FoundImage> {
         let all = SavedImage::parse(&self.json("manifest.json")?)?;
-        let names = || all.iter().flat_map(|s| s.repo_tags.iter().flatten().cloned()).collect::<Vec<_>>();
+        let names = || {
+            all.iter()
+                .flat_map(|s| s.repo_tags.iter().flatten().cloned())
+                .collect::<Vec<_>>()
+        };
         let named = |s: &&SavedImage| {
-            wanted.is_none_or(|wanted| s.repo_tags.iter().flatten().any(|name| is_name(name, wanted)))
+            wanted.is_none_or(|wanted| {
+                s.repo_tags
+                    .iter()
+                    .flatten()
+                    .any(|name| is_name(name, wanted))
+            })
         };
         let found: Vec<&SavedImage> = all.iter().filter(named).collect();
         let saved = match found.as_slice() {
             [only] => *only,
-            [] => return Err(ImportError::NoImage { name: wanted.unwrap_or("").to_owned(), known: names() }.into()),
+            [] => {
+                return Err(ImportError::NoImage {
+                    name: wanted.unwrap_or("").to_owned(),
+                    known: names(),
+                }
+                .into());
+            }
             _ => return Err(ImportError::Several(names()).into()),
         };
         let config = ImageConfig::parse(&self.json(&saved.config)?, &saved.config)?;
         let ids = &config.rootfs.diff_ids;
         if ids.len() != saved.layers.len() {
-            return Err(ArchiveError::damaged(&saved.config, "the configuration does not list all layers").into());
+            return Err(ArchiveError::damaged(
+                &saved.config,
+                "the configuration does not list all layers",
+            )
+            .into());
         }
         let layer = |(key, id): (&String, &String)| -> Result<ImageLayer> {
-            Ok(ImageLayer { key: key.clone(), blob_hash: None, diff_hash: Some(sha256_of(id)?.to_owned()) })
+            Ok(ImageLayer {
+                key: key.clone(),
+                blob_hash: None,
+                diff_hash: Some(sha256_of(id)?.to_owned()),
+            })
         };
-        let layers = saved.layers.iter().zip(ids).map(layer).collect::<Result<_>>()?;
-        Ok(FoundImage { config, layers, digest: None })
+        let layers = saved
+            .layers
+            .iter()
+            .zip(ids)
+            .map(layer)
+            .collect::<Result<_>>()?;
+        Ok(FoundImage {
+            config,
+            layers,
+            digest: None,
+        })
     }
 
     fn of_descriptor(&self, descriptor: &BlobDescriptor, depth: usize) -> Result<FoundImage> {
@@ -209,7 +285,11 @@ impl ImageSource {
         let manifest = ImageManifest::parse(&bytes, &digest)?;
         let Some(config) = manifest.config.as_ref().filter(|_| !manifest.is_list()) else {
             if depth >= LISTS_MAX {
-                return Err(ArchiveError::damaged(digest, "the manifest lists are nested too deeply").into());
+                return Err(ArchiveError::damaged(
+                    digest,
+                    "the manifest lists are nested too deeply",
+                )
+                .into());
             }
             return self.of_descriptor(manifest.for_this_machine(&digest)?, depth + 1);
         };
@@ -224,10 +304,18 @@ impl ImageSource {
         ensure_hash(&json, config.name()?)?;
         let config = ImageConfig::parse(&json, &config.digest)?;
         let layer = |d: &BlobDescriptor| -> Result<ImageLayer> {
-            Ok(ImageLayer { key: key(d)?, blob_hash: Some(d.name()?.to_owned()), diff_hash: None })
+            Ok(ImageLayer {
+                key: key(d)?,
+                blob_hash: Some(d.name()?.to_owned()),
+                diff_hash: None,
+            })
         };
         let layers = manifest.layers.iter().map(layer).collect::<Result<_>>()?;
-        Ok(FoundImage { config, layers, digest: Some(digest) })
+        Ok(FoundImage {
+            config,
+            layers,
+            digest: Some(digest),
+        })
     }
 
     /// Imports all layers, the lowest first. If no layer has a member below the required path,
@@ -252,14 +340,19 @@ impl ImageSource {
                 if matches!(member.kind, MemberKind::File { .. }) && is_archive(&member.path) {
                     // A file in a higher layer replaces the same path of lower layers.
                     archives.retain(|a| a.path != member.path);
-                    archives.push(ArchiveInImage { layer, path: member.path });
+                    archives.push(ArchiveInImage {
+                        layer,
+                        path: member.path,
+                    });
                 }
             }
         }
         match archives.as_slice() {
             [] => Ok(()),
             [only] => intake.archive_in(self.layer(only.layer)?, &only.path, places),
-            _ => Err(ImportError::Several(archives.iter().map(|a| display(&a.path)).collect()).into()),
+            _ => Err(
+                ImportError::Several(archives.iter().map(|a| display(&a.path)).collect()).into(),
+            ),
         }
     }
 
@@ -280,7 +373,10 @@ impl ImageSource {
 
     fn blob(&self, key: &str) -> Result<ArchiveBytes<'_>> {
         match self {
-            Self::Registry { store, .. } => Ok(Box::new(ObjectDownload::start(Arc::clone(store), key.to_owned()))),
+            Self::Registry { store, .. } => Ok(Box::new(ObjectDownload::start(
+                Arc::clone(store),
+                key.to_owned(),
+            ))),
             Self::Archive { file, members } => {
                 let missing = || ArchiveError::damaged(key, "missing in the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;
@@ -289,7 +385,11 @@ impl ImageSource {
                         MemberPlace::Link(to) => place = members.get(to).ok_or_else(missing)?,
                         MemberPlace::Content { offset, bytes } => {
                             let end = offset.saturating_add(*bytes);
-                            return Ok(Box::new(FileSection { file: Arc::clone(file), at: *offset, end }));
+                            return Ok(Box::new(FileSection {
+                                file: Arc::clone(file),
+                                at: *offset,
+                                end,
+                            }));
                         }
                     }
                 }
@@ -315,12 +415,21 @@ impl ImageSource {
 
     /// Reads a manifest of the registry.
     fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
-        let Self::Registry { store, .. } = self else { return Ok(Vec::new()) };
+        let Self::Registry { store, .. } = self else {
+            return Ok(Vec::new());
+        };
         if !is_tag(reference) && sha256_of(reference).is_err() {
-            return Err(ArchiveError::refused(reference, "neither a tag nor a SHA-256 digest").into());
+            return Err(
+                ArchiveError::refused(reference, "neither a tag nor a SHA-256 digest").into(),
+            );
         }
-        let none = || ImportError::NoImage { name: format!("{}:{reference}", store.place()), known: Vec::new() };
-        let bytes = store.get(&format!("manifests/{reference}"))?.ok_or_else(none)?;
+        let none = || ImportError::NoImage {
+            name: format!("{}:{reference}", store.place()),
+            known: Vec::new(),
+        };
+        let bytes = store
+            .get(&format!("manifests/{reference}"))?
+            .ok_or_else(none)?;
         if reference.contains(':') {
             ensure_hash(&bytes, sha256_of(reference)?)?;
         }
@@ -330,13 +439,21 @@ impl ImageSource {
 
 fn ensure_hash(bytes: &[u8], hash: &str) -> Result<(), ArchiveError> {
     if sha256(bytes) != hash {
-        return Err(ArchiveError::damaged(format!("sha256:{hash}"), "checksum mismatch"));
+        return Err(ArchiveError::damaged(
+            format!("sha256:{hash}"),
+            "checksum mismatch",
+        ));
     }
     Ok(())
 }
 
 fn names_in(index: &ImageManifest) -> Vec<String> {
-    let name = |d: &BlobDescriptor| [FULL_NAME, REF_NAME].iter().find_map(|key| d.annotations.get(*key)).cloned();
+    let name = |d: &BlobDescriptor| {
+        [FULL_NAME, REF_NAME]
+            .iter()
+            .find_map(|key| d.annotations.get(*key))
+            .cloned()
+    };
     index.manifests.iter().filter_map(name).collect()
 }
 
@@ -346,8 +463,15 @@ fn is_name(name: &str, wanted: &str) -> bool {
     let short = |name: &str| {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);
         let name = name.strip_prefix("library/").unwrap_or(name);
-        let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        if tagged { name.to_owned() } else { format!("{name}:latest") }
+        let tagged = name
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.contains(':'));
+        if tagged {
+            name.to_owned()
+        } else {
+            format!("{name}:latest")
+        }
     };
     name == wanted || short(name) == short(wanted)
 }
@@ -355,7 +479,9 @@ fn is_name(name: &str, wanted: &str) -> bool {
 /// Returns whether a path has the extension of an archive.
 fn is_archive(path: &[u8]) -> bool {
     let path = path.to_ascii_lowercase();
-    [&b".tar"[..], b".tar.gz", b".tgz", b".tar.zst"].iter().any(|end| path.ends_with(end))
+    [&b".tar"[..], b".tar.gz", b".tgz", b".tar.zst"]
+        .iter()
+        .any(|end| path.ends_with(end))
 }
 
 /// A reader of a part of a file.
@@ -367,7 +493,9 @@ struct FileSection {
 
 impl Read for FileSection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let len = usize::try_from(self.end - self.at)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let n = self.file.read_at(&mut buffer[..len], self.at)?;
         if n == 0 && len > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

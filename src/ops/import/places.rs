@@ -29,7 +29,10 @@ impl MemberPlaces {
     /// also leaves out members that are not below `only`.
     pub(super) fn new(strip: Option<&[u8]>, only: Option<&[u8]>) -> Result<Self> {
         let strip = strip.map(names_of).transpose()?;
-        Ok(Self { strip, only: only.map(names_of).transpose()?.unwrap_or_default() })
+        Ok(Self {
+            strip,
+            only: only.map(names_of).transpose()?.unwrap_or_default(),
+        })
     }
 
     /// Sets the path that is removed.
@@ -41,7 +44,13 @@ impl MemberPlaces {
     /// Returns the path below which the archive must have members, for messages; `None` without a
     /// restriction.
     pub(super) fn required(&self) -> Option<String> {
-        let all: Vec<Vec<u8>> = self.strip.iter().flatten().chain(&self.only).cloned().collect();
+        let all: Vec<Vec<u8>> = self
+            .strip
+            .iter()
+            .flatten()
+            .chain(&self.only)
+            .cloned()
+            .collect();
         (!all.is_empty()).then(|| display(&all.join(&b'/')))
     }
 
@@ -52,7 +61,11 @@ impl MemberPlaces {
     }
 
     /// Returns the path of a member in the version; `None` if the member is left out.
-    pub(super) fn of(&self, path: &[u8], image: bool) -> Result<Option<Vec<Vec<u8>>>, ArchiveError> {
+    pub(super) fn of(
+        &self,
+        path: &[u8],
+        image: bool,
+    ) -> Result<Option<Vec<Vec<u8>>>, ArchiveError> {
         if path.starts_with(b"/") && !self.is_rooted(image) {
             return Err(ArchiveError::Refused {
                 entry: display(path),
@@ -61,7 +74,10 @@ impl MemberPlaces {
             });
         }
         let Some(mut names) = split(path) else {
-            return Err(ArchiveError::refused(display(path), "the path contains `..` or an invalid name"));
+            return Err(ArchiveError::refused(
+                display(path),
+                "the path contains `..` or an invalid name",
+            ));
         };
         if names.len() > DEPTH_MAX {
             return Err(ArchiveError::refused(
@@ -93,11 +109,17 @@ impl MemberPlaces {
         let HiddenPath { names, inside } = path;
         let strip = self.strip.as_deref().unwrap_or_default();
         if strip.starts_with(&names) {
-            return Some(HiddenPath { names: Vec::new(), inside: inside && names.len() == strip.len() });
+            return Some(HiddenPath {
+                names: Vec::new(),
+                inside: inside && names.len() == strip.len(),
+            });
         }
         let names = names.strip_prefix(strip)?;
         let is_imported = names.starts_with(&self.only) || self.only.starts_with(names);
-        is_imported.then(|| HiddenPath { names: names.to_vec(), inside })
+        is_imported.then(|| HiddenPath {
+            names: names.to_vec(),
+            inside,
+        })
     }
 
     /// Returns whether all imported members are below a path of the archive.
@@ -132,7 +154,8 @@ mod tests {
     #[test]
     fn names_stay_below_the_top() {
         let place = |strip: Option<&str>, only: Option<&str>, path: &str, image| {
-            let places = MemberPlaces::new(strip.map(str::as_bytes), only.map(str::as_bytes)).unwrap();
+            let places =
+                MemberPlaces::new(strip.map(str::as_bytes), only.map(str::as_bytes)).unwrap();
             match places.of(path.as_bytes(), image) {
                 Ok(Some(names)) => format!("[{}]", display(&names.join(&b'/'))),
                 Ok(None) => "-".to_owned(),
@@ -142,8 +165,18 @@ mod tests {
         for (strip, only, path, expected) in [
             (None, None, "./a//b/", "[a/b]"),
             (None, None, ".", "[]"),
-            (None, None, "a/../b", "cannot import `a/../b`: the path contains `..` or an invalid name"),
-            (None, None, "/etc/passwd", "cannot import `/etc/passwd`: the path is absolute"),
+            (
+                None,
+                None,
+                "a/../b",
+                "cannot import `a/../b`: the path contains `..` or an invalid name",
+            ),
+            (
+                None,
+                None,
+                "/etc/passwd",
+                "cannot import `/etc/passwd`: the path is absolute",
+            ),
             (Some("/"), None, "/etc/passwd", "[etc/passwd]"),
             (Some("source"), None, "source/a", "[a]"),
             (Some("source"), None, "/source/a", "[a]"),
@@ -156,7 +189,12 @@ mod tests {
                 "source/.dvcs/x",
                 "cannot import `source/.dvcs/x`: a version cannot contain a repository",
             ),
-            (None, None, ".dvcs", "cannot import `.dvcs`: a version cannot contain a repository"),
+            (
+                None,
+                None,
+                ".dvcs",
+                "cannot import `.dvcs`: a version cannot contain a repository",
+            ),
             (None, None, "a/.dvcs", "[a/.dvcs]"),
             (None, Some("a/b"), "a", "[a]"),
             (None, Some("a/b"), "a/b/c", "[a/b/c]"),

@@ -52,9 +52,19 @@ pub(super) struct ArchiveIntake<'i, 'a> {
 
 /// A change of the tree.
 enum TreeUpdate {
-    Node { names: Names, meta: Meta, node: Node },
-    Dir { names: Names, meta: Meta },
-    Link { names: Names, target: Names },
+    Node {
+        names: Names,
+        meta: Meta,
+        node: Node,
+    },
+    Dir {
+        names: Names,
+        meta: Meta,
+    },
+    Link {
+        names: Names,
+        target: Names,
+    },
     Hide(HiddenPath),
     LeftOut,
 }
@@ -93,7 +103,12 @@ enum StoredMember {
 impl ArchiveIntake<'_, '_> {
     /// Imports an uncompressed archive. If it is a layer of an image, its members hide those of
     /// lower layers.
-    pub(super) fn archive(&mut self, bytes: ArchiveBytes<'_>, places: &MemberPlaces, layer: bool) -> Result<()> {
+    pub(super) fn archive(
+        &mut self,
+        bytes: ArchiveBytes<'_>,
+        places: &MemberPlaces,
+        layer: bool,
+    ) -> Result<()> {
         self.read_with(|reading| {
             let mut reader = TarReader::new(bytes);
             reading.members(&mut reader, places, layer)?;
@@ -102,13 +117,18 @@ impl ArchiveIntake<'_, '_> {
     }
 
     /// Imports an archive that is a member of another one.
-    pub(super) fn archive_in(&mut self, bytes: ArchiveBytes<'_>, member: &[u8], places: &MemberPlaces) -> Result<()> {
+    pub(super) fn archive_in(
+        &mut self,
+        bytes: ArchiveBytes<'_>,
+        member: &[u8],
+        places: &MemberPlaces,
+    ) -> Result<()> {
         self.read_with(|reading| {
             let mut outer = TarReader::new(bytes);
             while let Some(next) = outer.next_member()? {
                 if next.path == member {
-                    let inner =
-                        plain(MemberBytes(&mut outer)).map_err(|e| ArchiveError::reading(&display(member), e))?;
+                    let inner = plain(MemberBytes(&mut outer))
+                        .map_err(|e| ArchiveError::reading(&display(member), e))?;
                     let mut inner = TarReader::new(inner);
                     reading.members(&mut inner, places, false)?;
                     read_to_end(inner)?;
@@ -119,18 +139,34 @@ impl ArchiveIntake<'_, '_> {
         })
     }
 
-    fn read_with(&mut self, read: impl FnOnce(&mut MemberReader<'_>) -> Result<()> + Send) -> Result<()> {
-        let (out, observer, tree, left_out) = (self.out, self.observer, &mut self.tree, &mut self.left_out);
+    fn read_with(
+        &mut self,
+        read: impl FnOnce(&mut MemberReader<'_>) -> Result<()> + Send,
+    ) -> Result<()> {
+        let (out, observer, tree, left_out) =
+            (self.out, self.observer, &mut self.tree, &mut self.left_out);
         let cutting = out.repo().chunker();
         let mut gathered = Gathered::default();
         let stages = Stages {
             produce: |give: &Give<'_, Vec<ReadMember>>| {
                 let reserved = BTreeSet::new();
-                let mut reading = MemberReader { give, cutting, observer, group: Vec::new(), bytes: 0, reserved };
+                let mut reading = MemberReader {
+                    give,
+                    cutting,
+                    observer,
+                    group: Vec::new(),
+                    bytes: 0,
+                    reserved,
+                };
                 read(&mut reading)?;
                 reading.hand_over()
             },
-            work: |group: Vec<ReadMember>| group.into_iter().map(|read| store(read, out)).collect::<Result<Vec<_>>>(),
+            work: |group: Vec<ReadMember>| {
+                group
+                    .into_iter()
+                    .map(|read| store(read, out))
+                    .collect::<Result<Vec<_>>>()
+            },
             leave: || flush_small(out),
             consume: |group: Vec<StoredMember>| {
                 if observer.cancelled() {
@@ -138,20 +174,35 @@ impl ArchiveIntake<'_, '_> {
                 }
                 for stored in group {
                     match stored {
-                        StoredMember::Update(TreeUpdate::Dir { names, meta }) => tree.put_dir(&names, meta)?,
+                        StoredMember::Update(TreeUpdate::Dir { names, meta }) => {
+                            tree.put_dir(&names, meta)?
+                        }
                         StoredMember::Update(TreeUpdate::Node { names, meta, node }) => {
-                            let bytes = if let Node::File { size, .. } = node { size } else { 0 };
+                            let bytes = if let Node::File { size, .. } = node {
+                                size
+                            } else {
+                                0
+                            };
                             tree.put_node(&names, meta, node)?;
                             observer.advance(1, bytes);
                         }
-                        StoredMember::Update(TreeUpdate::Link { names, target }) => tree.put_link(&names, &target)?,
-                        StoredMember::Update(TreeUpdate::Hide(hidden)) => tree.hide(&hidden.names, hidden.inside),
+                        StoredMember::Update(TreeUpdate::Link { names, target }) => {
+                            tree.put_link(&names, &target)?
+                        }
+                        StoredMember::Update(TreeUpdate::Hide(hidden)) => {
+                            tree.hide(&hidden.names, hidden.inside)
+                        }
                         StoredMember::Update(TreeUpdate::LeftOut) => *left_out += 1,
                         StoredMember::Part { extents, bytes } => {
                             gathered.push(extents, out)?;
                             observer.advance(0, bytes);
                         }
-                        StoredMember::End(FileEnd { names, meta, bytes, chunker }) => {
+                        StoredMember::End(FileEnd {
+                            names,
+                            meta,
+                            bytes,
+                            chunker,
+                        }) => {
                             let node = std::mem::take(&mut gathered).finish(bytes, chunker, out)?;
                             tree.put_node(&names, meta, node)?;
                             observer.advance(1, 0);
@@ -168,12 +219,21 @@ impl ArchiveIntake<'_, '_> {
 fn store(read: ReadMember, out: &Output<'_>) -> Result<StoredMember> {
     Ok(match read {
         ReadMember::Update(update) => StoredMember::Update(update),
-        ReadMember::Small { names, meta, content } => {
-            StoredMember::Update(TreeUpdate::Node { names, meta, node: store_file(out, &content)? })
-        }
+        ReadMember::Small {
+            names,
+            meta,
+            content,
+        } => StoredMember::Update(TreeUpdate::Node {
+            names,
+            meta,
+            node: store_file(out, &content)?,
+        }),
         ReadMember::Part(stretch) => {
             let bytes = stretch.len();
-            StoredMember::Part { extents: stretch.store(out)?, bytes }
+            StoredMember::Part {
+                extents: stretch.store(out)?,
+                bytes,
+            }
         }
         ReadMember::End(end) => StoredMember::End(end),
     })
@@ -191,7 +251,12 @@ struct MemberReader<'g> {
 }
 
 impl MemberReader<'_> {
-    fn members(&mut self, reader: &mut TarReader<ArchiveBytes<'_>>, places: &MemberPlaces, layer: bool) -> Result<()> {
+    fn members(
+        &mut self,
+        reader: &mut TarReader<ArchiveBytes<'_>>,
+        places: &MemberPlaces,
+        layer: bool,
+    ) -> Result<()> {
         while let Some(member) = reader.next_member()? {
             let name = display(&member.path);
             if layer && let Some(hiding) = MemberHiding::of(&member, &name, places)? {
@@ -232,7 +297,12 @@ impl MemberReader<'_> {
     }
 
     /// Reads a member that is not a hard link.
-    fn member(&mut self, reader: &mut TarReader<ArchiveBytes<'_>>, names: Names, member: ArchiveMember) -> Result<()> {
+    fn member(
+        &mut self,
+        reader: &mut TarReader<ArchiveBytes<'_>>,
+        names: Names,
+        member: ArchiveMember,
+    ) -> Result<()> {
         let ArchiveMember { meta, kind, .. } = member;
         let node = match kind {
             MemberKind::Dir => return self.push_update(TreeUpdate::Dir { names, meta }),
@@ -251,14 +321,29 @@ impl MemberReader<'_> {
                         n => len += n,
                     }
                 }
-                return self.push(ReadMember::Small { names, meta, content: bytes }, bytes_len);
+                return self.push(
+                    ReadMember::Small {
+                        names,
+                        meta,
+                        content: bytes,
+                    },
+                    bytes_len,
+                );
             }
             MemberKind::File { size } => {
                 let cutting = self.cutting;
                 let mut file = MemberContent(reader);
                 let push = &mut |stretch| self.push(ReadMember::Part(stretch), GROUP_BYTES);
                 let chunker = cut_file(cutting, size, &mut file, push)?;
-                return self.push(ReadMember::End(FileEnd { names, meta, bytes: size, chunker }), 0);
+                return self.push(
+                    ReadMember::End(FileEnd {
+                        names,
+                        meta,
+                        bytes: size,
+                        chunker,
+                    }),
+                    0,
+                );
             }
         };
         self.push_update(TreeUpdate::Node { names, meta, node })
@@ -273,26 +358,44 @@ impl MemberReader<'_> {
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
             | ReadMember::Small { meta, .. }
-            | ReadMember::End(FileEnd { meta, .. }) => meta.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum(),
+            | ReadMember::End(FileEnd { meta, .. }) => meta
+                .xattrs
+                .iter()
+                .map(|x| x.name.len() + x.value.len())
+                .sum(),
             ReadMember::Update(_) | ReadMember::Part(_) => 0,
         };
         self.group.push(read);
         self.bytes += bytes + meta;
-        if self.bytes >= GROUP_BYTES || self.group.len() >= GROUP_MEMBERS { self.hand_over() } else { Ok(()) }
+        if self.bytes >= GROUP_BYTES || self.group.len() >= GROUP_MEMBERS {
+            self.hand_over()
+        } else {
+            Ok(())
+        }
     }
 
     fn hand_over(&mut self) -> Result<()> {
         self.bytes = 0;
         let group = std::mem::take(&mut self.group);
-        if group.is_empty() { Ok(()) } else { self.give.give(group) }
+        if group.is_empty() {
+            Ok(())
+        } else {
+            self.give.give(group)
+        }
     }
 }
 
 /// Returns the path in the version of the target of a hard link. Fails if the target is not
 /// imported.
 fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
-    let why = || format!("the target `{}` of the hard link is not imported", display(target));
-    let is_imported = |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
+    let why = || {
+        format!(
+            "the target `{}` of the hard link is not imported",
+            display(target)
+        )
+    };
+    let is_imported =
+        |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
     let place = places.of(target, layer)?.filter(is_imported);
     Ok(place.ok_or_else(|| ArchiveError::refused(name, why()))?)
 }
@@ -312,19 +415,34 @@ impl MemberHiding {
         let Some(last) = names.pop_if(|last| last.starts_with(WHITEOUT)) else {
             // A file that replaces a directory also hides the imported content of the directory.
             let is_hiding = member.kind != MemberKind::Dir && places.lie_below(&names);
-            let path = Some(HiddenPath { names, inside: true });
-            return Ok(is_hiding.then_some(Self { path, is_whiteout: false }));
+            let path = Some(HiddenPath {
+                names,
+                inside: true,
+            });
+            return Ok(is_hiding.then_some(Self {
+                path,
+                is_whiteout: false,
+            }));
         };
         let path = match last.as_slice() {
-            WHITEOUT_OPAQUE => Some(HiddenPath { names, inside: true }),
+            WHITEOUT_OPAQUE => Some(HiddenPath {
+                names,
+                inside: true,
+            }),
             // Internal files of AUFS, which hide nothing.
             other if other.starts_with(b".wh..wh.") => None,
             other => {
                 names.push(other.get(WHITEOUT.len()..).unwrap_or_default().to_vec());
-                Some(HiddenPath { names, inside: false })
+                Some(HiddenPath {
+                    names,
+                    inside: false,
+                })
             }
         };
-        Ok(Some(Self { path, is_whiteout: true }))
+        Ok(Some(Self {
+            path,
+            is_whiteout: true,
+        }))
     }
 }
 
@@ -371,7 +489,11 @@ pub(super) struct VerifiedReader<R> {
 impl<R> VerifiedReader<R> {
     /// Creates a reader that expects this SHA-256, in hex.
     pub(super) fn new(input: R, expected: &str) -> Self {
-        Self { input, hasher: Some(NameHasher::default()), expected: expected.to_owned() }
+        Self {
+            input,
+            hasher: Some(NameHasher::default()),
+            expected: expected.to_owned(),
+        }
     }
 }
 
@@ -403,7 +525,10 @@ pub(super) struct PeekedStream<'r> {
 /// Reads the first block of a stream.
 pub(super) fn peek(mut bytes: ArchiveBytes<'_>) -> Result<PeekedStream<'_>> {
     let mut head = Vec::new();
-    (&mut bytes).take(512).read_to_end(&mut head).map_err(|e| ArchiveError::reading("", e))?;
+    (&mut bytes)
+        .take(512)
+        .read_to_end(&mut head)
+        .map_err(|e| ArchiveError::reading("", e))?;
     let bytes = Box::new(Cursor::new(head.clone()).chain(bytes));
     Ok(PeekedStream { head, bytes })
 }

@@ -61,7 +61,10 @@ struct ArchiveInode {
 
 /// Returns the metadata of a directory that has no member.
 pub(super) fn default_meta() -> Meta {
-    Meta { mode: 0o755, ..Meta::default() }
+    Meta {
+        mode: 0o755,
+        ..Meta::default()
+    }
 }
 
 /// The metadata of the directories above a path, by path.
@@ -79,7 +82,15 @@ pub(super) struct StoredPath {
 impl ArchiveTree {
     /// Creates an empty tree with a limit of memory in bytes.
     pub(super) fn new(limit: u64) -> Self {
-        Self { top: ArchiveDir::default(), top_layer: 0, inodes: Vec::new(), layer: 0, bytes: 0, limit, members: 0 }
+        Self {
+            top: ArchiveDir::default(),
+            top_layer: 0,
+            inodes: Vec::new(),
+            layer: 0,
+            bytes: 0,
+            limit,
+            members: 0,
+        }
     }
 
     /// Returns the number of members.
@@ -105,7 +116,11 @@ impl ArchiveTree {
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.members += 1;
         self.bytes = self.bytes.saturating_add(bytes as u64 + NAME_BYTES);
-        if self.bytes > self.limit { Err(ImportError::TooMany(self.limit).into()) } else { Ok(()) }
+        if self.bytes > self.limit {
+            Err(ImportError::TooMany(self.limit).into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Returns the parent directory of a path, which is created if it is missing, and the last
@@ -114,11 +129,16 @@ impl ArchiveTree {
         &'t mut self,
         names: &'n [Vec<u8>],
     ) -> Result<Option<(&'t mut ArchiveDir, &'n Vec<u8>)>, ArchiveError> {
-        let Some((last, above)) = names.split_last() else { return Ok(None) };
+        let Some((last, above)) = names.split_last() else {
+            return Ok(None);
+        };
         let layer = self.layer;
         let mut dir = &mut self.top;
         for (depth, name) in above.iter().enumerate() {
-            let new = || ArchiveChild { layer, kind: ChildKind::Dir(ArchiveDir::default()) };
+            let new = || ArchiveChild {
+                layer,
+                kind: ChildKind::Dir(ArchiveDir::default()),
+            };
             let child = dir.names.entry(name.clone()).or_insert_with(new);
             child.layer = layer;
             dir = match &mut child.kind {
@@ -126,7 +146,9 @@ impl ArchiveTree {
                 ChildKind::Node(at) => {
                     let upper = display(&names[..=depth].join(&b'/'));
                     let why = match self.inodes.get(*at).map(|inode| &inode.node) {
-                        Some(Node::Symlink { .. }) => format!("the parent `{upper}` is a symbolic link"),
+                        Some(Node::Symlink { .. }) => {
+                            format!("the parent `{upper}` is a symbolic link")
+                        }
                         _ => format!("the parent `{upper}` is not a directory"),
                     };
                     return Err(ArchiveError::refused(display(&names.join(&b'/')), why));
@@ -145,15 +167,18 @@ impl ArchiveTree {
             self.top_layer = layer;
             return Ok(());
         };
-        let child = dir
-            .names
-            .entry(name.clone())
-            .or_insert(ArchiveChild { layer, kind: ChildKind::Dir(ArchiveDir::default()) });
+        let child = dir.names.entry(name.clone()).or_insert(ArchiveChild {
+            layer,
+            kind: ChildKind::Dir(ArchiveDir::default()),
+        });
         child.layer = layer;
         match &mut child.kind {
             ChildKind::Dir(dir) => dir.meta = Some(meta),
             other @ ChildKind::Node(_) => {
-                *other = ChildKind::Dir(ArchiveDir { meta: Some(meta), ..ArchiveDir::default() })
+                *other = ChildKind::Dir(ArchiveDir {
+                    meta: Some(meta),
+                    ..ArchiveDir::default()
+                })
             }
         }
         Ok(())
@@ -162,7 +187,10 @@ impl ArchiveTree {
     /// Adds a file that is not a directory. It replaces an existing entry.
     pub(super) fn put_node(&mut self, names: &[Vec<u8>], meta: Meta, node: Node) -> Result<()> {
         let inline = match &node {
-            Node::File { content: crate::model::entry::Content::Inline(bytes), .. } => bytes.len(),
+            Node::File {
+                content: crate::model::entry::Content::Inline(bytes),
+                ..
+            } => bytes.len(),
             Node::Symlink { target } => target.len(),
             _ => 0,
         };
@@ -187,7 +215,10 @@ impl ArchiveTree {
             };
         }
         let Some(at) = found else {
-            let why = format!("no earlier file has the target `{}` of the hard link", display(&target.join(&b'/')));
+            let why = format!(
+                "no earlier file has the target `{}` of the hard link",
+                display(&target.join(&b'/'))
+            );
             return Err(ArchiveError::refused(display(&names.join(&b'/')), why).into());
         };
         if names == target {
@@ -199,9 +230,17 @@ impl ArchiveTree {
     fn name(&mut self, names: &[Vec<u8>], at: usize) -> Result<()> {
         let layer = self.layer;
         match self.parent(names)? {
-            None => Err(ArchiveError::refused(".", "the root of the archive is not a directory").into()),
+            None => {
+                Err(ArchiveError::refused(".", "the root of the archive is not a directory").into())
+            }
             Some((dir, name)) => {
-                dir.names.insert(name.clone(), ArchiveChild { layer, kind: ChildKind::Node(at) });
+                dir.names.insert(
+                    name.clone(),
+                    ArchiveChild {
+                        layer,
+                        kind: ChildKind::Node(at),
+                    },
+                );
                 Ok(())
             }
         }
@@ -228,9 +267,10 @@ impl ArchiveTree {
         match last {
             None => hide_lower(dir, layer),
             Some(name) => match dir.names.get_mut(name) {
-                Some(ArchiveChild { layer: own, kind: ChildKind::Dir(below) }) if *own == layer => {
-                    hide_lower(below, layer)
-                }
+                Some(ArchiveChild {
+                    layer: own,
+                    kind: ChildKind::Dir(below),
+                }) if *own == layer => hide_lower(below, layer),
                 Some(child) if child.layer != layer => {
                     dir.names.remove(name);
                 }
@@ -247,32 +287,65 @@ impl ArchiveTree {
         let mut totals = Totals::default();
         entries.iter().for_each(|entry| totals.add(entry));
         let meta = self.top.meta.clone().unwrap_or_else(|| newest(&entries));
-        let links = if table.0.is_empty() { None } else { Some(store_links(out, &table)?) };
-        let tree = store_tree(entries, Some(RootInfo { meta, totals, links }), out)?;
+        let links = if table.0.is_empty() {
+            None
+        } else {
+            Some(store_links(out, &table)?)
+        };
+        let tree = store_tree(
+            entries,
+            Some(RootInfo {
+                meta,
+                totals,
+                links,
+            }),
+            out,
+        )?;
         Ok((tree, totals))
     }
 
     /// Stores the entry at a path; `None` if there is none.
-    pub(super) fn store_at(&self, names: &[Vec<u8>], out: &Output<'_>) -> Result<Option<StoredPath>> {
+    pub(super) fn store_at(
+        &self,
+        names: &[Vec<u8>],
+        out: &Output<'_>,
+    ) -> Result<Option<StoredPath>> {
         let mut above = ParentMeta::new();
         let mut dir = &self.top;
-        let Some((last, way)) = names.split_last() else { return Ok(None) };
+        let Some((last, way)) = names.split_last() else {
+            return Ok(None);
+        };
         above.extend(dir.meta.clone().map(|meta| (Vec::new(), meta)));
         for (depth, name) in way.iter().enumerate() {
-            let Some(ChildKind::Dir(below)) = dir.names.get(name).map(|child| &child.kind) else { return Ok(None) };
+            let Some(ChildKind::Dir(below)) = dir.names.get(name).map(|child| &child.kind) else {
+                return Ok(None);
+            };
             dir = below;
-            above.extend(dir.meta.clone().map(|meta| (names[..=depth].to_vec(), meta)));
+            above.extend(
+                dir.meta
+                    .clone()
+                    .map(|meta| (names[..=depth].to_vec(), meta)),
+            );
         }
-        let Some(child) = dir.names.get(last) else { return Ok(None) };
+        let Some(child) = dir.names.get(last) else {
+            return Ok(None);
+        };
         let links = LinkPaths::of(self, names);
         let mut path = way.to_vec();
         let entry = entry(self, last, child, &mut path, &links, out)?;
-        Ok(Some(StoredPath { entry, links: links.table(), above }))
+        Ok(Some(StoredPath {
+            entry,
+            links: links.table(),
+            above,
+        }))
     }
 }
 
 fn weight(meta: &Meta) -> usize {
-    meta.xattrs.iter().map(|x| x.name.len() + x.value.len() + 48).sum()
+    meta.xattrs
+        .iter()
+        .map(|x| x.name.len() + x.value.len() + 48)
+        .sum()
 }
 
 fn hide_lower(dir: &mut ArchiveDir, layer: u32) {
@@ -293,12 +366,17 @@ impl LinkPaths {
         let mut counts = vec![0u32; tree.inodes.len()];
         let mut dir = Some(&tree.top);
         for name in names {
-            dir = match dir.and_then(|dir| dir.names.get(name)).map(|child| &child.kind) {
+            dir = match dir
+                .and_then(|dir| dir.names.get(name))
+                .map(|child| &child.kind)
+            {
                 Some(ChildKind::Dir(below)) => Some(below),
                 _ => None,
             };
         }
-        let Some(dir) = dir else { return Self(HashMap::new()) };
+        let Some(dir) = dir else {
+            return Self(HashMap::new());
+        };
         each(dir, &names.join(&b'/'), &mut |_, at| counts[at] += 1);
         let mut groups: HashMap<usize, Vec<Vec<u8>>> = HashMap::new();
         each(dir, &names.join(&b'/'), &mut |path, at| {
@@ -315,7 +393,11 @@ impl LinkPaths {
     }
 
     fn table(&self) -> LinkTable {
-        let mut all: Vec<_> = self.0.values().filter_map(|p| Some((link_of(p)?.group, p.clone()))).collect();
+        let mut all: Vec<_> = self
+            .0
+            .values()
+            .filter_map(|p| Some((link_of(p)?.group, p.clone())))
+            .collect();
         all.sort();
         LinkTable(all)
     }
@@ -339,7 +421,10 @@ fn entries(
     links: &LinkPaths,
     out: &Output<'_>,
 ) -> Result<Vec<Entry>> {
-    dir.names.iter().map(|(name, child)| entry(tree, name, child, path, links, out)).collect()
+    dir.names
+        .iter()
+        .map(|(name, child)| entry(tree, name, child, path, links, out))
+        .collect()
 }
 
 fn entry(
@@ -353,9 +438,15 @@ fn entry(
     let name = name.to_vec();
     match &child.kind {
         ChildKind::Node(at) => {
-            let missing = || ArchiveError::damaged(display(&path.join(&b'/')), "the content is missing");
+            let missing =
+                || ArchiveError::damaged(display(&path.join(&b'/')), "the content is missing");
             let inode = tree.inodes.get(*at).ok_or_else(missing)?;
-            Ok(Entry { name, meta: inode.meta.clone(), link: links.link(*at), node: inode.node.clone() })
+            Ok(Entry {
+                name,
+                meta: inode.meta.clone(),
+                link: links.link(*at),
+                node: inode.node.clone(),
+            })
         }
         ChildKind::Dir(dir) => {
             path.push(name.clone());
@@ -364,8 +455,16 @@ fn entry(
             let mut totals = Totals::default();
             entries.iter().for_each(|entry| totals.add(entry));
             let meta = dir.meta.clone().unwrap_or_else(|| newest(&entries));
-            let node = Node::Dir { tree: store_tree(entries, None, out)?, totals };
-            Ok(Entry { name, meta, link: None, node })
+            let node = Node::Dir {
+                tree: store_tree(entries, None, out)?,
+                totals,
+            };
+            Ok(Entry {
+                name,
+                meta,
+                link: None,
+                node,
+            })
         }
     }
 }
@@ -373,8 +472,15 @@ fn entry(
 /// Returns the metadata of a directory that has no member. Its time is that of its newest entry, so
 /// that it does not depend on the time of the import.
 fn newest(entries: &[Entry]) -> Meta {
-    let mtime = entries.iter().map(|entry| entry.meta.mtime).max().unwrap_or(Time::default());
-    Meta { mtime, ..default_meta() }
+    let mtime = entries
+        .iter()
+        .map(|entry| entry.meta.mtime)
+        .max()
+        .unwrap_or(Time::default());
+    Meta {
+        mtime,
+        ..default_meta()
+    }
 }
 
 #[cfg(test)]

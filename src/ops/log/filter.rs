@@ -23,12 +23,22 @@ impl<'o> LogFilter<'o> {
     pub(super) fn new(options: &'o LogOptions) -> Result<Self> {
         let pattern = |text: &Option<String>| -> Result<Option<Regex>> {
             let Some(text) = text else { return Ok(None) };
-            let built = RegexBuilder::new(text).case_insensitive(options.ignore_case).build();
-            Ok(Some(built.map_err(|source| LogError::Pattern { pattern: text.clone(), source })?))
+            let built = RegexBuilder::new(text)
+                .case_insensitive(options.ignore_case)
+                .build();
+            Ok(Some(built.map_err(|source| LogError::Pattern {
+                pattern: text.clone(),
+                source,
+            })?))
         };
         let path = |p: &Vec<u8>| split(p).ok_or_else(|| LogError::BadPath(display(p)));
         let paths = options.paths.iter().map(path).collect::<Result<_, _>>()?;
-        Ok(Self { options, author: pattern(&options.author)?, grep: pattern(&options.grep)?, paths })
+        Ok(Self {
+            options,
+            author: pattern(&options.author)?,
+            grep: pattern(&options.grep)?,
+            paths,
+        })
     }
 
     /// Returns whether a text matches a pattern; without a pattern every text does.
@@ -38,7 +48,13 @@ impl<'o> LogFilter<'o> {
 
     /// Returns whether a version passes all filters. If there are paths, one of them must differ
     /// from the first parent.
-    pub(super) fn takes(&self, repo: &Repo, describe: &VersionDescriber<'_>, id: &Id, commit: &Commit) -> Result<bool> {
+    pub(super) fn takes(
+        &self,
+        repo: &Repo,
+        describe: &VersionDescriber<'_>,
+        id: &Id,
+        commit: &Commit,
+    ) -> Result<bool> {
         let time = commit.time.secs;
         let fits = self.options.since.is_none_or(|s| time >= s)
             && self.options.until.is_none_or(|u| time <= u)
@@ -51,12 +67,19 @@ impl<'o> LogFilter<'o> {
         if describe.forgotten().data(id, commit)? == VersionData::Collected {
             return Ok(false);
         }
-        let before = describe.forgotten().before(commit)?.map(|before| before.tree);
+        let before = describe
+            .forgotten()
+            .before(commit)?
+            .map(|before| before.tree);
         if before == Some(commit.tree) {
             return Ok(false);
         }
         for path in &self.paths {
-            let old = before.as_ref().map(|tree| repo.find(tree, path)).transpose()?.flatten();
+            let old = before
+                .as_ref()
+                .map(|tree| repo.find(tree, path))
+                .transpose()?
+                .flatten();
             // The root has no entry to compare, but it has changed, because the trees differ.
             if path.is_empty() || old != repo.find(&commit.tree, path)? {
                 return Ok(true);

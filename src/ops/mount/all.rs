@@ -34,7 +34,15 @@ impl Dir {
 
     fn put(&mut self, name: String, node: Node, mtime: Time) {
         let name = name.into_bytes();
-        self.entries.insert(name.clone(), Entry { name, meta: meta(mtime), link: None, node });
+        self.entries.insert(
+            name.clone(),
+            Entry {
+                name,
+                meta: meta(mtime),
+                link: None,
+                node,
+            },
+        );
     }
 
     fn store(self, out: &Output<'_>, root: bool) -> Result<(Id, Totals)> {
@@ -43,12 +51,27 @@ impl Dir {
             let mtime = dir.newest;
             let (tree, totals) = dir.store(out, false)?;
             let node = Node::Dir { tree, totals };
-            entries.insert(name.clone(), Entry { name, meta: meta(mtime), link: None, node });
+            entries.insert(
+                name.clone(),
+                Entry {
+                    name,
+                    meta: meta(mtime),
+                    link: None,
+                    node,
+                },
+            );
         }
         let mut totals = Totals::default();
         entries.values().for_each(|entry| totals.add(entry));
-        let info = root.then(|| RootInfo { meta: meta(self.newest), totals, links: None });
-        Ok((store_tree(entries.into_values().collect(), info, out)?, totals))
+        let info = root.then(|| RootInfo {
+            meta: meta(self.newest),
+            totals,
+            links: None,
+        });
+        Ok((
+            store_tree(entries.into_values().collect(), info, out)?,
+            totals,
+        ))
     }
 }
 
@@ -70,24 +93,50 @@ pub(super) fn tree(repo: &Repo) -> Result<Id> {
         let mut newest = None;
         while let Some(id) = at {
             let commit = repo.commit_cached(&id)?;
-            let mtime = Time { secs: commit.time.secs, nanos: commit.time.nanos };
-            let totals = Totals { files: commit.counts.files, bytes: commit.counts.bytes, ..Totals::default() };
+            let mtime = Time {
+                secs: commit.time.secs,
+                nanos: commit.time.nanos,
+            };
+            let totals = Totals {
+                files: commit.counts.files,
+                bytes: commit.counts.bytes,
+                ..Totals::default()
+            };
             let dir = top.below(branch.name.as_str(), mtime);
             let name = format!("v{}", commit.ordinal);
             if newest.is_none() {
                 newest = Some(name.clone());
-                dir.put("latest".to_owned(), Node::Symlink { target: name.clone().into_bytes() }, mtime);
+                dir.put(
+                    "latest".to_owned(),
+                    Node::Symlink {
+                        target: name.clone().into_bytes(),
+                    },
+                    mtime,
+                );
             }
-            dir.put(name, Node::Dir { tree: commit.tree, totals }, mtime);
+            dir.put(
+                name,
+                Node::Dir {
+                    tree: commit.tree,
+                    totals,
+                },
+                mtime,
+            );
             at = commit.parents.first().copied();
         }
     }
     for tag in repo.refs().readable(RefKind::Tag)?.tips {
-        let Some((branch, name)) = tag.name.as_str().split_once('@') else { continue };
+        let Some((branch, name)) = tag.name.as_str().split_once('@') else {
+            continue;
+        };
         let commit = repo.commit_cached(&tag.id)?;
-        let mtime = Time { secs: commit.time.secs, nanos: commit.time.nanos };
+        let mtime = Time {
+            secs: commit.time.secs,
+            nanos: commit.time.nanos,
+        };
         let target = format!("v{}", commit.ordinal).into_bytes();
-        top.below(branch, mtime).put(name.to_owned(), Node::Symlink { target }, mtime);
+        top.below(branch, mtime)
+            .put(name.to_owned(), Node::Symlink { target }, mtime);
     }
     let out = Output::dry(repo);
     let (tree, _) = top.store(&out, true)?;

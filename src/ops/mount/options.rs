@@ -109,14 +109,28 @@ pub(super) fn overlay(repository: &Path, options: &MountOptions) -> Result<Overl
         None if options.ephemeral => format!("ephemeral-{}", std::process::id()),
         None => {
             use std::os::unix::ffi::OsStrExt;
-            let last = options.at.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let last: String = last.chars().filter(|c| c.is_ascii_alphanumeric()).take(40).collect();
-            format!("{last}-{}", to_hex(&checksum(&[options.at.as_os_str().as_bytes()])[..4]))
+            let last = options
+                .at
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let last: String = last
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric())
+                .take(40)
+                .collect();
+            format!(
+                "{last}-{}",
+                to_hex(&checksum(&[options.at.as_os_str().as_bytes()])[..4])
+            )
         }
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(MountRefusal::BadName(name).into());
     }
-    Ok(OverlayPlace { dir: repository.join(OVERLAYS).join(&name), name })
+    Ok(OverlayPlace {
+        dir: repository.join(OVERLAYS).join(&name),
+        name,
+    })
 }

@@ -34,11 +34,17 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     let (branch, selector) = match &asked.base {
         RevisionBase::Head => (head(), None),
         RevisionBase::Name(name) => (Some(name.clone()), None),
-        RevisionBase::Scoped(branch, selector) => (branch.clone().or_else(head), Some(selector.clone())),
+        RevisionBase::Scoped(branch, selector) => {
+            (branch.clone().or_else(head), Some(selector.clone()))
+        }
     };
-    let Some(branch) = branch else { return Ok(asked.clone()) };
+    let Some(branch) = branch else {
+        return Ok(asked.clone());
+    };
     if let Some(Selector::Name(tag)) = &selector
-        && refs.value(RefKind::Tag, &RefName::scoped(&branch, tag.as_str())?)?.is_some()
+        && refs
+            .value(RefKind::Tag, &RefName::scoped(&branch, tag.as_str())?)?
+            .is_some()
     {
         return Ok(asked.clone());
     }
@@ -46,7 +52,11 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     if refs.value(RefKind::Remote, &remote)?.is_none() {
         // The remote has no such branch: this is a tag, an id, or a branch that only the clone has.
         return match refs.value(RefKind::Branch, &branch)? {
-            Some(_) => Err(MountRefusal::NotAtOrigin { branch, repository: repo.path().to_path_buf() }.into()),
+            Some(_) => Err(MountRefusal::NotAtOrigin {
+                branch,
+                repository: repo.path().to_path_buf(),
+            }
+            .into()),
             None => Ok(asked.clone()),
         };
     }
@@ -54,7 +64,10 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
         Some(selector) => RevisionBase::Scoped(Some(remote), selector),
         None => RevisionBase::Name(remote),
     };
-    Ok(Revision { base, suffixes: asked.suffixes.clone() })
+    Ok(Revision {
+        base,
+        suffixes: asked.suffixes.clone(),
+    })
 }
 
 /// Returns the version that the overlay of a mount has committed on top of `version`, the version
@@ -70,9 +83,14 @@ pub(super) fn own_version(
     }
     let OverlayPlace { dir, name } = overlay(repo.path(), options)?;
     // Ignore an overlay that is in use or damaged, because the mount itself reports it.
-    let Ok(Some(left)) = daemon::overlay_base(&dir, &name) else { return Ok(None) };
+    let Ok(Some(left)) = daemon::overlay_base(&dir, &name) else {
+        return Ok(None);
+    };
     let same = left.version != version && left.branch.as_deref() == branch.map(RefName::as_str);
-    let goes_on = same && HistoryWalk::new(repo, &[version], &[left.version])?.next().is_none();
+    let goes_on = same
+        && HistoryWalk::new(repo, &[version], &[left.version])?
+            .next()
+            .is_none();
     Ok(goes_on.then_some(left.version))
 }
 
@@ -100,26 +118,50 @@ pub fn keep_unpushed(
 ) -> Result<Option<Unpushed>> {
     let repo = Repo::open(clone, crate::repo::OpenOptions::default())?;
     let refs = repo.refs();
-    let pushed: Vec<Id> = refs.list(RefKind::Remote)?.into_iter().map(|tip| tip.id).collect();
-    let Some(id) = refs.value(RefKind::Branch, branch)? else { return Ok(None) };
-    let unpushed =
-        HistoryWalk::new(&repo, &[id], &pushed)?.map(|version| Ok(version?.0)).collect::<Result<Vec<Id>>>()?;
+    let pushed: Vec<Id> = refs
+        .list(RefKind::Remote)?
+        .into_iter()
+        .map(|tip| tip.id)
+        .collect();
+    let Some(id) = refs.value(RefKind::Branch, branch)? else {
+        return Ok(None);
+    };
+    let unpushed = HistoryWalk::new(&repo, &[id], &pushed)?
+        .map(|version| Ok(version?.0))
+        .collect::<Result<Vec<Id>>>()?;
     if !unpushed.contains(version) {
         return Ok(None);
     }
     let versions = unpushed.len() as u64;
     let Some(remote) = refs.value(RefKind::Remote, &at_origin(branch)?)? else {
         // The remote does not have the branch, so the branch already is separate.
-        return Ok(Some(Unpushed { branch: branch.clone(), versions }));
+        return Ok(Some(Unpushed {
+            branch: branch.clone(),
+            versions,
+        }));
     };
     if shared(&unpushed)? {
-        return Ok(Some(Unpushed { branch: branch.clone(), versions }));
+        return Ok(Some(Unpushed {
+            branch: branch.clone(),
+            versions,
+        }));
     }
     let why = format!("kept for {owner}: not pushed");
-    let how = Move { who: "dvc", why: &why, time: Time { secs: now_secs, nanos: 0 } };
+    let how = Move {
+        who: "dvc",
+        why: &why,
+        time: Time {
+            secs: now_secs,
+            nanos: 0,
+        },
+    };
     let mut count = 1;
     let kept = loop {
-        let more = if count == 1 { String::new() } else { format!("-{count}") };
+        let more = if count == 1 {
+            String::new()
+        } else {
+            format!("-{count}")
+        };
         let name = RefName::new(&format!("unpushed/{owner}{more}"))?;
         if refs.tip(RefKind::Branch, &name)?.is_none() {
             break name;
@@ -128,7 +170,10 @@ pub fn keep_unpushed(
     };
     repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
     repo.move_ref(RefKind::Branch, branch, Some(&id), Some(remote), &how)?;
-    Ok(Some(Unpushed { branch: kept, versions }))
+    Ok(Some(Unpushed {
+        branch: kept,
+        versions,
+    }))
 }
 
 /// Moves branches of a shared clone to the versions of `origin`, except branches with unpushed
@@ -136,15 +181,23 @@ pub fn keep_unpushed(
 pub fn follow_origin(context: &Context) -> Result<()> {
     let repo = context.repo()?;
     for tip in repo.refs().readable(RefKind::Remote)?.tips {
-        let Some(name) = tip.name.as_str().strip_prefix("origin/") else { continue };
+        let Some(name) = tip.name.as_str().strip_prefix("origin/") else {
+            continue;
+        };
         let name = RefName::new(name)?;
         let ours = repo.refs().value(RefKind::Branch, &name)?;
         let behind = match ours {
-            Some(ours) => ours != tip.id && HistoryWalk::new(&repo, &[ours], &[tip.id])?.count() == 0,
+            Some(ours) => {
+                ours != tip.id && HistoryWalk::new(&repo, &[ours], &[tip.id])?.count() == 0
+            }
             None => true,
         };
         if behind {
-            let how = Move { who: &context.author, why: "mount: follow origin", time: context.moved_at() };
+            let how = Move {
+                who: &context.author,
+                why: "mount: follow origin",
+                time: context.moved_at(),
+            };
             repo.move_ref(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
         }
     }
@@ -156,7 +209,12 @@ pub fn follow_origin(context: &Context) -> Result<()> {
 pub fn default_branch(context: &Context) -> Result<RefName> {
     let repo = context.repo()?;
     let default = RefName::new(&repo.marker().default_branch)?;
-    let branches: Vec<RefName> = repo.refs().list(RefKind::Branch)?.into_iter().map(|tip| tip.name).collect();
+    let branches: Vec<RefName> = repo
+        .refs()
+        .list(RefKind::Branch)?
+        .into_iter()
+        .map(|tip| tip.name)
+        .collect();
     match branches.as_slice() {
         all if all.contains(&default) => Ok(default),
         [only] => Ok(only.clone()),

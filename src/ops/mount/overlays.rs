@@ -55,7 +55,10 @@ pub enum OverlayError {
     OfVolume { name: String, volume: String },
     /// Several repositories have an overlay of the name.
     #[error("several repositories have an overlay `{name}`: {}", repositories.join(", "))]
-    Several { name: String, repositories: Vec<String> },
+    Several {
+        name: String,
+        repositories: Vec<String>,
+    },
     /// The target directory of the copies is not empty.
     #[error("`{}` is not empty", .0.display())]
     Filled(PathBuf),
@@ -72,11 +75,15 @@ impl Failure for OverlayError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } => Some("run `dvc mount --overlays` to list the overlays".to_owned()),
-            Self::Mounted(_) => {
-                Some("run `dvc umount --discard DIR` to end the mount and remove the overlay".to_owned())
+            Self::Missing { .. } => {
+                Some("run `dvc mount --overlays` to list the overlays".to_owned())
             }
-            Self::OfVolume { volume, .. } => Some(format!("run `dvc volume rm {volume}` to remove both")),
+            Self::Mounted(_) => Some(
+                "run `dvc umount --discard DIR` to end the mount and remove the overlay".to_owned(),
+            ),
+            Self::OfVolume { volume, .. } => {
+                Some(format!("run `dvc volume rm {volume}` to remove both"))
+            }
             Self::Several { .. } => Some("select a repository with `--repo`".to_owned()),
             Self::Filled(_) => Some("name an empty or a new directory".to_owned()),
         }
@@ -93,7 +100,11 @@ pub fn overlays(repository: &Path) -> Result<Vec<Overlay>> {
     let mut all = Vec::new();
     for entry in entries {
         let dir = entry.map_err(IoError::at("list", &dir))?.path();
-        if let Some(name) = dir.file_name().and_then(|name| name.to_str()).filter(|_| dir.is_dir()) {
+        if let Some(name) = dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|_| dir.is_dir())
+        {
             all.push(overlay_at(name.to_owned(), dir.clone()));
         }
     }
@@ -110,9 +121,17 @@ fn overlay_at(name: String, dir: PathBuf) -> Overlay {
             Err(e) => OverlayState::Damaged(with_causes(&e)),
         },
     };
-    let used_secs = ["overlay.db", "log", ""].iter().find_map(|file| fs::metadata(dir.join(file)).ok());
+    let used_secs = ["overlay.db", "log", ""]
+        .iter()
+        .find_map(|file| fs::metadata(dir.join(file)).ok());
     let (bytes, used_secs) = (bytes_below(&dir), used_secs.map_or(0, |file| file.mtime()));
-    Overlay { name, dir, bytes, used_secs, state }
+    Overlay {
+        name,
+        dir,
+        bytes,
+        used_secs,
+        state,
+    }
 }
 
 fn bytes_below(dir: &Path) -> u64 {
@@ -129,7 +148,11 @@ fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     let dir = repository.join(OVERLAYS).join(name);
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     if !is_name || !dir.is_dir() {
-        return Err(OverlayError::Missing { name: name.to_owned(), repository: repository.to_path_buf() }.into());
+        return Err(OverlayError::Missing {
+            name: name.to_owned(),
+            repository: repository.to_path_buf(),
+        }
+        .into());
     }
     if daemon::is_still_served(&dir)? {
         return Err(OverlayError::Mounted(name.to_owned()).into());
@@ -169,12 +192,18 @@ pub struct Salvaged {
 pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvaged>> {
     let dir = unmounted(repository, name)?;
     fs::create_dir_all(into).map_err(IoError::at("create", into))?;
-    if fs::read_dir(into).map_err(IoError::at("read", into))?.next().is_some() {
+    if fs::read_dir(into)
+        .map_err(IoError::at("read", into))?
+        .next()
+        .is_some()
+    {
         return Err(OverlayError::Filled(into.to_path_buf()).into());
     }
     let known = salvaged_files(&dir);
     let mut copied = Vec::new();
-    for UpperFile { ino, path: file } in UpperFiles::files(&dir.join(UPPER_DIR)).map_err(IoError::at("list", &dir))? {
+    for UpperFile { ino, path: file } in
+        UpperFiles::files(&dir.join(UPPER_DIR)).map_err(IoError::at("list", &dir))?
+    {
         let (at, whole) = match known.get(&ino) {
             Some(found) => (into.join(&found.path), Some(found.whole)),
             None => (into.join("unnamed").join(format!("{ino:x}")), None),
@@ -192,7 +221,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     if let Some(above) = to.parent() {
         fs::create_dir_all(above)?;
     }
-    let (from, to) = (File::open(from)?, File::options().write(true).create_new(true).open(to)?);
+    let (from, to) = (
+        File::open(from)?,
+        File::options().write(true).create_new(true).open(to)?,
+    );
     let (len, mut at, mut bytes) = (from.metadata()?.len(), 0, vec![0; PIECE]);
     to.set_len(len)?;
     while at < len {

@@ -38,24 +38,46 @@ pub struct PlannedOverlay {
 }
 
 /// Checks whether [`super::mount`] would mount a version, and plans the mount.
-pub fn plan(context: &Context, options: &MountOptions, observer: &dyn Observer) -> Result<MountPlan> {
+pub fn plan(
+    context: &Context,
+    options: &MountOptions,
+    observer: &dyn Observer,
+) -> Result<MountPlan> {
     let repo = context.repo()?;
     options.hydrate.which()?;
     attach::ensure_trusted(options.trust)?;
-    options.prefetch.as_deref().map(AccessProfile::read).transpose()?;
-    let MountVersion { version, tree, branch } = shown(&repo, context, options)?;
+    options
+        .prefetch
+        .as_deref()
+        .map(AccessProfile::read)
+        .transpose()?;
+    let MountVersion {
+        version,
+        tree,
+        branch,
+    } = shown(&repo, context, options)?;
     let kept = || -> Result<_> {
         let OverlayPlace { dir, name } = overlay(&context.repository, options)?;
         daemon::wait_while_ending(&dir, observer)?;
         let kept = daemon::overlay_use(&repo, VersionTree { version, tree }, &dir, &name)?;
         Ok(PlannedOverlay { name, kept })
     };
-    let overlay = if options.read_only { None } else { Some(kept()?) };
-    let clears =
-        mountinfo::ours().is_ok_and(|all| all.iter().any(|m| m.at == options.at)) && attach::is_dead(&options.at);
+    let overlay = if options.read_only {
+        None
+    } else {
+        Some(kept()?)
+    };
+    let clears = mountinfo::ours().is_ok_and(|all| all.iter().any(|m| m.at == options.at))
+        && attach::is_dead(&options.at);
     if !clears {
         attach::ensure_attachable(&options.at)?;
     }
     let version = Some(version).filter(|_| options.show != Show::All);
-    Ok(MountPlan { version, branch, repository: context.repository.clone(), overlay, clears })
+    Ok(MountPlan {
+        version,
+        branch,
+        repository: context.repository.clone(),
+        overlay,
+        clears,
+    })
 }

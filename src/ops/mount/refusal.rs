@@ -56,16 +56,23 @@ impl Failure for MountRefusal {
     fn hint(&self) -> Option<String> {
         match self {
             Self::BadName(_) => Some("use letters, digits, `.`, `_` and `-`".to_owned()),
-            Self::NotTip { .. } | Self::NoBranch { .. } => Some("commit to a new branch with `-b NAME`".to_owned()),
+            Self::NotTip { .. } | Self::NoBranch { .. } => {
+                Some("commit to a new branch with `-b NAME`".to_owned())
+            }
             Self::NotAtOrigin { branch, repository } => Some(format!(
                 "run `dvc --repo {} mount {branch} DIR` to mount the branch of the clone",
                 repository.display()
             )),
-            Self::NoDefault { branches, .. } if branches.is_empty() => Some("push a version first".to_owned()),
-            Self::NoDefault { branches, .. } => {
-                Some(format!("select a branch with URL#BRANCH: {}", branches.join(", ")))
+            Self::NoDefault { branches, .. } if branches.is_empty() => {
+                Some("push a version first".to_owned())
             }
-            Self::NeedsLocal => Some("mount it with `--ro`, or run `dvc clone --lazy` first".to_owned()),
+            Self::NoDefault { branches, .. } => Some(format!(
+                "select a branch with URL#BRANCH: {}",
+                branches.join(", ")
+            )),
+            Self::NeedsLocal => {
+                Some("mount it with `--ro`, or run `dvc clone --lazy` first".to_owned())
+            }
         }
     }
 }

@@ -35,12 +35,19 @@ impl MountState {
 pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
     let ours = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     let all = health(run, &ours);
-    let state = |(mounted, health)| MountState { note: note(run, &mounted), health, mounted };
+    let state = |(mounted, health)| MountState {
+        note: note(run, &mounted),
+        health,
+        mounted,
+    };
     Ok(ours.into_iter().zip(all).map(state).collect())
 }
 
 /// Returns the mount of dvc at a path. Fails if there is none.
 pub(in crate::ops) fn mounted_at(at: &Path) -> Result<Mounted> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
-    all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| no_mount_at(at))
+    all.into_iter()
+        .rev()
+        .find(|m| m.at == *at)
+        .ok_or_else(|| no_mount_at(at))
 }

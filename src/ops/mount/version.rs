@@ -25,15 +25,29 @@ pub(super) fn resumed(repo: &Repo, options: &MountOptions) -> Result<Option<Moun
         return Ok(None);
     }
     let OverlayPlace { dir, name } = overlay(repo.path(), options)?;
-    let Some(left) = daemon::overlay_base(&dir, &name)? else { return Ok(None) };
+    let Some(left) = daemon::overlay_base(&dir, &name)? else {
+        return Ok(None);
+    };
     let branch = left.branch.as_deref().map(RefName::new).transpose()?;
-    Ok(Some(MountVersion { version: left.version, tree: repo.commit_cached(&left.version)?.tree, branch }))
+    Ok(Some(MountVersion {
+        version: left.version,
+        tree: repo.commit_cached(&left.version)?.tree,
+        branch,
+    }))
 }
 
 /// Returns the version that a mount with these options shows now.
-pub(super) fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> Result<MountVersion> {
+pub(super) fn shown(
+    repo: &Repo,
+    context: &Context,
+    options: &MountOptions,
+) -> Result<MountVersion> {
     if options.show == Show::All {
-        return Ok(MountVersion { version: Id([0; 32]), tree: all::tree(repo)?, branch: None });
+        return Ok(MountVersion {
+            version: Id([0; 32]),
+            tree: all::tree(repo)?,
+            branch: None,
+        });
     }
     let resolver = Resolver::new(repo, context)?;
     // A remote repository that is used without a clone has its own branches, but no tracking refs.
@@ -46,5 +60,9 @@ pub(super) fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> R
     let branch = resolver.commit_branch(&options.revision)?;
     let version = origin::own_version(repo, options, version, branch.as_ref())?.unwrap_or(version);
     ensure_readable(context, repo, &version)?;
-    Ok(MountVersion { version, tree: repo.commit_cached(&version)?.tree, branch })
+    Ok(MountVersion {
+        version,
+        tree: repo.commit_cached(&version)?.tree,
+        branch,
+    })
 }

@@ -39,9 +39,19 @@ pub(in crate::ops) fn prepare(
         Repo::create_copy(&context.repository, &marker, context.open.clone())?;
         return Ok(RepositoryOrigin::Copied);
     }
-    let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
+    let place = || {
+        remote.map_or_else(
+            || context.repository.clone(),
+            |remote| remote.location.to_string().into(),
+        )
+    };
     let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
-    match Repo::create(&context.repository, first_branch, &ChunkerConfig::default(), context.open.clone()) {
+    match Repo::create(
+        &context.repository,
+        first_branch,
+        &ChunkerConfig::default(),
+        context.open.clone(),
+    ) {
         // Another process has created the repository in the meantime.
         Err(_) if Repo::is_at(&context.repository) => Ok(RepositoryOrigin::Here),
         made => made.map(|_| RepositoryOrigin::Made),
@@ -64,16 +74,33 @@ pub(in crate::ops) fn settled(
 }
 
 /// Moves a local branch forward to a version.
-pub(in crate::ops) fn advance(context: &Context, repo: &Repo, branch: &RefName, to: Id, why: &str) -> Result<()> {
-    let how = Move { who: &context.author, why, time: context.moved_at() };
+pub(in crate::ops) fn advance(
+    context: &Context,
+    repo: &Repo,
+    branch: &RefName,
+    to: Id,
+    why: &str,
+) -> Result<()> {
+    let how = Move {
+        who: &context.author,
+        why,
+        time: context.moved_at(),
+    };
     let old = repo.refs().value(RefKind::Branch, branch)?;
     match repo.move_ref(RefKind::Branch, branch, old.as_ref(), Some(to), &how)? {
         Some(_) => Ok(()),
-        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
+        None => Err(RefMoveError::Raced {
+            kind: RefKind::Branch,
+            name: branch.clone(),
+        }
+        .into()),
     }
 }
 
 /// Returns the named branch, or the default branch.
 pub(in crate::ops) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName> {
-    named.map_or_else(|| Ok(RefName::new(&repo.marker().default_branch)?), |named| Ok(named.clone()))
+    named.map_or_else(
+        || Ok(RefName::new(&repo.marker().default_branch)?),
+        |named| Ok(named.clone()),
+    )
 }

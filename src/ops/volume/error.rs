@@ -24,7 +24,10 @@ pub enum VolumeError {
     InUse { name: String, users: String },
     /// A record of a volume is damaged.
     #[error("the record of the volume in `{}` is damaged", path.display())]
-    Damaged { path: PathBuf, source: serde_json::Error },
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     /// The process that mounts or creates the volume failed.
     #[error("volume `{name}`: {detail}")]
     Process {

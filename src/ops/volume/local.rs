@@ -66,13 +66,17 @@ pub enum LocalVolumeError {
         at: PathBuf,
     },
     /// The device of the volume is not mounted.
-    #[error("volume `{name}` is on a device that is mounted only while a container uses the volume")]
+    #[error(
+        "volume `{name}` is on a device that is mounted only while a container uses the volume"
+    )]
     Unmounted { name: String },
     /// The volume has files.
     #[error("volume `{name}` is not empty")]
     Filled { name: String },
     /// A label names another branch.
-    #[error("versions of volume `{name}` go to branch `{branch}`, which cannot change for an existing volume")]
+    #[error(
+        "versions of volume `{name}` go to branch `{branch}`, which cannot change for an existing volume"
+    )]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
     #[error("another version is the last one of branch `{branch}`")]
@@ -92,7 +96,10 @@ pub enum LocalVolumeError {
 impl Failure for LocalVolumeError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Driver { .. } | Self::Ambiguous { .. } | Self::Ours { .. } | Self::Labelled { .. } => Kind::Usage,
+            Self::Driver { .. }
+            | Self::Ambiguous { .. }
+            | Self::Ours { .. }
+            | Self::Labelled { .. } => Kind::Usage,
             Self::Invisible { .. } => Kind::NotFound,
             Self::Unmounted { .. } | Self::Filled { .. } | Self::NotTip { .. } => Kind::Rejected,
         }
@@ -100,11 +107,13 @@ impl Failure for LocalVolumeError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Invisible { name, .. } => {
-                Some(format!("in a container, mount the volume with `-v {name}:/volumes/{name}`"))
-            }
+            Self::Invisible { name, .. } => Some(format!(
+                "in a container, mount the volume with `-v {name}:/volumes/{name}`"
+            )),
             Self::Unmounted { .. } => Some("start a container that uses the volume".to_owned()),
-            Self::Filled { .. } => Some("use a new name, or remove the volume with `docker volume rm`".to_owned()),
+            Self::Filled { .. } => {
+                Some("use a new name, or remove the volume with `docker volume rm`".to_owned())
+            }
             Self::Ambiguous { .. } => Some("rename the dvc volume with `dvc volume mv`".to_owned()),
             Self::NotTip { .. } => Some("use another branch with `--branch NAME`".to_owned()),
             _ => None,
@@ -148,19 +157,28 @@ pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<Loc
         return Ok(Some(there));
     }
     match engine.volume_within(name, DRIVER_TIMEOUT) {
-        Ok(Volume { name, driver, .. }) if driver != LOCAL => Err(LocalVolumeError::Driver { name, driver }.into()),
+        Ok(Volume { name, driver, .. }) if driver != LOCAL => {
+            Err(LocalVolumeError::Driver { name, driver }.into())
+        }
         _ => Ok(None),
     }
 }
 
 fn known(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
-    let found = engine.local_volumes()?.into_iter().find(|volume| volume.name == name);
+    let found = engine
+        .local_volumes()?
+        .into_iter()
+        .find(|volume| volume.name == name);
     found.map(|volume| located(engine, volume)).transpose()
 }
 
 /// Returns the names of all local-driver volumes, sorted. Anonymous volumes are left out.
 pub fn local_volume_names(engine: &DockerEngine) -> Result<Vec<String>, EngineError> {
-    let mut names: Vec<String> = engine.local_volumes()?.into_iter().map(|volume| volume.name).collect();
+    let mut names: Vec<String> = engine
+        .local_volumes()?
+        .into_iter()
+        .map(|volume| volume.name)
+        .collect();
     names.retain(|name| !is_anonymous(name));
     names.sort_unstable();
     Ok(names)
@@ -168,23 +186,34 @@ pub fn local_volume_names(engine: &DockerEngine) -> Result<Vec<String>, EngineEr
 
 /// Returns whether a volume is anonymous, which means that Docker generated its name.
 fn is_anonymous(name: &str) -> bool {
-    name.len() == ANONYMOUS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    name.len() == ANONYMOUS
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl LocalVolume {
     /// Fails if one of these directories is in the volume, or the volume in one of them, because a
     /// version would contain itself.
-    pub fn ensure_holds_none_of<'p>(&self, ours: impl IntoIterator<Item = &'p Path>) -> Result<(), LocalVolumeError> {
+    pub fn ensure_holds_none_of<'p>(
+        &self,
+        ours: impl IntoIterator<Item = &'p Path>,
+    ) -> Result<(), LocalVolumeError> {
         // A directory can have several paths, because a volume may be a bind mount.
         let same = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
         let is_around = |outer: &Path, inner: &Path| {
             let inner = inner.canonicalize().unwrap_or_else(|_| inner.to_owned());
             let known = same(outer);
-            inner.ancestors().any(|dir| dir == outer || (known.is_some() && same(dir) == known))
+            inner
+                .ancestors()
+                .any(|dir| dir == outer || (known.is_some() && same(dir) == known))
         };
         let concerned = |ours: &&Path| is_around(&self.at, ours) || is_around(ours, &self.at);
         match ours.into_iter().find(concerned) {
-            Some(ours) => Err(LocalVolumeError::Ours { name: self.name.clone(), ours: ours.to_owned() }),
+            Some(ours) => Err(LocalVolumeError::Ours {
+                name: self.name.clone(),
+                ours: ours.to_owned(),
+            }),
             None => Ok(()),
         }
     }
@@ -192,7 +221,13 @@ impl LocalVolume {
 
 /// Returns a volume with the directory of its content, as this process sees it.
 fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
-    let Volume { name, mountpoint, labels, options, .. } = volume;
+    let Volume {
+        name,
+        mountpoint,
+        labels,
+        options,
+        ..
+    } = volume;
     let containers = engine.containers()?;
     let at = match own(&containers) {
         // In a container, the path that the engine reports may be a different directory.
@@ -200,17 +235,29 @@ fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
         None => Some(mountpoint.clone()),
     };
     let Some(at) = at.filter(|at| at.is_dir()) else {
-        return Err(LocalVolumeError::Invisible { name, at: mountpoint }.into());
+        return Err(LocalVolumeError::Invisible {
+            name,
+            at: mountpoint,
+        }
+        .into());
     };
-    let on_device = ["device", "type"].iter().any(|option| options.contains_key(*option));
+    let on_device = ["device", "type"]
+        .iter()
+        .any(|option| options.contains_key(*option));
     let is_mounted = || -> std::io::Result<bool> {
-        Ok(mountinfo::containing(&at)?.is_some_and(|mounted| at.canonicalize().is_ok_and(|at| at == mounted.at)))
+        Ok(mountinfo::containing(&at)?
+            .is_some_and(|mounted| at.canonicalize().is_ok_and(|at| at == mounted.at)))
     };
     if on_device && !is_mounted().map_err(IoError::at("inspect", &at))? {
         return Err(LocalVolumeError::Unmounted { name }.into());
     }
     let label = |label: &str| labels.get(label).filter(|value| !value.is_empty()).cloned();
-    Ok(LocalVolume { at, branch: label(BRANCH), repository: label(REPOSITORY).map(PathBuf::from), name })
+    Ok(LocalVolume {
+        at,
+        branch: label(BRANCH),
+        repository: label(REPOSITORY).map(PathBuf::from),
+        name,
+    })
 }
 
 /// Creates a local-driver volume with a version, or checks the version out into an empty one. The
@@ -239,7 +286,11 @@ pub fn create_local_volume(
     if let Some(there) = &there {
         let goes = there.branch.as_ref().unwrap_or(name);
         if *goes != branch.to_string() {
-            return Err(LocalVolumeError::Labelled { name: name.clone(), branch: goes.clone() }.into());
+            return Err(LocalVolumeError::Labelled {
+                name: name.clone(),
+                branch: goes.clone(),
+            }
+            .into());
         }
         there.ensure_holds_none_of([context.repository.as_path()])?;
     }
@@ -249,13 +300,21 @@ pub fn create_local_volume(
     }
     let inner = |at: &Path| -> Result<Context> {
         let worktree = at.canonicalize().map_err(IoError::at("find", at))?;
-        Ok(Context { worktree, mount: None, ..context.clone() })
+        Ok(Context {
+            worktree,
+            mount: None,
+            ..context.clone()
+        })
     };
-    let begun = |context: &Context| Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some());
+    let begun = |context: &Context| {
+        Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some())
+    };
     let goes_on = match &there {
         Some(there) if !is_empty(&there.at)? => {
             let inner = inner(&there.at)?;
-            let noted = std::fs::read_to_string(repo.worktree(&inner.worktree)?.state_dir().join(NOTE)).ok();
+            let noted =
+                std::fs::read_to_string(repo.worktree(&inner.worktree)?.state_dir().join(NOTE))
+                    .ok();
             if !begun(&inner)? || noted.is_none() || noted != identity(&there.at)? {
                 return Err(LocalVolumeError::Filled { name: name.clone() }.into());
             }
@@ -265,16 +324,24 @@ pub fn create_local_volume(
     };
     let new = there.is_none();
     if options.dry_run {
-        return Ok(LocalVolumeReport { at: there.map(|there| there.at), new, branch, checkout: None });
+        return Ok(LocalVolumeReport {
+            at: there.map(|there| there.at),
+            new,
+            branch,
+            checkout: None,
+        });
     }
     let fill = |at: &Path| -> Result<CheckoutReport> {
         let context = inner(at)?;
         // Record the identity, so that an interrupted checkout is not continued in a later
         // directory at the same path.
         let identity = identity(at)?.unwrap_or_default();
-        repo.worktree(&context.worktree)?.write_file(NOTE, identity.as_bytes())?;
+        repo.worktree(&context.worktree)?
+            .write_file(NOTE, identity.as_bytes())?;
         let how = CheckoutOptions {
-            revision: Some(Revision::parse(&tip.map_or_else(|| version.to_string(), |_| branch.to_string()))?),
+            revision: Some(Revision::parse(
+                &tip.map_or_else(|| version.to_string(), |_| branch.to_string()),
+            )?),
             new_branch: tip.is_none().then(|| branch.clone()),
             into: None,
             paths: Vec::new(),
@@ -293,11 +360,23 @@ pub fn create_local_volume(
     };
     if let Some(there) = there {
         let done = fill(&there.at)?;
-        return Ok(LocalVolumeReport { at: Some(there.at), new, branch, checkout: Some(done) });
+        return Ok(LocalVolumeReport {
+            at: Some(there.at),
+            new,
+            branch,
+            checkout: Some(done),
+        });
     }
-    let repository = context.repository.canonicalize().map_err(IoError::at("find", &context.repository))?;
+    let repository = context
+        .repository
+        .canonicalize()
+        .map_err(IoError::at("find", &context.repository))?;
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
-    labels.extend(repository.to_str().map(|path| (REPOSITORY.to_owned(), path.to_owned())));
+    labels.extend(
+        repository
+            .to_str()
+            .map(|path| (REPOSITORY.to_owned(), path.to_owned())),
+    );
     let made = engine.create_volume(name, &labels)?;
     // The engine returns the existing volume if another process has created it in the meantime.
     let is_ours = made.labels == labels;
@@ -311,7 +390,12 @@ pub fn create_local_volume(
         let _ = engine.remove_volume(name);
     }
     let (done, at) = filled?;
-    Ok(LocalVolumeReport { at: Some(at), new, branch, checkout: Some(done) })
+    Ok(LocalVolumeReport {
+        at: Some(at),
+        new,
+        branch,
+        checkout: Some(done),
+    })
 }
 
 /// Returns the inode number and the birth time of a directory, which distinguish it from a later
@@ -337,16 +421,31 @@ mod tests {
     #[test]
     fn anonymous_volumes_are_known_by_their_names() {
         assert!(is_anonymous(&"0a".repeat(32)));
-        for named in ["db".to_owned(), "0a".repeat(31), "0A".repeat(32), "0g".repeat(32)] {
+        for named in [
+            "db".to_owned(),
+            "0a".repeat(31),
+            "0A".repeat(32),
+            "0g".repeat(32),
+        ] {
             assert!(!is_anonymous(&named), "{named}");
         }
     }
 
     #[test]
     fn a_volume_must_not_contain_our_state() {
-        let plain = |at: &str| LocalVolume { name: "v".to_owned(), at: at.into(), branch: None, repository: None };
+        let plain = |at: &str| LocalVolume {
+            name: "v".to_owned(),
+            at: at.into(),
+            branch: None,
+            repository: None,
+        };
         let ours = [Path::new("/no/lib/dvc/repository"), Path::new("/no/cache")];
-        for (at, good) in [("/no/lib/dvc", false), ("/no/cache/x", false), ("/no/cache2", true), ("/no/db", true)] {
+        for (at, good) in [
+            ("/no/lib/dvc", false),
+            ("/no/cache/x", false),
+            ("/no/cache2", true),
+            ("/no/db", true),
+        ] {
             assert_eq!(plain(at).ensure_holds_none_of(ours).is_ok(), good, "{at}");
         }
     }

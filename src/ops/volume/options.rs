@@ -15,7 +15,9 @@ use crate::model::suggest::nearest;
 use crate::store::location::Location;
 
 /// The names of all options.
-const KNOWN: [&str; 9] = ["repo", "rev", "mode", "branch", "cache", "quota", "live", "--name", "--access"];
+const KNOWN: [&str; 9] = [
+    "repo", "rev", "mode", "branch", "cache", "quota", "live", "--name", "--access",
+];
 
 /// The options of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +72,18 @@ impl Failure for BadOption {
     }
 
     fn hint(&self) -> Option<String> {
-        self.near.as_ref().map(|near| format!("did you mean `{near}`?"))
+        self.near
+            .as_ref()
+            .map(|near| format!("did you mean `{near}`?"))
     }
 }
 
 fn bad(key: &str, problem: impl ToString) -> BadOption {
-    BadOption { key: key.to_owned(), problem: problem.to_string(), near: None }
+    BadOption {
+        key: key.to_owned(),
+        problem: problem.to_string(),
+        near: None,
+    }
 }
 
 impl VolumeOptions {
@@ -122,7 +130,11 @@ impl VolumeOptions {
             }
             _ => {
                 let near = nearest(key, KNOWN.iter().copied()).map(ToString::to_string);
-                return Err(BadOption { near, ..bad(key, "unknown option") }.into());
+                return Err(BadOption {
+                    near,
+                    ..bad(key, "unknown option")
+                }
+                .into());
             }
         }
         Ok(())
@@ -133,9 +145,15 @@ impl VolumeOptions {
             return Err(bad(key, "the repository is given twice").into());
         }
         // A stable address names a version with its repository.
-        let spec = RevisionSpec::parse_located(value.as_bytes()).ok().filter(|spec| spec.url.is_some());
+        let spec = RevisionSpec::parse_located(value.as_bytes())
+            .ok()
+            .filter(|spec| spec.url.is_some());
         let place = match spec {
-            Some(RevisionSpec { url: Some(url), revision, path: None }) => {
+            Some(RevisionSpec {
+                url: Some(url),
+                revision,
+                path: None,
+            }) => {
                 if self.revision.replace(revision).is_some() {
                     return Err(bad(key, "the version is given twice").into());
                 }
@@ -144,7 +162,10 @@ impl VolumeOptions {
             _ => value.to_owned(),
         };
         let parsed = Location::parse(&place, Path::new("/")).map_err(|e| bad(key, e))?;
-        if parsed.location.as_directory().is_some() && !place.starts_with('/') && !place.contains("://") {
+        if parsed.location.as_directory().is_some()
+            && !place.starts_with('/')
+            && !place.contains("://")
+        {
             return Err(bad(key, "the path of a directory must start with `/`").into());
         }
         self.had_password |= parsed.had_password;
@@ -161,7 +182,12 @@ mod tests {
     use super::*;
 
     fn parse(given: &[(&str, &str)]) -> Result<VolumeOptions> {
-        VolumeOptions::parse(&given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        VolumeOptions::parse(
+            &given
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -178,7 +204,10 @@ mod tests {
         assert_eq!(options.repository.as_deref(), Some("s3://bucket/db"));
         assert_eq!(options.revision.as_ref().unwrap().to_string(), "AMCC@v3");
         assert_eq!(options.branch.as_ref().unwrap().as_str(), "dev/me");
-        assert_eq!((options.cache, options.quota), (Some(1 << 30), Some(40 << 30)));
+        assert_eq!(
+            (options.cache, options.quota),
+            (Some(1 << 30), Some(40 << 30))
+        );
         assert!(!options.live && !options.read_only);
         assert!(parse(&[("mode", "ro")]).unwrap().read_only);
         assert_eq!(parse(&[]).unwrap(), VolumeOptions::default());
@@ -186,11 +215,25 @@ mod tests {
 
     #[test]
     fn forms_of_the_old_driver_and_of_addresses() {
-        let old = parse(&[("--name", "AMCC"), ("--access", "scp://me:secret@host/srv/db")]).unwrap();
+        let old = parse(&[
+            ("--name", "AMCC"),
+            ("--access", "scp://me:secret@host/srv/db"),
+        ])
+        .unwrap();
         assert!(old.had_password);
         assert_eq!(old.revision.as_ref().unwrap().to_string(), "AMCC");
-        assert!(!old.repository.as_ref().unwrap().contains("secret"), "{:?}", old.repository);
-        assert_eq!(parse(&[("--access", "cp:///srv/repo")]).unwrap().repository.as_deref(), Some("/srv/repo"));
+        assert!(
+            !old.repository.as_ref().unwrap().contains("secret"),
+            "{:?}",
+            old.repository
+        );
+        assert_eq!(
+            parse(&[("--access", "cp:///srv/repo")])
+                .unwrap()
+                .repository
+                .as_deref(),
+            Some("/srv/repo")
+        );
         let address = parse(&[("repo", "s3://bucket/db#AMCC@v7")]).unwrap();
         assert_eq!(address.repository.as_deref(), Some("s3://bucket/db"));
         assert_eq!(address.revision.unwrap().to_string(), "AMCC@v7");
@@ -216,8 +259,14 @@ mod tests {
         ];
         for (given, word) in table {
             let e = parse(given).expect_err(word);
-            assert!(e.kind() == Kind::Usage && e.to_string().contains(word), "{given:?}: {e}");
+            assert!(
+                e.kind() == Kind::Usage && e.to_string().contains(word),
+                "{given:?}: {e}"
+            );
         }
-        assert_eq!(parse(&[("revv", "A")]).unwrap_err().hint().as_deref(), Some("did you mean `rev`?"));
+        assert_eq!(
+            parse(&[("revv", "A")]).unwrap_err().hint().as_deref(),
+            Some("did you mean `rev`?")
+        );
     }
 }

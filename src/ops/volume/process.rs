@@ -29,7 +29,16 @@ impl DvcProgram {
         if let Some(cache) = record.cache {
             words.extend(["-c".to_owned(), format!("cache.size={cache}")]);
         }
-        words.extend(["--repo", &record.repository, "mount", "--volume", "--allow-other"].map(str::to_owned));
+        words.extend(
+            [
+                "--repo",
+                &record.repository,
+                "mount",
+                "--volume",
+                "--allow-other",
+            ]
+            .map(str::to_owned),
+        );
         if record.read_only {
             words.push("--ro".to_owned());
         } else {
@@ -37,10 +46,14 @@ impl DvcProgram {
             words.extend(record.live.then(|| "--live".to_owned()));
             words.extend(record.quota.map(|bytes| format!("--quota={bytes}")));
         }
-        words.extend(["--".to_owned(), record.revision.clone(), at.display().to_string()]);
+        words.extend([
+            "--".to_owned(),
+            record.revision.clone(),
+            at.display().to_string(),
+        ]);
         let output = self.run(&record.name, &words, Path::new("/"))?;
-        let mounted: MountOutput =
-            serde_json::from_slice(&output).map_err(|e| self.unclear(&record.name, &e.to_string()))?;
+        let mounted: MountOutput = serde_json::from_slice(&output)
+            .map_err(|e| self.unclear(&record.name, &e.to_string()))?;
         Ok(mounted.repository)
     }
 
@@ -57,10 +70,22 @@ impl DvcProgram {
                 return Ok(());
             }
         }
-        let empty = tempfile::tempdir().map_err(|e| IoError::new("create", "a temporary directory", e))?;
+        let empty =
+            tempfile::tempdir().map_err(|e| IoError::new("create", "a temporary directory", e))?;
         let (repository, message) = (repository.display().to_string(), format!("volume {name}"));
-        let words = ["--repo", &repository, "commit", "-q", "--allow-empty", "-m", &message, "-b", name];
-        self.run(name, &words.map(str::to_owned), empty.path()).map(drop)
+        let words = [
+            "--repo",
+            &repository,
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            &message,
+            "-b",
+            name,
+        ];
+        self.run(name, &words.map(str::to_owned), empty.path())
+            .map(drop)
     }
 
     /// Creates a repository if there is none. `name` is the volume that needs it.
@@ -68,36 +93,75 @@ impl DvcProgram {
         if Repo::is_at(repository) {
             return Ok(());
         }
-        let words = ["--repo", &repository.display().to_string(), "init", "-b", "main"].map(str::to_owned);
+        let words = [
+            "--repo",
+            &repository.display().to_string(),
+            "init",
+            "-b",
+            "main",
+        ]
+        .map(str::to_owned);
         let made = self.run(name, &words, Path::new("/"));
         // Another process may have created the repository at the same time.
-        if Repo::is_at(repository) { Ok(()) } else { made.map(drop) }
+        if Repo::is_at(repository) {
+            Ok(())
+        } else {
+            made.map(drop)
+        }
     }
 
     /// Runs this program for a volume, and returns its standard output.
     fn run(&self, name: &str, words: &[String], dir: &Path) -> Result<Vec<u8>> {
         let mut command = Command::new(&self.path);
-        command.args(&self.arguments).arg("--json").args(words).current_dir(dir);
-        let done = command.stdin(Stdio::null()).output().map_err(|e| self.unclear(name, &e.to_string()))?;
+        command
+            .args(&self.arguments)
+            .arg("--json")
+            .args(words)
+            .current_dir(dir);
+        let done = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| self.unclear(name, &e.to_string()))?;
         if done.status.success() {
             return Ok(done.stdout);
         }
         let text = String::from_utf8_lossy(&done.stderr);
-        let error = text.lines().rev().find_map(|line| serde_json::from_str::<ErrorOutput>(line).ok());
+        let error = text
+            .lines()
+            .rev()
+            .find_map(|line| serde_json::from_str::<ErrorOutput>(line).ok());
         Err(match error {
             Some(error) => {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == error.kind).unwrap_or(Kind::System);
+                let kind = Kind::ALL
+                    .into_iter()
+                    .find(|kind| kind.name() == error.kind)
+                    .unwrap_or(Kind::System);
                 let messages: Vec<_> = std::iter::once(error.message).chain(error.causes).collect();
-                VolumeError::Process { name: name.to_owned(), detail: messages.join(": "), hint: error.hint, kind }
+                VolumeError::Process {
+                    name: name.to_owned(),
+                    detail: messages.join(": "),
+                    hint: error.hint,
+                    kind,
+                }
             }
-            None => self.unclear(name, text.lines().last().unwrap_or("the program ended without a message")),
+            None => self.unclear(
+                name,
+                text.lines()
+                    .last()
+                    .unwrap_or("the program ended without a message"),
+            ),
         }
         .into())
     }
 
     fn unclear(&self, name: &str, detail: &str) -> VolumeError {
         let detail = format!("`{}`: {detail}", self.path.display());
-        VolumeError::Process { name: name.to_owned(), detail, hint: None, kind: Kind::System }
+        VolumeError::Process {
+            name: name.to_owned(),
+            detail,
+            hint: None,
+            kind: Kind::System,
+        }
     }
 }
 

@@ -113,9 +113,16 @@ pub(super) struct VolumeRegistry(PathBuf);
 /// Checks that Docker accepts a name, and that the name is not a path.
 pub fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
     let is_valid = first && name.len() <= NAME_MAX && name.chars().all(plain);
-    if is_valid { Ok(()) } else { Err(VolumeError::BadName(name.to_owned()).into()) }
+    if is_valid {
+        Ok(())
+    } else {
+        Err(VolumeError::BadName(name.to_owned()).into())
+    }
 }
 
 impl VolumeRegistry {
@@ -146,7 +153,9 @@ impl VolumeRegistry {
             // Another process may have removed the volume and its lock file in the meantime. The
             // path then names no file or a new one, so lock again.
             let held = lock.metadata().map_err(IoError::at("inspect", &path))?;
-            if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+            if fs::metadata(&path)
+                .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()))
+            {
                 return Ok(lock);
             }
         }
@@ -165,10 +174,22 @@ impl VolumeRegistry {
     pub(super) fn lock_user(&self, who: &str) -> Result<UserLock> {
         let dir = self.0.join(LOCKS);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
-        let file = tempfile::Builder::new().prefix(USER_LOCK).tempfile_in(&dir).map_err(IoError::at("create", &dir))?;
-        file.as_file().lock().map_err(IoError::at("lock", file.path()))?;
-        let lock_name = file.path().file_name().unwrap_or_default().to_string_lossy();
-        Ok(UserLock { user: format!("{who} {lock_name}"), _file: file })
+        let file = tempfile::Builder::new()
+            .prefix(USER_LOCK)
+            .tempfile_in(&dir)
+            .map_err(IoError::at("create", &dir))?;
+        file.as_file()
+            .lock()
+            .map_err(IoError::at("lock", file.path()))?;
+        let lock_name = file
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        Ok(UserLock {
+            user: format!("{who} {lock_name}"),
+            _file: file,
+        })
     }
 
     /// Returns whether a user with a lock is alive; `None` for a user without a lock.
@@ -179,7 +200,9 @@ impl VolumeRegistry {
             return None;
         }
         let path = self.0.join(LOCKS).join(lock_name);
-        let Ok(file) = File::options().write(true).open(&path) else { return Some(false) };
+        let Ok(file) = File::options().write(true).open(&path) else {
+            return Some(false);
+        };
         if file.try_lock().is_err() {
             return Some(true);
         }
@@ -192,7 +215,10 @@ impl VolumeRegistry {
     pub(super) fn find(&self, name: &str) -> Result<Option<VolumeRecord>> {
         check_name(name)?;
         let record: Option<VolumeRecord> = read(&self.dir(name).join(RECORD))?;
-        Ok(record.map(|record| VolumeRecord { name: name.to_owned(), ..record }))
+        Ok(record.map(|record| VolumeRecord {
+            name: name.to_owned(),
+            ..record
+        }))
     }
 
     /// Returns all names, sorted.
@@ -216,8 +242,15 @@ impl VolumeRegistry {
         let boot = boot_id();
         Ok(match users {
             Some(users) if users.boot == boot => users,
-            Some(users) => VolumeUsers { boot, ids: Vec::new(), ..users },
-            None => VolumeUsers { boot, ..VolumeUsers::default() },
+            Some(users) => VolumeUsers {
+                boot,
+                ids: Vec::new(),
+                ..users
+            },
+            None => VolumeUsers {
+                boot,
+                ..VolumeUsers::default()
+            },
         })
     }
 
@@ -232,7 +265,8 @@ impl VolumeRegistry {
         for path in [DATA, ""].map(|below| dir.join(below)) {
             if path == dir {
                 for file in [RECORD, USERS] {
-                    if_exists(fs::remove_file(dir.join(file))).map_err(IoError::at("remove", &dir))?;
+                    if_exists(fs::remove_file(dir.join(file)))
+                        .map_err(IoError::at("remove", &dir))?;
                 }
             }
             if_exists(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
@@ -244,7 +278,10 @@ impl VolumeRegistry {
     pub(super) fn rename(&self, record: &VolumeRecord, new: &str) -> Result<()> {
         let (from, to) = (self.dir(&record.name), self.dir(new));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
-        self.put(&VolumeRecord { name: new.to_owned(), ..record.clone() })
+        self.put(&VolumeRecord {
+            name: new.to_owned(),
+            ..record.clone()
+        })
     }
 
     /// Moves a volume with changes to the trash, atomically, so that its overlay never belongs to
@@ -280,7 +317,12 @@ impl VolumeRegistry {
         let dir = self.0.join(TRASH);
         let mut all = Vec::new();
         for name in names_in(&dir)? {
-            all.extend(read(&dir.join(&name).join(RECORD))?.map(|record| TrashEntry { entry: name, record }));
+            all.extend(
+                read(&dir.join(&name).join(RECORD))?.map(|record| TrashEntry {
+                    entry: name,
+                    record,
+                }),
+            );
         }
         Ok(all)
     }
@@ -307,7 +349,11 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     };
     for entry in entries {
         let name = entry.map_err(IoError::at("list", dir))?.file_name();
-        names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| !name.starts_with('.')),
+        );
     }
     names.sort();
     Ok(names)
@@ -315,7 +361,13 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
 
 /// Treats a missing file as removed.
 fn if_exists(removed: io::Result<()>) -> io::Result<()> {
-    removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
+    removed.or_else(|e| {
+        if e.kind() == ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(e)
+        }
+    })
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
@@ -323,7 +375,10 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(IoError::at("read", path))?,
     };
-    let damaged = |source| VolumeError::Damaged { path: path.to_owned(), source };
+    let damaged = |source| VolumeError::Damaged {
+        path: path.to_owned(),
+        source,
+    };
     Ok(Some(serde_json::from_slice(&bytes).map_err(damaged)?))
 }
 

@@ -11,8 +11,12 @@ struct Names {
 
 fn names() -> Names {
     let made = Made::new();
-    let main = (1..=5).map(|n| made.commit("main", &format!("m{n}"), vec![file("a", &n.to_string())])).collect();
-    let amcc: Vec<Id> = (1..=3).map(|n| made.commit("AMCC", &format!("a{n}"), vec![])).collect();
+    let main = (1..=5)
+        .map(|n| made.commit("main", &format!("m{n}"), vec![file("a", &n.to_string())]))
+        .collect();
+    let amcc: Vec<Id> = (1..=3)
+        .map(|n| made.commit("AMCC", &format!("a{n}"), vec![]))
+        .collect();
     made.tag("AMCC@release", amcc[0]);
     made.tag("AMCC@v2", amcc[2]);
     made.tag("fixed", amcc[1]);
@@ -22,7 +26,9 @@ fn names() -> Names {
 impl Names {
     fn get(&self, text: &str) -> Result<Id> {
         let resolver = Resolver::new(&self.made.repo, &self.made.context)?;
-        Ok(resolver.spec(&RevisionSpec::parse(text.as_bytes())?)?.version)
+        Ok(resolver
+            .spec(&RevisionSpec::parse(text.as_bytes())?)?
+            .version)
     }
 
     fn err(&self, text: &str) -> String {
@@ -67,9 +73,16 @@ fn names_selectors_and_suffixes() {
         (&m3.to_uppercase()[..12], m(3)),
         (&format!("main@{}", &m3[..4]), m(3)),
     ] {
-        assert_eq!(n.get(text).unwrap_or_else(|e| panic!("{text}: {e}")), id, "{text}");
+        assert_eq!(
+            n.get(text).unwrap_or_else(|e| panic!("{text}: {e}")),
+            id,
+            "{text}"
+        );
     }
-    assert_eq!(i64::try_from(n.main.len()).unwrap() * DAY + START, n.made.context.now_secs() - 5 * DAY);
+    assert_eq!(
+        i64::try_from(n.main.len()).unwrap() * DAY + START,
+        n.made.context.now_secs() - 5 * DAY
+    );
 }
 
 #[test]
@@ -97,18 +110,42 @@ fn ambiguous_names_list_what_they_may_be() {
     let n = names();
     n.made.tag("main", n.amcc[0]);
     let (branch, tag) = (n.main[4], n.amcc[0]);
-    let expected =
-        format!("`main` is ambiguous: refs/heads/main ({}), refs/tags/main ({})", branch.short(), tag.short());
+    let expected = format!(
+        "`main` is ambiguous: refs/heads/main ({}), refs/tags/main ({})",
+        branch.short(),
+        tag.short()
+    );
     assert_eq!(n.err("main"), expected);
-    assert_eq!((n.get("refs/heads/main").unwrap(), n.get("refs/tags/main").unwrap()), (branch, tag));
+    assert_eq!(
+        (
+            n.get("refs/heads/main").unwrap(),
+            n.get("refs/tags/main").unwrap()
+        ),
+        (branch, tag)
+    );
     assert_eq!(n.get("refs/heads/main~").unwrap(), n.main[3]);
     assert_eq!(n.get("refs/heads/main@{1}").unwrap(), n.main[3]);
     let resolver = Resolver::new(&n.made.repo, &n.made.context).unwrap();
-    let branch_of = |text: &str| resolver.branch_of(&Revision::parse(text).unwrap()).unwrap().map(|b| b.to_string());
-    assert_eq!((branch_of("refs/heads/main").as_deref(), branch_of("refs/tags/main")), (Some("main"), None));
+    let branch_of = |text: &str| {
+        resolver
+            .branch_of(&Revision::parse(text).unwrap())
+            .unwrap()
+            .map(|b| b.to_string())
+    };
+    assert_eq!(
+        (
+            branch_of("refs/heads/main").as_deref(),
+            branch_of("refs/tags/main")
+        ),
+        (Some("main"), None)
+    );
     n.err("refs/tags/none");
     n.made.tag("AMCC", n.amcc[2]);
-    assert_eq!(n.get("AMCC").unwrap(), n.amcc[2], "both mean the same version");
+    assert_eq!(
+        n.get("AMCC").unwrap(),
+        n.amcc[2],
+        "both mean the same version"
+    );
 }
 
 #[test]
@@ -116,7 +153,9 @@ fn an_unborn_branch_is_named() {
     let made = Made::new();
     let resolver = Resolver::new(&made.repo, &made.context).unwrap();
     for text in ["@", "main", "main~", "@v1"] {
-        let e = resolver.revision(&Revision::parse(text).unwrap()).unwrap_err();
+        let e = resolver
+            .revision(&Revision::parse(text).unwrap())
+            .unwrap_err();
         assert_eq!(e.to_string(), "branch `main` has no version yet", "{text}");
     }
     assert!(made.dir.path().exists());

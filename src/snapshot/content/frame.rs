@@ -21,7 +21,11 @@ pub struct Gather {
 impl Gather {
     /// Creates an empty group of objects of one kind.
     pub fn new(kind: ObjectKind) -> Self {
-        Self { kind, plain: Vec::new(), objects: Vec::new() }
+        Self {
+            kind,
+            plain: Vec::new(),
+            objects: Vec::new(),
+        }
     }
 
     /// Adds an object. Returns the previous objects if they fill a frame.
@@ -32,7 +36,8 @@ impl Gather {
             self.plain.reserve(FRAME_PLAIN_MAX);
         }
         self.plain.extend_from_slice(bytes);
-        self.objects.push((id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        self.objects
+            .push((id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
         before
     }
 
@@ -82,7 +87,13 @@ impl Packer {
     }
 
     /// Writes `plain`, the concatenated chunks `objects`, as one frame.
-    pub fn whole(&mut self, sink: &Sink<'_>, class: Class, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
+    pub fn whole(
+        &mut self,
+        sink: &Sink<'_>,
+        class: Class,
+        plain: &[u8],
+        objects: &[(Id, u32)],
+    ) -> Result<()> {
         let profile = match class {
             Class::Pages => self.profile_of_pages(plain),
             Class::Plain => CompressionProfile::Normal,
@@ -117,20 +128,50 @@ impl Packer {
         if gather.is_empty() {
             return Ok(());
         }
-        let smaller = self.compressor.compress(CompressionProfile::High, &gather.plain, &mut self.packed);
+        let smaller =
+            self.compressor
+                .compress(CompressionProfile::High, &gather.plain, &mut self.packed);
         self.put(sink, gather.kind, smaller, &gather.plain, &gather.objects)
     }
 
-    fn put(&self, sink: &Sink<'_>, kind: ObjectKind, smaller: bool, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
-        let (codec, payload) = if smaller { (CODEC_ZSTD, self.packed.as_slice()) } else { (CODEC_RAW, plain) };
-        sink.put(&NewFrame { kind, codec, objects, base: None, payload })
+    fn put(
+        &self,
+        sink: &Sink<'_>,
+        kind: ObjectKind,
+        smaller: bool,
+        plain: &[u8],
+        objects: &[(Id, u32)],
+    ) -> Result<()> {
+        let (codec, payload) = if smaller {
+            (CODEC_ZSTD, self.packed.as_slice())
+        } else {
+            (CODEC_RAW, plain)
+        };
+        sink.put(&NewFrame {
+            kind,
+            codec,
+            objects,
+            base: None,
+            payload,
+        })
     }
 
     /// Writes a chunk as a delta against `old`, the chunk that it replaces, if that is clearly
     /// smaller than storing it whole. Returns false if nothing was written.
-    pub fn delta(&mut self, sink: &Sink<'_>, repo: &crate::repo::Repo, old: &Id, id: Id, plain: &[u8]) -> Result<bool> {
-        let Ok(Some(base)) = repo.whole_base(old) else { return Ok(false) };
-        let Ok(bytes) = repo.chunk(&base.id) else { return Ok(false) };
+    pub fn delta(
+        &mut self,
+        sink: &Sink<'_>,
+        repo: &crate::repo::Repo,
+        old: &Id,
+        id: Id,
+        plain: &[u8],
+    ) -> Result<bool> {
+        let Ok(Some(base)) = repo.whole_base(old) else {
+            return Ok(false);
+        };
+        let Ok(bytes) = repo.chunk(&base.id) else {
+            return Ok(false);
+        };
         if !self.compressor.delta(&bytes, plain, &mut self.packed) {
             return Ok(false);
         }

@@ -189,7 +189,10 @@ impl Reader {
             return Ok(());
         }
         let open = || -> io::Result<OwnedFd> {
-            let dir = self.dir.fd().ok_or_else(|| io::Error::other("the directory is closed"))?;
+            let dir = self
+                .dir
+                .fd()
+                .ok_or_else(|| io::Error::other("the directory is closed"))?;
             let fd = open_file(dir.as_fd(), &self.name)?;
             let now = stat_at(fd.as_fd(), b"")?;
             if (now.dev, now.ino) == (self.stat.dev, self.stat.ino) {
@@ -211,7 +214,11 @@ impl Reader {
     }
 
     /// Reads the next part of the file and divides it into chunks.
-    pub fn step(mut self: Box<Self>, out: &Output<'_>, buffers: &Buffers) -> Result<Next, ReadError> {
+    pub fn step(
+        mut self: Box<Self>,
+        out: &Output<'_>,
+        buffers: &Buffers,
+    ) -> Result<Next, ReadError> {
         self.open()?;
         if self.buffer.is_empty() {
             self.buffer = buffers.take();
@@ -232,7 +239,14 @@ impl Reader {
         };
         let last = self.pos >= self.stat.size;
         let mut pieces = Vec::new();
-        let used = cut(out.repo().chunker(), file.chunker, &self.buffer[..self.held], offset, last, &mut pieces);
+        let used = cut(
+            out.repo().chunker(),
+            file.chunker,
+            &self.buffer[..self.held],
+            offset,
+            last,
+            &mut pieces,
+        );
         let batch = if pieces.is_empty() && holes_before == 0 {
             None
         } else {
@@ -244,12 +258,22 @@ impl Reader {
             let shift = file.shift.load(Ordering::Relaxed);
             let old = match &mut self.cursor {
                 // An unreadable old version is not used as a base for deltas.
-                Some(cursor) => cursor.window(out, offset, used as u64, shift).unwrap_or_default(),
+                Some(cursor) => cursor
+                    .window(out, offset, used as u64, shift)
+                    .unwrap_or_default(),
                 None => Vec::new(),
             };
             let seq = self.seq;
             self.seq += 1;
-            Some(Batch { file: Arc::clone(&file), seq, offset, buffer, pieces, holes_before, old })
+            Some(Batch {
+                file: Arc::clone(&file),
+                seq,
+                offset,
+                buffer,
+                pieces,
+                holes_before,
+                old,
+            })
         };
         let mut state = file.lock();
         state.under_way += usize::from(batch.is_some());
@@ -275,9 +299,12 @@ impl Reader {
         let head = &self.buffer[..self.held.min(sniff::HEAD)];
         let chunker = out.repo().chunker().choose(head, self.stat.size);
         self.cursor = match &self.old {
-            Some(old) if out.sink().is_some() => {
-                Some(OldCursor { content: old.content.clone(), at: 0, window: Vec::new(), size: old.size })
-            }
+            Some(old) if out.sink().is_some() => Some(OldCursor {
+                content: old.content.clone(),
+                at: 0,
+                window: Vec::new(),
+                size: old.size,
+            }),
             _ => None,
         };
         LargeFile {
@@ -298,16 +325,24 @@ impl Reader {
 
     /// Skips a hole that the file system reports, in whole blocks. Returns its length in bytes.
     fn skip_hole(&mut self) -> Result<u64, ReadError> {
-        if self.stat.blocks.saturating_mul(512) >= self.stat.size || !self.pos.is_multiple_of(BLOCK as u64) {
+        if self.stat.blocks.saturating_mul(512) >= self.stat.size
+            || !self.pos.is_multiple_of(BLOCK as u64)
+        {
             return Ok(0);
         }
-        let Some((fd, _)) = &self.fd else { return Ok(0) };
+        let Some((fd, _)) = &self.fd else {
+            return Ok(0);
+        };
         let data = match rustix::fs::seek(fd, rustix::fs::SeekFrom::Data(self.pos)) {
             Ok(data) => data.min(self.stat.size),
             Err(rustix::io::Errno::NXIO) => self.stat.size,
             Err(_) => return Ok(0),
         };
-        let to = if data == self.stat.size { data } else { data - data % BLOCK as u64 };
+        let to = if data == self.stat.size {
+            data
+        } else {
+            data - data % BLOCK as u64
+        };
         let skipped = to.saturating_sub(self.pos);
         self.pos += skipped;
         Ok(skipped)
@@ -321,7 +356,9 @@ impl Reader {
         let mut want = usize::try_from(want).unwrap_or(STEP);
         while want > 0 {
             let space = &mut self.buffer[self.held..self.held + want];
-            let Some((fd, once)) = &mut self.fd else { return Ok(()) };
+            let Some((fd, once)) = &mut self.fd else {
+                return Ok(());
+            };
             match once.read_at(&*fd, space, self.pos) {
                 Ok(0) => {
                     // The file has become shorter, so it ends here.
@@ -365,33 +402,53 @@ fn finish(
     mut state: parking_lot::MutexGuard<'_, State>,
     out: &Output<'_>,
 ) -> Result<Next, ReadError> {
-    let Some(reader) = state.end.take() else { return Ok(Next::Nothing) };
+    let Some(reader) = state.end.take() else {
+        return Ok(Next::Nothing);
+    };
     let content = std::mem::take(&mut state.builder).finish(out)?;
     let size = reader.stat.size;
-    Ok(Next::Finished(Finished { reader, content, size, chunker: file.chunker }))
+    Ok(Next::Finished(Finished {
+        reader,
+        content,
+        size,
+        chunker: file.chunker,
+    }))
 }
 
 impl Batch {
     /// Hashes the chunks and stores the new ones. Returns the number of bytes, and the next work:
     /// the complete file after its last batch, or its waiting reader.
     pub fn run(self, out: &Output<'_>, buffers: &Buffers) -> Result<(u64, Next), ReadError> {
-        let class = if matches!(self.file.chunker, Chunker::Fixed(_)) { Class::Pages } else { Class::Plain };
+        let class = if matches!(self.file.chunker, Chunker::Fixed(_)) {
+            Class::Pages
+        } else {
+            Class::Plain
+        };
         let mut extents = Vec::with_capacity(self.pieces.len() + 1);
         if self.holes_before > 0 {
-            extents.push(Extent { len: self.holes_before, chunk: None });
+            extents.push(Extent {
+                len: self.holes_before,
+                chunk: None,
+            });
         }
         let mut gather = Gather::new(ObjectKind::Chunk);
         let mut at = self.offset;
         for piece in &self.pieces {
             let len = match piece {
                 Piece::Hole(len) => {
-                    extents.push(Extent { len: *len, chunk: None });
+                    extents.push(Extent {
+                        len: *len,
+                        chunk: None,
+                    });
                     *len
                 }
                 Piece::Chunk(range) => {
                     let bytes = &self.buffer[range.clone()];
                     let id = out.repo().ids().id(ObjectKind::Chunk, bytes);
-                    extents.push(Extent { len: bytes.len() as u64, chunk: Some(id) });
+                    extents.push(Extent {
+                        len: bytes.len() as u64,
+                        chunk: Some(id),
+                    });
                     self.store(out, class, &mut gather, id, bytes, at)?;
                     bytes.len() as u64
                 }
@@ -401,7 +458,14 @@ impl Batch {
         if let Some(sink) = out.sink() {
             Packer::with(|p| p.chunks(sink, class, &gather))?;
         }
-        let Self { file, seq, buffer, offset, holes_before, .. } = self;
+        let Self {
+            file,
+            seq,
+            buffer,
+            offset,
+            holes_before,
+            ..
+        } = self;
         buffers.give(buffer);
         let mut state = file.lock();
         state.done.insert(seq, extents);
@@ -425,7 +489,15 @@ impl Batch {
         Ok((done, Next::Nothing))
     }
 
-    fn store(&self, out: &Output<'_>, class: Class, gather: &mut Gather, id: Id, bytes: &[u8], at: u64) -> Result<()> {
+    fn store(
+        &self,
+        out: &Output<'_>,
+        class: Class,
+        gather: &mut Gather,
+        id: Id,
+        bytes: &[u8],
+        at: u64,
+    ) -> Result<()> {
         if let Some(known) = self.old.iter().find(|o| o.2 == id) {
             let shift = i64::try_from(known.0).unwrap_or(0) - i64::try_from(at).unwrap_or(0);
             self.file.shift.store(shift, Ordering::Relaxed);
@@ -433,10 +505,15 @@ impl Batch {
         if !out.claim_chunk(&id, bytes.len())? {
             return Ok(());
         }
-        let Some(sink) = out.sink() else { return Ok(()) };
+        let Some(sink) = out.sink() else {
+            return Ok(());
+        };
         let shift = self.file.shift.load(Ordering::Relaxed);
-        if let Some(base) = replaced(&self.old, at.saturating_add_signed(shift), bytes.len() as u64)
-            && Packer::with(|p| p.delta(sink, out.repo(), &base, id, bytes))?
+        if let Some(base) = replaced(
+            &self.old,
+            at.saturating_add_signed(shift),
+            bytes.len() as u64,
+        ) && Packer::with(|p| p.delta(sink, out.repo(), &base, id, bytes))?
         {
             return Ok(());
         }
@@ -455,7 +532,10 @@ impl Batch {
 /// Returns the old chunk that overlaps most with the range.
 pub(in crate::snapshot) fn replaced(old: &[(u64, u64, Id)], at: u64, len: u64) -> Option<Id> {
     let overlap = |o: &(u64, u64, Id)| (o.0 + o.1).min(at + len).saturating_sub(o.0.max(at));
-    old.iter().filter(|o| overlap(o) > 0).max_by_key(|o| overlap(o)).map(|o| o.2)
+    old.iter()
+        .filter(|o| overlap(o) > 0)
+        .max_by_key(|o| overlap(o))
+        .map(|o| o.2)
 }
 
 /// Finds the chunks of the previous version as the new one is read.
@@ -468,16 +548,28 @@ struct OldCursor {
 
 impl OldCursor {
     /// Returns the old chunks around a part of the new file.
-    fn window(&mut self, out: &Output<'_>, offset: u64, len: u64, shift: i64) -> Result<Vec<(u64, u64, Id)>> {
+    fn window(
+        &mut self,
+        out: &Output<'_>,
+        offset: u64,
+        len: u64,
+        shift: i64,
+    ) -> Result<Vec<(u64, u64, Id)>> {
         const MARGIN: u64 = 512 << 10;
         let from = offset.saturating_add_signed(shift).saturating_sub(MARGIN);
-        let to = offset.saturating_add(len).saturating_add_signed(shift).saturating_add(MARGIN).min(self.size);
+        let to = offset
+            .saturating_add(len)
+            .saturating_add_signed(shift)
+            .saturating_add(MARGIN)
+            .min(self.size);
         self.window.retain(|o| o.0 + o.1 > from);
         if self.at < to {
             let (start, mut extents) = out.repo().extents_at(&self.content, self.at)?;
             self.at = start;
             while self.at < to {
-                let Some(extent) = extents.next().transpose()? else { break };
+                let Some(extent) = extents.next().transpose()? else {
+                    break;
+                };
                 if let Some(id) = extent.chunk
                     && self.at + extent.len > from
                 {

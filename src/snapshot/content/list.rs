@@ -39,7 +39,12 @@ impl ListBuilder {
         }
         // The leaf is closed before the next extent and not after the last one, so that a growing
         // hole is never split.
-        if self.leaf.len() > DIRECT_MAX && ends_node(self.leaf.len(), self.leaf.last().and_then(|x| x.chunk.as_ref())) {
+        if self.leaf.len() > DIRECT_MAX
+            && ends_node(
+                self.leaf.len(),
+                self.leaf.last().and_then(|x| x.chunk.as_ref()),
+            )
+        {
             self.close_leaf(out)?;
         }
         self.leaf.push(extent);
@@ -49,7 +54,11 @@ impl ListBuilder {
     /// Appends a leaf (length and id) of an older list unchanged. Returns false if its extents must
     /// be appended instead. The leaf must not be the last one of its list, and the next extents
     /// must be those that followed it there.
-    pub(in crate::snapshot) fn push_leaf(&mut self, leaf: (u64, Id), out: &Output<'_>) -> Result<bool> {
+    pub(in crate::snapshot) fn push_leaf(
+        &mut self,
+        leaf: (u64, Id),
+        out: &Output<'_>,
+    ) -> Result<bool> {
         if let Some(last) = self.leaf.last() {
             // The hole might continue in the leaf.
             if last.chunk.is_none() || !ends_node(self.leaf.len(), last.chunk.as_ref()) {
@@ -110,6 +119,9 @@ fn ends_node(len: usize, last: Option<&Id>) -> bool {
 
 fn store_inner(nodes: &[(u64, Id)], out: &Output<'_>) -> Result<(u64, Id)> {
     let len = nodes.iter().map(|n| n.0).sum();
-    let id = out.store_object(ObjectKind::List, encode_list(&ListNode::Inner(nodes.to_vec())))?;
+    let id = out.store_object(
+        ObjectKind::List,
+        encode_list(&ListNode::Inner(nodes.to_vec())),
+    )?;
     Ok((len, id))
 }

@@ -89,10 +89,18 @@ pub fn store_small(
     }
     let bytes = &buffer[..len];
     let head = &bytes[..len.min(sniff::HEAD)];
-    let chunker = if len as u64 > INLINE_MAX { out.repo().chunker().choose(head, len as u64) } else { Chunker::Cdc };
+    let chunker = if len as u64 > INLINE_MAX {
+        out.repo().chunker().choose(head, len as u64)
+    } else {
+        Chunker::Cdc
+    };
     let content = store_bytes(out, bytes, chunker, old)?;
     Ok(SmallFile::Stored {
-        node: Node::File { size: len as u64, chunker, content },
+        node: Node::File {
+            size: len as u64,
+            chunker,
+            content,
+        },
         bytes: len as u64,
         stat,
         stable,

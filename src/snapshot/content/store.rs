@@ -26,7 +26,12 @@ thread_local! {
 }
 
 /// Stores bytes as the content of a file.
-pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option<&OldFile>) -> Result<Content> {
+pub fn store_bytes(
+    out: &Output<'_>,
+    bytes: &[u8],
+    chunker: Chunker,
+    old: Option<&OldFile>,
+) -> Result<Content> {
     if bytes.len() as u64 <= INLINE_MAX {
         return Ok(Content::Inline(bytes.to_vec()));
     }
@@ -58,17 +63,32 @@ pub(in crate::snapshot) fn store_piece(
             if out.claim_chunk(&id, chunk.len())? {
                 store_chunk(out, id, chunk, chunker, old, at)?;
             }
-            Extent { len: chunk.len() as u64, chunk: Some(id) }
+            Extent {
+                len: chunk.len() as u64,
+                chunk: Some(id),
+            }
         }
     })
 }
 
-fn store_chunk(out: &Output<'_>, id: Id, chunk: &[u8], chunker: Chunker, old: Option<&OldFile>, at: u64) -> Result<()> {
+fn store_chunk(
+    out: &Output<'_>,
+    id: Id,
+    chunk: &[u8],
+    chunker: Chunker,
+    old: Option<&OldFile>,
+    at: u64,
+) -> Result<()> {
     // If the old version is unreadable, the chunk is stored whole.
-    let base = old.filter(|_| out.sink().is_some() && chunk.len() >= DELTA_MIN).and_then(|old| {
-        let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1))).ok()?;
-        extents.next()?.ok()?.chunk
-    });
+    let base = old
+        .filter(|_| out.sink().is_some() && chunk.len() >= DELTA_MIN)
+        .and_then(|old| {
+            let (_, mut extents) = out
+                .repo()
+                .extents_at(&old.content, at.min(old.size.saturating_sub(1)))
+                .ok()?;
+            extents.next()?.ok()?.chunk
+        });
     store_claimed(out, id, chunk, chunker, base)
 }
 
@@ -81,7 +101,9 @@ pub(in crate::snapshot) fn store_claimed(
     chunker: Chunker,
     base: Option<Id>,
 ) -> Result<()> {
-    let Some(sink) = out.sink() else { return Ok(()) };
+    let Some(sink) = out.sink() else {
+        return Ok(());
+    };
     if let Some(base) = base.filter(|_| chunk.len() >= DELTA_MIN)
         && Packer::with(|p| p.delta(sink, out.repo(), &base, id, chunk))?
     {
@@ -92,14 +114,18 @@ pub(in crate::snapshot) fn store_claimed(
         return Packer::with(|p| p.whole(sink, Class::Pages, chunk, &[(id, len)]));
     }
     let full = SMALL.with_borrow_mut(|g| g.add(id, chunk));
-    full.map_or(Ok(()), |full| Packer::with(|p| p.chunks(sink, Class::Plain, &full)))
+    full.map_or(Ok(()), |full| {
+        Packer::with(|p| p.chunks(sink, Class::Plain, &full))
+    })
 }
 
 /// Stores the chunks that this thread has collected, for callers that store bytes outside of a
 /// walk.
 pub fn flush_small(out: &Output<'_>) -> Result<()> {
     let rest = SMALL.with_borrow_mut(Gather::take);
-    out.sink().map_or(Ok(()), |sink| Packer::with(|p| p.chunks(sink, Class::Plain, &rest)))
+    out.sink().map_or(Ok(()), |sink| {
+        Packer::with(|p| p.chunks(sink, Class::Plain, &rest))
+    })
 }
 
 /// Stores the table of hard links like the content of a file.

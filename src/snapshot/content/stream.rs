@@ -37,8 +37,15 @@ pub struct Stretch {
 impl Stretch {
     /// Stores the new chunks.
     pub fn store(self, out: &Output<'_>) -> Result<Vec<Extent>> {
-        let Self { buffer, pieces, chunker } = self;
-        pieces.into_iter().map(|piece| store_piece(out, &buffer, piece, chunker, None, 0)).collect()
+        let Self {
+            buffer,
+            pieces,
+            chunker,
+        } = self;
+        pieces
+            .into_iter()
+            .map(|piece| store_piece(out, &buffer, piece, chunker, None, 0))
+            .collect()
     }
 
     /// Returns the length in bytes including holes.
@@ -72,7 +79,11 @@ pub fn cut_file(
         if held == 0 && chosen.is_some() && at.is_multiple_of(BLOCK as u64) {
             // Whole blocks of a hole need not be read.
             let hole = bytes.hole().min(size - at);
-            let hole = if at + hole == size { hole } else { hole - hole % BLOCK as u64 };
+            let hole = if at + hole == size {
+                hole
+            } else {
+                hole - hole % BLOCK as u64
+            };
             if hole > 0 {
                 bytes.skip_hole(hole);
                 at += hole;
@@ -101,7 +112,11 @@ pub fn cut_file(
             let mut done = std::mem::replace(&mut buffer, next);
             done.truncate(used);
             held -= used;
-            give(Stretch { buffer: done, pieces, chunker })?;
+            give(Stretch {
+                buffer: done,
+                pieces,
+                chunker,
+            })?;
         }
         if last {
             return Ok(chunker);
@@ -116,13 +131,23 @@ pub struct Gathered(ListBuilder);
 impl Gathered {
     /// Appends extents.
     pub fn push(&mut self, extents: Vec<Extent>, out: &Output<'_>) -> Result<()> {
-        extents.into_iter().try_for_each(|extent| self.0.push(extent, out))
+        extents
+            .into_iter()
+            .try_for_each(|extent| self.0.push(extent, out))
     }
 
     /// Returns the node of the whole file.
     pub fn finish(self, size: u64, chunker: Chunker, out: &Output<'_>) -> Result<Node> {
-        let content = if size == 0 { Content::Inline(Vec::new()) } else { self.0.finish(out)? };
-        Ok(Node::File { size, chunker, content })
+        let content = if size == 0 {
+            Content::Inline(Vec::new())
+        } else {
+            self.0.finish(out)?
+        };
+        Ok(Node::File {
+            size,
+            chunker,
+            content,
+        })
     }
 }
 
@@ -130,12 +155,18 @@ impl Gathered {
 pub fn store_file(out: &Output<'_>, bytes: &[u8]) -> Result<Node> {
     let size = bytes.len() as u64;
     let chunker = if size > INLINE_MAX {
-        out.repo().chunker().choose(&bytes[..bytes.len().min(sniff::HEAD)], size)
+        out.repo()
+            .chunker()
+            .choose(&bytes[..bytes.len().min(sniff::HEAD)], size)
     } else {
         Chunker::Cdc
     };
     let content = store_bytes(out, bytes, chunker, None)?;
-    Ok(Node::File { size, chunker, content })
+    Ok(Node::File {
+        size,
+        chunker,
+        content,
+    })
 }
 
 /// Stores a stream as the content of a file. Returns the length in bytes, the chunker and the
@@ -170,12 +201,26 @@ pub fn store_stream(
         }
         let last = want > 0;
         if last && offset == 0 && held as u64 <= INLINE_MAX {
-            return Ok((held as u64, Chunker::Cdc, Content::Inline(buffer[..held].to_vec())));
+            return Ok((
+                held as u64,
+                Chunker::Cdc,
+                Content::Inline(buffer[..held].to_vec()),
+            ));
         }
-        let chunker =
-            *chunker.get_or_insert_with(|| out.repo().chunker().choose(&buffer[..held.min(sniff::HEAD)], held as u64));
+        let chunker = *chunker.get_or_insert_with(|| {
+            out.repo()
+                .chunker()
+                .choose(&buffer[..held.min(sniff::HEAD)], held as u64)
+        });
         let mut pieces = Vec::new();
-        let used = cut(out.repo().chunker(), chunker, &buffer[..held], offset, last, &mut pieces);
+        let used = cut(
+            out.repo().chunker(),
+            chunker,
+            &buffer[..held],
+            offset,
+            last,
+            &mut pieces,
+        );
         for piece in pieces {
             list.push(store_piece(out, &buffer, piece, chunker, None, 0)?, out)?;
         }

@@ -44,7 +44,11 @@ struct Items<T> {
 
 impl<T: Copy> Items<T> {
     fn new(start: u64, items: impl Iterator<Item = (u64, T)>) -> Self {
-        let mut new = Self { start, ends: Vec::new(), items: Vec::new() };
+        let mut new = Self {
+            start,
+            ends: Vec::new(),
+            items: Vec::new(),
+        };
         for (len, item) in items {
             new.ends.push(new.end().saturating_add(len));
             new.items.push(item);
@@ -62,7 +66,9 @@ impl<T: Copy> Items<T> {
             return None;
         }
         let i = self.ends.partition_point(|end| *end <= offset);
-        let start = i.checked_sub(1).map_or(self.start, |before| self.ends[before]);
+        let start = i
+            .checked_sub(1)
+            .map_or(self.start, |before| self.ends[before]);
         Some((start, *self.ends.get(i)?, self.items[i]))
     }
 }
@@ -74,7 +80,12 @@ fn leaf_items(start: u64, extents: &[Extent]) -> Items<Option<Id>> {
 impl<'a> OldMap<'a> {
     /// Opens the extents of `content`, which must not be inline.
     pub(super) fn new(repo: &'a Repo, content: &Content) -> Result<Self> {
-        let mut map = Self { repo, path: Vec::new(), height: 0, leaf: Items::default() };
+        let mut map = Self {
+            repo,
+            path: Vec::new(),
+            height: 0,
+            leaf: Items::default(),
+        };
         match content {
             Content::Inline(_) => {}
             Content::Direct(extents) => map.leaf = leaf_items(0, extents),
@@ -105,32 +116,63 @@ impl<'a> OldMap<'a> {
     /// one.
     pub(super) fn at(&mut self, offset: u64) -> Result<Option<(u64, Extent)>> {
         if self.leaf.at(offset).is_none()
-            && let Some(LeafPlace { start, end, id: Some(id) }) = self.leaf_at(offset)?
+            && let Some(LeafPlace {
+                start,
+                end,
+                id: Some(id),
+            }) = self.leaf_at(offset)?
         {
-            let ListNode::Leaf(extents) = self.repo.list_node(&id)? else { return Err(uneven()) };
+            let ListNode::Leaf(extents) = self.repo.list_node(&id)? else {
+                return Err(uneven());
+            };
             self.leaf = leaf_items(start, &extents);
             if self.leaf.end() != end {
                 return Err(uneven());
             }
         }
-        Ok(self.leaf.at(offset).map(|(start, end, chunk)| (start, Extent { len: end - start, chunk })))
+        Ok(self.leaf.at(offset).map(|(start, end, chunk)| {
+            (
+                start,
+                Extent {
+                    len: end - start,
+                    chunk,
+                },
+            )
+        }))
     }
 
     /// Returns the leaf that contains `offset` without reading it.
     pub(super) fn leaf_at(&mut self, offset: u64) -> Result<Option<LeafPlace>> {
         if self.height == 0 {
             let (start, end) = (self.leaf.start, self.leaf.end());
-            return Ok((offset < end).then_some(LeafPlace { start, end, id: None }));
+            return Ok((offset < end).then_some(LeafPlace {
+                start,
+                end,
+                id: None,
+            }));
         }
-        while self.path.len() > 1 && self.path.last().is_some_and(|level| level.at(offset).is_none()) {
+        while self.path.len() > 1
+            && self
+                .path
+                .last()
+                .is_some_and(|level| level.at(offset).is_none())
+        {
             self.path.pop();
         }
         loop {
-            let Some((start, end, id)) = self.path.last().and_then(|level| level.at(offset)) else { return Ok(None) };
+            let Some((start, end, id)) = self.path.last().and_then(|level| level.at(offset)) else {
+                return Ok(None);
+            };
             if self.path.len() == self.height {
-                return Ok(Some(LeafPlace { start, end, id: Some(id) }));
+                return Ok(Some(LeafPlace {
+                    start,
+                    end,
+                    id: Some(id),
+                }));
             }
-            let ListNode::Inner(children) = self.repo.list_node(&id)? else { return Err(uneven()) };
+            let ListNode::Inner(children) = self.repo.list_node(&id)? else {
+                return Err(uneven());
+            };
             let level = Items::new(start, children.into_iter());
             if level.end() != end {
                 return Err(uneven());

@@ -104,7 +104,10 @@ impl Plan<'_> {
     /// Returns the end of the change that contains `at`, or `at` if there is none.
     fn change_end(&self, at: u64) -> u64 {
         let i = self.changes.partition_point(|c| c.end <= at);
-        self.changes.get(i).filter(|c| c.start <= at).map_or(at, |c| c.end)
+        self.changes
+            .get(i)
+            .filter(|c| c.start <= at)
+            .map_or(at, |c| c.end)
     }
 
     /// Returns the maximum length of a chunk.
@@ -151,12 +154,24 @@ impl Plan<'_> {
 
     /// Returns the step of the changes from `change` up to `stop` under the assumption that old and
     /// new boundaries agree before it, or `None` if a guess is not possible.
-    pub(super) fn guess(&self, old: &mut OldMap<'_>, change: u64, stop: u64, bytes: Vec<u8>) -> Result<Option<Step>> {
+    pub(super) fn guess(
+        &self,
+        old: &mut OldMap<'_>,
+        change: u64,
+        stop: u64,
+        bytes: Vec<u8>,
+    ) -> Result<Option<Step>> {
         let mut cutter = Cutter::new(self, Some(old), 0, bytes);
         let affected = cutter.affected(block_of(change))?;
         let before = affected.saturating_sub(1 + LOOK);
-        let Some((start, extent)) = cutter.old_at(before)? else { return Ok(None) };
-        let agreed = if extent.chunk.is_some() { start } else { block_of(before).max(start) };
+        let Some((start, extent)) = cutter.old_at(before)? else {
+            return Ok(None);
+        };
+        let agreed = if extent.chunk.is_some() {
+            start
+        } else {
+            block_of(before).max(start)
+        };
         let start = cutter.keep_from(agreed)?;
         cutter.seek(start);
         cutter.run(start, stop).map(Some)
@@ -177,7 +192,15 @@ struct Cutter<'p, 'c, 'o, 'a> {
 
 impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
     fn new(plan: &'p Plan<'c>, old: Option<&'o mut OldMap<'a>>, from: u64, bytes: Vec<u8>) -> Self {
-        Self { plan, old, parts: Vec::new(), bytes, origin: 0, from, holes: HashMap::new() }
+        Self {
+            plan,
+            old,
+            parts: Vec::new(),
+            bytes,
+            origin: 0,
+            from,
+            holes: HashMap::new(),
+        }
     }
 
     fn run(mut self, start: u64, stop: u64) -> Result<Step> {
@@ -198,9 +221,18 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             }
             at += self.cut_one(at)?;
         }
-        let rest =
-            if at < self.read_to() && at >= self.from { self.bytes[self.index(at)..].to_vec() } else { Vec::new() };
-        Ok(Step { start, end: at, parts: self.parts, bytes: self.bytes, rest })
+        let rest = if at < self.read_to() && at >= self.from {
+            self.bytes[self.index(at)..].to_vec()
+        } else {
+            Vec::new()
+        };
+        Ok(Step {
+            start,
+            end: at,
+            parts: self.parts,
+            bytes: self.bytes,
+            rest,
+        })
     }
 
     /// Appends one hole or chunk at the boundary `at`. Returns its length.
@@ -227,13 +259,25 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let size = self.plan.size;
         if let Some(data) = self.plan.data {
             let zero_to = self.plan.change_end(at).min(size);
-            let zero_to = if zero_to > at { data(at).min(zero_to) } else { at };
-            let zero_to = if zero_to == size { size } else { block_of(zero_to) };
+            let zero_to = if zero_to > at {
+                data(at).min(zero_to)
+            } else {
+                at
+            };
+            let zero_to = if zero_to == size {
+                size
+            } else {
+                block_of(zero_to)
+            };
             if zero_to > at {
                 return Ok(zero_to - at);
             }
         }
-        Ok(if self.is_hole(at)? { BLOCK_LEN.min(size - at) } else { 0 })
+        Ok(if self.is_hole(at)? {
+            BLOCK_LEN.min(size - at)
+        } else {
+            0
+        })
     }
 
     /// Returns the length of the chunk at the boundary `at` inside of a run, and reads its bytes.
@@ -242,12 +286,22 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let most = plan.longest().min(plan.size - at);
         let (mut want, mut sure) = (most, false);
         if plan.chunker == Chunker::Cdc
-            && let Some((start, Extent { len, chunk: Some(_) })) = self.old_at(at)?
+            && let Some((
+                start,
+                Extent {
+                    len,
+                    chunk: Some(_),
+                },
+            )) = self.old_at(at)?
         {
             let end = start + len;
             let tail = end.saturating_sub(MEMORY).max(at);
             sure = start == at && end <= at + most && self.affected(tail)? >= end + plan.look(len);
-            want = if sure { len } else { (end + LOOK - at).max(plan.config.content[1] as u64) };
+            want = if sure {
+                len
+            } else {
+                (end + LOOK - at).max(plan.config.content[1] as u64)
+            };
         }
         loop {
             want = want.min(most);
@@ -285,7 +339,9 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let change = self.affected(at)?;
         let (mut at, mut jumped) = (at, false);
         while at < size {
-            let Some((start, extent)) = self.old_at(at)? else { break };
+            let Some((start, extent)) = self.old_at(at)? else {
+                break;
+            };
             let end = start + extent.len;
             if extent.chunk.is_some() {
                 if start != at || end.saturating_add(self.plan.look(extent.len)) > change {
@@ -295,7 +351,11 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             } else {
                 // The last block of the file may be shorter, but not if the file continues.
                 let whole = end <= change && (end.is_multiple_of(BLOCK_LEN) || end == size);
-                let to = if whole { end } else { block_of(end.min(change)) };
+                let to = if whole {
+                    end
+                } else {
+                    block_of(end.min(change))
+                };
                 if !at.is_multiple_of(BLOCK_LEN) || to <= at {
                     break;
                 }
@@ -331,7 +391,9 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
     }
 
     fn was_hole(&mut self, block: u64) -> Result<bool> {
-        Ok(self.old_at(block)?.is_some_and(|(_, extent)| extent.chunk.is_none()))
+        Ok(self
+            .old_at(block)?
+            .is_some_and(|(_, extent)| extent.chunk.is_none()))
     }
 
     /// Returns whether the block that begins at `block` contains only zeros now.
@@ -379,7 +441,11 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let mut at = range.start;
         while at < range.end {
             let known = (self.from..self.read_to()).contains(&at);
-            let to = if known { range.end.min(self.read_to()) } else { range.end.min(at + ahead.len() as u64) };
+            let to = if known {
+                range.end.min(self.read_to())
+            } else {
+                range.end.min(at + ahead.len() as u64)
+            };
             let bytes = if known {
                 &self.bytes[self.index(at)..self.index(to)]
             } else {
@@ -437,9 +503,15 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             return Ok(());
         }
         let space = self.plan.step.saturating_sub(self.bytes.len()) as u64;
-        let to = to.max(self.plan.change_end(have).min(self.plan.size).min(have + space));
+        let to = to.max(
+            self.plan
+                .change_end(have)
+                .min(self.plan.size)
+                .min(have + space),
+        );
         let held = self.bytes.len();
-        self.bytes.resize(held + usize::try_from(to - have).unwrap_or(0), 0);
+        self.bytes
+            .resize(held + usize::try_from(to - have).unwrap_or(0), 0);
         (self.plan.read)(have, &mut self.bytes[held..])
     }
 }

@@ -18,12 +18,21 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_o
 
 const MIB: usize = 1 << 20;
 /// A small division, so that small files are divided too and many guesses are wrong.
-const SMALL: Shares = Shares { step: 96 << 10, gap: 1 };
+const SMALL: Shares = Shares {
+    step: 96 << 10,
+    gap: 1,
+};
 
 fn repository(config: &ChunkerConfig) -> (tempfile::TempDir, Repo) {
     let dir = tempfile::tempdir().unwrap();
     let main = RefName::new("main").unwrap();
-    let repo = Repo::create(&dir.path().join("repo"), &main, config, OpenOptions::default()).unwrap();
+    let repo = Repo::create(
+        &dir.path().join("repo"),
+        &main,
+        config,
+        OpenOptions::default(),
+    )
+    .unwrap();
     (dir, repo)
 }
 
@@ -55,7 +64,9 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(len);
     let mut mixed = seed;
     while out.len() < len {
-        mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        mixed = mixed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let at = usize::try_from(mixed >> 33).unwrap() % (pool.len() - 300_000);
         out.extend_from_slice(&pool[at..at + 300_000.min(len - out.len())]);
     }
@@ -72,7 +83,12 @@ struct Changed {
 
 impl Changed {
     fn new(old: Vec<u8>) -> Self {
-        Self { new: old.clone(), kept: old.len() as u64, old, dirty: Vec::new() }
+        Self {
+            new: old.clone(),
+            kept: old.len() as u64,
+            old,
+            dirty: Vec::new(),
+        }
     }
 
     fn write(&mut self, at: usize, bytes: &[u8], align: usize) {
@@ -83,7 +99,10 @@ impl Changed {
             self.new.resize(at + bytes.len(), 0);
         }
         self.new[at..at + bytes.len()].copy_from_slice(bytes);
-        let (from, to) = (at / align * align, (at + bytes.len()).next_multiple_of(align));
+        let (from, to) = (
+            at / align * align,
+            (at + bytes.len()).next_multiple_of(align),
+        );
         self.dirty.push(from as u64..to as u64);
     }
 
@@ -115,7 +134,11 @@ struct Way {
 
 /// Chunks both versions as a whole, and the new one by its changes. Returns both contents, and the
 /// number of bytes that were read for the latter.
-fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Chunker, Content), u64) {
+fn both(
+    out: &Output<'_>,
+    file: &Changed,
+    way: &Way,
+) -> ((Chunker, Content), (Chunker, Content), u64) {
     let (size, chunker, content) = store_stream(out, &Silent, &mut &file.old[..]).unwrap();
     let (_, new_chunker, whole) = store_stream(out, &Silent, &mut &file.new[..]).unwrap();
     let read_bytes = AtomicU64::new(0);
@@ -128,11 +151,18 @@ fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Ch
     };
     let data = |at: u64| {
         let pages = file.new[usize::try_from(at).unwrap()..].chunks(4096);
-        at + pages.take_while(|p| p.iter().all(|b| *b == 0)).map(|p| p.len() as u64).sum::<u64>()
+        at + pages
+            .take_while(|p| p.iter().all(|b| *b == 0))
+            .map(|p| p.len() as u64)
+            .sum::<u64>()
     };
     let dirty = file.dirty();
     let change = Change {
-        old: Some(OldState { size, chunker, content: &content }),
+        old: Some(OldState {
+            size,
+            chunker,
+            content: &content,
+        }),
         dirty: &dirty,
         kept: file.kept,
         size: file.new.len() as u64,
@@ -141,7 +171,11 @@ fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Ch
     };
     let found = rechunk_by(out, &change, way.threads, way.shares).unwrap();
     let bytes = read_bytes.load(Ordering::Relaxed);
-    let fresh = Change { old: None, dirty: &[], ..change };
+    let fresh = Change {
+        old: None,
+        dirty: &[],
+        ..change
+    };
     let all = rechunk_by(out, &fresh, way.threads, way.shares).unwrap();
     assert!(all == (new_chunker, whole.clone()), "a new file");
     (found, (new_chunker, whole), bytes)
@@ -199,7 +233,10 @@ fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
 }
 
 fn apply(file: &mut Changed, ops: &[Op], cuts: &[usize], seed: u64, align: usize) {
-    let near = |i: usize, by: isize| cuts.get(i % cuts.len().max(1)).map_or(0, |at| at.saturating_add_signed(by));
+    let near = |i: usize, by: isize| {
+        cuts.get(i % cuts.len().max(1))
+            .map_or(0, |at| at.saturating_add_signed(by))
+    };
     for (i, op) in ops.iter().enumerate() {
         match op {
             Op::Noise(at, len) => file.write(*at, &noise(*len, seed ^ i as u64), align),
@@ -260,7 +297,10 @@ fn cuts_of(out: &Output<'_>, bytes: &[u8]) -> Vec<usize> {
 fn difference(repo: &Repo, found: &(Chunker, Content), whole: &(Chunker, Content)) -> String {
     let (mut at, mut other) = (0, repo.extents(&whole.1));
     for extent in repo.extents(&found.1) {
-        let (extent, other) = (extent.unwrap(), other.next().map(std::result::Result::unwrap));
+        let (extent, other) = (
+            extent.unwrap(),
+            other.next().map(std::result::Result::unwrap),
+        );
         if Some(extent) != other {
             return format!("at {at}: {extent:?} and not {other:?}");
         }
@@ -279,7 +319,9 @@ fn scattered(size: usize, changes: usize, seed: u64) -> Changed {
     let mut file = Changed::new(old);
     let mut x = seed | 1;
     for i in 0..changes {
-        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        x = x
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let at = usize::try_from(x >> 33).unwrap() % (size / 4096 - 1) * 4096;
         file.write(at, &noise(4096, x ^ i as u64), 4096);
     }
@@ -293,8 +335,20 @@ fn scattered_changes_by_many_threads() {
         for seed in 0..3 {
             let file = scattered(24 * MIB + 77, 40, seed);
             for (threads, shares) in [(1, SHARES), (2, SHARES), (4, SHARES), (3, SMALL)] {
-                let (found, whole, _) = both(&Output::dry(&repo), &file, &Way { threads, shares, hint: false });
-                assert!(found == whole, "{threads}: {}", difference(&repo, &found, &whole));
+                let (found, whole, _) = both(
+                    &Output::dry(&repo),
+                    &file,
+                    &Way {
+                        threads,
+                        shares,
+                        hint: false,
+                    },
+                );
+                assert!(
+                    found == whole,
+                    "{threads}: {}",
+                    difference(&repo, &found, &whole)
+                );
             }
         }
     }
@@ -303,16 +357,31 @@ fn scattered_changes_by_many_threads() {
 #[test]
 fn little_is_read_but_the_chunks_that_hold_changes() {
     let changes = 30;
-    for (config, each) in
-        [(ChunkerConfig::default(), 256 << 10), (ChunkerConfig::in_pages(64 << 10).unwrap(), (64 << 10) + 8192)]
-    {
+    for (config, each) in [
+        (ChunkerConfig::default(), 256 << 10),
+        (
+            ChunkerConfig::in_pages(64 << 10).unwrap(),
+            (64 << 10) + 8192,
+        ),
+    ] {
         let (_dir, repo) = repository(&config);
         let out = Output::dry(&repo);
         let file = scattered(48 * MIB, changes, 5);
         for threads in [1, 3] {
-            let (found, whole, read_bytes) = both(&out, &file, &Way { threads, shares: SHARES, hint: false });
+            let (found, whole, read_bytes) = both(
+                &out,
+                &file,
+                &Way {
+                    threads,
+                    shares: SHARES,
+                    hint: false,
+                },
+            );
             assert!(found == whole);
-            assert!(read_bytes < (changes * each) as u64, "{read_bytes} for {changes} changes");
+            assert!(
+                read_bytes < (changes * each) as u64,
+                "{read_bytes} for {changes} changes"
+            );
         }
     }
 }
@@ -324,8 +393,19 @@ fn nothing_is_read_if_nothing_changed() {
     let bytes = noise(3 * MIB, 1);
     let (size, chunker, content) = store_stream(&out, &Silent, &mut &bytes[..]).unwrap();
     let read = |_: u64, _: &mut [u8]| -> Result<()> { panic!("it is read") };
-    let old = Some(OldState { size, chunker, content: &content });
-    let change = Change { old, dirty: &[], kept: u64::MAX, size, read: &read, data: None };
+    let old = Some(OldState {
+        size,
+        chunker,
+        content: &content,
+    });
+    let change = Change {
+        old,
+        dirty: &[],
+        kept: u64::MAX,
+        size,
+        read: &read,
+        data: None,
+    };
     assert!(rechunk(&out, &change, 2).unwrap() == (chunker, content));
 }
 
@@ -345,17 +425,38 @@ fn a_long_hole_is_not_read() {
         Ok(())
     };
     let data = |at: u64| at.max(1 << 40);
-    let change = Change { old: None, dirty: &[], kept: 0, size, read: &read, data: Some(&data) };
+    let change = Change {
+        old: None,
+        dirty: &[],
+        kept: 0,
+        size,
+        read: &read,
+        data: Some(&data),
+    };
     let (chunker, content) = rechunk(&out, &change, 2).unwrap();
     let extents: Vec<Extent> = repo.extents(&content).map(|x| x.unwrap()).collect();
-    assert_eq!((chunker, extents[0]), (Chunker::Cdc, Extent { len: 1 << 40, chunk: None }));
-    let Content::Direct(tail) = store_bytes(&out, &end, Chunker::Cdc, None).unwrap() else { panic!("a short list") };
+    assert_eq!(
+        (chunker, extents[0]),
+        (
+            Chunker::Cdc,
+            Extent {
+                len: 1 << 40,
+                chunk: None
+            }
+        )
+    );
+    let Content::Direct(tail) = store_bytes(&out, &end, Chunker::Cdc, None).unwrap() else {
+        panic!("a short list")
+    };
     assert_eq!(extents[1..], tail);
 }
 
 #[test]
 fn what_is_stored_can_be_read() {
-    for config in [ChunkerConfig::default(), ChunkerConfig::in_pages(16 << 10).unwrap()] {
+    for config in [
+        ChunkerConfig::default(),
+        ChunkerConfig::in_pages(16 << 10).unwrap(),
+    ] {
         let (_dir, repo) = repository(&config);
         let out = Output::storing(&repo, &Silent).unwrap();
         let mut file = scattered(9 * MIB, 12, 3);
@@ -372,8 +473,19 @@ fn what_is_stored_can_be_read() {
             Ok(())
         };
         let (dirty, new_size) = (file.dirty(), file.new.len() as u64);
-        let old = Some(OldState { size, chunker, content: &content });
-        let change = Change { old, dirty: &dirty, kept: file.kept, size: new_size, read: &read, data: None };
+        let old = Some(OldState {
+            size,
+            chunker,
+            content: &content,
+        });
+        let change = Change {
+            old,
+            dirty: &dirty,
+            kept: file.kept,
+            size: new_size,
+            read: &read,
+            data: None,
+        };
         let (_, found) = rechunk(&out, &change, 3).unwrap();
         flush_small(&out).unwrap();
         out.flush().unwrap();
@@ -400,12 +512,34 @@ fn an_error_of_the_reader_ends_it() {
         }
     };
     let dirty = file.dirty();
-    for (old, dirty) in [(Some(OldState { size, chunker, content: &content }), dirty.as_slice()), (None, &[])] {
+    for (old, dirty) in [
+        (
+            Some(OldState {
+                size,
+                chunker,
+                content: &content,
+            }),
+            dirty.as_slice(),
+        ),
+        (None, &[]),
+    ] {
         for threads in [1, 4] {
             reads.store(0, Ordering::Relaxed);
-            let change = Change { old, dirty, kept: size, size, read: &read, data: None };
-            let Err(e) = rechunk(&out, &change, threads) else { panic!("it went on") };
-            assert_eq!((e.kind(), e.to_string().contains("on purpose")), (Kind::Integrity, true));
+            let change = Change {
+                old,
+                dirty,
+                kept: size,
+                size,
+                read: &read,
+                data: None,
+            };
+            let Err(e) = rechunk(&out, &change, threads) else {
+                panic!("it went on")
+            };
+            assert_eq!(
+                (e.kind(), e.to_string().contains("on purpose")),
+                (Kind::Integrity, true)
+            );
         }
     }
 }
@@ -420,8 +554,17 @@ fn a_panic_does_not_hang() {
         assert!(reads.fetch_add(1, Ordering::Relaxed) < 5, "on purpose");
         Ok(())
     };
-    let change = Change { old: None, dirty: &[], kept: 0, size: 64 << 20, read: &read, data: None };
-    let Err(e) = rechunk(&out, &change, 3) else { panic!("it went on") };
+    let change = Change {
+        old: None,
+        dirty: &[],
+        kept: 0,
+        size: 64 << 20,
+        read: &read,
+        data: None,
+    };
+    let Err(e) = rechunk(&out, &change, 3) else {
+        panic!("it went on")
+    };
     assert!(e.as_error().is::<Panicked>());
 }
 
@@ -450,7 +593,15 @@ fn nodes_of_the_list_that_end_elsewhere() {
         for chunk in ends.iter().step_by(every) {
             file.write(usize::try_from(chunk.start).unwrap() + 200, b"written", 1);
         }
-        let (found, whole, _) = both(&out, &file, &Way { threads: 2, shares: SHARES, hint: false });
+        let (found, whole, _) = both(
+            &out,
+            &file,
+            &Way {
+                threads: 2,
+                shares: SHARES,
+                hint: false,
+            },
+        );
         assert!(found == whole, "{}", difference(&repo, &found, &whole));
     }
 }
@@ -463,8 +614,19 @@ fn a_node_is_not_taken_after_a_hole_that_may_go_on_in_it() {
     for last in [None, Some(id)] {
         let mut builder = ListBuilder::default();
         for i in 0..1024 {
-            builder.push(Extent { len: 65536, chunk: if i < 1023 { Some(id) } else { last } }, &out).unwrap();
+            builder
+                .push(
+                    Extent {
+                        len: 65536,
+                        chunk: if i < 1023 { Some(id) } else { last },
+                    },
+                    &out,
+                )
+                .unwrap();
         }
-        assert_eq!(builder.push_leaf((65536, id), &out).unwrap(), last.is_some());
+        assert_eq!(
+            builder.push_leaf((65536, id), &out).unwrap(),
+            last.is_some()
+        );
     }
 }

@@ -70,7 +70,10 @@ impl DirRecord {
             tree: Id(*tree),
             totals,
             device: u64::from_le_bytes(*device),
-            newest: Time { secs: i64::from_le_bytes(*secs), nanos: u32::from_le_bytes(*nanos) },
+            newest: Time {
+                secs: i64::from_le_bytes(*secs),
+                nanos: u32::from_le_bytes(*nanos),
+            },
             prints: prints.iter().map(|p| u64::from_le_bytes(*p)).collect(),
         })
     }
@@ -83,7 +86,11 @@ fn fact(worktree: i64) -> String {
 
 /// Records that the objects of all records of a worktree are in packs that exist now.
 pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
-    let packs: Vec<u8> = repo.sound_packs()?.into_iter().flat_map(u64::to_be_bytes).collect();
+    let packs: Vec<u8> = repo
+        .sound_packs()?
+        .into_iter()
+        .flat_map(u64::to_be_bytes)
+        .collect();
     let (catalogue, fact) = (repo.catalogue()?, fact(worktree));
     if catalogue.meta(&fact)?.is_none_or(|before| before != packs) {
         catalogue.set_meta(&fact, Some(&packs))?;
@@ -94,16 +101,26 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
 /// Returns whether all packs that [`vouch`] has stored still exist. If one is missing, the objects
 /// of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
-    let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
+    let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else {
+        return Ok(false);
+    };
     let sound = repo.sound_packs()?;
     let (packs, _) = packs.as_chunks::<8>();
-    let mut missing =
-        packs.iter().map(|pack| u64::from_be_bytes(*pack)).filter(|pack| sound.binary_search(pack).is_err()).peekable();
+    let mut missing = packs
+        .iter()
+        .map(|pack| u64::from_be_bytes(*pack))
+        .filter(|pack| sound.binary_search(pack).is_err())
+        .peekable();
     if missing.peek().is_none() {
         return Ok(true);
     }
     // Packs that a gc has given up are checked with the whole version.
-    let dead: HashSet<u64> = repo.gc_state().dead.iter().filter_map(|pack| prefix(&pack.name)).collect();
+    let dead: HashSet<u64> = repo
+        .gc_state()
+        .dead
+        .iter()
+        .filter_map(|pack| prefix(&pack.name))
+        .collect();
     Ok(missing.all(|pack| dead.contains(&pack)))
 }
 
@@ -114,12 +131,16 @@ fn prefix(name: &PackName) -> Option<u64> {
 /// Returns the number of the dead entry of the gc log under which the records of a worktree were checked last.
 pub fn dead_seen(repo: &Repo, worktree: i64) -> Result<u64> {
     let stored = repo.catalogue()?.meta(&dead_fact(worktree))?;
-    Ok(stored.and_then(|raw| Some(u64::from_be_bytes(*raw.first_chunk()?))).unwrap_or(0))
+    Ok(stored
+        .and_then(|raw| Some(u64::from_be_bytes(*raw.first_chunk()?)))
+        .unwrap_or(0))
 }
 
 /// Stores the number of the dead entry under which all records of a worktree are sound.
 pub fn set_dead_seen(repo: &Repo, worktree: i64, number: u64) -> Result<()> {
-    Ok(repo.catalogue()?.set_meta(&dead_fact(worktree), Some(&number.to_be_bytes()))?)
+    Ok(repo
+        .catalogue()?
+        .set_meta(&dead_fact(worktree), Some(&number.to_be_bytes()))?)
 }
 
 fn dead_fact(worktree: i64) -> String {
@@ -140,7 +161,11 @@ impl DirRecord {
 /// Returns whether every change after `moment` gets a different time than `ctime`.
 fn is_settled(ctime: Time, moment: Time) -> bool {
     // Timestamps have a resolution of milliseconds, or of seconds on old file systems.
-    let margin = if ctime.nanos == 0 { 2_000_000_000 } else { 50_000_000 };
+    let margin = if ctime.nanos == 0 {
+        2_000_000_000
+    } else {
+        50_000_000
+    };
     nanos(ctime) + margin < nanos(moment)
 }
 
@@ -193,9 +218,16 @@ mod tests {
     fn round_trip() {
         let record = DirRecord {
             tree: Id([3; 32]),
-            totals: Totals { files: 300, dirs: 2, bytes: 1 << 40 },
+            totals: Totals {
+                files: 300,
+                dirs: 2,
+                bytes: 1 << 40,
+            },
             device: 7,
-            newest: Time { secs: -1, nanos: 999 },
+            newest: Time {
+                secs: -1,
+                nanos: 999,
+            },
             prints: vec![1, u64::MAX],
         };
         assert_eq!(DirRecord::decode(&record.encode()), Some(record.clone()));
@@ -204,14 +236,24 @@ mod tests {
 
     fn some_stat() -> Stat {
         let stat = crate::snapshot::walk::entries::stat_at(rustix::fs::CWD, b".").unwrap();
-        Stat { ctime: Time { secs: 1000, nanos: 7 }, ..stat }
+        Stat {
+            ctime: Time {
+                secs: 1000,
+                nanos: 7,
+            },
+            ..stat
+        }
     }
 
     #[test]
     fn recent_changes_are_never_clean() {
         let mut stat = some_stat();
-        let print = |name: &[u8], stat: &Stat, before| fingerprint(name, stat, None, stat.dev, before);
-        let later = Time { secs: stat.ctime.secs + 3, nanos: 0 };
+        let print =
+            |name: &[u8], stat: &Stat, before| fingerprint(name, stat, None, stat.dev, before);
+        let later = Time {
+            secs: stat.ctime.secs + 3,
+            nanos: 0,
+        };
         assert_ne!(print(b"a", &stat, later), 0);
         assert_ne!(print(b"a", &stat, later), print(b"b", &stat, later));
         assert_eq!(print(b"a", &stat, stat.ctime), 0);
@@ -222,14 +264,37 @@ mod tests {
 
     #[test]
     fn the_device_counts_only_where_times_prove_little() {
-        let later = Time { secs: 2000, nanos: 0 };
+        let later = Time {
+            secs: 2000,
+            nanos: 0,
+        };
         let there = some_stat();
-        let moved = Stat { dev: there.dev + 1, ..there };
+        let moved = Stat {
+            dev: there.dev + 1,
+            ..there
+        };
         let print = |stat: &Stat, device| fingerprint(b"a", stat, None, device, later);
-        assert_eq!(print(&there, there.dev), print(&moved, moved.dev), "the same file system on another device");
-        assert_ne!(print(&there, there.dev), print(&moved, there.dev), "another file system is mounted on the name");
-        let coarse = |stat: Stat| Stat { ctime: Time { secs: 1000, nanos: 0 }, ..stat };
-        assert_ne!(print(&coarse(there), there.dev), print(&coarse(moved), moved.dev));
+        assert_eq!(
+            print(&there, there.dev),
+            print(&moved, moved.dev),
+            "the same file system on another device"
+        );
+        assert_ne!(
+            print(&there, there.dev),
+            print(&moved, there.dev),
+            "another file system is mounted on the name"
+        );
+        let coarse = |stat: Stat| Stat {
+            ctime: Time {
+                secs: 1000,
+                nanos: 0,
+            },
+            ..stat
+        };
+        assert_ne!(
+            print(&coarse(there), there.dev),
+            print(&coarse(moved), moved.dev)
+        );
     }
 
     #[test]
@@ -239,14 +304,24 @@ mod tests {
             tree: Id([0; 32]),
             totals: Totals::default(),
             device: stat.dev,
-            newest: Time { secs: 1000, nanos: newest },
+            newest: Time {
+                secs: 1000,
+                nanos: newest,
+            },
             prints: Vec::new(),
         };
         // The one snapshot may have been taken in the same clock tick as the last change of the
         // file; the other one is certainly younger.
         let (same_tick, younger) = (record(5_000_000), record(900_000_000));
-        assert!(same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5));
-        assert!(!same_tick.confirms(stat.dev + 1, &stat, 5, 5) && younger.confirms(stat.dev + 1, &stat, 5, 5));
-        assert!(!younger.confirms(stat.dev, &stat, 0, 0) && !younger.confirms(stat.dev, &stat, 5, 6));
+        assert!(
+            same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5)
+        );
+        assert!(
+            !same_tick.confirms(stat.dev + 1, &stat, 5, 5)
+                && younger.confirms(stat.dev + 1, &stat, 5, 5)
+        );
+        assert!(
+            !younger.confirms(stat.dev, &stat, 0, 0) && !younger.confirms(stat.dev, &stat, 5, 6)
+        );
     }
 }

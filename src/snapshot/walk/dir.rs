@@ -64,7 +64,11 @@ pub(in crate::snapshot) struct Slot {
 
 impl Dir {
     /// Creates the root of a walk of all paths, or of `chosen` paths.
-    pub fn root((fd, stat): (OwnedFd, Stat), old_tree: Option<Id>, chosen: Option<Arc<Chosen>>) -> Arc<Self> {
+    pub fn root(
+        (fd, stat): (OwnedFd, Stat),
+        old_tree: Option<Id>,
+        chosen: Option<Arc<Chosen>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             old_tree,
             chosen,
@@ -96,7 +100,10 @@ impl Dir {
             depth: parent.depth + 1,
             fd: Mutex::new(None),
             stat: Mutex::new(stat),
-            state: Mutex::new(State { ignores, ..State::default() }),
+            state: Mutex::new(State {
+                ignores,
+                ..State::default()
+            }),
             pending: AtomicUsize::new(1),
             users: AtomicUsize::new(1),
         })

@@ -49,7 +49,13 @@ pub struct Stat {
 impl Stat {
     /// Returns the metadata with these xattrs.
     pub fn meta(&self, xattrs: Vec<Xattr>) -> Meta {
-        Meta { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
+        Meta {
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            mtime: self.mtime,
+            xattrs,
+        }
     }
 
     /// Returns whether both stats describe the same state of the same file.
@@ -61,7 +67,11 @@ impl Stat {
 
 /// Returns the stat of a name without following a link. An empty name means the directory itself.
 pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
-    let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+    let flags = if name.is_empty() {
+        AtFlags::EMPTY_PATH
+    } else {
+        AtFlags::SYMLINK_NOFOLLOW
+    };
     let s = rustix::fs::statx(dir, OsStr::from_bytes(name), flags, StatxFlags::BASIC_STATS)?;
     let mode = u32::from(s.stx_mode);
     Ok(Stat {
@@ -71,8 +81,14 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
         gid: s.stx_gid,
         size: s.stx_size,
         blocks: s.stx_blocks,
-        mtime: Time { secs: s.stx_mtime.tv_sec, nanos: s.stx_mtime.tv_nsec },
-        ctime: Time { secs: s.stx_ctime.tv_sec, nanos: s.stx_ctime.tv_nsec },
+        mtime: Time {
+            secs: s.stx_mtime.tv_sec,
+            nanos: s.stx_mtime.tv_nsec,
+        },
+        ctime: Time {
+            secs: s.stx_ctime.tv_sec,
+            nanos: s.stx_ctime.tv_nsec,
+        },
         ino: s.stx_ino,
         dev: rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor),
         nlink: s.stx_nlink,
@@ -82,7 +98,12 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
 
 /// Opens the root of a walk, which may be a symbolic link.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Opens a subdirectory without following a symbolic link.
@@ -93,7 +114,11 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
 
 /// Opens a file for reading.
 pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    open_quietly(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
+    open_quietly(
+        dir,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+    )
 }
 
 /// Opens without changing the access time, if the kernel permits that.
@@ -130,10 +155,18 @@ fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
 /// Returns the node of a name that is neither a file nor a directory.
 pub fn node_of(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> io::Result<Node> {
     Ok(match stat.kind {
-        FileType::Symlink => Node::Symlink { target: read_link(dir, name)? },
+        FileType::Symlink => Node::Symlink {
+            target: read_link(dir, name)?,
+        },
         FileType::Fifo => Node::Fifo,
-        FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
-        FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        FileType::CharacterDevice => Node::CharDevice {
+            major: stat.rdev.0,
+            minor: stat.rdev.1,
+        },
+        FileType::BlockDevice => Node::BlockDevice {
+            major: stat.rdev.0,
+            minor: stat.rdev.1,
+        },
         _ => return Err(io::Error::other("unknown file type")),
     })
 }
@@ -194,7 +227,10 @@ fn read_xattrs(
         if total > XATTRS_MAX {
             return Err(io::Error::other("more than 1 MiB of extended attributes"));
         }
-        out.push(Xattr { name: name.to_vec(), value });
+        out.push(Xattr {
+            name: name.to_vec(),
+            value,
+        });
     }
     out.sort();
     Ok(out)
@@ -203,7 +239,9 @@ fn read_xattrs(
 /// Returns whether a directory contains a valid CACHEDIR.TAG.
 pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
-    let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else { return false };
+    let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else {
+        return false;
+    };
     let mut head = [0u8; 43];
     io::Read::read_exact(&mut std::fs::File::from(fd), &mut head).is_ok() && head == SIGNATURE
 }
@@ -212,10 +250,15 @@ pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
 /// remote.
 pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
     let has = |name: &str| names.iter().any(|n| n.1 == name.as_bytes());
-    if ![layout::MARKER, layout::PACKS, layout::INDEX].into_iter().all(has) {
+    if ![layout::MARKER, layout::PACKS, layout::INDEX]
+        .into_iter()
+        .all(has)
+    {
         return false;
     }
-    let Ok(fd) = open_file(dir, layout::MARKER.as_bytes()) else { return false };
+    let Ok(fd) = open_file(dir, layout::MARKER.as_bytes()) else {
+        return false;
+    };
     let mut bytes = Vec::new();
     let read = io::Read::take(std::fs::File::from(fd), 64 << 10);
     io::Read::read_to_end(&mut { read }, &mut bytes).is_ok() && Marker::decode(&bytes).is_ok()
@@ -232,7 +275,10 @@ mod tests {
         let root = open_root(dir.path()).unwrap();
         assert!(open_dir(root.as_fd(), b"out").is_err());
         assert_eq!(read_link(root.as_fd(), b"out").unwrap(), b"/etc");
-        assert_eq!(stat_at(root.as_fd(), b"out").unwrap().kind, FileType::Symlink);
+        assert_eq!(
+            stat_at(root.as_fd(), b"out").unwrap().kind,
+            FileType::Symlink
+        );
         assert_eq!(names(root.as_fd()).unwrap().len(), 1);
     }
 }

@@ -32,7 +32,10 @@ pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
                 Err(e) => failed.push((path, e)),
             }
         }
-        for (path, e) in failed.iter().filter(|f| f.1.kind() != io::ErrorKind::NotFound) {
+        for (path, e) in failed
+            .iter()
+            .filter(|f| f.1.kind() != io::ErrorKind::NotFound)
+        {
             walk.unreadable(path, "read it", e);
         }
     }
@@ -43,7 +46,9 @@ pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
 fn read(walk: &Walk<'_>, root: &Path, key: LinkKey, path: &[u8]) -> Result<io::Result<Node>> {
     let open = || -> io::Result<std::result::Result<File, Node>> {
         let names = split(path).unwrap_or_default();
-        let Some((name, above)) = names.split_last() else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some((name, above)) = names.split_last() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let mut dir = open_root(root)?;
         for name in above {
             dir = open_dir(dir.as_fd(), name)?;
@@ -72,7 +77,11 @@ fn read(walk: &Walk<'_>, root: &Path, key: LinkKey, path: &[u8]) -> Result<io::R
             if !after.same(&before) {
                 walk.changed(path);
             }
-            Ok(Ok(Node::File { size, chunker, content }))
+            Ok(Ok(Node::File {
+                size,
+                chunker,
+                content,
+            }))
         }
     }
 }

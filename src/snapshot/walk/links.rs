@@ -38,7 +38,10 @@ pub struct Links {
 impl Links {
     /// Adds a name whose old entry is kept.
     pub fn kept(&mut self, key: LinkKey, dir: &[u8], name: &[u8]) {
-        let member = Member { path: path::join(dir, name), kept_in: Some(dir.to_vec()) };
+        let member = Member {
+            path: path::join(dir, name),
+            kept_in: Some(dir.to_vec()),
+        };
         self.groups.entry(key).or_default().members.push(member);
     }
 
@@ -46,7 +49,10 @@ impl Links {
     /// then reads the file.
     pub fn found(&mut self, key: LinkKey, dir: &[u8], name: &[u8]) -> bool {
         let group = self.groups.entry(key).or_default();
-        group.members.push(Member { path: path::join(dir, name), kept_in: None });
+        group.members.push(Member {
+            path: path::join(dir, name),
+            kept_in: None,
+        });
         !std::mem::replace(&mut group.read, true)
     }
 
@@ -64,8 +70,13 @@ impl Links {
 
     /// Returns the inodes whose first name was lost, with the remaining names.
     pub fn unread(&self) -> Vec<(LinkKey, Vec<Vec<u8>>)> {
-        let unread = self.groups.iter().filter(|(_, g)| g.read && g.node.is_none() && !g.members.is_empty());
-        unread.map(|(key, g)| (*key, g.members.iter().map(|m| m.path.clone()).collect())).collect()
+        let unread = self
+            .groups
+            .iter()
+            .filter(|(_, g)| g.read && g.node.is_none() && !g.members.is_empty());
+        unread
+            .map(|(key, g)| (*key, g.members.iter().map(|m| m.path.clone()).collect()))
+            .collect()
     }
 
     /// Adds a directory that waits for the end of the walk.
@@ -96,7 +107,9 @@ impl Links {
 
     /// Returns the link and the node of an inode.
     pub fn result(&self, key: &LinkKey) -> (Option<HardLink>, Option<Node>) {
-        let Some(group) = self.groups.get(key) else { return (None, None) };
+        let Some(group) = self.groups.get(key) else {
+            return (None, None);
+        };
         (group.link().map(|l| l.0), group.node.clone())
     }
 
@@ -109,7 +122,10 @@ impl Links {
             let all_kept = group.members.iter().all(|m| m.kept_in.is_some());
             let as_before = || match group.link() {
                 Some((link, paths)) => known.get(&link.group) == Some(&&paths),
-                None => !old.0.iter().any(|(_, paths)| group.members.iter().any(|m| paths.contains(&m.path))),
+                None => !old
+                    .0
+                    .iter()
+                    .any(|(_, paths)| group.members.iter().any(|m| paths.contains(&m.path))),
             };
             if !(all_kept && as_before()) {
                 out.extend(group.members.iter().filter_map(|m| m.kept_in.clone()));
@@ -130,11 +146,17 @@ impl Group {
 /// Returns the link of the entries with these sorted paths, or `None` for a single path.
 pub fn link_of(paths: &[Vec<u8>]) -> Option<HardLink> {
     let first = paths.first().filter(|_| paths.len() > 1)?;
-    Some(HardLink { group: checksum(&[b"hard link ", first]), count: u32::try_from(paths.len()).unwrap_or(u32::MAX) })
+    Some(HardLink {
+        group: checksum(&[b"hard link ", first]),
+        count: u32::try_from(paths.len()).unwrap_or(u32::MAX),
+    })
 }
 
 /// Removes names from a table. Returns the paths that were linked to them, with their new links.
-pub fn take_out(table: &mut LinkTable, gone: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, Option<HardLink>)> {
+pub fn take_out(
+    table: &mut LinkTable,
+    gone: impl Fn(&[u8]) -> bool,
+) -> Vec<(Vec<u8>, Option<HardLink>)> {
     let mut unlinked = Vec::new();
     let mut kept = Vec::with_capacity(table.0.len());
     for (group, mut paths) in std::mem::take(&mut table.0) {

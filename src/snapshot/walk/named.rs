@@ -37,8 +37,12 @@ impl Chosen {
             let (first, rest) = path.split_first()?;
             below.entry(first).or_default().push(rest.to_vec());
         }
-        let names = below.into_iter().map(|(name, paths)| (name.to_vec(), Self::of(&paths)));
-        let chosen = Self { names: names.collect() };
+        let names = below
+            .into_iter()
+            .map(|(name, paths)| (name.to_vec(), Self::of(&paths)));
+        let chosen = Self {
+            names: names.collect(),
+        };
         (!paths.is_empty()).then(|| Arc::new(chosen))
     }
 
@@ -94,7 +98,10 @@ enum Why {
 impl NotRecorded {
     /// Returns the error for a path that the walk could not read, which is already reported.
     pub fn unread(path: &[u8]) -> Self {
-        Self { path: display(path), why: Why::NotRead }
+        Self {
+            path: display(path),
+            why: Why::NotRead,
+        }
     }
 }
 
@@ -110,9 +117,15 @@ impl Failure for NotRecorded {
 
     fn hint(&self) -> Option<String> {
         match &self.why {
-            Why::Ignored(_) => Some("change the rule or omit the path; nothing was committed".to_owned()),
-            Why::Excluded(_) => Some("change `--exclude` or the setting `commit.exclude`, or omit the path".to_owned()),
-            Why::BehindLink(link) => Some(format!("commit the link `{link}` itself, or the path that it points to")),
+            Why::Ignored(_) => {
+                Some("change the rule or omit the path; nothing was committed".to_owned())
+            }
+            Why::Excluded(_) => Some(
+                "change `--exclude` or the setting `commit.exclude`, or omit the path".to_owned(),
+            ),
+            Why::BehindLink(link) => Some(format!(
+                "commit the link `{link}` itself, or the path that it points to"
+            )),
             _ => None,
         }
     }
@@ -150,32 +163,59 @@ impl<'r> NamedPaths<'r> {
         let dir = entries::open_root(root)?;
         let device = entries::stat_at(dir.as_fd(), b"")?.dev;
         let ignores = enter(&Ignores::default(), &dir, 0)?;
-        Ok(Self { rules, device, open: vec![Above { name: Vec::new(), dir, ignores }] })
+        Ok(Self {
+            rules,
+            device,
+            open: vec![Above {
+                name: Vec::new(),
+                dir,
+                ignores,
+            }],
+        })
     }
 
     /// Returns the state of a path; fails if the path exists and the walk would not record it.
     pub fn at(&mut self, names: &[Vec<u8>]) -> Result<Found, NotRecorded> {
-        self.find(names).map_err(|why| NotRecorded { path: display(&names.join(&b'/')), why })
+        self.find(names).map_err(|why| NotRecorded {
+            path: display(&names.join(&b'/')),
+            why,
+        })
     }
 
     fn find(&mut self, names: &[Vec<u8>]) -> Result<Found, Why> {
-        let Some((last, above)) = names.split_last() else { return Ok(Found::Something) };
-        let same = self.open.iter().skip(1).zip(above).take_while(|(open, name)| open.name == **name).count();
+        let Some((last, above)) = names.split_last() else {
+            return Ok(Found::Something);
+        };
+        let same = self
+            .open
+            .iter()
+            .skip(1)
+            .zip(above)
+            .take_while(|(open, name)| open.name == **name)
+            .count();
         self.open.truncate(same + 1);
         for depth in same..above.len() {
             let so_far = &names[..=depth];
-            let Some(stat) = self.look(so_far)? else { return Ok(Found::Nothing) };
+            let Some(stat) = self.look(so_far)? else {
+                return Ok(Found::Nothing);
+            };
             match stat.kind {
                 FileType::Directory => self.enter(so_far)?,
                 FileType::Symlink => return Err(Why::BehindLink(shown(so_far))),
                 _ => return Ok(Found::BelowFile),
             }
         }
-        let Some(stat) = self.look(names)? else { return Ok(Found::Nothing) };
+        let Some(stat) = self.look(names)? else {
+            return Ok(Found::Nothing);
+        };
         match stat.kind {
             FileType::Directory => self.enter(names)?,
             FileType::Socket => return Err(Why::Socket),
-            FileType::RegularFile => match self.open.last().map(|a| entries::open_file(a.dir.as_fd(), last)) {
+            FileType::RegularFile => match self
+                .open
+                .last()
+                .map(|a| entries::open_file(a.dir.as_fd(), last))
+            {
                 Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
                 Some(Err(e)) => return Err(Why::Unreadable(shown(names), e)),
                 _ => {}
@@ -188,7 +228,9 @@ impl<'r> NamedPaths<'r> {
     /// Returns the stat of the last of `names` in the directory that was opened last, or `None` if
     /// the name does not exist.
     fn look(&self, names: &[Vec<u8>]) -> Result<Option<Stat>, Why> {
-        let (Some(above), Some(name)) = (self.open.last(), names.last()) else { return Ok(None) };
+        let (Some(above), Some(name)) = (self.open.last(), names.last()) else {
+            return Ok(None);
+        };
         let stat = match entries::stat_at(above.dir.as_fd(), name) {
             Ok(stat) => stat,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -199,7 +241,11 @@ impl<'r> NamedPaths<'r> {
             return Err(Why::Repository(shown(names)));
         }
         if let Some(rule) = above.ignores.rule(self.rules, &names.join(&b'/'), is_dir) {
-            return Err(if rule.place.is_some() { Why::Ignored(rule) } else { Why::Excluded(rule) });
+            return Err(if rule.place.is_some() {
+                Why::Ignored(rule)
+            } else {
+                Why::Excluded(rule)
+            });
         }
         if is_dir && self.rules.one_file_system && stat.dev != self.device {
             return Err(Why::OtherFileSystem(shown(names)));
@@ -214,14 +260,20 @@ impl<'r> NamedPaths<'r> {
 
     /// Opens the directory `names`, whose parent was opened last.
     fn enter(&mut self, names: &[Vec<u8>]) -> Result<(), Why> {
-        let (Some(above), Some(name)) = (self.open.last(), names.last()) else { return Ok(()) };
+        let (Some(above), Some(name)) = (self.open.last(), names.last()) else {
+            return Ok(());
+        };
         let unreadable = |e| Why::Unreadable(shown(names), e);
         let dir = entries::open_dir(above.dir.as_fd(), name).map_err(unreadable)?;
         if self.rules.skip_cache_dirs && entries::is_cache_dir(dir.as_fd()) {
             return Err(Why::CacheDir(shown(names)));
         }
         let ignores = enter(&above.ignores, &dir, names.len()).map_err(unreadable)?;
-        self.open.push(Above { name: name.clone(), dir, ignores });
+        self.open.push(Above {
+            name: name.clone(),
+            dir,
+            ignores,
+        });
         Ok(())
     }
 }
@@ -241,7 +293,9 @@ mod tests {
     use super::*;
 
     fn names(path: &str) -> Names {
-        path.split('/').map(|name| name.as_bytes().to_vec()).collect()
+        path.split('/')
+            .map(|name| name.as_bytes().to_vec())
+            .collect()
     }
 
     #[test]
@@ -250,9 +304,14 @@ mod tests {
         assert!(chosen.takes(b"a") && !chosen.takes_whole(b"a") && !chosen.takes(b"b"));
         assert!(chosen.takes_whole(b"e") && chosen.below(b"e").is_none());
         let a = chosen.below(b"a").unwrap();
-        assert!(a.takes_whole(b"b") && !a.takes_whole(b"c") && a.below(b"c").unwrap().takes_whole(b"d"));
+        assert!(
+            a.takes_whole(b"b") && !a.takes_whole(b"c") && a.below(b"c").unwrap().takes_whole(b"d")
+        );
         assert!(Chosen::of(&[]).is_none());
-        assert!(Chosen::of(&[names("a"), Vec::new()]).is_none(), "the root is everything");
+        assert!(
+            Chosen::of(&[names("a"), Vec::new()]).is_none(),
+            "the root is everything"
+        );
     }
 
     #[test]
@@ -273,9 +332,19 @@ mod tests {
         let mut why = |path: &str| paths.at(&names(path)).map_err(|e| e.why.to_string());
         let ignored = Err("it is ignored by the rule `.dvcsignore:2: video`".to_owned());
         assert_eq!(why("video"), ignored);
-        assert_eq!(why("video/new/f"), ignored, "the rule is of a directory above");
-        assert_eq!(why("d/deep/log"), Err("it is ignored by the rule `d/.dvcsignore:1: log`".to_owned()));
-        assert_eq!(why("d/x.bin"), Err("it is excluded by the pattern `*.bin`".to_owned()));
+        assert_eq!(
+            why("video/new/f"),
+            ignored,
+            "the rule is of a directory above"
+        );
+        assert_eq!(
+            why("d/deep/log"),
+            Err("it is ignored by the rule `d/.dvcsignore:1: log`".to_owned())
+        );
+        assert_eq!(
+            why("d/x.bin"),
+            Err("it is excluded by the pattern `*.bin`".to_owned())
+        );
         assert_eq!(why("link/x"), Err("`link` is a symbolic link".to_owned()));
         for (path, found) in [
             ("link", Found::Something),

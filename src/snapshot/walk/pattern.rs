@@ -5,7 +5,11 @@ use std::path::Path;
 /// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or is a
 /// comment or blank.
 pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Option<String> {
-    let pattern = if line.ends_with("\\ ") { line } else { line.trim_end() };
+    let pattern = if line.ends_with("\\ ") {
+        line
+    } else {
+        line.trim_end()
+    };
     if pattern.is_empty() || pattern.starts_with('#') {
         return None;
     }
@@ -24,7 +28,9 @@ pub(super) fn why_pattern_never_matches(pattern: &str, worktree: Option<&Path>) 
 }
 
 fn why_never(pattern: &str, worktree: Option<&Path>) -> Option<String> {
-    let (not, body) = pattern.strip_prefix('!').map_or(("", pattern), |body| ("!", body));
+    let (not, body) = pattern
+        .strip_prefix('!')
+        .map_or(("", pattern), |body| ("!", body));
     let below = body.strip_prefix('/').unwrap_or(body);
     let names = below.strip_suffix('/').unwrap_or(below);
     if names.is_empty() {
@@ -39,14 +45,22 @@ fn why_never(pattern: &str, worktree: Option<&Path>) -> Option<String> {
         && !worktree.join(below).exists()
     {
         let inside = inside.display();
-        return Some(format!("patterns are relative to the worktree; write `{not}/{inside}`"));
+        return Some(format!(
+            "patterns are relative to the worktree; write `{not}/{inside}`"
+        ));
     }
     if names.split('/').any(|name| matches!(name, "" | "." | "..")) {
-        let kept: Vec<&str> = names.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+        let kept: Vec<&str> = names
+            .split('/')
+            .filter(|name| !matches!(*name, "" | "."))
+            .collect();
         let end = if below.ends_with('/') { "/" } else { "" };
         return Some(match kept.contains(&"..") || kept.is_empty() {
             true => "no path in the worktree contains `.` or `..`".to_owned(),
-            false => format!("no path contains `.` or an empty name; write `{not}/{}{end}`", kept.join("/")),
+            false => format!(
+                "no path contains `.` or an empty name; write `{not}/{}{end}`",
+                kept.join("/")
+            ),
         });
     }
     None
@@ -77,7 +91,9 @@ mod tests {
             let found = why(pattern).unwrap_or_else(|| panic!("no reason for `{pattern}`"));
             assert!(found.contains(part), "{pattern}: {found}");
         }
-        for pattern in ["*.log", "/video", "video/", "**/a", "a/**", "\\#x", "...", "a.b", "!keep", "/proc"] {
+        for pattern in [
+            "*.log", "/video", "video/", "**/a", "a/**", "\\#x", "...", "a.b", "!keep", "/proc",
+        ] {
             assert_eq!(why(pattern), None, "{pattern}");
         }
         assert_eq!(why_line_never_matches("# a comment", None), None);
@@ -85,6 +101,10 @@ mod tests {
         assert!(why_line_never_matches("./video\r", None).is_some());
         let same_names = dir.path().join(absolute.trim_start_matches('/'));
         std::fs::create_dir_all(&same_names).unwrap();
-        assert_eq!(why(&absolute), None, "the worktree has such a path below itself");
+        assert_eq!(
+            why(&absolute),
+            None,
+            "the worktree has such a path below itself"
+        );
     }
 }

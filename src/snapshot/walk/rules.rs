@@ -50,8 +50,17 @@ impl Rules {
     /// Returns rules without patterns. The first two flags exclude directories with a CACHEDIR.TAG,
     /// and other file systems. `repository` is the device and inode of the repository, which is
     /// always excluded.
-    pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
-        Self { skip_cache_dirs, one_file_system, repository, ..Self::default() }
+    pub fn new(
+        skip_cache_dirs: bool,
+        one_file_system: bool,
+        repository: Option<(u64, u64)>,
+    ) -> Self {
+        Self {
+            skip_cache_dirs,
+            one_file_system,
+            repository,
+            ..Self::default()
+        }
     }
 
     /// Sets the paths of directories that only contain mount points; their own metadata is not
@@ -85,9 +94,15 @@ impl Rules {
         let mut builder = GitignoreBuilder::new("");
         for pattern in patterns {
             let add = builder.add_line(None, pattern);
-            add.map_err(|e| BadPattern { pattern: pattern.clone(), why: e.to_string() })?;
+            add.map_err(|e| BadPattern {
+                pattern: pattern.clone(),
+                why: e.to_string(),
+            })?;
         }
-        let all = builder.build().map_err(|e| BadPattern { pattern: patterns.join(" "), why: e.to_string() })?;
+        let all = builder.build().map_err(|e| BadPattern {
+            pattern: patterns.join(" "),
+            why: e.to_string(),
+        })?;
         self.exclude = (!patterns.is_empty()).then(|| Arc::new(all));
         Ok(())
     }
@@ -95,7 +110,12 @@ impl Rules {
     /// Returns the patterns for [`Rules::exclude`] that cannot match any path of a worktree, each
     /// with the reason.
     pub fn never_match<'p>(patterns: &'p [String], worktree: &Path) -> Vec<(&'p str, String)> {
-        let why = |pattern: &'p String| Some((pattern.as_str(), why_pattern_never_matches(pattern, Some(worktree))?));
+        let why = |pattern: &'p String| {
+            Some((
+                pattern.as_str(),
+                why_pattern_never_matches(pattern, Some(worktree))?,
+            ))
+        };
         patterns.iter().filter_map(why).collect()
     }
 }
@@ -133,7 +153,11 @@ pub struct BadLine {
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = path::display(self.text.as_bytes());
-        write!(f, "line {} never matches: `{text}`: {}", self.line, self.why)
+        write!(
+            f,
+            "line {} never matches: `{text}`: {}",
+            self.line, self.why
+        )
     }
 }
 
@@ -147,7 +171,12 @@ pub struct Ignores {
 impl Ignores {
     /// Returns these files and the ignore file of `dir`, which is `depth` levels below the root.
     /// `report` receives the lines of that file that have no effect.
-    pub fn enter(&self, dir: BorrowedFd<'_>, depth: usize, report: &mut dyn FnMut(BadLine)) -> io::Result<Self> {
+    pub fn enter(
+        &self,
+        dir: BorrowedFd<'_>,
+        depth: usize,
+        report: &mut dyn FnMut(BadLine),
+    ) -> io::Result<Self> {
         let mut inner = self.clone();
         let fd = match open_file(dir, IGNORE_FILE.as_bytes()) {
             Ok(fd) => fd,
@@ -182,7 +211,11 @@ impl Ignores {
                 Err(_) => Some("the line is not UTF-8".to_owned()),
             };
             let text = || String::from_utf8_lossy(line).trim_end().to_owned();
-            bad.extend(why.map(|why| BadLine { line: number, text: text(), why }));
+            bad.extend(why.map(|why| BadLine {
+                line: number,
+                text: text(),
+                why,
+            }));
         }
         if let Ok(rules) = builder.build() {
             self.files.push((depth, Arc::new(rules)));
@@ -206,14 +239,25 @@ impl Ignores {
         let line = || glob.from()?.to_str()?.parse().ok();
         let place = depth.map(|depth| {
             let names: Vec<&[u8]> = path.split(|b| *b == b'/').take(depth).collect();
-            (path::join(&names.join(&b'/'), IGNORE_FILE.as_bytes()), line().unwrap_or(0))
+            (
+                path::join(&names.join(&b'/'), IGNORE_FILE.as_bytes()),
+                line().unwrap_or(0),
+            )
         });
-        Some(Rule { place, pattern: glob.original().to_owned() })
+        Some(Rule {
+            place,
+            pattern: glob.original().to_owned(),
+        })
     }
 
     /// Returns the pattern that excludes a path, with the depth of its ignore file. The depth is
     /// `None` for a pattern of the caller.
-    fn deciding<'r>(&'r self, rules: &'r Rules, path: &[u8], is_dir: bool) -> Option<(Option<usize>, &'r Glob)> {
+    fn deciding<'r>(
+        &'r self,
+        rules: &'r Rules,
+        path: &[u8],
+        is_dir: bool,
+    ) -> Option<(Option<usize>, &'r Glob)> {
         fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r Glob> {
             rules.matched(Path::new(OsStr::from_bytes(path)), is_dir)
         }
@@ -227,7 +271,10 @@ impl Ignores {
         for (depth, file) in self.files.iter().rev() {
             let mut below = path;
             for _ in 0..*depth {
-                below = below.iter().position(|b| *b == b'/').map_or(below, |at| &below[at + 1..]);
+                below = below
+                    .iter()
+                    .position(|b| *b == b'/')
+                    .map_or(below, |at| &below[at + 1..]);
             }
             match matched(file, below, is_dir) {
                 Match::Ignore(glob) => return Some((Some(*depth), glob)),
@@ -249,11 +296,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         std::fs::write(dir.path().join(IGNORE_FILE), "*.log\n/tmp/\n").unwrap();
-        std::fs::write(dir.path().join("sub").join(IGNORE_FILE), "# of sub\n!keep.log\nd.txt\n").unwrap();
+        std::fs::write(
+            dir.path().join("sub").join(IGNORE_FILE),
+            "# of sub\n!keep.log\nd.txt\n",
+        )
+        .unwrap();
         let root = open_root(dir.path()).unwrap();
         let none = &mut |bad: BadLine| panic!("{bad}");
         let top = Ignores::default().enter(root.as_fd(), 0, none).unwrap();
-        let sub = top.enter(open_dir(root.as_fd(), b"sub").unwrap().as_fd(), 1, none).unwrap();
+        let sub = top
+            .enter(open_dir(root.as_fd(), b"sub").unwrap().as_fd(), 1, none)
+            .unwrap();
         let mut rules = Rules::default();
         assert!(top.excludes(&rules, b"a.log", false));
         assert!(top.excludes(&rules, b"tmp", true));
@@ -261,19 +314,40 @@ mod tests {
         assert!(sub.excludes(&rules, b"sub/b.log", false));
         assert!(!sub.excludes(&rules, b"sub/keep.log", false));
         assert!(!sub.excludes(&rules, b"sub/tmp", true));
-        assert_eq!(sub.rule(&rules, b"tmp", true).unwrap().to_string(), ".dvcsignore:2: /tmp/");
-        assert_eq!(sub.rule(&rules, b"sub/d.txt", false).unwrap().to_string(), "sub/.dvcsignore:3: d.txt");
+        assert_eq!(
+            sub.rule(&rules, b"tmp", true).unwrap().to_string(),
+            ".dvcsignore:2: /tmp/"
+        );
+        assert_eq!(
+            sub.rule(&rules, b"sub/d.txt", false).unwrap().to_string(),
+            "sub/.dvcsignore:3: d.txt"
+        );
         rules.exclude(&["*.bin".to_owned()]).unwrap();
         assert!(sub.excludes(&rules, b"sub/x.bin", false));
-        assert_eq!(sub.rule(&rules, b"sub/x.bin", false).unwrap(), Rule { place: None, pattern: "*.bin".to_owned() });
+        assert_eq!(
+            sub.rule(&rules, b"sub/x.bin", false).unwrap(),
+            Rule {
+                place: None,
+                pattern: "*.bin".to_owned()
+            }
+        );
     }
 
     #[test]
     fn lines_without_effect_are_returned() {
         let mut ignores = Ignores::default();
         let bad = ignores.add(b"\xef\xbb\xbfcache/\r\n\r\n./video\nok\n\xff\xfe\n{a\n", 0);
-        assert!(ignores.excludes(&Rules::default(), b"cache", true), "a byte order mark is not a part of a pattern");
+        assert!(
+            ignores.excludes(&Rules::default(), b"cache", true),
+            "a byte order mark is not a part of a pattern"
+        );
         assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [3, 5, 6]);
-        assert!(bad[0].to_string().starts_with("line 3 never matches: `./video`: "), "{}", bad[0]);
+        assert!(
+            bad[0]
+                .to_string()
+                .starts_with("line 3 never matches: `./video`: "),
+            "{}",
+            bad[0]
+        );
     }
 }

@@ -96,7 +96,11 @@ pub struct Found {
 /// Returns the notice about a repository that is excluded from a version.
 pub fn reserved_notice(path: Vec<u8>) -> Notice {
     let message = "left out: no version may contain a repository".to_owned();
-    Notice { level: NoticeLevel::Skipped, path, message }
+    Notice {
+        level: NoticeLevel::Skipped,
+        path,
+        message,
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -107,19 +111,29 @@ impl<'a> Walk<'a> {
 
     fn incomplete(&self, path: &[u8], message: String) {
         self.unstable.lock().push(path.to_vec());
-        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: path.to_vec(), message });
+        self.observer.notice(Notice {
+            level: NoticeLevel::Incomplete,
+            path: path.to_vec(),
+            message,
+        });
     }
 
     /// Reports that a file changed while it was read.
     pub fn changed(&self, path: &[u8]) {
-        self.incomplete(path, "it changed while it was read; kept as read".to_owned());
+        self.incomplete(
+            path,
+            "it changed while it was read; kept as read".to_owned(),
+        );
     }
 
     /// Reports that a directory is excluded because of the length of its path; `above` is the path
     /// of its parent.
     fn too_long(&self, above: &[u8]) {
         let most = path::DIR_PATH_MAX >> 10;
-        self.incomplete(above, format!("a directory below is left out: its path is longer than {most} KiB"));
+        self.incomplete(
+            above,
+            format!("a directory below is left out: its path is longer than {most} KiB"),
+        );
     }
 
     /// Returns all hard links so far.
@@ -151,7 +165,8 @@ impl<'a> Walk<'a> {
     /// Returns the xattrs, or reports that they are unreadable and returns `None`. Unreadable
     /// xattrs must not prevent the storage of the content.
     fn attributes(&self, path: &[u8], read: io::Result<Vec<Xattr>>) -> Option<Vec<Xattr>> {
-        read.map_err(|e| self.unreadable(path, "read its xattrs", &e)).ok()
+        read.map_err(|e| self.unreadable(path, "read its xattrs", &e))
+            .ok()
     }
 
     /// Opens and lists a directory. Returns `None` if its entries are excluded.
@@ -166,7 +181,9 @@ impl<'a> Walk<'a> {
             }
             top.stat.lock().dev != stat.dev
         };
-        let xattrs = self.attributes(&dir.path, entries::xattrs_of(fd)).unwrap_or_default();
+        let xattrs = self
+            .attributes(&dir.path, entries::xattrs_of(fd))
+            .unwrap_or_default();
         let skipped = (self.rules.one_file_system && outside(dir))
             || (self.rules.skip_cache_dirs && !dir.is_root() && entries::is_cache_dir(fd));
         *dir.stat.lock() = stat;
@@ -180,7 +197,11 @@ impl<'a> Walk<'a> {
             // If the repository were included, each push to it would be part of the next version,
             // which would be pushed again.
             let message = "left out: it is a repository".to_owned();
-            self.observer.notice(Notice { level: NoticeLevel::Skipped, path: dir.path.clone(), message });
+            self.observer.notice(Notice {
+                level: NoticeLevel::Skipped,
+                path: dir.path.clone(),
+                message,
+            });
             return Ok(None);
         }
         if names.iter().any(|n| n.1 == rules::IGNORE_FILE.as_bytes()) {
@@ -207,7 +228,11 @@ impl<'a> Walk<'a> {
                     noted.push(path::join(&dir.path, &name));
                 }
             }
-            if dir.chosen.as_ref().is_some_and(|chosen| !chosen.takes(&name)) {
+            if dir
+                .chosen
+                .as_ref()
+                .is_some_and(|chosen| !chosen.takes(&name))
+            {
                 continue;
             }
             if path::is_reserved(&name) {
@@ -234,12 +259,20 @@ impl<'a> Walk<'a> {
                 && let Some(limit) = self.rules.exceeded(stat.size)
             {
                 let message = format!("left out: its {} bytes are more than {limit}", stat.size);
-                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: full, message });
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Skipped,
+                    path: full,
+                    message,
+                });
                 continue;
             }
             if stat.kind == FileType::Socket {
                 let message = "sockets are not recorded".to_owned();
-                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: full, message });
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Skipped,
+                    path: full,
+                    message,
+                });
                 continue;
             }
             out.push((name, stat));
@@ -253,7 +286,8 @@ impl<'a> Walk<'a> {
         let own = dir.is_root() && name == INSIDE.as_bytes();
         let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));
         if !own && !entries::stat_at(fd, &name).is_ok_and(|stat| is_repository(&stat)) {
-            self.observer.notice(reserved_notice(path::join(&dir.path, &name)));
+            self.observer
+                .notice(reserved_notice(path::join(&dir.path, &name)));
         }
     }
 
@@ -268,8 +302,18 @@ impl<'a> Walk<'a> {
             .into_iter()
             .map(|(name, stat)| {
                 let is_dir = stat.kind == FileType::Directory;
-                let print = if is_dir { 0 } else { fingerprint(&name, &stat, None, device, self.before) };
-                Slot { name, stat, print, entry: None, link: None }
+                let print = if is_dir {
+                    0
+                } else {
+                    fingerprint(&name, &stat, None, device, self.before)
+                };
+                Slot {
+                    name,
+                    stat,
+                    print,
+                    entry: None,
+                    link: None,
+                }
             })
             .collect();
         // Files are read in order of inodes, but trees are in order of names.
@@ -278,10 +322,9 @@ impl<'a> Walk<'a> {
         let record = self.record(dir)?;
         let clean = record.as_ref().is_some_and(|r| {
             r.prints.len() == slots.len() + 1
-                && slots
-                    .iter()
-                    .zip(&r.prints)
-                    .all(|(s, p)| s.stat.kind == FileType::Directory || r.confirms(device, &s.stat, s.print, *p))
+                && slots.iter().zip(&r.prints).all(|(s, p)| {
+                    s.stat.kind == FileType::Directory || r.confirms(device, &s.stat, s.print, *p)
+                })
         });
         let mut old = match &record {
             Some(_) if clean => HashMap::new(),
@@ -298,10 +341,22 @@ impl<'a> Walk<'a> {
             dir.pending.fetch_add(1, Ordering::AcqRel);
             dir.users.fetch_add(1, Ordering::AcqRel);
             let old_tree = match old.get(&slot.name) {
-                Some((Entry { node: Node::Dir { tree, .. }, .. }, _)) => Some(*tree),
+                Some((
+                    Entry {
+                        node: Node::Dir { tree, .. },
+                        ..
+                    },
+                    _,
+                )) => Some(*tree),
                 _ => None,
             };
-            found.dirs.push(Dir::below(dir, &slot.name, slot.stat, ignores.clone(), old_tree));
+            found.dirs.push(Dir::below(
+                dir,
+                &slot.name,
+                slot.stat,
+                ignores.clone(),
+                old_tree,
+            ));
         }
         if clean {
             let mut files = 0;
@@ -310,7 +365,8 @@ impl<'a> Walk<'a> {
                 files += 1;
                 bytes += slot.stat.size;
                 if slot.stat.nlink > 1 {
-                    self.links().kept((slot.stat.dev, slot.stat.ino), &dir.path, &slot.name);
+                    self.links()
+                        .kept((slot.stat.dev, slot.stat.ino), &dir.path, &slot.name);
                 }
             }
             self.observer.advance(files, bytes);
@@ -320,15 +376,25 @@ impl<'a> Walk<'a> {
             state.clean = true;
             return Ok(found);
         }
-        let positions: HashMap<Vec<u8>, usize> = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        let positions: HashMap<Vec<u8>, usize> = slots
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (s.name.clone(), i))
+            .collect();
         dir.lock().slots = slots;
-        let confirms = |stat: &Stat, now, then| record.as_ref().is_some_and(|r| r.confirms(device, stat, now, then));
+        let confirms = |stat: &Stat, now, then| {
+            record
+                .as_ref()
+                .is_some_and(|r| r.confirms(device, stat, now, then))
+        };
         let Some(fd) = dir.fd() else { return Ok(found) };
         for name in by_inode {
             if self.observer.cancelled() {
                 break;
             }
-            let Some(at) = positions.get(&name).copied() else { continue };
+            let Some(at) = positions.get(&name).copied() else {
+                continue;
+            };
             let (stat, print) = {
                 let state = dir.lock();
                 (state.slots[at].stat, state.slots[at].print)
@@ -347,24 +413,49 @@ impl<'a> Walk<'a> {
                 dir.lock().slots[at].entry = Some(entry.clone());
                 continue;
             }
-            self.file(dir, &fd, at, &name, stat, old.map(|o| o.0), buffer, &mut found)?;
+            self.file(
+                dir,
+                &fd,
+                at,
+                &name,
+                stat,
+                old.map(|o| o.0),
+                buffer,
+                &mut found,
+            )?;
         }
         Ok(found)
     }
 
     /// Returns the record of a directory, if it may be used.
     fn record(&self, dir: &Dir) -> Result<Option<DirRecord>> {
-        let Some(worktree) = self.basis else { return Ok(None) };
+        let Some(worktree) = self.basis else {
+            return Ok(None);
+        };
         if self.distrust.contains(&dir.path) {
             return Ok(None);
         }
         let repo = self.out.repo();
-        let bytes = repo.catalogue()?.stat_dirs(worktree, &[&dir.path])?.into_iter().next().flatten();
+        let bytes = repo
+            .catalogue()?
+            .stat_dirs(worktree, &[&dir.path])?
+            .into_iter()
+            .next()
+            .flatten();
         let record = bytes.and_then(|b| DirRecord::decode(&b));
         Ok(match record {
             // Subdirectories have their own records.
-            Some(r) if self.doubt => repo.is_directory_whole(&r.tree, dir.path.is_empty())?.then_some(r),
-            Some(r) if repo.index()?.lookup(crate::format::pack::PackKind::Tree, &r.tree)?.is_some() => Some(r),
+            Some(r) if self.doubt => repo
+                .is_directory_whole(&r.tree, dir.path.is_empty())?
+                .then_some(r),
+            Some(r)
+                if repo
+                    .index()?
+                    .lookup(crate::format::pack::PackKind::Tree, &r.tree)?
+                    .is_some() =>
+            {
+                Some(r)
+            }
             _ => None,
         })
     }
@@ -372,16 +463,28 @@ impl<'a> Walk<'a> {
     /// Returns the entries of the previous version, which are only usable for deltas, because
     /// nothing proves that they are unchanged.
     fn entries_before(&self, dir: &Dir) -> HashMap<Vec<u8>, (Entry, u64)> {
-        let entries = dir.old_tree.and_then(|tree| self.out.repo().entries(&tree).ok()).unwrap_or_default();
-        entries.into_iter().map(|e| (e.name.clone(), (e, 0))).collect()
+        let entries = dir
+            .old_tree
+            .and_then(|tree| self.out.repo().entries(&tree).ok())
+            .unwrap_or_default();
+        entries
+            .into_iter()
+            .map(|e| (e.name.clone(), (e, 0)))
+            .collect()
     }
 
     fn old_entries(&self, record: &DirRecord) -> HashMap<Vec<u8>, (Entry, u64)> {
-        let Ok(entries) = self.out.repo().entries(&record.tree) else { return HashMap::new() };
+        let Ok(entries) = self.out.repo().entries(&record.tree) else {
+            return HashMap::new();
+        };
         if entries.len() + 1 != record.prints.len() {
             return HashMap::new();
         }
-        entries.into_iter().zip(&record.prints).map(|(e, p)| (e.name.clone(), (e, *p))).collect()
+        entries
+            .into_iter()
+            .zip(&record.prints)
+            .map(|(e, p)| (e.name.clone(), (e, *p)))
+            .collect()
     }
 
     /// Stores one changed entry that is not a directory.
@@ -410,7 +513,12 @@ impl<'a> Walk<'a> {
             if !first {
                 // Another hard link of the file is read, and this one gets the same node.
                 if let Some(xattrs) = self.attributes_at(dir, fd, at, name) {
-                    let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: Node::Fifo };
+                    let entry = Entry {
+                        name: name.to_vec(),
+                        meta: stat.meta(xattrs),
+                        link: None,
+                        node: Node::Fifo,
+                    };
                     dir.lock().slots[at].entry = Some(entry);
                     self.observer.advance(1, stat.size);
                 }
@@ -429,7 +537,10 @@ impl<'a> Walk<'a> {
                     Ok(_) => return self.leave_out(dir, at, name, &io::ErrorKind::NotFound.into()),
                     Err(e) => return self.leave_out(dir, at, name, &e),
                 };
-                let xattrs = self.attributes(&path::join(&dir.path, name), entries::xattrs_of(file.as_fd()));
+                let xattrs = self.attributes(
+                    &path::join(&dir.path, name),
+                    entries::xattrs_of(file.as_fd()),
+                );
                 let old = old.and_then(|e| match e.node {
                     Node::File { size, content, .. } => Some(OldFile { size, content }),
                     _ => None,
@@ -438,10 +549,18 @@ impl<'a> Walk<'a> {
                     let mut state = dir.lock();
                     let slot = &mut state.slots[at];
                     slot.stat = now;
-                    slot.print =
-                        if xattrs.is_some() { fingerprint(name, &now, None, dir.device(), self.before) } else { 0 };
+                    slot.print = if xattrs.is_some() {
+                        fingerprint(name, &now, None, dir.device(), self.before)
+                    } else {
+                        0
+                    };
                     let meta = now.meta(xattrs.unwrap_or_default());
-                    slot.entry = Some(Entry { name: name.to_vec(), meta, link: None, node: Node::Fifo });
+                    slot.entry = Some(Entry {
+                        name: name.to_vec(),
+                        meta,
+                        link: None,
+                        node: Node::Fifo,
+                    });
                 }
                 let outcome = if now.size > SMALL_MAX {
                     SmallFile::Grown(now)
@@ -449,7 +568,13 @@ impl<'a> Walk<'a> {
                     store_small(self.out, &file, now, old.as_ref(), buffer)?
                 };
                 match outcome {
-                    SmallFile::Stored { node, bytes, stat, stable, fresh } => {
+                    SmallFile::Stored {
+                        node,
+                        bytes,
+                        stat,
+                        stable,
+                        fresh,
+                    } => {
                         self.put_file(dir, at, node, &stat, stable, fresh);
                         self.observer.advance(1, bytes);
                     }
@@ -460,7 +585,13 @@ impl<'a> Walk<'a> {
                         // a process may open.
                         dir.pending.fetch_add(1, Ordering::AcqRel);
                         dir.users.fetch_add(1, Ordering::AcqRel);
-                        found.readers.push(Box::new(Reader::new(now, Arc::clone(dir), at, name, old)));
+                        found.readers.push(Box::new(Reader::new(
+                            now,
+                            Arc::clone(dir),
+                            at,
+                            name,
+                            old,
+                        )));
                     }
                 }
                 return Ok(());
@@ -471,7 +602,12 @@ impl<'a> Walk<'a> {
             },
         };
         if let Some(xattrs) = self.attributes_at(dir, fd, at, name) {
-            let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: node.clone() };
+            let entry = Entry {
+                name: name.to_vec(),
+                meta: stat.meta(xattrs),
+                link: None,
+                node: node.clone(),
+            };
             dir.lock().slots[at].entry = Some(entry);
             if let Some(key) = key {
                 self.links().settle(key, node);
@@ -487,7 +623,8 @@ impl<'a> Walk<'a> {
         // The error may mean that /proc is missing, so check whether the name still exists.
         if let Err(e) = &read
             && e.kind() == io::ErrorKind::NotFound
-            && entries::stat_at(fd.as_fd(), name).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+            && entries::stat_at(fd.as_fd(), name)
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
         {
             self.skip(dir, at, name, e);
             return None;
@@ -522,7 +659,15 @@ impl<'a> Walk<'a> {
 
     /// Sets the node of a file in its slot. `stable` means that the content is that of one moment,
     /// `fresh` that the file did not change while it was read.
-    pub fn put_file(&self, dir: &Dir, at: usize, node: Node, stat: &Stat, stable: bool, fresh: bool) {
+    pub fn put_file(
+        &self,
+        dir: &Dir,
+        at: usize,
+        node: Node,
+        stat: &Stat,
+        stable: bool,
+        fresh: bool,
+    ) {
         let mut state = dir.lock();
         let slot = &mut state.slots[at];
         if !(stable && fresh) {

@@ -63,21 +63,42 @@ impl Unrestored {
             self.settle_meta(own, then, true, true);
         }
         for slot in slots.iter_mut() {
-            let Some(entry) = &mut slot.entry else { continue };
+            let Some(entry) = &mut slot.entry else {
+                continue;
+            };
             let named = recorded.iter().filter_map(|r| r.named(&entry.name));
-            let same_kind =
-                named.filter(|then| std::mem::discriminant(&then.node) == std::mem::discriminant(&entry.node));
+            let same_kind = named.filter(|then| {
+                std::mem::discriminant(&then.node) == std::mem::discriminant(&entry.node)
+            });
             let candidates: Vec<&Entry> = same_kind.collect();
-            let best = candidates.iter().find(|then| then.node == entry.node).or(candidates.first());
+            let best = candidates
+                .iter()
+                .find(|then| then.node == entry.node)
+                .or(candidates.first());
             if let Some(then) = best {
                 let (is_dir, same_content) = (entry.is_dir(), then.node == entry.node);
                 self.settle_meta(&mut entry.meta, &then.meta, is_dir, same_content);
             }
         }
-        let is_device = |entry: &&Entry| matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. });
-        let devices = recorded.first().into_iter().flat_map(|r| &r.entries).filter(is_device);
+        let is_device = |entry: &&Entry| {
+            matches!(
+                entry.node,
+                Node::CharDevice { .. } | Node::BlockDevice { .. }
+            )
+        };
+        let devices = recorded
+            .first()
+            .into_iter()
+            .flat_map(|r| &r.entries)
+            .filter(is_device);
         let is_absent = |entry: &&Entry| !slots.iter().any(|slot| slot.name == entry.name);
-        Ok(devices.filter(is_absent).map(|entry| Entry { link: None, ..entry.clone() }).collect())
+        Ok(devices
+            .filter(is_absent)
+            .map(|entry| Entry {
+                link: None,
+                ..entry.clone()
+            })
+            .collect())
     }
 
     /// Replaces the properties that the checkout could not set with those of the version.
@@ -90,24 +111,37 @@ impl Unrestored {
                 now.uid = then.uid;
                 is_kept = true;
             }
-            if then.gid != found.1 && found.1 == by.gid && (is_kept || !self.groups.contains(&then.gid)) {
+            if then.gid != found.1
+                && found.1 == by.gid
+                && (is_kept || !self.groups.contains(&then.gid))
+            {
                 now.gid = then.gid;
                 is_kept = true;
             }
         }
         // New content of a file must not get the rights of its recorded owner.
         let dropped = if is_dir { SETGID } else { SPECIAL };
-        if is_kept && (is_dir || same_content) && then.mode & dropped != 0 && now.mode == then.mode & !dropped {
+        if is_kept
+            && (is_dir || same_content)
+            && then.mode & dropped != 0
+            && now.mode == then.mode & !dropped
+        {
             now.mode = then.mode;
         }
         if !same_content && !is_dir {
             return;
         }
-        for xattr in then.xattrs.iter().filter(|x| PRIVILEGED.iter().any(|space| x.name.starts_with(space))) {
+        for xattr in then
+            .xattrs
+            .iter()
+            .filter(|x| PRIVILEGED.iter().any(|space| x.name.starts_with(space)))
+        {
             match now.xattrs.binary_search_by(|x| x.name.cmp(&xattr.name)) {
                 // The system labels every new file. Any other existing xattr was set by a
                 // privileged process in the meantime.
-                Ok(at) if LABELS.contains(&xattr.name.as_slice()) => now.xattrs[at].value.clone_from(&xattr.value),
+                Ok(at) if LABELS.contains(&xattr.name.as_slice()) => {
+                    now.xattrs[at].value.clone_from(&xattr.value)
+                }
                 Ok(_) => {}
                 Err(at) => now.xattrs.insert(at, xattr.clone()),
             }
@@ -117,7 +151,10 @@ impl Unrestored {
 
 impl Recorded {
     fn named(&self, name: &[u8]) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by(|entry| entry.name.as_slice().cmp(name))
+            .ok()?;
         self.entries.get(at)
     }
 }
@@ -125,11 +162,17 @@ impl Recorded {
 fn recorded_dir(repo: &Repo, tree: &Id, dir: &[u8]) -> Result<Option<Recorded>> {
     if dir.is_empty() {
         let (info, entries) = repo.root(tree)?;
-        return Ok(Some(Recorded { meta: Some(info.meta), entries }));
+        return Ok(Some(Recorded {
+            meta: Some(info.meta),
+            entries,
+        }));
     }
     let names = path::split(dir).unwrap_or_default();
     match repo.find(tree, &names)?.map(|entry| entry.node) {
-        Some(Node::Dir { tree, .. }) => Ok(Some(Recorded { meta: None, entries: repo.entries(&tree)? })),
+        Some(Node::Dir { tree, .. }) => Ok(Some(Recorded {
+            meta: None,
+            entries: repo.entries(&tree)?,
+        })),
         _ => Ok(None),
     }
 }
@@ -140,12 +183,25 @@ mod tests {
     use crate::model::entry::Xattr;
 
     fn meta(uid: u32, gid: u32, mode: u32) -> Meta {
-        Meta { uid, gid, mode, ..Meta::default() }
+        Meta {
+            uid,
+            gid,
+            mode,
+            ..Meta::default()
+        }
     }
 
     fn settled(now: &Meta, then: &Meta, is_dir: bool, same_content: bool) -> Meta {
-        let by = vec![RestoredBy { uid: 1000, gid: 1000, owners: true }];
-        let unrestored = Unrestored { by, bases: Vec::new(), groups: BTreeSet::from([1000, 50]) };
+        let by = vec![RestoredBy {
+            uid: 1000,
+            gid: 1000,
+            owners: true,
+        }];
+        let unrestored = Unrestored {
+            by,
+            bases: Vec::new(),
+            groups: BTreeSet::from([1000, 50]),
+        };
         let mut now = now.clone();
         unrestored.settle_meta(&mut now, then, is_dir, same_content);
         now
@@ -156,12 +212,37 @@ mod tests {
         let then = meta(999, 998, 0o4755);
         assert_eq!(settled(&meta(1000, 1000, 0o755), &then, false, true), then);
         // The user is a member of the group, so the checkout has set it, or it was changed since.
-        assert_eq!(settled(&meta(1000, 50, 0o644), &meta(999, 50, 0o644), false, true), meta(999, 50, 0o644));
-        assert_eq!(settled(&meta(1000, 50, 0o644), &meta(1000, 51, 0o644), false, true), meta(1000, 50, 0o644));
-        assert_eq!(settled(&meta(1000, 1000, 0o644), &meta(1000, 50, 0o644), false, true), meta(1000, 1000, 0o644));
-        assert_eq!(settled(&meta(1000, 1000, 0o644), &meta(1000, 51, 0o644), false, true), meta(1000, 51, 0o644));
+        assert_eq!(
+            settled(&meta(1000, 50, 0o644), &meta(999, 50, 0o644), false, true),
+            meta(999, 50, 0o644)
+        );
+        assert_eq!(
+            settled(&meta(1000, 50, 0o644), &meta(1000, 51, 0o644), false, true),
+            meta(1000, 50, 0o644)
+        );
+        assert_eq!(
+            settled(
+                &meta(1000, 1000, 0o644),
+                &meta(1000, 50, 0o644),
+                false,
+                true
+            ),
+            meta(1000, 1000, 0o644)
+        );
+        assert_eq!(
+            settled(
+                &meta(1000, 1000, 0o644),
+                &meta(1000, 51, 0o644),
+                false,
+                true
+            ),
+            meta(1000, 51, 0o644)
+        );
         // Nothing is assumed about files of an owner who has not checked out the worktree.
-        assert_eq!(settled(&meta(1, 1000, 0o755), &then, false, true), meta(1, 1000, 0o755));
+        assert_eq!(
+            settled(&meta(1, 1000, 0o755), &then, false, true),
+            meta(1, 1000, 0o755)
+        );
         let dir = meta(999, 998, 0o2770);
         assert_eq!(settled(&meta(1000, 1000, 0o770), &dir, true, false), dir);
     }
@@ -171,19 +252,39 @@ mod tests {
         let then = meta(999, 998, 0o4755);
         // A different mode, or different content of a set-user-ID file: both lose the bit, but keep
         // the recorded owner.
-        assert_eq!(settled(&meta(1000, 1000, 0o700), &then, false, true), meta(999, 998, 0o700));
-        assert_eq!(settled(&meta(1000, 1000, 0o755), &then, false, false), meta(999, 998, 0o755));
+        assert_eq!(
+            settled(&meta(1000, 1000, 0o700), &then, false, true),
+            meta(999, 998, 0o700)
+        );
+        assert_eq!(
+            settled(&meta(1000, 1000, 0o755), &then, false, false),
+            meta(999, 998, 0o755)
+        );
     }
 
     #[test]
     fn privileged_attributes_are_kept_with_the_content_they_belong_to() {
-        let xattr = |name: &str, value: &str| Xattr { name: name.into(), value: value.into() };
+        let xattr = |name: &str, value: &str| Xattr {
+            name: name.into(),
+            value: value.into(),
+        };
         let then = Meta {
-            xattrs: vec![xattr("security.capability", "c"), xattr("trusted.t", "t"), xattr("user.u", "u")],
+            xattrs: vec![
+                xattr("security.capability", "c"),
+                xattr("trusted.t", "t"),
+                xattr("user.u", "u"),
+            ],
             ..meta(1000, 1000, 0o755)
         };
-        let now = Meta { xattrs: vec![xattr("user.v", "v")], ..meta(1000, 1000, 0o755) };
-        let kept = vec![xattr("security.capability", "c"), xattr("trusted.t", "t"), xattr("user.v", "v")];
+        let now = Meta {
+            xattrs: vec![xattr("user.v", "v")],
+            ..meta(1000, 1000, 0o755)
+        };
+        let kept = vec![
+            xattr("security.capability", "c"),
+            xattr("trusted.t", "t"),
+            xattr("user.v", "v"),
+        ];
         assert_eq!(settled(&now, &then, false, true).xattrs, kept);
         assert_eq!(settled(&now, &then, false, false).xattrs, now.xattrs);
     }

@@ -45,7 +45,10 @@ pub(super) struct AuthError {
 
 impl AuthError {
     fn denied(detail: String) -> Self {
-        Self { error_kind: StoreErrorKind::Denied, detail }
+        Self {
+            error_kind: StoreErrorKind::Denied,
+            detail,
+        }
     }
 
     /// Returns the kind of the error if a login is rejected.
@@ -85,8 +88,19 @@ pub(super) struct Auth {
 
 impl Auth {
     /// Returns the authentication of a repository without looking up credentials.
-    pub(super) fn new(repository: String, server: String, plain: bool, given: Option<BasicCredentials>) -> Self {
-        Self { repository, server, plain, given, state: Mutex::default() }
+    pub(super) fn new(
+        repository: String,
+        server: String,
+        plain: bool,
+        given: Option<BasicCredentials>,
+    ) -> Self {
+        Self {
+            repository,
+            server,
+            plain,
+            given,
+            state: Mutex::default(),
+        }
     }
 
     /// Returns the header for a request, or `None` before the registry has sent a challenge.
@@ -100,7 +114,10 @@ impl Auth {
         match state.challenge.clone() {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(self.basic(&mut state).await.ok()),
-            Some(challenge) => self.token(&mut state, client, meter, scope, &challenge).await.map(Some),
+            Some(challenge) => self
+                .token(&mut state, client, meter, scope, &challenge)
+                .await
+                .map(Some),
         }
     }
 
@@ -114,12 +131,18 @@ impl Auth {
         response_headers: &HeaderMap,
         used: Option<&HeaderValue>,
     ) -> Result<HeaderValue, AuthError> {
-        let offered: Vec<&str> =
-            response_headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|h| h.to_str().ok()).collect();
+        let offered: Vec<&str> = response_headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|h| h.to_str().ok())
+            .collect();
         let challenge = Challenge::parse(&offered);
         let challenge = challenge.ok_or_else(|| match offered.as_slice() {
             [] => AuthError::denied("status 401 without a challenge".to_owned()),
-            offered => AuthError::denied(format!("unsupported authentication scheme: {}", offered.join(", "))),
+            offered => AuthError::denied(format!(
+                "unsupported authentication scheme: {}",
+                offered.join(", ")
+            )),
         })?;
         let mut state = self.state.lock().await;
         state.challenge = Some(challenge.clone());
@@ -132,16 +155,27 @@ impl Auth {
             return Ok(header);
         }
         // A challenge contains the scope of the rejected request; remember the one for deleting.
-        if let (AuthScope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
+        if let (
+            AuthScope::Delete,
+            Challenge::Bearer {
+                scope: Some(wanted),
+                ..
+            },
+        ) = (scope, &challenge)
             && wanted.starts_with(&format!("repository:{}:", self.repository))
         {
             state.deleting = Some(wanted.clone());
         }
         // Another request may have renewed the token in the meantime.
-        if state.tokens.get(&scope).is_some_and(|t| Some(&t.header) == used) {
+        if state
+            .tokens
+            .get(&scope)
+            .is_some_and(|t| Some(&t.header) == used)
+        {
             state.tokens.remove(&scope);
         }
-        self.token(&mut state, client, meter, scope, &challenge).await
+        self.token(&mut state, client, meter, scope, &challenge)
+            .await
     }
 
     /// Returns whether requests are authenticated. Also true before the registry has sent a
@@ -178,8 +212,16 @@ impl Auth {
             Login::Password(password) => password.header(),
             _ => None,
         };
-        let detail = || format!("the registry requires a user name and a password; tried {}", login.who(&self.server));
-        header.ok_or_else(|| AuthError { error_kind: AuthError::of(&login), detail: detail() })
+        let detail = || {
+            format!(
+                "the registry requires a user name and a password; tried {}",
+                login.who(&self.server)
+            )
+        };
+        header.ok_or_else(|| AuthError {
+            error_kind: AuthError::of(&login),
+            detail: detail(),
+        })
     }
 
     async fn token(
@@ -190,11 +232,17 @@ impl Auth {
         scope: AuthScope,
         challenge: &Challenge,
     ) -> Result<HeaderValue, AuthError> {
-        if let Some(token) = state.tokens.get(&scope).filter(|t| t.until > Instant::now()) {
+        if let Some(token) = state
+            .tokens
+            .get(&scope)
+            .filter(|t| t.until > Instant::now())
+        {
             return Ok(token.header.clone());
         }
         let Challenge::Bearer { realm, service, .. } = challenge else {
-            return Err(AuthError::denied("the registry does not use tokens".to_owned()));
+            return Err(AuthError::denied(
+                "the registry does not use tokens".to_owned(),
+            ));
         };
         let realm = Url::parse(realm).map_err(|e| AuthError {
             error_kind: StoreErrorKind::InvalidResponse,
@@ -202,22 +250,34 @@ impl Auth {
         })?;
         if realm.scheme() != "https" && !self.plain {
             let detail = format!("the token server `{realm}` is not encrypted");
-            return Err(AuthError { error_kind: StoreErrorKind::Untrusted, detail });
+            return Err(AuthError {
+                error_kind: StoreErrorKind::Untrusted,
+                detail,
+            });
         }
         let login = self.login(state).await;
-        let server = TokenServer { client, meter, realm, service: service.as_deref(), login: &login };
+        let server = TokenServer {
+            client,
+            meter,
+            realm,
+            service: service.as_deref(),
+            login: &login,
+        };
         let name = &self.repository;
         let token = match scope {
             AuthScope::Use => match server.ask(&format!("repository:{name}:pull,push")).await {
                 // An account without permission to write may still be allowed to read.
-                Err(e) if e.error_kind == StoreErrorKind::Denied => {
-                    server.ask(&format!("repository:{name}:pull")).await.map_err(|_| e)
-                }
+                Err(e) if e.error_kind == StoreErrorKind::Denied => server
+                    .ask(&format!("repository:{name}:pull"))
+                    .await
+                    .map_err(|_| e),
                 answer => answer,
             },
             AuthScope::Delete => {
                 let wanted = state.deleting.clone();
-                server.ask(&wanted.unwrap_or_else(|| format!("repository:{name}:delete"))).await
+                server
+                    .ask(&wanted.unwrap_or_else(|| format!("repository:{name}:delete")))
+                    .await
             }
         };
         let token = token.map_err(|mut e| {
@@ -250,8 +310,10 @@ struct TokenResponse {
 
 impl TokenServer<'_> {
     async fn ask(&self, scope: &str) -> Result<Token, AuthError> {
-        let fail =
-            |error_kind, what: &str| AuthError { error_kind, detail: format!("token server {}: {what}", self.realm) };
+        let fail = |error_kind, what: &str| AuthError {
+            error_kind,
+            detail: format!("token server {}: {what}", self.realm),
+        };
         let requested = Instant::now();
         self.meter.request();
         let mut response = self.request(scope).send().await.map_err(|e| {
@@ -260,29 +322,46 @@ impl TokenServer<'_> {
         })?;
         if !response.status().is_success() {
             let body = http::first_bytes(&mut response, http::ERROR_BODY_MAX).await;
-            let refusal = RegistryErrorResponse::new(response.status(), response.headers(), &body, true);
+            let refusal =
+                RegistryErrorResponse::new(response.status(), response.headers(), &body, true);
             return Err(fail(refusal.error_kind(), &refusal.detail));
         }
         let invalid = || fail(StoreErrorKind::InvalidResponse, "response without a token");
         let body = http::whole_body(&mut response, TOKEN_MAX).await;
-        let body = body.map_err(|e| fail(http::error_kind_of(&e), &http::root_cause(&e.without_url())))?;
+        let body =
+            body.map_err(|e| fail(http::error_kind_of(&e), &http::root_cause(&e.without_url())))?;
         let body = body.ok_or_else(invalid)?;
         let response: TokenResponse = serde_json::from_slice(&body).map_err(|_| invalid())?;
-        let token = response.token.or(response.access_token).ok_or_else(invalid)?;
+        let token = response
+            .token
+            .or(response.access_token)
+            .ok_or_else(invalid)?;
         let header = secret_header("Bearer", &token).ok_or_else(invalid)?;
         let life = response.expires_in.filter(|s| *s > 0).unwrap_or(TOKEN_LIFE);
-        let usable = Duration::from_secs(life.min(u64::from(u32::MAX)) - TOKEN_MARGIN.min(life / 4));
-        Ok(Token { header, until: requested + usable })
+        let usable =
+            Duration::from_secs(life.min(u64::from(u32::MAX)) - TOKEN_MARGIN.min(life / 4));
+        Ok(Token {
+            header,
+            until: requested + usable,
+        })
     }
 
     fn request(&self, scope: &str) -> reqwest::RequestBuilder {
         let mut fields: Vec<(&str, &str)> = self.service.iter().map(|s| ("service", *s)).collect();
         fields.push(("scope", scope));
         if let Login::Identity(token) = self.login {
-            fields.extend([("grant_type", "refresh_token"), ("client_id", "dvc"), ("refresh_token", token.reveal())]);
-            let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            fields.extend([
+                ("grant_type", "refresh_token"),
+                ("client_id", "dvc"),
+                ("refresh_token", token.reveal()),
+            ]);
+            let form = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields)
+                .finish();
             let request = self.client.post(self.realm.clone());
-            return request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+            return request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form);
         }
         let mut url = self.realm.clone();
         url.query_pairs_mut().extend_pairs(fields);

@@ -35,13 +35,26 @@ impl UploadSource {
 }
 
 /// Returns the length of a blob, if it exists.
-pub(super) async fn head(registry: &Registry, info: &RequestInfo, name: &str) -> Result<Option<u64>, StoreError> {
+pub(super) async fn head(
+    registry: &Registry,
+    info: &RequestInfo,
+    name: &str,
+) -> Result<Option<u64>, StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
     let response = registry.send(info, Method::HEAD, &url, |r| r).await?;
     match response.status() {
         StatusCode::OK => {
-            let length = response.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
-            let none = || registry.error(info, StoreErrorKind::InvalidResponse, "response without a length");
+            let length = response
+                .headers()
+                .get(CONTENT_LENGTH)
+                .and_then(|l| l.to_str().ok()?.parse().ok());
+            let none = || {
+                registry.error(
+                    info,
+                    StoreErrorKind::InvalidResponse,
+                    "response without a length",
+                )
+            };
             length.ok_or_else(none).map(Some)
         }
         StatusCode::NOT_FOUND => Ok(None),
@@ -61,22 +74,40 @@ pub(super) async fn store(
         _ => {}
     }
     let begin = registry.url("blobs/uploads/");
-    let response = registry.send(info, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0)).await?;
+    let response = registry
+        .send(info, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0))
+        .await?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(registry.status_error(info, response).await);
     }
-    let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|l| l.to_str().ok());
     let url = location.and_then(|l| registry.resolve(response.url(), l));
-    let mut url =
-        url.ok_or_else(|| registry.error(info, StoreErrorKind::InvalidResponse, "response without an upload URL"))?;
-    url.query_pairs_mut().append_pair("digest", &format!("sha256:{name}"));
+    let mut url = url.ok_or_else(|| {
+        registry.error(
+            info,
+            StoreErrorKind::InvalidResponse,
+            "response without an upload URL",
+        )
+    })?;
+    url.query_pairs_mut()
+        .append_pair("digest", &format!("sha256:{name}"));
     let taken = Arc::new(AtomicU64::new(0));
     let dress = |r: reqwest::RequestBuilder| {
-        let r = r.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, source.len());
+        let r = r
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, source.len());
         match &source {
             UploadSource::Bytes(bytes) => r.body(*bytes),
             UploadSource::File(file, len) => {
-                let body = FileBody::new(Arc::clone(file), *len, Arc::clone(&registry.meter), Arc::clone(&taken));
+                let body = FileBody::new(
+                    Arc::clone(file),
+                    *len,
+                    Arc::clone(&registry.meter),
+                    Arc::clone(&taken),
+                );
                 r.body(reqwest::Body::wrap(body))
             }
         }
@@ -90,15 +121,21 @@ pub(super) async fn store(
     };
     match response.status() {
         StatusCode::CREATED => Ok(()),
-        status if status.is_success() => {
-            Err(registry.error(info, StoreErrorKind::InvalidResponse, format!("status {status} after an upload")))
-        }
+        status if status.is_success() => Err(registry.error(
+            info,
+            StoreErrorKind::InvalidResponse,
+            format!("status {status} after an upload"),
+        )),
         _ => Err(registry.status_error(info, response).await),
     }
 }
 
 /// Removes a blob from the repository, if the registry supports that.
-pub(super) async fn delete(registry: &Registry, info: &RequestInfo, name: &str) -> Result<(), StoreError> {
+pub(super) async fn delete(
+    registry: &Registry,
+    info: &RequestInfo,
+    name: &str,
+) -> Result<(), StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
     let response = registry.send(info, Method::DELETE, &url, |r| r).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
@@ -137,10 +174,23 @@ async fn open(
     };
     let response = registry.send(info, Method::GET, &url, dress).await?;
     match response.status() {
-        StatusCode::OK => Ok(Some(BlobResponse { response, skip: offset })),
+        StatusCode::OK => Ok(Some(BlobResponse {
+            response,
+            skip: offset,
+        })),
         StatusCode::PARTIAL_CONTENT => {
-            let from = response.headers().get(CONTENT_RANGE).and_then(|r| r.to_str().ok());
-            let from = from.and_then(|r| r.trim().strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
+            let from = response
+                .headers()
+                .get(CONTENT_RANGE)
+                .and_then(|r| r.to_str().ok());
+            let from = from.and_then(|r| {
+                r.trim()
+                    .strip_prefix("bytes ")?
+                    .split('-')
+                    .next()?
+                    .parse::<u64>()
+                    .ok()
+            });
             match from {
                 Some(from) if from != offset => Err(registry.error(
                     info,
@@ -151,14 +201,18 @@ async fn open(
             }
         }
         StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
-        StatusCode::NOT_FOUND => Err(StoreError::Missing { key: info.key.clone() }),
+        StatusCode::NOT_FOUND => Err(StoreError::Missing {
+            key: info.key.clone(),
+        }),
         _ => Err(registry.status_error(info, response).await),
     }
 }
 
 /// Removes the leading bytes that were not requested.
 fn skip_leading(mut piece: Bytes, skip: &mut u64) -> Bytes {
-    let over = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
+    let over = usize::try_from(*skip)
+        .unwrap_or(usize::MAX)
+        .min(piece.len());
     *skip -= over as u64;
     piece.split_off(over)
 }
@@ -171,16 +225,30 @@ pub(super) async fn read(
     offset: u64,
     len: usize,
 ) -> Result<Vec<u8>, StoreError> {
-    let missing = || StoreError::Missing { key: info.key.clone() };
+    let missing = || StoreError::Missing {
+        key: info.key.clone(),
+    };
     if len == 0 {
         let end = head(registry, info, name).await?.ok_or_else(missing)?;
-        return if offset <= end { Ok(Vec::new()) } else { Err(missing()) };
+        return if offset <= end {
+            Ok(Vec::new())
+        } else {
+            Err(missing())
+        };
     }
-    let opened = open(registry, info, name, offset, Some(len as u64)).await?.ok_or_else(missing)?;
-    let BlobResponse { mut response, mut skip } = opened;
+    let opened = open(registry, info, name, offset, Some(len as u64))
+        .await?
+        .ok_or_else(missing)?;
+    let BlobResponse {
+        mut response,
+        mut skip,
+    } = opened;
     let mut out = Vec::with_capacity(len);
     while out.len() < len {
-        let piece = registry.piece(info, &mut response).await?.ok_or_else(missing)?;
+        let piece = registry
+            .piece(info, &mut response)
+            .await?
+            .ok_or_else(missing)?;
         let piece = skip_leading(piece, &mut skip);
         out.extend_from_slice(&piece[..piece.len().min(len - out.len())]);
     }
@@ -196,12 +264,18 @@ pub(super) async fn stream(
     offset: u64,
     to: &Sender<Result<Option<Bytes>, StoreError>>,
 ) -> Result<(), StoreError> {
-    if let Some(BlobResponse { mut response, mut skip }) = open(registry, info, name, offset, None).await? {
+    if let Some(BlobResponse {
+        mut response,
+        mut skip,
+    }) = open(registry, info, name, offset, None).await?
+    {
         // Pieces from the network are small, so gather them before waking up the receiving thread.
         let mut gathered = BytesMut::new();
         while let Some(piece) = registry.piece(info, &mut response).await? {
             gathered.extend_from_slice(&skip_leading(piece, &mut skip));
-            if gathered.len() >= PIECE && to.send(Ok(Some(gathered.split().freeze()))).await.is_err() {
+            if gathered.len() >= PIECE
+                && to.send(Ok(Some(gathered.split().freeze()))).await.is_err()
+            {
                 return Ok(());
             }
         }

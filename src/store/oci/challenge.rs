@@ -20,11 +20,24 @@ impl Challenge {
     /// Returns the preferred scheme of the offered ones: bearer tokens before passwords.
     pub(super) fn parse(headers: &[&str]) -> Option<Self> {
         let offered: Vec<(String, Parameters)> = headers.iter().flat_map(|h| schemes(h)).collect();
-        let bearer = offered.iter().filter(|o| o.0 == "bearer").find_map(|(_, parameters)| {
-            let value = |name: &str| parameters.iter().find(|p| p.0 == name).map(|p| p.1.clone());
-            Some(Self::Bearer { realm: value("realm")?, service: value("service"), scope: value("scope") })
-        });
-        bearer.or_else(|| offered.iter().any(|o| o.0 == "basic").then_some(Self::Basic))
+        let bearer = offered
+            .iter()
+            .filter(|o| o.0 == "bearer")
+            .find_map(|(_, parameters)| {
+                let value =
+                    |name: &str| parameters.iter().find(|p| p.0 == name).map(|p| p.1.clone());
+                Some(Self::Bearer {
+                    realm: value("realm")?,
+                    service: value("service"),
+                    scope: value("scope"),
+                })
+            });
+        bearer.or_else(|| {
+            offered
+                .iter()
+                .any(|o| o.0 == "basic")
+                .then_some(Self::Basic)
+        })
     }
 }
 
@@ -75,7 +88,11 @@ mod tests {
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
         let owned = |s: Option<&str>| s.map(str::to_owned);
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: owned(service), scope: owned(scope) })
+        Some(Challenge::Bearer {
+            realm: realm.to_owned(),
+            service: owned(service),
+            scope: owned(scope),
+        })
     }
 
     #[test]
@@ -85,15 +102,33 @@ mod tests {
             "Bearer realm=\"{realm}\",service=\"r.example\",scope=\"repository:a/b:pull,push\",error=\"invalid_token\""
         );
         let parsed = Challenge::parse(&[&full]);
-        assert_eq!(parsed, bearer(realm, Some("r.example"), Some("repository:a/b:pull,push")));
-        assert_eq!(Challenge::parse(&["Basic realm=\"Registry \\\"Realm\\\"\""]), Some(Challenge::Basic));
+        assert_eq!(
+            parsed,
+            bearer(realm, Some("r.example"), Some("repository:a/b:pull,push"))
+        );
+        assert_eq!(
+            Challenge::parse(&["Basic realm=\"Registry \\\"Realm\\\"\""]),
+            Some(Challenge::Basic)
+        );
         assert_eq!(Challenge::parse(&["basic"]), Some(Challenge::Basic));
         let both = format!("Basic realm=\"a, b\", BEARER realm = \"{realm}\" , service=x");
         assert_eq!(Challenge::parse(&[&both]), bearer(realm, Some("x"), None));
         assert_eq!(Challenge::parse(&["Basic realm=x", &full]), parsed);
         assert_eq!(Challenge::parse(&["Bearer service=x"]), None);
-        for nonsense in ["", ",,", "=", "\"", "Negotiate", "Bearer realm=\"", "a=b", "Bearer =\"x\\"] {
-            assert!(!matches!(Challenge::parse(&[nonsense]), Some(Challenge::Basic)), "{nonsense}");
+        for nonsense in [
+            "",
+            ",,",
+            "=",
+            "\"",
+            "Negotiate",
+            "Bearer realm=\"",
+            "a=b",
+            "Bearer =\"x\\",
+        ] {
+            assert!(
+                !matches!(Challenge::parse(&[nonsense]), Some(Challenge::Basic)),
+                "{nonsense}"
+            );
         }
     }
 }

@@ -41,8 +41,12 @@ impl ImageKey {
     fn of(key: &str) -> Result<Self, StoreError> {
         match key.split_once('/') {
             Some(("blobs", name)) if tag::is_sha256(name) => Ok(Self::Blob(name.to_owned())),
-            Some(("manifests", reference)) if !reference.contains('/') => Ok(Self::Manifest(reference.to_owned())),
-            _ => Err(StoreError::Missing { key: key.to_owned() }),
+            Some(("manifests", reference)) if !reference.contains('/') => {
+                Ok(Self::Manifest(reference.to_owned()))
+            }
+            _ => Err(StoreError::Missing {
+                key: key.to_owned(),
+            }),
         }
     }
 }
@@ -64,7 +68,11 @@ async fn read_manifest(
     reference: &str,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let url = registry.url(&format!("manifests/{reference}"));
-    let response = registry.send(info, Method::GET, &url, |r| r.header(ACCEPT, MANIFEST_TYPES)).await?;
+    let response = registry
+        .send(info, Method::GET, &url, |r| {
+            r.header(ACCEPT, MANIFEST_TYPES)
+        })
+        .await?;
     match response.status() {
         StatusCode::OK => registry.body(info, response).await.map(Some),
         StatusCode::NOT_FOUND => Ok(None),
@@ -83,11 +91,17 @@ async fn put_manifest(
     struct Kind {
         media_type: String,
     }
-    let kind: Kind = serde_json::from_slice(&bytes)
-        .map_err(|e| registry.error(info, StoreErrorKind::Refused, format!("not a manifest: {e}")))?;
+    let kind: Kind = serde_json::from_slice(&bytes).map_err(|e| {
+        registry.error(
+            info,
+            StoreErrorKind::Refused,
+            format!("not a manifest: {e}"),
+        )
+    })?;
     let url = registry.url(&format!("manifests/{reference}"));
     registry.meter.up.pass(bytes.len() as u64);
-    let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
+    let dress =
+        |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
     let response = registry.send(info, Method::PUT, &url, dress).await?;
     if response.status().is_success() {
         return Ok(());
@@ -106,45 +120,67 @@ impl Store for ImageStore {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match ImageKey::of(key)? {
-            ImageKey::Manifest(reference) => self
-                .0
-                .run("read", key, |registry, info| async move { read_manifest(&registry, &info, &reference).await }),
+            ImageKey::Manifest(reference) => self.0.run("read", key, |registry, info| async move {
+                read_manifest(&registry, &info, &reference).await
+            }),
             ImageKey::Blob(_) => {
-                let Some(len) = self.len(key)? else { return Ok(None) };
+                let Some(len) = self.len(key)? else {
+                    return Ok(None);
+                };
                 self.0.registry.ensure_small(key, len)?;
-                let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
+                let len =
+                    usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }
         }
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let ImageKey::Blob(name) = ImageKey::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
-        self.0.run("read", key, |registry, info| async move { blobs::read(&registry, &info, &name, offset, len).await })
+        let ImageKey::Blob(name) = ImageKey::of(key)? else {
+            return Err(StoreError::Missing {
+                key: key.to_owned(),
+            });
+        };
+        self.0.run("read", key, |registry, info| async move {
+            blobs::read(&registry, &info, &name, offset, len).await
+        })
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
-        let ImageKey::Blob(name) = ImageKey::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
+        let ImageKey::Blob(name) = ImageKey::of(key)? else {
+            return Err(StoreError::Missing {
+                key: key.to_owned(),
+            });
+        };
         self.0.stream_blob("read", key, name, offset, take)
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
         match ImageKey::of(key)? {
-            ImageKey::Blob(name) => {
-                self.0.run("inspect", key, |registry, info| async move { blobs::head(&registry, &info, &name).await })
-            }
-            ImageKey::Manifest(reference) => self.0.run("inspect", key, |registry, info| async move {
-                let url = registry.url(&format!("manifests/{reference}"));
-                let response = registry.send(&info, Method::HEAD, &url, |r| r.header(ACCEPT, MANIFEST_TYPES)).await?;
-                match response.status() {
-                    StatusCode::OK => {
-                        let length = response.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
-                        Ok(length.or(Some(0)))
-                    }
-                    StatusCode::NOT_FOUND => Ok(None),
-                    _ => Err(registry.status_error(&info, response).await),
-                }
+            ImageKey::Blob(name) => self.0.run("inspect", key, |registry, info| async move {
+                blobs::head(&registry, &info, &name).await
             }),
+            ImageKey::Manifest(reference) => {
+                self.0.run("inspect", key, |registry, info| async move {
+                    let url = registry.url(&format!("manifests/{reference}"));
+                    let response = registry
+                        .send(&info, Method::HEAD, &url, |r| {
+                            r.header(ACCEPT, MANIFEST_TYPES)
+                        })
+                        .await?;
+                    match response.status() {
+                        StatusCode::OK => {
+                            let length = response
+                                .headers()
+                                .get(CONTENT_LENGTH)
+                                .and_then(|l| l.to_str().ok()?.parse().ok());
+                            Ok(length.or(Some(0)))
+                        }
+                        StatusCode::NOT_FOUND => Ok(None),
+                        _ => Err(registry.status_error(&info, response).await),
+                    }
+                })
+            }
         }
     }
 
@@ -158,7 +194,8 @@ impl Store for ImageStore {
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
         match ImageKey::of(key)? {
             ImageKey::Blob(name) => {
-                let opened = File::open(file).and_then(|f| f.metadata().map(|m| (Arc::new(f), m.len())));
+                let opened =
+                    File::open(file).and_then(|f| f.metadata().map(|m| (Arc::new(f), m.len())));
                 let (file, len) = opened.map_err(io_error("read", key))?;
                 self.0.run("write", key, |registry, info| async move {
                     blobs::store(&registry, &info, &name, UploadSource::File(file, len)).await
@@ -178,6 +215,8 @@ impl Store for ImageStore {
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        Err(StoreError::Missing { key: key.to_owned() })
+        Err(StoreError::Missing {
+            key: key.to_owned(),
+        })
     }
 }

@@ -55,7 +55,9 @@ impl SortedTags {
                 }
                 Some(Tag::Packs { .. }) => out.pack_tags.push(text),
                 Some(Tag::Key(key)) => drop(out.keys.insert(key, 0)),
-                Some(Tag::InDir { dir, leaf }) => out.in_dirs.entry(dir).or_default().push((leaf, text)),
+                Some(Tag::InDir { dir, leaf }) => {
+                    out.in_dirs.entry(dir).or_default().push((leaf, text))
+                }
                 Some(Tag::Hashed) => out.hashed.push(text),
             }
         }
@@ -73,7 +75,12 @@ pub(super) async fn below(
     deep: bool,
 ) -> Result<BTreeMap<String, u64>, StoreError> {
     let tags = registry.tags(info).await?;
-    let SortedTags { mut keys, pack_tags, in_dirs, hashed } = SortedTags::new(tags);
+    let SortedTags {
+        mut keys,
+        pack_tags,
+        in_dirs,
+        hashed,
+    } = SortedTags::new(tags);
     known.keep(&tag::dir_hash(dir), dir);
     resolve(registry, info, known, &in_dirs, &hashed).await?;
     for (hash, leaves) in in_dirs {
@@ -84,7 +91,11 @@ pub(super) async fn below(
     keys.extend(hashed.iter().filter_map(|tag| Some((known.get(tag)?, 0))));
     if dir == "packs" || is_below(dir, "packs") || (dir.is_empty() && deep) {
         for (_, manifest) in manifests(registry, info, pack_tags).await? {
-            keys.extend(manifest.packs().map(|(name, len)| (format!("packs/{}/{name}", &name[..2]), len)));
+            keys.extend(
+                manifest
+                    .packs()
+                    .map(|(name, len)| (format!("packs/{}/{name}", &name[..2]), len)),
+            );
         }
     } else if dir.is_empty() && !pack_tags.is_empty() {
         keys.insert("packs/".to_owned(), 0);
@@ -97,22 +108,39 @@ pub(super) async fn below(
 pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<ListedKey> {
     let mut out: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
     for (key, len) in keys {
-        let rest = if dir.is_empty() { key } else { key.get(dir.len() + 1..).unwrap_or_default() };
+        let rest = if dir.is_empty() {
+            key
+        } else {
+            key.get(dir.len() + 1..).unwrap_or_default()
+        };
         match rest.split_once('/') {
             Some((name, _)) => out.insert(name, (true, 0)),
             None => out.insert(rest, (false, *len)),
         };
     }
-    out.into_iter().map(|(name, (is_dir, len))| ListedKey { name: name.to_owned(), is_dir, len }).collect()
+    out.into_iter()
+        .map(|(name, (is_dir, len))| ListedKey {
+            name: name.to_owned(),
+            is_dir,
+            len,
+        })
+        .collect()
 }
 
 /// Returns whether a key is below a directory.
 fn is_below(key: &str, dir: &str) -> bool {
-    dir.is_empty() || key.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+    dir.is_empty()
+        || key
+            .strip_prefix(dir)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn joined(dir: &str, leaf: &str) -> String {
-    if dir.is_empty() { leaf.to_owned() } else { format!("{dir}/{leaf}") }
+    if dir.is_empty() {
+        leaf.to_owned()
+    } else {
+        format!("{dir}/{leaf}")
+    }
 }
 
 /// Resolves hashes by reading manifests. One manifest resolves the directory of all tags with its
@@ -124,17 +152,28 @@ async fn resolve(
     in_dirs: &BTreeMap<String, Vec<(String, String)>>,
     hashed: &[String],
 ) -> Result<(), StoreError> {
-    let mut unknown: Vec<String> = hashed.iter().filter(|tag| known.get(tag).is_none()).cloned().collect();
+    let mut unknown: Vec<String> = hashed
+        .iter()
+        .filter(|tag| known.get(tag).is_none())
+        .cloned()
+        .collect();
     for round in 0.. {
         let dirs = in_dirs.iter().filter(|(hash, _)| known.get(hash).is_none());
-        unknown.extend(dirs.filter_map(|(_, leaves)| leaves.get(round)).map(|(_, tag)| tag.clone()));
+        unknown.extend(
+            dirs.filter_map(|(_, leaves)| leaves.get(round))
+                .map(|(_, tag)| tag.clone()),
+        );
         if unknown.is_empty() {
             break;
         }
         for (text, manifest) in manifests(registry, info, std::mem::take(&mut unknown)).await? {
-            let Some(key) = manifest.key().filter(|key| tag::object(key) == text) else { continue };
+            let Some(key) = manifest.key().filter(|key| tag::object(key) == text) else {
+                continue;
+            };
             match Tag::parse(&text) {
-                Some(Tag::InDir { dir, .. }) => known.keep(&dir, key.rsplit_once('/').map_or("", |k| k.0)),
+                Some(Tag::InDir { dir, .. }) => {
+                    known.keep(&dir, key.rsplit_once('/').map_or("", |k| k.0))
+                }
                 _ => known.keep(&text, key),
             }
         }
@@ -159,7 +198,9 @@ async fn manifests(
                 manifest.map(|manifest| manifest.map(|manifest| (tag, manifest)))
             });
         }
-        let Some(done) = running.join_next().await else { return Ok(out) };
+        let Some(done) = running.join_next().await else {
+            return Ok(out);
+        };
         let failed = |e| IoError::new(info.what, &info.key, std::io::Error::other(e));
         out.extend(done.map_err(failed)??);
     }
@@ -171,17 +212,43 @@ mod tests {
 
     #[test]
     fn folders_are_made_of_keys() {
-        let keys: BTreeMap<String, u64> =
-            ["format", "index/aa", "refs/heads/a/1", "refs/heads/a/2", "refs/heads/ab/1", "packs/"]
-                .map(|k| (k.to_owned(), 7))
-                .into();
+        let keys: BTreeMap<String, u64> = [
+            "format",
+            "index/aa",
+            "refs/heads/a/1",
+            "refs/heads/a/2",
+            "refs/heads/ab/1",
+            "packs/",
+        ]
+        .map(|k| (k.to_owned(), 7))
+        .into();
         let list = |dir: &str| {
-            let inside = keys.iter().filter(|(k, _)| is_below(k, dir)).map(|(k, l)| (k.clone(), *l)).collect();
+            let inside = keys
+                .iter()
+                .filter(|(k, _)| is_below(k, dir))
+                .map(|(k, l)| (k.clone(), *l))
+                .collect();
             first_pieces(&inside, dir)
         };
-        let folder = |name: &str| ListedKey { name: name.to_owned(), is_dir: true, len: 0 };
-        let object = |name: &str| ListedKey { name: name.to_owned(), is_dir: false, len: 7 };
-        assert_eq!(list(""), [object("format"), folder("index"), folder("packs"), folder("refs")]);
+        let folder = |name: &str| ListedKey {
+            name: name.to_owned(),
+            is_dir: true,
+            len: 0,
+        };
+        let object = |name: &str| ListedKey {
+            name: name.to_owned(),
+            is_dir: false,
+            len: 7,
+        };
+        assert_eq!(
+            list(""),
+            [
+                object("format"),
+                folder("index"),
+                folder("packs"),
+                folder("refs")
+            ]
+        );
         assert_eq!(list("refs/heads"), [folder("a"), folder("ab")]);
         assert_eq!(list("refs/heads/a"), [object("1"), object("2")]);
         assert_eq!(list("index"), [object("aa")]);

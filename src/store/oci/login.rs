@@ -20,11 +20,13 @@ pub(super) struct BasicCredentials {
 impl BasicCredentials {
     /// Returns the credentials of the caller, or an error message if only one of the two is set.
     pub(super) fn given(access: &Access) -> Result<Option<Self>, String> {
-        let missing = |name: &str, other: &str| Err(format!("`{name}` is set, but `{other}` is not"));
+        let missing =
+            |name: &str, other: &str| Err(format!("`{name}` is set, but `{other}` is not"));
         match (access.credential(USERNAME), access.credential(PASSWORD)) {
-            (Some(user), Some(word)) => {
-                Ok(Some(Self { user: user.to_owned(), password: Secret::new(word.to_owned()) }))
-            }
+            (Some(user), Some(word)) => Ok(Some(Self {
+                user: user.to_owned(),
+                password: Secret::new(word.to_owned()),
+            })),
             (None, None) => Ok(None),
             (Some(_), None) => missing(USERNAME, PASSWORD),
             (None, Some(_)) => missing(PASSWORD, USERNAME),
@@ -61,7 +63,10 @@ impl Login {
     pub(super) fn from_docker(server: &str) -> Self {
         match docker_credential::get_credential(server) {
             Ok(DockerCredential::UsernamePassword(user, password)) => {
-                Self::Password(BasicCredentials { user, password: Secret::new(password) })
+                Self::Password(BasicCredentials {
+                    user,
+                    password: Secret::new(password),
+                })
             }
             Ok(DockerCredential::IdentityToken(token)) => Self::Identity(Secret::new(token)),
             Err(e) => Self::Anonymous(failure_reason(&e)),
@@ -73,7 +78,9 @@ impl Login {
         match self {
             Self::Password(p) => format!("user `{}`", p.user),
             Self::Identity(_) => "the identity token of `docker login`".to_owned(),
-            Self::Anonymous(None) => format!("no credentials: neither `{USERNAME}` nor `docker login` for `{server}`"),
+            Self::Anonymous(None) => {
+                format!("no credentials: neither `{USERNAME}` nor `docker login` for `{server}`")
+            }
             Self::Anonymous(Some(why)) => format!("no credentials: {why}"),
         }
     }
@@ -86,8 +93,14 @@ fn failure_reason(e: &CredentialRetrievalError) -> Option<String> {
         CredentialRetrievalError::NoCredentialConfigured
         | CredentialRetrievalError::ConfigNotFound
         | CredentialRetrievalError::ConfigReadError => None,
-        CredentialRetrievalError::HelperFailure { stdout, .. } if stdout.contains("credentials not found") => None,
-        CredentialRetrievalError::HelperFailure { helper, .. } => Some(format!("`{helper}` failed")),
+        CredentialRetrievalError::HelperFailure { stdout, .. }
+            if stdout.contains("credentials not found") =>
+        {
+            None
+        }
+        CredentialRetrievalError::HelperFailure { helper, .. } => {
+            Some(format!("`{helper}` failed"))
+        }
         e => Some(e.to_string()),
     }
 }

@@ -43,7 +43,11 @@ struct Descriptor {
 
 impl Descriptor {
     fn new(media_type: &str, name: &str, size: u64) -> Self {
-        Self { media_type: media_type.to_owned(), digest: format!("sha256:{name}"), size }
+        Self {
+            media_type: media_type.to_owned(),
+            digest: format!("sha256:{name}"),
+            size,
+        }
     }
 
     fn empty() -> Self {
@@ -99,7 +103,10 @@ impl Manifest {
             // The number makes the manifest unique, because several segments may refer to the same
             // packs.
             let key = format!("{key}#{n}");
-            out.push((tag::packs(name, n), Self::new(INDEX, &key, part.iter().map(layer).collect())));
+            out.push((
+                tag::packs(name, n),
+                Self::new(INDEX, &key, part.iter().map(layer).collect()),
+            ));
         }
         let mut layers = vec![Descriptor::new(SEGMENT_LAYER, name, len)];
         layers.extend(with_it.iter().map(layer));
@@ -123,7 +130,14 @@ impl Manifest {
     /// Returns the names and lengths of the packs in the manifest.
     pub(super) fn packs(&self) -> impl Iterator<Item = (&str, u64)> {
         let packs = self.layers.iter().filter(|l| l.media_type == PACK_LAYER);
-        packs.filter_map(|l| Some((l.digest.strip_prefix("sha256:").filter(|n| tag::is_sha256(n))?, l.size)))
+        packs.filter_map(|l| {
+            Some((
+                l.digest
+                    .strip_prefix("sha256:")
+                    .filter(|n| tag::is_sha256(n))?,
+                l.size,
+            ))
+        })
     }
 }
 
@@ -133,12 +147,20 @@ mod tests {
 
     #[test]
     fn bodies_come_back() {
-        for bytes in [&b""[..], b"{\"a\":1}\n00ff\n", b"\xff\x00\xfe", "\u{0}\u{7f}ä".as_bytes()] {
+        for bytes in [
+            &b""[..],
+            b"{\"a\":1}\n00ff\n",
+            b"\xff\x00\xfe",
+            "\u{0}\u{7f}ä".as_bytes(),
+        ] {
             let manifest = Manifest::of_object("refs/x", bytes);
             let json = serde_json::to_vec(&manifest).unwrap();
             let back: Manifest = serde_json::from_slice(&json).unwrap();
             assert_eq!(back, manifest);
-            assert_eq!((back.key(), back.body().as_deref()), (Some("refs/x"), Some(bytes)));
+            assert_eq!(
+                (back.key(), back.body().as_deref()),
+                (Some("refs/x"), Some(bytes))
+            );
         }
         assert_eq!(
             Descriptor::empty().digest,
@@ -151,7 +173,10 @@ mod tests {
         let pack = |n: u16| {
             let mut name = [0; 32];
             name[..2].copy_from_slice(&n.to_be_bytes());
-            PackEntry { name, size_bytes: u64::from(n) }
+            PackEntry {
+                name,
+                size_bytes: u64::from(n),
+            }
         };
         let name = "cd".repeat(32);
         for (count, expected) in [(0, 1), (999, 1), (1000, 2), (1999, 2), (2000, 3)] {
@@ -160,10 +185,18 @@ mod tests {
             assert_eq!(manifests.len(), expected);
             assert!(manifests.iter().all(|(_, m)| m.layers.len() <= LAYERS_MAX));
             assert_eq!(manifests.last().unwrap().0, tag::segment(&name, 5));
-            let mut found: Vec<(String, u64)> =
-                manifests.iter().flat_map(|(_, m)| m.packs().map(|(n, l)| (n.to_owned(), l))).collect();
+            let mut found: Vec<(String, u64)> = manifests
+                .iter()
+                .flat_map(|(_, m)| m.packs().map(|(n, l)| (n.to_owned(), l)))
+                .collect();
             found.sort();
-            assert_eq!(found, packs.iter().map(|p| (to_hex(&p.name), p.size_bytes)).collect::<Vec<_>>());
+            assert_eq!(
+                found,
+                packs
+                    .iter()
+                    .map(|p| (to_hex(&p.name), p.size_bytes))
+                    .collect::<Vec<_>>()
+            );
         }
     }
 }

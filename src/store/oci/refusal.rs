@@ -15,7 +15,12 @@ pub(super) struct RegistryErrorResponse {
 
 impl RegistryErrorResponse {
     /// Parses a response.
-    pub(super) fn new(status: reqwest::StatusCode, headers: &HeaderMap, body: &[u8], signed: bool) -> Self {
+    pub(super) fn new(
+        status: reqwest::StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        signed: bool,
+    ) -> Self {
         let response = answers::ErrorResponse::read(status.as_u16(), headers, body, signed);
         let detail = response.detail();
         Self { response, detail }
@@ -52,12 +57,21 @@ mod tests {
         let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"not known","detail":{"name":"a/b"}}]}"#;
         let unknown = refusal(StatusCode::NOT_FOUND, body);
         assert_eq!(unknown.error_kind(), StoreErrorKind::NoPlace);
-        assert_eq!(unknown.detail, r#"404 Not Found: NAME_UNKNOWN: not known ({"name":"a/b"})"#);
+        assert_eq!(
+            unknown.detail,
+            r#"404 Not Found: NAME_UNKNOWN: not known ({"name":"a/b"})"#
+        );
         let denied = br#"{"errors":[{"code":"DENIED"}]}"#;
-        assert_eq!(refusal(StatusCode::NOT_FOUND, denied).error_kind(), StoreErrorKind::Denied);
+        assert_eq!(
+            refusal(StatusCode::NOT_FOUND, denied).error_kind(),
+            StoreErrorKind::Denied
+        );
         let unsupported = br#"{"errors":[{"code":"UNSUPPORTED","message":"x"}]}"#;
         assert!(refusal(StatusCode::BAD_REQUEST, unsupported).is_unsupported());
         let page = refusal(StatusCode::BAD_GATEWAY, b"<html>");
-        assert_eq!((page.error_kind(), page.detail.as_str()), (StoreErrorKind::Unreachable, "502 Bad Gateway"));
+        assert_eq!(
+            (page.error_kind(), page.detail.as_str()),
+            (StoreErrorKind::Unreachable, "502 Bad Gateway")
+        );
     }
 }

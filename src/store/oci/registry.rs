@@ -47,7 +47,12 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Returns a client without sending a request. `base` is the URL of the repository.
-    pub(super) fn new(base: Url, location: &Location, access: &Access, auth: Auth) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        base: Url,
+        location: &Location,
+        access: &Access,
+        auth: Auth,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             base,
             place: location.to_string(),
@@ -79,7 +84,10 @@ impl Registry {
         if len <= SMALL_MAX {
             return Ok(());
         }
-        let info = RequestInfo { what: "read", key: key.to_owned() };
+        let info = RequestInfo {
+            what: "read",
+            key: key.to_owned(),
+        };
         Err(self.error(
             &info,
             StoreErrorKind::InvalidResponse,
@@ -90,7 +98,9 @@ impl Registry {
     /// Returns the URL of a path in the repository.
     pub(super) fn url(&self, below: &str) -> Url {
         let mut url = self.base.clone();
-        let (path, query) = below.split_once('?').map_or((below, None), |(p, q)| (p, Some(q)));
+        let (path, query) = below
+            .split_once('?')
+            .map_or((below, None), |(p, q)| (p, Some(q)));
         url.set_path(&format!("{}/{path}", self.base.path()));
         url.set_query(query);
         url
@@ -101,7 +111,8 @@ impl Registry {
     pub(super) fn resolve(&self, from: &Url, to: &str) -> Option<Url> {
         let mut url = from.join(to).ok()?;
         let host = |u: &Url| (u.host_str().map(str::to_owned), u.port());
-        if self.base.scheme() == "https" && url.scheme() == "http" && host(&url) == host(&self.base) {
+        if self.base.scheme() == "https" && url.scheme() == "http" && host(&url) == host(&self.base)
+        {
             url.set_scheme("https").ok()?;
         }
         Some(url)
@@ -122,18 +133,47 @@ impl Registry {
         dress: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, StoreError> {
         let here = self.is_registry(url);
-        let scope = if method == Method::DELETE { AuthScope::Delete } else { AuthScope::Use };
+        let scope = if method == Method::DELETE {
+            AuthScope::Delete
+        } else {
+            AuthScope::Use
+        };
         let auth_error = |e: AuthError| self.error(info, e.error_kind, e.detail);
         let ready = match here {
-            true => self.auth.ready(&self.client, &self.meter, scope).await.map_err(auth_error)?,
+            true => self
+                .auth
+                .ready(&self.client, &self.meter, scope)
+                .await
+                .map_err(auth_error)?,
             false => None,
         };
-        let response = self.attempt(info, &method, url, &dress, ready.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || !here || !self.is_registry(response.url()) {
+        let response = self
+            .attempt(info, &method, url, &dress, ready.as_ref())
+            .await?;
+        if response.status() != StatusCode::UNAUTHORIZED
+            || !here
+            || !self.is_registry(response.url())
+        {
             return Ok(response);
         }
-        let answer = self.auth.answer(&self.client, &self.meter, scope, response.headers(), ready.as_ref()).await;
-        self.attempt(info, &method, url, &dress, Some(&answer.map_err(auth_error)?)).await
+        let answer = self
+            .auth
+            .answer(
+                &self.client,
+                &self.meter,
+                scope,
+                response.headers(),
+                ready.as_ref(),
+            )
+            .await;
+        self.attempt(
+            info,
+            &method,
+            url,
+            &dress,
+            Some(&answer.map_err(auth_error)?),
+        )
+        .await
     }
 
     /// Sends a request and follows redirects of reads. Registries often redirect to another server
@@ -146,7 +186,11 @@ impl Registry {
         dress: impl Fn(RequestBuilder) -> RequestBuilder,
         proof: Option<&HeaderValue>,
     ) -> Result<Response, StoreError> {
-        let client = if *method == Method::PUT { &self.uploader } else { &self.client };
+        let client = if *method == Method::PUT {
+            &self.uploader
+        } else {
+            &self.client
+        };
         let mut url = url.clone();
         for _ in 0..=http::HOPS {
             let mut request = dress(client.request(method.clone(), url.clone()));
@@ -154,9 +198,15 @@ impl Registry {
                 request = request.header(AUTHORIZATION, proof.clone());
             }
             self.meter.request();
-            let response = request.send().await.map_err(|e| self.request_error(info, e))?;
+            let response = request
+                .send()
+                .await
+                .map_err(|e| self.request_error(info, e))?;
             let is_read = *method == Method::GET || *method == Method::HEAD;
-            let target = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+            let target = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|l| l.to_str().ok());
             match target.filter(|_| is_read && response.status().is_redirection()) {
                 None => return self.ensure_no_web_page(info, response),
                 Some(target) => url = self.redirected(info, response.url(), target)?,
@@ -168,11 +218,21 @@ impl Registry {
     /// Returns the target of a redirect.
     fn redirected(&self, info: &RequestInfo, from: &Url, to: &str) -> Result<Url, StoreError> {
         let url = self.resolve(from, to);
-        let url = url.ok_or_else(|| self.error(info, StoreErrorKind::InvalidResponse, "redirect to an invalid URL"))?;
+        let url = url.ok_or_else(|| {
+            self.error(
+                info,
+                StoreErrorKind::InvalidResponse,
+                "redirect to an invalid URL",
+            )
+        })?;
         match (self.base.scheme(), url.scheme()) {
             (_, "https") | ("http", "http") => Ok(url),
             _ => {
-                let detail = format!("redirect to {}://{}", url.scheme(), url.host_str().unwrap_or_default());
+                let detail = format!(
+                    "redirect to {}://{}",
+                    url.scheme(),
+                    url.host_str().unwrap_or_default()
+                );
                 Err(self.error(info, StoreErrorKind::Untrusted, detail))
             }
         }
@@ -180,8 +240,16 @@ impl Registry {
 
     /// Fails if the response is a web page, which registries never return but login pages and
     /// proxies do.
-    fn ensure_no_web_page(&self, info: &RequestInfo, response: Response) -> Result<Response, StoreError> {
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    fn ensure_no_web_page(
+        &self,
+        info: &RequestInfo,
+        response: Response,
+    ) -> Result<Response, StoreError> {
+        let kind = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|t| t.to_str().ok())
+            .unwrap_or_default();
         match response.status() == StatusCode::OK && kind.starts_with("text/html") {
             true => Err(self.error(info, StoreErrorKind::WebPage, "status 200 with a web page")),
             false => Ok(response),
@@ -209,8 +277,15 @@ impl Registry {
     }
 
     /// Returns the next piece of a response. Counts the bytes and limits the rate.
-    pub(super) async fn piece(&self, info: &RequestInfo, response: &mut Response) -> Result<Option<Bytes>, StoreError> {
-        let piece = response.chunk().await.map_err(|e| self.request_error(info, e))?;
+    pub(super) async fn piece(
+        &self,
+        info: &RequestInfo,
+        response: &mut Response,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let piece = response
+            .chunk()
+            .await
+            .map_err(|e| self.request_error(info, e))?;
         if let Some(piece) = &piece {
             let wait = self.meter.down.pass(piece.len() as u64);
             if wait > Duration::ZERO {
@@ -221,10 +296,16 @@ impl Registry {
     }
 
     /// Returns the whole body of a small response.
-    pub(super) async fn body(&self, info: &RequestInfo, mut response: Response) -> Result<Vec<u8>, StoreError> {
+    pub(super) async fn body(
+        &self,
+        info: &RequestInfo,
+        mut response: Response,
+    ) -> Result<Vec<u8>, StoreError> {
         let mut out = Vec::new();
         while let Some(piece) = self.piece(info, &mut response).await? {
-            out.extend_from_slice(&piece[..piece.len().min(BODY_MAX + 1 - out.len().min(BODY_MAX))]);
+            out.extend_from_slice(
+                &piece[..piece.len().min(BODY_MAX + 1 - out.len().min(BODY_MAX))],
+            );
             if out.len() > BODY_MAX {
                 return Err(self.error(info, StoreErrorKind::InvalidResponse, "response too long"));
             }
@@ -251,17 +332,30 @@ impl Registry {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND if page == 0 => return Ok(Vec::new()),
                 StatusCode::NOT_FOUND => {
-                    return Err(self.error(info, StoreErrorKind::Unreachable, "missing page of the list of tags"));
+                    return Err(self.error(
+                        info,
+                        StoreErrorKind::Unreachable,
+                        "missing page of the list of tags",
+                    ));
                 }
                 _ => return Err(self.status_error(info, response).await),
             }
-            let links: Vec<&str> = response.headers().get_all(LINK).iter().filter_map(|l| l.to_str().ok()).collect();
+            let links: Vec<&str> = response
+                .headers()
+                .get_all(LINK)
+                .iter()
+                .filter_map(|l| l.to_str().ok())
+                .collect();
             next = match links.iter().find_map(|l| next_link(l)) {
                 None => None,
-                Some(link) => Some(self.resolve(&url, link).ok_or_else(|| invalid("invalid URL of the next page"))?),
+                Some(link) => Some(
+                    self.resolve(&url, link)
+                        .ok_or_else(|| invalid("invalid URL of the next page"))?,
+                ),
             };
             let body = self.body(info, response).await?;
-            let page: Page = serde_json::from_slice(&body).map_err(|e| invalid(&format!("list of tags: {e}")))?;
+            let page: Page = serde_json::from_slice(&body)
+                .map_err(|e| invalid(&format!("list of tags: {e}")))?;
             out.extend(page.tags.unwrap_or_default());
             if out.len() > ENTRIES_MAX {
                 break;
@@ -277,7 +371,8 @@ fn next_link(header: &str) -> Option<&str> {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = |p: &str| {
             let (name, value) = p.split_once('=').unwrap_or((p, ""));
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
         };
         parameters.split(';').any(is_next).then_some(target)
     })
@@ -289,7 +384,10 @@ mod tests {
 
     #[test]
     fn links_to_the_next_page() {
-        assert_eq!(next_link("</v2/a/tags/list?last=x&n=9>; rel=\"next\""), Some("/v2/a/tags/list?last=x&n=9"));
+        assert_eq!(
+            next_link("</v2/a/tags/list?last=x&n=9>; rel=\"next\""),
+            Some("/v2/a/tags/list?last=x&n=9")
+        );
         assert_eq!(next_link("<a>; rel=prev, <b>;title=x; rel=next"), Some("b"));
         assert_eq!(next_link("<a>; rel=\"last\""), None);
         assert_eq!(next_link("invalid"), None);

@@ -21,12 +21,20 @@ use crate::store::StoreError;
 pub(super) fn packs_of(file: &File, len: u64) -> io::Result<Vec<PackEntry>> {
     let damaged = |e| io::Error::new(io::ErrorKind::InvalidData, e);
     let mut tail = [0; 64];
-    let at = len.checked_sub(FOOTER_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let at = len
+        .checked_sub(FOOTER_BYTES)
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     file.read_exact_at(&mut tail, at)?;
-    let Range { start, end } = SegmentFooter::decode(&tail).and_then(|f| f.layout_in(len)).map_err(damaged)?.packs;
+    let Range { start, end } = SegmentFooter::decode(&tail)
+        .and_then(|f| f.layout_in(len))
+        .map_err(damaged)?
+        .packs;
     let mut table = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
     file.read_exact_at(&mut table, start)?;
-    Ok(PackTable::decode(&table).map_err(damaged)?.entries().to_vec())
+    Ok(PackTable::decode(&table)
+        .map_err(damaged)?
+        .entries()
+        .to_vec())
 }
 
 /// Stores a segment, and then the manifests that list the segment and its packs. The last manifest
@@ -39,7 +47,10 @@ pub(super) async fn store(
     packs: &[PackEntry],
     has_empty: &AtomicBool,
 ) -> Result<(), StoreError> {
-    if objects::digest(registry, info, &tag::segment(name, len)).await?.is_some() {
+    if objects::digest(registry, info, &tag::segment(name, len))
+        .await?
+        .is_some()
+    {
         return Ok(());
     }
     blobs::store(registry, info, name, UploadSource::File(file, len)).await?;
@@ -51,19 +62,37 @@ pub(super) async fn store(
 
 /// Returns the length of a segment, if it is visible. A blob without a tag may remain from an
 /// interrupted attempt, and nothing protects that blob and its packs from garbage collection.
-pub(super) async fn len(registry: &Registry, info: &RequestInfo, name: &str) -> Result<Option<u64>, StoreError> {
-    let Some(len) = blobs::head(registry, info, name).await? else { return Ok(None) };
+pub(super) async fn len(
+    registry: &Registry,
+    info: &RequestInfo,
+    name: &str,
+) -> Result<Option<u64>, StoreError> {
+    let Some(len) = blobs::head(registry, info, name).await? else {
+        return Ok(None);
+    };
     let digest = objects::digest(registry, info, &tag::segment(name, len)).await?;
     Ok(digest.map(|_| len))
 }
 
 /// Removes a segment: first the tag that makes it visible, then the other tags and the blob. Its
 /// packs remain.
-pub(super) async fn delete(registry: &Registry, info: &RequestInfo, name: &str) -> Result<(), StoreError> {
-    let tags: Vec<(String, Tag)> =
-        registry.tags(info).await?.into_iter().filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed))).collect();
-    let visible = tags.iter().filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
-    let others = tags.iter().filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
+pub(super) async fn delete(
+    registry: &Registry,
+    info: &RequestInfo,
+    name: &str,
+) -> Result<(), StoreError> {
+    let tags: Vec<(String, Tag)> = registry
+        .tags(info)
+        .await?
+        .into_iter()
+        .filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed)))
+        .collect();
+    let visible = tags
+        .iter()
+        .filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
+    let others = tags
+        .iter()
+        .filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
     for (tag, _) in visible.chain(others) {
         objects::delete(registry, info, tag).await?;
     }

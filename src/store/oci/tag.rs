@@ -45,17 +45,25 @@ impl Tag {
             "index" => {
                 let (name, len) = rest.split_once('-')?;
                 let len = len.parse().ok()?;
-                (is_sha256(name) && segment(name, len) == tag).then(|| Self::Segment { name: name.to_owned(), len })
+                (is_sha256(name) && segment(name, len) == tag).then(|| Self::Segment {
+                    name: name.to_owned(),
+                    len,
+                })
             }
             "packs" => {
                 let (name, n) = rest.split_once('-')?;
-                (is_sha256(name) && n.parse::<usize>().is_ok()).then(|| Self::Packs { segment: name.to_owned() })
+                (is_sha256(name) && n.parse::<usize>().is_ok()).then(|| Self::Packs {
+                    segment: name.to_owned(),
+                })
             }
             "k" => unescaped(rest).map(Self::Key),
             "h" => {
                 let (dir, leaf) = rest.split_at_checked(DIR_HASH)?;
                 let leaf = unescaped(leaf.strip_prefix('-')?)?;
-                Some(Self::InDir { dir: dir.to_owned(), leaf })
+                Some(Self::InDir {
+                    dir: dir.to_owned(),
+                    leaf,
+                })
             }
             "g" => is_sha256(rest).then_some(Self::Hashed),
             _ => None,
@@ -81,7 +89,11 @@ pub(super) fn object(key: &str) -> String {
     }
     let (dir, leaf) = key.rsplit_once('/').unwrap_or(("", key));
     let tag = format!("h-{}-{}", dir_hash(dir), escaped(leaf));
-    if tag.len() <= TAG_MAX { tag } else { format!("g-{}", sha256(key.as_bytes())) }
+    if tag.len() <= TAG_MAX {
+        tag
+    } else {
+        format!("g-{}", sha256(key.as_bytes()))
+    }
 }
 
 /// Returns the hash that represents a long directory name in tags.
@@ -140,7 +152,9 @@ fn unescaped(text: &str) -> Option<String> {
             plain => plain,
         });
     }
-    String::from_utf8(out).ok().filter(|key| escaped(key) == text)
+    String::from_utf8(out)
+        .ok()
+        .filter(|key| escaped(key) == text)
 }
 
 #[cfg(test)]
@@ -182,14 +196,37 @@ mod tests {
     #[test]
     fn the_forms_of_tags() {
         assert_eq!(object("format"), "k-format");
-        assert_eq!(object("refs/heads/my_%c3/fffe"), "k-refs__heads__my_u_pc3__fffe");
+        assert_eq!(
+            object("refs/heads/my_%c3/fffe"),
+            "k-refs__heads__my_u_pc3__fffe"
+        );
         let name = "ab".repeat(32);
-        assert_eq!(Tag::parse(&segment(&name, 77)), Some(Tag::Segment { name: name.clone(), len: 77 }));
-        assert_eq!(Tag::parse(&packs(&name, 3)), Some(Tag::Packs { segment: name.clone() }));
+        assert_eq!(
+            Tag::parse(&segment(&name, 77)),
+            Some(Tag::Segment {
+                name: name.clone(),
+                len: 77
+            })
+        );
+        assert_eq!(
+            Tag::parse(&packs(&name, 3)),
+            Some(Tag::Packs {
+                segment: name.clone()
+            })
+        );
         let long = format!("refs/heads/{}/fffffffffffffffe", "x".repeat(200));
         assert!(object(&long).starts_with("h-") && object(&long).ends_with("-fffffffffffffffe"));
         assert!(object(&"y".repeat(200)).starts_with("g-"));
-        for foreign in ["latest", "v1.2", "index-12", &format!("index-{name}-077"), "k-a_", "k-a_zz", "h-12", "g-00"] {
+        for foreign in [
+            "latest",
+            "v1.2",
+            "index-12",
+            &format!("index-{name}-077"),
+            "k-a_",
+            "k-a_zz",
+            "h-12",
+            "g-00",
+        ] {
             assert_eq!(Tag::parse(foreign), None, "{foreign}");
         }
     }

@@ -15,19 +15,37 @@ const REGION: &str = "us-east-1";
 pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<Operator> {
     let credential = |name: &str| access.credential(name);
     let option = |name: &str| location.option(name);
-    let scheme = |default: &str| if location.plain_http() { "http" } else { default }.to_owned();
-    let split = || location.path.split_once('/').unwrap_or((location.path.as_str(), ""));
+    let scheme = |default: &str| {
+        if location.plain_http() {
+            "http"
+        } else {
+            default
+        }
+        .to_owned()
+    };
+    let split = || {
+        location
+            .path
+            .split_once('/')
+            .unwrap_or((location.path.as_str(), ""))
+    };
     let op = match location.scheme {
         Scheme::S3 => {
             let mut s3 = S3::default().bucket(&location.host).root(&location.path);
-            let endpoint = option("endpoint").or(credential("AWS_ENDPOINT_URL_S3")).or(credential("AWS_ENDPOINT_URL"));
+            let endpoint = option("endpoint")
+                .or(credential("AWS_ENDPOINT_URL_S3"))
+                .or(credential("AWS_ENDPOINT_URL"));
             if let Some(endpoint) = endpoint {
                 s3 = s3.endpoint(&with_scheme(endpoint, &scheme("https")));
             }
-            let region = option("region").or(credential("AWS_REGION")).or(credential("AWS_DEFAULT_REGION"));
+            let region = option("region")
+                .or(credential("AWS_REGION"))
+                .or(credential("AWS_DEFAULT_REGION"));
             s3 = s3.region(region.unwrap_or(REGION));
             if let Some(key) = credential("AWS_ACCESS_KEY_ID") {
-                s3 = s3.access_key_id(key).secret_access_key(credential("AWS_SECRET_ACCESS_KEY").unwrap_or_default());
+                s3 = s3
+                    .access_key_id(key)
+                    .secret_access_key(credential("AWS_SECRET_ACCESS_KEY").unwrap_or_default());
             }
             if let Some(token) = credential("AWS_SESSION_TOKEN") {
                 s3 = s3.session_token(token);
@@ -49,8 +67,12 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             let default = format!("https://{account}.blob.core.windows.net");
             let endpoint = option("endpoint").unwrap_or(&default);
             let mut azblob = Azblob::default().container(container).root(root);
-            azblob = azblob.endpoint(&with_scheme(endpoint, &scheme("https"))).account_name(account);
-            if let Some(key) = credential("AZURE_STORAGE_KEY").or(credential("AZURE_STORAGE_ACCOUNT_KEY")) {
+            azblob = azblob
+                .endpoint(&with_scheme(endpoint, &scheme("https")))
+                .account_name(account);
+            if let Some(key) =
+                credential("AZURE_STORAGE_KEY").or(credential("AZURE_STORAGE_ACCOUNT_KEY"))
+            {
                 azblob = azblob.account_key(key);
             }
             if let Some(token) = credential("AZURE_STORAGE_SAS_TOKEN") {
@@ -64,8 +86,12 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             let default = format!("https://{account}.file.core.windows.net");
             let endpoint = option("endpoint").unwrap_or(&default);
             let mut azfile = Azfile::default().share_name(share).root(root);
-            azfile = azfile.endpoint(&with_scheme(endpoint, &scheme("https"))).account_name(account);
-            if let Some(key) = credential("AZURE_STORAGE_KEY").or(credential("AZURE_STORAGE_ACCOUNT_KEY")) {
+            azfile = azfile
+                .endpoint(&with_scheme(endpoint, &scheme("https")))
+                .account_name(account);
+            if let Some(key) =
+                credential("AZURE_STORAGE_KEY").or(credential("AZURE_STORAGE_ACCOUNT_KEY"))
+            {
                 azfile = azfile.account_key(key);
             }
             Operator::new(azfile)?
@@ -88,7 +114,9 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             let mut webdav = Webdav::default().endpoint(&endpoint).root(&location.path);
             let user = location.user.as_deref().or(credential("WEBDAV_USERNAME"));
             if let Some(user) = user {
-                webdav = webdav.username(user).password(credential("WEBDAV_PASSWORD").unwrap_or_default());
+                webdav = webdav
+                    .username(user)
+                    .password(credential("WEBDAV_PASSWORD").unwrap_or_default());
             }
             if let Some(token) = credential("WEBDAV_TOKEN") {
                 webdav = webdav.token(token);
@@ -109,6 +137,10 @@ fn with_scheme(endpoint: &str, default: &str) -> String {
     if endpoint.contains("://") {
         return endpoint.trim_end_matches('/').to_owned();
     }
-    let scheme = if crate::store::location::is_local(endpoint) { "http" } else { default };
+    let scheme = if crate::store::location::is_local(endpoint) {
+        "http"
+    } else {
+        default
+    };
     format!("{scheme}://{}", endpoint.trim_end_matches('/'))
 }

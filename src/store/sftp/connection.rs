@@ -42,14 +42,26 @@ impl Connection {
         let process = ssh.start()?;
         let messages = process.messages;
         let options = SftpOptions::new().flush_interval(Duration::ZERO);
-        let session = tokio::time::timeout(LOGIN_LIMIT, Sftp::new(process.stdin, process.stdout, options)).await;
+        let session = tokio::time::timeout(
+            LOGIN_LIMIT,
+            Sftp::new(process.stdin, process.stdout, options),
+        )
+        .await;
         let sftp = match session {
-            Err(_) => return Err(SftpError::Store(StoreErrorKind::TimedOut, "no response to the login".to_owned())),
+            Err(_) => {
+                return Err(SftpError::Store(
+                    StoreErrorKind::TimedOut,
+                    "no response to the login".to_owned(),
+                ));
+            }
             Ok(Err(e)) => {
                 let (error_kind, detail) = messages.verdict("").await;
                 return Err(match (detail.is_empty(), &e) {
                     (true, Error::IOError(_) | Error::BackgroundTaskFailure(_)) => {
-                        SftpError::Store(StoreErrorKind::Unreachable, "`ssh` ended without a message".to_owned())
+                        SftpError::Store(
+                            StoreErrorKind::Unreachable,
+                            "`ssh` ended without a message".to_owned(),
+                        )
                     }
                     (true, e) => SftpError::Store(StoreErrorKind::InvalidResponse, with_causes(e)),
                     (false, _) => SftpError::Store(error_kind, detail),
@@ -78,16 +90,25 @@ impl Connection {
     }
 
     /// Waits for a response, and converts an error.
-    pub(super) async fn response<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, SftpError> {
+    pub(super) async fn response<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, SftpError> {
         let error = match tokio::time::timeout(RESPONSE_LIMIT, request).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(Error::SftpError(kind, detail))) => {
-                return Err(SftpError::Status(SftpStatus::of(kind), detail.get().0.to_owned()));
+                return Err(SftpError::Status(
+                    SftpStatus::of(kind),
+                    detail.get().0.to_owned(),
+                ));
             }
             Ok(Err(e)) => e,
             Err(_) => {
                 self.broken.store(true, Ordering::Relaxed);
-                return Err(SftpError::Store(StoreErrorKind::TimedOut, "no response".to_owned()));
+                return Err(SftpError::Store(
+                    StoreErrorKind::TimedOut,
+                    "no response".to_owned(),
+                ));
             }
         };
         self.broken.store(true, Ordering::Relaxed);
@@ -97,7 +118,11 @@ impl Connection {
                 // Report a transient kind, because a change in progress may have been made, which a
                 // permanent kind would rule out.
                 SftpError::Store(
-                    if error_kind.is_transient() { error_kind } else { StoreErrorKind::Unreachable },
+                    if error_kind.is_transient() {
+                        error_kind
+                    } else {
+                        StoreErrorKind::Unreachable
+                    },
                     detail,
                 )
             }
@@ -107,9 +132,13 @@ impl Connection {
 
     /// Finds the cause of a generic failure status, which may be a full disk.
     pub(super) async fn find_cause(&self, error: SftpError, root: &str) -> SftpError {
-        let SftpError::Status(SftpStatus::Failure, detail) = &error else { return error };
+        let SftpError::Status(SftpStatus::Failure, detail) = &error else {
+            return error;
+        };
         let text = detail.to_ascii_lowercase();
-        let mentioned = ["no space", "disk full", "quota"].iter().any(|phrase| text.contains(phrase));
+        let mentioned = ["no space", "disk full", "quota"]
+            .iter()
+            .any(|phrase| text.contains(phrase));
         let full = mentioned
             || match self.sftp.support_statvfs() {
                 false => false,
@@ -121,6 +150,10 @@ impl Connection {
                     Err(_) => false,
                 },
             };
-        if full { SftpError::Store(StoreErrorKind::Full, detail.clone()) } else { error }
+        if full {
+            SftpError::Store(StoreErrorKind::Full, detail.clone())
+        } else {
+            error
+        }
     }
 }

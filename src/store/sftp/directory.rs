@@ -44,7 +44,12 @@ pub(super) struct SftpDirectory {
 
 impl SftpDirectory {
     pub(super) fn new(pool: ConnectionPool, root: String, meter: Arc<Meter>) -> Self {
-        Self { pool: Arc::new(pool), root, meter, existing: Mutex::default() }
+        Self {
+            pool: Arc::new(pool),
+            root,
+            meter,
+            existing: Mutex::default(),
+        }
     }
 
     fn path(&self, key: &str) -> String {
@@ -63,14 +68,22 @@ impl SftpDirectory {
     }
 
     async fn open(&self, lease: &Lease, key: &str) -> Result<File, SftpError> {
-        lease.response(lease.sftp.options().read(true).open(self.path(key))).await
+        lease
+            .response(lease.sftp.options().read(true).open(self.path(key)))
+            .await
     }
 
     /// Reads the beginning of a file and its length.
-    async fn read_start(&self, lease: &Lease, file: &File, offset: u64) -> Result<(Vec<u8>, u64), SftpError> {
+    async fn read_start(
+        &self,
+        lease: &Lease,
+        file: &File,
+        offset: u64,
+    ) -> Result<(Vec<u8>, u64), SftpError> {
         let (mut first, mut asked) = (file.clone(), file.clone());
         let metadata = async { lease.response(asked.metadata()).await };
-        let (bytes, metadata) = tokio::try_join!(read_once(lease, &mut first, offset, PIECE), metadata)?;
+        let (bytes, metadata) =
+            tokio::try_join!(read_once(lease, &mut first, offset, PIECE), metadata)?;
         self.limit_rate(bytes.len()).await;
         Ok((bytes.to_vec(), metadata.len().unwrap_or(0)))
     }
@@ -101,9 +114,21 @@ impl SftpDirectory {
     }
 
     /// Reads exactly a range of an object.
-    pub(super) async fn range(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, SftpError> {
+    pub(super) async fn range(
+        &self,
+        key: &str,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, SftpError> {
         let end = offset.checked_add(len as u64).ok_or(SftpError::Truncated)?;
-        let lease = self.pool.lease(if len < LARGE_READ { Weight::Small } else { Weight::Large }).await?;
+        let lease = self
+            .pool
+            .lease(if len < LARGE_READ {
+                Weight::Small
+            } else {
+                Weight::Large
+            })
+            .await?;
         let file = self.open(&lease, key).await?;
         let mut bytes = Vec::with_capacity(len.min(PIECE));
         let mut ahead = ReadAhead::new(Arc::clone(&lease.connection), file, offset, end);
@@ -114,7 +139,12 @@ impl SftpDirectory {
     }
 
     /// Sends all bytes from `offset` on to the channel `to`.
-    pub(super) async fn stream(&self, key: &str, offset: u64, to: mpsc::Sender<Result<Vec<u8>, SftpError>>) {
+    pub(super) async fn stream(
+        &self,
+        key: &str,
+        offset: u64,
+        to: mpsc::Sender<Result<Vec<u8>, SftpError>>,
+    ) {
         if let Err(error) = self.stream_pieces(key, offset, &to).await {
             // The receiver may already be gone.
             let _ = to.send(Err(error)).await;
@@ -183,7 +213,11 @@ impl SftpDirectory {
             return self.create_in_place(&lease, &source, &name).await;
         }
         let staged = self.stage(&lease, &source).await?;
-        let link = || async { lease.response(lease.fs().hard_link(&staged.path, &name)).await };
+        let link = || async {
+            lease
+                .response(lease.fs().hard_link(&staged.path, &name))
+                .await
+        };
         match self.with_directory(&lease, &name, link).await {
             Ok(()) => {
                 let Staged { path, mut file } = staged;
@@ -191,13 +225,18 @@ impl SftpDirectory {
                 match synced {
                     // Other clients may already have seen the object, so the outcome counts as
                     // unknown.
-                    Err(SftpError::Status(_, detail)) => Err(SftpError::Store(StoreErrorKind::InvalidResponse, detail)),
+                    Err(SftpError::Status(_, detail)) => {
+                        Err(SftpError::Store(StoreErrorKind::InvalidResponse, detail))
+                    }
                     synced => synced.map(|()| true),
                 }
             }
             // The status names no cause; an existing name is the usual one.
             Err(error @ SftpError::Status(SftpStatus::Failure, _)) => {
-                let (taken, ()) = tokio::join!(self.ensure_exists(&lease, &name, error), remove(&lease, &staged.path));
+                let (taken, ()) = tokio::join!(
+                    self.ensure_exists(&lease, &name, error),
+                    remove(&lease, &staged.path)
+                );
                 taken.map(|()| false)
             }
             Err(error) => {
@@ -210,8 +249,17 @@ impl SftpDirectory {
     /// Creates an object on a server without hard links. The creation is exclusive, but after a
     /// lost connection a partial object remains under the name, and a reader may see a partial
     /// object. Objects must therefore contain a checksum.
-    async fn create_in_place(&self, lease: &Lease, source: &UploadSource, name: &str) -> Result<bool, SftpError> {
-        let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(name)).await };
+    async fn create_in_place(
+        &self,
+        lease: &Lease,
+        source: &UploadSource,
+        name: &str,
+    ) -> Result<bool, SftpError> {
+        let open = || async {
+            lease
+                .response(lease.sftp.options().write(true).create_new(true).open(name))
+                .await
+        };
         let file = match self.with_directory(lease, name, open).await {
             Ok(file) => file,
             Err(error @ SftpError::Status(SftpStatus::Failure, _)) => {
@@ -219,7 +267,10 @@ impl SftpDirectory {
             }
             Err(error) => return Err(error),
         };
-        let mut staged = Staged { path: name.to_owned(), file };
+        let mut staged = Staged {
+            path: name.to_owned(),
+            file,
+        };
         match staged.fill(lease, source, &self.meter).await {
             Ok(()) => Ok(true),
             Err(error) => {
@@ -231,7 +282,12 @@ impl SftpDirectory {
     }
 
     /// Returns `Ok` if the name exists; otherwise returns the cause of `error`.
-    async fn ensure_exists(&self, lease: &Lease, name: &str, error: SftpError) -> Result<(), SftpError> {
+    async fn ensure_exists(
+        &self,
+        lease: &Lease,
+        name: &str,
+        error: SftpError,
+    ) -> Result<(), SftpError> {
         match lease.response(lease.fs().symlink_metadata(name)).await {
             Ok(_) => Ok(()),
             Err(SftpError::Status(..)) => Err(lease.find_cause(error, &self.path("")).await),
@@ -241,8 +297,22 @@ impl SftpDirectory {
 
     /// Writes and syncs a file below `tmp/`.
     async fn stage(&self, lease: &Lease, source: &UploadSource) -> Result<Staged, SftpError> {
-        let path = self.path(&format!("{STAGING}/w{:016x}", RandomState::new().hash_one(std::process::id())));
-        let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(&path)).await };
+        let path = self.path(&format!(
+            "{STAGING}/w{:016x}",
+            RandomState::new().hash_one(std::process::id())
+        ));
+        let open = || async {
+            lease
+                .response(
+                    lease
+                        .sftp
+                        .options()
+                        .write(true)
+                        .create_new(true)
+                        .open(&path),
+                )
+                .await
+        };
         let file = match self.with_directory(lease, &path, open).await {
             Ok(file) => file,
             Err(error) => return Err(lease.find_cause(error, &self.path("")).await),
@@ -260,14 +330,20 @@ impl SftpDirectory {
 
     /// Runs `attempt`, and repeats it after creating the directory if that is missing. The
     /// directory usually exists, so checking first would cost a round trip.
-    async fn with_directory<T, F>(&self, lease: &Lease, name: &str, attempt: impl Fn() -> F) -> Result<T, SftpError>
+    async fn with_directory<T, F>(
+        &self,
+        lease: &Lease,
+        name: &str,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, SftpError>
     where
         F: Future<Output = Result<T, SftpError>>,
     {
         let folder = parent(name);
         match attempt().await {
             // Some servers have only one status for all failures.
-            Err(SftpError::Status(SftpStatus::Failure, _)) if !self.existing().contains(folder) => {}
+            Err(SftpError::Status(SftpStatus::Failure, _)) if !self.existing().contains(folder) => {
+            }
             Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => self.existing().clear(),
             attempted => return attempted,
         }
@@ -279,7 +355,9 @@ impl SftpDirectory {
     async fn create_directory(&self, lease: &Lease, folder: &str) -> Result<(), SftpError> {
         let mut to_make = vec![folder];
         for _ in 0..DEPTH_MAX {
-            let Some(&next) = to_make.last() else { return Ok(()) };
+            let Some(&next) = to_make.last() else {
+                return Ok(());
+            };
             if next.is_empty() || self.existing().contains(next) {
                 to_make.pop();
                 continue;
@@ -300,17 +378,24 @@ impl SftpDirectory {
                 }
                 // The directory exists or cannot be created; servers return different statuses for
                 // both cases.
-                Err(error @ SftpError::Status(..)) => match lease.response(lease.fs().metadata(next)).await {
-                    Ok(m) if m.file_type().is_none_or(|t| t.is_dir()) => {}
-                    Ok(_) | Err(SftpError::Status(..)) => return Err(lease.find_cause(error, &self.path("")).await),
-                    Err(broken) => return Err(broken),
-                },
+                Err(error @ SftpError::Status(..)) => {
+                    match lease.response(lease.fs().metadata(next)).await {
+                        Ok(m) if m.file_type().is_none_or(|t| t.is_dir()) => {}
+                        Ok(_) | Err(SftpError::Status(..)) => {
+                            return Err(lease.find_cause(error, &self.path("")).await);
+                        }
+                        Err(broken) => return Err(broken),
+                    }
+                }
                 Err(error) => return Err(error),
             }
             self.existing().insert(next.to_owned());
             to_make.pop();
         }
-        Err(SftpError::Status(SftpStatus::NoSuchFile, "cannot create the directory".to_owned()))
+        Err(SftpError::Status(
+            SftpStatus::NoSuchFile,
+            "cannot create the directory".to_owned(),
+        ))
     }
 
     /// Returns the names directly below a directory in arbitrary order.
@@ -328,21 +413,38 @@ impl SftpDirectory {
         let mut folders = vec![dir.to_owned()];
         loop {
             for folder in folders.drain(..) {
-                let (connection, path, slots) = (Arc::clone(&lease.connection), self.path(&folder), Arc::clone(&slots));
+                let (connection, path, slots) = (
+                    Arc::clone(&lease.connection),
+                    self.path(&folder),
+                    Arc::clone(&slots),
+                );
                 listings.spawn(async move {
                     // The semaphore is never closed, so the result needs no check.
                     let _slot = slots.acquire().await;
                     list(connection, path).await.map(|listed| (folder, listed))
                 });
             }
-            let Some(listing) = listings.join_next().await else { return Ok(keys) };
+            let Some(listing) = listings.join_next().await else {
+                return Ok(keys);
+            };
             let (folder, listed) = listing.map_err(SftpError::panicked)??;
             for listed in listed {
-                let key = if folder.is_empty() { listed.name } else { format!("{folder}/{}", listed.name) };
-                if listed.is_dir { folders.push(key) } else { keys.push(key) }
+                let key = if folder.is_empty() {
+                    listed.name
+                } else {
+                    format!("{folder}/{}", listed.name)
+                };
+                if listed.is_dir {
+                    folders.push(key)
+                } else {
+                    keys.push(key)
+                }
             }
             if keys.len() > ENTRIES_MAX {
-                return Err(SftpError::Store(StoreErrorKind::InvalidResponse, "listing too long".to_owned()));
+                return Err(SftpError::Store(
+                    StoreErrorKind::InvalidResponse,
+                    "listing too long".to_owned(),
+                ));
             }
         }
     }
@@ -363,7 +465,12 @@ struct Staged {
 }
 
 impl Staged {
-    async fn fill(&mut self, lease: &Lease, source: &UploadSource, meter: &Meter) -> Result<(), SftpError> {
+    async fn fill(
+        &mut self,
+        lease: &Lease,
+        source: &UploadSource,
+        meter: &Meter,
+    ) -> Result<(), SftpError> {
         send(&lease.connection, &self.file, source, meter).await?;
         sync(lease, &mut self.file).await
     }

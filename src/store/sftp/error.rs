@@ -17,7 +17,11 @@ pub(super) enum SftpError {
     /// A file is shorter than expected.
     Truncated,
     /// An operation on this machine failed.
-    Local { what: &'static str, key: String, source: io::Error },
+    Local {
+        what: &'static str,
+        key: String,
+        source: io::Error,
+    },
 }
 
 impl SftpError {
@@ -27,14 +31,20 @@ impl SftpError {
             Self::Status(status, detail) => Self::Status(*status, detail.clone()),
             Self::Store(error_kind, detail) => Self::Store(*error_kind, detail.clone()),
             Self::Truncated => Self::Truncated,
-            Self::Local { what, key, source } => {
-                Self::Local { what, key: key.clone(), source: io::Error::new(source.kind(), source.to_string()) }
-            }
+            Self::Local { what, key, source } => Self::Local {
+                what,
+                key: key.clone(),
+                source: io::Error::new(source.kind(), source.to_string()),
+            },
         }
     }
 
     pub(super) fn panicked(e: JoinError) -> Self {
-        Self::Local { what: "run a request to", key: "the server".to_owned(), source: io::Error::other(e) }
+        Self::Local {
+            what: "run a request to",
+            key: "the server".to_owned(),
+            source: io::Error::other(e),
+        }
     }
 }
 

@@ -63,8 +63,18 @@ enum LeaseDecision {
 
 impl ConnectionPool {
     pub(super) fn new(ssh: Ssh) -> Self {
-        let state = State { slots: Vec::new(), next: 0, most: CONNECTIONS_MAX, failures: 0, failure: None };
-        Self { ssh, state: Mutex::new(state), changed: Notify::new() }
+        let state = State {
+            slots: Vec::new(),
+            next: 0,
+            most: CONNECTIONS_MAX,
+            failures: 0,
+            failure: None,
+        };
+        Self {
+            ssh,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,25 +112,43 @@ impl ConnectionPool {
 
     fn choose(self: &Arc<Self>, weight: Weight) -> LeaseDecision {
         let mut state = self.state();
-        state.slots.retain(|s| s.connection.as_ref().is_none_or(|c| c.is_alive()));
-        let opening = state.slots.iter().filter(|s| s.connection.is_none()).count();
+        state
+            .slots
+            .retain(|s| s.connection.as_ref().is_none_or(|c| c.is_alive()));
+        let opening = state
+            .slots
+            .iter()
+            .filter(|s| s.connection.is_none())
+            .count();
         let may_open = state.slots.len() < state.most;
-        let best = state.slots.iter_mut().filter(|s| s.connection.is_some()).min_by_key(|s| (s.big, s.small));
+        let best = state
+            .slots
+            .iter_mut()
+            .filter(|s| s.connection.is_some())
+            .min_by_key(|s| (s.big, s.small));
         let good = best.as_ref().is_some_and(|s| match weight {
             Weight::Small => s.big == 0 && s.small < SHARERS,
             Weight::Large => s.big == 0,
         });
         match best {
-            Some(slot) if good || !may_open => {
-                slot.lease(self, weight).map_or(LeaseDecision::Wait, LeaseDecision::Take)
-            }
+            Some(slot) if good || !may_open => slot
+                .lease(self, weight)
+                .map_or(LeaseDecision::Wait, LeaseDecision::Take),
             // Wait for the first connection, which shows whether the server can be reached.
             None if opening > 0 && (weight == Weight::Small || !may_open) => LeaseDecision::Wait,
             _ if may_open => {
                 let number = state.next;
                 state.next += 1;
-                state.slots.push(Slot { number, connection: None, big: 0, small: 0 });
-                LeaseDecision::Open(Opening { pool: Arc::clone(self), number })
+                state.slots.push(Slot {
+                    number,
+                    connection: None,
+                    big: 0,
+                    small: 0,
+                });
+                LeaseDecision::Open(Opening {
+                    pool: Arc::clone(self),
+                    number,
+                })
             }
             _ => LeaseDecision::Wait,
         }
@@ -134,7 +162,12 @@ impl Slot {
             Weight::Small => self.small += 1,
             Weight::Large => self.big += 1,
         }
-        Some(Lease { pool: Arc::clone(pool), number: self.number, weight, connection })
+        Some(Lease {
+            pool: Arc::clone(pool),
+            number: self.number,
+            weight,
+            connection,
+        })
     }
 }
 
@@ -156,7 +189,12 @@ impl Opening {
             }
         }
         drop(state);
-        Lease { pool: Arc::clone(&self.pool), number: self.number, weight, connection }
+        Lease {
+            pool: Arc::clone(&self.pool),
+            number: self.number,
+            weight,
+            connection,
+        }
     }
 
     /// Records a failed attempt. Returns whether other connections can take over the request.
@@ -164,7 +202,11 @@ impl Opening {
         let mut state = self.pool.state();
         state.failures += 1;
         state.failure = Some(error);
-        let open = state.slots.iter().filter(|s| s.connection.as_ref().is_some_and(|c| c.is_alive())).count();
+        let open = state
+            .slots
+            .iter()
+            .filter(|s| s.connection.as_ref().is_some_and(|c| c.is_alive()))
+            .count();
         if open > 0 {
             state.most = open;
         }
@@ -174,7 +216,10 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.pool.state().slots.retain(|s| s.number != self.number || s.connection.is_some());
+        self.pool
+            .state()
+            .slots
+            .retain(|s| s.number != self.number || s.connection.is_some());
         self.pool.changed.notify_waiters();
     }
 }

@@ -23,7 +23,8 @@ const MESSAGES_MAX: usize = 8 << 10;
 /// Limit on the displayed lines of the messages.
 const LINES: usize = 3;
 /// The error message if `ssh` reports no cause.
-const NO_CAUSE: &str = "`ssh` ended without a reason; see the server's log, and check that the account may use SFTP";
+const NO_CAUSE: &str =
+    "`ssh` ended without a reason; see the server's log, and check that the account may use SFTP";
 /// Time to wait for the last messages after the connection was lost.
 const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 
@@ -99,21 +100,35 @@ impl Ssh {
             let stdin = child.stdin.take().ok_or_else(piped)?;
             let stdout = child.stdout.take().ok_or_else(piped)?;
             let messages = SshMessages::of(child.stderr.take().ok_or_else(piped)?);
-            Ok(Process { child, stdin, stdout, messages })
+            Ok(Process {
+                child,
+                stdin,
+                stdout,
+                messages,
+            })
         };
         start().map_err(|e| {
             let source = match e.kind() {
-                io::ErrorKind::NotFound => io::Error::new(e.kind(), "not installed; SFTP remotes need it"),
+                io::ErrorKind::NotFound => {
+                    io::Error::new(e.kind(), "not installed; SFTP remotes need it")
+                }
                 _ => e,
             };
-            SftpError::Local { what: "run", key: "ssh".to_owned(), source }
+            SftpError::Local {
+                what: "run",
+                key: "ssh".to_owned(),
+                source,
+            }
         })
     }
 }
 
 /// Parses `host`, `host:port`, `[v6]` and `[v6]:port`.
 fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
-    let number = |port: &str| port.parse::<u16>().map_err(|_| format!("`{port}` is not a port"));
+    let number = |port: &str| {
+        port.parse::<u16>()
+            .map_err(|_| format!("`{port}` is not a port"))
+    };
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, "")) => (v6, None),
         Some((v6, rest)) => (v6, Some(number(rest.trim_start_matches(':'))?)),
@@ -124,7 +139,10 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
     };
     // `ssh` would take such a name for an option, and a terminal would interpret control
     // characters.
-    if host.is_empty() || host.starts_with('-') || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if host.is_empty()
+        || host.starts_with('-')
+        || host.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
         return Err(format!("`{}` is not a host name", host.escape_debug()));
     }
     Ok((host, port))
@@ -141,7 +159,10 @@ impl SshMessages {
     fn of(mut stderr: ChildStderr) -> Self {
         let text = Arc::new(Mutex::new(Vec::new()));
         let (end, ended) = watch::channel(false);
-        let messages = Self { text: Arc::clone(&text), ended };
+        let messages = Self {
+            text: Arc::clone(&text),
+            ended,
+        };
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
@@ -178,11 +199,17 @@ impl SshMessages {
 const MEANINGS: &[(&str, StoreErrorKind)] = &[
     ("could not resolve hostname", StoreErrorKind::UnknownHost),
     ("host key verification failed", StoreErrorKind::Untrusted),
-    ("remote host identification has changed", StoreErrorKind::Untrusted),
+    (
+        "remote host identification has changed",
+        StoreErrorKind::Untrusted,
+    ),
     ("no matching host key type found", StoreErrorKind::Untrusted),
     ("too many authentication failures", StoreErrorKind::Denied),
     ("permission denied (", StoreErrorKind::Denied),
-    ("permission denied, please try again", StoreErrorKind::Denied),
+    (
+        "permission denied, please try again",
+        StoreErrorKind::Denied,
+    ),
     ("timed out", StoreErrorKind::TimedOut),
     ("not responding", StoreErrorKind::TimedOut),
     ("connection refused", StoreErrorKind::Unreachable),
@@ -192,7 +219,10 @@ const MEANINGS: &[(&str, StoreErrorKind)] = &[
     ("unable to negotiate", StoreErrorKind::Refused),
     ("bad configuration option", StoreErrorKind::Refused),
     ("can't open user config file", StoreErrorKind::Refused),
-    ("this service allows sftp connections only", StoreErrorKind::Refused),
+    (
+        "this service allows sftp connections only",
+        StoreErrorKind::Refused,
+    ),
     ("disk quota exceeded", StoreErrorKind::Full),
     ("no space left on device", StoreErrorKind::Full),
 ];
@@ -230,10 +260,17 @@ const MESSAGE_STARTS: &[&str] = &[
 /// Returns the kind of the error that the messages of `ssh` report and the lines that name the
 /// cause, or `otherwise` if there are no messages.
 fn classify(text: &str, otherwise: &str) -> (Option<StoreErrorKind>, String) {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.chars().any(|c| c.is_alphanumeric())).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| l.chars().any(|c| c.is_alphanumeric()))
+        .collect();
     let of = |line: &str| {
         let line = line.to_ascii_lowercase();
-        MEANINGS.iter().find(|(phrase, _)| line.contains(phrase)).map(|(_, error_kind)| *error_kind)
+        MEANINGS
+            .iter()
+            .find(|(phrase, _)| line.contains(phrase))
+            .map(|(_, error_kind)| *error_kind)
     };
     let is_own = |line: &str| {
         let line = line.to_ascii_lowercase();
@@ -252,7 +289,13 @@ fn classify(text: &str, otherwise: &str) -> (Option<StoreErrorKind>, String) {
         (true, true) => otherwise.to_owned(),
     };
     // The text comes from the server, and a terminal would interpret control characters.
-    (error_kind, detail.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+    (
+        error_kind,
+        detail
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -265,7 +308,15 @@ mod tests {
         assert_eq!(host_and_port("h:22"), Ok(("h", Some(22))));
         assert_eq!(host_and_port("[::1]:2222"), Ok(("::1", Some(2222))));
         assert_eq!(host_and_port("[::1]"), Ok(("::1", None)));
-        for bad in ["", "-oProxyCommand=x", "[-x]:22", "h:x", "a b", ":22", "a\u{1b}"] {
+        for bad in [
+            "",
+            "-oProxyCommand=x",
+            "[-x]:22",
+            "h:x",
+            "a b",
+            ":22",
+            "a\u{1b}",
+        ] {
             assert!(host_and_port(bad).is_err(), "{bad}");
         }
     }
@@ -273,16 +324,34 @@ mod tests {
     #[test]
     fn last_words() {
         let table = [
-            ("ssh: Could not resolve hostname x: Name or service not known", Some(StoreErrorKind::UnknownHost)),
-            ("me@h: Permission denied (publickey,password).", Some(StoreErrorKind::Denied)),
-            ("Host key verification failed.\r\n", Some(StoreErrorKind::Untrusted)),
+            (
+                "ssh: Could not resolve hostname x: Name or service not known",
+                Some(StoreErrorKind::UnknownHost),
+            ),
+            (
+                "me@h: Permission denied (publickey,password).",
+                Some(StoreErrorKind::Denied),
+            ),
+            (
+                "Host key verification failed.\r\n",
+                Some(StoreErrorKind::Untrusted),
+            ),
             (
                 "Could not create directory '/x/.ssh' (Permission denied).\nssh: connect to host h port 22: Connection refused",
                 Some(StoreErrorKind::Unreachable),
             ),
-            ("ssh: connect to host h port 22: Connection timed out", Some(StoreErrorKind::TimedOut)),
-            ("Timeout, server h not responding.", Some(StoreErrorKind::TimedOut)),
-            ("subsystem request failed on channel 0", Some(StoreErrorKind::NoSftp)),
+            (
+                "ssh: connect to host h port 22: Connection timed out",
+                Some(StoreErrorKind::TimedOut),
+            ),
+            (
+                "Timeout, server h not responding.",
+                Some(StoreErrorKind::TimedOut),
+            ),
+            (
+                "subsystem request failed on channel 0",
+                Some(StoreErrorKind::NoSftp),
+            ),
             ("client_loop: send disconnect: Broken pipe", None),
             ("", None),
         ];
@@ -290,7 +359,10 @@ mod tests {
             assert_eq!(classify(text, "").0, error_kind, "{text}");
         }
         let detail = |text| classify(text, "nothing").1;
-        assert_eq!(detail("a\n\n@@@\nb\x1b[2J\nc\nd\n"), format!("{NO_CAUSE}; before that it printed: b?[2J; c; d"));
+        assert_eq!(
+            detail("a\n\n@@@\nb\x1b[2J\nc\nd\n"),
+            format!("{NO_CAUSE}; before that it printed: b?[2J; c; d")
+        );
         assert_eq!(detail(""), "nothing");
     }
 
@@ -300,6 +372,9 @@ mod tests {
         let closed = "Connection closed by 127.0.0.1 port 22";
         assert_eq!(classify(&format!("{closed}\n{banner}"), "").1, closed);
         assert_eq!(classify(&format!("{banner}{closed}"), "").1, closed);
-        assert_eq!(classify(&banner, "").1, format!("{NO_CAUSE}; before that it printed: WELCOME, all is logged"));
+        assert_eq!(
+            classify(&banner, "").1,
+            format!("{NO_CAUSE}; before that it printed: WELCOME, all is logged")
+        );
     }
 }

@@ -63,7 +63,11 @@ impl Rig {
         rig.configure("client", port);
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{}", fs::read_to_string(rig.at("log")).unwrap());
+            assert!(
+                begin.elapsed() < Duration::from_secs(10),
+                "{}",
+                fs::read_to_string(rig.at("log")).unwrap()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(rig)
@@ -91,26 +95,42 @@ impl Rig {
     }
 
     fn store_at(&self, host: &str, path: &str, access: &Access) -> SftpStore {
-        let options = [("config".to_owned(), self.at("ssh_config").display().to_string())].into();
-        let location =
-            Location { scheme: Scheme::Sftp, user: None, host: host.to_owned(), path: path.to_owned(), options };
+        let options = [(
+            "config".to_owned(),
+            self.at("ssh_config").display().to_string(),
+        )]
+        .into();
+        let location = Location {
+            scheme: Scheme::Sftp,
+            user: None,
+            host: host.to_owned(),
+            path: path.to_owned(),
+            options,
+        };
         SftpStore::open(&location, access).unwrap()
     }
 
     /// Returns a store whose root consists of two directories that do not exist yet.
     fn store(&self) -> SftpStore {
-        self.store_at("rig", &self.at("a/b").display().to_string(), &Access::default())
+        self.store_at(
+            "rig",
+            &self.at("a/b").display().to_string(),
+            &Access::default(),
+        )
     }
 
     /// Returns the `ssh` processes that this process started for this server.
     fn clients(&self) -> Vec<u32> {
         let me = format!("PPid:\t{}", std::process::id());
         let mine = |pid: u32| {
-            let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let read =
+                |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             read("status").lines().any(|l| l == me)
                 && read("cmdline").contains(&*self.at("ssh_config").to_string_lossy())
         };
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
+        let pids = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
         pids.filter(|pid| mine(*pid)).collect()
     }
 
@@ -130,14 +150,20 @@ impl Drop for Rig {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn content(len: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         bytes.extend_from_slice(&(state >> 11).to_le_bytes());
     }
     bytes.truncate(len);
@@ -166,15 +192,24 @@ fn every_method(rig: &Rig, store: &SftpStore) {
     assert_eq!(store.len("format").unwrap(), None);
     assert_eq!(store.list("").unwrap(), []);
     assert_eq!(store.list_all("packs").unwrap(), Vec::<String>::new());
-    assert!(matches!(store.read_at("format", 0, 1), Err(StoreError::Missing { .. })));
-    assert!(matches!(store.read_from("format", 0, &mut |_| Ok(())), Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        store.read_at("format", 0, 1),
+        Err(StoreError::Missing { .. })
+    ));
+    assert!(matches!(
+        store.read_from("format", 0, &mut |_| Ok(())),
+        Err(StoreError::Missing { .. })
+    ));
     store.delete("format").unwrap();
 
     assert!(store.create("format", b"one").unwrap());
     assert!(!store.create("format", b"two").unwrap());
     assert!(store.create("refs/branch/main/1", b"").unwrap());
     assert_eq!(store.get("format").unwrap().as_deref(), Some(&b"one"[..]));
-    assert_eq!(store.get("refs/branch/main/1").unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(
+        store.get("refs/branch/main/1").unwrap().as_deref(),
+        Some(&b""[..])
+    );
     assert_eq!(store.len("format").unwrap(), Some(3));
 
     let (path, bytes) = rig.file(700_001);
@@ -183,21 +218,49 @@ fn every_method(rig: &Rig, store: &SftpStore) {
     store.put(&path, "packs/cd/2").unwrap();
     assert!(store.get("packs/ab/1").unwrap().unwrap() == bytes);
     assert!(store.read_at("packs/ab/1", 0, 700_001).unwrap() == bytes);
-    assert_eq!(store.read_at("packs/ab/1", 699_999, 2).unwrap(), bytes[699_999..]);
+    assert_eq!(
+        store.read_at("packs/ab/1", 699_999, 2).unwrap(),
+        bytes[699_999..]
+    );
     assert_eq!(store.read_at("packs/ab/1", 5, 0).unwrap(), b"");
-    assert!(matches!(store.read_at("packs/ab/1", 699_999, 3), Err(StoreError::Missing { .. })));
-    assert!(matches!(store.read_at("packs/ab/1", u64::MAX, 3), Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        store.read_at("packs/ab/1", 699_999, 3),
+        Err(StoreError::Missing { .. })
+    ));
+    assert!(matches!(
+        store.read_at("packs/ab/1", u64::MAX, 3),
+        Err(StoreError::Missing { .. })
+    ));
     assert!(read_all(store, "packs/ab/1", 0) == bytes);
     assert!(read_all(store, "packs/ab/1", 300_000) == bytes[300_000..]);
     assert_eq!(read_all(store, "packs/ab/1", 800_000), b"");
     let stopped = store.read_from("packs/ab/1", 0, &mut |_| Err(Cancelled.into()));
     assert!(matches!(stopped, Err(StoreError::Cancelled(_))));
 
-    let folder = |name: &str| ListedKey { name: name.to_owned(), is_dir: true, len: 0 };
-    let file = |name: &str, len| ListedKey { name: name.to_owned(), is_dir: false, len };
-    assert_eq!(store.list("").unwrap(), [file("format", 3), folder("packs"), folder("refs"), folder("tmp")]);
+    let folder = |name: &str| ListedKey {
+        name: name.to_owned(),
+        is_dir: true,
+        len: 0,
+    };
+    let file = |name: &str, len| ListedKey {
+        name: name.to_owned(),
+        is_dir: false,
+        len,
+    };
+    assert_eq!(
+        store.list("").unwrap(),
+        [
+            file("format", 3),
+            folder("packs"),
+            folder("refs"),
+            folder("tmp")
+        ]
+    );
     assert_eq!(store.list("packs/ab").unwrap(), [file("1", 700_001)]);
-    assert_eq!(store.list_all("packs").unwrap(), ["packs/ab/1", "packs/cd/2"]);
+    assert_eq!(
+        store.list_all("packs").unwrap(),
+        ["packs/ab/1", "packs/cd/2"]
+    );
     assert_eq!(store.list("tmp").unwrap(), []);
 
     store.delete("packs/ab/1").unwrap();
@@ -213,7 +276,9 @@ fn every_method(rig: &Rig, store: &SftpStore) {
 
 #[test]
 fn a_directory_behind_ssh_is_a_store() {
-    let Some(rig) = Rig::start("internal-sftp") else { return };
+    let Some(rig) = Rig::start("internal-sftp") else {
+        return;
+    };
     every_method(&rig, &rig.store());
     every_method(&rig, &rig.store_at("rig", "~/c/d", &Access::default()));
     assert!(rig.at("home/c/d/packs/ab/1").exists());
@@ -231,7 +296,9 @@ fn a_server_that_knows_only_the_plain_protocol() {
 
 #[test]
 fn one_of_many_creates() {
-    let Some(rig) = Rig::start("internal-sftp") else { return };
+    let Some(rig) = Rig::start("internal-sftp") else {
+        return;
+    };
     let (store, over) = (rig.store(), AtomicBool::new(false));
     let entry = |who: u8| vec![who; 20_000];
     let seen: usize = std::thread::scope(|s| {
@@ -240,7 +307,11 @@ fn one_of_many_creates() {
             while !over.load(Ordering::Relaxed) {
                 for round in 0..20 {
                     if let Some(bytes) = store.get(&format!("refs/r/{round}")).unwrap() {
-                        assert!(bytes.len() == 20_000 && bytes == entry(bytes[0]), "a torn entry of {}", bytes.len());
+                        assert!(
+                            bytes.len() == 20_000 && bytes == entry(bytes[0]),
+                            "a torn entry of {}",
+                            bytes.len()
+                        );
                         seen += 1;
                     }
                 }
@@ -253,9 +324,14 @@ fn one_of_many_creates() {
             let won: Vec<u8> = std::thread::scope(|s| {
                 let racing: Vec<_> = racers
                     .into_iter()
-                    .map(|(who, store, key)| s.spawn(move || store.create(key, &entry(who)).unwrap().then_some(who)))
+                    .map(|(who, store, key)| {
+                        s.spawn(move || store.create(key, &entry(who)).unwrap().then_some(who))
+                    })
                     .collect();
-                racing.into_iter().filter_map(|t| t.join().unwrap()).collect()
+                racing
+                    .into_iter()
+                    .filter_map(|t| t.join().unwrap())
+                    .collect()
             });
             assert_eq!(won.len(), 1, "round {round}");
             assert!(store.get(&key).unwrap().unwrap() == entry(won[0]));
@@ -270,14 +346,19 @@ fn one_of_many_creates() {
     drop(store);
     let begin = Instant::now();
     while !rig.clients().is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "a client outlives its store");
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "a client outlives its store"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
 fn a_pack_there_and_back() {
-    let Some(rig) = Rig::start("internal-sftp") else { return };
+    let Some(rig) = Rig::start("internal-sftp") else {
+        return;
+    };
     let store = rig.store();
     let (path, bytes) = rig.file(32 << 20);
     std::thread::scope(|s| {
@@ -293,8 +374,13 @@ fn a_pack_there_and_back() {
 
 #[test]
 fn a_put_that_is_cut_off_leaves_nothing_under_its_key() {
-    let Some(rig) = Rig::start("internal-sftp") else { return };
-    let access = Access { meter: Arc::new(Meter::new(Some(8 << 20), None)), ..Access::default() };
+    let Some(rig) = Rig::start("internal-sftp") else {
+        return;
+    };
+    let access = Access {
+        meter: Arc::new(Meter::new(Some(8 << 20), None)),
+        ..Access::default()
+    };
     let store = rig.store_at("rig", &rig.at("a/b").display().to_string(), &access);
     let (path, bytes) = rig.file(32 << 20);
     let begin = Instant::now();
@@ -305,14 +391,24 @@ fn a_put_that_is_cut_off_leaves_nothing_under_its_key() {
             std::thread::sleep(Duration::from_millis(10));
         }
         for pid in rig.clients() {
-            assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+            assert!(
+                Command::new("kill")
+                    .args(["-9", &pid.to_string()])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         put.join().unwrap()
     });
     let e = cut.unwrap_err();
     assert!(e.is_transient() && e.is_unsure(), "{e:?}");
     assert!(begin.elapsed() > Duration::from_secs(1), "the rate is kept");
-    assert_eq!(store.len("packs/1").unwrap(), None, "and there is a new connection");
+    assert_eq!(
+        store.len("packs/1").unwrap(),
+        None,
+        "and there is a new connection"
+    );
     let left = store.list("tmp").unwrap();
     assert!(left.len() == 1 && left[0].len < 32 << 20, "{left:?}");
     let fast = rig.store();
@@ -322,11 +418,16 @@ fn a_put_that_is_cut_off_leaves_nothing_under_its_key() {
 
 #[test]
 fn what_is_wrong_is_said() {
-    let Some(rig) = Rig::start("internal-sftp") else { return };
+    let Some(rig) = Rig::start("internal-sftp") else {
+        return;
+    };
     let place = rig.at("a/b").display().to_string();
     let refused = |host: &str| {
         let begin = Instant::now();
-        let e = rig.store_at(host, &place, &Access::default()).get("format").unwrap_err();
+        let e = rig
+            .store_at(host, &place, &Access::default())
+            .get("format")
+            .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(15), "{e:?}");
         eprintln!("{e}: {}", std::error::Error::source(&e).unwrap());
         error_kind(&e)
@@ -338,7 +439,11 @@ fn what_is_wrong_is_said() {
         "a host that nobody knows"
     );
     rig.trust("other_host");
-    assert_eq!(refused("rig"), Some(StoreErrorKind::Untrusted), "its key has changed");
+    assert_eq!(
+        refused("rig"),
+        Some(StoreErrorKind::Untrusted),
+        "its key has changed"
+    );
     rig.trust("host");
     rig.configure("stranger", rig.port);
     assert_eq!(refused("rig"), Some(StoreErrorKind::Denied));
@@ -346,18 +451,31 @@ fn what_is_wrong_is_said() {
     assert_eq!(refused("rig"), Some(StoreErrorKind::Unreachable));
     fs::write(rig.at("ssh_config"), "InvalidResponse yes\n").unwrap();
     assert_eq!(refused("rig"), Some(StoreErrorKind::Refused));
-    let mut location = Location::parse("sftp://x/y", Path::new("/")).unwrap().location;
+    let mut location = Location::parse("sftp://x/y", Path::new("/"))
+        .unwrap()
+        .location;
     location.host = "-oProxyCommand=x".to_owned();
     assert!(SftpStore::open(&location, &Access::default()).is_err());
 }
 
 #[test]
 fn a_server_may_say_no() {
-    let Some(rig) = Rig::start("internal-sftp -R") else { return };
+    let Some(rig) = Rig::start("internal-sftp -R") else {
+        return;
+    };
     fs::create_dir_all(rig.at("a/b")).unwrap();
     let store = rig.store();
-    assert_eq!(error_kind(&store.create("refs/x", b"x").unwrap_err()), Some(StoreErrorKind::Denied));
+    assert_eq!(
+        error_kind(&store.create("refs/x", b"x").unwrap_err()),
+        Some(StoreErrorKind::Denied)
+    );
     let (path, _) = rig.file(10);
-    assert_eq!(error_kind(&store.put(&path, "packs/x").unwrap_err()), Some(StoreErrorKind::Denied));
-    assert_eq!(error_kind(&store.put(&path, "x").unwrap_err()), Some(StoreErrorKind::Denied));
+    assert_eq!(
+        error_kind(&store.put(&path, "packs/x").unwrap_err()),
+        Some(StoreErrorKind::Denied)
+    );
+    assert_eq!(
+        error_kind(&store.put(&path, "x").unwrap_err()),
+        Some(StoreErrorKind::Denied)
+    );
 }

@@ -44,12 +44,18 @@ impl UploadSource {
 
     /// Returns at most `most` bytes from offset `at`.
     fn piece(&self, at: u64, most: usize) -> Result<Bytes, SftpError> {
-        let len = usize::try_from(self.len() - at).unwrap_or(usize::MAX).min(most);
+        let len = usize::try_from(self.len() - at)
+            .unwrap_or(usize::MAX)
+            .min(most);
         match self {
             Self::File(file, _) => {
                 let mut buffer = vec![0; len];
                 let read = file.read_exact_at(&mut buffer, at);
-                read.map_err(|source| SftpError::Local { what: "read", key: "the source file".to_owned(), source })?;
+                read.map_err(|source| SftpError::Local {
+                    what: "read",
+                    key: "the source file".to_owned(),
+                    source,
+                })?;
                 Ok(buffer.into())
             }
             Self::Bytes(bytes) => {
@@ -85,11 +91,18 @@ pub(super) async fn send(
     Ok(())
 }
 
-async fn write(connection: Arc<Connection>, mut file: File, at: u64, mut piece: Bytes) -> Result<usize, SftpError> {
+async fn write(
+    connection: Arc<Connection>,
+    mut file: File,
+    at: u64,
+    mut piece: Bytes,
+) -> Result<usize, SftpError> {
     let len = piece.len();
     seek(&mut file, at)?;
     while piece.has_remaining() {
-        let sent = connection.response(file.write_zero_copy(std::slice::from_ref(&piece))).await?;
+        let sent = connection
+            .response(file.write_zero_copy(std::slice::from_ref(&piece)))
+            .await?;
         if sent < piece.len() {
             record_limit(&connection.write_piece, sent);
         }
@@ -110,7 +123,14 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) const fn new(connection: Arc<Connection>, file: File, at: u64, end: u64) -> Self {
-        Self { connection, file, at, end, in_flight: 0, pieces: VecDeque::new() }
+        Self {
+            connection,
+            file,
+            at,
+            end,
+            in_flight: 0,
+            pieces: VecDeque::new(),
+        }
     }
 
     /// Returns the next piece, or `None` at the end. Fails with [`SftpError::Truncated`] if the
@@ -118,13 +138,22 @@ impl ReadAhead {
     pub(super) async fn next(&mut self, meter: &Meter) -> Result<Option<BytesMut>, SftpError> {
         while self.at < self.end && self.in_flight < WINDOW {
             let most = self.connection.read_piece.load(Ordering::Relaxed);
-            let len = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(most);
-            let read = read(Arc::clone(&self.connection), self.file.clone(), self.at, len);
+            let len = usize::try_from(self.end - self.at)
+                .unwrap_or(usize::MAX)
+                .min(most);
+            let read = read(
+                Arc::clone(&self.connection),
+                self.file.clone(),
+                self.at,
+                len,
+            );
             self.pieces.push_back((len, tokio::spawn(read)));
             self.in_flight += len;
             self.at += len as u64;
         }
-        let Some((len, piece)) = self.pieces.pop_front() else { return Ok(None) };
+        let Some((len, piece)) = self.pieces.pop_front() else {
+            return Ok(None);
+        };
         let piece = piece.await.map_err(SftpError::panicked)??;
         self.in_flight -= len;
         pause(meter.down.pass(len as u64)).await;
@@ -133,11 +162,22 @@ impl ReadAhead {
 }
 
 /// Reads exactly `len` bytes from offset `at`.
-async fn read(connection: Arc<Connection>, mut file: File, at: u64, len: usize) -> Result<BytesMut, SftpError> {
+async fn read(
+    connection: Arc<Connection>,
+    mut file: File,
+    at: u64,
+    len: usize,
+) -> Result<BytesMut, SftpError> {
     let mut out = read_once(&connection, &mut file, at, len).await?;
     let first = out.len();
     while out.len() < len {
-        let got = read_once(&connection, &mut file, at + out.len() as u64, len - out.len()).await?;
+        let got = read_once(
+            &connection,
+            &mut file,
+            at + out.len() as u64,
+            len - out.len(),
+        )
+        .await?;
         if got.is_empty() {
             return Err(SftpError::Truncated);
         }
@@ -158,16 +198,26 @@ pub(super) async fn read_once(
 ) -> Result<BytesMut, SftpError> {
     seek(file, at)?;
     let most = u32::try_from(len).unwrap_or(u32::MAX);
-    let got = connection.response(file.read(most, BytesMut::with_capacity(len))).await?.unwrap_or_default();
+    let got = connection
+        .response(file.read(most, BytesMut::with_capacity(len)))
+        .await?
+        .unwrap_or_default();
     if got.len() > len {
-        return Err(SftpError::Store(StoreErrorKind::InvalidResponse, "more bytes than requested".to_owned()));
+        return Err(SftpError::Store(
+            StoreErrorKind::InvalidResponse,
+            "more bytes than requested".to_owned(),
+        ));
     }
     Ok(got)
 }
 
 fn seek(file: &mut File, at: u64) -> Result<(), SftpError> {
     let sought = Pin::new(file).start_seek(SeekFrom::Start(at));
-    sought.map_err(|source| SftpError::Local { what: "read", key: "a file".to_owned(), source })
+    sought.map_err(|source| SftpError::Local {
+        what: "read",
+        key: "a file".to_owned(),
+        source,
+    })
 }
 
 /// Records the payload limit of the server.

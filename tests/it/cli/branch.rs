@@ -23,25 +23,37 @@ fn create_list_rename_delete() {
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "trunk\n");
     s.dvc(["status"]).ok().says("nothing to commit");
     assert_snapshot!(masked(&s.dvc(["branch", "-d", "ACME"]).ok().out), @"branch `ACME` deleted, was <id>");
-    s.dvc(["branch", "-d", "trunk"]).code(4).complains("is the current branch of");
+    s.dvc(["branch", "-d", "trunk"])
+        .code(4)
+        .complains("is the current branch of");
 }
 
 #[test]
 fn what_is_refused() {
     let s = three();
     s.dvc(["branch", "x"]).ok();
-    s.dvc(["branch", "x", "main~1"]).code(4).complains("the branch `x` already exists");
-    s.dvc(["branch", "-f", "x", "main~1"]).ok().says("moved from");
-    s.dvc(["branch", "bad name"]).code(2).complains("is not a valid name");
+    s.dvc(["branch", "x", "main~1"])
+        .code(4)
+        .complains("the branch `x` already exists");
+    s.dvc(["branch", "-f", "x", "main~1"])
+        .ok()
+        .says("moved from");
+    s.dvc(["branch", "bad name"])
+        .code(2)
+        .complains("is not a valid name");
     s.dvc(["branch", "-d", "none"]).code(13);
-    s.dvc(["branch", "y", "none"]).code(13).complains("no branch, tag or version `none`");
+    s.dvc(["branch", "y", "none"])
+        .code(13)
+        .complains("no branch, tag or version `none`");
     s.dvc(["branch", "a", "b", "c"]).code(2);
 }
 
 #[test]
 fn a_dry_run_changes_nothing() {
     let s = three();
-    s.dvc(["branch", "-n", "x"]).ok().says("branch `x` would be created at");
+    s.dvc(["branch", "-n", "x"])
+        .ok()
+        .says("branch `x` would be created at");
     s.dvc(["-n", "branch", "-m", "main", "y"]).ok();
     assert_eq!(s.dvc(["branch", "--json"]).ok().json()["name"], "main");
 }
@@ -51,7 +63,9 @@ fn an_unborn_branch() {
     let s = fresh();
     assert_eq!(s.dvc(["branch"]).ok().out, "");
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
-    s.dvc(["branch", "x"]).code(13).complains("branch `main` has no version yet");
+    s.dvc(["branch", "x"])
+        .code(13)
+        .complains("branch `main` has no version yet");
 }
 
 #[test]
@@ -59,7 +73,9 @@ fn all_are_deleted_or_none() {
     let s = three();
     s.dvc(["branch", "a"]).ok();
     s.dvc(["branch", "b"]).ok();
-    s.dvc(["branch", "-d", "a", "none", "b"]).code(13).complains("no branch `none`");
+    s.dvc(["branch", "-d", "a", "none", "b"])
+        .code(13)
+        .complains("no branch `none`");
     s.dvc(["branch", "-d", "a", "main"]).code(4);
     assert_eq!(s.dvc(["branch"]).ok().lines().len(), 3);
     s.dvc(["branch", "-d", "b", "a", "b"]).ok();
@@ -70,7 +86,12 @@ fn all_are_deleted_or_none() {
 fn a_name_that_is_taken() {
     let s = three();
     s.dvc(["branch", "x"]).ok();
-    for args in [&["branch", "-f", "-m", "main", "x"][..], &["checkout", "-b", "x", "-f"]] {
-        s.dvc(args).code(4).complains("hint: run `dvc branch -f x REV` to move it");
+    for args in [
+        &["branch", "-f", "-m", "main", "x"][..],
+        &["checkout", "-b", "x", "-f"],
+    ] {
+        s.dvc(args)
+            .code(4)
+            .complains("hint: run `dvc branch -f x REV` to move it");
     }
 }

@@ -12,11 +12,15 @@ fn versions_and_branches() {
     assert_eq!(s.read("a.txt"), b"one\n");
     assert!(!s.w("d/more").exists());
     s.dvc(["status"]).ok().says("on no branch, v1");
-    s.dvc(["commit", "-m", "x", "--allow-empty"]).code(4).complains("dvc checkout -b NAME");
+    s.dvc(["commit", "-m", "x", "--allow-empty"])
+        .code(4)
+        .complains("dvc checkout -b NAME");
     s.dvc(["checkout", "main"]).ok();
     s.dvc(["status"]).ok().says("on branch main, v3");
     s.dvc(["checkout", "-b", "side", "main~1"]).ok();
-    s.dvc(["status", "--porcelain"]).ok().says("# branch.head side\n# branch.ordinal 2\n");
+    s.dvc(["status", "--porcelain"])
+        .ok()
+        .says("# branch.head side\n# branch.ordinal 2\n");
     s.dvc(["checkout", "none"]).code(13);
     s.dvc(["checkout"]).code(2);
 }
@@ -42,10 +46,13 @@ fn paths_and_another_directory() {
         (s.read("a.txt"), s.read("d/more"), s.read("extra")),
         (b"one\n".into(), b"more\n".into(), b"stays".into())
     );
-    s.dvc(["checkout", "main@v2", "--into", "../copy", "--verify"]).ok();
+    s.dvc(["checkout", "main@v2", "--into", "../copy", "--verify"])
+        .ok();
     assert_eq!(fs::read(s.at("copy/a.txt")).unwrap(), b"two\n");
     s.dvc(["checkout", "main@v2", "--into", "../copy"]).code(4);
-    s.dvc(["checkout", "main", "--into", "../one", "--", "a.txt"]).ok().says("\n 1 file, ");
+    s.dvc(["checkout", "main", "--into", "../one", "--", "a.txt"])
+        .ok()
+        .says("\n 1 file, ");
     s.dvc(["status"]).ok().says("on branch main, v3");
     s.dvc(["checkout", "main", "--", "none"]).code(13);
 }
@@ -58,7 +65,10 @@ fn extra_files() {
     s.dvc(["checkout", "-f", "main~1"]).ok();
     assert!(!s.w("d/more").exists());
     let json = s.dvc(["checkout", "main", "--json"]).ok().json();
-    assert_eq!((&json["schema"], &json["ordinal"], &json["branch"]), (&1.into(), &3.into(), &"main".into()));
+    assert_eq!(
+        (&json["schema"], &json["ordinal"], &json["branch"]),
+        (&1.into(), &3.into(), &"main".into())
+    );
 }
 
 #[test]
@@ -70,7 +80,10 @@ fn a_path_is_not_linked_to_a_file_that_changed() {
     fs::remove_file(s.w("a")).unwrap();
     s.write("b", "two\n");
     s.dvc(["checkout", "main@v1", "--", "a"]).ok();
-    assert_eq!((s.read("a"), s.read("b")), (b"one\n".into(), b"two\n".into()));
+    assert_eq!(
+        (s.read("a"), s.read("b")),
+        (b"one\n".into(), b"two\n".into())
+    );
 }
 
 #[test]
@@ -81,7 +94,9 @@ fn checkouts_exclude_each_other() {
     rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
     // Take the lock even if nothing has to be written, because another checkout may have been
     // running while the files were compared.
-    s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is running");
+    s.dvc(["checkout", "main", "--", "a.txt"])
+        .code(11)
+        .complains("another checkout is running");
     s.dvc(["checkout", "-n", "main~1"]).ok();
     drop(state);
     s.dvc(["checkout", "main", "--", "a.txt"]).ok();
@@ -96,7 +111,10 @@ fn a_new_branch_keeps_what_is_being_worked_on() {
     s.write("b", "new");
     s.dvc(["checkout", "-b", "feature", "-n"]).ok();
     s.dvc(["checkout", "-b", "feature"]).ok();
-    assert_eq!((s.read("a"), s.read("b")), (b"two".to_vec(), b"new".to_vec()));
+    assert_eq!(
+        (s.read("a"), s.read("b")),
+        (b"two".to_vec(), b"new".to_vec())
+    );
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "feature\n");
     s.dvc(["commit", "-m", "second"]).ok().says("feature v2");
 }
@@ -112,8 +130,16 @@ fn a_checkout_that_cannot_begin_leaves_nothing() {
     s.write("data", "two");
     s.dvc(["--repo", &repo, "commit", "-m", "second"]).ok();
     // Root can write anywhere except to immutable files.
-    let lock = |word: &str| s.other("chattr").arg(word).arg(s.w("")).status().is_ok_and(|s| s.success());
-    let mode = |mode| fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    let lock = |word: &str| {
+        s.other("chattr")
+            .arg(word)
+            .arg(s.w(""))
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    let mode = |mode| {
+        fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+    };
     mode(0o555);
     if is_root() && !lock("+i") {
         return skip("nothing can be made immutable on this file system");
@@ -154,7 +180,10 @@ fn restored_hard_links_are_no_change() {
     }
     assert_eq!(changes(), ["m b", "D b/two", "m c", "D c/a"]);
     s.dvc(["checkout", "HEAD", "--", "b", "c"]).ok();
-    assert_eq!(fs::metadata(s.w("b/one")).unwrap().ino(), fs::metadata(s.w("b/two")).unwrap().ino());
+    assert_eq!(
+        fs::metadata(s.w("b/one")).unwrap().ino(),
+        fs::metadata(s.w("b/two")).unwrap().ino()
+    );
     assert_eq!(fs::metadata(s.w("c/a")).unwrap().nlink(), 3);
     assert_eq!(changes(), Vec::<String>::new());
     // An additional link changes only its own name. A copy in the place of a link changes all names
@@ -172,18 +201,30 @@ fn checkout_replaces_known_content_in_a_worktree_without_state() {
     let s = three();
     s.dvc(["checkout", "main@v1", "--into", "../copy"]).ok();
     let repo = s.w(".dvcs");
-    let copy = |args: &[&str]| s.dvc([&["-C", "../copy", "--repo", repo.to_str().unwrap()], args].concat());
+    let copy = |args: &[&str]| {
+        s.dvc([&["-C", "../copy", "--repo", repo.to_str().unwrap()], args].concat())
+    };
     let read = |name: &str| fs::read_to_string(s.at("copy").join(name)).unwrap();
     copy(&["checkout", "main"]).ok();
-    assert_eq!((read("a.txt"), read("d/more")), ("two\n".into(), "more\n".into()));
+    assert_eq!(
+        (read("a.txt"), read("d/more")),
+        ("two\n".into(), "more\n".into())
+    );
     // The worktree is recorded as v3, but one of its files was restored from an older version.
     let old = fs::metadata(s.w("a.txt")).unwrap();
     s.dvc(["checkout", "main@v1", "--into", "../other"]).ok();
     s.sh("cp -p ../other/a.txt ../copy/a.txt").ok();
     copy(&["checkout", "main@v2"]).ok();
     fs::write(s.at("copy/a.txt"), "precious\n").unwrap();
-    fs::File::options().write(true).open(s.at("copy/a.txt")).unwrap().set_modified(old.modified().unwrap()).unwrap();
-    copy(&["checkout", "main@v1"]).code(4).complains("the worktree has uncommitted changes: `a.txt`");
+    fs::File::options()
+        .write(true)
+        .open(s.at("copy/a.txt"))
+        .unwrap()
+        .set_modified(old.modified().unwrap())
+        .unwrap();
+    copy(&["checkout", "main@v1"])
+        .code(4)
+        .complains("the worktree has uncommitted changes: `a.txt`");
     assert_eq!(read("a.txt"), "precious\n");
 }
 
@@ -196,9 +237,13 @@ fn a_checkout_into_a_directory_is_remembered() {
     s.sh("cp -r .dvcs ../bare").ok();
     let dvc = |args: &[&str]| s.dvc([&["--repo", bare.to_str().unwrap()], args].concat());
     dvc(&["checkout", "main", "--into", "../copy"]).ok();
-    dvc(&["-C", "../copy", "status"]).ok().says("on branch main, v3");
+    dvc(&["-C", "../copy", "status"])
+        .ok()
+        .says("on branch main, v3");
     dvc(&["checkout", "main@v2", "--into", "../old"]).ok();
-    dvc(&["-C", "../old", "status"]).ok().says("on no branch, v2");
+    dvc(&["-C", "../old", "status"])
+        .ok()
+        .says("on no branch, v2");
     // A checkout of single paths records no version.
     dvc(&["checkout", "main", "--into", "../part", "--", "a.txt"]).ok();
     dvc(&["-C", "../part", "status"]).ok().says("D d/more");
@@ -209,7 +254,9 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     let s = three();
     fs::create_dir(s.at("copy")).unwrap();
     fs::write(s.at("copy/other"), "mine").unwrap();
-    s.dvc(["checkout", "main", "--into", "../copy"]).code(4).complains("is not empty");
+    s.dvc(["checkout", "main", "--into", "../copy"])
+        .code(4)
+        .complains("is not empty");
     if !root_to("mount a small file system") {
         return;
     }
@@ -226,9 +273,18 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     run.says("precious\n").says("two\n");
     let said = |name: &str| fs::read_to_string(s.at(name)).unwrap();
     let other = said("other");
-    assert!(other.contains("`../half` has an interrupted checkout of `main@v3`"), "{other}");
-    assert!(other.contains("`dvc checkout main@v3 --into ../half`"), "{other}");
-    assert!(said("mine").contains("has uncommitted changes: `mine`") && said("done").contains("is not empty"));
+    assert!(
+        other.contains("`../half` has an interrupted checkout of `main@v3`"),
+        "{other}"
+    );
+    assert!(
+        other.contains("`dvc checkout main@v3 --into ../half`"),
+        "{other}"
+    );
+    assert!(
+        said("mine").contains("has uncommitted changes: `mine`")
+            && said("done").contains("is not empty")
+    );
     // The tmpfs is gone, so the directory is empty again and no checkout is interrupted.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");

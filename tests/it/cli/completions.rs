@@ -14,7 +14,10 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
             if path.is_dir() {
                 todo.push(path);
             } else {
-                all.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read_to_string(&path).unwrap());
+                all.insert(
+                    path.strip_prefix(dir).unwrap().to_owned(),
+                    fs::read_to_string(&path).unwrap(),
+                );
             }
         }
     }
@@ -25,9 +28,19 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
 fn checked_in_files_are_current() {
     let s = Sandbox::new();
     s.dvc(["completions", "all", "--dir", "out"]).ok();
-    let (made, kept) = (files(&s.w("out")), files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("completions")));
-    let differ: BTreeSet<_> = made.keys().chain(kept.keys()).filter(|k| made.get(*k) != kept.get(*k)).collect();
-    assert!(differ.is_empty(), "a help text or a document has changed; run `make pages`: {differ:?}");
+    let (made, kept) = (
+        files(&s.w("out")),
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("completions")),
+    );
+    let differ: BTreeSet<_> = made
+        .keys()
+        .chain(kept.keys())
+        .filter(|k| made.get(*k) != kept.get(*k))
+        .collect();
+    assert!(
+        differ.is_empty(),
+        "a help text or a document has changed; run `make pages`: {differ:?}"
+    );
 }
 
 #[test]
@@ -37,7 +50,11 @@ fn each_shell_and_the_manual() {
     s.dvc(["completions", "zsh"]).ok().says("#compdef dvc");
     s.dvc(["completions", "fish"]).ok().says("complete -c dvc");
     s.dvc(["completions", "man", "--dir", "man"]).ok();
-    assert!(fs::read_to_string(s.w("man/man1/dvc-commit.1")).unwrap().contains("\\-\\-trailer"));
+    assert!(
+        fs::read_to_string(s.w("man/man1/dvc-commit.1"))
+            .unwrap()
+            .contains("\\-\\-trailer")
+    );
     s.dvc(["completions", "man"]).code(2);
     s.dvc(["completions", "tcsh"]).code(2);
 }
@@ -49,7 +66,11 @@ fn offered(s: &Sandbox, line: &str) -> Vec<String> {
     let mut words: Vec<&str> = line[..line.len() - word.len()].split_whitespace().collect();
     let mut rest = word;
     while let Some(at) = rest.find([':', '=', '@']).filter(|_| !is_quoted) {
-        words.extend([&rest[..at], &rest[at..=at]].into_iter().filter(|part| !part.is_empty()));
+        words.extend(
+            [&rest[..at], &rest[at..=at]]
+                .into_iter()
+                .filter(|part| !part.is_empty()),
+        );
         rest = &rest[at + 1..];
     }
     if !rest.is_empty() || line.ends_with(' ') {
@@ -64,8 +85,16 @@ fn offered(s: &Sandbox, line: &str) -> Vec<String> {
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
     let mut c = s.other("bash");
-    let run = Run::of(c.args(["-euo", "pipefail", "-c", script, "bash", line]).args(&words)).ok();
-    run.out.lines().filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    let run = Run::of(
+        c.args(["-euo", "pipefail", "-c", script, "bash", line])
+            .args(&words),
+    )
+    .ok();
+    run.out
+        .lines()
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn with_versions() -> Sandbox {
@@ -83,21 +112,36 @@ fn with_versions() -> Sandbox {
 #[test]
 fn values_are_offered() {
     let s = with_versions();
-    assert_eq!(offered(&s, "dvc log --color "), ["auto ", "always ", "never "]);
+    assert_eq!(
+        offered(&s, "dvc log --color "),
+        ["auto ", "always ", "never "]
+    );
     assert_eq!(offered(&s, "dvc log --color=a"), ["auto ", "always "]);
-    assert_eq!(offered(&s, "dvc commit --quiesce docker:"), ["pause ", "stop "]);
+    assert_eq!(
+        offered(&s, "dvc commit --quiesce docker:"),
+        ["pause ", "stop "]
+    );
     assert_eq!(offered(&s, "dvc config set ui.col"), ["ui.color "]);
     assert_eq!(offered(&s, "dvc config set ui.color al"), ["always "]);
-    assert_eq!(offered(&s, "dvc -c ui.color="), ["auto ", "always ", "never "]);
+    assert_eq!(
+        offered(&s, "dvc -c ui.color="),
+        ["auto ", "always ", "never "]
+    );
     assert_eq!(offered(&s, "dvc remote rm "), ["nas "]);
-    assert_eq!(offered(&s, "dvc push "), ["nas ", "cust/acme ", "main ", "golden ", "main@checked "]);
+    assert_eq!(
+        offered(&s, "dvc push "),
+        ["nas ", "cust/acme ", "main ", "golden ", "main@checked "]
+    );
 }
 
 #[test]
 fn versions_and_their_paths_are_offered() {
     let s = with_versions();
     assert_eq!(offered(&s, "dvc checkout ma"), ["main ", "main@checked "]);
-    assert_eq!(offered(&s, "dvc show main@"), ["checked ", "latest ", "v1 "]);
+    assert_eq!(
+        offered(&s, "dvc show main@"),
+        ["checked ", "latest ", "v1 "]
+    );
     assert_eq!(offered(&s, "dvc log main..gol"), ["main..golden "]);
     assert_eq!(offered(&s, "dvc show main:"), ["acme/", "orders.ibd "]);
     assert_eq!(offered(&s, "dvc ls golden:acme/"), ["acme/a\\ file "]);
@@ -114,9 +158,18 @@ fn the_directory_of_the_line_counts() {
         all
     };
     let elsewhere = Sandbox::new();
-    let there = offered(&elsewhere, &format!("dvc -C {} checkout ma", s.w("").display()));
+    let there = offered(
+        &elsewhere,
+        &format!("dvc -C {} checkout ma", s.w("").display()),
+    );
     assert_eq!(there, ["main ", "main@checked "]);
-    assert_eq!(offered(&elsewhere, &format!("dvc --repo {} checkout gol", s.w(".dvcs").display())), ["golden "]);
+    assert_eq!(
+        offered(
+            &elsewhere,
+            &format!("dvc --repo {} checkout gol", s.w(".dvcs").display())
+        ),
+        ["golden "]
+    );
     assert_eq!(offered(&elsewhere, "dvc checkout ma"), Vec::<String>::new());
     assert_eq!(from("dvc -C W commit a"), ["acme/"]);
     assert_eq!(from("dvc -C W -C ac"), ["acme/"]);
@@ -126,12 +179,21 @@ fn the_directory_of_the_line_counts() {
 fn commands_come_without_global_options_and_own_options_first() {
     let s = with_versions();
     let all = offered(&s, "dvc ");
-    assert!(all.contains(&"commit ".to_owned()) && all.iter().all(|word| !word.starts_with('-')), "{all:?}");
+    assert!(
+        all.contains(&"commit ".to_owned()) && all.iter().all(|word| !word.starts_with('-')),
+        "{all:?}"
+    );
     let actions = offered(&s, "dvc remote ");
-    assert!(actions.contains(&"set ".to_owned()) && !actions.contains(&"nas ".to_owned()), "{actions:?}");
+    assert!(
+        actions.contains(&"set ".to_owned()) && !actions.contains(&"nas ".to_owned()),
+        "{actions:?}"
+    );
     let options = offered(&s, "dvc tag -");
     let at = |name: &str| options.iter().position(|word| word == name).unwrap();
-    assert!(at("--delete ") < at("--json ") && at("--force ") < at("-C "), "{options:?}");
+    assert!(
+        at("--delete ") < at("--json ") && at("--force ") < at("-C "),
+        "{options:?}"
+    );
     assert_eq!(offered(&s, "git dvc ta"), ["tag "]);
 }
 
@@ -157,5 +219,6 @@ fn a_broken_line_offers_nothing_and_never_fails() {
 #[test]
 fn bash_accepts_the_completions() {
     let s = Sandbox::new();
-    s.sh("source <(dvc completions bash); complete -p dvc git-dvc").ok();
+    s.sh("source <(dvc completions bash); complete -p dvc git-dvc")
+        .ok();
 }

@@ -44,7 +44,11 @@ fn nothing_changes() {
     ] {
         s.dvc(args).ok();
         let after = bytes(&s.w(""));
-        let differ: Vec<_> = before.keys().chain(after.keys()).filter(|k| before.get(*k) != after.get(*k)).collect();
+        let differ: Vec<_> = before
+            .keys()
+            .chain(after.keys())
+            .filter(|k| before.get(*k) != after.get(*k))
+            .collect();
         assert!(differ.is_empty(), "{args:?} touched {differ:?}");
     }
 }
@@ -102,18 +106,28 @@ const LINES: &[&str] = &[
 ];
 
 /// Commands that refuse `-n`, because they cannot predict their effect.
-const REFUSED: &[&str] = &["clone", "export", "remote check", "serve", "volume path", "completions all --dir"];
+const REFUSED: &[&str] = &[
+    "clone",
+    "export",
+    "remote check",
+    "serve",
+    "volume path",
+    "completions all --dir",
+];
 
 #[test]
 fn every_verb_honours_a_dry_run_or_refuses_it() {
     let s = three();
     let far = s.at("far");
     s.dvc(["push", far.to_str().unwrap(), "main"]).ok();
-    s.dvc(["clone", far.to_str().unwrap(), "../other-host"]).ok();
+    s.dvc(["clone", far.to_str().unwrap(), "../other-host"])
+        .ok();
     std::fs::write(s.at("other-host/new"), "of another host").unwrap();
-    s.dvc(["-C", "../other-host", "commit", "-m", "fourth"]).ok();
+    s.dvc(["-C", "../other-host", "commit", "-m", "fourth"])
+        .ok();
     s.dvc(["-C", "../other-host", "push"]).ok();
-    s.dvc(["remote", "add", "origin", far.to_str().unwrap()]).ok();
+    s.dvc(["remote", "add", "origin", far.to_str().unwrap()])
+        .ok();
     s.dvc(["export", "-o", "../in.tar"]).ok();
     s.write("a.txt", "changed\n");
     std::fs::create_dir(s.w("m")).unwrap();
@@ -124,12 +138,19 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .map(|line| line.split_whitespace().next().unwrap());
     for verb in verbs.filter(|verb| *verb != "help") {
-        assert!(LINES.iter().any(|line| line.split(' ').next() == Some(verb)), "no line for `{verb}`");
+        assert!(
+            LINES
+                .iter()
+                .any(|line| line.split(' ').next() == Some(verb)),
+            "no line for `{verb}`"
+        );
     }
     // A dry run may write to caches and to the runtime directory.
     let all = || {
         let mut all = bytes(s.root());
-        all.retain(|path, _| !path.starts_with(s.at("home/cache")) && !path.starts_with(s.at("home/run")));
+        all.retain(|path, _| {
+            !path.starts_with(s.at("home/cache")) && !path.starts_with(s.at("home/run"))
+        });
         all
     };
     s.dvc(["status"]).ok();
@@ -137,10 +158,25 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
     for line in LINES {
         let run = s.dvc(["-n"].into_iter().chain(line.split(' ')));
         let after = all();
-        let differ: Vec<_> = before.keys().chain(after.keys()).filter(|k| before.get(*k) != after.get(*k)).collect();
-        assert!(differ.is_empty(), "{line}: {differ:?}\n{}{}", run.out, run.err);
+        let differ: Vec<_> = before
+            .keys()
+            .chain(after.keys())
+            .filter(|k| before.get(*k) != after.get(*k))
+            .collect();
+        assert!(
+            differ.is_empty(),
+            "{line}: {differ:?}\n{}{}",
+            run.out,
+            run.err
+        );
         let refused = run.err.contains("has no dry run");
-        assert_eq!(refused, REFUSED.iter().any(|verb| line.starts_with(verb)), "{line}:\n{}{}", run.out, run.err);
+        assert_eq!(
+            refused,
+            REFUSED.iter().any(|verb| line.starts_with(verb)),
+            "{line}:\n{}{}",
+            run.out,
+            run.err
+        );
         assert!(!refused || run.code == 2);
     }
 }

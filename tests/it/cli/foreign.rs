@@ -8,7 +8,11 @@ use crate::support::sandbox::Sandbox;
 fn rows() -> Vec<(&'static str, &'static str)> {
     let page = include_str!("../../../docs/coming-from.md");
     let (_, tables) = page.split_once("\n## git\n").unwrap();
-    let row = |line: &'static str| line.strip_prefix("| `dvc ")?.strip_suffix(" |")?.split_once("` | ");
+    let row = |line: &'static str| {
+        line.strip_prefix("| `dvc ")?
+            .strip_suffix(" |")?
+            .split_once("` | ")
+    };
     tables.lines().filter_map(row).collect()
 }
 
@@ -35,10 +39,16 @@ fn the_answers_can_be_typed() {
     let s = Sandbox::new();
     for (typed, answer) in rows() {
         for quoted in answer.split('`').skip(1).step_by(2) {
-            let Some(command) = quoted.strip_prefix("dvc ") else { continue };
+            let Some(command) = quoted.strip_prefix("dvc ") else {
+                continue;
+            };
             let command = command.split(" -- ").next().unwrap();
             let run = s.sh(&format!("dvc {command} --help"));
-            assert_eq!(run.code, 0, "`dvc {typed}` is answered by `{quoted}`:\n{}", run.err);
+            assert_eq!(
+                run.code, 0,
+                "`dvc {typed}` is answered by `{quoted}`:\n{}",
+                run.err
+            );
         }
     }
 }
@@ -49,7 +59,9 @@ fn a_commit_needs_no_flag_for_all_changes() {
     s.write("a.txt", "more\n");
     // Without quotes, the second word of a message is parsed as a path. It must not become the only
     // path of the commit.
-    s.dvc(["commit", "-am", "all", "a.txt"]).code(2).complains("`--all` and `[PATH]...` cannot be used together");
+    s.dvc(["commit", "-am", "all", "a.txt"])
+        .code(2)
+        .complains("`--all` and `[PATH]...` cannot be used together");
     s.dvc(["commit", "-am", "all of it"]).ok().says("[main v4 ");
     s.dvc(["status", "-s", "--exit-code"]).ok();
     assert_eq!(s.dvc(["ls"]).ok().out, "a.txt\nd/\n");
@@ -59,26 +71,56 @@ fn a_commit_needs_no_flag_for_all_changes() {
 fn log_counts_as_git_does() {
     let s = three();
     let subjects = |args: &[&str]| s.dvc([&["log", "--format=%s"], args].concat()).ok().out;
-    for args in [&["-1"][..], &["-n", "1"], &["-n1"], &["main", "-1"], &["-1", "--", "d"]] {
+    for args in [
+        &["-1"][..],
+        &["-n", "1"],
+        &["-n1"],
+        &["main", "-1"],
+        &["-1", "--", "d"],
+    ] {
         assert_eq!(subjects(args), "third\n", "{args:?}");
     }
     assert_eq!(subjects(&["-2"]), "third\nsecond\n");
     assert_eq!(subjects(&["-n", "-1"]), "third\nsecond\nfirst\n");
     assert_eq!(subjects(&["-n", "0"]), "");
     assert_eq!(s.dvc(["log", "--oneline", "-2"]).ok().lines().len(), 2);
-    s.dvc(["log", "--oneline", "-n"]).code(2).complains("`--max-count <N>` needs a value");
-    s.dvc(["log", "-1", "--abbrev-commit", "--decorate"]).ok().says("(HEAD, main) v3");
+    s.dvc(["log", "--oneline", "-n"])
+        .code(2)
+        .complains("`--max-count <N>` needs a value");
+    s.dvc(["log", "-1", "--abbrev-commit", "--decorate"])
+        .ok()
+        .says("(HEAD, main) v3");
 }
 
 #[test]
 fn ids_are_short_unless_asked() {
     let s = three();
-    let id = s.dvc(["log", "-1", "--format=%H"]).ok().out.trim().to_owned();
+    let id = s
+        .dvc(["log", "-1", "--format=%H"])
+        .ok()
+        .out
+        .trim()
+        .to_owned();
     for verb in ["log", "show"] {
-        assert!(s.dvc([verb]).ok().out.starts_with(&format!("commit {} (HEAD", &id[..8])));
-        assert!(s.dvc([verb, "--no-abbrev"]).ok().out.starts_with(&format!("commit {id} (HEAD")));
+        assert!(
+            s.dvc([verb])
+                .ok()
+                .out
+                .starts_with(&format!("commit {} (HEAD", &id[..8]))
+        );
+        assert!(
+            s.dvc([verb, "--no-abbrev"])
+                .ok()
+                .out
+                .starts_with(&format!("commit {id} (HEAD"))
+        );
     }
-    assert!(s.dvc(["log", "--oneline", "--no-abbrev"]).ok().out.starts_with(&id));
+    assert!(
+        s.dvc(["log", "--oneline", "--no-abbrev"])
+            .ok()
+            .out
+            .starts_with(&id)
+    );
     assert_eq!(s.dvc(["log", "-1", "--json"]).ok().json()["id"], id);
 }
 
@@ -86,7 +128,10 @@ fn ids_are_short_unless_asked() {
 fn log_shows_changed_lines() {
     let s = three();
     let run = s.dvc(["log", "-p", "--format=%s"]).ok();
-    run.says("third\n\ndiff --git a/d/more b/d/more").says("+more\n").says("-one\n+two\n").says("first\n\nA\ta.txt\n");
+    run.says("third\n\ndiff --git a/d/more b/d/more")
+        .says("+more\n")
+        .says("-one\n+two\n")
+        .says("first\n\nA\ta.txt\n");
     let of_path = s.dvc(["log", "-p", "--format=%s", "--", "a.txt"]).ok();
     assert!(!of_path.out.contains("more"), "{}", of_path.out);
 }
@@ -94,18 +139,27 @@ fn log_shows_changed_lines() {
 #[test]
 fn checkout_returns_to_the_previous_branch() {
     let s = three();
-    s.dvc(["checkout", "-"]).code(13).complains("no other branch was checked out here before");
+    s.dvc(["checkout", "-"])
+        .code(13)
+        .complains("no other branch was checked out here before");
     s.dvc(["checkout", "-b", "side"]).ok();
     let current = || s.dvc(["branch", "--show-current"]).ok().out;
     for expected in ["main\n", "side\n", "main\n"] {
         s.dvc(["checkout", "-"]).ok();
         assert_eq!(current(), expected);
     }
-    let id = s.dvc(["log", "-1", "--format=%H"]).ok().out.trim().to_owned();
+    let id = s
+        .dvc(["log", "-1", "--format=%H"])
+        .ok()
+        .out
+        .trim()
+        .to_owned();
     s.dvc(["checkout", &id]).ok();
     s.dvc(["checkout", "side"]).ok();
     s.dvc(["checkout", "-"]).ok();
-    s.dvc(["status", "--porcelain"]).ok().says("# branch.head (detached)");
+    s.dvc(["status", "--porcelain"])
+        .ok()
+        .says("# branch.head (detached)");
 }
 
 #[test]
@@ -113,24 +167,42 @@ fn status_in_letters() {
     let s = three();
     s.write("a.txt", "more\n");
     s.write("new", "");
-    assert_eq!(s.dvc(["status", "-s", "--", "a.txt", "new"]).ok().out, "M a.txt\nA new\n");
-    assert!(s.dvc(["status", "-sb"]).ok().out.starts_with("## main v3\n"));
+    assert_eq!(
+        s.dvc(["status", "-s", "--", "a.txt", "new"]).ok().out,
+        "M a.txt\nA new\n"
+    );
+    assert!(
+        s.dvc(["status", "-sb"])
+            .ok()
+            .out
+            .starts_with("## main v3\n")
+    );
 }
 
 #[test]
 fn branches_and_tags() {
     let s = three();
-    s.dvc(["push", "-u", s.at("far").to_str().unwrap(), "main"]).ok();
-    s.dvc(["remote", "add", "origin", s.at("far").to_str().unwrap()]).ok();
+    s.dvc(["push", "-u", s.at("far").to_str().unwrap(), "main"])
+        .ok();
+    s.dvc(["remote", "add", "origin", s.at("far").to_str().unwrap()])
+        .ok();
     s.dvc(["fetch"]).ok();
     s.dvc(["branch", "side"]).ok();
     s.dvc(["tag", "golden"]).ok();
     let names = |args: &[&str]| -> Vec<String> {
-        s.dvc(args).ok().json_lines().iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect()
+        s.dvc(args)
+            .ok()
+            .json_lines()
+            .iter()
+            .map(|line| line["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&["branch", "--json"]), ["main", "side"]);
     assert_eq!(names(&["branch", "-l", "--json"]), ["main", "side"]);
-    assert_eq!(names(&["branch", "-a", "--json"]), ["main", "side", "origin/main"]);
+    assert_eq!(
+        names(&["branch", "-a", "--json"]),
+        ["main", "side", "origin/main"]
+    );
     assert_eq!(names(&["branch", "-r", "--json"]), ["origin/main"]);
     assert_eq!(names(&["tag", "-l", "--json"]), ["golden"]);
     s.dvc(["checkout", "side"]).ok();
@@ -143,17 +215,31 @@ fn branches_and_tags() {
 fn one_way_to_list_and_to_remove() {
     let s = fresh();
     let url = format!("{}/../far", s.at("w").display());
-    s.dvc(["remote", "add", "origin", &url])
-        .ok()
-        .says(&format!("added remote origin, file://{}/far\n", s.root().display()));
+    s.dvc(["remote", "add", "origin", &url]).ok().says(&format!(
+        "added remote origin, file://{}/far\n",
+        s.root().display()
+    ));
     let far = format!("origin\tfile://{}/far\n", s.root().display());
-    for args in [&["remote"][..], &["remote", "list"], &["remote", "ls"], &["remote", "-v"]] {
+    for args in [
+        &["remote"][..],
+        &["remote", "list"],
+        &["remote", "ls"],
+        &["remote", "-v"],
+    ] {
         assert_eq!(s.dvc(args).ok().out, far, "{args:?}");
     }
-    s.dvc(["remote", "set-url", "origin", "../other"]).ok().says("changed remote origin, now file://");
-    s.dvc(["remote", "set", "origin", "../other", "-n"]).ok().says("would change remote origin to file://");
-    s.dvc(["remote", "remove", "origin"]).ok().says("removed remote origin\n");
-    s.dvc(["remote", "check"]).code(13).complains("hint: run `dvc remote add NAME URL` to add one");
+    s.dvc(["remote", "set-url", "origin", "../other"])
+        .ok()
+        .says("changed remote origin, now file://");
+    s.dvc(["remote", "set", "origin", "../other", "-n"])
+        .ok()
+        .says("would change remote origin to file://");
+    s.dvc(["remote", "remove", "origin"])
+        .ok()
+        .says("removed remote origin\n");
+    s.dvc(["remote", "check"])
+        .code(13)
+        .complains("hint: run `dvc remote add NAME URL` to add one");
     for args in [["volume", "ls"], ["volume", "list"]] {
         assert_eq!(s.dvc(args).ok().out, "");
     }
@@ -189,6 +275,9 @@ fn the_url_of_a_remote_has_no_parent_steps() {
     std::os::unix::fs::symlink(s.at("real/deep"), s.w("link")).unwrap();
     s.dvc(["remote", "add", "origin", "link/../far"]).ok();
     let real = s.root().canonicalize().unwrap().join("real/far");
-    assert_eq!(s.dvc(["remote"]).ok().out, format!("origin\tfile://{}\n", real.display()));
+    assert_eq!(
+        s.dvc(["remote"]).ok().out,
+        format!("origin\tfile://{}\n", real.display())
+    );
     commit(&s, "first", 1);
 }

@@ -11,10 +11,17 @@ use std::path::PathBuf;
 fn data_packs(s: &Sandbox) -> Vec<(String, PathBuf)> {
     let root = s.w(".dvcs");
     let files = files_of(&root.join("packs"));
-    let mut packs: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes[8] == 0).collect();
+    let mut packs: Vec<_> = files
+        .into_iter()
+        .filter(|(_, bytes)| bytes[8] == 0)
+        .collect();
     packs.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
     let key = |name: Vec<u8>| format!("packs/{}", String::from_utf8(name).unwrap());
-    packs.into_iter().map(|(name, _)| key(name)).map(|key| (key.clone(), root.join(key))).collect()
+    packs
+        .into_iter()
+        .map(|(name, _)| key(name))
+        .map(|key| (key.clone(), root.join(key)))
+        .collect()
 }
 
 fn flip(path: &PathBuf, at: usize) {
@@ -36,7 +43,11 @@ fn a_sound_repository() {
     assert_eq!(s.dvc(["fsck", "-q"]).ok().out, "");
     let json = s.dvc(["fsck", "--json", "--data=100%"]).ok().json();
     assert_eq!(
-        (&json["sound"], &json["data"]["packs"], &json["data"]["out_of_time"]),
+        (
+            &json["sound"],
+            &json["data"]["packs"],
+            &json["data"]["out_of_time"]
+        ),
         (&true.into(), &4.into(), &false.into())
     );
     assert_eq!(json["damage"].as_array().unwrap().len(), 0);
@@ -60,24 +71,45 @@ fn damage_is_named_with_all_that_it_reaches() {
     flip(&path, 100_000);
 
     s.dvc(["fsck"]).ok();
-    let run = s.dvc(["fsck", "--data"]).code(5).complains(&format!("damage: pack `{key}`: 1 of "));
-    assert!(run.out.starts_with("lost: 1 path in 2 versions\n  d/lost  main@v1 to main@v2\n"), "{}", run.out);
+    let run = s
+        .dvc(["fsck", "--data"])
+        .code(5)
+        .complains(&format!("damage: pack `{key}`: 1 of "));
+    assert!(
+        run.out
+            .starts_with("lost: 1 path in 2 versions\n  d/lost  main@v1 to main@v2\n"),
+        "{}",
+        run.out
+    );
     assert!(!run.out.contains("--rebuild"), "{}", run.out);
-    assert!(run.out.contains("\n1 damaged, 1 object lost, "), "{}", run.out);
+    assert!(
+        run.out.contains("\n1 damaged, 1 object lost, "),
+        "{}",
+        run.out
+    );
     let json = s.dvc(["fsck", "--data", "--json"]).code(5).json();
     assert_eq!(json["damage"][0]["key"], key.as_str());
     assert_eq!(json["reaches"][0]["path"], "d/lost");
-    assert_eq!(json["reaches"][0]["versions"], serde_json::json!(["main@v1", "main@v2"]));
+    assert_eq!(
+        json["reaches"][0]["versions"],
+        serde_json::json!(["main@v1", "main@v2"])
+    );
 
-    s.dvc(["checkout", "main@v2", "--into", "../copy"]).code(5).complains("d/lost");
+    s.dvc(["checkout", "main@v2", "--into", "../copy"])
+        .code(5)
+        .complains("d/lost");
     assert_eq!(fs::read(s.at("copy/kept")).unwrap(), s.read("kept"));
     assert!(!s.at("copy/d/lost").exists());
     s.dvc(["checkout", "main@v3", "--into", "../whole"]).ok();
     s.dvc(["log"]).ok();
 
     // A rebuild leaves out lost objects and removes no data that can still be read.
-    s.dvc(["fsck", "--rebuild"]).code(5).says("d/lost  main@v1 to main@v2\n");
-    s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1 to main@v2\n");
+    s.dvc(["fsck", "--rebuild"])
+        .code(5)
+        .says("d/lost  main@v1 to main@v2\n");
+    s.dvc(["fsck", "--data"])
+        .code(5)
+        .says("d/lost  main@v1 to main@v2\n");
 }
 
 #[test]
@@ -88,10 +120,26 @@ fn parts_of_the_data_add_up() {
         commit(&s, &format!("{n}"), u32::try_from(n).unwrap() + 1);
     }
     let context = crate::support::known::context(s.w(".dvcs"), s.w(""));
-    let checks = || context.repo().unwrap().catalogue().unwrap().pack_checks().unwrap().len();
+    let checks = || {
+        context
+            .repo()
+            .unwrap()
+            .catalogue()
+            .unwrap()
+            .pack_checks()
+            .unwrap()
+            .len()
+    };
     let all = files_of(&s.w(".dvcs/packs")).len();
     let json = s.dvc(["fsck", "--max-time", "0", "--json"]).ok().json();
-    assert_eq!((&json["data"]["packs"], &json["data"]["out_of_time"], checks()), (&1.into(), &true.into(), 1));
+    assert_eq!(
+        (
+            &json["data"]["packs"],
+            &json["data"]["out_of_time"],
+            checks()
+        ),
+        (&1.into(), &true.into(), 1)
+    );
     s.dvc(["fsck", "-n", "--data=20"]).ok();
     assert_eq!(checks(), 1);
     let mut runs = 1;
@@ -125,12 +173,17 @@ fn the_index_is_made_again() {
     flip(&bad, 20);
     assert_eq!(files_of(&index), old);
     flip(&bad, 20);
-    s.dvc(["fsck", "--rebuild"]).ok().says("built 2 index segments of ").says("with 3 versions");
+    s.dvc(["fsck", "--rebuild"])
+        .ok()
+        .says("built 2 index segments of ")
+        .says("with 3 versions");
     assert_eq!(files_of(&index).len(), 2);
     s.dvc(["fsck", "--data"]).ok();
     fs::remove_dir_all(&index).unwrap();
     fs::remove_file(s.w(".dvcs/catalog.db")).unwrap();
-    s.dvc(["fsck"]).code(5).says("hint: run `dvc fsck --rebuild` to rebuild the index");
+    s.dvc(["fsck"])
+        .code(5)
+        .says("hint: run `dvc fsck --rebuild` to rebuild the index");
     let run = s.dvc(["fsck", "--rebuild"]).ok();
     assert!(!run.out.contains("hint"), "{}", run.out);
     s.dvc(["checkout", "main@v2", "--into", "../copy"]).ok();
@@ -142,18 +195,29 @@ fn a_missing_newest_ref_entry_is_reported() {
     let s = three();
     s.dvc(["tag", "golden"]).ok();
     let log = s.w(".dvcs/refs/heads/main");
-    let newest = fs::read_dir(&log).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+    let newest = fs::read_dir(&log)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .min()
+        .unwrap();
     fs::remove_file(newest).unwrap();
-    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/heads/main`: its newest entry 4 is missing");
+    s.dvc(["fsck"])
+        .code(5)
+        .complains("damage: ref `refs/heads/main`: its newest entry 4 is missing");
     fs::remove_dir_all(s.w(".dvcs/refs/tags")).unwrap();
-    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/tags/golden`: its newest entries 1 to 2 are missing");
+    s.dvc(["fsck"])
+        .code(5)
+        .complains("damage: ref `refs/tags/golden`: its newest entries 1 to 2 are missing");
 }
 
 #[test]
 fn a_lost_marker() {
     let s = three();
     fs::remove_file(s.w(".dvcs/format")).unwrap();
-    s.dvc(["fsck"]).code(5).complains("has lost its marker `format`").complains("hint: copy `format` again");
+    s.dvc(["fsck"])
+        .code(5)
+        .complains("has lost its marker `format`")
+        .complains("hint: copy `format` again");
 }
 
 /// The report of a pack and the total count the same objects once, regardless of which part of the
@@ -170,7 +234,11 @@ fn lost_objects_of_a_pack_are_counted_once() {
         let said = format!("{}{}", run.out, run.err);
         let none = said.contains(" 0 objects lost");
         assert_eq!(said.contains("no object is lost by it"), none, "{said}");
-        assert_eq!(said.contains("object is lost") || said.contains("objects are lost"), !none, "{said}");
+        assert_eq!(
+            said.contains("object is lost") || said.contains("objects are lost"),
+            !none,
+            "{said}"
+        );
         fs::write(&pack, sound).unwrap();
     }
     s.dvc(["fsck", "--data"]).ok();
@@ -179,7 +247,10 @@ fn lost_objects_of_a_pack_are_counted_once() {
 /// Returns all packs of the repository in the worktree.
 fn packs(s: &Sandbox) -> Vec<PathBuf> {
     let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    below(s.w(".dvcs/packs")).filter(|p| p.is_dir()).flat_map(below).collect()
+    below(s.w(".dvcs/packs"))
+        .filter(|p| p.is_dir())
+        .flat_map(below)
+        .collect()
 }
 
 /// The marker is one line with a checksum. Damage in it is reported and does not prevent the other
@@ -190,24 +261,44 @@ fn a_damaged_marker_is_named_and_made_again() {
     let marker = s.w(".dvcs/format");
     let whole = fs::read_to_string(&marker).unwrap();
     let (line, _) = whole.split_once('\n').unwrap();
-    let id = serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    let id = serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let here = s.w(".dvcs").canonicalize().unwrap().display().to_string();
 
     fs::write(&marker, format!("{line}\n{}\n", "0".repeat(64))).unwrap();
-    let run = s.dvc(["log"]).code(5).complains("the marker `format`").complains("checksum mismatch");
-    assert!(run.err.contains(&here) && run.err.contains("hint: "), "{}", run.err);
-    s.dvc(["fsck", "--rebuild"]).ok().says(&format!("restored the marker with the id {id}"));
+    let run = s
+        .dvc(["log"])
+        .code(5)
+        .complains("the marker `format`")
+        .complains("checksum mismatch");
+    assert!(
+        run.err.contains(&here) && run.err.contains("hint: "),
+        "{}",
+        run.err
+    );
+    s.dvc(["fsck", "--rebuild"])
+        .ok()
+        .says(&format!("restored the marker with the id {id}"));
     assert_eq!(fs::read_to_string(&marker).unwrap(), whole);
 
     for left in ["", "garbage\n"] {
         fs::write(&marker, left).unwrap();
         s.dvc(["log"]).code(5).complains("the marker `format`");
-        s.dvc(["fsck", "--rebuild"]).ok().says("created a new marker");
-        assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "third\nsecond\nfirst\n");
+        s.dvc(["fsck", "--rebuild"])
+            .ok()
+            .says("created a new marker");
+        assert_eq!(
+            s.dvc(["log", "--format=%s"]).ok().out,
+            "third\nsecond\nfirst\n"
+        );
     }
     fs::remove_file(&marker).unwrap();
     s.dvc(["log"]).code(5).complains("has lost its marker");
-    s.dvc(["fsck", "--rebuild"]).ok().says("created a new marker");
+    s.dvc(["fsck", "--rebuild"])
+        .ok()
+        .says("created a new marker");
     s.dvc(["fsck", "--data"]).ok();
 
     // A later format version is not damage and is left unchanged.
@@ -215,6 +306,8 @@ fn a_damaged_marker_is_named_and_made_again() {
     let line = later.split_once('\n').unwrap().0;
     let later = format!("{line}\n{}\n", dvc::format::text::line_checksum(line));
     fs::write(&marker, &later).unwrap();
-    s.dvc(["fsck", "--rebuild"]).code(5).complains("unsupported version 2");
+    s.dvc(["fsck", "--rebuild"])
+        .code(5)
+        .complains("unsupported version 2");
     assert_eq!(fs::read_to_string(&marker).unwrap(), later);
 }

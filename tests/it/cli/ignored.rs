@@ -35,13 +35,20 @@ fn a_named_path_that_is_ignored_stays_in_the_version() {
         ("d/log", "`d/.dvcsignore:1: log`"),
     ] {
         let run = s.dvc(["commit", "-m", "x", "--", "a", path]).code(4);
-        run.complains(&format!("cannot commit `{path}`: it is ignored by the rule {rule}"));
+        run.complains(&format!(
+            "cannot commit `{path}`: it is ignored by the rule {rule}"
+        ));
     }
-    let excluded = s.dvc(["commit", "-m", "x", "--exclude", "*.bin", "--", "d/x.bin"]).code(4);
+    let excluded = s
+        .dvc(["commit", "-m", "x", "--exclude", "*.bin", "--", "d/x.bin"])
+        .code(4);
     excluded.complains("cannot commit `d/x.bin`: it is excluded by the pattern `*.bin`");
     assert_eq!(listed(&s), before);
     s.dvc(["commit", "-m", "x", "--", "a", "d/x.bin"]).ok();
-    assert_eq!((listed(&s), s.dvc(["show", "@:a"]).ok().out), (before, "2".to_owned()));
+    assert_eq!(
+        (listed(&s), s.dvc(["show", "@:a"]).ok().out),
+        (before, "2".to_owned())
+    );
     // A file that no longer exists is removed from the version, regardless of the rules.
     fs::remove_dir_all(s.w("video")).unwrap();
     s.dvc(["commit", "-m", "x", "--", "video"]).ok();
@@ -56,17 +63,28 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
     // Neither path can be read.
     for name in ["a", "video"] {
         fs::set_permissions(s.w(name), fs::Permissions::from_mode(0o0)).unwrap();
-        s.kept_out(["commit", "-m", "x", "--", name]).code(12).complains(&format!("cannot read `{name}`"));
+        s.kept_out(["commit", "-m", "x", "--", name])
+            .code(12)
+            .complains(&format!("cannot read `{name}`"));
         fs::set_permissions(s.w(name), fs::Permissions::from_mode(0o700)).unwrap();
     }
     fs::rename(s.w("video"), s.w("moved")).unwrap();
     std::os::unix::fs::symlink("moved", s.w("video")).unwrap();
-    s.dvc(["commit", "-m", "x", "--", "video/new/f"]).code(2).complains("`video` is a symbolic link");
+    s.dvc(["commit", "-m", "x", "--", "video/new/f"])
+        .code(2)
+        .complains("`video` is a symbolic link");
     fs::remove_file(s.w("a")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(s.w("a")).unwrap();
-    s.dvc(["commit", "-m", "x", "--", "a"]).code(4).complains("sockets are not recorded");
-    s.write("d/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
-    s.dvc(["commit", "-m", "x", "--exclude-caches", "--", "d/x.bin"]).code(4).complains("CACHEDIR.TAG");
+    s.dvc(["commit", "-m", "x", "--", "a"])
+        .code(4)
+        .complains("sockets are not recorded");
+    s.write(
+        "d/CACHEDIR.TAG",
+        "Signature: 8a477f597d28d172789f06886806bc55\n",
+    );
+    s.dvc(["commit", "-m", "x", "--exclude-caches", "--", "d/x.bin"])
+        .code(4)
+        .complains("CACHEDIR.TAG");
     assert_eq!(listed(&s), before);
     // If a directory has become a file, its former entries are removed from the version.
     fs::remove_dir_all(s.w("d")).unwrap();
@@ -82,9 +100,11 @@ fn a_named_path_on_another_file_system_stays_in_the_version() {
     }
     let s = with_rules();
     let before = listed(&s);
-    let script = "mount -t tmpfs none d; echo 2 > d/x.bin; dvc commit -m x -x -- d/x.bin; echo $? >&2";
+    let script =
+        "mount -t tmpfs none d; echo 2 > d/x.bin; dvc commit -m x -x -- d/x.bin; echo $? >&2";
     let run = Run::of(s.other("unshare").args(["--mount", "sh", "-c", script])).ok();
-    run.complains("cannot commit `d/x.bin`: `d` is on another file system").complains("\n4\n");
+    run.complains("cannot commit `d/x.bin`: `d` is on another file system")
+        .complains("\n4\n");
     assert_eq!(listed(&s), before);
 }
 
@@ -96,7 +116,12 @@ fn named_paths_share_hard_links() {
     s.write("y/other", "");
     fs::hard_link(s.w("x/1"), s.w("y/2")).unwrap();
     s.dvc(["commit", "-m", "x", "--", "x", "y/2"]).ok();
-    let links = |path: &str| s.dvc(["ls", "--json", "-d", &format!("@:{path}")]).ok().json()["hard_links"].clone();
+    let links = |path: &str| {
+        s.dvc(["ls", "--json", "-d", &format!("@:{path}")])
+            .ok()
+            .json()["hard_links"]
+            .clone()
+    };
     assert_eq!((links("x/1"), links("y/2")), (2.into(), 2.into()));
     assert_eq!(listed(&s), "x/\nx/1\ny/\ny/2\n");
     // Naming the top directory commits the whole worktree.
@@ -122,7 +147,19 @@ fn a_pattern_that_never_matches_is_reported() {
         s.write(name, "");
     }
     let absolute = s.w("video").canonicalize().unwrap();
-    let warn = |pattern: &str| s.dvc(["commit", "-q", "--allow-empty", "-m", "x", "--exclude", pattern]).ok().err;
+    let warn = |pattern: &str| {
+        s.dvc([
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+            "--exclude",
+            pattern,
+        ])
+        .ok()
+        .err
+    };
     for (pattern, advice) in [
         ("#recycle", "write `\\#recycle`"),
         ("./video", "write `/video`"),
@@ -130,7 +167,10 @@ fn a_pattern_that_never_matches_is_reported() {
         ("", "is empty"),
     ] {
         let err = warn(pattern);
-        assert!(err.starts_with("warning: the pattern `") && err.contains(advice), "{pattern}: {err}");
+        assert!(
+            err.starts_with("warning: the pattern `") && err.contains(advice),
+            "{pattern}: {err}"
+        );
     }
     assert_eq!(warn("*.none"), "");
     s.write(".dvcsignore", "# comment\n\n./video\n*.tmp\n");

@@ -10,7 +10,13 @@ use crate::support::small::Small;
 
 #[track_caller]
 fn assert_no_bug(run: &Run) {
-    assert!(run.code != 70 && !run.err.contains("bug in dvc"), "{}: {}\n{}", run.line, run.code, run.err);
+    assert!(
+        run.code != 70 && !run.err.contains("bug in dvc"),
+        "{}: {}\n{}",
+        run.line,
+        run.code,
+        run.err
+    );
 }
 
 #[test]
@@ -19,11 +25,19 @@ fn too_few_open_files() {
     s.write("new", "new");
     let mut told = false;
     for most in 4..28 {
-        for args in
-            [&["status"][..], &["log"], &["commit", "-m", "x", "-n"], &["fsck"], &["ls", "-r"], &["init", "other"]]
-        {
+        for args in [
+            &["status"][..],
+            &["log"],
+            &["commit", "-m", "x", "-n"],
+            &["fsck"],
+            &["ls", "-r"],
+            &["init", "other"],
+        ] {
             let mut limited = s.other(need("prlimit"));
-            limited.arg(format!("--nofile={most}")).arg(env!("CARGO_BIN_EXE_dvc")).args(args);
+            limited
+                .arg(format!("--nofile={most}"))
+                .arg(env!("CARGO_BIN_EXE_dvc"))
+                .args(args);
             let run = Run::of(&mut limited);
             // With a lower limit, the dynamic loader already fails.
             if run.code == 127 {
@@ -42,18 +56,34 @@ fn too_few_open_files() {
 fn a_disk_that_is_full_at_any_point() {
     let s = Sandbox::new();
     let place = s.at("small");
-    let Some(small) = Small::mount(&place, "4m") else { return };
+    let Some(small) = Small::mount(&place, "4m") else {
+        return;
+    };
     let repo = place.join("r");
     let repo = repo.to_str().unwrap();
-    s.write("data", (0..40_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>());
+    s.write(
+        "data",
+        (0..40_000u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect::<Vec<_>>(),
+    );
     let mut full = 0;
     for kib in (24..700).step_by(28) {
         small.resize(&format!("{kib}k"));
-        for args in [&["--repo", repo, "init"][..], &["--repo", repo, "commit", "-m", "x"], &["--repo", repo, "log"]] {
+        for args in [
+            &["--repo", repo, "init"][..],
+            &["--repo", repo, "commit", "-m", "x"],
+            &["--repo", repo, "log"],
+        ] {
             let run = s.dvc(args);
             assert_no_bug(&run);
             full += u32::from(run.code == 8);
-            assert!(run.code != 5, "a full disk is no damage: {}: {}", run.line, run.err);
+            assert!(
+                run.code != 5,
+                "a full disk is no damage: {}: {}",
+                run.line,
+                run.err
+            );
         }
         small.resize("4m");
         let _ = fs::remove_dir_all(repo);
@@ -65,7 +95,9 @@ fn a_disk_that_is_full_at_any_point() {
 fn a_read_only_disk() {
     let s = Sandbox::new();
     let place = s.at("small");
-    let Some(small) = Small::mount(&place, "8m") else { return };
+    let Some(small) = Small::mount(&place, "8m") else {
+        return;
+    };
     let (dir, new) = (place.join("w"), place.join("new"));
     let (dir, new) = (dir.to_str().unwrap(), new.to_str().unwrap());
     s.dvc(["init", dir]).ok();
@@ -73,7 +105,14 @@ fn a_read_only_disk() {
     s.dvc(["-C", dir, "commit", "-m", "one"]).ok();
     fs::write(place.join("w/a"), "b").unwrap();
     run("mount", &["-o", "remount,ro", place.to_str().unwrap()]);
-    for args in [&["log"][..], &["status"], &["ls"], &["show", "@:a"], &["diff"], &["fsck", "--data"]] {
+    for args in [
+        &["log"][..],
+        &["status"],
+        &["ls"],
+        &["show", "@:a"],
+        &["diff"],
+        &["fsck", "--data"],
+    ] {
         assert_no_bug(&s.dvc([&["-C", dir], args].concat()));
     }
     for args in [
@@ -95,9 +134,11 @@ fn text_that_is_not_utf8() {
     let config = s.w(".dvcs/config.toml");
     let before = fs::read(&config).ok();
     fs::write(&config, b"[ui]\ncolor = \"\xff\"\n").unwrap();
-    for args in
-        [&["log"][..], &["config", "set", "ui.color", "never"], &["remote", "add", "o", "../there", "--offline"]]
-    {
+    for args in [
+        &["log"][..],
+        &["config", "set", "ui.color", "never"],
+        &["remote", "add", "o", "../there", "--offline"],
+    ] {
         s.dvc(args).code(2).complains("config.toml");
     }
     match before {
@@ -105,7 +146,10 @@ fn text_that_is_not_utf8() {
         None => fs::remove_file(&config).unwrap(),
     }
     s.write("message", b"\xff\xfe");
-    s.dvc(["commit", "-F", "message"]).code(2).complains("message").complains("UTF-8");
+    s.dvc(["commit", "-F", "message"])
+        .code(2)
+        .complains("message")
+        .complains("UTF-8");
     s.write(".dvcsignore", b"*.log\n\xff*\n");
     s.write("x.log", "x");
     s.dvc(["commit", "-m", "with an odd ignore file"]).ok();

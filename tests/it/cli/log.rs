@@ -68,11 +68,25 @@ fn formats() {
     <id> 2 Ann <ann@example.org> 2026-11-02T03:00:00+00:00 second|with a body|300004 2 %
     <id> 1 Ann <ann@example.org> 2026-11-01T03:00:00+00:00 first||300004 2 %
     ");
-    assert_eq!(s.dvc(["log", "--format=%H %T %P", "-n1"]).ok().out.split(' ').count(), 3);
+    assert_eq!(
+        s.dvc(["log", "--format=%H %T %P", "-n1"])
+            .ok()
+            .out
+            .split(' ')
+            .count(),
+        3
+    );
     let address = s.dvc(["log", "--format=%U", "-n1"]).ok().out;
-    assert!(address.starts_with("file:///") && address.ends_with("/.dvcs#main@v3\n"), "{address}");
-    s.dvc(["log", "--format=%x"]).code(2).complains("unknown placeholder `%x`");
-    s.dvc(["log", "--format=%(sise)"]).code(2).complains("did you mean `%(size)`?");
+    assert!(
+        address.starts_with("file:///") && address.ends_with("/.dvcs#main@v3\n"),
+        "{address}"
+    );
+    s.dvc(["log", "--format=%x"])
+        .code(2)
+        .complains("unknown placeholder `%x`");
+    s.dvc(["log", "--format=%(sise)"])
+        .code(2)
+        .complains("did you mean `%(size)`?");
 }
 
 #[test]
@@ -92,7 +106,9 @@ fn filters() {
     assert_eq!(subjects(&["main@{2026-11-02 03:00}"]), "second first");
     assert_eq!(subjects(&["main@v1..main@v2"]), "second");
     s.dvc(["log", "--grep", "("]).code(2);
-    s.dvc(["log", "--since", "soon"]).code(2).complains("`soon` is not a time");
+    s.dvc(["log", "--since", "soon"])
+        .code(2)
+        .complains("`soon` is not a time");
 }
 
 #[test]
@@ -100,7 +116,16 @@ fn graph_of_two_branches() {
     let s = three();
     s.dvc(["branch", "side", "main@v1"]).ok();
     s.write("side", "x");
-    s.dvc(["commit", "-m", "aside", "-b", "side", "--time", "2026-11-04T03:00:00Z"]).ok();
+    s.dvc([
+        "commit",
+        "-m",
+        "aside",
+        "-b",
+        "side",
+        "--time",
+        "2026-11-04T03:00:00Z",
+    ])
+    .ok();
     assert_snapshot!(masked(&s.dvc(["log", "--graph", "--oneline", "--all"]).ok().out), @"
     * <id> (side) v2 aside
     | * <id> (HEAD, main) v3 third
@@ -127,11 +152,24 @@ fn ref_log() {
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0]["message"], "undo: commit: third");
     assert_eq!(lines[3]["number"], 3);
-    s.dvc(["log", "-g", "main~1"]).code(13).complains("has no ref log");
-    s.dvc(["log", "-g", "main@typo"]).code(13).complains("has no ref log");
+    s.dvc(["log", "-g", "main~1"])
+        .code(13)
+        .complains("has no ref log");
+    s.dvc(["log", "-g", "main@typo"])
+        .code(13)
+        .complains("has no ref log");
     s.dvc(["tag", "@release"]).ok();
-    s.dvc(["log", "-g", "main@release"]).ok().says("main@release@{0}");
-    for option in ["--graph", "--stat", "--name-status", "--format=%H", "--all", "--reverse"] {
+    s.dvc(["log", "-g", "main@release"])
+        .ok()
+        .says("main@release@{0}");
+    for option in [
+        "--graph",
+        "--stat",
+        "--name-status",
+        "--format=%H",
+        "--all",
+        "--reverse",
+    ] {
         s.dvc(["log", "-g", option]).code(2);
     }
 }
@@ -148,8 +186,16 @@ fn json_has_everything() {
     assert_eq!(lines[1]["parents"][0], lines[2]["id"]);
     assert_eq!(lines[1]["message"], "second\n\nwith a body");
     assert_eq!(lines[1]["time"], "2026-11-02T03:00:00+00:00");
-    let change = lines[1]["changes"].as_array().unwrap().iter().find(|c| c["path"] == "a.txt").unwrap();
-    assert_eq!((&change["letter"], &change["changed_bytes"]), (&"M".into(), &3.into()));
+    let change = lines[1]["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["path"] == "a.txt")
+        .unwrap();
+    assert_eq!(
+        (&change["letter"], &change["changed_bytes"]),
+        (&"M".into(), &3.into())
+    );
 }
 
 #[test]
@@ -169,16 +215,33 @@ fn revisions_that_make_no_sense_here() {
         .complains("`main:nosuch` names a path")
         .complains("hint: run `dvc log REV -- PATH`");
     s.dvc(["tag", "rel"]).ok();
-    let run = s.dvc(["log", "rel@v3"]).code(13).complains("`rel` is a tag, not a branch");
+    let run = s
+        .dvc(["log", "rel@v3"])
+        .code(13)
+        .complains("`rel` is a tag, not a branch");
     assert!(!run.err.contains("did you mean"), "{}", run.err);
 }
 
 #[test]
 fn messages_cannot_move_the_cursor() {
     let s = three();
-    s.dvc(["commit", "--allow-empty", "-m", "red \x1b[31m\n\nbody\t\x07"]).ok().says("red \\x1b[31m");
-    s.dvc(["log", "-n1"]).ok().says("    red \\x1b[31m\n\n    body\t\\x07\n");
-    s.dvc(["log", "-n1", "--oneline"]).ok().says("red \\x1b[31m");
+    s.dvc([
+        "commit",
+        "--allow-empty",
+        "-m",
+        "red \x1b[31m\n\nbody\t\x07",
+    ])
+    .ok()
+    .says("red \\x1b[31m");
+    s.dvc(["log", "-n1"])
+        .ok()
+        .says("    red \\x1b[31m\n\n    body\t\\x07\n");
+    s.dvc(["log", "-n1", "--oneline"])
+        .ok()
+        .says("red \\x1b[31m");
     s.dvc(["branch"]).ok().says("red \\x1b[31m");
-    assert_eq!(s.dvc(["log", "-n1", "--format=%s"]).ok().out, "red \x1b[31m\n");
+    assert_eq!(
+        s.dvc(["log", "-n1", "--format=%s"]).ok().out,
+        "red \x1b[31m\n"
+    );
 }

@@ -41,7 +41,14 @@ fn fresh() -> Sandbox {
 
 /// Commits with the time 03:00 UTC on `day` November 2026.
 fn commit(s: &Sandbox, message: &str, day: u32) -> Run {
-    s.dvc(["commit", "-m", message, "--time", &format!("2026-11-{day:02}T03:00:00Z")]).ok()
+    s.dvc([
+        "commit",
+        "-m",
+        message,
+        "--time",
+        &format!("2026-11-{day:02}T03:00:00Z"),
+    ])
+    .ok()
 }
 
 /// Creates three versions of two files and leaves the third in the worktree.
@@ -71,7 +78,9 @@ fn masked(text: &str) -> String {
                 word.push(c);
                 continue;
             }
-            let hex = word.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            let hex = word
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             match word.len() {
                 8 if hex => out.push_str("<id>"),
                 64 if hex => out.push_str("<full id>"),

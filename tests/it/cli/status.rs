@@ -36,18 +36,34 @@ fn every_letter() {
     A new
     A new/file
     ");
-    assert!(s.dvc(["status", "-z"]).ok().out.contains("R d/more\0moved\0"));
-    assert_eq!(s.dvc(["status", "--porcelain", "a.txt"]).ok().lines().last(), Some(&"M a.txt"));
+    assert!(
+        s.dvc(["status", "-z"])
+            .ok()
+            .out
+            .contains("R d/more\0moved\0")
+    );
+    assert_eq!(
+        s.dvc(["status", "--porcelain", "a.txt"])
+            .ok()
+            .lines()
+            .last(),
+        Some(&"M a.txt")
+    );
     s.dvc(["status", "--exit-code"]).code(1);
     let json = s.dvc(["status", "--json"]).ok().json();
-    assert_eq!((&json["branch"], &json["clean"], &json["base"]["ordinal"]), (&"main".into(), &false.into(), &3.into()));
+    assert_eq!(
+        (&json["branch"], &json["clean"], &json["base"]["ordinal"]),
+        (&"main".into(), &false.into(), &3.into())
+    );
 }
 
 #[test]
 fn from_below_the_top() {
     let s = three();
     s.write("d/big", "small");
-    let run = s.sh("cd d && dvc status --porcelain big && dvc diff --name-only -- big").ok();
+    let run = s
+        .sh("cd d && dvc status --porcelain big && dvc diff --name-only -- big")
+        .ok();
     assert_eq!(run.lines().last(), Some(&"d/big"));
 }
 
@@ -67,13 +83,36 @@ fn an_unborn_branch() {
 fn the_worktree_of_a_named_repository() {
     let s = three();
     std::os::unix::fs::symlink(s.w(""), s.at("link")).unwrap();
-    for repo in [s.w(""), s.w(".dvcs"), s.at("link"), "..".into(), "../.dvcs".into()] {
-        let run = Run::of(s.command(["status", "--repo"]).arg(&repo).current_dir(s.w("d"))).ok();
-        assert!(run.out.ends_with("nothing to commit\n"), "{}: {}", repo.display(), run.out);
+    for repo in [
+        s.w(""),
+        s.w(".dvcs"),
+        s.at("link"),
+        "..".into(),
+        "../.dvcs".into(),
+    ] {
+        let run = Run::of(
+            s.command(["status", "--repo"])
+                .arg(&repo)
+                .current_dir(s.w("d")),
+        )
+        .ok();
+        assert!(
+            run.out.ends_with("nothing to commit\n"),
+            "{}: {}",
+            repo.display(),
+            run.out
+        );
     }
     s.write("a.txt", "changed");
     let path = s.at("link/a.txt");
-    let run = Run::of(s.command(["status", "--porcelain"]).arg(path).current_dir(s.at("link"))).ok();
+    let run = Run::of(
+        s.command(["status", "--porcelain"])
+            .arg(path)
+            .current_dir(s.at("link")),
+    )
+    .ok();
     assert_eq!(run.lines().last(), Some(&"M a.txt"));
-    s.dvc(["status", "/elsewhere"]).code(2).complains("is not below the worktree");
+    s.dvc(["status", "/elsewhere"])
+        .code(2)
+        .complains("is not below the worktree");
 }

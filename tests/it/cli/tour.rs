@@ -20,7 +20,10 @@ fn blocks(markdown: &str) -> String {
 
 #[test]
 fn only_sh_blocks_are_taken() {
-    assert_eq!(blocks("a\n```sh\nb\nc\n```\n```\nd\n```\n```sh\ne\n```\nf"), "b\nc\ne\n");
+    assert_eq!(
+        blocks("a\n```sh\nb\nc\n```\n```\nd\n```\n```sh\ne\n```\nf"),
+        "b\nc\ne\n"
+    );
 }
 
 #[test]

@@ -6,7 +6,11 @@ use insta::assert_snapshot;
 #[test]
 fn a_commit() {
     let s = three();
-    let run = s.dvc(["undo", "-n"]).ok().says("would undo `commit: third` of ").says(", by Ann <ann@example.org>");
+    let run = s
+        .dvc(["undo", "-n"])
+        .ok()
+        .says("would undo `commit: third` of ")
+        .says(", by Ann <ann@example.org>");
     assert_snapshot!(masked(run.lines()[1]), @"branch `main` would be moved from <id> to <id>");
     s.dvc(["undo"]).ok();
     assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "second\nfirst\n");
@@ -27,7 +31,10 @@ fn tags_and_branches() {
     s.dvc(["branch", "x"]).ok();
     s.dvc(["branch", "-d", "x"]).ok();
     let json = s.dvc(["undo", "x", "--json"]).ok().json();
-    assert_eq!((&json["moves"][0]["kind"], &json["moves"][0]["old"]), (&"branch".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&json["moves"][0]["kind"], &json["moves"][0]["old"]),
+        (&"branch".into(), &serde_json::Value::Null)
+    );
     s.dvc(["undo", "never"]).code(13);
 }
 
@@ -40,15 +47,25 @@ fn other_refs_stay() {
     s.dvc(["tag", "golden"]).ok();
     s.dvc(["undo"]).ok().says("undid `commit: third`");
     let at = |rev: &str| s.dvc(["log", "-1", "--format=%s", rev]).ok().out;
-    assert_eq!((at("main"), at("other"), at("golden")), ("second\n".into(), "third\n".into(), "third\n".into()));
+    assert_eq!(
+        (at("main"), at("other"), at("golden")),
+        ("second\n".into(), "third\n".into(), "third\n".into())
+    );
     s.dvc(["checkout", "-f", "main@v1"]).ok();
-    s.dvc(["undo"]).code(2).complains("hint: name the branch or tag: `dvc undo NAME`");
+    s.dvc(["undo"])
+        .code(2)
+        .complains("hint: name the branch or tag: `dvc undo NAME`");
 }
 
 #[test]
 fn an_undone_version_still_exists() {
     let s = three();
-    let id = s.dvc(["log", "-n1", "--format=%H"]).ok().out.trim().to_owned();
+    let id = s
+        .dvc(["log", "-n1", "--format=%H"])
+        .ok()
+        .out
+        .trim()
+        .to_owned();
     s.dvc(["undo"]).ok();
     s.dvc(["show", &id[..10]]).ok().says("third");
     s.dvc(["branch", "-f", "main", &id]).ok();

@@ -18,7 +18,10 @@ use crate::support::known::{context, noise};
 use crate::support::sandbox::{Run, Sandbox};
 
 fn opened(s: &Sandbox) -> Context {
-    context(s.w(".dvcs").canonicalize().unwrap(), s.w("").canonicalize().unwrap())
+    context(
+        s.w(".dvcs").canonicalize().unwrap(),
+        s.w("").canonicalize().unwrap(),
+    )
 }
 
 /// Damages every frame in all packs of a kind; the tables of contents stay intact.
@@ -29,12 +32,14 @@ fn damage(s: &Sandbox, kind: PackKind) {
         for pack in fs::read_dir(folder.unwrap().path()).unwrap() {
             let path = pack.unwrap().path();
             let mut name = [0u8; 32];
-            dvc::model::id::parse_hex(path.file_name().unwrap().to_str().unwrap(), &mut name).unwrap();
+            dvc::model::id::parse_hex(path.file_name().unwrap().to_str().unwrap(), &mut name)
+                .unwrap();
             let table = read_table(repo.store(), &name).unwrap();
             if table.kind == kind {
                 let mut bytes = fs::read(&path).unwrap();
                 for frame in &table.frames {
-                    bytes[usize::try_from(frame.offset).unwrap() + frame.stored as usize - 3] ^= 0x55;
+                    bytes[usize::try_from(frame.offset).unwrap() + frame.stored as usize - 3] ^=
+                        0x55;
                 }
                 fs::write(&path, bytes).unwrap();
                 done += 1;
@@ -114,15 +119,28 @@ fn files_that_vanish_during_the_walk_affect_no_others() {
     fs::hard_link(s.w("first"), s.w("later/second")).unwrap();
     let context = opened(&s);
     let remover = Remover(vec![s.w("first"), s.w("gone")], Mutex::default());
-    let options = CommitOptions { message: "x".into(), ..CommitOptions::default() };
+    let options = CommitOptions {
+        message: "x".into(),
+        ..CommitOptions::default()
+    };
     let report = commit(&context, &options, &remover).unwrap();
     assert!(!s.w("first").exists() && !s.w("gone").exists());
-    assert_eq!(remover.1.lock().unwrap().len(), 1, "only the socket is reported");
+    assert_eq!(
+        remover.1.lock().unwrap().len(),
+        1,
+        "only the socket is reported"
+    );
     assert_eq!(report.unstable, Vec::<Vec<u8>>::new());
     s.dvc(["checkout", "main", "--into", "../copy"]).ok();
-    assert_eq!(fs::read(s.at("copy/later/second")).unwrap(), b"several names");
+    assert_eq!(
+        fs::read(s.at("copy/later/second")).unwrap(),
+        b"several names"
+    );
     assert_eq!(fs::metadata(s.at("copy/later/second")).unwrap().nlink(), 1);
-    let mut names: Vec<_> = fs::read_dir(s.at("copy")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(s.at("copy"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["later"]);
 }
@@ -144,9 +162,16 @@ fn more_large_files_than_descriptors() {
     for n in 0..120 {
         let file = fs::File::create(s.w(format!("large {n}"))).unwrap();
         file.set_len(700_000).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, format!("{n}").as_bytes(), 600_000).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, format!("{n}").as_bytes(), 600_000)
+            .unwrap();
     }
-    let limited = |rest: &str| Run::of(s.other("sh").arg("-c").arg(format!("ulimit -n 80; exec dvc {rest}")));
+    let limited = |rest: &str| {
+        Run::of(
+            s.other("sh")
+                .arg("-c")
+                .arg(format!("ulimit -n 80; exec dvc {rest}")),
+        )
+    };
     limited("-j 1 commit -m x").ok();
     s.dvc(["checkout", "main", "--into", "../copy"]).ok();
     assert_eq!(fs::read_dir(s.at("copy")).unwrap().count(), 120);
@@ -161,7 +186,19 @@ fn writers_of_single_files_do_not_undo_each_other() {
             let s = &s;
             scope.spawn(move || {
                 let name = format!("dump {n}");
-                s.dvc(["commit", "-m", "x", "--add", "--exec", &name, "--", "sh", "-c", "sleep 0.3; echo dump"]).ok();
+                s.dvc([
+                    "commit",
+                    "-m",
+                    "x",
+                    "--add",
+                    "--exec",
+                    &name,
+                    "--",
+                    "sh",
+                    "-c",
+                    "sleep 0.3; echo dump",
+                ])
+                .ok();
             });
         }
     });
@@ -180,6 +217,8 @@ fn an_interrupted_init_is_finished_by_the_next() {
 fn the_repository_is_never_part_of_a_version() {
     let s = Sandbox::with_repo();
     s.dvc(["commit", "-m", "x", ".dvcs/format"]).code(2);
-    s.dvc(["commit", "-m", "x", "--exec", ".dvcs", "--", "echo"]).code(2);
-    s.dvc_with(["commit", "-m", "x", "--stdin", ".dvcs/config.toml"], b"x").code(2);
+    s.dvc(["commit", "-m", "x", "--exec", ".dvcs", "--", "echo"])
+        .code(2);
+    s.dvc_with(["commit", "-m", "x", "--stdin", ".dvcs/config.toml"], b"x")
+        .code(2);
 }

@@ -14,8 +14,16 @@ struct Loop(String);
 
 impl Loop {
     fn of(image: &Path) -> Self {
-        let out = Command::new(need("losetup")).args(["-f", "--show"]).arg(image).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let out = Command::new(need("losetup"))
+            .args(["-f", "--show"])
+            .arg(image)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         Self(String::from_utf8(out.stdout).unwrap().trim().to_owned())
     }
 }
@@ -35,21 +43,35 @@ struct Mounted<'l> {
 impl<'l> Mounted<'l> {
     fn new(device: &'l Loop, at: &Path) -> Self {
         run("mount", &[&device.0, at.to_str().unwrap()]);
-        Self { at: at.to_owned(), _device: device }
+        Self {
+            at: at.to_owned(),
+            _device: device,
+        }
     }
 }
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        let _ = Command::new(need("umount")).args(["-l"]).arg(&self.at).status();
+        let _ = Command::new(need("umount"))
+            .args(["-l"])
+            .arg(&self.at)
+            .status();
     }
 }
 
 /// Waits until a later change of the file would get a different timestamp.
 fn settle(path: &Path) {
     let stat = fs::metadata(path).unwrap();
-    let changed = UNIX_EPOCH + Duration::new(stat.ctime().cast_unsigned(), u32::try_from(stat.ctime_nsec()).unwrap());
-    while SystemTime::now().duration_since(changed).unwrap_or_default() < Duration::from_millis(200) {
+    let changed = UNIX_EPOCH
+        + Duration::new(
+            stat.ctime().cast_unsigned(),
+            u32::try_from(stat.ctime_nsec()).unwrap(),
+        );
+    while SystemTime::now()
+        .duration_since(changed)
+        .unwrap_or_default()
+        < Duration::from_millis(200)
+    {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -58,8 +80,16 @@ fn settle(path: &Path) {
 /// shows the change.
 fn replace(image: &Path, old: &[u8], new: &[u8]) {
     let bytes = fs::read(image).unwrap();
-    let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
-    fs::File::options().write(true).open(image).unwrap().write_all_at(new, at as u64).unwrap();
+    let at = bytes
+        .windows(old.len())
+        .position(|window| window == old)
+        .unwrap();
+    fs::File::options()
+        .write(true)
+        .open(image)
+        .unwrap()
+        .write_all_at(new, at as u64)
+        .unwrap();
 }
 
 #[test]
@@ -76,8 +106,25 @@ fn a_file_system_on_another_device_is_not_read_again() {
     run("mkfs.ext4", &["-q", "-I", "256", image.to_str().unwrap()]);
     fs::create_dir(&at).unwrap();
     s.dvc(["init", "--repo", "../r"]).ok();
-    let commit = || s.dvc(["-C", "../volume", "--repo", "../r", "commit", "-b", "night", "-m", "x"]).ok();
-    let shown = |name: &str| s.dvc(["--repo", "../r", "show", &format!("night:{name}")]).ok().out;
+    let commit = || {
+        s.dvc([
+            "-C",
+            "../volume",
+            "--repo",
+            "../r",
+            "commit",
+            "-b",
+            "night",
+            "-m",
+            "x",
+        ])
+        .ok()
+    };
+    let shown = |name: &str| {
+        s.dvc(["--repo", "../r", "show", &format!("night:{name}")])
+            .ok()
+            .out
+    };
     let first = Loop::of(&image);
     let device = {
         let mounted = Mounted::new(&first, &at);
@@ -103,8 +150,15 @@ fn a_file_system_on_another_device_is_not_read_again() {
         );
     }
     let _mounted = Mounted::new(&second, &at);
-    assert_ne!(fs::metadata(&at).unwrap().dev(), device, "another loop device");
-    assert_eq!(fs::read(at.join("d/old")).unwrap(), b"CONTENT of the old one");
+    assert_ne!(
+        fs::metadata(&at).unwrap().dev(),
+        device,
+        "another loop device"
+    );
+    assert_eq!(
+        fs::read(at.join("d/old")).unwrap(),
+        b"CONTENT of the old one"
+    );
     commit();
     assert_eq!(shown("d/old"), "content of the old one", "it is not read");
     assert_eq!(shown("late"), "CONTENT of the late one", "it is read");

@@ -77,7 +77,14 @@ fn described(dir: &Path) -> String {
 /// Copies the repository to `r`, because tests must not write to `tests/data`.
 fn copied() -> Sandbox {
     let s = Sandbox::new();
-    run("cp", &["-r", golden().join("repository").to_str().unwrap(), s.at("r").to_str().unwrap()]);
+    run(
+        "cp",
+        &[
+            "-r",
+            golden().join("repository").to_str().unwrap(),
+            s.at("r").to_str().unwrap(),
+        ],
+    );
     s
 }
 
@@ -85,13 +92,52 @@ fn copied() -> Sandbox {
 fn the_golden_repository_is_read() {
     let s = copied();
     s.dvc(["--repo", "../r", "fsck", "--data"]).ok();
-    let ids = s.dvc(["--repo", "../r", "log", "--format", "%H %O %an %at %s", "main"]).ok().out;
-    assert_eq!(ids, fs::read_to_string(golden().join("expected/log")).unwrap());
-    let tags = s.dvc(["--repo", "../r", "log", "--format", "%O %(trailer:Ticket)", "-n", "1", "release"]).ok().out;
+    let ids = s
+        .dvc([
+            "--repo",
+            "../r",
+            "log",
+            "--format",
+            "%H %O %an %at %s",
+            "main",
+        ])
+        .ok()
+        .out;
+    assert_eq!(
+        ids,
+        fs::read_to_string(golden().join("expected/log")).unwrap()
+    );
+    let tags = s
+        .dvc([
+            "--repo",
+            "../r",
+            "log",
+            "--format",
+            "%O %(trailer:Ticket)",
+            "-n",
+            "1",
+            "release",
+        ])
+        .ok()
+        .out;
     assert_eq!(tags, "3 T-3\n");
-    let scoped = s.dvc(["--repo", "../r", "log", "--format", "%O", "-n", "1", "main@checked"]).ok().out;
+    let scoped = s
+        .dvc([
+            "--repo",
+            "../r",
+            "log",
+            "--format",
+            "%O",
+            "-n",
+            "1",
+            "main@checked",
+        ])
+        .ok()
+        .out;
     assert_eq!(scoped, "5\n");
-    let moves = s.dvc(["--repo", "../r", "log", "-g", "moved", "--json"]).ok();
+    let moves = s
+        .dvc(["--repo", "../r", "log", "-g", "moved", "--json"])
+        .ok();
     assert_eq!(moves.lines().len() as u64, MOVES);
 }
 
@@ -100,13 +146,18 @@ fn its_versions_are_what_they_were() {
     let s = copied();
     for version in KEPT {
         let into = format!("../v{version}");
-        s.dvc(["--repo", "../r", "checkout", &format!("main@#{version}"), "--into", &into]).code(if is_root() {
-            0
-        } else {
-            3
-        });
+        s.dvc([
+            "--repo",
+            "../r",
+            "checkout",
+            &format!("main@#{version}"),
+            "--into",
+            &into,
+        ])
+        .code(if is_root() { 0 } else { 3 });
         if is_root() {
-            let expected = fs::read_to_string(golden().join(format!("expected/v{version}"))).unwrap();
+            let expected =
+                fs::read_to_string(golden().join(format!("expected/v{version}"))).unwrap();
             assert_same_lines(&expected, &described(&s.w(&into)));
         }
     }
@@ -114,18 +165,43 @@ fn its_versions_are_what_they_were() {
 
 #[track_caller]
 fn assert_same_lines(expected: &str, found: &str) {
-    let differ: Vec<_> = expected.lines().zip(found.lines()).filter(|(a, b)| a != b).take(10).collect();
-    assert!(expected == found, "{} and {} lines: {differ:#?}", expected.lines().count(), found.lines().count());
+    let differ: Vec<_> = expected
+        .lines()
+        .zip(found.lines())
+        .filter(|(a, b)| a != b)
+        .take(10)
+        .collect();
+    assert!(
+        expected == found,
+        "{} and {} lines: {differ:#?}",
+        expected.lines().count(),
+        found.lines().count()
+    );
 }
 
 #[test]
 fn it_is_written_to_as_to_any_other() {
     let s = copied();
-    s.dvc(["--repo", "../r", "checkout", "main", "--into", "../w2"]).code(if is_root() { 0 } else { 3 });
+    s.dvc(["--repo", "../r", "checkout", "main", "--into", "../w2"])
+        .code(if is_root() { 0 } else { 3 });
     fs::write(s.at("w2/new"), "new").unwrap();
-    s.dvc(["--repo", "../r", "-C", "../w2", "commit", "-b", "main", "-m", "by a later program"]).ok();
+    s.dvc([
+        "--repo",
+        "../r",
+        "-C",
+        "../w2",
+        "commit",
+        "-b",
+        "main",
+        "-m",
+        "by a later program",
+    ])
+    .ok();
     s.dvc(["--repo", "../r", "fsck", "--data"]).ok();
-    assert_eq!(s.dvc(["--repo", "../r", "show", "main:new"]).ok().out, "new");
+    assert_eq!(
+        s.dvc(["--repo", "../r", "show", "main:new"]).ok().out,
+        "new"
+    );
 }
 
 /// The golden repository contains every form that a reader must support.
@@ -150,26 +226,52 @@ fn it_holds_every_form_of_the_format() {
         kinds[usize::from(bytes[8])] += 1;
         deltas += frames(&bytes).iter().filter(|tag| **tag & 0xf == 2).count();
     }
-    assert!(kinds.iter().all(|count| *count > 1) && deltas > 0, "packs by kind {kinds:?}, {deltas} deltas");
+    assert!(
+        kinds.iter().all(|count| *count > 1) && deltas > 0,
+        "packs by kind {kinds:?}, {deltas} deltas"
+    );
     // The footer of a segment counts the segments that it replaces.
     let replaced = |path: &PathBuf| {
         let bytes = fs::read(path).unwrap();
         u64::from_le_bytes(bytes[bytes.len() - 16..bytes.len() - 8].try_into().unwrap())
     };
-    assert!(below("index").iter().any(|segment| replaced(segment) > 1), "no merged segment");
-    let folded = files.iter().filter(|p| p.is_file() && p.to_str().unwrap().contains("/refs/heads/moved/"));
-    assert!(folded.clone().any(|p| fs::read_to_string(p).unwrap().contains("\"older\":[{")), "no folded log");
-    assert!(fs::read_dir(golden().join("repository/refs/tags")).unwrap().count() >= 3);
+    assert!(
+        below("index").iter().any(|segment| replaced(segment) > 1),
+        "no merged segment"
+    );
+    let folded = files
+        .iter()
+        .filter(|p| p.is_file() && p.to_str().unwrap().contains("/refs/heads/moved/"));
+    assert!(
+        folded
+            .clone()
+            .any(|p| fs::read_to_string(p).unwrap().contains("\"older\":[{")),
+        "no folded log"
+    );
+    assert!(
+        fs::read_dir(golden().join("repository/refs/tags"))
+            .unwrap()
+            .count()
+            >= 3
+    );
 }
 
 /// Reads the frame tags from the table of contents of a pack, as specified in docs/format.md.
 fn frames(pack: &[u8]) -> Vec<u8> {
     let footer = &pack[pack.len() - 44..];
-    let number =
-        |at: usize, len: usize| footer[at..at + len].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
+    let number = |at: usize, len: usize| {
+        footer[at..at + len]
+            .iter()
+            .rev()
+            .fold(0_usize, |n, b| n << 8 | usize::from(*b))
+    };
     let (at, stored, plain, count) = (number(0, 8), number(8, 4), number(12, 4), number(16, 4));
     let table = &pack[at..at + stored];
-    let table = if stored == plain { table.to_vec() } else { zstd::bulk::decompress(table, plain).unwrap() };
+    let table = if stored == plain {
+        table.to_vec()
+    } else {
+        zstd::bulk::decompress(table, plain).unwrap()
+    };
     let mut rest = table.as_slice();
     let mut tags = Vec::new();
     let leb = |rest: &mut &[u8]| {
@@ -215,13 +317,24 @@ fn build(root: &Path) {
     fs::write(plain.join("chunks"), prose(2, 1_500_000)).unwrap();
     fs::write(plain.join("noise"), noise(3, 40_000)).unwrap();
     // The chunker splits page files every 64 KiB.
-    fs::write(plain.join("pages.db"), [b"SQLite format 3\0".to_vec(), prose(4, 400_000)].concat()).unwrap();
+    fs::write(
+        plain.join("pages.db"),
+        [b"SQLite format 3\0".to_vec(), prose(4, 400_000)].concat(),
+    )
+    .unwrap();
     let many = dir("many");
     for n in 0..700 {
         fs::write(many.join(format!("{n:04}")), "").unwrap();
     }
     let names = dir("names");
-    for name in [&b"not utf-8 \xff"[..], b"line\nbreak", b" ", b"-rf", ".é".as_bytes(), &[b'n'; 255]] {
+    for name in [
+        &b"not utf-8 \xff"[..],
+        b"line\nbreak",
+        b" ",
+        b"-rf",
+        ".é".as_bytes(),
+        &[b'n'; 255],
+    ] {
         fs::write(names.join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
     }
     let modes = dir("modes");
@@ -241,7 +354,8 @@ fn build(root: &Path) {
     // More extents than fit into one node of a chunk list.
     let file = fs::File::create(sparse.join("many extents")).unwrap();
     for n in 0..600_u64 {
-        file.write_all_at(&n.to_le_bytes(), n * (256 << 10) + 1).unwrap();
+        file.write_all_at(&n.to_le_bytes(), n * (256 << 10) + 1)
+            .unwrap();
     }
     let file = fs::File::create(sparse.join("all hole")).unwrap();
     file.set_len((1 << 30) + 7).unwrap();
@@ -251,18 +365,52 @@ fn build(root: &Path) {
         ("character", FileType::CharacterDevice, makedev(1, 3)),
         ("block", FileType::BlockDevice, makedev(7, 200)),
     ] {
-        mknodat(CWD, special.join(name), kind, Mode::from_raw_mode(0o640), device).unwrap();
+        mknodat(
+            CWD,
+            special.join(name),
+            kind,
+            Mode::from_raw_mode(0o640),
+            device,
+        )
+        .unwrap();
     }
     let attributes = dir("attributes");
     fs::write(attributes.join("file"), "x").unwrap();
-    lsetxattr(attributes.join("file"), "user.text", b"a value", XattrFlags::empty()).unwrap();
-    lsetxattr(attributes.join("file"), "trusted.binary", b"\0\xff", XattrFlags::empty()).unwrap();
-    run("setfacl", &["-m", "u:12345:rw,m::rwx", attributes.join("file").to_str().unwrap()]);
-    run("setcap", &["cap_net_bind_service+ep", attributes.join("file").to_str().unwrap()]);
+    lsetxattr(
+        attributes.join("file"),
+        "user.text",
+        b"a value",
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    lsetxattr(
+        attributes.join("file"),
+        "trusted.binary",
+        b"\0\xff",
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    run(
+        "setfacl",
+        &[
+            "-m",
+            "u:12345:rw,m::rwx",
+            attributes.join("file").to_str().unwrap(),
+        ],
+    );
+    run(
+        "setcap",
+        &[
+            "cap_net_bind_service+ep",
+            attributes.join("file").to_str().unwrap(),
+        ],
+    );
     let times = dir("times");
-    for (name, secs, nanos) in
-        [("1969", -1, 1), ("nanoseconds", 1_700_000_000, 123_456_789), ("2100", 4_102_444_800, 0)]
-    {
+    for (name, secs, nanos) in [
+        ("1969", -1, 1),
+        ("nanoseconds", 1_700_000_000, 123_456_789),
+        ("2100", 4_102_444_800, 0),
+    ] {
         fs::write(times.join(name), "").unwrap();
         set_mtime(&times.join(name), secs, nanos);
     }
@@ -275,18 +423,47 @@ fn build(root: &Path) {
 
 /// Changes the tree to the content of version `n`.
 fn change(root: &Path, n: u64) {
-    let pages = fs::OpenOptions::new().write(true).open(root.join("plain/pages.db")).unwrap();
-    pages.write_all_at(format!("version {n}").as_bytes(), n * 30_000).unwrap();
-    fs::write(root.join("plain/text"), prose(1, 20_000 + usize::try_from(n).unwrap() * 100)).unwrap();
-    fs::write(root.join("plain/chunks"), [prose(2, 1_000_000), prose(100 + n, 2_000), prose(2, 400_000)].concat())
+    let pages = fs::OpenOptions::new()
+        .write(true)
+        .open(root.join("plain/pages.db"))
         .unwrap();
+    pages
+        .write_all_at(format!("version {n}").as_bytes(), n * 30_000)
+        .unwrap();
+    fs::write(
+        root.join("plain/text"),
+        prose(1, 20_000 + usize::try_from(n).unwrap() * 100),
+    )
+    .unwrap();
+    fs::write(
+        root.join("plain/chunks"),
+        [
+            prose(2, 1_000_000),
+            prose(100 + n, 2_000),
+            prose(2, 400_000),
+        ]
+        .concat(),
+    )
+    .unwrap();
     fs::write(root.join(format!("added {n}")), noise(n, 1000)).unwrap();
     if n == 4 {
         fs::remove_file(root.join("names/line\nbreak")).unwrap();
         fs::rename(root.join("closed"), root.join("renamed")).unwrap();
     }
-    for name in ["plain/pages.db", "plain/text", "plain/chunks", &format!("added {n}"), "plain", "names", ""] {
-        set_mtime(&root.join(name), 1_500_000_000 + i64::try_from(n).unwrap(), 6);
+    for name in [
+        "plain/pages.db",
+        "plain/text",
+        "plain/chunks",
+        &format!("added {n}"),
+        "plain",
+        "names",
+        "",
+    ] {
+        set_mtime(
+            &root.join(name),
+            1_500_000_000 + i64::try_from(n).unwrap(),
+            6,
+        );
     }
 }
 
@@ -314,16 +491,38 @@ fn make_the_golden_repository() {
     };
     dvc(&["init", "-b", "main"]);
     fs::create_dir_all(golden()).unwrap();
-    run("rm", &["-rf", golden().join("repository").to_str().unwrap(), golden().join("expected").to_str().unwrap()]);
+    run(
+        "rm",
+        &[
+            "-rf",
+            golden().join("repository").to_str().unwrap(),
+            golden().join("expected").to_str().unwrap(),
+        ],
+    );
     fs::create_dir(golden().join("expected")).unwrap();
     for n in 1..=VERSIONS {
         if n > 1 {
             change(&tree, n);
         }
-        let (time, ticket, message) =
-            (format!("2026-01-{n:02}T03:00:00Z"), format!("Ticket=T-{n}"), format!("version {n}"));
+        let (time, ticket, message) = (
+            format!("2026-01-{n:02}T03:00:00Z"),
+            format!("Ticket=T-{n}"),
+            format!("version {n}"),
+        );
         let author = "Ann Example <ann@example.org>";
-        dvc(&["commit", "-b", "main", "-m", &message, "--time", &time, "--trailer", &ticket, "--author", author]);
+        dvc(&[
+            "commit",
+            "-b",
+            "main",
+            "-m",
+            &message,
+            "--time",
+            &time,
+            "--trailer",
+            &ticket,
+            "--author",
+            author,
+        ]);
         if KEPT.contains(&n) {
             fs::write(golden().join(format!("expected/v{n}")), described(&tree)).unwrap();
         }
@@ -341,7 +540,14 @@ fn make_the_golden_repository() {
     let kept = golden().join("repository");
     fs::create_dir(&kept).unwrap();
     for part in ["format", "packs", "index", "refs"] {
-        run("cp", &["-r", s.at("r").join(part).to_str().unwrap(), kept.to_str().unwrap()]);
+        run(
+            "cp",
+            &[
+                "-r",
+                s.at("r").join(part).to_str().unwrap(),
+                kept.to_str().unwrap(),
+            ],
+        );
     }
     run("chmod", &["-R", "u=rwX,go=rX", kept.to_str().unwrap()]);
 }
@@ -349,17 +555,44 @@ fn make_the_golden_repository() {
 #[test]
 fn the_state_of_garbage_collection_is_read() {
     let s = Sandbox::new();
-    run("cp", &["-r", golden_collected().to_str().unwrap(), s.at("r").to_str().unwrap()]);
-    for part in ["quarantine/log", "quarantine/lists", "trash", "sessions", "refs/trash"] {
+    run(
+        "cp",
+        &[
+            "-r",
+            golden_collected().to_str().unwrap(),
+            s.at("r").to_str().unwrap(),
+        ],
+    );
+    for part in [
+        "quarantine/log",
+        "quarantine/lists",
+        "trash",
+        "sessions",
+        "refs/trash",
+    ] {
         assert!(s.at("r").join(part).is_dir(), "{part}");
     }
-    for pack in all_below(&s.at("r/packs")).into_iter().filter(|path| path.is_file()) {
+    for pack in all_below(&s.at("r/packs"))
+        .into_iter()
+        .filter(|path| path.is_file())
+    {
         assert_eq!(fs::read(pack).unwrap()[12..16], SALT);
     }
-    let fsck = s.dvc(["--repo", "../r", "fsck", "--data"]).ok().says("no damage");
+    let fsck = s
+        .dvc(["--repo", "../r", "fsck", "--data"])
+        .ok()
+        .says("no damage");
     assert!(!fsck.err.contains("unknown"), "{}", fsck.err);
-    assert_eq!(s.dvc(["--repo", "../r", "log", "--format", "%s", "main"]).ok().out, "version 2\nversion 1\n");
-    assert_eq!(s.dvc(["--repo", "../r", "show", "main~1:file"]).ok().out, "version 1");
+    assert_eq!(
+        s.dvc(["--repo", "../r", "log", "--format", "%s", "main"])
+            .ok()
+            .out,
+        "version 2\nversion 1\n"
+    );
+    assert_eq!(
+        s.dvc(["--repo", "../r", "show", "main~1:file"]).ok().out,
+        "version 1"
+    );
 }
 
 /// `cargo test --test it make_the_collected_repository -- --ignored`.
@@ -374,7 +607,9 @@ fn make_the_collected_repository() {
         fs::write(s.w("prose"), prose(n, 5000)).unwrap();
         let (message, time) = (format!("version {n}"), format!("2026-01-{n:02}T03:00:00Z"));
         let author = "Ann Example <ann@example.org>";
-        dvc(&["commit", "-b", "main", "-m", &message, "--time", &time, "--author", author]);
+        dvc(&[
+            "commit", "-b", "main", "-m", &message, "--time", &time, "--author", author,
+        ]);
     }
     let log = dvc(&["log", "--format", "%H", "main"]).out;
     let ids: Vec<Id> = log.lines().map(|line| Id::parse(line).unwrap()).collect();
@@ -384,8 +619,23 @@ fn make_the_collected_repository() {
     let kept = golden_collected();
     run("rm", &["-rf", kept.to_str().unwrap()]);
     fs::create_dir_all(&kept).unwrap();
-    for part in ["format", "packs", "index", "refs", "quarantine", "trash", "sessions"] {
-        run("cp", &["-r", s.at("r").join(part).to_str().unwrap(), kept.to_str().unwrap()]);
+    for part in [
+        "format",
+        "packs",
+        "index",
+        "refs",
+        "quarantine",
+        "trash",
+        "sessions",
+    ] {
+        run(
+            "cp",
+            &[
+                "-r",
+                s.at("r").join(part).to_str().unwrap(),
+                kept.to_str().unwrap(),
+            ],
+        );
     }
     run("chmod", &["-R", "u=rwX,go=rX", kept.to_str().unwrap()]);
 }

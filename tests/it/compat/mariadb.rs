@@ -8,7 +8,9 @@ use crate::support::sandbox::Sandbox;
 const TABLES: [&str; 2] = ["shop.orders", "shop.notes"];
 
 fn checksums(server: &MariaDb) -> Vec<String> {
-    TABLES.map(|t| server.sql(&format!("checksum table {t} extended"))).to_vec()
+    TABLES
+        .map(|t| server.sql(&format!("checksum table {t} extended")))
+        .to_vec()
 }
 
 #[test]
@@ -19,7 +21,14 @@ fn it_runs_on_every_version() {
     install(&data);
     let repo = s.at("r").to_str().unwrap().to_owned();
     s.dvc(["init", "--repo", &repo, "-b", "shop"]).ok();
-    let commit = |message| drop(s.dvc(["--repo", &repo, "-C", "data", "commit", "-b", "shop", "-m", message]).ok());
+    let commit = |message| {
+        drop(
+            s.dvc([
+                "--repo", &repo, "-C", "data", "commit", "-b", "shop", "-m", message,
+            ])
+            .ok(),
+        )
+    };
     let changes = [
         "create database shop;
          create table shop.orders (id int primary key auto_increment, what varchar(200), n int, key (n)) engine=InnoDB;
@@ -42,8 +51,12 @@ fn it_runs_on_every_version() {
     assert!(sums[0] != sums[1] && sums[1] != sums[2]);
     s.dvc(["--repo", &repo, "fsck", "--data"]).ok();
     for (version, sums) in sums.iter().enumerate() {
-        let (name, copy) = (format!("shop@v{}", version + 1), format!("../copy{version}"));
-        s.dvc(["--repo", &repo, "checkout", &name, "--into", &copy]).ok();
+        let (name, copy) = (
+            format!("shop@v{}", version + 1),
+            format!("../copy{version}"),
+        );
+        s.dvc(["--repo", &repo, "checkout", &name, "--into", &copy])
+            .ok();
         if version == 2 {
             assert_rsync_agrees(&data, &s.w(&copy));
         }

@@ -45,9 +45,27 @@ impl Harm {
             random ^= random << 17;
             usize::try_from(random >> 20).unwrap() % below.max(1)
         };
-        let mut all =
-            vec![Self::Cut(0), Self::Cut(1), Self::Cut(len / 2), Self::Cut(len - 1), Self::Grow, Self::Remove];
-        for at in [0, 7, 8, 10, 16, 17, 20, len - 50, len - 40, len - 9, len - 1] {
+        let mut all = vec![
+            Self::Cut(0),
+            Self::Cut(1),
+            Self::Cut(len / 2),
+            Self::Cut(len - 1),
+            Self::Grow,
+            Self::Remove,
+        ];
+        for at in [
+            0,
+            7,
+            8,
+            10,
+            16,
+            17,
+            20,
+            len - 50,
+            len - 40,
+            len - 9,
+            len - 1,
+        ] {
             all.push(Self::Flip(at.min(len - 1), u8::try_from(roll(8)).unwrap()));
         }
         for _ in 0..8 {
@@ -60,21 +78,41 @@ impl Harm {
 }
 
 fn check(known: &Known, data: bool) -> CheckReport {
-    let options = FsckOptions { data: data.then_some(1_000_000), ..FsckOptions::default() };
+    let options = FsckOptions {
+        data: data.then_some(1_000_000),
+        ..FsckOptions::default()
+    };
     fsck(&known.context, &options, &Silent).unwrap().check
 }
 
 fn rebuild(known: &Known) -> CheckReport {
-    fsck(&known.context, &FsckOptions { rebuild: true, data: Some(1_000_000), ..FsckOptions::default() }, &Silent)
-        .unwrap()
-        .check
+    fsck(
+        &known.context,
+        &FsckOptions {
+            rebuild: true,
+            data: Some(1_000_000),
+            ..FsckOptions::default()
+        },
+        &Silent,
+    )
+    .unwrap()
+    .check
 }
 
 /// Returns the paths of a version that a report lists as lost.
 fn reached(report: &CheckReport, version: &KnownVersion) -> BTreeSet<Vec<u8>> {
-    let is_in = |run: &std::ops::Range<usize>| report.versions[run.clone()].iter().any(|v| v.id == version.id);
-    let lost = report.reaches.iter().filter(|r| r.versions.iter().any(is_in));
-    lost.filter(|r| !r.path.is_empty() || r.directory).map(|r| r.path.clone()).collect()
+    let is_in = |run: &std::ops::Range<usize>| {
+        report.versions[run.clone()]
+            .iter()
+            .any(|v| v.id == version.id)
+    };
+    let lost = report
+        .reaches
+        .iter()
+        .filter(|r| r.versions.iter().any(is_in));
+    lost.filter(|r| !r.path.is_empty() || r.directory)
+        .map(|r| r.path.clone())
+        .collect()
 }
 
 /// Reads every version: each file must be correct, or be lost as reported. Returns the number of
@@ -89,26 +127,41 @@ fn assert_reported(known: &Known, report: &CheckReport, case: &str) -> usize {
         }
         count += lost.len();
         let lost: BTreeSet<Vec<u8>> = lost.into_iter().map(|(path, _)| path).collect();
-        assert_eq!(reached(report, version), lost, "{case}: {:?}", report.damage);
+        assert_eq!(
+            reached(report, version),
+            lost,
+            "{case}: {:?}",
+            report.damage
+        );
     }
     count
 }
 
 fn assert_named(report: &CheckReport, key: &str, case: &str) {
-    let named = report.damage.iter().any(|d| d.key.contains(key) || key.contains(&d.key));
-    assert!(named, "{case}: `{key}` is not named in {:?}, notes {:?}", report.damage, report.notes);
+    let named = report
+        .damage
+        .iter()
+        .any(|d| d.key.contains(key) || key.contains(&d.key));
+    assert!(
+        named,
+        "{case}: `{key}` is not named in {:?}, notes {:?}",
+        report.damage, report.notes
+    );
 }
 
 /// Returns the keys of the files in a folder of the repository.
 fn keys(known: &Known, below: &str) -> Vec<String> {
     let dir = known.root().join(below);
-    let names = files_of(&dir).into_keys().map(|k| format!("{below}/{}", String::from_utf8(k).unwrap()));
+    let names = files_of(&dir)
+        .into_keys()
+        .map(|k| format!("{below}/{}", String::from_utf8(k).unwrap()));
     names.collect()
 }
 
 /// Returns the largest file of each kind. The byte at offset `at` of a file is its kind.
 fn one_of_each_kind(known: &Known, below: &str, at: usize) -> Vec<String> {
-    let mut best: std::collections::BTreeMap<u8, (usize, String)> = std::collections::BTreeMap::new();
+    let mut best: std::collections::BTreeMap<u8, (usize, String)> =
+        std::collections::BTreeMap::new();
     for key in keys(known, below) {
         let bytes = fs::read(known.root().join(&key)).unwrap();
         let slot = best.entry(bytes[at]).or_default();
@@ -126,7 +179,9 @@ fn each<T: Sync>(known: &Known, cases: &[T], run: impl Fn(&Known, &T) + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some(case) =
+                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     run(&known.copy(), case);
                 }
             });
@@ -138,7 +193,11 @@ fn harms(known: &Known, keys: &[String]) -> Vec<(String, Harm)> {
     let mut cases = Vec::new();
     for (n, key) in keys.iter().enumerate() {
         let len = usize::try_from(fs::metadata(known.root().join(key)).unwrap().len()).unwrap();
-        cases.extend(Harm::for_file(len, n as u64 * 77 + 5).into_iter().map(|h| (key.clone(), h)));
+        cases.extend(
+            Harm::for_file(len, n as u64 * 77 + 5)
+                .into_iter()
+                .map(|h| (key.clone(), h)),
+        );
     }
     cases
 }
@@ -155,7 +214,13 @@ fn an_undamaged_repository_is_sound() {
     assert_eq!((data.packs, data.bytes), (data.of_packs, data.of_bytes));
     let again = rebuild(&known);
     assert!(again.is_sound() && again.notes.is_empty(), "{again:?}");
-    assert_eq!(again.checked, dvc::check::report::Checked { segments: 3, ..report.checked });
+    assert_eq!(
+        again.checked,
+        dvc::check::report::Checked {
+            segments: 3,
+            ..report.checked
+        }
+    );
     assert_eq!(assert_reported(&known, &again, "rebuilt"), 0);
 }
 
@@ -180,13 +245,20 @@ fn packs() {
         let report = check(known, true);
         assert_named(&report, key, &case);
         for damage in &structure.damage {
-            assert!(report.damage.iter().any(|d| d.key == damage.key), "{case}: {damage:?}");
+            assert!(
+                report.damage.iter().any(|d| d.key == damage.key),
+                "{case}: {damage:?}"
+            );
         }
         if assert_reported(known, &report, &case) == 0 {
             lossless.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         let rebuilt = rebuild(known);
-        assert_eq!(assert_reported(known, &rebuilt, &case) == 0, report.reaches.is_empty(), "{case}: rebuild");
+        assert_eq!(
+            assert_reported(known, &rebuilt, &case) == 0,
+            report.reaches.is_empty(),
+            "{case}: rebuild"
+        );
     });
     assert!(lossless.into_inner() > 10);
 }
@@ -201,7 +273,10 @@ fn segments() {
         let report = check(known, true);
         assert_named(&report, key, &case);
         assert!(
-            report.damage.iter().all(|d| matches!(d.what, What::Segment | What::Object)),
+            report
+                .damage
+                .iter()
+                .all(|d| matches!(d.what, What::Segment | What::Object)),
             "{case}: {:?}",
             report.damage
         );
@@ -222,7 +297,11 @@ fn refs() {
         harm.apply(&known.root().join(key));
         let report = check(known, false);
         assert_named(&report, key, &case);
-        assert!(report.damage.iter().all(|d| d.what == What::Ref), "{case}: {:?}", report.damage);
+        assert!(
+            report.damage.iter().all(|d| d.what == What::Ref),
+            "{case}: {:?}",
+            report.damage
+        );
         assert_eq!(assert_reported(known, &report, &case), 0);
     });
 }
@@ -237,7 +316,10 @@ fn marker_and_worktree_state() {
         assert_eq!(e.kind(), Kind::Integrity, "{harm:?}: {e}");
         assert!(e.to_string().contains("marker"), "{harm:?}: {e}");
     });
-    let state: Vec<String> = keys(&known, "worktrees").into_iter().filter(|k| k.ends_with("/state")).collect();
+    let state: Vec<String> = keys(&known, "worktrees")
+        .into_iter()
+        .filter(|k| k.ends_with("/state"))
+        .collect();
     assert_eq!(state.len(), 1);
     each(&known, &harms(&known, &state), |known, (key, harm)| {
         let case = format!("{harm:?}");
@@ -249,7 +331,10 @@ fn marker_and_worktree_state() {
             assert_eq!(head.unwrap_err().kind(), Kind::Integrity, "{case}");
         }
         assert!(rebuild(known).is_sound(), "{case}");
-        assert!(dvc::refs::head::Head::read(&known.context, &known.context.repo().unwrap()).is_ok(), "{case}");
+        assert!(
+            dvc::refs::head::Head::read(&known.context, &known.context.repo().unwrap()).is_ok(),
+            "{case}"
+        );
     });
 }
 
@@ -265,25 +350,47 @@ fn catalogue() {
     cases.extend((0..len / 4096).map(|n| Harm::Blot(n * 4096)));
     let truth = {
         let copy = known.copy();
-        commit(&copy.context, &CommitOptions { message: "next".into(), ..CommitOptions::default() }, &Silent).unwrap()
+        commit(
+            &copy.context,
+            &CommitOptions {
+                message: "next".into(),
+                ..CommitOptions::default()
+            },
+            &Silent,
+        )
+        .unwrap()
     };
     let found = std::sync::atomic::AtomicUsize::new(0);
     each(&known, &cases, |known, harm| {
         let case = format!("{harm:?}");
         harm.apply(&known.root().join("catalog.db"));
-        let next = CommitOptions { message: "next".into(), ..CommitOptions::default() };
+        let next = CommitOptions {
+            message: "next".into(),
+            ..CommitOptions::default()
+        };
         match commit(&known.context, &next, &Silent) {
             Ok(made) => {
                 let tell = |r: &dvc::ops::commit::CommitReport| {
-                    (r.commit.tree, r.commit.counts.files, r.commit.parents.clone())
+                    (
+                        r.commit.tree,
+                        r.commit.counts.files,
+                        r.commit.parents.clone(),
+                    )
                 };
                 assert_eq!(tell(&made), tell(&truth), "{case}");
             }
             Err(e) => assert_eq!(e.kind(), Kind::Integrity, "{case}: {e}"),
         }
         let report = check(known, false);
-        assert!(report.damage.iter().all(|d| d.what == What::Catalogue), "{case}: {:?}", report.damage);
-        found.fetch_add(usize::from(!report.is_sound()), std::sync::atomic::Ordering::Relaxed);
+        assert!(
+            report.damage.iter().all(|d| d.what == What::Catalogue),
+            "{case}: {:?}",
+            report.damage
+        );
+        found.fetch_add(
+            usize::from(!report.is_sound()),
+            std::sync::atomic::Ordering::Relaxed,
+        );
         assert_eq!(assert_reported(known, &report, &case), 0);
         let rebuilt = rebuild(known);
         assert!(rebuilt.is_sound(), "{case}: {:?}", rebuilt.damage);
@@ -295,7 +402,10 @@ fn catalogue() {
 #[test]
 fn swapped_files() {
     let known = Known::build();
-    let (packs, index) = (one_of_each_kind(&known, "packs", 8), one_of_each_kind(&known, "index", 10));
+    let (packs, index) = (
+        one_of_each_kind(&known, "packs", 8),
+        one_of_each_kind(&known, "index", 10),
+    );
     let same_kind = |below: &str, at: usize, kind: u8| -> Vec<String> {
         let mut of_kind = keys(&known, below);
         of_kind.retain(|k| fs::read(known.root().join(k)).unwrap()[at] == kind);
@@ -303,23 +413,47 @@ fn swapped_files() {
     };
     let mut pairs: Vec<(String, String)> = Vec::new();
     for kind in 0..3 {
-        pairs.extend(same_kind("packs", 8, kind).windows(2).map(|w| (w[0].clone(), w[1].clone())));
-        pairs.extend(same_kind("index", 10, kind).windows(2).map(|w| (w[0].clone(), w[1].clone())));
+        pairs.extend(
+            same_kind("packs", 8, kind)
+                .windows(2)
+                .map(|w| (w[0].clone(), w[1].clone())),
+        );
+        pairs.extend(
+            same_kind("index", 10, kind)
+                .windows(2)
+                .map(|w| (w[0].clone(), w[1].clone())),
+        );
     }
-    pairs.extend(packs.windows(2).chain(index.windows(2)).map(|w| (w[0].clone(), w[1].clone())));
+    pairs.extend(
+        packs
+            .windows(2)
+            .chain(index.windows(2))
+            .map(|w| (w[0].clone(), w[1].clone())),
+    );
     pairs.push((packs[0].clone(), index[0].clone()));
-    pairs.extend(keys(&known, "refs").windows(2).map(|w| (w[0].clone(), w[1].clone())));
+    pairs.extend(
+        keys(&known, "refs")
+            .windows(2)
+            .map(|w| (w[0].clone(), w[1].clone())),
+    );
     pairs.push(("refs/heads/main".into(), "refs/heads/dev".into()));
     pairs.push(("refs/heads".into(), "refs/tags".into()));
     each(&known, &pairs, |known, (a, b)| {
         let case = format!("{a} <-> {b}");
-        let (a_path, b_path, between) = (known.root().join(a), known.root().join(b), known.root().join("between"));
+        let (a_path, b_path, between) = (
+            known.root().join(a),
+            known.root().join(b),
+            known.root().join("between"),
+        );
         fs::rename(&a_path, &between).unwrap();
         fs::rename(&b_path, &a_path).unwrap();
         fs::rename(&between, &b_path).unwrap();
         let report = check(known, true);
         for key in [a, b] {
-            let named = report.damage.iter().any(|d| d.key.contains(key.as_str()) || d.why.contains(key.as_str()));
+            let named = report
+                .damage
+                .iter()
+                .any(|d| d.key.contains(key.as_str()) || d.why.contains(key.as_str()));
             assert!(named, "{case}: `{key}` is not named in {:?}", report.damage);
         }
         assert_reported(known, &report, &case);
@@ -333,9 +467,16 @@ fn swapped_files() {
 fn an_older_catalogue_does_no_harm() {
     let known = Known::build();
     let copy = known.copy();
-    let options = dvc::ops::commit::CommitOptions { allow_empty: true, ..Default::default() };
+    let options = dvc::ops::commit::CommitOptions {
+        allow_empty: true,
+        ..Default::default()
+    };
     dvc::ops::commit::commit(&copy.context, &options, &Silent).unwrap();
-    fs::copy(known.root().join("catalog.db"), copy.root().join("catalog.db")).unwrap();
+    fs::copy(
+        known.root().join("catalog.db"),
+        copy.root().join("catalog.db"),
+    )
+    .unwrap();
     let report = check(&copy, true);
     assert!(report.is_sound(), "{:?}", report.damage);
     assert_eq!(assert_reported(&copy, &report, "old catalogue"), 0);
@@ -359,7 +500,12 @@ fn frames_alone_restore_everything() {
     }
     let report = rebuild(&known);
     assert_eq!(report.lost.total(), 0, "{:?}", report.damage);
-    assert_eq!(report.damage.len(), keys(&known, "packs").len(), "{:?}", report.damage);
+    assert_eq!(
+        report.damage.len(),
+        keys(&known, "packs").len(),
+        "{:?}",
+        report.damage
+    );
     assert_eq!(assert_reported(&known, &report, "frames alone"), 0);
 }
 
@@ -379,7 +525,11 @@ fn a_damaged_frame_costs_only_itself() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     let after = rebuild(&known);
-    assert!(before.lost.chunks > 0 && before.lost.chunks <= 4, "{:?}", before.lost);
+    assert!(
+        before.lost.chunks > 0 && before.lost.chunks <= 4,
+        "{:?}",
+        before.lost
+    );
     assert_eq!(before.reaches, after.reaches);
     assert_reported(&known, &after, "one frame");
 }

@@ -32,8 +32,14 @@ impl Dice {
     }
 
     fn byte(&mut self) -> u8 {
-        const TELLING: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, 0x1b, 0x3b, 0x5b, 0x9b, 0xbb, 0x9f, 0xf6];
-        if self.roll(2) == 0 { TELLING[self.roll(TELLING.len())] } else { u8::try_from(self.roll(256)).unwrap() }
+        const TELLING: [u8; 12] = [
+            0, 1, 0x7f, 0x80, 0xff, 0x1b, 0x3b, 0x5b, 0x9b, 0xbb, 0x9f, 0xf6,
+        ];
+        if self.roll(2) == 0 {
+            TELLING[self.roll(TELLING.len())]
+        } else {
+            u8::try_from(self.roll(256)).unwrap()
+        }
     }
 
     fn mutate(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
@@ -88,17 +94,36 @@ fn mutated_bytes_do_no_harm() {
         // Run in a child with limited memory, so that a decoder that allocates too much does not
         // abort the other tests.
         let out = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "damage::decoders::mutated_bytes_do_no_harm", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "damage::decoders::mutated_bytes_do_no_harm",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env("DVC_TEST_CHILD", "1")
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success() && text.contains("1 passed"), "{:?}\n{text}", out.status);
+        assert!(
+            out.status.success() && text.contains("1 passed"),
+            "{:?}\n{text}",
+            out.status
+        );
         return;
     }
     let limit = Some(address_space() + ROOM);
-    setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
-    let seed = std::env::var("DVC_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_120);
+    setrlimit(
+        Resource::As,
+        Rlimit {
+            current: limit,
+            maximum: limit,
+        },
+    )
+    .unwrap();
+    let seed = std::env::var("DVC_TEST_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(20_261_120);
     for decoder in DECODERS {
         println!("{} with seed {seed}", decoder.name);
         torture(decoder, &mut Dice(seed));
@@ -108,8 +133,14 @@ fn mutated_bytes_do_no_harm() {
 /// Many nested opening brackets of every kind must not overflow the stack.
 #[test]
 fn deep_nesting_is_refused() {
-    let openings: [&[u8]; 6] =
-        [b"\xa1\x11", b"\xa1\x00", b"\x81", b"\xa1\x00\x81\xa1\x11", b"\xd8\x18", b"[{\"older\":"];
+    let openings: [&[u8]; 6] = [
+        b"\xa1\x11",
+        b"\xa1\x00",
+        b"\x81",
+        b"\xa1\x00\x81\xa1\x11",
+        b"\xd8\x18",
+        b"[{\"older\":",
+    ];
     for opening in openings {
         let deep = opening.repeat(100_000);
         for decoder in DECODERS {
@@ -121,17 +152,19 @@ fn deep_nesting_is_refused() {
             }
         }
         // Nest at the position of the hard link table in a root, too.
-        let root = b"\xa2\x00\x80\x02\xa6\x02\x00\x03\x00\x04\x00\x05\x82\x00\x00\x0e\x83\x00\x00\x00\x11";
+        let root =
+            b"\xa2\x00\x80\x02\xa6\x02\x00\x03\x00\x04\x00\x05\x82\x00\x00\x0e\x83\x00\x00\x00\x11";
         all::tree(&[&root[..], &deep[..]].concat());
     }
 }
 
 #[test]
 fn samples_are_accepted_and_targets_exist() {
-    let mut files: Vec<String> = std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets"))
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut files: Vec<String> =
+        std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
     files.sort();
     let names: Vec<String> = DECODERS.iter().map(|d| format!("{}.rs", d.name)).collect();
     assert_eq!(files, names);
@@ -141,7 +174,9 @@ fn samples_are_accepted_and_targets_exist() {
             (decoder.run)(&sample);
         }
     }
-    let objects = DECODERS.iter().filter(|d| ["commit", "list", "tree"].contains(&d.name));
+    let objects = DECODERS
+        .iter()
+        .filter(|d| ["commit", "list", "tree"].contains(&d.name));
     for sample in objects.flat_map(|d| (d.samples)()) {
         let accepted = dvc::format::object::decode_commit(&sample).is_ok()
             || dvc::format::object::decode_list(&sample).is_ok()
@@ -154,7 +189,9 @@ fn samples_are_accepted_and_targets_exist() {
 #[test]
 #[ignore = "called by fuzz/run.sh"]
 fn write_samples() {
-    let Some(dir) = std::env::var_os("DVC_FUZZ_CORPUS").map(PathBuf::from) else { return };
+    let Some(dir) = std::env::var_os("DVC_FUZZ_CORPUS").map(PathBuf::from) else {
+        return;
+    };
     for decoder in DECODERS {
         let dir = dir.join(decoder.name);
         std::fs::create_dir_all(&dir).unwrap();

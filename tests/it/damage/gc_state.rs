@@ -32,7 +32,11 @@ fn state_of(s: &Sandbox, root: &Path) -> GcState {
 fn the_state_is_known() {
     let (s, state) = collected();
     let run = s.dvc(["fsck", "--data"]).ok().says("no damage");
-    assert!(!run.err.contains("unknown") && !run.err.contains(" is not "), "{}", run.err);
+    assert!(
+        !run.err.contains("unknown") && !run.err.contains(" is not "),
+        "{}",
+        run.err
+    );
     // The second plan replaces the first one, so the list of the first one is not needed.
     fs::remove_file(&state.old_list).unwrap();
     s.dvc(["fsck"]).ok().says("no damage");
@@ -59,7 +63,9 @@ fn damage_is_named() {
         flipped[good.len() / 2] ^= 1;
         for bad in [flipped, good[..good.len() - 1].to_vec(), Vec::new()] {
             fs::write(path, bad).unwrap();
-            s.dvc(["fsck"]).code(5).complains(&format!("{what} `{key}`"));
+            s.dvc(["fsck"])
+                .code(5)
+                .complains(&format!("{what} `{key}`"));
         }
         fs::write(path, good).unwrap();
     }
@@ -76,14 +82,21 @@ fn missing_and_misplaced_objects_are_named() {
     fs::write(&state.list, list).unwrap();
 
     // Copy an entry to the key of a later number, which also leaves a gap below it.
-    let later = root.join("quarantine/log").join(dvc::format::logkey::seq_key(5));
+    let later = root
+        .join("quarantine/log")
+        .join(dvc::format::logkey::seq_key(5));
     fs::copy(&state.plan, &later).unwrap();
-    s.dvc(["fsck"]).code(5).complains("the key is that of entry 5").complains("entries 4 to 4 are missing");
+    s.dvc(["fsck"])
+        .code(5)
+        .complains("the key is that of entry 5")
+        .complains("entries 4 to 4 are missing");
     fs::remove_file(later).unwrap();
 
     let newest = fs::read(&state.trash[1]).unwrap();
     fs::remove_file(&state.trash[0]).unwrap();
-    s.dvc(["fsck"]).code(5).complains("trash log `trash`: entries 1 to 3 are missing");
+    s.dvc(["fsck"])
+        .code(5)
+        .complains("trash log `trash`: entries 1 to 3 are missing");
     fs::remove_file(&state.trash[1]).unwrap();
     s.dvc(["fsck"]).ok();
     fs::write(root.join("trash/notes"), newest).unwrap();
@@ -110,26 +123,33 @@ fn salted_packs_are_packs() {
     s.dvc(["commit", "-m", "two"]).ok();
     s.dvc(["fsck", "--data"]).ok().says("no damage");
     s.dvc(["clone", "../w/.dvcs", "../clone"]).ok();
-    s.dvc(["-C", "../clone", "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["-C", "../clone", "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }
 
 #[test]
 fn copies_are_not_disturbed() {
     let (s, _) = collected();
     let remote = s.at("remote");
-    s.dvc(["remote", "add", "origin", remote.to_str().unwrap()]).ok();
+    s.dvc(["remote", "add", "origin", remote.to_str().unwrap()])
+        .ok();
     s.dvc(["push"]).ok();
     // Garbage collection state is local: a push sends no gc log, no lease and no deleted refs.
     let sent = files_of(&remote);
     let is_state = |key: &[u8]| {
-        ["quarantine/", "trash/", "sessions/", "refs/trash/"].iter().any(|dir| key.starts_with(dir.as_bytes()))
+        ["quarantine/", "trash/", "sessions/", "refs/trash/"]
+            .iter()
+            .any(|dir| key.starts_with(dir.as_bytes()))
     };
     assert!(sent.keys().all(|key| !is_state(key)));
 
     // The remote gets the state of its own collections. Clones and pushes must not copy it.
     state_of(&s, &remote);
     let url = remote.to_str().unwrap();
-    s.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
     s.dvc(["--repo", url, "log"]).ok();
     s.dvc(["--repo", url, "du"]).ok();
     s.dvc(["clone", url, "../clone"]).ok();
@@ -142,13 +162,22 @@ fn copies_are_not_disturbed() {
     assert_eq!(fs::read(s.at("clone/data")).unwrap(), noise(3, 300_000));
     s.dvc(["clone", "--lazy", url, "../lazy"]).ok();
     s.dvc(["-C", "../lazy", "fsck"]).ok();
-    for args in [&["du"][..], &["gc", "--cache"], &["undo"], &["status"], &["fsck", "--rebuild"], &["fsck", "--data"]] {
+    for args in [
+        &["du"][..],
+        &["gc", "--cache"],
+        &["undo"],
+        &["status"],
+        &["fsck", "--rebuild"],
+        &["fsck", "--data"],
+    ] {
         s.dvc(args).ok();
     }
 
     // A copy of the directory by another program includes the state.
     needs::run("cp", &["-r", url, s.at("mirror").to_str().unwrap()]);
     let mirror = s.at("mirror");
-    s.dvc(["--repo", mirror.to_str().unwrap(), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", mirror.to_str().unwrap(), "fsck", "--data"])
+        .ok()
+        .says("no damage");
     assert!(mirror.join("quarantine/log").is_dir());
 }

@@ -62,7 +62,8 @@ impl Overlays {
             fs::write(m.at("small"), noise(seed + 1, 300)).unwrap();
             let base = fs::File::options().write(true).open(m.at("base")).unwrap();
             for page in [3, 4, 17] {
-                base.write_all_at(&noise(seed + page, PAGE), page * PAGE as u64).unwrap();
+                base.write_all_at(&noise(seed + page, PAGE), page * PAGE as u64)
+                    .unwrap();
             }
             drop(base);
             let short = fs::File::options().write(true).open(m.at("short")).unwrap();
@@ -72,7 +73,14 @@ impl Overlays {
             m.down();
         }
         let s = &v.s;
-        run("cp", &["-a", s.at("r/overlays").to_str().unwrap(), s.at("pristine").to_str().unwrap()]);
+        run(
+            "cp",
+            &[
+                "-a",
+                s.at("r/overlays").to_str().unwrap(),
+                s.at("pristine").to_str().unwrap(),
+            ],
+        );
         Some(Self { v, expected })
     }
 
@@ -83,7 +91,14 @@ impl Overlays {
     fn restore(&self) {
         let overlays = self.v.s.at("r/overlays");
         fs::remove_dir_all(&overlays).unwrap();
-        run("cp", &["-a", self.v.s.at("pristine").to_str().unwrap(), overlays.to_str().unwrap()]);
+        run(
+            "cp",
+            &[
+                "-a",
+                self.v.s.at("pristine").to_str().unwrap(),
+                overlays.to_str().unwrap(),
+            ],
+        );
     }
 
     fn apply(&self, file: &Path, harm: &Harm) {
@@ -92,7 +107,10 @@ impl Overlays {
             Harm::Remove if path.is_dir() => return fs::remove_dir_all(&path).unwrap(),
             Harm::Remove => return fs::remove_file(&path).unwrap(),
             Harm::Swap(other) => {
-                let (other, between) = (self.v.s.at("r/overlays").join(other), self.v.s.at("between"));
+                let (other, between) = (
+                    self.v.s.at("r/overlays").join(other),
+                    self.v.s.at("between"),
+                );
                 fs::rename(&path, &between).unwrap();
                 fs::rename(&other, &path).unwrap();
                 return fs::rename(&between, &other).unwrap();
@@ -121,9 +139,15 @@ impl Overlays {
         if up.code != 0 {
             assert_eq!(up.code, 5, "{case}: {}", up.err);
             let after = files_of(&self.kept());
-            let gone: Vec<_> = before.keys().filter(|name| !after.contains_key(*name)).collect();
+            let gone: Vec<_> = before
+                .keys()
+                .filter(|name| !after.contains_key(*name))
+                .collect();
             let ours = |name: &&&Vec<u8>| name.starts_with(b"data/");
-            assert!(!gone.iter().any(|name| ours(&name)), "{case}: {gone:?} is gone");
+            assert!(
+                !gone.iter().any(|name| ours(&name)),
+                "{case}: {gone:?} is gone"
+            );
             return Outcome::Refused;
         }
         let mut failed = Vec::new();
@@ -137,28 +161,50 @@ impl Overlays {
                 }
             }
         }
-        let names = run("find", &[m.root().to_str().unwrap(), "-type", "f"]).lines().count();
+        let names = run("find", &[m.root().to_str().unwrap(), "-type", "f"])
+            .lines()
+            .count();
         assert_eq!(names, self.expected.len(), "{case}");
         let commit = m.dvc(&["commit", "-n", "-m", "x"]);
         if failed.is_empty() {
             commit.code(0);
         } else {
             let named = |name: &String| commit.err.contains(&format!("`{name}`"));
-            assert!(commit.code == 5 && failed.iter().any(named), "{case}: {} {}", commit.code, commit.err);
+            assert!(
+                commit.code == 5 && failed.iter().any(named),
+                "{case}: {} {}",
+                commit.code,
+                commit.err
+            );
             let log = fs::read_to_string(self.kept().join("log")).unwrap();
-            assert!(failed.iter().all(|name| log.contains(&format!("cannot read `{name}`"))), "{case}: {log}");
+            assert!(
+                failed
+                    .iter()
+                    .all(|name| log.contains(&format!("cannot read `{name}`"))),
+                "{case}: {log}"
+            );
         }
         // Kill the process instead of unmounting, because the next case starts from the copy of the
         // overlay.
         m.kill();
-        if failed.is_empty() { Outcome::Harmless } else { Outcome::Failed }
+        if failed.is_empty() {
+            Outcome::Harmless
+        } else {
+            Outcome::Failed
+        }
     }
 
     /// Returns the upper files of an overlay by length.
     fn uppers(overlay: &Path) -> BTreeMap<u64, PathBuf> {
-        let all = files_of(&overlay.join("data")).into_keys().map(|name| String::from_utf8(name).unwrap());
-        let files = all.filter(|name| name.contains('/')).map(|name| Path::new("data").join(name));
-        files.map(|file| (fs::metadata(overlay.join(&file)).unwrap().len(), file)).collect()
+        let all = files_of(&overlay.join("data"))
+            .into_keys()
+            .map(|name| String::from_utf8(name).unwrap());
+        let files = all
+            .filter(|name| name.contains('/'))
+            .map(|name| Path::new("data").join(name));
+        files
+            .map(|file| (fs::metadata(overlay.join(&file)).unwrap().len(), file))
+            .collect()
     }
 }
 
@@ -169,11 +215,15 @@ fn each(cases: impl Fn(&Overlays) -> Vec<(PathBuf, Harm, &'static [Outcome])> + 
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let Some(overlays) = Overlays::build() else { return };
+                let Some(overlays) = Overlays::build() else {
+                    return;
+                };
                 let mut m = overlays.v.mount(&["--name", "kept"]);
                 m.kill();
                 let cases = cases(&overlays);
-                while let Some((file, harm, allowed)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((file, harm, allowed)) =
+                    cases.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let case = format!("{} {harm:?}", file.display());
                     overlays.restore();
                     overlays.apply(file, harm);
@@ -194,21 +244,36 @@ const ANY: &[Outcome] = &[Outcome::Refused, Outcome::Harmless];
 #[test]
 fn upper_files() {
     each(|overlays| {
-        let (uppers, others) =
-            (Overlays::uppers(&overlays.kept()), Overlays::uppers(&overlays.v.s.at("pristine/other")));
+        let (uppers, others) = (
+            Overlays::uppers(&overlays.kept()),
+            Overlays::uppers(&overlays.v.s.at("pristine/other")),
+        );
         assert_eq!(uppers.len(), 4);
         let mut cases = Vec::new();
         for (len, file) in uppers {
             let len = usize::try_from(len).unwrap();
-            let written = if len == 40 * PAGE { 4 * PAGE + 100 } else { len - 50 };
-            for harm in
-                [Harm::Remove, Harm::Cut(0), Harm::Cut(len - 1), Harm::Grow, Harm::Flip(written), Harm::Blot(written)]
-            {
+            let written = if len == 40 * PAGE {
+                4 * PAGE + 100
+            } else {
+                len - 50
+            };
+            for harm in [
+                Harm::Remove,
+                Harm::Cut(0),
+                Harm::Cut(len - 1),
+                Harm::Grow,
+                Harm::Flip(written),
+                Harm::Blot(written),
+            ] {
                 cases.push((file.clone(), harm, FAILED));
             }
             let other = others[&(len as u64)].clone();
             // In a file that was only truncated, no block differs between the overlays.
-            let allowed = if len == 7 * PAGE + 55 { HARMLESS } else { FAILED };
+            let allowed = if len == 7 * PAGE + 55 {
+                HARMLESS
+            } else {
+                FAILED
+            };
             cases.push((file, Harm::Copy(Path::new("other").join(other)), allowed));
         }
         cases
@@ -219,7 +284,8 @@ fn upper_files() {
 fn tables_and_the_rest() {
     each(|overlays| {
         let tables = PathBuf::from("overlay.db");
-        let len = usize::try_from(fs::metadata(overlays.kept().join(&tables)).unwrap().len()).unwrap();
+        let len =
+            usize::try_from(fs::metadata(overlays.kept().join(&tables)).unwrap().len()).unwrap();
         let mut cases: Vec<(PathBuf, Harm, &'static [Outcome])> = vec![
             (tables.clone(), Harm::Remove, REFUSED),
             (tables.clone(), Harm::Cut(0), REFUSED),
@@ -238,7 +304,13 @@ fn tables_and_the_rest() {
             (PathBuf::from("reserve"), Harm::Cut(9), HARMLESS),
         ];
         // A change in an unused page of the database is not damage.
-        cases.extend((0..8).map(|n| (tables.clone(), Harm::Flip(len / 8 * n + 4000 % (len / 8)), ANY)));
+        cases.extend((0..8).map(|n| {
+            (
+                tables.clone(),
+                Harm::Flip(len / 8 * n + 4000 % (len / 8)),
+                ANY,
+            )
+        }));
         cases.extend((1..5).map(|n| (tables.clone(), Harm::Blot(len / 5 * n), ANY)));
         cases
     });
@@ -247,7 +319,9 @@ fn tables_and_the_rest() {
 /// A file that cannot be read can be replaced; the replacement is then committed.
 #[test]
 fn a_damaged_file_can_be_replaced() {
-    let Some(overlays) = Overlays::build() else { return };
+    let Some(overlays) = Overlays::build() else {
+        return;
+    };
     let uppers = Overlays::uppers(&overlays.kept());
     let file = uppers[&(40 * PAGE as u64)].clone();
     overlays.apply(&file, &Harm::Flip(4 * PAGE + 100));
@@ -267,7 +341,16 @@ fn a_damaged_file_can_be_replaced() {
     let tree = m.commit("whole again");
     m.down();
     assert!(!tree.is_empty());
-    assert!(overlays.v.checkout("main", "out").join("base").metadata().unwrap().len() == expected.len() as u64);
+    assert!(
+        overlays
+            .v
+            .checkout("main", "out")
+            .join("base")
+            .metadata()
+            .unwrap()
+            .len()
+            == expected.len() as u64
+    );
     assert!(fs::read(overlays.v.s.at("out/base")).unwrap() == expected);
     // Truncating a lost file recreates it.
     m.up();
@@ -276,7 +359,10 @@ fn a_damaged_file_can_be_replaced() {
     let file = Overlays::uppers(&overlays.kept())[&(3 * PAGE as u64)].clone();
     overlays.apply(&file, &Harm::Remove);
     m.up();
-    assert_eq!(fs::read(m.at("dir/new")).unwrap_err().raw_os_error(), Some(5));
+    assert_eq!(
+        fs::read(m.at("dir/new")).unwrap_err().raw_os_error(),
+        Some(5)
+    );
     fs::write(m.at("dir/new"), b"anew").unwrap();
     m.commit("anew");
     assert_eq!(fs::read(m.at("dir/new")).unwrap(), b"anew");
@@ -293,10 +379,22 @@ fn a_damaged_copy_of_the_version_is_read_from_it() {
         fs::write(w.join("changed"), noise(2, 20 * PAGE)).unwrap();
     };
     let Some(v) = Volume::of(fill) else { return };
-    let args = ["--name", "kept", "--live", "--hydrate", "all", "--wait-hydrated"];
+    let args = [
+        "--name",
+        "kept",
+        "--live",
+        "--hydrate",
+        "all",
+        "--wait-hydrated",
+    ];
     let mut m = v.mount(&args);
-    let changed = fs::File::options().write(true).open(m.at("changed")).unwrap();
-    changed.write_all_at(&noise(3, PAGE), 9 * PAGE as u64).unwrap();
+    let changed = fs::File::options()
+        .write(true)
+        .open(m.at("changed"))
+        .unwrap();
+    changed
+        .write_all_at(&noise(3, PAGE), 9 * PAGE as u64)
+        .unwrap();
     drop(changed);
     let mut expected = noise(2, 20 * PAGE);
     expected[9 * PAGE..10 * PAGE].copy_from_slice(&noise(3, PAGE));
@@ -329,13 +427,16 @@ fn a_damaged_copy_of_the_version_is_read_from_it() {
 /// sync are not verified; all others are.
 #[test]
 fn a_crash_is_no_damage() {
-    let Some(overlays) = Overlays::build() else { return };
+    let Some(overlays) = Overlays::build() else {
+        return;
+    };
     let uppers = Overlays::uppers(&overlays.kept());
     let mut m = overlays.v.mount(&["--name", "kept"]);
     let base = fs::File::options().write(true).open(m.at("base")).unwrap();
     base.write_all_at(&noise(7, PAGE), 4 * PAGE as u64).unwrap();
     base.sync_all().unwrap();
-    base.write_all_at(&noise(8, PAGE), 17 * PAGE as u64).unwrap();
+    base.write_all_at(&noise(8, PAGE), 17 * PAGE as u64)
+        .unwrap();
     m.kill();
     drop(base);
     overlays.apply(&uppers[&300], &Harm::Flip(100));
@@ -353,24 +454,49 @@ fn a_crash_is_no_damage() {
 /// by name.
 #[test]
 fn files_without_tables_are_salvaged() {
-    let Some(overlays) = Overlays::build() else { return };
+    let Some(overlays) = Overlays::build() else {
+        return;
+    };
     let mut m = overlays.v.mount(&["--name", "kept"]);
     m.down();
     let out = overlays.v.s.at("out");
-    let salvage = || overlays.v.dvc(&["--json", "mount", "--salvage", "kept", out.to_str().unwrap()]);
+    let salvage = || {
+        overlays.v.dvc(&[
+            "--json",
+            "mount",
+            "--salvage",
+            "kept",
+            out.to_str().unwrap(),
+        ])
+    };
     let copied = salvage().ok().json_lines();
     assert_eq!(copied.len(), 4, "{copied:?}");
     for name in ["dir/new", "small"] {
-        assert!(fs::read(out.join(name)).unwrap() == overlays.expected[name.as_bytes()], "{name}");
+        assert!(
+            fs::read(out.join(name)).unwrap() == overlays.expected[name.as_bytes()],
+            "{name}"
+        );
     }
     salvage().code(2).complains("not empty");
     fs::remove_dir_all(&out).unwrap();
     for harm in [Harm::Cut(0), Harm::Remove] {
         overlays.apply(Path::new("overlay.db"), &harm);
         let run = m.try_up().code(5);
-        assert!(run.err.contains("has no `overlay.db`") && run.err.contains("--salvage kept"), "{}", run.err);
-        let told = overlays.v.dvc(&["--json", "mount", "--overlays"]).ok().json_lines();
-        assert!(told.iter().any(|line| line["overlay"] == "kept" && line["state"] == "damaged"), "{told:?}");
+        assert!(
+            run.err.contains("has no `overlay.db`") && run.err.contains("--salvage kept"),
+            "{}",
+            run.err
+        );
+        let told = overlays
+            .v
+            .dvc(&["--json", "mount", "--overlays"])
+            .ok()
+            .json_lines();
+        assert!(
+            told.iter()
+                .any(|line| line["overlay"] == "kept" && line["state"] == "damaged"),
+            "{told:?}"
+        );
     }
     salvage().ok();
     let found: Vec<Vec<u8>> = files_of(&out).into_values().collect();

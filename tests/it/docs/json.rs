@@ -64,20 +64,42 @@ fn json_md_describes_the_output_of_every_command() {
     let unused: Vec<String> = page
         .unused()
         .into_iter()
-        .filter(|field| !left_out.contains(&field.split('.').next().unwrap()) && !has_no_source(field))
+        .filter(|field| {
+            !left_out.contains(&field.split('.').next().unwrap()) && !has_no_source(field)
+        })
         .collect();
-    assert!(unused.is_empty(), "docs/json.md describes fields that no command wrote: {}", unused.join(", "));
+    assert!(
+        unused.is_empty(),
+        "docs/json.md describes fields that no command wrote: {}",
+        unused.join(", ")
+    );
 }
 
 #[test]
 fn json_md_lists_every_command() {
     let page = super::read("docs/json.md");
-    let commands = page.split("\n## Commands\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows: Vec<&str> = commands.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let commands = page
+        .split("\n## Commands\n")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let rows: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
     let help = Sandbox::new().dvc(["--help"]).ok().out;
-    let listed = help.split("\nCommands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
-    let mut verbs: Vec<&str> =
-        listed.filter_map(|line| line.split_whitespace().next()).filter(|v| *v != "help").collect();
+    let listed = help
+        .split("\nCommands:\n")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .take_while(|line| !line.is_empty());
+    let mut verbs: Vec<&str> = listed
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|v| *v != "help")
+        .collect();
     verbs.sort_unstable();
     assert_eq!(rows, verbs, "the rows of the table of commands");
     for name in JsonPage::read().names() {
@@ -91,7 +113,13 @@ fn json_md_lists_every_command() {
 /// Returns the JSON objects that a run has written. Each must start with `schema`.
 #[track_caller]
 fn objects(run: &Run) -> Vec<Value> {
-    assert!(run.lines().iter().all(|line| line.starts_with("{\"schema\":1,")), "{}", run.out);
+    assert!(
+        run.lines()
+            .iter()
+            .all(|line| line.starts_with("{\"schema\":1,")),
+        "{}",
+        run.out
+    );
     run.json_lines()
 }
 
@@ -102,14 +130,21 @@ fn json(s: &Sandbox, args: &[&str]) -> Vec<Value> {
 
 #[track_caller]
 fn object(s: &Sandbox, args: &[&str]) -> Value {
-    let [object] = json(s, args).try_into().unwrap_or_else(|all| panic!("not one object: {all:?}"));
+    let [object] = json(s, args)
+        .try_into()
+        .unwrap_or_else(|all| panic!("not one object: {all:?}"));
     object
 }
 
 /// Returns the JSON objects on standard error that contain a field.
 fn on_stderr(run: &Run, field: &str) -> Vec<Value> {
-    let parsed = run.err.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    parsed.filter(|object| object.get(field).is_some()).collect()
+    let parsed = run
+        .err
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    parsed
+        .filter(|object| object.get(field).is_some())
+        .collect()
 }
 
 fn strange(name: &[u8]) -> &OsStr {
@@ -135,7 +170,18 @@ fn describe_files(page: &mut JsonPage) {
     fs::write(s.w(strange(b"old \xff")), noise(1, 100_000)).unwrap();
     std::os::unix::fs::symlink(strange(b"target \xff"), s.w("link")).unwrap();
     page.check("commit", &object(&s, &["commit", "-n", "-m", "first"]));
-    let first = object(&s, &["commit", "-m", "first", "--trailer", "Ticket=1", "--tag", "@one"]);
+    let first = object(
+        &s,
+        &[
+            "commit",
+            "-m",
+            "first",
+            "--trailer",
+            "Ticket=1",
+            "--tag",
+            "@one",
+        ],
+    );
     page.check("commit", &first);
     page.check("commit", &object(&s, &["commit", "-m", "again"]));
     page.check("status", &object(&s, &["status"]));
@@ -143,12 +189,21 @@ fn describe_files(page: &mut JsonPage) {
     let entries = json(&s, &["ls", "-r"]);
     page.check_all("entry", &entries);
     let has = |field: &str| entries.iter().any(|entry| entry.get(field).is_some());
-    assert!(has("xattrs") && has("hard_links") && has("target_hex") && has("files"), "{missing:?}");
+    assert!(
+        has("xattrs") && has("hard_links") && has("target_hex") && has("files"),
+        "{missing:?}"
+    );
     page.check_all("entry", &json(&s, &["show", "@:zoo"]));
     page.check("content", &object(&s, &["show", "@:text"]));
     page.check("content", &object(&s, &["show", "@:zoo/plain/noise-4096"]));
     page.check("content", &object(&s, &["show", "@:link"]));
-    let run = s.dvc([OsStr::new("--json"), OsStr::new("show"), strange(b"@:old \xff")]).ok();
+    let run = s
+        .dvc([
+            OsStr::new("--json"),
+            OsStr::new("show"),
+            strange(b"@:old \xff"),
+        ])
+        .ok();
     page.check("content", &objects(&run)[0]);
 
     fs::rename(s.w(strange(b"old \xff")), s.w(strange(b"new \xff"))).unwrap();
@@ -159,11 +214,22 @@ fn describe_files(page: &mut JsonPage) {
     }
     page.check("checkout", &object(&s, &["checkout", "-n", "-f"]));
     page.check("commit", &object(&s, &["commit", "-m", "second"]));
-    page.check("checkout", &object(&s, &["checkout", "main@v1", "--into", "../copy", "--verify"]));
+    page.check(
+        "checkout",
+        &object(
+            &s,
+            &["checkout", "main@v1", "--into", "../copy", "--verify"],
+        ),
+    );
     page.check("checkout", &object(&s, &["checkout", "main@v1"]));
     page.check("status", &object(&s, &["status"]));
     page.check("checkout", &object(&s, &["checkout", "main"]));
-    for args in [["log", "--name-status"], ["log", "--stat"], ["show", "--stat"], ["show", "main@v1"]] {
+    for args in [
+        ["log", "--name-status"],
+        ["log", "--stat"],
+        ["show", "--stat"],
+        ["show", "main@v1"],
+    ] {
         page.check_all("version", &json(&s, &args));
     }
     page.check("usage", &object(&s, &["du"]));
@@ -175,12 +241,18 @@ fn describe_files(page: &mut JsonPage) {
     // A file that cannot be read is reported and left out of the version.
     let unreadable = s.w(strange(b"text \xff"));
     fs::write(&unreadable, "secret").unwrap();
-    fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    fs::set_permissions(
+        &unreadable,
+        std::os::unix::fs::PermissionsExt::from_mode(0o000),
+    )
+    .unwrap();
     let run = s.kept_out(["--json", "commit", "-m", "third"]).code(3);
     page.check_all("notice", &on_stderr(&run, "notice"));
     page.check("commit", &objects(&run)[0]);
     page.check_all("version", &json(&s, &["log", "-n", "1"]));
-    let run = s.kept_out(["--json", "import", unreadable.to_str().unwrap_or("none")]).code(13);
+    let run = s
+        .kept_out(["--json", "import", unreadable.to_str().unwrap_or("none")])
+        .code(13);
     page.check_all("error", &on_stderr(&run, "code"));
     let run = s.dvc(["--json", "log", "none"]).code(13);
     page.check_all("error", &on_stderr(&run, "code"));
@@ -205,7 +277,16 @@ fn describe_refs(page: &mut JsonPage) {
     // Another worktree moves the branch.
     s.dvc(["checkout", "main", "--into", "../other"]).ok();
     fs::write(s.at("other/a"), "three").unwrap();
-    s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "commit", "-m", "third"]).ok();
+    s.dvc([
+        "-C",
+        "../other",
+        "--repo",
+        "../w/.dvcs",
+        "commit",
+        "-m",
+        "third",
+    ])
+    .ok();
     page.check("status", &object(&s, &["status"]));
     s.dvc(["checkout", "-f", "golden"]).ok();
     page.check("current-branch", &object(&s, &["branch", "--show-current"]));
@@ -226,7 +307,18 @@ fn describe_gc(page: &mut JsonPage) {
     s.dvc(["commit", "-m", "lost", "-b", "lost"]).ok();
     s.dvc(["checkout", "lost", "--into", "../other"]).ok();
     fs::write(s.at("other/more"), "more").unwrap();
-    s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "commit", "-m", "more", "-b", "lost"]).ok();
+    s.dvc([
+        "-C",
+        "../other",
+        "--repo",
+        "../w/.dvcs",
+        "commit",
+        "-m",
+        "more",
+        "-b",
+        "lost",
+    ])
+    .ok();
     page.check("gc", &gc(&["-n"]));
     // Only a worktree needs this version, of which everything is missing.
     s.dvc(["branch", "-d", "-f", "lost"]).ok();
@@ -256,9 +348,14 @@ fn describe_forget(page: &mut JsonPage) {
     page.check("forget", &object(&s, &["forget", "--keep-last", "5", "-n"]));
     page.check("forget", &object(&s, &["forget", "--now", "-y", "main@v1"]));
     page.check("forget", &object(&s, &["forget", "main@v2"]));
-    page.check_all("trashed-version", &objects(&s.dvc(["--json", "forget", "--list"]).ok()));
+    page.check_all(
+        "trashed-version",
+        &objects(&s.dvc(["--json", "forget", "--list"]).ok()),
+    );
     page.check_all("version", &objects(&s.dvc(["--json", "log", "--all"]).ok()));
-    let run = s.dvc(["--json", "forget", "--undo", "main@v1", "main@v2"]).code(13);
+    let run = s
+        .dvc(["--json", "forget", "--undo", "main@v1", "main@v2"])
+        .code(13);
     page.check("restoration", &run.json());
     s.dvc(["forget", "main@v3"]).ok();
     page.check("restoration", &object(&s, &["undo"]));
@@ -271,12 +368,27 @@ fn describe_archives(page: &mut JsonPage) {
     s.write("a", "one");
     s.write("b", "two");
     s.dvc(["commit", "-m", "first"]).ok();
-    page.check("export", &object(&s, &["export", "main", "--format", "oci", "-o", "../image.tar"]));
-    page.check("export", &object(&s, &["export", "main", "-o", "../files.tar"]));
+    page.check(
+        "export",
+        &object(
+            &s,
+            &["export", "main", "--format", "oci", "-o", "../image.tar"],
+        ),
+    );
+    page.check(
+        "export",
+        &object(&s, &["export", "main", "-o", "../files.tar"]),
+    );
     let run = s.dvc(["--json", "export", "main"]).ok();
     page.check_all("export", &on_stderr(&run, "members"));
-    page.check("commit", &object(&s, &["import", "../files.tar", "-b", "files"]));
-    page.check("commit", &object(&s, &["import", "../image.tar", "-b", "image"]));
+    page.check(
+        "commit",
+        &object(&s, &["import", "../files.tar", "-b", "files"]),
+    );
+    page.check(
+        "commit",
+        &object(&s, &["import", "../image.tar", "-b", "image"]),
+    );
 }
 
 /// Checks settings, including those in a file whose path is not UTF-8.
@@ -285,11 +397,16 @@ fn describe_settings(page: &mut JsonPage) {
     let dir = OsString::from_vec(b"../w \xff".to_vec());
     s.dvc([OsStr::new("init"), &dir]).ok();
     let dvc = |args: &[&str]| {
-        let all = [OsStr::new("-C"), &dir, OsStr::new("--json")].into_iter().chain(args.iter().map(OsStr::new));
+        let all = [OsStr::new("-C"), &dir, OsStr::new("--json")]
+            .into_iter()
+            .chain(args.iter().map(OsStr::new));
         objects(&s.dvc(all).ok())
     };
     page.check_all("setting-change", &dvc(&["config", "set", "core.jobs", "2"]));
-    page.check_all("setting-change", &dvc(&["config", "unset", "core.jobs", "-n"]));
+    page.check_all(
+        "setting-change",
+        &dvc(&["config", "unset", "core.jobs", "-n"]),
+    );
     page.check_all("setting", &dvc(&["config", "list"]));
     page.check_all("setting", &dvc(&["config", "get", "core.jobs"]));
 }
@@ -304,12 +421,23 @@ fn describe_interrupted_checkout(page: &mut JsonPage) {
     s.write("a", "two");
     let second = id(&object(&s, &["commit", "-m", "second"]));
     let repo = Repo::open(&s.w(".dvcs"), OpenOptions::default()).unwrap();
-    let state = repo.worktree(&s.w("").canonicalize().unwrap()).unwrap().state_dir().to_owned();
-    let goal = Goal { scope: vec![b"a".to_vec()], ..Goal::whole(Some(second), first) };
+    let state = repo
+        .worktree(&s.w("").canonicalize().unwrap())
+        .unwrap()
+        .state_dir()
+        .to_owned();
+    let goal = Goal {
+        scope: vec![b"a".to_vec()],
+        ..Goal::whole(Some(second), first)
+    };
     drop(Journal::begin(Journal::lock(&state).unwrap(), &goal, false).unwrap());
     // A checkout writes this line before it changes a large file.
     let journal = state.join("checkout");
-    fs::write(&journal, [fs::read(&journal).unwrap(), b"begin p61\n".to_vec()].concat()).unwrap();
+    fs::write(
+        &journal,
+        [fs::read(&journal).unwrap(), b"begin p61\n".to_vec()].concat(),
+    )
+    .unwrap();
     page.check("status", &object(&s, &["status"]));
 }
 
@@ -332,8 +460,17 @@ fn describe_damage(page: &mut JsonPage) {
         fs::write(&largest, bytes).unwrap();
     };
     flip(100_000);
-    page.check("fsck", &objects(&s.dvc(["fsck", "--data", "--json"]).code(5))[0]);
-    page.check("checkout", &objects(&s.dvc(["checkout", "main", "--into", "../copy", "--json"]).code(5))[0]);
+    page.check(
+        "fsck",
+        &objects(&s.dvc(["fsck", "--data", "--json"]).code(5))[0],
+    );
+    page.check(
+        "checkout",
+        &objects(
+            &s.dvc(["checkout", "main", "--into", "../copy", "--json"])
+                .code(5),
+        )[0],
+    );
     // Damage the table of contents at the end of the pack.
     flip(whole.len() - 40);
     fs::remove_file(s.w(".dvcs/format")).unwrap();
@@ -368,14 +505,25 @@ fn describe_repair(page: &mut JsonPage) {
     fs::write(tip("main"), "damaged").unwrap();
     fs::write(tip("side"), "damaged").unwrap();
     let packs = files_of(&root.join("packs"));
-    packs.keys().for_each(|name| fs::remove_file(root.join("packs").join(strange(name))).unwrap());
-    page.check("fsck", &objects(&s.dvc(["fsck", "--repair", "--json"]).code(5))[0]);
+    packs
+        .keys()
+        .for_each(|name| fs::remove_file(root.join("packs").join(strange(name))).unwrap());
+    page.check(
+        "fsck",
+        &objects(&s.dvc(["fsck", "--repair", "--json"]).code(5))[0],
+    );
     // The worktree has the lost chunk, but not the pack.
     fs::remove_dir_all(s.at("far")).unwrap();
-    let (name, mut bytes) = packs.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let (name, mut bytes) = packs
+        .into_iter()
+        .max_by_key(|(_, bytes)| bytes.len())
+        .unwrap();
     bytes[300_000] ^= 1;
     fs::write(root.join("packs").join(strange(&name)), bytes).unwrap();
-    page.check("fsck", &objects(&s.dvc(["fsck", "--repair", "--data", "--json"]).code(5))[0]);
+    page.check(
+        "fsck",
+        &objects(&s.dvc(["fsck", "--repair", "--data", "--json"]).code(5))[0],
+    );
 }
 
 /// Checks the objects of a remote that two machines use.
@@ -383,13 +531,21 @@ fn describe_remotes(page: &mut JsonPage) {
     let s3 = S3::start(Switches::default());
     let url = s3.url("p");
     let mut s = sandbox();
-    s3.env().iter().for_each(|(name, value)| _ = s.set(name, value));
+    s3.env()
+        .iter()
+        .for_each(|(name, value)| _ = s.set(name, value));
     s.dvc(["init"]).ok();
     s.write("a", noise(1, 100_000));
     s.dvc(["commit", "-m", "first"]).ok();
     s.dvc(["branch", "side"]).ok();
-    page.check("remote", &object(&s, &["remote", "add", "origin", &url, "-n"]));
-    page.check("remote-check", &object(&s, &["remote", "add", "origin", &url]));
+    page.check(
+        "remote",
+        &object(&s, &["remote", "add", "origin", &url, "-n"]),
+    );
+    page.check(
+        "remote-check",
+        &object(&s, &["remote", "add", "origin", &url]),
+    );
     page.check_all("remote", &json(&s, &["remote"]));
     page.check("push", &object(&s, &["push", "-n"]));
     page.check("push", &object(&s, &["push", "--verify"]));
@@ -413,21 +569,28 @@ fn describe_containers(page: &mut JsonPage) {
     let s3 = S3::start(Switches::default());
     let machine = || {
         let mut s = sandbox();
-        s3.env().iter().for_each(|(name, value)| _ = s.set(name, value));
+        s3.env()
+            .iter()
+            .for_each(|(name, value)| _ = s.set(name, value));
         s.set("DVC_REMOTE_ORIGIN_URL", &s3.url("p"));
         s
     };
     let (one, two) = (machine(), machine());
     one.write("db/a", "one");
     one.write("db/b", "two");
-    let [commit, push] = json(&one, &["-C", &one.w("").display().to_string(), "pack"]).try_into().unwrap();
+    let [commit, push] = json(&one, &["-C", &one.w("").display().to_string(), "pack"])
+        .try_into()
+        .unwrap();
     page.check("commit", &commit);
     page.check("push", &push);
     let dir = two.w("").display().to_string();
     let unpack = ["-C", &dir, "unpack"];
     page.check("unpack", &object(&two, &unpack));
     two.write("db/a", "changed");
-    page.check("unpack", &objects(&two.dvc([&["--json"], &unpack[..]].concat()).code(4))[0]);
+    page.check(
+        "unpack",
+        &objects(&two.dvc([&["--json"], &unpack[..]].concat()).code(4))[0],
+    );
 }
 
 /// Checks mounts and overlays.
@@ -442,12 +605,21 @@ fn describe_mounts(page: &mut JsonPage) {
     page.check_all("umount-plan", &json(&["umount", "-n", &at]));
     mount.down();
     page.check_all("overlay", &json(&["mount", "--overlays"]));
-    page.check_all("mount-plan", &json(&["mount", "-n", "--name", "kept", "main", &at]));
+    page.check_all(
+        "mount-plan",
+        &json(&["mount", "-n", "--name", "kept", "main", &at]),
+    );
     page.check_all("cache-usage", &json(&["du", "--cache"]));
     page.check("mount", &json(&["mount", "--name", "kept", "main", &at])[0]);
-    page.check("commit", &json(&["umount", "--commit", "-m", "second", &at])[0]);
+    page.check(
+        "commit",
+        &json(&["umount", "--commit", "-m", "second", &at])[0],
+    );
     let into = v.s.at("out").display().to_string();
-    page.check_all("salvaged-file", &json(&["mount", "--salvage", "kept", &into]));
+    page.check_all(
+        "salvaged-file",
+        &json(&["mount", "--salvage", "kept", &into]),
+    );
     fs::write(v.s.at("r/overlays/kept/overlay.db"), "").unwrap();
     page.check_all("overlay", &json(&["mount", "--overlays"]));
 }
@@ -460,12 +632,18 @@ fn describe_volumes(page: &mut JsonPage) {
     let json = |args: &[&str]| objects(&h.dvc(&[&["--json"], args].concat()).ok());
     page.check_all(
         "volume-creation",
-        &json(&["volume", "create", "db", "--from", &from, "--branch", "main", "--quota", "1G", "-o", "cache=1G"]),
+        &json(&[
+            "volume", "create", "db", "--from", &from, "--branch", "main", "--quota", "1G", "-o",
+            "cache=1G",
+        ]),
     );
     page.check_all("volume", &json(&["volume", "ls"]));
     page.check_all("volume-path", &json(&["volume", "path", "db"]));
     fs::write(h.path("db").join("b"), "new").unwrap();
-    page.check("commit", &json(&["commit", "--volume", "db", "-m", "second"])[0]);
+    page.check(
+        "commit",
+        &json(&["commit", "--volume", "db", "-m", "second"])[0],
+    );
     fs::write(h.path("db").join("c"), "newer").unwrap();
     page.check_all("volume", &json(&["volume", "inspect", "db"]));
     page.check_all("volume-removal", &json(&["volume", "rm", "db"]));

@@ -18,10 +18,18 @@ fn at(h: &History, repo: &str, args: &[&str]) -> Run {
 fn check_copy(h: &History, repo: &str) {
     at(h, repo, &["fsck", "--data"]).ok().says("no damage");
     assert_eq!(at(h, repo, &["show", "main@v3:n"]).ok().out, "3\n");
-    at(h, repo, &["show", "main@v2:n"]).code(13).complains("main@v2 was forgotten on");
+    at(h, repo, &["show", "main@v2:n"])
+        .code(13)
+        .complains("main@v2 was forgotten on");
     let log = at(h, repo, &["log", "--oneline"]).ok().out;
     assert_eq!(log.lines().count(), 6, "{log}");
-    assert_eq!(log.lines().filter(|line| line.contains("(forgotten)")).count(), 2, "{log}");
+    assert_eq!(
+        log.lines()
+            .filter(|line| line.contains("(forgotten)"))
+            .count(),
+        2,
+        "{log}"
+    );
 }
 
 #[test]
@@ -33,7 +41,9 @@ fn a_push_leaves_them_out() {
     check_copy(&h, "../remote");
     h.commit(7, "2024-01-07T03:00:00Z");
     h.s.dvc(["push", "../remote"]).ok();
-    at(&h, "../remote", &["fsck", "--data"]).ok().says("no damage");
+    at(&h, "../remote", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
     assert_eq!(at(&h, "../remote", &["show", "main@v7:n"]).ok().out, "7\n");
 }
 
@@ -42,14 +52,40 @@ fn a_clone_leaves_them_out() {
     let h = collected();
     h.s.dvc(["clone", "../w", "../clone"]).ok();
     check_copy(&h, "../clone/.dvcs");
-    let mention = std::fs::read_dir(h.s.at("clone/.dvcs/trash")).unwrap().next().unwrap().unwrap();
-    assert!(std::fs::read_to_string(mention.path()).unwrap().contains("\"why\":\"fetched without\""));
-    at(&h, "../clone/.dvcs", &["-y", "-c", "gc.keep-log=0", "gc", "--now", "--max-unused", "0"]).ok();
+    let mention = std::fs::read_dir(h.s.at("clone/.dvcs/trash"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(
+        std::fs::read_to_string(mention.path())
+            .unwrap()
+            .contains("\"why\":\"fetched without\"")
+    );
+    at(
+        &h,
+        "../clone/.dvcs",
+        &[
+            "-y",
+            "-c",
+            "gc.keep-log=0",
+            "gc",
+            "--now",
+            "--max-unused",
+            "0",
+        ],
+    )
+    .ok();
     check_copy(&h, "../clone/.dvcs");
     h.commit(7, "2024-01-07T03:00:00Z");
     h.s.dvc(["-C", "../clone", "pull"]).ok();
-    at(&h, "../clone/.dvcs", &["fsck", "--data"]).ok().says("no damage");
-    assert_eq!(at(&h, "../clone/.dvcs", &["show", "main@v7:n"]).ok().out, "7\n");
+    at(&h, "../clone/.dvcs", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
+    assert_eq!(
+        at(&h, "../clone/.dvcs", &["show", "main@v7:n"]).ok().out,
+        "7\n"
+    );
 }
 
 #[test]
@@ -60,7 +96,10 @@ fn a_remote_that_forgets_does_not_harm_its_clones() {
     h.gc();
     h.s.dvc(["-C", "../clone", "fetch"]).ok();
     // The clone has its own copy.
-    assert_eq!(at(&h, "../clone/.dvcs", &["show", "main@v2:n"]).ok().out, "2\n");
+    assert_eq!(
+        at(&h, "../clone/.dvcs", &["show", "main@v2:n"]).ok().out,
+        "2\n"
+    );
     h.commit(7, "2024-01-07T03:00:00Z");
     h.s.dvc(["-C", "../clone", "pull"]).ok();
     std::fs::write(h.s.at("clone/n"), "8\n").unwrap();
@@ -68,7 +107,9 @@ fn a_remote_that_forgets_does_not_harm_its_clones() {
     h.s.dvc(["checkout", "main@v7"]).ok();
     h.s.dvc(["-C", "../clone", "push"]).ok();
     h.s.dvc(["fsck", "--data"]).ok().says("no damage");
-    at(&h, "../clone/.dvcs", &["fsck", "--data"]).ok().says("no damage");
+    at(&h, "../clone/.dvcs", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
     assert_eq!(h.s.dvc(["show", "main@v8:n"]).ok().out, "8\n");
     h.s.dvc(["show", "main@v2:n"]).code(13);
 }
@@ -81,9 +122,20 @@ fn a_restored_version_is_fetched_again() {
     at(&h, "../clone/.dvcs", &["show", "main@v2:n"]).code(13);
     h.forget(&["--undo"]).ok();
     h.s.dvc(["-C", "../clone", "fetch"]).ok();
-    assert_eq!(at(&h, "../clone/.dvcs", &["show", "main@v2:n"]).ok().out, "2\n");
-    assert_eq!(at(&h, "../clone/.dvcs", &["log", "--oneline"]).ok().lines().len(), 5);
-    at(&h, "../clone/.dvcs", &["fsck", "--data"]).ok().says("no damage");
+    assert_eq!(
+        at(&h, "../clone/.dvcs", &["show", "main@v2:n"]).ok().out,
+        "2\n"
+    );
+    assert_eq!(
+        at(&h, "../clone/.dvcs", &["log", "--oneline"])
+            .ok()
+            .lines()
+            .len(),
+        5
+    );
+    at(&h, "../clone/.dvcs", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
 }
 
 #[test]
@@ -94,12 +146,31 @@ fn versions_of_a_remote_are_forgotten_there() {
     h.forget(&["--remote", "origin", "main@v6"]).code(4);
     h.forget(&["--remote", "origin", "main@v2", "-n"]).ok();
     h.forget(&["--remote", "origin", "main@v2"]).ok();
-    h.forget(&["--remote", "origin", "--keep-last", "4", "-y"]).ok();
+    h.forget(&["--remote", "origin", "--keep-last", "4", "-y"])
+        .ok();
     assert_eq!(h.log(&[]).len(), 6);
-    assert_eq!(at(&h, "../remote", &["log", "--oneline"]).ok().lines().len(), 4);
-    assert_eq!(h.forget(&["--remote", "origin", "--list"]).ok().lines().len(), 2);
+    assert_eq!(
+        at(&h, "../remote", &["log", "--oneline"])
+            .ok()
+            .lines()
+            .len(),
+        4
+    );
+    assert_eq!(
+        h.forget(&["--remote", "origin", "--list"])
+            .ok()
+            .lines()
+            .len(),
+        2
+    );
     h.forget(&["--remote", "origin", "--undo", "main@v2"]).ok();
-    assert_eq!(at(&h, "../remote", &["log", "--oneline"]).ok().lines().len(), 5);
+    assert_eq!(
+        at(&h, "../remote", &["log", "--oneline"])
+            .ok()
+            .lines()
+            .len(),
+        5
+    );
     assert_eq!(h.forget(&["--list"]).ok().out, "the trash is empty\n");
 }
 
@@ -107,7 +178,12 @@ fn versions_of_a_remote_are_forgotten_there() {
 fn a_lazy_clone_knows_what_is_gone() {
     let h = collected();
     h.s.dvc(["clone", "--lazy", "../w", "../lazy"]).ok();
-    assert_eq!(at(&h, "../lazy/.dvcs", &["show", "main@v3:n"]).ok().out, "3\n");
-    at(&h, "../lazy/.dvcs", &["show", "main@v2:n"]).code(13).complains("main@v2 was forgotten on");
+    assert_eq!(
+        at(&h, "../lazy/.dvcs", &["show", "main@v3:n"]).ok().out,
+        "3\n"
+    );
+    at(&h, "../lazy/.dvcs", &["show", "main@v2:n"])
+        .code(13)
+        .complains("main@v2 was forgotten on");
     at(&h, "../lazy/.dvcs", &["log", "--oneline"]).ok();
 }

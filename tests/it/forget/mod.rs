@@ -38,7 +38,9 @@ impl History {
     fn commit(&self, n: u64, time: &str) {
         self.s.write("n", format!("{n}\n"));
         self.s.write("data", noise(n, 60_000));
-        self.s.dvc(["commit", "-m", &format!("c{n}"), "--time", time]).ok();
+        self.s
+            .dvc(["commit", "-m", &format!("c{n}"), "--time", time])
+            .ok();
     }
 
     fn forget(&self, args: &[&str]) -> Run {
@@ -48,7 +50,10 @@ impl History {
     /// Runs `forget --json`.
     #[track_caller]
     fn json(&self, args: &[&str]) -> Value {
-        self.s.dvc([&["--json", "forget"], args].concat()).ok().json()
+        self.s
+            .dvc([&["--json", "forget"], args].concat())
+            .ok()
+            .json()
     }
 
     /// The numbers of the versions that a dry run would keep.
@@ -60,13 +65,28 @@ impl History {
     /// The numbers of the versions that `log` lists, with the marks of forgotten ones.
     #[track_caller]
     fn log(&self, args: &[&str]) -> Vec<String> {
-        let run = self.s.dvc([&["log", "--oneline", "--reverse"], args].concat()).ok();
+        let run = self
+            .s
+            .dvc([&["log", "--oneline", "--reverse"], args].concat())
+            .ok();
         run.out.lines().map(marked).collect()
     }
 
     /// Deletes all data that only forgotten versions need.
     fn gc(&self) {
-        self.s.dvc(["-c", "gc.keep-log=0", "-y", "gc", "--now", "--keep-trash", "0", "--max-unused", "0"]).ok();
+        self.s
+            .dvc([
+                "-c",
+                "gc.keep-log=0",
+                "-y",
+                "gc",
+                "--now",
+                "--keep-trash",
+                "0",
+                "--max-unused",
+                "0",
+            ])
+            .ok();
     }
 }
 
@@ -81,9 +101,23 @@ fn marked(line: &str) -> String {
 
 /// The numbers of the versions of a report that are forgotten or kept, ascending.
 fn ordinals(report: &Value, forgotten: bool) -> Vec<u64> {
-    let versions = report["versions"].as_array().unwrap().iter().filter(|v| v["forgotten"] == forgotten);
-    let mut all: Vec<u64> =
-        versions.map(|v| v["name"].as_str().unwrap().rsplit('v').next().unwrap().parse().unwrap()).collect();
+    let versions = report["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|v| v["forgotten"] == forgotten);
+    let mut all: Vec<u64> = versions
+        .map(|v| {
+            v["name"]
+                .as_str()
+                .unwrap()
+                .rsplit('v')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
     all.sort_unstable();
     all
 }

@@ -8,12 +8,22 @@ use crate::volumes::host::Host;
 /// keeps the version and gives the reason.
 #[track_caller]
 fn check(h: &History, version: &str, code: i32, holder: &str) {
-    h.forget(&["main@v2", version, "-y"]).code(code).complains(holder);
+    h.forget(&["main@v2", version, "-y"])
+        .code(code)
+        .complains(holder);
     assert_eq!(h.s.dvc(["--json", "forget", "--list"]).ok().out, "");
     let would = h.json(&["--keep-last", "1", "-n"]);
-    let verdict = would["versions"].as_array().unwrap().iter().find(|v| v["name"] == version).unwrap();
+    let verdict = would["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|v| v["name"] == version)
+        .unwrap();
     let reasons = verdict["reasons"].to_string();
-    assert!(verdict["forgotten"] == false && reasons.contains(holder), "{verdict}");
+    assert!(
+        verdict["forgotten"] == false && reasons.contains(holder),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -42,11 +52,20 @@ fn tips_and_tags() {
 fn worktrees() {
     let h = History::days(5);
     std::fs::create_dir(h.s.at("other")).unwrap();
-    h.s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "checkout", "main@v3"]).ok();
+    h.s.dvc([
+        "-C",
+        "../other",
+        "--repo",
+        "../w/.dvcs",
+        "checkout",
+        "main@v3",
+    ])
+    .ok();
     check(&h, "main@v3", 11, "worktree ");
     h.forget(&["--keep-last", "1", "-y"]).ok();
     h.gc();
-    h.s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "status"]).ok();
+    h.s.dvc(["-C", "../other", "--repo", "../w/.dvcs", "status"])
+        .ok();
     assert_eq!(h.s.dvc(["show", "main@v3:n"]).ok().out, "3\n");
 }
 
@@ -62,10 +81,20 @@ fn mounted() -> Option<Volume> {
 
 #[track_caller]
 fn check_held(v: &Volume, holder: &str) {
-    v.dvc(&["forget", "main@v2", "main@v3", "-y"]).code(11).complains(holder);
+    v.dvc(&["forget", "main@v2", "main@v3", "-y"])
+        .code(11)
+        .complains(holder);
     assert_eq!(v.dvc(&["--json", "forget", "--list"]).ok().out, "");
-    let would = v.dvc(&["--json", "forget", "--keep-last", "1", "-n"]).ok().json();
-    let verdict = would["versions"].as_array().unwrap().iter().find(|one| one["name"] == "main@v3").unwrap();
+    let would = v
+        .dvc(&["--json", "forget", "--keep-last", "1", "-n"])
+        .ok()
+        .json();
+    let verdict = would["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "main@v3")
+        .unwrap();
     assert!(verdict["reasons"].to_string().contains(holder), "{verdict}");
 }
 
@@ -75,7 +104,16 @@ fn mounts() {
     let mount = v.mount_at("m", "main@v3", &["--ro"]);
     check_held(&v, "mount ");
     v.dvc(&["forget", "--keep-last", "1", "-y"]).ok();
-    v.dvc(&["-c", "gc.keep-log=0", "-y", "gc", "--now", "--keep-trash", "0"]).ok();
+    v.dvc(&[
+        "-c",
+        "gc.keep-log=0",
+        "-y",
+        "gc",
+        "--now",
+        "--keep-trash",
+        "0",
+    ])
+    .ok();
     assert_eq!(std::fs::read_to_string(mount.at("n")).unwrap(), "3\n");
     drop(mount);
 }

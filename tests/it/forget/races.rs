@@ -9,7 +9,9 @@ use dvc::model::retention::{RetentionPolicy, RetentionRule};
 use dvc::model::revision::RevisionQuery;
 use dvc::observe::{Observer, Silent};
 use dvc::ops::commit::{CommitOptions, commit};
-use dvc::ops::forget::{BranchPolicy, ForgetOptions, ForgetTarget, RestoreOptions, forget, restore};
+use dvc::ops::forget::{
+    BranchPolicy, ForgetOptions, ForgetTarget, RestoreOptions, forget, restore,
+};
 
 use super::History;
 use crate::support::known::context;
@@ -24,7 +26,11 @@ struct Once<'a> {
 
 impl<'a> Once<'a> {
     fn new(step: &'static str, action: &'a (dyn Fn() + Sync)) -> Self {
-        Self { step, has_run: AtomicBool::new(false), action }
+        Self {
+            step,
+            has_run: AtomicBool::new(false),
+            action,
+        }
     }
 }
 
@@ -37,16 +43,28 @@ impl Observer for Once<'_> {
 }
 
 fn now(h: &History) -> Context {
-    Context { now: jiff::Zoned::now(), ..context(h.s.w(".dvcs"), h.s.at("w")) }
+    Context {
+        now: jiff::Zoned::now(),
+        ..context(h.s.w(".dvcs"), h.s.at("w"))
+    }
 }
 
 fn options(target: ForgetTarget, h: &History) -> ForgetOptions {
-    ForgetOptions { target, max_forget: None, is_confirmed: true, dry_run: false, run: h.s.at("no-run") }
+    ForgetOptions {
+        target,
+        max_forget: None,
+        is_confirmed: true,
+        dry_run: false,
+        run: h.s.at("no-run"),
+    }
 }
 
 fn named(h: &History, revisions: &[&str]) -> ForgetOptions {
     let parse = |text: &&str| RevisionQuery::parse(text.as_bytes()).unwrap();
-    options(ForgetTarget::Versions(revisions.iter().map(parse).collect()), h)
+    options(
+        ForgetTarget::Versions(revisions.iter().map(parse).collect()),
+        h,
+    )
 }
 
 #[test]
@@ -55,17 +73,37 @@ fn two_forgets_at_once() {
     let other = || {
         forget(&now(&h), &named(&h, &["main@v2", "main@v3"]), &Silent).unwrap();
     };
-    let report = forget(&now(&h), &named(&h, &["main@v3", "main@v4"]), &Once::new("forget", &other)).unwrap();
+    let report = forget(
+        &now(&h),
+        &named(&h, &["main@v3", "main@v4"]),
+        &Once::new("forget", &other),
+    )
+    .unwrap();
     // The other one has forgotten v3 first.
-    assert_eq!(report.forgotten().map(|verdict| verdict.name.as_str()).collect::<Vec<_>>(), ["main@v4"]);
+    assert_eq!(
+        report
+            .forgotten()
+            .map(|verdict| verdict.name.as_str())
+            .collect::<Vec<_>>(),
+        ["main@v4"]
+    );
     assert_eq!(h.log(&[]), ["v1", "v5", "v6", "v7", "v8"]);
     let rule = RetentionRule::parse("last", "2").unwrap();
     let policy = RetentionPolicy { rules: vec![rule] };
-    let all = BranchPolicy { name: None, branches: vec!["*".to_owned()], policy };
+    let all = BranchPolicy {
+        name: None,
+        branches: vec!["*".to_owned()],
+        policy,
+    };
     let undo = || {
         restore(&now(&h), &RestoreOptions::default(), &Silent).unwrap();
     };
-    forget(&now(&h), &options(ForgetTarget::Policies(vec![all]), &h), &Once::new("forget", &undo)).unwrap();
+    forget(
+        &now(&h),
+        &options(ForgetTarget::Policies(vec![all]), &h),
+        &Once::new("forget", &undo),
+    )
+    .unwrap();
     assert_eq!(h.log(&[]), ["v7", "v8"]);
     h.s.dvc(["fsck", "--data"]).ok().says("no damage");
 }
@@ -79,16 +117,27 @@ fn a_forget_beside_a_commit() {
     };
     commit(
         &now(&h),
-        &CommitOptions { message: "c6".to_owned(), ..CommitOptions::default() },
+        &CommitOptions {
+            message: "c6".to_owned(),
+            ..CommitOptions::default()
+        },
         &Once::new("ref", &other),
     )
     .unwrap();
     h.s.write("n", "7\n");
     let other = || {
-        let options = CommitOptions { message: "c7".to_owned(), ..CommitOptions::default() };
+        let options = CommitOptions {
+            message: "c7".to_owned(),
+            ..CommitOptions::default()
+        };
         commit(&now(&h), &options, &Silent).unwrap();
     };
-    forget(&now(&h), &named(&h, &["main@v3", "main@v5"]), &Once::new("forget", &other)).unwrap();
+    forget(
+        &now(&h),
+        &named(&h, &["main@v3", "main@v5"]),
+        &Once::new("forget", &other),
+    )
+    .unwrap();
     assert_eq!(h.log(&[]), ["v1", "v6", "v7"]);
     h.gc();
     h.s.dvc(["fsck", "--data"]).ok().says("no damage");
@@ -102,7 +151,14 @@ fn a_restore_beside_a_gc() {
     let h = History::days(5);
     h.forget(&["main@v2"]).ok();
     let gc = || h.gc();
-    assert!(restore(&now(&h), &RestoreOptions::default(), &Once::new("restore", &gc)).is_err());
+    assert!(
+        restore(
+            &now(&h),
+            &RestoreOptions::default(),
+            &Once::new("restore", &gc)
+        )
+        .is_err()
+    );
     assert_eq!(h.log(&[]), ["v1", "v2 forgotten", "v3", "v4", "v5"]);
     h.s.dvc(["fsck", "--data"]).ok().says("no damage");
 }

@@ -23,7 +23,8 @@ impl Half {
             s.write("text", format!("version {n}\n"));
             s.dvc(["commit", "-m", "kept"]).ok();
             let copy = format!("kept-{n}");
-            s.dvc(["checkout", "main", "--into", &format!("../{copy}")]).ok();
+            s.dvc(["checkout", "main", "--into", &format!("../{copy}")])
+                .ok();
             copies.push(copy);
         }
         s.dvc(["checkout", "-b", "gone"]).ok();
@@ -38,20 +39,34 @@ impl Half {
     }
 
     fn gc(&self, args: &[&str]) -> serde_json::Value {
-        let run = self.s.dvc([&["-c", "gc.keep-log=0", "-y", "--json", "gc"], args].concat()).ok();
+        let run = self
+            .s
+            .dvc([&["-c", "gc.keep-log=0", "-y", "--json", "gc"], args].concat())
+            .ok();
         serde_json::from_str(&run.out).unwrap()
     }
 
     fn pack_bytes(&self) -> u64 {
         let packs = crate::support::sandbox::all_below(&self.s.w(".dvcs/packs"));
-        packs.iter().filter(|p| p.is_file()).map(|p| fs::metadata(p).unwrap().len()).sum()
+        packs
+            .iter()
+            .filter(|p| p.is_file())
+            .map(|p| fs::metadata(p).unwrap().len())
+            .sum()
     }
 
     fn assert_kept(&self) {
         self.s.dvc(["fsck", "--data"]).ok();
         for (n, copy) in self.copies.iter().enumerate() {
             let again = format!("again-{n}");
-            self.s.dvc(["checkout", &format!("main@v{}", n + 1), "--into", &format!("../{again}")]).ok();
+            self.s
+                .dvc([
+                    "checkout",
+                    &format!("main@v{}", n + 1),
+                    "--into",
+                    &format!("../{again}"),
+                ])
+                .ok();
             assert_same(&self.s.at(copy), &self.s.at(&again));
             fs::remove_dir_all(self.s.at(&again)).unwrap();
         }
@@ -65,7 +80,11 @@ fn data_of_a_deleted_branch_is_deleted_at_once() {
     let done = half.gc(&["--now"]);
     assert!(done["deleted_packs"].as_u64() > Some(0), "{done}");
     assert_eq!(done["dead_packs"], 0, "{done}");
-    assert!(half.pack_bytes() + 1_500_000 < before, "{} of {before} bytes are left", half.pack_bytes());
+    assert!(
+        half.pack_bytes() + 1_500_000 < before,
+        "{} of {before} bytes are left",
+        half.pack_bytes()
+    );
     half.assert_kept();
     // The next run finds nothing to do, and a commit goes on as before.
     let again = half.gc(&["--now", "--max-unused", "0"]);
@@ -81,7 +100,13 @@ fn unneeded_data_stays_for_the_grace() {
     let before = half.pack_bytes();
     let done = half.gc(&["--grace", "1h", "--max-unused", "100"]);
     assert_eq!(done["deleted_packs"], 0, "{done}");
-    assert!(done["waiting_packs"].as_u64().or(done["dead_packs"].as_u64()) > Some(0), "{done}");
+    assert!(
+        done["waiting_packs"]
+            .as_u64()
+            .or(done["dead_packs"].as_u64())
+            > Some(0),
+        "{done}"
+    );
     assert!(half.pack_bytes() >= before);
     half.assert_kept();
     half.gc(&["--now"]);
@@ -95,7 +120,10 @@ fn a_dry_run_changes_nothing() {
     let files = || crate::support::known::files_of(&half.s.w(".dvcs/packs"));
     let before = files();
     let would = half.gc(&["--now", "-n"]);
-    assert!(would["dropped_bytes"].as_u64() > Some(0) || would["copied_packs"].as_u64() > Some(0), "{would}");
+    assert!(
+        would["dropped_bytes"].as_u64() > Some(0) || would["copied_packs"].as_u64() > Some(0),
+        "{would}"
+    );
     assert_eq!(files(), before);
     assert!(!half.s.w(".dvcs/quarantine/log").exists());
     half.assert_kept();
@@ -123,7 +151,18 @@ fn a_commit_of_an_unchanged_worktree_stores_collected_objects_again() {
     // The records of the worktree now refer to objects that only this branch needs.
     s.dvc(["commit", "-m", "gone", "-b", "gone"]).ok();
     s.dvc(["branch", "-d", "gone"]).ok();
-    let done = s.dvc(["-c", "gc.keep-log=0", "-y", "--json", "gc", "--now", "--max-unused", "0"]).ok();
+    let done = s
+        .dvc([
+            "-c",
+            "gc.keep-log=0",
+            "-y",
+            "--json",
+            "gc",
+            "--now",
+            "--max-unused",
+            "0",
+        ])
+        .ok();
     let done: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert!(done["deleted_packs"].as_u64() > Some(0), "{done}");
     s.write("d0/file", noise(50, 100_000));

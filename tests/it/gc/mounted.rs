@@ -25,13 +25,31 @@ fn a_mount_survives_the_copy_of_its_packs() {
     assert_eq!(fs::read(old.at("file-0")).unwrap(), noise(0, 60_000));
     assert_eq!(fs::read(new.at("file-12")).unwrap(), noise(12, 60_000));
     fs::write(new.at("own"), noise(70, 60_000)).unwrap();
-    v.dvc(&["-y", "-c", "gc.keep-log=0", "gc", "--now", "--max-unused", "0"]).ok();
+    v.dvc(&[
+        "-y",
+        "-c",
+        "gc.keep-log=0",
+        "gc",
+        "--now",
+        "--max-unused",
+        "0",
+    ])
+    .ok();
     for n in 0..20u64 {
-        assert_eq!(fs::read(old.at(format!("file-{n}"))).unwrap(), noise(n, 60_000), "{n}");
+        assert_eq!(
+            fs::read(old.at(format!("file-{n}"))).unwrap(),
+            noise(n, 60_000),
+            "{n}"
+        );
     }
     for n in 12..20u64 {
-        assert_eq!(fs::read(new.at(format!("file-{n}"))).unwrap(), noise(n, 60_000), "{n}");
+        assert_eq!(
+            fs::read(new.at(format!("file-{n}"))).unwrap(),
+            noise(n, 60_000),
+            "{n}"
+        );
     }
-    v.dvc(&["-C", "../new", "commit", "-m", "in the mount"]).ok();
+    v.dvc(&["-C", "../new", "commit", "-m", "in the mount"])
+        .ok();
     v.dvc(&["fsck", "--data"]).ok();
 }

@@ -36,7 +36,13 @@ struct Steps {
 
 impl<'a> AtStep<'a> {
     fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Self { state: Mutex::new(Steps { left: step, ran_at: None }), action }
+        Self {
+            state: Mutex::new(Steps {
+                left: step,
+                ran_at: None,
+            }),
+            action,
+        }
     }
 
     /// The name of the step at which the action ran.
@@ -79,8 +85,13 @@ impl Stage {
         let context = at(dir.path());
         let main = RefName::new("main").unwrap();
         let chunker = dvc::codec::cut::ChunkerConfig::default();
-        drop(dvc::repo::Repo::create(&context.repository, &main, &chunker, context.open.clone()).unwrap());
-        let put = |name: &str, seed: u64| fs::write(context.worktree.join(name), noise(seed, 90_000)).unwrap();
+        drop(
+            dvc::repo::Repo::create(&context.repository, &main, &chunker, context.open.clone())
+                .unwrap(),
+        );
+        let put = |name: &str, seed: u64| {
+            fs::write(context.worktree.join(name), noise(seed, 90_000)).unwrap()
+        };
         put("a", 1);
         put("b", 2);
         let mut versions = vec![commit_all(&context, "main", &[])];
@@ -90,7 +101,10 @@ impl Stage {
         fs::remove_file(context.worktree.join("back")).unwrap();
         versions.push(commit_all(&context, "main", &[]));
         let names = vec![RefName::new("gone").unwrap()];
-        let delete = BranchOptions { action: BranchAction::Delete { names, force: true }, dry_run: false };
+        let delete = BranchOptions {
+            action: BranchAction::Delete { names, force: true },
+            dry_run: false,
+        };
         branch(&context, &delete, &Silent).unwrap();
         Self { dir, versions }
     }
@@ -102,7 +116,10 @@ impl Stage {
     }
 }
 
-fn collect_now(context: &Context, observer: &dyn Observer) -> dvc::error::Result<dvc::care::gc::GcReport> {
+fn collect_now(
+    context: &Context,
+    observer: &dyn Observer,
+) -> dvc::error::Result<dvc::care::gc::GcReport> {
     let options = CollectOptions {
         at_once: BTreeSet::new(),
         grace: Duration::ZERO,
@@ -114,14 +131,24 @@ fn collect_now(context: &Context, observer: &dyn Observer) -> dvc::error::Result
         dry_run: false,
         is_confirmed: true,
     };
-    let context = Context { now: jiff::Zoned::now(), ..context.clone() };
+    let context = Context {
+        now: jiff::Zoned::now(),
+        ..context.clone()
+    };
     collect(&context, Path::new("/nonexistent"), &options, observer)
 }
 
 fn commit_back(context: &Context, observer: &dyn Observer) -> dvc::error::Result<Id> {
     let branch = Some(RefName::new("main").unwrap());
-    let options = CommitOptions { message: "back".to_owned(), branch, ..CommitOptions::default() };
-    let context = Context { now: jiff::Zoned::now(), ..context.clone() };
+    let options = CommitOptions {
+        message: "back".to_owned(),
+        branch,
+        ..CommitOptions::default()
+    };
+    let context = Context {
+        now: jiff::Zoned::now(),
+        ..context.clone()
+    };
     commit(&context, &options, observer).map(|report| report.id.unwrap())
 }
 
@@ -142,10 +169,18 @@ fn a_gc_at_each_step_of_a_commit() {
             return;
         };
         let mut versions = stage.versions.clone();
-        versions.push(KnownVersion { id, branch: "main", files: files_of(&context.worktree) });
+        versions.push(KnownVersion {
+            id,
+            branch: "main",
+            files: files_of(&context.worktree),
+        });
         assert_sound(&context, &versions, &format!("gc at step {step}, {name}"));
         drop(collect_now(&context, &Silent).unwrap());
-        assert_sound(&context, &versions, &format!("second gc after step {step}, {name}"));
+        assert_sound(
+            &context,
+            &versions,
+            &format!("second gc after step {step}, {name}"),
+        );
     }
 }
 
@@ -161,17 +196,33 @@ fn a_commit_at_each_step_of_a_gc() {
         let observer = AtStep::new(step, &inner);
         let done = collect_now(&context, &observer);
         // Another process may win the race.
-        assert!(done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy), "step {step}: {:?}", done.err());
+        assert!(
+            done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy),
+            "step {step}: {:?}",
+            done.err()
+        );
         let Some(name) = observer.ran_at() else {
             assert!(step > 4, "a gc has steps");
             return;
         };
         let mut versions = stage.versions.clone();
         let id = made.lock().take().unwrap();
-        versions.push(KnownVersion { id, branch: "main", files: files_of(&context.worktree) });
-        assert_sound(&context, &versions, &format!("commit at step {step}, {name}"));
+        versions.push(KnownVersion {
+            id,
+            branch: "main",
+            files: files_of(&context.worktree),
+        });
+        assert_sound(
+            &context,
+            &versions,
+            &format!("commit at step {step}, {name}"),
+        );
         drop(collect_now(&context, &Silent).unwrap());
-        assert_sound(&context, &versions, &format!("second gc after step {step}, {name}"));
+        assert_sound(
+            &context,
+            &versions,
+            &format!("second gc after step {step}, {name}"),
+        );
     }
 }
 
@@ -185,8 +236,18 @@ fn a_gc_at_each_step_of_another_gc() {
         let observer = AtStep::new(step, &inner);
         let done = collect_now(&context, &observer);
         // Another process may win the race.
-        assert!(done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy), "step {step}: {:?}", done.err());
-        let Some(name) = observer.ran_at() else { return };
-        assert_sound(&context, &stage.versions, &format!("gc at step {step}, {name}"));
+        assert!(
+            done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy),
+            "step {step}: {:?}",
+            done.err()
+        );
+        let Some(name) = observer.ran_at() else {
+            return;
+        };
+        assert_sound(
+            &context,
+            &stage.versions,
+            &format!("gc at step {step}, {name}"),
+        );
     }
 }

@@ -50,7 +50,8 @@ impl Random {
         while (out.len() as u64) < len {
             match kind {
                 0 => out.extend_from_slice(&self.next(u64::MAX).to_le_bytes()),
-                1 => out.extend_from_slice(format!("row {} of a table\n", self.next(1000)).as_bytes()),
+                1 => out
+                    .extend_from_slice(format!("row {} of a table\n", self.next(1000)).as_bytes()),
                 _ => out.resize(out.len() + 70_000, u8::try_from(self.next(3)).unwrap() / 2),
             }
         }
@@ -71,7 +72,11 @@ struct Model {
 }
 
 fn options() -> CommitOptions {
-    CommitOptions { message: "m".into(), allow_empty: true, ..CommitOptions::default() }
+    CommitOptions {
+        message: "m".into(),
+        allow_empty: true,
+        ..CommitOptions::default()
+    }
 }
 
 impl Model {
@@ -102,26 +107,42 @@ impl Model {
         )
         .unwrap();
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Self { random, context, work: Tree::new(), versions: Vec::new(), tips: vec![None], _dir: dir }
+        Self {
+            random,
+            context,
+            work: Tree::new(),
+            versions: Vec::new(),
+            tips: vec![None],
+            _dir: dir,
+        }
     }
 
     fn tip(&self) -> Option<Id> {
         let repo = self.context.repo().unwrap();
-        repo.refs().value(RefKind::Branch, &RefName::new("main").unwrap()).unwrap()
+        repo.refs()
+            .value(RefKind::Branch, &RefName::new("main").unwrap())
+            .unwrap()
     }
 
     fn pick_dir(&mut self) -> String {
-        let dirs: Vec<String> =
-            self.work.iter().filter(|(_, t)| **t == Thing::Dir).map(|(p, _)| format!("{p}/")).collect();
+        let dirs: Vec<String> = self
+            .work
+            .iter()
+            .filter(|(_, t)| **t == Thing::Dir)
+            .map(|(p, _)| format!("{p}/"))
+            .collect();
         let n = self.random.next(dirs.len() as u64 + 2);
-        dirs.get(usize::try_from(n).unwrap()).cloned().unwrap_or_default()
+        dirs.get(usize::try_from(n).unwrap())
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn edit(&mut self) {
         let root = self.context.worktree.clone();
         let existing: Vec<String> = self.work.keys().cloned().collect();
-        let picked = (!existing.is_empty())
-            .then(|| existing[usize::try_from(self.random.next(existing.len() as u64)).unwrap()].clone());
+        let picked = (!existing.is_empty()).then(|| {
+            existing[usize::try_from(self.random.next(existing.len() as u64)).unwrap()].clone()
+        });
         match (self.random.next(8), picked) {
             (0, Some(path)) => {
                 match &self.work[&path] {
@@ -129,12 +150,14 @@ impl Model {
                     _ => fs::remove_file(root.join(&path)).unwrap(),
                 }
                 let below = format!("{path}/");
-                self.work.retain(|p, _| *p != path && !p.starts_with(&below));
+                self.work
+                    .retain(|p, _| *p != path && !p.starts_with(&below));
             }
             (1, Some(path)) => {
                 if let Thing::File(bytes, mode) = self.work[&path].clone() {
                     let mode = if mode == 0o644 { 0o600 } else { 0o644 };
-                    fs::set_permissions(root.join(&path), fs::Permissions::from_mode(mode)).unwrap();
+                    fs::set_permissions(root.join(&path), fs::Permissions::from_mode(mode))
+                        .unwrap();
                     self.work.insert(path, Thing::File(bytes, mode));
                 }
             }
@@ -184,33 +207,62 @@ impl Model {
     fn commit(&mut self) {
         let report = commit(&self.context, &options(), &Silent).unwrap();
         let id = report.id.unwrap();
-        assert_eq!(report.commit.ordinal, self.ordinal_of(self.tips.last().unwrap().as_ref()) + 1);
+        assert_eq!(
+            report.commit.ordinal,
+            self.ordinal_of(self.tips.last().unwrap().as_ref()) + 1
+        );
         self.versions.push((id, self.work.clone()));
         self.tips.push(Some(id));
-        let changes = status(&self.context, &StatusOptions::default(), &Silent).unwrap().changes;
+        let changes = status(&self.context, &StatusOptions::default(), &Silent)
+            .unwrap()
+            .changes;
         assert!(changes.is_empty(), "{changes:?}");
     }
 
     fn ordinal_of(&self, id: Option<&Id>) -> u64 {
-        id.map_or(0, |id| self.context.repo().unwrap().commit_cached(id).unwrap().ordinal)
+        id.map_or(0, |id| {
+            self.context
+                .repo()
+                .unwrap()
+                .commit_cached(id)
+                .unwrap()
+                .ordinal
+        })
     }
 
     /// Checks out a random version by force and then the tip of the branch, so that later commits
     /// continue from the tip.
     fn checkout(&mut self) {
-        let Some(tip) = *self.tips.last().unwrap() else { return };
+        let Some(tip) = *self.tips.last().unwrap() else {
+            return;
+        };
         let at = usize::try_from(self.random.next(self.versions.len() as u64)).unwrap();
         let (id, tree) = self.versions[at].clone();
-        let mut options = CheckoutOptions { force: true, verify: true, ..CheckoutOptions::default() };
+        let mut options = CheckoutOptions {
+            force: true,
+            verify: true,
+            ..CheckoutOptions::default()
+        };
         options.revision = Some(Revision::parse(&id.to_string()).unwrap());
         let report = checkout(&self.context, &options, &Silent).unwrap();
-        assert_eq!((report.wrong, report.done.damaged, report.done.incomplete), (0, 0, 0));
+        assert_eq!(
+            (report.wrong, report.done.damaged, report.done.incomplete),
+            (0, 0, 0)
+        );
         assert_eq!(read(&self.context.worktree), tree);
-        let changes = status(&self.context, &StatusOptions::default(), &Silent).unwrap().changes;
+        let changes = status(&self.context, &StatusOptions::default(), &Silent)
+            .unwrap()
+            .changes;
         assert!(changes.is_empty(), "{changes:?}");
         options.revision = Some(Revision::parse("main").unwrap());
         checkout(&self.context, &options, &Silent).unwrap();
-        self.work = self.versions.iter().rfind(|v| v.0 == tip).unwrap().1.clone();
+        self.work = self
+            .versions
+            .iter()
+            .rfind(|v| v.0 == tip)
+            .unwrap()
+            .1
+            .clone();
         assert_eq!(read(&self.context.worktree), self.work);
     }
 
@@ -219,7 +271,15 @@ impl Model {
             return;
         }
         let name = Some(RefName::new("main").unwrap());
-        undo(&self.context, &UndoOptions { name, dry_run: false }, &Silent).unwrap();
+        undo(
+            &self.context,
+            &UndoOptions {
+                name,
+                dry_run: false,
+            },
+            &Silent,
+        )
+        .unwrap();
         self.tips.pop();
         assert_eq!(self.tip(), *self.tips.last().unwrap());
     }
@@ -246,14 +306,23 @@ fn read(root: &Path) -> Tree {
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(root.join(&dir)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+            let path = if dir.is_empty() {
+                name
+            } else {
+                format!("{dir}/{name}")
+            };
             let full = root.join(&path);
             let meta = fs::symlink_metadata(&full).unwrap();
             let thing = if meta.is_dir() {
                 open.push(path.clone());
                 Thing::Dir
             } else if meta.is_symlink() {
-                Thing::Link(std::os::unix::ffi::OsStrExt::as_bytes(fs::read_link(&full).unwrap().as_os_str()).to_vec())
+                Thing::Link(
+                    std::os::unix::ffi::OsStrExt::as_bytes(
+                        fs::read_link(&full).unwrap().as_os_str(),
+                    )
+                    .to_vec(),
+                )
             } else {
                 Thing::File(fs::read(&full).unwrap(), meta.mode() & 0o7777)
             };

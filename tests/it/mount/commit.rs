@@ -22,7 +22,11 @@ fn fill(w: &Path) {
     fs::write(w.join("pages"), pages).unwrap();
     fs::write(w.join("text"), prose(3, 300_000)).unwrap();
     for n in 0..40 {
-        fs::write(w.join(format!("a/small {n}")), prose(n, 10 + 40 * usize::try_from(n).unwrap())).unwrap();
+        fs::write(
+            w.join(format!("a/small {n}")),
+            prose(n, 10 + 40 * usize::try_from(n).unwrap()),
+        )
+        .unwrap();
         fs::write(w.join(format!("logs/{n}.log")), prose(n, 1000)).unwrap();
     }
     fs::write(w.join("a/deep/er/one"), noise(4, 100_000)).unwrap();
@@ -40,7 +44,11 @@ fn fill(w: &Path) {
 }
 
 fn edit(path: &Path) -> File {
-    OpenOptions::new().read(true).write(true).open(path).unwrap()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap()
 }
 
 /// Applies the changes before the first, second or third commit.
@@ -51,9 +59,14 @@ fn change(m: &Path, round: usize) {
             fs::rename(m.join("a"), m.join("c")).unwrap();
             for n in 0..60 {
                 edit(&m.join("big"))
-                    .write_all_at(&noise(n, 10 + 100 * usize::try_from(n).unwrap()), n * 83_000 + 5)
+                    .write_all_at(
+                        &noise(n, 10 + 100 * usize::try_from(n).unwrap()),
+                        n * 83_000 + 5,
+                    )
                     .unwrap();
-                edit(&m.join("pages")).write_all_at(&noise(n, 4096), n * 40_960 + 4096).unwrap();
+                edit(&m.join("pages"))
+                    .write_all_at(&noise(n, 4096), n * 40_960 + 4096)
+                    .unwrap();
             }
             edit(&m.join("text")).set_len(123_457).unwrap();
             fs::set_permissions(m.join("c/small 3"), PermissionsExt::from_mode(0o600)).unwrap();
@@ -77,19 +90,27 @@ fn change(m: &Path, round: usize) {
         1 => {
             fs::rename(m.join("b/moved/er"), m.join("er")).unwrap();
             fs::remove_file(m.join("b/two")).unwrap();
-            edit(&m.join("er/one")).write_all_at(b"changed", 50_000).unwrap();
+            edit(&m.join("er/one"))
+                .write_all_at(b"changed", 50_000)
+                .unwrap();
             fs::remove_file(m.join("b/pair")).unwrap();
             edit(&m.join("big")).set_len(7_000_001).unwrap();
-            edit(&m.join("big")).write_all_at(b"at the end", 6_999_000).unwrap();
+            edit(&m.join("big"))
+                .write_all_at(b"at the end", 6_999_000)
+                .unwrap();
             let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             fallocate(edit(&m.join("big")), punch, 1_000_000, 1_500_000).unwrap();
             edit(&m.join("text")).set_len(0).unwrap();
-            edit(&m.join("text")).write_all_at(&prose(9, 200_000), 0).unwrap();
+            edit(&m.join("text"))
+                .write_all_at(&prose(9, 200_000), 0)
+                .unwrap();
             fs::write(m.join("c/.dvcsignore"), b"small 1*\n").unwrap();
             fs::remove_file(m.join(".dvcsignore")).unwrap();
             // Swap the chunkers: `big` was chunked by content and is now chunked by pages; `pages`
             // the reverse.
-            edit(&m.join("big")).write_all_at(b"SQLite format 3\0", 0).unwrap();
+            edit(&m.join("big"))
+                .write_all_at(b"SQLite format 3\0", 0)
+                .unwrap();
             edit(&m.join("pages")).write_all_at(b"no more", 0).unwrap();
             fs::rename(m.join("kind 1"), m.join("kind 4")).unwrap();
             fs::write(m.join("c/small 7"), noise(9, 900_000)).unwrap();
@@ -101,9 +122,19 @@ fn change(m: &Path, round: usize) {
             fs::remove_file(m.join("c/.dvcsignore")).unwrap();
             fs::rename(m.join("er"), m.join("empty/er")).unwrap();
             fs::remove_dir_all(m.join("logs")).unwrap();
-            edit(&m.join("c/small 8")).write_all_at(&noise(4, 300), 0).unwrap();
+            edit(&m.join("c/small 8"))
+                .write_all_at(&noise(4, 300), 0)
+                .unwrap();
             edit(&m.join("c/small 9")).set_len(3).unwrap();
-            run("cp", &["-a", "--sparse=never", m.join("c").to_str().unwrap(), m.join("copy of c").to_str().unwrap()]);
+            run(
+                "cp",
+                &[
+                    "-a",
+                    "--sparse=never",
+                    m.join("c").to_str().unwrap(),
+                    m.join("copy of c").to_str().unwrap(),
+                ],
+            );
         }
     }
 }
@@ -112,9 +143,21 @@ fn change(m: &Path, round: usize) {
 /// Returns the id of the tree.
 fn plain(v: &Volume, m: &Mount<'_>, name: &str) -> String {
     let copy = v.s.at(name);
-    run("cp", &["-a", m.root().to_str().unwrap(), copy.to_str().unwrap()]);
+    run(
+        "cp",
+        &["-a", m.root().to_str().unwrap(), copy.to_str().unwrap()],
+    );
     assert_like_by(m.root(), &copy, &loosely(), "the copy");
-    let run = v.dvc(&["-C", &format!("../{name}"), "--json", "commit", "-b", name, "-m", name]);
+    let run = v.dvc(&[
+        "-C",
+        &format!("../{name}"),
+        "--json",
+        "commit",
+        "-b",
+        name,
+        "-m",
+        name,
+    ]);
     assert!(run.code == 0 || run.code == 3, "{}", run.err);
     crate::mount::harness::tree_of(&run)
 }
@@ -123,11 +166,27 @@ fn plain(v: &Volume, m: &Mount<'_>, name: &str) -> String {
 fn same_tree(v: &Volume, ours: &str, plain: &str, branch: &str, what: &str) {
     if ours != plain {
         let diff = v.dvc(&["diff", branch, "main"]);
-        let (a, b) = (v.dvc(&["--json", "ls", "-r", branch]), v.dvc(&["--json", "ls", "-r", "main"]));
+        let (a, b) = (
+            v.dvc(&["--json", "ls", "-r", branch]),
+            v.dvc(&["--json", "ls", "-r", "main"]),
+        );
         let (a, b) = (a.lines(), b.lines());
-        let only: Vec<String> = a.iter().filter(|l| !b.contains(l)).map(|l| format!("plain {l}")).collect();
-        let ours: Vec<String> = b.iter().filter(|l| !a.contains(l)).map(|l| format!("mount {l}")).collect();
-        panic!("{what}: another tree\n{}\n{}\n{}", diff.out, only.join("\n"), ours.join("\n"));
+        let only: Vec<String> = a
+            .iter()
+            .filter(|l| !b.contains(l))
+            .map(|l| format!("plain {l}"))
+            .collect();
+        let ours: Vec<String> = b
+            .iter()
+            .filter(|l| !a.contains(l))
+            .map(|l| format!("mount {l}"))
+            .collect();
+        panic!(
+            "{what}: another tree\n{}\n{}\n{}",
+            diff.out,
+            only.join("\n"),
+            ours.join("\n")
+        );
     }
 }
 
@@ -146,14 +205,22 @@ fn three_rounds(again: bool) {
         let tree = m.commit(&format!("round {round}"));
         same_tree(&v, &tree, &expected, &branch, &format!("round {round}"));
         let out = v.checkout("main", &format!("out-{round}"));
-        let out_tree = v.commit_dir(&format!("out-{round}"), &format!("out-{round}"), "checked out");
+        let out_tree = v.commit_dir(
+            &format!("out-{round}"),
+            &format!("out-{round}"),
+            "checked out",
+        );
         assert_eq!(out_tree, tree, "round {round}, checked out");
         drop(out);
         let status = m.status();
         assert!(status.lines().all(|l| l.contains("socket")), "{status}");
         if again {
             m.again();
-            assert!(m.status().lines().all(|l| l.contains("socket")), "{}", m.status());
+            assert!(
+                m.status().lines().all(|l| l.contains("socket")),
+                "{}",
+                m.status()
+            );
             assert_eq!(m.commit("nothing"), tree, "round {round}, after a remount");
         }
     }
@@ -189,7 +256,8 @@ fn a_commit_while_files_change_has_each_at_one_moment() {
             let mut n: u64 = 1;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 for file in [&one, &two] {
-                    file.write_all_at(&n.to_le_bytes(), n * 4096 % (3 << 20)).unwrap();
+                    file.write_all_at(&n.to_le_bytes(), n * 4096 % (3 << 20))
+                        .unwrap();
                     file.write_all_at(&n.to_le_bytes(), 8).unwrap();
                     file.sync_data().unwrap();
                 }
@@ -210,6 +278,9 @@ fn a_commit_while_files_change_has_each_at_one_moment() {
     });
     drop((one, two));
     m.commit("at the end");
-    let how = Compare { root_time: false, ..loosely() };
+    let how = Compare {
+        root_time: false,
+        ..loosely()
+    };
     assert_like_by(m.root(), &v.checkout("main", "out"), &how, "at the end");
 }

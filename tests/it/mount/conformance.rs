@@ -52,7 +52,9 @@ copy_file_range = 3.0
 "#;
 
 fn pjdfstest(options: &[&str], is_as_wanted: impl Fn(&Mount<'_>) -> bool) {
-    let Some(program) = needs::server("pjdfstest") else { return };
+    let Some(program) = needs::server("pjdfstest") else {
+        return;
+    };
     let Some(v) = Volume::of(|w| {
         fs::create_dir(w.join("d")).unwrap();
         fs::set_permissions(w.join("d"), PermissionsExt::from_mode(0o755)).unwrap();
@@ -74,11 +76,31 @@ fn pjdfstest(options: &[&str], is_as_wanted: impl Fn(&Mount<'_>) -> bool) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    let failed: Vec<&str> = said.lines().filter(|l| l.to_lowercase().contains("fail")).collect();
-    assert!(out.status.success(), "{}\n{}", failed.join("\n"), &said[said.len().saturating_sub(2000)..]);
-    let passed = said.lines().find_map(|l| l.split(" passed").next()?.split_whitespace().last()?.parse::<u32>().ok());
-    assert!(passed.is_some_and(|n| n > 300), "{}", &said[said.len().saturating_sub(500)..]);
+    let said =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let failed: Vec<&str> = said
+        .lines()
+        .filter(|l| l.to_lowercase().contains("fail"))
+        .collect();
+    assert!(
+        out.status.success(),
+        "{}\n{}",
+        failed.join("\n"),
+        &said[said.len().saturating_sub(2000)..]
+    );
+    let passed = said.lines().find_map(|l| {
+        l.split(" passed")
+            .next()?
+            .split_whitespace()
+            .last()?
+            .parse::<u32>()
+            .ok()
+    });
+    assert!(
+        passed.is_some_and(|n| n > 300),
+        "{}",
+        &said[said.len().saturating_sub(500)..]
+    );
 }
 
 #[test]
@@ -94,13 +116,20 @@ fn pjdfstest_passes_in_passthrough() {
 /// Runs fsx on a file in a mount, and calls `meanwhile` repeatedly until fsx exits.
 #[allow(clippy::print_stderr)]
 fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl FnMut()) {
-    let Some(program) = needs::server("fsx") else { return };
+    let Some(program) = needs::server("fsx") else {
+        return;
+    };
     let operations = std::env::var("DVC_TEST_FSX").unwrap_or_else(|_| OPERATIONS.to_owned());
     let artifacts = config.parent().unwrap();
     let mut command = Command::new(program);
     command.args(["-N", &operations, "-S", &seed.to_string(), "-q", "-f"]);
     command.arg(config).arg("-P").arg(artifacts).arg(m.at(name));
-    let mut child = Spawned::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut child = Spawned::start(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
     let mut rounds = 0;
     while child.try_wait().unwrap().is_none() {
         meanwhile();
@@ -108,7 +137,12 @@ fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl 
     }
     let run = child.finish();
     eprintln!("{operations} operations on `{name}`, {rounds} concurrent rounds");
-    assert!(run.code == 0 && rounds > 0, "seed {seed}, {rounds} rounds\n{}{}", run.out, run.err);
+    assert!(
+        run.code == 0 && rounds > 0,
+        "seed {seed}, {rounds} rounds\n{}{}",
+        run.out,
+        run.err
+    );
 }
 
 fn fill(w: &Path) {
@@ -147,7 +181,13 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
             return;
         }
         let run = m.dvc(&["commit", "-m", "meanwhile"]);
-        assert!(run.code == 0 || alone && run.code == 4, "{} {}\n{}", run.code, run.out, run.err);
+        assert!(
+            run.code == 0 || alone && run.code == 4,
+            "{} {}\n{}",
+            run.code,
+            run.out,
+            run.err
+        );
         refused += u32::from(run.code == 4);
     });
     assert_eq!(refused > 0, alone, "{refused} refused");
@@ -194,7 +234,13 @@ fn fsx_here_and_there() {
 
 #[test]
 fn fsx_on_a_hydrated_file() {
-    run_fsx(&[PASSTHROUGH, &["--live"]].concat(), &lengths(), "of the version", 5, false);
+    run_fsx(
+        &[PASSTHROUGH, &["--live"]].concat(),
+        &lengths(),
+        "of the version",
+        5,
+        false,
+    );
 }
 
 #[test]

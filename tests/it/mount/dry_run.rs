@@ -38,18 +38,38 @@ fn a_dry_run_of_mount_reports_and_creates_nothing() {
     fs::create_dir(&at).unwrap();
     v.dvc(&["log"]).ok();
     let before = everything(v.s.root());
-    let run = v.dvc(&["-n", "mount", "main", "../m", "--name", "kept"]).ok();
+    let run = v
+        .dvc(&["-n", "mount", "main", "../m", "--name", "kept"])
+        .ok();
     assert!(run.out.starts_with("would mount main ("), "{}", run.out);
-    assert!(run.out.ends_with("on ../m, new overlay kept\n"), "{}", run.out);
-    let told = v.dvc(&["--json", "mount", "-n", "main@v1", "../m", "--ro"]).ok().json();
-    assert_eq!((&told["dry_run"], &told["overlay"]), (&true.into(), &serde_json::Value::Null));
-    assert_eq!((&told["branch"], &told["read_only"]), (&"main".into(), &true.into()));
-    v.dvc(&["mount", "-n", "--all", "../m"]).ok().says("would mount @ on ../m, read-only");
-    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"]).ok().says("changes are discarded at unmount");
+    assert!(
+        run.out.ends_with("on ../m, new overlay kept\n"),
+        "{}",
+        run.out
+    );
+    let told = v
+        .dvc(&["--json", "mount", "-n", "main@v1", "../m", "--ro"])
+        .ok()
+        .json();
+    assert_eq!(
+        (&told["dry_run"], &told["overlay"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+    assert_eq!(
+        (&told["branch"], &told["read_only"]),
+        (&"main".into(), &true.into())
+    );
+    v.dvc(&["mount", "-n", "--all", "../m"])
+        .ok()
+        .says("would mount @ on ../m, read-only");
+    v.dvc(&["mount", "-n", "--ephemeral", "main", "../m"])
+        .ok()
+        .says("changes are discarded at unmount");
     v.dvc(&["mount", "-n", "none", "../m"]).code(13);
     v.dvc(&["mount", "-n", "main", "../none"]).code(13);
     v.dvc(&["mount", "-n", "main", "../w/file"]).code(2);
-    v.dvc(&["mount", "-n", "main", "../m", "--name", ".."]).code(2);
+    v.dvc(&["mount", "-n", "main", "../m", "--name", ".."])
+        .code(2);
     assert_eq!(everything(v.s.root()), before);
 }
 
@@ -64,18 +84,23 @@ fn a_dry_run_reads_an_overlay_and_changes_nothing() {
     let mut m = v.mount_at("m", "main@v1", &["--name", "kept"]);
     fs::create_dir(v.s.at("other")).unwrap();
     plan("main@v1", "../other").code(11);
-    v.dvc(&["mount", "-n", "main@v1", "../m", "--name", "free"]).code(11);
+    v.dvc(&["mount", "-n", "main@v1", "../m", "--name", "free"])
+        .code(11);
     m.down();
     let dir = v.s.at("r/overlays");
     let unchanged = everything(&dir);
-    plan("main@v1", "../m").ok().says("overlay kept, which has no changes");
+    plan("main@v1", "../m")
+        .ok()
+        .says("overlay kept, which has no changes");
     plan("main@v2", "../m").ok().says("new overlay kept");
     assert_eq!(everything(&dir), unchanged);
     m.up();
     fs::write(m.at("new"), b"x").unwrap();
     m.down();
     let changed = everything(&dir);
-    plan("main@v1", "../m").ok().says("overlay kept with its changes");
+    plan("main@v1", "../m")
+        .ok()
+        .says("overlay kept with its changes");
     plan("main@v2", "../m").code(4);
     assert_eq!(everything(&dir), changed);
     m.up();
@@ -90,12 +115,24 @@ fn a_dry_run_reads_an_overlay_after_a_crash_with_its_log() {
     fs::File::open(m.at("new")).unwrap().sync_all().unwrap();
     m.kill();
     let tables = v.s.at("r/overlays/kept/overlay.db");
-    let before = (fs::read(&tables).unwrap(), fs::read(tables.with_extension("db-wal")).unwrap());
-    let run = v.dvc(&["mount", "-n", "main", "../m", "--name", "kept"]).ok();
-    run.says("would remove a dead mount, which no process serves any more").says("with its changes");
+    let before = (
+        fs::read(&tables).unwrap(),
+        fs::read(tables.with_extension("db-wal")).unwrap(),
+    );
+    let run = v
+        .dvc(&["mount", "-n", "main", "../m", "--name", "kept"])
+        .ok();
+    run.says("would remove a dead mount, which no process serves any more")
+        .says("with its changes");
     let end = Run::of(&mut v.s.command(["umount", "-n", "../m"])).ok();
     end.says("which no process serves any more");
-    assert_eq!((fs::read(&tables).unwrap(), fs::read(tables.with_extension("db-wal")).unwrap()), before);
+    assert_eq!(
+        (
+            fs::read(&tables).unwrap(),
+            fs::read(tables.with_extension("db-wal")).unwrap()
+        ),
+        before
+    );
     m.up();
     assert_eq!(fs::read(m.at("new")).unwrap(), b"x");
 }
@@ -113,9 +150,18 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
     };
     told(&[]).says("overlay kept keeps 2 changed, 4 B uncommitted");
     told(&["--discard"]).says("and remove overlay kept: 2 changed, 4 B uncommitted");
-    told(&["--commit", "-m", "later"]).says("(dry run: nothing was stored)").says("overlay kept stays");
+    told(&["--commit", "-m", "later"])
+        .says("(dry run: nothing was stored)")
+        .says("overlay kept stays");
     let json = told(&["--json"]).json();
-    assert_eq!((&json["changed_files"], &json["dirty_bytes"], &json["discard"]), (&2.into(), &4.into(), &false.into()));
+    assert_eq!(
+        (
+            &json["changed_files"],
+            &json["dirty_bytes"],
+            &json["discard"]
+        ),
+        (&2.into(), &4.into(), &false.into())
+    );
     assert_eq!(fs::read(m.at("new")).unwrap(), b"four");
     assert_eq!(v.dvc(&["log", "--format", "%H"]).ok().out, tip);
     m.down();
@@ -135,7 +181,14 @@ fn a_fake_mount_is_a_dry_run() {
     let at = v.s.at("m");
     fs::create_dir(&at).unwrap();
     let source = format!("{}#main", v.s.at("r").display());
-    let run = Run::of(v.s.other(&program).args([source.as_str(), at.to_str().unwrap(), "-f", "-o", "rw,noauto"])).ok();
+    let run = Run::of(v.s.other(&program).args([
+        source.as_str(),
+        at.to_str().unwrap(),
+        "-f",
+        "-o",
+        "rw,noauto",
+    ]))
+    .ok();
     run.says("would mount main (");
     assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
     let mut m = v.mount(&[]);
@@ -154,7 +207,11 @@ fn a_dry_run_reads_a_remote_repository_in_place() {
     v.dvc(&["push", &s3.url("p"), "main"]).ok();
     fs::create_dir(v.s.at("m")).unwrap();
     let url = format!("{}#main", s3.url("p"));
-    let look = || Run::of(&mut v.s.command(["mount", "-n", &url, "../m"])).ok().says("would mount main (");
+    let look = || {
+        Run::of(&mut v.s.command(["mount", "-n", &url, "../m"]))
+            .ok()
+            .says("would mount main (")
+    };
     let clones = v.s.at("home/state");
     look().says("new overlay m-");
     assert!(!clones.exists(), "{:?}", everything(&clones));

@@ -77,7 +77,10 @@ impl Volume {
         volume.dvc(&["remote", "add", "origin", &s3.url("p")]).ok();
         volume.dvc(&["push"]).ok();
         fs::remove_dir_all(volume.s.at("r")).unwrap();
-        volume.s.dvc(["clone", "--lazy", &s3.url("p"), "../lazy"]).ok();
+        volume
+            .s
+            .dvc(["clone", "--lazy", &s3.url("p"), "../lazy"])
+            .ok();
         fs::rename(volume.s.at("lazy/.dvcs"), volume.s.at("r")).unwrap();
         Some((s3, volume))
     }
@@ -101,13 +104,24 @@ impl Volume {
     /// Commits a directory of the sandbox to a branch. Returns the id of the tree.
     pub fn commit_dir(&self, dir: &str, branch: &str, message: &str) -> String {
         let dir = format!("../{dir}");
-        let run = self.dvc(&["-C", &dir, "--json", "commit", "-b", branch, "-m", message, "--allow-empty"]);
+        let run = self.dvc(&[
+            "-C",
+            &dir,
+            "--json",
+            "commit",
+            "-b",
+            branch,
+            "-m",
+            message,
+            "--allow-empty",
+        ]);
         tree_of(&run.code(0))
     }
 
     /// Checks out a version into a new directory of the sandbox.
     pub fn checkout(&self, revision: &str, into: &str) -> PathBuf {
-        self.dvc(&["checkout", revision, "--into", &format!("../{into}")]).ok();
+        self.dvc(&["checkout", revision, "--into", &format!("../{into}")])
+            .ok();
         self.s.at(into)
     }
 
@@ -121,8 +135,19 @@ impl Volume {
         let at = self.s.at(dir);
         fs::create_dir_all(&at).unwrap();
         let more = std::env::var("DVC_TEST_MOUNT").unwrap_or_default();
-        let args = args.iter().copied().chain(more.split_whitespace()).map(str::to_owned).collect();
-        let mut mount = Mount { volume: self, at, revision: revision.to_owned(), args, pid: None };
+        let args = args
+            .iter()
+            .copied()
+            .chain(more.split_whitespace())
+            .map(str::to_owned)
+            .collect();
+        let mut mount = Mount {
+            volume: self,
+            at,
+            revision: revision.to_owned(),
+            args,
+            pid: None,
+        };
         mount.up();
         mount
     }
@@ -217,27 +242,42 @@ impl Mount<'_> {
     /// Returns the JSON object of `dvc mount --stats`.
     #[track_caller]
     pub fn stats(&self) -> serde_json::Value {
-        Run::of(self.volume.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json()
+        Run::of(
+            self.volume
+                .s
+                .command(["mount", "--json", "--stats"])
+                .arg(&self.at),
+        )
+        .ok()
+        .json()
     }
 
     /// Commits the mount. Returns the id of the tree.
     #[track_caller]
     pub fn commit(&self, message: &str) -> String {
         let run = self.dvc(&["--json", "commit", "-m", message]);
-        assert!(run.code == 0 || run.code == 3, "{} {}\n{}", run.code, run.out, run.err);
+        assert!(
+            run.code == 0 || run.code == 3,
+            "{} {}\n{}",
+            run.code,
+            run.out,
+            run.err
+        );
         tree_of(&run)
     }
 
     /// Returns the lines of `dvc status --porcelain` without the header.
     pub fn status(&self) -> String {
-        self.dvc(&["status", "--porcelain"]).ok().lines().into_iter().filter(|l| !l.starts_with('#')).fold(
-            String::new(),
-            |mut all, line| {
+        self.dvc(&["status", "--porcelain"])
+            .ok()
+            .lines()
+            .into_iter()
+            .filter(|l| !l.starts_with('#'))
+            .fold(String::new(), |mut all, line| {
                 all.push_str(line);
                 all.push('\n');
                 all
-            },
-        )
+            })
     }
 }
 
@@ -248,7 +288,11 @@ impl Drop for Mount<'_> {
             let _ = unmount(&self.at, UnmountFlags::DETACH);
             return;
         };
-        let done = self.volume.s.command(["umount".as_ref(), self.at.as_os_str()]).output();
+        let done = self
+            .volume
+            .s
+            .command(["umount".as_ref(), self.at.as_os_str()])
+            .output();
         if !done.is_ok_and(|out| out.status.success()) {
             let _ = unmount(&self.at, UnmountFlags::DETACH);
             let _ = kill_process(raw(pid), Signal::KILL);
@@ -262,14 +306,24 @@ fn raw(pid: u32) -> Pid {
 
 /// Returns whether a process runs. A zombie counts as ended, because its parent may never reap it.
 fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z')
+    })
 }
 
 /// Returns the comparison of mounts with ordinary directories: a writable mount does not report
 /// holes.
 pub fn loosely() -> Compare {
-    Compare { holes: false, sockets: true, ..Compare::default() }
+    Compare {
+        holes: false,
+        sockets: true,
+        ..Compare::default()
+    }
 }
 
 /// Asserts that a mount is equal to an ordinary directory.
@@ -282,8 +336,18 @@ pub fn assert_like(plain: &Path, mount: &Path) {
 #[track_caller]
 pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     let found = differences(plain, mount, how);
-    let shown = found.iter().take(30).cloned().collect::<Vec<_>>().join("\n");
-    assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
+    let shown = found
+        .iter()
+        .take(30)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        found.is_empty(),
+        "{what}: {} difference(s) of {}:\n{shown}",
+        found.len(),
+        mount.display()
+    );
 }
 
 /// Returns whether a mount uses passthrough. Skips the test otherwise.
@@ -307,12 +371,19 @@ pub fn python(script: &str, args: &[&Path]) -> String {
 /// output.
 pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
     let out = Command::new(needs::need("setpriv"))
-        .args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()])
+        .args([
+            format!("--reuid={uid}"),
+            format!("--regid={uid}"),
+            "--clear-groups".to_owned(),
+        ])
         .args(["sh", "-c", script])
         .env("DIR", dir)
         .output()
         .unwrap();
-    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+    )
 }
 
 /// Drops a file from the page cache, so that the kernel requests its bytes again.

@@ -26,7 +26,9 @@ fn volume() -> Option<Volume> {
 }
 
 fn facts(m: &Mount<'_>, v: &Volume) -> serde_json::Value {
-    v.s.dvc(["mount", "--json", "--stats", m.root().to_str().unwrap()]).ok().json()
+    v.s.dvc(["mount", "--json", "--stats", m.root().to_str().unwrap()])
+        .ok()
+        .json()
 }
 
 /// Hides the data of the version from the mount while `work` runs, by renaming the directory of
@@ -41,7 +43,12 @@ fn without_packs(v: &Volume, work: impl FnOnce()) {
 fn same_times(root: &Path, names: &[&str]) {
     for name in names {
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        File::options().write(true).open(root.join(name)).unwrap().set_modified(at).unwrap();
+        File::options()
+            .write(true)
+            .open(root.join(name))
+            .unwrap()
+            .set_modified(at)
+            .unwrap();
     }
 }
 
@@ -49,9 +56,18 @@ fn same_times(root: &Path, names: &[&str]) {
 fn hydrated_files_are_complete() {
     let Some(v) = volume() else { return };
     for live in [&[][..], &["--live"]] {
-        let mut m = v.mount(&[&["--name", "kept", "--hydrate", "all", "--wait-hydrated"], live].concat());
+        let mut m = v.mount(
+            &[
+                &["--name", "kept", "--hydrate", "all", "--wait-hydrated"],
+                live,
+            ]
+            .concat(),
+        );
         let told = facts(&m, &v);
-        assert!(told["stats"]["hydrated_bytes"].as_u64().unwrap() >= 2 * LEN as u64, "{told}");
+        assert!(
+            told["stats"]["hydrated_bytes"].as_u64().unwrap() >= 2 * LEN as u64,
+            "{told}"
+        );
         without_packs(&v, || {
             assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN));
             assert!(fs::read(m.at("deep/er/other.ibd")).unwrap() == noise(2, LEN + 17));
@@ -60,7 +76,9 @@ fn hydrated_files_are_complete() {
         // The next mount uses the hydrated upper file and fetches nothing again.
         m.again();
         assert!(facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
-        without_packs(&v, || assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN)));
+        without_packs(&v, || {
+            assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN))
+        });
         assert!(m.down_with(&["--discard"]).code == 0);
     }
 }
@@ -74,7 +92,12 @@ fn only_matching_files_and_those_opened_for_writing_are_hydrated() {
     m.down();
     let mut m = v.mount(&["--ephemeral", "--hydrate", "open"]);
     assert_eq!(facts(&m, &v)["stats"]["hydrated_bytes"], 0);
-    File::options().write(true).open(m.at("big.ibd")).unwrap().write_all_at(b"x", 1 << 20).unwrap();
+    File::options()
+        .write(true)
+        .open(m.at("big.ibd"))
+        .unwrap()
+        .write_all_at(b"x", 1 << 20)
+        .unwrap();
     let since = Instant::now();
     while facts(&m, &v)["stats"]["hydrated_bytes"].as_u64().unwrap() < (LEN - 4096) as u64 {
         assert!(since.elapsed().as_secs() < 60, "it is not brought");
@@ -88,12 +111,20 @@ fn direct_writes_of_the_kernel_are_in_the_version() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--hydrate", "all", "--wait-hydrated"]);
     let mode = facts(&m, &v)["mode"].as_str().unwrap().to_owned();
-    for (round, at) in [0, 5000, LEN as u64 - 3, LEN as u64 + 100].into_iter().enumerate() {
+    for (round, at) in [0, 5000, LEN as u64 - 3, LEN as u64 + 100]
+        .into_iter()
+        .enumerate()
+    {
         for root in [v.s.at("w"), m.root().to_owned()] {
-            let file = File::options().write(true).open(root.join("big.ibd")).unwrap();
+            let file = File::options()
+                .write(true)
+                .open(root.join("big.ibd"))
+                .unwrap();
             file.write_all_at(&noise(at, 9000), at).unwrap();
             if mode == "passthrough" && root == m.root() {
-                m.dvc(&["commit", "-m", "too early"]).code(4).complains("open");
+                m.dvc(&["commit", "-m", "too early"])
+                    .code(4)
+                    .complains("open");
             }
             drop(file);
             fs::write(root.join("deep/small"), format!("round {round}")).unwrap();
@@ -108,14 +139,20 @@ fn direct_writes_of_the_kernel_are_in_the_version() {
     }
     assert_like(&v.s.at("w"), m.root());
     // An fsync suffices to keep a write across a crash.
-    let file = File::options().write(true).open(m.at("deep/er/other.ibd")).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(m.at("deep/er/other.ibd"))
+        .unwrap();
     file.write_all_at(b"kept", 70_000).unwrap();
     file.sync_data().unwrap();
     m.kill();
     drop(file);
     m.up();
     let mut got = [0; 4];
-    File::open(m.at("deep/er/other.ibd")).unwrap().read_exact_at(&mut got, 70_000).unwrap();
+    File::open(m.at("deep/er/other.ibd"))
+        .unwrap()
+        .read_exact_at(&mut got, 70_000)
+        .unwrap();
     assert_eq!(&got, b"kept");
     m.dvc(&["diff", "--stat"]).ok().says("deep/er/other.ibd");
 }
@@ -138,8 +175,13 @@ fn after_a_crash_a_complete_file_has_the_synced_data() {
     m.up();
     assert!(fs::read(m.at("big.ibd")).unwrap() == expected);
     fs::write(v.s.at("w/big.ibd"), &expected).unwrap();
-    [&v.s.at("w"), m.root()].into_iter().for_each(|root| same_times(root, &["big.ibd"]));
-    assert_eq!(m.commit("in the mount"), v.commit_dir("w", "plain", "a plain directory"));
+    [&v.s.at("w"), m.root()]
+        .into_iter()
+        .for_each(|root| same_times(root, &["big.ibd"]));
+    assert_eq!(
+        m.commit("in the mount"),
+        v.commit_dir("w", "plain", "a plain directory")
+    );
 }
 
 /// A truncation during passthrough sets the time of the mount's clock, which is ahead of the clock
@@ -168,17 +210,30 @@ fn lengths_include_direct_writes_of_the_kernel() {
     if !is_passthrough(&m) {
         return;
     }
-    let file = File::options().read(true).write(true).open(m.at("deep/small")).unwrap();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(m.at("deep/small"))
+        .unwrap();
     let len = |file: &File| file.metadata().unwrap().len();
     file.write_all_at(&noise(3, 10_000), 0).unwrap();
     // Truncate to the length that the file had when it was opened.
     file.set_len(5).unwrap();
-    assert_eq!((len(&file), fs::read(m.at("deep/small")).unwrap()), (5, noise(3, 5)));
+    assert_eq!(
+        (len(&file), fs::read(m.at("deep/small")).unwrap()),
+        (5, noise(3, 5))
+    );
     file.write_all_at(&noise(4, 10_000), 0).unwrap();
     fallocate(&file, FallocateFlags::empty(), 0, 6000).unwrap();
     assert_eq!(len(&file), 10_000);
     file.write_all_at(&noise(5, 30_000), 0).unwrap();
-    fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 20_000, 1000).unwrap();
+    fallocate(
+        &file,
+        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        20_000,
+        1000,
+    )
+    .unwrap();
     let mut expected = noise(5, 30_000);
     expected[20_000..21_000].fill(0);
     assert!(fs::read(m.at("deep/small")).unwrap() == expected);
@@ -203,7 +258,13 @@ fn a_truncated_length_survives_a_concurrent_stat() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
-                    statx(CWD, &path, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS).unwrap();
+                    statx(
+                        CWD,
+                        &path,
+                        AtFlags::STATX_FORCE_SYNC,
+                        StatxFlags::BASIC_STATS,
+                    )
+                    .unwrap();
                 }
             });
         }
@@ -229,9 +290,17 @@ fn no_version_is_made_while_a_mapping_can_write() {
     if !is_passthrough(&m) {
         return;
     }
-    let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("big.ibd")).unwrap());
+    let mapping = Mapping::of(
+        &File::options()
+            .read(true)
+            .write(true)
+            .open(m.at("big.ibd"))
+            .unwrap(),
+    );
     mapping.write(100, b"first");
-    m.dvc(&["commit", "-m", "too early"]).code(4).complains("open");
+    m.dvc(&["commit", "-m", "too early"])
+        .code(4)
+        .complains("open");
     mapping.write(200, b"second");
     drop(mapping);
     m.commit("in time");

@@ -29,7 +29,8 @@ struct Stopped(Pid);
 
 impl Stopped {
     fn of(m: &Mount<'_>) -> Self {
-        let pid = Pid::from_raw(i32::try_from(m.stats()["pid"].as_u64().unwrap()).unwrap()).unwrap();
+        let pid =
+            Pid::from_raw(i32::try_from(m.stats()["pid"].as_u64().unwrap()).unwrap()).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
         Self(pid)
     }
@@ -49,14 +50,32 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     fs::write(m.at("b"), "2").unwrap();
     let stopped = Stopped::of(&m);
     let pid = stopped.0.as_raw_nonzero().to_string();
-    let says = format!("process {pid}, which serves `{}`, is stopped", m.root().display());
+    let says = format!(
+        "process {pid}, which serves `{}`, is stopped",
+        m.root().display()
+    );
     for verb in [&["status"][..], &["commit", "-m", "x"], &["log"]] {
-        m.dvc(verb).code(11).complains(&says).complains(&format!("kill -CONT {pid}"));
+        m.dvc(verb)
+            .code(11)
+            .complains(&says)
+            .complains(&format!("kill -CONT {pid}"));
     }
-    m.down_with(&[]).code(11).complains(&says).complains("dvc umount --force");
+    m.down_with(&[])
+        .code(11)
+        .complains(&says)
+        .complains("dvc umount --force");
     let listed = v.dvc(&["mount"]).ok();
-    let own = listed.out.lines().find(|line| line.contains(m.root().to_str().unwrap())).unwrap();
-    assert!(own.contains(&format!("process {pid}, which serves the mount, is stopped")), "{own}");
+    let own = listed
+        .out
+        .lines()
+        .find(|line| line.contains(m.root().to_str().unwrap()))
+        .unwrap();
+    assert!(
+        own.contains(&format!(
+            "process {pid}, which serves the mount, is stopped"
+        )),
+        "{own}"
+    );
     Run::of(v.s.command(["umount", "--force"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     drop(stopped);
@@ -92,11 +111,16 @@ fn a_mount_waits_for_the_process_whose_mount_is_gone() {
         fs::write(m.at(format!("f{round}")), &bytes).unwrap();
         // A program that another test spawns inherits open descriptors until exec, so the mount may
         // be busy for a moment.
-        until("it is unmounted", || unmount(m.root(), UnmountFlags::empty()).is_ok());
+        until("it is unmounted", || {
+            unmount(m.root(), UnmountFlags::empty()).is_ok()
+        });
         m.up();
     }
     for round in 0..4 {
-        assert!(fs::read(m.at(format!("f{round}"))).unwrap() == bytes, "{round}");
+        assert!(
+            fs::read(m.at(format!("f{round}"))).unwrap() == bytes,
+            "{round}"
+        );
     }
 }
 
@@ -111,14 +135,26 @@ fn another_users_mount_is_reported_as_such() {
     if !as_user(1001, m.root(), &format!("test -x {dvc}")).0 {
         return needs::skip(&format!("other users cannot run {dvc}"));
     }
-    let as_other = |verb: &str| as_user(1001, m.root(), &format!("HOME=/nonexistent {dvc} {verb}; echo \"code $?\""));
+    let as_other = |verb: &str| {
+        as_user(
+            1001,
+            m.root(),
+            &format!("HOME=/nonexistent {dvc} {verb}; echo \"code $?\""),
+        )
+    };
     let at = m.root().display();
     for verb in ["-C \"$DIR\" status", "umount \"$DIR\""] {
         let (_, said) = as_other(verb);
-        assert!(said.contains(&format!("`{at}` was mounted by user 0")) && said.contains("code 12"), "{verb}: {said}");
+        assert!(
+            said.contains(&format!("`{at}` was mounted by user 0")) && said.contains("code 12"),
+            "{verb}: {said}"
+        );
     }
     let (_, listed) = as_other("mount");
-    assert!(listed.contains(&format!("{at}: mounted by user 0")), "{listed}");
+    assert!(
+        listed.contains(&format!("{at}: mounted by user 0")),
+        "{listed}"
+    );
     assert!(is_mounted(m.root()));
 }
 
@@ -129,9 +165,12 @@ fn a_mount_of_an_unknown_process_is_unmounted() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     fs::write(m.at("b"), "2").unwrap();
-    let elsewhere = |args: &[&OsStr]| Run::of(v.s.command(args).env("DVC_RUN_DIR", v.s.at("elsewhere")));
+    let elsewhere =
+        |args: &[&OsStr]| Run::of(v.s.command(args).env("DVC_RUN_DIR", v.s.at("elsewhere")));
     let (at, c) = (m.root().as_os_str(), OsStr::new("-C"));
-    elsewhere(&[c, at, OsStr::new("status")]).code(11).complains("its process is not known here");
+    elsewhere(&[c, at, OsStr::new("status")])
+        .code(11)
+        .complains("its process is not known here");
     elsewhere(&[OsStr::new("umount"), OsStr::new("--discard"), at]).code(11);
     elsewhere(&[OsStr::new("umount"), at]).ok();
     assert!(!is_mounted(m.root()));
@@ -144,7 +183,9 @@ fn waits(pid: u64) -> u64 {
     let mut all = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         all += line.map_or(0, |n| n.trim().parse::<u64>().unwrap());
     }
     all
@@ -166,7 +207,10 @@ fn an_idle_mount_does_not_wake_up() {
         if now == before {
             break;
         }
-        assert!(since.elapsed() < Duration::from_secs(60), "it wakes up again and again: {before}, {now}");
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "it wakes up again and again: {before}, {now}"
+        );
         before = now;
     }
     m.kill();
@@ -181,23 +225,38 @@ fn a_repository_is_not_created_inside_a_mount() {
     let m = v.mount(&[]);
     fs::create_dir(m.at("project")).unwrap();
     let project = m.at("project").display().to_string();
-    for args in [&["init", "-b", "inner"][..], &["init", "sub"], &["clone", v.s.at("r").to_str().unwrap(), "copy"]] {
+    for args in [
+        &["init", "-b", "inner"][..],
+        &["init", "sub"],
+        &["clone", v.s.at("r").to_str().unwrap(), "copy"],
+    ] {
         let run = v.s.dvc([&["-C", &project], args].concat());
-        run.code(2).complains(&format!("is inside the mount at `{}`", m.root().display()));
+        run.code(2)
+            .complains(&format!("is inside the mount at `{}`", m.root().display()));
     }
     assert_eq!(fs::read_dir(m.at("project")).unwrap().count(), 0);
 }
 
 #[test]
 fn a_url_without_a_version_means_the_default_branch() {
-    let Some((s3, v)) = Volume::lazy(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
+    let Some((s3, v)) = Volume::lazy(|w| fs::write(w.join("a"), "1").unwrap()) else {
+        return;
+    };
     let repo = v.s.at("r").canonicalize().unwrap();
     fs::create_dir(v.s.at("m")).unwrap();
     let at = v.s.at("m").display().to_string();
-    for url in [s3.url("p"), format!("file://{}", repo.display()), repo.display().to_string()] {
+    for url in [
+        s3.url("p"),
+        format!("file://{}", repo.display()),
+        repo.display().to_string(),
+    ] {
         let told = v.s.dvc(["mount", "--json", &url, &at]).ok().json();
         let seen = fs::read(v.s.at("m/a"));
         v.s.dvc(["umount", "--discard", &at]).ok();
-        assert_eq!((told["revision"].as_str(), seen.unwrap()), (Some("main"), b"1".to_vec()), "{url}");
+        assert_eq!(
+            (told["revision"].as_str(), seen.unwrap()),
+            (Some("main"), b"1".to_vec()),
+            "{url}"
+        );
     }
 }

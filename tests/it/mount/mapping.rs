@@ -20,8 +20,20 @@ impl Mapping {
     pub fn of(file: &File) -> Self {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: the kernel chooses an unused address range.
-        let start = unsafe { mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0) };
-        Self { start: start.unwrap().cast(), len }
+        let start = unsafe {
+            mmap(
+                null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        };
+        Self {
+            start: start.unwrap().cast(),
+            len,
+        }
     }
 
     /// Maps a file that is open only for reading, under the same conditions as [`Self::of`].
@@ -29,7 +41,10 @@ impl Mapping {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
         // SAFETY: the kernel chooses an unused address range.
         let start = unsafe { mmap(null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0) };
-        Self { start: start.unwrap().cast(), len }
+        Self {
+            start: start.unwrap().cast(),
+            len,
+        }
     }
 
     /// Writes bytes. The range must lie within the mapping.

@@ -18,8 +18,11 @@ use crate::support::sandbox::Run;
 use crate::support::zoo::noise;
 
 /// Options of the writable modes.
-const MODES: [&[&str]; 3] =
-    [&["--ephemeral"], &["--ephemeral", "--live"], &["--ephemeral", "--hydrate", "all", "--wait-hydrated"]];
+const MODES: [&[&str]; 3] = [
+    &["--ephemeral"],
+    &["--ephemeral", "--live"],
+    &["--ephemeral", "--hydrate", "all", "--wait-hydrated"],
+];
 
 /// A nested mount; unmounted when dropped.
 struct Below(PathBuf);
@@ -44,7 +47,11 @@ impl Drop for Below {
 
 /// Returns what another process reads at a path.
 fn read_by_another(path: &Path) -> Vec<u8> {
-    std::process::Command::new(needs::need("cat")).arg(path).output().unwrap().stdout
+    std::process::Command::new(needs::need("cat"))
+        .arg(path)
+        .output()
+        .unwrap()
+        .stdout
 }
 
 /// Creates two versions of a file that grows, one that shrinks and one that stays the same.
@@ -63,14 +70,32 @@ fn growing() -> Option<Volume> {
 /// Asserts that all names have the content of the second version, and still do after appends and a
 /// commit.
 fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
-    for (name, bytes) in [("grows", noise(4, 30_000)), ("shrinks", noise(5, 100)), ("stays", noise(3, 5000))] {
+    for (name, bytes) in [
+        ("grows", noise(4, 30_000)),
+        ("shrinks", noise(5, 100)),
+        ("stays", noise(3, 5000)),
+    ] {
         assert!(read_by_another(&m.at(name)) == bytes, "{name}, {what}");
-        assert_eq!(fs::metadata(m.at(name)).unwrap().len(), bytes.len() as u64, "{name}, {what}");
-        std::io::Write::write_all(&mut File::options().append(true).open(m.at(name)).unwrap(), b"tail").unwrap();
-        assert!(read_by_another(&m.at(name)) == [&bytes[..], b"tail"].concat(), "{name} appended to, {what}");
+        assert_eq!(
+            fs::metadata(m.at(name)).unwrap().len(),
+            bytes.len() as u64,
+            "{name}, {what}"
+        );
+        std::io::Write::write_all(
+            &mut File::options().append(true).open(m.at(name)).unwrap(),
+            b"tail",
+        )
+        .unwrap();
+        assert!(
+            read_by_another(&m.at(name)) == [&bytes[..], b"tail"].concat(),
+            "{name} appended to, {what}"
+        );
     }
     let run = m.dvc(&["--json", "commit", "-b", what, "-m", what]).ok();
-    assert_like(m.root(), &v.checkout(run.json()["id"].as_str().unwrap(), what));
+    assert_like(
+        m.root(),
+        &v.checkout(run.json()["id"].as_str().unwrap(), what),
+    );
 }
 
 /// A file that was removed in the mount, but is still open, is not the file that the new version has
@@ -84,8 +109,14 @@ fn a_removed_file_in_use_is_not_the_file_of_the_new_version() {
         let held = names.map(|name| File::open(m.at(name)).unwrap());
         let before = names.map(|name| fs::read(m.at(name)).unwrap());
         // The second removal is of a file that the mount has changed.
-        std::io::Write::write_all(&mut File::options().append(true).open(m.at("shrinks")).unwrap(), b"more").unwrap();
-        names.iter().for_each(|name| fs::remove_file(m.at(name)).unwrap());
+        std::io::Write::write_all(
+            &mut File::options().append(true).open(m.at("shrinks")).unwrap(),
+            b"more",
+        )
+        .unwrap();
+        names
+            .iter()
+            .for_each(|name| fs::remove_file(m.at(name)).unwrap());
         m.dvc(&["checkout", "--force", "main@v2"]).ok();
         for ((name, file), bytes) in names.into_iter().zip(&held).zip(&before) {
             let mut read = vec![0; bytes.len()];
@@ -107,7 +138,9 @@ fn pinned_inodes_keep_their_content_and_names_show_the_version() {
     for (mode, options) in MODES.into_iter().enumerate() {
         let mut m = v.mount_at("m", "main@v1", options);
         let watch = inotify::init(CreateFlags::CLOEXEC).unwrap();
-        let pin = |name: &str| rustix::fs::open(m.at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let pin = |name: &str| {
+            rustix::fs::open(m.at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+        };
         let pinned = ["grows", "shrinks", "stays"].map(pin);
         for name in ["grows", "shrinks", "stays"] {
             inotify::add_watch(&watch, m.at(name), WatchFlags::MODIFY).unwrap();
@@ -117,11 +150,20 @@ fn pinned_inodes_keep_their_content_and_names_show_the_version() {
         m.dvc(&["checkout", "main@v2"]).ok();
         let again = |n: usize| PathBuf::from(format!("/proc/self/fd/{}", pinned[n].as_raw_fd()));
         assert!(fs::read(again(0)).unwrap() == noise(1, 100), "{options:?}");
-        assert!(fs::read(again(1)).unwrap() == noise(2, 30_000), "{options:?}");
-        assert!(read_by_another(&v.s.at("side")) == noise(1, 100), "{options:?}");
+        assert!(
+            fs::read(again(1)).unwrap() == noise(2, 30_000),
+            "{options:?}"
+        );
+        assert!(
+            read_by_another(&v.s.at("side")) == noise(1, 100),
+            "{options:?}"
+        );
         // Writing is refused (ESTALE), because no version would contain the data.
         assert_eq!(errno(File::options().write(true).open(again(0))), 116);
-        assert_eq!(fs::metadata(again(2)).unwrap().ino(), fs::metadata(m.at("stays")).unwrap().ino());
+        assert_eq!(
+            fs::metadata(again(2)).unwrap().ino(),
+            fs::metadata(m.at("stays")).unwrap().ino()
+        );
         assert_second(&v, &m, &format!("pinned-{mode}"));
         drop((bound, pinned, watch));
         assert_eq!(m.down_with(&["--discard"]).code, 0);
@@ -144,7 +186,10 @@ fn open_files_keep_their_content_and_names_show_the_version() {
         assert!(seen(&shrinks) == noise(2, 30_000));
         m.dvc(&["checkout", "main@v2"]).ok();
         assert_second(&v, &m, &format!("open-{mode}"));
-        assert!(seen(&grows) == noise(1, 100) && seen(&shrinks) == noise(2, 30_000), "{options:?}");
+        assert!(
+            seen(&grows) == noise(1, 100) && seen(&shrinks) == noise(2, 30_000),
+            "{options:?}"
+        );
         assert_eq!(shrinks.metadata().unwrap().len(), 30_000);
         drop((grows, shrinks));
         assert_eq!(m.down_with(&["--discard"]).code, 0);
@@ -157,13 +202,23 @@ fn a_file_open_for_writing_prevents_another_version() {
     let me = format!("process {}", std::process::id());
     for (mode, options) in MODES.into_iter().enumerate() {
         let mut m = v.mount_at("m", "main@v1", options);
-        let writer = File::options().read(true).write(true).open(m.at("grows")).unwrap();
+        let writer = File::options()
+            .read(true)
+            .write(true)
+            .open(m.at("grows"))
+            .unwrap();
         // A program that another test starts shares the descriptors and mappings of this process until
         // its exec, so its process may be named first.
         let names_me = |args: &[&str], file: &str| {
-            assert!((0..50).any(|_| m.dvc(args).code(11).complains(file).err.contains(&me)), "{args:?}, {file}");
+            assert!(
+                (0..50).any(|_| m.dvc(args).code(11).complains(file).err.contains(&me)),
+                "{args:?}, {file}"
+            );
         };
-        for args in [&["checkout", "main@v2"][..], &["checkout", "--force", "main@v2"]] {
+        for args in [
+            &["checkout", "main@v2"][..],
+            &["checkout", "--force", "main@v2"],
+        ] {
             names_me(args, "grows");
         }
         writer.write_all_at(b"written", 10).unwrap();
@@ -174,7 +229,13 @@ fn a_file_open_for_writing_prevents_another_version() {
         m.dvc(&["checkout", "--force", "main@v2"]).code(11);
         drop(writer);
         // A writable mapping prevents the switch, too.
-        let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("shrinks")).unwrap());
+        let mapping = Mapping::of(
+            &File::options()
+                .read(true)
+                .write(true)
+                .open(m.at("shrinks"))
+                .unwrap(),
+        );
         names_me(&["checkout", "--force", "main@v2"], "shrinks");
         drop(mapping);
         m.dvc(&["checkout", "main@v2"]).code(4);
@@ -198,7 +259,11 @@ fn changes_after_a_switch_survive_the_next_mount() {
     m.dvc(&["checkout", "main@v2"]).ok();
     m.dvc(&["checkout", "other"]).ok();
     for name in ["grows", "made/file"] {
-        std::io::Write::write_all(&mut File::options().append(true).open(m.at(name)).unwrap(), b"more").unwrap();
+        std::io::Write::write_all(
+            &mut File::options().append(true).open(m.at(name)).unwrap(),
+            b"more",
+        )
+        .unwrap();
     }
     drop(pinned);
     let mut expected = noise(1, 100);
@@ -209,7 +274,10 @@ fn changes_after_a_switch_survive_the_next_mount() {
         assert_eq!(fs::read(m.at("made/file")).unwrap(), b"firstmore");
         m.again();
     }
-    m.dvc(&["status", "--porcelain"]).ok().says("M grows").says("M made/file");
+    m.dvc(&["status", "--porcelain"])
+        .ok()
+        .says("M grows")
+        .says("M made/file");
 }
 
 /// Creates versions with directories that serve as mount points.
@@ -238,10 +306,21 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         let inner = Below::tmpfs(m.at("a/in"));
         fs::write(m.at("a/in/precious"), b"x").unwrap();
         m.dvc(&["checkout", "main@v2"]).ok();
-        assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
+        assert_eq!(
+            fs::read(m.at("a/in/precious")).unwrap(),
+            b"x",
+            "{options:?}"
+        );
         assert_eq!(read_by_another(&m.at("a/f")), b"second");
-        m.dvc(&["checkout", "main@v3"]).code(11).complains("a/in").complains("umount");
-        assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
+        m.dvc(&["checkout", "main@v3"])
+            .code(11)
+            .complains("a/in")
+            .complains("umount");
+        assert_eq!(
+            fs::read(m.at("a/in/precious")).unwrap(),
+            b"x",
+            "{options:?}"
+        );
         drop(inner);
         assert_eq!(read_by_another(&m.at("a/in/x")), b"second");
         // Bind-mount a file over one that differs in the next version.
@@ -261,9 +340,17 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         let second = id(m.dvc(&["--json", "commit", "-m", "2"]));
         let inner = Below::tmpfs(m.at("made/here"));
         fs::write(m.at("made/here/precious"), b"x").unwrap();
-        for (version, bytes) in [(&first, b"1".as_slice()), (&second, b"other"), (&first, b"1")] {
+        for (version, bytes) in [
+            (&first, b"1".as_slice()),
+            (&second, b"other"),
+            (&first, b"1"),
+        ] {
             m.dvc(&["checkout", version]).ok();
-            assert_eq!(fs::read(m.at("made/here/precious")).unwrap(), b"x", "{options:?}");
+            assert_eq!(
+                fs::read(m.at("made/here/precious")).unwrap(),
+                b"x",
+                "{options:?}"
+            );
             assert_eq!(read_by_another(&m.at("made/f")), bytes);
         }
         drop(inner);
@@ -276,7 +363,11 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
 fn wait_for(path: &Path, bytes: &[u8]) {
     let since = Instant::now();
     while fs::read(path).unwrap() != bytes {
-        assert!(since.elapsed() < Duration::from_secs(60), "{} does not change", path.display());
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "{} does not change",
+            path.display()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -301,8 +392,14 @@ fn a_following_mount_leaves_nested_mounts_alone() {
     // The mount checks the branch every few seconds. The log shows why it does not switch.
     let log = run.join("mounts/log");
     let since = Instant::now();
-    while !fs::read_to_string(&log).unwrap().contains("remove the mount point") {
-        assert!(since.elapsed() < Duration::from_secs(60), "the log does not say why");
+    while !fs::read_to_string(&log)
+        .unwrap()
+        .contains("remove the mount point")
+    {
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "the log does not say why"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(fs::read(m.at("conf")).unwrap(), b"1");
@@ -337,7 +434,11 @@ fn each_version_of_all_has_its_own_hard_links() {
             ("other/branch/v1", b"another branch"),
         ] {
             for name in ["a", "d/b"] {
-                assert_eq!(read_by_another(&m.at(version).join(name)), bytes, "{version}/{name}");
+                assert_eq!(
+                    read_by_another(&m.at(version).join(name)),
+                    bytes,
+                    "{version}/{name}"
+                );
             }
             let number = |name: &str| fs::metadata(m.at(version).join(name)).unwrap().ino();
             assert_eq!(number("a"), number("d/b"), "{version}");
@@ -373,12 +474,22 @@ fn caches_of_the_kernel_are_invalidated() {
     for round in 0..3 {
         for (revision, plain) in [("main@v1", &first), ("main", &w)] {
             // Look up missing names too, so that the kernel caches negative entries.
-            for name in ["new", "d/new", "d/deep/new", "d/gone", "file, then directory/x"] {
+            for name in [
+                "new",
+                "d/new",
+                "d/deep/new",
+                "d/gone",
+                "file, then directory/x",
+            ] {
                 let _ = fs::metadata(m.at(name));
             }
             m.dvc(&["checkout", revision]).ok();
             for name in ["new", "d/new", "d/deep/new", "d/gone"] {
-                assert_eq!(m.at(name).exists(), plain.join(name).exists(), "{name} in {revision}, round {round}");
+                assert_eq!(
+                    m.at(name).exists(),
+                    plain.join(name).exists(),
+                    "{name} in {revision}, round {round}"
+                );
             }
             assert_like(plain, m.root());
             assert_eq!(m.status(), "");

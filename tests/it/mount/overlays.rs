@@ -25,14 +25,30 @@ fn overlays_are_listed_and_removed_by_name() {
     let mut m = v.mount_at("m", "main@v1", &["--name", "kept"]);
     fs::write(m.at("big"), noise(2, 3 << 20)).unwrap();
     let told = list();
-    assert!(told.len() == 1 && told[0]["overlay"] == "kept" && told[0]["state"] == "mounted", "{told:?}");
-    v.dvc(&["umount", "--discard", "kept"]).code(11).complains("is mounted");
+    assert!(
+        told.len() == 1 && told[0]["overlay"] == "kept" && told[0]["state"] == "mounted",
+        "{told:?}"
+    );
+    v.dvc(&["umount", "--discard", "kept"])
+        .code(11)
+        .complains("is mounted");
     m.down();
     let told = list();
     let (line, at) = (&told[0], m.root().to_str().unwrap());
-    assert!(line["state"] == "left" && line["changed"] == true && line["mount_point"] == at, "{line}");
-    assert!(line["bytes"].as_u64().unwrap() > 3 << 20 && line["branch"] == "main", "{line}");
-    let told = v.dvc(&["mount", "--overlays"]).ok().says("kept").says("changed").out;
+    assert!(
+        line["state"] == "left" && line["changed"] == true && line["mount_point"] == at,
+        "{line}"
+    );
+    assert!(
+        line["bytes"].as_u64().unwrap() > 3 << 20 && line["branch"] == "main",
+        "{line}"
+    );
+    let told = v
+        .dvc(&["mount", "--overlays"])
+        .ok()
+        .says("kept")
+        .says("changed")
+        .out;
     assert!(told.contains(at), "{told}");
     // Mounting the overlay with a different version is refused, and the hint lists commands that
     // work.
@@ -43,9 +59,25 @@ fn overlays_are_listed_and_removed_by_name() {
     for command in ["mount ", "umount --discard kept"] {
         assert!(hint.contains(&format!("`{dvc} {command}")), "{hint}");
     }
-    v.s.dvc(["--repo", v.s.at("r").to_str().unwrap(), "umount", "-n", "--discard", "kept"]).ok().says("would remove");
+    v.s.dvc([
+        "--repo",
+        v.s.at("r").to_str().unwrap(),
+        "umount",
+        "-n",
+        "--discard",
+        "kept",
+    ])
+    .ok()
+    .says("would remove");
     assert_eq!(list().len(), 1);
-    v.s.dvc(["--repo", v.s.at("r").to_str().unwrap(), "umount", "--discard", "kept"]).ok();
+    v.s.dvc([
+        "--repo",
+        v.s.at("r").to_str().unwrap(),
+        "umount",
+        "--discard",
+        "kept",
+    ])
+    .ok();
     assert!(list().is_empty());
     m.up();
     assert!(!m.at("big").exists() && fs::read(m.at("a")).unwrap() == b"two");
@@ -59,16 +91,26 @@ fn committed_bytes_free_their_space() {
     let mut m = v.mount(&["--name", "kept"]);
     fs::write(m.at("new"), noise(2, 5 << 20)).unwrap();
     let pages = File::options().write(true).open(m.at("pages")).unwrap();
-    pages.write_all_at(&noise(3, 300_000), 100 * PAGE + 17).unwrap();
+    pages
+        .write_all_at(&noise(3, 300_000), 100 * PAGE + 17)
+        .unwrap();
     drop(pages);
     m.commit("second");
     let state = |m: &super::harness::Mount<'_>| m.stats()["stats"].clone();
     for bytes in ["spare_bytes", "overlay_bytes"] {
-        assert!(state(&m)[bytes].as_u64().unwrap() > 5 << 20, "{bytes}: {}", state(&m));
+        assert!(
+            state(&m)[bytes].as_u64().unwrap() > 5 << 20,
+            "{bytes}: {}",
+            state(&m)
+        );
     }
     let expected = crate::support::known::files_of(m.root());
     m.again();
-    assert!(state(&m)["overlay_bytes"].as_u64().unwrap() < 1 << 20, "{}", state(&m));
+    assert!(
+        state(&m)["overlay_bytes"].as_u64().unwrap() < 1 << 20,
+        "{}",
+        state(&m)
+    );
     assert_eq!(state(&m)["spare_bytes"], 0);
     assert!(crate::support::known::files_of(m.root()) == expected);
     assert_eq!(m.status(), "");
@@ -84,7 +126,10 @@ fn committed_bytes_free_their_space() {
     m.kill();
     m.up();
     let mut bytes = expected[&b"new"[..]].clone();
-    for (at, what) in [(700 * 4096 + 5, &b"again"[..]), (900 * 4096 + 5, b"and again")] {
+    for (at, what) in [
+        (700 * 4096 + 5, &b"again"[..]),
+        (900 * 4096 + 5, b"and again"),
+    ] {
         bytes[at..at + what.len()].copy_from_slice(what);
     }
     assert!(fs::read(m.at("new")).unwrap() == bytes);
@@ -105,7 +150,8 @@ fn objects_that_moved_into_another_pack_are_found() {
     let below = |dir: &str, at: usize| {
         let all = crate::support::known::files_of(&v.s.at(dir));
         let data = all.into_iter().filter(|(_, bytes)| bytes[at] == 0);
-        data.map(|(name, _)| v.s.at(dir).join(std::str::from_utf8(&name).unwrap())).collect::<Vec<_>>()
+        data.map(|(name, _)| v.s.at(dir).join(std::str::from_utf8(&name).unwrap()))
+            .collect::<Vec<_>>()
     };
     for file in below("r/packs", 8).into_iter().chain(below("r/index", 10)) {
         fs::remove_file(file).unwrap();

@@ -50,13 +50,23 @@ impl Used {
         }
         assert_eq!(texts, ["old", "new", "more", "later"], "{}", run.out);
         let mode = lines.remove(0)["mode"].as_str().unwrap().to_owned();
-        Self { mode, checks: lines }
+        Self {
+            mode,
+            checks: lines,
+        }
     }
 
     #[track_caller]
     fn says(&self, check: &str, state: &str, part: &str) {
-        let told = self.checks.iter().find(|c| c["check"] == check).unwrap_or_else(|| panic!("{:?}", self.checks));
-        assert!(told["state"] == state && told["message"].as_str().unwrap().contains(part), "{told}");
+        let told = self
+            .checks
+            .iter()
+            .find(|c| c["check"] == check)
+            .unwrap_or_else(|| panic!("{:?}", self.checks));
+        assert!(
+            told["state"] == state && told["message"].as_str().unwrap().contains(part),
+            "{told}"
+        );
     }
 }
 
@@ -82,16 +92,29 @@ fn sandbox(user: u32) -> Option<Sandbox> {
 fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     let with = |last: &[&str]| {
         let mut command = s.other(needs::need("unshare"));
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).args(kind).args(last);
-        command.env("S", s.root()).env("BIN", Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap());
+        command
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(kind)
+            .args(last);
+        command.env("S", s.root()).env(
+            "BIN",
+            Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap(),
+        );
         command
     };
     let there = with(&["true"]).output().unwrap();
     if !there.status.success() {
-        needs::skip(&format!("no namespaces here: {}", String::from_utf8_lossy(&there.stderr)));
+        needs::skip(&format!(
+            "no namespaces here: {}",
+            String::from_utf8_lossy(&there.stderr)
+        ));
         return None;
     }
-    Some(with(&["sh", "-ec", &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}")]))
+    Some(with(&[
+        "sh",
+        "-ec",
+        &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}"),
+    ]))
 }
 
 /// Returns script lines that give every user access to `/dev/fuse` and to `dvc`, and replace
@@ -105,13 +128,17 @@ fn opened_to_all(conf: &str) -> String {
 }
 
 fn as_user(script: &str) -> String {
-    format!("exec setpriv --reuid={USER} --regid={USER} --inh-caps=-all --clear-groups sh -ec '{script}'")
+    format!(
+        "exec setpriv --reuid={USER} --regid={USER} --inh-caps=-all --clear-groups sh -ec '{script}'"
+    )
 }
 
 #[test]
 fn root_mounts() {
     let Some(s) = sandbox(0) else { return };
-    let Some(mut command) = apart(&s, &["--mount"], USE) else { return };
+    let Some(mut command) = apart(&s, &["--mount"], USE) else {
+        return;
+    };
     let used = Used::of(Run::of(&mut command));
     used.says("mounting", "ok", "uses `mount(2)`");
     let passthrough = used.mode == "passthrough";
@@ -122,11 +149,17 @@ fn root_mounts() {
 fn a_user_mounts_by_fusermount() {
     let Some(s) = sandbox(USER) else { return };
     let script = format!("{}\n{}", opened_to_all(""), as_user(USE));
-    let Some(mut command) = apart(&s, &["--mount"], &script) else { return };
+    let Some(mut command) = apart(&s, &["--mount"], &script) else {
+        return;
+    };
     let used = Used::of(Run::of(&mut command));
     assert_eq!(used.mode, "writeback");
     used.says("fuse device", "ok", "can be opened");
-    used.says("mounting", "ok", "fusermount3`; set-user-ID bits and device files have no effect");
+    used.says(
+        "mounting",
+        "ok",
+        "fusermount3`; set-user-ID bits and device files have no effect",
+    );
     used.says("passthrough", "note", "lacks CAP_SYS_ADMIN");
     used.says("allow_other", "note", "`allow_other` is not permitted");
 }
@@ -150,13 +183,32 @@ fn a_user_gives_others_access_if_allowed() {
             as_user(LET_IN).replace("exec ", "") + " " + option,
             as_user("dvc umount --discard \"$S/m\" >&2"),
         );
-        let Some(mut command) = apart(&s, &["--mount"], &script) else { return };
+        let Some(mut command) = apart(&s, &["--mount"], &script) else {
+            return;
+        };
         let run = Run::of(&mut command).ok();
-        assert!(run.out.contains(&format!("code {code}\n")), "{conf}, {option}: {}\n{}", run.out, run.err);
+        assert!(
+            run.out.contains(&format!("code {code}\n")),
+            "{conf}, {option}: {}\n{}",
+            run.out,
+            run.err
+        );
         for user in ["0", "777"] {
-            assert_eq!(run.out.contains(&format!("{user} saw it")), seen, "{conf}, {option}: {}\n{}", run.out, run.err);
+            assert_eq!(
+                run.out.contains(&format!("{user} saw it")),
+                seen,
+                "{conf}, {option}: {}\n{}",
+                run.out,
+                run.err
+            );
         }
-        assert_eq!(run.err.contains("add a line `user_allow_other` to `/etc/fuse.conf`"), code != 0, "{}", run.err);
+        assert_eq!(
+            run.err
+                .contains("add a line `user_allow_other` to `/etc/fuse.conf`"),
+            code != 0,
+            "{}",
+            run.err
+        );
     }
 }
 
@@ -169,14 +221,20 @@ fn root_of_a_user_namespace_mounts() {
             0 => format!("{}\nexec sh -ec '{inner}' \"$USE\"", opened_to_all("")),
             _ => format!("{}\n{} \"$USE\"", opened_to_all(""), as_user(inner)),
         };
-        let Some(mut command) = apart(&s, &["--mount"], &outer) else { return };
+        let Some(mut command) = apart(&s, &["--mount"], &outer) else {
+            return;
+        };
         if apart(&s, &["--user", "--map-root-user", "--mount"], "true").is_none() {
             return;
         }
         let used = Used::of(Run::of(command.env("USE", USE)));
         assert_eq!(used.mode, "writeback", "{user}");
         used.says("mounting", "ok", "uses `mount(2)`, in this user namespace");
-        used.says("passthrough", "note", "root in a user namespace is not sufficient");
+        used.says(
+            "passthrough",
+            "note",
+            "root in a user namespace is not sufficient",
+        );
         used.says("allow_other", "ok", "users of this user namespace");
     }
 }
@@ -198,12 +256,22 @@ fn root_of_a_container_mounts() {
             "cd \"$S\"; {place}exec setpriv --bounding-set={OF_A_CONTAINER} \
              --inh-caps=-all sh -ec '{USE}'"
         );
-        let Some(mut command) = apart(&s, &["--mount", "--ipc", "--uts"], &script) else { return };
+        let Some(mut command) = apart(&s, &["--mount", "--ipc", "--uts"], &script) else {
+            return;
+        };
         let used = Used::of(Run::of(&mut command));
         used.says("mounting", "ok", "uses `mount(2)`");
         if volume {
             // As outside of a container, the result depends on the machine.
-            used.says("passthrough", if used.mode == "passthrough" { "ok" } else { "note" }, "");
+            used.says(
+                "passthrough",
+                if used.mode == "passthrough" {
+                    "ok"
+                } else {
+                    "note"
+                },
+                "",
+            );
         } else {
             assert_eq!(used.mode, "writeback");
             used.says("passthrough", "note", "is on a stacked file system");
@@ -228,13 +296,21 @@ fn files_without_passthrough_are_served() {
     // A repository inside of a mount has its files on a stacked file system, for which the kernel
     // refuses passthrough.
     let repo = outer.at("r");
-    let dvc = |args: &[&str]| v.s.dvc([&["--repo", repo.to_str().unwrap()], args].concat());
+    let dvc = |args: &[&str]| {
+        v.s.dvc([&["--repo", repo.to_str().unwrap()], args].concat())
+    };
     dvc(&["init", "-b", "inner"]).ok();
     dvc(&["commit", "-b", "inner", "-m", "one"]).ok();
     let at = v.s.at("inner");
     fs::create_dir(&at).unwrap();
     let options = ["--hydrate", "all", "--wait-hydrated", "--name", "n"];
-    let told = dvc(&[&["mount", "--json", "inner", at.to_str().unwrap()], &options[..]].concat()).ok().json();
+    let told = dvc(&[
+        &["mount", "--json", "inner", at.to_str().unwrap()],
+        &options[..],
+    ]
+    .concat())
+    .ok()
+    .json();
     let used = std::panic::catch_unwind(|| {
         assert_eq!(told["mode"], "passthrough");
         assert_eq!(fs::read(at.join("f")).unwrap(), b"old");
@@ -243,32 +319,50 @@ fn files_without_passthrough_are_served() {
         let open = fs::File::options().append(true).open(at.join("g")).unwrap();
         std::io::Write::write_all(&mut &open, b" here").unwrap();
         assert_eq!(
-            (fs::read(at.join("f")).unwrap(), fs::read(at.join("g")).unwrap()),
+            (
+                fs::read(at.join("f")).unwrap(),
+                fs::read(at.join("g")).unwrap()
+            ),
             (b"new".into(), b"made here".into())
         );
-        assert_eq!(errno(fs::File::options().write(true).create_new(true).open(at.join("g"))), 17);
+        assert_eq!(
+            errno(
+                fs::File::options()
+                    .write(true)
+                    .create_new(true)
+                    .open(at.join("g"))
+            ),
+            17
+        );
         // The mount process sees all writes, so the file can be committed while it is open.
-        v.s.dvc(["-C", at.to_str().unwrap(), "commit", "-m", "two"]).ok();
+        v.s.dvc(["-C", at.to_str().unwrap(), "commit", "-m", "two"])
+            .ok();
     });
     v.s.dvc(["umount", at.to_str().unwrap()]).ok();
     if let Err(e) = used {
         std::panic::resume_unwind(e);
     }
     let log = fs::read_to_string(repo.join("overlays/n/log")).unwrap();
-    assert!(log.contains("the kernel cannot use passthrough for a file"), "{log}");
+    assert!(
+        log.contains("the kernel cannot use passthrough for a file"),
+        "{log}"
+    );
     assert_eq!(dvc(&["show", "inner:g"]).ok().out, "made here");
 }
 
 #[test]
 fn a_mount_in_another_namespace_is_reported_as_in_use() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), "1").unwrap()) else {
+        return;
+    };
     if !needs::root_to("create a mount namespace without a user namespace") {
         return;
     }
     let mut mount = v.mount(&[]);
     let other = Namespace::showing(mount.root(), &v.s.at("inside"));
     let run = mount.down_with(&[]);
-    run.code(11).complains(&format!("mount namespace of process {}", other.id()));
+    run.code(11)
+        .complains(&format!("mount namespace of process {}", other.id()));
     drop(other);
     // The process exits after its last user has exited, and then the overlay can be mounted again.
     crate::mount_live::until("its process ends", || mount.try_up().code == 0);

@@ -33,7 +33,10 @@ fn killed_and_started(engine: Engine) {
         let running = run_on(engine, &mount);
         for (w, acked) in (0..).zip(acked) {
             let (highest, count) = running.count(w);
-            assert!(highest >= acked && highest == count, "{engine:?}, round {round}, table {w}: {highest} of {acked}");
+            assert!(
+                highest >= acked && highest == count,
+                "{engine:?}, round {round}, table {w}: {highest} of {acked}"
+            );
         }
         running.check_and_stop(&mount.at);
     }
@@ -53,7 +56,9 @@ fn killed_and_started(engine: Engine) {
     let copy = mount_database(&s, engine, &["--ephemeral", "db"], "copy");
     assert_eq!(rows(&copy), before);
     copy.umount();
-    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &r(&s), "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }
 
 #[test]
@@ -79,7 +84,9 @@ fn pgbench_runs_and_checksums_hold() {
     }
     let s = with_database(Engine::Postgres);
     let mount = mount_database(&s, Engine::Postgres, &["db"], "mnt");
-    let Running::Postgres(server) = run_on(Engine::Postgres, &mount) else { unreachable!() };
+    let Running::Postgres(server) = run_on(Engine::Postgres, &mount) else {
+        unreachable!()
+    };
     server.bench(&["-i", "-q", "-s", "2"]);
     server.bench(&["-n", "-c", "4", "-j", "2", "-t", "100"]);
     let sums = |server: &postgres::Postgres| {
@@ -91,9 +98,14 @@ fn pgbench_runs_and_checksums_hold() {
     };
     let before = sums(&server);
     let parts: Vec<&str> = before.split('|').collect();
-    assert!(parts[..4].iter().all(|p| *p == parts[0]) && parts[4] == "400", "{before}");
+    assert!(
+        parts[..4].iter().all(|p| *p == parts[0]) && parts[4] == "400",
+        "{before}"
+    );
     server.kill();
-    let Running::Postgres(server) = run_on(Engine::Postgres, &mount) else { unreachable!() };
+    let Running::Postgres(server) = run_on(Engine::Postgres, &mount) else {
+        unreachable!()
+    };
     assert_eq!(sums(&server), before);
     server.sql("vacuum full");
     server.sql("checkpoint");
@@ -119,7 +131,10 @@ fn sqlite_loses_one_of_its_writers() {
         two.wait_for(n * SOME);
         let acked = one.kill();
         let (highest, count) = running.count(0);
-        assert!(highest >= acked && highest == count, "{highest}, {count} of {acked}");
+        assert!(
+            highest >= acked && highest == count,
+            "{highest}, {count} of {acked}"
+        );
         two.wait_for(two.acked() + 10);
         running.sql("delete from t0");
         one = running.writer(0);
@@ -157,7 +172,10 @@ fn git_works() {
     mount.dvc(&["commit", "-m", "two"]).ok();
     mount.umount();
     s.dvc(["checkout", "main"]).ok();
-    assert_eq!(git("cd clone; git fsck --full --strict; git log --format=%H").out, before);
+    assert_eq!(
+        git("cd clone; git fsck --full --strict; git log --format=%H").out,
+        before
+    );
 }
 
 /// `tar` and `rsync` copy every kind of file into a mount and out of it again.
@@ -178,29 +196,64 @@ fn tar_and_rsync_copy_everything() {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let rsync = |from: &Path, to: &Path| {
         // `rsync` reads holes, and the hole of `sparse/huge` is 1 TiB.
-        run("rsync", &["-aHAXS", "--exclude=/sparse/huge", &format!("{}/", text(from)), &format!("{}/", text(to))]);
+        run(
+            "rsync",
+            &[
+                "-aHAXS",
+                "--exclude=/sparse/huge",
+                &format!("{}/", text(from)),
+                &format!("{}/", text(to)),
+            ],
+        );
     };
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));
     rsync(&mount.join("rsync"), &s.at("rsync"));
     assert_rsync_agrees(&source, &s.at("rsync"));
     // Let rsync replace existing files, in place and by renaming.
-    run("sh", &["-ec", &format!("cd '{}'; echo x > plain/text; rm -r links", text(&mount.join("rsync")))]);
+    run(
+        "sh",
+        &[
+            "-ec",
+            &format!(
+                "cd '{}'; echo x > plain/text; rm -r links",
+                text(&mount.join("rsync"))
+            ),
+        ],
+    );
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));
 
     let tar = |from: &Path, to: &Path| {
         fs::create_dir(to).unwrap();
-        let pack = format!("tar -C '{}' --xattrs --acls --sparse --exclude ./sparse/huge -cf - .", text(from));
-        let unpack = format!("tar -C '{}' --xattrs --xattrs-include='*' --acls --same-owner -pxf -", text(to));
-        run("bash", &["-euo", "pipefail", "-c", &format!("{pack} | {unpack}")]);
+        let pack = format!(
+            "tar -C '{}' --xattrs --acls --sparse --exclude ./sparse/huge -cf - .",
+            text(from)
+        );
+        let unpack = format!(
+            "tar -C '{}' --xattrs --xattrs-include='*' --acls --same-owner -pxf -",
+            text(to)
+        );
+        run(
+            "bash",
+            &["-euo", "pipefail", "-c", &format!("{pack} | {unpack}")],
+        );
     };
     tar(&source, &mount.join("tar"));
     assert_rsync_agrees(&source, &mount.join("tar"));
     tar(&mount.join("tar"), &s.at("tar"));
     assert_rsync_agrees(&source, &s.at("tar"));
     mount.dvc(&["commit", "-m", "two"]).ok();
-    assert_eq!(mount.dvc(&["status", "--porcelain"]).ok().out.lines().filter(|l| !l.starts_with('#')).count(), 0);
+    assert_eq!(
+        mount
+            .dvc(&["status", "--porcelain"])
+            .ok()
+            .out
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .count(),
+        0
+    );
     s.dvc(["checkout", "main"]).ok();
     assert_same(&mount.join("tar"), &s.w("tar"));
     assert_rsync_agrees(&source, &s.w("rsync"));

@@ -29,10 +29,26 @@ fn is(e: &io::Error, errno: Errno) -> bool {
 /// Creates a repository at `repo` with one version of `w`.
 fn with_version(repo: &str) -> Sandbox {
     let s = Sandbox::new();
-    s.dvc(["init", "--repo", &s.at(repo).display().to_string(), "-b", "main"]).ok();
+    s.dvc([
+        "init",
+        "--repo",
+        &s.at(repo).display().to_string(),
+        "-b",
+        "main",
+    ])
+    .ok();
     s.write("base", noise(1, usize::try_from(PAGE * PAGES).unwrap()));
     s.write("other", noise(2, 300_000));
-    s.dvc(["--repo", &s.at(repo).display().to_string(), "commit", "-b", "main", "-m", "one"]).ok();
+    s.dvc([
+        "--repo",
+        &s.at(repo).display().to_string(),
+        "commit",
+        "-b",
+        "main",
+        "-m",
+        "one",
+    ])
+    .ok();
     s
 }
 
@@ -44,11 +60,22 @@ fn damage_is_reported_and_never_read() {
         return;
     }
     let s = with_version("r");
-    let found = run("find", &[s.at("r/packs").to_str().unwrap(), "-type", "f", "-size", "+300k"]);
+    let found = run(
+        "find",
+        &[
+            s.at("r/packs").to_str().unwrap(),
+            "-type",
+            "f",
+            "-size",
+            "+300k",
+        ],
+    );
     let pack = found.trim();
     let mut bytes = fs::read(pack).unwrap();
     let middle = bytes.len() / 3;
-    bytes[middle..middle + 40].iter_mut().for_each(|b| *b ^= 0x55);
+    bytes[middle..middle + 40]
+        .iter_mut()
+        .for_each(|b| *b ^= 0x55);
     fs::write(pack, bytes).unwrap();
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
     let (mut right, mut failed) = (0, 0);
@@ -65,7 +92,10 @@ fn damage_is_reported_and_never_read() {
             failed += usize::from(got != piece);
         }
     }
-    assert!(failed > 0 && right > failed, "{right} right, {failed} failed");
+    assert!(
+        failed > 0 && right > failed,
+        "{right} right, {failed} failed"
+    );
     assert!(mount.counted("failed_operations") > 0);
     let log = fs::read_to_string(s.at("r/overlays/n/log")).unwrap();
     assert!(log.lines().count() > 1, "{log}");
@@ -88,10 +118,14 @@ fn a_full_disk() {
     }
     let s = with_version("r");
     let place = s.at("small");
-    let Some(_small) = Small::mount(&place, "16m") else { return };
+    let Some(_small) = Small::mount(&place, "16m") else {
+        return;
+    };
     let repo = place.join("r").display().to_string();
-    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"]).ok();
-    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"]).ok();
+    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"])
+        .ok();
+    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"])
+        .ok();
     let filler = place.join("filler");
     fs::write(&filler, noise(9, 8 << 20)).unwrap();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
@@ -102,24 +136,46 @@ fn a_full_disk() {
     let mut durable = 0;
     let file = File::create(mount.join("new")).unwrap();
     let failed = all.chunks(piece).find_map(|part| {
-        let done = file.write_all_at(part, durable as u64).and_then(|()| file.sync_all());
+        let done = file
+            .write_all_at(part, durable as u64)
+            .and_then(|()| file.sync_all());
         durable += if done.is_ok() { part.len() } else { 0 };
         done.err()
     });
-    assert!(failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)), "{failed:?} after {durable} bytes");
+    assert!(
+        failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)),
+        "{failed:?} after {durable} bytes"
+    );
     assert!(durable > 0);
     let is_prefix = |what: &str, bytes: &[u8]| {
-        assert!(bytes.len() >= durable && bytes[..durable] == all[..durable], "{what}: {} of {durable}", bytes.len());
+        assert!(
+            bytes.len() >= durable && bytes[..durable] == all[..durable],
+            "{what}: {} of {durable}",
+            bytes.len()
+        );
         let rest = &bytes[durable..];
-        let same = rest.iter().zip(&all[durable..]).take_while(|(a, b)| a == b).count();
-        assert!(rest[same..].iter().all(|b| *b == 0), "{what}: something else than what was written");
+        let same = rest
+            .iter()
+            .zip(&all[durable..])
+            .take_while(|(a, b)| a == b)
+            .count();
+        assert!(
+            rest[same..].iter().all(|b| *b == 0),
+            "{what}: something else than what was written"
+        );
     };
     is_prefix("while it is full", &fs::read(mount.join("new")).unwrap());
     // Overwrite a file of the version in place.
-    let base = OpenOptions::new().write(true).read(true).open(mount.join("base")).unwrap();
+    let base = OpenOptions::new()
+        .write(true)
+        .read(true)
+        .open(mount.join("base"))
+        .unwrap();
     let mut pages = BTreeMap::new();
     for page in 0..PAGES {
-        let done = base.write_all_at(&all[..4096], page * PAGE).and_then(|()| base.sync_all());
+        let done = base
+            .write_all_at(&all[..4096], page * PAGE)
+            .and_then(|()| base.sync_all());
         pages.insert(page, done.is_ok());
         let Err(e) = done else { continue };
         assert!(is(&e, Errno::NOSPC), "{e}");
@@ -127,9 +183,15 @@ fn a_full_disk() {
     let pages_are = |what: &str, bytes: &[u8]| {
         let before = s.read("base");
         assert_eq!(bytes.len(), before.len(), "{what}");
-        for ((page, written), (now, before)) in pages.iter().zip(bytes.chunks(4096).zip(before.chunks(4096))) {
+        for ((page, written), (now, before)) in pages
+            .iter()
+            .zip(bytes.chunks(4096).zip(before.chunks(4096)))
+        {
             let new = now == &all[..4096];
-            assert!(new || (!*written && now == before), "{what}: page {page}, fsynced: {written}");
+            assert!(
+                new || (!*written && now == before),
+                "{what}: page {page}, fsynced: {written}"
+            );
         }
     };
     pages_are("while it is full", &fs::read(mount.join("base")).unwrap());
@@ -147,13 +209,20 @@ fn a_full_disk() {
     // Fill the disk again, then free some space.
     fs::write(&filler, noise(9, 7 << 20)).unwrap();
     let mut file = File::create(mount.join("more")).unwrap();
-    let failed = all.chunks(piece).find_map(|part| file.write_all(part).and_then(|()| file.sync_all()).err());
-    assert!(failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)), "{failed:?}");
+    let failed = all
+        .chunks(piece)
+        .find_map(|part| file.write_all(part).and_then(|()| file.sync_all()).err());
+    assert!(
+        failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)),
+        "{failed:?}"
+    );
     drop(file);
     fs::remove_file(&filler).unwrap();
     fs::remove_file(mount.join("new")).unwrap();
     fs::write(mount.join("more"), &all[..1 << 20]).unwrap();
-    File::open(mount.join("more")).and_then(|f| f.sync_all()).unwrap();
+    File::open(mount.join("more"))
+        .and_then(|f| f.sync_all())
+        .unwrap();
     mount.umount();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
     assert!(fs::read(mount.join("more")).unwrap() == all[..1 << 20]);
@@ -170,16 +239,26 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
     }
     let s = with_version("r");
     let place = s.at("small");
-    let Some(_small) = Small::mount(&place, "24m") else { return };
+    let Some(_small) = Small::mount(&place, "24m") else {
+        return;
+    };
     let repo = place.join("r").display().to_string();
-    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"]).ok();
-    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"]).ok();
+    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"])
+        .ok();
+    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"])
+        .ok();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
     fs::write(mount.join("big"), noise(5, 8 << 20)).unwrap();
     fs::write(mount.join("also big"), noise(6, 4 << 20)).unwrap();
-    File::open(mount.join("big")).and_then(|file| file.sync_all()).unwrap();
+    File::open(mount.join("big"))
+        .and_then(|file| file.sync_all())
+        .unwrap();
     let fill = || {
-        let filler = OpenOptions::new().append(true).create(true).open(place.join("filler")).unwrap();
+        let filler = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(place.join("filler"))
+            .unwrap();
         for size in [1 << 20, 1 << 12, 1] {
             while (&filler).write_all(&vec![1; size]).is_ok() {}
         }
@@ -187,9 +266,13 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
     fill();
     // Names change only in memory at first. The next flush has no space except the reserve.
     fs::remove_file(mount.join("big")).unwrap();
-    File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
+    File::open(&mount.at)
+        .and_then(|dir| dir.sync_all())
+        .unwrap();
     fs::write(mount.join("new"), noise(7, 1 << 20)).unwrap();
-    File::open(mount.join("new")).and_then(|file| file.sync_all()).unwrap();
+    File::open(mount.join("new"))
+        .and_then(|file| file.sync_all())
+        .unwrap();
     mount.dvc(&["commit", "-m", "two"]).ok();
     // Fill the disk again and unmount.
     fill();
@@ -232,7 +315,10 @@ const INSIDE: u64 = 1700;
 fn append(dir: &Path, round: u64) -> usize {
     let (mut durable, mut n) = (0, 0);
     let mut write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).open(dir.join(format!("log-{round}")))?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(dir.join(format!("log-{round}")))?;
         let top = File::open(dir)?;
         top.sync_all()?;
         loop {
@@ -297,8 +383,12 @@ fn rename(dir: &Path, round: u64) -> (Vec<u64>, Vec<u64>) {
 
 #[track_caller]
 fn assert_there(dir: &Path, round: u64, known: &mut Durable) {
-    let log = fs::read(dir.join(format!("log-{round}"))).unwrap_or_else(|e| panic!("round {round}: the log: {e}"));
-    let all: Vec<u8> = (0..).flat_map(record).take(log.len().max(known.log)).collect();
+    let log = fs::read(dir.join(format!("log-{round}")))
+        .unwrap_or_else(|e| panic!("round {round}: the log: {e}"));
+    let all: Vec<u8> = (0..)
+        .flat_map(record)
+        .take(log.len().max(known.log))
+        .collect();
     assert!(
         log.len() >= known.log && log[..known.log] == all[..known.log],
         "round {round}: {} bytes of {}",
@@ -317,7 +407,8 @@ fn assert_there(dir: &Path, round: u64, known: &mut Durable) {
             }
             expected == base[at..at + 4096]
         });
-        let found = found.unwrap_or_else(|| panic!("round {round}: page {page} is none of {first} to {last}"));
+        let found = found
+            .unwrap_or_else(|| panic!("round {round}: page {page} is none of {first} to {last}"));
         (*first, *last) = (found, found);
     }
     for n in &known.made {
@@ -339,7 +430,10 @@ fn killed_under_load() {
     }
     let s = with_version("r");
     let mut known = Durable::default();
-    let rounds = std::env::var("DVC_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    let rounds = std::env::var("DVC_TEST_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8);
     for round in 0..rounds {
         let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
         let at = mount.at.as_path();
@@ -351,7 +445,11 @@ fn killed_under_load() {
             std::thread::sleep(Duration::from_millis(200 + round * 7919 % 300));
             let commit = (round % 3 == 2).then(|| {
                 let mut c = s.command(["-C", at.to_str().unwrap(), "commit", "-m", "perhaps"]);
-                let child = c.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                let child = c
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
                 std::thread::sleep(Duration::from_millis(20 + round * 31 % 120));
                 child
             });
@@ -369,14 +467,19 @@ fn killed_under_load() {
         assert_there(&mount.at, round, &mut known);
         mount.umount();
     }
-    assert!(known.log > 0 && !known.made.is_empty() && known.pages.len() > 3, "nothing was written");
+    assert!(
+        known.log > 0 && !known.made.is_empty() && known.pages.len() > 3,
+        "nothing was written"
+    );
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
     mount.dvc(&["commit", "-m", "at last"]).ok();
     let copy = Mount::new(&s, &["--repo", &r(&s)], &["--ro", "main"], "copy");
     assert_same(&mount.at, &copy.at);
     copy.umount();
     mount.umount();
-    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &r(&s), "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }
 
 /// The overlay database records a file before its first bytes are written. Data that is synced
@@ -390,7 +493,9 @@ fn a_file_is_noted_before_it_is_written() {
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
     File::create(mount.join("empty")).unwrap();
     let mut file = File::create(mount.join("new")).unwrap();
-    File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
+    File::open(&mount.at)
+        .and_then(|dir| dir.sync_all())
+        .unwrap();
     file.write_all(&noise(5, 10_000)).unwrap();
     file.sync_data().unwrap();
     mount.kill();
@@ -414,10 +519,18 @@ fn a_dead_mount_is_removed() {
     let globals: &[&str] = &["--repo", &r(&s)];
     let mount = Mount::new(&s, globals, &["main"], "mnt");
     mount.kill();
-    assert!(fs::read(mount.join("base")).is_err_and(|e| is(&e, Errno::NOTCONN) || is(&e, Errno::CONNABORTED)));
+    assert!(
+        fs::read(mount.join("base"))
+            .is_err_and(|e| is(&e, Errno::NOTCONN) || is(&e, Errno::CONNABORTED))
+    );
     let at = mount.at.to_str().unwrap().to_owned();
     let listed = s.dvc(["mount", "--json"]).ok().json_lines();
-    assert!(listed.iter().any(|l| l["mount_point"] == at.as_str() && l["alive"] == false), "{listed:?}");
+    assert!(
+        listed
+            .iter()
+            .any(|l| l["mount_point"] == at.as_str() && l["alive"] == false),
+        "{listed:?}"
+    );
     mount.try_umount(&[]).ok();
     assert!(fs::read_dir(&mount.at).unwrap().next().is_none());
     mount.try_umount(&[]).code(13);
@@ -425,13 +538,19 @@ fn a_dead_mount_is_removed() {
 
     let corpse = Mount::new(&s, globals, &["main"], "mnt");
     fs::write(corpse.join("new"), "new").unwrap();
-    File::open(corpse.join("new")).and_then(|f| f.sync_all()).unwrap();
+    File::open(corpse.join("new"))
+        .and_then(|f| f.sync_all())
+        .unwrap();
     corpse.kill();
     let mount = Mount::new(&s, globals, &["main"], "mnt");
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"new");
     mount.kill();
     // The same with a mount point whose path is not normalised.
-    let again = Run::of(s.command(globals).args(["mount", "--json", "main", "../w/../mnt"])).ok();
+    let again = Run::of(
+        s.command(globals)
+            .args(["mount", "--json", "main", "../w/../mnt"]),
+    )
+    .ok();
     let again = Mount::of(&s, "mnt", &again);
     assert_eq!(fs::read(again.join("new")).unwrap(), b"new");
     again.kill();
@@ -480,7 +599,9 @@ fn the_process_ends_after_its_last_user() {
     drop(mount);
     let mount = Mount::new(&s, globals, &["main"], "mnt");
     assert!(fs::read(mount.join("other")).unwrap() == noise(7, 500_000));
-    assert!(fs::read(mount.join("moved")).unwrap() == s.read("base") && !mount.join("base").exists());
+    assert!(
+        fs::read(mount.join("moved")).unwrap() == s.read("base") && !mount.join("base").exists()
+    );
     mount.try_umount(&["--discard"]).ok();
     mount.has_ended();
     let mount = Mount::new(&s, globals, &["main"], "mnt");
@@ -498,6 +619,11 @@ fn a_signal_writes_the_state_to_the_log() {
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["main"], "mnt");
     fs::read(mount.join("base")).unwrap();
     kill_process(mount.pid, Signal::USR1).unwrap();
-    super::until("it is told", || s.sh("cat ../r/overlays/*/log").ok().out.contains("\"read_bytes\":"));
+    super::until("it is told", || {
+        s.sh("cat ../r/overlays/*/log")
+            .ok()
+            .out
+            .contains("\"read_bytes\":")
+    });
     mount.umount();
 }

@@ -12,7 +12,10 @@ use crate::support::sandbox::Sandbox;
 
 /// Returns the number of commits per run; `DVC_TEST_COMMITS` overrides it.
 fn commits() -> usize {
-    std::env::var("DVC_TEST_COMMITS").ok().and_then(|n| n.parse().ok()).unwrap_or(8)
+    std::env::var("DVC_TEST_COMMITS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8)
 }
 
 /// Bounds on the rows of a version, per client: the rows that were acknowledged before the commit
@@ -26,7 +29,12 @@ struct Known {
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_millis();
-    eprintln!("{what}: median {} ms, 90 of 100 within {} ms, longest {} ms", at(50), at(90), at(100));
+    eprintln!(
+        "{what}: median {} ms, 90 of 100 within {} ms, longest {} ms",
+        at(50),
+        at(90),
+        at(100)
+    );
 }
 
 /// Commits repeatedly while three clients write, then starts the database on every version.
@@ -59,21 +67,34 @@ fn committed_while_it_runs(engine: Engine) {
         known.push(Known { before, after });
     }
     let rows: Vec<u64> = writers.into_iter().map(|w| w.kill()).collect();
-    eprintln!("{engine:?}: {rows:?} rows by three clients, {} commits", known.len());
+    eprintln!(
+        "{engine:?}: {rows:?} rows by three clients, {} commits",
+        known.len()
+    );
     report("commit", took);
-    report("longest wait of a client for one row, during a commit", paused);
+    report(
+        "longest wait of a client for one row, during a commit",
+        paused,
+    );
     report("the same between commits", usual);
     running.check_and_stop(&mount.at);
     mount.umount();
-    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &r(&s), "fsck", "--data"])
+        .ok()
+        .says("no damage");
     for (n, known) in (2..).zip(known) {
         let version = format!("db@v{n}");
         let copy = mount_database(&s, engine, &["--ephemeral", &version], "copy");
         let running = run_on(engine, &copy);
         for (w, (before, after)) in (0..).zip(known.before.into_iter().zip(known.after)) {
             let (highest, count) = running.count(w);
-            let case = format!("{engine:?}, {version}, table {w}: {highest} in {count}, between {before} and {after}");
-            assert!(highest == count && highest >= before && highest <= after, "{case}");
+            let case = format!(
+                "{engine:?}, {version}, table {w}: {highest} in {count}, between {before} and {after}"
+            );
+            assert!(
+                highest == count && highest >= before && highest <= after,
+                "{case}"
+            );
         }
         running.check_and_stop(&copy.at);
         copy.umount();
@@ -111,15 +132,25 @@ fn two_overlays_are_private() {
         for (running, name) in [(&a, "one"), (&b, "two")] {
             assert_eq!(running.sql("select x from t0"), format!("of {name}"));
             assert_eq!(
-                running.sql("select count(*), min(x) from old where n <= 100").replace('\t', "|"),
+                running
+                    .sql("select count(*), min(x) from old where n <= 100")
+                    .replace('\t', "|"),
                 format!("100|{name}")
             );
         }
         // Neither overlay can be mounted a second time.
         for (name, at) in [("one", "three-at"), ("two", "three-at")] {
-            try_mount(&s, &["--repo", &r(&s)], &["--name", name, "db"], at).code(11).complains("is already mounted");
+            try_mount(&s, &["--repo", &r(&s)], &["--name", name, "db"], at)
+                .code(11)
+                .complains("is already mounted");
         }
-        try_mount(&s, &["--repo", &r(&s)], &["--name", "three", "db"], "one-at").code(11);
+        try_mount(
+            &s,
+            &["--repo", &r(&s)],
+            &["--name", "three", "db"],
+            "one-at",
+        )
+        .code(11);
         a.check_and_stop(&one.at);
         b.check_and_stop(&two.at);
         one.umount();
@@ -131,7 +162,9 @@ fn two_overlays_are_private() {
 /// number of the version.
 fn ten_versions(s: &Sandbox) {
     for n in 1..=10 {
-        let sql = format!("create table if not exists t (n int); delete from t; insert into t values ({n})");
+        let sql = format!(
+            "create table if not exists t (n int); delete from t; insert into t values ({n})"
+        );
         run("sqlite3", &[s.w("db").to_str().unwrap(), &sql]);
         s.dvc(["commit", "-m", &format!("number {n}")]).ok();
     }
@@ -144,10 +177,14 @@ fn ten_versions_give_ten_answers() {
     }
     let s = Sandbox::with_repo();
     ten_versions(&s);
-    let mounts: Vec<Mount<'_>> =
-        (1..=10).map(|n| Mount::new(&s, &[], &[&format!("main@v{n}")], &format!("m{n}"))).collect();
-    let ask =
-        |mount: &Mount<'_>, sql: &str| run("sqlite3", &[mount.join("db").to_str().unwrap(), sql]).trim().to_owned();
+    let mounts: Vec<Mount<'_>> = (1..=10)
+        .map(|n| Mount::new(&s, &[], &[&format!("main@v{n}")], &format!("m{n}")))
+        .collect();
+    let ask = |mount: &Mount<'_>, sql: &str| {
+        run("sqlite3", &[mount.join("db").to_str().unwrap(), sql])
+            .trim()
+            .to_owned()
+    };
     for (n, mount) in (1..).zip(&mounts) {
         assert_eq!(ask(mount, "select n from t"), n.to_string());
     }
@@ -161,15 +198,26 @@ fn ten_versions_give_ten_answers() {
         }
     });
     for (n, mount) in (1..).zip(&mounts) {
-        assert_eq!(ask(mount, "select n from t; pragma integrity_check"), format!("{}\nok", n * 11));
+        assert_eq!(
+            ask(mount, "select n from t; pragma integrity_check"),
+            format!("{}\nok", n * 11)
+        );
     }
     let listed = s.dvc(["mount", "--json"]).ok().json_lines();
     for mount in &mounts {
         let at = mount.at.to_str().unwrap();
-        assert!(listed.iter().any(|l| l["mount_point"] == at && l["alive"] == true), "{at}");
+        assert!(
+            listed
+                .iter()
+                .any(|l| l["mount_point"] == at && l["alive"] == true),
+            "{at}"
+        );
     }
     mounts.into_iter().for_each(Mount::umount);
-    assert_eq!(run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(), "10");
+    assert_eq!(
+        run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(),
+        "10"
+    );
 }
 
 /// Ten versions of a database are committed while its server runs. Then ten servers run at the same
@@ -191,19 +239,34 @@ fn ten_servers_run_on_ten_versions() {
     running.stop();
     mount.try_umount(&["--discard"]).ok();
     let mounts: Vec<_> = (1..=VERSIONS)
-        .map(|n| mount_database(&s, engine, &["--ephemeral", &format!("db@v{n}")], &format!("m{n}")))
+        .map(|n| {
+            mount_database(
+                &s,
+                engine,
+                &["--ephemeral", &format!("db@v{n}")],
+                &format!("m{n}"),
+            )
+        })
         .collect();
     let at_once = |work: &(dyn Fn(u64, &Mount<'_>) -> Running + Sync)| -> Vec<Running> {
         std::thread::scope(|scope| {
-            let all: Vec<_> = (0..).zip(&mounts).map(|(n, m)| scope.spawn(move || work(n, m))).collect();
+            let all: Vec<_> = (0..)
+                .zip(&mounts)
+                .map(|(n, m)| scope.spawn(move || work(n, m)))
+                .collect();
             all.into_iter().map(|one| one.join().unwrap()).collect()
         })
     };
-    let servers = at_once(&|n, mount| Running::MariaDb(MariaDb::start_small(&mount.at, s.at(format!("s{n}")))));
+    let servers = at_once(&|n, mount| {
+        Running::MariaDb(MariaDb::start_small(&mount.at, s.at(format!("s{n}"))))
+    });
     // Each server reads the rows of its own version and adds a row to it.
     for (n, server) in (0..).zip(&servers) {
         assert_eq!(server.count(0), (n, n));
-        server.sql(&format!("insert into t0 values ({}, 'of this one')", 1000 + n));
+        server.sql(&format!(
+            "insert into t0 values ({}, 'of this one')",
+            1000 + n
+        ));
     }
     for (n, server) in (0..).zip(&servers) {
         assert_eq!(server.count(0), (1000 + n, n + 1));
@@ -214,5 +277,7 @@ fn ten_servers_run_on_ten_versions() {
         }
     });
     mounts.into_iter().for_each(Mount::umount);
-    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &r(&s), "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }

@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether this machine can mount. Skips the test otherwise.
 fn possible() -> bool {
-    let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let opened = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse");
     let why = match opened {
         Err(e) => format!("`/dev/fuse` cannot be used: {e}"),
         Ok(_) if needs::is_root() || needs::find("fusermount3").is_some() => return true,
@@ -64,7 +67,12 @@ fn try_mount(s: &Sandbox, globals: &[&str], args: &[&str], name: &str) -> Run {
     if std::fs::symlink_metadata(&at).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
         std::fs::create_dir(&at).unwrap();
     }
-    Run::of(s.command(globals).args(["mount", "--json"]).args(args).arg(&at))
+    Run::of(
+        s.command(globals)
+            .args(["mount", "--json"])
+            .args(args)
+            .arg(&at),
+    )
 }
 
 impl<'s> Mount<'s> {
@@ -77,8 +85,15 @@ impl<'s> Mount<'s> {
     /// Returns the mount that a run of `dvc mount` has created.
     #[track_caller]
     fn of(s: &'s Sandbox, name: &str, run: &Run) -> Self {
-        let pid = run.json()["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).unwrap();
-        Self { s, at: s.at(name), pid }
+        let pid = run.json()["pid"]
+            .as_i64()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+            .unwrap();
+        Self {
+            s,
+            at: s.at(name),
+            pid,
+        }
     }
 
     /// Returns a path in the mount.
@@ -117,16 +132,25 @@ impl<'s> Mount<'s> {
     /// Returns a counter of the mount process, such as `fetched_bytes`.
     #[track_caller]
     fn counted(&self, what: &str) -> u64 {
-        let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
-        told["stats"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {told}"))
+        let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at))
+            .ok()
+            .json();
+        told["stats"][what]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no `{what}` in {told}"))
     }
 }
 
 /// Returns whether any thread of a process runs. The first thread may exit before other threads,
 /// which still serve the mount.
 fn threads_live(pid: Pid) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
-    tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?)).any(is_alive)
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))
+        .into_iter()
+        .flatten()
+        .flatten();
+    tasks
+        .filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?))
+        .any(is_alive)
 }
 
 impl Drop for Mount<'_> {
@@ -138,10 +162,17 @@ impl Drop for Mount<'_> {
 
 /// Detaches a mount without asking its process.
 fn detach(at: &Path) {
-    while std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", at.display())) {
+    while std::fs::read_to_string("/proc/self/mountinfo")
+        .unwrap()
+        .contains(&format!(" {} ", at.display()))
+    {
         let done = match needs::is_root() {
             true => rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).is_ok(),
-            false => Command::new("fusermount3").arg("-uz").arg(at).status().is_ok_and(|s| s.success()),
+            false => Command::new("fusermount3")
+                .arg("-uz")
+                .arg(at)
+                .status()
+                .is_ok_and(|s| s.success()),
         };
         if !done {
             return;
@@ -156,7 +187,18 @@ fn with_database(engine: Engine) -> Sandbox {
     open_way(&s);
     engine.install(&s.w("data"), &s.at("s0"));
     s.dvc(["init", "--repo", &r(&s), "-b", "db"]).ok();
-    s.dvc(["--repo", &r(&s), "-C", "data", "commit", "-b", "db", "-m", "at rest"]).ok();
+    s.dvc([
+        "--repo",
+        &r(&s),
+        "-C",
+        "data",
+        "commit",
+        "-b",
+        "db",
+        "-m",
+        "at rest",
+    ])
+    .ok();
     s
 }
 

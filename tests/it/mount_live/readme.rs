@@ -12,8 +12,12 @@ use crate::support::servers::s3::{S3, Switches};
 fn block() -> Vec<&'static str> {
     let readme = include_str!("../../../README.md");
     let blocks = readme.split("```").skip(1).step_by(2);
-    let block =
-        blocks.map(str::lines).find(|lines| lines.clone().nth(1).is_some_and(|line| line.contains("clone --lazy")));
+    let block = blocks.map(str::lines).find(|lines| {
+        lines
+            .clone()
+            .nth(1)
+            .is_some_and(|line| line.contains("clone --lazy"))
+    });
     block.unwrap().skip(1).collect()
 }
 
@@ -29,7 +33,18 @@ fn publish(s: &Sandbox, url: &str) {
     s.dvc(["init", "--repo", "../r", "-b", "AMCC"]).ok();
     let repository = s.at("r");
     let repository = repository.to_str().unwrap();
-    s.dvc(["--repo", repository, "-C", "../production", "commit", "-b", "AMCC", "-m", "nightly"]).ok();
+    s.dvc([
+        "--repo",
+        repository,
+        "-C",
+        "../production",
+        "commit",
+        "-b",
+        "AMCC",
+        "-m",
+        "nightly",
+    ])
+    .ok();
     s.dvc(["--repo", repository, "push", url, "AMCC"]).ok();
 }
 
@@ -38,8 +53,16 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
     let socket = s.at("laptop.sock");
     let (socket, mnt) = (socket.display(), s.at("mnt"));
     let client = format!("--no-defaults -uroot --socket='{socket}'");
-    let command = line.strip_prefix("$ ").unwrap().split("  # ").next().unwrap().trim_end();
-    let command = command.replace("sudo ", "").replace("s3://backups/amcc", &format!("'{url}'"));
+    let command = line
+        .strip_prefix("$ ")
+        .unwrap()
+        .split("  # ")
+        .next()
+        .unwrap()
+        .trim_end();
+    let command = command
+        .replace("sudo ", "")
+        .replace("s3://backups/amcc", &format!("'{url}'"));
     let command = command.replace("/mnt/db", mnt.to_str().unwrap());
     let server = format!(
         "'{}' --no-defaults --skip-networking --socket='{socket}' --innodb-buffer-pool-size=32M",
@@ -50,10 +73,15 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
         Some("mariadbd") => format!(
             "{} > ../laptop.log 2>&1 &\nserver=$!; trap 'kill $server 2> /dev/null || true' EXIT\n\
              until mariadb-admin {client} ping > /dev/null 2>&1; do kill -0 $server; sleep 0.1; done",
-            command.replace("mariadbd", &server).trim_end_matches('&').trim_end()
+            command
+                .replace("mariadbd", &server)
+                .trim_end_matches('&')
+                .trim_end()
         ),
         Some("mariadb") => command.replacen("mariadb", &format!("mariadb {client}"), 1),
-        Some("mariadb-admin") => command.replacen("mariadb-admin", &format!("mariadb-admin {client}"), 1) + "\nwait",
+        Some("mariadb-admin") => {
+            command.replacen("mariadb-admin", &format!("mariadb-admin {client}"), 1) + "\nwait"
+        }
         _ => command,
     }
 }
@@ -78,28 +106,55 @@ fn a_production_database_is_branched_as_the_readme_types_it() {
     let url = s3.url("backups/amcc");
     publish(&s, &url);
     let lines = block();
-    let typed: Vec<String> =
-        lines.iter().filter(|line| line.starts_with("$ ")).map(|line| adapted(line, &url, &s)).collect();
+    let typed: Vec<String> = lines
+        .iter()
+        .filter(|line| line.starts_with("$ "))
+        .map(|line| adapted(line, &url, &s))
+        .collect();
     assert!(typed.len() >= 10, "{typed:?}");
     let _mount = Unmounted(&s.at("mnt"));
     let run = s.sh(&typed.join("\n")).ok();
     // The sample in the README has the format of the real output, and lists the file that always
     // changes.
-    let sample: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with(' ')).collect();
+    let sample: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| line.starts_with(' '))
+        .collect();
     let (sum, rows) = sample.split_last().unwrap();
     assert!(
-        rows.iter().all(|row| is_row(row)) && rows.iter().any(|row| row.starts_with(" ib_logfile0 ")),
+        rows.iter().all(|row| is_row(row))
+            && rows.iter().any(|row| row.starts_with(" ib_logfile0 ")),
         "{sample:?}"
     );
     for part in ["ib_logfile0", "[prices v2 ", "prices ", " files changed, "] {
         assert!(run.out.contains(part), "no `{part}` in {}", run.out);
     }
-    let printed: Vec<&str> = run.out.lines().filter(|line| line.contains(" | ")).collect();
-    assert!(!printed.is_empty() && printed.iter().all(|row| is_row(row)), "{}", run.out);
-    assert!(sum.contains(" files changed, ") && sum.contains(" ranges"), "{sum}");
-    let log = s.dvc(["--repo", &url, "log", "--format=%s", "prices"]).ok().out;
+    let printed: Vec<&str> = run
+        .out
+        .lines()
+        .filter(|line| line.contains(" | "))
+        .collect();
+    assert!(
+        !printed.is_empty() && printed.iter().all(|row| is_row(row)),
+        "{}",
+        run.out
+    );
+    assert!(
+        sum.contains(" files changed, ") && sum.contains(" ranges"),
+        "{sum}"
+    );
+    let log = s
+        .dvc(["--repo", &url, "log", "--format=%s", "prices"])
+        .ok()
+        .out;
     assert_eq!(log, "ten percent\nnightly\n");
-    assert_eq!(s.dvc(["--repo", &url, "log", "--format=%s", "AMCC"]).ok().out, "nightly\n");
+    assert_eq!(
+        s.dvc(["--repo", &url, "log", "--format=%s", "AMCC"])
+            .ok()
+            .out,
+        "nightly\n"
+    );
 }
 
 /// Unmounts when the test ends, even if it fails.

@@ -45,9 +45,16 @@ impl Scene {
         s.dvc(["commit", "-m", "one"]).ok();
         s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
         s.dvc(["push"]).ok();
-        let url = s3.url("p").replace(&s3.port().to_string(), &port.to_string());
+        let url = s3
+            .url("p")
+            .replace(&s3.port().to_string(), &port.to_string());
         s.dvc(["clone", "--lazy", &url, "../lazy"]).ok();
-        Self { s, s3, proxy: Some(proxy), port }
+        Self {
+            s,
+            s3,
+            proxy: Some(proxy),
+            port,
+        }
     }
 
     fn proxy(&self) -> &Proxy {
@@ -64,7 +71,9 @@ impl Scene {
 /// error.
 #[track_caller]
 fn right(mount: &Mount<'_>, n: u64) -> usize {
-    let Ok(file) = File::open(mount.join(&format!("f{n}"))) else { return 0 };
+    let Ok(file) = File::open(mount.join(&format!("f{n}"))) else {
+        return 0;
+    };
     let pieces = noise(n, LEN);
     let read = |(at, piece): (usize, &[u8])| {
         let mut got = vec![0; piece.len()];
@@ -74,7 +83,11 @@ fn right(mount: &Mount<'_>, n: u64) -> usize {
         }
         got == piece
     };
-    pieces.chunks(PIECE).enumerate().filter(|piece| read(*piece)).count()
+    pieces
+        .chunks(PIECE)
+        .enumerate()
+        .filter(|piece| read(*piece))
+        .count()
 }
 
 #[track_caller]
@@ -84,7 +97,8 @@ fn all_right(mount: &Mount<'_>, n: u64) -> bool {
 
 /// Returns whether opening or reading a file fails with an I/O error.
 fn all_fail(mount: &Mount<'_>, n: u64) -> bool {
-    fs::read(mount.join(&format!("f{n}"))).is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error()))
+    fs::read(mount.join(&format!("f{n}")))
+        .is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error()))
 }
 
 #[test]
@@ -92,9 +106,20 @@ fn a_fifth_of_all_requests_fails() {
     if !possible() {
         return;
     }
-    for (what, percent) in [(Fails::Request, 20), (Fails::Reply, 20), (Fails::Connection, 20), (Fails::Reply, 70)] {
+    for (what, percent) in [
+        (Fails::Request, 20),
+        (Fails::Reply, 20),
+        (Fails::Connection, 20),
+        (Fails::Reply, 70),
+    ] {
         let scene = Scene::new();
-        scene.proxy().change(|link| link.chance = Some(Chance { percent, what, seed: 0x5eed }));
+        scene.proxy().change(|link| {
+            link.chance = Some(Chance {
+                percent,
+                what,
+                seed: 0x5eed,
+            })
+        });
         let mount = scene.mount(&[]);
         std::thread::scope(|scope| {
             for n in 0..FILES {
@@ -122,12 +147,21 @@ fn the_store_is_gone_and_comes_back() {
         proxy.as_ref().unwrap().cut_all();
         drop(proxy);
     };
-    let back =
-        || Proxy::start_at(([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], s3_port).into(), Link::default()).ok();
+    let back = || {
+        Proxy::start_at(
+            ([127, 0, 0, 1], port).into(),
+            ([127, 0, 0, 1], s3_port).into(),
+            Link::default(),
+        )
+        .ok()
+    };
     gone(proxy);
     let begun = Instant::now();
     assert!(all_fail(&mount, 20));
-    eprintln!("a read fails after {:?} if no server listens", begun.elapsed());
+    eprintln!(
+        "a read fails after {:?} if no server listens",
+        begun.elapsed()
+    );
     // Written data, and data that was read before, does not need the remote.
     assert!(all_right(&mount, 0));
     fs::write(mount.join("new"), "new").unwrap();
@@ -159,7 +193,8 @@ fn the_store_comes_late() {
     eprintln!("the first read fails after {:?}", begun.elapsed());
     assert!(all_fail(&mount, 2) && all_fail(&mount, 3));
     let there = ([127, 0, 0, 1], scene.s3.port()).into();
-    let proxy = Proxy::start_at(([127, 0, 0, 1], scene.port).into(), there, Link::default()).unwrap();
+    let proxy =
+        Proxy::start_at(([127, 0, 0, 1], scene.port).into(), there, Link::default()).unwrap();
     let begun = Instant::now();
     until("it is read", || all_right(&mount, 1));
     eprintln!("it is read after {:?}", begun.elapsed());
@@ -178,7 +213,9 @@ fn the_store_stalls() {
     let scene = Scene::new();
     let mount = scene.mount(&[]);
     assert!(all_right(&mount, 0));
-    scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
+    scene
+        .proxy()
+        .change(|link| link.delay = Duration::from_secs(3600));
     // Close the open connections, because the delay applies only to new ones.
     scene.proxy().cut_all();
     let begun = Instant::now();
@@ -189,10 +226,18 @@ fn the_store_stalls() {
         fs::write(mount.join("new"), "new").unwrap();
         fs::rename(mount.join("new"), mount.join("newer")).unwrap();
         let read = waiting.join().unwrap();
-        let said = read.as_ref().map_or_else(ToString::to_string, |bytes| format!("{} bytes", bytes.len()));
-        assert!(read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())), "{said}");
+        let said = read.as_ref().map_or_else(ToString::to_string, |bytes| {
+            format!("{} bytes", bytes.len())
+        });
+        assert!(
+            read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())),
+            "{said}"
+        );
     });
-    eprintln!("a read fails after {:?} if no server answers", begun.elapsed());
+    eprintln!(
+        "a read fails after {:?} if no server answers",
+        begun.elapsed()
+    );
     scene.proxy().change(|link| link.delay = Duration::ZERO);
     scene.proxy().cut_all();
     until("it is read again", || all_right(&mount, 20));
@@ -226,21 +271,33 @@ fn the_store_is_damaged() {
         return;
     }
     let scene = Scene::new();
-    let packs: Vec<String> = scene.s3.keys().into_iter().filter(|k| k.contains("packs/")).collect();
+    let packs: Vec<String> = scene
+        .s3
+        .keys()
+        .into_iter()
+        .filter(|k| k.contains("packs/"))
+        .collect();
     let before: Vec<_> = packs.iter().map(|k| scene.s3.object(k).unwrap()).collect();
     for (key, bytes) in packs.iter().zip(&before) {
         if bytes.len() > LEN {
-            scene.s3.damage(key, |bytes| bytes.iter_mut().step_by(5000).for_each(|b| *b ^= 1));
+            scene.s3.damage(key, |bytes| {
+                bytes.iter_mut().step_by(5000).for_each(|b| *b ^= 1)
+            });
         }
     }
     let mount = scene.mount(&[]);
     let found: usize = (0..FILES).map(|n| right(&mount, n)).sum();
-    assert!(found < usize::try_from(FILES).unwrap() * (LEN / PIECE) / 2, "{found} pieces are right");
+    assert!(
+        found < usize::try_from(FILES).unwrap() * (LEN / PIECE) / 2,
+        "{found} pieces are right"
+    );
     assert!(mount.counted("failed_operations") > 0);
     for (key, bytes) in packs.iter().zip(before) {
         scene.s3.damage(key, |damaged| *damaged = bytes);
     }
-    until("it is read when it is whole again", || (0..FILES).all(|n| all_right(&mount, n)));
+    until("it is read when it is whole again", || {
+        (0..FILES).all(|n| all_right(&mount, n))
+    });
     mount.umount();
 }
 
@@ -254,9 +311,17 @@ fn recorded_files_are_fetched_before_they_are_read() {
     let mut scene = Scene::new();
     let profile = scene.s.at("profile");
     let profile = profile.to_str().unwrap();
-    let mount = Mount::new(&scene.s, &["-C", "../lazy"], &["--record", profile, "main"], "mnt");
+    let mount = Mount::new(
+        &scene.s,
+        &["-C", "../lazy"],
+        &["--record", profile, "main"],
+        "mnt",
+    );
     let mut piece = vec![0; PIECE];
-    File::open(mount.join("f3")).unwrap().read_exact_at(&mut piece, 300_000).unwrap();
+    File::open(mount.join("f3"))
+        .unwrap()
+        .read_exact_at(&mut piece, 300_000)
+        .unwrap();
     assert!(all_right(&mount, 1));
     mount.umount();
     let lines = fs::read_to_string(profile).unwrap();
@@ -270,26 +335,42 @@ fn recorded_files_are_fetched_before_they_are_read() {
     assert_eq!(f1, LEN.next_multiple_of(65536) as u64, "{lines}");
 
     scene.s.dvc(["gc", "--cache"]).ok();
-    let mount = Mount::new(&scene.s, &["-C", "../lazy"], &["--prefetch", profile, "main"], "mnt");
+    let mount = Mount::new(
+        &scene.s,
+        &["-C", "../lazy"],
+        &["--prefetch", profile, "main"],
+        "mnt",
+    );
     until("the recorded files are fetched", || {
         let log = scene.s.sh("cat ../lazy/.dvcs/overlays/*/log").ok().out;
-        log.lines().any(|line| line.contains("prefetched") && !line.contains("prefetched 0"))
+        log.lines()
+            .any(|line| line.contains("prefetched") && !line.contains("prefetched 0"))
     });
     let before = mount.counted("fetched_bytes");
     assert!(before > LEN as u64, "{before} bytes of noise");
     drop(scene.proxy.take());
     assert!(all_right(&mount, 1));
-    File::open(mount.join("f3")).unwrap().read_exact_at(&mut piece, 300_000).unwrap();
+    File::open(mount.join("f3"))
+        .unwrap()
+        .read_exact_at(&mut piece, 300_000)
+        .unwrap();
     assert!(piece == noise(3, LEN)[300_000..300_000 + PIECE]);
     assert_eq!(mount.counted("fetched_bytes"), before);
     mount.umount();
 
     // An invalid profile is an error, and nothing is mounted.
     scene.s.write("../wrong", "hello\n");
-    for (file, code, word) in [("wrong", 2, "line 1"), ("none", 13, "cannot use the profile")] {
+    for (file, code, word) in [
+        ("wrong", 2, "line 1"),
+        ("none", 13, "cannot use the profile"),
+    ] {
         let file = scene.s.at(file);
-        let run =
-            super::try_mount(&scene.s, &["-C", "../lazy"], &["--prefetch", file.to_str().unwrap(), "main"], "mnt");
+        let run = super::try_mount(
+            &scene.s,
+            &["-C", "../lazy"],
+            &["--prefetch", file.to_str().unwrap(), "main"],
+            "mnt",
+        );
         run.code(code).complains(word);
     }
 }
@@ -312,12 +393,17 @@ fn a_small_cache_stays_small_and_everything_is_right() {
                 let mount = &mount;
                 scope.spawn(move || {
                     (first..FILES).step_by(3).for_each(|n| {
-                        assert!(fs::read(mount.join(&format!("f{n}"))).unwrap() == noise(n, LONG), "f{n}");
+                        assert!(
+                            fs::read(mount.join(&format!("f{n}"))).unwrap() == noise(n, LONG),
+                            "f{n}"
+                        );
                     })
                 });
             }
         });
-        let used = scene.s.dvc(["du", "--cache", "--json"]).ok().json()["block_bytes"].as_u64().unwrap();
+        let used = scene.s.dvc(["du", "--cache", "--json"]).ok().json()["block_bytes"]
+            .as_u64()
+            .unwrap();
         assert!(used <= LIMIT + LIMIT / 4, "{used} bytes");
         // Drop the kernel's page cache as well, so that the second round reads from the mount.
         (0..FILES).for_each(|n| {

@@ -45,9 +45,15 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     server.stop();
     let repo = a.at("r").display().to_string();
     a.dvc(["init", "--repo", &repo, "-b", "shop"]).ok();
-    a.dvc(["--repo", &repo, "-C", "data", "commit", "-b", "shop", "-m", "at rest"]).ok();
-    a.dvc(["--repo", &repo, "remote", "add", "origin", url]).ok();
-    let whole = a.dvc(["--repo", &repo, "push", "--json"]).ok().json()["sent_bytes"].as_u64().unwrap();
+    a.dvc([
+        "--repo", &repo, "-C", "data", "commit", "-b", "shop", "-m", "at rest",
+    ])
+    .ok();
+    a.dvc(["--repo", &repo, "remote", "add", "origin", url])
+        .ok();
+    let whole = a.dvc(["--repo", &repo, "push", "--json"]).ok().json()["sent_bytes"]
+        .as_u64()
+        .unwrap();
     assert!(whole > 2 * MIB, "{whole} bytes in all");
 
     // The second machine runs the database on a lazy mount.
@@ -56,7 +62,10 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     assert!(bytes_below(&b, "w/.dvcs") < MIB);
     let mount = Mount::new(&b, &[], &["--live", "shop"], "mnt");
     let server = MariaDb::start(&mount.at, b.at("s"));
-    assert_eq!(server.sql("select what from shop.orders where id = 31415"), a_row(31415));
+    assert_eq!(
+        server.sql("select what from shop.orders where id = 31415"),
+        a_row(31415)
+    );
     let came = mount.counted("fetched_bytes");
     assert!(came > 0 && came < whole, "{came} of {whole} bytes came");
     server.sql(
@@ -67,18 +76,33 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     server.sql("flush tables shop.orders for export; unlock tables");
     let diff = mount.dvc(&["diff", "--stat"]).ok();
     let stat = diff.lines();
-    let orders = stat.iter().find(|l| l.contains("shop/orders.ibd")).unwrap_or_else(|| panic!("{stat:?}"));
+    let orders = stat
+        .iter()
+        .find(|l| l.contains("shop/orders.ibd"))
+        .unwrap_or_else(|| panic!("{stat:?}"));
     assert!(orders.contains("range"), "{orders}");
     assert!(stat.iter().all(|l| !l.contains("customers")), "{stat:?}");
     let chunks = mount.dvc(&["diff", "--chunks"]).ok().out;
-    assert!(chunks.contains("shop/orders.ibd") && !chunks.contains("customers"), "{chunks}");
+    assert!(
+        chunks.contains("shop/orders.ibd") && !chunks.contains("customers"),
+        "{chunks}"
+    );
     mount.dvc(&["status"]).ok().says("shop/orders.ibd");
 
-    mount.dvc(&["commit", "-m", "while it runs"]).ok().says("shop v2");
+    mount
+        .dvc(&["commit", "-m", "while it runs"])
+        .ok()
+        .says("shop v2");
     let pushed = mount.dvc(&["push", "--json"]).ok().json();
     let sent = pushed["sent_bytes"].as_u64().unwrap();
-    let stat = mount.dvc(&["diff", "--stat", "shop@v1", "shop@v2"]).ok().out;
-    assert!(sent < whole / 3, "{sent} bytes were sent, {whole} are all\n{stat}");
+    let stat = mount
+        .dvc(&["diff", "--stat", "shop@v1", "shop@v2"])
+        .ok()
+        .out;
+    assert!(
+        sent < whole / 3,
+        "{sent} bytes were sent, {whole} are all\n{stat}"
+    );
     // Changes after the commit are not part of the version.
     server.sql("delete from shop.orders where id < 50000");
 
@@ -88,14 +112,25 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     let state = c.at("home/state/dvc/clones");
     assert!(state.is_dir(), "its clone is where state is kept");
     let copy = MariaDb::start(&third.at, c.at("s"));
-    assert_eq!(copy.sql("select count(*), min(id), sum(n < 0) from shop.orders"), "60001\t0\t51");
-    assert_eq!(copy.sql("select what from shop.orders where id in (0, 31415)"), format!("new\n{}", a_row(31415)));
+    assert_eq!(
+        copy.sql("select count(*), min(id), sum(n < 0) from shop.orders"),
+        "60001\t0\t51"
+    );
+    assert_eq!(
+        copy.sql("select what from shop.orders where id in (0, 31415)"),
+        format!("new\n{}", a_row(31415))
+    );
     copy.check("shop.orders");
     copy.sql("update shop.orders set n = -n where n < 0; delete from shop.orders where id = 0");
     assert_eq!(copy.sql("checksum table shop.orders, shop.customers"), sum);
     copy.stop();
     // Changes on this machine do not affect the first version.
-    let first = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop@v1")], "first");
+    let first = Mount::new(
+        &c,
+        &[],
+        &["--ephemeral", &format!("{url}#shop@v1")],
+        "first",
+    );
     let old = MariaDb::start(&first.at, c.at("t"));
     assert_eq!(old.sql("checksum table shop.orders, shop.customers"), sum);
     old.stop();
@@ -103,7 +138,10 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     third.umount();
 
     server.stop();
-    mount.dvc(&["commit", "-m", "at rest again"]).ok().says("shop v3");
+    mount
+        .dvc(&["commit", "-m", "at rest again"])
+        .ok()
+        .says("shop v3");
     mount.dvc(&["push"]).ok();
     mount.umount();
     // The same URL now mounts the newest version.
@@ -112,7 +150,9 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     assert_eq!(copy.sql("select count(*) from shop.orders"), "10001");
     copy.stop();
     third.umount();
-    b.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
+    b.dvc(["--repo", url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }
 
 /// Computes the content of a row without the database.
@@ -121,7 +161,12 @@ fn a_row(id: u64) -> String {
         let said = crate::support::needs::run("sh", &["-c", &format!("printf %s {n} | {program}")]);
         said.split_whitespace().next().unwrap().to_owned()
     };
-    format!("{}{}{}", sum("md5sum", id), sum("sha1sum", id), sum("md5sum", id * 7))
+    format!(
+        "{}{}{}",
+        sum("md5sum", id),
+        sum("sha1sum", id),
+        sum("md5sum", id * 7)
+    )
 }
 
 #[test]
@@ -135,7 +180,9 @@ fn by_s3() {
 
 #[test]
 fn by_a_registry() {
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = Registry::start() else {
+        return;
+    };
     if possible() {
         walk(&registry.url("volumes"), &[]);
     }
@@ -167,7 +214,10 @@ fn a_mount_does_not_follow_other_machines() {
     let other = Mount::new(&b, &[], &[&format!("{url}#v")], "other");
     assert_eq!(std::fs::read(other.join("f")).unwrap(), b"two");
     other.umount();
-    mount.dvc(&["commit", "-m", "of b"]).code(4).complains("`-b NAME`");
+    mount
+        .dvc(&["commit", "-m", "of b"])
+        .code(4)
+        .complains("`-b NAME`");
     mount.dvc(&["commit", "-b", "of-b", "-m", "of b"]).ok();
     mount.dvc(&["push"]).ok();
     mount.umount();

@@ -20,14 +20,22 @@ impl Disk {
         fs::File::create(&image).unwrap().set_len(24 << 20).unwrap();
         run("mkfs.ext4", &["-q", image.to_str().unwrap()]);
         fs::create_dir(&at).unwrap();
-        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
+        run(
+            "mount",
+            &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()],
+        );
         Self(at)
     }
 
     /// Runs `fsfreeze` with the option `how`. Returns whether that succeeded.
     fn steer(&self, how: &str) -> bool {
         let mut c = Command::new(need("fsfreeze"));
-        c.arg(how).arg(&self.0).stderr(Stdio::null()).status().unwrap().success()
+        c.arg(how)
+            .arg(&self.0)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
     }
 
     /// Returns whether the file system is frozen, by trying to freeze it: a frozen one cannot be
@@ -48,7 +56,10 @@ impl Disk {
         let mut waiting = None;
         until("it is frozen", || {
             n += 1;
-            let mut touch = Command::new("touch").arg(self.0.join(format!("probe-{n}"))).spawn().unwrap();
+            let mut touch = Command::new("touch")
+                .arg(self.0.join(format!("probe-{n}")))
+                .spawn()
+                .unwrap();
             std::thread::sleep(Duration::from_millis(300));
             let waits = touch.try_wait().unwrap().is_none();
             if waits {
@@ -92,14 +103,25 @@ fn scene() -> Option<(Sandbox, Disk)> {
 
 fn command(s: &Sandbox, disk: &Disk, limit: &str) -> Command {
     let mut c = s.command(["--repo"]);
-    c.arg(s.at("r")).arg("-C").arg(&disk.0).args(["commit", "-m", "x", "--quiesce-timeout", limit, "--quiesce"]);
+    c.arg(s.at("r")).arg("-C").arg(&disk.0).args([
+        "commit",
+        "-m",
+        "x",
+        "--quiesce-timeout",
+        limit,
+        "--quiesce",
+    ]);
     c.arg(format!("fsfreeze:{}", disk.0.display()));
     c
 }
 
 fn versions(s: &Sandbox) -> usize {
     let log = Run::of(s.command(["--repo"]).arg(s.at("r")).args(["log", "--json"]));
-    if log.code == 0 { log.json_lines().len() } else { 0 }
+    if log.code == 0 {
+        log.json_lines().len()
+    } else {
+        0
+    }
 }
 
 #[test]
@@ -110,7 +132,9 @@ fn a_file_system_is_frozen_and_thawed() {
     held.go_on().ok().complains("froze");
     assert!(writes.wait().unwrap().success() && !disk.is_frozen());
     assert_eq!(versions(&s), 1);
-    let shown = s.dvc(["--repo", s.at("r").to_str().unwrap(), "show", "main:file"]).ok();
+    let shown = s
+        .dvc(["--repo", s.at("r").to_str().unwrap(), "show", "main:file"])
+        .ok();
     assert_eq!(shown.out, "content");
 }
 
@@ -120,7 +144,9 @@ fn a_killed_commit_leaves_nothing_frozen() {
     let held = Held::start(&mut command(&s, &disk, "1h"));
     let mut writes = disk.wait_for_freeze();
     held.kill();
-    until("it is thawed", || writes.try_wait().unwrap().is_some_and(|s| s.success()));
+    until("it is thawed", || {
+        writes.try_wait().unwrap().is_some_and(|s| s.success())
+    });
     assert!(!disk.is_frozen());
     assert_eq!(versions(&s), 0);
 }
@@ -130,7 +156,9 @@ fn the_timeout_thaws() {
     let Some((s, disk)) = scene() else { return };
     let held = Held::start(&mut command(&s, &disk, "3s"));
     let mut writes = disk.wait_for_freeze();
-    until("it is thawed", || writes.try_wait().unwrap().is_some_and(|s| s.success()));
+    until("it is thawed", || {
+        writes.try_wait().unwrap().is_some_and(|s| s.success())
+    });
     held.go_on().code(7).complains("longer than 3 s");
     assert_eq!(versions(&s), 0);
 }
@@ -141,18 +169,35 @@ fn file_systems_that_dvc_writes_to_are_never_frozen() {
     let profile = format!("fsfreeze:{}", disk.0.display());
     // First the repository is on the disk, then the cache directory, and then no file of dvc.
     Run::of(s.command(["-C"]).arg(&disk.0).arg("init")).ok();
-    let inside = Run::of(s.command(["-C"]).arg(&disk.0).args(["commit", "-m", "x", "--quiesce", &profile]));
+    let inside =
+        Run::of(
+            s.command(["-C"])
+                .arg(&disk.0)
+                .args(["commit", "-m", "x", "--quiesce", &profile]),
+        );
     inside.code(2).complains("is on the same file system");
     fs::remove_dir_all(disk.0.join(".dvcs")).unwrap();
     let mut c = command(&s, &disk, "10s");
-    Run::of(c.env("XDG_CACHE_HOME", disk.0.join("not/yet"))).code(2).complains("not/yet");
+    Run::of(c.env("XDG_CACHE_HOME", disk.0.join("not/yet")))
+        .code(2)
+        .complains("not/yet");
     let mut c = s.command(["--repo"]);
-    c.arg(s.at("r")).arg("-C").arg(&disk.0).args(["commit", "-m", "x", "--quiesce", "fsfreeze:/no/such"]);
-    Run::of(&mut c).code(7).complains("cannot freeze `/no/such`");
+    c.arg(s.at("r")).arg("-C").arg(&disk.0).args([
+        "commit",
+        "-m",
+        "x",
+        "--quiesce",
+        "fsfreeze:/no/such",
+    ]);
+    Run::of(&mut c)
+        .code(7)
+        .complains("cannot freeze `/no/such`");
     assert!(!disk.is_frozen());
     // A file system that another process has frozen is left frozen.
     assert!(disk.steer("--freeze"));
-    Run::of(&mut command(&s, &disk, "10s")).code(7).complains("cannot freeze");
+    Run::of(&mut command(&s, &disk, "10s"))
+        .code(7)
+        .complains("cannot freeze");
     assert!(disk.is_frozen() && disk.steer("--unfreeze"));
     assert_eq!(versions(&s), 0);
 }

@@ -30,14 +30,43 @@ fn profiles_are_checked_before_anything_is_done() {
         ("fsfreeze:relative", "path"),
         ("pause", "docker:pause"),
     ] {
-        let run = s.dvc(["commit", "-m", "x", "--quiesce", profile]).code(2).complains(said);
+        let run = s
+            .dvc(["commit", "-m", "x", "--quiesce", profile])
+            .code(2)
+            .complains(said);
         assert!(!run.err.contains("secret"), "{}", run.err);
     }
-    s.dvc(["commit", "-m", "x", "--quiesce", "none", "--quiesce-timeout", "soon"]).ok();
+    s.dvc([
+        "commit",
+        "-m",
+        "x",
+        "--quiesce",
+        "none",
+        "--quiesce-timeout",
+        "soon",
+    ])
+    .ok();
     s.write("a", "b");
     for limit in ["soon", "0"] {
-        let args = ["commit", "-m", "x", "--quiesce", "mariadb:", "--quiesce-timeout", limit];
+        let args = [
+            "commit",
+            "-m",
+            "x",
+            "--quiesce",
+            "mariadb:",
+            "--quiesce-timeout",
+            limit,
+        ];
         s.dvc(args).code(2).complains("--quiesce-timeout");
     }
-    s.dvc(["commit", "-m", "x", "--quiesce", "docker:pause", "--stdin", "f"]).code(2);
+    s.dvc([
+        "commit",
+        "-m",
+        "x",
+        "--quiesce",
+        "docker:pause",
+        "--stdin",
+        "f",
+    ])
+    .code(2);
 }

@@ -31,14 +31,35 @@ fn everything_is_installed_and_nothing_remains() {
         ] {
             assert!(below(name), "{prefix} lacks {name}: {found:#?}");
         }
-        let helper = if prefix == "/usr/local" { PathBuf::from("/sbin") } else { Path::new(prefix).join("sbin") };
+        let helper = if prefix == "/usr/local" {
+            PathBuf::from("/sbin")
+        } else {
+            Path::new(prefix).join("sbin")
+        };
         let helper = root.join(helper.join("mount.dvc").strip_prefix("/").unwrap());
-        assert_eq!(fs::read_link(helper).unwrap(), Path::new(prefix).join("bin/dvc"));
-        let unit = fs::read_to_string(root.join(&prefix[1..]).join("lib/systemd/system/dvc-plugin.service")).unwrap();
-        assert!(unit.contains(&format!("ExecStart={prefix}/bin/dvc serve")), "{unit}");
-        let listed =
-            s.other(project().join("packaging/install.sh")).args(["list", "--prefix", prefix]).output().unwrap();
-        let mut listed: Vec<PathBuf> = String::from_utf8(listed.stdout).unwrap().lines().map(PathBuf::from).collect();
+        assert_eq!(
+            fs::read_link(helper).unwrap(),
+            Path::new(prefix).join("bin/dvc")
+        );
+        let unit = fs::read_to_string(
+            root.join(&prefix[1..])
+                .join("lib/systemd/system/dvc-plugin.service"),
+        )
+        .unwrap();
+        assert!(
+            unit.contains(&format!("ExecStart={prefix}/bin/dvc serve")),
+            "{unit}"
+        );
+        let listed = s
+            .other(project().join("packaging/install.sh"))
+            .args(["list", "--prefix", prefix])
+            .output()
+            .unwrap();
+        let mut listed: Vec<PathBuf> = String::from_utf8(listed.stdout)
+            .unwrap()
+            .lines()
+            .map(PathBuf::from)
+            .collect();
         listed.sort();
         assert_eq!(found, listed);
         make(&s, "uninstall", &variables).ok();
@@ -51,12 +72,27 @@ fn the_installed_program_works() {
     let s = Sandbox::new();
     let prefix = s.at("prefix");
     make(&s, "install", &[("PREFIX", &prefix)]).ok();
-    let mode = fs::metadata(prefix.join("bin/dvc")).unwrap().permissions().mode();
+    let mode = fs::metadata(prefix.join("bin/dvc"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7777, 0o755);
-    let path = format!("{}:{}", prefix.join("bin").display(), std::env::var("PATH").unwrap());
-    Run::of(s.other("git").env("PATH", path).args(["dvc", "--version"])).ok().says("dvc (data-volume control)");
+    let path = format!(
+        "{}:{}",
+        prefix.join("bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    Run::of(s.other("git").env("PATH", path).args(["dvc", "--version"]))
+        .ok()
+        .says("dvc (data-volume control)");
     // Pass the arguments that mount(8) passes to its helper.
-    let run = Run::of(s.other(prefix.join("sbin/mount.dvc")).args(["/none#main", "/none", "-o", "ro", "-f"]));
+    let run = Run::of(s.other(prefix.join("sbin/mount.dvc")).args([
+        "/none#main",
+        "/none",
+        "-o",
+        "ro",
+        "-f",
+    ]));
     run.complains("/none");
 }
 

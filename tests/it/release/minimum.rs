@@ -12,14 +12,22 @@ fn version(text: &str) -> (u32, u32) {
 #[test]
 fn dependencies_build_with_the_oldest_rust() {
     let mut c = Command::new(env!("CARGO"));
-    c.args(["metadata", "--format-version=1", "--locked", "--offline"]).current_dir(project());
+    c.args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .current_dir(project());
     // Dependencies for other systems may not be downloaded, so leave them out.
     c.args(["--filter-platform", "x86_64-unknown-linux-gnu"]);
     let out = c.output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    let own = packages.iter().find(|package| package["name"] == "dvc" && package["source"].is_null()).unwrap();
+    let own = packages
+        .iter()
+        .find(|package| package["name"] == "dvc" && package["source"].is_null())
+        .unwrap();
     let promised = version(own["rust_version"].as_str().unwrap());
     let newer: Vec<String> = packages
         .iter()

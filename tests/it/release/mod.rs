@@ -17,7 +17,9 @@ fn project() -> &'static Path {
 /// Runs `make TARGET` in the project, with the `dvc` under test in place of the release build.
 fn make(s: &Sandbox, target: &str, variables: &[(&str, &Path)]) -> Run {
     let mut c = s.other("make");
-    c.current_dir(project()).args(["--no-print-directory", target]).arg(concat!("DVC=", env!("CARGO_BIN_EXE_dvc")));
+    c.current_dir(project())
+        .args(["--no-print-directory", target])
+        .arg(concat!("DVC=", env!("CARGO_BIN_EXE_dvc")));
     for (name, value) in variables {
         c.arg(format!("{name}={}", value.display()));
     }
@@ -29,7 +31,10 @@ fn make(s: &Sandbox, target: &str, variables: &[(&str, &Path)]) -> Run {
 fn installed(root: &Path) -> Vec<PathBuf> {
     let mut all = crate::support::sandbox::all_below(root);
     all.retain(|path| !path.symlink_metadata().unwrap().is_dir());
-    let mut all: Vec<PathBuf> = all.iter().map(|path| Path::new("/").join(path.strip_prefix(root).unwrap())).collect();
+    let mut all: Vec<PathBuf> = all
+        .iter()
+        .map(|path| Path::new("/").join(path.strip_prefix(root).unwrap()))
+        .collect();
     all.sort();
     all
 }

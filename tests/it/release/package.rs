@@ -30,19 +30,38 @@ fn dist() -> Option<&'static Dist> {
     }
     Some(DIST.get_or_init(|| {
         if let Some(dir) = named {
-            return Dist { made: None, dir: dir.into() };
+            return Dist {
+                made: None,
+                dir: dir.into(),
+            };
         }
         let made = SharedDir::new();
         let (binary, dir) = (made.path().join("dvc"), made.path().join("dist"));
-        run("strip", &["-s", "-o", binary.to_str().unwrap(), env!("CARGO_BIN_EXE_dvc")]);
+        run(
+            "strip",
+            &[
+                "-s",
+                "-o",
+                binary.to_str().unwrap(),
+                env!("CARGO_BIN_EXE_dvc"),
+            ],
+        );
         pack(&binary, &dir, true);
-        Dist { dir, made: Some(made) }
+        Dist {
+            dir,
+            made: Some(made),
+        }
     }))
 }
 
 /// Runs packaging/dist.sh for an existing binary. `fast` selects little compression.
 fn pack(binary: &Path, out: &Path, fast: bool) {
-    let mut args = vec!["--binary", binary.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let mut args = vec![
+        "--binary",
+        binary.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
     args.extend(fast.then_some("--fast"));
     run(project().join("packaging/dist.sh").to_str().unwrap(), &args);
 }
@@ -50,13 +69,23 @@ fn pack(binary: &Path, out: &Path, fast: bool) {
 impl Dist {
     fn file(&self, end: &str) -> PathBuf {
         let all = all_below(&self.dir);
-        all.into_iter().find(|path| path.to_str().unwrap().ends_with(end)).unwrap_or_else(|| panic!("no {end}"))
+        all.into_iter()
+            .find(|path| path.to_str().unwrap().ends_with(end))
+            .unwrap_or_else(|| panic!("no {end}"))
     }
 
     /// Unpacks the archive. Returns its top directory.
     fn unpacked(&self, s: &Sandbox) -> PathBuf {
         let archive = self.file(".tar.gz");
-        run("tar", &["-xzf", archive.to_str().unwrap(), "-C", s.root().to_str().unwrap()]);
+        run(
+            "tar",
+            &[
+                "-xzf",
+                archive.to_str().unwrap(),
+                "-C",
+                s.root().to_str().unwrap(),
+            ],
+        );
         let name = archive.file_name().unwrap().to_str().unwrap().to_owned();
         s.at(name.trim_end_matches(".tar.gz"))
     }
@@ -73,19 +102,38 @@ fn the_archive_and_the_package_hold_the_same() {
         Run::of(c.args([action, "--prefix", "/usr", "--destdir"]).arg(&root))
     };
     script("install").ok();
-    Run::of(s.other(root.join("usr/bin/dvc")).arg("--version")).ok().says(env!("CARGO_PKG_VERSION"));
+    Run::of(s.other(root.join("usr/bin/dvc")).arg("--version"))
+        .ok()
+        .says(env!("CARGO_PKG_VERSION"));
     let (by_archive, of_package) = (installed(&root), s.at("package"));
-    run("dpkg-deb", &["-x", dist.file(".deb").to_str().unwrap(), of_package.to_str().unwrap()]);
+    run(
+        "dpkg-deb",
+        &[
+            "-x",
+            dist.file(".deb").to_str().unwrap(),
+            of_package.to_str().unwrap(),
+        ],
+    );
     // Debian uses different directories for zsh completions and documentation.
     let as_debian = |path: &PathBuf| {
-        let path = path.to_str().unwrap().replace("zsh/site-functions", "zsh/vendor-completions");
+        let path = path
+            .to_str()
+            .unwrap()
+            .replace("zsh/site-functions", "zsh/vendor-completions");
         path.replace("/doc/dvc/", "/doc/data-volume-control/")
     };
     let without_gz = |path: &PathBuf| path.to_str().unwrap().trim_end_matches(".gz").to_owned();
     let is_licence = |path: &String| path.contains("/LICENSE-") || path.ends_with("/copyright");
-    let mut archive: Vec<String> = by_archive.iter().map(as_debian).filter(|path| !is_licence(path)).collect();
-    let mut package: Vec<String> =
-        installed(&of_package).iter().map(without_gz).filter(|path| !is_licence(path)).collect();
+    let mut archive: Vec<String> = by_archive
+        .iter()
+        .map(as_debian)
+        .filter(|path| !is_licence(path))
+        .collect();
+    let mut package: Vec<String> = installed(&of_package)
+        .iter()
+        .map(without_gz)
+        .filter(|path| !is_licence(path))
+        .collect();
     archive.sort();
     package.sort();
     assert_eq!(archive, package);
@@ -97,17 +145,34 @@ fn the_archive_and_the_package_hold_the_same() {
 fn the_same_binary_makes_the_same_bytes() {
     let Some(dist) = dist() else { return };
     let s = Sandbox::new();
-    pack(&dist.unpacked(&s).join("dvc"), &s.at("again"), dist.made.is_some());
+    pack(
+        &dist.unpacked(&s).join("dvc"),
+        &s.at("again"),
+        dist.made.is_some(),
+    );
     let sums = |dir: &Path| fs::read_to_string(dir.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(&dist.dir), sums(&s.at("again")));
-    run("sh", &["-c", &format!("cd '{}' && sha256sum --check --quiet SHA256SUMS", dist.dir.display())]);
+    run(
+        "sh",
+        &[
+            "-c",
+            &format!(
+                "cd '{}' && sha256sum --check --quiet SHA256SUMS",
+                dist.dir.display()
+            ),
+        ],
+    );
 }
 
 #[test]
 fn the_package_says_what_it_is() {
     let Some(dist) = dist() else { return };
     let package = dist.file(".deb");
-    let field = |name: &str| run("dpkg-deb", &["-f", package.to_str().unwrap(), name]).trim().to_owned();
+    let field = |name: &str| {
+        run("dpkg-deb", &["-f", package.to_str().unwrap(), name])
+            .trim()
+            .to_owned()
+    };
     assert_eq!(field("Package"), "data-volume-control");
     assert_eq!(field("Version"), concat!(env!("CARGO_PKG_VERSION"), "-1"));
     assert_eq!(field("Recommends"), "fuse3");
@@ -141,8 +206,14 @@ fn bare(root: &Path) {
     fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
     for (name, device) in [("null", makedev(1, 3)), ("urandom", makedev(1, 9))] {
-        mknodat(CWD, root.join("dev").join(name), FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
-            .unwrap();
+        mknodat(
+            CWD,
+            root.join("dev").join(name),
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            device,
+        )
+        .unwrap();
     }
     fs::copy(need("busybox"), root.join("usr/bin/busybox")).unwrap();
     for name in ["sh", "rm", "cat", "mount", "umount"] {
@@ -152,9 +223,15 @@ fn bare(root: &Path) {
 
 /// Copies the shared libraries of a program. Returns whether it has any.
 fn add_libraries(program: &Path, root: &Path) -> bool {
-    let out = std::process::Command::new("ldd").arg(program).output().unwrap();
+    let out = std::process::Command::new("ldd")
+        .arg(program)
+        .output()
+        .unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
-    let libraries: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with('/')).collect();
+    let libraries: Vec<&str> = text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .collect();
     for library in &libraries {
         let to = root.join(&library[1..]);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -176,28 +253,54 @@ fn the_package_lives_on_a_bare_system() {
     let is_dynamic = add_libraries(&dist.unpacked(&s).join("dvc"), &root);
     let dpkg = |args: &[&str]| {
         let mut c = s.other(need("dpkg"));
-        c.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").arg(format!("--root={}", root.display()));
+        c.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .arg(format!("--root={}", root.display()));
         // The system has the libraries but not their packages, so dpkg must ignore missing
         // dependencies.
         c.args(is_dynamic.then_some("--force-depends"));
         Run::of(c.args(args))
     };
-    let inside =
-        |args: &[&str]| Run::of(s.other(need("chroot")).env("PATH", "/usr/sbin:/usr/bin").arg(&root).args(args));
+    let inside = |args: &[&str]| {
+        Run::of(
+            s.other(need("chroot"))
+                .env("PATH", "/usr/sbin:/usr/bin")
+                .arg(&root)
+                .args(args),
+        )
+    };
     dpkg(&["--install", dist.file(".deb").to_str().unwrap()]).ok();
-    dpkg(&["--status", "data-volume-control"]).ok().says("Status: install ok installed");
+    dpkg(&["--status", "data-volume-control"])
+        .ok()
+        .says("Status: install ok installed");
     dpkg(&["--verify", "data-volume-control"]).ok();
     // Installing the package enables no unit.
     assert!(!root.join("etc/systemd").exists());
-    assert!(root.join("usr/lib/systemd/system/dvc-plugin.service").exists());
+    assert!(
+        root.join("usr/lib/systemd/system/dvc-plugin.service")
+            .exists()
+    );
 
-    inside(&["dvc", "--version"]).ok().says(env!("CARGO_PKG_VERSION"));
+    inside(&["dvc", "--version"])
+        .ok()
+        .says(env!("CARGO_PKG_VERSION"));
     fs::create_dir(root.join("srv/data")).unwrap();
     fs::write(root.join("srv/data/file"), "content").unwrap();
     inside(&["dvc", "-C", "/srv/data", "init"]).ok();
     inside(&["dvc", "-C", "/srv/data", "commit", "-m", "first"]).ok();
-    inside(&["git-dvc", "-C", "/srv/data", "log", "--oneline"]).ok().says("first");
-    inside(&["dvc", "-C", "/srv/data", "completions", "candidates", "--line", "dvc show main:"]).ok().says("main:file");
+    inside(&["git-dvc", "-C", "/srv/data", "log", "--oneline"])
+        .ok()
+        .says("first");
+    inside(&[
+        "dvc",
+        "-C",
+        "/srv/data",
+        "completions",
+        "candidates",
+        "--line",
+        "dvc show main:",
+    ])
+    .ok()
+    .says("main:file");
     if fuse() {
         mounts(&s, &root);
     }
@@ -231,6 +334,7 @@ fn mounts(s: &Sandbox, root: &Path) {
         chroot "$root" dvc umount /mnt
     "#;
     let mut c = s.other(need("unshare"));
-    c.args(["--mount", "--propagation", "private", "sh", "-c", script]).env("root", root);
+    c.args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .env("root", root);
     Run::of(&mut c).ok().says("content");
 }

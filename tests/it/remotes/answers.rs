@@ -56,9 +56,17 @@ impl Of {
     }
 
     fn store(self, port: u16, credentials: &[(&str, &str)]) -> Arc<dyn Store> {
-        let credentials = credentials.iter().map(|(n, v)| ((*n).to_owned(), Secret::new((*v).to_owned()))).collect();
-        let access = Access { credentials, ..Access::default() };
-        let location = Location::parse(&self.url(port), std::path::Path::new("/")).unwrap().location;
+        let credentials = credentials
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), Secret::new((*v).to_owned())))
+            .collect();
+        let access = Access {
+            credentials,
+            ..Access::default()
+        };
+        let location = Location::parse(&self.url(port), std::path::Path::new("/"))
+            .unwrap()
+            .location;
         match self {
             Self::Registry => Arc::new(OciStore::open(&location, &access).unwrap()),
             _ => Arc::new(RemoteStore::open(&location, &access).unwrap()),
@@ -81,7 +89,11 @@ impl Fake {
         let of = Arc::clone(&reply);
         let serving = serve(move |_: &Request| {
             let (status, headers, body): Given = of.lock().unwrap().clone();
-            headers.iter().fold(Reply::with(status, body), |reply, (name, value)| reply.header(name, value.clone()))
+            headers
+                .iter()
+                .fold(Reply::with(status, body), |reply, (name, value)| {
+                    reply.header(name, value.clone())
+                })
         });
         Self { serving, reply }
     }
@@ -98,21 +110,46 @@ type Row = (Of, u16, &'static str, u8, &'static str, &'static str);
 
 const DENIED: (u8, &str, &str) = (12, "access denied", "check the credentials");
 const EXPIRED: (u8, &str, &str) = (12, "the credentials have expired", "get new credentials");
-const CLOCK: (u8, &str, &str) = (6, "the clocks of this machine and of the server differ too much", "set the clock");
+const CLOCK: (u8, &str, &str) = (
+    6,
+    "the clocks of this machine and of the server differ too much",
+    "set the clock",
+);
 const REGION: (u8, &str, &str) = (2, "the bucket is in another region", "`?region=NAME`");
-const NO_PLACE: (u8, &str, &str) = (13, "no such bucket or directory", "create it first, or check the URL");
+const NO_PLACE: (u8, &str, &str) = (
+    13,
+    "no such bucket or directory",
+    "create it first, or check the URL",
+);
 const ARCHIVED: (u8, &str, &str) = (6, "the object is archived", "restore the object");
-const BILLING: (u8, &str, &str) = (6, "the bucket bills requests to the caller's project", "copy the data to a bucket");
+const BILLING: (u8, &str, &str) = (
+    6,
+    "the bucket bills requests to the caller's project",
+    "copy the data to a bucket",
+);
 const LOCKED: (u8, &str, &str) = (6, "locked by another client", "wait until its lock expires");
 const FULL: (u8, &str, &str) = (8, "no space left", "free some space there");
-const TOO_LARGE: (u8, &str, &str) = (8, "object too large for the server", "raise the request size limit");
+const TOO_LARGE: (u8, &str, &str) = (
+    8,
+    "object too large for the server",
+    "raise the request size limit",
+);
 const BUSY: (u8, &str, &str) = (6, "server overloaded", "run the command again later");
 const LATE: (u8, &str, &str) = (6, "no response in time", "check that the server runs");
 const BROKEN: (u8, &str, &str) = (6, "server unreachable", "check that the server runs");
 const REFUSED: (u8, &str, &str) = (6, "request rejected", "read the reason above");
-const PAGE: (u8, &str, &str) = (6, "received a web page instead of a response of the store", "a proxy or a login page");
+const PAGE: (u8, &str, &str) = (
+    6,
+    "received a web page instead of a response of the store",
+    "a proxy or a login page",
+);
 
-const fn row(of: Of, status: u16, code: &'static str, meaning: (u8, &'static str, &'static str)) -> Row {
+const fn row(
+    of: Of,
+    status: u16,
+    code: &'static str,
+    meaning: (u8, &'static str, &'static str),
+) -> Row {
     (of, status, code, meaning.0, meaning.1, meaning.2)
 }
 
@@ -147,7 +184,12 @@ const TABLE: &[Row] = &[
     row(Of::S3, 405, "MethodNotAllowed", REFUSED),
     row(Of::S3, 501, "NotImplemented", REFUSED),
     row(Of::S3, 403, "InvalidPayer", BILLING),
-    row(Of::S3, 200, "<html><head><title>Sign in</title></head></html>", PAGE),
+    row(
+        Of::S3,
+        200,
+        "<html><head><title>Sign in</title></head></html>",
+        PAGE,
+    ),
     row(Of::Azure, 403, "AuthenticationFailed", DENIED),
     row(Of::Azure, 403, "AccountIsDisabled", DENIED),
     row(Of::Azure, 403, "InsufficientAccountPermissions", DENIED),
@@ -182,7 +224,12 @@ const TABLE: &[Row] = &[
     row(Of::Webdav, 507, "", FULL),
     row(Of::Webdav, 413, "", TOO_LARGE),
     row(Of::Webdav, 502, "", BROKEN),
-    row(Of::Webdav, 200, "<!DOCTYPE html>\n<title>Login</title>", PAGE),
+    row(
+        Of::Webdav,
+        200,
+        "<!DOCTYPE html>\n<title>Login</title>",
+        PAGE,
+    ),
     row(Of::Registry, 400, "NAME_INVALID", NO_PLACE),
     row(Of::Registry, 403, "DENIED", DENIED),
     row(Of::Registry, 429, "TOOMANYREQUESTS", BUSY),
@@ -198,7 +245,9 @@ fn body(of: Of, code: &str) -> String {
         Of::S3 | Of::Azure => format!(
             "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>for people</Message><Region>eu-central-1</Region></Error>"
         ),
-        Of::Google => format!(r#"{{"error":{{"code":0,"message":"for people","errors":[{{"reason":"{code}"}}]}}}}"#),
+        Of::Google => format!(
+            r#"{{"error":{{"code":0,"message":"for people","errors":[{{"reason":"{code}"}}]}}}}"#
+        ),
         Of::Registry => format!(r#"{{"errors":[{{"code":"{code}","message":"for people"}}]}}"#),
         Of::Webdav => String::new(),
     }
@@ -206,7 +255,11 @@ fn body(of: Of, code: &str) -> String {
 
 /// Returns the error as users see it: message, causes and hint.
 fn told(e: &StoreError) -> String {
-    format!("{e}\n{}\n{}", causes(e).join("\n"), e.hint().unwrap_or_default())
+    format!(
+        "{e}\n{}\n{}",
+        causes(e).join("\n"),
+        e.hint().unwrap_or_default()
+    )
 }
 
 #[test]
@@ -226,21 +279,32 @@ fn every_answer_is_reported_by_its_meaning() {
         let read = store.get("format").err();
         let e = match read {
             Some(e) if !matches!(e, StoreError::Missing { .. }) => e,
-            _ => store.list("packs").expect_err(&format!("{of:?} {status} {code}")),
+            _ => store
+                .list("packs")
+                .expect_err(&format!("{of:?} {status} {code}")),
         };
         let told = told(&e);
         let place = format!("{of:?} {status} {code}: {told}");
         assert_eq!(e.kind().exit_code(), *exit, "{place}");
         assert!(told.contains(words) && told.contains(hint), "{place}");
-        assert!(!told.contains("Error {") && !told.contains("Other(") && !told.contains("s3cret"), "{place}");
+        assert!(
+            !told.contains("Error {") && !told.contains("Other(") && !told.contains("s3cret"),
+            "{place}"
+        );
         if !text.is_empty() && !code.contains(['<', '{']) {
-            assert!(told.contains(code) && told.contains("for people"), "{place}");
+            assert!(
+                told.contains(code) && told.contains("for people"),
+                "{place}"
+            );
         }
         if *words == REGION.1 {
             assert!(told.contains("eu-central-1"), "{place}");
         }
         let page = include_str!("../../../docs/remotes.md");
-        assert!(page.contains(words), "docs/remotes.md does not know `{words}`");
+        assert!(
+            page.contains(words),
+            "docs/remotes.md does not know `{words}`"
+        );
     }
 }
 
@@ -257,16 +321,30 @@ fn missing_credentials_are_reported_as_missing() {
             &[],
         ),
         (Of::Webdav, 401, "", &[]),
-        (Of::Registry, 401, "", &[("WWW-Authenticate", "Basic realm=\"r\"")]),
-        (Of::Azure, 401, "<Error><Code>NoAuthenticationInformation</Code><Message>m</Message></Error>", &[]),
+        (
+            Of::Registry,
+            401,
+            "",
+            &[("WWW-Authenticate", "Basic realm=\"r\"")],
+        ),
+        (
+            Of::Azure,
+            401,
+            "<Error><Code>NoAuthenticationInformation</Code><Message>m</Message></Error>",
+            &[],
+        ),
     ];
     for (of, status, body, headers) in answers {
         fake.answers(status, headers, body);
-        let e = of.store(fake.serving.port(), &[]).get("format").unwrap_err();
+        let e = of
+            .store(fake.serving.port(), &[])
+            .get("format")
+            .unwrap_err();
         assert_eq!(e.kind().exit_code(), 12, "{of:?}: {}", told(&e));
         let told = told(&e);
         assert!(
-            told.contains("none found") && told.contains("hint") | told.contains("set the credentials"),
+            told.contains("none found")
+                && told.contains("hint") | told.contains("set the credentials"),
             "{of:?}: {told}"
         );
     }
@@ -281,12 +359,19 @@ fn a_folder_of_webdav_that_does_not_exist() {
     s.write("a", "a");
     s.dvc(["commit", "-m", "one"]).ok();
     let url = format!("webdav://127.0.0.1:{}/wrong", fake.serving.port());
-    let run = s.dvc(["push", &url]).code(13).complains("no such bucket or directory").complains("/wrong");
+    let run = s
+        .dvc(["push", &url])
+        .code(13)
+        .complains("no such bucket or directory")
+        .complains("/wrong");
     assert!(!run.err.contains("fsck"), "{}", run.err);
     s.dvc(["--repo", &url, "log"]).code(10).complains("/wrong");
     // A web page in place of the marker is reported as such, with the URL.
     fake.answers(200, &[("Content-Type", "text/html")], "<html>login</html>");
-    s.dvc(["--repo", &url, "log"]).code(6).complains("received a web page").complains(&url);
+    s.dvc(["--repo", &url, "log"])
+        .code(6)
+        .complains("received a web page")
+        .complains(&url);
 }
 
 /// Starts a server that records the requests which reach it after a redirect.
@@ -297,7 +382,12 @@ fn listener() -> (Serving, Arc<Mutex<Vec<String>>>) {
         let headers: Vec<String> = r.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
         let body = String::from_utf8_lossy(&r.body).into_owned();
         let query = format!("{:?}", r.query);
-        ears.lock().unwrap().push(format!("{} {} {query}\n{}\n{body}", r.method, r.raw_path, headers.join("\n")));
+        ears.lock().unwrap().push(format!(
+            "{} {} {query}\n{}\n{body}",
+            r.method,
+            r.raw_path,
+            headers.join("\n")
+        ));
         Reply::with(200, "elsewhere")
     });
     (serving, heard)
@@ -334,8 +424,16 @@ fn a_redirect_to_another_server_gets_no_credentials() {
             let read = store.get("format");
             if of != Of::Registry {
                 let e = read.unwrap_err();
-                assert!(told(&e).contains("redirects to another server"), "{of:?} {status}: {}", told(&e));
-                assert!(told(&e).contains(&format!("127.0.0.1:{}", elsewhere.port())), "{of:?}: {}", told(&e));
+                assert!(
+                    told(&e).contains("redirects to another server"),
+                    "{of:?} {status}: {}",
+                    told(&e)
+                );
+                assert!(
+                    told(&e).contains(&format!("127.0.0.1:{}", elsewhere.port())),
+                    "{of:?}: {}",
+                    told(&e)
+                );
                 assert_eq!(e.kind().exit_code(), 6);
             }
             drop(store.read_at(&key, 3, 5));
@@ -349,11 +447,17 @@ fn a_redirect_to_another_server_gets_no_credentials() {
     let heard = heard.lock().unwrap();
     for request in heard.iter() {
         assert!(!SECRETS.iter().any(|s| request.contains(s)), "{request}");
-        assert!(request.starts_with("GET ") || request.starts_with("HEAD "), "{request}");
+        assert!(
+            request.starts_with("GET ") || request.starts_with("HEAD "),
+            "{request}"
+        );
     }
     // Only reads from a registry follow redirects, because registries may store blobs on another
     // server.
-    assert!(heard.iter().any(|r| r.contains("/there")), "blobs may lie with another server");
+    assert!(
+        heard.iter().any(|r| r.contains("/there")),
+        "blobs may lie with another server"
+    );
 }
 
 /// If a token server redirects, the new server receives no credentials.
@@ -366,14 +470,24 @@ fn a_redirect_of_a_token_server_gets_no_credentials() {
     let serving = serve(move |r: &Request| match r.path.as_str() {
         "/token" => Reply::new(307).header("Location", target.clone()),
         _ => {
-            let realm = format!("Bearer realm=\"http://127.0.0.1:{}/token\",service=\"s\"", own.load(Ordering::SeqCst));
+            let realm = format!(
+                "Bearer realm=\"http://127.0.0.1:{}/token\",service=\"s\"",
+                own.load(Ordering::SeqCst)
+            );
             Reply::new(401).header("WWW-Authenticate", realm)
         }
     });
     port.store(u64::from(serving.port()), Ordering::SeqCst);
-    let e = Of::Registry.store(serving.port(), CREDENTIALS).get("format").unwrap_err();
+    let e = Of::Registry
+        .store(serving.port(), CREDENTIALS)
+        .get("format")
+        .unwrap_err();
     assert!(told(&e).contains("307"), "{}", told(&e));
-    assert!(heard.lock().unwrap().is_empty(), "{:?}", heard.lock().unwrap());
+    assert!(
+        heard.lock().unwrap().is_empty(),
+        "{:?}",
+        heard.lock().unwrap()
+    );
 }
 
 /// A server whose response bodies never end. It counts the bytes that it has sent.
@@ -388,7 +502,10 @@ impl Endless {
     fn start(head: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (sent, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (sent, ends) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (counted, ended) = (Arc::clone(&sent), Arc::clone(&ends));
         let thread = std::thread::spawn(move || {
             let mut speakers = Vec::new();
@@ -396,23 +513,40 @@ impl Endless {
                 if ended.load(Ordering::SeqCst) {
                     break;
                 }
-                let (Ok(stream), counted, ended) = (stream, Arc::clone(&counted), Arc::clone(&ended)) else { break };
-                speakers.push(std::thread::spawn(move || drop(speak(stream, head, &counted, &ended))));
+                let (Ok(stream), counted, ended) =
+                    (stream, Arc::clone(&counted), Arc::clone(&ended))
+                else {
+                    break;
+                };
+                speakers.push(std::thread::spawn(move || {
+                    drop(speak(stream, head, &counted, &ended))
+                }));
             }
             for speaker in speakers {
                 speaker.join().unwrap();
             }
         });
-        Self { port, sent, ends, thread: Some(thread) }
+        Self {
+            port,
+            sent,
+            ends,
+            thread: Some(thread),
+        }
     }
 }
 
-fn speak(mut stream: TcpStream, head: &str, sent: &AtomicU64, ends: &AtomicBool) -> std::io::Result<()> {
+fn speak(
+    mut stream: TcpStream,
+    head: &str,
+    sent: &AtomicU64,
+    ends: &AtomicBool,
+) -> std::io::Result<()> {
     let mut request = [0; 16 << 10];
     if stream.read(&mut request)? == 0 {
         return Ok(());
     }
-    stream.write_all(format!("HTTP/1.1 {head}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
+    stream
+        .write_all(format!("HTTP/1.1 {head}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
     let piece = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
     // Send until the client closes the connection, or until the test ends.
     while !ends.load(Ordering::SeqCst) {
@@ -441,17 +575,27 @@ fn no_answer_is_read_beyond_what_was_asked_for() {
     type Asks = fn(&dyn Store) -> Option<StoreError>;
     let ask: &[(&str, Asks)] = &[
         ("a small object", |store| store.get("format").err()),
-        ("a range", |store| store.read_at("packs/ab/x", 0, 1000).err()),
+        ("a range", |store| {
+            store.read_at("packs/ab/x", 0, 1000).err()
+        }),
         ("a listing", |store| store.list("packs").err()),
     ];
-    for head in ["200 OK", "206 Partial Content", "403 Forbidden", "207 Multi-Status"] {
+    for head in [
+        "200 OK",
+        "206 Partial Content",
+        "403 Forbidden",
+        "207 Multi-Status",
+    ] {
         for of in ALL {
             for (what, ask) in ask {
                 let server = Endless::start(head);
                 let store = of.store(server.port, CREDENTIALS);
                 let e = ask(&*store);
                 let sent = server.sent.load(Ordering::SeqCst);
-                assert!(sent < LISTING + SLACK, "{head} {of:?} {what}: {sent} bytes, {e:?}");
+                assert!(
+                    sent < LISTING + SLACK,
+                    "{head} {of:?} {what}: {sent} bytes, {e:?}"
+                );
                 if *what != "a listing" {
                     assert!(sent < SLACK, "{head} {of:?} {what}: {sent} bytes, {e:?}");
                 }

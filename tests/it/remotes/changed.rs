@@ -49,7 +49,10 @@ fn assert_same(s: &Sandbox, url: &str) {
     for entry in fs::read_dir(s.w("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name != ".dvcs" {
-            assert!(fs::read(s.at("same").join(&name)).unwrap() == s.read(&name), "{name}");
+            assert!(
+                fs::read(s.at("same").join(&name)).unwrap() == s.read(&name),
+                "{name}"
+            );
         }
     }
     s.dvc(["-C", "../same", "fsck", "--data"]).ok();
@@ -70,11 +73,18 @@ fn an_older_state() {
 
     fs::remove_dir_all(&there).unwrap();
     copy_dir(&aside, &there);
-    s.dvc(["-C", "../other", "fetch"]).complains("restored to an older state");
+    s.dvc(["-C", "../other", "fetch"])
+        .complains("restored to an older state");
     // The push sends all data that the older state lacks.
     let run = s.dvc(["push"]).complains("restored to an older state");
-    assert!(run.code == 0 && !run.out.contains("up to date"), "{}{}", run.out, run.err);
-    s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"]).ok();
+    assert!(
+        run.code == 0 && !run.out.contains("up to date"),
+        "{}{}",
+        run.out,
+        run.err
+    );
+    s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"])
+        .ok();
     assert_same(&s, there.to_str().unwrap());
     let again = s.dvc(["push"]).ok();
     assert!(!again.err.contains("older"), "{}", again.err);
@@ -97,7 +107,8 @@ fn older_refs_over_newer_packs() {
             copy_dir(&aside.join(folder), &there.join(folder));
         }
         s.dvc(["push"]).ok().complains("restored");
-        s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"]).ok();
+        s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"])
+            .ok();
         assert_same(&s, there.to_str().unwrap());
     }
 }
@@ -110,7 +121,10 @@ fn a_remote_that_vanished() {
     s.dvc(["push"]).ok();
     fs::remove_dir_all(&there).unwrap();
     commit(&s, 2);
-    s.dvc(["push"]).code(4).complains("there is none now").complains("--force");
+    s.dvc(["push"])
+        .code(4)
+        .complains("there is none now")
+        .complains("--force");
     assert!(!there.join("format").exists());
     let run = s.dvc(["fetch"]);
     assert!(run.code == 4 || run.code == 10, "{} {}", run.code, run.err);
@@ -135,7 +149,8 @@ fn a_remote_of_another_repository() {
     s.dvc(["push", "--force", "origin", "mine"]).ok();
     s.dvc(["fetch", "--force"]).ok();
     s.dvc(["log", "--oneline", "origin/main"]).ok();
-    s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"]).ok();
+    s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"])
+        .ok();
     assert_same(&other, there.to_str().unwrap());
 }
 
@@ -152,15 +167,21 @@ fn versions_that_do_not_follow_at_a_url() {
     fs::write(s.at("other/mine"), "mine").unwrap();
     s.dvc(["-C", "../other", "commit", "-m", "mine"]).ok();
     for url in [there.to_str().unwrap(), "origin"] {
-        s.dvc(["-C", "../other", "push", url, "main"]).code(4).complains("rejected `main`");
-        s.dvc(["-C", "../other", "push", "--force-with-lease", url, "main"]).code(4);
+        s.dvc(["-C", "../other", "push", url, "main"])
+            .code(4)
+            .complains("rejected `main`");
+        s.dvc(["-C", "../other", "push", "--force-with-lease", url, "main"])
+            .code(4);
     }
 }
 
 #[test]
 fn a_clock_that_is_a_day_off() {
     for seconds in [-86_400, 86_400] {
-        let s3 = S3::start(Switches { clock_off_seconds: seconds, ..Switches::default() });
+        let s3 = S3::start(Switches {
+            clock_off_seconds: seconds,
+            ..Switches::default()
+        });
         let mut s = sandbox();
         with_s3(&mut s, &s3);
         begin(&s, &s3.url("p"));
@@ -185,7 +206,11 @@ fn two_clients_with_different_caches() {
     let lazy = lazy.to_str().unwrap();
     let show = |n: u64| {
         let run = b.dvc(["-C", lazy, "show", &format!("origin/main:file {n}")]);
-        assert!(run.code == 0 && run.bytes == a.read(&format!("file {n}")), "{n}: {}", run.err);
+        assert!(
+            run.code == 0 && run.bytes == a.read(&format!("file {n}")),
+            "{n}: {}",
+            run.err
+        );
     };
     show(1);
     // One cache is outdated, the other one is missing.
@@ -226,7 +251,9 @@ fn a_lazy_clone_whose_remote_is_gone() {
     lazy(&["fetch"]).code(6);
     lazy(&["log", "--oneline"]).ok().says("version 2");
     lazy(&["ls", "main"]).ok().says("file 2");
-    lazy(&["diff", "--stat", "main~1", "main"]).ok().says("counter");
+    lazy(&["diff", "--stat", "main~1", "main"])
+        .ok()
+        .says("counter");
     lazy(&["branch", "new"]).ok();
 }
 
@@ -238,16 +265,24 @@ fn a_full_disk_while_fetching() {
     begin(&s, &s3.url("p"));
     s.dvc(["push"]).ok();
     let place = s.at("small");
-    let Some(small) = Small::mount(&place, "6m") else { return };
+    let Some(small) = Small::mount(&place, "6m") else {
+        return;
+    };
     let url = s3.url("p");
     let at = |args: &[&str]| Run::of(s.command(["-C", "../small/clone"]).args(args));
-    s.dvc(["clone", "--no-checkout", &url, "../small/clone"]).ok();
+    s.dvc(["clone", "--no-checkout", &url, "../small/clone"])
+        .ok();
     s.write("big", noise(99, 12 << 20));
     commit(&s, 2);
     s.dvc(["push"]).ok();
     at(&["fetch"]).code(8);
-    at(&["log", "--oneline", "origin/main"]).ok().says("version 1");
-    let left: Vec<_> = fs::read_dir(place.join("clone/.dvcs/tmp")).into_iter().flatten().collect();
+    at(&["log", "--oneline", "origin/main"])
+        .ok()
+        .says("version 1");
+    let left: Vec<_> = fs::read_dir(place.join("clone/.dvcs/tmp"))
+        .into_iter()
+        .flatten()
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     small.resize("60m");
     at(&["fetch"]).ok();
@@ -258,7 +293,9 @@ fn a_full_disk_while_fetching() {
 
 #[test]
 fn a_registry_that_collects_between_pushes() {
-    let Some(mut registry) = Registry::start() else { return };
+    let Some(mut registry) = Registry::start() else {
+        return;
+    };
     let s = sandbox();
     begin(&s, &registry.url("data/volume"));
     for n in 2..5 {
@@ -270,7 +307,8 @@ fn a_registry_that_collects_between_pushes() {
     s.dvc(["push", "--all", "--tags"]).ok();
     registry.collect();
     assert_same(&s, &registry.url("data/volume"));
-    s.dvc(["--repo", &registry.url("data/volume"), "fsck", "--data"]).ok();
+    s.dvc(["--repo", &registry.url("data/volume"), "fsck", "--data"])
+        .ok();
 }
 
 #[test]
@@ -286,8 +324,18 @@ fn a_push_that_is_interrupted() {
     commit(&s, 2);
     s3.forget_traffic();
     let mut command = s.command(["--limit-up", "20MiB", "push"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let packs = || s3.keys().iter().filter(|k| k.contains("/packs/")).cloned().collect::<Vec<_>>();
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let packs = || {
+        s3.keys()
+            .iter()
+            .filter(|k| k.contains("/packs/"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let end = Instant::now() + Duration::from_secs(120);
     while packs().is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
@@ -295,12 +343,26 @@ fn a_push_that_is_interrupted() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let run = Run::wait("push".to_owned(), child).code(130);
     let arrived = packs();
-    assert!(!arrived.is_empty() && !s3.keys().iter().any(|k| k.contains("/refs/")), "{}", run.err);
+    assert!(
+        !arrived.is_empty() && !s3.keys().iter().any(|k| k.contains("/refs/")),
+        "{}",
+        run.err
+    );
     s3.forget_traffic();
     s.dvc(["push"]).ok();
-    let sent: Vec<String> = s3.requests().into_iter().filter(|r| r.starts_with("PUT p/packs/")).collect();
-    let again = arrived.iter().filter(|key| sent.contains(&format!("PUT {key}"))).count();
-    assert!(again == 0 && !sent.is_empty(), "{again} of {arrived:?} were sent again: {sent:?}");
+    let sent: Vec<String> = s3
+        .requests()
+        .into_iter()
+        .filter(|r| r.starts_with("PUT p/packs/"))
+        .collect();
+    let again = arrived
+        .iter()
+        .filter(|key| sent.contains(&format!("PUT {key}")))
+        .count();
+    assert!(
+        again == 0 && !sent.is_empty(),
+        "{again} of {arrived:?} were sent again: {sent:?}"
+    );
     s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok();
 }
 
@@ -319,22 +381,49 @@ fn a_lease_covers_only_fetched_refs() {
     ann.dvc(["push", "origin", "main", "good"]).ok();
     bob.dvc(["clone", &place.url, "."]).ok();
     ann.dvc(["tag", "-f", "good", "main~1"]).ok();
-    let refused = ann.dvc(["push", "origin", "good"]).code(4).complains("the tag is another version there");
-    assert!(refused.err.contains("`dvc push --force-with-lease origin good`"), "{}", refused.err);
-    ann.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
+    let refused = ann
+        .dvc(["push", "origin", "good"])
+        .code(4)
+        .complains("the tag is another version there");
+    assert!(
+        refused
+            .err
+            .contains("`dvc push --force-with-lease origin good`"),
+        "{}",
+        refused.err
+    );
+    ann.dvc(["push", "--force-with-lease", "origin", "good"])
+        .ok();
 
     // The tag has moved since Bob fetched it.
     bob.dvc(["tag", "-f", "good", "main"]).ok();
     for _ in 0..2 {
-        bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
+        bob.dvc(["push", "--force-with-lease", "origin", "good"])
+            .code(4);
     }
     // Commands for other refs do not count as a fetch of the tag.
     bob.dvc(["push", "origin", "main"]).ok();
     bob.dvc(["remote", "check"]).ok();
-    bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
+    bob.dvc(["push", "--force-with-lease", "origin", "good"])
+        .code(4);
     bob.dvc(["fetch"]).ok();
-    bob.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
-    assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
+    bob.dvc(["push", "--force-with-lease", "origin", "good"])
+        .ok();
+    assert!(
+        ann.dvc([
+            "--repo",
+            &place.url,
+            "log",
+            "--format=%s",
+            "-n",
+            "1",
+            "good"
+        ])
+        .ok()
+        .says("version 3")
+        .code
+            == 0
+    );
 
     // The option works in the same way for a push to a URL.
     ann.dvc(["checkout", "main~1"]).ok();
@@ -344,13 +433,17 @@ fn a_lease_covers_only_fetched_refs() {
     ann.dvc(["commit", "-m", "another version 3"]).ok();
     let refused = ann.dvc(["push", &place.url, "main"]).code(4);
     refused.complains("`dvc remote add NAME file:///");
-    ann.dvc(["push", "--force-with-lease", &place.url, "main"]).ok();
+    ann.dvc(["push", "--force-with-lease", &place.url, "main"])
+        .ok();
     bob.write("n", "4");
     bob.dvc(["commit", "-m", "version 4"]).ok();
-    bob.dvc(["push", "--force-with-lease", "origin", "main"]).code(4);
+    bob.dvc(["push", "--force-with-lease", "origin", "main"])
+        .code(4);
     bob.dvc(["fetch"]).ok();
-    bob.dvc(["push", "--force-with-lease", "origin", "main"]).ok();
-    ann.dvc(["push", "--force-with-lease", &place.url, "main"]).code(4);
+    bob.dvc(["push", "--force-with-lease", "origin", "main"])
+        .ok();
+    ann.dvc(["push", "--force-with-lease", &place.url, "main"])
+        .code(4);
 }
 
 /// A name that is both a branch and a tag is refused as ambiguous.
@@ -360,7 +453,10 @@ fn a_branch_and_a_tag_of_one_name() {
     begin(&s, s.at("far").to_str().unwrap());
     s.dvc(["branch", "both"]).ok();
     s.dvc(["tag", "both"]).ok();
-    s.dvc(["push", "origin", "both"]).code(13).complains("ambiguous").complains("refs/heads/both");
+    s.dvc(["push", "origin", "both"])
+        .code(13)
+        .complains("ambiguous")
+        .complains("refs/heads/both");
 }
 
 /// Files that file managers and NFS leave in a directory of refs are not mistaken for refs and hide
@@ -375,11 +471,15 @@ fn strangers_in_the_folder_of_a_ref() {
     }
     s.dvc(["clone", "../far", "../copy"]).ok();
     assert!(s.at("copy/.dvcs").exists());
-    s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 1");
+    s.dvc(["-C", "../copy", "log", "--oneline"])
+        .ok()
+        .says("version 1");
     commit(&s, 2);
     s.dvc(["push"]).ok().says("main ");
     s.dvc(["-C", "../copy", "pull"]).ok();
-    s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 2");
+    s.dvc(["-C", "../copy", "log", "--oneline"])
+        .ok()
+        .says("version 2");
 }
 
 /// A local pack is lost, and the index was rebuilt without it. A push must not affect other clones.
@@ -389,15 +489,19 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
     let far = s.at("far");
     begin(&s, far.to_str().unwrap());
     s.dvc(["push"]).ok();
-    let lost: Vec<_> =
-        place::below(&s.w(".dvcs/packs")).into_iter().filter(|p| place::is_data(&fs::read(p).unwrap())).collect();
+    let lost: Vec<_> = place::below(&s.w(".dvcs/packs"))
+        .into_iter()
+        .filter(|p| place::is_data(&fs::read(p).unwrap()))
+        .collect();
     assert!(!lost.is_empty());
     commit(&s, 2);
     // Remove the packs after the commit, because a commit would store lost content again.
     lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
     s.dvc(["fsck", "--rebuild"]).code(5);
     s.dvc(["push"]).ok();
-    let there = s.dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"]).ok();
+    let there = s
+        .dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"])
+        .ok();
     assert!(there.out.contains("no damage"), "{}", there.out);
     s.dvc(["clone", far.to_str().unwrap(), "../copy"]).ok();
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
@@ -416,7 +520,10 @@ fn a_verified_push_repairs_the_damage_it_found() {
         fs::remove_dir_all(far.join(sub)).unwrap();
     }
     let packs = place::below(&far.join("packs"));
-    let names: Vec<_> = packs.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let names: Vec<_> = packs
+        .iter()
+        .map(|p| p.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
     let state = place::below(&s.w(".dvcs/remotes")).remove(0);
     let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     told["sent"] = names.into();
@@ -428,5 +535,7 @@ fn a_verified_push_repairs_the_damage_it_found() {
     fs::write(&packs[0], bytes).unwrap();
     s.dvc(["push", "--verify"]).code(5);
     s.dvc(["push", "--verify"]).ok();
-    s.dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }

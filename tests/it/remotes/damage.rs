@@ -34,9 +34,17 @@ impl Place {
         match self {
             Self::Dir(dir) => {
                 let files = super::super::support::known::files_of(dir);
-                files.into_keys().map(|key| String::from_utf8(key).unwrap()).collect()
+                files
+                    .into_keys()
+                    .map(|key| String::from_utf8(key).unwrap())
+                    .collect()
             }
-            Self::S3(s3) => s3.keys().iter().filter_map(|key| key.strip_prefix("p/")).map(str::to_owned).collect(),
+            Self::S3(s3) => s3
+                .keys()
+                .iter()
+                .filter_map(|key| key.strip_prefix("p/"))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -89,7 +97,11 @@ fn scene(place: impl FnOnce(&Sandbox) -> Place) -> Scene {
     writer.write("d/big", [noise(3, BIG), noise(5, 1000)].concat());
     writer.dvc(["commit", "-m", "second"]).ok();
     writer.dvc(["push"]).ok();
-    Scene { writer, reader, place }
+    Scene {
+        writer,
+        reader,
+        place,
+    }
 }
 
 fn bucket() -> Place {
@@ -102,8 +114,10 @@ fn directory(s: &Sandbox) -> Place {
 
 /// Returns the kind of an object, from its key and its header.
 fn kind(key: &str, bytes: &[u8]) -> &'static str {
-    const KINDS: [[&str; 3]; 2] =
-        [["data pack", "list pack", "tree pack"], ["data segment", "list segment", "tree segment"]];
+    const KINDS: [[&str; 3]; 2] = [
+        ["data pack", "list pack", "tree pack"],
+        ["data segment", "list segment", "tree segment"],
+    ];
     match key.split('/').next() {
         Some("packs") => KINDS[0][usize::from(bytes[8])],
         Some("index") => KINDS[1][usize::from(bytes[10])],
@@ -130,22 +144,37 @@ fn assert_empty(dir: &Path) {
 
 /// Damages every object that only the second version needs, in every possible way.
 fn each_damage(scene: &Scene) {
-    let Scene { writer, reader, place } = scene;
+    let Scene {
+        writer,
+        reader,
+        place,
+    } = scene;
     let (url, old) = (place.url(), reader.w("old").display().to_string());
-    let before = reader.dvc(["-C", &old, "log", "--oneline", "origin/main"]).ok().out;
+    let before = reader
+        .dvc(["-C", &old, "log", "--oneline", "origin/main"])
+        .ok()
+        .out;
     let mut seen = std::collections::BTreeSet::new();
     for key in place.keys() {
         let bytes = place.get(&key);
         let what = kind(&key, &bytes);
-        let newest = what != "ref" || place.keys().iter().find(|k| k.starts_with("refs/")) == Some(&key);
+        let newest =
+            what != "ref" || place.keys().iter().find(|k| k.starts_with("refs/")) == Some(&key);
         if what == "other" || !newest {
             continue;
         }
         let mut changed = bytes.clone();
         changed[bytes.len() / 2] ^= 1;
         let (half, gone) = (Some(&bytes[..bytes.len() / 2]), what.ends_with("pack"));
-        for damaged in [half, Some(&changed)].into_iter().chain(gone.then_some(None)) {
-            let case = format!("{what} {key}, {:?} of {} bytes", damaged.map(<[u8]>::len), bytes.len());
+        for damaged in [half, Some(&changed)]
+            .into_iter()
+            .chain(gone.then_some(None))
+        {
+            let case = format!(
+                "{what} {key}, {:?} of {} bytes",
+                damaged.map(<[u8]>::len),
+                bytes.len()
+            );
             place.set(&key, damaged);
             seen.insert(what);
             let n = seen.len();
@@ -162,21 +191,42 @@ fn each_damage(scene: &Scene) {
             // have arrived.
             let run = reader.dvc(["-c", &cache, "-C", &old, "fetch"]);
             let needed = run.code != 0;
-            assert!(!needed || run.code == 5 && run.err.contains(&name(&key)), "fetch, {case}: {}", run.err);
-            let log = || reader.dvc(["-C", &old, "log", "--oneline", "origin/main"]).ok().out;
+            assert!(
+                !needed || run.code == 5 && run.err.contains(&name(&key)),
+                "fetch, {case}: {}",
+                run.err
+            );
+            let log = || {
+                reader
+                    .dvc(["-C", &old, "log", "--oneline", "origin/main"])
+                    .ok()
+                    .out
+            };
             assert_eq!(log() == before, needed, "fetch, {case}");
             reader.dvc(["-C", &old, "fsck", "--data"]).ok();
 
             let run = reader.dvc(["-c", &cache, "--repo", &url, "fsck", "--data"]);
             assert_eq!(run.code, 5, "fsck, {case}: {}{}", run.out, run.err);
-            assert!(run.err.contains(&name(&key)), "fsck, {case}: {}{}", run.out, run.err);
+            assert!(
+                run.err.contains(&name(&key)),
+                "fsck, {case}: {}{}",
+                run.out,
+                run.err
+            );
 
             place.set(&key, Some(&bytes));
             if needed {
                 // Repeating the clone command continues the interrupted clone.
                 reader.dvc(["-c", &cache, "clone", &url, "new"]).ok();
-                assert_eq!(fs::read(reader.w("new/d/more")).unwrap(), writer.read("d/more"), "{n}");
-                assert_eq!(fs::read(reader.w("new/d/big")).unwrap(), writer.read("d/big"));
+                assert_eq!(
+                    fs::read(reader.w("new/d/more")).unwrap(),
+                    writer.read("d/more"),
+                    "{n}"
+                );
+                assert_eq!(
+                    fs::read(reader.w("new/d/big")).unwrap(),
+                    writer.read("d/big")
+                );
             } else {
                 // The fetch did not need the object and has succeeded, so reset the reader to the
                 // first version.
@@ -186,7 +236,14 @@ fn each_damage(scene: &Scene) {
             }
         }
     }
-    for what in ["data pack", "tree pack", "data segment", "tree segment", "ref", "marker"] {
+    for what in [
+        "data pack",
+        "tree pack",
+        "data segment",
+        "tree segment",
+        "ref",
+        "marker",
+    ] {
         assert!(seen.contains(what), "no {what} in {seen:?}");
     }
 }
@@ -194,7 +251,11 @@ fn each_damage(scene: &Scene) {
 /// Replaces the clone, which has fetched newer versions, by a clone of the first version.
 fn return_to_first(scene: &Scene) {
     let Scene { reader, place, .. } = scene;
-    let newest = place.keys().into_iter().find(|k| k.starts_with("refs/")).unwrap();
+    let newest = place
+        .keys()
+        .into_iter()
+        .find(|k| k.starts_with("refs/"))
+        .unwrap();
     let bytes = place.get(&newest);
     place.set(&newest, None);
     reader.dvc(["clone", &place.url(), "old"]).ok();
@@ -221,7 +282,11 @@ fn blocks(s: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn a_damaged_cache_heals_itself() {
-    let Scene { writer, reader, place } = scene(|_| bucket());
+    let Scene {
+        writer,
+        reader,
+        place,
+    } = scene(|_| bucket());
     let url = place.url();
     let read = || {
         for path in ["d/more", "d/big", "kept"] {
@@ -259,7 +324,10 @@ fn a_damaged_cache_heals_itself() {
         }
         // A read does not use every block of the cache.
         for what in ["packs", "index"] {
-            assert!(healed.iter().filter(|h| *h == what).count() >= 2, "{healed:?} of {all:?}");
+            assert!(
+                healed.iter().filter(|h| *h == what).count() >= 2,
+                "{healed:?} of {all:?}"
+            );
         }
     }
 }
@@ -276,7 +344,10 @@ fn a_lost_file_is_named() {
         }
     }
     s.write("dir/lost", "changed");
-    let run = s.dvc(["checkout", "-f", "main"]).code(5).complains("`dir/lost`: not restored");
+    let run = s
+        .dvc(["checkout", "-f", "main"])
+        .code(5)
+        .complains("`dir/lost`: not restored");
     assert!(!run.err.contains(".dvc-tmp"), "{}", run.err);
 }
 
@@ -294,7 +365,9 @@ fn a_damaged_pack_is_not_pushed() {
         changed[whole.len() / 2] ^= 1;
         for bytes in [Some(changed.as_slice()), Some(cut), None] {
             fs::remove_file(pack).unwrap();
-            bytes.iter().for_each(|bytes| fs::write(pack, bytes).unwrap());
+            bytes
+                .iter()
+                .for_each(|bytes| fs::write(pack, bytes).unwrap());
             let name = pack.file_name().unwrap().to_str().unwrap();
             let refused = s.dvc(["push", &far]).code(5);
             assert!(refused.err.contains(&name[..8]) || n > 0, "{}", refused.err);
@@ -303,5 +376,7 @@ fn a_damaged_pack_is_not_pushed() {
         fs::write(pack, &whole).unwrap();
     }
     s.dvc(["push", &far]).ok();
-    s.dvc(["--repo", &far, "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &far, "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }

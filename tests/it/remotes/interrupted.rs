@@ -30,7 +30,9 @@ const LIMIT: Duration = Duration::from_secs(45);
 fn interrupt(s: &Sandbox, args: &[&str], reached: &Receiver<()>) -> Run {
     let mut command = s.command(args);
     let mut child = Spawned::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    reached.recv_timeout(LIMIT).expect("the program gets to where it waits");
+    reached
+        .recv_timeout(LIMIT)
+        .expect("the program gets to where it waits");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     if !ends(&mut child) {
         child.kill().unwrap();
@@ -93,7 +95,14 @@ impl Slow {
                 thread.join().unwrap();
             }
         });
-        (Self { port, over, thread: Some(thread) }, reached)
+        (
+            Self {
+                port,
+                over,
+                thread: Some(thread),
+            },
+            reached,
+        )
     }
 }
 
@@ -109,7 +118,8 @@ impl Drop for Slow {
 
 fn person() -> Sandbox {
     let mut s = Sandbox::with_repo();
-    s.set("AWS_ACCESS_KEY_ID", "a").set("AWS_SECRET_ACCESS_KEY", "b");
+    s.set("AWS_ACCESS_KEY_ID", "a")
+        .set("AWS_SECRET_ACCESS_KEY", "b");
     s.write("data", noise(5, 200_000));
     s.dvc(["commit", "-m", "one"]).ok();
     s
@@ -182,19 +192,40 @@ fn ctrl_c_in_the_middle_of_a_push() {
         if r.method == "PUT" && r.path.contains("/packs/") {
             let _ = tell.lock().unwrap().send(());
             let over = held.0.lock().unwrap();
-            drop(held.1.wait_timeout_while(over, 2 * LIMIT, |over| !*over).unwrap());
+            drop(
+                held.1
+                    .wait_timeout_while(over, 2 * LIMIT, |over| !*over)
+                    .unwrap(),
+            );
             return Reply::new(200);
         }
-        let query: Vec<String> = r.query.iter().map(|(n, v)| format!("{}={}", encoded(n), encoded(v))).collect();
-        let url = format!("http://127.0.0.1:{behind}{}?{}", r.raw_path, query.join("&"));
+        let query: Vec<String> = r
+            .query
+            .iter()
+            .map(|(n, v)| format!("{}={}", encoded(n), encoded(v)))
+            .collect();
+        let url = format!(
+            "http://127.0.0.1:{behind}{}?{}",
+            r.raw_path,
+            query.join("&")
+        );
         let kept = |name: &str| !matches!(name, "host" | "connection" | "content-length");
-        let headers: Vec<(&str, &str)> =
-            r.headers.iter().filter(|h| kept(&h.0)).map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let headers: Vec<(&str, &str)> = r
+            .headers
+            .iter()
+            .filter(|h| kept(&h.0))
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         let answer = ask(&r.method, &url, &headers, &r.body).unwrap();
         let headers = answer.headers.iter().filter(|h| kept(&h.0));
-        headers.fold(Reply::with(answer.status, answer.body.clone()), |reply, (n, v)| reply.header(n, v.clone()))
+        headers.fold(
+            Reply::with(answer.status, answer.body.clone()),
+            |reply, (n, v)| reply.header(n, v.clone()),
+        )
     });
-    let url = s3.url("p").replace(&behind.to_string(), &serving.port().to_string());
+    let url = s3
+        .url("p")
+        .replace(&behind.to_string(), &serving.port().to_string());
     let run = interrupt(&s, &["push", &url], &reached);
     *over.0.lock().unwrap() = true;
     over.1.notify_all();
@@ -205,7 +236,11 @@ fn ctrl_c_in_the_middle_of_a_push() {
 fn sleeper(s: &Sandbox, path: &std::path::Path) -> Receiver<()> {
     let started = s.at("started");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, format!("#!/bin/sh\n: >'{}'\nexec sleep 100\n", started.display())).unwrap();
+    std::fs::write(
+        path,
+        format!("#!/bin/sh\n: >'{}'\nexec sleep 100\n", started.display()),
+    )
+    .unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let (tell, reached) = channel();
     std::thread::spawn(move || {
@@ -225,7 +260,11 @@ fn sleeper(s: &Sandbox, path: &std::path::Path) -> Receiver<()> {
 fn ctrl_c_while_ssh_connects() {
     let mut s = person();
     let reached = sleeper(&s, &s.at("bin/ssh"));
-    let path = format!("{}:{}", s.at("bin").display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        s.at("bin").display(),
+        std::env::var("PATH").unwrap()
+    );
     s.set("PATH", &path);
     interrupt(&s, &["fetch", "sftp://nas/srv/amcc"], &reached).code(130);
 }
@@ -255,7 +294,20 @@ fn ctrl_c_while_a_command_has_no_output() {
     let s = person();
     let program = s.at("bin/quiet");
     let reached = sleeper(&s, &program);
-    interrupt(&s, &["commit", "-m", "x", "--exec", "f", "--", &program.display().to_string()], &reached).code(130);
+    interrupt(
+        &s,
+        &[
+            "commit",
+            "-m",
+            "x",
+            "--exec",
+            "f",
+            "--",
+            &program.display().to_string(),
+        ],
+        &reached,
+    )
+    .code(130);
 }
 
 /// A command that reads its input ends although its input is neither continued nor closed.
@@ -269,7 +321,12 @@ fn ctrl_c_while_the_input_does_not_go_on() {
         &["commit", "-F", "-"],
     ] {
         let mut command = s.command(args);
-        let mut child = Spawned::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut child = Spawned::start(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
         let mut input = child.stdin.take().unwrap();
         input.write_all(b"x").unwrap();
         let since = Instant::now();

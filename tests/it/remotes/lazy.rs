@@ -17,7 +17,9 @@ fn lazy() -> Sandbox {
     s.dvc(["remote", "add", "origin", "../far"]).ok();
     s.dvc(["push"]).ok();
     let run = s.dvc(["clone", "--lazy", "../far", "../lazy"]).ok();
-    run.says("nothing is checked out yet").says("  dvc -C ../lazy ls ").says("  dvc -C ../lazy checkout main -- PATH ");
+    run.says("nothing is checked out yet")
+        .says("  dvc -C ../lazy ls ")
+        .says("  dvc -C ../lazy checkout main -- PATH ");
     s
 }
 
@@ -32,9 +34,14 @@ fn all_of_main_is_here(s: &Sandbox, more: &[&str], place: &str) {
     with(&["checkout", "main"]).ok();
     assert!(with(&["show", "main:data"]).ok().bytes == noise(2, 400_000));
     with(&["checkout", "--into", place, "main"]).ok();
-    assert_eq!(std::fs::read(s.at("lazy").join(place).join("other")).unwrap(), noise(12, 400_000));
+    assert_eq!(
+        std::fs::read(s.at("lazy").join(place).join("other")).unwrap(),
+        noise(12, 400_000)
+    );
     with(&["status"]).ok();
-    with(&["diff", "--stat", "main~1", "main"]).ok().says("data");
+    with(&["diff", "--stat", "main~1", "main"])
+        .ok()
+        .says("data");
     std::fs::write(s.at("lazy/new"), place).unwrap();
     with(&["commit", "-m", "without a network"]).ok();
     with(&["checkout", "main~1"]).ok();
@@ -52,7 +59,9 @@ fn local_data_needs_no_remote() {
     all_of_main_is_here(&s, &["--offline"], "../b");
     all_of_main_is_here(&s, &[], "../c");
     // The data of the first version is not local.
-    let gone = of(&s, &["show", "main~1:data"]).code(6).complains("there is no repository at");
+    let gone = of(&s, &["show", "main~1:data"])
+        .code(6)
+        .complains("there is no repository at");
     gone.complains("`dvc remote set NAME URL`");
     of(&s, &["checkout", "--into", "../d", "main~1"]).code(6);
     assert!(!s.at("d").exists());
@@ -69,7 +78,10 @@ fn remote_data_is_not_damage() {
     sound(of(&s, &["fsck", "--rebuild"]));
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     for check in [&["fsck", "--data"], &["fsck", "--rebuild"]] {
-        of(&s, check).code(3).says("no local damage, but").complains("it is unknown whether");
+        of(&s, check)
+            .code(3)
+            .says("no local damage, but")
+            .complains("it is unknown whether");
     }
     of(&s, &["log", "--oneline"]).ok().says("version 1");
     assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));
@@ -94,9 +106,14 @@ fn a_foreign_remote_is_not_relied_on() {
     other.write("data", noise(2, 400_000));
     other.dvc(["commit", "-m", "one"]).ok();
     let there = s.at("far").display().to_string();
-    other.dvc(["remote", "add", "--lazy", "origin", &there]).ok();
+    other
+        .dvc(["remote", "add", "--lazy", "origin", &there])
+        .ok();
     other.write("more", noise(1, 400_000));
-    other.dvc(["commit", "-m", "two"]).code(4).complains("holds another repository");
+    other
+        .dvc(["commit", "-m", "two"])
+        .code(4)
+        .complains("holds another repository");
     other.dvc(["remote", "rm", "origin"]).ok();
     other.dvc(["commit", "-m", "two"]).ok();
     other.dvc(["fsck", "--data"]).ok().says("no damage");
@@ -110,7 +127,9 @@ fn a_repository_that_leaves_data_out_is_partial() {
     s.dvc(["remote", "rm", "origin"]).ok();
     s.dvc(["remote", "add", "--lazy", "origin", "../far"]).ok();
     let data: Vec<_> = place::below(&s.w(".dvcs/packs"));
-    data.iter().filter(|p| place::is_data(&std::fs::read(p).unwrap())).for_each(|p| std::fs::remove_file(p).unwrap());
+    data.iter()
+        .filter(|p| place::is_data(&std::fs::read(p).unwrap()))
+        .for_each(|p| std::fs::remove_file(p).unwrap());
     s.dvc(["fsck", "--rebuild"]).ok();
     s.write("new", "new");
     s.dvc(["commit", "-m", "leaves out what is there"]).ok();
@@ -127,7 +146,10 @@ fn local_damage_does_not_hide_the_remote() {
     let s = lazy();
     of(&s, &["fetch", "--data"]).ok();
     let packs = place::below(&s.at("lazy/.dvcs/packs"));
-    for pack in packs.iter().filter(|p| place::is_data(&std::fs::read(p).unwrap())) {
+    for pack in packs
+        .iter()
+        .filter(|p| place::is_data(&std::fs::read(p).unwrap()))
+    {
         let mut bytes = std::fs::read(pack).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle..middle + 300].fill(0x55);
@@ -166,9 +188,12 @@ fn a_part_is_never_taken_for_the_whole() {
     // A clone that was started with --lazy and failed is completed by a full clone.
     s.dvc(["branch", "two"]).ok();
     s.dvc(["push", "origin", "two"]).ok();
-    s.dvc(["clone", "--lazy", "-b", "nope", "../far", "../half"]).code(13);
+    s.dvc(["clone", "--lazy", "-b", "nope", "../far", "../half"])
+        .code(13);
     s.dvc(["clone", "-b", "two", "../far", "../half"]).ok();
-    s.dvc(["-C", "../half", "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["-C", "../half", "fsck", "--data"])
+        .ok()
+        .says("no damage");
     assert!(std::fs::read(s.at("half/data")).unwrap() == noise(2, 400_000));
     // A fetch of some paths does not make a clone complete either.
     s.write("data", noise(3, 400_000));
@@ -180,8 +205,18 @@ fn a_part_is_never_taken_for_the_whole() {
     s.dvc(["push"]).ok();
     s.dvc(["-C", "../paths", "fetch", "--", "data"]).ok();
     s.dvc(["-C", "../paths", "fetch"]).ok();
-    s.dvc(["-C", "../paths", "fsck", "--data"]).ok().says("no damage");
-    s.dvc(["-C", "../paths", "checkout", "--into", "../all", "origin/main"]).ok();
+    s.dvc(["-C", "../paths", "fsck", "--data"])
+        .ok()
+        .says("no damage");
+    s.dvc([
+        "-C",
+        "../paths",
+        "checkout",
+        "--into",
+        "../all",
+        "origin/main",
+    ])
+    .ok();
 }
 
 /// A pull that cannot fetch all data does not move the branch. The next pull finishes an
@@ -201,10 +236,16 @@ fn a_pull_is_finished() {
         .filter(|pack| std::fs::metadata(pack).unwrap().len() > 100_000)
         .map(|pack| (pack.clone(), pack.with_extension("aside")))
         .collect();
-    aside.iter().for_each(|(pack, aside)| std::fs::rename(pack, aside).unwrap());
+    aside
+        .iter()
+        .for_each(|(pack, aside)| std::fs::rename(pack, aside).unwrap());
     of(&s, &["pull"]).code(5);
-    aside.iter().for_each(|(pack, aside)| std::fs::rename(aside, pack).unwrap());
-    of(&s, &["log", "--format=%s", "-n", "1"]).ok().says("version 2");
+    aside
+        .iter()
+        .for_each(|(pack, aside)| std::fs::rename(aside, pack).unwrap());
+    of(&s, &["log", "--format=%s", "-n", "1"])
+        .ok()
+        .says("version 2");
     of(&s, &["pull"]).ok();
     let data = || std::fs::read(s.at("lazy/data")).unwrap();
     assert!(data() == noise(3, 400_000));
@@ -220,5 +261,7 @@ fn a_pull_is_finished() {
     assert!(data() == noise(4, 400_000));
     of(&s, &["status", "--exit-code"]).ok();
     let far = s.at("far").display().to_string();
-    of(&s, &["pull", &far]).code(2).complains("`dvc remote add NAME ");
+    of(&s, &["pull", &far])
+        .code(2)
+        .complains("`dvc remote add NAME ");
 }

@@ -28,17 +28,26 @@ fn pushed(place: &Place) -> Sandbox {
 fn is_a_repository(s: &Sandbox, mirror: &Path) {
     let url = mirror.to_str().unwrap();
     let bob = Sandbox::new();
-    bob.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
-    bob.dvc(["--repo", url, "log", "--format=%s"]).ok().says("version 3\nversion 2\nversion 1\n");
+    bob.dvc(["--repo", url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
+    bob.dvc(["--repo", url, "log", "--format=%s"])
+        .ok()
+        .says("version 3\nversion 2\nversion 1\n");
     bob.dvc(["clone", url, "copy"]).ok();
-    let how = Compare { root_time: false, ..Compare::default() };
+    let how = Compare {
+        root_time: false,
+        ..Compare::default()
+    };
     assert_same_by(&s.w(""), &bob.w("copy"), &how);
     assert_eq!(bob.dvc(["-C", "copy", "show", "v1.0:n"]).ok().out, "2");
 
     bob.write("copy/n", "4");
     bob.dvc(["-C", "copy", "commit", "-m", "version 4"]).ok();
     bob.dvc(["-C", "copy", "push"]).ok();
-    bob.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
+    bob.dvc(["--repo", url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
     bob.dvc(["clone", &format!("file://{url}"), "again"]).ok();
     assert_eq!(bob.read("again/n"), b"4");
 }
@@ -54,7 +63,9 @@ fn by_cp() {
 
 #[test]
 fn by_rclone() {
-    let Some(rclone) = needs::server("rclone") else { return };
+    let Some(rclone) = needs::server("rclone") else {
+        return;
+    };
     let place = place::directory();
     let s = pushed(&place);
     let mirror = s.at("mirror");
@@ -67,7 +78,14 @@ fn of_a_directory_behind_ssh() {
     let Some(place) = place::sftp() else { return };
     let s = pushed(&place);
     let mirror = s.at("mirror");
-    needs::run("cp", &["-r", place.files.as_ref().unwrap().to_str().unwrap(), mirror.to_str().unwrap()]);
+    needs::run(
+        "cp",
+        &[
+            "-r",
+            place.files.as_ref().unwrap().to_str().unwrap(),
+            mirror.to_str().unwrap(),
+        ],
+    );
     is_a_repository(&s, &mirror);
 }
 
@@ -85,11 +103,16 @@ fn of_webdav_by_rclone() {
     let entries = place::below(&mirror.join("refs/heads"));
     // The log of a new ref begins with an entry without a value.
     assert_eq!(entries.len(), 4, "{entries:?}");
-    let unique = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
+    let unique =
+        |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
     assert!(entries.iter().all(unique), "{entries:?}");
     is_a_repository(&s, &mirror);
     // A directory supports conditional writes, so the push to the mirror has added one entry with
     // the other form of key.
     let entries = place::below(&mirror.join("refs/heads"));
-    assert_eq!(entries.iter().filter(|path| !unique(path)).count(), 1, "{entries:?}");
+    assert_eq!(
+        entries.iter().filter(|path| !unique(path)).count(),
+        1,
+        "{entries:?}"
+    );
 }

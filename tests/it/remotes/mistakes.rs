@@ -15,9 +15,14 @@ fn a_host_with_a_path_is_no_directory_here() {
         &["clone", "nas:/srv/backup", "copy"],
         &["fetch", "nas:/srv/backup"],
     ] {
-        s.dvc(args).code(2).complains("`sftp://nas/srv/backup`").complains("`./nas:/srv/backup`");
+        s.dvc(args)
+            .code(2)
+            .complains("`sftp://nas/srv/backup`")
+            .complains("`./nas:/srv/backup`");
     }
-    s.dvc(["remote", "add", "origin", "nas:backup"]).code(2).complains("`sftp://nas/~/backup`");
+    s.dvc(["remote", "add", "origin", "nas:backup"])
+        .code(2)
+        .complains("`sftp://nas/~/backup`");
     assert!(!s.w("nas:").exists() && !s.w("copy").exists());
     assert_eq!(s.dvc(["remote"]).ok().out, "");
     // If the directory exists, the argument is its path.
@@ -41,9 +46,14 @@ fn a_remote_inside_the_worktree_is_no_part_of_it() {
     // The directory can be pushed to by its path, and no version includes it.
     s.dvc(["push", "./bk"]).ok();
     s.write("more", "more");
-    s.dvc(["commit", "-m", "two"]).ok().complains("skipped: `bk`: left out: it is a repository");
+    s.dvc(["commit", "-m", "two"])
+        .ok()
+        .complains("skipped: `bk`: left out: it is a repository");
     let names = s.dvc(["ls", "-r"]).ok().out;
-    assert!(names.contains("more") && !names.contains("bk/packs"), "{names}");
+    assert!(
+        names.contains("more") && !names.contains("bk/packs"),
+        "{names}"
+    );
     // A directory that only resembles a repository is committed.
     s.write("other/format", "not a marker");
     s.write("other/packs/x", "x");
@@ -59,14 +69,27 @@ fn a_branch_with_the_longest_name_is_cloned() {
     s.dvc(["commit", "-m", "one"]).ok();
     let long = "b".repeat(240);
     s.dvc(["branch", &long]).ok();
-    s.dvc(["branch", &format!("{long}b")]).code(2).complains("longer than 240 bytes");
+    s.dvc(["branch", &format!("{long}b")])
+        .code(2)
+        .complains("longer than 240 bytes");
     let there = s.at("there").display().to_string();
     s.dvc(["push", &there, "--all"]).ok();
     s.dvc(["clone", &there, "copy"]).ok();
     let tracked = format!("origin/{long}");
-    assert_eq!(s.dvc(["-C", "copy", "log", "--format=%s", &tracked]).ok().out, "one\n");
-    s.dvc(["-C", "copy", "checkout", "-b", &long, &tracked]).ok();
+    assert_eq!(
+        s.dvc(["-C", "copy", "log", "--format=%s", &tracked])
+            .ok()
+            .out,
+        "one\n"
+    );
+    s.dvc(["-C", "copy", "checkout", "-b", &long, &tracked])
+        .ok();
     s.dvc(["-C", "copy", "fetch", "--prune"]).ok();
-    assert_eq!(s.dvc(["-C", "copy", "log", "--format=%s", &tracked]).ok().out, "one\n");
+    assert_eq!(
+        s.dvc(["-C", "copy", "log", "--format=%s", &tracked])
+            .ok()
+            .out,
+        "one\n"
+    );
     s.dvc(["-C", "copy", "remote", "rm", "origin"]).ok();
 }

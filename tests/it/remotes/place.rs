@@ -44,7 +44,10 @@ pub struct Place {
 
 impl Place {
     fn new(url: String, env: Vec<(&'static str, String)>, server: impl Any) -> Self {
-        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let env = env
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let server = Box::new(server);
         Self {
             url,
@@ -60,7 +63,10 @@ impl Place {
     }
 
     fn guarded(self) -> Self {
-        Self { exclusive: Some(false), ..self }
+        Self {
+            exclusive: Some(false),
+            ..self
+        }
     }
 
     /// Checks the report of `remote add` or `remote check` for an empty remote.
@@ -68,7 +74,10 @@ impl Place {
     pub fn assert_reported(&self, report: &Value) {
         assert_eq!(report["repository"], Value::Null, "{report}");
         let exclusive = report["conditional_writes"].as_bool();
-        assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");
+        assert!(
+            exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive),
+            "{report}"
+        );
     }
 
     /// Creates the sandbox of a user of the remote, with a home, a cache and a worktree.
@@ -84,7 +93,11 @@ impl Place {
     /// Returns the keys of all objects, including locks and probes. `None` if the server cannot
     /// list them.
     pub fn keys(&self) -> Option<Vec<String>> {
-        let files = || self.files.as_ref().map(|dir| below(dir).iter().map(|f| f.display().to_string()).collect());
+        let files = || {
+            self.files
+                .as_ref()
+                .map(|dir| below(dir).iter().map(|f| f.display().to_string()).collect())
+        };
         self.keys.as_ref().map(|keys| keys()).or_else(files)
     }
 
@@ -103,7 +116,9 @@ impl Place {
     /// Hides the data packs while `work` runs. Has no effect on them if the server does not store
     /// one file per object.
     pub fn without_data<T>(&self, work: impl FnOnce() -> T) -> T {
-        let Some(files) = &self.files else { return work() };
+        let Some(files) = &self.files else {
+            return work();
+        };
         let mut moved = Vec::new();
         for pack in below(&files.join("packs")) {
             if is_data(&fs::read(&pack).unwrap()) {
@@ -112,9 +127,14 @@ impl Place {
                 moved.push((pack, aside));
             }
         }
-        assert!(!moved.is_empty(), "a repository without data packs shows nothing");
+        assert!(
+            !moved.is_empty(),
+            "a repository without data packs shows nothing"
+        );
         let done = work();
-        moved.into_iter().for_each(|(pack, aside)| fs::rename(aside, pack).unwrap());
+        moved
+            .into_iter()
+            .for_each(|(pack, aside)| fs::rename(aside, pack).unwrap());
         done
     }
 }
@@ -142,13 +162,20 @@ pub fn directory() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("repo");
     let place = Place::new(path.display().to_string(), Vec::new(), dir);
-    Place { counts: false, files: Some(path), ..place }
+    Place {
+        counts: false,
+        files: Some(path),
+        ..place
+    }
 }
 
 /// Returns a local directory, addressed by a `file:` URL.
 pub fn file_url() -> Place {
     let place = directory();
-    Place { url: format!("file://{}", place.url), ..place }
+    Place {
+        url: format!("file://{}", place.url),
+        ..place
+    }
 }
 
 /// Returns the independent S3 implementation moto. Its check of a condition and the write are not
@@ -156,7 +183,10 @@ pub fn file_url() -> Place {
 pub fn moto() -> Option<Place> {
     let moto = Moto::start()?;
     moto.make_bucket("bucket");
-    Some(Place { exclusive: None, ..Place::new(moto.url("bucket", "a/repo"), moto.env(), moto) })
+    Some(Place {
+        exclusive: None,
+        ..Place::new(moto.url("bucket", "a/repo"), moto.env(), moto)
+    })
 }
 
 /// Returns an S3 server with correct conditional writes.
@@ -176,22 +206,40 @@ pub fn s3_that_checks_then_writes() -> Place {
 
 fn s3_with(conditions: Conditions) -> Place {
     let key = Some(("who".to_owned(), "s3cret".to_owned()));
-    of_s3("a/repo", Switches { conditions, key, ..Switches::default() })
+    of_s3(
+        "a/repo",
+        Switches {
+            conditions,
+            key,
+            ..Switches::default()
+        },
+    )
 }
 
 /// Returns an S3 server without credentials; its prefix needs encoding in URLs.
 pub fn s3_without_signatures() -> Place {
     let place = of_s3("a%20b/r%C3%A9+po", Switches::default());
-    Place { url: format!("{}&anonymous=1", place.url), env: Vec::new(), ..place }
+    Place {
+        url: format!("{}&anonymous=1", place.url),
+        env: Vec::new(),
+        ..place
+    }
 }
 
 fn of_s3(prefix: &str, switches: Switches) -> Place {
     // Use small pages, so that a complete listing takes several requests.
-    let s3 = Arc::new(S3::start(Switches { page: 20, ..switches }));
+    let s3 = Arc::new(S3::start(Switches {
+        page: 20,
+        ..switches
+    }));
     let (asked, sending, holding) = (Arc::clone(&s3), Arc::clone(&s3), Arc::clone(&s3));
     let reads = move || {
-        let read = asked.requests().into_iter().filter_map(|line| Some(line.strip_prefix("GET ")?.to_owned()));
-        read.filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
+        let read = asked
+            .requests()
+            .into_iter()
+            .filter_map(|line| Some(line.strip_prefix("GET ")?.to_owned()));
+        read.filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes)))
+            .collect()
     };
     let sent = move || sending.traffic("GET").bytes_out;
     let place = Place::new(s3.url(prefix), s3.env(), s3);
@@ -207,7 +255,11 @@ fn of_s3(prefix: &str, switches: Switches) -> Place {
 pub fn azblob() -> Option<Place> {
     let azurite = Azurite::start()?;
     azurite.make_container("container");
-    Some(Place::new(azurite.url("container", "a/repo"), azurite.env(), azurite))
+    Some(Place::new(
+        azurite.url("container", "a/repo"),
+        azurite.env(),
+        azurite,
+    ))
 }
 
 /// Returns Google Cloud Storage.
@@ -225,26 +277,45 @@ fn of_gcs(prefix: &str) -> Place {
     gcs.set_page(20);
     let (asked, holding) = (Arc::clone(&gcs), Arc::clone(&gcs));
     let reads = move || {
-        let media = asked.requests().into_iter().filter(|line| line.starts_with("GET ") && line.contains("alt=media"));
+        let media = asked
+            .requests()
+            .into_iter()
+            .filter(|line| line.starts_with("GET ") && line.contains("alt=media"));
         let key = |line: String| Some(line.split_once("/o/")?.1.split_once('?')?.0.to_owned());
-        media.filter_map(key).filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
+        media
+            .filter_map(key)
+            .filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes)))
+            .collect()
     };
     let place = Place::new(gcs.url(prefix), Vec::new(), gcs);
-    Place { keys: Some(Box::new(move || holding.keys())), reads: Some(Box::new(reads)), ..place }
+    Place {
+        keys: Some(Box::new(move || holding.keys())),
+        reads: Some(Box::new(reads)),
+        ..place
+    }
 }
 
 /// Returns a directory behind an SSH server.
 pub fn sftp() -> Option<Place> {
     let sshd = Sshd::start()?;
     let files = Some(sshd.data().join("a/repo"));
-    Some(Place { files, ..Place::new(sshd.url("a/repo"), Vec::new(), sshd) })
+    Some(Place {
+        files,
+        ..Place::new(sshd.url("a/repo"), Vec::new(), sshd)
+    })
 }
 
 /// Returns a WebDAV server without credentials.
 pub fn webdav() -> Option<Place> {
     let webdav = Webdav::start()?;
     let files = Some(webdav.data().join("a/repo"));
-    Some(Place { files, ..Place::new(webdav.url("a/repo"), Vec::new(), webdav) }.guarded())
+    Some(
+        Place {
+            files,
+            ..Place::new(webdav.url("a/repo"), Vec::new(), webdav)
+        }
+        .guarded(),
+    )
 }
 
 /// Returns a WebDAV server with a password.
@@ -253,7 +324,13 @@ pub fn webdav_with_password() -> Option<Place> {
     let env = vec![("WEBDAV_PASSWORD", webdav::PASSWORD.to_owned())];
     // This name needs encoding in URLs.
     let files = Some(webdav.data().join("a b/ré+po"));
-    Some(Place { files, ..Place::new(webdav.url("a%20b/r%C3%A9+po"), env, webdav) }.guarded())
+    Some(
+        Place {
+            files,
+            ..Place::new(webdav.url("a%20b/r%C3%A9+po"), env, webdav)
+        }
+        .guarded(),
+    )
 }
 
 /// Returns a registry without credentials.
@@ -264,21 +341,33 @@ pub fn oci() -> Option<Place> {
 /// Returns a registry with a password.
 pub fn oci_with_password() -> Option<Place> {
     let password = ("REGISTRY_PASSWORD", registry::PASSWORD.to_owned());
-    Some(of_registry(Registry::with_password()?, vec![("REGISTRY_USERNAME", registry::USER.to_owned()), password]))
+    Some(of_registry(
+        Registry::with_password()?,
+        vec![("REGISTRY_USERNAME", registry::USER.to_owned()), password],
+    ))
 }
 
 fn of_registry(registry: Registry, env: Vec<(&'static str, String)>) -> Place {
-    let (log, blobs) = (registry.access_log(), registry.program.at("data/docker/registry/v2/blobs/sha256"));
+    let (log, blobs) = (
+        registry.access_log(),
+        registry.program.at("data/docker/registry/v2/blobs/sha256"),
+    );
     let reads = move || {
         let text = fs::read_to_string(&log).unwrap();
-        let read = text.lines().filter(|line| line.contains("\"GET ")).filter_map(|line| {
-            let digest = line.split_once("/blobs/sha256:")?.1.get(..64)?;
-            fs::read(blobs.join(&digest[..2]).join(digest).join("data"))
-                .is_ok_and(|b| is_data(&b))
-                .then(|| digest.to_owned())
-        });
+        let read = text
+            .lines()
+            .filter(|line| line.contains("\"GET "))
+            .filter_map(|line| {
+                let digest = line.split_once("/blobs/sha256:")?.1.get(..64)?;
+                fs::read(blobs.join(&digest[..2]).join(digest).join("data"))
+                    .is_ok_and(|b| is_data(&b))
+                    .then(|| digest.to_owned())
+            });
         read.collect()
     };
     let place = Place::new(registry.url("a/repo"), env, registry).guarded();
-    Place { reads: Some(Box::new(reads)), ..place }
+    Place {
+        reads: Some(Box::new(reads)),
+        ..place
+    }
 }

@@ -20,23 +20,54 @@ use crate::support::servers::webdav::Webdav;
 /// Time limit for the report of a problem.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const DENIED: Problem = Problem { code: 12, kind: "denied", words: "access denied", hint: "check the credentials" };
-const NO_CREDENTIALS: Problem =
-    Problem { code: 12, kind: "denied", words: "credentials required, but none found", hint: "set the credentials" };
+const DENIED: Problem = Problem {
+    code: 12,
+    kind: "denied",
+    words: "access denied",
+    hint: "check the credentials",
+};
+const NO_CREDENTIALS: Problem = Problem {
+    code: 12,
+    kind: "denied",
+    words: "credentials required, but none found",
+    hint: "set the credentials",
+};
 const NO_PLACE: Problem = Problem {
     code: 13,
     kind: "not-found",
     words: "no such bucket or directory",
     hint: "create it first, or check the URL",
 };
-const UNKNOWN_HOST: Problem = Problem { code: 6, kind: "unreachable", words: "unknown host", hint: "check the URL" };
-const REFUSED: Problem =
-    Problem { code: 6, kind: "unreachable", words: "server unreachable", hint: "check that the server runs" };
-const UNTRUSTED: Problem =
-    Problem { code: 6, kind: "unreachable", words: "server identity not verified", hint: "check the certificate" };
-const OFFLINE: Problem =
-    Problem { code: 6, kind: "unreachable", words: "network access is disabled", hint: "omit `--offline`" };
-const FULL: Problem = Problem { code: 8, kind: "no-space", words: "no space left", hint: "free some space there" };
+const UNKNOWN_HOST: Problem = Problem {
+    code: 6,
+    kind: "unreachable",
+    words: "unknown host",
+    hint: "check the URL",
+};
+const REFUSED: Problem = Problem {
+    code: 6,
+    kind: "unreachable",
+    words: "server unreachable",
+    hint: "check that the server runs",
+};
+const UNTRUSTED: Problem = Problem {
+    code: 6,
+    kind: "unreachable",
+    words: "server identity not verified",
+    hint: "check the certificate",
+};
+const OFFLINE: Problem = Problem {
+    code: 6,
+    kind: "unreachable",
+    words: "network access is disabled",
+    hint: "omit `--offline`",
+};
+const FULL: Problem = Problem {
+    code: 8,
+    kind: "no-space",
+    words: "no space left",
+    hint: "free some space there",
+};
 
 struct Problem {
     code: i32,
@@ -49,11 +80,28 @@ impl Problem {
     /// Asserts that a run has reported this problem within the time limit.
     #[track_caller]
     fn assert_reported(&self, run: Run, began: Instant) {
-        let run = run.code(self.code).complains(self.words).complains(self.hint);
-        assert!(began.elapsed() < PATIENCE, "{}: {:?}", run.line, began.elapsed());
+        let run = run
+            .code(self.code)
+            .complains(self.words)
+            .complains(self.hint);
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{}: {:?}",
+            run.line,
+            began.elapsed()
+        );
         if run.line.contains("--json") {
-            let told: Value = run.err.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap();
-            assert_eq!((&told["code"], &told["kind"]), (&self.code.into(), &self.kind.into()), "{told}");
+            let told: Value = run
+                .err
+                .lines()
+                .last()
+                .and_then(|line| serde_json::from_str(line).ok())
+                .unwrap();
+            assert_eq!(
+                (&told["code"], &told["kind"]),
+                (&self.code.into(), &self.kind.into()),
+                "{told}"
+            );
             assert!(told["hint"].as_str().unwrap().contains(self.hint), "{told}");
         }
     }
@@ -74,7 +122,10 @@ impl Problem {
             let began = Instant::now();
             self.assert_reported(s.dvc(verb), began);
         }
-        assert!(!s.w("copy").exists(), "nothing is left of a clone that did not begin");
+        assert!(
+            !s.w("copy").exists(),
+            "nothing is left of a clone that did not begin"
+        );
         assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "one\n");
     }
 }
@@ -92,39 +143,61 @@ fn with_version(env: &[(&str, String)]) -> Sandbox {
 
 /// Returns a port on which no process listens.
 fn closed_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn of_s3(id: &str, secret: &str) -> Vec<(&'static str, String)> {
-    vec![("AWS_ACCESS_KEY_ID", id.to_owned()), ("AWS_SECRET_ACCESS_KEY", secret.to_owned())]
+    vec![
+        ("AWS_ACCESS_KEY_ID", id.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+    ]
 }
 
 #[test]
 fn a_wrong_secret_of_s3() {
-    let s3 = S3::start(Switches { key: Some(("who".to_owned(), "right".to_owned())), ..Switches::default() });
+    let s3 = S3::start(Switches {
+        key: Some(("who".to_owned(), "right".to_owned())),
+        ..Switches::default()
+    });
     DENIED.of(&s3.url("p"), &of_s3("who", "wrong"));
     DENIED.of(&s3.url("p"), &of_s3("nobody", "right"));
 }
 
 #[test]
 fn a_wrong_key_of_azblob() {
-    let Some(azurite) = Azurite::start() else { return };
+    let Some(azurite) = Azurite::start() else {
+        return;
+    };
     azurite.make_container("container");
-    DENIED.of(&azurite.url("container", "p"), &[("AZURE_STORAGE_KEY", "d3Jvbmcga2V5".to_owned())]);
+    DENIED.of(
+        &azurite.url("container", "p"),
+        &[("AZURE_STORAGE_KEY", "d3Jvbmcga2V5".to_owned())],
+    );
 }
 
 #[test]
 fn a_wrong_password_of_webdav() {
-    let Some(webdav) = Webdav::with_password() else { return };
+    let Some(webdav) = Webdav::with_password() else {
+        return;
+    };
     DENIED.of(&webdav.url("p"), &[("WEBDAV_PASSWORD", "wrong".to_owned())]);
     NO_CREDENTIALS.of(&webdav.url("p"), &[]);
 }
 
 #[test]
 fn a_wrong_password_of_a_registry() {
-    let Some(registry) = Registry::with_password() else { return };
+    let Some(registry) = Registry::with_password() else {
+        return;
+    };
     let user = ("REGISTRY_USERNAME", registry::USER.to_owned());
-    DENIED.of(&registry.url("p"), &[user, ("REGISTRY_PASSWORD", "wrong".to_owned())]);
+    DENIED.of(
+        &registry.url("p"),
+        &[user, ("REGISTRY_PASSWORD", "wrong".to_owned())],
+    );
     NO_CREDENTIALS.of(&registry.url("p"), &[]);
 }
 
@@ -136,7 +209,10 @@ fn an_unknown_key_of_ssh() {
 
 #[test]
 fn a_bucket_or_container_that_does_not_exist() {
-    let s3 = S3::start(Switches { bucket_missing: true, ..Switches::default() });
+    let s3 = S3::start(Switches {
+        bucket_missing: true,
+        ..Switches::default()
+    });
     NO_PLACE.of(&s3.url("p"), &s3.env());
     let gcs = Gcs::start();
     NO_PLACE.of(&gcs.url("p").replace("gs://bucket", "gs://other"), &[]);
@@ -150,7 +226,10 @@ fn a_bucket_or_container_that_does_not_exist() {
 
 #[test]
 fn a_host_that_is_not_known() {
-    UNKNOWN_HOST.of("s3://b?endpoint=http://no-such-host.invalid", &of_s3("a", "b"));
+    UNKNOWN_HOST.of(
+        "s3://b?endpoint=http://no-such-host.invalid",
+        &of_s3("a", "b"),
+    );
     UNKNOWN_HOST.of("webdavs://no-such-host.invalid/p", &[]);
     UNKNOWN_HOST.of("oci://no-such-host.invalid/p", &[]);
 }
@@ -164,7 +243,10 @@ fn an_ssh_host_that_is_not_known() {
 
 #[test]
 fn a_closed_port_of_s3() {
-    REFUSED.of(&format!("s3://b?endpoint=http://127.0.0.1:{}", closed_port()), &of_s3("a", "b"));
+    REFUSED.of(
+        &format!("s3://b?endpoint=http://127.0.0.1:{}", closed_port()),
+        &of_s3("a", "b"),
+    );
 }
 
 #[test]
@@ -186,7 +268,9 @@ fn a_closed_port_of_ssh() {
 
 #[test]
 fn an_unknown_certificate() {
-    let Some(webdav) = Webdav::self_signed() else { return };
+    let Some(webdav) = Webdav::self_signed() else {
+        return;
+    };
     UNTRUSTED.of(&webdav.url("p"), &[]);
 }
 
@@ -199,17 +283,39 @@ fn a_host_key_that_has_changed() {
 #[test]
 fn no_network() {
     let s = with_version(&[]);
-    s.dvc(["remote", "add", "origin", "s3://b?endpoint=http://127.0.0.1:1", "--offline"]).ok();
-    for verb in [&["push"][..], &["fetch"], &["pull"], &["remote", "check"], &["--repo", "oci://h/p", "log"]] {
+    s.dvc([
+        "remote",
+        "add",
+        "origin",
+        "s3://b?endpoint=http://127.0.0.1:1",
+        "--offline",
+    ])
+    .ok();
+    for verb in [
+        &["push"][..],
+        &["fetch"],
+        &["pull"],
+        &["remote", "check"],
+        &["--repo", "oci://h/p", "log"],
+    ] {
         OFFLINE.assert_reported(s.dvc([&["--offline"], verb].concat()), Instant::now());
     }
-    OFFLINE.assert_reported(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
+    OFFLINE.assert_reported(
+        s.dvc(["--offline", "clone", "sftp://h/p", "copy"]),
+        Instant::now(),
+    );
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
-    assert!(told.err.contains("cannot use gs://bucket: network access is disabled"), "{}", told.err);
+    assert!(
+        told.err
+            .contains("cannot use gs://bucket: network access is disabled"),
+        "{}",
+        told.err
+    );
     // A push to a local directory needs no network.
     let dir = s.at("elsewhere");
     s.dvc(["--offline", "push", dir.to_str().unwrap()]).ok();
-    s.dvc(["--offline", "clone", dir.to_str().unwrap(), "copy"]).ok();
+    s.dvc(["--offline", "clone", dir.to_str().unwrap(), "copy"])
+        .ok();
     assert!(s.read("copy/data") == s.read("data"));
 }
 
@@ -228,11 +334,23 @@ fn a_full_store() {
         s.dvc(["commit", "-m", "two"]).ok();
         let began = Instant::now();
         FULL.assert_reported(s.dvc(["push", "--json"]), began);
-        s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok().says("no damage");
-        assert_eq!(s.dvc(["--repo", &s3.url("p"), "log", "--format=%s"]).ok().out, "one\n");
+        s.dvc(["--repo", &s3.url("p"), "fsck", "--data"])
+            .ok()
+            .says("no damage");
+        assert_eq!(
+            s.dvc(["--repo", &s3.url("p"), "log", "--format=%s"])
+                .ok()
+                .out,
+            "one\n"
+        );
         s3.switch(|s| s.full = None);
         s.dvc(["push"]).ok();
-        assert_eq!(s.dvc(["--repo", &s3.url("p"), "log", "--format=%s"]).ok().out, "two\none\n");
+        assert_eq!(
+            s.dvc(["--repo", &s3.url("p"), "log", "--format=%s"])
+                .ok()
+                .out,
+            "two\none\n"
+        );
     }
 }
 
@@ -250,15 +368,25 @@ fn a_remote_that_is_no_copy() {
     }
     ann.dvc(["push"]).ok();
     for verb in [&["push"][..], &["fetch"], &["pull"]] {
-        bob.dvc(verb).code(4).complains("holds another repository").complains("hint: check the URL");
+        bob.dvc(verb)
+            .code(4)
+            .complains("holds another repository")
+            .complains("hint: check the URL");
     }
-    bob.dvc(["remote", "check"]).ok().says("not a copy of this one");
+    bob.dvc(["remote", "check"])
+        .ok()
+        .says("not a copy of this one");
 
     let disk = place::directory();
     ann.dvc(["remote", "set", "origin", &disk.url]).ok();
     ann.dvc(["push"]).ok();
     std::fs::remove_dir_all(&disk.url).unwrap();
-    ann.dvc(["push"]).code(4).complains("there is none now").complains("hint: is it mounted?");
+    ann.dvc(["push"])
+        .code(4)
+        .complains("there is none now")
+        .complains("hint: is it mounted?");
     ann.dvc(["push", "--force"]).ok();
-    ann.dvc(["--repo", &disk.url, "fsck", "--data"]).ok().says("no damage");
+    ann.dvc(["--repo", &disk.url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
 }

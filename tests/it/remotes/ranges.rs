@@ -31,16 +31,33 @@ fn page(n: u64) -> Vec<u8> {
 
 /// Returns a context for the lazy clone, for one long-lived process instead of a command per read.
 fn opened(s: &Sandbox, s3: &S3) -> Context {
-    let credentials = s3.env().into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value)));
+    let credentials = s3
+        .env()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)));
     let access = Access {
         credentials: credentials.collect::<BTreeMap<_, _>>(),
         meter: Arc::new(Meter::default()),
         ..Access::default()
     };
-    let location = Location::parse(&s3.url("p"), Path::new("/")).unwrap().location;
-    let remote = Remote { name: "origin".to_owned(), location, lazy: true, access };
-    let cache = CacheOptions { dir: s.at("home/cache/dvc"), limit_bytes: 1 << 30 };
-    Context { remotes: vec![remote], cache, ..context(s.at("lazy/.dvcs"), s.at("lazy")) }
+    let location = Location::parse(&s3.url("p"), Path::new("/"))
+        .unwrap()
+        .location;
+    let remote = Remote {
+        name: "origin".to_owned(),
+        location,
+        lazy: true,
+        access,
+    };
+    let cache = CacheOptions {
+        dir: s.at("home/cache/dvc"),
+        limit_bytes: 1 << 30,
+    };
+    Context {
+        remotes: vec![remote],
+        cache,
+        ..context(s.at("lazy/.dvcs"), s.at("lazy"))
+    }
 }
 
 #[test]
@@ -61,10 +78,16 @@ fn one_range_of_a_large_file() {
     s.dvc(["clone", "--lazy", &s3.url("p"), "../lazy"]).ok();
 
     let repo = opened(&s, &s3).repo().unwrap();
-    let main = repo.refs().value(RefKind::Branch, &RefName::new("main").unwrap()).unwrap().unwrap();
+    let main = repo
+        .refs()
+        .value(RefKind::Branch, &RefName::new("main").unwrap())
+        .unwrap()
+        .unwrap();
     let tree = repo.commit_cached(&main).unwrap().tree;
     let entry = repo.entry(&tree, b"large").unwrap().unwrap();
-    let Node::File { content, .. } = &entry.node else { panic!("{entry:?}") };
+    let Node::File { content, .. } = &entry.node else {
+        panic!("{entry:?}")
+    };
     let mut told = Vec::new();
     for wanted in [pages / 3, pages - 1, 0, pages / 2] {
         s3.forget_traffic();
@@ -81,6 +104,9 @@ fn one_range_of_a_large_file() {
     for (n, (requests, bytes)) in told.iter().enumerate() {
         println!("page {n}: {bytes} bytes in {requests:#?}");
         let most = if n == 0 { 6 } else { 4 };
-        assert!(requests.len() <= most && *bytes <= 2 << 20, "{bytes} bytes in {requests:#?}");
+        assert!(
+            requests.len() <= most && *bytes <= 2 << 20,
+            "{bytes} bytes in {requests:#?}"
+        );
     }
 }

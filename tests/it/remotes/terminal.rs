@@ -20,10 +20,15 @@ fn assert_harmless(run: &Run) {
         let mut rest = text.as_str();
         while let Some(at) = rest.find('\x1b') {
             let after = &rest[at + 1..];
-            let colour = after.strip_prefix('[').and_then(|code| code.split_once('m'));
-            let own = |code: &str| ["0", "1", "2", "31", "32", "33", "36", "1;31", "1;32"].contains(&code);
-            let (_, next) =
-                colour.filter(|(code, _)| own(code)).unwrap_or_else(|| panic!("dvc {}: {text:?}", run.line));
+            let colour = after
+                .strip_prefix('[')
+                .and_then(|code| code.split_once('m'));
+            let own = |code: &str| {
+                ["0", "1", "2", "31", "32", "33", "36", "1;31", "1;32"].contains(&code)
+            };
+            let (_, next) = colour
+                .filter(|(code, _)| own(code))
+                .unwrap_or_else(|| panic!("dvc {}: {text:?}", run.line));
             rest = next;
         }
         let unsafe_char = |c: char| {
@@ -42,8 +47,16 @@ fn set_default_branch(repository: &Path, name: &str) {
     // Keep the order of the fields and update the checksum, because a marker is compared byte by
     // byte.
     let old = marker["default_branch"].take();
-    let line = text.lines().next().unwrap().replace(&old.to_string(), &serde_json::to_string(name).unwrap());
-    fs::write(path, format!("{line}\n{}\n", blake3::hash(line.as_bytes()).to_hex())).unwrap();
+    let line = text
+        .lines()
+        .next()
+        .unwrap()
+        .replace(&old.to_string(), &serde_json::to_string(name).unwrap());
+    fs::write(
+        path,
+        format!("{line}\n{}\n", blake3::hash(line.as_bytes()).to_hex()),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -53,8 +66,16 @@ fn no_text_of_a_repository_steers_the_terminal() {
     s.dvc(["init", "-b", branch]).ok();
     s.write(&format!("a{HOSTILE}"), "one\n");
     let message = format!("first{HOSTILE}\n\nbody{HOSTILE}");
-    s.dvc(["commit", "-m", &message, "--author", "Ann\u{202e} <ann@example.org>", "--trailer", "Key=value\u{202e}"])
-        .ok();
+    s.dvc([
+        "commit",
+        "-m",
+        &message,
+        "--author",
+        "Ann\u{202e} <ann@example.org>",
+        "--trailer",
+        "Key=value\u{202e}",
+    ])
+    .ok();
     s.write(&format!("a{HOSTILE}"), "two\n");
     s.dvc(["commit", "-m", &message]).ok();
     s.dvc(["tag", "@gold\u{202e}"]).ok();
@@ -105,7 +126,10 @@ fn no_text_of_a_repository_steers_the_terminal() {
     // JSON and `--format` contain the unchanged message.
     let json = s.dvc(["log", "--json", "-1"]).ok().json();
     assert_eq!(json["message"].as_str().unwrap().trim_end(), message);
-    assert_eq!(s.dvc(["log", "-1", "--format=%s"]).ok().out, format!("first{HOSTILE}\n"));
+    assert_eq!(
+        s.dvc(["log", "-1", "--format=%s"]).ok().out,
+        format!("first{HOSTILE}\n")
+    );
 }
 
 #[test]
@@ -113,17 +137,25 @@ fn invalid_names_from_a_remote_are_shown_escaped() {
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../far", "-b", "main"]).ok();
     s.write("a", "one\n");
-    s.dvc(["--repo", "../far", "commit", "-b", "main", "-m", "first"]).ok();
+    s.dvc(["--repo", "../far", "commit", "-b", "main", "-m", "first"])
+        .ok();
     let far = s.at("far");
     fs::create_dir(far.join("refs/heads/bad%1b%5b8m%e2%80%ae")).unwrap();
     for entry in fs::read_dir(far.join("refs/heads/main")).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), far.join("refs/heads/bad%1b%5b8m%e2%80%ae").join(entry.file_name())).unwrap();
+        fs::copy(
+            entry.path(),
+            far.join("refs/heads/bad%1b%5b8m%e2%80%ae")
+                .join(entry.file_name()),
+        )
+        .unwrap();
     }
     let looks = |dir: &str| {
-        for line in
-            [&["clone", "../far", dir][..], &["--repo", "../far", "log", "--all"], &["--repo", "../far", "branch"]]
-        {
+        for line in [
+            &["clone", "../far", dir][..],
+            &["--repo", "../far", "log", "--all"],
+            &["--repo", "../far", "branch"],
+        ] {
             assert_harmless(&s.dvc(line));
         }
     };
@@ -142,7 +174,10 @@ fn text_from_a_server_is_shown_escaped() {
     }
     let body = format!("<Error><Code>Denied{HOSTILE}</Code><Message>no{HOSTILE}</Message></Error>");
     let serving = http::serve(move |_| Reply::with(403, body.clone()));
-    let url = format!("s3://bucket/p?endpoint=http://127.0.0.1:{}&region=us-east-1", serving.port());
+    let url = format!(
+        "s3://bucket/p?endpoint=http://127.0.0.1:{}&region=us-east-1",
+        serving.port()
+    );
     let run = s.dvc(["clone", &url]);
     assert!(run.code != 0);
     assert_harmless(&run);
@@ -162,10 +197,16 @@ fn drawn(s: &Sandbox, columns: usize, line: &str) -> Vec<String> {
     while let Some((before, after)) = rest.split_once("\x1b[") {
         text.push_str(before);
         text.push('\r');
-        rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || ";?".contains(c)).get(1..).unwrap_or_default();
+        rest = after
+            .trim_start_matches(|c: char| c.is_ascii_digit() || ";?".contains(c))
+            .get(1..)
+            .unwrap_or_default();
     }
     text.push_str(rest);
-    text.split(['\r', '\n']).map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+    text.split(['\r', '\n'])
+        .map(|line| line.trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// Progress lines do not wrap on a narrow terminal. Bytes count as sent only when the store has
@@ -185,13 +226,32 @@ fn progress_fits_the_terminal() {
     for columns in [80, 40] {
         let url = s3.url(&format!("p{columns}"));
         let lines = drawn(&s, columns, &format!("dvc --limit-up 1M push '{url}' main"));
-        let progress: Vec<&String> = lines.iter().filter(|line| line.contains("% sending: ")).collect();
+        let progress: Vec<&String> = lines
+            .iter()
+            .filter(|line| line.contains("% sending: "))
+            .collect();
         assert!(!progress.is_empty(), "{lines:?}");
-        assert!(progress.iter().all(|line| line.chars().count() < columns), "{progress:?}");
-        assert!(progress.iter().all(|line| line.contains("MiB") && !line.contains("files")), "{progress:?}");
+        assert!(
+            progress.iter().all(|line| line.chars().count() < columns),
+            "{progress:?}"
+        );
+        assert!(
+            progress
+                .iter()
+                .all(|line| line.contains("MiB") && !line.contains("files")),
+            "{progress:?}"
+        );
         // A pack is in transit until the server has accepted it, so its bytes do not count as sent
         // before.
-        assert!(progress.iter().any(|line| line.starts_with("  0% sending: ")), "{progress:?}");
-        assert!(lines.iter().any(|line| line.contains(" in 3 packs, ")), "{lines:?}");
+        assert!(
+            progress
+                .iter()
+                .any(|line| line.starts_with("  0% sending: ")),
+            "{progress:?}"
+        );
+        assert!(
+            lines.iter().any(|line| line.contains(" in 3 packs, ")),
+            "{lines:?}"
+        );
     }
 }

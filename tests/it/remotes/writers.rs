@@ -18,14 +18,32 @@ fn writers(place: &Place, known: bool) -> Sandbox {
     s.dvc(["init", "start", "--branch", "AMCC"]).ok();
     s.write("start/shared", noise(1, 200_000));
     s.dvc(["-C", "start", "commit", "-m", "start"]).ok();
-    s.dvc(["-C", "start", "remote", "add", "origin", &place.url, "--offline"]).ok();
+    s.dvc([
+        "-C",
+        "start",
+        "remote",
+        "add",
+        "origin",
+        &place.url,
+        "--offline",
+    ])
+    .ok();
     if known {
         s.dvc(["-C", "start", "push"]).ok();
     }
     for n in 0..WRITERS {
         let name = format!("w{n}");
         s.dvc(["clone", "start", &name]).ok();
-        s.dvc(["-C", &name, "remote", "set", "origin", &place.url, "--offline"]).ok();
+        s.dvc([
+            "-C",
+            &name,
+            "remote",
+            "set",
+            "origin",
+            &place.url,
+            "--offline",
+        ])
+        .ok();
         s.write(&format!("{name}/own"), noise(n as u64 + 10, 50_000));
         s.dvc(["-C", &name, "commit", "-m", &name]).ok();
     }
@@ -37,30 +55,58 @@ fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
     let started: Vec<_> = (0..WRITERS)
         .map(|n| {
             let mut c = s.command([vec!["-C".to_owned(), format!("w{n}")], args(n)].concat());
-            let child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let child = c
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
             (format!("{:?}", c.get_args()), child)
         })
         .collect();
-    started.into_iter().map(|(line, child)| Run::wait(line, child)).collect()
+    started
+        .into_iter()
+        .map(|(line, child)| Run::wait(line, child))
+        .collect()
 }
 
 /// Asserts that exactly one push to a branch wins, its version is at the remote, and nothing is
 /// damaged.
 fn one_branch(place: &Place, known: bool) {
     let s = writers(place, known);
-    let runs = all_at_once(&s, |_| vec!["push".to_owned(), "origin".to_owned(), "AMCC".to_owned()]);
+    let runs = all_at_once(&s, |_| {
+        vec!["push".to_owned(), "origin".to_owned(), "AMCC".to_owned()]
+    });
     let winners: Vec<usize> = (0..WRITERS).filter(|n| runs[*n].code == 0).collect();
-    let shown = || runs.iter().map(|r| format!("[{}] {}{}\n", r.code, r.out, r.err)).collect::<String>();
+    let shown = || {
+        runs.iter()
+            .map(|r| format!("[{}] {}{}\n", r.code, r.out, r.err))
+            .collect::<String>()
+    };
     assert_eq!(winners.len(), 1, "{}", shown());
-    assert!(runs.iter().filter(|r| r.code == 4).count() == WRITERS - 1, "{}", shown());
+    assert!(
+        runs.iter().filter(|r| r.code == 4).count() == WRITERS - 1,
+        "{}",
+        shown()
+    );
     for refused in runs.iter().filter(|r| r.code == 4) {
-        assert!(refused.err.contains("rejected `AMCC`") && refused.err.contains("hint: run `dvc fetch origin`"));
+        assert!(
+            refused.err.contains("rejected `AMCC`")
+                && refused.err.contains("hint: run `dvc fetch origin`")
+        );
     }
-    let subjects = s.dvc(["--repo", &place.url, "log", "--format=%s", "AMCC"]).ok().out;
+    let subjects = s
+        .dvc(["--repo", &place.url, "log", "--format=%s", "AMCC"])
+        .ok()
+        .out;
     assert_eq!(subjects, format!("w{}\nstart\n", winners[0]));
     let own = s.dvc(["--repo", &place.url, "show", "AMCC:own"]).ok().bytes;
-    assert!(own == noise(winners[0] as u64 + 10, 50_000), "the winner's content is not there");
-    s.dvc(["--repo", &place.url, "fsck", "--data"]).ok().says("no damage");
+    assert!(
+        own == noise(winners[0] as u64 + 10, 50_000),
+        "the winner's content is not there"
+    );
+    s.dvc(["--repo", &place.url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
     nothing_is_locked(place);
 }
 
@@ -71,24 +117,46 @@ fn eight_branches(place: &Place) {
     for n in 0..WRITERS {
         s.dvc(["-C", &format!("w{n}"), "branch", &name(n)]).ok();
     }
-    let runs = all_at_once(&s, |n| vec!["push".to_owned(), "origin".to_owned(), name(n)]);
+    let runs = all_at_once(&s, |n| {
+        vec!["push".to_owned(), "origin".to_owned(), name(n)]
+    });
     for (n, run) in runs.into_iter().enumerate() {
         run.ok();
-        let own = s.dvc(["--repo", &place.url, "show", &format!("{}:own", name(n))]).ok().bytes;
-        assert!(own == noise(n as u64 + 10, 50_000), "{} does not have what was pushed to it", name(n));
+        let own = s
+            .dvc(["--repo", &place.url, "show", &format!("{}:own", name(n))])
+            .ok()
+            .bytes;
+        assert!(
+            own == noise(n as u64 + 10, 50_000),
+            "{} does not have what was pushed to it",
+            name(n)
+        );
     }
-    s.dvc(["--repo", &place.url, "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["--repo", &place.url, "fsck", "--data"])
+        .ok()
+        .says("no damage");
     nothing_is_locked(place);
 }
 
 /// Asserts that no lock and no probe is left. Checks nothing if the server cannot list its keys.
 fn nothing_is_locked(place: &Place) {
-    let left: Vec<String> = place.keys().into_iter().flatten().filter(|key| key.contains("/sessions/")).collect();
+    let left: Vec<String> = place
+        .keys()
+        .into_iter()
+        .flatten()
+        .filter(|key| key.contains("/sessions/"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 fn both(place: &Place) {
-    place.assert_reported(&place.person("Ann").dvc(["remote", "check", &place.url, "--json"]).ok().json());
+    place.assert_reported(
+        &place
+            .person("Ann")
+            .dvc(["remote", "check", &place.url, "--json"])
+            .ok()
+            .json(),
+    );
     one_branch(place, true);
 }
 
@@ -159,9 +227,20 @@ fn to_branches_of_s3_that_checks_then_writes() {
 
 #[test]
 fn a_store_without_conditional_writes_is_reported() {
-    for place in [place::s3_that_ignores_conditions(), place::s3_that_checks_then_writes()] {
-        let text = place.person("Ann").dvc(["remote", "check", &place.url]).ok();
-        assert!(text.out.contains("not conditional: an intent lock guards refs"), "{}", text.out);
+    for place in [
+        place::s3_that_ignores_conditions(),
+        place::s3_that_checks_then_writes(),
+    ] {
+        let text = place
+            .person("Ann")
+            .dvc(["remote", "check", &place.url])
+            .ok();
+        assert!(
+            text.out
+                .contains("not conditional: an intent lock guards refs"),
+            "{}",
+            text.out
+        );
     }
 }
 

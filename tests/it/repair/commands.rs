@@ -12,12 +12,23 @@ fn a_damaged_pack_from_a_remote() {
     let pack = packs(&s.w(".dvcs"), 0).remove(0);
     let good = fs::read(&pack).unwrap();
     flip_middle(&pack);
-    s.dvc(["fsck", "--data"]).code(5).says("hint: run `dvc fsck --repair` to repair the damage");
+    s.dvc(["fsck", "--data"])
+        .code(5)
+        .says("hint: run `dvc fsck --repair` to repair the damage");
     let before = files_of(&s.w(".dvcs/packs"));
-    let dry =
-        s.dvc(["fsck", "--repair", "-n"]).code(5).says("would repair ").says(" in 1 pack\n").says("from `origin`");
+    let dry = s
+        .dvc(["fsck", "--repair", "-n"])
+        .code(5)
+        .says("would repair ")
+        .says(" in 1 pack\n")
+        .says("from `origin`");
     assert!(files_of(&s.w(".dvcs/packs")) == before);
-    let run = s.dvc(["fsck", "--repair"]).ok().says(" in 1 pack\n").says("from `origin`").says("no damage");
+    let run = s
+        .dvc(["fsck", "--repair"])
+        .ok()
+        .says(" in 1 pack\n")
+        .says("from `origin`")
+        .says("no damage");
     assert_eq!(
         dry.out.lines().next().unwrap().strip_prefix("would repair"),
         run.out.lines().next().unwrap().strip_prefix("repaired")
@@ -34,7 +45,11 @@ fn a_lost_pack_from_the_worktree() {
     for pack in packs(&s.w(".dvcs"), 0) {
         fs::remove_file(pack).unwrap();
     }
-    let run = s.dvc(["fsck", "--repair"]).code(5).says("lost: 1 path in 1 version").says("  noise  main@v1\n");
+    let run = s
+        .dvc(["fsck", "--repair"])
+        .code(5)
+        .says("lost: 1 path in 1 version")
+        .says("  noise  main@v1\n");
     assert!(run.out.starts_with("repaired "), "{}", run.out);
     assert!(s.dvc(["show", "main:noise"]).ok().bytes == noise(3, 300_000));
     assert!(s.dvc(["show", "main~1:d/large"]).ok().bytes == noise(2, 4_000_000));
@@ -42,7 +57,9 @@ fn a_lost_pack_from_the_worktree() {
     // The rest is in a directory under another name.
     fs::create_dir_all(s.at("backup/deep")).unwrap();
     fs::write(s.at("backup/deep/old"), noise(1, 300_000)).unwrap();
-    s.dvc(["fsck", "--repair", "--from", "../backup"]).ok().says("/backup`");
+    s.dvc(["fsck", "--repair", "--from", "../backup"])
+        .ok()
+        .says("/backup`");
     assert_whole(&s);
 }
 
@@ -78,19 +95,27 @@ fn a_tree_from_the_worktree() {
 fn a_repository_as_source() {
     let s = two();
     s.dvc(["clone", "../w/.dvcs", "../other"]).ok();
-    packs(&s.w(".dvcs"), 0).iter().for_each(|pack| flip_middle(pack));
+    packs(&s.w(".dvcs"), 0)
+        .iter()
+        .for_each(|pack| flip_middle(pack));
     fs::remove_dir_all(s.w("d")).unwrap();
-    s.dvc(["fsck", "--data", "--repair", "--from", "../other"]).ok().says("no damage");
+    s.dvc(["fsck", "--data", "--repair", "--from", "../other"])
+        .ok()
+        .says("no damage");
     assert_whole(&s);
     s.dvc(["fsck", "--from", "../other"]).code(2);
-    s.dvc(["fsck", "--repair", "--from", "../nothing"]).code(2).complains("neither a remote nor a directory");
+    s.dvc(["fsck", "--repair", "--from", "../nothing"])
+        .code(2)
+        .complains("neither a remote nor a directory");
 }
 
 #[test]
 fn what_stays_lost_is_named() {
     let s = two();
     s.write("noise", "changed");
-    packs(&s.w(".dvcs"), 0).iter().for_each(|pack| flip(pack, 60_000));
+    packs(&s.w(".dvcs"), 0)
+        .iter()
+        .for_each(|pack| flip(pack, 60_000));
     let run = s.dvc(["fsck", "--repair", "--data"]).code(5);
     run.says("lost: ").says("main@v");
 }
@@ -119,14 +144,18 @@ fn another_copy_in_the_repository() {
 
 #[test]
 fn from_a_mount_that_has_the_bytes() {
-    let Some(v) = Volume::of(|dir| fs::write(dir.join("data"), noise(5, 500_000)).unwrap()) else { return };
+    let Some(v) = Volume::of(|dir| fs::write(dir.join("data"), noise(5, 500_000)).unwrap()) else {
+        return;
+    };
     let mut mount = v.mount(&[]);
     // The mount has its own copy of a file that was written again.
     fs::write(mount.at("data"), noise(5, 500_000)).unwrap();
     let root = v.s.at("r");
     packs(&root, 0).iter().for_each(|pack| flip_middle(pack));
     fs::remove_file(v.s.w("data")).unwrap();
-    v.dvc(&["fsck", "--data", "--repair"]).ok().says("repaired ");
+    v.dvc(&["fsck", "--data", "--repair"])
+        .ok()
+        .says("repaired ");
     v.dvc(&["fsck", "--data"]).ok();
     mount.down_with(&["--discard"]).ok();
 }

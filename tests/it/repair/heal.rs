@@ -9,17 +9,34 @@ use crate::support::known::{files_of, noise};
 #[test]
 fn a_checkout_and_a_diff() {
     let s = pushed();
-    packs(&s.w(".dvcs"), 0).iter().for_each(|pack| flip_middle(pack));
-    s.dvc(["--offline", "checkout", "main", "--into", "../offline"]).code(5);
-    s.dvc(["-c", "core.heal=false", "checkout", "main", "--into", "../unhealed"]).code(5);
+    packs(&s.w(".dvcs"), 0)
+        .iter()
+        .for_each(|pack| flip_middle(pack));
+    s.dvc(["--offline", "checkout", "main", "--into", "../offline"])
+        .code(5);
+    s.dvc([
+        "-c",
+        "core.heal=false",
+        "checkout",
+        "main",
+        "--into",
+        "../unhealed",
+    ])
+    .code(5);
     let before = files_of(&s.w(".dvcs/packs"));
-    s.dvc(["checkout", "main", "--into", "../copy"]).ok().complains("run `dvc fsck --repair` to repair them");
+    s.dvc(["checkout", "main", "--into", "../copy"])
+        .ok()
+        .complains("run `dvc fsck --repair` to repair them");
     assert!(fs::read(s.at("copy/noise")).unwrap() == noise(3, 300_000));
     assert!(fs::read(s.at("copy/d/large")).unwrap() == noise(2, 4_000_000));
-    assert!(files_of(&s.w(".dvcs/packs")) == before, "a read changes no pack");
+    assert!(
+        files_of(&s.w(".dvcs/packs")) == before,
+        "a read changes no pack"
+    );
     // The damage is noted, so a repair needs no `--data`.
     s.dvc(["fsck", "--repair"]).ok().says("repaired ");
-    s.dvc(["--offline", "checkout", "main", "--into", "../offline2"]).ok();
+    s.dvc(["--offline", "checkout", "main", "--into", "../offline2"])
+        .ok();
 }
 
 #[test]
@@ -48,12 +65,17 @@ fn a_remote_with_wrong_bytes_heals_nothing() {
 
 #[test]
 fn a_mount() {
-    let Some(v) = Volume::of(|dir| fs::write(dir.join("data"), noise(5, 500_000)).unwrap()) else { return };
+    let Some(v) = Volume::of(|dir| fs::write(dir.join("data"), noise(5, 500_000)).unwrap()) else {
+        return;
+    };
     let far = v.s.at("far");
-    v.dvc(&["remote", "add", "origin", far.to_str().unwrap()]).ok();
+    v.dvc(&["remote", "add", "origin", far.to_str().unwrap()])
+        .ok();
     v.dvc(&["push"]).ok();
     let mut mount = v.mount(&["--ro"]);
-    packs(&v.s.at("r"), 0).iter().for_each(|pack| flip_middle(pack));
+    packs(&v.s.at("r"), 0)
+        .iter()
+        .for_each(|pack| flip_middle(pack));
     assert!(fs::read(mount.at("data")).unwrap() == noise(5, 500_000));
     // A repair is seen by the mount that runs.
     v.dvc(&["fsck", "--repair", "--data"]).ok();
@@ -65,7 +87,9 @@ fn a_mount() {
 #[test]
 fn a_push_to_another_remote() {
     let s = pushed();
-    packs(&s.w(".dvcs"), 0).iter().for_each(|pack| flip_middle(pack));
+    packs(&s.w(".dvcs"), 0)
+        .iter()
+        .for_each(|pack| flip_middle(pack));
     s.dvc(["remote", "add", "second", "../second"]).ok();
     s.dvc(["push", "second"]).ok();
     s.dvc(["--repo", "../second", "fsck", "--data"]).ok();
@@ -82,7 +106,10 @@ fn the_next_commit_stores_damaged_chunks_again() {
     s.dvc(["fsck", "--data"]).code(5);
     let before = packs(&root, 0).len();
     s.dvc(["commit", "-m", "fourth", "--allow-empty"]).ok();
-    assert!(packs(&root, 0).len() > before, "the damaged chunks are stored again");
+    assert!(
+        packs(&root, 0).len() > before,
+        "the damaged chunks are stored again"
+    );
     assert!(s.dvc(["show", "main:noise"]).ok().bytes == noise(3, 300_000));
     assert!(s.dvc(["show", "main:d/large"]).ok().bytes == noise(2, 4_000_000));
     // The damage is forgotten with it, so another commit stores nothing.

@@ -26,11 +26,17 @@ fn a_repair_that_is_killed_is_finished_by_the_next_one() {
     for salted in [false, true] {
         let s = pushed_as(salted);
         let root = s.w(".dvcs");
-        (0..3).flat_map(|kind| packs(&root, kind)).for_each(|pack| flip_middle(&pack));
+        (0..3)
+            .flat_map(|kind| packs(&root, kind))
+            .for_each(|pack| flip_middle(&pack));
         s.dvc(["fsck", "--data"]).code(5);
         for step in 0..12u64 {
-            let mut child =
-                s.command(["fsck", "--repair"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = s
+                .command(["fsck", "--repair"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             std::thread::sleep(Duration::from_millis(20 + step * 25));
             child.kill().unwrap();
             child.wait().unwrap();
@@ -48,7 +54,13 @@ fn two_repairs_and_a_commit_at_once() {
         packs(&root, 0).iter().for_each(|pack| flip_middle(pack));
         s.dvc(["fsck", "--data"]).code(5);
         s.write("more", noise(9, 2_000_000));
-        let start = |args: &[&str]| Spawned::start(s.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let start = |args: &[&str]| {
+            Spawned::start(
+                s.command(args)
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped()),
+            )
+        };
         let repairs: Vec<_> = (0..2).map(|_| start(&["fsck", "--repair"])).collect();
         let commit = start(&["commit", "-m", "third"]);
         commit.finish().ok();
@@ -56,8 +68,18 @@ fn two_repairs_and_a_commit_at_once() {
             repair.finish().ok();
         }
         s.dvc(["fsck", "--data"]).ok();
-        assert!(s.dvc(["-c", "core.heal=false", "show", "main:more"]).ok().bytes == noise(9, 2_000_000));
-        assert!(s.dvc(["-c", "core.heal=false", "show", "main:d/large"]).ok().bytes == noise(2, 4_000_000));
+        assert!(
+            s.dvc(["-c", "core.heal=false", "show", "main:more"])
+                .ok()
+                .bytes
+                == noise(9, 2_000_000)
+        );
+        assert!(
+            s.dvc(["-c", "core.heal=false", "show", "main:d/large"])
+                .ok()
+                .bytes
+                == noise(2, 4_000_000)
+        );
     }
 }
 
@@ -65,7 +87,9 @@ fn two_repairs_and_a_commit_at_once() {
 fn a_full_disk() {
     let s = pushed();
     let place = s.at("small");
-    let Some(_small) = Small::mount(&place, "12m") else { return };
+    let Some(_small) = Small::mount(&place, "12m") else {
+        return;
+    };
     let root = place.join("r");
     crate::support::known::copy_dir(&s.w(".dvcs"), &root);
     let dvc = |args: &[&str]| Run::of(s.command(["--repo", root.to_str().unwrap()]).args(args));

@@ -16,9 +16,15 @@ use crate::support::sandbox::Sandbox;
 /// Returns the packs of a repository of one kind (0: data, 1: lists, 2: trees), the largest first.
 pub fn packs(root: &Path, kind: u8) -> Vec<PathBuf> {
     let files = files_of(&root.join("packs"));
-    let mut packs: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes.get(8) == Some(&kind)).collect();
+    let mut packs: Vec<_> = files
+        .into_iter()
+        .filter(|(_, bytes)| bytes.get(8) == Some(&kind))
+        .collect();
     packs.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
-    packs.into_iter().map(|(name, _)| root.join("packs").join(String::from_utf8(name).unwrap())).collect()
+    packs
+        .into_iter()
+        .map(|(name, _)| root.join("packs").join(String::from_utf8(name).unwrap()))
+        .collect()
 }
 
 /// Changes one bit of a file.
@@ -57,9 +63,20 @@ pub fn pushed() -> Sandbox {
 
 /// Asserts that both versions can be read, without help of a remote.
 pub fn assert_whole(s: &Sandbox) {
-    s.dvc(["-c", "core.heal=false", "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["-c", "core.heal=false", "fsck", "--data"])
+        .ok()
+        .says("no damage");
     for (revision, seed) in [("main~1", 1), ("main", 3)] {
-        let show = |path: &str| s.dvc(["-c", "core.heal=false", "show", &format!("{revision}:{path}")]).ok().bytes;
+        let show = |path: &str| {
+            s.dvc([
+                "-c",
+                "core.heal=false",
+                "show",
+                &format!("{revision}:{path}"),
+            ])
+            .ok()
+            .bytes
+        };
         assert!(show("noise") == noise(seed, 300_000));
         assert!(show("d/large") == noise(2, 4_000_000));
     }

@@ -9,7 +9,10 @@ use crate::support::sandbox::Sandbox;
 /// Returns the newest entry of a log.
 fn tip(s: &Sandbox, log: &str) -> PathBuf {
     // Newer entries have smaller keys.
-    let mut entries: Vec<_> = fs::read_dir(s.w(".dvcs/refs").join(log)).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(s.w(".dvcs/refs").join(log))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     entries.sort();
     entries.remove(0)
 }
@@ -31,8 +34,13 @@ fn the_tip_of_a_pushed_branch() {
             fs::write(&tip, "damaged").unwrap()
         }
         s.dvc(["fsck"]).code(5);
-        s.dvc(["fsck", "--repair", "-n"]).code(5).says("would repair branch `main`: ");
-        s.dvc(["fsck", "--repair"]).ok().says("repaired branch `main`: ").says("from `origin");
+        s.dvc(["fsck", "--repair", "-n"])
+            .code(5)
+            .says("would repair branch `main`: ");
+        s.dvc(["fsck", "--repair"])
+            .ok()
+            .says("repaired branch `main`: ")
+            .says("from `origin");
         assert_eq!(id(&s, "main"), main);
         s.dvc(["fsck"]).ok();
     }
@@ -49,10 +57,15 @@ fn the_previous_entry_is_taken_only_on_request() {
     s.dvc(["fsck"]).ok();
     let before = id(&s, "main~1");
     fs::write(tip(&s, "heads/main"), "damaged").unwrap();
-    let run = s.dvc(["fsck", "--repair"]).code(5).says("not repaired: the newest entry of `refs/heads/main`");
+    let run = s
+        .dvc(["fsck", "--repair"])
+        .code(5)
+        .says("not repaired: the newest entry of `refs/heads/main`");
     run.says("hint: run `dvc fsck --repair --accept-older`");
     s.dvc(["log", "main"]).code(5);
-    s.dvc(["fsck", "--repair", "--accept-older"]).ok().says("from its previous entry");
+    s.dvc(["fsck", "--repair", "--accept-older"])
+        .ok()
+        .says("from its previous entry");
     assert_eq!(id(&s, "main"), before);
 }
 
@@ -63,12 +76,17 @@ fn entries_between_intact_ones() {
     s.dvc(["commit", "-m", "third"]).ok();
     s.dvc(["fsck"]).ok();
     let main = id(&s, "main");
-    let mut entries: Vec<_> = fs::read_dir(s.w(".dvcs/refs/heads/main")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(s.w(".dvcs/refs/heads/main"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     entries.sort();
     fs::remove_file(&entries[2]).unwrap();
     fs::write(&entries[1], "damaged").unwrap();
     s.dvc(["fsck"]).code(5);
-    s.dvc(["fsck", "--repair"]).ok().says("repaired 2 entries of logs");
+    s.dvc(["fsck", "--repair"])
+        .ok()
+        .says("repaired 2 entries of logs");
     assert_eq!(id(&s, "main"), main);
     s.dvc(["undo", "-y"]).ok();
 }
@@ -81,11 +99,17 @@ fn a_damaged_tip_does_not_block_other_branches() {
     fs::write(tip(&s, "heads/broken"), "damaged").unwrap();
     s.write("more", "more");
     s.dvc(["commit", "-m", "third"]).ok();
-    assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "third\nsecond\nfirst\n");
+    assert_eq!(
+        s.dvc(["log", "--format=%s"]).ok().out,
+        "third\nsecond\nfirst\n"
+    );
     s.dvc(["push"]).ok();
     s.dvc(["status"]).ok();
     s.dvc(["checkout", "main", "--into", "../copy"]).ok();
-    let run = s.dvc(["fsck", "--data"]).code(5).complains("ref `refs/heads/broken/");
+    let run = s
+        .dvc(["fsck", "--data"])
+        .code(5)
+        .complains("ref `refs/heads/broken/");
     assert!(run.out.contains("checked "), "{}", run.out);
     // The other branch is repaired although this one cannot be.
     fs::write(tip(&s, "heads/main"), "damaged").unwrap();

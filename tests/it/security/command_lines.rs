@@ -17,7 +17,10 @@ fn seen() -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let shown = |line: Vec<u8>| String::from_utf8_lossy(&line).replace('\0', " ");
-    lines.map(shown).filter(|line| line.contains(SECRET)).collect()
+    lines
+        .map(shown)
+        .filter(|line| line.contains(SECRET))
+        .collect()
 }
 
 #[test]
@@ -25,7 +28,9 @@ fn a_password_in_a_url_is_in_no_command_line_of_a_mount() {
     if !needs::fuse() {
         return;
     }
-    let Some(webdav) = Webdav::start() else { return };
+    let Some(webdav) = Webdav::start() else {
+        return;
+    };
     let mut s = Sandbox::new();
     s.set("DVC_AUTHOR", "Ann <ann@example.org>");
     s.dvc(["init", "-b", "main"]).ok();
@@ -34,18 +39,36 @@ fn a_password_in_a_url_is_in_no_command_line_of_a_mount() {
     s.dvc(["remote", "add", "origin", &webdav.url("p")]).ok();
     s.dvc(["push"]).ok();
     fs::create_dir(s.at("m")).unwrap();
-    let url = webdav.url("p").replacen("://", &format!("://me:{SECRET}@"), 1);
+    let url = webdav
+        .url("p")
+        .replacen("://", &format!("://me:{SECRET}@"), 1);
     let at = s.at("m").display().to_string();
     let run = s.dvc(["mount", "--ro", &format!("{url}#main"), &at]).ok();
-    assert!(run.err.contains("the password in the URL is neither used"), "{}", run.err);
+    assert!(
+        run.err.contains("the password in the URL is neither used"),
+        "{}",
+        run.err
+    );
     let (read, shown) = (fs::read(s.at("m/a")), seen());
     s.dvc(["umount", &at]).ok();
-    assert_eq!((read.unwrap(), shown), (b"1".to_vec(), Vec::<String>::new()));
+    assert_eq!(
+        (read.unwrap(), shown),
+        (b"1".to_vec(), Vec::<String>::new())
+    );
     // With `--foreground`, the process that the caller has started serves the mount.
-    let mut child = Spawned::start(&mut s.command(["mount", "--ro", "--foreground", &format!("{url}#main"), &at]));
+    let mut child = Spawned::start(&mut s.command([
+        "mount",
+        "--ro",
+        "--foreground",
+        &format!("{url}#main"),
+        &at,
+    ]));
     let since = Instant::now();
     while !s.at("m/a").exists() {
-        assert!(since.elapsed() < Duration::from_secs(60), "it does not mount");
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "it does not mount"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     let shown = seen();

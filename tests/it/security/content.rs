@@ -27,13 +27,27 @@ fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
     let marker = String::from_utf8(marker.encode()).unwrap();
     forge(far, |pen| {
         let repository = |name: &str| {
-            let hooks = ["failed-commit", "post-commit", "pre-commit"].map(|event| program(event, &hook));
+            let hooks =
+                ["failed-commit", "post-commit", "pre-commit"].map(|event| program(event, &hook));
             let hooks = pen.dir("hooks", hooks.to_vec());
-            pen.dir(name, vec![file("config.toml", "ui.color = 'always'\n"), file("format", &marker), hooks])
+            pen.dir(
+                name,
+                vec![
+                    file("config.toml", "ui.color = 'always'\n"),
+                    file("format", &marker),
+                    hooks,
+                ],
+            )
         };
-        let deep = pen.dir("deep", vec![symlink(".dvcs", "../../bare"), file("kept", "2")]);
+        let deep = pen.dir(
+            "deep",
+            vec![symlink(".dvcs", "../../bare"), file("kept", "2")],
+        );
         let names = [".DVCS", ".dvcs", ".dvcs.", "DVCS~1"].map(repository);
-        let sub = pen.dir("sub", names.into_iter().chain([deep, file("kept", "1")]).collect());
+        let sub = pen.dir(
+            "sub",
+            names.into_iter().chain([deep, file("kept", "1")]).collect(),
+        );
         let second = pen.version_of(vec![repository("bare"), sub], 2, vec![pen.version(vec![])]);
         vec![("main", second)]
     });
@@ -43,7 +57,10 @@ fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
 /// Asserts that everything except the repository was restored.
 #[track_caller]
 fn is_harmless(top: &Path) {
-    let mut names: Vec<String> = std::fs::read_dir(top.join("sub")).unwrap().map(|e| name_of(&e.unwrap())).collect();
+    let mut names: Vec<String> = std::fs::read_dir(top.join("sub"))
+        .unwrap()
+        .map(|e| name_of(&e.unwrap()))
+        .collect();
     names.sort();
     assert_eq!(names, ["deep", "kept"]);
     assert_eq!(std::fs::read_dir(top.join("sub/deep")).unwrap().count(), 1);
@@ -63,7 +80,9 @@ fn no_checkout_restores_a_repository_of_a_version() {
     let run = s.dvc(["clone", &far, "../clone"]).code(5);
     for name in [".DVCS", ".dvcs", ".dvcs.", "DVCS~1", "deep/.dvcs"] {
         assert!(
-            run.err.contains(&format!("`sub/{name}`: not restored: no version may contain a repository")),
+            run.err.contains(&format!(
+                "`sub/{name}`: not restored: no version may contain a repository"
+            )),
             "{}",
             run.err
         );
@@ -72,13 +91,28 @@ fn no_checkout_restores_a_repository_of_a_version() {
     // Patch a worktree in which the user has a repository at that path.
     s.dvc(["clone", "--lazy", &far, "../patched"]).ok();
     s.dvc(["-C", "../patched", "checkout", "main~"]).ok();
-    s.dvc(["-C", "../patched", "checkout", "main"]).code(5).complains("no version may contain a repository");
+    s.dvc(["-C", "../patched", "checkout", "main"])
+        .code(5)
+        .complains("no version may contain a repository");
     is_harmless(&s.at("patched"));
-    s.dvc(["-C", "../patched", "checkout", "main", "--", "sub/.dvcs"]).code(5);
+    s.dvc(["-C", "../patched", "checkout", "main", "--", "sub/.dvcs"])
+        .code(5);
     is_harmless(&s.at("patched"));
     s.dvc(["-C", "../patched/sub", "init"]).ok();
-    s.dvc(["-C", "../patched", "--repo", "../patched", "checkout", "-f", "main~"]).ok();
-    assert!(s.at("patched/sub/.dvcs/format").exists(), "a checkout removes no repository");
+    s.dvc([
+        "-C",
+        "../patched",
+        "--repo",
+        "../patched",
+        "checkout",
+        "-f",
+        "main~",
+    ])
+    .ok();
+    assert!(
+        s.at("patched/sub/.dvcs/format").exists(),
+        "a checkout removes no repository"
+    );
     // Export the version.
     s.dvc(["--repo", &far, "export", "main", "-o", "../all.tar"])
         .code(5)
@@ -93,21 +127,35 @@ fn a_repository_at_the_root_of_a_version_is_refused_before_anything_is_touched()
     let s = Sandbox::new();
     for name in [".dvcs", ".Dvcs"] {
         let far = s.at(format!("far{name}"));
-        forge(&far, |pen| vec![("main", pen.version(vec![pen.dir(name, vec![]), file("a", "1")]))]);
+        forge(&far, |pen| {
+            vec![(
+                "main",
+                pen.version(vec![pen.dir(name, vec![]), file("a", "1")]),
+            )]
+        });
         let to = format!("../clone{name}");
-        s.dvc(["clone", far.to_str().unwrap(), &to]).code(5).complains("no version may contain a repository");
+        s.dvc(["clone", far.to_str().unwrap(), &to])
+            .code(5)
+            .complains("no version may contain a repository");
         assert!(!s.w(&to).join("a").exists());
     }
 }
 
 #[test]
 fn a_mount_shows_no_repository_of_a_version() {
-    let Some(volume) = Volume::empty() else { return };
+    let Some(volume) = Volume::empty() else {
+        return;
+    };
     std::fs::remove_dir_all(volume.s.at("r")).unwrap();
     let owned = hostile(&volume.s, &volume.s.at("r"));
     let m = volume.mount(&[]);
     is_harmless(m.root());
-    for name in ["sub/.dvcs", "sub/.dvcs/hooks/post-commit", "sub/DVCS~1", "sub/deep/.dvcs"] {
+    for name in [
+        "sub/.dvcs",
+        "sub/.dvcs/hooks/post-commit",
+        "sub/DVCS~1",
+        "sub/deep/.dvcs",
+    ] {
         assert!(m.at(name).symlink_metadata().is_err(), "{name}");
     }
     std::fs::write(m.at("sub/new"), "1").unwrap();
@@ -132,18 +180,38 @@ fn a_commit_leaves_repositories_out_at_every_depth() {
         .complains("`sub/deep/.DVCS`: left out");
     assert_eq!(run.err.matches("left out").count(), 2, "{}", run.err);
     let listed = s.dvc(["ls", "-r", "main"]).ok();
-    assert!(listed.out.contains("sub/deep/b") && !listed.out.to_lowercase().contains(".dvcs"), "{}", listed.out);
+    assert!(
+        listed.out.contains("sub/deep/b") && !listed.out.to_lowercase().contains(".dvcs"),
+        "{}",
+        listed.out
+    );
     s.dvc(["status", "--exit-code"]).ok();
     s.dvc(["-C", "sub", "commit", "-m", "own"]).ok();
     for args in [
         &["commit", "-m", "x", "sub/.dvcs/config.toml"][..],
-        &["commit", "-m", "x", "--stdin", "sub/.dvcs/hooks/post-commit"],
+        &[
+            "commit",
+            "-m",
+            "x",
+            "--stdin",
+            "sub/.dvcs/hooks/post-commit",
+        ],
         &["commit", "-m", "x", "--stdin", ".DVCS/x"],
     ] {
-        s.dvc_with(args, b"x").code(2).complains("no version may contain a repository");
+        s.dvc_with(args, b"x")
+            .code(2)
+            .complains("no version may contain a repository");
     }
     s.sh("tar -cf ../sub.tar sub && dvc import ../sub.tar -b tar -m x")
         .ok()
         .complains("`sub/.dvcs`: left out: no version may contain a repository");
-    assert_eq!(s.dvc(["ls", "-r", "tar"]).ok().out.replace("sub", "").lines().count(), 4);
+    assert_eq!(
+        s.dvc(["ls", "-r", "tar"])
+            .ok()
+            .out
+            .replace("sub", "")
+            .lines()
+            .count(),
+        4
+    );
 }

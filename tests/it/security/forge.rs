@@ -31,8 +31,17 @@ pub struct Pen<'a> {
 /// with their versions.
 pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>) {
     let main = RefName::new("main").unwrap();
-    let repo = Repo::create(dir, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
-    let pen = Pen { repo: &repo, sink: Sink::open(repo.ensure_local().unwrap(), &Silent).unwrap() };
+    let repo = Repo::create(
+        dir,
+        &main,
+        &ChunkerConfig::default(),
+        OpenOptions::default(),
+    )
+    .unwrap();
+    let pen = Pen {
+        repo: &repo,
+        sink: Sink::open(repo.ensure_local().unwrap(), &Silent).unwrap(),
+    };
     let tips = write(&pen);
     pen.sink.finish().unwrap();
     for (branch, id) in tips {
@@ -55,7 +64,10 @@ pub fn set_ref(dir: &Path, branch: &str, seq: u64, new: Option<&str>) {
         why: "commit: x".to_owned(),
         older: Vec::new(),
     };
-    let log = dir.join("refs").join(RefKind::Branch.dir()).join(encode_name(branch));
+    let log = dir
+        .join("refs")
+        .join(RefKind::Branch.dir())
+        .join(encode_name(branch));
     std::fs::create_dir_all(&log).unwrap();
     std::fs::write(log.join(seq_key(seq)), entry.encode()).unwrap();
 }
@@ -65,7 +77,15 @@ impl Pen<'_> {
         let id = self.repo.ids().id(kind, bytes);
         if self.sink.claim(kind, &id).unwrap() {
             let objects = [(id, u32::try_from(bytes.len()).unwrap())];
-            self.sink.put(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: bytes }).unwrap();
+            self.sink
+                .put(&NewFrame {
+                    kind,
+                    codec: CODEC_RAW,
+                    objects: &objects,
+                    base: None,
+                    payload: bytes,
+                })
+                .unwrap();
         }
         id
     }
@@ -74,19 +94,31 @@ impl Pen<'_> {
     pub fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
-        let tree = self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body: TreeBody::Leaf(entries) }));
+        let tree = self.put(
+            ObjectKind::Tree,
+            &encode_tree(&TreeNode {
+                root: None,
+                body: TreeBody::Leaf(entries),
+            }),
+        );
         entry(name, 0o755, Node::Dir { tree, totals })
     }
 
     /// Stores a node of a large directory.
     pub fn piece(&self, body: TreeBody) -> Id {
-        self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body }))
+        self.put(
+            ObjectKind::Tree,
+            &encode_tree(&TreeNode { root: None, body }),
+        )
     }
 
     /// Stores a directory that consists of several nodes, each given with its smallest name.
     /// Returns its entry.
     pub fn split_dir(&self, name: &str, pieces: &[(String, Id)], totals: Totals) -> Entry {
-        let children = pieces.iter().map(|(first, id)| TreeChild { first: first.clone().into_bytes(), id: *id });
+        let children = pieces.iter().map(|(first, id)| TreeChild {
+            first: first.clone().into_bytes(),
+            id: *id,
+        });
         let tree = self.piece(TreeBody::Inner(children.collect()));
         entry(name, 0o755, Node::Dir { tree, totals })
     }
@@ -100,19 +132,41 @@ impl Pen<'_> {
     pub fn version_of(&self, entries: Vec<Entry>, ordinal: u64, parents: Vec<Id>) -> Id {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
-        let meta = Meta { mode: 0o755, ..Meta::default() };
-        let root = Some(RootInfo { meta, totals, links: None });
-        let tree = self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root, body: TreeBody::Leaf(entries) }));
+        let meta = Meta {
+            mode: 0o755,
+            ..Meta::default()
+        };
+        let root = Some(RootInfo {
+            meta,
+            totals,
+            links: None,
+        });
+        let tree = self.put(
+            ObjectKind::Tree,
+            &encode_tree(&TreeNode {
+                root,
+                body: TreeBody::Leaf(entries),
+            }),
+        );
         let commit = Commit {
             tree,
             parents,
             ordinal,
             author: "Mallory <m@example.org>".to_owned(),
             host: "there".to_owned(),
-            time: Timestamp { secs: TIME, nanos: 0, offset: 0 },
+            time: Timestamp {
+                secs: TIME,
+                nanos: 0,
+                offset: 0,
+            },
             message: "x".to_owned(),
             trailers: Vec::new(),
-            counts: CommitCounts { files: 1, bytes: 1, new_bytes: 1, stored_bytes: 1 },
+            counts: CommitCounts {
+                files: 1,
+                bytes: 1,
+                new_bytes: 1,
+                stored_bytes: 1,
+            },
             unstable: Vec::new(),
             signature: None,
         };
@@ -125,16 +179,32 @@ fn entry(name: &str, mode: u32, node: Node) -> Entry {
         mode,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-        mtime: Time { secs: TIME, nanos: 0 },
+        mtime: Time {
+            secs: TIME,
+            nanos: 0,
+        },
         xattrs: Vec::new(),
     };
-    Entry { name: name.into(), meta, link: None, node }
+    Entry {
+        name: name.into(),
+        meta,
+        link: None,
+        node,
+    }
 }
 
 /// Returns the entry of a small file, stored inline.
 pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
-    entry(name, 0o644, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
+    entry(
+        name,
+        0o644,
+        Node::File {
+            size: text.len() as u64,
+            chunker: Chunker::Cdc,
+            content,
+        },
+    )
 }
 
 /// Returns the entry of a small executable file.
@@ -146,5 +216,11 @@ pub fn program(name: &str, text: &str) -> Entry {
 
 /// Returns the entry of a symlink.
 pub fn symlink(name: &str, target: &str) -> Entry {
-    entry(name, 0o777, Node::Symlink { target: target.into() })
+    entry(
+        name,
+        0o777,
+        Node::Symlink {
+            target: target.into(),
+        },
+    )
 }

@@ -22,7 +22,14 @@ fn volume() -> Option<Volume> {
         chown(w.join("id"), Some(0), Some(0)).unwrap();
         fs::set_permissions(w.join("id"), PermissionsExt::from_mode(0o4755)).unwrap();
         let mode = Mode::from_raw_mode(0o666);
-        mknodat(CWD, w.join("zero"), FileType::CharacterDevice, mode, makedev(1, 5)).unwrap();
+        mknodat(
+            CWD,
+            w.join("zero"),
+            FileType::CharacterDevice,
+            mode,
+            makedev(1, 5),
+        )
+        .unwrap();
         fs::set_permissions(w.join("zero"), PermissionsExt::from_mode(0o666)).unwrap();
         fs::set_permissions(w, PermissionsExt::from_mode(0o755)).unwrap();
     })
@@ -32,7 +39,10 @@ fn volume() -> Option<Volume> {
 fn tried(dir: &std::path::Path) -> (String, bool) {
     let (ran, who) = as_user(USER, dir, "\"$DIR/id\" -u");
     assert!(ran, "{who}");
-    (who.trim().to_owned(), as_user(USER, dir, "head -c 1 \"$DIR/zero\" > /dev/null").0)
+    (
+        who.trim().to_owned(),
+        as_user(USER, dir, "head -c 1 \"$DIR/zero\" > /dev/null").0,
+    )
 }
 
 #[test]
@@ -42,7 +52,10 @@ fn set_user_id_programs_and_devices_of_a_version_have_no_effect() {
         let m = v.mount(options);
         assert_eq!(tried(m.root()), (USER.to_string(), false), "{options:?}");
         // The file is shown with its mode, so a commit keeps the mode.
-        assert_eq!(fs::metadata(m.at("id")).unwrap().permissions().mode() & 0o7777, 0o4755);
+        assert_eq!(
+            fs::metadata(m.at("id")).unwrap().permissions().mode() & 0o7777,
+            0o4755
+        );
     }
 }
 

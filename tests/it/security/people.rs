@@ -19,10 +19,26 @@ pub struct Person {
 
 /// The group of the users who share a repository.
 pub const TEAM: u32 = 62000;
-pub const ROOT: Person = Person { uid: 0, gid: 0, other_group: None };
-pub const OWNER: Person = Person { uid: 61001, gid: 61001, other_group: Some(TEAM) };
-pub const MEMBER: Person = Person { uid: 61002, gid: 61002, other_group: Some(TEAM) };
-pub const STRANGER: Person = Person { uid: 61003, gid: 61003, other_group: None };
+pub const ROOT: Person = Person {
+    uid: 0,
+    gid: 0,
+    other_group: None,
+};
+pub const OWNER: Person = Person {
+    uid: 61001,
+    gid: 61001,
+    other_group: Some(TEAM),
+};
+pub const MEMBER: Person = Person {
+    uid: 61002,
+    gid: 61002,
+    other_group: Some(TEAM),
+};
+pub const STRANGER: Person = Person {
+    uid: 61003,
+    gid: 61003,
+    other_group: None,
+};
 
 /// A sandbox that every user can enter, with a home directory per user.
 pub struct People {
@@ -61,16 +77,30 @@ impl People {
     pub fn command(&self, person: Person, program: impl AsRef<Path>) -> Command {
         let home = self.dir(person, "");
         let mut c = Command::new(need("setpriv"));
-        c.args([format!("--reuid={}", person.uid), format!("--regid={}", person.gid)]);
+        c.args([
+            format!("--reuid={}", person.uid),
+            format!("--regid={}", person.gid),
+        ]);
         match person.other_group {
             Some(group) => c.arg(format!("--groups={group}")),
             None => c.arg("--clear-groups"),
         };
-        c.arg(program.as_ref()).current_dir(self.dir(person, "w")).env_clear().stdin(Stdio::null());
-        c.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &home).env("LC_ALL", "C.UTF-8");
-        c.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
-        c.env("XDG_CONFIG_HOME", home.join("config")).env("DVC_RUN_DIR", home.join("run")).env("TZ", "UTC");
-        c.env("DOCKER_HOST", format!("unix://{}", self.s.at("no-engine.sock").display()));
+        c.arg(program.as_ref())
+            .current_dir(self.dir(person, "w"))
+            .env_clear()
+            .stdin(Stdio::null());
+        c.env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &home)
+            .env("LC_ALL", "C.UTF-8");
+        c.env("XDG_CACHE_HOME", home.join("cache"))
+            .env("XDG_STATE_HOME", home.join("state"));
+        c.env("XDG_CONFIG_HOME", home.join("config"))
+            .env("DVC_RUN_DIR", home.join("run"))
+            .env("TZ", "UTC");
+        c.env(
+            "DOCKER_HOST",
+            format!("unix://{}", self.s.at("no-engine.sock").display()),
+        );
         c
     }
 
@@ -83,7 +113,14 @@ impl People {
     pub fn sh(&self, person: Person, script: &str) -> Run {
         let bin = Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap();
         let mut c = self.command(person, need("bash"));
-        c.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default()));
+        c.env(
+            "PATH",
+            format!(
+                "{}:{}",
+                bin.display(),
+                std::env::var("PATH").unwrap_or_default()
+            ),
+        );
         Run::of(c.args(["-euo", "pipefail", "-c", script]))
     }
 }
@@ -101,10 +138,17 @@ pub struct Found {
 /// Returns a directory and everything below it. Returns nothing if it does not exist, and leaves
 /// out entries that vanish during the listing.
 pub fn below(dir: &Path) -> Vec<Found> {
-    let Ok(meta) = fs::symlink_metadata(dir) else { return Vec::new() };
+    let Ok(meta) = fs::symlink_metadata(dir) else {
+        return Vec::new();
+    };
     let is_dir = meta.is_dir();
-    let mut all =
-        vec![Found { path: dir.to_owned(), mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid(), is_dir }];
+    let mut all = vec![Found {
+        path: dir.to_owned(),
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        is_dir,
+    }];
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         all.extend(below(&entry.path()));
     }
@@ -116,6 +160,9 @@ pub fn below(dir: &Path) -> Vec<Found> {
 #[track_caller]
 pub fn is_private(dir: &Path, owner: u32) {
     for found in below(dir) {
-        assert!(found.mode & 0o077 == 0 && found.uid == owner, "{found:?} is not private to {owner}");
+        assert!(
+            found.mode & 0o077 == 0 && found.uid == owner,
+            "{found:?} is not private to {owner}"
+        );
     }
 }

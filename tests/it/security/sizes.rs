@@ -21,13 +21,21 @@ const MEMORY: u64 = 192 << 20;
 /// Runs `dvc`. Returns the run and its peak memory in bytes.
 fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
     let mut c = s.command(args);
-    let child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = Path::new("/proc").join(child.id().to_string()).join("status");
+    let child = c
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = Path::new("/proc")
+        .join(child.id().to_string())
+        .join("status");
     let reader = std::thread::spawn(move || {
         let mut peak = 0;
         // The file disappears with the process, and that of a zombie has no such line.
         while let Ok(text) = std::fs::read_to_string(&status) {
-            let Some(line) = text.lines().find_map(|l| l.strip_prefix("VmHWM:")) else { break };
+            let Some(line) = text.lines().find_map(|l| l.strip_prefix("VmHWM:")) else {
+                break;
+            };
             peak = peak.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -39,7 +47,9 @@ fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
 
 /// Returns `depth` nested directories with a file in the innermost one.
 fn nested(pen: &Pen<'_>, depth: usize) -> Entry {
-    (1..depth).fold(pen.dir("d", vec![file("f", "1")]), |below, _| pen.dir("d", vec![below]))
+    (1..depth).fold(pen.dir("d", vec![file("f", "1")]), |below, _| {
+        pen.dir("d", vec![below])
+    })
 }
 
 #[test]
@@ -47,7 +57,10 @@ fn tens_of_thousands_of_nested_directories() {
     let s = Sandbox::new();
     forge(&s.at("far"), |pen| {
         let first = pen.version(vec![]);
-        vec![("main", pen.version_of(vec![nested(pen, 20_000)], 2, vec![first]))]
+        vec![(
+            "main",
+            pen.version_of(vec![nested(pen, 20_000)], 2, vec![first]),
+        )]
     });
     let far = s.at("far").display().to_string();
     for args in [
@@ -79,11 +92,22 @@ fn a_directory_that_is_too_deep_for_a_commit_is_left_out() {
     for _ in 0..60 {
         rustix::fs::mkdirat(&dir, &name, 0o755.into()).unwrap();
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
-        dir = rustix::fs::openat(&dir, &name, flags, 0o755.into()).unwrap().into();
+        dir = rustix::fs::openat(&dir, &name, flags, 0o755.into())
+            .unwrap()
+            .into();
     }
-    s.dvc(["commit", "-m", "one"]).code(3).complains("longer than 8 KiB");
+    s.dvc(["commit", "-m", "one"])
+        .code(3)
+        .complains("longer than 8 KiB");
     let listed = s.dvc(["ls", "-r", "main"]).ok();
-    assert_eq!(listed.lines().iter().map(|l| l.matches('n').count() / 200).max(), Some(40));
+    assert_eq!(
+        listed
+            .lines()
+            .iter()
+            .map(|l| l.matches('n').count() / 200)
+            .max(),
+        Some(40)
+    );
     s.dvc(["commit", "-m", "again"]).code(3);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
 }
@@ -91,28 +115,54 @@ fn a_directory_that_is_too_deep_for_a_commit_is_left_out() {
 #[test]
 fn the_same_directory_sixteen_times_ten_deep() {
     let s = Sandbox::new();
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
+    let names = [
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
+    ];
     forge(&s.at("far"), |pen| {
-        let wide = |below: &Entry| names.map(|name| Entry { name: name.into(), ..below.clone() }).to_vec();
+        let wide = |below: &Entry| {
+            names
+                .map(|name| Entry {
+                    name: name.into(),
+                    ..below.clone()
+                })
+                .to_vec()
+        };
         let empty = (0..10).fold(pen.dir("x", vec![]), |below, _| pen.dir("x", wide(&below)));
-        let files = (0..10).fold(pen.dir("x", vec![file("f", "1")]), |below, _| pen.dir("x", wide(&below)));
+        let files = (0..10).fold(pen.dir("x", vec![file("f", "1")]), |below, _| {
+            pen.dir("x", wide(&below))
+        });
         let first = pen.version(vec![]);
         let main = pen.version_of(vec![empty], 2, vec![first]);
-        vec![("main", main), ("files", pen.version_of(vec![files], 2, vec![first]))]
+        vec![
+            ("main", main),
+            ("files", pen.version_of(vec![files], 2, vec![first])),
+        ]
     });
     let far = s.at("far").display().to_string();
     // No file differs. The command must find that out without visiting 16^10 directories.
     let (run, held) = peak(&s, ["--repo", &far, "log", "--stat", "main"]);
     run.ok().says("0 files changed");
     assert!(held < MEMORY, "{held}");
-    for args in [["fsck", "--repo", &far, "-v"], ["clone", &far, "../clone", "--no-checkout"]] {
+    for args in [
+        ["fsck", "--repo", &far, "-v"],
+        ["clone", &far, "../clone", "--no-checkout"],
+    ] {
         let (run, held) = peak(&s, args);
         run.ok();
         assert!(held < MEMORY, "{args:?}: {held}");
     }
     // Read only a part of the output; the length of the output must not affect the memory.
-    for verb in ["log --stat", "log --name-status", "show", "show --json", "ls -r", "log --json --stat"] {
-        let line = format!("dvc --repo {far} {verb} files | head -c 2000000 | wc -c; echo ${{PIPESTATUS[0]}}");
+    for verb in [
+        "log --stat",
+        "log --name-status",
+        "show",
+        "show --json",
+        "ls -r",
+        "log --json --stat",
+    ] {
+        let line = format!(
+            "dvc --repo {far} {verb} files | head -c 2000000 | wc -c; echo ${{PIPESTATUS[0]}}"
+        );
         let (run, held) = peak_of_script(&s, &line);
         run.says("2000000\n141");
         assert!(held < MEMORY, "{verb}: {held}");
@@ -131,7 +181,10 @@ fn peak_of_script(s: &Sandbox, line: &str) -> (Run, u64) {
         1,
     );
     let run = s.sh(&format!("set +eo pipefail\n{script}"));
-    let peak = std::fs::read_to_string(s.at("peak")).unwrap().parse::<u64>().unwrap();
+    let peak = std::fs::read_to_string(s.at("peak"))
+        .unwrap()
+        .parse::<u64>()
+        .unwrap();
     (run, peak << 10)
 }
 
@@ -142,13 +195,20 @@ fn pieces_of_a_large_directory_that_add_nothing() {
     forge(&s.at("far"), |pen| {
         // 2^60 references to an empty node, and 2^60 to a node with the same file.
         let inner = |pieces: Vec<(String, Id)>| {
-            let children =
-                pieces.into_iter().map(|(first, id)| dvc::model::tree::TreeChild { first: first.into(), id });
+            let children = pieces
+                .into_iter()
+                .map(|(first, id)| dvc::model::tree::TreeChild {
+                    first: first.into(),
+                    id,
+                });
             pen.piece(TreeBody::Inner(children.collect()))
         };
         let empty = (0..60).fold(pen.piece(TreeBody::Leaf(vec![])), |id, _| inner(twice(id)));
-        let same = (0..60).fold(pen.piece(TreeBody::Leaf(vec![file("a", "1")])), |id, _| inner(twice(id)));
-        let dirs = [("d", empty), ("e", same)].map(|(name, id)| pen.split_dir(name, &twice(id), Totals::default()));
+        let same = (0..60).fold(pen.piece(TreeBody::Leaf(vec![file("a", "1")])), |id, _| {
+            inner(twice(id))
+        });
+        let dirs = [("d", empty), ("e", same)]
+            .map(|(name, id)| pen.split_dir(name, &twice(id), Totals::default()));
         vec![("main", pen.version(dirs.to_vec()))]
     });
     let far = s.at("far").display().to_string();
@@ -195,7 +255,12 @@ fn a_table_of_contents_that_unpacks_to_anything() {
     std::fs::write(&pack, &bytes).unwrap();
     for args in [["fsck", "--rebuild"], ["fsck", "--data"], ["commit", "-mx"]] {
         let (run, held) = peak(&s, args);
-        assert!([0, 3, 5].contains(&run.code), "{args:?} {} {}", run.code, run.err);
+        assert!(
+            [0, 3, 5].contains(&run.code),
+            "{args:?} {} {}",
+            run.code,
+            run.err
+        );
         assert!(held < MEMORY, "{args:?}: {held}");
     }
     s.dvc(["log", "--oneline"]).ok().says("one");
@@ -209,10 +274,16 @@ fn a_file_that_is_longer_than_its_pieces() {
         if let Node::File { size, .. } = &mut long.node {
             *size = u64::MAX;
         }
-        let hole = dvc::model::entry::Extent { len: u64::MAX / 2, chunk: None };
+        let hole = dvc::model::entry::Extent {
+            len: u64::MAX / 2,
+            chunk: None,
+        };
         let mut holes = file("b", "");
         if let Node::File { size, content, .. } = &mut holes.node {
-            (*size, *content) = (u64::MAX - 1, dvc::model::entry::Content::Direct(vec![hole, hole]));
+            (*size, *content) = (
+                u64::MAX - 1,
+                dvc::model::entry::Content::Direct(vec![hole, hole]),
+            );
         }
         vec![("main", pen.version(vec![holes]))]
     });

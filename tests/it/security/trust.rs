@@ -18,16 +18,30 @@ fn hostile(s: &Sandbox) -> PathBuf {
     s.dvc(["init"]).ok();
     s.write("a", "1");
     let touch = format!("touch {}", owned.display());
-    for event in ["pre-commit", "post-commit", "failed-commit", "pre-push", "failed-push"] {
+    for event in [
+        "pre-commit",
+        "post-commit",
+        "failed-commit",
+        "pre-push",
+        "failed-push",
+    ] {
         let hook = s.w(".dvcs/hooks").join(event);
         fs::create_dir_all(hook.parent().unwrap()).unwrap();
         fs::write(&hook, format!("#!/bin/sh\n{touch}\n")).unwrap();
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let ssh = s.at("ssh_config");
-    fs::write(&ssh, format!("Host *\n  ProxyCommand sh -c '{touch}; exit 1'\n")).unwrap();
+    fs::write(
+        &ssh,
+        format!("Host *\n  ProxyCommand sh -c '{touch}; exit 1'\n"),
+    )
+    .unwrap();
     let url = format!("sftp://h/x?config={}", ssh.display());
-    fs::write(s.w(".dvcs/config.toml"), format!("[remote.origin]\nurl = \"{url}\"\n")).unwrap();
+    fs::write(
+        s.w(".dvcs/config.toml"),
+        format!("[remote.origin]\nurl = \"{url}\"\n"),
+    )
+    .unwrap();
     owned
 }
 
@@ -46,18 +60,34 @@ fn nothing_of_another_users_repository_is_run() {
     let s = Sandbox::new();
     let owned = hostile(&s);
     give_away(&s);
-    let hint = format!("dvc config set --system safe.directory {}", s.w(".dvcs").display());
-    for args in [&["fetch"][..], &["push"], &["pull"], &["remote", "check"], &["push", "origin"], &["fetch", "origin"]]
-    {
+    let hint = format!(
+        "dvc config set --system safe.directory {}",
+        s.w(".dvcs").display()
+    );
+    for args in [
+        &["fetch"][..],
+        &["push"],
+        &["pull"],
+        &["remote", "check"],
+        &["push", "origin"],
+        &["fetch", "origin"],
+    ] {
         let run = s
             .dvc(args)
             .code(12)
             .complains("the repository that configures this remote is not trusted")
             .complains(&hint);
-        assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
+        assert!(
+            run.err.contains("belongs to another user (65533)"),
+            "{}",
+            run.err
+        );
     }
     // The data of the repository can still be used.
-    s.dvc(["commit", "-m", "one"]).ok().complains("not running the hooks of the repository").complains(&hint);
+    s.dvc(["commit", "-m", "one"])
+        .ok()
+        .complains("not running the hooks of the repository")
+        .complains(&hint);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
     assert!(s.dvc(["status"]).ok().err.is_empty());
     s.dvc(["remote", "list"]).ok().says("sftp://h/x");
@@ -82,20 +112,31 @@ fn the_caller_may_trust_another_users_repository() {
     let owned = hostile(&s);
     give_away(&s);
     let was_run = || fs::remove_file(&owned).is_ok();
-    for safe in [s.w(""), s.w(".dvcs"), s.root().join("*"), PathBuf::from("*")] {
+    for safe in [
+        s.w(""),
+        s.w(".dvcs"),
+        s.root().join("*"),
+        PathBuf::from("*"),
+    ] {
         let safe = format!("safe.directory={}", safe.display());
-        s.dvc(["-c", &safe, "commit", "--allow-empty", "-m", "x"]).ok();
+        s.dvc(["-c", &safe, "commit", "--allow-empty", "-m", "x"])
+            .ok();
         assert!(was_run(), "{safe}");
         s.dvc(["-c", &safe, "remote", "check"]).code(6);
         assert!(was_run(), "{safe}");
     }
-    s.dvc(["-c", "safe.directory=/elsewhere", "remote", "check"]).code(12);
+    s.dvc(["-c", "safe.directory=/elsewhere", "remote", "check"])
+        .code(12);
     // Even with this setting, a hook that belongs to a third user is not run.
     chown(s.w(".dvcs/hooks/pre-commit"), Some(MALLORY - 1), None).unwrap();
-    s.dvc(["-c", "safe.directory=*", "commit", "-m", "x"]).code(7).complains("belongs to another user");
+    s.dvc(["-c", "safe.directory=*", "commit", "-m", "x"])
+        .code(7)
+        .complains("belongs to another user");
     // A repository cannot declare itself trusted.
     fs::write(s.w(".dvcs/config.toml"), "safe.directory = ['*']\n").unwrap();
-    s.dvc(["status"]).code(2).complains("`safe.directory` cannot be set by a repository");
+    s.dvc(["status"])
+        .code(2)
+        .complains("`safe.directory` cannot be set by a repository");
 }
 
 #[test]
@@ -108,10 +149,14 @@ fn trust_depends_on_the_owner_of_the_settings() {
     let config = s.w(".dvcs/config.toml");
     // The repository belongs to the caller, but its settings belong to another user.
     chown(&config, Some(MALLORY), None).unwrap();
-    s.dvc(["fetch"]).code(12).complains("config.toml` belongs to another user");
+    s.dvc(["fetch"])
+        .code(12)
+        .complains("config.toml` belongs to another user");
     chown(&config, Some(0), None).unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
-    s.dvc(["fetch"]).code(12).complains("every user can write to");
+    s.dvc(["fetch"])
+        .code(12)
+        .complains("every user can write to");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
     // Another user owns the symlink and could change it.
     fs::rename(s.w(".dvcs"), s.at("real")).unwrap();
@@ -121,7 +166,13 @@ fn trust_depends_on_the_owner_of_the_settings() {
     assert!(!owned.exists());
     // A named pipe in place of the settings blocks no command.
     fs::remove_file(s.at("real/config.toml")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, s.at("real/config.toml"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        s.at("real/config.toml"),
+        rustix::fs::FileType::Fifo,
+        0o644.into(),
+        0,
+    )
+    .unwrap();
     s.dvc(["status"]).code(2).complains("not a regular file");
 }

@@ -37,8 +37,20 @@ pub struct GcState {
 /// restored.
 pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
     let old_list = write_list(root, &[listed(0xd0, ListReason::Orphan)]);
-    let list = write_list(root, &[listed(0xd0, ListReason::Orphan), listed(0xd1, ListReason::Copied)]);
-    let plan_list = write_list(root, &[ListedPack { since: 0, ..listed(0xd2, ListReason::Unused) }]);
+    let list = write_list(
+        root,
+        &[
+            listed(0xd0, ListReason::Orphan),
+            listed(0xd1, ListReason::Copied),
+        ],
+    );
+    let plan_list = write_list(
+        root,
+        &[ListedPack {
+            since: 0,
+            ..listed(0xd2, ListReason::Unused)
+        }],
+    );
     let first = gc_entry(1, GcStep::Plan, &old_list, 1);
     let dead = gc_entry(2, GcStep::Dead, &list, 2);
     let plan = gc_entry(3, GcStep::Plan, &plan_list, 1);
@@ -49,11 +61,20 @@ pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
     let dead_path = write(&log.join(seq_key(2)), &dead.encode());
 
     let forget = trash_entry(1, vec![*old], vec![]);
-    let fence = TrashEntry { why: "gc: fence 3".to_owned(), ..trash_entry(2, vec![], vec![]) };
-    let restore = TrashEntry { older: vec![fence, forget], ..trash_entry(3, vec![], vec![*old]) };
+    let fence = TrashEntry {
+        why: "gc: fence 3".to_owned(),
+        ..trash_entry(2, vec![], vec![])
+    };
+    let restore = TrashEntry {
+        older: vec![fence, forget],
+        ..trash_entry(3, vec![], vec![*old])
+    };
     let trash = root.join("trash");
     let folding = write(&trash.join(seq_key(3)), &restore.encode());
-    let newest_trash = write(&trash.join(seq_key(4)), &trash_entry(4, vec![], vec![]).encode());
+    let newest_trash = write(
+        &trash.join(seq_key(4)),
+        &trash_entry(4, vec![], vec![]).encode(),
+    );
 
     let lease = Lease {
         kind: LEASE_KIND.to_owned(),
@@ -63,7 +84,10 @@ pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
         made: TIME,
         until: TIME + 7 * 86_400,
     };
-    let lease = write(&root.join("sessions").join(lease_key(&"0b".repeat(16))), &lease.encode());
+    let lease = write(
+        &root.join("sessions").join(lease_key(&"0b".repeat(16))),
+        &lease.encode(),
+    );
 
     let worktree = "0c".repeat(16);
     let overwritten = RefEntry {
@@ -79,7 +103,10 @@ pub fn write_state(root: &Path, old: &Id, newest: &Id) -> GcState {
         why: "checkout -f".to_owned(),
         older: vec![],
     };
-    let overwritten = write(&root.join("refs/trash").join(worktree).join(seq_key(1)), &overwritten.encode());
+    let overwritten = write(
+        &root.join("refs/trash").join(worktree).join(seq_key(1)),
+        &overwritten.encode(),
+    );
     GcState {
         plan: plan_path,
         dead: dead_path,
@@ -98,7 +125,13 @@ struct WrittenList {
 }
 
 fn listed(n: u8, reason: ListReason) -> ListedPack {
-    ListedPack { name: [n; 32], size_bytes: 1000, kind: PackKind::Data, reason, since: TIME.unsigned_abs() }
+    ListedPack {
+        name: [n; 32],
+        size_bytes: 1000,
+        kind: PackKind::Data,
+        reason,
+        since: TIME.unsigned_abs(),
+    }
 }
 
 fn write_list(root: &Path, packs: &[ListedPack]) -> WrittenList {
@@ -107,7 +140,11 @@ fn write_list(root: &Path, packs: &[ListedPack]) -> WrittenList {
     let (sum, bytes) = (list.sum_bytes(), list.finish());
     let name = sha256(&bytes);
     let path = write(&root.join("quarantine/lists").join(to_hex(&name)), &bytes);
-    WrittenList { name, path, bytes: sum }
+    WrittenList {
+        name,
+        path,
+        bytes: sum,
+    }
 }
 
 fn gc_entry(seq: u64, what: GcStep, list: &WrittenList, count: u64) -> GcEntry {
@@ -171,11 +208,18 @@ pub fn salt_packs(root: &Path, salt: PackSalt) {
 /// Returns the pack with a different salt and the matching checksum.
 fn with_salt(pack: &[u8], salt: PackSalt) -> Vec<u8> {
     let mut pack = pack.to_vec();
-    let header = PackHeader { salt, ..PackHeader::decode(&pack).unwrap() }.encode();
+    let header = PackHeader {
+        salt,
+        ..PackHeader::decode(&pack).unwrap()
+    }
+    .encode();
     pack[..HEADER_LEN].copy_from_slice(&header);
     let (rest, end) = pack.split_last_chunk::<FOOTER_LEN>().unwrap();
     let footer = PackFooter::decode(end, pack.len() as u64).unwrap();
     let table = &rest[usize::try_from(footer.table_offset).unwrap()..];
-    let footer = PackFooter { checksum: checksum(&[&header, table, &footer.fields()]), ..footer };
+    let footer = PackFooter {
+        checksum: checksum(&[&header, table, &footer.fields()]),
+        ..footer
+    };
     [rest, &footer.encode()].concat()
 }

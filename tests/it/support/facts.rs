@@ -57,7 +57,13 @@ pub struct Compare {
 
 impl Default for Compare {
     fn default() -> Self {
-        Self { skip: vec![".dvcs", "lost+found"], sockets: false, root_time: true, times: true, holes: true }
+        Self {
+            skip: vec![".dvcs", "lost+found"],
+            sockets: false,
+            root_time: true,
+            times: true,
+            holes: true,
+        }
     }
 }
 
@@ -67,7 +73,11 @@ pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
     let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
     let mut todo = vec![Vec::new()];
     while let Some(rel) = todo.pop() {
-        let path = if rel.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(&rel)) };
+        let path = if rel.is_empty() {
+            root.to_owned()
+        } else {
+            root.join(OsStr::from_bytes(&rel))
+        };
         let meta = fs::symlink_metadata(&path).unwrap();
         let mut f = look(&path, &meta);
         if !how.sockets && f.kind == 's' {
@@ -81,11 +91,17 @@ pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
                 let name = e.unwrap().file_name().into_vec();
                 if !(rel.is_empty() && how.skip.iter().any(|s| s.as_bytes() == name)) {
                     let parts: &[&[u8]] = &[&rel, &name];
-                    todo.push(if rel.is_empty() { name } else { parts.join(&b'/') });
+                    todo.push(if rel.is_empty() {
+                        name
+                    } else {
+                        parts.join(&b'/')
+                    });
                 }
             }
         } else if meta.nlink() > 1 {
-            let first = links.entry((meta.dev(), meta.ino())).or_insert_with(|| rel.clone());
+            let first = links
+                .entry((meta.dev(), meta.ino()))
+                .or_insert_with(|| rel.clone());
             if rel < *first {
                 first.clone_from(&rel);
             }
@@ -93,8 +109,10 @@ pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
         }
         out.insert(rel, f);
     }
-    let names: HashMap<Vec<u8>, Vec<u8>> =
-        links.into_iter().map(|((dev, ino), path)| (format!("{dev}:{ino}").into_bytes(), path)).collect();
+    let names: HashMap<Vec<u8>, Vec<u8>> = links
+        .into_iter()
+        .map(|((dev, ino), path)| (format!("{dev}:{ino}").into_bytes(), path))
+        .collect();
     for (path, f) in &mut out {
         f.link = names.get(&f.link).unwrap_or(path).clone();
     }
@@ -112,7 +130,11 @@ fn look(path: &Path, meta: &Metadata) -> Facts {
         _ if t.is_block_device() => 'b',
         _ => 'f',
     };
-    let (content, holes) = if kind == 'f' { bytes(path, meta.len()) } else { (String::new(), Vec::new()) };
+    let (content, holes) = if kind == 'f' {
+        bytes(path, meta.len())
+    } else {
+        (String::new(), Vec::new())
+    };
     Facts {
         kind,
         mode: meta.mode() & 0o7777,
@@ -121,8 +143,16 @@ fn look(path: &Path, meta: &Metadata) -> Facts {
         mtime: (meta.mtime(), meta.mtime_nsec()),
         size: if kind == 'f' { meta.len() } else { 0 },
         link: Vec::new(),
-        target: if kind == 'l' { fs::read_link(path).unwrap().into_os_string().into_vec() } else { Vec::new() },
-        device: if matches!(kind, 'c' | 'b') { meta.rdev() } else { 0 },
+        target: if kind == 'l' {
+            fs::read_link(path).unwrap().into_os_string().into_vec()
+        } else {
+            Vec::new()
+        },
+        device: if matches!(kind, 'c' | 'b') {
+            meta.rdev()
+        } else {
+            0
+        },
         xattrs: xattrs(path),
         content,
         holes,
@@ -132,7 +162,9 @@ fn look(path: &Path, meta: &Metadata) -> Facts {
 /// Returns all xattrs of a file or symlink itself, sorted by name.
 pub fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list = vec![0_u8; 64 << 10];
-    let Ok(len) = llistxattr(path, &mut list[..]) else { return Vec::new() };
+    let Ok(len) = llistxattr(path, &mut list[..]) else {
+        return Vec::new();
+    };
     let mut out = Vec::new();
     for name in list[..len].split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let mut value = vec![0_u8; 64 << 10];
@@ -153,9 +185,20 @@ fn bytes(path: &Path, size: u64) -> (String, Vec<u64>) {
         let data = seek(&file, SeekFrom::Data(at)).unwrap_or(size).min(size);
         // A short piece at the end of the file counts, too. For huge holes, only pieces at both
         // ends are recorded.
-        let (first, last) = (at.next_multiple_of(HOLE), if data == size { data.next_multiple_of(HOLE) } else { data });
+        let (first, last) = (
+            at.next_multiple_of(HOLE),
+            if data == size {
+                data.next_multiple_of(HOLE)
+            } else {
+                data
+            },
+        );
         let count = last.saturating_sub(first) / HOLE;
-        holes.extend((0..count).filter(|i| count <= 4096 || *i < 2048 || *i >= count - 2048).map(|i| first + i * HOLE));
+        holes.extend(
+            (0..count)
+                .filter(|i| count <= 4096 || *i < 2048 || *i >= count - 2048)
+                .map(|i| first + i * HOLE),
+        );
         at = data;
         let end = seek(&file, SeekFrom::Hole(at)).unwrap_or(size).min(size);
         while at < end {
@@ -193,10 +236,18 @@ pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
             say("mode", &format!("{:o}", x.mode), &format!("{:o}", y.mode));
         }
         if x.target != y.target {
-            say("target", &OsStr::from_bytes(&x.target), &OsStr::from_bytes(&y.target));
+            say(
+                "target",
+                &OsStr::from_bytes(&x.target),
+                &OsStr::from_bytes(&y.target),
+            );
         }
         if x.link != y.link {
-            say("first name", &OsStr::from_bytes(&x.link), &OsStr::from_bytes(&y.link));
+            say(
+                "first name",
+                &OsStr::from_bytes(&x.link),
+                &OsStr::from_bytes(&y.link),
+            );
         }
         for (n, v) in x.xattrs.iter().filter(|p| !y.xattrs.contains(p)) {
             say("attribute", &(OsStr::from_bytes(n), v), &"something else");
@@ -209,7 +260,11 @@ pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
             say("holes", &x.holes.len(), &format!("{filled} filled"));
         }
     }
-    out.extend(b.keys().filter(|p| !a.contains_key(*p)).map(|p| format!("{}: extra", dvc::model::path::display(p))));
+    out.extend(
+        b.keys()
+            .filter(|p| !a.contains_key(*p))
+            .map(|p| format!("{}: extra", dvc::model::path::display(p))),
+    );
     out
 }
 
@@ -223,7 +278,12 @@ pub fn assert_same(source: &Path, copy: &Path) {
 #[track_caller]
 pub fn assert_same_by(source: &Path, copy: &Path, how: &Compare) {
     let found = differences(source, copy, how);
-    let shown = found.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
+    let shown = found
+        .iter()
+        .take(40)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(
         found.is_empty(),
         "{} difference(s) of {} from {}:\n{shown}",
@@ -237,7 +297,10 @@ pub fn assert_same_by(source: &Path, copy: &Path, how: &Compare) {
 /// rsync reads holes, so the zoo's file of 1 TiB is left out.
 #[track_caller]
 pub fn assert_rsync_agrees(source: &Path, copy: &Path) {
-    let (from, to) = (format!("{}/", source.display()), format!("{}/", copy.display()));
+    let (from, to) = (
+        format!("{}/", source.display()),
+        format!("{}/", copy.display()),
+    );
     let out = super::needs::run(
         "rsync",
         &[
@@ -251,8 +314,15 @@ pub fn assert_rsync_agrees(source: &Path, copy: &Path) {
             &to,
         ],
     );
-    let lines: Vec<&str> = out.lines().filter(|l| !l.starts_with("skipping non-regular")).collect();
-    assert!(lines.is_empty(), "rsync finds differences:\n{}", lines.join("\n"));
+    let lines: Vec<&str> = out
+        .lines()
+        .filter(|l| !l.starts_with("skipping non-regular"))
+        .collect();
+    assert!(
+        lines.is_empty(),
+        "rsync finds differences:\n{}",
+        lines.join("\n")
+    );
 }
 
 #[cfg(test)]
@@ -270,7 +340,10 @@ mod tests {
         zoo::build(&a);
         let (from, to) = (a.to_str().unwrap(), b.to_str().unwrap());
         needs::run("cp", &["-a", "--sparse=always", from, to]);
-        let how = Compare { sockets: true, ..Compare::default() };
+        let how = Compare {
+            sockets: true,
+            ..Compare::default()
+        };
         assert_same_by(&a, &b, &how);
         assert_rsync_agrees(&a, &b);
         for (change, expected) in [
@@ -281,16 +354,25 @@ mod tests {
                 "touch -r plain/text r; printf X | dd of=plain/text bs=1 conv=notrunc; touch -r r plain/text",
                 "plain/text: content",
             ),
-            ("cp -p links/hard1 x; rm links/hard1; mv x links/hard1", "links/hard1: first name"),
+            (
+                "cp -p links/hard1 x; rm links/hard1; mv x links/hard1",
+                "links/hard1: first name",
+            ),
             ("ln -sfn elsewhere links/sym", "links/sym: target"),
-            ("fallocate -o 1048576 -l 65536 sparse/middle", "sparse/middle: holes"),
+            (
+                "fallocate -o 1048576 -l 65536 sparse/middle",
+                "sparse/middle: holes",
+            ),
             ("setfacl -m u:12345:r plain/text", "plain/text: attribute"),
             ("rm -r empty", "empty: missing"),
             ("touch new", "new: extra"),
         ] {
             needs::run("sh", &["-ec", &format!("cd '{to}'; {change}")]);
             let found = differences(&a, &b, &how);
-            assert!(found.iter().any(|l| l.starts_with(expected)), "{change}: no `{expected}` in {found:#?}");
+            assert!(
+                found.iter().any(|l| l.starts_with(expected)),
+                "{change}: no `{expected}` in {found:#?}"
+            );
         }
     }
 }

@@ -23,7 +23,10 @@ impl Held {
     /// Starts a command that blocks when it prints its first message.
     pub fn start(c: &mut Command) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
-        let (reader, mut writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
+        let (reader, mut writer) = (
+            File::from(OwnedFd::from(reader)),
+            File::from(OwnedFd::from(writer)),
+        );
         let flags = fcntl_getfl(&writer).unwrap();
         fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
         // Fill the pipe in large pieces, and then byte by byte.
@@ -38,9 +41,18 @@ impl Held {
         }
         fcntl_setfl(&writer, flags).unwrap();
         let line = format!("{c:?}");
-        let child = c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+        let child = c
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
         c.stderr(Stdio::null());
-        Self { child: Some(child), reader, line }
+        Self {
+            child: Some(child),
+            reader,
+            line,
+        }
     }
 
     /// Returns the id of the process.
@@ -64,7 +76,9 @@ impl Held {
             said
         });
         let mut run = Run::wait(self.line.clone(), self.child.take().unwrap());
-        run.err = String::from_utf8_lossy(&said.join().unwrap()).trim_start_matches('.').to_owned();
+        run.err = String::from_utf8_lossy(&said.join().unwrap())
+            .trim_start_matches('.')
+            .to_owned();
         run
     }
 }

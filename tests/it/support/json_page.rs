@@ -44,7 +44,10 @@ impl JsonPage {
         for line in text.lines() {
             if let Some(heading) = line.strip_prefix("### ") {
                 name = heading;
-                assert!(objects.insert(name.to_owned(), BTreeMap::new()).is_none(), "`{name}` is described twice");
+                assert!(
+                    objects.insert(name.to_owned(), BTreeMap::new()).is_none(),
+                    "`{name}` is described twice"
+                );
             } else if let Some(row) = line.strip_prefix("| `") {
                 let (field, rest) = row.split_once("` | ").unwrap();
                 let field_type = rest.split_once(" | ").unwrap().0;
@@ -57,11 +60,17 @@ impl JsonPage {
             assert!(!fields.is_empty(), "`{name}` has no fields");
             for (field, Field { kind, .. }) in fields {
                 if let FieldKind::Object(of) = kind {
-                    assert!(objects.contains_key(of), "`{name}.{field}` has the undescribed type `{of}`");
+                    assert!(
+                        objects.contains_key(of),
+                        "`{name}.{field}` has the undescribed type `{of}`"
+                    );
                 }
             }
         }
-        Self { objects, used: BTreeSet::new() }
+        Self {
+            objects,
+            used: BTreeSet::new(),
+        }
     }
 
     /// Returns the names of all objects.
@@ -72,8 +81,15 @@ impl JsonPage {
     /// Asserts that a JSON object agrees with the description of the object `name`.
     #[track_caller]
     pub fn check(&mut self, name: &str, value: &Value) {
-        let mut fields = value.as_object().unwrap_or_else(|| panic!("`{name}` is not an object: {value}")).clone();
-        assert_eq!(fields.remove("schema"), Some(1.into()), "`schema` of `{name}`: {value}");
+        let mut fields = value
+            .as_object()
+            .unwrap_or_else(|| panic!("`{name}` is not an object: {value}"))
+            .clone();
+        assert_eq!(
+            fields.remove("schema"),
+            Some(1.into()),
+            "`schema` of `{name}`: {value}"
+        );
         self.check_fields(name, &Value::Object(fields));
     }
 
@@ -86,10 +102,19 @@ impl JsonPage {
 
     #[track_caller]
     fn check_fields(&mut self, name: &str, value: &Value) {
-        let object = value.as_object().unwrap_or_else(|| panic!("`{name}` is not an object: {value}"));
-        let fields = self.objects.get(name).unwrap_or_else(|| panic!("`{name}` is not described")).clone();
+        let object = value
+            .as_object()
+            .unwrap_or_else(|| panic!("`{name}` is not an object: {value}"));
+        let fields = self
+            .objects
+            .get(name)
+            .unwrap_or_else(|| panic!("`{name}` is not described"))
+            .clone();
         for key in object.keys() {
-            assert!(fields.contains_key(key), "docs/json.md does not describe `{name}.{key}`: {value}");
+            assert!(
+                fields.contains_key(key),
+                "docs/json.md does not describe `{name}.{key}`: {value}"
+            );
         }
         for (key, field) in &fields {
             match object.get(key) {
@@ -106,16 +131,27 @@ impl JsonPage {
             return;
         }
         let elements = if field.is_list {
-            value.as_array().unwrap_or_else(|| panic!("`{name}.{key}` is not a list: {value}")).clone()
+            value
+                .as_array()
+                .unwrap_or_else(|| panic!("`{name}.{key}` is not a list: {value}"))
+                .clone()
         } else {
             vec![value.clone()]
         };
         for element in &elements {
-            let text = || element.as_str().unwrap_or_else(|| panic!("`{name}.{key}` is not a string: {element}"));
+            let text = || {
+                element
+                    .as_str()
+                    .unwrap_or_else(|| panic!("`{name}.{key}` is not a string: {element}"))
+            };
             let is_valid = match &field.kind {
                 FieldKind::Text => element.is_string(),
-                FieldKind::Id => text().len() == 64 && text().bytes().all(|b| b.is_ascii_hexdigit()),
-                FieldKind::Time => text().parse::<jiff::Timestamp>().is_ok() || text().starts_with(['+', '-']),
+                FieldKind::Id => {
+                    text().len() == 64 && text().bytes().all(|b| b.is_ascii_hexdigit())
+                }
+                FieldKind::Time => {
+                    text().parse::<jiff::Timestamp>().is_ok() || text().starts_with(['+', '-'])
+                }
                 FieldKind::Integer => element.is_i64() || element.is_u64(),
                 FieldKind::Number => element.is_number(),
                 FieldKind::Boolean => element.is_boolean(),
@@ -125,14 +161,21 @@ impl JsonPage {
                     true
                 }
             };
-            assert!(is_valid, "`{name}.{key}` is not {:?}: {element}", field.kind);
+            assert!(
+                is_valid,
+                "`{name}.{key}` is not {:?}: {element}",
+                field.kind
+            );
             self.used.insert((name.to_owned(), key.to_owned()));
         }
     }
 
     /// Returns the documented fields that no compared object has used, as `object.field`.
     pub fn unused(&self) -> Vec<String> {
-        let all = self.objects.iter().flat_map(|(name, fields)| fields.keys().map(move |field| (name, field)));
+        let all = self
+            .objects
+            .iter()
+            .flat_map(|(name, fields)| fields.keys().map(move |field| (name, field)));
         all.filter(|(name, field)| !self.used.contains(&((*name).clone(), (*field).clone())))
             .map(|(name, field)| format!("{name}.{field}"))
             .collect()
@@ -165,6 +208,11 @@ impl Field {
             name => FieldKind::Object(name.to_owned()),
         };
         let is_nullable = is_nullable || kind == FieldKind::Any;
-        Self { kind, is_list, is_nullable, is_optional }
+        Self {
+            kind,
+            is_list,
+            is_nullable,
+            is_optional,
+        }
     }
 }

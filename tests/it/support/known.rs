@@ -57,8 +57,12 @@ fn rows(seed: u64, len: usize) -> Vec<u8> {
     let mut out = b"SQLite format 3\0".to_vec();
     let mut n = seed;
     while out.len() < len {
-        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        out.extend_from_slice(format!("{:020}|row of a table|{:08}\n", n, n % 1_000_000).as_bytes());
+        n = n
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        out.extend_from_slice(
+            format!("{:020}|row of a table|{:08}\n", n, n % 1_000_000).as_bytes(),
+        );
     }
     out.truncate(len);
     out
@@ -89,7 +93,12 @@ pub fn files_of(root: &Path) -> Files {
             if path.is_dir() {
                 todo.push(path);
             } else {
-                let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec();
                 files.insert(name, fs::read(&path).unwrap());
             }
         }
@@ -117,12 +126,27 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
 
 /// Commits the worktree to the branch `name`. Returns the version with its content.
 pub fn commit_all(context: &Context, name: &'static str, tags: &[&str]) -> KnownVersion {
-    let tags = tags.iter().map(|t| RefName::parse_stored(t).unwrap()).collect();
+    let tags = tags
+        .iter()
+        .map(|t| RefName::parse_stored(t).unwrap())
+        .collect();
     let branch = Some(RefName::new(name).unwrap());
-    let options = CommitOptions { message: format!("on {name}"), branch, tags, ..CommitOptions::default() };
-    let context = Context { now: jiff::Zoned::now(), ..context.clone() };
+    let options = CommitOptions {
+        message: format!("on {name}"),
+        branch,
+        tags,
+        ..CommitOptions::default()
+    };
+    let context = Context {
+        now: jiff::Zoned::now(),
+        ..context.clone()
+    };
     let id = commit(&context, &options, &Silent).unwrap().id.unwrap();
-    KnownVersion { id, branch: name, files: files_of(&context.worktree) }
+    KnownVersion {
+        id,
+        branch: name,
+        files: files_of(&context.worktree),
+    }
 }
 
 impl Known {
@@ -134,18 +158,32 @@ impl Known {
         fs::create_dir(&work).unwrap();
         let context = context(root.join("repo"), work.clone());
         let main = RefName::new("main").unwrap();
-        Repo::create(&context.repository, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
+        Repo::create(
+            &context.repository,
+            &main,
+            &ChunkerConfig::default(),
+            OpenOptions::default(),
+        )
+        .unwrap();
         let put = |name: &str, bytes: &[u8]| {
             let path = work.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         };
         for n in 0..20 {
-            put(&format!("dir/small {n}"), format!("{n} says something\n").repeat(20 + n * 5).as_bytes());
+            put(
+                &format!("dir/small {n}"),
+                format!("{n} says something\n")
+                    .repeat(20 + n * 5)
+                    .as_bytes(),
+            );
         }
         put("tiny", b"inline");
         put("empty", b"");
-        put("dir/deep/text", "a line of text, and another one\n".repeat(4000).as_bytes());
+        put(
+            "dir/deep/text",
+            "a line of text, and another one\n".repeat(4000).as_bytes(),
+        );
         put("noise", &noise(7, 40_000));
         let mut db = rows(1, 1_250_000);
         put("db/main.sqlite", &db);
@@ -167,15 +205,38 @@ impl Known {
         put("dir/only on dev", &noise(11, 9000));
         versions.push(commit_all(&context, "dev", &[]));
         versions.push(commit_all(&context, "gone", &[]));
-        let delete = BranchAction::Delete { names: vec![RefName::new("gone").unwrap()], force: true };
-        branch(&context, &BranchOptions { action: delete, dry_run: false }, &Silent).unwrap();
+        let delete = BranchAction::Delete {
+            names: vec![RefName::new("gone").unwrap()],
+            force: true,
+        };
+        branch(
+            &context,
+            &BranchOptions {
+                action: delete,
+                dry_run: false,
+            },
+            &Silent,
+        )
+        .unwrap();
 
         put("dir/undone", &rows(5, 3000));
         versions.push(commit_all(&context, "main", &[]));
-        undo(&context, &UndoOptions { name: Some(main), dry_run: false }, &Silent).unwrap();
+        undo(
+            &context,
+            &UndoOptions {
+                name: Some(main),
+                dry_run: false,
+            },
+            &Silent,
+        )
+        .unwrap();
         fs::remove_file(work.join("dir/undone")).unwrap();
         fs::remove_file(work.join("dir/only on dev")).unwrap();
-        Self { context, versions, dir }
+        Self {
+            context,
+            versions,
+            dir,
+        }
     }
 
     /// Copies the repository. Both share the worktree, which must not be changed.
@@ -183,8 +244,15 @@ impl Known {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().canonicalize().unwrap().join("repo");
         copy_dir(&self.context.repository, &repository);
-        let context = Context { repository, ..self.context.clone() };
-        Self { context, versions: self.versions.clone(), dir }
+        let context = Context {
+            repository,
+            ..self.context.clone()
+        };
+        Self {
+            context,
+            versions: self.versions.clone(),
+            dir,
+        }
     }
 
     /// Returns the directory that contains the repository and the worktree.
@@ -232,19 +300,36 @@ pub fn read_version(repo: &Repo, id: &Id) -> BTreeMap<Vec<u8>, Result<Vec<u8>>> 
 pub fn lost_paths(repo: &Repo, version: &KnownVersion, case: &str) -> Vec<(Vec<u8>, Error)> {
     let mut lost = Vec::new();
     let mut read = read_version(repo, &version.id);
-    let tops: Vec<Vec<u8>> = read.iter().filter(|(_, r)| r.is_err()).map(|(p, _)| p.clone()).collect();
+    let tops: Vec<Vec<u8>> = read
+        .iter()
+        .filter(|(_, r)| r.is_err())
+        .map(|(p, _)| p.clone())
+        .collect();
     for (path, bytes) in &version.files {
         match read.get(path) {
-            Some(Ok(found)) => assert!(found == bytes, "{case}: wrong bytes of {}", dvc::model::path::display(path)),
+            Some(Ok(found)) => assert!(
+                found == bytes,
+                "{case}: wrong bytes of {}",
+                dvc::model::path::display(path)
+            ),
             Some(Err(_)) => {}
             None => {
-                let above = tops.iter().any(|top| dvc::model::path::is_within(path, top));
-                assert!(above, "{case}: {} has vanished", dvc::model::path::display(path));
+                let above = tops
+                    .iter()
+                    .any(|top| dvc::model::path::is_within(path, top));
+                assert!(
+                    above,
+                    "{case}: {} has vanished",
+                    dvc::model::path::display(path)
+                );
             }
         }
     }
     for (path, result) in &read {
-        assert!(result.is_err() || version.files.contains_key(path), "{case}: a file from nowhere");
+        assert!(
+            result.is_err() || version.files.contains_key(path),
+            "{case}: a file from nowhere"
+        );
     }
     for top in tops {
         if let Some(Err(e)) = read.remove(&top) {
@@ -257,7 +342,10 @@ pub fn lost_paths(repo: &Repo, version: &KnownVersion, case: &str) -> Vec<(Vec<u
 /// Asserts that all data of the repository is sound, and that each version is unchanged.
 #[track_caller]
 pub fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
-    let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
+    let options = FsckOptions {
+        data: Some(1_000_000),
+        ..FsckOptions::default()
+    };
     let report = fsck(context, &options, &Silent).unwrap().check;
     assert!(report.is_sound(), "{case}: {:?}", report.damage);
     let repo = context.repo().unwrap();

@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = cache().map(|c| c.join("dvc-tests"));
-    let own = own.iter().flat_map(|dir| ["venv/bin", "npm/node_modules/.bin", "cargo/bin"].map(|sub| dir.join(sub)));
+    let own = own.iter().flat_map(|dir| {
+        ["venv/bin", "npm/node_modules/.bin", "cargo/bin"].map(|sub| dir.join(sub))
+    });
     own.chain(std::env::split_paths(&path))
         .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
         .map(|dir| dir.join(name))
@@ -22,7 +24,9 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 /// Returns `XDG_CACHE_HOME` or its default.
 fn cache() -> Option<PathBuf> {
-    let named = std::env::var_os("XDG_CACHE_HOME").filter(|c| !c.is_empty()).map(PathBuf::from);
+    let named = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|c| !c.is_empty())
+        .map(PathBuf::from);
     named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
 }
 
@@ -62,10 +66,25 @@ pub fn run(program: &str, args: &[&str]) -> String {
 /// Like [`run`], with `input` as standard input.
 pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
     let mut c = Command::new(need(program));
-    let mut child = c.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let mut child = c
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let out = child.wait_with_output().unwrap();
-    assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 

@@ -51,11 +51,17 @@ pub fn all_below(dir: &Path) -> Vec<PathBuf> {
 impl Sandbox {
     /// Creates an empty sandbox. Commands run in its directory `w/`, the worktree.
     pub fn new() -> Self {
-        let mut dir = tempfile::Builder::new().prefix("dvc-it-").tempdir().unwrap();
+        let mut dir = tempfile::Builder::new()
+            .prefix("dvc-it-")
+            .tempdir()
+            .unwrap();
         dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
         fs::create_dir(dir.path().join("home")).unwrap();
         fs::create_dir(dir.path().join("w")).unwrap();
-        Self { dir, env: Vec::new() }
+        Self {
+            dir,
+            env: Vec::new(),
+        }
     }
 
     /// Creates a sandbox whose `w/` contains a new repository.
@@ -124,7 +130,10 @@ impl Sandbox {
         }
         c.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         // Tests must never use the Docker engine of the host.
-        c.env("DOCKER_HOST", format!("unix://{}", self.at("no-engine.sock").display()));
+        c.env(
+            "DOCKER_HOST",
+            format!("unix://{}", self.at("no-engine.sock").display()),
+        );
         c.envs(self.env.iter().map(|(k, v)| (k, v)));
         c
     }
@@ -140,15 +149,27 @@ impl Sandbox {
             return self.dvc(args);
         }
         let mut setpriv = self.other(need("setpriv"));
-        setpriv.args(["--bounding-set=-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_dvc")]);
+        setpriv.args([
+            "--bounding-set=-dac_override,-dac_read_search",
+            env!("CARGO_BIN_EXE_dvc"),
+        ]);
         Run::of(setpriv.args(args))
     }
 
     /// Runs `dvc` with standard input.
-    pub fn dvc_with<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I, input: &[u8]) -> Run {
+    pub fn dvc_with<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
+        &self,
+        args: I,
+        input: &[u8],
+    ) -> Run {
         let mut c = self.command(args);
         let line = format!("{c:?}");
-        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = c
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let feeder = std::thread::spawn(move || {
@@ -169,12 +190,21 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // A failed test may leave a mount, whose process would never exit.
-        let Ok(table) = MountTable::read() else { return };
-        for mount in table.iter().rev().filter(|mount| mount.at.starts_with(self.root())) {
+        let Ok(table) = MountTable::read() else {
+            return;
+        };
+        for mount in table
+            .iter()
+            .rev()
+            .filter(|mount| mount.at.starts_with(self.root()))
+        {
             if is_root() {
                 let _ = unmount(&mount.at, UnmountFlags::DETACH);
             } else {
-                let _ = Command::new("fusermount3").arg("-uz").arg(&mount.at).status();
+                let _ = Command::new("fusermount3")
+                    .arg("-uz")
+                    .arg(&mount.at)
+                    .status();
             }
         }
     }
@@ -183,23 +213,45 @@ impl Drop for Sandbox {
 impl Run {
     /// Runs a command and waits until it exits.
     pub fn of(c: &mut Command) -> Self {
-        let line = c.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
-        Self::wait(line, c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        let line = c
+            .get_args()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self::wait(
+            line,
+            c.stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// Waits for a child whose output is piped.
     pub fn wait(line: String, child: Child) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let out = child.wait_with_output().unwrap();
-        let code = out.status.code().unwrap_or_else(|| 128 + out.status.signal().unwrap());
+        let code = out
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + out.status.signal().unwrap());
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        let run = Self { line, code, out: text(&out.stdout), err: text(&out.stderr), bytes: out.stdout };
+        let run = Self {
+            line,
+            code,
+            out: text(&out.stdout),
+            err: text(&out.stderr),
+            bytes: out.stdout,
+        };
         assert!(!run.err.contains("panicked at"), "{}", run.shown());
         run
     }
 
     fn shown(&self) -> String {
-        format!("$ dvc {}\n[exit code {}]\n-- stdout\n{}-- stderr\n{}", self.line, self.code, self.out, self.err)
+        format!(
+            "$ dvc {}\n[exit code {}]\n-- stdout\n{}-- stderr\n{}",
+            self.line, self.code, self.out, self.err
+        )
     }
 
     /// Asserts exit code 0.
@@ -267,6 +319,11 @@ mod tests {
             run("mount", &["-t", "tmpfs", "none", dir.to_str().unwrap()]);
         }
         drop(s);
-        assert!(!MountTable::read().unwrap().iter().any(|mount| mount.at.starts_with(&root)));
+        assert!(
+            !MountTable::read()
+                .unwrap()
+                .iter()
+                .any(|mount| mount.at.starts_with(&root))
+        );
     }
 }

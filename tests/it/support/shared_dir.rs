@@ -16,12 +16,26 @@ pub struct SharedDir {
 impl SharedDir {
     /// Creates an empty directory.
     pub fn new() -> Self {
-        let path = tempfile::Builder::new().prefix("dvc-it-shared-").tempdir().unwrap().keep();
+        let path = tempfile::Builder::new()
+            .prefix("dvc-it-shared-")
+            .tempdir()
+            .unwrap()
+            .keep();
         let mut remover = Command::new("sh");
-        remover.args(["-c", "cat >/dev/null; rm -rf -- \"$0\""]).arg(&path).current_dir("/").process_group(0);
-        remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        remover
+            .args(["-c", "cat >/dev/null; rm -rf -- \"$0\""])
+            .arg(&path)
+            .current_dir("/")
+            .process_group(0);
+        remover
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let is_kept = std::env::var_os("DVC_TEST_KEEP").is_some();
-        Self { path, remover: (!is_kept).then(|| remover.spawn().unwrap()) }
+        Self {
+            path,
+            remover: (!is_kept).then(|| remover.spawn().unwrap()),
+        }
     }
 
     /// Returns the path.

@@ -19,7 +19,11 @@ impl<'a> Small<'a> {
         fs::create_dir(place).unwrap();
         let option = format!("size={size}");
         let mut mount = Command::new(need("mount"));
-        let done = mount.args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(place).stderr(Stdio::null()).status();
+        let done = mount
+            .args(["-t", "tmpfs", "-o", &option, "tmpfs"])
+            .arg(place)
+            .stderr(Stdio::null())
+            .status();
         if !done.unwrap().success() {
             skip("a tmpfs cannot be mounted here");
             return None;
@@ -29,7 +33,14 @@ impl<'a> Small<'a> {
 
     /// Changes the size of the mounted file system.
     pub fn resize(&self, size: &str) {
-        run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
+        run(
+            "mount",
+            &[
+                "-o",
+                &format!("remount,size={size}"),
+                self.0.to_str().unwrap(),
+            ],
+        );
     }
 }
 

@@ -19,7 +19,10 @@ impl Spawned {
     /// Starts a command.
     pub fn start(c: &mut Command) -> Self {
         let line = format!("{c:?}");
-        Self { child: Some(c.process_group(0).spawn().unwrap()), line }
+        Self {
+            child: Some(c.process_group(0).spawn().unwrap()),
+            line,
+        }
     }
 
     /// Waits until the process exits. Its output must be piped.
@@ -64,7 +67,9 @@ mod tests {
     #[test]
     fn a_dropped_process_ends_with_its_children() {
         let mut c = Command::new("sh");
-        c.args(["-c", "sleep 1000 & wait"]).stdin(Stdio::null()).stdout(Stdio::null());
+        c.args(["-c", "sleep 1000 & wait"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let spawned = Spawned::start(&mut c);
         let all = loop {
             let all = with_descendants(Pid::from_child(&spawned));

@@ -10,7 +10,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat,
+    utimensat,
 };
 
 use super::needs::{is_root, need, run};
@@ -21,13 +22,18 @@ pub type Missing = Vec<String>;
 /// Returns incompressible pseudo-random bytes, the same ones for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 
 /// Returns text that compresses like prose, the same for the same seed.
 pub fn prose(seed: u64, len: usize) -> Vec<u8> {
-    const WORDS: &[&str] = &["volume", "page", "of", "the", "row", "index", "a", "log", "and", "commit", "is", "not"];
+    const WORDS: &[&str] = &[
+        "volume", "page", "of", "the", "row", "index", "a", "log", "and", "commit", "is", "not",
+    ];
     let mut out = Vec::with_capacity(len + 16);
     for b in noise(seed, len / 3 + 1) {
         out.extend_from_slice(WORDS[usize::from(b) % WORDS.len()].as_bytes());
@@ -42,8 +48,14 @@ pub fn prose(seed: u64, len: usize) -> Vec<u8> {
 
 /// Sets the access and modification time of a file or symlink itself.
 pub fn set_mtime(path: &Path, secs: i64, nanos: i64) {
-    let at = Timespec { tv_sec: secs, tv_nsec: nanos };
-    let times = Timestamps { last_access: at, last_modification: at };
+    let at = Timespec {
+        tv_sec: secs,
+        tv_nsec: nanos,
+    };
+    let times = Timestamps {
+        last_access: at,
+        last_modification: at,
+    };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
@@ -60,7 +72,9 @@ pub fn build(root: &Path) -> Missing {
     let plain = dir("plain");
     fs::write(plain.join("text"), prose(1, 10_000)).unwrap();
     fs::write(plain.join("zero"), b"").unwrap();
-    for len in [1_usize, 4095, 4096, 65_535, 65_536, 65_537, 262_145, 3_000_001] {
+    for len in [
+        1_usize, 4095, 4096, 65_535, 65_536, 65_537, 262_145, 3_000_001,
+    ] {
         fs::write(plain.join(format!("noise-{len}")), noise(len as u64, len)).unwrap();
     }
     fs::write(plain.join("twice"), noise(7, 300_000)).unwrap();
@@ -111,7 +125,11 @@ pub fn build(root: &Path) -> Missing {
     let links = dir("links");
     symlink("../plain/text", links.join("sym")).unwrap();
     symlink("/does/not/exist", links.join("dangling")).unwrap();
-    symlink(OsStr::from_bytes(b"\xff target"), links.join("sym not utf-8")).unwrap();
+    symlink(
+        OsStr::from_bytes(b"\xff target"),
+        links.join("sym not utf-8"),
+    )
+    .unwrap();
     symlink(OsStr::from_bytes(&[b'x'; 4000]), links.join("sym long")).unwrap();
     symlink("..", links.join("sym up")).unwrap();
     fs::write(links.join("hard1"), b"one inode").unwrap();
@@ -122,7 +140,11 @@ pub fn build(root: &Path) -> Missing {
     let sparse = dir("sparse");
     for (name, size, runs) in [
         ("all hole", 10 << 20, &[][..]),
-        ("middle", 4 << 20, &[(0_u64, 100_000_usize), (3 << 20, 70_000)]),
+        (
+            "middle",
+            4 << 20,
+            &[(0_u64, 100_000_usize), (3 << 20, 70_000)],
+        ),
         ("end", (8 << 20) + 5, &[((8 << 20), 5)]),
         ("huge", 1 << 40, &[(1 << 30, 65_536), ((1 << 40) - 10, 10)]),
         ("unaligned", 1_000_000, &[(300_001, 3)]),
@@ -137,14 +159,24 @@ pub fn build(root: &Path) -> Missing {
 
     let special = dir("special");
     let mut node = |name: &str, kind, dev| {
-        if let Err(e) = mknodat(CWD, special.join(name), kind, Mode::from_raw_mode(0o640), dev) {
+        if let Err(e) = mknodat(
+            CWD,
+            special.join(name),
+            kind,
+            Mode::from_raw_mode(0o640),
+            dev,
+        ) {
             missing.push(format!("{name}: {e}"));
         }
     };
     node("fifo", FileType::Fifo, 0);
     node("socket", FileType::Socket, 0);
     node("char", FileType::CharacterDevice, makedev(1, 3));
-    node("char big", FileType::CharacterDevice, makedev(511, 1_048_575));
+    node(
+        "char big",
+        FileType::CharacterDevice,
+        makedev(511, 1_048_575),
+    );
     node("block", FileType::BlockDevice, makedev(7, 200));
 
     attributes(root, &mut missing);
@@ -178,10 +210,19 @@ fn attributes(root: &Path, missing: &mut Missing) {
         set(&file, "trusted.secret", b"y");
         set(&dir.join("link"), "trusted.of a link", b"z");
         need("setcap");
-        run("setcap", &["cap_net_bind_service,cap_sys_nice+ep", &text("caps")]);
+        run(
+            "setcap",
+            &["cap_net_bind_service,cap_sys_nice+ep", &text("caps")],
+        );
     }
-    run("setfacl", &["-m", "u:12345:rw,g:54321:r,m::rwx", &text("acl")]);
-    run("setfacl", &["-m", "u:12345:rwx,d:u:12345:rx,d:g::---", &text("dir")]);
+    run(
+        "setfacl",
+        &["-m", "u:12345:rw,g:54321:r,m::rwx", &text("acl")],
+    );
+    run(
+        "setfacl",
+        &["-m", "u:12345:rwx,d:u:12345:rx,d:g::---", &text("dir")],
+    );
 }
 
 fn owners(root: &Path) {

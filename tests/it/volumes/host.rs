@@ -24,7 +24,10 @@ impl Host {
     /// Creates a machine with one version on `main`: file `a` contains `one`, file `big` is 1 MiB.
     /// Returns `None` if mounting is impossible.
     pub fn new() -> Option<Self> {
-        Some(Self { v: Volume::of(fill)?, plugin: None })
+        Some(Self {
+            v: Volume::of(fill)?,
+            plugin: None,
+        })
     }
 
     /// Creates a machine with an existing repository.
@@ -68,12 +71,24 @@ impl Host {
 
     /// Starts the plugin, waits until it listens, and activates it as Docker does.
     pub fn serve(&mut self) {
-        let mut command =
-            self.v.s.command([format!("serve --plugin={}", self.socket().display()).split(' ')].into_iter().flatten());
-        let log = std::fs::File::options().append(true).create(true).open(self.v.s.at("plugin.log")).unwrap();
+        let mut command = self.v.s.command(
+            [format!("serve --plugin={}", self.socket().display()).split(' ')]
+                .into_iter()
+                .flatten(),
+        );
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.v.s.at("plugin.log"))
+            .unwrap();
         self.plugin = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        until("the plugin answers", || UnixStream::connect(self.socket()).is_ok());
-        assert_eq!(self.ask("Plugin.Activate", &json!(null))["Implements"], json!(["VolumeDriver"]));
+        until("the plugin answers", || {
+            UnixStream::connect(self.socket()).is_ok()
+        });
+        assert_eq!(
+            self.ask("Plugin.Activate", &json!(null))["Implements"],
+            json!(["VolumeDriver"])
+        );
     }
 
     /// Sends a signal to the plugin (SIGKILL, or SIGTERM as a service manager does) and waits until
@@ -88,7 +103,10 @@ impl Host {
     /// Kills the process of a volume's mount, and waits until the mount is dead.
     pub fn kill_mount(&self, name: &str) {
         let at = self.path(name);
-        let stats = self.dvc(&["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json();
+        let stats = self
+            .dvc(&["--json", "mount", "--stats", at.to_str().unwrap()])
+            .ok()
+            .json();
         let pid = i32::try_from(stats["pid"].as_i64().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -101,7 +119,11 @@ impl Host {
 
     /// Sends a request to the plugin. Returns the JSON of the response.
     pub fn ask(&self, what: &str, question: &Value) -> Value {
-        let body = if question.is_null() { String::new() } else { question.to_string() };
+        let body = if question.is_null() {
+            String::new()
+        } else {
+            question.to_string()
+        };
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         let head = format!(
             "POST /{what} HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -136,7 +158,10 @@ impl Host {
     /// Creates a volume through the plugin.
     #[track_caller]
     pub fn made(&self, name: &str, options: &[(&str, &str)]) {
-        let options: serde_json::Map<_, _> = options.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        let options: serde_json::Map<_, _> = options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), json!(v)))
+            .collect();
         self.driver("Create", &json!({ "Name": name, "Opts": options }));
     }
 
@@ -163,7 +188,10 @@ impl Drop for Host {
             self.stop(rustix::process::Signal::KILL);
         }
         let volumes_dir = self.volumes_dir();
-        for line in table().lines().filter(|line| line.contains(&format!(" {}/", volumes_dir.display()))) {
+        for line in table()
+            .lines()
+            .filter(|line| line.contains(&format!(" {}/", volumes_dir.display())))
+        {
             let at = line.split(' ').nth(4).unwrap();
             let ended = self.dvc(&["umount", at]);
             if ended.code != 0 {

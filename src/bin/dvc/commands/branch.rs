@@ -21,7 +21,12 @@ pub(crate) struct BranchArgs {
     #[arg(short, long, requires = "names", conflicts_with = "rename")]
     pub(crate) delete: bool,
     /// Accept git's `branch -D`, which is -d -f
-    #[arg(short = 'D', hide = true, requires = "names", conflicts_with = "rename")]
+    #[arg(
+        short = 'D',
+        hide = true,
+        requires = "names",
+        conflicts_with = "rename"
+    )]
     pub(crate) delete_anyway: bool,
     /// List branches (the default)
     #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force"])]
@@ -51,7 +56,10 @@ pub(crate) struct BranchArgs {
 /// Runs `branch`.
 pub(crate) fn run(session: &Session, args: &BranchArgs) -> CommandResult {
     let (_, context) = session.here()?;
-    let options = BranchOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
+    let options = BranchOptions {
+        action: action(args)?,
+        dry_run: session.dry_run(args.dry),
+    };
     let report = branch(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     match options.action {
@@ -60,7 +68,11 @@ pub(crate) fn run(session: &Session, args: &BranchArgs) -> CommandResult {
         _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
     }
     out.finish()?;
-    Ok(if report.damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
+    Ok(if report.damaged == 0 {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Integrity)
+    })
 }
 
 fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {
@@ -68,20 +80,37 @@ fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {
     let too_many = || Failed::from(CliError::option("NAME", "too many names"));
     if args.delete || args.delete_anyway {
         let names = args.names.iter().map(name).collect::<Result<_, _>>()?;
-        return Ok(BranchAction::Delete { names, force: args.force || args.delete_anyway });
+        return Ok(BranchAction::Delete {
+            names,
+            force: args.force || args.delete_anyway,
+        });
     }
     match (args.rename, args.names.as_slice()) {
-        (true, [new]) => Ok(BranchAction::Rename { old: None, new: name(new)? }),
-        (true, [old, new]) => Ok(BranchAction::Rename { old: Some(name(old)?), new: name(new)? }),
+        (true, [new]) => Ok(BranchAction::Rename {
+            old: None,
+            new: name(new)?,
+        }),
+        (true, [old, new]) => Ok(BranchAction::Rename {
+            old: Some(name(old)?),
+            new: name(new)?,
+        }),
         (false, []) => Ok(BranchAction::List(match (args.all, args.remotes) {
             (true, _) => BranchScope::All,
             (false, true) => BranchScope::Remote,
             (false, false) => BranchScope::Local,
         })),
-        (false, [new]) => Ok(BranchAction::Create { name: name(new)?, at: Revision::HEAD, force: args.force }),
+        (false, [new]) => Ok(BranchAction::Create {
+            name: name(new)?,
+            at: Revision::HEAD,
+            force: args.force,
+        }),
         (false, [new, at]) => {
             let at = Revision::parse(at).map_err(Error::from)?;
-            Ok(BranchAction::Create { name: name(new)?, at, force: args.force })
+            Ok(BranchAction::Create {
+                name: name(new)?,
+                at,
+                force: args.force,
+            })
         }
         _ => Err(too_many()),
     }
@@ -112,7 +141,12 @@ fn show_current(session: &Session, out: &mut Out, report: &BranchReport) -> io::
 }
 
 fn list(session: &Session, out: &mut Out, report: &BranchReport) -> io::Result<()> {
-    let width = report.branches.iter().map(|b| b.name.as_str().chars().count()).max().unwrap_or(0);
+    let width = report
+        .branches
+        .iter()
+        .map(|b| b.name.as_str().chars().count())
+        .max()
+        .unwrap_or(0);
     for line in &report.branches {
         let (name, commit) = (line.name.as_str(), &line.commit);
         if session.globals.json {
@@ -128,9 +162,17 @@ fn list(session: &Session, out: &mut Out, report: &BranchReport) -> io::Result<(
         }
         let mark = if line.current { '*' } else { ' ' };
         let shown = format!("{name:<width$}");
-        let shown = if line.current { out.paint(Paint::Branch, shown) } else { shown };
+        let shown = if line.current {
+            out.paint(Paint::Branch, shown)
+        } else {
+            shown
+        };
         let id = out.paint(Paint::Id, line.id.short());
-        let text = format!("{mark} {shown} {id} v{} {}", commit.ordinal, harmless(commit.subject()));
+        let text = format!(
+            "{mark} {shown} {id} v{} {}",
+            commit.ordinal,
+            harmless(commit.subject())
+        );
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())

@@ -67,13 +67,27 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
         Some(text) => Some(Revision::parse(&text.to_string_lossy()).map_err(Error::from)?),
         None => None,
     };
-    if revision.is_none() && args.branch.is_none() && args.paths.is_empty() && args.into.is_none() && !args.force {
-        return Err(CliError::option("REV", "name a version, paths after `--`, or `-f` for the current version").into());
+    if revision.is_none()
+        && args.branch.is_none()
+        && args.paths.is_empty()
+        && args.into.is_none()
+        && !args.force
+    {
+        return Err(CliError::option(
+            "REV",
+            "name a version, paths after `--`, or `-f` for the current version",
+        )
+        .into());
     }
     let options = CheckoutOptions {
         revision,
         into: args.into.clone(),
-        new_branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
+        new_branch: args
+            .branch
+            .as_deref()
+            .map(RefName::new)
+            .transpose()
+            .map_err(Error::from)?,
         paths: place.paths(&args.paths)?,
         prefix: place.prefix.as_os_str().as_encoded_bytes().to_vec(),
         keep_extra: args.keep_extra,
@@ -128,9 +142,24 @@ fn print(
     took: std::time::Duration,
 ) -> Result<(), Failed> {
     let mut out = session.plain_out();
-    let CheckoutReport { version, commit, branch, done, planned, wrong } = report;
+    let CheckoutReport {
+        version,
+        commit,
+        branch,
+        done,
+        planned,
+        wrong,
+    } = report;
     if session.globals.json {
-        let step = |c: &TreeChange| JsonChange::new(&MeasuredChange { change: c.clone(), ranges: Vec::new() }, false);
+        let step = |c: &TreeChange| {
+            JsonChange::new(
+                &MeasuredChange {
+                    change: c.clone(),
+                    ranges: Vec::new(),
+                },
+                false,
+            )
+        };
         out.json(&JsonCheckout {
             id: version.to_string(),
             tree: commit.tree.to_string(),
@@ -152,17 +181,39 @@ fn print(
             writeln!(out, "{} {}", change.letter.as_str(), shown(&change.path))?;
         }
         let name = match branch {
-            Some(branch) => format!("{branch} v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
-            None => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
+            Some(branch) => format!(
+                "{branch} v{} {}",
+                commit.ordinal,
+                out.paint(Paint::Id, version.short())
+            ),
+            None => format!(
+                "v{} {}",
+                commit.ordinal,
+                out.paint(Paint::Id, version.short())
+            ),
         };
-        let into = args.into.as_ref().map(|d| format!(" in `{}`", d.display())).unwrap_or_default();
+        let into = args
+            .into
+            .as_ref()
+            .map(|d| format!(" in `{}`", d.display()))
+            .unwrap_or_default();
         writeln!(out, "[{name}] {}{into}", harmless(commit.subject()))?;
         if dry_run {
             writeln!(out, " (dry run: nothing was changed)")?;
         } else {
-            let gone = if done.removed > 0 { format!(", {} removed", done.removed) } else { String::new() };
+            let gone = if done.removed > 0 {
+                format!(", {} removed", done.removed)
+            } else {
+                String::new()
+            };
             let plural = if done.files == 1 { "" } else { "s" };
-            writeln!(out, " {} file{plural}, {} written{gone}, {}", done.files, size(done.bytes), elapsed(took))?;
+            writeln!(
+                out,
+                " {} file{plural}, {} written{gone}, {}",
+                done.files,
+                size(done.bytes),
+                elapsed(took)
+            )?;
         }
         if args.verify && *wrong == 0 {
             writeln!(out, " verified")?;

@@ -49,7 +49,10 @@ pub(crate) struct CloneArgs {
 /// Runs `clone`.
 pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
     let (url, revision) = match args.url.split_once('#') {
-        Some((url, revision)) => (url, Some(RevisionSpec::parse(revision.as_bytes()).map_err(Error::from)?)),
+        Some((url, revision)) => (
+            url,
+            Some(RevisionSpec::parse(revision.as_bytes()).map_err(Error::from)?),
+        ),
         None => (args.url.as_str(), None),
     };
     if revision.as_ref().is_some_and(|spec| spec.path.is_some()) {
@@ -59,24 +62,46 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
     let dir = match &args.dir {
         Some(dir) => session.current.join(dir),
         None => {
-            let last = location.path.rsplit('/').find(|name| !name.is_empty() && *name != INSIDE);
+            let last = location
+                .path
+                .rsplit('/')
+                .find(|name| !name.is_empty() && *name != INSIDE);
             session.current.join(last.unwrap_or(&location.host))
         }
     };
-    let named = session.named_repository().map(|repo| session.current.join(repo));
+    let named = session
+        .named_repository()
+        .map(|repo| session.current.join(repo));
     let repository = named.clone().unwrap_or_else(|| dir.join(INSIDE));
     let is_new = !dir.exists();
-    let place = RepoPlace { repository, worktree: dir.clone(), prefix: PathBuf::new(), remote_url: None, mount: None };
-    if named.is_none() && !is_new && !has_no_worktree(&dir) && !is_unfinished(&session.context(&place)?) {
+    let place = RepoPlace {
+        repository,
+        worktree: dir.clone(),
+        prefix: PathBuf::new(),
+        remote_url: None,
+        mount: None,
+    };
+    if named.is_none()
+        && !is_new
+        && !has_no_worktree(&dir)
+        && !is_unfinished(&session.context(&place)?)
+    {
         let inside = dir.join(INSIDE);
-        let taken =
-            if Repo::is_at(&inside) { RepoError::Exists { path: inside } } else { RepoError::Occupied { path: dir } };
+        let taken = if Repo::is_at(&inside) {
+            RepoError::Exists { path: inside }
+        } else {
+            RepoError::Occupied { path: dir }
+        };
         return Err(Error::from(taken).into());
     }
     if named.is_none() {
         ensure_outside_mounts(&dir)?;
     }
-    let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
+    let failed = |source| CliError::File {
+        doing: "create",
+        path: dir.clone(),
+        source,
+    };
     std::fs::create_dir_all(&dir).map_err(failed)?;
     let result = cloned(session, args, location, revision, &place);
     if result.is_err() && is_new {
@@ -88,7 +113,12 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
 
 /// Returns whether a directory is empty or holds only an unfinished clone.
 fn has_no_worktree(dir: &Path) -> bool {
-    let names: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
     names.iter().all(|name| name == INSIDE)
 }
 
@@ -116,7 +146,12 @@ fn cloned(
     origin.access = session.access(session.settings()?, Some(ORIGIN), true)?;
     // Missing data is fetched from the origin when it is read.
     origin.lazy = args.lazy || args.depth.is_some();
-    let mut branch = args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?;
+    let mut branch = args
+        .branch
+        .as_deref()
+        .map(RefName::new)
+        .transpose()
+        .map_err(Error::from)?;
     let revision = revision.map(|spec| spec.revision);
     if let (None, Some(RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _))) =
         (&branch, revision.as_ref().map(|r| &r.base))
@@ -125,7 +160,8 @@ fn cloned(
     }
     let options = CloneOptions {
         branch,
-        revision: revision.filter(|r| !r.suffixes.is_empty() || !matches!(r.base, RevisionBase::Name(_))),
+        revision: revision
+            .filter(|r| !r.suffixes.is_empty() || !matches!(r.base, RevisionBase::Name(_))),
         depth: args.depth.and_then(|n| usize::try_from(n).ok()),
         no_checkout: args.no_checkout || args.lazy,
     };
@@ -148,22 +184,37 @@ fn cloned(
         let dir = place.worktree.display();
         match (&report.branch, report.version) {
             (Some(branch), Some(version)) => {
-                let (branch, version) = (out.paint(Paint::Branch, branch), out.paint(Paint::Id, version.short()));
+                let (branch, version) = (
+                    out.paint(Paint::Branch, branch),
+                    out.paint(Paint::Id, version.short()),
+                );
                 writeln!(out, "cloned into `{dir}`, on branch {branch}, {version}")?;
             }
-            (None, Some(version)) => writeln!(out, "cloned into `{dir}`, {}", out.paint(Paint::Id, version.short()))?,
+            (None, Some(version)) => writeln!(
+                out,
+                "cloned into `{dir}`, {}",
+                out.paint(Paint::Id, version.short())
+            )?,
             _ => writeln!(out, "cloned into `{dir}`; the repository has no branch yet")?,
         }
         if args.lazy && report.version.is_some() {
             // Show the path as typed, unless `-C` was given: the user will run the shown commands
             // in the directory before `-C`.
             let dir = if session.begun == session.current {
-                place.worktree.strip_prefix(&session.current).unwrap_or(&place.worktree)
+                place
+                    .worktree
+                    .strip_prefix(&session.current)
+                    .unwrap_or(&place.worktree)
             } else {
                 &place.worktree
             };
             let dir = quoted(
-                &args.dir.as_deref().filter(|_| session.begun == session.current).unwrap_or(dir).to_string_lossy(),
+                &args
+                    .dir
+                    .as_deref()
+                    .filter(|_| session.begun == session.current)
+                    .unwrap_or(dir)
+                    .to_string_lossy(),
             );
             let revision = report.branch.as_ref().map_or("REV", RefName::as_str);
             let dvc = match session.named_repository() {
@@ -172,11 +223,24 @@ fn cloned(
             };
             let steps = [
                 (format!("{dvc} -C {dir} ls"), "lists the files"),
-                (format!("{dvc} -C {dir} checkout {revision} -- PATH"), "fetches some of them"),
-                (format!("{dvc} -C {dir} mount {revision} DIR"), "shows all of them as a directory"),
+                (
+                    format!("{dvc} -C {dir} checkout {revision} -- PATH"),
+                    "fetches some of them",
+                ),
+                (
+                    format!("{dvc} -C {dir} mount {revision} DIR"),
+                    "shows all of them as a directory",
+                ),
             ];
-            let width = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-            writeln!(out, "nothing is checked out yet; data is fetched when it is read:")?;
+            let width = steps
+                .iter()
+                .map(|(command, _)| command.chars().count())
+                .max()
+                .unwrap_or(0);
+            writeln!(
+                out,
+                "nothing is checked out yet; data is fetched when it is read:"
+            )?;
             for (command, does) in steps {
                 writeln!(out, "  {command:<width$}  {does}")?;
             }

@@ -23,5 +23,13 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
     if args.all_volumes || !args.volume.is_empty() {
         return volumes::run(session, args);
     }
-    make(session, args, CommitTarget { place: &session.place()?, branch: None, volume: None })
+    make(
+        session,
+        args,
+        CommitTarget {
+            place: &session.place()?,
+            branch: None,
+            volume: None,
+        },
+    )
 }

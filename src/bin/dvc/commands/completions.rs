@@ -59,13 +59,29 @@ pub(crate) enum GeneratedFile {
 
 /// Shell scripts and their file names.
 const SCRIPTS: [(GeneratedFile, &str, &str); 3] = [
-    (GeneratedFile::Bash, "dvc.bash", include_str!("../../../../completions/dvc.bash")),
-    (GeneratedFile::Zsh, "_dvc", include_str!("../../../../completions/_dvc")),
-    (GeneratedFile::Fish, "dvc.fish", include_str!("../../../../completions/dvc.fish")),
+    (
+        GeneratedFile::Bash,
+        "dvc.bash",
+        include_str!("../../../../completions/dvc.bash"),
+    ),
+    (
+        GeneratedFile::Zsh,
+        "_dvc",
+        include_str!("../../../../completions/_dvc"),
+    ),
+    (
+        GeneratedFile::Fish,
+        "dvc.fish",
+        include_str!("../../../../completions/dvc.fish"),
+    ),
 ];
 
 /// Runs `completions` for the command line that `program` describes.
-pub(crate) fn run(session: &Session, args: &CompletionsArgs, mut program: Command) -> CommandResult {
+pub(crate) fn run(
+    session: &Session,
+    args: &CompletionsArgs,
+    mut program: Command,
+) -> CommandResult {
     program.build();
     if args.what == GeneratedFile::Candidates {
         return candidates(session, args, &program);
@@ -77,13 +93,21 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs, mut program: Comman
         }
     }
     if matches!(args.what, GeneratedFile::Man | GeneratedFile::All) {
-        let folder = if args.what == GeneratedFile::All { "man/" } else { "" };
-        for (name, text) in manual::pages(&program).map_err(|missing| CliError::option("man", missing.to_string()))? {
+        let folder = if args.what == GeneratedFile::All {
+            "man/"
+        } else {
+            ""
+        };
+        for (name, text) in manual::pages(&program)
+            .map_err(|missing| CliError::option("man", missing.to_string()))?
+        {
             files.push((format!("{folder}{name}"), text));
         }
     }
     match &args.dir {
-        Some(dir) => files.iter().try_for_each(|(name, text)| write(&dir.join(name), text))?,
+        Some(dir) => files
+            .iter()
+            .try_for_each(|(name, text)| write(&dir.join(name), text))?,
         None => {
             let mut out = session.plain_out();
             files.iter().try_for_each(|(_, text)| out.write_all(text))?;
@@ -98,13 +122,25 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs, mut program: Comman
 fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> CommandResult {
     let mut words = match &args.line {
         Some(line) => typed::words(line),
-        None => args.words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        None => args
+            .words
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
     };
     // `git dvc log` means `dvc log`.
-    let is_git = words.first().is_some_and(|first| Path::new(first).ends_with("git"));
+    let is_git = words
+        .first()
+        .is_some_and(|first| Path::new(first).ends_with("git"));
     words.drain(..words.len().min(if is_git { 2 } else { 1 }));
     let typed = Typed::new(program, &words);
-    let there = Session::new(&session.argv, names::globals(&typed), session.signals.clone(), true).ok();
+    let there = Session::new(
+        &session.argv,
+        names::globals(&typed),
+        session.signals.clone(),
+        true,
+    )
+    .ok();
     let offer = offer(&typed, &Names::new(there.as_ref()));
     let mut out = session.plain_out();
     out.write_all(offer.shown(&typed.word).as_bytes())?;
@@ -113,7 +149,11 @@ fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> C
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), CliError> {
-    let failed = |source| CliError::File { doing: "write", path: path.to_owned(), source };
+    let failed = |source| CliError::File {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    };
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(failed)?;
     }

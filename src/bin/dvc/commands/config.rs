@@ -116,9 +116,18 @@ impl ConfigAction {
 /// Returns the list of all settings, for the help and the manual.
 fn settings_help() -> String {
     let lines = KEYS.iter().map(|key| {
-        let default = key.default.filter(|d| !d.is_empty()).map(|d| format!(", default {d}")).unwrap_or_default();
+        let default = key
+            .default
+            .filter(|d| !d.is_empty())
+            .map(|d| format!(", default {d}"))
+            .unwrap_or_default();
         let env = key.env.map(|e| format!(" [env: {e}]")).unwrap_or_default();
-        format!("\n  {}{env}\n      {} ({}{default})", key.name, key.about, key.kind.description())
+        format!(
+            "\n  {}{env}\n      {} ({}{default})",
+            key.name,
+            key.about,
+            key.kind.description()
+        )
     });
     format!("Settings:{}{}", lines.collect::<String>(), retention::HELP)
 }
@@ -130,13 +139,25 @@ pub(crate) fn run(session: &Session, args: &ConfigArgs) -> CommandResult {
         (Some(ConfigAction::Get(with)), ..) => get(session, &with.own.key),
         (Some(ConfigAction::Set(with)), ..) => {
             let own = &with.own;
-            change(session, own.file, session.dry_run(own.dry), &own.key, Some(&own.value))
+            change(
+                session,
+                own.file,
+                session.dry_run(own.dry),
+                &own.key,
+                Some(&own.value),
+            )
         }
         (Some(ConfigAction::Unset(with)), ..) => {
             let own = &with.own;
             change(session, own.file, session.dry_run(own.dry), &own.key, None)
         }
-        (None, Some(key), Some(value)) => change(session, args.file, session.dry_run(args.dry), key, Some(value)),
+        (None, Some(key), Some(value)) => change(
+            session,
+            args.file,
+            session.dry_run(args.dry),
+            key,
+            Some(value),
+        ),
         (None, Some(key), None) => get(session, key),
         (None, None, _) => list(session, false),
     }
@@ -157,11 +178,23 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     for (key, value, origin) in settings.iter() {
         let secret = find_key(KEYS, key).is_ok_and(|k| k.secret);
         if session.globals.json {
-            let value = if secret { serde_json::Value::Null } else { value.to_json() };
-            out.json(&JsonSetting { key, value, origin: Some(origin.to_string()) })?;
+            let value = if secret {
+                serde_json::Value::Null
+            } else {
+                value.to_json()
+            };
+            out.json(&JsonSetting {
+                key,
+                value,
+                origin: Some(origin.to_string()),
+            })?;
             continue;
         }
-        let value = if secret { "(secret)".to_owned() } else { value.to_string() };
+        let value = if secret {
+            "(secret)".to_owned()
+        } else {
+            value.to_string()
+        };
         if show_origin {
             let origin = out.paint(Paint::Faint, origin);
             write!(out, "{origin}\t")?;
@@ -172,7 +205,11 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
         for (option, value, origin) in entry.iter() {
             let key = format!("retention.{policy}.{option}");
             if session.globals.json {
-                out.json(&JsonSetting { key: &key, value: value.to_json(), origin: Some(origin.to_string()) })?;
+                out.json(&JsonSetting {
+                    key: &key,
+                    value: value.to_json(),
+                    origin: Some(origin.to_string()),
+                })?;
                 continue;
             }
             if show_origin {
@@ -185,10 +222,17 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
         let parsed = Location::parse(url, &session.current);
-        let url = parsed.map_or_else(|_| without_password(url), |parsed| parsed.location.to_string());
+        let url = parsed.map_or_else(
+            |_| without_password(url),
+            |parsed| parsed.location.to_string(),
+        );
         let key = format!("remote.{name}.url");
         if session.globals.json {
-            out.json(&JsonSetting { key: &key, value: url.into(), origin: None })?;
+            out.json(&JsonSetting {
+                key: &key,
+                value: url.into(),
+                origin: None,
+            })?;
         } else {
             writeln!(out, "{key}={url}")?;
         }
@@ -232,9 +276,14 @@ fn get(session: &Session, name: &str) -> CommandResult {
     let key = NamedSetting::find(name)?;
     let settings = session.settings()?;
     let found = match &key {
-        NamedSetting::Plain(key) => settings.iter().find(|(k, ..)| *k == key.name).map(|(_, v, o)| (v, o)),
+        NamedSetting::Plain(key) => settings
+            .iter()
+            .find(|(k, ..)| *k == key.name)
+            .map(|(_, v, o)| (v, o)),
         NamedSetting::Retention(key) => {
-            let policy = settings.retention().find(|(policy, _)| *policy == key.policy);
+            let policy = settings
+                .retention()
+                .find(|(policy, _)| *policy == key.policy);
             policy
                 .and_then(|(_, entry)| entry.iter().find(|(option, ..)| *option == key.option))
                 .map(|(_, v, o)| (v, o))
@@ -246,7 +295,11 @@ fn get(session: &Session, name: &str) -> CommandResult {
     }
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonSetting { key: name, value: value.to_json(), origin: Some(origin.to_string()) })?;
+        out.json(&JsonSetting {
+            key: name,
+            value: value.to_json(),
+            origin: Some(origin.to_string()),
+        })?;
     } else {
         writeln!(out, "{value}")?;
     }
@@ -255,11 +308,19 @@ fn get(session: &Session, name: &str) -> CommandResult {
 }
 
 /// Writes one value to a file, or removes it. The rest of the file stays unchanged.
-fn change(session: &Session, file: ConfigFile, dry_run: bool, name: &str, text: Option<&str>) -> CommandResult {
+fn change(
+    session: &Session,
+    file: ConfigFile,
+    dry_run: bool,
+    name: &str,
+    text: Option<&str>,
+) -> CommandResult {
     let key = NamedSetting::find(name)?;
     let bad = |problem: String| Failed::from(CliError::option(name, problem));
     if key.is_secret() {
-        return Err(bad("the setting is secret; set it in the environment or in a secret file".to_owned()));
+        return Err(bad(
+            "the setting is secret; set it in the environment or in a secret file".to_owned(),
+        ));
     }
     let value = text.map(|t| key.parse(t)).transpose().map_err(bad)?;
     let path = target(session, file)?;
@@ -273,9 +334,19 @@ fn change(session: &Session, file: ConfigFile, dry_run: bool, name: &str, text: 
     let mut out = session.plain_out();
     let changed = file.is_different();
     if session.globals.json {
-        let JsonPath { path: file, path_hex: file_hex } = JsonPath::new(path.as_os_str().as_bytes());
+        let JsonPath {
+            path: file,
+            path_hex: file_hex,
+        } = JsonPath::new(path.as_os_str().as_bytes());
         let value = value.as_ref().map(SettingValue::to_json);
-        out.json(&JsonChanged { key: name, value, file, file_hex, changed, dry_run })?;
+        out.json(&JsonChanged {
+            key: name,
+            value,
+            file,
+            file_hex,
+            changed,
+            dry_run,
+        })?;
     } else if dry_run && session.globals.quiet == 0 {
         let file = path.display();
         match &value {

@@ -61,7 +61,11 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> CommandResult {
     let options = DiffOptions {
         sides: sides(&args.revs)?,
         paths: place.paths(&args.paths)?,
-        detail: if ranges { ChangeDetail::Ranges } else { ChangeDetail::Names },
+        detail: if ranges {
+            ChangeDetail::Ranges
+        } else {
+            ChangeDetail::Names
+        },
         patch: args.patch && !session.globals.json,
         walk: session.walk()?,
     };
@@ -75,7 +79,11 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> CommandResult {
             (None, true) => out.json(&JsonChange::new(&difference.changed, ranges)),
             (None, false) => print(&mut out, args, &difference),
         };
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if written.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     written?;
     if let Some(stat) = stat.filter(|_| report.changes > 0) {
@@ -91,8 +99,12 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> CommandResult {
 }
 
 fn sides(revs: &[OsString]) -> Result<DiffSides, Failed> {
-    let query = |rev: &OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
-    let spec = |rev: &OsString| RevisionSpec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let query = |rev: &OsString| {
+        RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)))
+    };
+    let spec = |rev: &OsString| {
+        RevisionSpec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)))
+    };
     match revs {
         [] => Ok(DiffSides::Worktree),
         [one] => Ok(match query(one)? {
@@ -125,13 +137,21 @@ fn print(out: &mut Out, args: &DiffArgs, difference: &Difference) -> io::Result<
 /// Writes a change in the format that `patch` reads: `--- a/x`, `+++ b/x`, hunks.
 pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
     let change = &difference.changed.change;
-    let (old, new) = (shown(change.from.as_ref().unwrap_or(&change.path)), shown(&change.path));
+    let (old, new) = (
+        shown(change.from.as_ref().unwrap_or(&change.path)),
+        shown(&change.path),
+    );
     if change.letter == Letter::Unstable {
-        return writeln!(out, "File {new} could not be read, or changed while it was read");
+        return writeln!(
+            out,
+            "File {new} could not be read, or changed while it was read"
+        );
     }
     let mode = |e: &Option<dvc::model::entry::Entry>| e.as_ref().map(|e| e.meta.mode);
     let modes = match (mode(&change.old), mode(&change.new)) {
-        (Some(before), Some(after)) if before != after => format!("old mode {before:04o}\nnew mode {after:04o}\n"),
+        (Some(before), Some(after)) if before != after => {
+            format!("old mode {before:04o}\nnew mode {after:04o}\n")
+        }
         (None, Some(after)) => format!("new file mode {after:04o}\n"),
         (Some(before), None) => format!("deleted file mode {before:04o}\n"),
         _ => String::new(),
@@ -153,12 +173,18 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
             let ranges = &difference.changed.ranges;
             let bytes = size(total(ranges));
             let plural = if ranges.len() == 1 { "" } else { "s" };
-            writeln!(out, "Binary files {from} and {to} differ: {bytes} in {} range{plural}", ranges.len())
+            writeln!(
+                out,
+                "Binary files {from} and {to} differ: {bytes} in {} range{plural}",
+                ranges.len()
+            )
         }
         Some(LinePatch::Lines(hunks)) if hunks.is_empty() => Ok(()),
         Some(LinePatch::Lines(hunks)) => {
-            let (from, to) =
-                (out.paint(Paint::Strong, format!("--- {from}")), out.paint(Paint::Strong, format!("+++ {to}")));
+            let (from, to) = (
+                out.paint(Paint::Strong, format!("--- {from}")),
+                out.paint(Paint::Strong, format!("+++ {to}")),
+            );
             writeln!(out, "{from}\n{to}")?;
             hunks.iter().try_for_each(|h| hunk(out, h))
         }
@@ -167,8 +193,17 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
 
 fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
     // An empty side has the number of the line before it; lines count from 1.
-    let span = |r: &std::ops::Range<usize>| format!("{},{}", if r.is_empty() { r.start } else { r.start + 1 }, r.len());
-    let head = out.paint(Paint::Changed, format!("@@ -{} +{} @@", span(&hunk.old), span(&hunk.new)));
+    let span = |r: &std::ops::Range<usize>| {
+        format!(
+            "{},{}",
+            if r.is_empty() { r.start } else { r.start + 1 },
+            r.len()
+        )
+    };
+    let head = out.paint(
+        Paint::Changed,
+        format!("@@ -{} +{} @@", span(&hunk.old), span(&hunk.new)),
+    );
     writeln!(out, "{head}")?;
     for (mark, line) in &hunk.lines {
         let (sign, paint) = match mark {
@@ -184,13 +219,19 @@ fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
             }
             // On a terminal, write the content with `write!`, which escapes control characters. A
             // pipe or file gets the bytes unchanged, so that `patch` can read them.
-            None if io::stdout().is_terminal() => write!(out, "{sign}{}", String::from_utf8_lossy(text))?,
+            None if io::stdout().is_terminal() => {
+                write!(out, "{sign}{}", String::from_utf8_lossy(text))?
+            }
             None => {
                 out.write_all(sign.as_bytes())?;
                 out.write_all(text)?;
             }
         }
-        out.write_all(if line.ends_with(b"\n") { b"\n" } else { b"\n\\ No newline at end of file\n" })?;
+        out.write_all(if line.ends_with(b"\n") {
+            b"\n"
+        } else {
+            b"\n\\ No newline at end of file\n"
+        })?;
     }
     Ok(())
 }

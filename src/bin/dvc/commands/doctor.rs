@@ -36,5 +36,11 @@ pub(crate) fn run(session: &Session, _args: &DoctorArgs) -> CommandResult {
         }
     }
     out.finish()?;
-    Ok(if checks.iter().any(|check| check.state == CheckState::No) { Exit::NO } else { Exit::DONE })
+    Ok(
+        if checks.iter().any(|check| check.state == CheckState::No) {
+            Exit::NO
+        } else {
+            Exit::DONE
+        },
+    )
 }

@@ -30,8 +30,12 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> CommandResult {
     if args.cache {
         return cache(session, &context);
     }
-    let query = |rev: &OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
-    let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
+    let query = |rev: &OsString| {
+        RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)))
+    };
+    let options = DuOptions {
+        queries: args.revs.iter().map(query).collect::<Result<_, _>>()?,
+    };
     let report = du(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     if session.globals.json {
@@ -60,14 +64,22 @@ fn cache(session: &Session, context: &dvc::context::Context) -> CommandResult {
     let used = cache_use(context)?;
     let mut out = session.plain_out();
     if session.globals.json {
-        let overlays = used.overlays.iter().map(|overlay| JsonOverlayUse { name: &overlay.name, bytes: overlay.bytes });
+        let overlays = used.overlays.iter().map(|overlay| JsonOverlayUse {
+            name: &overlay.name,
+            bytes: overlay.bytes,
+        });
         out.json(&JsonCacheUse {
             block_bytes: used.block_bytes,
             limit_bytes: used.limit_bytes,
             overlays: overlays.collect(),
         })?;
     } else {
-        writeln!(out, "cache: {} of at most {}", size(used.block_bytes), size(used.limit_bytes))?;
+        writeln!(
+            out,
+            "cache: {} of at most {}",
+            size(used.block_bytes),
+            size(used.limit_bytes)
+        )?;
         for overlay in &used.overlays {
             writeln!(out, "overlay {}: {}", overlay.name, size(overlay.bytes))?;
         }
@@ -150,21 +162,48 @@ fn branch_json(b: &BranchUse) -> JsonBranchUse<'_> {
 
 fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
     if !report.versions.is_empty() {
-        let head = format!("{:<8} {:>5} {:>9} {:>10} {:>10} {:>10}", "id", "", "files", "size", "new", "stored");
+        let head = format!(
+            "{:<8} {:>5} {:>9} {:>10} {:>10} {:>10}",
+            "id", "", "files", "size", "new", "stored"
+        );
         writeln!(out, "{}", out.paint(Paint::Strong, head))?;
     }
     for VersionUse { id, commit } in &report.versions {
         let (counts, ordinal) = (&commit.counts, format!("v{}", commit.ordinal));
         let id = out.paint(Paint::Id, id.short());
-        let sizes = [counts.bytes, counts.new_bytes, counts.stored_bytes].map(|n| format!("{:>10}", size(n))).join(" ");
-        writeln!(out, "{id} {ordinal:>5} {:>9} {sizes} {}", counts.files, harmless(commit.subject()))?;
+        let sizes = [counts.bytes, counts.new_bytes, counts.stored_bytes]
+            .map(|n| format!("{:>10}", size(n)))
+            .join(" ");
+        writeln!(
+            out,
+            "{id} {ordinal:>5} {:>9} {sizes} {}",
+            counts.files,
+            harmless(commit.subject())
+        )?;
     }
-    let Some(whole) = &report.repository else { return Ok(()) };
-    let width = report.branches.iter().map(|b| b.name.as_str().chars().count()).max().unwrap_or(0).max(6);
-    let columns = format!("{:>8} {:>10} {:>10} {:>10}", "versions", "size", "all", "stored");
-    writeln!(out, "{}", out.paint(Paint::Strong, format!("{:<width$} {columns}", "branch")))?;
+    let Some(whole) = &report.repository else {
+        return Ok(());
+    };
+    let width = report
+        .branches
+        .iter()
+        .map(|b| b.name.as_str().chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(6);
+    let columns = format!(
+        "{:>8} {:>10} {:>10} {:>10}",
+        "versions", "size", "all", "stored"
+    );
+    writeln!(
+        out,
+        "{}",
+        out.paint(Paint::Strong, format!("{:<width$} {columns}", "branch"))
+    )?;
     for b in &report.branches {
-        let sizes = [b.bytes, b.all_bytes, b.stored_bytes].map(|n| format!("{:>10}", size(n))).join(" ");
+        let sizes = [b.bytes, b.all_bytes, b.stored_bytes]
+            .map(|n| format!("{:>10}", size(n)))
+            .join(" ");
         let name = out.paint(Paint::Branch, format!("{:<width$}", b.name.as_str()));
         writeln!(out, "{name} {:>8} {sizes}", b.versions)?;
     }

@@ -63,7 +63,11 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     let (_, context) = session.anywhere()?;
     let spec = match &args.spec {
         Some(spec) => RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?,
-        None => RevisionSpec { url: None, revision: Revision::HEAD, path: None },
+        None => RevisionSpec {
+            url: None,
+            revision: Revision::HEAD,
+            path: None,
+        },
     };
     let options = ExportOptions {
         spec,
@@ -71,21 +75,33 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
             ExportKind::Tar => ExportFormat::Tar,
             ExportKind::Oci => ExportFormat::Oci,
         },
-        paths: args.path.iter().map(|path| path.as_bytes().to_vec()).collect(),
-        prefix: args.prefix.as_ref().map(|prefix| prefix.as_bytes().to_vec()),
+        paths: args
+            .path
+            .iter()
+            .map(|path| path.as_bytes().to_vec())
+            .collect(),
+        prefix: args
+            .prefix
+            .as_ref()
+            .map(|prefix| prefix.as_bytes().to_vec()),
         name: args.name.clone(),
     };
     let output = args.output.as_deref();
     if output.is_none() && io::stdout().is_terminal() {
-        let problem = "cannot write an archive to a terminal; name a file, or pipe the output into a program";
+        let problem =
+            "cannot write an archive to a terminal; name a file, or pipe the output into a program";
         return Err(CliError::option("--output", problem).into());
     }
-    let url = output.and_then(|o| o.to_str()).filter(|o| o.contains("://"));
+    let url = output
+        .and_then(|o| o.to_str())
+        .filter(|o| o.contains("://"));
     let registry = match url.map(split_url) {
         Some((url, tag)) => {
             let location = session.location(&url)?;
             if location.scheme != Scheme::Oci {
-                return Err(CliError::option("--output", "only an `oci://` URL is supported").into());
+                return Err(
+                    CliError::option("--output", "only an `oci://` URL is supported").into(),
+                );
             }
             Some((session.unnamed(location)?, tag))
         }
@@ -93,12 +109,17 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     };
     let progress = session.progress()?;
     let run = |target: ExportTarget<'_>| export(&context, &options, target, &progress);
-    let file = output.map(Path::new).filter(|o| url.is_none() && o.as_os_str() != "-");
+    let file = output
+        .map(Path::new)
+        .filter(|o| url.is_none() && o.as_os_str() != "-");
     let report = match (&registry, file) {
         (Some((remote, tag)), _) => run(ExportTarget::Registry(remote, tag))?,
         (None, Some(path)) => to_file(path, &run)?,
         (None, None) => {
-            let mut out = WatchedPipe { out: BufWriter::with_capacity(1 << 20, io::stdout().lock()), closed: false };
+            let mut out = WatchedPipe {
+                out: BufWriter::with_capacity(1 << 20, io::stdout().lock()),
+                closed: false,
+            };
             let report = run(ExportTarget::Stream(&mut out));
             if out.closed {
                 return Err(Failed::Output(io::ErrorKind::BrokenPipe.into()));
@@ -128,7 +149,9 @@ struct WatchedPipe<W> {
 
 impl<W: Write> WatchedPipe<W> {
     fn seen<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.closed |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        self.closed |= result
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
         result
     }
 }
@@ -151,12 +174,19 @@ fn to_file(
     path: &Path,
     run: &dyn Fn(ExportTarget<'_>) -> dvc::error::Result<ExportReport>,
 ) -> Result<ExportReport, Failed> {
-    let failed = |source| CliError::File { doing: "write", path: path.to_owned(), source };
+    let failed = |source| CliError::File {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    };
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         let mut file: File = OpenOptions::new().write(true).open(path).map_err(failed)?;
         return Ok(run(ExportTarget::Stream(&mut file))?);
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".dvc-export-")
         .permissions(Permissions::from_mode(0o666))
@@ -168,20 +198,32 @@ fn to_file(
     Ok(report)
 }
 
-fn report_to_stdout(session: &Session, report: &ExportReport, file: Option<&Path>, took: Duration) -> CommandResult {
+fn report_to_stdout(
+    session: &Session,
+    report: &ExportReport,
+    file: Option<&Path>,
+    took: Duration,
+) -> CommandResult {
     let mut out = session.plain_out();
     if session.globals.json {
         writeln!(out, "{}", harmless_json(&json(report, file, took))?)?;
     } else if session.globals.quiet == 0 {
         let id = out.paint(Paint::Id, report.version.short());
-        write!(out, "{}", summary(report, file, took).replacen(&report.version.short(), &id, 1))?;
+        write!(
+            out,
+            "{}",
+            summary(report, file, took).replacen(&report.version.short(), &id, 1)
+        )?;
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
 fn summary(report: &ExportReport, file: Option<&Path>, took: Duration) -> String {
-    let address = report.address.clone().unwrap_or_else(|| format!("v{}", report.commit.ordinal));
+    let address = report
+        .address
+        .clone()
+        .unwrap_or_else(|| format!("v{}", report.commit.ordinal));
     let to = match (&report.image, file) {
         (Some(image), Some(file)) => format!(" as `{}` to `{}`", image.name, file.display()),
         (Some(image), None) => format!(" as `{}`", image.name),

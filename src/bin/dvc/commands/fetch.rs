@@ -46,9 +46,16 @@ pub(crate) struct FetchArgs {
 pub(crate) fn run(session: &Session, args: &FetchArgs) -> CommandResult {
     let (place, context) = session.here()?;
     let remotes = match (args.all, args.remotes.as_slice()) {
-        (true, _) => context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?,
+        (true, _) => context
+            .remotes
+            .iter()
+            .map(|r| session.with_access(r))
+            .collect::<Result<_, _>>()?,
         (false, []) => vec![session.default_remote(&context)?],
-        (false, named) => named.iter().map(|name| session.remote(&context, name)).collect::<Result<_, _>>()?,
+        (false, named) => named
+            .iter()
+            .map(|name| session.remote(&context, name))
+            .collect::<Result<_, _>>()?,
     };
     let options = FetchOptions {
         prune: args.prune,
@@ -73,7 +80,11 @@ pub(crate) fn run(session: &Session, args: &FetchArgs) -> CommandResult {
         out.finish()?;
         damaged += report.damaged;
     }
-    Ok(if damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
+    Ok(if damaged == 0 {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Integrity)
+    })
 }
 
 #[derive(Serialize)]
@@ -129,10 +140,21 @@ pub(crate) fn print(out: &mut Out, report: &FetchReport, took: Duration) -> std:
         let name = out.paint(Paint::Branch, &one.name);
         match (one.old, one.new) {
             (_, None) => writeln!(out, "  {name} was deleted at the remote")?,
-            (None, Some(new)) => writeln!(out, "  {name} {} (new)", out.paint(Paint::Id, new.short()))?,
+            (None, Some(new)) => {
+                writeln!(out, "  {name} {} (new)", out.paint(Paint::Id, new.short()))?
+            }
             (Some(old), Some(new)) => {
-                let moved = if one.fast_forward { "" } else { " (not a fast-forward)" };
-                writeln!(out, "  {name} {}..{}{moved}", old.short(), out.paint(Paint::Id, new.short()))?;
+                let moved = if one.fast_forward {
+                    ""
+                } else {
+                    " (not a fast-forward)"
+                };
+                writeln!(
+                    out,
+                    "  {name} {}..{}{moved}",
+                    old.short(),
+                    out.paint(Paint::Id, new.short())
+                )?;
             }
         }
     }

@@ -11,7 +11,9 @@ use choice::ForgetAction;
 use dvc::context::Context;
 use dvc::error::{Failure, Kind};
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::forget::{ForgetOptions, ForgetReport, ForgetTarget, RestoreOptions, forget, restore, trash};
+use dvc::ops::forget::{
+    ForgetOptions, ForgetReport, ForgetTarget, RestoreOptions, forget, restore, trash,
+};
 use std::time::Duration;
 
 use super::gc::{DoneGc, GcArgs, collect_garbage, options as gc_options};
@@ -40,11 +42,20 @@ pub(crate) fn run(session: &Session, args: &ForgetArgs) -> CommandResult {
     let context = context(session, args)?;
     match action {
         ForgetAction::List => {
-            let keep = Duration::from_secs(session.settings()?.number("gc.keep-trash").unwrap_or(0));
+            let keep =
+                Duration::from_secs(session.settings()?.number("gc.keep-trash").unwrap_or(0));
             report::print_trash(session, &trash(&context)?, keep)?;
             Ok(Exit::DONE)
         }
-        ForgetAction::Undo(queries) => undo(session, args, &context, RestoreOptions { queries, dry_run: false }),
+        ForgetAction::Undo(queries) => undo(
+            session,
+            args,
+            &context,
+            RestoreOptions {
+                queries,
+                dry_run: false,
+            },
+        ),
         ForgetAction::Forget(target) => run_forget(session, args, &context, target),
     }
 }
@@ -56,21 +67,38 @@ fn context(session: &Session, args: &ForgetArgs) -> Result<Context, Failed> {
         Some(name) => {
             let context = session.here()?.1;
             let remote = session.remote(&context, name)?;
-            Ok(Context { remote_repository: Some(remote), ..context })
+            Ok(Context {
+                remote_repository: Some(remote),
+                ..context
+            })
         }
     }
 }
 
-fn undo(session: &Session, args: &ForgetArgs, context: &Context, options: RestoreOptions) -> CommandResult {
+fn undo(
+    session: &Session,
+    args: &ForgetArgs,
+    context: &Context,
+    options: RestoreOptions,
+) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
-    let report = restore(context, &RestoreOptions { dry_run, ..options }, &session.notices()?)?;
+    let report = restore(
+        context,
+        &RestoreOptions { dry_run, ..options },
+        &session.notices()?,
+    )?;
     let mut out = session.plain_out();
     let exit = print_restored(session, &mut out, &report, dry_run)?;
     out.finish()?;
     Ok(exit)
 }
 
-fn run_forget(session: &Session, args: &ForgetArgs, context: &Context, target: ForgetTarget) -> CommandResult {
+fn run_forget(
+    session: &Session,
+    args: &ForgetArgs,
+    context: &Context,
+    target: ForgetTarget,
+) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
     if args.now && !dry_run && !is_confirmed(session)? {
         return Ok(Exit::NO);
@@ -87,12 +115,29 @@ fn run_forget(session: &Session, args: &ForgetArgs, context: &Context, target: F
     let report = forget(context, &options, &progress)?;
     if let (Some(first), true) = (report.excess.first(), dry_run) {
         let message = format!("needs a confirmation: {}: {}", first.branch, first.excess);
-        progress.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+        progress.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message,
+        });
     }
     drop(progress);
-    let gc = if (args.gc || args.now) && !dry_run { Some(collect(session, args, context, &report)?) } else { None };
+    let gc = if (args.gc || args.now) && !dry_run {
+        Some(collect(session, args, context, &report)?)
+    } else {
+        None
+    };
     let mut out = session.plain_out();
-    report::print(session, &mut out, &report, &report::Style { dry_run, is_named, gc: gc.as_ref() })?;
+    report::print(
+        session,
+        &mut out,
+        &report,
+        &report::Style {
+            dry_run,
+            is_named,
+            gc: gc.as_ref(),
+        },
+    )?;
     out.finish()?;
     Ok(gc.as_ref().map_or(Exit::DONE, DoneGc::exit))
 }
@@ -100,18 +145,35 @@ fn run_forget(session: &Session, args: &ForgetArgs, context: &Context, target: F
 /// Asks before data is deleted. Without a terminal, `-y` is the only answer.
 fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     use std::io::IsTerminal;
-    let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
+    let is_asked =
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
     if !session.globals.yes && !is_asked {
         return Err(Failed::Operation(Unconfirmed.into()));
     }
-    Ok(session.confirmed("Delete the data of these versions now? Data that other versions share stays.")?)
+    Ok(session.confirmed(
+        "Delete the data of these versions now? Data that other versions share stays.",
+    )?)
 }
 
 /// Collects the repository after a forget.
-fn collect(session: &Session, args: &ForgetArgs, context: &Context, report: &ForgetReport) -> Result<DoneGc, Failed> {
-    let mut options = gc_options(session, &GcArgs { now: args.now, ..GcArgs::default() })?;
+fn collect(
+    session: &Session,
+    args: &ForgetArgs,
+    context: &Context,
+    report: &ForgetReport,
+) -> Result<DoneGc, Failed> {
+    let mut options = gc_options(
+        session,
+        &GcArgs {
+            now: args.now,
+            ..GcArgs::default()
+        },
+    )?;
     if args.now {
-        let named = report.verdicts.iter().filter(|verdict| !verdict.is_kept || verdict.was_in_trash);
+        let named = report
+            .verdicts
+            .iter()
+            .filter(|verdict| !verdict.is_kept || verdict.was_in_trash);
         options.at_once = named.map(|verdict| verdict.id).collect();
     }
     options.is_confirmed |= args.now;

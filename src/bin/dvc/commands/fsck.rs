@@ -52,11 +52,20 @@ pub(crate) struct FsckArgs {
 pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
     let begun = Instant::now();
     let wrong = |option: &'static str| move |problem| CliError::option(option, problem);
-    let max_time = args.max_time.as_deref().map(value::duration).transpose().map_err(wrong("--max-time"))?;
+    let max_time = args
+        .max_time
+        .as_deref()
+        .map(value::duration)
+        .transpose()
+        .map_err(wrong("--max-time"))?;
     let data = args.data.as_deref().or(max_time.map(|_| "100"));
     let context = session.anywhere()?.1;
     let options = FsckOptions {
-        remote: args.remote.as_deref().map(|name| session.remote(&context, name)).transpose()?,
+        remote: args
+            .remote
+            .as_deref()
+            .map(|name| session.remote(&context, name))
+            .transpose()?,
         repair: args.repair.options(session, &context)?,
         data: data.map(millionths).transpose().map_err(wrong("--data"))?,
         max_time,
@@ -68,7 +77,11 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
     drop(progress);
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&as_json(&report, options.dry_run, begun.elapsed().as_secs_f64()))?;
+        out.json(&as_json(
+            &report,
+            options.dry_run,
+            begun.elapsed().as_secs_f64(),
+        ))?;
     } else if session.globals.quiet == 0 || !report.check.is_sound() {
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
@@ -86,11 +99,19 @@ fn millionths(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || part.len() > 4 || !(part.is_empty() || digits(part)) || number.ends_with('.') {
+    if !digits(whole)
+        || part.len() > 4
+        || !(part.is_empty() || digits(part))
+        || number.ends_with('.')
+    {
         return Err(wrong());
     }
     let value: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| wrong())?;
-    if value == 0 || value > 1_000_000 { Err(wrong()) } else { Ok(value) }
+    if value == 0 || value > 1_000_000 {
+        Err(wrong())
+    } else {
+        Ok(value)
+    }
 }
 
 fn print(
@@ -117,32 +138,72 @@ fn print(
     if let Some(done) = &report.repair {
         repair::print(out, done, dry_run)?;
     }
-    let CheckReport { checked, data, damage, lost, reaches, versions, more_objects, .. } = &report.check;
+    let CheckReport {
+        checked,
+        data,
+        damage,
+        lost,
+        reaches,
+        versions,
+        more_objects,
+        ..
+    } = &report.check;
     if !reaches.is_empty() {
         let (paths, of) = (reaches.len() as u64, versions.len() as u64);
         let text = format!("{} in {}", count(paths, "path"), count(of, "version"));
         writeln!(out, "lost: {}", out.paint(Paint::Strong, text))?;
-        let shown = if session.globals.verbose > 0 { reaches.len() } else { LINES };
+        let shown = if session.globals.verbose > 0 {
+            reaches.len()
+        } else {
+            LINES
+        };
         for reach in reaches.iter().take(shown) {
-            writeln!(out, "  {}  {}", out.paint(Paint::Removed, shown_path(reach)), shown_versions(reach, versions))?;
+            writeln!(
+                out,
+                "  {}  {}",
+                out.paint(Paint::Removed, shown_path(reach)),
+                shown_versions(reach, versions)
+            )?;
         }
         if reaches.len() > shown {
             writeln!(out, "  and {} more (-v lists them)", reaches.len() - shown)?;
         }
     }
     let n = checked;
-    let all = [(n.refs, "ref"), (n.versions, "version"), (n.trees, "tree"), (n.chunks, "chunk"), (n.packs, "pack")];
-    writeln!(out, "checked {}", all.map(|(n, what)| count(n, what)).join(", "))?;
+    let all = [
+        (n.refs, "ref"),
+        (n.versions, "version"),
+        (n.trees, "tree"),
+        (n.chunks, "chunk"),
+        (n.packs, "pack"),
+    ];
+    writeln!(
+        out,
+        "checked {}",
+        all.map(|(n, what)| count(n, what)).join(", ")
+    )?;
     if let Some(data) = data {
-        let rest = if data.out_of_time { ", then the time was over" } else { "" };
+        let rest = if data.out_of_time {
+            ", then the time was over"
+        } else {
+            ""
+        };
         let (read, all) = (size(data.bytes), size(data.of_bytes));
-        writeln!(out, "read {read} of {all} in {} of {}{rest}", data.packs, count(data.of_packs, "pack"))?;
+        writeln!(
+            out,
+            "read {read} of {all} in {} of {}{rest}",
+            data.packs,
+            count(data.of_packs, "pack")
+        )?;
     }
     let took = elapsed(took);
     match damage.len() as u64 + more_objects {
         0 if report.check.unknown > 0 => {
             let n = count(report.check.unknown, "object");
-            writeln!(out, "no local damage, but {n} could not be looked up at the remote, {took}")?;
+            writeln!(
+                out,
+                "no local damage, but {n} could not be looked up at the remote, {took}"
+            )?;
         }
         0 => writeln!(out, "no damage, {took}")?,
         found => {
@@ -150,32 +211,78 @@ fn print(
             writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
         }
     }
-    if report.repair.is_none() && damage.iter().any(|d| matches!(d.what, What::Pack | What::Object | What::Ref)) {
-        writeln!(out, "hint: run `dvc fsck --repair` to repair the damage from remotes and worktrees")?;
+    if report.repair.is_none()
+        && damage
+            .iter()
+            .any(|d| matches!(d.what, What::Pack | What::Object | What::Ref))
+    {
+        writeln!(
+            out,
+            "hint: run `dvc fsck --repair` to repair the damage from remotes and worktrees"
+        )?;
     }
-    let can_be_rebuilt = |what| matches!(what, What::Segment | What::Object | What::Catalogue | What::Worktree);
+    let can_be_rebuilt = |what| {
+        matches!(
+            what,
+            What::Segment | What::Object | What::Catalogue | What::Worktree
+        )
+    };
     if (report.rebuild.is_none() || dry_run) && damage.iter().any(|d| can_be_rebuilt(d.what)) {
-        writeln!(out, "hint: run `dvc fsck --rebuild` to rebuild the index and the catalogue from the packs")?;
+        writeln!(
+            out,
+            "hint: run `dvc fsck --rebuild` to rebuild the index and the catalogue from the packs"
+        )?;
     }
     Ok(())
 }
 
 fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(), Failed> {
-    let RebuildReport { packs, objects, segments, replaced, versions, baseless, .. } = made;
+    let RebuildReport {
+        packs,
+        objects,
+        segments,
+        replaced,
+        versions,
+        baseless,
+        ..
+    } = made;
     if dry_run {
         let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
-        writeln!(out, "would build {new} of {objects} in {}", count(*packs, "pack"))?;
-        writeln!(out, "would remove {} and rebuild the catalogue", count(*replaced, "old segment"))?;
+        writeln!(
+            out,
+            "would build {new} of {objects} in {}",
+            count(*packs, "pack")
+        )?;
+        writeln!(
+            out,
+            "would remove {} and rebuild the catalogue",
+            count(*replaced, "old segment")
+        )?;
         return Ok(());
     }
     let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
-    writeln!(out, "built {new} of {objects} in {}, removed {replaced}", count(*packs, "pack"))?;
-    writeln!(out, "rebuilt the catalogue with {}", count(*versions, "version"))?;
+    writeln!(
+        out,
+        "built {new} of {objects} in {}, removed {replaced}",
+        count(*packs, "pack")
+    )?;
+    writeln!(
+        out,
+        "rebuilt the catalogue with {}",
+        count(*versions, "version")
+    )?;
     if *baseless > 0 {
-        writeln!(out, "left out {} whose base is lost", count(*baseless, "delta"))?;
+        writeln!(
+            out,
+            "left out {} whose base is lost",
+            count(*baseless, "delta")
+        )?;
     }
     for key in &made.put_aside {
-        writeln!(out, "moved the damaged state in `{key}` to the trash; its worktree is on the default branch now")?;
+        writeln!(
+            out,
+            "moved the damaged state in `{key}` to the trash; its worktree is on the default branch now"
+        )?;
     }
     Ok(())
 }
@@ -191,7 +298,12 @@ fn shown_path(reach: &Reach) -> String {
 
 /// Returns ranges of versions: `main@v1 to main@v3, old@v7`.
 fn shown_versions(reach: &Reach, versions: &[Reached]) -> String {
-    let runs = reach.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default().chunk_by(follows));
+    let runs = reach.versions.iter().flat_map(|run| {
+        versions
+            .get(run.clone())
+            .unwrap_or_default()
+            .chunk_by(follows)
+    });
     let runs = runs.map(|run| match run {
         [first, .., last] => format!("{} to {}", first.name, last.name),
         run => run.iter().map(|v| v.name.as_str()).collect(),
@@ -214,12 +326,27 @@ mod tests {
 
     #[test]
     fn consecutive_versions_are_printed_as_a_range() {
-        let names = ["main@v1", "main@v2", "main@v3", "main@v5", "main@rel", "m", "same"];
+        let names = [
+            "main@v1", "main@v2", "main@v3", "main@v5", "main@rel", "m", "same",
+        ];
         let id = dvc::model::id::Id([0; 32]);
-        let versions: Vec<_> = names.iter().map(|n| Reached { name: (*n).to_owned(), id }).collect();
-        let reach = Reach { path: Vec::new(), directory: true, versions: vec![0..2, 2..7, 5..6] };
+        let versions: Vec<_> = names
+            .iter()
+            .map(|n| Reached {
+                name: (*n).to_owned(),
+                id,
+            })
+            .collect();
+        let reach = Reach {
+            path: Vec::new(),
+            directory: true,
+            versions: vec![0..2, 2..7, 5..6],
+        };
         let shown = shown_versions(&reach, &versions);
-        assert_eq!(shown, "main@v1 to main@v2, main@v3, main@v5, main@rel, m, same, m");
+        assert_eq!(
+            shown,
+            "main@v1 to main@v2, main@v3, main@v5, main@rel, m, same, m"
+        );
     }
 
     #[test]

@@ -85,19 +85,36 @@ pub(crate) struct JsonGc {
 
 /// Runs `gc`.
 pub(crate) fn run(session: &Session, args: &GcArgs) -> CommandResult {
-    if args.cache { run_cache(session, args) } else { run_repository(session, args) }
+    if args.cache {
+        run_cache(session, args)
+    } else {
+        run_repository(session, args)
+    }
 }
 
 fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
-    let max = dvc::model::size::parse(&args.max).map_err(|problem| CliError::option("--max", problem))?;
+    let max =
+        dvc::model::size::parse(&args.max).map_err(|problem| CliError::option("--max", problem))?;
     let dry_run = session.dry_run(args.dry);
-    let CacheShrink { before_bytes: before, after_bytes: after } = shrink_cache(&session.nowhere()?, max, dry_run)?;
+    let CacheShrink {
+        before_bytes: before,
+        after_bytes: after,
+    } = shrink_cache(&session.nowhere()?, max, dry_run)?;
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonCacheDeletion { before_bytes: before, after_bytes: after, dry_run })?;
+        out.json(&JsonCacheDeletion {
+            before_bytes: before,
+            after_bytes: after,
+            dry_run,
+        })?;
     } else if session.globals.quiet == 0 {
         let verb = if dry_run { "would delete" } else { "deleted" };
-        writeln!(out, "{verb} {}; the cache has {}", size(before.saturating_sub(after)), size(after))?;
+        writeln!(
+            out,
+            "{verb} {}; the cache has {}",
+            size(before.saturating_sub(after)),
+            size(after)
+        )?;
     }
     out.finish()?;
     Ok(Exit::DONE)
@@ -135,12 +152,21 @@ impl DoneGc {
 
     /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
-        if self.is_complete() { Exit::DONE } else { Exit::with(Kind::Incomplete) }
+        if self.is_complete() {
+            Exit::DONE
+        } else {
+            Exit::with(Kind::Incomplete)
+        }
     }
 
     /// Returns the report in JSON.
     pub(crate) fn to_json(&self) -> JsonGc {
-        as_json(&self.report, self.options.dry_run, self.is_complete(), self.now)
+        as_json(
+            &self.report,
+            self.options.dry_run,
+            self.is_complete(),
+            self.now,
+        )
     }
 
     /// Prints the report.
@@ -159,10 +185,22 @@ pub(crate) fn collect_garbage(
     let progress = session.progress()?;
     let report = collect(context, &run, options, &progress)?;
     for root in &report.incomplete {
-        let message = format!("{}: objects of version {} are missing", root.name, root.id.short());
-        progress.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
+        let message = format!(
+            "{}: objects of version {} are missing",
+            root.name,
+            root.id.short()
+        );
+        progress.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message,
+        });
     }
-    Ok(DoneGc { report, options: options.clone(), now: context.now_secs() })
+    Ok(DoneGc {
+        report,
+        options: options.clone(),
+        now: context.now_secs(),
+    })
 }
 
 /// Returns the options; what the command line does not give comes from the settings.
@@ -174,7 +212,8 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
         None => Ok(seconds(key)),
     };
     let bytes = match &args.max_repack {
-        Some(text) => dvc::model::size::parse(text).map_err(|problem| CliError::option("--max-repack", problem))?,
+        Some(text) => dvc::model::size::parse(text)
+            .map_err(|problem| CliError::option("--max-repack", problem))?,
         None => settings.number("gc.max-repack").unwrap_or(0),
     };
     let percent = match &args.max_unused {
@@ -184,7 +223,11 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
     };
     let max_time = time("--max-time", &args.max_time, "gc.max-time")?;
     Ok(CollectOptions {
-        grace: if args.now { Duration::ZERO } else { time("--grace", &args.grace, "gc.grace")? },
+        grace: if args.now {
+            Duration::ZERO
+        } else {
+            time("--grace", &args.grace, "gc.grace")?
+        },
         keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
         at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
@@ -199,8 +242,16 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
 /// Parses `10`, `10%` or `2.5%`.
 fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
-    let percent: f64 = text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| wrong())?;
-    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) }
+    let percent: f64 = text
+        .strip_suffix('%')
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| wrong())?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(percent / 100.0)
+    } else {
+        Err(wrong())
+    }
 }
 
 fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc {
@@ -224,38 +275,79 @@ fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc
         dead_seconds: report.dead_until.map(wait),
         kept_bytes: report.kept_bytes,
         unused_bytes: report.unused_bytes,
-        incomplete: report.incomplete.iter().map(|root| root.name.clone()).collect(),
+        incomplete: report
+            .incomplete
+            .iter()
+            .map(|root| root.name.clone())
+            .collect(),
         complete,
         dry_run,
     }
 }
 
-fn print(out: &mut Out, report: &GcReport, options: &CollectOptions, now: i64) -> std::io::Result<()> {
+fn print(
+    out: &mut Out,
+    report: &GcReport,
+    options: &CollectOptions,
+    now: i64,
+) -> std::io::Result<()> {
     let packs = |bytes: u64, packs: u64| format!("{} in {}", size(bytes), count(packs, "pack"));
     let would = if options.dry_run { "would " } else { "" };
     if report.dropped_packs > 0 {
-        let given_up = if options.dry_run { "give up" } else { "gave up" };
-        writeln!(out, "{would}{given_up} {}", packs(report.dropped_bytes, report.dropped_packs))?;
+        let given_up = if options.dry_run {
+            "give up"
+        } else {
+            "gave up"
+        };
+        writeln!(
+            out,
+            "{would}{given_up} {}",
+            packs(report.dropped_bytes, report.dropped_packs)
+        )?;
     }
     if report.copied_packs > 0 {
         let copied = if options.dry_run { "copy" } else { "copied" };
         let from = count(report.copied_packs, "pack");
-        writeln!(out, "{would}{copied} {} of {from} that are partly unused", size(report.copied_bytes))?;
+        writeln!(
+            out,
+            "{would}{copied} {} of {from} that are partly unused",
+            size(report.copied_bytes)
+        )?;
     }
     if report.waiting_packs > 0 {
         let after = due(report.waiting_until, now);
-        writeln!(out, "{} not needed, to be given up {after}", packs(report.waiting_bytes, report.waiting_packs))?;
+        writeln!(
+            out,
+            "{} not needed, to be given up {after}",
+            packs(report.waiting_bytes, report.waiting_packs)
+        )?;
     }
     if report.dead_packs > 0 {
         let after = due(report.dead_until, now);
-        writeln!(out, "{} given up, to be deleted {after}", packs(report.dead_bytes, report.dead_packs))?;
+        writeln!(
+            out,
+            "{} given up, to be deleted {after}",
+            packs(report.dead_bytes, report.dead_packs)
+        )?;
     }
-    let deleted = if options.dry_run { "would delete" } else { "deleted" };
+    let deleted = if options.dry_run {
+        "would delete"
+    } else {
+        "deleted"
+    };
     let (bytes, number) = (report.deleted_bytes, report.deleted_packs);
     let (kept, unused) = (size(report.kept_bytes), size(report.unused_bytes));
-    writeln!(out, "{deleted} {}; {kept} stay, {unused} of it unused", packs(bytes, number))?;
+    writeln!(
+        out,
+        "{deleted} {}; {kept} stay, {unused} of it unused",
+        packs(bytes, number)
+    )?;
     if report.undeleted > 0 {
-        writeln!(out, "could not delete {}", count(report.undeleted, "object"))?;
+        writeln!(
+            out,
+            "could not delete {}",
+            count(report.undeleted, "object")
+        )?;
     }
     Ok(())
 }

@@ -72,7 +72,13 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
     let shown = args.from.to_string_lossy();
     let message = match args.message.join("\n\n").trim_end() {
         "" if args.from == "-" => "import".to_owned(),
-        "" => format!("import {}", Path::new(&*shown).file_name().unwrap_or_default().to_string_lossy()),
+        "" => format!(
+            "import {}",
+            Path::new(&*shown)
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+        ),
         text => text.to_owned(),
     };
     let options = ImportOptions {
@@ -86,7 +92,12 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
         image: args.image.clone(),
         commit: CommitOptions {
             message,
-            branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
+            branch: args
+                .branch
+                .as_deref()
+                .map(RefName::new)
+                .transpose()
+                .map_err(Error::from)?,
             allow_empty: args.allow_empty,
             dry_run: session.dry_run(args.dry),
             ..CommitOptions::default()
@@ -101,26 +112,72 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
     };
     let act = || {
         if let Some(remote) = &remote {
-            import(&context, &options, ImportFrom::Registry(remote, &reference), &progress)
+            import(
+                &context,
+                &options,
+                ImportFrom::Registry(remote, &reference),
+                &progress,
+            )
         } else if args.from == "-" {
-            import(&context, &options, ImportFrom::Stream(Box::new(session.stdin()?)), &progress)
+            import(
+                &context,
+                &options,
+                ImportFrom::Stream(Box::new(session.stdin()?)),
+                &progress,
+            )
         } else {
-            import(&context, &options, ImportFrom::File(Path::new(&args.from)), &progress)
+            import(
+                &context,
+                &options,
+                ImportFrom::File(Path::new(&args.from)),
+                &progress,
+            )
         }
     };
-    let hooked =
-        HookedCommit { session, context: &context, options: &options.commit, volume: None, observer: &progress };
-    let HookedReport { report, hook_failure } = hooked.run(act, |report| &report.commit)?;
+    let hooked = HookedCommit {
+        session,
+        context: &context,
+        options: &options.commit,
+        volume: None,
+        observer: &progress,
+    };
+    let HookedReport {
+        report,
+        hook_failure,
+    } = hooked.run(act, |report| &report.commit)?;
     drop(progress);
-    let ImportReport { commit, members, left_out, below, digest } = &report;
-    let import = Some(JsonImport { members: *members, left_out: *left_out, digest: digest.as_deref() });
+    let ImportReport {
+        commit,
+        members,
+        left_out,
+        below,
+        digest,
+    } = &report;
+    let import = Some(JsonImport {
+        members: *members,
+        left_out: *left_out,
+        digest: digest.as_deref(),
+    });
     let dry_run = options.commit.dry_run;
-    CommitSummary { report: commit, volume: None, dry_run, took: begun.elapsed(), import }.print(session)?;
-    if let Some(below) = below.as_ref().filter(|_| *left_out > 0 && !session.globals.json && session.globals.quiet == 0)
+    CommitSummary {
+        report: commit,
+        volume: None,
+        dry_run,
+        took: begun.elapsed(),
+        import,
+    }
+    .print(session)?;
+    if let Some(below) = below
+        .as_ref()
+        .filter(|_| *left_out > 0 && !session.globals.json && session.globals.quiet == 0)
     {
         let mut out = session.plain_out();
         let entries = if *left_out == 1 { "entry" } else { "entries" };
-        writeln!(out, " {left_out} {entries} outside of `{}` left out", harmless(below))?;
+        writeln!(
+            out,
+            " {left_out} {entries} outside of `{}` left out",
+            harmless(below)
+        )?;
         out.finish()?;
     }
     hook_failure.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))

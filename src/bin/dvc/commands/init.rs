@@ -77,10 +77,21 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
             };
             place::ensure_outside_mounts(&worktree)?;
             let repository = worktree.join(place::INSIDE);
-            RepoPlace { repository, worktree, prefix: PathBuf::new(), remote_url: None, mount: None }
+            RepoPlace {
+                repository,
+                worktree,
+                prefix: PathBuf::new(),
+                remote_url: None,
+                mount: None,
+            }
         }
     };
-    let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
+    let named = args
+        .branch
+        .as_deref()
+        .or(session.settings()?.text("init.branch"))
+        .unwrap_or("main")
+        .to_owned();
     let branch = RefName::new(&named).map_err(Error::from)?;
     let prepared = args.shared.is_none() && is_for_a_group(&place.repository);
     let sharing = match args.shared {
@@ -89,7 +100,12 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
         Some(SharedWith::Group) => Sharing::Group,
         Some(SharedWith::All) => Sharing::Everyone,
     };
-    let options = InitOptions { branch, cutting, sharing, dry_run: session.dry_run(args.dry) };
+    let options = InitOptions {
+        branch,
+        cutting,
+        sharing,
+        dry_run: session.dry_run(args.dry),
+    };
     let report = init(&session.context(&place)?, &options)?;
     if prepared {
         let message = "the group of the directory can use the repository, because the directory is shared; \
@@ -103,10 +119,22 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
     let mut out = session.plain_out();
     let path = report.repository.display().to_string();
     if session.globals.json {
-        out.json(&JsonInit { repository: path, branch: report.branch.as_str(), id: report.id.as_deref() })?;
+        out.json(&JsonInit {
+            repository: path,
+            branch: report.branch.as_str(),
+            id: report.id.as_deref(),
+        })?;
     } else if session.globals.quiet == 0 {
-        let done = if report.id.is_some() { "created" } else { "would create" };
-        writeln!(out, "{done} a repository in `{path}`, branch {}", report.branch)?;
+        let done = if report.id.is_some() {
+            "created"
+        } else {
+            "would create"
+        };
+        writeln!(
+            out,
+            "{done} a repository in `{path}`, branch {}",
+            report.branch
+        )?;
     }
     out.finish()?;
     Ok(Exit::DONE)
@@ -116,7 +144,9 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
 /// group-writable), and the caller's umask lets the group write too. Users who share a directory
 /// set up both.
 fn is_for_a_group(repository: &Path) -> bool {
-    let around = repository.parent().and_then(|dir| std::fs::metadata(dir).ok());
+    let around = repository
+        .parent()
+        .and_then(|dir| std::fs::metadata(dir).ok());
     around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020) && umask() & 0o070 == 0
 }
 
@@ -130,7 +160,9 @@ fn umask() -> u32 {
 
 /// Parses `auto`, `cdc:SIZE` or `fixed:SIZE`.
 fn cutting(spec: &str) -> Result<ChunkerConfig, Error> {
-    let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, dvc::model::size::parse(size).ok()?)));
+    let sized = spec
+        .split_once(':')
+        .and_then(|(kind, size)| Some((kind, dvc::model::size::parse(size).ok()?)));
     let cutting = match sized {
         None if spec == "auto" => Some(ChunkerConfig::default()),
         Some(("cdc", average)) => ChunkerConfig::by_content(average),

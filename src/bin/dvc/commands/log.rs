@@ -135,7 +135,12 @@ impl VersionStyle {
     }
 
     /// Returns the lines of one version, without its changes.
-    pub(crate) fn lines(&self, out: &Out, version: &DescribedVersion, around: &FormatContext<'_>) -> Vec<String> {
+    pub(crate) fn lines(
+        &self,
+        out: &Out,
+        version: &DescribedVersion,
+        around: &FormatContext<'_>,
+    ) -> Vec<String> {
         match self {
             Self::OneLine { whole_id } => vec![one_line(out, version, *whole_id)],
             Self::Full { whole_id } => full(out, version, *whole_id),
@@ -160,14 +165,28 @@ pub(crate) fn detail(stat: bool, name_status: bool) -> ChangeDetail {
 pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let style = VersionStyle::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
-    let (counts, revs): (Vec<_>, Vec<_>) = args.revs.iter().partition(|rev| short_count(rev).is_some());
-    let query = |rev: &&OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let (counts, revs): (Vec<_>, Vec<_>) =
+        args.revs.iter().partition(|rev| short_count(rev).is_some());
+    let query = |rev: &&OsString| {
+        RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)))
+    };
     let options = LogOptions {
         queries: revs.iter().map(query).collect::<Result<_, _>>()?,
         all: args.all,
-        max_count: counts.last().and_then(|rev| short_count(rev)).or(args.max_count),
-        since: args.since.as_deref().map(|t| session.seconds(t, Edge::Start)).transpose()?,
-        until: args.until.as_deref().map(|t| session.seconds(t, Edge::End)).transpose()?,
+        max_count: counts
+            .last()
+            .and_then(|rev| short_count(rev))
+            .or(args.max_count),
+        since: args
+            .since
+            .as_deref()
+            .map(|t| session.seconds(t, Edge::Start))
+            .transpose()?,
+        until: args
+            .until
+            .as_deref()
+            .map(|t| session.seconds(t, Edge::End))
+            .transpose()?,
         author: args.author.clone(),
         grep: args.grep.clone(),
         ignore_case: args.ignore_case,
@@ -183,23 +202,49 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
     if args.walk_reflogs {
         updates(&context, &options, &mut |update| {
             written = print_update(session, &mut out, &update).map_err(Failed::from);
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
     } else {
         let url = place.url();
-        let around = FormatContext { now: session.now.timestamp().as_second(), url: &url };
-        let patch = Patches { context: &context, paths: &options.paths, walk: session.walk()?, wanted: args.patch };
-        let mut printer =
-            Printer { args, style: &style, around: &around, graph: AncestryGraph::default(), first: true };
-        log(&context, &options, &session.notices()?, &mut |version, changes| {
-            written = if session.globals.json {
-                json(&mut out, &version, changes)
-            } else {
-                let printed = printer.version(&mut out, &version, changes);
-                printed.and_then(|()| patch.print(&mut out, &version, changes))
-            };
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        let around = FormatContext {
+            now: session.now.timestamp().as_second(),
+            url: &url,
+        };
+        let patch = Patches {
+            context: &context,
+            paths: &options.paths,
+            walk: session.walk()?,
+            wanted: args.patch,
+        };
+        let mut printer = Printer {
+            args,
+            style: &style,
+            around: &around,
+            graph: AncestryGraph::default(),
+            first: true,
+        };
+        log(
+            &context,
+            &options,
+            &session.notices()?,
+            &mut |version, changes| {
+                written = if session.globals.json {
+                    json(&mut out, &version, changes)
+                } else {
+                    let printed = printer.version(&mut out, &version, changes);
+                    printed.and_then(|()| patch.print(&mut out, &version, changes))
+                };
+                if written.is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
     }
     written?;
     out.finish()?;
@@ -209,12 +254,16 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
 /// Parses `-3` as a count of versions.
 fn short_count(rev: &OsString) -> Option<usize> {
     let digits = rev.to_str()?.strip_prefix('-')?;
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())?
 }
 
 /// Parses a count of versions. As in git, a negative count means no limit.
 fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
-    text.parse::<i64>().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+    text.parse::<i64>()
+        .map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// Prints the changed lines of versions, for `--patch`.
@@ -227,13 +276,22 @@ struct Patches<'a> {
 
 impl Patches<'_> {
     /// Prints the changed lines of a version, or the files of the first version.
-    fn print(&self, out: &mut Out, version: &DescribedVersion, changed: &VersionChanges<'_>) -> Result<(), Failed> {
-        let is_collected = version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected);
+    fn print(
+        &self,
+        out: &mut Out,
+        version: &DescribedVersion,
+        changed: &VersionChanges<'_>,
+    ) -> Result<(), Failed> {
+        let is_collected = version
+            .forgotten
+            .as_ref()
+            .is_some_and(|forgotten| forgotten.is_collected);
         if !self.wanted || is_collected {
             return Ok(());
         }
         writeln!(out)?;
-        let revision = |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
+        let revision =
+            |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
         let Some(parent) = changed.before() else {
             return changes(out, changed, false, "");
         };
@@ -245,10 +303,19 @@ impl Patches<'_> {
             walk: self.walk.clone(),
         };
         let mut written = Ok(());
-        diff(self.context, &options, &dvc::observe::Silent, &mut |difference| {
-            written = super::diff::patch(out, &difference);
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        diff(
+            self.context,
+            &options,
+            &dvc::observe::Silent,
+            &mut |difference| {
+                written = super::diff::patch(out, &difference);
+                if written.is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
         Ok(written?)
     }
 }
@@ -271,20 +338,40 @@ impl Printer<'_> {
         let rows = if self.args.graph {
             self.graph.next(version.id, &version.shown_parents)
         } else {
-            GraphRows { before: Vec::new(), first: String::new(), others: String::new() }
+            GraphRows {
+                before: Vec::new(),
+                first: String::new(),
+                others: String::new(),
+            }
         };
         if !self.first && matches!(self.style, VersionStyle::Full { .. }) {
-            writeln!(out, "{}", rows.before.first().unwrap_or(&rows.first).replace('*', "|").trim_end())?;
+            writeln!(
+                out,
+                "{}",
+                rows.before
+                    .first()
+                    .unwrap_or(&rows.first)
+                    .replace('*', "|")
+                    .trim_end()
+            )?;
         }
         self.first = false;
         for line in &rows.before {
             writeln!(out, "{}", line.trim_end())?;
         }
-        for (n, line) in self.style.lines(out, version, self.around).iter().enumerate() {
+        for (n, line) in self
+            .style
+            .lines(out, version, self.around)
+            .iter()
+            .enumerate()
+        {
             let row = if n == 0 { &rows.first } else { &rows.others };
             self.style.write(out, format!("{row}{line}").trim_end())?;
         }
-        let is_collected = version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected);
+        let is_collected = version
+            .forgotten
+            .as_ref()
+            .is_some_and(|forgotten| forgotten.is_collected);
         if (self.args.stat || self.args.name_status) && !is_collected {
             if matches!(self.style, VersionStyle::Full { .. }) {
                 writeln!(out, "{}", rows.others.trim_end())?;
@@ -296,26 +383,43 @@ impl Printer<'_> {
 }
 
 /// Writes the changes of a version, as letters or as a table, while they are computed.
-pub(crate) fn changes(out: &mut Out, changes: &VersionChanges<'_>, stat: bool, before: &str) -> Result<(), Failed> {
+pub(crate) fn changes(
+    out: &mut Out,
+    changes: &VersionChanges<'_>,
+    stat: bool,
+    before: &str,
+) -> Result<(), Failed> {
     let mut written = Ok(());
     if stat {
         let mut stat = StatTable::new(before);
         changes.each_file(&mut |changed| {
             written = stat.add(out, &changed);
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         written?;
         return Ok(stat.finish(out)?);
     }
     changes.each(&mut |changed| {
         written = write!(out, "{before}").and_then(|()| name_status(out, &changed.change, false));
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if written.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(written?)
 }
 
 /// Writes a version in JSON, with its changes while they are computed.
-pub(crate) fn json(out: &mut Out, version: &DescribedVersion, changes: &VersionChanges<'_>) -> Result<(), Failed> {
+pub(crate) fn json(
+    out: &mut Out,
+    version: &DescribedVersion,
+    changes: &VersionChanges<'_>,
+) -> Result<(), Failed> {
     let failed = RefCell::new(None);
     let written = out.json(&JsonVersion::new(version, changes, &failed));
     match failed.into_inner() {
@@ -337,8 +441,17 @@ struct JsonUpdate<'a> {
 }
 
 fn print_update(session: &Session, out: &mut Out, update: &RefUpdate) -> io::Result<()> {
-    let RefUpdate { name, number, entry, version } = update;
-    let time = Timestamp { secs: entry.time, nanos: 0, offset: session.now.offset().seconds() };
+    let RefUpdate {
+        name,
+        number,
+        entry,
+        version,
+    } = update;
+    let time = Timestamp {
+        secs: entry.time,
+        nanos: 0,
+        offset: session.now.offset().seconds(),
+    };
     if session.globals.json {
         return out.json(&JsonUpdate {
             r#ref: name.as_str(),
@@ -355,7 +468,14 @@ fn print_update(session: &Session, out: &mut Out, update: &RefUpdate) -> io::Res
         Some(id) => out.paint(Paint::Id, id.get(..8).unwrap_or(id)),
         None => out.paint(Paint::Removed, "deleted "),
     };
-    let ordinal = version.as_ref().map(|version| format!("v{} ", version.commit.ordinal)).unwrap_or_default();
+    let ordinal = version
+        .as_ref()
+        .map(|version| format!("v{} ", version.commit.ordinal))
+        .unwrap_or_default();
     let why = harmless(entry.why.lines().next().unwrap_or(""));
-    writeln!(out, "{id} {ordinal}{name}@{{{number}}} {}: {why}", iso(&time))
+    writeln!(
+        out,
+        "{id} {ordinal}{name}@{{{number}}} {}: {why}",
+        iso(&time)
+    )
 }

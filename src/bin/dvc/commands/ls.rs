@@ -44,14 +44,23 @@ pub(crate) fn run(session: &Session, args: &LsArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let spec = match &args.spec {
         Some(spec) => RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?,
-        None => RevisionSpec { url: None, revision: Revision::HEAD, path: None },
+        None => RevisionSpec {
+            url: None,
+            revision: Revision::HEAD,
+            path: None,
+        },
     };
     let paths = match spec.path {
         // With REV:PATH, paths are relative to PATH.
         Some(_) => args.paths.iter().map(|p| p.as_bytes().to_vec()).collect(),
         None => place.paths(&args.paths)?,
     };
-    let options = LsOptions { spec, paths, recursive: args.recursive, directory: args.directory };
+    let options = LsOptions {
+        spec,
+        paths,
+        recursive: args.recursive,
+        directory: args.directory,
+    };
     let mut out = session.paged_out();
     let mut written = Ok(());
     ls(&context, &options, &session.watch(), &mut |path, entry| {
@@ -67,10 +76,18 @@ pub(crate) fn run(session: &Session, args: &LsArgs) -> CommandResult {
                 return out.write_all(b"\0");
             }
             let slash = if entry.is_dir() { "/" } else { "" };
-            let tail = if args.long { tail(entry) } else { String::new() };
+            let tail = if args.long {
+                tail(entry)
+            } else {
+                String::new()
+            };
             writeln!(out, "{}{slash}{tail}", shown(path))
         })();
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if written.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     written?;
     out.finish()?;

@@ -15,9 +15,13 @@ use crate::session::Session;
 use clap::Args;
 use dvc::model::refname::RefName;
 use dvc::mount::attach::MountTrust;
-use dvc::mount::daemon::{DaemonLog, DaemonStart, MountDaemon, OverlayUse, report_mounted, start_daemon};
+use dvc::mount::daemon::{
+    DaemonLog, DaemonStart, MountDaemon, OverlayUse, report_mounted, start_daemon,
+};
 use dvc::mount::health::MountHealth;
-use dvc::ops::mount::{Hydrate, MountOptions, MountState, MountedVersion, PlannedOverlay, Show, mount, mounts, plan};
+use dvc::ops::mount::{
+    Hydrate, MountOptions, MountState, MountedVersion, PlannedOverlay, Show, mount, mounts, plan,
+};
 use dvc::sys::mountinfo;
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -33,9 +37,11 @@ const SPARE_SHOWN: u64 = 1 << 20;
 
 /// Options of `mount`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
+#[command(
+    after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
                         dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  \
-                        dvc mount -n AMCC /mnt/db      what would be mounted\n  dvc mount")]
+                        dvc mount -n AMCC /mnt/db      what would be mounted\n  dvc mount"
+)]
 pub(crate) struct MountArgs {
     /// Mount this version, or URL#REV; without one, list mounts
     #[arg(value_name = "REV")]
@@ -124,7 +130,12 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
     }
     if let Some(name) = &args.salvage {
         let missing = || CliError::option("--salvage", "name the directory to copy the files to");
-        return overlays::salvage(session, args.dry, name, args.rev.as_deref().ok_or_else(missing)?);
+        return overlays::salvage(
+            session,
+            args.dry,
+            name,
+            args.rev.as_deref().ok_or_else(missing)?,
+        );
     }
     // With --all, the only argument is the directory.
     let (rev, dir) = match (args.all, &args.rev, &args.dir) {
@@ -142,7 +153,13 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
 
 /// Starts the process that serves the mount, and waits until it reports the mount.
 fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
-    let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
+    let failed = |doing: &'static str| {
+        move |source| CliError::File {
+            doing,
+            path: PathBuf::from("dvc"),
+            source,
+        }
+    };
     let program = std::env::current_exe().map_err(failed("find"))?;
     // Every user can read the command line of the serving process, so passwords are removed from it
     // below. Check the URLs before that, while a password can still be warned about.
@@ -150,19 +167,40 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
     let hidden = |word: &OsString| argv::without_password(word).unwrap_or_else(|| word.clone());
     let words: Vec<OsString> = session.argv[1..].iter().map(hidden).collect();
     // After `--`, the option would be taken for a positional argument.
-    let (options, rest) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
+    let (options, rest) = words.split_at(
+        words
+            .iter()
+            .position(|word| word == "--")
+            .unwrap_or(words.len()),
+    );
     let mut command = Command::new(program);
-    command.args(options).arg("--serving").args(rest).current_dir(&session.begun);
-    let note = match start_daemon(&mut command, &|| session.signals.cancelled()).map_err(failed("start"))? {
+    command
+        .args(options)
+        .arg("--serving")
+        .args(rest)
+        .current_dir(&session.begun);
+    let note = match start_daemon(&mut command, &|| session.signals.cancelled())
+        .map_err(failed("start"))?
+    {
         DaemonStart::Mounted(note) => note,
-        DaemonStart::Failed(status) => return Ok(Exit::of_child(status).unless_cancelled(&session.signals)),
+        DaemonStart::Failed(status) => {
+            return Ok(Exit::of_child(status).unless_cancelled(&session.signals));
+        }
     };
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&JsonMount::started(&note))?;
     } else if session.globals.quiet == 0 {
-        let overlay = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
-        writeln!(out, "{} on {}, {overlay}", out.paint(Paint::Branch, &note.revision), dir.display())?;
+        let overlay = note
+            .overlay
+            .as_ref()
+            .map_or("read-only".to_owned(), |name| format!("overlay {name}"));
+        writeln!(
+            out,
+            "{} on {}, {overlay}",
+            out.paint(Paint::Branch, &note.revision),
+            dir.display()
+        )?;
     }
     out.finish()?;
     Ok(Exit::DONE)
@@ -210,26 +248,50 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Comma
         })?;
     } else if session.globals.quiet == 0 {
         if plan.clears {
-            writeln!(out, "would remove a dead mount, which no process serves any more")?;
+            writeln!(
+                out,
+                "would remove a dead mount, which no process serves any more"
+            )?;
         }
         let overlay = match &plan.overlay {
             None => "read-only".to_owned(),
             Some(_) if options.ephemeral => "changes are discarded at unmount".to_owned(),
-            Some(PlannedOverlay { name, kept: OverlayUse::Nothing }) => format!("new overlay {name}"),
-            Some(PlannedOverlay { name, kept: OverlayUse::Unchanged }) => {
+            Some(PlannedOverlay {
+                name,
+                kept: OverlayUse::Nothing,
+            }) => format!("new overlay {name}"),
+            Some(PlannedOverlay {
+                name,
+                kept: OverlayUse::Unchanged,
+            }) => {
                 format!("overlay {name}, which has no changes")
             }
-            Some(PlannedOverlay { name, kept: OverlayUse::Changed }) => format!("overlay {name} with its changes"),
+            Some(PlannedOverlay {
+                name,
+                kept: OverlayUse::Changed,
+            }) => format!("overlay {name} with its changes"),
         };
-        let id = plan.version.map(|id| format!(" ({})", out.paint(Paint::Id, id.short()))).unwrap_or_default();
+        let id = plan
+            .version
+            .map(|id| format!(" ({})", out.paint(Paint::Id, id.short())))
+            .unwrap_or_default();
         let revision = out.paint(Paint::Branch, &options.revision);
-        writeln!(out, "would mount {revision}{id} on {}, {overlay}", dir.display())?;
+        writeln!(
+            out,
+            "would mount {revision}{id} on {}, {overlay}",
+            dir.display()
+        )?;
     }
     out.finish()?;
     Ok(Exit::DONE)
 }
 
-fn options(session: &Session, args: &MountArgs, source: &MountSource, dir: &Path) -> Result<MountOptions, Failed> {
+fn options(
+    session: &Session,
+    args: &MountArgs,
+    source: &MountSource,
+    dir: &Path,
+) -> Result<MountOptions, Failed> {
     Ok(MountOptions {
         revision: source.revision.clone(),
         show: match (args.all, args.follow) {
@@ -244,9 +306,17 @@ fn options(session: &Session, args: &MountArgs, source: &MountSource, dir: &Path
         resume: args.volume,
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
-        trust: MountTrust { suid: args.suid, dev: args.dev, noexec: args.noexec },
+        trust: MountTrust {
+            suid: args.suid,
+            dev: args.dev,
+            noexec: args.noexec,
+        },
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
-        quota: args.quota.as_deref().map(|text| size_of("--quota", text)).transpose()?,
+        quota: args
+            .quota
+            .as_deref()
+            .map(|text| size_of("--quota", text))
+            .transpose()?,
         live: args.live,
         hydrate: match args.hydrate.as_deref() {
             None | Some("off") => Hydrate::Off,
@@ -255,25 +325,47 @@ fn options(session: &Session, args: &MountArgs, source: &MountSource, dir: &Path
             Some(pattern) => Hydrate::Matching(pattern.to_owned()),
         },
         record: args.record.as_ref().map(|file| session.current.join(file)),
-        prefetch: args.prefetch.as_ref().map(|file| session.current.join(file)),
+        prefetch: args
+            .prefetch
+            .as_ref()
+            .map(|file| session.current.join(file)),
         run: dirs::usable_run()?,
     })
 }
 
 /// Serves the mount in this process until it is unmounted.
 fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandResult {
-    let purpose = if args.volume { Purpose::Volume { overlay: args.name.as_deref() } } else { Purpose::Command };
+    let purpose = if args.volume {
+        Purpose::Volume {
+            overlay: args.name.as_deref(),
+        }
+    } else {
+        Purpose::Command
+    };
     let source = MountSource::open(session, rev, purpose)?;
     let context = source.session(session).context(&source.place)?;
     let options = options(session, args, &source, dir)?;
     let log = Arc::new(DaemonLog::new(Box::new(std::io::stderr())));
     let reporter = Arc::clone(&log);
     let complain = Arc::new(move |text: &str| reporter.write(text));
-    let MountedVersion { daemon, overlay } = mount(&context, &options, complain, &*session.store_notices()?)?;
-    log.open(&overlay.clone().unwrap_or_else(|| dirs::run().join("mounts")).join("log"));
+    let MountedVersion { daemon, overlay } =
+        mount(&context, &options, complain, &*session.store_notices()?)?;
+    log.open(
+        &overlay
+            .clone()
+            .unwrap_or_else(|| dirs::run().join("mounts"))
+            .join("log"),
+    );
     let note = daemon.note().clone();
-    log.write(&format!("{} mounted on {}", note.revision, note.at.display()));
-    let (wait, serving) = (args.wait_hydrated.then(|| daemon.hydration_waiter()), args.serving);
+    log.write(&format!(
+        "{} mounted on {}",
+        note.revision,
+        note.at.display()
+    ));
+    let (wait, serving) = (
+        args.wait_hydrated.then(|| daemon.hydration_waiter()),
+        args.serving,
+    );
     let report = move || -> std::io::Result<()> {
         if let Some(wait) = wait {
             wait();
@@ -294,7 +386,10 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandR
 /// Logs the statistics on SIGUSR1, and unmounts on SIGTERM, SIGINT and SIGHUP.
 fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     let (facts, stop) = (daemon.facts_reporter(), daemon.stopper());
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGUSR1, SIGTERM, SIGINT, SIGHUP]) else { return };
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGUSR1, SIGTERM, SIGINT, SIGHUP])
+    else {
+        return;
+    };
     if session.signals.cancelled() {
         stop();
     }
@@ -314,14 +409,20 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
 /// to its end can continue.
 fn release_output() {
     let _ = rustix::process::setsid();
-    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+    if let Ok(null) = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 
 fn owner(text: &str) -> Result<(u32, u32), CliError> {
-    let parts = text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    let parts = text
+        .split_once(':')
+        .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
     parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
 }
 
@@ -337,7 +438,11 @@ pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliErro
         Ok(Some(mounted)) => Ok(mounted.at),
         _ => dir.canonicalize(),
     };
-    found.map_err(|source| CliError::File { doing: "find", path: dir, source })
+    found.map_err(|source| CliError::File {
+        doing: "find",
+        path: dir,
+        source,
+    })
 }
 
 fn list(session: &Session, only: Option<&Path>) -> CommandResult {
@@ -365,30 +470,70 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let at = state.mounted.at.display();
     let facts = match &state.health {
         MountHealth::Served(facts) => facts,
-        MountHealth::Dead => return writeln!(out, "{at}: no process serves the mount any more; run `dvc umount {at}`"),
+        MountHealth::Dead => {
+            return writeln!(
+                out,
+                "{at}: no process serves the mount any more; run `dvc umount {at}`"
+            );
+        }
         MountHealth::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
         MountHealth::Unknown => {
-            return writeln!(out, "{at}: served by an unknown process, possibly with another DVC_RUN_DIR");
+            return writeln!(
+                out,
+                "{at}: served by an unknown process, possibly with another DVC_RUN_DIR"
+            );
         }
         MountHealth::Silent { pid, stopped } => {
-            let how = if *stopped { "is stopped" } else { "does not answer" };
+            let how = if *stopped {
+                "is stopped"
+            } else {
+                "does not answer"
+            };
             return writeln!(
                 out,
                 "{at}: process {pid}, which serves the mount, {how}; run `dvc umount --force {at}` to detach it"
             );
         }
     };
-    let Some(note) = &state.note else { return Ok(()) };
-    let version = facts.version.as_deref().map_or("", |id| &id[..8.min(id.len())]);
-    let kind = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
-    let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
-    let version = if version.is_empty() { String::new() } else { format!(", {}", out.paint(Paint::Id, version)) };
-    writeln!(out, "{at}: {}{version}{branch}, {kind}", out.paint(Paint::Branch, &note.revision))?;
+    let Some(note) = &state.note else {
+        return Ok(());
+    };
+    let version = facts
+        .version
+        .as_deref()
+        .map_or("", |id| &id[..8.min(id.len())]);
+    let kind = note
+        .overlay
+        .as_ref()
+        .map_or("read-only".to_owned(), |name| format!("overlay {name}"));
+    let branch = facts
+        .branch
+        .as_ref()
+        .map_or(String::new(), |b| format!(" of {b}"));
+    let version = if version.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", out.paint(Paint::Id, version))
+    };
+    writeln!(
+        out,
+        "{at}: {}{version}{branch}, {kind}",
+        out.paint(Paint::Branch, &note.revision)
+    )?;
     if facts.spare_bytes >= SPARE_SHOWN {
-        writeln!(out, " {} of the overlay are already committed; a remount frees them", size(facts.spare_bytes))?;
+        writeln!(
+            out,
+            " {} of the overlay are already committed; a remount frees them",
+            size(facts.spare_bytes)
+        )?;
     }
     if facts.changed > 0 {
-        writeln!(out, " {} changed, {} uncommitted", facts.changed, size(facts.dirty_bytes))?;
+        writeln!(
+            out,
+            " {} changed, {} uncommitted",
+            facts.changed,
+            size(facts.dirty_bytes)
+        )?;
     }
     if all {
         writeln!(
@@ -396,10 +541,25 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
             " process {}, {} files open, {} inodes cached by the kernel",
             note.process.pid, facts.open, facts.known
         )?;
-        writeln!(out, " read {} in {} requests", size(facts.read_bytes), facts.reads)?;
-        writeln!(out, " written {} in {} requests", size(facts.written_bytes), facts.writes)?;
+        writeln!(
+            out,
+            " read {} in {} requests",
+            size(facts.read_bytes),
+            facts.reads
+        )?;
+        writeln!(
+            out,
+            " written {} in {} requests",
+            size(facts.written_bytes),
+            facts.writes
+        )?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
-        writeln!(out, " fetched {} in {} requests", size(facts.fetched_bytes), facts.requests)?;
+        writeln!(
+            out,
+            " fetched {} in {} requests",
+            size(facts.fetched_bytes),
+            facts.requests
+        )?;
         writeln!(out, " failed {}", facts.failed)?;
     }
     Ok(())

@@ -12,7 +12,9 @@ use crate::print::{Out, Paint, size};
 use crate::render::iso;
 use crate::session::Session;
 use dvc::model::commit::Timestamp;
-use dvc::ops::mount::{Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy};
+use dvc::ops::mount::{
+    Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy,
+};
 use dvc::repo::Repo;
 use dvc::sys::mountinfo;
 use serde::Serialize;
@@ -22,10 +24,23 @@ use std::path::{Path, PathBuf};
 
 /// Returns all known repositories on this machine that may have overlays.
 fn repositories(session: &Session) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = session.place().ok().map(|place| place.repository).into_iter().collect();
+    let mut all: Vec<PathBuf> = session
+        .place()
+        .ok()
+        .map(|place| place.repository)
+        .into_iter()
+        .collect();
     if session.named_repository().is_none() {
-        let shared = std::fs::read_dir(clones()).into_iter().flatten().flatten().map(|entry| entry.path());
-        all.extend(shared.chain([dirs::state().join("repository")]).filter(|path| Repo::is_at(path)));
+        let shared = std::fs::read_dir(clones())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        all.extend(
+            shared
+                .chain([dirs::state().join("repository")])
+                .filter(|path| Repo::is_at(path)),
+        );
     }
     all.sort();
     all.dedup();
@@ -34,17 +49,26 @@ fn repositories(session: &Session) -> Vec<PathBuf> {
 
 /// Returns the repository that has an overlay of this name.
 fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Failed> {
-    let mut found: Vec<PathBuf> = repositories(session).into_iter().filter(|at| has_overlay(at, name)).collect();
+    let mut found: Vec<PathBuf> = repositories(session)
+        .into_iter()
+        .filter(|at| has_overlay(at, name))
+        .collect();
     if found.len() > 1 {
         let repositories = found.iter().map(|at| at.display().to_string()).collect();
-        return Err(dvc::error::Error::from(OverlayError::Several { name: name.to_owned(), repositories }).into());
+        return Err(dvc::error::Error::from(OverlayError::Several {
+            name: name.to_owned(),
+            repositories,
+        })
+        .into());
     }
     Ok(found.pop())
 }
 
 /// Returns the names of all overlays. Repositories whose overlays cannot be listed are skipped.
 pub(super) fn names(session: &Session) -> Vec<String> {
-    let all = repositories(session).into_iter().flat_map(|repository| overlays(&repository).unwrap_or_default());
+    let all = repositories(session)
+        .into_iter()
+        .flat_map(|repository| overlays(&repository).unwrap_or_default());
     all.map(|overlay| overlay.name).collect()
 }
 
@@ -96,13 +120,19 @@ fn json<'a>(repository: &'a Path, overlay: &'a Overlay) -> JsonOverlay<'a> {
         overlay: &overlay.name,
         repository: repository.to_string_lossy(),
         bytes: overlay.bytes,
-        last_used_time: iso(&Timestamp { secs: overlay.used_secs, nanos: 0, offset: 0 }),
+        last_used_time: iso(&Timestamp {
+            secs: overlay.used_secs,
+            nanos: 0,
+            offset: 0,
+        }),
         state,
         damage,
         version: left.map(|left| left.version.to_string()),
         branch: left.and_then(|left| left.branch.as_deref()),
         changed: left.map(|left| left.changed),
-        mount_point: left.and_then(|left| left.at.as_deref()).map(Path::to_string_lossy),
+        mount_point: left
+            .and_then(|left| left.at.as_deref())
+            .map(Path::to_string_lossy),
     }
 }
 
@@ -112,14 +142,31 @@ fn line(out: &mut Out, repository: &Path, overlay: &Overlay, now: i64) -> std::i
         OverlayState::Empty => "empty".to_owned(),
         OverlayState::Damaged(why) => format!("damaged: {why}"),
         OverlayState::Left(left) => {
-            let branch = left.branch.as_ref().map_or(String::new(), |branch| format!(" of {branch}"));
+            let branch = left
+                .branch
+                .as_ref()
+                .map_or(String::new(), |branch| format!(" of {branch}"));
             let changed = if left.changed { "changed" } else { "unchanged" };
-            let at = left.at.as_ref().map_or(String::new(), |at| format!(", last on {}", at.display()));
-            format!("{changed}, {}{branch}{at}", out.paint(Paint::Id, left.version.short()))
+            let at = left
+                .at
+                .as_ref()
+                .map_or(String::new(), |at| format!(", last on {}", at.display()));
+            format!(
+                "{changed}, {}{branch}{at}",
+                out.paint(Paint::Id, left.version.short())
+            )
         }
     };
-    let (age, bytes) = (age(now.saturating_sub(overlay.used_secs)), size(overlay.bytes));
-    writeln!(out, "{}\t{bytes}\t{age}\t{what}\t{}", overlay.name, repository.display())
+    let (age, bytes) = (
+        age(now.saturating_sub(overlay.used_secs)),
+        size(overlay.bytes),
+    );
+    writeln!(
+        out,
+        "{}\t{bytes}\t{age}\t{what}\t{}",
+        overlay.name,
+        repository.display()
+    )
 }
 
 fn age(secs: i64) -> String {
@@ -134,22 +181,43 @@ fn age(secs: i64) -> String {
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
-    let Some(name) = named.to_str().filter(|name| !name.contains('/')) else { return Ok(false) };
+    let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
+        return Ok(false);
+    };
     let at = session.current.join(named);
     if mountinfo::ours().is_ok_and(|all| all.iter().any(|mounted| mounted.at == at)) {
         return Ok(false);
     }
-    let Some(repository) = repository_of(session, name)? else { return Ok(false) };
+    let Some(repository) = repository_of(session, name)? else {
+        return Ok(false);
+    };
     let volumes = volumes(session)?;
-    let records = volumes.list()?.into_iter().map(|record| (record.name.clone(), record));
-    let trash = volumes.trash()?.into_iter().map(|entry| (format!("--trash {}", entry.entry), entry.record));
-    if let Some((volume, _)) = records.chain(trash).find(|(_, record)| record.overlay == name) {
-        return Err(dvc::error::Error::from(OverlayError::OfVolume { name: name.to_owned(), volume }).into());
+    let records = volumes
+        .list()?
+        .into_iter()
+        .map(|record| (record.name.clone(), record));
+    let trash = volumes
+        .trash()?
+        .into_iter()
+        .map(|entry| (format!("--trash {}", entry.entry), entry.record));
+    if let Some((volume, _)) = records
+        .chain(trash)
+        .find(|(_, record)| record.overlay == name)
+    {
+        return Err(dvc::error::Error::from(OverlayError::OfVolume {
+            name: name.to_owned(),
+            volume,
+        })
+        .into());
     }
     remove(&repository, name, dry_run)?;
     if dry_run && session.globals.quiet == 0 && !session.globals.json {
         let mut out = session.plain_out();
-        writeln!(out, "would remove overlay {name} of {}", repository.display())?;
+        writeln!(
+            out,
+            "would remove overlay {name} of {}",
+            repository.display()
+        )?;
         out.finish()?;
     }
     Ok(true)
@@ -165,8 +233,12 @@ struct JsonSalvagedFile<'a> {
 
 /// Copies the files of an overlay into a directory.
 pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) -> CommandResult {
-    let missing = || OverlayError::Missing { name: name.to_owned(), repository: dirs::state() };
-    let repository = repository_of(session, name)?.ok_or_else(|| dvc::error::Error::from(missing()))?;
+    let missing = || OverlayError::Missing {
+        name: name.to_owned(),
+        repository: dirs::state(),
+    };
+    let repository =
+        repository_of(session, name)?.ok_or_else(|| dvc::error::Error::from(missing()))?;
     if session.dry_run(dry) {
         let mut out = session.plain_out();
         writeln!(out, "would copy the files of overlay {name} into {into}")?;
@@ -177,7 +249,11 @@ pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) ->
     let mut out = session.plain_out();
     for file in &copied {
         if session.globals.json {
-            out.json(&JsonSalvagedFile { file: file.at.to_string_lossy(), bytes: file.bytes, complete: file.whole })?;
+            out.json(&JsonSalvagedFile {
+                file: file.at.to_string_lossy(),
+                bytes: file.bytes,
+                complete: file.whole,
+            })?;
         } else if session.globals.quiet == 0 {
             let what = match file.whole {
                 Some(true) => "",

@@ -77,19 +77,41 @@ pub(crate) struct ContainerRun {
 
 /// Runs `pack`.
 pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
-    let begun = begin(session, ContainerVerb::Pack, args.no_push, args.branch.as_deref(), &args.volumes)?;
-    let ContainerRun { session, context, remote, .. } = &begun;
+    let begun = begin(
+        session,
+        ContainerVerb::Pack,
+        args.no_push,
+        args.branch.as_deref(),
+        &args.volumes,
+    )?;
+    let ContainerRun {
+        session,
+        context,
+        remote,
+        ..
+    } = &begun;
     let dry_run = session.dry_run(args.dry);
     if dry_run && !Repo::is_at(&context.repository) {
-        let line = format!("would create a repository in `{}`\n", context.repository.display());
+        let line = format!(
+            "would create a repository in `{}`\n",
+            context.repository.display()
+        );
         std::io::stderr().write_all(line.as_bytes())?;
         return Ok(Exit::DONE);
     }
-    let first = session.settings()?.text("init.branch").unwrap_or("main").to_owned();
+    let first = session
+        .settings()?
+        .text("init.branch")
+        .unwrap_or("main")
+        .to_owned();
     let began = Instant::now();
     let options = PackOptions {
         branch: begun.branch.clone(),
-        first_branch: begun.branch.clone().map_or_else(|| RefName::new(&first), Ok).map_err(Error::from)?,
+        first_branch: begun
+            .branch
+            .clone()
+            .map_or_else(|| RefName::new(&first), Ok)
+            .map_err(Error::from)?,
         // Without a remote, nothing is fetched: a dry run moves nothing, not even a local branch.
         remote: remote.clone().filter(|_| !dry_run),
         volumes: begun.volumes,
@@ -105,15 +127,26 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
     };
     let progress = session.progress()?;
     let act = || pack(context, &options, &progress);
-    let hooked = HookedCommit { session, context, options: &options.commit, volume: None, observer: &progress };
-    let HookedReport { report, hook_failure } = hooked.run(act, |report| &report.commit)?;
+    let hooked = HookedCommit {
+        session,
+        context,
+        options: &options.commit,
+        volume: None,
+        observer: &progress,
+    };
+    let HookedReport {
+        report,
+        hook_failure,
+    } = hooked.run(act, |report| &report.commit)?;
     drop(progress);
     if !session.globals.json && session.globals.quiet == 0 {
         let mut out = session.plain_out();
         let place = context.repository.display();
         match report.repository {
             RepositoryOrigin::Here => {}
-            RepositoryOrigin::Copied => writeln!(out, "copied the remote's repository to `{place}`")?,
+            RepositoryOrigin::Copied => {
+                writeln!(out, "copied the remote's repository to `{place}`")?
+            }
             RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
         if let Some(fetched) = &report.fetched {
@@ -121,16 +154,34 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
         }
         out.finish()?;
     }
-    CommitSummary { report: &report.commit, volume: None, dry_run, took: began.elapsed(), import: None }
-        .print(session)?;
+    CommitSummary {
+        report: &report.commit,
+        volume: None,
+        dry_run,
+        took: began.elapsed(),
+        import: None,
+    }
+    .print(session)?;
     if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }
     if let Some(remote) = remote.as_ref().filter(|_| !dry_run) {
         let names = vec![report.commit.branch.to_string()];
-        push::to(session, context, remote, &PushOptions { names, ..PushOptions::default() })?;
+        push::to(
+            session,
+            context,
+            remote,
+            &PushOptions {
+                names,
+                ..PushOptions::default()
+            },
+        )?;
     }
-    Ok(if report.commit.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
+    Ok(if report.commit.unstable.is_empty() {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Incomplete)
+    })
 }
 
 /// Reads the arguments and the environment. All problems are reported together.
@@ -142,7 +193,11 @@ pub(crate) fn begin(
     volumes: &[OsString],
 ) -> Result<ContainerRun, Failed> {
     let is_usual = session.globals.start_in.is_empty();
-    let worktree = if is_usual { PathBuf::from(SOURCE) } else { session.current.clone() };
+    let worktree = if is_usual {
+        PathBuf::from(SOURCE)
+    } else {
+        session.current.clone()
+    };
     let mut problems = Vec::new();
     let repository = match repository(session) {
         Ok(repository) => repository,
@@ -152,7 +207,13 @@ pub(crate) fn begin(
         }
     };
     let session = session.in_repository(&repository);
-    let get = |name: &str| if offline && way.switch() == name { Ok(Some("1".to_owned())) } else { credential(name) };
+    let get = |name: &str| {
+        if offline && way.switch() == name {
+            Ok(Some("1".to_owned()))
+        } else {
+            credential(name)
+        }
+    };
     let plan = sidecar::plan(way, &get, &session.current).unwrap_or_else(|found| {
         problems.extend(found);
         SidecarPlan::default()
@@ -160,55 +221,102 @@ pub(crate) fn begin(
     if let Err(BadConfiguration(found)) = session.settings() {
         problems.extend(found);
     }
-    let has_origin =
-        || session.settings().is_ok_and(|s| s.remotes().any(|(name, e)| name == ORIGIN && e.url.is_some()));
+    let has_origin = || {
+        session.settings().is_ok_and(|s| {
+            s.remotes()
+                .any(|(name, e)| name == ORIGIN && e.url.is_some())
+        })
+    };
     if plan.origin.is_none() && !plan.offline && problems.is_empty() && !has_origin() {
-        let text = format!("no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to use none", way.switch());
+        let text = format!(
+            "no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to use none",
+            way.switch()
+        );
         problems.push(ConfigProblem::new(Origin::BuiltIn, text));
     }
     let lacks = match std::fs::read_dir(&worktree).map(|mut names| names.next().is_none()) {
         Err(e) => Some(format!("cannot read `{}` ({e})", worktree.display())),
-        Ok(true) if way == ContainerVerb::Pack && is_usual => Some(format!("`{}` is empty", worktree.display())),
-        // The files would go to the container's own layer, which is removed with the container.
-        Ok(_) if way == ContainerVerb::Unpack && is_usual && mounted(&worktree).is_empty() => {
-            Some(format!("nothing is mounted at `{}` or below", worktree.display()))
+        Ok(true) if way == ContainerVerb::Pack && is_usual => {
+            Some(format!("`{}` is empty", worktree.display()))
         }
+        // The files would go to the container's own layer, which is removed with the container.
+        Ok(_) if way == ContainerVerb::Unpack && is_usual && mounted(&worktree).is_empty() => Some(
+            format!("nothing is mounted at `{}` or below", worktree.display()),
+        ),
         Ok(_) => None,
     };
     if let Some(lacks) = lacks {
-        problems.push(ConfigProblem::new(Origin::BuiltIn, format!("{lacks}; mount volumes there or below")));
+        problems.push(ConfigProblem::new(
+            Origin::BuiltIn,
+            format!("{lacks}; mount volumes there or below"),
+        ));
     }
     if !problems.is_empty() {
         return Err(BadConfiguration(problems).into());
     }
     for (name, like) in session.strange_secrets() {
         let Some(like) = like else { continue };
-        let line = format!("warning: the secret `{}` is not used; did you mean `{like}`?\n", name.escape_debug());
+        let line = format!(
+            "warning: the secret `{}` is not used; did you mean `{like}`?\n",
+            name.escape_debug()
+        );
         std::io::stderr().write_all(line.as_bytes())?;
     }
-    let place = RepoPlace { repository, worktree, prefix: PathBuf::new(), remote_url: None, mount: None };
+    let place = RepoPlace {
+        repository,
+        worktree,
+        prefix: PathBuf::new(),
+        remote_url: None,
+        mount: None,
+    };
     let paths = place.paths(volumes)?;
     let mut context = session.context(&place)?;
     if let Some(location) = plan.origin {
         context.remotes.retain(|remote| remote.name != ORIGIN);
         let access = session.access(session.settings()?, Some(ORIGIN), false)?;
-        context.remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
+        context.remotes.push(Remote {
+            name: ORIGIN.to_owned(),
+            location,
+            lazy: false,
+            access,
+        });
     }
     // A lazy copy stays lazy, and a complete one stays complete.
     let lazy = Repo::partial(&context.repository).is_some();
-    for remote in context.remotes.iter_mut().filter(|remote| remote.name == ORIGIN) {
+    for remote in context
+        .remotes
+        .iter_mut()
+        .filter(|remote| remote.name == ORIGIN)
+    {
         remote.lazy |= lazy;
         remote.access.offline |= plan.offline;
     }
-    let remote = if plan.offline { None } else { Some(session.default_remote(&context)?) };
+    let remote = if plan.offline {
+        None
+    } else {
+        Some(session.default_remote(&context)?)
+    };
     let named = branch.map(RefName::new).transpose().map_err(Error::from)?;
-    Ok(ContainerRun { session, context, remote, branch: named.or(plan.branch), paths, volumes: is_usual })
+    Ok(ContainerRun {
+        session,
+        context,
+        remote,
+        branch: named.or(plan.branch),
+        paths,
+        volumes: is_usual,
+    })
 }
 
 /// Returns the path of the repository, which may not exist yet.
 fn repository(session: &Session) -> Result<PathBuf, CliError> {
-    let Some(named) = session.named_repository() else { return Ok(dirs::state().join(REPOSITORY)) };
+    let Some(named) = session.named_repository() else {
+        return Ok(dirs::state().join(REPOSITORY));
+    };
     let root = session.current.join(place::local(&named)?);
     let inside = root.join(place::INSIDE);
-    Ok(if Repo::is_at(Path::new(&inside)) { inside } else { root })
+    Ok(if Repo::is_at(Path::new(&inside)) {
+        inside
+    } else {
+        root
+    })
 }

@@ -58,8 +58,14 @@ pub(crate) fn run(session: &Session, args: &PullArgs) -> CommandResult {
         match report.old {
             Some(old) if old == report.new => writeln!(out, "{branch} is up to date")?,
             old => {
-                let old = old.map(|id| format!("{}..", id.short())).unwrap_or_default();
-                writeln!(out, "{branch} {old}{}", out.paint(Paint::Id, report.new.short()))?;
+                let old = old
+                    .map(|id| format!("{}..", id.short()))
+                    .unwrap_or_default();
+                writeln!(
+                    out,
+                    "{branch} {old}{}",
+                    out.paint(Paint::Id, report.new.short())
+                )?;
             }
         }
     }

@@ -71,10 +71,13 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let mut failed: Option<Error> = None;
     for remote in &remotes {
         if let Err(e) = to(session, &context, remote, &options) {
-            let Failed::Operation(e) = e else { return Err(e) };
+            let Failed::Operation(e) = e else {
+                return Err(e);
+            };
             // Continue with the other remotes, unless the user cancelled the push.
             if let Some(before) = failed.replace(e) {
-                let _ = std::io::stderr().write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
+                let _ = std::io::stderr()
+                    .write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
             }
             if failed.as_ref().is_some_and(|e| e.kind() == Kind::Cancelled) {
                 break;
@@ -85,13 +88,28 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
 }
 
 /// Pushes to one remote and reports the result.
-pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options: &PushOptions) -> Result<(), Failed> {
+pub(crate) fn to(
+    session: &Session,
+    context: &Context,
+    remote: &Remote,
+    options: &PushOptions,
+) -> Result<(), Failed> {
     let began = Instant::now();
     let progress = session.progress()?;
-    let HookedPush { report, hook_failure } = hooked(session, context, remote, options, &progress)?;
+    let HookedPush {
+        report,
+        hook_failure,
+    } = hooked(session, context, remote, options, &progress)?;
     if !report.left_out.is_empty() {
-        let message = format!("not pushed: {}; specify the branches to push, or use `--all`", listed(&report.left_out));
-        progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+        let message = format!(
+            "not pushed: {}; specify the branches to push, or use `--all`",
+            listed(&report.left_out)
+        );
+        progress.notice(Notice {
+            level: NoticeLevel::Info,
+            path: Vec::new(),
+            message,
+        });
     }
     drop(progress);
     let mut out = session.plain_out();
@@ -99,12 +117,14 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     out.finish()?;
     match report.rejected() {
         Some(rejected) => {
-            let (remote, kind, name) = (report.remote.clone(), rejected.kind, rejected.name.clone());
+            let (remote, kind, name) =
+                (report.remote.clone(), rejected.kind, rejected.name.clone());
             Err(Error::from(RejectedRef { remote, kind, name }).into())
         }
-        None if hook_failure.is_none() && report.damaged > 0 => {
-            Err(Error::from(RefError::Some { count: report.damaged }).into())
-        }
+        None if hook_failure.is_none() && report.damaged > 0 => Err(Error::from(RefError::Some {
+            count: report.damaged,
+        })
+        .into()),
         None => hook_failure.map_or(Ok(()), |failed| Err(Error::from(failed).into())),
     }
 }
@@ -124,7 +144,10 @@ fn hooked(
     observer: &dyn Observer,
 ) -> Result<HookedPush, Failed> {
     if options.dry_run {
-        return Ok(HookedPush { report: push(context, remote, options, observer)?, hook_failure: None });
+        return Ok(HookedPush {
+            report: push(context, remote, options, observer)?,
+            hook_failure: None,
+        });
     }
     let facts = HookFacts {
         repository: context.repository.display().to_string(),
@@ -139,7 +162,11 @@ fn hooked(
         match report.rejected() {
             None => Ok(report),
             Some(one) => {
-                let failed = RejectedRef { remote: report.remote.clone(), kind: one.kind, name: one.name.clone() };
+                let failed = RejectedRef {
+                    remote: report.remote.clone(),
+                    kind: one.kind,
+                    name: one.name.clone(),
+                };
                 rejected = Some(report);
                 Err(failed.into())
             }
@@ -149,12 +176,23 @@ fn hooked(
         facts.refs = report.refs.iter().map(|one| one.name.to_string()).collect();
         true
     };
-    match (session.hooks(context)?.around(HookVerb::Push, facts, observer, act, learned), rejected) {
+    match (
+        session
+            .hooks(context)?
+            .around(HookVerb::Push, facts, observer, act, learned),
+        rejected,
+    ) {
         // A ref was rejected: the caller prints the result of each ref, and then the error.
-        (Err(_), Some(report)) => Ok(HookedPush { report, hook_failure: None }),
+        (Err(_), Some(report)) => Ok(HookedPush {
+            report,
+            hook_failure: None,
+        }),
         (done, _) => {
             let (report, hook_failure) = done?;
-            Ok(HookedPush { report, hook_failure })
+            Ok(HookedPush {
+                report,
+                hook_failure,
+            })
         }
     }
 }
@@ -169,27 +207,51 @@ struct PushTargets {
 fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTargets, Failed> {
     if args.all_remotes {
         if context.remotes.is_empty() {
-            return Err(CliError::NoRemote { name: "origin".to_owned(), known: String::new() }.into());
+            return Err(CliError::NoRemote {
+                name: "origin".to_owned(),
+                known: String::new(),
+            }
+            .into());
         }
-        let remotes = context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?;
-        return Ok(PushTargets { remotes, names: args.names.clone() });
+        let remotes = context
+            .remotes
+            .iter()
+            .map(|r| session.with_access(r))
+            .collect::<Result<_, _>>()?;
+        return Ok(PushTargets {
+            remotes,
+            names: args.names.clone(),
+        });
     }
     let is_remote = |name: &&String| {
-        context.remote(name).is_some() || dvc::store::location::Location::is_url(name) || name.starts_with(['/', '.'])
+        context.remote(name).is_some()
+            || dvc::store::location::Location::is_url(name)
+            || name.starts_with(['/', '.'])
     };
     let count = args.names.iter().take_while(is_remote).count();
     let (remotes, names) = args.names.split_at(count);
     let remotes = match remotes {
         [] => vec![session.default_remote(context)?],
-        named => named.iter().map(|name| session.remote(context, name)).collect::<Result<_, _>>()?,
+        named => named
+            .iter()
+            .map(|name| session.remote(context, name))
+            .collect::<Result<_, _>>()?,
     };
-    Ok(PushTargets { remotes, names: names.to_vec() })
+    Ok(PushTargets {
+        remotes,
+        names: names.to_vec(),
+    })
 }
 
 /// Formats branch names for a message: all of them, or the first few and the number of the others.
 fn listed(names: &[RefName]) -> String {
     const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -221,7 +283,13 @@ struct JsonPushedRef<'a> {
     outcome: &'static str,
 }
 
-fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, took: Duration) -> std::io::Result<()> {
+fn print(
+    session: &Session,
+    out: &mut Out,
+    report: &PushReport,
+    dry_run: bool,
+    took: Duration,
+) -> std::io::Result<()> {
     let outcome = |outcome: PushOutcome| match outcome {
         PushOutcome::UpToDate => "up-to-date",
         PushOutcome::Created => "created",
@@ -258,27 +326,50 @@ fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, t
     }
     writeln!(out, "to {}", report.url)?;
     for one in &report.refs {
-        let (name, new) = (out.paint(Paint::Branch, &one.name), out.paint(Paint::Id, one.new.short()));
-        let old = one.old.map(|id| format!("{}..", id.short())).unwrap_or_default();
+        let (name, new) = (
+            out.paint(Paint::Branch, &one.name),
+            out.paint(Paint::Id, one.new.short()),
+        );
+        let old = one
+            .old
+            .map(|id| format!("{}..", id.short()))
+            .unwrap_or_default();
         match one.outcome {
             PushOutcome::UpToDate => writeln!(out, "  {name} is up to date")?,
             PushOutcome::Created => writeln!(out, "  {name} {new} (new)")?,
             PushOutcome::Moved => writeln!(out, "  {name} {old}{new}")?,
             PushOutcome::Forced => writeln!(out, "  {name} {old}{new} (forced)")?,
-            PushOutcome::Diverged | PushOutcome::Raced => {
-                writeln!(out, "  {name} rejected: the remote has {}", one.old.map(|id| id.short()).unwrap_or_default())?
-            }
+            PushOutcome::Diverged | PushOutcome::Raced => writeln!(
+                out,
+                "  {name} rejected: the remote has {}",
+                one.old.map(|id| id.short()).unwrap_or_default()
+            )?,
         }
     }
-    let (packs, requests) = (count(report.packs, "pack"), count(report.requests, "request"));
+    let (packs, requests) = (
+        count(report.packs, "pack"),
+        count(report.requests, "request"),
+    );
     let bytes = size(report.bytes);
     match (dry_run, report.packs) {
         (true, _) => writeln!(out, " would send {bytes} in {packs} with about {requests}"),
         (false, 0) => Ok(()),
         (false, _) => {
-            let rate = size((u128::from(report.bytes) * 1000 / took.as_millis().max(1)).try_into().unwrap_or(u64::MAX));
-            let verified = if report.verified > 0 { format!(", {} read back", report.verified) } else { String::new() };
-            writeln!(out, " {bytes} in {packs}, {requests}, {} ({rate}/s){verified}", elapsed(took))
+            let rate = size(
+                (u128::from(report.bytes) * 1000 / took.as_millis().max(1))
+                    .try_into()
+                    .unwrap_or(u64::MAX),
+            );
+            let verified = if report.verified > 0 {
+                format!(", {} read back", report.verified)
+            } else {
+                String::new()
+            };
+            writeln!(
+                out,
+                " {bytes} in {packs}, {requests}, {} ({rate}/s){verified}",
+                elapsed(took)
+            )
         }
     }
 }

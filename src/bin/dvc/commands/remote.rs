@@ -124,9 +124,18 @@ fn list(session: &Session) -> CommandResult {
     for remote in &context.remotes {
         let url = remote.location.to_string();
         if session.globals.json {
-            out.json(&JsonRemote { name: &remote.name, url, lazy: remote.lazy })?;
+            out.json(&JsonRemote {
+                name: &remote.name,
+                url,
+                lazy: remote.lazy,
+            })?;
         } else {
-            writeln!(out, "{}\t{url}{}", remote.name, if remote.lazy { " (lazy)" } else { "" })?;
+            writeln!(
+                out,
+                "{}\t{url}{}",
+                remote.name,
+                if remote.lazy { " (lazy)" } else { "" }
+            )?;
         }
     }
     out.finish()?;
@@ -139,7 +148,10 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     if args.name.contains('/') || args.name.contains('.') {
         return Err(CliError::option("NAME", "a remote's name has no `/` and no `.`").into());
     }
-    let settled = session.settings()?.remotes().any(|(name, _)| name == args.name);
+    let settled = session
+        .settings()?
+        .remotes()
+        .any(|(name, _)| name == args.name);
     let known = context.remote(&args.name).filter(|_| settled);
     match (known, again) {
         (Some(known), false) => {
@@ -151,7 +163,11 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
         }
         (None, true) => {
             let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-            return Err(CliError::NoRemote { name: args.name.clone(), known: known.join(", ") }.into());
+            return Err(CliError::NoRemote {
+                name: args.name.clone(),
+                known: known.join(", "),
+            }
+            .into());
         }
         _ => {}
     }
@@ -184,12 +200,19 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
         Some(Err(e)) => {
             out.finish()?;
             let done = if again { "changed" } else { "added" };
-            let kept = format!("warning: the remote `{}` was {done}, but it cannot be used yet\n", args.name);
+            let kept = format!(
+                "warning: the remote `{}` was {done}, but it cannot be used yet\n",
+                args.name
+            );
             let _ = std::io::stderr().write_all(kept.as_bytes());
             return Err(e.into());
         }
         None if session.globals.json => {
-            out.json(&JsonRemote { name: &args.name, url: location.to_string(), lazy: args.lazy })?;
+            out.json(&JsonRemote {
+                name: &args.name,
+                url: location.to_string(),
+                lazy: args.lazy,
+            })?;
         }
         None => print_line(session, &mut out, &summary)?,
     }
@@ -198,33 +221,54 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
 }
 
 fn print_line(session: &Session, out: &mut crate::print::Out, line: &str) -> std::io::Result<()> {
-    if session.globals.json || session.globals.quiet > 0 { Ok(()) } else { writeln!(out, "{line}") }
+    if session.globals.json || session.globals.quiet > 0 {
+        Ok(())
+    } else {
+        writeln!(out, "{line}")
+    }
 }
 
 /// Fails if a remote is inside the worktree: it would be part of the versions that are pushed to
 /// it, and would be lost with them.
 fn ensure_outside(place: &crate::place::RepoPlace, location: &Location) -> Result<(), CliError> {
-    let (Some(dir), true) = (location.as_directory(), place.repository == place.worktree.join(crate::place::INSIDE))
-    else {
+    let (Some(dir), true) = (
+        location.as_directory(),
+        place.repository == place.worktree.join(crate::place::INSIDE),
+    ) else {
         return Ok(());
     };
     let dir = crate::place::without_links(&dir);
-    let top = place.worktree.canonicalize().unwrap_or_else(|_| place.worktree.clone());
-    if dir.starts_with(&top) { Err(CliError::InsideWorktree { dir, top }) } else { Ok(()) }
+    let top = place
+        .worktree
+        .canonicalize()
+        .unwrap_or_else(|_| place.worktree.clone());
+    if dir.starts_with(&top) {
+        Err(CliError::InsideWorktree { dir, top })
+    } else {
+        Ok(())
+    }
 }
 
 fn rm(session: &Session, args: &RmArgs) -> CommandResult {
     let (place, context) = session.here()?;
     if context.remote(&args.name).is_none() {
         let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-        return Err(CliError::NoRemote { name: args.name.clone(), known: known.join(", ") }.into());
+        return Err(CliError::NoRemote {
+            name: args.name.clone(),
+            known: known.join(", "),
+        }
+        .into());
     }
     if !session.dry_run(args.dry) {
         remove_remote(&place, &args.name)?;
         dvc::ops::remote::forget(&context, &args.name)?;
     }
     let mut out = session.plain_out();
-    let done = if session.dry_run(args.dry) { "would remove remote" } else { "removed remote" };
+    let done = if session.dry_run(args.dry) {
+        "would remove remote"
+    } else {
+        "removed remote"
+    };
     print_line(session, &mut out, &format!("{done} {}", args.name))?;
     out.finish()?;
     Ok(Exit::DONE)
@@ -241,18 +285,27 @@ fn checked(session: &Session, name: Option<&str>) -> CommandResult {
     };
     let remotes = match name {
         Some(name) => vec![session.remote(&context, name)?],
-        None => context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?,
+        None => context
+            .remotes
+            .iter()
+            .map(|r| session.with_access(r))
+            .collect::<Result<_, _>>()?,
     };
     let mut out = session.plain_out();
     if remotes.is_empty() {
-        return Err(CliError::NoRemote { name: ORIGIN.to_owned(), known: String::new() }.into());
+        return Err(CliError::NoRemote {
+            name: ORIGIN.to_owned(),
+            known: String::new(),
+        }
+        .into());
     }
     let mut failed = None;
     for remote in &remotes {
         match check(&context, remote, &session.watch()) {
             Ok(report) => print(session, &mut out, &report)?,
             Err(e) if remotes.len() > 1 => {
-                let _ = std::io::stderr().write_all(harmless(&format!("error: {}: {e}\n", remote.name)).as_bytes());
+                let _ = std::io::stderr()
+                    .write_all(harmless(&format!("error: {}: {e}\n", remote.name)).as_bytes());
                 failed.get_or_insert(e.kind());
             }
             Err(e) => return Err(e.into()),
@@ -262,7 +315,11 @@ fn checked(session: &Session, name: Option<&str>) -> CommandResult {
     Ok(failed.map_or(Exit::DONE, Exit::with))
 }
 
-fn print(session: &Session, out: &mut crate::print::Out, report: &CheckReport) -> std::io::Result<()> {
+fn print(
+    session: &Session,
+    out: &mut crate::print::Out,
+    report: &CheckReport,
+) -> std::io::Result<()> {
     if session.globals.json {
         return out.json(&JsonRemoteCheck {
             name: &report.remote,
@@ -280,9 +337,17 @@ fn print(session: &Session, out: &mut crate::print::Out, report: &CheckReport) -
     match (&report.repository, report.same) {
         (None, _) => writeln!(out, "  repository  none yet; the first push creates it")?,
         (Some(id), Some(false)) => writeln!(out, "  repository  {id}: not a copy of this one")?,
-        (Some(id), _) => writeln!(out, "  repository  {id}, {}", count(report.refs as u64, "ref"))?,
+        (Some(id), _) => writeln!(
+            out,
+            "  repository  {id}, {}",
+            count(report.refs as u64, "ref")
+        )?,
     }
-    let writes = if report.exclusive { "conditional" } else { "not conditional: an intent lock guards refs" };
+    let writes = if report.exclusive {
+        "conditional"
+    } else {
+        "not conditional: an intent lock guards refs"
+    };
     writeln!(out, "  writes      {writes}")?;
     writeln!(out, "  answers in  {:.0} ms", report.answer_secs * 1000.0)?;
     if report.object_max < u64::MAX {

@@ -26,11 +26,18 @@ pub(crate) struct ServeArgs {
 
 /// Runs `serve`.
 pub(crate) fn run(session: &Session, args: &ServeArgs) -> CommandResult {
-    let Some(socket) = &args.plugin else { return Ok(Exit::DONE) };
+    let Some(socket) = &args.plugin else {
+        return Ok(Exit::DONE);
+    };
     let socket = session.current.join(socket);
     let log = |line: &str| {
         // A closed standard error must not stop the server.
-        let _ = writeln!(std::io::stderr(), "{} {}", jiff::Timestamp::now(), harmless(line));
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} {}",
+            jiff::Timestamp::now(),
+            harmless(line)
+        );
     };
     let plugin = VolumePlugin::bind(&socket, volumes(session)?, Box::new(log))?;
     log(&format!("serving {}", socket.display()));

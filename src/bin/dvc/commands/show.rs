@@ -44,9 +44,16 @@ pub(crate) struct ShowArgs {
 pub(crate) fn run(session: &Session, args: &ShowArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let style = VersionStyle::new(false, args.format.as_deref(), args.no_abbrev)?;
-    let specs: Vec<OsString> = if args.specs.is_empty() { vec!["@".into()] } else { args.specs.clone() };
+    let specs: Vec<OsString> = if args.specs.is_empty() {
+        vec!["@".into()]
+    } else {
+        args.specs.clone()
+    };
     let (json, url) = (session.globals.json, place.url());
-    let around = FormatContext { now: session.now.timestamp().as_second(), url: &url };
+    let around = FormatContext {
+        now: session.now.timestamp().as_second(),
+        url: &url,
+    };
     let mut out = session.paged_out();
     for (n, spec) in specs.iter().enumerate() {
         let spec = RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?;
@@ -54,10 +61,19 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> CommandResult {
             ChangeDetail::None if args.format.is_none() => ChangeDetail::Names,
             wanted => wanted,
         };
-        let options = ShowOptions { spec: spec.clone(), detail: wanted, addresses: style.wants_address() };
-        let path = split(&spec.path.unwrap_or_default()).unwrap_or_default().join(&b'/');
+        let options = ShowOptions {
+            spec: spec.clone(),
+            detail: wanted,
+            addresses: style.wants_address(),
+        };
+        let path = split(&spec.path.unwrap_or_default())
+            .unwrap_or_default()
+            .join(&b'/');
         let (mut written, mut bytes) = (Ok(()), Vec::new());
-        let version = |out: &mut Out, version: &DescribedVersion, changed: &VersionChanges<'_>| -> Result<(), Failed> {
+        let version = |out: &mut Out,
+                       version: &DescribedVersion,
+                       changed: &VersionChanges<'_>|
+         -> Result<(), Failed> {
             if json {
                 return log::json(out, version, changed);
             }
@@ -76,9 +92,9 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> CommandResult {
         let found = show(&context, &options, &session.notices()?, &mut |piece| {
             written = match (piece, json) {
                 (ShowPiece::Version(one, changed), _) => version(&mut out, one, changed),
-                (ShowPiece::Entry(e), true) => {
-                    out.json(&JsonEntry::new(&join(&path, &e.name), e)).map_err(Failed::from)
-                }
+                (ShowPiece::Entry(e), true) => out
+                    .json(&JsonEntry::new(&join(&path, &e.name), e))
+                    .map_err(Failed::from),
                 (ShowPiece::Entry(e), false) => {
                     let end = if e.is_dir() { "/" } else { "" };
                     writeln!(out, "{}{end}", shown(&e.name)).map_err(Failed::from)
@@ -89,7 +105,11 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> CommandResult {
                 }
                 (ShowPiece::Bytes(piece), false) => out.write_all(piece).map_err(Failed::from),
             };
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         written?;
         match (found, json) {
@@ -124,5 +144,10 @@ fn content(out: &mut Out, path: &[u8], bytes: &[u8]) -> io::Result<()> {
         Ok(text) => (Some(text), None),
         Err(_) => (None, Some(to_hex(bytes))),
     };
-    out.json(&JsonContent { path: JsonPath::new(path), bytes: bytes.len(), text, hex })
+    out.json(&JsonContent {
+        path: JsonPath::new(path),
+        bytes: bytes.len(),
+        text,
+        hex,
+    })
 }

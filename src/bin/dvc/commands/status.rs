@@ -43,7 +43,10 @@ pub(crate) struct StatusArgs {
 /// Runs `status`.
 pub(crate) fn run(session: &Session, args: &StatusArgs) -> CommandResult {
     let (place, context) = session.here()?;
-    let options = StatusOptions { walk: session.walk()?, paths: place.paths(&args.paths)? };
+    let options = StatusOptions {
+        walk: session.walk()?,
+        paths: place.paths(&args.paths)?,
+    };
     let progress = session.progress()?;
     let report = status(&context, &options, &progress)?;
     drop(progress);
@@ -105,8 +108,19 @@ struct JsonInterrupted {
 }
 
 fn json(report: &StatusReport) -> JsonStatus<'_> {
-    let version = |v: &VersionInfo| JsonBase { id: v.id.to_string(), ordinal: v.commit.ordinal };
-    let change = |c: &TreeChange| JsonChange::new(&MeasuredChange { change: c.clone(), ranges: Vec::new() }, false);
+    let version = |v: &VersionInfo| JsonBase {
+        id: v.id.to_string(),
+        ordinal: v.commit.ordinal,
+    };
+    let change = |c: &TreeChange| {
+        JsonChange::new(
+            &MeasuredChange {
+                change: c.clone(),
+                ranges: Vec::new(),
+            },
+            false,
+        )
+    };
     let paths = |paths: &[Vec<u8>]| paths.iter().map(|path| JsonPath::new(path)).collect();
     JsonStatus {
         branch: report.head.branch.as_ref().map(RefName::as_str),
@@ -117,7 +131,13 @@ fn json(report: &StatusReport) -> JsonStatus<'_> {
             name: up.name.as_str(),
             ahead: up.ahead,
             behind: up.behind,
-            last_reached_time: up.reached.map(|secs| iso(&Timestamp { secs, nanos: 0, offset: 0 })),
+            last_reached_time: up.reached.map(|secs| {
+                iso(&Timestamp {
+                    secs,
+                    nanos: 0,
+                    offset: 0,
+                })
+            }),
         }),
         clean: report.changes.is_empty() && report.interrupted.is_none(),
         changes: report.changes.iter().map(change).collect(),
@@ -135,14 +155,30 @@ fn json(report: &StatusReport) -> JsonStatus<'_> {
 fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()> {
     let end: &[u8] = if null { b"\0" } else { b"\n" };
     let mut lines = vec![
-        format!("# branch.head {}", report.head.branch.as_ref().map_or("(detached)", RefName::as_str)),
-        format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |base| base.commit.ordinal)),
+        format!(
+            "# branch.head {}",
+            report
+                .head
+                .branch
+                .as_ref()
+                .map_or("(detached)", RefName::as_str)
+        ),
+        format!(
+            "# branch.ordinal {}",
+            report.base.as_ref().map_or(0, |base| base.commit.ordinal)
+        ),
     ];
     if let Some(up) = &report.upstream {
-        lines.push(format!("# branch.upstream {} +{} -{}", up.name, up.ahead, up.behind));
+        lines.push(format!(
+            "# branch.upstream {} +{} -{}",
+            up.name, up.ahead, up.behind
+        ));
     }
     if let Some(interrupted) = &report.interrupted {
-        lines.push(format!("# checkout.interrupted {}", interrupted.goal.target));
+        lines.push(format!(
+            "# checkout.interrupted {}",
+            interrupted.goal.target
+        ));
     }
     for line in lines {
         if null {
@@ -173,7 +209,14 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
 
 /// Formats a time in UTC.
 fn when(secs: i64) -> String {
-    at(&Timestamp { secs, nanos: 0, offset: 0 }, "%Y-%m-%d %H:%M UTC")
+    at(
+        &Timestamp {
+            secs,
+            nanos: 0,
+            offset: 0,
+        },
+        "%Y-%m-%d %H:%M UTC",
+    )
 }
 
 /// Returns the command that finishes an interrupted checkout, if run at the top of the worktree.
@@ -181,7 +224,11 @@ fn again(goal: &Goal) -> String {
     let mut words = vec!["dvc checkout".to_owned()];
     words.extend(goal.keep_extra.then(|| "--keep-extra".to_owned()));
     words.extend(goal.new_branch.iter().map(|b| format!("-b {}", quoted(b))));
-    words.push(if goal.revision.is_empty() { goal.target.short() } else { quoted(&goal.revision) });
+    words.push(if goal.revision.is_empty() {
+        goal.target.short()
+    } else {
+        quoted(&goal.revision)
+    });
     if !goal.scope.is_empty() {
         words.push("--".to_owned());
         words.extend(goal.scope.iter().map(|p| quoted(&shown(p))));
@@ -192,7 +239,11 @@ fn again(goal: &Goal) -> String {
 /// Writes `## main v3`, then the letter and the path of each change.
 fn short(out: &mut Out, report: &StatusReport, branch: bool) -> io::Result<()> {
     if branch {
-        let name = report.head.branch.as_ref().map_or("(detached)", RefName::as_str);
+        let name = report
+            .head
+            .branch
+            .as_ref()
+            .map_or("(detached)", RefName::as_str);
         let ordinal = report.base.as_ref().map_or(0, |base| base.commit.ordinal);
         writeln!(out, "## {} v{ordinal}", out.paint(Paint::Branch, name))?;
     }
@@ -203,7 +254,12 @@ fn changes(out: &mut Out, report: &StatusReport, before: &str) -> io::Result<()>
     for change in &report.changes {
         let letter = out.paint(paint(change.letter), change.letter.as_str());
         match &change.from {
-            Some(from) => writeln!(out, "{before}{letter} {} -> {}", shown(from), shown(&change.path))?,
+            Some(from) => writeln!(
+                out,
+                "{before}{letter} {} -> {}",
+                shown(from),
+                shown(&change.path)
+            )?,
             None => writeln!(out, "{before}{letter} {}", shown(&change.path))?,
         }
     }
@@ -212,7 +268,9 @@ fn changes(out: &mut Out, report: &StatusReport, before: &str) -> io::Result<()>
 
 fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     let at = match &report.base {
-        Some(VersionInfo { id, commit }) => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short())),
+        Some(VersionInfo { id, commit }) => {
+            format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short()))
+        }
         None => "no version yet".to_owned(),
     };
     match &report.head.branch {
@@ -225,17 +283,26 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     }
     if let Some(up) = &report.upstream {
         let name = out.paint(Paint::Branch, &up.name);
-        let reached = up.reached.map(|at| format!(", last reached {}", when(at))).unwrap_or_default();
+        let reached = up
+            .reached
+            .map(|at| format!(", last reached {}", when(at)))
+            .unwrap_or_default();
         match (up.ahead, up.behind) {
             (0, 0) => writeln!(out, "up to date with {name}{reached}")?,
             (ahead, 0) => writeln!(out, "{ahead} ahead of {name}{reached}")?,
             (0, behind) => writeln!(out, "{behind} behind {name}{reached}")?,
-            (ahead, behind) => writeln!(out, "{ahead} ahead of {name} and {behind} behind{reached}")?,
+            (ahead, behind) => {
+                writeln!(out, "{ahead} ahead of {name} and {behind} behind{reached}")?
+            }
         }
     }
     if let Some(interrupted) = &report.interrupted {
         let target = interrupted.goal.target.short();
-        writeln!(out, "a checkout of {target} was interrupted; run `{}` to finish it", again(&interrupted.goal))?;
+        writeln!(
+            out,
+            "a checkout of {target} was interrupted; run `{}` to finish it",
+            again(&interrupted.goal)
+        )?;
         for path in &interrupted.half_written {
             let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
             writeln!(out, "  {line}")?;
@@ -259,11 +326,22 @@ mod tests {
     fn an_interrupted_checkout_is_finished_by_the_same_command() {
         let goal = Goal::whole(None, Id([0xab; 32]));
         assert_eq!(again(&goal), "dvc checkout abababab");
-        let goal =
-            Goal { revision: "main~1".to_owned(), new_branch: Some("side".to_owned()), keep_extra: true, ..goal };
+        let goal = Goal {
+            revision: "main~1".to_owned(),
+            new_branch: Some("side".to_owned()),
+            keep_extra: true,
+            ..goal
+        };
         assert_eq!(again(&goal), "dvc checkout --keep-extra -b side main~1");
         let scope = vec![b"a b".to_vec(), b"it's".to_vec(), b"d/e".to_vec()];
-        let goal = Goal { revision: "@{1 day ago}".to_owned(), scope, ..Goal::whole(None, goal.target) };
-        assert_eq!(again(&goal), r"dvc checkout '@{1 day ago}' -- 'a b' 'it'\''s' d/e");
+        let goal = Goal {
+            revision: "@{1 day ago}".to_owned(),
+            scope,
+            ..Goal::whole(None, goal.target)
+        };
+        assert_eq!(
+            again(&goal),
+            r"dvc checkout '@{1 day ago}' -- 'a b' 'it'\''s' d/e"
+        );
     }
 }

@@ -36,7 +36,10 @@ pub(crate) struct TagArgs {
 /// Runs `tag`.
 pub(crate) fn run(session: &Session, args: &TagArgs) -> CommandResult {
     let (_, context) = session.here()?;
-    let options = TagOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
+    let options = TagOptions {
+        action: action(args)?,
+        dry_run: session.dry_run(args.dry),
+    };
     let report = tag(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     match options.action {
@@ -44,19 +47,34 @@ pub(crate) fn run(session: &Session, args: &TagArgs) -> CommandResult {
         _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
     }
     out.finish()?;
-    Ok(if report.damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
+    Ok(if report.damaged == 0 {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Integrity)
+    })
 }
 
 fn action(args: &TagArgs) -> Result<TagAction, Failed> {
     match args.names.as_slice() {
         [] => Ok(TagAction::List),
-        names if args.delete => {
-            Ok(TagAction::Delete { names: names.iter().map(|n| TagName::parse(n)).collect::<Result<_, _>>()? })
-        }
-        [new] => Ok(TagAction::Create { name: TagName::parse(new)?, at: Revision::HEAD, force: args.force }),
+        names if args.delete => Ok(TagAction::Delete {
+            names: names
+                .iter()
+                .map(|n| TagName::parse(n))
+                .collect::<Result<_, _>>()?,
+        }),
+        [new] => Ok(TagAction::Create {
+            name: TagName::parse(new)?,
+            at: Revision::HEAD,
+            force: args.force,
+        }),
         [new, at] => {
             let at = Revision::parse(at).map_err(Error::from)?;
-            Ok(TagAction::Create { name: TagName::parse(new)?, at, force: args.force })
+            Ok(TagAction::Create {
+                name: TagName::parse(new)?,
+                at,
+                force: args.force,
+            })
         }
         _ => Err(CliError::option("NAME", "too many names").into()),
     }
@@ -72,7 +90,12 @@ struct JsonTag<'a> {
 }
 
 fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> {
-    let width = report.tags.iter().map(|t| t.name.as_str().chars().count()).max().unwrap_or(0);
+    let width = report
+        .tags
+        .iter()
+        .map(|t| t.name.as_str().chars().count())
+        .max()
+        .unwrap_or(0);
     for line in &report.tags {
         let (name, commit) = (line.name.as_str(), &line.commit);
         if session.globals.json {
@@ -87,7 +110,16 @@ fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> 
         }
         let shown = out.paint(Paint::Tag, format!("{name:<width$}"));
         let id = out.paint(Paint::Id, line.id.short());
-        writeln!(out, "{}", format!("{shown} {id} v{} {}", commit.ordinal, harmless(commit.subject())).trim_end())?;
+        writeln!(
+            out,
+            "{}",
+            format!(
+                "{shown} {id} v{} {}",
+                commit.ordinal,
+                harmless(commit.subject())
+            )
+            .trim_end()
+        )?;
     }
     Ok(())
 }

@@ -19,10 +19,12 @@ use std::path::PathBuf;
 
 /// Options of `umount`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
+#[command(
+    after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
                         dvc umount -n --discard /mnt/db    what would be lost\n  \
                         dvc umount --discard db-1a2b3c4d   an overlay that is not mounted\n  \
-                        dvc umount --force /mnt/db         its process is stopped, or programs use it")]
+                        dvc umount --force /mnt/db         its process is stopped, or programs use it"
+)]
 pub(crate) struct UmountArgs {
     /// Unmount these mount points; with --discard, also remove overlays by name that are not
     /// mounted
@@ -47,7 +49,10 @@ pub(crate) struct UmountArgs {
 /// Runs `umount`.
 pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
-    let options = UmountOptions { discard: args.discard, force: args.force };
+    let options = UmountOptions {
+        discard: args.discard,
+        force: args.force,
+    };
     let notices = session.store_notices()?;
     for dir in &args.dirs {
         if args.discard && overlays::discard(session, dir, dry_run)? {
@@ -86,7 +91,9 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
     let at = state.mounted.at.display();
     let overlay = state.note.as_ref().and_then(|note| note.overlay.as_deref());
     let discard = args.discard || state.note.as_ref().is_some_and(|note| note.ephemeral);
-    let (changed, bytes) = state.facts().map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
+    let (changed, bytes) = state
+        .facts()
+        .map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&JsonUmountPlan {
@@ -103,10 +110,18 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
         let what = format!("{changed} changed, {} uncommitted", size(bytes));
         let then = match (overlay, &state.health) {
             (_, MountHealth::Dead) => "a dead mount, which no process serves any more".to_owned(),
-            (_, MountHealth::OtherUser(owner)) => format!("mounted by user {owner}; its changes are kept"),
-            (_, MountHealth::Unknown) => "served by an unknown process; its changes are kept".to_owned(),
-            (_, MountHealth::Silent { pid, .. }) if args.force => format!("without an answer of process {pid}"),
-            (_, MountHealth::Silent { pid, .. }) => format!("as soon as process {pid} answers, or with --force"),
+            (_, MountHealth::OtherUser(owner)) => {
+                format!("mounted by user {owner}; its changes are kept")
+            }
+            (_, MountHealth::Unknown) => {
+                "served by an unknown process; its changes are kept".to_owned()
+            }
+            (_, MountHealth::Silent { pid, .. }) if args.force => {
+                format!("without an answer of process {pid}")
+            }
+            (_, MountHealth::Silent { pid, .. }) => {
+                format!("as soon as process {pid} answers, or with --force")
+            }
             (None, _) => "read-only".to_owned(),
             (Some(name), _) if discard => format!("and remove overlay {name}: {what}"),
             (Some(name), _) if args.commit => format!("overlay {name} stays"),

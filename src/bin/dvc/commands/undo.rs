@@ -30,7 +30,10 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
         None => None,
         Some(text) => Some(full_name(text, &context)?),
     };
-    let mut options = UndoOptions { name, dry_run: true };
+    let mut options = UndoOptions {
+        name,
+        dry_run: true,
+    };
     let planned = undo(&context, &options, &session.notices()?)?;
     let dry_run = session.dry_run(args.dry);
     let question = format!("undo {}?", description(session, &planned));
@@ -38,7 +41,11 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
         return Ok(Exit::NO);
     }
     options.dry_run = dry_run;
-    let report = if dry_run { planned } else { undo(&context, &options, &session.notices()?)? };
+    let report = if dry_run {
+        planned
+    } else {
+        undo(&context, &options, &session.notices()?)?
+    };
     let mut out = session.plain_out();
     if !session.globals.json && session.globals.quiet == 0 {
         let would = if dry_run { "would undo" } else { "undid" };
@@ -62,5 +69,9 @@ fn full_name(text: &str, context: &dvc::context::Context) -> Result<RefName, Fai
 /// Describes a change: `commit: nightly` of 2 hours ago, by Ann.
 fn description(session: &Session, report: &UndoReport) -> String {
     let since = ago(session.now.timestamp().as_second() - report.time);
-    format!("`{}` of {since}, by {}", report.why.lines().next().unwrap_or(""), report.who)
+    format!(
+        "`{}` of {since}, by {}",
+        report.why.lines().next().unwrap_or(""),
+        report.who
+    )
 }

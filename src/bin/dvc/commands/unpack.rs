@@ -53,11 +53,26 @@ pub(crate) struct UnpackArgs {
 /// Runs `unpack`.
 pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
     let (revision, named) = split(&args.volumes)?;
-    let pack::ContainerRun { session, context, remote, branch, paths, volumes } =
-        pack::begin(session, ContainerVerb::Unpack, args.no_pull, args.branch.as_deref(), named)?;
+    let pack::ContainerRun {
+        session,
+        context,
+        remote,
+        branch,
+        paths,
+        volumes,
+    } = pack::begin(
+        session,
+        ContainerVerb::Unpack,
+        args.no_pull,
+        args.branch.as_deref(),
+        named,
+    )?;
     let dry_run = session.dry_run(args.dry);
     if dry_run && remote.is_some() && !Repo::is_at(&context.repository) {
-        let line = format!("would copy the remote's repository to `{}`\n", context.repository.display());
+        let line = format!(
+            "would copy the remote's repository to `{}`\n",
+            context.repository.display()
+        );
         std::io::stderr().write_all(line.as_bytes())?;
         return Ok(Exit::DONE);
     }
@@ -87,8 +102,9 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
 /// Splits the arguments into a version and volumes. A first argument with an `@` is a version; a
 /// volume with an `@` in its name must be written as a path, `./a@b`.
 fn split(words: &[OsString]) -> Result<(Option<Revision>, &[OsString]), Failed> {
-    let is_path =
-        |word: &OsString| word.as_encoded_bytes().starts_with(b"/") || word.as_encoded_bytes().starts_with(b"./");
+    let is_path = |word: &OsString| {
+        word.as_encoded_bytes().starts_with(b"/") || word.as_encoded_bytes().starts_with(b"./")
+    };
     match words.split_first() {
         Some((first, rest)) if first.as_encoded_bytes().contains(&b'@') && !is_path(first) => {
             let revision = Revision::parse(&first.to_string_lossy()).map_err(Error::from)?;
@@ -114,17 +130,34 @@ struct JsonUnpack<'a> {
     seconds: f64,
 }
 
-fn print(session: &Session, report: &UnpackReport, dry_run: bool, took: Duration) -> Result<(), Failed> {
+fn print(
+    session: &Session,
+    report: &UnpackReport,
+    dry_run: bool,
+    took: Duration,
+) -> Result<(), Failed> {
     let mut out = session.plain_out();
-    let UnpackReport { fetched, branch, version, stopped, changes, checkout } = report;
+    let UnpackReport {
+        fetched,
+        branch,
+        version,
+        stopped,
+        changes,
+        checkout,
+    } = report;
     if session.globals.json {
         let done = checkout.as_ref().map(|checkout| &checkout.done);
         out.json(&JsonUnpack {
             id: version.to_string(),
             branch: branch.as_str(),
-            fetched: fetched.as_ref().map(|fetched| fetch::json(fetched, dry_run, took)),
+            fetched: fetched
+                .as_ref()
+                .map(|fetched| fetch::json(fetched, dry_run, took)),
             stopped: stopped.is_some(),
-            changes: changes.iter().map(|change| JsonChange::new(change, true)).collect(),
+            changes: changes
+                .iter()
+                .map(|change| JsonChange::new(change, true))
+                .collect(),
             dry_run,
             files: done.map(|done| done.files),
             bytes: done.map(|done| done.bytes),
@@ -143,16 +176,33 @@ fn print(session: &Session, report: &UnpackReport, dry_run: bool, took: Duration
     // second run overwrites them.
     if (stopped.is_some() || dry_run && !quiet) && !changes.is_empty() {
         let mut stat = StatTable::new("");
-        changes.iter().try_for_each(|change| stat.add(&mut out, change))?;
+        changes
+            .iter()
+            .try_for_each(|change| stat.add(&mut out, change))?;
         stat.finish(&mut out)?;
     }
     if let (Some(checkout), false) = (checkout, quiet) {
         let (commit, done) = (&checkout.commit, &checkout.done);
         let id = out.paint(Paint::Id, version.short());
-        writeln!(out, "[{branch} v{} {id}] {}", commit.ordinal, harmless(commit.subject()))?;
-        let gone = if done.removed > 0 { format!(", {} removed", done.removed) } else { String::new() };
+        writeln!(
+            out,
+            "[{branch} v{} {id}] {}",
+            commit.ordinal,
+            harmless(commit.subject())
+        )?;
+        let gone = if done.removed > 0 {
+            format!(", {} removed", done.removed)
+        } else {
+            String::new()
+        };
         let plural = if done.files == 1 { "" } else { "s" };
-        writeln!(out, " {} file{plural}, {} written{gone}, {}", done.files, size(done.bytes), elapsed(took))?;
+        writeln!(
+            out,
+            " {} file{plural}, {} written{gone}, {}",
+            done.files,
+            size(done.bytes),
+            elapsed(took)
+        )?;
     }
     Ok(out.finish()?)
 }

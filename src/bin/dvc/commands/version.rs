@@ -21,7 +21,10 @@ pub(crate) fn run(session: &Session, _args: &VersionArgs) -> CommandResult {
     let version = env!("CARGO_PKG_VERSION");
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonProgram { name: "dvc", version })?;
+        out.json(&JsonProgram {
+            name: "dvc",
+            version,
+        })?;
     } else {
         writeln!(out, "dvc (data-volume control) {version}")?;
     }

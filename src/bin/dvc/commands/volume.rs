@@ -14,7 +14,9 @@ use args::{CreateArgs, Driver, InspectArgs, LsArgs, MvArgs, PathArgs, PathScope,
 pub(crate) use args::{VolumeAction, VolumeArgs};
 use dvc::model::revision::RevisionSpec;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::volume::{RemovedVolume, TrashEntry, VolumeOptions, VolumeState, Volumes, check_name};
+use dvc::ops::volume::{
+    RemovedVolume, TrashEntry, VolumeOptions, VolumeState, Volumes, check_name,
+};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,7 +31,11 @@ pub(crate) fn run(session: &Session, args: &VolumeArgs) -> CommandResult {
         VolumeAction::Inspect(with) => inspect(session, &with.own),
         VolumeAction::Path(with) => path(session, &with.own),
         VolumeAction::Has(with) => match volumes(session)?.find(&with.own.name) {
-            Ok(found) => Ok(if found.is_some() { Exit::DONE } else { Exit::NO }),
+            Ok(found) => Ok(if found.is_some() {
+                Exit::DONE
+            } else {
+                Exit::NO
+            }),
             // No volume can have an invalid name.
             Err(_) if check_name(&with.own.name).is_err() => Ok(Exit::NO),
             Err(e) => Err(e.into()),
@@ -53,7 +59,8 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     } else {
         let options = options(session, args)?;
         if options.had_password {
-            let message = "ignored the password in the URL; set it in the environment or in /run/secrets";
+            let message =
+                "ignored the password in the URL; set it in the environment or in /run/secrets";
             session.store_notices()?.notice(Notice {
                 level: NoticeLevel::Info,
                 path: Vec::new(),
@@ -68,7 +75,11 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     };
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonCreated { name: &args.name, created: new, dry_run })?;
+        out.json(&JsonCreated {
+            name: &args.name,
+            created: new,
+            dry_run,
+        })?;
     } else if session.globals.quiet == 0 {
         match (dry_run, new) {
             (false, _) => writeln!(out, "{}", args.name)?,
@@ -89,19 +100,27 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
     };
     for option in &args.option {
         let parts = option.split_once('=');
-        let (key, value) = parts.ok_or_else(|| CliError::option("-o", format!("`{option}` is not KEY=VALUE")))?;
+        let (key, value) =
+            parts.ok_or_else(|| CliError::option("-o", format!("`{option}` is not KEY=VALUE")))?;
         put(key, value.to_owned())?;
     }
     if let Some(from) = &args.from {
-        let located = RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
+        let located =
+            RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
         if located.url.is_some() {
             put("repo", from.clone())?;
         } else {
-            let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned));
+            let named = session
+                .named_repository()
+                .and_then(|p| p.to_str().map(str::to_owned));
             let far = named.filter(|text| dvc::store::location::Location::is_url(text));
             let here = || -> Result<String, Failed> {
                 let repository = session.place()?.repository;
-                Ok(repository.canonicalize().unwrap_or(repository).display().to_string())
+                Ok(repository
+                    .canonicalize()
+                    .unwrap_or(repository)
+                    .display()
+                    .to_string())
             };
             put("repo", far.map_or_else(here, Ok)?)?;
             put("rev", from.clone())?;
@@ -211,7 +230,10 @@ fn list(session: &Session, args: &LsArgs) -> CommandResult {
 
 fn line(out: &mut Out, state: &VolumeState) -> std::io::Result<()> {
     let (record, facts) = (&state.record, state.facts.as_ref());
-    let version = state.version.as_deref().map_or("", |id| id.get(..8).unwrap_or(id));
+    let version = state
+        .version
+        .as_deref()
+        .map_or("", |id| id.get(..8).unwrap_or(id));
     let changes = match (state.changed, facts) {
         (false, _) => "unchanged".to_owned(),
         (true, Some(facts)) => format!("{} changed", size(facts.dirty_bytes)),
@@ -284,10 +306,17 @@ fn inspect(session: &Session, args: &InspectArgs) -> CommandResult {
 
 fn path(session: &Session, args: &PathArgs) -> CommandResult {
     let at = volumes(session)?.path(&args.name)?;
-    let at = if args.scope == PathScope::Host { outside(&at) } else { at };
+    let at = if args.scope == PathScope::Host {
+        outside(&at)
+    } else {
+        at
+    };
     let mut out = session.plain_out();
     if session.globals.json {
-        out.json(&JsonVolumePath { name: &args.name, path: at.to_string_lossy() })?;
+        out.json(&JsonVolumePath {
+            name: &args.name,
+            path: at.to_string_lossy(),
+        })?;
     } else {
         writeln!(out, "{}", at.display())?;
     }
@@ -321,7 +350,12 @@ fn remove(session: &Session, args: &RmArgs) -> CommandResult {
     Ok(failed.unwrap_or(Exit::DONE))
 }
 
-fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -> Result<(), Failed> {
+fn remove_one(
+    session: &Session,
+    args: &RmArgs,
+    volumes: &Volumes,
+    name: &str,
+) -> Result<(), Failed> {
     let dry_run = session.dry_run(args.dry);
     if args.trash {
         if !dry_run {
@@ -332,7 +366,11 @@ fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.discard;
-        RemovedVolume { trash_entry: changed.then(|| name.to_owned()), cache_bytes: 0, unpushed: None }
+        RemovedVolume {
+            trash_entry: changed.then(|| name.to_owned()),
+            cache_bytes: 0,
+            unpushed: None,
+        }
     } else {
         volumes.remove(name, args.discard, session.now.timestamp().as_second())?
     };
@@ -349,18 +387,31 @@ fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -
     } else if session.globals.quiet == 0 {
         let would = if dry_run { "would remove " } else { "" };
         match &removed.trash_entry {
-            Some(_) if dry_run => writeln!(out, "{would}{name}, and move its changes to the trash")?,
+            Some(_) if dry_run => {
+                writeln!(out, "{would}{name}, and move its changes to the trash")?
+            }
             Some(entry) => {
                 writeln!(out, "{name}")?;
                 let restore = format!("dvc volume create {name} --from-trash {entry}");
-                writeln!(out, " its changes are in the trash; run `{restore}` to restore them")?;
+                writeln!(
+                    out,
+                    " its changes are in the trash; run `{restore}` to restore them"
+                )?;
             }
             None => writeln!(out, "{would}{name}")?,
         }
         if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
             let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
-            let many = if versions == 1 { "version that is" } else { "versions that are" };
-            writeln!(out, " {versions} {many} not pushed: branch {branch} in `{}`", local.display())?;
+            let many = if versions == 1 {
+                "version that is"
+            } else {
+                "versions that are"
+            };
+            writeln!(
+                out,
+                " {versions} {many} not pushed: branch {branch} in `{}`",
+                local.display()
+            )?;
         }
     }
     Ok(out.finish()?)

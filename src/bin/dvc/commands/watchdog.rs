@@ -17,7 +17,9 @@ pub(crate) fn run(signals: &Signals) -> ExitCode {
     let done = rustix::stdio::stdin().try_clone_to_owned();
     let done = done.and_then(|input| {
         let signals = signals.clone();
-        watchdog::run(File::from(input), &mut std::io::stdout(), &|| signals.cancelled())
+        watchdog::run(File::from(input), &mut std::io::stdout(), &|| {
+            signals.cancelled()
+        })
     });
     // Errors have already been reported to the commit.
     done.map_or(ExitCode::from(BUG), |()| ExitCode::SUCCESS)

@@ -70,7 +70,15 @@ struct StatRow {
 impl<'b> StatTable<'b> {
     /// Returns an empty table whose lines start with `before`.
     pub(crate) fn new(before: &'b str) -> Self {
-        Self { before, rows: Vec::new(), waiting: 0, widths: None, files: 0, bytes: 0, ranges: 0 }
+        Self {
+            before,
+            rows: Vec::new(),
+            waiting: 0,
+            widths: None,
+            files: 0,
+            bytes: 0,
+            ranges: 0,
+        }
     }
 
     /// Adds one change.
@@ -87,14 +95,22 @@ impl<'b> StatTable<'b> {
             None => shown(&change.path),
         };
         let entry = change.new.as_ref().or(change.old.as_ref());
-        let row =
-            StatRow { name, size: size(entry.map_or(0, Entry::size)), what: what(changed), letter: change.letter };
+        let row = StatRow {
+            name,
+            size: size(entry.map_or(0, Entry::size)),
+            what: what(changed),
+            letter: change.letter,
+        };
         if let Some(widths) = self.widths {
             return self.row(out, &row, widths);
         }
         self.waiting += row.name.len();
         self.rows.push(row);
-        if self.rows.len() >= STAT_ROWS || self.waiting >= STAT_BYTES { self.flush(out) } else { Ok(()) }
+        if self.rows.len() >= STAT_ROWS || self.waiting >= STAT_BYTES {
+            self.flush(out)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes the waiting rows and the sum.
@@ -115,18 +131,36 @@ impl<'b> StatTable<'b> {
     fn flush(&mut self, out: &mut Out) -> io::Result<()> {
         let rows = std::mem::take(&mut self.rows);
         let widest = |f: fn(&StatRow) -> &str, most: usize| {
-            rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0).min(most)
+            rows.iter()
+                .map(|r| f(r).chars().count())
+                .max()
+                .unwrap_or(0)
+                .min(most)
         };
-        let widths =
-            *self.widths.get_or_insert(StatWidths { name: widest(|r| &r.name, 60), size: widest(|r| &r.size, 12) });
+        let widths = *self.widths.get_or_insert(StatWidths {
+            name: widest(|r| &r.name, 60),
+            size: widest(|r| &r.size, 12),
+        });
         rows.iter().try_for_each(|row| self.row(out, row, widths))
     }
 
     fn row(&self, out: &mut Out, row: &StatRow, widths: StatWidths) -> io::Result<()> {
-        let StatRow { name, size, what, letter } = row;
-        let StatWidths { name: names, size: sizes } = widths;
+        let StatRow {
+            name,
+            size,
+            what,
+            letter,
+        } = row;
+        let StatWidths {
+            name: names,
+            size: sizes,
+        } = widths;
         let what = out.paint(paint(*letter), what);
-        writeln!(out, "{} {name:<names$} | {size:>sizes$} | {what}", self.before)
+        writeln!(
+            out,
+            "{} {name:<names$} | {size:>sizes$} | {what}",
+            self.before
+        )
     }
 }
 
@@ -148,12 +182,19 @@ fn what(changed: &MeasuredChange) -> String {
 
 fn is_dir(change: &TreeChange) -> bool {
     let root = change.path.is_empty();
-    root || [&change.old, &change.new].into_iter().flatten().all(Entry::is_dir)
+    root || [&change.old, &change.new]
+        .into_iter()
+        .flatten()
+        .all(Entry::is_dir)
 }
 
 /// Writes the changed byte ranges of one file: `path<TAB>offset<TAB>length`.
 pub(crate) fn chunks(out: &mut Out, changed: &MeasuredChange, null: bool) -> io::Result<()> {
-    let path = if null { changed.change.path.clone() } else { shown(&changed.change.path).into_bytes() };
+    let path = if null {
+        changed.change.path.clone()
+    } else {
+        shown(&changed.change.path).into_bytes()
+    };
     for range in &changed.ranges {
         out.write_all(&path)?;
         write!(out, "\t{}\t{}", range.start, range.end - range.start)?;
@@ -210,8 +251,10 @@ impl JsonChange {
             bytes: change.new.as_ref().map(Entry::size),
             changed_bytes: with_ranges.then(|| total(ranges)),
             ranges: with_ranges.then(|| {
-                let range =
-                    |r: &std::ops::Range<u64>| JsonRange { offset_bytes: r.start, length_bytes: r.end - r.start };
+                let range = |r: &std::ops::Range<u64>| JsonRange {
+                    offset_bytes: r.start,
+                    length_bytes: r.end - r.start,
+                };
                 ranges.iter().map(range).collect()
             }),
         }

@@ -33,7 +33,11 @@ fn mode(entry: &Entry) -> String {
     };
     let bits = entry.meta.mode;
     let mut text = String::from(kind);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, unset) in [
+        (6, 0o4000, 's', 'S'),
+        (3, 0o2000, 's', 'S'),
+        (0, 0o1000, 't', 'T'),
+    ] {
         let has = |bit: u32| bits >> shift & bit != 0;
         text.push(if has(4) { 'r' } else { '-' });
         text.push(if has(2) { 'w' } else { '-' });
@@ -48,15 +52,27 @@ fn mode(entry: &Entry) -> String {
 }
 
 fn stamp(time: Time) -> Timestamp {
-    Timestamp { secs: time.secs, nanos: time.nanos, offset: 0 }
+    Timestamp {
+        secs: time.secs,
+        nanos: time.nanos,
+        offset: 0,
+    }
 }
 
 /// Returns the columns before the path; the time is in UTC.
 pub(crate) fn long(entry: &Entry) -> String {
-    let Meta { uid, gid, mtime, ref xattrs, .. } = entry.meta;
+    let Meta {
+        uid,
+        gid,
+        mtime,
+        ref xattrs,
+        ..
+    } = entry.meta;
     let time = at(&stamp(mtime), "%Y-%m-%d %H:%M:%S");
     let what = match &entry.node {
-        Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => format!("{major}, {minor}"),
+        Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
+            format!("{major}, {minor}")
+        }
         Node::Dir { totals, .. } => size(totals.bytes),
         _ => size(entry.size()),
     };
@@ -116,13 +132,17 @@ impl JsonEntry {
         match &entry.node {
             Node::Dir { totals, .. } => (bytes, files) = (totals.bytes, Some(totals.files)),
             Node::Symlink { target: to } => target = Some(JsonPath::new(to)),
-            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => device = Some((*major, *minor)),
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => {
+                device = Some((*major, *minor))
+            }
             Node::File { .. } | Node::Fifo => {}
         }
         let (target, target_hex) = target.map(|t| (t.path, t.path_hex)).unzip();
         let target_hex = target_hex.flatten();
-        let xattr =
-            |x: &dvc::model::entry::Xattr| JsonXattr { name: JsonPath::new(&x.name).path, value_hex: to_hex(&x.value) };
+        let xattr = |x: &dvc::model::entry::Xattr| JsonXattr {
+            name: JsonPath::new(&x.name).path,
+            value_hex: to_hex(&x.value),
+        };
         Self {
             path: JsonPath::new(path),
             r#type: kind(entry),
@@ -151,8 +171,16 @@ mod tests {
     #[test]
     fn modes() {
         let with = |mode| {
-            let meta = Meta { mode, ..Meta::default() };
-            super::mode(&Entry { name: b"f".to_vec(), meta, link: None, node: Node::Fifo })
+            let meta = Meta {
+                mode,
+                ..Meta::default()
+            };
+            super::mode(&Entry {
+                name: b"f".to_vec(),
+                meta,
+                link: None,
+                node: Node::Fifo,
+            })
         };
         assert_eq!(with(0o644), "prw-r--r--");
         assert_eq!(with(0o7755), "prwsr-sr-t");

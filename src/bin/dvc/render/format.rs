@@ -17,7 +17,8 @@ enum Piece {
 
 /// Placeholders without parentheses, the longer ones first.
 const FIELDS: [&str; 22] = [
-    "an", "ae", "aI", "ai", "ar", "at", "ad", "H", "h", "T", "t", "P", "p", "O", "d", "D", "s", "b", "B", "U", "n", "%",
+    "an", "ae", "aI", "ai", "ar", "at", "ad", "H", "h", "T", "t", "P", "p", "O", "d", "D", "s",
+    "b", "B", "U", "n", "%",
 ];
 /// Placeholders in parentheses; `trailer:KEY` is accepted too.
 const NAMED: [&str; 5] = ["size", "new", "stored", "files", "host"];
@@ -41,10 +42,14 @@ impl VersionFormat {
                 pieces.push(Piece::Text(plain.to_owned()));
             }
             if let Some(inner) = after.strip_prefix('(') {
-                let (name, after) = inner.split_once(')').ok_or_else(|| wrong("`%(` is not closed".to_owned()))?;
+                let (name, after) = inner
+                    .split_once(')')
+                    .ok_or_else(|| wrong("`%(` is not closed".to_owned()))?;
                 if !NAMED.contains(&name) && !name.starts_with("trailer:") {
                     let near = dvc::model::suggest::nearest(name, NAMED);
-                    let near = near.map(|n| format!(", did you mean `%({n})`?")).unwrap_or_default();
+                    let near = near
+                        .map(|n| format!(", did you mean `%({n})`?"))
+                        .unwrap_or_default();
                     return Err(wrong(format!("unknown placeholder `%({name})`{near}")));
                 }
                 pieces.push(Piece::Field(name.to_owned()));
@@ -53,7 +58,10 @@ impl VersionFormat {
             }
             let field = FIELDS.iter().find(|f| after.starts_with(**f));
             let field = field.ok_or_else(|| {
-                wrong(format!("unknown placeholder `%{}`", after.chars().next().map(String::from).unwrap_or_default()))
+                wrong(format!(
+                    "unknown placeholder `%{}`",
+                    after.chars().next().map(String::from).unwrap_or_default()
+                ))
             })?;
             pieces.push(Piece::Field((*field).to_owned()));
             rest = &after[field.len()..];
@@ -85,7 +93,9 @@ fn value(field: &str, version: &DescribedVersion, around: &FormatContext<'_>) ->
         Some((name, mail)) => (name.trim(), mail.trim_end_matches('>')),
         None => (commit.author.as_str(), ""),
     };
-    let parents = |f: fn(&dvc::model::id::Id) -> String| commit.parents.iter().map(f).collect::<Vec<_>>().join(" ");
+    let parents = |f: fn(&dvc::model::id::Id) -> String| {
+        commit.parents.iter().map(f).collect::<Vec<_>>().join(" ")
+    };
     match field {
         "H" => version.id.to_string(),
         "h" => version.id.short(),
@@ -100,10 +110,16 @@ fn value(field: &str, version: &DescribedVersion, around: &FormatContext<'_>) ->
         "ad" => long_date(&commit.time),
         "ar" => ago(around.now.saturating_sub(commit.time.secs)),
         "at" => commit.time.secs.to_string(),
-        "d" => super::version::names(version).map(|n| format!(" ({n})")).unwrap_or_default(),
+        "d" => super::version::names(version)
+            .map(|n| format!(" ({n})"))
+            .unwrap_or_default(),
         "D" => super::version::names(version).unwrap_or_default(),
         "s" => commit.subject().to_owned(),
-        "b" => commit.message.split_once('\n').map(|(_, b)| b.trim_start_matches('\n').to_owned()).unwrap_or_default(),
+        "b" => commit
+            .message
+            .split_once('\n')
+            .map(|(_, b)| b.trim_start_matches('\n').to_owned())
+            .unwrap_or_default(),
         "B" => commit.message.clone(),
         "U" => match &version.address {
             Some(address) => format!("{}#{address}", around.url),
@@ -119,7 +135,12 @@ fn value(field: &str, version: &DescribedVersion, around: &FormatContext<'_>) ->
         other => {
             let key = other.strip_prefix("trailer:").unwrap_or(other);
             let fits = |(k, v): &(String, String)| k.eq_ignore_ascii_case(key).then(|| v.clone());
-            commit.trailers.iter().filter_map(fits).collect::<Vec<_>>().join(",")
+            commit
+                .trailers
+                .iter()
+                .filter_map(fits)
+                .collect::<Vec<_>>()
+                .join(",")
         }
     }
 }

@@ -31,21 +31,35 @@ impl AncestryGraph {
             }
         };
         // Other columns may lead to the same version; join them first.
-        while let Some(other) = self.columns.iter().skip(at + 1).position(|c| *c == id).map(|n| at + 1 + n) {
+        while let Some(other) = self
+            .columns
+            .iter()
+            .skip(at + 1)
+            .position(|c| *c == id)
+            .map(|n| at + 1 + n)
+        {
             let rest = self.columns.len() - 1;
             let step = |k: usize| format!("{}|/{}", "| ".repeat(k - 1), "| ".repeat(rest - k));
             before.extend((at + 1..=other).rev().map(step));
             self.columns.remove(other);
         }
         let row = |mark: &str, columns: &[Id]| {
-            columns.iter().enumerate().map(|(n, _)| if n == at { mark } else { "| " }).collect::<String>()
+            columns
+                .iter()
+                .enumerate()
+                .map(|(n, _)| if n == at { mark } else { "| " })
+                .collect::<String>()
         };
         let first = row("* ", &self.columns);
         match parents.split_first() {
             None => {
                 self.columns.remove(at);
                 let others = "| ".repeat(at) + "  " + &"| ".repeat(self.columns.len() - at);
-                GraphRows { before, first, others }
+                GraphRows {
+                    before,
+                    first,
+                    others,
+                }
             }
             Some((parent, more)) => {
                 self.columns[at] = *parent;
@@ -53,7 +67,11 @@ impl AncestryGraph {
                     self.columns.insert(at + 1 + n, *other);
                 }
                 let others = row("| ", &self.columns);
-                GraphRows { before, first, others }
+                GraphRows {
+                    before,
+                    first,
+                    others,
+                }
             }
         }
     }
@@ -68,12 +86,20 @@ mod tests {
         let id = |n: u8| Id([n; 32]);
         let mut graph = AncestryGraph::default();
         let mut text = String::new();
-        for (n, parents) in
-            [(5, vec![4]), (9, vec![3]), (8, vec![7]), (7, vec![3]), (4, vec![3]), (3, vec![2]), (2, vec![])]
-        {
+        for (n, parents) in [
+            (5, vec![4]),
+            (9, vec![3]),
+            (8, vec![7]),
+            (7, vec![3]),
+            (4, vec![3]),
+            (3, vec![2]),
+            (2, vec![]),
+        ] {
             let parents: Vec<Id> = parents.into_iter().map(id).collect();
             let rows = graph.next(id(n), &parents);
-            rows.before.iter().for_each(|r| text += &format!("{}\n", r.trim_end()));
+            rows.before
+                .iter()
+                .for_each(|r| text += &format!("{}\n", r.trim_end()));
             text += &format!("{}{n}\n", rows.first);
         }
         insta::assert_snapshot!(text, @"

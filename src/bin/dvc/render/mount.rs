@@ -60,7 +60,11 @@ pub(crate) struct JsonMountStats {
 impl<'a> JsonMount<'a> {
     /// Returns the report of a new mount.
     pub(crate) fn started(note: &'a MountNote) -> Self {
-        Self { mount_point: note.at.to_string_lossy(), process: Some(JsonMountProcess::new(note)), state: None }
+        Self {
+            mount_point: note.at.to_string_lossy(),
+            process: Some(JsonMountProcess::new(note)),
+            state: None,
+        }
     }
 
     /// Returns a listed mount.

@@ -23,19 +23,38 @@ struct JsonMove<'a> {
 
 fn json(moved: &MovedRef) -> JsonMove<'_> {
     let full = |id: &Option<Id>| id.map(|id| id.to_string());
-    JsonMove { kind: moved.kind.name(), name: moved.name.as_str(), old: full(&moved.old), new: full(&moved.new) }
+    JsonMove {
+        kind: moved.kind.name(),
+        name: moved.name.as_str(),
+        old: full(&moved.old),
+        new: full(&moved.new),
+    }
 }
 
 /// Writes one line for each ref, or one JSON object.
-pub(crate) fn print(session: &Session, out: &mut Out, moves: &[MovedRef], dry_run: bool) -> io::Result<()> {
+pub(crate) fn print(
+    session: &Session,
+    out: &mut Out,
+    moves: &[MovedRef],
+    dry_run: bool,
+) -> io::Result<()> {
     if session.globals.json {
-        return out.json(&JsonMoves { dry_run, moves: moves.iter().map(json).collect() });
+        return out.json(&JsonMoves {
+            dry_run,
+            moves: moves.iter().map(json).collect(),
+        });
     }
     if session.globals.quiet > 0 {
         return Ok(());
     }
     let would = if dry_run { "would be " } else { "" };
-    for MovedRef { kind, name, old, new } in moves {
+    for MovedRef {
+        kind,
+        name,
+        old,
+        new,
+    } in moves
+    {
         let short = |id: &Id| out.paint(Paint::Id, id.short());
         let what = match (old, new) {
             (None, Some(new)) => format!("{would}created at {}", short(new)),

@@ -18,20 +18,35 @@ pub(crate) fn names(version: &DescribedVersion) -> Option<String> {
     joined(version, |_, text| text)
 }
 
-fn joined(version: &DescribedVersion, paint: impl Fn(Option<RefKind>, String) -> String) -> Option<String> {
+fn joined(
+    version: &DescribedVersion,
+    paint: impl Fn(Option<RefKind>, String) -> String,
+) -> Option<String> {
     let mut all = Vec::new();
     if version.head || version.names.iter().any(|n| n.head) {
         all.push(paint(None, "HEAD".to_owned()));
     }
     for naming in &version.names {
-        let tag = if naming.kind == RefKind::Tag { "tag: " } else { "" };
+        let tag = if naming.kind == RefKind::Tag {
+            "tag: "
+        } else {
+            ""
+        };
         all.push(paint(Some(naming.kind), format!("{tag}{}", naming.name)));
     }
     if let Some(forgotten) = &version.forgotten {
-        let state = if forgotten.is_collected { "forgotten" } else { "in the trash" };
+        let state = if forgotten.is_collected {
+            "forgotten"
+        } else {
+            "in the trash"
+        };
         all.push(paint(Some(RefKind::Trash), state.to_owned()));
     }
-    if all.is_empty() { None } else { Some(all.join(", ")) }
+    if all.is_empty() {
+        None
+    } else {
+        Some(all.join(", "))
+    }
 }
 
 fn painted_names(out: &Out, version: &DescribedVersion) -> String {
@@ -41,31 +56,53 @@ fn painted_names(out: &Out, version: &DescribedVersion) -> String {
         Some(RefKind::Branch) => out.paint(Paint::Branch, text),
         Some(RefKind::Remote | RefKind::Trash) => out.paint(Paint::Removed, text),
     });
-    painted.map(|names| format!("({names}) ")).unwrap_or_default()
+    painted
+        .map(|names| format!("({names}) "))
+        .unwrap_or_default()
 }
 
 /// Returns a version on one line: `1c0ffee0 (HEAD, AMCC) v42 nightly`.
 pub(crate) fn one_line(out: &Out, version: &DescribedVersion, whole_id: bool) -> String {
     let id = out.paint(Paint::Id, id(version, whole_id));
     let subject = harmless(version.commit.subject());
-    let line = format!("{id} {}v{} {subject}", painted_names(out, version), version.commit.ordinal);
+    let line = format!(
+        "{id} {}v{} {subject}",
+        painted_names(out, version),
+        version.commit.ordinal
+    );
     line.trim_end().to_owned()
 }
 
 fn id(version: &DescribedVersion, whole: bool) -> String {
-    if whole { version.id.to_string() } else { version.id.short() }
+    if whole {
+        version.id.to_string()
+    } else {
+        version.id.short()
+    }
 }
 
 /// Returns the lines of the header and the message.
 pub(crate) fn full(out: &Out, version: &DescribedVersion, whole_id: bool) -> Vec<String> {
     let commit = &version.commit;
     let id = out.paint(Paint::Id, format!("commit {}", id(version, whole_id)));
-    let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
+    let mut lines = vec![format!(
+        "{id} {}v{}",
+        painted_names(out, version),
+        commit.ordinal
+    )];
     lines.push(format!("Author: {}", harmless(&commit.author)));
     lines.push(format!("Date:   {}", long_date(&commit.time)));
     if let Some(forgotten) = &version.forgotten {
-        let time = Timestamp { secs: forgotten.time, nanos: 0, offset: commit.time.offset };
-        lines.push(format!("Forgotten: {} ({})", long_date(&time), harmless(&forgotten.why)));
+        let time = Timestamp {
+            secs: forgotten.time,
+            nanos: 0,
+            offset: commit.time.offset,
+        };
+        lines.push(format!(
+            "Forgotten: {} ({})",
+            long_date(&time),
+            harmless(&forgotten.why)
+        ));
     }
     let counts = &commit.counts;
     let plural = if counts.files == 1 { "" } else { "s" };
@@ -81,11 +118,20 @@ pub(crate) fn full(out: &Out, version: &DescribedVersion, whole_id: bool) -> Vec
     }
     if !commit.message.is_empty() {
         lines.push(String::new());
-        lines.extend(harmless(&commit.message).lines().map(|l| format!("    {l}").trim_end().to_owned()));
+        lines.extend(
+            harmless(&commit.message)
+                .lines()
+                .map(|l| format!("    {l}").trim_end().to_owned()),
+        );
     }
     if !commit.trailers.is_empty() {
         lines.push(String::new());
-        lines.extend(commit.trailers.iter().map(|(k, v)| harmless(&format!("    {k}: {v}"))));
+        lines.extend(
+            commit
+                .trailers
+                .iter()
+                .map(|(k, v)| harmless(&format!("    {k}: {v}"))),
+        );
     }
     lines
 }
@@ -136,8 +182,15 @@ impl Serialize for JsonChanges<'_> {
         let mut list = serializer.serialize_seq(None)?;
         let mut written = Ok(());
         let computed = self.changes.each(&mut |changed| {
-            written = list.serialize_element(&JsonChange::new(&changed, self.changes.detail() == ChangeDetail::Ranges));
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            written = list.serialize_element(&JsonChange::new(
+                &changed,
+                self.changes.detail() == ChangeDetail::Ranges,
+            ));
+            if written.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         if let Err(e) = computed {
             self.failed.replace(Some(e));
@@ -157,7 +210,14 @@ impl<'a> JsonVersion<'a> {
         failed: &'a RefCell<Option<Error>>,
     ) -> Self {
         let commit = &version.commit;
-        let named = |kind| version.names.iter().filter(|n| n.kind == kind).map(|n| n.name.as_str()).collect();
+        let named = |kind| {
+            version
+                .names
+                .iter()
+                .filter(|n| n.kind == kind)
+                .map(|n| n.name.as_str())
+                .collect()
+        };
         Self {
             id: version.id.to_string(),
             tree: commit.tree.to_string(),
@@ -167,7 +227,11 @@ impl<'a> JsonVersion<'a> {
             host: &commit.host,
             time: iso(&commit.time),
             message: &commit.message,
-            trailers: commit.trailers.iter().map(|(key, value)| JsonTrailer { key, value }).collect(),
+            trailers: commit
+                .trailers
+                .iter()
+                .map(|(key, value)| JsonTrailer { key, value })
+                .collect(),
             files: commit.counts.files,
             bytes: commit.counts.bytes,
             new_bytes: commit.counts.new_bytes,
@@ -177,12 +241,19 @@ impl<'a> JsonVersion<'a> {
             branches: named(RefKind::Branch),
             tags: named(RefKind::Tag),
             remote_branches: named(RefKind::Remote),
-            forgotten: version
+            forgotten: version.forgotten.as_ref().map(|forgotten| {
+                iso(&Timestamp {
+                    secs: forgotten.time,
+                    nanos: 0,
+                    offset: commit.time.offset,
+                })
+            }),
+            collected: version
                 .forgotten
                 .as_ref()
-                .map(|forgotten| iso(&Timestamp { secs: forgotten.time, nanos: 0, offset: commit.time.offset })),
-            collected: version.forgotten.as_ref().is_some_and(|forgotten| forgotten.is_collected),
-            changes: (changes.detail() != ChangeDetail::None).then_some(JsonChanges { changes, failed }),
+                .is_some_and(|forgotten| forgotten.is_collected),
+            changes: (changes.detail() != ChangeDetail::None)
+                .then_some(JsonChanges { changes, failed }),
         }
     }
 }

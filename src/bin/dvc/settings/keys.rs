@@ -23,16 +23,35 @@ pub(crate) struct SettingKey {
     pub(crate) about: &'static str,
 }
 
-const fn key(name: &'static str, kind: SettingType, default: &'static str, about: &'static str) -> SettingKey {
-    SettingKey { name, kind, default: Some(default), env: None, in_repository: true, secret: false, about }
+const fn key(
+    name: &'static str,
+    kind: SettingType,
+    default: &'static str,
+    about: &'static str,
+) -> SettingKey {
+    SettingKey {
+        name,
+        kind,
+        default: Some(default),
+        env: None,
+        in_repository: true,
+        secret: false,
+        about,
+    }
 }
 
 const fn from_env(env: &'static str, key: SettingKey) -> SettingKey {
-    SettingKey { env: Some(env), ..key }
+    SettingKey {
+        env: Some(env),
+        ..key
+    }
 }
 
 const fn not_in_repository(key: SettingKey) -> SettingKey {
-    SettingKey { in_repository: false, ..key }
+    SettingKey {
+        in_repository: false,
+        ..key
+    }
 }
 
 const fn hook(name: &'static str, about: &'static str) -> SettingKey {
@@ -41,11 +60,17 @@ const fn hook(name: &'static str, about: &'static str) -> SettingKey {
 
 /// Makes a key secret. It gets no default, and a repository cannot set it.
 const fn secret(key: SettingKey) -> SettingKey {
-    not_in_repository(computed(SettingKey { secret: true, ..key }))
+    not_in_repository(computed(SettingKey {
+        secret: true,
+        ..key
+    }))
 }
 
 const fn computed(key: SettingKey) -> SettingKey {
-    SettingKey { default: None, ..key }
+    SettingKey {
+        default: None,
+        ..key
+    }
 }
 
 const WHEN: SettingType = SettingType::Choice(&["auto", "always", "never"]);
@@ -55,11 +80,21 @@ const LEVELS: SettingType = SettingType::Choice(&["error", "warn", "info", "debu
 pub(crate) const KEYS: &[SettingKey] = &[
     not_in_repository(computed(from_env(
         "DVC_CACHE_DIR",
-        key("cache.dir", SettingType::Path, "", "the directory of data that can be rebuilt"),
+        key(
+            "cache.dir",
+            SettingType::Path,
+            "",
+            "the directory of data that can be rebuilt",
+        ),
     ))),
     not_in_repository(from_env(
         "DVC_CACHE_SIZE",
-        key("cache.size", SettingType::Size { min: 64 << 20 }, "10G", "the disk space of the cache of remote objects"),
+        key(
+            "cache.size",
+            SettingType::Size { min: 64 << 20 },
+            "10G",
+            "the disk space of the cache of remote objects",
+        ),
     )),
     key(
         "commit.exclude",
@@ -67,16 +102,34 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "",
         "patterns (as in `.dvcsignore`) of paths that commits leave out; `--exclude` adds to them",
     ),
-    key("commit.exclude-caches", SettingType::Bool, "false", "leave out directories marked by a `CACHEDIR.TAG`"),
-    key("commit.one-file-system", SettingType::Bool, "false", "do not descend into other file systems"),
+    key(
+        "commit.exclude-caches",
+        SettingType::Bool,
+        "false",
+        "leave out directories marked by a `CACHEDIR.TAG`",
+    ),
+    key(
+        "commit.one-file-system",
+        SettingType::Bool,
+        "false",
+        "do not descend into other file systems",
+    ),
     key(
         "commit.running-database",
         SettingType::Choice(&["warn", "refuse", "ignore"]),
         "warn",
         "the action of a commit if a database runs in the committed directory",
     ),
-    key("core.heal", SettingType::Bool, "true", "read damaged objects from a remote that has them"),
-    computed(from_env("DVC_JOBS", key("core.jobs", SettingType::Count, "", "the number of threads"))),
+    key(
+        "core.heal",
+        SettingType::Bool,
+        "true",
+        "read damaged objects from a remote that has them",
+    ),
+    computed(from_env(
+        "DVC_JOBS",
+        key("core.jobs", SettingType::Count, "", "the number of threads"),
+    )),
     from_env(
         "DVC_MEMORY",
         key(
@@ -86,12 +139,42 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "the memory for buffers and tables of an operation",
         ),
     ),
-    key("gc.grace", SettingType::Duration, "1h", "how long `gc` waits before it gives up and before it deletes data"),
-    key("gc.keep-log", SettingType::Duration, "30d", "how long `gc` keeps versions that refs named before"),
-    key("gc.keep-trash", SettingType::Duration, "14d", "how long `gc` keeps forgotten versions"),
-    key("gc.max-repack", SettingType::Size { min: 0 }, "0", "the bytes that `gc` may copy; 0 is no limit"),
-    key("gc.max-time", SettingType::Duration, "0", "the time after which `gc` stops copying; 0 is no limit"),
-    key("gc.max-unused", SettingType::Text, "10%", "the share of unused data that `gc` leaves in packs"),
+    key(
+        "gc.grace",
+        SettingType::Duration,
+        "1h",
+        "how long `gc` waits before it gives up and before it deletes data",
+    ),
+    key(
+        "gc.keep-log",
+        SettingType::Duration,
+        "30d",
+        "how long `gc` keeps versions that refs named before",
+    ),
+    key(
+        "gc.keep-trash",
+        SettingType::Duration,
+        "14d",
+        "how long `gc` keeps forgotten versions",
+    ),
+    key(
+        "gc.max-repack",
+        SettingType::Size { min: 0 },
+        "0",
+        "the bytes that `gc` may copy; 0 is no limit",
+    ),
+    key(
+        "gc.max-time",
+        SettingType::Duration,
+        "0",
+        "the time after which `gc` stops copying; 0 is no limit",
+    ),
+    key(
+        "gc.max-unused",
+        SettingType::Text,
+        "10%",
+        "the share of unused data that `gc` leaves in packs",
+    ),
     hook(
         "hook.failed-commit",
         "the command to run after a failed commit; the JSON on its standard input has the failure",
@@ -99,21 +182,52 @@ pub(crate) const KEYS: &[SettingKey] = &[
     hook("hook.failed-push", "the command to run after a failed push"),
     hook("hook.post-commit", "the command to run after a commit"),
     hook("hook.post-push", "the command to run after a push"),
-    hook("hook.pre-commit", "the command to run before a commit; if it fails, nothing is committed"),
-    hook("hook.pre-push", "the command to run before a push; if it fails, nothing is pushed"),
-    key("hook.timeout", SettingType::Duration, "5m", "the time limit of a hook"),
-    key("init.branch", SettingType::Text, "main", "the first branch of a new repository"),
+    hook(
+        "hook.pre-commit",
+        "the command to run before a commit; if it fails, nothing is committed",
+    ),
+    hook(
+        "hook.pre-push",
+        "the command to run before a push; if it fails, nothing is pushed",
+    ),
+    key(
+        "hook.timeout",
+        SettingType::Duration,
+        "5m",
+        "the time limit of a hook",
+    ),
+    key(
+        "init.branch",
+        SettingType::Text,
+        "main",
+        "the first branch of a new repository",
+    ),
     key(
         "network.limit-down",
         SettingType::Size { min: 0 },
         "0",
         "the limit of received bytes per second; 0 is no limit",
     ),
-    key("network.limit-up", SettingType::Size { min: 0 }, "0", "the limit of sent bytes per second; 0 is no limit"),
-    key("network.offline", SettingType::Bool, "false", "do not use the network"),
+    key(
+        "network.limit-up",
+        SettingType::Size { min: 0 },
+        "0",
+        "the limit of sent bytes per second; 0 is no limit",
+    ),
+    key(
+        "network.offline",
+        SettingType::Bool,
+        "false",
+        "do not use the network",
+    ),
     secret(from_env(
         "DVC_QUIESCE_PASSWORD",
-        key("quiesce.password", SettingType::Text, "", "the password of the databases for `commit --quiesce`"),
+        key(
+            "quiesce.password",
+            SettingType::Text,
+            "",
+            "the password of the databases for `commit --quiesce`",
+        ),
     )),
     not_in_repository(from_env(
         "DVC_SAFE_DIRECTORY",
@@ -125,7 +239,15 @@ pub(crate) const KEYS: &[SettingKey] = &[
         ),
     )),
     key("ui.color", WHEN, "auto", "whether to colour the output"),
-    from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important level of messages on standard error")),
+    from_env(
+        "DVC_LOG",
+        key(
+            "ui.log",
+            LEVELS,
+            "info",
+            "the least important level of messages on standard error",
+        ),
+    ),
     not_in_repository(from_env(
         "DVC_PAGER",
         key(
@@ -135,7 +257,12 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "the command that pages long output; `auto` is `$PAGER` or `less`, empty is none",
         ),
     )),
-    key("ui.progress", WHEN, "auto", "whether to show progress bars on standard error"),
+    key(
+        "ui.progress",
+        WHEN,
+        "auto",
+        "whether to show progress bars on standard error",
+    ),
     computed(from_env(
         "DVC_AUTHOR",
         key(
@@ -145,12 +272,25 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "the author of versions, `Name <mail>`; by default made from `user.name` and `user.email`",
         ),
     )),
-    computed(key("user.email", SettingType::Text, "", "the mail address of the author")),
-    computed(key("user.name", SettingType::Text, "", "the name of the author")),
+    computed(key(
+        "user.email",
+        SettingType::Text,
+        "",
+        "the mail address of the author",
+    )),
+    computed(key(
+        "user.name",
+        SettingType::Text,
+        "",
+        "the name of the author",
+    )),
 ];
 
 /// Returns the setting with a name, or the error message for an unknown name.
-pub(crate) fn find_key(table: &'static [SettingKey], name: &str) -> Result<&'static SettingKey, String> {
+pub(crate) fn find_key(
+    table: &'static [SettingKey],
+    name: &str,
+) -> Result<&'static SettingKey, String> {
     if let Some(key) = table.iter().find(|k| k.name == name) {
         return Ok(key);
     }

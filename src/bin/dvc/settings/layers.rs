@@ -80,7 +80,11 @@ pub(super) struct LayerReader {
 pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> LayerReader {
     let mut reading = LayerReader::default();
     for key in table {
-        let derived = sources.defaults.iter().find(|(name, _)| *name == key.name).map(|(_, v)| v.as_str());
+        let derived = sources
+            .defaults
+            .iter()
+            .find(|(name, _)| *name == key.name)
+            .map(|(_, v)| v.as_str());
         if let Some(default) = derived.or(key.default) {
             reading.text(key, default, Origin::BuiltIn);
         }
@@ -90,7 +94,12 @@ pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> Layer
     }
     reading.secrets(table, sources);
     for key in table {
-        let Some((name, value)) = key.env.and_then(|name| (sources.env)(name).map(|v| (name, v))) else { continue };
+        let Some((name, value)) = key
+            .env
+            .and_then(|name| (sources.env)(name).map(|v| (name, v)))
+        else {
+            continue;
+        };
         match value.into_string() {
             Ok(text) => reading.text(key, &text, Origin::Environment(name)),
             Err(_) => reading.problem(Origin::Environment(name), "the value is not UTF-8"),
@@ -109,7 +118,10 @@ pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> Layer
             Ok(key) if key.secret => {
                 reading.problem(
                     Origin::CommandLine,
-                    format!("`{}` is secret and cannot be set on the command line", key.name),
+                    format!(
+                        "`{}` is secret and cannot be set on the command line",
+                        key.name
+                    ),
                 );
             }
             Ok(key) => reading.text(key, value, Origin::CommandLine),
@@ -136,10 +148,18 @@ impl LayerReader {
 
     fn value(&mut self, key: &SettingKey, value: Result<SettingValue, String>, origin: Origin) {
         match value {
-            Ok(value) => self.found.push(FoundValue { key: key.name, value, origin }),
-            Err(_) if key.secret => self.problem(origin, format!("the value of `{}` is not valid", key.name)),
+            Ok(value) => self.found.push(FoundValue {
+                key: key.name,
+                value,
+                origin,
+            }),
+            Err(_) if key.secret => {
+                self.problem(origin, format!("the value of `{}` is not valid", key.name))
+            }
             Err(text) => match origin {
-                Origin::File(_) | Origin::CommandLine => self.problem(origin, format!("`{}`: {text}", key.name)),
+                Origin::File(_) | Origin::CommandLine => {
+                    self.problem(origin, format!("`{}`: {text}", key.name))
+                }
                 origin => self.problem(origin, text),
             },
         }
@@ -153,7 +173,14 @@ impl LayerReader {
         }
         let text = match fs::read_to_string(&file.path) {
             Ok(text) => text,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return;
+            }
             Err(e) if file.optional && e.kind() == io::ErrorKind::PermissionDenied => {
                 return self.left_out.push(ConfigProblem::unreadable(origin(), &e));
             }
@@ -190,15 +217,27 @@ impl LayerReader {
         read: impl Fn(&RetentionKey<'_>) -> Result<SettingValue, String>,
         origin: Origin,
     ) {
-        match key.and_then(|key| Ok((read(&key).map_err(|text| format!("`{key}`: {text}"))?, key))) {
-            Ok((value, key)) => self.retention.entry(key.policy.to_owned()).or_default().set(key.option, value, origin),
+        match key.and_then(|key| Ok((read(&key).map_err(|text| format!("`{key}`: {text}"))?, key)))
+        {
+            Ok((value, key)) => self
+                .retention
+                .entry(key.policy.to_owned())
+                .or_default()
+                .set(key.option, value, origin),
             Err(text) => self.problem(origin, text),
         }
     }
 
     /// Reads `NAME.url` or `NAME.lazy` of a remote.
-    fn remote(&mut self, name: &str, value: &toml_edit::Value, by_repository: bool) -> Result<(), String> {
-        let (name, option) = name.rsplit_once('.').ok_or("write `remote.NAME.url` or `remote.NAME.lazy`")?;
+    fn remote(
+        &mut self,
+        name: &str,
+        value: &toml_edit::Value,
+        by_repository: bool,
+    ) -> Result<(), String> {
+        let (name, option) = name
+            .rsplit_once('.')
+            .ok_or("write `remote.NAME.url` or `remote.NAME.lazy`")?;
         let entry = self.remotes.entry(name.to_owned()).or_default();
         match (option, value) {
             ("url", toml_edit::Value::String(url)) => {
@@ -222,7 +261,10 @@ impl LayerReader {
             match fs::read_to_string(&path) {
                 Ok(text) => self.text(key, one_line(&text), Origin::Secret(path)),
                 Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => self.problem(Origin::Secret(path), format!("cannot read the file: {}", e.kind())),
+                Err(e) => self.problem(
+                    Origin::Secret(path),
+                    format!("cannot read the file: {}", e.kind()),
+                ),
             }
         }
     }
@@ -238,7 +280,10 @@ pub(super) fn toml_problem(text: &str, message: &str, span: Option<Range<usize>>
     let what = message.lines().next().unwrap_or("not TOML");
     match span {
         Some(span) => {
-            let line = text.get(..span.start).map_or(0, |t| t.matches('\n').count()) + 1;
+            let line = text
+                .get(..span.start)
+                .map_or(0, |t| t.matches('\n').count())
+                + 1;
             format!("line {line}: {what}")
         }
         None => what.to_owned(),
@@ -250,8 +295,17 @@ fn flatten(table: &dyn TableLike) -> Vec<(String, toml_edit::Value)> {
     let mut out = Vec::new();
     for (name, item) in table.iter().collect::<BTreeMap<_, _>>() {
         match item.as_table_like() {
-            Some(inner) => out.extend(flatten(inner).into_iter().map(|(n, v)| (format!("{name}.{n}"), v))),
-            None => out.extend(item.clone().into_value().ok().map(|value| (name.to_owned(), value))),
+            Some(inner) => out.extend(
+                flatten(inner)
+                    .into_iter()
+                    .map(|(n, v)| (format!("{name}.{n}"), v)),
+            ),
+            None => out.extend(
+                item.clone()
+                    .into_value()
+                    .ok()
+                    .map(|value| (name.to_owned(), value)),
+            ),
         }
     }
     out
@@ -275,11 +329,23 @@ mod tests {
         about: "",
     }];
 
-    fn sources<'a>(dir: &Path, env: &'a dyn Fn(&str) -> Option<OsString>, overrides: &'a [String]) -> Sources<'a> {
-        let file = |name: &str, in_repository| SourceFile { path: dir.join(name), in_repository, optional: false };
+    fn sources<'a>(
+        dir: &Path,
+        env: &'a dyn Fn(&str) -> Option<OsString>,
+        overrides: &'a [String],
+    ) -> Sources<'a> {
+        let file = |name: &str, in_repository| SourceFile {
+            path: dir.join(name),
+            in_repository,
+            optional: false,
+        };
         Sources {
             defaults: vec![("core.jobs", "2".to_owned())],
-            files: vec![file("system", false), file("user", false), file("repository", true)],
+            files: vec![
+                file("system", false),
+                file("user", false),
+                file("repository", true),
+            ],
             secrets: dir.join("secrets"),
             env,
             overrides,
@@ -292,31 +358,58 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let none = |_: &str| None;
         let jobs = |s: &Sources<'_>| Settings::load(s).unwrap().values["core.jobs"].clone();
-        assert_eq!(jobs(&sources(dir.path(), &none, &[])), (SettingValue::Number(2), Origin::BuiltIn));
+        assert_eq!(
+            jobs(&sources(dir.path(), &none, &[])),
+            (SettingValue::Number(2), Origin::BuiltIn)
+        );
         for (n, name) in [(3, "system"), (4, "user"), (5, "repository")] {
             fs::write(dir.path().join(name), format!("[core]\njobs = {n}\n")).unwrap();
             let origin = Origin::File(dir.path().join(name));
-            assert_eq!(jobs(&sources(dir.path(), &none, &[])), (SettingValue::Number(n), origin));
+            assert_eq!(
+                jobs(&sources(dir.path(), &none, &[])),
+                (SettingValue::Number(n), origin)
+            );
         }
         let env = |name: &str| (name == "DVC_JOBS").then(|| OsString::from("6"));
-        assert_eq!(jobs(&sources(dir.path(), &env, &[])), (SettingValue::Number(6), Origin::Environment("DVC_JOBS")));
+        assert_eq!(
+            jobs(&sources(dir.path(), &env, &[])),
+            (SettingValue::Number(6), Origin::Environment("DVC_JOBS"))
+        );
         let set = ["core.jobs=7".to_owned()];
         let mut all = sources(dir.path(), &env, &set);
         assert_eq!(jobs(&all), (SettingValue::Number(7), Origin::CommandLine));
-        all.flags.push(FlagValue { flag: "--jobs", key: "core.jobs", value: "8".to_owned() });
-        assert_eq!(jobs(&all), (SettingValue::Number(8), Origin::Flag("--jobs")));
+        all.flags.push(FlagValue {
+            flag: "--jobs",
+            key: "core.jobs",
+            value: "8".to_owned(),
+        });
+        assert_eq!(
+            jobs(&all),
+            (SettingValue::Number(8), Origin::Flag("--jobs"))
+        );
     }
 
     #[test]
     fn all_problems_are_listed_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("system"), "[core]\njob = 3\nmemory = \"1K\"\n").unwrap();
+        fs::write(
+            dir.path().join("system"),
+            "[core]\njob = 3\nmemory = \"1K\"\n",
+        )
+        .unwrap();
         fs::write(dir.path().join("user"), "[core]\njobs = \n").unwrap();
-        fs::write(dir.path().join("repository"), "[ui]\npager = 'rm'\ncolor = 'blue'\n").unwrap();
+        fs::write(
+            dir.path().join("repository"),
+            "[ui]\npager = 'rm'\ncolor = 'blue'\n",
+        )
+        .unwrap();
         let env = |name: &str| (name == "DVC_JOBS").then(|| OsString::from("many"));
         let set = ["nonsense".to_owned(), "usre.name=x".to_owned()];
         let LayerReader { problems, .. } = read(KEYS, &sources(dir.path(), &env, &set));
-        let shown = problems.iter().map(|p| format!("{p}\n")).collect::<String>();
+        let shown = problems
+            .iter()
+            .map(|p| format!("{p}\n"))
+            .collect::<String>();
         insta::assert_snapshot!(shown.replace(&dir.path().display().to_string(), ""), @"
         /system: unknown setting `core.job`, did you mean `core.jobs`?
         /system: `core.memory`: 1024 bytes are less than the minimum of 67108864
@@ -337,9 +430,17 @@ mod tests {
         fs::write(dir.path().join("named"), "named\r\n").unwrap();
         let load = |s: &Sources<'_>| Settings::load_table(&WITH_SECRET, s).unwrap();
         let none = |_: &str| None;
-        assert_eq!(load(&sources(dir.path(), &none, &[])).text("core.password"), Some("from run"));
-        let env = |name: &str| (name == "DVC_PASSWORD_FILE").then(|| dir.path().join("named").into_os_string());
-        assert_eq!(load(&sources(dir.path(), &env, &[])).text("core.password"), Some("named"));
+        assert_eq!(
+            load(&sources(dir.path(), &none, &[])).text("core.password"),
+            Some("from run")
+        );
+        let env = |name: &str| {
+            (name == "DVC_PASSWORD_FILE").then(|| dir.path().join("named").into_os_string())
+        };
+        assert_eq!(
+            load(&sources(dir.path(), &env, &[])).text("core.password"),
+            Some("named")
+        );
         let set = ["core.password=oops".to_owned()];
         let LayerReader { problems, .. } = read(&WITH_SECRET, &sources(dir.path(), &none, &set));
         assert!(!problems[0].to_string().contains("oops"));

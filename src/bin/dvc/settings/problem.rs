@@ -36,18 +36,28 @@ pub(crate) struct ConfigProblem {
 impl ConfigProblem {
     /// Returns a problem with a value or a name.
     pub(crate) fn new(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, text: text.into(), denied: false }
+        Self {
+            origin,
+            text: text.into(),
+            denied: false,
+        }
     }
 
     /// Returns a problem with a credential, without which access would be denied.
     pub(crate) fn denied(origin: Origin, text: impl Into<String>) -> Self {
-        Self { denied: true, ..Self::new(origin, text) }
+        Self {
+            denied: true,
+            ..Self::new(origin, text)
+        }
     }
 
     /// Returns a problem with reading a file.
     pub(super) fn unreadable(origin: Origin, e: &io::Error) -> Self {
         let denied = e.kind() == io::ErrorKind::PermissionDenied;
-        Self { denied, ..Self::new(origin, format!("cannot read the file: {e}")) }
+        Self {
+            denied,
+            ..Self::new(origin, format!("cannot read the file: {e}"))
+        }
     }
 }
 
@@ -72,7 +82,9 @@ impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::BuiltIn => write!(f, "{}", self.text),
-            Origin::File(path) | Origin::Secret(path) => write!(f, "{}: {}", path.display(), self.text),
+            Origin::File(path) | Origin::Secret(path) => {
+                write!(f, "{}: {}", path.display(), self.text)
+            }
             Origin::Environment(name) => write!(f, "{name}: {}", self.text),
             Origin::CommandLine => write!(f, "-c: {}", self.text),
             Origin::Flag(flag) => write!(f, "{flag}: {}", self.text),
@@ -96,13 +108,22 @@ impl std::error::Error for BadConfiguration {}
 
 impl Failure for BadConfiguration {
     fn kind(&self) -> Kind {
-        if self.0.iter().all(|problem| problem.denied) { Kind::Denied } else { Kind::Usage }
+        if self.0.iter().all(|problem| problem.denied) {
+            Kind::Denied
+        } else {
+            Kind::Usage
+        }
     }
     fn hint(&self) -> Option<String> {
-        let is_credential = |problem: &ConfigProblem| matches!(problem.origin, Origin::Environment(_));
+        let is_credential =
+            |problem: &ConfigProblem| matches!(problem.origin, Origin::Environment(_));
         Some(match self.kind() {
-            Kind::Denied if self.0.iter().any(is_credential) => "set both variables, or neither".to_owned(),
-            Kind::Denied => "make the file readable by all users who run dvc on this machine".to_owned(),
+            Kind::Denied if self.0.iter().any(is_credential) => {
+                "set both variables, or neither".to_owned()
+            }
+            Kind::Denied => {
+                "make the file readable by all users who run dvc on this machine".to_owned()
+            }
             _ => "run `dvc config --help` to list the settings".to_owned(),
         })
     }

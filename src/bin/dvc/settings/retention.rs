@@ -52,11 +52,18 @@ impl<'k> RetentionKey<'k> {
     pub(crate) fn parse(name: &'k str) -> Option<Result<Self, String>> {
         let rest = name.strip_prefix(PREFIX)?;
         let Some((policy, option)) = rest.rsplit_once('.') else {
-            return Some(Err(format!("`{name}` has no rule: write `{PREFIX}NAME.daily` or the like")));
+            return Some(Err(format!(
+                "`{name}` has no rule: write `{PREFIX}NAME.daily` or the like"
+            )));
         };
-        let is_plain = !policy.is_empty() && policy.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let is_plain = !policy.is_empty()
+            && policy
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !is_plain {
-            return Some(Err(format!("`{policy}` is not a name of letters, digits, `-` and `_`")));
+            return Some(Err(format!(
+                "`{policy}` is not a name of letters, digits, `-` and `_`"
+            )));
         }
         if policy == ALL {
             return Some(Err(format!(
@@ -64,7 +71,10 @@ impl<'k> RetentionKey<'k> {
             )));
         }
         if option != BRANCHES && !RULES.contains(&option) {
-            return Some(Err(format!("unknown setting `{name}`: a policy has `branches`, `{}`", RULES.join("`, `"))));
+            return Some(Err(format!(
+                "unknown setting `{name}`: a policy has `branches`, `{}`",
+                RULES.join("`, `")
+            )));
         }
         Some(Ok(Self { policy, option }))
     }
@@ -75,7 +85,10 @@ impl<'k> RetentionKey<'k> {
             return SettingType::List.parse(text);
         }
         RetentionRule::parse(self.option, text).map_err(|e| e.to_string())?;
-        Ok(text.parse().map_or_else(|_| SettingValue::Text(text.to_owned()), SettingValue::Number))
+        Ok(text.parse().map_or_else(
+            |_| SettingValue::Text(text.to_owned()),
+            SettingValue::Number,
+        ))
     }
 
     /// Converts a value from a configuration file.
@@ -112,15 +125,20 @@ impl RetentionEntry {
 
     /// Returns all values, the patterns of branches first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SettingValue, &Origin)> {
-        self.values.iter().map(|(option, value, origin)| (option.as_str(), value, origin))
+        self.values
+            .iter()
+            .map(|(option, value, origin)| (option.as_str(), value, origin))
     }
 
     /// Returns the patterns of branches; all branches if none is set.
     pub(crate) fn branches(&self) -> Vec<String> {
-        let set = self.values.iter().find_map(|(option, value, _)| match value {
-            SettingValue::List(patterns) if option == BRANCHES => Some(patterns.clone()),
-            _ => None,
-        });
+        let set = self
+            .values
+            .iter()
+            .find_map(|(option, value, _)| match value {
+                SettingValue::List(patterns) if option == BRANCHES => Some(patterns.clone()),
+                _ => None,
+            });
         set.unwrap_or_else(|| vec!["*".to_owned()])
     }
 
@@ -129,7 +147,9 @@ impl RetentionEntry {
         let rules = self.values.iter().filter(|(option, ..)| option != BRANCHES);
         RetentionPolicy {
             rules: rules
-                .filter_map(|(option, value, _)| RetentionRule::parse(option, &value.to_string()).ok())
+                .filter_map(|(option, value, _)| {
+                    RetentionRule::parse(option, &value.to_string()).ok()
+                })
                 .collect(),
         }
     }
@@ -146,12 +166,24 @@ mod tests {
         let daily = key("retention.nightly.daily").unwrap();
         assert_eq!((daily.policy, daily.option), ("nightly", "daily"));
         assert_eq!(daily.parse_value("7"), Ok(SettingValue::Number(7)));
-        assert_eq!(daily.parse_value("unlimited"), Ok(SettingValue::Text("unlimited".to_owned())));
+        assert_eq!(
+            daily.parse_value("unlimited"),
+            Ok(SettingValue::Text("unlimited".to_owned()))
+        );
         assert!(daily.parse_value("often").unwrap_err().contains("often"));
-        assert!(key("retention.x.within-daily").unwrap().parse_value("1m7d").is_ok());
-        for bad in
-            ["retention.daily", "retention..daily", "retention.a b.daily", "retention.all.daily", "retention.x.dayly"]
-        {
+        assert!(
+            key("retention.x.within-daily")
+                .unwrap()
+                .parse_value("1m7d")
+                .is_ok()
+        );
+        for bad in [
+            "retention.daily",
+            "retention..daily",
+            "retention.a b.daily",
+            "retention.all.daily",
+            "retention.x.dayly",
+        ] {
             assert!(RetentionKey::parse(bad).unwrap().is_err(), "{bad}");
         }
     }
@@ -162,10 +194,19 @@ mod tests {
         for (option, value) in [("weekly", 4), ("last", 1), ("daily", 5), ("daily", 7)] {
             entry.set(option, SettingValue::Number(value), Origin::BuiltIn);
         }
-        let rules: Vec<String> = entry.policy().rules.iter().map(ToString::to_string).collect();
+        let rules: Vec<String> = entry
+            .policy()
+            .rules
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(rules, ["keep-last 1", "keep-daily 7", "keep-weekly 4"]);
         assert_eq!(entry.branches(), ["*"]);
-        entry.set(BRANCHES, SettingValue::List(vec!["a*".to_owned()]), Origin::BuiltIn);
+        entry.set(
+            BRANCHES,
+            SettingValue::List(vec!["a*".to_owned()]),
+            Origin::BuiltIn,
+        );
         assert_eq!(entry.branches(), ["a*"]);
         assert_eq!(entry.iter().next().unwrap().0, BRANCHES);
         assert_eq!(entry.policy().rules.len(), 3);

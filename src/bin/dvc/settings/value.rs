@@ -58,14 +58,21 @@ impl SettingType {
             },
             Self::Choice(words) if words.contains(&text) => Ok(SettingValue::Text(text.to_owned())),
             Self::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
-            Self::List => {
-                Ok(SettingValue::List(text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect()))
-            }
-            Self::Command => Ok(SettingValue::List(text.split_whitespace().map(str::to_owned).collect())),
+            Self::List => Ok(SettingValue::List(
+                text.split(',')
+                    .filter(|t| !t.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            )),
+            Self::Command => Ok(SettingValue::List(
+                text.split_whitespace().map(str::to_owned).collect(),
+            )),
             Self::Duration => duration(text).map(|d| SettingValue::Number(d.as_secs())),
             Self::Author => author(text).map(SettingValue::Text),
             Self::Path if text.is_empty() => Err("the path is empty".to_owned()),
-            Self::Text | Self::Path if text.contains(['\n', '\0']) => Err("the value has a line break".to_owned()),
+            Self::Text | Self::Path if text.contains(['\n', '\0']) => {
+                Err("the value has a line break".to_owned())
+            }
             Self::Text | Self::Path => Ok(SettingValue::Text(text.to_owned())),
         }
     }
@@ -74,18 +81,31 @@ impl SettingType {
     pub(crate) fn read_toml(self, value: &toml_edit::Value) -> Result<SettingValue, String> {
         match (self, value) {
             (Self::Bool, toml_edit::Value::Boolean(b)) => Ok(SettingValue::Bool(*b.value())),
-            (Self::Size { min }, toml_edit::Value::Integer(n)) => {
-                at_least(min, u64::try_from(*n.value()).map_err(|_| format!("`{}` is negative", n.value()))?)
+            (Self::Size { min }, toml_edit::Value::Integer(n)) => at_least(
+                min,
+                u64::try_from(*n.value()).map_err(|_| format!("`{}` is negative", n.value()))?,
+            ),
+            (Self::Count | Self::Duration, toml_edit::Value::Integer(n)) => {
+                self.parse(&n.value().to_string())
             }
-            (Self::Count | Self::Duration, toml_edit::Value::Integer(n)) => self.parse(&n.value().to_string()),
             (Self::List | Self::Command, toml_edit::Value::Array(items)) => items
                 .iter()
-                .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{}` is not text", on_one_line(i))))
+                .map(|i| {
+                    i.as_str()
+                        .map(str::to_owned)
+                        .ok_or_else(|| format!("`{}` is not text", on_one_line(i)))
+                })
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
-            (Self::List, toml_edit::Value::String(text)) => Ok(SettingValue::List(vec![text.value().clone()])),
+            (Self::List, toml_edit::Value::String(text)) => {
+                Ok(SettingValue::List(vec![text.value().clone()]))
+            }
             (_, toml_edit::Value::String(text)) => self.parse(text.value()),
-            (_, other) => Err(format!("`{}` is not {}", on_one_line(other), self.description())),
+            (_, other) => Err(format!(
+                "`{}` is not {}",
+                on_one_line(other),
+                self.description()
+            )),
         }
     }
 
@@ -141,11 +161,19 @@ impl fmt::Display for SettingValue {
 
 /// Returns a value as the file has it, without the spaces and line breaks around its parts.
 fn on_one_line(value: &toml_edit::Value) -> String {
-    value.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    value
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn at_least(min: u64, n: u64) -> Result<SettingValue, String> {
-    if n < min { Err(format!("{n} bytes are less than the minimum of {min}")) } else { Ok(SettingValue::Number(n)) }
+    if n < min {
+        Err(format!("{n} bytes are less than the minimum of {min}"))
+    } else {
+        Ok(SettingValue::Number(n))
+    }
 }
 
 /// Parses `true`, `yes`, `on`, `1` and their opposites.
@@ -160,7 +188,9 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
 /// Parses a duration: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration such as `30s` or `2h`");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
         "" | "s" => 1,
@@ -170,7 +200,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "w" => 604_800,
         _ => return Err(wrong()),
     };
-    number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).map(Duration::from_secs).ok_or_else(wrong)
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(scale))
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
 }
 
 /// Parses `Name <mail>` on one line.
@@ -199,7 +234,10 @@ mod tests {
 
     #[test]
     fn authors() {
-        assert_eq!(author("Ann  <ann@example.org>"), Ok("Ann <ann@example.org>".to_owned()));
+        assert_eq!(
+            author("Ann  <ann@example.org>"),
+            Ok("Ann <ann@example.org>".to_owned())
+        );
         assert!(author("Ann").is_err());
         assert!(author("<a@b>").is_err());
         assert!(author("A\nB <a@b>").is_err());

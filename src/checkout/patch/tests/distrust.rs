@@ -29,13 +29,31 @@ struct Two {
 
 impl Two {
     fn new(make: impl Fn(&mut Memory) -> (Vec<Entry>, Vec<Entry>)) -> Self {
-        let mut memory = Memory { root_meta: meta(0o755), ..Memory::default() };
+        let mut memory = Memory {
+            root_meta: meta(0o755),
+            ..Memory::default()
+        };
         let (old, new) = make(&mut memory);
         let (first, second) = (memory.tree(old), memory.tree(new));
-        let two =
-            Self { memory, first, second, tree: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() };
-        let options = RestoreOptions { jobs: 2, placements: None };
-        restore(&two.memory, &first, two.tree.path(), &options, &Notes::default()).unwrap();
+        let two = Self {
+            memory,
+            first,
+            second,
+            tree: tempfile::tempdir().unwrap(),
+            state: tempfile::tempdir().unwrap(),
+        };
+        let options = RestoreOptions {
+            jobs: 2,
+            placements: None,
+        };
+        restore(
+            &two.memory,
+            &first,
+            two.tree.path(),
+            &options,
+            &Notes::default(),
+        )
+        .unwrap();
         two
     }
 
@@ -48,10 +66,24 @@ impl Two {
         let mut changes = Vec::new();
         differences(&self.memory, &self.first, &self.second, b"", &mut changes);
         let goal = Goal::whole(Some(self.first), self.second);
-        let mut journal = Journal::begin(Journal::lock(self.state.path()).unwrap(), &goal, false).unwrap();
-        let options = PatchOptions { jobs: 2, scope: &[], placements };
+        let mut journal =
+            Journal::begin(Journal::lock(self.state.path()).unwrap(), &goal, false).unwrap();
+        let options = PatchOptions {
+            jobs: 2,
+            scope: &[],
+            placements,
+        };
         let at = self.tree.path();
-        let report = patch(&self.memory, &self.second, changes, at, &mut journal, &options, &Notes::default()).unwrap();
+        let report = patch(
+            &self.memory,
+            &self.second,
+            changes,
+            at,
+            &mut journal,
+            &options,
+            &Notes::default(),
+        )
+        .unwrap();
         let half_written = journal.half_written().iter().cloned().collect();
         journal.finish().unwrap();
         (report, half_written)
@@ -71,9 +103,12 @@ impl Placements for Heard {
 impl Heard {
     fn remembered(self) -> Vec<String> {
         let dirs = self.0.into_inner();
-        let names = dirs
-            .into_iter()
-            .flat_map(|(dir, names)| names.into_iter().filter(|n| n.stat.is_some()).map(move |n| join(&dir, &n.name)));
+        let names = dirs.into_iter().flat_map(|(dir, names)| {
+            names
+                .into_iter()
+                .filter(|n| n.stat.is_some())
+                .map(move |n| join(&dir, &n.name))
+        });
         names.map(|n| String::from_utf8(n).unwrap()).collect()
     }
 }
@@ -85,21 +120,48 @@ fn touched(mut entry: Entry, secs: i64) -> Entry {
 
 /// Returns the entry with an xattr that no file system accepts.
 fn impossible(mut entry: Entry) -> Entry {
-    entry.meta.xattrs = vec![Xattr { name: b"nowhere.x".to_vec(), value: b"1".to_vec() }];
+    entry.meta.xattrs = vec![Xattr {
+        name: b"nowhere.x".to_vec(),
+        value: b"1".to_vec(),
+    }];
     entry
 }
 
 #[test]
 fn a_name_outside_of_the_scope_is_not_linked_to() {
-    let two = model(&[("a", file(b"one", 1)), ("b", file(b"one", 1)), ("c", file(b"one", 1))]);
+    let two = model(&[
+        ("a", file(b"one", 1)),
+        ("b", file(b"one", 1)),
+        ("c", file(b"one", 1)),
+    ]);
     let (bench, first) = Bench::new(&two);
     let at = bench.tree.path();
     fs::remove_file(at.join("a")).unwrap();
     fs::write(at.join("b"), b"two").unwrap();
-    let entry = Lookup::new(&bench.memory, &first).unwrap().entry(b"a").unwrap();
-    let change = Change { path: b"a".to_vec(), old: None, new: entry, sure: true };
-    bench.apply(&first, &first, vec![change], &[b"a".to_vec()], &Notes::default());
-    assert_eq!((fs::read(at.join("a")).unwrap(), fs::read(at.join("b")).unwrap()), (b"one".into(), b"two".into()));
+    let entry = Lookup::new(&bench.memory, &first)
+        .unwrap()
+        .entry(b"a")
+        .unwrap();
+    let change = Change {
+        path: b"a".to_vec(),
+        old: None,
+        new: entry,
+        sure: true,
+    };
+    bench.apply(
+        &first,
+        &first,
+        vec![change],
+        &[b"a".to_vec()],
+        &Notes::default(),
+    );
+    assert_eq!(
+        (
+            fs::read(at.join("a")).unwrap(),
+            fs::read(at.join("b")).unwrap()
+        ),
+        (b"one".into(), b"two".into())
+    );
 }
 
 #[test]
@@ -119,7 +181,10 @@ fn a_large_file_that_was_edited_in_the_meantime_is_read_again() {
 fn a_file_that_was_edited_in_the_meantime_does_not_get_the_metadata_of_another() {
     let two = Two::new(|m| {
         let (f, g) = (m.file("f", b"old"), m.file("g", b"g"));
-        (vec![f.clone(), g.clone()], vec![touched(f, 5), touched(g, 6)])
+        (
+            vec![f.clone(), g.clone()],
+            vec![touched(f, 5), touched(g, 6)],
+        )
     });
     fs::write(two.at("f"), b"new").unwrap();
     let heard = Heard::default();
@@ -128,13 +193,20 @@ fn a_file_that_was_edited_in_the_meantime_does_not_get_the_metadata_of_another()
     assert_eq!(fs::read(two.at("f")).unwrap(), b"new");
     assert!(fs::metadata(two.at("f")).unwrap().mtime() > 1_000_000_000);
     assert_eq!(fs::metadata(two.at("g")).unwrap().mtime(), 6);
-    assert_eq!(heard.remembered(), [""; 0], "a file that was not changed is not remembered as changed");
+    assert_eq!(
+        heard.remembered(),
+        [""; 0],
+        "a file that was not changed is not remembered as changed"
+    );
 }
 
 #[test]
 fn names_of_one_file_get_their_metadata_together() {
     let two = Two::new(|m| {
-        let names = [linked(m.file("a", b"1"), 1, 2), linked(m.file("b", b"1"), 1, 2)];
+        let names = [
+            linked(m.file("a", b"1"), 1, 2),
+            linked(m.file("b", b"1"), 1, 2),
+        ];
         (names.to_vec(), names.map(|n| touched(n, 5)).to_vec())
     });
     assert_eq!(two.go(None).0.incomplete, 0);
@@ -148,9 +220,15 @@ fn what_lacks_metadata_is_not_remembered() {
     next[7 * BLOCK] ^= 1;
     let two = Two::new(|m| {
         let all = |m: &mut Memory, big: &[u8], small: &[u8]| {
-            let (sub, bad) = (m.dir("sub", vec![m_file(small)]), m.dir("worse", vec![m_file(small)]));
+            let (sub, bad) = (
+                m.dir("sub", vec![m_file(small)]),
+                m.dir("worse", vec![m_file(small)]),
+            );
             let (big, large) = (m.file("big", big), m.file("large", big));
-            (vec![m.file("kept", b"1"), m.file("small", small), big, sub], vec![m.file("set", b"1"), large, bad])
+            (
+                vec![m.file("kept", b"1"), m.file("small", small), big, sub],
+                vec![m.file("set", b"1"), large, bad],
+            )
         };
         let (old, old_bad) = all(m, &big, b"1");
         let (new, new_bad) = all(m, &next, b"2");
@@ -162,7 +240,10 @@ fn what_lacks_metadata_is_not_remembered() {
     assert_eq!((report.incomplete, half_written.len()), (3, 0));
     let mut remembered = heard.remembered();
     remembered.sort();
-    assert_eq!(remembered, ["big", "kept", "small", "sub", "sub/f", "worse/f"]);
+    assert_eq!(
+        remembered,
+        ["big", "kept", "small", "sub", "sub/f", "worse/f"]
+    );
 }
 
 fn m_file(bytes: &[u8]) -> Entry {
@@ -171,12 +252,17 @@ fn m_file(bytes: &[u8]) -> Entry {
 
 #[test]
 fn names_that_are_said_to_be_one_file_are_not_patched_as_one_if_they_differ() {
-    let (big, mut one, mut other) = (noise(20 * BLOCK, 3), noise(20 * BLOCK, 3), noise(20 * BLOCK, 3));
+    let (big, mut one, mut other) = (
+        noise(20 * BLOCK, 3),
+        noise(20 * BLOCK, 3),
+        noise(20 * BLOCK, 3),
+    );
     one[0] ^= 1;
     other[BLOCK] ^= 1;
     let two = Two::new(|m| {
-        let pair =
-            |m: &mut Memory, a: &[u8], b: &[u8]| vec![linked(m.file("a", a), 1, 2), linked(m.file("b", b), 1, 2)];
+        let pair = |m: &mut Memory, a: &[u8], b: &[u8]| {
+            vec![linked(m.file("a", a), 1, 2), linked(m.file("b", b), 1, 2)]
+        };
         (pair(m, &big, &big), pair(m, &one, &other))
     });
     two.go(None);
@@ -200,13 +286,22 @@ fn nobody_reads_new_content_by_the_old_mode() {
     let (report, half_written) = two.go(None);
     assert_eq!(report.damaged, 1);
     // With reflinks, only a clone is patched, so the old file is unchanged.
-    let expected = if half_written.is_empty() { 0o4755 } else { 0o640 };
-    assert_eq!(fs::metadata(two.at("big")).unwrap().mode() & 0o7777, expected);
+    let expected = if half_written.is_empty() {
+        0o4755
+    } else {
+        0o640
+    };
+    assert_eq!(
+        fs::metadata(two.at("big")).unwrap().mode() & 0o7777,
+        expected
+    );
 }
 
 #[test]
 fn a_closed_directory_outside_of_the_scope_stays_closed() {
-    if as_nobody("checkout::patch::tests::distrust::a_closed_directory_outside_of_the_scope_stays_closed") {
+    if as_nobody(
+        "checkout::patch::tests::distrust::a_closed_directory_outside_of_the_scope_stays_closed",
+    ) {
         return;
     }
     let mut closed = dir(5);
@@ -218,7 +313,13 @@ fn a_closed_directory_outside_of_the_scope_stays_closed() {
     let mut changes = Vec::new();
     differences(&bench.memory, &first, &second, b"", &mut changes);
     changes.retain(|c| c.path == b"d/f");
-    bench.apply(&first, &second, changes, &[b"d/f".to_vec()], &Notes::default());
+    bench.apply(
+        &first,
+        &second,
+        changes,
+        &[b"d/f".to_vec()],
+        &Notes::default(),
+    );
     let at = bench.tree.path();
     assert_eq!(fs::read(at.join("d/f")).unwrap(), b"new");
     let stat = fs::metadata(at.join("d")).unwrap();

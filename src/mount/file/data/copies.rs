@@ -17,10 +17,20 @@ impl FileData {
     pub fn next_missing(&self, offset: u64, len: u64) -> Option<BaseRange> {
         let state = self.read_state();
         let base = state.base.clone()?;
-        let RangeRun { inside: local, end: until } =
-            state.local.run(&(offset / BLOCK..state.kept.div_ceil(BLOCK).max(offset / BLOCK)));
-        let start = if local { until * BLOCK } else { offset - offset % BLOCK };
-        let RangeRun { end, .. } = state.local.run(&(start / BLOCK..state.kept.div_ceil(BLOCK).max(start / BLOCK)));
+        let RangeRun {
+            inside: local,
+            end: until,
+        } = state
+            .local
+            .run(&(offset / BLOCK..state.kept.div_ceil(BLOCK).max(offset / BLOCK)));
+        let start = if local {
+            until * BLOCK
+        } else {
+            offset - offset % BLOCK
+        };
+        let RangeRun { end, .. } = state
+            .local
+            .run(&(start / BLOCK..state.kept.div_ceil(BLOCK).max(start / BLOCK)));
         let range = start..(end * BLOCK).min(start.saturating_add(len)).min(state.kept);
         (range.start < range.end).then_some(BaseRange { base, range })
     }
@@ -28,15 +38,29 @@ impl FileData {
     /// Writes bytes of the version to the upper file, except to blocks that it already holds.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
-        let same =
-            |state: &FileState| state.damage.is_none() && state.base.as_ref().is_some_and(|now| Arc::ptr_eq(now, base));
+        let same = |state: &FileState| {
+            state.damage.is_none()
+                && state
+                    .base
+                    .as_ref()
+                    .is_some_and(|now| Arc::ptr_eq(now, base))
+        };
         let (still, kept) = {
             let state = self.read_state();
             let wanted = offset / BLOCK..(offset + bytes.len() as u64).div_ceil(BLOCK);
-            if !same(&state) { (Vec::new(), 0) } else { (state.local.missing(&wanted), state.kept) }
+            if !same(&state) {
+                (Vec::new(), 0)
+            } else {
+                (state.local.missing(&wanted), state.kept)
+            }
         };
         for part in still {
-            let (from, to) = (part.start * BLOCK, (part.end * BLOCK).min(kept).min(offset + bytes.len() as u64));
+            let (from, to) = (
+                part.start * BLOCK,
+                (part.end * BLOCK)
+                    .min(kept)
+                    .min(offset + bytes.len() as u64),
+            );
             // Skip a block if only a part of it was fetched.
             if from < to && (to.is_multiple_of(BLOCK) || to == kept) {
                 let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
@@ -48,7 +72,9 @@ impl FileData {
                 done?;
                 self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
                 self.note_change();
-                self.write_state().local.insert(part.start..to.div_ceil(BLOCK));
+                self.write_state()
+                    .local
+                    .insert(part.start..to.div_ceil(BLOCK));
             }
         }
         Ok(())
@@ -83,7 +109,11 @@ impl FileData {
         /// Freeing fewer bytes than this is not worth the work.
         const LEAST: u64 = 64 << 10;
         let state = self.read_state();
-        let Some(base) = state.base.as_ref().filter(|_| state.has_upper && state.damage.is_none()) else {
+        let Some(base) = state
+            .base
+            .as_ref()
+            .filter(|_| state.has_upper && state.damage.is_none())
+        else {
             return SpareCopies::Nothing;
         };
         let is_copy = state.dirty.is_empty() && !state.changed && state.kept == state.size;
@@ -91,7 +121,11 @@ impl FileData {
             return SpareCopies::All(Arc::clone(base));
         }
         let own = state.dirty.total() * BLOCK + state.size.saturating_sub(state.kept);
-        if state.counted_bytes > own + LEAST { SpareCopies::Blocks } else { SpareCopies::Nothing }
+        if state.counted_bytes > own + LEAST {
+            SpareCopies::Blocks
+        } else {
+            SpareCopies::Nothing
+        }
     }
 
     /// Makes reads of copied blocks use the version from now on. The caller has to record this in
@@ -106,12 +140,16 @@ impl FileData {
         let _exclusive = self.exclusive();
         let (sums, spare) = {
             let state = self.read_state();
-            (Arc::clone(&state.sums), state.local.missing(&(0..state.kept / BLOCK)))
+            (
+                Arc::clone(&state.sums),
+                state.local.missing(&(0..state.kept / BLOCK)),
+            )
         };
         let upper = self.open_upper()?;
         for blocks in spare {
             let range = blocks.start * BLOCK..blocks.end * BLOCK;
-            let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+            let flags =
+                rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
             rustix::fs::fallocate(&*upper, flags, range.start, range.end - range.start)?;
             sums.record_zeros(&blocks);
         }

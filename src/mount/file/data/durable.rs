@@ -26,7 +26,8 @@ impl FileData {
         };
         let length_unsynced = self.length_unsynced.swap(false, Ordering::AcqRel);
         if let Err(e) = self.sync_bytes() {
-            self.length_unsynced.fetch_or(length_unsynced, Ordering::AcqRel);
+            self.length_unsynced
+                .fetch_or(length_unsynced, Ordering::AcqRel);
             self.return_unstored(unstored);
             return Err(e);
         }
@@ -43,7 +44,10 @@ impl FileData {
         // A file that is not open is opened only for the sync, to keep few descriptors open.
         let synced = match &upper {
             Some(upper) => upper.sync_data(),
-            None => self.space.open(self.ino).and_then(|upper| upper.sync_data()),
+            None => self
+                .space
+                .open(self.ino)
+                .and_then(|upper| upper.sync_data()),
         };
         synced.inspect_err(|_| self.unsynced.store(true, Ordering::Release))
     }
@@ -77,7 +81,8 @@ impl FileData {
     /// Removes the upper file. The inode must have neither names nor open handles.
     pub fn remove_upper(&self) {
         let mut state = self.write_state();
-        self.space.recount(std::mem::take(&mut state.counted_bytes), 0);
+        self.space
+            .recount(std::mem::take(&mut state.counted_bytes), 0);
         state.upper = None;
         if std::mem::take(&mut state.has_upper) {
             let _ = fs::remove_file(self.space.path(self.ino));
@@ -102,7 +107,10 @@ impl FileData {
     pub fn freeze(&self) -> Arc<FrozenFile> {
         self.refresh_from_kernel();
         let mut state = self.write_state();
-        let frozen = Arc::new(FrozenFile::new(state.state.clone(), self.space.path(self.ino)));
+        let frozen = Arc::new(FrozenFile::new(
+            state.state.clone(),
+            self.space.path(self.ino),
+        ));
         state.frozen = Some(Arc::clone(&frozen));
         state.changed = false;
         frozen
@@ -118,14 +126,19 @@ impl FileData {
     pub fn thaw(&self, became: Option<Arc<BaseFile>>) {
         let _exclusive = self.exclusive();
         let mut state = self.write_state();
-        let Some(frozen) = state.frozen.take() else { return };
+        let Some(frozen) = state.frozen.take() else {
+            return;
+        };
         frozen.remove_side_file();
         self.store_outdated.store(true, Ordering::Release);
         let Some(base) = became else {
             state.changed = true;
             return;
         };
-        let FrozenChanges { written, lowest_size } = frozen.changes();
+        let FrozenChanges {
+            written,
+            lowest_size,
+        } = frozen.changes();
         let kept = base.size.min(lowest_size);
         let end = kept.div_ceil(BLOCK);
         // Only the upper file had the bytes after the old base, so it holds these blocks
@@ -157,7 +170,10 @@ impl FileData {
     /// Returns whether all blocks have checksums.
     pub fn has_sums(&self) -> bool {
         let state = self.read_state();
-        state.sums.unknown_blocks(state.size.div_ceil(BLOCK)).is_empty()
+        state
+            .sums
+            .unknown_blocks(state.size.div_ceil(BLOCK))
+            .is_empty()
     }
 
     /// Creates a seal of the upper file, if the overlay database has none. Reads at most `budget`
@@ -172,7 +188,11 @@ impl FileData {
             if !state.has_upper || state.damage.is_some() || self.is_sealed() {
                 return Ok(None);
             }
-            let mut own = if state.is_complete() { state.local.clone() } else { state.dirty.clone() };
+            let mut own = if state.is_complete() {
+                state.local.clone()
+            } else {
+                state.dirty.clone()
+            };
             own.insert(state.kept / BLOCK..state.size.div_ceil(BLOCK).max(state.kept / BLOCK));
             (Arc::clone(&state.sums), state.size, own)
         };
@@ -180,6 +200,10 @@ impl FileData {
         let known = read_unknown_blocks(&file, &sums, size, &own, budget)?;
         let meta = file.metadata()?;
         let fits = meta.len() == size;
-        Ok(fits.then(|| FileSeal { size, mtime: mtime_of(&meta), sums: known.then(|| sums.rows()) }))
+        Ok(fits.then(|| FileSeal {
+            size,
+            mtime: mtime_of(&meta),
+            sums: known.then(|| sums.rows()),
+        }))
     }
 }

@@ -43,7 +43,11 @@ impl FileData {
 
     /// Sets the modification time of the upper file, if the kernel keeps the time there.
     pub fn set_kernel_mtime(&self, mtime: Time) -> io::Result<()> {
-        if self.is_written_by_kernel() { set_times(&*self.open_upper()?, mtime) } else { Ok(()) }
+        if self.is_written_by_kernel() {
+            set_times(&*self.open_upper()?, mtime)
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends a use by the kernel that [`Self::pass_to_kernel`] started.
@@ -100,6 +104,15 @@ impl FileData {
 }
 
 fn set_times(upper: &File, mtime: Time) -> io::Result<()> {
-    let at = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
-    Ok(rustix::fs::futimens(upper, &Timestamps { last_access: at, last_modification: at })?)
+    let at = Timespec {
+        tv_sec: mtime.secs,
+        tv_nsec: i64::from(mtime.nanos),
+    };
+    Ok(rustix::fs::futimens(
+        upper,
+        &Timestamps {
+            last_access: at,
+            last_modification: at,
+        },
+    )?)
 }

@@ -65,7 +65,10 @@ impl FileData {
             state.dirty.remove(gone.clone());
             state.stored.remove(gone.clone());
             state.unstored.retain(|r| r.start < gone.start);
-            state.unstored.iter_mut().for_each(|r| r.end = r.end.min(gone.start));
+            state
+                .unstored
+                .iter_mut()
+                .for_each(|r| r.end = r.end.min(gone.start));
         }
         Ok(())
     }
@@ -104,10 +107,15 @@ impl FileData {
         let upper = self.open_for_write()?;
         let (size, kept) = (self.read_state().size, self.read_state().kept);
         let own = range.start.max(kept.div_ceil(BLOCK) * BLOCK)..range.end;
-        self.space.ensure_space_for(own.end.saturating_sub(own.start.max(size)))?;
+        self.space
+            .ensure_space_for(own.end.saturating_sub(own.start.max(size)))?;
         if !own.is_empty() {
             self.note_change();
-            let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };
+            let flags = if grow {
+                FallocateFlags::empty()
+            } else {
+                FallocateFlags::KEEP_SIZE
+            };
             match rustix::fs::fallocate(&*upper, flags, own.start, own.end - own.start) {
                 Err(rustix::io::Errno::OPNOTSUPP) => {}
                 Err(e) => {
@@ -146,7 +154,9 @@ impl FileData {
             };
             while at < end {
                 let HoleRun { hole, end: until } = match piece {
-                    Piece::Base(base, _) => lower.hole_run(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?,
+                    Piece::Base(base, _) => lower
+                        .hole_run(&base.content, &(at..end))
+                        .map_err(|e| Errno::from(&e))?,
                     Piece::Upper(..) => match &seen.upper {
                         None => HoleRun { hole: true, end },
                         Some(file) => hole_run(file, at, end)?,

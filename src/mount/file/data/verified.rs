@@ -14,7 +14,12 @@ use crate::mount::file::state::FileState;
 
 impl FileData {
     /// Fills `out` from the upper file and verifies the checksums.
-    pub(super) fn read_verified(&self, written: &CheckedFile<'_>, offset: u64, out: &mut [u8]) -> Result<()> {
+    pub(super) fn read_verified(
+        &self,
+        written: &CheckedFile<'_>,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
         match written.read(offset, out) {
             Ok(None) => return Ok(()),
             Ok(Some(_)) => {}
@@ -32,13 +37,20 @@ impl FileData {
 
     pub(super) fn wrong_block_error(&self, block: u64) -> crate::error::Error {
         let why = format!("checksum mismatch in the block at offset {}", block * BLOCK);
-        MountError::Upper { path: self.space.path(self.ino), why }.into()
+        MountError::Upper {
+            path: self.space.path(self.ino),
+            why,
+        }
+        .into()
     }
 
     /// Returns the error if the upper file as a whole is damaged.
     pub(super) fn damage_error(&self, state: &FileState) -> Option<MountError> {
         let why = state.damage.as_ref()?.to_string();
-        Some(MountError::Upper { path: self.space.path(self.ino), why })
+        Some(MountError::Upper {
+            path: self.space.path(self.ino),
+            why,
+        })
     }
 
     /// Returns whether all blocks of a range are only copies of the version.
@@ -52,11 +64,20 @@ impl FileData {
     pub(super) fn verify_edges(&self, upper: &File, range: &Range<u64>) -> FsResult<()> {
         let (sums, size, edges) = {
             let state = self.read_state();
-            let own = |block: &u64| *block * BLOCK >= state.kept || state.local.covers(&(*block..*block + 1));
-            let edges: Vec<u64> = edge_blocks(range, state.size.max(range.end)).into_iter().filter(own).collect();
+            let own = |block: &u64| {
+                *block * BLOCK >= state.kept || state.local.covers(&(*block..*block + 1))
+            };
+            let edges: Vec<u64> = edge_blocks(range, state.size.max(range.end))
+                .into_iter()
+                .filter(own)
+                .collect();
             (Arc::clone(&state.sums), state.size, edges)
         };
-        let written = CheckedFile { file: upper, sums: &sums, size };
+        let written = CheckedFile {
+            file: upper,
+            sums: &sums,
+            size,
+        };
         for block in edges {
             let mut bytes = [0; BLOCK_BYTES];
             if written.read(block * BLOCK, &mut bytes)?.is_some() {
@@ -76,15 +97,23 @@ impl FileData {
         if !whole.is_empty() {
             match bytes {
                 Some(bytes) => {
-                    let from = usize::try_from(whole.start * BLOCK - range.start).unwrap_or(usize::MAX);
-                    let end = usize::try_from((whole.end * BLOCK).min(range.end) - range.start).unwrap_or(usize::MAX);
+                    let from =
+                        usize::try_from(whole.start * BLOCK - range.start).unwrap_or(usize::MAX);
+                    let end = usize::try_from((whole.end * BLOCK).min(range.end) - range.start)
+                        .unwrap_or(usize::MAX);
                     sums.record(whole.start, &bytes[from..end]);
                 }
                 None => sums.record_zeros(&whole),
             }
         }
-        let written = CheckedFile { file: upper, sums: &sums, size };
-        edge_blocks(range, size).into_iter().for_each(|block| written.record_again(block));
+        let written = CheckedFile {
+            file: upper,
+            sums: &sums,
+            size,
+        };
+        edge_blocks(range, size)
+            .into_iter()
+            .for_each(|block| written.record_again(block));
     }
 
     /// Records that the file was truncated, perhaps in the middle of a block.
@@ -92,7 +121,12 @@ impl FileData {
         let sums = Arc::clone(&self.read_state().sums);
         sums.record_zeros(&(size.div_ceil(BLOCK)..u64::MAX));
         if !size.is_multiple_of(BLOCK) {
-            CheckedFile { file: upper, sums: &sums, size }.record_again(size / BLOCK);
+            CheckedFile {
+                file: upper,
+                sums: &sums,
+                size,
+            }
+            .record_again(size / BLOCK);
         }
     }
 }

@@ -13,7 +13,9 @@ fn file(tree: &mut ArchiveTree, path: &str) -> Result<()> {
 
 fn list(tree: &ArchiveTree) -> String {
     let mut all = Vec::new();
-    each(&tree.top, b"", &mut |path, at| all.push(format!("{}:{at}", display(&path))));
+    each(&tree.top, b"", &mut |path, at| {
+        all.push(format!("{}:{at}", display(&path)))
+    });
     all.join(" ")
 }
 
@@ -39,17 +41,45 @@ fn the_last_one_wins_and_links_share() {
 #[test]
 fn links_and_files_are_not_parents() {
     let mut tree = ArchiveTree::new(1 << 20);
-    tree.put_node(&names("link"), Meta::default(), Node::Symlink { target: b"/etc".to_vec() }).unwrap();
+    tree.put_node(
+        &names("link"),
+        Meta::default(),
+        Node::Symlink {
+            target: b"/etc".to_vec(),
+        },
+    )
+    .unwrap();
     file(&mut tree, "file").unwrap();
     tree.put_dir(&names("dir"), Meta::default()).unwrap();
     for (error, expected) in [
-        (file(&mut tree, "link/passwd"), "cannot import `link/passwd`: the parent `link` is a symbolic link"),
-        (file(&mut tree, "file/x/y"), "cannot import `file/x/y`: the parent `file` is not a directory"),
-        (tree.put_dir(&names("link/d"), Meta::default()), "is a symbolic link"),
-        (tree.put_link(&names("l"), &names("link/x")), "no earlier file has the target"),
-        (tree.put_link(&names("l"), &names("dir")), "no earlier file has the target"),
-        (tree.put_link(&names("l"), &[]), "no earlier file has the target"),
-        (tree.put_node(&[], Meta::default(), Node::Fifo), "cannot import `.`"),
+        (
+            file(&mut tree, "link/passwd"),
+            "cannot import `link/passwd`: the parent `link` is a symbolic link",
+        ),
+        (
+            file(&mut tree, "file/x/y"),
+            "cannot import `file/x/y`: the parent `file` is not a directory",
+        ),
+        (
+            tree.put_dir(&names("link/d"), Meta::default()),
+            "is a symbolic link",
+        ),
+        (
+            tree.put_link(&names("l"), &names("link/x")),
+            "no earlier file has the target",
+        ),
+        (
+            tree.put_link(&names("l"), &names("dir")),
+            "no earlier file has the target",
+        ),
+        (
+            tree.put_link(&names("l"), &[]),
+            "no earlier file has the target",
+        ),
+        (
+            tree.put_node(&[], Meta::default(), Node::Fifo),
+            "cannot import `.`",
+        ),
     ] {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -81,6 +111,8 @@ fn layers_hide_what_is_below_them_and_nothing_of_their_own() {
 #[test]
 fn memory_is_bounded() {
     let mut tree = ArchiveTree::new(10_000);
-    let error = (0..100).find_map(|n| file(&mut tree, &n.to_string()).err()).unwrap();
+    let error = (0..100)
+        .find_map(|n| file(&mut tree, &n.to_string()).err())
+        .unwrap();
     assert!(error.to_string().contains("memory"));
 }

@@ -28,7 +28,11 @@ impl Registry {
     /// Starts a registry. `more` returns additional lines of configuration, given the directory of
     /// the registry.
     pub(super) fn with(more: impl Fn(&Path) -> String, deletes: bool) -> Option<Self> {
-        if Command::new("docker-registry").arg("--version").output().is_err() {
+        if Command::new("docker-registry")
+            .arg("--version")
+            .output()
+            .is_err()
+        {
             println!("skipped: docker-registry is not installed");
             return None;
         }
@@ -37,7 +41,11 @@ impl Registry {
         let more = more(dir.path());
         // Another test may have taken the free port in the meantime.
         for _ in 0..5 {
-            let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+            let host = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .to_string();
             let text = format!(
                 "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
                  delete:\n    enabled: {deletes}\nhttp:\n  addr: {host}\n{more}",
@@ -45,7 +53,12 @@ impl Registry {
             );
             std::fs::write(&config, text).unwrap();
             if let Some(child) = serve(&config, &host) {
-                return Some(Self { dir, host, config, child: Some(child) });
+                return Some(Self {
+                    dir,
+                    host,
+                    config,
+                    child: Some(child),
+                });
             }
         }
         panic!("docker-registry does not start");
@@ -54,8 +67,16 @@ impl Registry {
     /// Stops the registry during a garbage collection, and returns the output of the collection.
     pub(super) fn collect(&mut self) -> String {
         self.stop();
-        let run = Command::new("docker-registry").args(["garbage-collect", "-m"]).arg(&self.config).output().unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let run = Command::new("docker-registry")
+            .args(["garbage-collect", "-m"])
+            .arg(&self.config)
+            .output()
+            .unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
         self.child = serve(&self.config, &self.host);
         assert!(self.child.is_some(), "does not start again");
         String::from_utf8_lossy(&run.stdout).into_owned()
@@ -70,7 +91,10 @@ impl Registry {
         };
         write(format!("blobs/sha256/{}/{name}/data", &name[..2]), bytes);
         let link = format!("sha256:{name}");
-        write(format!("repositories/team/data/_layers/sha256/{name}/link"), link.as_bytes());
+        write(
+            format!("repositories/team/data/_layers/sha256/{name}/link"),
+            link.as_bytes(),
+        );
     }
 
     fn stop(&mut self) {
@@ -90,7 +114,12 @@ impl Drop for Registry {
 /// Starts the program and waits until it accepts connections.
 fn serve(config: &Path, host: &str) -> Option<Child> {
     let mut command = Command::new("docker-registry");
-    let quiet = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let quiet = command
+        .arg("serve")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = quiet.spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end && child.try_wait().unwrap().is_none() {
@@ -114,7 +143,10 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str())
+        self.headers
+            .iter()
+            .find(|h| h.0 == name)
+            .map(|h| h.1.as_str())
     }
 }
 
@@ -147,7 +179,11 @@ impl Stub {
     }
 }
 
-fn respond(stream: TcpStream, answer: &impl Fn(&Request) -> Answer, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+fn respond(
+    stream: TcpStream,
+    answer: &impl Fn(&Request) -> Answer,
+    log: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut lines = Vec::new();
     loop {
@@ -158,15 +194,26 @@ fn respond(stream: TcpStream, answer: &impl Fn(&Request) -> Answer, log: &Mutex<
             line => lines.push(line.to_owned()),
         }
     }
-    let line = lines.first().map(|l| l.trim_end_matches(" HTTP/1.1").to_owned()).unwrap_or_default();
+    let line = lines
+        .first()
+        .map(|l| l.trim_end_matches(" HTTP/1.1").to_owned())
+        .unwrap_or_default();
     let headers = lines.iter().skip(1).filter_map(|l| l.split_once(": "));
-    let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+    let headers = headers
+        .map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()))
+        .collect();
     let request = Request { line, headers };
-    let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let length = request
+        .header("content-length")
+        .and_then(|l| l.parse().ok())
+        .unwrap_or(0);
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
     log.lock().push(request.clone());
     let (status, headers, body) = answer(&request);
-    let mut out = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut out = format!(
+        "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         out.push_str(&format!("{name}: {value}\r\n"));
     }

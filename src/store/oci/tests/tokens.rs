@@ -32,19 +32,41 @@ pub(super) fn start(life: u64) -> Option<Guarded> {
     let keys = tempfile::tempdir().unwrap();
     let (key, cert) = (keys.path().join("key.pem"), keys.path().join("cert.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tokens"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=tokens",
+        ])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")
         .arg(&cert)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     let pem = std::fs::read_to_string(&cert).unwrap();
     let der: String = pem.lines().filter(|l| !l.starts_with("-----")).collect();
     let spoil: Arc<AtomicBool> = Arc::default();
     let spoiled = Arc::clone(&spoil);
-    let tokens = Stub::start(move |request| grant(request, &key, &der, life, spoiled.swap(false, Ordering::SeqCst)));
+    let tokens = Stub::start(move |request| {
+        grant(
+            request,
+            &key,
+            &der,
+            life,
+            spoiled.swap(false, Ordering::SeqCst),
+        )
+    });
     let realm = format!("http://{}/token", tokens.host);
     let more = |_: &Path| {
         format!(
@@ -53,15 +75,31 @@ pub(super) fn start(life: u64) -> Option<Guarded> {
         )
     };
     let registry = Registry::with(more, true)?;
-    Some(Guarded { registry, tokens, spoil, _keys: keys })
+    Some(Guarded {
+        registry,
+        tokens,
+        spoil,
+        _keys: keys,
+    })
 }
 
 fn grant(request: &Request, key: &Path, der: &str, life: u64, spoil: bool) -> Answer {
-    let query = request.line.split_once('?').map(|l| l.1.to_owned()).unwrap_or_default();
-    let field = |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|p| p.0 == name).unwrap().1;
+    let query = request
+        .line
+        .split_once('?')
+        .map(|l| l.1.to_owned())
+        .unwrap_or_default();
+    let field = |name: &str| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|p| p.0 == name)
+            .unwrap()
+            .1
+    };
     let scope = field("scope");
     let mut parts = scope.split(':');
-    let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some("repository"), Some(name), Some(actions)) =
+        (parts.next(), parts.next(), parts.next())
+    else {
         return (400, Vec::new(), Vec::new());
     };
     let basic = |who: &str| format!("Basic {}", STANDARD.encode(format!("{who}:secret")));
@@ -71,7 +109,10 @@ fn grant(request: &Request, key: &Path, der: &str, life: u64, spoil: bool) -> An
         Some(who) if *who == basic("reader") => return (403, Vec::new(), Vec::new()),
         _ => return (401, Vec::new(), Vec::new()),
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let header = serde_json::json!({ "typ": "JWT", "alg": "RS256", "x5c": [der] });
     let actions: Vec<&str> = actions.split(',').collect();
     let access = [serde_json::json!({ "type": "repository", "name": name, "actions": actions })];
@@ -86,7 +127,13 @@ fn grant(request: &Request, key: &Path, der: &str, life: u64, spoil: bool) -> An
         signature[7] ^= 1;
     }
     let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
-    (200, Vec::new(), serde_json::json!({ "token": token, "expires_in": life }).to_string().into_bytes())
+    (
+        200,
+        Vec::new(),
+        serde_json::json!({ "token": token, "expires_in": life })
+            .to_string()
+            .into_bytes(),
+    )
 }
 
 fn sign(key: &Path, text: &str) -> Vec<u8> {

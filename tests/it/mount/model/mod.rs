@@ -26,7 +26,9 @@ const STEPS: u64 = 60;
 const PHASES: u64 = 9;
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+    std::env::var(name)
+        .ok()
+        .map_or(otherwise, |text| text.parse().unwrap())
 }
 
 /// Creates the files of the first version.
@@ -51,7 +53,11 @@ fn fill(w: &Path) {
 /// Copies the timestamps of the mount to the ordinary directory, because the two have different
 /// clocks.
 fn adopt_times(m: &Path, plain: &Path) {
-    let how = Compare { holes: false, sockets: true, ..Compare::default() };
+    let how = Compare {
+        holes: false,
+        sockets: true,
+        ..Compare::default()
+    };
     for (path, fact) in facts(m, &how) {
         let path = plain.join(std::ffi::OsStr::from_bytes(&path));
         if fs::symlink_metadata(&path).is_ok() {
@@ -93,17 +99,36 @@ impl Model<'_> {
     #[track_caller]
     fn check(&self, what: &str, times: bool) {
         let how = Compare { times, ..loosely() };
-        assert_like_by(&self.plain, self.m.root(), &how, &format!("seed {}, {what}", self.seed));
+        assert_like_by(
+            &self.plain,
+            self.m.root(),
+            &how,
+            &format!("seed {}, {what}", self.seed),
+        );
     }
 
     fn commit(&mut self, n: u64) {
         adopt_times(self.m.root(), &self.plain);
-        let run = self.m.dvc(&["--json", "commit", "--allow-empty", "-m", &format!("phase {n}")]);
+        let run = self.m.dvc(&[
+            "--json",
+            "commit",
+            "--allow-empty",
+            "-m",
+            &format!("phase {n}"),
+        ]);
         assert!(matches!(run.code, 0 | 3), "seed {}: {}", self.seed, run.err);
         let id = run.json()["id"].as_str().unwrap().to_owned();
         let out = self.v.checkout(&id, &format!("out-{n}"));
-        let how = Compare { sockets: false, ..loosely() };
-        assert_like_by(&self.plain, &out, &how, &format!("seed {}, commit {n}", self.seed));
+        let how = Compare {
+            sockets: false,
+            ..loosely()
+        };
+        assert_like_by(
+            &self.plain,
+            &out,
+            &how,
+            &format!("seed {}, commit {n}", self.seed),
+        );
         // A commit of the ordinary directory must give the same tree.
         let plain = self.v.dvc(&[
             "-C",
@@ -116,14 +141,36 @@ impl Model<'_> {
             "-m",
             "p",
         ]);
-        assert!(matches!(plain.code, 0 | 3), "seed {}: {}", self.seed, plain.err);
-        assert_eq!(tree_of(&plain), tree_of(&run), "seed {}: commit {n} has another tree\n{}", self.seed, {
-            let (a, b) = (self.v.dvc(&["--json", "ls", "-r", "plain"]), self.v.dvc(&["--json", "ls", "-r", &id]));
-            let differ = |x: &str, y: &str| {
-                x.lines().filter(|l| !y.lines().any(|m| m == *l)).map(str::to_owned).collect::<Vec<_>>().join("\n")
-            };
-            format!("plain: {}\nmount: {}", differ(&a.out, &b.out), differ(&b.out, &a.out))
-        });
+        assert!(
+            matches!(plain.code, 0 | 3),
+            "seed {}: {}",
+            self.seed,
+            plain.err
+        );
+        assert_eq!(
+            tree_of(&plain),
+            tree_of(&run),
+            "seed {}: commit {n} has another tree\n{}",
+            self.seed,
+            {
+                let (a, b) = (
+                    self.v.dvc(&["--json", "ls", "-r", "plain"]),
+                    self.v.dvc(&["--json", "ls", "-r", &id]),
+                );
+                let differ = |x: &str, y: &str| {
+                    x.lines()
+                        .filter(|l| !y.lines().any(|m| m == *l))
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                };
+                format!(
+                    "plain: {}\nmount: {}",
+                    differ(&a.out, &b.out),
+                    differ(&b.out, &a.out)
+                )
+            }
+        );
         self.check("after a commit", true);
         self.versions.push((id, out));
     }
@@ -172,7 +219,9 @@ fn run(seed: u64, options: &[&str]) {
 
 /// Runs a sequence on a lazy clone whose cache is emptied all the time.
 fn run_lazy(seed: u64) {
-    let Some((s3, v)) = Volume::lazy(fill) else { return };
+    let Some((s3, v)) = Volume::lazy(fill) else {
+        return;
+    };
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let emptied = scope.spawn(|| {
@@ -195,11 +244,24 @@ fn sequence(v: &Volume, seed: u64, options: &[&str]) {
     let plain = v.s.at("plain");
     copy(&v.s.at("w"), &plain);
     let m = v.mount(options);
-    let mut model = Model { v, m, plain, random: Random::new(seed), versions: Vec::new(), seed };
+    let mut model = Model {
+        v,
+        m,
+        plain,
+        random: Random::new(seed),
+        versions: Vec::new(),
+        seed,
+    };
     for n in 0..PHASES {
         for _ in 0..STEPS {
             let root = model.m.root().to_owned();
-            Steps { mount: &root, plain: &model.plain, random: &mut model.random, seed }.one();
+            Steps {
+                mount: &root,
+                plain: &model.plain,
+                random: &mut model.random,
+                seed,
+            }
+            .one();
         }
         model.check("before the phase", false);
         model.phase(n);
@@ -246,7 +308,10 @@ struct Seen {
 
 impl Seen {
     fn note(&mut self, root: &Path) {
-        for (path, _) in facts(root, &loosely()).into_iter().filter(|f| f.1.kind == 'f') {
+        for (path, _) in facts(root, &loosely())
+            .into_iter()
+            .filter(|f| f.1.kind == 'f')
+        {
             let file = root.join(std::ffi::OsStr::from_bytes(&path));
             let ino = fs::metadata(&file).unwrap().ino();
             let bytes = fs::read(file).unwrap();
@@ -261,11 +326,21 @@ impl Seen {
     /// Asserts that each file consists of blocks from earlier states of one inode that had its
     /// path.
     fn check(&self, root: &Path, seed: u64) {
-        for (path, _) in facts(root, &loosely()).into_iter().filter(|f| f.1.kind == 'f') {
+        for (path, _) in facts(root, &loosely())
+            .into_iter()
+            .filter(|f| f.1.kind == 'f')
+        {
             let name = dvc::model::path::display(&path);
             let now = fs::read(root.join(std::ffi::OsStr::from_bytes(&path))).unwrap();
-            let inodes = self.at.get(&path).unwrap_or_else(|| panic!("seed {seed}: {name} never was"));
-            let fits = inodes.iter().any(|ino| now.chunks(4096).enumerate().all(|(n, b)| self.was(*ino, n, b)));
+            let inodes = self
+                .at
+                .get(&path)
+                .unwrap_or_else(|| panic!("seed {seed}: {name} never was"));
+            let fits = inodes.iter().any(|ino| {
+                now.chunks(4096)
+                    .enumerate()
+                    .all(|(n, b)| self.was(*ino, n, b))
+            });
             assert!(fits, "seed {seed}: {name} has what never was in it");
         }
     }
@@ -274,7 +349,10 @@ impl Seen {
     /// ended in this block, its old part and the appended part may come from two states.
     fn was(&self, ino: u64, n: usize, block: &[u8]) -> bool {
         let states = &self.states[&ino];
-        let mut ends: Vec<usize> = states.iter().map(|s| s.len().saturating_sub(n * 4096).min(block.len())).collect();
+        let mut ends: Vec<usize> = states
+            .iter()
+            .map(|s| s.len().saturating_sub(n * 4096).min(block.len()))
+            .collect();
         ends.extend([0, block.len()]);
         ends.sort_unstable();
         ends.windows(2).all(|part| {
@@ -302,7 +380,13 @@ fn crash(seed: u64) {
         seen.note(&plain);
         for _ in 0..random.next(30) + 1 {
             let root = m.root().to_owned();
-            Steps { mount: &root, plain: &plain, random: &mut random, seed }.one();
+            Steps {
+                mount: &root,
+                plain: &plain,
+                random: &mut random,
+                seed,
+            }
+            .one();
             seen.note(&plain);
         }
         m.kill();
@@ -313,7 +397,10 @@ fn crash(seed: u64) {
         assert_like_by(
             m.root(),
             &v.checkout("main", &format!("out-{n}")),
-            &Compare { sockets: false, ..loosely() },
+            &Compare {
+                sockets: false,
+                ..loosely()
+            },
             &format!("seed {seed}, crash {n}"),
         );
         copy(m.root(), &plain);

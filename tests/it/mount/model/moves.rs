@@ -24,7 +24,9 @@ use crate::support::zoo::noise;
 
 const STEPS: u64 = 50;
 /// The names of all files. The directories exist in every version.
-const NAMES: [&str; 8] = ["f0", "f1", "d0/f2", "d0/f3", "d0/d1/f4", "d0/d1/f5", "d2/f6", "d2/f7"];
+const NAMES: [&str; 8] = [
+    "f0", "f1", "d0/f2", "d0/f3", "d0/d1/f4", "d0/d1/f5", "d2/f6", "d2/f7",
+];
 
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
@@ -85,13 +87,24 @@ impl Moves<'_> {
         let mut now = self.files.get(name).cloned().unwrap_or_default();
         let (at, bytes) = (self.choose(now.len() + 5000), self.bytes(20_000));
         let direct = self.random.next(4) == 0;
-        trace(&format!("write {} at {at} of {name}, past the cache: {direct}", bytes.len()));
+        trace(&format!(
+            "write {} at {at} of {name}, past the cache: {direct}",
+            bytes.len()
+        ));
         // In passthrough mode, direct I/O needs whole blocks.
-        let (at, bytes) = if direct { (at / 4096 * 4096, vec![7; 8192]) } else { (at, bytes) };
+        let (at, bytes) = if direct {
+            (at / 4096 * 4096, vec![7; 8192])
+        } else {
+            (at, bytes)
+        };
         if direct {
             self.write_direct(name, at, &bytes);
         } else {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.m.at(name));
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(self.m.at(name));
             file.unwrap().write_all_at(&bytes, at as u64).unwrap();
         }
         if bytes.is_empty() {
@@ -107,9 +120,15 @@ impl Moves<'_> {
     fn write_direct(&self, name: &str, at: usize, bytes: &[u8]) {
         let path = self.m.at(name);
         let fill = format!("head -c {} /dev/zero | tr '\\0' '\\7'", bytes.len());
-        let write = format!("dd of=\"$1\" bs=4096 seek={} conv=notrunc oflag=direct iflag=fullblock", at / 4096);
-        let mut child =
-            Command::new("sh").args(["-c", &format!("{fill} | {write} 2>/dev/null"), "sh"]).arg(&path).spawn().unwrap();
+        let write = format!(
+            "dd of=\"$1\" bs=4096 seek={} conv=notrunc oflag=direct iflag=fullblock",
+            at / 4096
+        );
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{fill} | {write} 2>/dev/null"), "sh"])
+            .arg(&path)
+            .spawn()
+            .unwrap();
         while child.try_wait().unwrap().is_none() {
             let _ = fs::read(&path);
         }
@@ -117,22 +136,39 @@ impl Moves<'_> {
     }
 
     fn truncate(&mut self) {
-        let Some((name, _)) = self.there() else { return };
+        let Some((name, _)) = self.there() else {
+            return;
+        };
         let mut now = self.files[name].clone();
         // Truncating a mapped file would kill this process with SIGBUS.
-        if self.pins.iter().any(|(ino, pin)| matches!(pin, Pin::Map(..)) && *ino == self.number(name)) {
+        if self
+            .pins
+            .iter()
+            .any(|(ino, pin)| matches!(pin, Pin::Map(..)) && *ino == self.number(name))
+        {
             return;
         }
         let len = self.choose(now.len() + 3000);
         trace(&format!("truncate {name} to {len}"));
-        OpenOptions::new().write(true).open(self.m.at(name)).unwrap().set_len(len as u64).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(self.m.at(name))
+            .unwrap()
+            .set_len(len as u64)
+            .unwrap();
         now.resize(len, 0);
         self.holds(name, now);
     }
 
     fn remove(&mut self) {
-        let Some((name, _)) = self.there() else { return };
-        if self.pins.iter().any(|(ino, pin)| matches!(pin, Pin::Bound(..)) && *ino == self.number(name)) {
+        let Some((name, _)) = self.there() else {
+            return;
+        };
+        if self
+            .pins
+            .iter()
+            .any(|(ino, pin)| matches!(pin, Pin::Bound(..)) && *ino == self.number(name))
+        {
             return;
         }
         trace(&format!("remove {name}"));
@@ -141,11 +177,15 @@ impl Moves<'_> {
     }
 
     fn pin(&mut self) {
-        let Some((name, ino)) = self.there() else { return };
+        let Some((name, ino)) = self.there() else {
+            return;
+        };
         let path = self.m.at(name);
         let pin = match self.random.next(5) {
             0 | 1 => Pin::Open(File::open(&path).unwrap()),
-            2 => Pin::Path(rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()),
+            2 => Pin::Path(
+                rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap(),
+            ),
             3 if !self.files[name].is_empty() => {
                 let len = self.files[name].len();
                 Pin::Map(Mapping::to_read(&File::open(&path).unwrap()), len)
@@ -199,22 +239,50 @@ impl Moves<'_> {
             );
         }
         let paths = NAMES.map(|name| self.m.at(name));
-        let seen = Command::new(needs::need("cat")).args(&paths).output().unwrap().stdout;
-        let expected: Vec<u8> = NAMES.iter().filter_map(|name| self.files.get(name)).flatten().copied().collect();
+        let seen = Command::new(needs::need("cat"))
+            .args(&paths)
+            .output()
+            .unwrap()
+            .stdout;
+        let expected: Vec<u8> = NAMES
+            .iter()
+            .filter_map(|name| self.files.get(name))
+            .flatten()
+            .copied()
+            .collect();
         for name in NAMES {
             let len = fs::metadata(self.m.at(name)).ok().map(|meta| meta.len());
-            assert_eq!(len, self.files.get(name).map(|f| f.len() as u64), "{}: {when}: length of {name}", self.what);
+            assert_eq!(
+                len,
+                self.files.get(name).map(|f| f.len() as u64),
+                "{}: {when}: length of {name}",
+                self.what
+            );
         }
-        assert!(seen == expected, "{}: {when}: another process reads something else", self.what);
+        assert!(
+            seen == expected,
+            "{}: {when}: another process reads something else",
+            self.what
+        );
     }
 
     fn commit(&mut self) {
         let name = format!("b{}", self.versions.len());
-        let mut run = self.m.dvc(&["--json", "commit", "--allow-empty", "-m", "a version"]);
+        let mut run = self
+            .m
+            .dvc(&["--json", "commit", "--allow-empty", "-m", "a version"]);
         if run.code == 4 {
             // The branch has versions that are newer than the base of the mount, so commit to a new
             // branch.
-            run = self.m.dvc(&["--json", "commit", "-b", &name, "--allow-empty", "-m", "a version"]);
+            run = self.m.dvc(&[
+                "--json",
+                "commit",
+                "-b",
+                &name,
+                "--allow-empty",
+                "-m",
+                "a version",
+            ]);
         }
         let id = run.ok().json()["id"].as_str().unwrap().to_owned();
         self.base.clone_from(&id);
@@ -232,8 +300,14 @@ impl Moves<'_> {
         if self.random.next(3) == 0
             && let Some((name, _)) = self.there()
         {
-            let writer = OpenOptions::new().write(true).open(self.m.at(name)).unwrap();
-            self.m.dvc(&["checkout", "--force", &id]).code(11).complains(name);
+            let writer = OpenOptions::new()
+                .write(true)
+                .open(self.m.at(name))
+                .unwrap();
+            self.m
+                .dvc(&["checkout", "--force", &id])
+                .code(11)
+                .complains(name);
             drop(writer);
             self.check("after a version was refused");
         }
@@ -243,7 +317,11 @@ impl Moves<'_> {
             let ino = fs::metadata(self.m.at(name)).unwrap().ino();
             let known = self.inodes.entry(ino).or_insert_with(|| bytes.clone());
             let pinned = self.pins.iter().any(|(pinned, _)| *pinned == ino);
-            assert!(known == bytes || !pinned, "{}: the inode of {name} became another file", self.what);
+            assert!(
+                known == bytes || !pinned,
+                "{}: the inode of {name} became another file",
+                self.what
+            );
             known.clone_from(bytes);
         }
     }
@@ -294,7 +372,8 @@ fn run(seed: u64, options: &[&str]) {
             match random.next(4) {
                 0 => drop(files.remove(name)),
                 1 | 2 => {
-                    let len = [0, 100, 5000, 30_000, 100_000][usize::try_from(random.next(5)).unwrap()];
+                    let len =
+                        [0, 100, 5000, 30_000, 100_000][usize::try_from(random.next(5)).unwrap()];
                     files.insert(name, noise(random.next(1 << 40), len));
                 }
                 _ => {}
@@ -309,7 +388,18 @@ fn run(seed: u64, options: &[&str]) {
     let what = format!("seed {seed}, {options:?}");
     let (inodes, pins) = (BTreeMap::new(), Vec::new());
     let base = "main".to_owned();
-    let mut moves = Moves { v: &v, m, random, what, files, versions, base, inodes, pins, watch };
+    let mut moves = Moves {
+        v: &v,
+        m,
+        random,
+        what,
+        files,
+        versions,
+        base,
+        inodes,
+        pins,
+        watch,
+    };
     for name in moves.files.keys().copied().collect::<Vec<_>>() {
         let bytes = moves.files[name].clone();
         moves.holds(name, bytes);

@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags, copy_file_range, fallocate, lremovexattr, lsetxattr,
-    mknodat, renameat_with,
+    CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags, copy_file_range, fallocate,
+    lremovexattr, lsetxattr, mknodat, renameat_with,
 };
 
 use crate::mount::mapping::Mapping;
@@ -68,7 +68,10 @@ impl Steps<'_> {
     fn path(&mut self, kind: char) -> PathBuf {
         let dirs = self.dirs();
         let dir = &dirs[usize::try_from(self.random.next(dirs.len() as u64)).unwrap()];
-        dir.join(format!("{kind}{}", self.random.next(if kind == 'd' { 4 } else { 9 })))
+        dir.join(format!(
+            "{kind}{}",
+            self.random.next(if kind == 'd' { 4 } else { 9 })
+        ))
     }
 
     /// Returns an existing path half of the time.
@@ -116,7 +119,12 @@ impl Steps<'_> {
         trace(what);
         let (there, here) = (op(self.plain), op(self.mount));
         let code = |r: &io::Result<()>| r.as_ref().err().map(|e| e.raw_os_error().unwrap_or(-1));
-        assert_eq!(code(&here), code(&there), "seed {}: {what}: {here:?}, natively {there:?}", self.seed);
+        assert_eq!(
+            code(&here),
+            code(&there),
+            "seed {}: {what}: {here:?}, natively {there:?}",
+            self.seed
+        );
     }
 
     pub fn one(&mut self) {
@@ -129,34 +137,48 @@ impl Steps<'_> {
             12 => self.exchange(),
             13 | 14 => {
                 let (from, to) = (self.any(), self.path('f'));
-                self.both(&format!("link {from:?} {to:?}"), |r| fs::hard_link(r.join(&from), r.join(&to)));
+                self.both(&format!("link {from:?} {to:?}"), |r| {
+                    fs::hard_link(r.join(&from), r.join(&to))
+                });
             }
             15 | 16 => {
                 let path = self.any();
-                self.both(&format!("unlink {path:?}"), |r| fs::remove_file(r.join(&path)));
+                self.both(&format!("unlink {path:?}"), |r| {
+                    fs::remove_file(r.join(&path))
+                });
             }
             17 => {
                 let path = self.path('f');
                 let target = "t".repeat(usize::try_from(self.random.next(300)).unwrap() + 1);
-                self.both(&format!("symlink {path:?}"), |r| symlink(&target, r.join(&path)));
+                self.both(&format!("symlink {path:?}"), |r| {
+                    symlink(&target, r.join(&path))
+                });
             }
             18 => {
                 let path = self.path('d');
-                self.both(&format!("mkdir {path:?}"), |r| fs::create_dir(r.join(&path)));
+                self.both(&format!("mkdir {path:?}"), |r| {
+                    fs::create_dir(r.join(&path))
+                });
             }
             19 => {
                 let path = self.path('d');
-                self.both(&format!("rmdir {path:?}"), |r| fs::remove_dir(r.join(&path)));
+                self.both(&format!("rmdir {path:?}"), |r| {
+                    fs::remove_dir(r.join(&path))
+                });
             }
             20 => self.attributes(),
             21 => {
                 let (path, n) = (self.any(), self.random.next(1000));
                 let id = u32::try_from(n).unwrap();
-                self.both(&format!("chown {path:?}"), |r| lchown(r.join(&path), Some(id), Some(id + 1)));
+                self.both(&format!("chown {path:?}"), |r| {
+                    lchown(r.join(&path), Some(id), Some(id + 1))
+                });
             }
             22 => {
-                let (path, secs) =
-                    (self.any(), i64::try_from(self.random.next(4_000_000_000)).unwrap() - 2_000_000_000);
+                let (path, secs) = (
+                    self.any(),
+                    i64::try_from(self.random.next(4_000_000_000)).unwrap() - 2_000_000_000,
+                );
                 if fs::symlink_metadata(self.plain.join(&path)).is_ok() {
                     self.both("utimens", |r| {
                         set_mtime(&r.join(&path), secs, 123_456_789);
@@ -166,9 +188,11 @@ impl Steps<'_> {
             }
             23 => {
                 let path = self.any();
-                self.both(&format!("fsync {path:?}"), |r| match fs::symlink_metadata(r.join(&path)) {
-                    Ok(meta) if meta.is_file() => File::open(r.join(&path))?.sync_all(),
-                    _ => Ok(()),
+                self.both(&format!("fsync {path:?}"), |r| {
+                    match fs::symlink_metadata(r.join(&path)) {
+                        Ok(meta) if meta.is_file() => File::open(r.join(&path))?.sync_all(),
+                        _ => Ok(()),
+                    }
                 });
             }
             24 | 25 => self.punch(),
@@ -176,7 +200,13 @@ impl Steps<'_> {
             _ => {
                 let path = self.path('f');
                 self.both(&format!("mkfifo {path:?}"), |r| {
-                    Ok(mknodat(CWD, r.join(&path), FileType::Fifo, Mode::from_raw_mode(0o644), 0)?)
+                    Ok(mknodat(
+                        CWD,
+                        r.join(&path),
+                        FileType::Fifo,
+                        Mode::from_raw_mode(0o644),
+                        0,
+                    )?)
                 });
             }
         }
@@ -193,7 +223,11 @@ impl Steps<'_> {
 
     fn write(&mut self) {
         let fresh = self.random.next(3) == 0;
-        let path = if fresh { Some((self.path('f'), 0)) } else { self.file() };
+        let path = if fresh {
+            Some((self.path('f'), 0))
+        } else {
+            self.file()
+        };
         let Some((path, size)) = path else { return };
         if fs::symlink_metadata(self.plain.join(&path)).is_ok_and(|m| !m.is_file()) {
             return;
@@ -202,14 +236,20 @@ impl Steps<'_> {
         let bytes = noise(seed, usize::try_from(len).unwrap());
         let sync = self.random.next(5) == 0;
         self.both(&format!("write {len} at {at} of {path:?}"), |r| {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(r.join(&path))?;
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(r.join(&path))?;
             file.write_all_at(&bytes, at)?;
             if sync { file.sync_data() } else { Ok(()) }
         });
     }
 
     fn truncate(&mut self) {
-        let Some((path, size)) = self.file() else { return };
+        let Some((path, size)) = self.file() else {
+            return;
+        };
         let to = match self.random.next(3) {
             0 => 0,
             1 => self.random.next(size + 1),
@@ -217,27 +257,41 @@ impl Steps<'_> {
         };
         let open = to == 0 && self.random.next(2) == 0;
         self.both(&format!("truncate {path:?} to {to}"), |r| {
-            let file = OpenOptions::new().write(true).truncate(open).open(r.join(&path))?;
+            let file = OpenOptions::new()
+                .write(true)
+                .truncate(open)
+                .open(r.join(&path))?;
             file.set_len(to)
         });
     }
 
     fn append(&mut self) {
         let Some((path, _)) = self.file() else { return };
-        let bytes = noise(self.random.next(1 << 40), usize::try_from(self.len()).unwrap());
+        let bytes = noise(
+            self.random.next(1 << 40),
+            usize::try_from(self.len()).unwrap(),
+        );
         self.both(&format!("append {path:?}"), |r| {
-            io::Write::write_all(&mut OpenOptions::new().append(true).open(r.join(&path))?, &bytes)
+            io::Write::write_all(
+                &mut OpenOptions::new().append(true).open(r.join(&path))?,
+                &bytes,
+            )
         });
     }
 
     fn mapped(&mut self) {
-        let Some((path, size)) = self.file().filter(|f| f.1 > 0) else { return };
+        let Some((path, size)) = self.file().filter(|f| f.1 > 0) else {
+            return;
+        };
         let at = self.random.next(size);
         let len = self.len().min(size - at);
         let bytes = noise(self.random.next(1 << 40), usize::try_from(len).unwrap());
         let sync = self.random.next(2) == 0;
         self.both(&format!("mapped write {len} at {at} of {path:?}"), |r| {
-            let file = OpenOptions::new().read(true).write(true).open(r.join(&path))?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(r.join(&path))?;
             let mapping = Mapping::of(&file);
             drop(file);
             mapping.write(usize::try_from(at).unwrap(), &bytes);
@@ -250,31 +304,65 @@ impl Steps<'_> {
 
     fn rename(&mut self) {
         let kind = if self.random.next(3) == 0 { 'd' } else { 'f' };
-        let from = if kind == 'd' { self.path('d') } else { self.any() };
-        let to = if self.random.next(2) == 0 { self.any() } else { self.path(kind) };
+        let from = if kind == 'd' {
+            self.path('d')
+        } else {
+            self.any()
+        };
+        let to = if self.random.next(2) == 0 {
+            self.any()
+        } else {
+            self.path(kind)
+        };
         let fresh = self.random.next(4) == 0;
-        self.both(&format!("rename {from:?} {to:?}, fresh {fresh}"), |r| match fresh {
-            true => Ok(renameat_with(CWD, r.join(&from), CWD, r.join(&to), RenameFlags::NOREPLACE)?),
-            false => fs::rename(r.join(&from), r.join(&to)),
-        });
+        self.both(
+            &format!("rename {from:?} {to:?}, fresh {fresh}"),
+            |r| match fresh {
+                true => Ok(renameat_with(
+                    CWD,
+                    r.join(&from),
+                    CWD,
+                    r.join(&to),
+                    RenameFlags::NOREPLACE,
+                )?),
+                false => fs::rename(r.join(&from), r.join(&to)),
+            },
+        );
     }
 
     fn exchange(&mut self) {
         let (a, b) = (self.any(), self.any());
         self.both(&format!("exchange {a:?} {b:?}"), |r| {
-            Ok(renameat_with(CWD, r.join(&a), CWD, r.join(&b), RenameFlags::EXCHANGE)?)
+            Ok(renameat_with(
+                CWD,
+                r.join(&a),
+                CWD,
+                r.join(&b),
+                RenameFlags::EXCHANGE,
+            )?)
         });
     }
 
     fn attributes(&mut self) {
         let (path, n) = (self.any(), self.random.next(3));
         let name = format!("trusted.{n}");
-        let value = noise(self.random.next(1 << 40), usize::try_from(self.random.next(200)).unwrap());
-        let mode = [0o600, 0o644, 0o755, 0o1777, 0o4755, 0o2750][usize::try_from(self.random.next(6)).unwrap()];
+        let value = noise(
+            self.random.next(1 << 40),
+            usize::try_from(self.random.next(200)).unwrap(),
+        );
+        let mode = [0o600, 0o644, 0o755, 0o1777, 0o4755, 0o2750]
+            [usize::try_from(self.random.next(6)).unwrap()];
         match self.random.next(4) {
-            0 => self.both(&format!("removexattr {path:?}"), |r| Ok(lremovexattr(r.join(&path), &*name)?)),
+            0 => self.both(&format!("removexattr {path:?}"), |r| {
+                Ok(lremovexattr(r.join(&path), &*name)?)
+            }),
             1 => self.both(&format!("setxattr {path:?}"), |r| {
-                Ok(lsetxattr(r.join(&path), &*name, &value, XattrFlags::empty())?)
+                Ok(lsetxattr(
+                    r.join(&path),
+                    &*name,
+                    &value,
+                    XattrFlags::empty(),
+                )?)
             }),
             _ => {
                 // `chmod` would follow a symlink, which may point to any file.
@@ -288,7 +376,9 @@ impl Steps<'_> {
     }
 
     fn punch(&mut self) {
-        let Some((path, size)) = self.file() else { return };
+        let Some((path, size)) = self.file() else {
+            return;
+        };
         let (at, len) = (self.offset(size), self.len());
         let keep = FallocateFlags::KEEP_SIZE;
         let flags = [
@@ -298,14 +388,19 @@ impl Steps<'_> {
             FallocateFlags::empty(),
             keep,
         ][usize::try_from(self.random.next(5)).unwrap()];
-        self.both(&format!("fallocate {flags:?} {len} at {at} of {path:?}"), |r| {
-            let file = OpenOptions::new().write(true).open(r.join(&path))?;
-            Ok(fallocate(file, flags, at, len)?)
-        });
+        self.both(
+            &format!("fallocate {flags:?} {len} at {at} of {path:?}"),
+            |r| {
+                let file = OpenOptions::new().write(true).open(r.join(&path))?;
+                Ok(fallocate(file, flags, at, len)?)
+            },
+        );
     }
 
     fn copy(&mut self) {
-        let (Some((from, size)), Some((to, size_to))) = (self.file(), self.file()) else { return };
+        let (Some((from, size)), Some((to, size_to))) = (self.file(), self.file()) else {
+            return;
+        };
         let (at, to_at, len) = (self.random.next(size + 1), self.offset(size_to), self.len());
         // Overlapping ranges in one file are refused under conditions that are not compared here.
         let same = {
@@ -317,7 +412,10 @@ impl Steps<'_> {
             return;
         }
         self.both(&format!("copy {len} of {from:?} to {to:?}"), |r| {
-            let (source, target) = (File::open(r.join(&from))?, OpenOptions::new().write(true).open(r.join(&to))?);
+            let (source, target) = (
+                File::open(r.join(&from))?,
+                OpenOptions::new().write(true).open(r.join(&to))?,
+            );
             let (mut read, mut write, mut left) = (at, to_at, len);
             while left > 0 {
                 let n = copy_file_range(

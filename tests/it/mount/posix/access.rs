@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use rustix::fs::{CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags, fallocate, mknodat, setxattr};
+use rustix::fs::{
+    CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags, fallocate, mknodat, setxattr,
+};
 
 use crate::mount::harness::{Volume, as_user, assert_like, errno, python};
 use crate::mount::posix::bytes::libc;
@@ -27,10 +29,18 @@ fn fill(w: &Path) {
 fn another_user_is_kept_out() {
     let Some(v) = Volume::of(fill) else { return };
     let m = v.mount(&[]);
-    for script in ["cat \"$DIR/open\"", "ls \"$DIR\"", "stat \"$DIR/open\"", "cd \"$DIR\""] {
+    for script in [
+        "cat \"$DIR/open\"",
+        "ls \"$DIR\"",
+        "stat \"$DIR/open\"",
+        "cd \"$DIR\"",
+    ] {
         let (done, said) = as_user(4321, m.root(), script);
         assert!(!done, "{script}");
-        assert!(said.to_lowercase().contains("permission denied") || said.contains("can't cd"), "{said}");
+        assert!(
+            said.to_lowercase().contains("permission denied") || said.contains("can't cd"),
+            "{said}"
+        );
     }
 }
 
@@ -43,17 +53,31 @@ fn with_allow_other_modes_decide() {
     fs::create_dir(m.at("tmp")).unwrap();
     fs::set_permissions(m.at("tmp"), PermissionsExt::from_mode(0o1777)).unwrap();
     fs::write(m.at("tmp/root's"), b"x").unwrap();
-    let may = |uid: u32, script: &str| as_user(uid, m.root(), &format!("cd \"$DIR\" && {script}")).0;
+    let may =
+        |uid: u32, script: &str| as_user(uid, m.root(), &format!("cd \"$DIR\" && {script}")).0;
     assert!(may(4321, "cat open link && printf x >> open"));
-    for script in
-        ["cat closed", "printf x > closed", "cat made", "ls d", "cat d/in", "touch new", "rm open", "chmod 777 open"]
-    {
+    for script in [
+        "cat closed",
+        "printf x > closed",
+        "cat made",
+        "ls d",
+        "cat d/in",
+        "touch new",
+        "rm open",
+        "chmod 777 open",
+    ] {
         assert!(!may(4321, script), "{script}");
     }
-    assert!(may(1111, "cat closed && printf y > closed && chmod 644 closed"));
+    assert!(may(
+        1111,
+        "cat closed && printf y > closed && chmod 644 closed"
+    ));
     assert!(may(4321, "cat closed"));
     assert!(may(4321, "touch tmp/mine && rm tmp/mine && touch tmp/his"));
-    assert!(!may(4321, "rm -f \"tmp/root's\" || mv \"tmp/root's\" tmp/x"));
+    assert!(!may(
+        4321,
+        "rm -f \"tmp/root's\" || mv \"tmp/root's\" tmp/x"
+    ));
     let meta = fs::metadata(m.at("tmp/his")).unwrap();
     assert_eq!((meta.uid(), meta.gid()), (4321, 4321));
 }
@@ -70,7 +94,11 @@ fn files_may_be_shown_with_another_owner() {
     for name in ["", "open", "closed", "d", "d/in", "link"] {
         assert_eq!(whose(m.root(), name), (4321, 8765), "{name}");
     }
-    let (done, said) = as_user(4321, m.root(), "cd \"$DIR\" && printf more >> closed && touch d/new && cat d/in");
+    let (done, said) = as_user(
+        4321,
+        m.root(),
+        "cd \"$DIR\" && printf more >> closed && touch d/new && cat d/in",
+    );
     assert!(done, "{said}");
     chown(m.at("open"), None, Some(99)).unwrap();
     fs::write(m.at("root's"), b"x").unwrap();
@@ -101,24 +129,58 @@ fn nothing_changes_in_a_read_only_mount() {
     let mut refused: Vec<(&str, i32)> = Vec::new();
     let mut no = |what, result: std::io::Result<()>| refused.push((what, errno(result)));
     no("create", File::create(here("new")).map(drop));
-    no("open", OpenOptions::new().write(true).open(here("open")).map(drop));
-    no("append", OpenOptions::new().append(true).open(here("open")).map(drop));
-    no("truncate", OpenOptions::new().write(true).truncate(true).open(here("open")).map(drop));
+    no(
+        "open",
+        OpenOptions::new().write(true).open(here("open")).map(drop),
+    );
+    no(
+        "append",
+        OpenOptions::new().append(true).open(here("open")).map(drop),
+    );
+    no(
+        "truncate",
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(here("open"))
+            .map(drop),
+    );
     no("mkdir", fs::create_dir(here("new")));
     no("rmdir", fs::remove_dir(here("d")));
     no("unlink", fs::remove_file(here("open")));
     no("symlink", symlink("x", here("new")));
     no("link", fs::hard_link(here("open"), here("new")));
     no("rename", fs::rename(here("open"), here("new")));
-    no("chmod", fs::set_permissions(here("open"), PermissionsExt::from_mode(0o600)));
+    no(
+        "chmod",
+        fs::set_permissions(here("open"), PermissionsExt::from_mode(0o600)),
+    );
     no("chown", chown(here("open"), Some(1), Some(1)));
-    no("setxattr", setxattr(here("open"), "user.x", b"x", XattrFlags::empty()).map_err(Into::into));
-    no("removexattr", rustix::fs::removexattr(here("open"), "user.x").map_err(Into::into));
-    no("mknod", mknodat(CWD, here("new"), FileType::Fifo, Mode::RUSR, 0).map_err(Into::into));
-    let exchange = rustix::fs::renameat_with(CWD, here("open"), CWD, here("closed"), RenameFlags::EXCHANGE);
+    no(
+        "setxattr",
+        setxattr(here("open"), "user.x", b"x", XattrFlags::empty()).map_err(Into::into),
+    );
+    no(
+        "removexattr",
+        rustix::fs::removexattr(here("open"), "user.x").map_err(Into::into),
+    );
+    no(
+        "mknod",
+        mknodat(CWD, here("new"), FileType::Fifo, Mode::RUSR, 0).map_err(Into::into),
+    );
+    let exchange = rustix::fs::renameat_with(
+        CWD,
+        here("open"),
+        CWD,
+        here("closed"),
+        RenameFlags::EXCHANGE,
+    );
     no("exchange", exchange.map_err(Into::into));
     let file = File::open(here("open")).unwrap();
-    no("times", file.set_times(fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH)));
+    no(
+        "times",
+        file.set_times(fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH)),
+    );
     assert!(refused.iter().all(|(_, e)| *e == read_only), "{refused:?}");
     assert!(file.set_len(0).is_err() && file.write_at(b"x", 0).is_err());
     assert!(fallocate(&file, FallocateFlags::empty(), 0, 10).is_err());
@@ -192,11 +254,27 @@ fn a_damaged_overlay_is_refused() {
         ("UPDATE name SET name = x'61'", clean, whole),
         ("UPDATE inode SET size = size + 1", clean, whole),
         ("DELETE FROM inode WHERE ino = 1", clean, whole),
-        ("DELETE FROM meta WHERE key = 'version'", crashed, "does not name its version"),
-        ("UPDATE meta SET value = x'616263' WHERE key = 'key'", crashed, "is damaged: key"),
+        (
+            "DELETE FROM meta WHERE key = 'version'",
+            crashed,
+            "does not name its version",
+        ),
+        (
+            "UPDATE meta SET value = x'616263' WHERE key = 'key'",
+            crashed,
+            "is damaged: key",
+        ),
         ("DELETE FROM inode WHERE ino = 1", crashed, "it has no root"),
-        ("UPDATE inode SET node = x'00'", crashed, "is damaged: inode"),
-        ("UPDATE inode SET own_name = 'text'", crashed, "cannot access the overlay database"),
+        (
+            "UPDATE inode SET node = x'00'",
+            crashed,
+            "is damaged: inode",
+        ),
+        (
+            "UPDATE inode SET own_name = 'text'",
+            crashed,
+            "cannot access the overlay database",
+        ),
     ] {
         let Some(v) = Volume::of(fill) else { return };
         let mut m = v.mount(&["--name", "kept"]);

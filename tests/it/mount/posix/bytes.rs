@@ -36,7 +36,11 @@ pub(super) fn volume() -> Option<Volume> {
 }
 
 pub(super) fn edit(path: &Path) -> File {
-    OpenOptions::new().read(true).write(true).open(path).unwrap()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap()
 }
 
 /// Writes the same bytes to a file and to its model.
@@ -53,19 +57,44 @@ fn write_both(file: &File, model: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 fn is(path: &Path, model: &[u8], what: &str) {
     let now = fs::read(path).unwrap();
     if now != model {
-        let at = now.iter().zip(model).position(|(a, b)| a != b).unwrap_or(now.len().min(model.len()));
-        panic!("{}: {what}: {} bytes, should be {}; differs at {at}", path.display(), now.len(), model.len());
+        let at = now
+            .iter()
+            .zip(model)
+            .position(|(a, b)| a != b)
+            .unwrap_or(now.len().min(model.len()));
+        panic!(
+            "{}: {what}: {} bytes, should be {}; differs at {at}",
+            path.display(),
+            now.len(),
+            model.len()
+        );
     }
 }
 
 /// Returns offsets at and next to every boundary that a file of this size can have.
 fn edges(size: u64) -> Vec<u64> {
-    let mut all: Vec<u64> = [4096, 8192, 65_536, 131_072, 262_144, 300_000, 524_288, size, size / 2]
-        .into_iter()
-        .flat_map(|edge: u64| [edge.saturating_sub(1), edge, edge + 1])
-        .chain([0, 1, size + 4095, size.next_multiple_of(4096), size.next_multiple_of(65_536)])
-        .filter(|at| *at < size + 70_000)
-        .collect();
+    let mut all: Vec<u64> = [
+        4096,
+        8192,
+        65_536,
+        131_072,
+        262_144,
+        300_000,
+        524_288,
+        size,
+        size / 2,
+    ]
+    .into_iter()
+    .flat_map(|edge: u64| [edge.saturating_sub(1), edge, edge + 1])
+    .chain([
+        0,
+        1,
+        size + 4095,
+        size.next_multiple_of(4096),
+        size.next_multiple_of(65_536),
+    ])
+    .filter(|at| *at < size + 70_000)
+    .collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -86,11 +115,19 @@ fn a_write_changes_what_it_writes_and_nothing_else() {
             write_both(&file, &mut model, at, &bytes);
             // Drop the page cache, so that the mount process serves the read.
             drop_cache(&file);
-            is(&path, &model, &format!("after {} bytes at {at}", bytes.len()));
+            is(
+                &path,
+                &model,
+                &format!("after {} bytes at {at}", bytes.len()),
+            );
         }
         models.push(model);
     }
-    for round in ["after remounting", "after a commit", "after remounting that"] {
+    for round in [
+        "after remounting",
+        "after a commit",
+        "after remounting that",
+    ] {
         match round {
             "after a commit" => drop(m.commit(round)),
             _ => m.again(),
@@ -109,14 +146,21 @@ fn a_write_changes_what_it_writes_and_nothing_else() {
 #[test]
 fn the_version_and_other_mounts_of_it_see_nothing() {
     let Some(v) = volume() else { return };
-    let (m, other, ro) = (v.mount(&[]), v.mount_at("m2", "main", &[]), v.mount_at("m3", "main", &["--ro"]));
+    let (m, other, ro) = (
+        v.mount(&[]),
+        v.mount_at("m2", "main", &[]),
+        v.mount_at("m3", "main", &["--ro"]),
+    );
     for name in FILES {
         edit(&m.at(name)).write_all_at(b"changed", 100).unwrap();
     }
     fs::remove_file(m.at("small")).unwrap();
     assert_like(&v.s.at("w"), other.root());
     assert_like(&v.s.at("w"), ro.root());
-    assert_eq!(m.status(), "m .\nM chunks\nM inline\nM pages\nM prose\nD small\nM sparse\n");
+    assert_eq!(
+        m.status(),
+        "m .\nM chunks\nM inline\nM pages\nM prose\nD small\nM sparse\n"
+    );
     assert_eq!(other.status(), "");
 }
 
@@ -132,8 +176,14 @@ fn truncated_bytes_never_come_back() {
         let mut model = fs::read(&path).unwrap();
         let size = model.len();
         let file = edit(&path);
-        for (n, part) in [(1, 1), (3, 4), (1, 2), (1, 3), (1, 9)].into_iter().enumerate() {
-            for cut in [(size * part.0 / part.1) & !4095, size * part.0 / part.1 + 1 - n.min(1) * 7] {
+        for (n, part) in [(1, 1), (3, 4), (1, 2), (1, 3), (1, 9)]
+            .into_iter()
+            .enumerate()
+        {
+            for cut in [
+                (size * part.0 / part.1) & !4095,
+                size * part.0 / part.1 + 1 - n.min(1) * 7,
+            ] {
                 let cut = cut.min(model.len());
                 file.set_len(cut as u64).unwrap();
                 model.truncate(cut);
@@ -162,7 +212,11 @@ fn truncated_bytes_never_come_back() {
     }
     for name in FILES {
         let path = m.at(name);
-        let file = OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
         file.set_len(300_000).unwrap();
         drop(file);
         m.again();
@@ -190,7 +244,10 @@ fn ranges_are_allocated_punched_and_zeroed() {
                 _ => (keep, false),
             };
             fallocate(&file, flags, at, len).unwrap();
-            let (start, end) = (usize::try_from(at).unwrap(), usize::try_from(at + len).unwrap());
+            let (start, end) = (
+                usize::try_from(at).unwrap(),
+                usize::try_from(at + len).unwrap(),
+            );
             if grows && end > model.len() {
                 model.resize(end, 0);
             }
@@ -202,7 +259,10 @@ fn ranges_are_allocated_punched_and_zeroed() {
             is(&path, &model, &format!("{flags:?} of {len} at {at}"));
         }
         for flags in [FallocateFlags::COLLAPSE_RANGE, FallocateFlags::INSERT_RANGE] {
-            assert_eq!(errno(fallocate(&file, flags, 0, 4096).map_err(Into::into)), libc("EOPNOTSUPP"));
+            assert_eq!(
+                errno(fallocate(&file, flags, 0, 4096).map_err(Into::into)),
+                libc("EOPNOTSUPP")
+            );
         }
         models.push(model);
     }
@@ -295,7 +355,10 @@ fn a_mapping_is_shared_by_processes() {
         let mut other = Other::start("m = mmap.mmap(f.fileno(), 0)", &path);
         mapping.write(5000, b"from here");
         assert_eq!(other.ask("m[5000:5009]"), "b'from here'");
-        assert_eq!(other.ask("m.__setitem__(slice(70000, 70005), b'there')"), "None");
+        assert_eq!(
+            other.ask("m.__setitem__(slice(70000, 70005), b'there')"),
+            "None"
+        );
         assert_eq!(mapping.read(70_000, 5), b"there");
         // Reads and writes of the file access the same bytes as the mapping.
         file.write_all_at(b"written", 100_000).unwrap();
@@ -304,7 +367,10 @@ fn a_mapping_is_shared_by_processes() {
         mapping.sync();
         assert_eq!(other.ask("m.flush()"), "None");
     }
-    let before: Vec<Vec<u8>> = ["chunks", "pages", "sparse"].iter().map(|n| fs::read(m.at(n)).unwrap()).collect();
+    let before: Vec<Vec<u8>> = ["chunks", "pages", "sparse"]
+        .iter()
+        .map(|n| fs::read(m.at(n)).unwrap())
+        .collect();
     m.kill();
     m.up();
     for (name, bytes) in ["chunks", "pages", "sparse"].iter().zip(&before) {
@@ -325,11 +391,17 @@ fn unsynced_writes_of_a_mapping_are_committed() {
     mapping.write(123_456, b"mapped");
     m.commit("mapped");
     let out = v.checkout("main", "out");
-    assert_eq!(&fs::read(out.join("chunks")).unwrap()[123_456..123_462], b"mapped");
+    assert_eq!(
+        &fs::read(out.join("chunks")).unwrap()[123_456..123_462],
+        b"mapped"
+    );
     mapping.write(123_456, b"twice!");
     drop(mapping);
     m.again();
-    assert_eq!(&fs::read(m.at("chunks")).unwrap()[123_456..123_462], b"twice!");
+    assert_eq!(
+        &fs::read(m.at("chunks")).unwrap()[123_456..123_462],
+        b"twice!"
+    );
 }
 
 #[test]
@@ -343,8 +415,17 @@ fn opens_of_every_kind_see_each_others_writes() {
         let writer = OpenOptions::new().write(true).open(&path).unwrap();
         let both = edit(&path);
         let appender = OpenOptions::new().append(true).open(&path).unwrap();
-        let direct = OpenOptions::new().read(true).write(true).custom_flags(O_DIRECT).open(&path).unwrap();
-        let synced = OpenOptions::new().write(true).custom_flags(O_SYNC).open(&path).unwrap();
+        let direct = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(O_DIRECT)
+            .open(&path)
+            .unwrap();
+        let synced = OpenOptions::new()
+            .write(true)
+            .custom_flags(O_SYNC)
+            .open(&path)
+            .unwrap();
         write_both(&writer, &mut model, 10, b"writer");
         write_both(&both, &mut model, 4090, b"both over an edge");
         write_both(&synced, &mut model, 20, b"synced");
@@ -410,14 +491,20 @@ print(stale)
 
 #[test]
 fn reads_see_asynchronous_direct_writes() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("f"), noise(1, 16 * 4096)).unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("f"), noise(1, 16 * 4096)).unwrap()) else {
+        return;
+    };
     for options in [&[][..], &["--live"], PASSTHROUGH] {
         let mut m = v.mount(&[&["--ephemeral"], options].concat());
         for name in ["f", "new"] {
             if name == "new" {
                 fs::write(m.at(name), noise(2, 16 * 4096)).unwrap();
             }
-            assert_eq!(python(ASYNCHRONOUS, &[&m.at(name)]), "0", "stale reads of `{name}` ({options:?})");
+            assert_eq!(
+                python(ASYNCHRONOUS, &[&m.at(name)]),
+                "0",
+                "stale reads of `{name}` ({options:?})"
+            );
         }
         m.down();
     }
@@ -434,7 +521,14 @@ fn two_processes_append_without_losing_a_line() {
                       for n in range(2000):\n    os.write(f, b'%s %06d\\n' % (sys.argv[2].encode(), n))\n";
         let children: Vec<Child> = ["one", "two"]
             .iter()
-            .map(|who| Command::new(need("python3")).args(["-c", script]).arg(&path).arg(who).spawn().unwrap())
+            .map(|who| {
+                Command::new(need("python3"))
+                    .args(["-c", script])
+                    .arg(&path)
+                    .arg(who)
+                    .spawn()
+                    .unwrap()
+            })
             .collect();
         for mut child in children {
             assert!(child.wait().unwrap().success());

@@ -22,7 +22,13 @@ fn a_sparse_tebibyte_takes_the_space_of_its_data() {
     };
     let mut m = v.mount(&[]);
     for name in ["huge", "new"] {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(m.at(name)).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(m.at(name))
+            .unwrap();
         file.set_len(SIZE + 1).unwrap();
         file.write_all_at(b"end", SIZE).unwrap();
         file.write_all_at(b"start", 0).unwrap();
@@ -38,7 +44,14 @@ fn a_sparse_tebibyte_takes_the_space_of_its_data() {
             bytes[..n].to_vec()
         };
         assert_eq!((at(0), at(SIZE)), (b"start\0".to_vec(), b"end".to_vec()));
-        assert_eq!(at(SIZE / 2), if name == "huge" { b"middle" } else { b"\0\0\0\0\0\0" });
+        assert_eq!(
+            at(SIZE / 2),
+            if name == "huge" {
+                b"middle"
+            } else {
+                b"\0\0\0\0\0\0"
+            }
+        );
     }
     let overlay: u64 = python(
         "import os, sys\nprint(sum(os.stat(os.path.join(d, f)).st_blocks for d, _, fs in os.walk(sys.argv[1]) for f in fs) * 512)",
@@ -55,12 +68,18 @@ fn a_sparse_tebibyte_takes_the_space_of_its_data() {
 fn holes(v: &Volume) {
     let ro = v.mount_at("ro", "main", &["--ro"]);
     let file = File::open(ro.at("huge")).unwrap();
-    let (data, hole) = (|at| seek(&file, SeekFrom::Data(at)), |at| seek(&file, SeekFrom::Hole(at)));
+    let (data, hole) = (
+        |at| seek(&file, SeekFrom::Data(at)),
+        |at| seek(&file, SeekFrom::Hole(at)),
+    );
     assert_eq!(data(0).unwrap(), 0);
     let first = hole(0).unwrap();
     assert!((5..=1 << 20).contains(&first), "{first}");
     let middle = data(first).unwrap();
-    assert!(middle <= 1 << 39 && middle > (1 << 39) - (1 << 20), "{middle}");
+    assert!(
+        middle <= 1 << 39 && middle > (1 << 39) - (1 << 20),
+        "{middle}"
+    );
     let end = data(hole(middle).unwrap()).unwrap();
     assert!(end <= 1 << 40 && end > (1 << 40) - (1 << 20), "{end}");
     assert_eq!(hole(end).unwrap(), (1 << 40) + 3);
@@ -92,10 +111,27 @@ fn a_writable_mount_reports_holes() {
     for options in [&["--ro"][..], &[]] {
         let m = v.mount(options);
         let taken = |name: &str| m.at(name).metadata().unwrap().blocks() * 512;
-        assert!((3 * MIB..4 * MIB).contains(&taken("sparse")), "{options:?}: {}", taken("sparse"));
-        assert!((5 * MIB..6 * MIB).contains(&taken("dense")), "{options:?}: {}", taken("dense"));
-        run("cp", &[m.at("sparse").to_str().unwrap(), v.s.at("copy").to_str().unwrap()]);
-        assert!(v.s.at("copy").metadata().unwrap().blocks() * 512 < 4 * MIB, "{options:?}");
+        assert!(
+            (3 * MIB..4 * MIB).contains(&taken("sparse")),
+            "{options:?}: {}",
+            taken("sparse")
+        );
+        assert!(
+            (5 * MIB..6 * MIB).contains(&taken("dense")),
+            "{options:?}: {}",
+            taken("dense")
+        );
+        run(
+            "cp",
+            &[
+                m.at("sparse").to_str().unwrap(),
+                v.s.at("copy").to_str().unwrap(),
+            ],
+        );
+        assert!(
+            v.s.at("copy").metadata().unwrap().blocks() * 512 < 4 * MIB,
+            "{options:?}"
+        );
         assert!(fs::read(v.s.at("copy")).unwrap() == fs::read(v.s.w("sparse")).unwrap());
     }
     let m = v.mount(&[]);
@@ -107,10 +143,15 @@ fn a_writable_mount_reports_holes() {
     let end = 90 * MIB + 3;
     assert_eq!(seek(&new, SeekFrom::Data(30 * MIB)).unwrap(), 30 * MIB);
     assert_eq!(seek(&new, SeekFrom::Hole(90 * MIB)).unwrap(), end);
-    assert_eq!(seek(&new, SeekFrom::Data(end)).unwrap_err(), rustix::io::Errno::NXIO);
+    assert_eq!(
+        seek(&new, SeekFrom::Data(end)).unwrap_err(),
+        rustix::io::Errno::NXIO
+    );
     drop(new);
     let new = File::open(m.at("new")).unwrap();
-    crate::mount_live::until("its holes are told", || seek(&new, SeekFrom::Data(0)).is_ok_and(|at| at == 90 * MIB));
+    crate::mount_live::until("its holes are told", || {
+        seek(&new, SeekFrom::Data(0)).is_ok_and(|at| at == 90 * MIB)
+    });
     assert!(m.at("new").metadata().unwrap().blocks() * 512 < MIB);
     // A written block counts instead of the version's block.
     let file = edit(&m.at("sparse"));

@@ -23,7 +23,11 @@ fn fill(w: &Path) {
 }
 
 fn append(path: &Path, bytes: &[u8]) {
-    std::io::Write::write_all(&mut OpenOptions::new().append(true).open(path).unwrap(), bytes).unwrap();
+    std::io::Write::write_all(
+        &mut OpenOptions::new().append(true).open(path).unwrap(),
+        bytes,
+    )
+    .unwrap();
 }
 
 fn ino(path: &Path) -> (u64, u64) {
@@ -60,7 +64,12 @@ fn hard_links_are_one_file() {
     let out = v.checkout("main", "out");
     assert_like(&out, m.root());
     assert_eq!(ino(&out.join("b")).1, 3);
-    assert_eq!(v.commit_dir("out", "again", "copy"), m.dvc(&["--json", "show"]).ok().json()["tree"].as_str().unwrap());
+    assert_eq!(
+        v.commit_dir("out", "again", "copy"),
+        m.dvc(&["--json", "show"]).ok().json()["tree"]
+            .as_str()
+            .unwrap()
+    );
 }
 
 /// A file is written through its remaining hard link after its first name was removed.
@@ -85,15 +94,25 @@ fn a_file_is_committed_by_the_name_that_is_left() {
         // Keep the files open, so that the commit must flush them under the remaining name.
         let open: Vec<File> = ["d/second", "d/pair 2", "d/deep/c"]
             .iter()
-            .map(|name| OpenOptions::new().read(true).write(true).open(m.at(name)).unwrap())
+            .map(|name| {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(m.at(name))
+                    .unwrap()
+            })
             .collect();
         for file in &open {
-            file.write_all_at(format!("round {round}").as_bytes(), 10 * round).unwrap();
+            file.write_all_at(format!("round {round}").as_bytes(), 10 * round)
+                .unwrap();
         }
         m.commit("while it is open");
         let out = v.checkout("main", &format!("out {round} open"));
         for name in ["d/second", "d/pair 2", "d/deep/c"] {
-            assert!(fs::read(out.join(name)).unwrap() == fs::read(m.at(name)).unwrap(), "{name} in round {round}");
+            assert!(
+                fs::read(out.join(name)).unwrap() == fs::read(m.at(name)).unwrap(),
+                "{name} in round {round}"
+            );
         }
         drop(open);
         m.again();
@@ -114,12 +133,26 @@ fn inode_numbers_stay() {
     assert_eq!(ino(&m.at("d/moved")).0, first);
     fs::rename(m.at("d"), m.at("e")).unwrap();
     for _ in 0..2 {
-        assert_eq!((ino(&m.at("e")).0, ino(&m.at("e/moved")).0, ino(&m.at("new")).0), (dir, first, new));
+        assert_eq!(
+            (
+                ino(&m.at("e")).0,
+                ino(&m.at("e/moved")).0,
+                ino(&m.at("new")).0
+            ),
+            (dir, first, new)
+        );
         m.again();
     }
     m.commit("moved");
     m.again();
-    assert_eq!((ino(&m.at("e")).0, ino(&m.at("e/moved")).0, ino(&m.at("new")).0), (dir, first, new));
+    assert_eq!(
+        (
+            ino(&m.at("e")).0,
+            ino(&m.at("e/moved")).0,
+            ino(&m.at("new")).0
+        ),
+        (dir, first, new)
+    );
     // A new file with the name of a removed one gets a new inode.
     fs::remove_file(m.at("a")).unwrap();
     let b = ino(&m.at("b")).0;
@@ -139,7 +172,11 @@ fn an_open_file_lives_without_a_name() {
     let mut m = v.mount(&[]);
     fs::write(m.at("new"), noise(4, 20_000)).unwrap();
     for name in ["alone", "new"] {
-        let file = OpenOptions::new().read(true).write(true).open(m.at(name)).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(m.at(name))
+            .unwrap();
         let mut model = fs::read(m.at(name)).unwrap();
         fs::remove_file(m.at(name)).unwrap();
         file.write_all_at(b"still here", 5000).unwrap();
@@ -155,7 +192,10 @@ fn an_open_file_lives_without_a_name() {
         assert_eq!(file.metadata().unwrap().len(), 100);
         // The version contains only the new file.
         m.commit("without");
-        assert_eq!(fs::read(v.checkout("main", &format!("out {name}")).join(name)).unwrap(), b"another");
+        assert_eq!(
+            fs::read(v.checkout("main", &format!("out {name}")).join(name)).unwrap(),
+            b"another"
+        );
         file.write_all_at(b"and on", 200).unwrap();
         drop_cache(&file);
         assert_eq!(file.metadata().unwrap().len(), 206);
@@ -164,7 +204,12 @@ fn an_open_file_lives_without_a_name() {
     fs::create_dir(m.at("gone")).unwrap();
     let dir = File::open(m.at("gone")).unwrap();
     fs::remove_dir(m.at("gone")).unwrap();
-    let made = rustix::fs::openat(&dir, "x", rustix::fs::OFlags::CREATE, rustix::fs::Mode::RUSR);
+    let made = rustix::fs::openat(
+        &dir,
+        "x",
+        rustix::fs::OFlags::CREATE,
+        rustix::fs::Mode::RUSR,
+    );
     assert_eq!(made.unwrap_err(), rustix::io::Errno::NOENT);
     drop(dir);
     m.again();
@@ -201,16 +246,28 @@ fn names_are_exchanged_or_not_replaced() {
     let mut m = v.mount(&[]);
     fs::write(m.at("new"), b"new").unwrap();
     let swap = |a: &str, b: &str| renameat_with(CWD, m.at(a), CWD, m.at(b), RenameFlags::EXCHANGE);
-    let pairs = [("alone", "d"), ("new", "pair 1"), ("d/deep", "sym"), ("a", "d/deep")];
+    let pairs = [
+        ("alone", "d"),
+        ("new", "pair 1"),
+        ("d/deep", "sym"),
+        ("a", "d/deep"),
+    ];
     for (a, b) in pairs.iter().take(2) {
         let (x, y) = (ino(&m.at(a)), ino(&m.at(b)));
         swap(a, b).unwrap();
         assert_eq!((ino(&m.at(a)), ino(&m.at(b))), (y, x), "{a} and {b}");
     }
     assert!(m.at("alone/deep/c").exists());
-    assert_eq!(swap("new", "nothing").unwrap_err(), rustix::io::Errno::NOENT);
-    assert!(swap("alone", "alone/deep").is_err(), "a directory cannot change places with one in it");
-    let fresh = |a: &str, b: &str| renameat_with(CWD, m.at(a), CWD, m.at(b), RenameFlags::NOREPLACE);
+    assert_eq!(
+        swap("new", "nothing").unwrap_err(),
+        rustix::io::Errno::NOENT
+    );
+    assert!(
+        swap("alone", "alone/deep").is_err(),
+        "a directory cannot change places with one in it"
+    );
+    let fresh =
+        |a: &str, b: &str| renameat_with(CWD, m.at(a), CWD, m.at(b), RenameFlags::NOREPLACE);
     assert_eq!(fresh("new", "a").unwrap_err(), rustix::io::Errno::EXIST);
     assert_eq!(fresh("new", "alone").unwrap_err(), rustix::io::Errno::EXIST);
     fresh("new", "newer").unwrap();
@@ -220,11 +277,17 @@ fn names_are_exchanged_or_not_replaced() {
     assert_like(&out, m.root());
     m.again();
     assert_like(&out, m.root());
-    assert_eq!(errno(fs::rename(m.at("alone"), m.at("alone/deep/in itself"))), libc("EINVAL"));
+    assert_eq!(
+        errno(fs::rename(m.at("alone"), m.at("alone/deep/in itself"))),
+        libc("EINVAL")
+    );
     assert_eq!(errno(fs::rename(m.at("alone"), m.at("a"))), libc("ENOTDIR"));
     assert_eq!(errno(fs::rename(m.at("a"), m.at("alone"))), libc("EISDIR"));
     fs::create_dir(m.at("empty")).unwrap();
-    assert_eq!(errno(fs::rename(m.at("empty"), m.at("alone"))), libc("ENOTEMPTY"));
+    assert_eq!(
+        errno(fs::rename(m.at("empty"), m.at("alone"))),
+        libc("ENOTEMPTY")
+    );
     fs::rename(m.at("alone"), m.at("empty")).unwrap();
     assert!(m.at("empty/deep/c").exists());
 }

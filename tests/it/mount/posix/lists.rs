@@ -27,7 +27,10 @@ fn sh(dir: &Path, script: &str) -> String {
 /// Returns the ACLs and modes of all files below a directory.
 #[track_caller]
 fn lists(dir: &Path) -> String {
-    sh(dir, "find . ! -type l | LC_ALL=C sort | while read -r f; do stat -c '# %a %F' \"$f\"; getfacl -n \"$f\"; done")
+    sh(
+        dir,
+        "find . ! -type l | LC_ALL=C sort | while read -r f; do stat -c '# %a %F' \"$f\"; getfacl -n \"$f\"; done",
+    )
 }
 
 /// Asserts that two directories have the same ACLs. Returns the ACLs.
@@ -35,7 +38,10 @@ fn lists(dir: &Path) -> String {
 fn assert_same_acls(plain: &Path, mount: &Path, what: &str) -> String {
     let (expected, found) = (lists(plain), lists(mount));
     let differs = expected.lines().zip(found.lines()).find(|(a, b)| a != b);
-    assert!(expected == found, "{what}: {differs:?} in\n{expected}\nand\n{found}");
+    assert!(
+        expected == found,
+        "{what}: {differs:?} in\n{expected}\nand\n{found}"
+    );
     expected
 }
 
@@ -63,11 +69,18 @@ fn new_files_inherit_the_acl_of_their_directory() {
             sh(m.root(), &script);
         }
         let said = assert_same_acls(&w, m.root(), "made");
-        assert!(said.contains("default:user:12345:rwx") && said.contains("#effective:"), "{said}");
+        assert!(
+            said.contains("default:user:12345:rwx") && said.contains("#effective:"),
+            "{said}"
+        );
         m.again();
         assert_same_acls(&w, m.root(), "mounted again");
         m.commit("lists");
-        assert_same_acls(&w, &v.checkout("main", &format!("out{}", args.len())), "checked out");
+        assert_same_acls(
+            &w,
+            &v.checkout("main", &format!("out{}", args.len())),
+            "checked out",
+        );
         assert_eq!(m.status(), "");
         m.dvc(&["checkout", "main@v1"]).ok();
         sh(&w, "rm -rf d* old/f* old/d*");
@@ -82,7 +95,9 @@ fn tried(dir: &Path) -> String {
         cat $f > /dev/null 2>&1 && printf 'read '; (echo more >> $f) 2> /dev/null && printf 'write '; echo "$f"; done
         for d in below/room old; do ls $d > /dev/null 2>&1 && printf 'list '
         (echo x > $d/made-$(id -u)) 2> /dev/null && printf 'make '; rm -f $d/made-* 2> /dev/null && printf 'remove '; echo "$d"; done"#;
-    [12345, 54321, 777].map(|uid| format!("{uid}: {}", as_user(uid, dir, TRY).1)).join("")
+    [12345, 54321, 777]
+        .map(|uid| format!("{uid}: {}", as_user(uid, dir, TRY).1))
+        .join("")
 }
 
 #[track_caller]
@@ -96,10 +111,17 @@ fn assert_allows_the_same(w: &Path, m: &Mount<'_>, what: &str) -> String {
 fn with_allow_other_acls_decide() {
     let Some(v) = Volume::of(fill) else { return };
     let w = v.s.at("w");
-    for kernel in [&["--allow-other"][..], &["--allow-other", "--hydrate", "all", "--wait-hydrated"]] {
+    for kernel in [
+        &["--allow-other"][..],
+        &["--allow-other", "--hydrate", "all", "--wait-hydrated"],
+    ] {
         let mut m = v.mount_at("m", "main", kernel);
         let mut all = vec![assert_allows_the_same(&w, &m, "at first")];
-        assert!(all[0].contains("12345: read below/read\nbelow/kept"), "{}", all[0]);
+        assert!(
+            all[0].contains("12345: read below/read\nbelow/kept"),
+            "{}",
+            all[0]
+        );
         // A change must update the ACLs that the kernel has cached.
         for script in [
             "setfacl -m u:777:rw below/kept; setfacl -x u:12345 below/read",
@@ -140,10 +162,16 @@ fn an_acl_set_by_a_user_outside_of_the_group_clears_setgid() {
     };
     let m = v.mount(&["--allow-other"]);
     for dir in [&v.s.at("w"), m.root()] {
-        let (done, said) =
-            as_user(12345, dir, "cd \"$DIR\" && setfacl -m u:777:r own foreign && stat -c %a own foreign");
+        let (done, said) = as_user(
+            12345,
+            dir,
+            "cd \"$DIR\" && setfacl -m u:777:r own foreign && stat -c %a own foreign",
+        );
         assert!(done, "{said}");
         assert_eq!(said, "2755\n755\n", "{}", dir.display());
-        sh(dir, "chmod 2755 foreign; setfacl -m u:778:r foreign; test $(stat -c %a foreign) = 2755");
+        sh(
+            dir,
+            "chmod 2755 foreign; setfacl -m u:778:r foreign; test $(stat -c %a foreign) = 2755",
+        );
     }
 }

@@ -44,11 +44,16 @@ except OSError as e:
 
 #[test]
 fn locks_hold_between_processes() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("old"), vec![1; 1000]).unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("old"), vec![1; 1000]).unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     fs::write(m.at("new"), vec![1; 1000]).unwrap();
     let native = python(SCRIPT, &[&v.s.w("old")]);
-    assert!(native.contains("flock Resource temporarily unavailable"), "{native}");
+    assert!(
+        native.contains("flock Resource temporarily unavailable"),
+        "{native}"
+    );
     for name in ["old", "new"] {
         assert_eq!(python(SCRIPT, &[&m.at(name)]), native, "{name}");
     }
@@ -93,5 +98,8 @@ fn a_database_is_used_by_two_processes() {
     m.up();
     assert_eq!(python(check, &[&m.at("db")]), "ok 5600");
     m.commit("at the end");
-    assert_eq!(python(check, &[&v.checkout("main", "out").join("db")]), "ok 5600");
+    assert_eq!(
+        python(check, &[&v.checkout("main", "out").join("db")]),
+        "ok 5600"
+    );
 }

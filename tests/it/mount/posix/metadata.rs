@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags, getxattr, listxattr, removexattr, setxattr, statx};
+use rustix::fs::{
+    AtFlags, CWD, StatxFlags, XattrFlags, getxattr, listxattr, removexattr, setxattr, statx,
+};
 use rustix::io::Errno;
 
 use crate::mount::harness::{Volume, as_user, assert_like, is_passthrough};
@@ -27,10 +29,16 @@ fn trusted(path: &Path) {
 
 const WAYS: [(&str, &str); 5] = [
     ("write", "printf x >> f"),
-    ("overwrite", "printf x | dd of=f bs=1 conv=notrunc 2>/dev/null"),
+    (
+        "overwrite",
+        "printf x | dd of=f bs=1 conv=notrunc 2>/dev/null",
+    ),
     ("truncate", "truncate -s 1 f"),
     ("empty", ": > f"),
-    ("map", "python3 -c 'import mmap; m = mmap.mmap(open(\"f\", \"r+b\").fileno(), 0); m[0:1] = b\"x\"'"),
+    (
+        "map",
+        "python3 -c 'import mmap; m = mmap.mmap(open(\"f\", \"r+b\").fileno(), 0); m[0:1] = b\"x\"'",
+    ),
 ];
 
 /// Writing to a file removes its privileges (set-ID bits and capabilities), because they were
@@ -83,7 +91,11 @@ fn trust_ends(options: &[&str]) {
 /// Returns the mode from the kernel's cache, which decides the privileges when the file is
 /// executed.
 fn known_mode(path: &Path) -> u32 {
-    u32::from(statx(CWD, path, AtFlags::empty(), StatxFlags::MODE).unwrap().stx_mode) & 0o7777
+    u32::from(
+        statx(CWD, path, AtFlags::empty(), StatxFlags::MODE)
+            .unwrap()
+            .stx_mode,
+    ) & 0o7777
 }
 
 #[test]
@@ -96,8 +108,13 @@ fn the_kernel_sees_the_end_of_trust_when_a_write_returns() {
         "fallocate -p -o 0 -l 3 f",
         ": > f",
     ];
-    let Some(v) = Volume::of(|w| fs::write(w.join("other"), b"x").unwrap()) else { return };
-    for options in [&["--allow-other"][..], &["--allow-other", "--hydrate", "all", "--wait-hydrated"]] {
+    let Some(v) = Volume::of(|w| fs::write(w.join("other"), b"x").unwrap()) else {
+        return;
+    };
+    for options in [
+        &["--allow-other"][..],
+        &["--allow-other", "--hydrate", "all", "--wait-hydrated"],
+    ] {
         let mut m = v.mount(&[&["--ephemeral"], options].concat());
         fs::set_permissions(m.root(), PermissionsExt::from_mode(0o755)).unwrap();
         for script in SCRIPTS {
@@ -120,7 +137,9 @@ fn the_kernel_sees_the_end_of_trust_when_a_write_returns() {
 /// The mode is set while this program has the file open for writing in passthrough mode.
 #[test]
 fn privileges_set_on_an_open_file_end_with_the_next_write() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else {
+        return;
+    };
     let mut m = v.mount(&["--ephemeral", "--hydrate", "all", "--wait-hydrated"]);
     if !is_passthrough(&m) {
         return;
@@ -139,8 +158,14 @@ fn privileges_set_on_an_open_file_end_with_the_next_write() {
 /// earlier timestamp.
 #[test]
 fn later_changes_have_no_earlier_time() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else { return };
-    for options in [&[][..], &["--live"], &["--hydrate", "all", "--wait-hydrated"]] {
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else {
+        return;
+    };
+    for options in [
+        &[][..],
+        &["--live"],
+        &["--hydrate", "all", "--wait-hydrated"],
+    ] {
         let mut m = v.mount(&[&["--ephemeral"], options].concat());
         let time = |name: &str| {
             let meta = fs::symlink_metadata(m.at(name)).unwrap();
@@ -150,7 +175,10 @@ fn later_changes_have_no_earlier_time() {
         let mut last = (0, 0);
         let mut later = |name: &str, what: &str| {
             let now = time(name);
-            assert!(now >= last, "{what} of `{name}` at {now:?}, after {last:?} ({options:?})");
+            assert!(
+                now >= last,
+                "{what} of `{name}` at {now:?}, after {last:?} ({options:?})"
+            );
             last = now;
         };
         for n in 0..40 {
@@ -162,11 +190,21 @@ fn later_changes_have_no_earlier_time() {
             std::os::unix::fs::symlink("x", m.at(&link)).unwrap();
             later(&link, "creation");
             later("d", "change");
-            File::options().append(true).open(m.at("a")).unwrap().write_all_at(b"y", 0).unwrap();
+            File::options()
+                .append(true)
+                .open(m.at("a"))
+                .unwrap()
+                .write_all_at(b"y", 0)
+                .unwrap();
             later("a", "write");
             fs::remove_file(m.at(&link)).unwrap();
             later("d", "removal");
-            File::options().write(true).open(m.at(&written)).unwrap().set_len(0).unwrap();
+            File::options()
+                .write(true)
+                .open(m.at(&written))
+                .unwrap()
+                .set_len(0)
+                .unwrap();
             later(&written, "truncation");
         }
         m.down();
@@ -201,7 +239,9 @@ fn new_files_in_a_setgid_directory_inherit_its_group() {
         chown(d, Some(7), Some(8)).unwrap();
         fs::set_permissions(d, PermissionsExt::from_mode(0o2777)).unwrap();
     };
-    let Some(v) = Volume::of(|w| make(&w.join("old"))) else { return };
+    let Some(v) = Volume::of(|w| make(&w.join("old"))) else {
+        return;
+    };
     let mut m = v.mount(&["--allow-other"]);
     make(&m.at("new"));
     for dir in ["old", "new"] {
@@ -226,8 +266,14 @@ fn new_files_in_a_setgid_directory_inherit_its_group() {
 
 #[test]
 fn times_may_be_before_1970_and_far_in_the_future() {
-    let times =
-        [(-1, 1), (-86_400 * 365, 999_999_999), (-2_145_916_800, 5), (0, 0), (0, 1), (4_102_444_800, 123_456_789)];
+    let times = [
+        (-1, 1),
+        (-86_400 * 365, 999_999_999),
+        (-2_145_916_800, 5),
+        (0, 0),
+        (0, 1),
+        (4_102_444_800, 123_456_789),
+    ];
     let make = |dir: &Path, at: usize| {
         let (secs, nanos) = times[at];
         fs::write(dir.join(format!("f{at}")), b"x").unwrap();
@@ -249,9 +295,13 @@ fn times_may_be_before_1970_and_far_in_the_future() {
     let check = |root: &Path| {
         for (at, (secs, nanos)) in times.iter().enumerate() {
             let back = times.len() - 1 - at;
-            for name in
-                [format!("new/f{at}"), format!("new/d{at}"), format!("new/l{at}"), format!("d{at}"), format!("f{back}")]
-            {
+            for name in [
+                format!("new/f{at}"),
+                format!("new/d{at}"),
+                format!("new/l{at}"),
+                format!("d{at}"),
+                format!("f{back}"),
+            ] {
                 let meta = fs::symlink_metadata(root.join(&name)).unwrap();
                 assert_eq!((meta.mtime(), meta.mtime_nsec()), (*secs, *nanos), "{name}");
             }
@@ -282,16 +332,33 @@ fn times_move_with_changes() {
     let mut m = v.mount(&[]);
     let mtime = |name: &str| fs::symlink_metadata(m.at(name)).unwrap().mtime();
     fs::read(m.at("c")).unwrap();
-    assert_eq!((mtime("c"), mtime("d"), mtime("")), (1_000_000_000, 1_000_000_000, 1_000_000_000));
+    assert_eq!(
+        (mtime("c"), mtime("d"), mtime("")),
+        (1_000_000_000, 1_000_000_000, 1_000_000_000)
+    );
     assert_eq!(m.status(), "");
-    OpenOptions::new().write(true).open(m.at("a")).unwrap().write_all_at(b"x", 0).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(m.at("a"))
+        .unwrap()
+        .write_all_at(b"x", 0)
+        .unwrap();
     fs::set_permissions(m.at("b"), PermissionsExt::from_mode(0o600)).unwrap();
     File::create(m.at("d/x")).unwrap();
     assert!(mtime("a") > 1_600_000_000 && mtime("d") > 1_600_000_000);
-    assert_eq!((mtime("b"), mtime("c"), mtime("")), (1_000_000_000, 1_000_000_000, 1_000_000_000));
-    let before: Vec<_> = ["a", "b", "d", "d/x"].iter().map(|n| fs::metadata(m.at(n)).unwrap().mtime_nsec()).collect();
+    assert_eq!(
+        (mtime("b"), mtime("c"), mtime("")),
+        (1_000_000_000, 1_000_000_000, 1_000_000_000)
+    );
+    let before: Vec<_> = ["a", "b", "d", "d/x"]
+        .iter()
+        .map(|n| fs::metadata(m.at(n)).unwrap().mtime_nsec())
+        .collect();
     m.again();
-    let now: Vec<_> = ["a", "b", "d", "d/x"].iter().map(|n| fs::metadata(m.at(n)).unwrap().mtime_nsec()).collect();
+    let now: Vec<_> = ["a", "b", "d", "d/x"]
+        .iter()
+        .map(|n| fs::metadata(m.at(n)).unwrap().mtime_nsec())
+        .collect();
     assert_eq!(now, before);
 }
 
@@ -312,24 +379,39 @@ fn extended_attributes_have_flags_and_limits() {
     for name in ["old", "new", "dir"] {
         let path = m.at(name);
         let set = |name: &str, value: &[u8], flags| setxattr(&path, name, value, flags);
-        assert_eq!(set("user.first", b"2", XattrFlags::CREATE), Err(Errno::EXIST));
-        assert_eq!(set("user.second", b"2", XattrFlags::REPLACE), Err(Errno::NODATA));
+        assert_eq!(
+            set("user.first", b"2", XattrFlags::CREATE),
+            Err(Errno::EXIST)
+        );
+        assert_eq!(
+            set("user.second", b"2", XattrFlags::REPLACE),
+            Err(Errno::NODATA)
+        );
         set("user.second", b"2", XattrFlags::CREATE).unwrap();
         set("user.first", b"", XattrFlags::REPLACE).unwrap();
         set("user.large", &largest, NONE).unwrap();
         assert_eq!(set("user.large", &[0; 65_537], NONE), Err(Errno::TOOBIG));
         set(&format!("user.{}", "n".repeat(250)), b"\0\xff", NONE).unwrap();
-        assert_eq!(set(&format!("user.{}", "n".repeat(251)), b"x", NONE), Err(Errno::RANGE));
+        assert_eq!(
+            set(&format!("user.{}", "n".repeat(251)), b"x", NONE),
+            Err(Errno::RANGE)
+        );
         let mut small = [0; 3];
         assert_eq!(getxattr(&path, "user.large", &mut small), Err(Errno::RANGE));
         assert_eq!(listxattr(&path, &mut small), Err(Errno::RANGE));
-        assert_eq!(getxattr(&path, "user.nothing", &mut small), Err(Errno::NODATA));
+        assert_eq!(
+            getxattr(&path, "user.nothing", &mut small),
+            Err(Errno::NODATA)
+        );
         assert_eq!(removexattr(&path, "user.nothing"), Err(Errno::NODATA));
         removexattr(&path, "user.second").unwrap();
         set("trusted.t", b"t", NONE).unwrap();
     }
     let expected = xattrs(&m.at("old"));
-    assert_eq!(expected.iter().map(|x| x.1.len()).collect::<Vec<_>>(), [1, 0, 65_536, 2]);
+    assert_eq!(
+        expected.iter().map(|x| x.1.len()).collect::<Vec<_>>(),
+        [1, 0, 65_536, 2]
+    );
     for _ in 0..2 {
         for name in ["old", "new", "dir"] {
             assert_eq!(xattrs(&m.at(name)), expected, "{name}");
@@ -342,7 +424,9 @@ fn extended_attributes_have_flags_and_limits() {
 /// unsupported names could not be checked out completely.
 #[test]
 fn extended_attributes_have_the_namespaces_of_the_kernel() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("old"), "x").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("old"), "x").unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     let old = m.at("old");
     for (name, e) in [
@@ -363,7 +447,10 @@ fn extended_attributes_have_the_namespaces_of_the_kernel() {
 fn acls_are_kept() {
     let Some(v) = Volume::of(|w| {
         fs::write(w.join("f"), b"x").unwrap();
-        crate::support::needs::run("setfacl", &["-m", "u:12345:rw,g:54321:r", w.join("f").to_str().unwrap()]);
+        crate::support::needs::run(
+            "setfacl",
+            &["-m", "u:12345:rw,g:54321:r", w.join("f").to_str().unwrap()],
+        );
     }) else {
         return;
     };
@@ -376,15 +463,18 @@ fn acls_are_kept() {
 /// setting one of them changes both.
 #[test]
 fn acl_and_mode_agree() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     fs::write(m.at("new"), b"x").unwrap();
     fs::write(v.s.w("new"), b"x").unwrap();
     for dir in [m.root(), &v.s.at("w")] {
         for name in ["old", "new"] {
             let path = dir.join(name);
-            let acl =
-                |what: &[&str]| crate::support::needs::run("setfacl", &[what, &[path.to_str().unwrap()]].concat());
+            let acl = |what: &[&str]| {
+                crate::support::needs::run("setfacl", &[what, &[path.to_str().unwrap()]].concat())
+            };
             fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
             acl(&["-m", "u:12345:rw,m::rwx"]);
             assert_eq!(mode(&path), 0o670, "{}", path.display());

@@ -15,7 +15,10 @@ use crate::support::facts::{Compare, assert_same};
 use crate::support::zoo;
 
 fn names(dir: &Path) -> BTreeSet<Vec<u8>> {
-    let all: Vec<Vec<u8>> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().as_bytes().to_vec()).collect();
+    let all: Vec<Vec<u8>> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().as_bytes().to_vec())
+        .collect();
     let set: BTreeSet<Vec<u8>> = all.iter().cloned().collect();
     assert_eq!(set.len(), all.len(), "a name is told twice");
     set
@@ -43,7 +46,10 @@ fn everything_a_volume_can_hold_is_shown() {
     fs::remove_file(m.at("again/special/socket")).unwrap();
     fs::remove_file(m.at("again/sparse/huge")).unwrap();
     // The recreated files have different timestamps.
-    let how = Compare { times: false, ..loosely() };
+    let how = Compare {
+        times: false,
+        ..loosely()
+    };
     for _ in 0..2 {
         assert_like_by(&v.s.at("w"), &m.at("again"), &how, "made again");
         m.again();
@@ -71,10 +77,19 @@ fn directories_of_a_hundred_thousand() {
     let mut m = v.mount(&[]);
     let all = names(&m.at("many"));
     assert_eq!(all.len(), MANY);
-    assert!(m.at("many/of the version 054321").exists() && !m.at("many/of the version 100000").exists());
+    assert!(
+        m.at("many/of the version 054321").exists() && !m.at("many/of the version 100000").exists()
+    );
     fs::create_dir(m.at("new")).unwrap();
     for n in 0..MANY {
-        mknodat(CWD, m.at(format!("new/{n:06}")), FileType::RegularFile, Mode::RUSR, 0).unwrap();
+        mknodat(
+            CWD,
+            m.at(format!("new/{n:06}")),
+            FileType::RegularFile,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
     }
     assert_eq!(names(&m.at("new")).len(), MANY);
     // Removing files during a listing still lists all of them.
@@ -86,11 +101,25 @@ fn directories_of_a_hundred_thousand() {
     }
     assert_eq!(names(&m.at("many")).len(), MANY / 10);
     m.again();
-    assert_eq!((names(&m.at("new")).len(), names(&m.at("many")).len()), (MANY, MANY / 10));
+    assert_eq!(
+        (names(&m.at("new")).len(), names(&m.at("many")).len()),
+        (MANY, MANY / 10)
+    );
     let run = m.dvc(&["--json", "commit", "-m", "many"]).ok();
     let ls = v.dvc(&["ls", "-r", "main"]).ok();
-    assert_eq!(ls.lines().iter().filter(|l| l.contains("new/0")).count(), MANY, "{}", run.out);
-    assert_eq!(ls.lines().iter().filter(|l| l.contains("of the version")).count(), MANY / 10);
+    assert_eq!(
+        ls.lines().iter().filter(|l| l.contains("new/0")).count(),
+        MANY,
+        "{}",
+        run.out
+    );
+    assert_eq!(
+        ls.lines()
+            .iter()
+            .filter(|l| l.contains("of the version"))
+            .count(),
+        MANY / 10
+    );
 }
 
 #[test]
@@ -129,10 +158,17 @@ fn a_directory_may_change_while_it_is_read() {
             assert!(seen.contains(name), "{name:?} was left out");
         }
         assert!(seen.iter().all(|n| kept.contains(n) || added.contains(n)));
-        let now: BTreeSet<_> = kept.union(&added).filter(|n| !removed.contains(*n)).cloned().collect();
+        let now: BTreeSet<_> = kept
+            .union(&added)
+            .filter(|n| !removed.contains(*n))
+            .cloned()
+            .collect();
         assert_eq!(names(m.root()), now);
         for gone in &removed {
-            assert!(fs::symlink_metadata(m.at(OsStr::from_bytes(gone))).is_err(), "{gone:?} is there again");
+            assert!(
+                fs::symlink_metadata(m.at(OsStr::from_bytes(gone))).is_err(),
+                "{gone:?} is there again"
+            );
         }
     }
 }
@@ -140,12 +176,16 @@ fn a_directory_may_change_while_it_is_read() {
 /// Rewinding an open directory handle lists new names.
 #[test]
 fn a_rewound_listing_is_current() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     let mut dir = rustix::fs::Dir::read_from(File::open(m.root()).unwrap()).unwrap();
     let mut list = || -> BTreeSet<Vec<u8>> {
         dir.rewind();
-        dir.by_ref().map(|e| e.unwrap().file_name().to_bytes().to_vec()).collect()
+        dir.by_ref()
+            .map(|e| e.unwrap().file_name().to_bytes().to_vec())
+            .collect()
     };
     assert_eq!(list().len(), 3);
     fs::write(m.at("b"), b"b").unwrap();
@@ -156,9 +196,19 @@ fn a_rewound_listing_is_current() {
 
 #[test]
 fn names_are_bytes_up_to_255_of_them() {
-    let Some(v) = Volume::of(|w| fs::create_dir(w.join("d")).unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::create_dir(w.join("d")).unwrap()) else {
+        return;
+    };
     let mut m = v.mount(&[]);
-    let odd: [&[u8]; 7] = [b"\xff\xfe", b"\x80", b"a\nb", b"\x01", b" ", &[b'x'; 255], &[0xe9; 255]];
+    let odd: [&[u8]; 7] = [
+        b"\xff\xfe",
+        b"\x80",
+        b"a\nb",
+        b"\x01",
+        b" ",
+        &[b'x'; 255],
+        &[0xe9; 255],
+    ];
     let all: BTreeSet<Vec<u8>> = odd.iter().map(|n| n.to_vec()).collect();
     for name in odd {
         let name = OsStr::from_bytes(name);
@@ -170,9 +220,18 @@ fn names_are_bytes_up_to_255_of_them() {
     let long = OsStr::from_bytes(&[b'y'; 256]);
     assert_eq!(errno(File::create(m.at(long))), libc("ENAMETOOLONG"));
     assert_eq!(errno(fs::create_dir(m.at(long))), libc("ENAMETOOLONG"));
-    assert_eq!(errno(fs::rename(m.at("d"), m.at(long))), libc("ENAMETOOLONG"));
-    assert_eq!(errno(fs::symlink_metadata(m.at(long))), libc("ENAMETOOLONG"));
-    assert_eq!(errno(fs::hard_link(m.at(OsStr::from_bytes(odd[0])), m.at(long))), libc("ENAMETOOLONG"));
+    assert_eq!(
+        errno(fs::rename(m.at("d"), m.at(long))),
+        libc("ENAMETOOLONG")
+    );
+    assert_eq!(
+        errno(fs::symlink_metadata(m.at(long))),
+        libc("ENAMETOOLONG")
+    );
+    assert_eq!(
+        errno(fs::hard_link(m.at(OsStr::from_bytes(odd[0])), m.at(long))),
+        libc("ENAMETOOLONG")
+    );
     m.again();
     assert_eq!(names(&m.at("d")), all);
     m.commit("odd");
@@ -183,9 +242,13 @@ fn names_are_bytes_up_to_255_of_them() {
 
 #[test]
 fn special_files_are_made_and_kept() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else {
+        return;
+    };
     let mut m = v.mount(&[]);
-    let make = |name: &str, kind, dev| mknodat(CWD, m.at(name), kind, Mode::from_raw_mode(0o640), dev).unwrap();
+    let make = |name: &str, kind, dev| {
+        mknodat(CWD, m.at(name), kind, Mode::from_raw_mode(0o640), dev).unwrap()
+    };
     make("fifo", FileType::Fifo, 0);
     make("socket", FileType::Socket, 0);
     make("null", FileType::CharacterDevice, makedev(1, 3));
@@ -202,7 +265,10 @@ fn special_files_are_made_and_kept() {
     let run = m.dvc(&["commit", "-m", "special"]);
     assert!(run.err.contains("socket"), "{}", run.err);
     let out = v.checkout("main", "out");
-    let how = Compare { sockets: false, ..loosely() };
+    let how = Compare {
+        sockets: false,
+        ..loosely()
+    };
     assert_like_by(m.root(), &out, &how, "but for sockets");
     m.again();
     assert_like_by(m.root(), &out, &how, "but for sockets");
@@ -211,13 +277,26 @@ fn special_files_are_made_and_kept() {
 
 #[test]
 fn missing_names_fail_cleanly() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     let unnamed = openat(CWD, m.root(), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR);
     assert_eq!(unnamed.unwrap_err(), rustix::io::Errno::OPNOTSUPP);
-    let whiteout = rustix::fs::renameat_with(CWD, m.at("a"), CWD, m.at("b"), rustix::fs::RenameFlags::WHITEOUT);
+    let whiteout = rustix::fs::renameat_with(
+        CWD,
+        m.at("a"),
+        CWD,
+        m.at("b"),
+        rustix::fs::RenameFlags::WHITEOUT,
+    );
     assert_eq!(whiteout.unwrap_err(), rustix::io::Errno::INVAL);
-    let fresh = |name: &str| OpenOptions::new().write(true).create_new(true).open(m.at(name));
+    let fresh = |name: &str| {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(m.at(name))
+    };
     assert_eq!(errno(fresh("a")), libc("EEXIST"));
     fresh("b").unwrap();
     assert_eq!(errno(fresh("b")), libc("EEXIST"));
@@ -236,14 +315,24 @@ fn missing_names_fail_cleanly() {
 /// If many threads create the same name with `O_EXCL`, exactly one succeeds.
 #[test]
 fn exclusive_creation_has_one_winner() {
-    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else {
+        return;
+    };
     let m = v.mount(&[]);
     for round in 0..50 {
         let path = m.at(format!("lock {round}"));
         let got: usize = std::thread::scope(|scope| {
             let all: Vec<_> = (0..4)
                 .map(|_| {
-                    scope.spawn(|| usize::from(OpenOptions::new().write(true).create_new(true).open(&path).is_ok()))
+                    scope.spawn(|| {
+                        usize::from(
+                            OpenOptions::new()
+                                .write(true)
+                                .create_new(true)
+                                .open(&path)
+                                .is_ok(),
+                        )
+                    })
                 })
                 .collect();
             all.into_iter().map(|t| t.join().unwrap()).sum()

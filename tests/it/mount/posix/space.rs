@@ -22,7 +22,10 @@ fn volume() -> Option<Volume> {
 /// Writes until an error occurs, which may be reported only by the final sync. Returns whether one
 /// occurred.
 fn fill_up(file: &mut File, bytes: &[u8]) -> bool {
-    bytes.chunks(100_000).any(|part| file.write_all(part).is_err()) | file.sync_all().is_err()
+    bytes
+        .chunks(100_000)
+        .any(|part| file.write_all(part).is_err())
+        | file.sync_all().is_err()
 }
 
 #[test]
@@ -32,13 +35,23 @@ fn writes_that_do_not_fit_fail_without_damage() {
     let told = statvfs(m.root()).unwrap();
     assert_eq!(told.f_blocks * told.f_frsize, 4 << 20);
     let bytes = noise(3, 9_000_000);
-    assert!(fill_up(&mut File::create(m.at("new")).unwrap(), &bytes), "it fits");
+    assert!(
+        fill_up(&mut File::create(m.at("new")).unwrap(), &bytes),
+        "it fits"
+    );
     let now = fs::read(m.at("new")).unwrap();
     let whole = now.iter().zip(&bytes).take_while(|(a, b)| a == b).count();
-    assert!(now[whole..].iter().all(|b| *b == 0), "neither a prefix nor zeros behind it");
+    assert!(
+        now[whole..].iter().all(|b| *b == 0),
+        "neither a prefix nor zeros behind it"
+    );
     // All other files are unchanged, even one that a program tries to write to.
     let before = noise(2, 500_000);
-    let file = OpenOptions::new().read(true).write(true).open(m.at("other")).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(m.at("other"))
+        .unwrap();
     let wrote = file.write_all_at(b"changed", 250_000).is_ok() && file.sync_all().is_ok();
     assert!(!wrote, "there is no space for it");
     drop(file);
@@ -50,7 +63,11 @@ fn writes_that_do_not_fit_fail_without_damage() {
     fs::rename(m.at("old"), m.at("renamed")).unwrap();
     fs::remove_file(m.at("new")).unwrap();
     wait_for_space(&m);
-    let file = OpenOptions::new().read(true).write(true).open(m.at("other")).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(m.at("other"))
+        .unwrap();
     file.write_all_at(b"changed", 250_000).unwrap();
     drop_cache(&file);
     let mut seen = [0; 7];
@@ -63,7 +80,13 @@ fn writes_that_do_not_fit_fail_without_damage() {
 fn a_limit_applies_to_passthrough_files_too() {
     let Some(v) = volume() else { return };
     let m = v.mount(&["--quota", QUOTA, "--hydrate", "open"]);
-    assert!(fill_up(&mut File::create(m.at("new")).unwrap(), &noise(3, 9_000_000)), "it fits");
+    assert!(
+        fill_up(
+            &mut File::create(m.at("new")).unwrap(),
+            &noise(3, 9_000_000)
+        ),
+        "it fits"
+    );
     assert!(fs::metadata(m.at("new")).unwrap().len() <= 9_000_000);
 }
 
@@ -86,13 +109,25 @@ fn space_that_was_reserved_or_cut_is_counted() {
     let file = File::create(m.at("reserved")).unwrap();
     fallocate(&file, FallocateFlags::empty(), 0, 3 << 20).unwrap();
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 <= 1 << 20);
-    assert_eq!(fallocate(&file, FallocateFlags::empty(), 3 << 20, 8 << 20).unwrap_err(), rustix::io::Errno::NOSPC);
+    assert_eq!(
+        fallocate(&file, FallocateFlags::empty(), 3 << 20, 8 << 20).unwrap_err(),
+        rustix::io::Errno::NOSPC
+    );
     file.set_len(0).unwrap();
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 > 3 << 20);
     fs::write(m.at("more"), noise(4, 3 << 20)).unwrap();
-    assert!(!fill_up(&mut File::options().append(true).open(m.at("more")).unwrap(), b"and this"));
+    assert!(!fill_up(
+        &mut File::options().append(true).open(m.at("more")).unwrap(),
+        b"and this"
+    ));
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    fallocate(File::options().write(true).open(m.at("more")).unwrap(), punch, 0, 2 << 20).unwrap();
+    fallocate(
+        File::options().write(true).open(m.at("more")).unwrap(),
+        punch,
+        0,
+        2 << 20,
+    )
+    .unwrap();
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 > 2 << 20);
 }
 
@@ -102,5 +137,10 @@ fn the_number_of_inodes_fits_every_program() {
     let Some(v) = volume() else { return };
     let m = v.mount(&[]);
     let told = statvfs(m.root()).unwrap();
-    assert!(told.f_ffree > 1 << 20 && told.f_files < 1 << 31, "{} of {}", told.f_ffree, told.f_files);
+    assert!(
+        told.f_ffree > 1 << 20 && told.f_files < 1 << 31,
+        "{} of {}",
+        told.f_ffree,
+        told.f_files
+    );
 }

@@ -96,9 +96,14 @@ impl Running {
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         match self {
-            Self::MariaDb(server) => server.sql(&format!("create database if not exists shop; use shop; {sql}")),
+            Self::MariaDb(server) => server.sql(&format!(
+                "create database if not exists shop; use shop; {sql}"
+            )),
             Self::Postgres(server) => server.sql(sql),
-            Self::Sqlite(file) => run("sqlite3", &["-cmd", ".timeout 100000", file.to_str().unwrap(), sql]),
+            Self::Sqlite(file) => run(
+                "sqlite3",
+                &["-cmd", ".timeout 100000", file.to_str().unwrap(), sql],
+            ),
         }
         .trim()
         .to_owned()
@@ -110,7 +115,10 @@ impl Running {
         let rows = move |n: u64| {
             let text = format!("{n:08}").repeat(usize::try_from(20 + n % 200).unwrap());
             let old = (n * WRITERS + w) * 7919 % ROWS + 1;
-            [format!("insert into t{w} values ({n}, '{text}')"), format!("update old set x = '{text}' where n = {old}")]
+            [
+                format!("insert into t{w} values ({n}, '{text}')"),
+                format!("update old set x = '{text}' where n = {old}"),
+            ]
         };
         let sql = move |n| {
             let [insert, update] = rows(n);
@@ -138,7 +146,9 @@ impl Running {
     #[track_caller]
     pub fn count(&self, w: u64) -> (u64, u64) {
         let said = self.sql(&format!("select coalesce(max(n), 0), count(*) from t{w}"));
-        let mut numbers = said.split(['\t', '|']).map(|n| n.parse().unwrap_or_else(|e| panic!("{said}: {e}")));
+        let mut numbers = said
+            .split(['\t', '|'])
+            .map(|n| n.parse().unwrap_or_else(|e| panic!("{said}: {e}")));
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
@@ -147,9 +157,12 @@ impl Running {
     pub fn check(&self) {
         match self {
             Self::MariaDb(server) => {
-                (0..WRITERS).map(|w| format!("t{w}")).chain(["old".to_owned()]).for_each(|t| {
-                    server.check(&format!("shop.{t}"));
-                });
+                (0..WRITERS)
+                    .map(|w| format!("t{w}"))
+                    .chain(["old".to_owned()])
+                    .for_each(|t| {
+                        server.check(&format!("shop.{t}"));
+                    });
             }
             Self::Postgres(server) => server.check(),
             Self::Sqlite(_) => assert_eq!(self.sql("pragma integrity_check"), "ok"),

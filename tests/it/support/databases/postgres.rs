@@ -24,10 +24,23 @@ pub struct Postgres {
 /// Returns the path of a program, of the newest PostgreSQL version that Debian packages have
 /// installed.
 fn find(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path());
-    let mut found: Vec<PathBuf> = versions.map(|dir| dir.join("bin").join(name)).filter(|p| p.is_file()).collect();
-    found.sort_by_key(|p| p.components().nth(4).and_then(|v| v.as_os_str().to_str()?.parse::<u32>().ok()));
-    found.pop().unwrap_or_else(|| panic!("`{name}` of PostgreSQL is not installed; run tests/setup.sh"))
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
+    let mut found: Vec<PathBuf> = versions
+        .map(|dir| dir.join("bin").join(name))
+        .filter(|p| p.is_file())
+        .collect();
+    found.sort_by_key(|p| {
+        p.components()
+            .nth(4)
+            .and_then(|v| v.as_os_str().to_str()?.parse::<u32>().ok())
+    });
+    found
+        .pop()
+        .unwrap_or_else(|| panic!("`{name}` of PostgreSQL is not installed; run tests/setup.sh"))
 }
 
 /// Returns a command that runs a PostgreSQL program as the user that owns the data.
@@ -36,12 +49,21 @@ fn command(name: &str) -> Command {
     let mut c = if is_root() {
         let mut c = Command::new(need("setpriv"));
         let id = NOBODY.to_string();
-        c.args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"]).arg(program);
+        c.args([
+            &format!("--reuid={id}"),
+            &format!("--regid={id}"),
+            "--clear-groups",
+            "--",
+        ])
+        .arg(program);
         c
     } else {
         Command::new(program)
     };
-    c.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C.UTF-8").env("HOME", "/");
+    c.current_dir("/")
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/");
     c
 }
 
@@ -53,7 +75,11 @@ fn done(c: &mut Command) -> String {
 }
 
 fn both(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
 }
 
 /// Creates a directory that belongs to the server's user. That user needs access to the parent
@@ -70,7 +96,14 @@ fn private(dir: &Path) {
 pub fn install(data: &Path) {
     private(data);
     let mut c = command("initdb");
-    c.args(["--data-checksums", "--auth=trust", "--username=postgres", "--locale=C.UTF-8", "-D"]).arg(data);
+    c.args([
+        "--data-checksums",
+        "--auth=trust",
+        "--username=postgres",
+        "--locale=C.UTF-8",
+        "-D",
+    ])
+    .arg(data);
     done(&mut c);
 }
 
@@ -90,13 +123,28 @@ impl Postgres {
         }
         let log = fs::File::create(dir.join("log")).unwrap();
         let mut c = command("postgres");
-        c.arg("-D").arg(data).args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c"]);
-        c.arg(format!("unix_socket_directories={}", dir.display())).stdout(Stdio::null()).stderr(log);
-        let mut server = Self { child: c.spawn().unwrap(), dir };
+        c.arg("-D")
+            .arg(data)
+            .args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c"]);
+        c.arg(format!("unix_socket_directories={}", dir.display()))
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut server = Self {
+            child: c.spawn().unwrap(),
+            dir,
+        };
         let until = Instant::now() + Duration::from_secs(120);
         while server.run("select 1").is_err() {
-            assert!(server.child.try_wait().unwrap().is_none(), "the server ended: {}", server.log());
-            assert!(Instant::now() < until, "the server does not answer: {}", server.log());
+            assert!(
+                server.child.try_wait().unwrap().is_none(),
+                "the server ended: {}",
+                server.log()
+            );
+            assert!(
+                Instant::now() < until,
+                "the server does not answer: {}",
+                server.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         server
@@ -118,7 +166,16 @@ impl Postgres {
     /// immediately.
     pub fn sql_client(&self) -> Command {
         let mut c = self.client("psql");
-        c.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
+        c.args([
+            "-X",
+            "-q",
+            "-t",
+            "-A",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            "postgres",
+        ]);
         c
     }
 
@@ -126,13 +183,18 @@ impl Postgres {
     pub fn run(&self, sql: &str) -> Result<String, String> {
         let out = self.sql_client().args(["-c", sql]).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-        if out.status.success() { Ok(text) } else { Err(both(&out)) }
+        if out.status.success() {
+            Ok(text)
+        } else {
+            Err(both(&out))
+        }
     }
 
     /// Runs statements that must succeed. Returns their output.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
-        self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
+        self.run(sql)
+            .unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
     }
 
     /// Runs `pgbench`, which must succeed. Returns the output.
@@ -145,8 +207,16 @@ impl Postgres {
     #[track_caller]
     pub fn check(&self) {
         let mut c = self.client("pg_amcheck");
-        let out = c.args(["--all", "--install-missing", "--heapallindexed"]).output().unwrap();
-        assert!(out.status.success() && out.stdout.is_empty(), "{}\n{}", both(&out), self.log());
+        let out = c
+            .args(["--all", "--install-missing", "--heapallindexed"])
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success() && out.stdout.is_empty(),
+            "{}\n{}",
+            both(&out),
+            self.log()
+        );
     }
 
     /// Stops the server cleanly.

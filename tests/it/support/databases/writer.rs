@@ -34,14 +34,21 @@ impl Writer {
     /// Starts a client that receives the output of `script` for 1, 2, 3 ... as its input and prints
     /// each number once its row is committed.
     pub fn start(mut client: Command, script: impl Fn(u64) -> String + Send + 'static) -> Self {
-        let mut child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = client
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let shared = Arc::new(Shared::default());
         let (feeding, hearing) = (Arc::clone(&shared), Arc::clone(&shared));
         let feeder = std::thread::spawn(move || {
             for n in 1.. {
                 // A client that has exited accepts no more input.
-                if feeding.ends.load(Ordering::SeqCst) || input.write_all(script(n).as_bytes()).is_err() {
+                if feeding.ends.load(Ordering::SeqCst)
+                    || input.write_all(script(n).as_bytes()).is_err()
+                {
                     break;
                 }
             }
@@ -53,7 +60,11 @@ impl Writer {
                 hearing.pause.lock().unwrap().note();
             }
         });
-        Self { child, shared, threads: vec![feeder, hearer] }
+        Self {
+            child,
+            shared,
+            threads: vec![feeder, hearer],
+        }
     }
 
     /// Returns the number of the last acknowledged row.
@@ -68,10 +79,15 @@ impl Writer {
         while self.acked() < n {
             if let Some(ended) = self.child.try_wait().unwrap() {
                 let mut said = String::new();
-                let _ = std::io::Read::read_to_string(self.child.stderr.as_mut().unwrap(), &mut said);
+                let _ =
+                    std::io::Read::read_to_string(self.child.stderr.as_mut().unwrap(), &mut said);
                 panic!("the client ended after {}: {ended}: {said}", self.acked());
             }
-            assert!(Instant::now() < until, "nothing is committed after {}", self.acked());
+            assert!(
+                Instant::now() < until,
+                "nothing is committed after {}",
+                self.acked()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -102,7 +118,9 @@ impl Writer {
 impl Pause {
     fn note(&mut self) {
         let now = Instant::now();
-        self.longest = self.longest.max(self.last.map_or(Duration::ZERO, |last| now - last));
+        self.longest = self
+            .longest
+            .max(self.last.map_or(Duration::ZERO, |last| now - last));
         self.last = Some(now);
     }
 }

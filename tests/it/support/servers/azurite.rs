@@ -12,7 +12,8 @@ use super::signing::shared_key;
 /// The account of every Azurite server.
 pub const ACCOUNT: &str = "devstoreaccount1";
 /// The well-known key of [`ACCOUNT`].
-pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const VERSION: &str = "2021-12-02";
 
 /// A running server.
@@ -28,12 +29,29 @@ impl Azurite {
         let location = dir.path().join("data");
         let start = move |port: u16| {
             let mut c = command(&azurite);
-            c.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--location"]).arg(&location);
-            c.args(["--blobHost", "127.0.0.1", "--blobPort"]).arg(port.to_string());
+            c.args([
+                "--silent",
+                "--skipApiVersionCheck",
+                "--disableTelemetry",
+                "--location",
+            ])
+            .arg(&location);
+            c.args(["--blobHost", "127.0.0.1", "--blobPort"])
+                .arg(port.to_string());
             c
         };
-        let ready = |port| ask("GET", &format!("http://127.0.0.1:{port}/{ACCOUNT}?comp=list"), &[], b"").is_ok();
-        Some(Self { program: Program::start("azurite-blob", dir, start, ready) })
+        let ready = |port| {
+            ask(
+                "GET",
+                &format!("http://127.0.0.1:{port}/{ACCOUNT}?comp=list"),
+                &[],
+                b"",
+            )
+            .is_ok()
+        };
+        Some(Self {
+            program: Program::start("azurite-blob", dir, start, ready),
+        })
     }
 
     /// Returns the value of `endpoint=` in URLs. The account is a part of the path.
@@ -44,7 +62,13 @@ impl Azurite {
     /// Creates a container.
     #[track_caller]
     pub fn make_container(&self, name: &str) {
-        let answer = self.ask("PUT", &format!("/{name}"), &[("restype", "container")], &[], b"");
+        let answer = self.ask(
+            "PUT",
+            &format!("/{name}"),
+            &[("restype", "container")],
+            &[],
+            b"",
+        );
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
@@ -70,18 +94,33 @@ impl Azurite {
         }
         let authorization = shared_key(ACCOUNT, KEY, method, &all, &resource, body.len());
         all.push(("Authorization", &authorization));
-        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let query: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let mark = if query.is_empty() { "" } else { "?" };
-        ask(method, &format!("{}{path}{mark}{}", self.endpoint(), query.join("&")), &all, body).unwrap()
+        ask(
+            method,
+            &format!("{}{path}{mark}{}", self.endpoint(), query.join("&")),
+            &all,
+            body,
+        )
+        .unwrap()
     }
 
     /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, container: &str, prefix: &str) -> String {
-        format!("azblob://{ACCOUNT}/{container}/{prefix}?endpoint={}", self.endpoint())
+        format!(
+            "azblob://{ACCOUNT}/{container}/{prefix}?endpoint={}",
+            self.endpoint()
+        )
     }
 
     /// Returns the credentials, as environment variables.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        vec![("AZURE_STORAGE_ACCOUNT", ACCOUNT.to_owned()), ("AZURE_STORAGE_KEY", KEY.to_owned())]
+        vec![
+            ("AZURE_STORAGE_ACCOUNT", ACCOUNT.to_owned()),
+            ("AZURE_STORAGE_KEY", KEY.to_owned()),
+        ]
     }
 }

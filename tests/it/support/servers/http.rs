@@ -48,7 +48,11 @@ pub struct Answer {
 }
 
 /// The characters that [`encoded`] encodes: all except the unreserved ones of RFC 3986.
-pub const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub const STRICT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Percent-encodes text.
 pub fn encoded(text: &str) -> String {
@@ -73,7 +77,10 @@ impl Request {
 
     /// Returns the value of a query argument.
     pub fn argument(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|q| q.0 == name).map(|q| q.1.as_str())
+        self.query
+            .iter()
+            .find(|q| q.0 == name)
+            .map(|q| q.1.as_str())
     }
 
     /// Returns the requested range of `bytes` as a response; status 416 for an invalid range.
@@ -100,12 +107,19 @@ impl Request {
 impl Reply {
     /// Returns a reply without a body.
     pub fn new(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     /// Returns a reply with a body.
     pub fn with(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     /// Adds a header.
@@ -149,7 +163,9 @@ pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serv
     let accepting = std::thread::spawn(move || {
         let mut threads = Vec::new();
         while let Ok((stream, _)) = listener.accept() {
-            let Ok(second) = stream.try_clone() else { continue };
+            let Ok(second) = stream.try_clone() else {
+                continue;
+            };
             watched.connections.lock().unwrap().push(second);
             if watched.ends.load(Ordering::SeqCst) {
                 break;
@@ -166,7 +182,11 @@ pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serv
             let _ = thread.join();
         }
     });
-    Serving { port, open, accepting: Some(accepting) }
+    Serving {
+        port,
+        open,
+        accepting: Some(accepting),
+    }
 }
 
 impl Serving {
@@ -197,7 +217,10 @@ fn converse(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply) -> io::Result
         }
         let body = read_body(&mut input, &headers, false)?.into();
         let mut words = first.split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (method, target) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
         let (raw_path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |p: &str| {
             let (name, value) = p.split_once('=').unwrap_or((p, ""));
@@ -207,7 +230,11 @@ fn converse(stream: TcpStream, answer: &dyn Fn(&Request) -> Reply) -> io::Result
             method: method.to_owned(),
             raw_path: raw_path.to_owned(),
             path: decoded(raw_path),
-            query: query.split('&').filter(|p| !p.is_empty()).map(pair).collect(),
+            query: query
+                .split('&')
+                .filter(|p| !p.is_empty())
+                .map(pair)
+                .collect(),
             headers,
             body,
         };
@@ -252,7 +279,11 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> 
     loop {
         let mut line = String::new();
         if input.read_line(&mut line)? == 0 {
-            return if lines.is_empty() { Ok(None) } else { Err(broken("cut inside of a head")) };
+            return if lines.is_empty() {
+                Ok(None)
+            } else {
+                Err(broken("cut inside of a head"))
+            };
         }
         let line = line.trim_end();
         if line.is_empty() {
@@ -262,11 +293,18 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> 
     }
     let mut lines = lines.into_iter();
     let first = lines.next().ok_or_else(|| broken("no first line"))?;
-    let header = |l: String| l.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
+    let header = |l: String| {
+        l.split_once(':')
+            .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
+    };
     Ok(Some((first, lines.filter_map(header).collect())))
 }
 
-fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) -> io::Result<Vec<u8>> {
+fn read_body(
+    input: &mut impl BufRead,
+    headers: &Headers,
+    until_closed: bool,
+) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if header_in(headers, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
         loop {
@@ -299,7 +337,9 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
 
 /// Sends one request to `http://ADDRESS:PORT/path` over a new connection.
 pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| broken("only http"))?;
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or_else(|| broken("only http"))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let address: SocketAddr = host.parse().map_err(|_| broken("only addresses"))?;
     let stream = TcpStream::connect(address)?;
@@ -312,9 +352,22 @@ pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io
     (&stream).write_all(head.as_bytes())?;
     (&stream).write_all(body)?;
     let mut input = BufReader::new(&stream);
-    let (first, headers) = read_head(&mut input)?.ok_or_else(|| broken("closed without an answer"))?;
-    let status = first.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| broken("no status"))?;
+    let (first, headers) =
+        read_head(&mut input)?.ok_or_else(|| broken("closed without an answer"))?;
+    let status = first
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .ok_or_else(|| broken("no status"))?;
     let empty = method == "HEAD" || status == 204;
-    let body = if empty { Vec::new() } else { read_body(&mut input, &headers, true)? };
-    Ok(Answer { status, headers, body })
+    let body = if empty {
+        Vec::new()
+    } else {
+        read_body(&mut input, &headers, true)?
+    };
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }

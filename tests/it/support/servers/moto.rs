@@ -20,8 +20,18 @@ impl Moto {
             c.args(["-H", "127.0.0.1", "-p"]).arg(port.to_string());
             c
         };
-        let ready = |port| ask("GET", &format!("http://127.0.0.1:{port}/moto-api/"), &[], b"").is_ok();
-        Some(Self { program: Program::start("moto_server", dir, start, ready) })
+        let ready = |port| {
+            ask(
+                "GET",
+                &format!("http://127.0.0.1:{port}/moto-api/"),
+                &[],
+                b"",
+            )
+            .is_ok()
+        };
+        Some(Self {
+            program: Program::start("moto_server", dir, start, ready),
+        })
     }
 
     /// Returns the value of `endpoint=` in URLs.

@@ -58,12 +58,18 @@ pub struct Traffic {
 
 /// Formats a time for an HTTP header, shifted by `seconds`.
 pub fn http_date(at: Timestamp, seconds: i64) -> String {
-    at.checked_add(seconds.seconds()).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    at.checked_add(seconds.seconds())
+        .unwrap()
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string()
 }
 
 /// Formats a time for XML and JSON, shifted by `seconds`.
 pub fn iso_date(at: Timestamp, seconds: i64) -> String {
-    at.checked_add(seconds.seconds()).unwrap().strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+    at.checked_add(seconds.seconds())
+        .unwrap()
+        .strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        .to_string()
 }
 
 /// Returns the text of every element with this name, for XML without attributes.
@@ -75,19 +81,32 @@ pub fn elements(xml: &str, name: &str) -> Vec<String> {
 
 /// Escapes text for XML.
 pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// Unescapes text from XML.
 pub fn unescaped(text: &str) -> String {
-    text.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    text.replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }
 
 /// Returns the numbers and ETags of the parts that a request to complete an upload lists.
 pub fn named_parts(xml: &str) -> Vec<(u32, String)> {
     let one = |part: String| {
-        let number = elements(&part, "PartNumber").first().and_then(|n| n.parse().ok()).unwrap_or(0);
-        let etag = elements(&part, "ETag").first().map(|e| unescaped(e)).unwrap_or_default();
+        let number = elements(&part, "PartNumber")
+            .first()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        let etag = elements(&part, "ETag")
+            .first()
+            .map(|e| unescaped(e))
+            .unwrap_or_default();
         (number, etag.trim_matches('"').to_owned())
     };
     elements(xml, "Part").into_iter().map(one).collect()
@@ -101,15 +120,27 @@ impl Objects {
     /// Stores an object, replacing an existing one.
     pub fn put(&mut self, key: &str, bytes: Bytes) -> Object {
         self.last += 1;
-        let object = Object { etag: etag_of(&bytes), generation: self.last, stored: Timestamp::now(), bytes };
+        let object = Object {
+            etag: etag_of(&bytes),
+            generation: self.last,
+            stored: Timestamp::now(),
+            bytes,
+        };
         self.all.insert(key.to_owned(), object.clone());
         object
     }
 
     /// Returns the total size of all objects and uploaded parts, in bytes.
     pub fn stored_bytes(&self) -> u64 {
-        let parts = self.uploads.values().flat_map(|u| u.parts.values().map(|p| p.1.len() as u64));
-        self.all.values().map(|o| o.bytes.len() as u64).chain(parts).sum()
+        let parts = self
+            .uploads
+            .values()
+            .flat_map(|u| u.parts.values().map(|p| p.1.len() as u64));
+        self.all
+            .values()
+            .map(|o| o.bytes.len() as u64)
+            .chain(parts)
+            .sum()
     }
 
     /// Returns one page of the keys, in order.
@@ -117,16 +148,32 @@ impl Objects {
         let mut page = Page::default();
         let mut last = what.after.to_owned();
         // The previous page may have ended with a common prefix; skip its remaining keys.
-        let folder = !what.delimiter.is_empty() && last.len() > what.prefix.len() && last.ends_with(what.delimiter);
+        let folder = !what.delimiter.is_empty()
+            && last.len() > what.prefix.len()
+            && last.ends_with(what.delimiter);
         let skipped = folder.then(|| last.clone());
-        let from = if last.as_str() < what.prefix { Bound::Included(what.prefix) } else { Bound::Excluded(&*last) };
-        let keys: Vec<&String> = self.all.range::<str, _>((from, Bound::Unbounded)).map(|(key, _)| key).collect();
+        let from = if last.as_str() < what.prefix {
+            Bound::Included(what.prefix)
+        } else {
+            Bound::Excluded(&*last)
+        };
+        let keys: Vec<&String> = self
+            .all
+            .range::<str, _>((from, Bound::Unbounded))
+            .map(|(key, _)| key)
+            .collect();
         for key in keys {
-            let Some(below) = key.strip_prefix(what.prefix) else { break };
+            let Some(below) = key.strip_prefix(what.prefix) else {
+                break;
+            };
             if skipped.as_ref().is_some_and(|s| key.starts_with(s)) {
                 continue;
             }
-            let cut = if what.delimiter.is_empty() { None } else { below.find(what.delimiter) };
+            let cut = if what.delimiter.is_empty() {
+                None
+            } else {
+                below.find(what.delimiter)
+            };
             let name = cut.map(|at| &key[..what.prefix.len() + at + what.delimiter.len()]);
             if name.is_some() && page.prefixes.last().map(String::as_str) == name {
                 continue;
@@ -148,20 +195,34 @@ impl Objects {
     pub fn begin(&mut self, key: &str) -> String {
         self.last += 1;
         let id = format!("upload-{}", self.last);
-        self.uploads.insert(id.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new() });
+        self.uploads.insert(
+            id.clone(),
+            Upload {
+                key: key.to_owned(),
+                parts: BTreeMap::new(),
+            },
+        );
         id
     }
 
     /// Stores a part of an upload. Returns its ETag, or `None` if the upload is unknown.
     pub fn put_part(&mut self, id: &str, number: u32, bytes: Bytes) -> Option<String> {
         let etag = etag_of(&bytes);
-        self.uploads.get_mut(id)?.parts.insert(number, (etag.clone(), bytes));
+        self.uploads
+            .get_mut(id)?
+            .parts
+            .insert(number, (etag.clone(), bytes));
         Some(etag)
     }
 
     /// Joins the named parts, or returns an S3 error code. The caller then removes the upload with
     /// [`Self::abort`].
-    pub fn joined(&self, id: &str, named: &[(u32, String)], part_min: usize) -> Result<Bytes, &'static str> {
+    pub fn joined(
+        &self,
+        id: &str,
+        named: &[(u32, String)],
+        part_min: usize,
+    ) -> Result<Bytes, &'static str> {
         let upload = self.uploads.get(id).ok_or("NoSuchUpload")?;
         let mut bytes = Vec::new();
         for (n, (number, etag)) in named.iter().enumerate() {
@@ -177,7 +238,11 @@ impl Objects {
             }
             bytes.extend_from_slice(part);
         }
-        if named.is_empty() { Err("MalformedXML") } else { Ok(bytes.into()) }
+        if named.is_empty() {
+            Err("MalformedXML")
+        } else {
+            Ok(bytes.into())
+        }
     }
 
     /// Removes an upload and its parts. Returns whether it existed.

@@ -38,7 +38,10 @@ pub struct Program {
 
 /// Creates a directory for a server; `DVC_TEST_KEEP=1` keeps it.
 pub fn directory(name: &str) -> tempfile::TempDir {
-    let mut dir = tempfile::Builder::new().prefix(&format!("dvc-{name}-")).tempdir().unwrap();
+    let mut dir = tempfile::Builder::new()
+        .prefix(&format!("dvc-{name}-"))
+        .tempdir()
+        .unwrap();
     dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
     dir
 }
@@ -77,7 +80,14 @@ impl Program {
         ready: impl Fn(u16) -> bool + Send + Sync + 'static,
     ) -> Self {
         let (start, ready) = (Box::new(start), Box::new(ready));
-        let mut program = Self { name, port: 0, dir, start, ready, child: None };
+        let mut program = Self {
+            name,
+            port: 0,
+            dir,
+            start,
+            ready,
+            child: None,
+        };
         for attempt in 1..=ATTEMPTS {
             program.port = free_port();
             match program.try_start() {
@@ -89,15 +99,31 @@ impl Program {
     }
 
     fn try_start(&mut self) -> Result<(), String> {
-        let log = |name: &str| File::options().append(true).create(true).open(self.dir.path().join(name)).unwrap();
+        let log = |name: &str| {
+            File::options()
+                .append(true)
+                .create(true)
+                .open(self.dir.path().join(name))
+                .unwrap()
+        };
         let mut c = (self.start)(self.port);
-        c.stdin(Stdio::null()).stdout(log("out.log")).stderr(log("err.log")).process_group(0);
-        self.child = Some(c.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.name)));
+        c.stdin(Stdio::null())
+            .stdout(log("out.log"))
+            .stderr(log("err.log"))
+            .process_group(0);
+        self.child = Some(
+            c.spawn()
+                .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.name)),
+        );
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 self.child = None;
-                return Err(format!("{} ended with {status} before it answered\n{}", self.name, self.logs()));
+                return Err(format!(
+                    "{} ended with {status} before it answered\n{}",
+                    self.name,
+                    self.logs()
+                ));
             }
             if (self.ready)(self.port) {
                 return Ok(());
@@ -105,7 +131,12 @@ impl Program {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.kill();
-        Err(format!("{} did not answer within {} s\n{}", self.name, PATIENCE.as_secs(), self.logs()))
+        Err(format!(
+            "{} did not answer within {} s\n{}",
+            self.name,
+            PATIENCE.as_secs(),
+            self.logs()
+        ))
     }
 
     /// Returns the port.
@@ -126,13 +157,21 @@ impl Program {
     /// Returns the complete output, for error messages.
     pub fn logs(&self) -> String {
         ["out.log", "err.log"]
-            .map(|f| format!("-- {f}\n{}", fs::read_to_string(self.at(f)).unwrap_or_default()))
+            .map(|f| {
+                format!(
+                    "-- {f}\n{}",
+                    fs::read_to_string(self.at(f)).unwrap_or_default()
+                )
+            })
             .concat()
     }
 
     /// Returns the ids of the server's processes, including descendants.
     pub fn processes(&self) -> Vec<Pid> {
-        self.child.as_ref().map(|c| with_descendants(Pid::from_child(c))).unwrap_or_default()
+        self.child
+            .as_ref()
+            .map(|c| with_descendants(Pid::from_child(c)))
+            .unwrap_or_default()
     }
 
     /// Asks the server to exit, waits for a few seconds, and then kills it.
@@ -150,7 +189,9 @@ impl Program {
 
     /// Kills the server and all processes that it has started.
     pub fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         // Sessions of sshd leave the process group, so list the descendants before the kill.
         let all = with_descendants(Pid::from_child(&child));
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
@@ -177,9 +218,15 @@ impl Drop for Program {
 fn state(pid: i32) -> io::Result<(char, i32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The program name in parentheses may contain spaces.
-    let mut rest = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let mut rest = text
+        .rsplit_once(") ")
+        .map_or("", |(_, rest)| rest)
+        .split(' ');
     let letter = rest.next().and_then(|s| s.chars().next()).unwrap_or('X');
-    Ok((letter, rest.next().and_then(|p| p.parse().ok()).unwrap_or(0)))
+    Ok((
+        letter,
+        rest.next().and_then(|p| p.parse().ok()).unwrap_or(0),
+    ))
 }
 
 /// Returns whether a process runs. A zombie does not count.
@@ -191,7 +238,9 @@ pub fn is_alive(pid: Pid) -> bool {
 pub fn with_descendants(pid: Pid) -> Vec<Pid> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
+        let Some(id) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
         if let Ok((_, parent)) = state(id) {
             children.entry(parent).or_default().push(id);
         }

@@ -147,7 +147,11 @@ impl Proxy {
         });
         let accepted = Arc::clone(&shared);
         let accepting = std::thread::spawn(move || accept(&listener, upstream, &accepted));
-        Ok(Self { port, shared, accepting: Some(accepting) })
+        Ok(Self {
+            port,
+            shared,
+            accepting: Some(accepting),
+        })
     }
 
     /// Returns the port on 127.0.0.1.
@@ -162,7 +166,12 @@ impl Proxy {
 
     /// Loses the reply to the next request whose first piece contains `matching`.
     pub fn lose_reply(&self, matching: &str) {
-        self.change(|link| link.lost.push(LostReply { matching: matching.to_owned(), nth: 1 }));
+        self.change(|link| {
+            link.lost.push(LostReply {
+                matching: matching.to_owned(),
+                nth: 1,
+            })
+        });
     }
 
     /// Cuts all open connections.
@@ -199,7 +208,9 @@ impl Drop for Proxy {
 
 /// Locks a mutex even if another thread has panicked while holding it.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
@@ -213,16 +224,30 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
             continue;
         }
         // If the server does not listen, drop the client's connection.
-        let Ok(server) = TcpStream::connect(upstream) else { continue };
+        let Ok(server) = TcpStream::connect(upstream) else {
+            continue;
+        };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let connection = Arc::new(Connection { client, server, turn: Mutex::default() });
+        let connection = Arc::new(Connection {
+            client,
+            server,
+            turn: Mutex::default(),
+        });
         let mut open = lock(&shared.open);
         open.retain(|c| Arc::strong_count(c) > 1);
         open.push(Arc::clone(&connection));
         drop(open);
         for to_server in [true, false] {
             let (shared, connection) = (Arc::clone(shared), Arc::clone(&connection));
-            std::thread::spawn(move || Direction { shared, connection, to_server, passed: 0 }.run());
+            std::thread::spawn(move || {
+                Direction {
+                    shared,
+                    connection,
+                    to_server,
+                    passed: 0,
+                }
+                .run()
+            });
         }
     }
 }
@@ -230,14 +255,19 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
 impl Connection {
     fn cut(&self) {
         // The connection may already be closed.
-        let _ = (self.client.shutdown(Shutdown::Both), self.server.shutdown(Shutdown::Both));
+        let _ = (
+            self.client.shutdown(Shutdown::Both),
+            self.server.shutdown(Shutdown::Both),
+        );
     }
 }
 
 impl Shared {
     fn by_chance(&self, what: Fails) -> bool {
         let mut link = lock(&self.link);
-        let Some(chance) = link.chance.as_mut().filter(|c| c.what == what) else { return false };
+        let Some(chance) = link.chance.as_mut().filter(|c| c.what == what) else {
+            return false;
+        };
         chance.seed ^= chance.seed << 13;
         chance.seed ^= chance.seed >> 7;
         chance.seed ^= chance.seed << 17;
@@ -265,7 +295,10 @@ impl Shared {
     /// within them. `passed` bytes were forwarded before.
     fn cut_at(&self, to_server: bool, passed: u64, len: usize) -> Option<usize> {
         let mut link = lock(&self.link);
-        let cut = link.cut.as_mut().filter(|c| c.to_server == to_server && c.connections > 0)?;
+        let cut = link
+            .cut
+            .as_mut()
+            .filter(|c| c.to_server == to_server && c.connections > 0)?;
         let left = usize::try_from(cut.after_bytes.saturating_sub(passed)).unwrap_or(usize::MAX);
         if left >= len {
             return None;
@@ -296,7 +329,11 @@ struct Direction {
 impl Direction {
     fn run(mut self) {
         let link = lock(&self.shared.link).clone();
-        let ended = if link.delay.is_zero() { self.straight() } else { self.delayed() };
+        let ended = if link.delay.is_zero() {
+            self.straight()
+        } else {
+            self.delayed()
+        };
         if ended.is_err() {
             self.connection.cut();
         }
@@ -304,7 +341,11 @@ impl Direction {
 
     fn ends(&self) -> (&TcpStream, &TcpStream) {
         let (client, server) = (&self.connection.client, &self.connection.server);
-        if self.to_server { (client, server) } else { (server, client) }
+        if self.to_server {
+            (client, server)
+        } else {
+            (server, client)
+        }
     }
 
     /// Reads a piece, applies faults, and waits as the rate requires. Returns how many bytes of the
@@ -319,12 +360,17 @@ impl Direction {
         self.faults(&buffer[..len])?;
         let cut = self.shared.cut_at(self.to_server, self.passed, len);
         let kept = cut.unwrap_or(len);
-        let counter = if self.to_server { &self.shared.to_server } else { &self.shared.from_server };
+        let counter = if self.to_server {
+            &self.shared.to_server
+        } else {
+            &self.shared.from_server
+        };
         counter.fetch_add(kept as u64, Ordering::SeqCst);
         self.passed += kept as u64;
         if let Some(rate) = rate {
             let earliest = Instant::now().checked_sub(LATE).unwrap_or(*free_at);
-            *free_at = (*free_at).max(earliest) + Duration::from_secs_f64(kept as f64 / rate as f64);
+            *free_at =
+                (*free_at).max(earliest) + Duration::from_secs_f64(kept as f64 / rate as f64);
             sleep_until(*free_at);
         }
         Ok((kept, if cut.is_some() { Then::Break } else { Then::Go }))
@@ -339,7 +385,11 @@ impl Direction {
         let mut turn = lock(&self.connection.turn);
         if !self.to_server {
             turn.asked = false;
-            return if turn.loses_reply { self.broken() } else { Ok(()) };
+            return if turn.loses_reply {
+                self.broken()
+            } else {
+                Ok(())
+            };
         }
         if !turn.asked {
             turn.asked = true;
@@ -370,9 +420,17 @@ impl Direction {
     /// Forwards with a delay: this thread reads, and a second one writes each piece when it is due.
     fn delayed(&mut self) -> io::Result<()> {
         let queue = Arc::new(Queue::default());
-        let (due, connection, to_server) = (Arc::clone(&queue), Arc::clone(&self.connection), self.to_server);
+        let (due, connection, to_server) = (
+            Arc::clone(&queue),
+            Arc::clone(&self.connection),
+            self.to_server,
+        );
         let writer = std::thread::spawn(move || {
-            let target = if to_server { &connection.server } else { &connection.client };
+            let target = if to_server {
+                &connection.server
+            } else {
+                &connection.client
+            };
             let ended = due.deliver(target);
             if ended.is_err() {
                 connection.cut();
@@ -387,12 +445,22 @@ impl Direction {
                 Ok((len, then)) => {
                     let link = lock(&self.shared.link);
                     let wait = link.delay * if handshake { 3 } else { 1 };
-                    let room = link
-                        .rate
-                        .map_or(UNDER_WAY, |r| usize::try_from(r / 4).unwrap_or(UNDER_WAY).clamp(PIECE, UNDER_WAY));
+                    let room = link.rate.map_or(UNDER_WAY, |r| {
+                        usize::try_from(r / 4)
+                            .unwrap_or(UNDER_WAY)
+                            .clamp(PIECE, UNDER_WAY)
+                    });
                     drop(link);
                     handshake = false;
-                    let taken = queue.push(Piece { due: Instant::now() + wait, buffer, len, then }, room);
+                    let taken = queue.push(
+                        Piece {
+                            due: Instant::now() + wait,
+                            buffer,
+                            len,
+                            then,
+                        },
+                        room,
+                    );
                     if !taken || then != Then::Go {
                         break Ok(());
                     }
@@ -403,7 +471,9 @@ impl Direction {
         if read.is_err() {
             queue.close();
         }
-        let written = writer.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        let written = writer
+            .join()
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
         match written {
             Ok(Then::Break) => self.broken(),
             written => written.and(read),
@@ -435,20 +505,36 @@ struct Piece {
 
 impl Queue {
     fn buffer(&self) -> Vec<u8> {
-        lock(&self.inner).spare.pop().unwrap_or_else(|| vec![0; PIECE])
+        lock(&self.inner)
+            .spare
+            .pop()
+            .unwrap_or_else(|| vec![0; PIECE])
     }
 
     /// Waits until there is space in the queue. Returns false if the receiving side has closed.
     fn push(&self, piece: Piece, room: usize) -> bool {
         let mut inner = lock(&self.inner);
         while inner.bytes > room && !inner.closed {
-            inner = self.changed.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
+            inner = self
+                .changed
+                .wait(inner)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         inner.bytes += piece.len;
         // Copy a short piece, so that it does not occupy a long buffer.
         let piece = if piece.len < SMALL_PIECE {
-            let Piece { due, buffer: spare, len, then } = piece;
-            let short = Piece { due, buffer: spare[..len].to_vec(), len, then };
+            let Piece {
+                due,
+                buffer: spare,
+                len,
+                then,
+            } = piece;
+            let short = Piece {
+                due,
+                buffer: spare[..len].to_vec(),
+                len,
+                then,
+            };
             inner.spare.push(spare);
             short
         } else {
@@ -473,7 +559,10 @@ impl Queue {
             if let Some(piece) = inner.pieces.pop_front() {
                 return Some(piece);
             }
-            inner = self.changed.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
+            inner = self
+                .changed
+                .wait(inner)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 

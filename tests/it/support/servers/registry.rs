@@ -51,12 +51,20 @@ impl Registry {
             needs::run("openssl", &words);
         }
         if locked {
-            std::fs::write(root.join("htpasswd"), needs::run_with("htpasswd", &["-Bin", USER], PASSWORD)).unwrap();
+            std::fs::write(
+                root.join("htpasswd"),
+                needs::run_with("htpasswd", &["-Bin", USER], PASSWORD),
+            )
+            .unwrap();
         }
         let program = binary.clone();
         let start = move |port: u16| {
             let config = root.join("config.yml");
-            std::fs::write(&config, configuration(&root.display().to_string(), port, locked, encrypted)).unwrap();
+            std::fs::write(
+                &config,
+                configuration(&root.display().to_string(), port, locked, encrypted),
+            )
+            .unwrap();
             let mut c = command(&program);
             c.arg("serve").arg(config);
             c
@@ -65,7 +73,10 @@ impl Registry {
             true => listens(port),
             false => ask("GET", &format!("http://127.0.0.1:{port}/v2/"), &[], b"").is_ok(),
         };
-        Some(Self { program: Program::start("docker-registry", dir, start, ready), binary })
+        Some(Self {
+            program: Program::start("docker-registry", dir, start, ready),
+            binary,
+        })
     }
 
     /// Stops the registry, deletes all blobs that no tagged manifest references, and starts it
@@ -73,7 +84,10 @@ impl Registry {
     pub fn collect(&mut self) -> String {
         self.program.stop();
         let config = self.program.at("config.yml");
-        let out = needs::run(self.binary.to_str().unwrap(), &["garbage-collect", "-m", config.to_str().unwrap()]);
+        let out = needs::run(
+            self.binary.to_str().unwrap(),
+            &["garbage-collect", "-m", config.to_str().unwrap()],
+        );
         self.program.start_again();
         out
     }

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 
 use super::http::{Reply, Request, Serving, serve};
 use super::objects::{
-    Listing, Object, Objects, Traffic, elements, escaped, http_date, iso_date, named_parts, unescaped,
+    Listing, Object, Objects, Traffic, elements, escaped, http_date, iso_date, named_parts,
+    unescaped,
 };
 use super::signing::claim;
 
@@ -96,7 +97,10 @@ impl S3 {
             log: Mutex::default(),
         });
         let answering = Arc::clone(&shared);
-        Self { shared, serving: serve(move |request| answering.answer(request)) }
+        Self {
+            shared,
+            serving: serve(move |request| answering.answer(request)),
+        }
     }
 
     /// Returns the port.
@@ -111,14 +115,25 @@ impl S3 {
 
     /// Returns the URL of a remote for `dvc`.
     pub fn url(&self, prefix: &str) -> String {
-        format!("s3://{}/{prefix}?endpoint={}", self.shared.bucket, self.endpoint())
+        format!(
+            "s3://{}/{prefix}?endpoint={}",
+            self.shared.bucket,
+            self.endpoint()
+        )
     }
 
     /// Returns credentials as environment variables: the required ones, or arbitrary ones if none
     /// are required.
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        let (id, secret) = self.switches().key.unwrap_or_else(|| ("any".to_owned(), "any".to_owned()));
-        vec![("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_REGION", "us-east-1".to_owned())]
+        let (id, secret) = self
+            .switches()
+            .key
+            .unwrap_or_else(|| ("any".to_owned(), "any".to_owned()));
+        vec![
+            ("AWS_ACCESS_KEY_ID", id),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
     }
 
     /// Returns the current behaviour.
@@ -134,7 +149,13 @@ impl S3 {
     /// Returns the number of requests and the bytes of their bodies for a method, since the start
     /// or the last [`S3::forget_traffic`].
     pub fn traffic(&self, method: &str) -> Traffic {
-        self.shared.traffic.lock().unwrap().get(method).copied().unwrap_or_default()
+        self.shared
+            .traffic
+            .lock()
+            .unwrap()
+            .get(method)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Returns `METHOD key` of every request, in order.
@@ -150,7 +171,14 @@ impl S3 {
 
     /// Returns all keys, in order.
     pub fn keys(&self) -> Vec<String> {
-        self.shared.objects.lock().unwrap().all.keys().cloned().collect()
+        self.shared
+            .objects
+            .lock()
+            .unwrap()
+            .all
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// Returns the keys of unfinished uploads.
@@ -160,14 +188,23 @@ impl S3 {
 
     /// Returns the bytes of an object. `None` if it does not exist.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
-        self.shared.objects.lock().unwrap().all.get(key).map(|o| o.bytes.to_vec())
+        self.shared
+            .objects
+            .lock()
+            .unwrap()
+            .all
+            .get(key)
+            .map(|o| o.bytes.to_vec())
     }
 
     /// Changes a stored object directly, without an HTTP request.
     #[track_caller]
     pub fn damage(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut objects = self.shared.objects.lock().unwrap();
-        let object = objects.all.get_mut(key).unwrap_or_else(|| panic!("no object `{key}`"));
+        let object = objects
+            .all
+            .get_mut(key)
+            .unwrap_or_else(|| panic!("no object `{key}`"));
         let mut bytes = object.bytes.to_vec();
         change(&mut bytes);
         object.bytes = bytes.into();
@@ -175,7 +212,16 @@ impl S3 {
 
     /// Removes a stored object directly, without an HTTP request.
     pub fn lose(&self, key: &str) {
-        assert!(self.shared.objects.lock().unwrap().all.remove(key).is_some(), "no object `{key}`");
+        assert!(
+            self.shared
+                .objects
+                .lock()
+                .unwrap()
+                .all
+                .remove(key)
+                .is_some(),
+            "no object `{key}`"
+        );
     }
 }
 
@@ -197,25 +243,47 @@ impl Shared {
         let slow = switches.slow_down > 0;
         switches.slow_down = switches.slow_down.saturating_sub(1);
         let switches = { switches }.clone();
-        let key = request.path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
-        self.log.lock().unwrap().push(format!("{} {key}", request.method));
+        let key = request
+            .path
+            .trim_start_matches('/')
+            .split_once('/')
+            .map_or("", |(_, key)| key);
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("{} {key}", request.method));
         let mut reply = match refusal(request, &switches) {
             _ if slow => error(503, "SlowDown"),
             Some(refusal) => refusal,
             None => self.route(request, &switches),
         };
-        reply.headers.push(("Date".to_owned(), http_date(Timestamp::now(), switches.clock_off_seconds)));
+        reply.headers.push((
+            "Date".to_owned(),
+            http_date(Timestamp::now(), switches.clock_off_seconds),
+        ));
         let mut traffic = self.traffic.lock().unwrap();
         let count = traffic.entry(request.method.clone()).or_default();
         count.requests += 1;
         count.bytes_in += request.body.len() as u64;
-        count.bytes_out += if request.method == "HEAD" { 0 } else { reply.body.len() as u64 };
+        count.bytes_out += if request.method == "HEAD" {
+            0
+        } else {
+            reply.body.len() as u64
+        };
         reply
     }
 
     fn route(&self, request: &Request, switches: &Switches) -> Reply {
-        let (bucket, key) = request.path.trim_start_matches('/').split_once('/').unwrap_or_default();
-        let bucket = if bucket.is_empty() { request.path.trim_matches('/') } else { bucket };
+        let (bucket, key) = request
+            .path
+            .trim_start_matches('/')
+            .split_once('/')
+            .unwrap_or_default();
+        let bucket = if bucket.is_empty() {
+            request.path.trim_matches('/')
+        } else {
+            bucket
+        };
         if switches.bucket_missing || bucket != self.bucket {
             return error(404, "NoSuchBucket");
         }
@@ -226,7 +294,10 @@ impl Shared {
             ("POST", "") if has("delete") => self.delete_many(request),
             ("POST", _) if has("uploads") => {
                 let id = self.objects.lock().unwrap().begin(key);
-                xml("InitiateMultipartUploadResult", &format!("<UploadId>{id}</UploadId>"))
+                xml(
+                    "InitiateMultipartUploadResult",
+                    &format!("<UploadId>{id}</UploadId>"),
+                )
             }
             ("POST", _) if has("uploadId") => self.complete(request, key, switches),
             ("PUT", _) if has("uploadId") => self.put_part(request, switches),
@@ -249,7 +320,10 @@ impl Shared {
                     return error(416, "InvalidRange");
                 }
                 tagged(reply, &object)
-                    .header("Last-Modified", http_date(object.stored, switches.clock_off_seconds))
+                    .header(
+                        "Last-Modified",
+                        http_date(object.stored, switches.clock_off_seconds),
+                    )
                     .header("Accept-Ranges", "bytes")
             }
             _ => error(405, "MethodNotAllowed"),
@@ -285,7 +359,10 @@ impl Shared {
         if let Some(reply) = no_room(&objects, request.body.len(), switches) {
             return reply;
         }
-        let number = request.argument("partNumber").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let number = request
+            .argument("partNumber")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
         let id = request.argument("uploadId").unwrap_or_default();
         match objects.put_part(id, number, request.body.clone()) {
             Some(etag) => Reply::new(200).header("ETag", format!("\"{etag}\"")),
@@ -303,13 +380,30 @@ impl Shared {
             Err(code) => return error(400, code),
         };
         // Ignore the space limit here, because the bytes were already counted as parts.
-        let reply = self.put(request, key, &Switches { full: None, ..switches.clone() }, bytes);
+        let reply = self.put(
+            request,
+            key,
+            &Switches {
+                full: None,
+                ..switches.clone()
+            },
+            bytes,
+        );
         if reply.status != 200 {
             return reply;
         }
         self.objects.lock().unwrap().abort(id);
-        let etag = reply.headers.iter().find(|h| h.0 == "ETag").map(|h| escaped(&h.1)).unwrap_or_default();
-        let inner = format!("<Bucket>{}</Bucket><Key>{}</Key><ETag>{etag}</ETag>", self.bucket, escaped(key));
+        let etag = reply
+            .headers
+            .iter()
+            .find(|h| h.0 == "ETag")
+            .map(|h| escaped(&h.1))
+            .unwrap_or_default();
+        let inner = format!(
+            "<Bucket>{}</Bucket><Key>{}</Key><ETag>{etag}</ETag>",
+            self.bucket,
+            escaped(key)
+        );
         xml("CompleteMultipartUploadResult", &inner)
     }
 
@@ -328,14 +422,31 @@ impl Shared {
         let page = self.objects.lock().unwrap().list(&Listing {
             prefix: argument("prefix"),
             delimiter: argument("delimiter"),
-            after: if token.is_empty() { argument("start-after") } else { token },
+            after: if token.is_empty() {
+                argument("start-after")
+            } else {
+                token
+            },
             max: switches.page.min(asked),
         });
-        let mut inner = format!("<Name>{}</Name><Prefix>{}</Prefix>", self.bucket, escaped(argument("prefix")));
-        inner.push_str(&format!("<KeyCount>{}</KeyCount>", page.objects.len() + page.prefixes.len()));
-        inner.push_str(&format!("<IsTruncated>{}</IsTruncated>", page.next.is_some()));
+        let mut inner = format!(
+            "<Name>{}</Name><Prefix>{}</Prefix>",
+            self.bucket,
+            escaped(argument("prefix"))
+        );
+        inner.push_str(&format!(
+            "<KeyCount>{}</KeyCount>",
+            page.objects.len() + page.prefixes.len()
+        ));
+        inner.push_str(&format!(
+            "<IsTruncated>{}</IsTruncated>",
+            page.next.is_some()
+        ));
         if let Some(next) = &page.next {
-            inner.push_str(&format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(next)));
+            inner.push_str(&format!(
+                "<NextContinuationToken>{}</NextContinuationToken>",
+                escaped(next)
+            ));
         }
         for (key, object) in &page.objects {
             let time = iso_date(object.stored, switches.clock_off_seconds);
@@ -343,7 +454,10 @@ impl Shared {
             inner.push_str(&format!("<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>&quot;{etag}&quot;</ETag><Size>{size}</Size></Contents>"));
         }
         for prefix in &page.prefixes {
-            inner.push_str(&format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(prefix)));
+            inner.push_str(&format!(
+                "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>",
+                escaped(prefix)
+            ));
         }
         xml("ListBucketResult", &inner)
     }

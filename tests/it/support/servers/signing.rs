@@ -28,8 +28,15 @@ pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
         block[..key.len()].copy_from_slice(key);
     }
     let pad = |with: u8| block.map(|b| b ^ with);
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
 }
 
 /// Returns the value of the `Authorization` header for HTTP basic authentication.
@@ -50,14 +57,34 @@ pub struct Claim<'a> {
 pub fn claim(request: &Request) -> Option<Claim<'_>> {
     if let Some(signature) = request.argument(IN_URL) {
         let (key_id, scope) = request.argument("X-Amz-Credential")?.split_once('/')?;
-        let (signed, date) = (request.argument("X-Amz-SignedHeaders")?, request.argument("X-Amz-Date")?);
-        return Some(Claim { key_id, scope, signed, signature, date });
+        let (signed, date) = (
+            request.argument("X-Amz-SignedHeaders")?,
+            request.argument("X-Amz-Date")?,
+        );
+        return Some(Claim {
+            key_id,
+            scope,
+            signed,
+            signature,
+            date,
+        });
     }
-    let rest = request.header("authorization")?.strip_prefix("AWS4-HMAC-SHA256")?;
-    let field = |name: &str| rest.split(',').find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='));
+    let rest = request
+        .header("authorization")?
+        .strip_prefix("AWS4-HMAC-SHA256")?;
+    let field = |name: &str| {
+        rest.split(',')
+            .find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='))
+    };
     let (key_id, scope) = field("Credential")?.split_once('/')?;
     let date = request.header("x-amz-date")?;
-    Some(Claim { key_id, scope, signed: field("SignedHeaders")?, signature: field("Signature")?, date })
+    Some(Claim {
+        key_id,
+        scope,
+        signed: field("SignedHeaders")?,
+        signature: field("Signature")?,
+        date,
+    })
 }
 
 impl Claim<'_> {
@@ -65,18 +92,37 @@ impl Claim<'_> {
     pub fn holds(&self, request: &Request, secret: &str) -> bool {
         let path: Vec<String> = request.path.split('/').map(encoded).collect();
         let signed = request.query.iter().filter(|(name, _)| name != IN_URL);
-        let mut query: Vec<String> =
-            signed.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        let mut query: Vec<String> = signed
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+            .collect();
         query.sort_unstable();
-        let mut text = format!("{}\n{}\n{}\n", request.method, path.join("/"), query.join("&"));
+        let mut text = format!(
+            "{}\n{}\n{}\n",
+            request.method,
+            path.join("/"),
+            query.join("&")
+        );
         for name in self.signed.split(';') {
-            text.push_str(&format!("{name}:{}\n", request.header(name).unwrap_or_default()));
+            text.push_str(&format!(
+                "{name}:{}\n",
+                request.header(name).unwrap_or_default()
+            ));
         }
-        let content = request.header("x-amz-content-sha256").unwrap_or("UNSIGNED-PAYLOAD");
+        let content = request
+            .header("x-amz-content-sha256")
+            .unwrap_or("UNSIGNED-PAYLOAD");
         text.push_str(&format!("\n{}\n{content}", self.signed));
-        let text = format!("AWS4-HMAC-SHA256\n{}\n{}\n{}", self.date, self.scope, sha256_hex(text.as_bytes()));
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+            self.date,
+            self.scope,
+            sha256_hex(text.as_bytes())
+        );
         let first = format!("AWS4{secret}").into_bytes();
-        let key = self.scope.split('/').fold(first, |key, part| hmac(&key, part.as_bytes()));
+        let key = self
+            .scope
+            .split('/')
+            .fold(first, |key, part| hmac(&key, part.as_bytes()));
         hex(&hmac(&key, text.as_bytes())) == self.signature
     }
 }
@@ -92,10 +138,20 @@ pub fn shared_key(
     resource: &str,
     body: usize,
 ) -> String {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let len = if body == 0 { String::new() } else { body.to_string() };
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
+    let len = if body == 0 {
+        String::new()
+    } else {
+        body.to_string()
+    };
     // The other standard headers are empty here.
-    let text = format!("{method}\n\n\n{len}{}{headers}/{account}{resource}", "\n".repeat(9));
+    let text = format!(
+        "{method}\n\n\n{len}{}{headers}/{account}{resource}",
+        "\n".repeat(9)
+    );
     let signature = STANDARD.encode(hmac(&STANDARD.decode(key).unwrap(), text.as_bytes()));
     format!("SharedKey {account}:{signature}")
 }

@@ -38,7 +38,18 @@ impl Sshd {
         let root = dir.path().to_owned();
         for name in ["host_key", "other_host_key", "client_key", "stranger_key"] {
             let path = root.join(name);
-            needs::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", path.to_str().unwrap()]);
+            needs::run(
+                "ssh-keygen",
+                &[
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-f",
+                    path.to_str().unwrap(),
+                ],
+            );
         }
         fs::copy(root.join("client_key.pub"), root.join("authorized_keys")).unwrap();
         fs::create_dir(root.join("data")).unwrap();
@@ -46,7 +57,10 @@ impl Sshd {
             let at = |name: &str| root.join(name).display().to_string();
             fs::write(root.join("sshd_config"), server(&at, port)).unwrap();
             fs::write(root.join("ssh_config"), client(&at, port)).unwrap();
-            for (file, key) in [("known_hosts", "host_key.pub"), ("other_known_hosts", "other_host_key.pub")] {
+            for (file, key) in [
+                ("known_hosts", "host_key.pub"),
+                ("other_known_hosts", "other_host_key.pub"),
+            ] {
                 let key = fs::read_to_string(root.join(key)).unwrap();
                 fs::write(root.join(file), format!("[127.0.0.1]:{port} {key}")).unwrap();
             }
@@ -54,7 +68,9 @@ impl Sshd {
             c.args(["-D", "-e", "-f"]).arg(root.join("sshd_config"));
             c
         };
-        Some(Self { program: Program::start("sshd", dir, start, listens) })
+        Some(Self {
+            program: Program::start("sshd", dir, start, listens),
+        })
     }
 
     /// Returns the path of the configuration file for `ssh -F`.
@@ -74,13 +90,20 @@ impl Sshd {
 
     /// Like [`Self::url`], with any of the host names.
     pub fn url_by(&self, host: &str, path: &str) -> String {
-        format!("sftp://{host}{}?config={}", self.data().join(path).display(), self.config().display())
+        format!(
+            "sftp://{host}{}?config={}",
+            self.data().join(path).display(),
+            self.config().display()
+        )
     }
 
     /// Returns a command to which the caller appends the command that the server runs.
     pub fn ssh(&self, host: &str) -> Command {
         let mut c = Command::new(needs::need("ssh"));
-        c.arg("-F").arg(self.config()).arg(host).stdin(Stdio::null());
+        c.arg("-F")
+            .arg(self.config())
+            .arg(host)
+            .stdin(Stdio::null());
         c
     }
 }

@@ -17,16 +17,26 @@ pub struct Successors {
 impl Successors {
     /// Returns an empty list that does not keep descriptions.
     pub fn silent() -> Self {
-        Self { states: Vec::new(), has_text: false }
+        Self {
+            states: Vec::new(),
+            has_text: false,
+        }
     }
 
     /// Returns an empty list that keeps descriptions.
     pub fn with_text() -> Self {
-        Self { states: Vec::new(), has_text: true }
+        Self {
+            states: Vec::new(),
+            has_text: true,
+        }
     }
 
     pub fn push(&mut self, state: State, text: impl FnOnce(&State) -> String) {
-        let text = if self.has_text { text(&state) } else { String::new() };
+        let text = if self.has_text {
+            text(&state)
+        } else {
+            String::new()
+        };
         self.states.push((state, text));
     }
 
@@ -89,7 +99,10 @@ impl Action<'_> {
 
     /// Clears the registers. The process continues with its next operation.
     pub(crate) fn end_operation(&mut self) {
-        *self.me() = Process { op: self.before.op + 1, ..Process::default() };
+        *self.me() = Process {
+            op: self.before.op + 1,
+            ..Process::default()
+        };
     }
 
     /// Reads the gc log, for W0 or W1.

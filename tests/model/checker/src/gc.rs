@@ -41,19 +41,28 @@ impl Action<'_> {
             let me = &mut cleaning.processes[self.p];
             me.packs = dead;
             me.step = Step::CleanUp;
-            self.out.push(cleaning, |_| format!("gc: {} are dead and may still exist", dead.named('P')));
+            self.out.push(cleaning, |_| {
+                format!("gc: {} are dead and may still exist", dead.named('P'))
+            });
         }
         let number = self.state.gc_log.number;
         self.me().number = number;
         self.me().d = dead;
-        self.go_to(Step::Roots, |_| format!("gc: M0, log at {number}, dead {}", dead.named('P')))
+        self.go_to(Step::Roots, |_| {
+            format!("gc: M0, log at {number}, dead {}", dead.named('P'))
+        })
     }
 
     /// Reads the next root. The roots are the refs, the trash log and the lease.
     fn read_root(mut self) -> Stepped {
         let (refs, root) = (self.model.refs, self.before.root);
         let rules = &self.model.rules;
-        let State { logs, lease, processes, .. } = &mut self.state;
+        let State {
+            logs,
+            lease,
+            processes,
+            ..
+        } = &mut self.state;
         let me = &mut processes[self.p];
         if root < refs {
             me.tips |= Set::one(logs[root].value()) - Set::one(0);
@@ -80,7 +89,9 @@ impl Action<'_> {
     fn list_packs(mut self) -> Stepped {
         let listed = self.state.packs.existing;
         self.me().packs = listed;
-        self.go_to(Step::Mark, |_| format!("gc: lists packs {}", listed.named('P')))
+        self.go_to(Step::Mark, |_| {
+            format!("gc: lists packs {}", listed.named('P'))
+        })
     }
 
     /// Returns the chunks that the roots need.
@@ -89,7 +100,8 @@ impl Action<'_> {
     }
 
     fn needed_by_refs(&self, me: &Process) -> Set {
-        me.tips.union_of(|version| self.model.history.closure(version, me.forgotten))
+        me.tips
+            .union_of(|version| self.model.history.closure(version, me.forgotten))
     }
 
     /// Returns the chunks that only the lease needs. If they are absent, that is not damage,

@@ -39,7 +39,9 @@ impl History {
     /// Returns the forgotten ancestors of a version that are incomplete if only the chunks
     /// `present` exist.
     pub fn lost_ancestors(&self, version: u8, forgotten: Set, present: Set) -> Set {
-        forgotten.filter(|v| v != version && !(self.chunks[v] - present).is_empty() && self.is_ancestor(v, version))
+        forgotten.filter(|v| {
+            v != version && !(self.chunks[v] - present).is_empty() && self.is_ancestor(v, version)
+        })
     }
 
     /// Returns whether `version` is `of` or one of its ancestors.

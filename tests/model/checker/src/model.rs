@@ -78,15 +78,37 @@ impl Model<'_> {
     /// Adds the possible results of one step of process `p`.
     pub fn step(&self, state: &State, p: u8, out: &mut Successors) -> Stepped {
         let before = state.processes[p];
-        let Some(&op) = self.programs[usize::from(p)].get(usize::from(before.op)) else { return Ok(()) };
-        let action = Action { model: self, state: *state, p, before, out };
+        let Some(&op) = self.programs[usize::from(p)].get(usize::from(before.op)) else {
+            return Ok(());
+        };
+        let action = Action {
+            model: self,
+            state: *state,
+            p,
+            before,
+            out,
+        };
         match op {
-            Op::Commit { to, version, unread, worktree } => {
-                action.write(Write { to, version, source: Source::Worktree { worktree, unread } })
-            }
-            Op::Push { to, version, on, pack } => {
-                action.write(Write { to, version, source: Source::Repository { on, pack } })
-            }
+            Op::Commit {
+                to,
+                version,
+                unread,
+                worktree,
+            } => action.write(Write {
+                to,
+                version,
+                source: Source::Worktree { worktree, unread },
+            }),
+            Op::Push {
+                to,
+                version,
+                on,
+                pack,
+            } => action.write(Write {
+                to,
+                version,
+                source: Source::Repository { on, pack },
+            }),
             Op::Take { to, from, version } => action.take(to, from, version),
             Op::Undo { to, version } => action.undo(to, version),
             Op::Restore { version } => action.undo(TRASH, version),
@@ -100,7 +122,11 @@ impl Model<'_> {
 
     /// Returns D: the packs of the newest plan and the dead packs.
     pub fn d(&self, state: &State) -> Set {
-        let dead = if self.rules.dead_in_d { state.gc_log.dead() } else { Set::EMPTY };
+        let dead = if self.rules.dead_in_d {
+            state.gc_log.dead()
+        } else {
+            Set::EMPTY
+        };
         state.gc_log.plan().unwrap_or_default() | dead
     }
 
@@ -110,18 +136,27 @@ impl Model<'_> {
         if state.false_alarm {
             return Some("gc reports damage (exit 5), but nothing visible is damaged".to_owned());
         }
-        let readable = self.history.readable(&state.packs, state.readable_rows() & state.packs.existing);
+        let readable = self
+            .history
+            .readable(&state.packs, state.readable_rows() & state.packs.existing);
         let forgotten = state.forgotten();
         for r in 0..REFS {
             let version = state.value(r);
             let missing = self.history.closure(version, forgotten) - readable;
             if !missing.is_empty() {
-                return Some(format!("ref r{r} points to v{version}, whose closure misses {}", missing.named('x')));
+                return Some(format!(
+                    "ref r{r} points to v{version}, whose closure misses {}",
+                    missing.named('x')
+                ));
             }
         }
         let missing = self.history.chunks[state.lease.version] - readable;
         if state.lease.is_confirmed && !missing.is_empty() {
-            return Some(format!("the confirmed lease of v{} misses {}", state.lease.version, missing.named('x')));
+            return Some(format!(
+                "the confirmed lease of v{} misses {}",
+                state.lease.version,
+                missing.named('x')
+            ));
         }
         None
     }
@@ -130,12 +165,21 @@ impl Model<'_> {
     /// gc breaks something, or it keeps a pack that no root needs.
     pub fn violation_at_rest(&self, state: &State) -> Option<String> {
         let programs = [vec![Op::Gc; 8]];
-        let model = Model { programs: &programs, has_choices: false, ..*self };
-        let mut rest = State { processes: Default::default(), ..*state };
+        let model = Model {
+            programs: &programs,
+            has_choices: false,
+            ..*self
+        };
+        let mut rest = State {
+            processes: Default::default(),
+            ..*state
+        };
         let mut out = Successors::silent();
         for _ in 0..400 {
             model.step(&rest, 0, &mut out).ok()?;
-            let Some((next, _)) = out.take_first() else { break };
+            let Some((next, _)) = out.take_first() else {
+                break;
+            };
             if let Some(violation) = model.violation(&next) {
                 return Some(format!("after one more gc: {violation}"));
             }
@@ -145,8 +189,13 @@ impl Model<'_> {
             all | self.history.closure(rest.value(r), rest.forgotten())
         });
         // A pack may stay if a different copy of one of its objects is damaged.
-        let useful = self.history.with_bases(tips) | rest.packs.damaged_in(Set::below(rest.packs.count));
-        let kept = rest.packs.existing.iter().find(|p| !rest.packs.content[*p].meets(useful))?;
+        let useful =
+            self.history.with_bases(tips) | rest.packs.damaged_in(Set::below(rest.packs.count));
+        let kept = rest
+            .packs
+            .existing
+            .iter()
+            .find(|p| !rest.packs.content[*p].meets(useful))?;
         Some(format!("P{kept} is kept although nothing needs it"))
     }
 }

@@ -37,7 +37,11 @@ impl Scenario {
     /// Returns the scenario with a second gc process, or `None` if it already has two or there is
     /// no free process.
     pub fn with_second_gc(mut self) -> Option<Self> {
-        let gcs = self.programs.iter().filter(|ops| ops.contains(&Op::Gc)).count();
+        let gcs = self
+            .programs
+            .iter()
+            .filter(|ops| ops.contains(&Op::Gc))
+            .count();
         if gcs != 1 || self.programs.len() >= PROCESSES {
             return None;
         }

@@ -50,7 +50,13 @@ type Found = HashMap<u64, Option<Origin>, BuildHasherDefault<FingerprintHasher>>
 
 impl Scenario {
     fn model(&self, rules: Rules) -> Model<'_> {
-        Model { rules, history: &self.history, refs: self.refs, programs: &self.programs, has_choices: true }
+        Model {
+            rules,
+            history: &self.history,
+            refs: self.refs,
+            programs: &self.programs,
+            has_choices: true,
+        }
     }
 
     fn processes(&self) -> impl Iterator<Item = u8> {
@@ -67,7 +73,10 @@ impl Scenario {
     /// Random runs go deeper than a search that drops paths at a bound, but are never complete.
     pub fn random_runs(&self, rules: Rules, runs: usize) -> Outcome {
         let model = self.model(rules);
-        let mut outcome = Outcome { is_complete: true, ..Outcome::default() };
+        let mut outcome = Outcome {
+            is_complete: true,
+            ..Outcome::default()
+        };
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..runs {
             let run = self.random_run(&model, &mut random);
@@ -102,14 +111,25 @@ impl Scenario {
             idle = 0;
             let choice = random.below(successors.len());
             steps.push((process, choice));
-            let Some((next, _)) = successors.take(choice) else { break };
+            let Some((next, _)) = successors.take(choice) else {
+                break;
+            };
             state = next;
             if let Some(what) = model.violation(&state) {
-                let violation = Violation { what, steps: self.trace(model, &steps) };
-                return RandomRun { steps, violation: Some(violation) };
+                let violation = Violation {
+                    what,
+                    steps: self.trace(model, &steps),
+                };
+                return RandomRun {
+                    steps,
+                    violation: Some(violation),
+                };
             }
         }
-        RandomRun { steps, violation: None }
+        RandomRun {
+            steps,
+            violation: None,
+        }
     }
 
     /// Repeats the steps and returns their descriptions.
@@ -119,7 +139,9 @@ impl Scenario {
         for &(process, choice) in steps {
             let mut successors = Successors::with_text();
             let _ = model.step(&state, process, &mut successors);
-            let Some((next, text)) = successors.take(choice) else { break };
+            let Some((next, text)) = successors.take(choice) else {
+                break;
+            };
             lines.push(format!("p{process} {text}"));
             state = next;
         }
@@ -149,12 +171,23 @@ struct Waiting {
 
 impl<'a> Search<'a> {
     fn new(scenario: &'a Scenario, rules: Rules) -> Self {
-        let outcome = Outcome { is_complete: true, ..Outcome::default() };
-        Self { scenario, model: scenario.model(rules), found: Found::default(), outcome }
+        let outcome = Outcome {
+            is_complete: true,
+            ..Outcome::default()
+        };
+        Self {
+            scenario,
+            model: scenario.model(rules),
+            found: Found::default(),
+            outcome,
+        }
     }
 
     fn run(mut self, max_states: usize) -> Outcome {
-        let start = Waiting { state: self.scenario.start, fingerprint: fingerprint(&self.scenario.start) };
+        let start = Waiting {
+            state: self.scenario.start,
+            fingerprint: fingerprint(&self.scenario.start),
+        };
         self.found.insert(start.fingerprint, None);
         let mut front = vec![start];
         while !front.is_empty() && self.outcome.violation.is_none() {
@@ -165,9 +198,18 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        let Outcome { ends, cut, is_complete, violation, .. } = &self.outcome;
+        let Outcome {
+            ends,
+            cut,
+            is_complete,
+            violation,
+            ..
+        } = &self.outcome;
         if *is_complete && violation.is_none() && ends + cut == 0 {
-            self.outcome.violation = Some(Violation { what: "no run ever ends".to_owned(), steps: Vec::new() });
+            self.outcome.violation = Some(Violation {
+                what: "no run ever ends".to_owned(),
+                steps: Vec::new(),
+            });
         }
         self.outcome.states = self.found.len();
         self.outcome
@@ -180,7 +222,11 @@ impl<'a> Search<'a> {
         for waiting in front {
             let mut has_ended = true;
             for process in self.scenario.processes() {
-                if self.model.step(&waiting.state, process, &mut successors).is_err() {
+                if self
+                    .model
+                    .step(&waiting.state, process, &mut successors)
+                    .is_err()
+                {
                     self.outcome.cut += 1;
                     has_ended = false;
                 }
@@ -190,9 +236,16 @@ impl<'a> Search<'a> {
                     let Entry::Vacant(entry) = self.found.entry(fingerprint) else {
                         continue;
                     };
-                    entry.insert(Some(Origin { before: waiting.fingerprint, process, choice }));
+                    entry.insert(Some(Origin {
+                        before: waiting.fingerprint,
+                        process,
+                        choice,
+                    }));
                     if let Some(what) = self.model.violation(&state) {
-                        self.outcome.violation = Some(Violation { what, steps: self.steps_to(fingerprint) });
+                        self.outcome.violation = Some(Violation {
+                            what,
+                            steps: self.steps_to(fingerprint),
+                        });
                         return next;
                     }
                     next.push(Waiting { state, fingerprint });
@@ -204,7 +257,10 @@ impl<'a> Search<'a> {
             self.outcome.ends += 1;
             if let Some(what) = self.model.violation_at_rest(&waiting.state) {
                 let what = format!("at rest: {what}");
-                self.outcome.violation = Some(Violation { what, steps: self.steps_to(waiting.fingerprint) });
+                self.outcome.violation = Some(Violation {
+                    what,
+                    steps: self.steps_to(waiting.fingerprint),
+                });
                 return next;
             }
         }
@@ -256,13 +312,18 @@ impl StateHasher {
         if self.bits >= 64 {
             self.mix(self.word);
             self.bits -= 64;
-            self.word = if self.bits == 0 { 0 } else { value >> (bits - self.bits) };
+            self.word = if self.bits == 0 {
+                0
+            } else {
+                value >> (bits - self.bits)
+            };
         }
     }
 
     fn mix(&mut self, word: u64) {
-        let x =
-            (self.mixed.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x632b_e59b_d9b4_e019);
+        let x = (self.mixed.rotate_left(23) ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(0x632b_e59b_d9b4_e019);
         self.mixed = x ^ x >> 29;
     }
 }

@@ -65,12 +65,16 @@ impl Set {
 
     /// Returns the union of the sets of all members.
     pub fn union_of(self, set_of: impl Fn(u8) -> Self) -> Self {
-        self.iter().fold(Self::EMPTY, |all, member| all | set_of(member))
+        self.iter()
+            .fold(Self::EMPTY, |all, member| all | set_of(member))
     }
 
     /// Returns the members as text, with `letter` before each.
     pub fn named(self, letter: char) -> String {
-        let members: Vec<String> = self.iter().map(|member| format!("{letter}{member}")).collect();
+        let members: Vec<String> = self
+            .iter()
+            .map(|member| format!("{letter}{member}"))
+            .collect();
         format!("{{{}}}", members.join(","))
     }
 
@@ -101,7 +105,9 @@ impl Iterator for Members {
 
 impl FromIterator<u8> for Set {
     fn from_iter<I: IntoIterator<Item = u8>>(members: I) -> Self {
-        members.into_iter().fold(Self::EMPTY, |all, member| all | Self::one(member))
+        members
+            .into_iter()
+            .fold(Self::EMPTY, |all, member| all | Self::one(member))
     }
 }
 

@@ -23,7 +23,11 @@ pub const NEVER: u8 = 255;
 
 /// Returns the name of a log in traces.
 pub fn log_name(log: u8) -> String {
-    if log == TRASH { "trash log".to_owned() } else { format!("r{log}") }
+    if log == TRASH {
+        "trash log".to_owned()
+    } else {
+        format!("r{log}")
+    }
 }
 
 /// A step would exceed a bound. The search counts the path and does not continue it.
@@ -147,7 +151,9 @@ impl Index {
     /// equal rows and equal replaced segments is the same segment.
     pub fn add(&mut self, rows: Set, replaces: Set) -> Result<(), BoundExceeded> {
         let new = self.count;
-        if let Some(same) = (0..new).find(|k| self.rows[*k] == rows && self.replaces[*k] == replaces) {
+        if let Some(same) =
+            (0..new).find(|k| self.rows[*k] == rows && self.replaces[*k] == replaces)
+        {
             self.existing |= Set::one(same);
             return Ok(());
         }
@@ -211,7 +217,9 @@ impl GcLog {
 
     /// Returns the number of the newest dead entry, or 0 if there is none.
     pub fn dead_number(&self) -> u8 {
-        let dead = (0..self.number).rev().find(|n| self.entries[*n].kind == EntryKind::Dead);
+        let dead = (0..self.number)
+            .rev()
+            .find(|n| self.entries[*n].kind == EntryKind::Dead);
         dead.map_or(0, |n| n + 1)
     }
 
@@ -246,7 +254,9 @@ impl ValueLog {
 
     /// Returns the value of the newest entry, or 0 if there is none.
     pub fn value(&self) -> u8 {
-        self.number.checked_sub(1).map_or(0, |newest| self.values[newest])
+        self.number
+            .checked_sub(1)
+            .map_or(0, |newest| self.values[newest])
     }
 }
 

@@ -55,7 +55,13 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "args", group = "stream")]
     pub(crate) stdin: Option<OsString>,
     /// Commit the output of the command after `--` as the file NAME
-    #[arg(long, value_name = "NAME", conflicts_with = "stdin", requires = "args", group = "stream")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "stdin",
+        requires = "args",
+        group = "stream"
+    )]
     pub(crate) exec: Option<OsString>,
     /// Keep the other files of the previous version (with --stdin or --exec)
     #[arg(long, requires = "stream")]

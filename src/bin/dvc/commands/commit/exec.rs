@@ -13,7 +13,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 #[derive(Debug, thiserror::Error)]
 enum ExecError {
     #[error("cannot run `{command}`")]
-    NotStarted { command: String, source: std::io::Error },
+    NotStarted {
+        command: String,
+        source: std::io::Error,
+    },
     #[error("`{command}` failed ({status}); nothing was committed")]
     Failed { command: String, status: ExitStatus },
 }
@@ -29,8 +32,18 @@ pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
     let Some((program, args)) = argv.split_first() else {
         return Err(CliError::option("--exec", "write the command after `--`").into());
     };
-    let spawned = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    spawned.map_err(|source| ExecError::NotStarted { command: shown(program), source }.into())
+    let spawned = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    spawned.map_err(|source| {
+        ExecError::NotStarted {
+            command: shown(program),
+            source,
+        }
+        .into()
+    })
 }
 
 /// Returns the standard output of the command.
@@ -43,11 +56,19 @@ pub(super) fn output(child: &mut Child, signals: &Signals) -> Box<dyn std::io::R
 
 /// Waits for the command. Fails if its exit status is not 0.
 pub(super) fn check(child: &mut Child, argv: &[OsString]) -> dvc::error::Result<()> {
-    let command = argv.first().map(|program| shown(program)).unwrap_or_default();
+    let command = argv
+        .first()
+        .map(|program| shown(program))
+        .unwrap_or_default();
     match child.wait() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(ExecError::Failed { command, status }.into()),
-        Err(source) => Err(CliError::File { doing: "wait for", path: command.into(), source }.into()),
+        Err(source) => Err(CliError::File {
+            doing: "wait for",
+            path: command.into(),
+            source,
+        }
+        .into()),
     }
 }
 

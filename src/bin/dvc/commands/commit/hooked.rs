@@ -33,14 +33,29 @@ impl HookedCommit<'_> {
         commit_of: impl FnOnce(&T) -> &CommitReport,
     ) -> std::result::Result<HookedReport<T>, Failed> {
         if self.options.dry_run {
-            return Ok(HookedReport { report: act()?, hook_failure: None });
+            return Ok(HookedReport {
+                report: act()?,
+                hook_failure: None,
+            });
         }
-        let head = || Some(Head::read(self.context, &self.context.repo().ok()?).ok()?.branch?.to_string());
+        let head = || {
+            Some(
+                Head::read(self.context, &self.context.repo().ok()?)
+                    .ok()?
+                    .branch?
+                    .to_string(),
+            )
+        };
         let facts = HookFacts {
             repository: self.context.repository.display().to_string(),
             worktree: Some(self.context.worktree.display().to_string()),
             volume: self.volume.map(str::to_owned),
-            branch: self.options.branch.as_ref().map(ToString::to_string).or_else(head),
+            branch: self
+                .options
+                .branch
+                .as_ref()
+                .map(ToString::to_string)
+                .or_else(head),
             ..HookFacts::default()
         };
         let learned = |done: &T, facts: &mut HookFacts| {
@@ -50,7 +65,11 @@ impl HookedCommit<'_> {
             !report.unchanged
         };
         let hooks = self.session.hooks(self.context)?;
-        let (report, hook_failure) = hooks.around(HookVerb::Commit, facts, self.observer, act, learned)?;
-        Ok(HookedReport { report, hook_failure })
+        let (report, hook_failure) =
+            hooks.around(HookVerb::Commit, facts, self.observer, act, learned)?;
+        Ok(HookedReport {
+            report,
+            hook_failure,
+        })
     }
 }

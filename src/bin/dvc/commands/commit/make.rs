@@ -29,18 +29,30 @@ pub(super) struct CommitTarget<'a> {
 }
 
 /// Commits a target, and pushes the version if the command line requests it.
-pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_>) -> CommandResult {
+pub(super) fn make(
+    session: &Session,
+    args: &CommitArgs,
+    target: CommitTarget<'_>,
+) -> CommandResult {
     let begun = Instant::now();
-    let CommitTarget { place, branch, volume } = target;
+    let CommitTarget {
+        place,
+        branch,
+        volume,
+    } = target;
     let mut context = session.context(place)?;
     if let Some(author) = &args.author {
-        context.author = value::author(author).map_err(|problem| CliError::option("--author", problem))?;
+        context.author =
+            value::author(author).map_err(|problem| CliError::option("--author", problem))?;
     }
     let mut options = options(session, args, &context, place)?;
     if let Some(quiesce) = &mut options.quiesce {
         quiesce.volumes = match (volume, &place.mount) {
             (Some(name), _) => vec![name.to_owned()],
-            (None, Some(_)) => volumes(session)?.name_of(&place.worktree)?.into_iter().collect(),
+            (None, Some(_)) => volumes(session)?
+                .name_of(&place.worktree)?
+                .into_iter()
+                .collect(),
             (None, None) => Vec::new(),
         };
     }
@@ -50,7 +62,12 @@ pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_
         (None, None) => commit(&context, &options, &progress),
         (Some(name), _) => {
             let (name, mut input) = (name.as_bytes().to_vec(), session.stdin()?);
-            let stream = StreamOptions { name, add: args.add, input: &mut input, check: &mut || Ok(()) };
+            let stream = StreamOptions {
+                name,
+                add: args.add,
+                input: &mut input,
+                check: &mut || Ok(()),
+            };
             commit_stream(&context, &options, stream, &progress)
         }
         (None, Some(name)) => {
@@ -67,11 +84,27 @@ pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_
             report
         }
     };
-    let hooked = HookedCommit { session, context: &context, options: &options, volume, observer: &progress };
-    let HookedReport { report, hook_failure } = hooked.run(act, |report| report)?;
+    let hooked = HookedCommit {
+        session,
+        context: &context,
+        options: &options,
+        volume,
+        observer: &progress,
+    };
+    let HookedReport {
+        report,
+        hook_failure,
+    } = hooked.run(act, |report| report)?;
     drop(progress);
     let took = begun.elapsed();
-    CommitSummary { report: &report, volume, dry_run: options.dry_run, took, import: None }.print(session)?;
+    CommitSummary {
+        report: &report,
+        volume,
+        dry_run: options.dry_run,
+        took,
+        import: None,
+    }
+    .print(session)?;
     if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }
@@ -81,24 +114,63 @@ pub(super) fn make(session: &Session, args: &CommitArgs, target: CommitTarget<'_
             name => session.remote(&context, name)?,
         };
         let tags = report.tags.iter().map(ToString::to_string);
-        let names = std::iter::once(report.branch.to_string()).chain(tags).collect();
-        push::to(session, &context, &remote, &PushOptions { names, ..PushOptions::default() })?;
+        let names = std::iter::once(report.branch.to_string())
+            .chain(tags)
+            .collect();
+        push::to(
+            session,
+            &context,
+            &remote,
+            &PushOptions {
+                names,
+                ..PushOptions::default()
+            },
+        )?;
     }
-    Ok(if report.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
+    Ok(if report.unstable.is_empty() {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Incomplete)
+    })
 }
 
 /// Commits the whole mount at `at`, before it is unmounted.
-pub(crate) fn commit_mount(session: &Session, at: &Path, message: &str, dry_run: bool) -> CommandResult {
+pub(crate) fn commit_mount(
+    session: &Session,
+    at: &Path,
+    message: &str,
+    dry_run: bool,
+) -> CommandResult {
     let begun = Instant::now();
     let place = place::of_mount(at)?;
     let context = session.context(&place)?;
     let (message, walk) = (message.to_owned(), session.walk()?);
-    let options = CommitOptions { message, walk, dry_run, ..CommitOptions::default() };
+    let options = CommitOptions {
+        message,
+        walk,
+        dry_run,
+        ..CommitOptions::default()
+    };
     let progress = session.progress()?;
-    let hooked = HookedCommit { session, context: &context, options: &options, volume: None, observer: &progress };
-    let HookedReport { report, hook_failure } =
-        hooked.run(|| commit(&context, &options, &progress), |report| report)?;
+    let hooked = HookedCommit {
+        session,
+        context: &context,
+        options: &options,
+        volume: None,
+        observer: &progress,
+    };
+    let HookedReport {
+        report,
+        hook_failure,
+    } = hooked.run(|| commit(&context, &options, &progress), |report| report)?;
     drop(progress);
-    CommitSummary { report: &report, volume: None, dry_run, took: begun.elapsed(), import: None }.print(session)?;
+    CommitSummary {
+        report: &report,
+        volume: None,
+        dry_run,
+        took: begun.elapsed(),
+        import: None,
+    }
+    .print(session)?;
     hook_failure.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
 }

@@ -34,7 +34,11 @@ pub(super) fn options(
 ) -> Result<CommitOptions, Failed> {
     let walk = session.walk()?;
     let branch = args.branch.as_deref().map(ref_name).transpose()?;
-    let mut paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
+    let mut paths = if args.exec.is_some() {
+        Vec::new()
+    } else {
+        place.paths(&args.args)?
+    };
     if let Some(list) = &args.files_from {
         paths.extend(place.paths(&listed(session, args, list)?)?);
     }
@@ -46,13 +50,25 @@ pub(super) fn options(
         message: message(session, args)?,
         tags: tags(args, context, branch.as_ref())?,
         branch,
-        trailers: args.trailer.iter().map(|text| trailer(text)).collect::<Result<_, _>>()?,
-        time: args.time.as_deref().map(|text| time(session, text)).transpose()?,
+        trailers: args
+            .trailer
+            .iter()
+            .map(|text| trailer(text))
+            .collect::<Result<_, _>>()?,
+        time: args
+            .time
+            .as_deref()
+            .map(|text| time(session, text))
+            .transpose()?,
         walk: WalkOptions {
             exclude: [walk.exclude.as_slice(), args.exclude.as_slice()].concat(),
             skip_cache_dirs: args.exclude_caches || walk.skip_cache_dirs,
             one_file_system: args.one_file_system || walk.one_file_system,
-            larger_than: args.exclude_larger_than.as_deref().map(size_of).transpose()?,
+            larger_than: args
+                .exclude_larger_than
+                .as_deref()
+                .map(size_of)
+                .transpose()?,
             places: walk.places,
         },
         allow_empty: args.allow_empty,
@@ -87,20 +103,33 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
         return Ok(None);
     }
     let option = "--quiesce-timeout";
-    let limit = value::duration(&args.quiesce_timeout).map_err(|problem| CliError::option(option, problem))?;
+    let limit = value::duration(&args.quiesce_timeout)
+        .map_err(|problem| CliError::option(option, problem))?;
     if limit.is_zero() {
         return Err(CliError::option(option, "the timeout must be longer than zero").into());
     }
     let own = std::env::current_exe();
-    let own = own.map_err(|source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source })?;
+    let own = own.map_err(|source| CliError::File {
+        doing: "find",
+        path: PathBuf::from("dvc"),
+        source,
+    })?;
     Ok(Some(Quiesce {
         profiles,
         limit,
         watchdog: vec![own.into(), watchdog::NAME.into()],
         engine: std::env::var("DOCKER_HOST").ok(),
         volumes: Vec::new(),
-        password: session.settings()?.text("quiesce.password").map(str::to_owned),
-        ours: vec![dirs::run(), dirs::state(), dirs::cache(), std::env::temp_dir()],
+        password: session
+            .settings()?
+            .text("quiesce.password")
+            .map(str::to_owned),
+        ours: vec![
+            dirs::run(),
+            dirs::state(),
+            dirs::cache(),
+            std::env::temp_dir(),
+        ],
     }))
 }
 
@@ -109,7 +138,11 @@ fn ref_name(name: &str) -> Result<RefName, Error> {
 }
 
 /// Returns the tags of the command line. `@NAME` is scoped by `branch`, or by the current branch.
-fn tags(args: &CommitArgs, context: &Context, branch: Option<&RefName>) -> Result<Vec<RefName>, Failed> {
+fn tags(
+    args: &CommitArgs,
+    context: &Context,
+    branch: Option<&RefName>,
+) -> Result<Vec<RefName>, Failed> {
     let mut tags = Vec::new();
     for tag in &args.tag {
         let Some((scope, tag)) = tag.split_once('@') else {
@@ -120,8 +153,9 @@ fn tags(args: &CommitArgs, context: &Context, branch: Option<&RefName>) -> Resul
             ("", Some(branch)) => branch.clone(),
             ("", None) => {
                 let head = Head::read(context, &context.repo()?)?;
-                head.branch
-                    .ok_or_else(|| CliError::option("--tag", "HEAD is detached; name the branch, BRANCH@NAME"))?
+                head.branch.ok_or_else(|| {
+                    CliError::option("--tag", "HEAD is detached; name the branch, BRANCH@NAME")
+                })?
             }
             (scope, _) => ref_name(scope)?,
         };
@@ -140,7 +174,10 @@ fn trailer(text: &str) -> Result<(String, String), CliError> {
     let (key, value) = (key.trim(), value.trim());
     let blank = |c: char| c.is_whitespace() || c.is_control();
     if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
-        let problem = format!("`{}` is not KEY=VALUE on one line, with no blanks in KEY", text.escape_debug());
+        let problem = format!(
+            "`{}` is not KEY=VALUE on one line, with no blanks in KEY",
+            text.escape_debug()
+        );
         return Err(CliError::option("--trailer", problem));
     }
     Ok((key.to_owned(), value.to_owned()))
@@ -149,7 +186,10 @@ fn trailer(text: &str) -> Result<(String, String), CliError> {
 fn size_of(text: &str) -> Result<u64, CliError> {
     match (SettingType::Size { min: 0 }).parse(text) {
         Ok(SettingValue::Number(bytes)) => Ok(bytes),
-        Ok(_) => Err(CliError::option("--exclude-larger-than", "the value is not a size")),
+        Ok(_) => Err(CliError::option(
+            "--exclude-larger-than",
+            "the value is not a size",
+        )),
         Err(problem) => Err(CliError::option("--exclude-larger-than", problem)),
     }
 }
@@ -157,8 +197,16 @@ fn size_of(text: &str) -> Result<u64, CliError> {
 /// Reads the paths that a file lists.
 fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsString>, CliError> {
     let is_stdin = list.as_os_str() == "-";
-    if is_stdin && args.file.as_ref().is_some_and(|file| file.as_os_str() == "-") {
-        return Err(CliError::option("--files-from", "`-` is standard input, which `--file` reads"));
+    if is_stdin
+        && args
+            .file
+            .as_ref()
+            .is_some_and(|file| file.as_os_str() == "-")
+    {
+        return Err(CliError::option(
+            "--files-from",
+            "`-` is standard input, which `--file` reads",
+        ));
     }
     let mut text = Vec::new();
     let read = if is_stdin {
@@ -166,11 +214,22 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
     } else {
         std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut text))
     };
-    read.map_err(|source| CliError::File { doing: "read", path: list.to_owned(), source })?;
-    let paths = if args.null { split_list(&text, b'\0') } else { split_list(&text, b'\n') };
+    read.map_err(|source| CliError::File {
+        doing: "read",
+        path: list.to_owned(),
+        source,
+    })?;
+    let paths = if args.null {
+        split_list(&text, b'\0')
+    } else {
+        split_list(&text, b'\n')
+    };
     if paths.is_empty() && args.args.is_empty() {
         // An empty list of paths would commit everything.
-        return Err(CliError::option("--files-from", format!("`{}` lists no path", list.display())));
+        return Err(CliError::option(
+            "--files-from",
+            format!("`{}` lists no path", list.display()),
+        ));
     }
     Ok(paths)
 }
@@ -178,7 +237,10 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
 /// Splits a list of paths. Lines may end with CRLF, and the list may start with a byte order mark.
 fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
     let lines = end == b'\n';
-    let text = text.strip_prefix(b"\xef\xbb\xbf").filter(|_| lines).unwrap_or(text);
+    let text = text
+        .strip_prefix(b"\xef\xbb\xbf")
+        .filter(|_| lines)
+        .unwrap_or(text);
     let path = |piece: &[u8]| {
         let piece = piece.strip_suffix(b"\r").filter(|_| lines).unwrap_or(piece);
         (!piece.is_empty()).then(|| OsString::from_vec(piece.to_vec()))
@@ -192,18 +254,28 @@ fn message(session: &Session, args: &CommitArgs) -> Result<String, CliError> {
         Some(path) => {
             let read = if path.as_os_str() == "-" {
                 if args.stdin.is_some() {
-                    return Err(CliError::option("--file", "`-` is standard input, which `--stdin` commits"));
+                    return Err(CliError::option(
+                        "--file",
+                        "`-` is standard input, which `--stdin` commits",
+                    ));
                 }
                 std::io::read_to_string(session.stdin()?)
             } else {
                 std::fs::read_to_string(path)
             };
-            read.map_err(|source| CliError::File { doing: "read", path: path.clone(), source })?
+            read.map_err(|source| CliError::File {
+                doing: "read",
+                path: path.clone(),
+                source,
+            })?
         }
     };
     let text = text.trim_end().to_owned();
     if text.len() > MESSAGE_MAX {
-        return Err(CliError::option("--message", "the message is longer than 64 KiB"));
+        return Err(CliError::option(
+            "--message",
+            "the message is longer than 64 KiB",
+        ));
     }
     Ok(text)
 }
@@ -215,7 +287,10 @@ mod tests {
     #[test]
     fn lists_of_paths() {
         let split = |text: &[u8], end| -> Vec<String> {
-            split_list(text, end).into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
+            split_list(text, end)
+                .into_iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect()
         };
         assert_eq!(split(b"\xef\xbb\xbfa b\r\n\nc", b'\n'), ["a b", "c"]);
         assert_eq!(split(b"a\nb\r\0c\0", b'\0'), ["a\nb\r", "c"]);

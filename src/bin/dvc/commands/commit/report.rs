@@ -60,7 +60,11 @@ impl CommitSummary<'_> {
             out.json(&self.json())?;
             return Ok(out.finish()?);
         }
-        if session.globals.quiet > 0 { Ok(()) } else { self.print_text(session) }
+        if session.globals.quiet > 0 {
+            Ok(())
+        } else {
+            self.print_text(session)
+        }
     }
 
     fn json(&self) -> JsonCommit<'_> {
@@ -80,7 +84,12 @@ impl CommitSummary<'_> {
             bytes: commit.counts.bytes,
             new_bytes: commit.counts.new_bytes,
             stored_bytes: commit.counts.stored_bytes,
-            unstable: self.report.unstable.iter().map(|path| JsonPath::new(path)).collect(),
+            unstable: self
+                .report
+                .unstable
+                .iter()
+                .map(|path| JsonPath::new(path))
+                .collect(),
             seconds: self.took.as_secs_f64(),
             import: self.import,
         }
@@ -88,9 +97,18 @@ impl CommitSummary<'_> {
 
     fn print_text(&self, session: &Session) -> Result<(), Failed> {
         let mut out = session.plain_out();
-        let CommitReport { branch, commit, unchanged, .. } = self.report;
+        let CommitReport {
+            branch,
+            commit,
+            unchanged,
+            ..
+        } = self.report;
         let name = match self.report.id {
-            Some(id) => format!("[{branch} v{} {}]", commit.ordinal, out.paint(Paint::Id, id.short())),
+            Some(id) => format!(
+                "[{branch} v{} {}]",
+                commit.ordinal,
+                out.paint(Paint::Id, id.short())
+            ),
             None => format!("[{branch} v{}]", commit.ordinal),
         };
         let name = match self.volume.filter(|volume| *volume != branch.as_str()) {
@@ -100,15 +118,28 @@ impl CommitSummary<'_> {
         if *unchanged {
             writeln!(out, "{name} nothing to commit, {}", elapsed(self.took))?;
         } else {
-            let dry = if self.dry_run { " (dry run: nothing was stored)" } else { "" };
+            let dry = if self.dry_run {
+                " (dry run: nothing was stored)"
+            } else {
+                ""
+            };
             writeln!(out, "{name} {}{dry}", harmless(commit.subject()))?;
             let changed = self.report.changed.unwrap_or(commit.counts.files);
             let plural = if changed == 1 { "" } else { "s" };
-            write!(out, " {changed} file{plural} changed, {} new", size(commit.counts.new_bytes))?;
+            write!(
+                out,
+                " {changed} file{plural} changed, {} new",
+                size(commit.counts.new_bytes)
+            )?;
             if self.dry_run {
                 writeln!(out)?;
             } else {
-                writeln!(out, " ({} stored), {}", size(commit.counts.stored_bytes), elapsed(self.took))?;
+                writeln!(
+                    out,
+                    " ({} stored), {}",
+                    size(commit.counts.stored_bytes),
+                    elapsed(self.took)
+                )?;
             }
         }
         for path in &self.report.unstable {

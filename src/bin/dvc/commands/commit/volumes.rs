@@ -15,7 +15,8 @@ use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::volume::{
-    LocalVolume, LocalVolumeError, UserLock, VolumeError, Volumes, find_local_volume, local_volume_names,
+    LocalVolume, LocalVolumeError, UserLock, VolumeError, Volumes, find_local_volume,
+    local_volume_names,
 };
 use std::path::PathBuf;
 
@@ -33,14 +34,26 @@ enum VolumeChoice {
 pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
     if args.branch.is_some() && args.volume.len() > 1 {
         // Versions of unrelated volumes on one branch would look like one history.
-        return Err(CliError::option("--branch", "several volumes cannot be committed to one branch").into());
+        return Err(CliError::option(
+            "--branch",
+            "several volumes cannot be committed to one branch",
+        )
+        .into());
     }
     let volumes = volumes(session)?;
-    let mut run = VolumeCommits { session, worst: Exit::DONE, failed: None };
+    let mut run = VolumeCommits {
+        session,
+        worst: Exit::DONE,
+        failed: None,
+    };
     let which = if args.all_volumes {
         run.all(&volumes)?
     } else {
-        args.volume.iter().cloned().map(VolumeChoice::Named).collect()
+        args.volume
+            .iter()
+            .cloned()
+            .map(VolumeChoice::Named)
+            .collect()
     };
     let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
     for one in &which {
@@ -63,7 +76,10 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             break;
         }
     }
-    Ok(run.failed.unwrap_or(run.worst).unless_cancelled(&session.signals))
+    Ok(run
+        .failed
+        .unwrap_or(run.worst)
+        .unless_cancelled(&session.signals))
 }
 
 /// The commits of several volumes.
@@ -85,12 +101,16 @@ impl VolumeCommits<'_> {
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);
-        let mut which: Vec<VolumeChoice> = writable.map(|record| VolumeChoice::Dvc(record.name.clone())).collect();
+        let mut which: Vec<VolumeChoice> = writable
+            .map(|record| VolumeChoice::Dvc(record.name.clone()))
+            .collect();
         match engine().and_then(|engine| local_volume_names(&engine)) {
             Ok(names) => {
                 for name in names {
                     match records.iter().find(|record| record.name == name) {
-                        Some(_) => self.fail(&Error::from(LocalVolumeError::Ambiguous { name }).into()),
+                        Some(_) => {
+                            self.fail(&Error::from(LocalVolumeError::Ambiguous { name }).into())
+                        }
                         None => which.push(VolumeChoice::LocalDriver(name)),
                     }
                 }
@@ -105,33 +125,61 @@ impl VolumeCommits<'_> {
 }
 
 fn note(session: &Session, message: String) -> Result<(), Failed> {
-    session.store_notices()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
+    session.store_notices()?.notice(Notice {
+        level: NoticeLevel::Info,
+        path: Vec::new(),
+        message,
+    });
     Ok(())
 }
 
-fn commit_dvc_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> CommandResult {
+fn commit_dvc_volume(
+    session: &Session,
+    args: &CommitArgs,
+    volumes: &Volumes,
+    name: &str,
+) -> CommandResult {
     let used = MountedVolume::new(volumes, name)?;
     let place = place::of_mount(&used.at)?;
     // Use the settings of the volume's own repository, because they name its remotes.
     let own = session.in_repository(&place.repository);
     let branch = volumes.branch(name, &own.context(&place)?)?;
-    make(&own, args, CommitTarget { place: &place, branch, volume: Some(name) })
+    make(
+        &own,
+        args,
+        CommitTarget {
+            place: &place,
+            branch,
+            volume: Some(name),
+        },
+    )
 }
 
 /// Commits a local-driver volume of the engine.
-fn commit_local_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> CommandResult {
+fn commit_local_volume(
+    session: &Session,
+    args: &CommitArgs,
+    volumes: &Volumes,
+    name: &str,
+) -> CommandResult {
     let missing = || Error::from(VolumeError::Missing(name.to_owned()));
     let engine = match engine().and_then(|engine| engine.ping().map(|()| engine)) {
         Ok(engine) => engine,
         Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
-            note(session, format!("not looking for local-driver volumes: {e}"))?;
+            note(
+                session,
+                format!("not looking for local-driver volumes: {e}"),
+            )?;
             return Err(missing().into());
         }
         Err(e) => return Err(Error::from(e).into()),
     };
     let found = find_local_volume(&engine, name)?.ok_or_else(missing)?;
     let repository = repository_of(session, args, volumes, &found)?;
-    let (state, cache) = (dirs::state(), session.settings()?.text("cache.dir").map(PathBuf::from));
+    let (state, cache) = (
+        dirs::state(),
+        session.settings()?.text("cache.dir").map(PathBuf::from),
+    );
     let ours = [Some(&repository), Some(&state), cache.as_ref()];
     match found.ensure_holds_none_of(ours.into_iter().flatten().map(PathBuf::as_path)) {
         Ok(()) => {}
@@ -144,8 +192,22 @@ fn commit_local_volume(session: &Session, args: &CommitArgs, volumes: &Volumes, 
     }
     let own = session.in_repository(&repository);
     let branch = RefName::new(found.branch.as_deref().unwrap_or(name)).map_err(Error::from)?;
-    let place = RepoPlace { repository, worktree: found.at, prefix: PathBuf::new(), remote_url: None, mount: None };
-    make(&own, args, CommitTarget { place: &place, branch: Some(branch), volume: Some(name) })
+    let place = RepoPlace {
+        repository,
+        worktree: found.at,
+        prefix: PathBuf::new(),
+        remote_url: None,
+        mount: None,
+    };
+    make(
+        &own,
+        args,
+        CommitTarget {
+            place: &place,
+            branch: Some(branch),
+            volume: Some(name),
+        },
+    )
 }
 
 /// Returns the repository for versions of a local-driver volume: the named one, else the one that
@@ -170,7 +232,11 @@ fn repository_of(
         Ok(place) => Ok(place.repository),
         Err(CliError::NoRepository(_) | CliError::Foreign(_)) if session.dry_run(args.dry) => {
             let own = volumes.own_path();
-            if own.exists() { Ok(own.to_owned()) } else { Err(CliError::NotARepository(own.to_owned()).into()) }
+            if own.exists() {
+                Ok(own.to_owned())
+            } else {
+                Err(CliError::NotARepository(own.to_owned()).into())
+            }
         }
         Err(CliError::NoRepository(_) | CliError::Foreign(_)) => Ok(volumes.own_repository()?),
         Err(e) => Err(e.into()),
@@ -189,14 +255,23 @@ impl<'v> MountedVolume<'v> {
     fn new(volumes: &'v Volumes, name: &'v str) -> Result<Self, Failed> {
         let user = volumes.lock_user(&format!("dvc commit, process {}", std::process::id()))?;
         let at = volumes.mount(name, user.user(), jiff::Timestamp::now().as_second())?;
-        Ok(Self { volumes, name, user, at })
+        Ok(Self {
+            volumes,
+            name,
+            user,
+            at,
+        })
     }
 }
 
 impl Drop for MountedVolume<'_> {
     fn drop(&mut self) {
         // If the unmount fails, the plugin or the next request for the volume unmounts it.
-        if self.volumes.unmount(self.name, self.user.user()).unwrap_or(false) {
+        if self
+            .volumes
+            .unmount(self.name, self.user.user())
+            .unwrap_or(false)
+        {
             let _ = self.volumes.unmount_unused(self.name);
         }
     }

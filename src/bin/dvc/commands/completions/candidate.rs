@@ -14,10 +14,17 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     pub(crate) fn new(text: impl Into<String>, about: impl Into<String>) -> Self {
-        Self { text: text.into(), about: about.into(), goes_on: false }
+        Self {
+            text: text.into(),
+            about: about.into(),
+            goes_on: false,
+        }
     }
 
     pub(crate) fn going_on(self) -> Self {
-        Self { goes_on: true, ..self }
+        Self {
+            goes_on: true,
+            ..self
+        }
     }
 }

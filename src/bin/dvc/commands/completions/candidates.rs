@@ -38,7 +38,12 @@ impl Offer {
             Files::Directories => "dirs",
         };
         let mut out = format!("{kind}\t{word}\n");
-        for Candidate { text, about, goes_on } in &self.words {
+        for Candidate {
+            text,
+            about,
+            goes_on,
+        } in &self.words
+        {
             let _ = writeln!(out, "{}{text}\t{about}", if *goes_on { '+' } else { '=' });
         }
         out
@@ -82,14 +87,19 @@ const PROFILES: [(&str, &str); 7] = [
     ("docker:pause", "pause the containers that write to it"),
     ("docker:stop", "stop the containers that write to it"),
     ("exec:", "CONTAINER:CMD, run a command in a container"),
-    ("mariadb:", "lock a MariaDB server; AT is a container, a socket or a URL"),
+    (
+        "mariadb:",
+        "lock a MariaDB server; AT is a container, a socket or a URL",
+    ),
     ("postgres:", "put a PostgreSQL server in backup mode"),
     ("fsfreeze:", "PATH, freeze a file system"),
     ("none", "do nothing, and do not warn"),
 ];
 
 /// Options of `docker volume create -d dvc`.
-const VOLUME_OPTIONS: [&str; 7] = ["repo=", "rev=", "mode=", "branch=", "cache=", "quota=", "live="];
+const VOLUME_OPTIONS: [&str; 7] = [
+    "repo=", "rev=", "mode=", "branch=", "cache=", "quota=", "live=",
+];
 
 /// Returns the kind of value that the argument `arg` of the command `verb` takes.
 pub(crate) fn wanted(verb: &str, arg: &Arg) -> Wanted {
@@ -102,8 +112,12 @@ pub(crate) fn wanted(verb: &str, arg: &Arg) -> Wanted {
         ("forget", "branch") => return Wanted::Branch,
         ("forget", "policy") => return Wanted::Words(&["all"]),
         ("init", "chunker") => return Wanted::Words(&["auto", "cdc:", "fixed:"]),
-        ("commit" | "import" | "pack" | "unpack" | "volume create", "branch") => return Wanted::Branch,
-        ("commit", "push") | ("remote set" | "remote rm" | "remote check", "name") => return Wanted::Remote,
+        ("commit" | "import" | "pack" | "unpack" | "volume create", "branch") => {
+            return Wanted::Branch;
+        }
+        ("commit", "push") | ("remote set" | "remote rm" | "remote check", "name") => {
+            return Wanted::Remote;
+        }
         ("remote add", "name") | ("init" | "checkout" | "clone", "branch") => return Wanted::Text,
         ("push", "names") => return Wanted::RemoteOrRef,
         ("branch" | "tag", "names") | ("undo", "name") => return Wanted::Ref,
@@ -118,7 +132,10 @@ pub(crate) fn wanted(verb: &str, arg: &Arg) -> Wanted {
         (verb, "value") if verb.starts_with("config") => return Wanted::ValueOfKey,
         _ => {}
     }
-    let name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    let name = arg
+        .get_value_names()
+        .and_then(|names| names.first())
+        .map_or("", |name| name.as_str());
     match name {
         "REV" | "REV|VOLUME" => Wanted::Revision,
         "REV[:PATH]" => Wanted::RevisionPath,
@@ -142,7 +159,10 @@ pub(crate) fn offer(typed: &Typed<'_>, names: &Names<'_>) -> Offer {
         return values(typed, arg, word, names);
     }
     if word.starts_with('-') && !typed.after_dashes {
-        if let Some((name, value)) = word.strip_prefix("--").and_then(|long| long.split_once('=')) {
+        if let Some((name, value)) = word
+            .strip_prefix("--")
+            .and_then(|long| long.split_once('='))
+        {
             let Some(arg) = typed.command.get_arguments().find(|arg| is_long(arg, name)) else {
                 return Offer::default();
             };
@@ -171,8 +191,13 @@ fn commands(typed: &Typed<'_>, word: &str) -> Offer {
             && command.get_name().starts_with(word)
     };
     let words = typed.command.get_subcommands().filter(fits);
-    let words = words.map(|command| Candidate::new(command.get_name(), about(command.get_about()))).collect();
-    Offer { words, files: Files::Without }
+    let words = words
+        .map(|command| Candidate::new(command.get_name(), about(command.get_about())))
+        .collect();
+    Offer {
+        words,
+        files: Files::Without,
+    }
 }
 
 /// Returns the options that start with the word, the command's own options first.
@@ -180,7 +205,10 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
     let is_global = |arg: &Arg| arg.get_help_heading() == Some(GLOBAL_HEADING);
     // Offer an option again only if it may be repeated.
     let is_wanted = |arg: &&Arg| {
-        let repeats = matches!(arg.get_action(), clap::ArgAction::Append | clap::ArgAction::Count);
+        let repeats = matches!(
+            arg.get_action(),
+            clap::ArgAction::Append | clap::ArgAction::Count
+        );
         !arg.is_hide_set() && !arg.is_positional() && (repeats || !typed.has(arg.get_id().as_str()))
     };
     let (mut own, mut global) = (Vec::new(), Vec::new());
@@ -194,18 +222,36 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
             continue;
         }
         let candidate = Candidate::new(text.clone(), about(arg.get_help()));
-        let list = if is_global(arg) { &mut global } else { &mut own };
+        let list = if is_global(arg) {
+            &mut global
+        } else {
+            &mut own
+        };
         if arg.is_require_equals_set() {
-            list.push(Candidate { text: format!("{text}="), ..candidate.clone() }.going_on());
+            list.push(
+                Candidate {
+                    text: format!("{text}="),
+                    ..candidate.clone()
+                }
+                .going_on(),
+            );
         }
         list.push(candidate);
     }
     own.append(&mut global);
-    Offer { words: own, files: Files::Without }
+    Offer {
+        words: own,
+        files: Files::Without,
+    }
 }
 
 fn about(text: Option<&clap::builder::StyledStr>) -> String {
-    text.map(ToString::to_string).unwrap_or_default().lines().next().unwrap_or_default().to_owned()
+    text.map(ToString::to_string)
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer {
@@ -220,16 +266,29 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
         Wanted::Files => files(typed, names, word, Files::Any),
         Wanted::Directories => files(typed, names, word, Files::Directories),
         Wanted::Words(words) => fitting(words.iter().map(|text| whole_or_part(text, "")), word),
-        Wanted::Quiesce => fitting(PROFILES.iter().map(|(text, about)| whole_or_part(text, about)), word),
-        Wanted::VolumeOption => fitting(VOLUME_OPTIONS.iter().map(|text| whole_or_part(text, "")), word),
+        Wanted::Quiesce => fitting(
+            PROFILES
+                .iter()
+                .map(|(text, about)| whole_or_part(text, about)),
+            word,
+        ),
+        Wanted::VolumeOption => fitting(
+            VOLUME_OPTIONS.iter().map(|text| whole_or_part(text, "")),
+            word,
+        ),
         Wanted::Setting => match word.split_once('=') {
             Some((key, value)) => with_prefix(value_of(key, value), &format!("{key}=")),
             None => fitting(
-                KEYS.iter().filter(|k| !k.secret).map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
+                KEYS.iter()
+                    .filter(|k| !k.secret)
+                    .map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
                 word,
             ),
         },
-        Wanted::Key => fitting(KEYS.iter().map(|key| Candidate::new(key.name, key.about)), word),
+        Wanted::Key => fitting(
+            KEYS.iter().map(|key| Candidate::new(key.name, key.about)),
+            word,
+        ),
         Wanted::ValueOfKey => value_of(typed.positionals.first().map_or("", String::as_str), word),
         Wanted::Revision => fitting(names.revisions(word, is_range(typed), true), word),
         Wanted::RevisionPath => fitting(names.revisions(word, false, true), word),
@@ -244,9 +303,16 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
         Wanted::Trash => fitting(names.trash(), word),
         Wanted::Overlay => fitting(names.overlays(), word),
         Wanted::Mount => {
-            let overlays = if typed.has("discard") { names.overlays() } else { Vec::new() };
+            let overlays = if typed.has("discard") {
+                names.overlays()
+            } else {
+                Vec::new()
+            };
             let mounts = names.mounts().into_iter().chain(overlays);
-            Offer { files: Files::Directories, ..fitting(mounts, word) }
+            Offer {
+                files: Files::Directories,
+                ..fitting(mounts, word)
+            }
         }
     }
 }
@@ -258,12 +324,21 @@ fn is_range(typed: &Typed<'_>) -> bool {
 
 /// Returns a candidate that continues if it ends with `:` or `=`.
 fn whole_or_part(text: &str, about: &str) -> Candidate {
-    Candidate { goes_on: text.ends_with([':', '=']), ..Candidate::new(text, about) }
+    Candidate {
+        goes_on: text.ends_with([':', '=']),
+        ..Candidate::new(text, about)
+    }
 }
 
 fn fitting(words: impl IntoIterator<Item = Candidate>, word: &str) -> Offer {
-    let words = words.into_iter().filter(|candidate| candidate.text.starts_with(word)).collect();
-    Offer { words, files: Files::Without }
+    let words = words
+        .into_iter()
+        .filter(|candidate| candidate.text.starts_with(word))
+        .collect();
+    Offer {
+        words,
+        files: Files::Without,
+    }
 }
 
 fn with_prefix(mut offer: Offer, prefix: &str) -> Offer {
@@ -274,7 +349,9 @@ fn with_prefix(mut offer: Offer, prefix: &str) -> Offer {
 }
 
 fn value_of(key: &str, word: &str) -> Offer {
-    let Some(key) = KEYS.iter().find(|known| known.name == key) else { return Offer::default() };
+    let Some(key) = KEYS.iter().find(|known| known.name == key) else {
+        return Offer::default();
+    };
     let words: &[&str] = match key.kind {
         SettingType::Bool => &["true", "false"],
         SettingType::Choice(words) => words,
@@ -288,9 +365,15 @@ fn value_of(key: &str, word: &str) -> Offer {
 fn files(typed: &Typed<'_>, names: &Names<'_>, word: &str, files: Files) -> Offer {
     let is_relative_to_option = !typed.globals.start_in.is_empty() && !word.starts_with(['/', '~']);
     if is_relative_to_option {
-        Offer { words: names.files(word, files == Files::Directories), files: Files::Without }
+        Offer {
+            words: names.files(word, files == Files::Directories),
+            files: Files::Without,
+        }
     } else {
-        Offer { words: Vec::new(), files }
+        Offer {
+            words: Vec::new(),
+            files,
+        }
     }
 }
 
@@ -324,7 +407,10 @@ mod tests {
         for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
             seen(verb, arg);
         }
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        for sub in command
+            .get_subcommands()
+            .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+        {
             each(sub, format!("{verb} {}", sub.get_name()).trim(), seen);
         }
     }
@@ -336,31 +422,48 @@ mod tests {
         let mut unknown = Vec::new();
         each(&program, "", &mut |verb, arg| {
             let takes = arg.is_positional() || arg.get_action().takes_values();
-            let name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+            let name = arg
+                .get_value_names()
+                .and_then(|names| names.first())
+                .map_or("", |name| name.as_str());
             let is_text = arg.get_possible_values().is_empty() && wanted(verb, arg) == Wanted::Text;
             if takes && is_text && !FREE.contains(&name) {
                 unknown.push(format!("{verb} {} {name}", arg.get_id()));
             }
         });
-        assert!(unknown.is_empty(), "add what completes them to `wanted`:\n{}", unknown.join("\n"));
+        assert!(
+            unknown.is_empty(),
+            "add what completes them to `wanted`:\n{}",
+            unknown.join("\n")
+        );
     }
 
     fn offered(line: &str) -> Vec<String> {
         let program = program();
         let words = super::super::typed::words(line);
         let typed = Typed::new(&program, &words[1..]);
-        offer(&typed, &Names::none()).words.into_iter().map(|candidate| candidate.text).collect()
+        offer(&typed, &Names::none())
+            .words
+            .into_iter()
+            .map(|candidate| candidate.text)
+            .collect()
     }
 
     #[test]
     fn words_that_need_no_repository() {
         assert_eq!(offered("dvc log --color "), ["auto", "always", "never"]);
         assert_eq!(offered("dvc log --color=al"), ["--color=always"]);
-        assert_eq!(offered("dvc commit --quiesce docker:"), ["docker:pause", "docker:stop"]);
+        assert_eq!(
+            offered("dvc commit --quiesce docker:"),
+            ["docker:pause", "docker:stop"]
+        );
         assert_eq!(offered("dvc -c ui.c"), ["ui.color="]);
         assert_eq!(offered("dvc -c ui.color=n"), ["ui.color=never"]);
         assert_eq!(offered("dvc config set ui.pro"), ["ui.progress"]);
-        assert_eq!(offered("dvc config set commit.one-file-system "), ["true", "false"]);
+        assert_eq!(
+            offered("dvc config set commit.one-file-system "),
+            ["true", "false"]
+        );
         assert_eq!(offered("dvc -C /x remote s"), ["set"]);
         assert!(offered("dvc ").starts_with(&["init".to_owned(), "clone".to_owned()]));
         assert_eq!(offered("dvc commit --pus"), ["--push=", "--push"]);
@@ -371,7 +474,10 @@ mod tests {
     fn own_options_come_first_and_none_is_offered_twice() {
         let all = offered("dvc tag --");
         let at = |name: &str| all.iter().position(|text| text == name);
-        assert!(at("--delete") < at("--json") && at("--force") < at("--color"), "{all:?}");
+        assert!(
+            at("--delete") < at("--json") && at("--force") < at("--color"),
+            "{all:?}"
+        );
         assert!(at("--json").is_some());
         assert!(!offered("dvc tag --json --").contains(&"--json".to_owned()));
         assert!(offered("dvc tag --verbose --").contains(&"--verbose".to_owned()));

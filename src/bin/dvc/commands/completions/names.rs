@@ -40,8 +40,12 @@ impl<'s> Names<'s> {
     }
 
     fn tips(&self, kinds: &[RefKind]) -> Vec<Candidate> {
-        let Some(context) = self.context() else { return Vec::new() };
-        let Ok(repo) = context.repo() else { return Vec::new() };
+        let Some(context) = self.context() else {
+            return Vec::new();
+        };
+        let Ok(repo) = context.repo() else {
+            return Vec::new();
+        };
         let mut names = Vec::new();
         for kind in kinds {
             let about = match kind {
@@ -50,8 +54,15 @@ impl<'s> Names<'s> {
                 RefKind::Remote => "branch of a remote",
                 RefKind::Trash => "overwritten files",
             };
-            let tips = repo.refs().readable(*kind).map(|readable| readable.tips).unwrap_or_default();
-            names.extend(tips.into_iter().map(|tip| Candidate::new(tip.name.to_string(), about)));
+            let tips = repo
+                .refs()
+                .readable(*kind)
+                .map(|readable| readable.tips)
+                .unwrap_or_default();
+            names.extend(
+                tips.into_iter()
+                    .map(|tip| Candidate::new(tip.name.to_string(), about)),
+            );
         }
         names
     }
@@ -65,8 +76,14 @@ impl<'s> Names<'s> {
     }
 
     pub(crate) fn remotes(&self) -> Vec<Candidate> {
-        let remotes = self.context().map(|context| context.remotes).unwrap_or_default();
-        remotes.iter().map(|remote| Candidate::new(remote.name.to_string(), remote.location.to_string())).collect()
+        let remotes = self
+            .context()
+            .map(|context| context.remotes)
+            .unwrap_or_default();
+        remotes
+            .iter()
+            .map(|remote| Candidate::new(remote.name.to_string(), remote.location.to_string()))
+            .collect()
     }
 
     /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range, `REV:PATH`.
@@ -77,7 +94,9 @@ impl<'s> Names<'s> {
         if let Some(dots) = word.rfind("..").filter(|_| ranges) {
             let (left, right) = word.split_at(dots + 2);
             let mut right = self.revisions(right, false, false);
-            right.iter_mut().for_each(|candidate| candidate.text.insert_str(0, left));
+            right
+                .iter_mut()
+                .for_each(|candidate| candidate.text.insert_str(0, left));
             return right;
         }
         let mut all = self.tips(&RefKind::ALL);
@@ -93,14 +112,28 @@ impl<'s> Names<'s> {
         let tip = || {
             let context = self.context()?;
             let repo = context.repo().ok()?;
-            let spec = RevisionSpec::parse(if branch.is_empty() { b"HEAD" } else { branch.as_bytes() }).ok()?;
-            let version = dvc::query::resolve::Resolver::new(&repo, &context).ok()?.spec(&spec).ok()?.version;
+            let spec = RevisionSpec::parse(if branch.is_empty() {
+                b"HEAD"
+            } else {
+                branch.as_bytes()
+            })
+            .ok()?;
+            let version = dvc::query::resolve::Resolver::new(&repo, &context)
+                .ok()?
+                .spec(&spec)
+                .ok()?
+                .version;
             Some(repo.commit_cached(&version).ok()?.ordinal)
         };
-        let Some(newest) = tip() else { return Vec::new() };
+        let Some(newest) = tip() else {
+            return Vec::new();
+        };
         let oldest = newest.saturating_sub(ORDINALS_MAX - 1).max(1);
-        let latest = (!branch.is_empty()).then(|| Candidate::new(format!("{branch}@latest"), "its newest version"));
-        let numbers = (oldest..=newest).rev().map(|n| Candidate::new(format!("{branch}@v{n}"), ""));
+        let latest = (!branch.is_empty())
+            .then(|| Candidate::new(format!("{branch}@latest"), "its newest version"));
+        let numbers = (oldest..=newest)
+            .rev()
+            .map(|n| Candidate::new(format!("{branch}@v{n}"), ""));
         latest.into_iter().chain(numbers).collect()
     }
 
@@ -111,11 +144,23 @@ impl<'s> Names<'s> {
         let mut list = || {
             let session = self.0?;
             let context = self.context()?;
-            let place = if dir > colon + 1 { &word[..dir - 1] } else { &word[..dir] };
+            let place = if dir > colon + 1 {
+                &word[..dir - 1]
+            } else {
+                &word[..dir]
+            };
             let spec = RevisionSpec::parse(place.as_bytes()).ok()?;
-            let options = LsOptions { spec, paths: Vec::new(), recursive: false, directory: false };
+            let options = LsOptions {
+                spec,
+                paths: Vec::new(),
+                recursive: false,
+                directory: false,
+            };
             ls(&context, &options, &session.watch(), &mut |path, entry| {
-                let name = path.rsplit(|b| *b == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
+                let name = path
+                    .rsplit(|b| *b == b'/')
+                    .next()
+                    .and_then(|name| std::str::from_utf8(name).ok());
                 // The scripts read one candidate per line.
                 if let Some(name) = name.filter(|name| !name.chars().any(char::is_control)) {
                     let text = format!("{}{name}", &word[..dir]);
@@ -124,7 +169,11 @@ impl<'s> Names<'s> {
                         _ => Candidate::new(text, ""),
                     });
                 }
-                if found.len() < PATHS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if found.len() < PATHS_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })
             .ok()
         };
@@ -133,23 +182,42 @@ impl<'s> Names<'s> {
     }
 
     pub(crate) fn volumes(&self) -> Vec<Candidate> {
-        let records = self.0.and_then(|session| volumes(session).ok()?.list().ok()).unwrap_or_default();
-        records.into_iter().map(|record| Candidate::new(record.name, record.repository)).collect()
+        let records = self
+            .0
+            .and_then(|session| volumes(session).ok()?.list().ok())
+            .unwrap_or_default();
+        records
+            .into_iter()
+            .map(|record| Candidate::new(record.name, record.repository))
+            .collect()
     }
 
     /// Returns the entries of the trash.
     pub(crate) fn trash(&self) -> Vec<Candidate> {
-        let records = self.0.and_then(|session| volumes(session).ok()?.trash().ok()).unwrap_or_default();
-        records.into_iter().map(|trash| Candidate::new(trash.entry, trash.record.repository)).collect()
+        let records = self
+            .0
+            .and_then(|session| volumes(session).ok()?.trash().ok())
+            .unwrap_or_default();
+        records
+            .into_iter()
+            .map(|trash| Candidate::new(trash.entry, trash.record.repository))
+            .collect()
     }
 
     pub(crate) fn overlays(&self) -> Vec<Candidate> {
         let names = self.0.map(overlays::names).unwrap_or_default();
-        names.into_iter().map(|name| Candidate::new(name, "overlay")).collect()
+        names
+            .into_iter()
+            .map(|name| Candidate::new(name, "overlay"))
+            .collect()
     }
 
     pub(crate) fn mounts(&self) -> Vec<Candidate> {
-        let mounts = if self.0.is_some() { mountinfo::ours().unwrap_or_default() } else { Vec::new() };
+        let mounts = if self.0.is_some() {
+            mountinfo::ours().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let shown = |mount: mountinfo::Mounted| {
             let source = String::from_utf8_lossy(&mount.source).into_owned();
             Some(Candidate::new(mount.at.to_str()?, source))
@@ -159,11 +227,20 @@ impl<'s> Names<'s> {
 
     /// Returns files relative to the directory of `-C`.
     pub(crate) fn files(&self, word: &str, only_directories: bool) -> Vec<Candidate> {
-        let Some(session) = self.0 else { return Vec::new() };
+        let Some(session) = self.0 else {
+            return Vec::new();
+        };
         let dir = word.rfind('/').map_or("", |slash| &word[..=slash]);
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(session.current.join(dir)).into_iter().flatten().flatten() {
-            let Some(name) = std::str::from_utf8(entry.file_name().as_bytes()).ok().map(str::to_owned) else {
+        for entry in std::fs::read_dir(session.current.join(dir))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Some(name) = std::str::from_utf8(entry.file_name().as_bytes())
+                .ok()
+                .map(str::to_owned)
+            else {
                 continue;
             };
             let is_dir = entry.path().is_dir();
@@ -171,10 +248,15 @@ impl<'s> Names<'s> {
             let is_shown = !name.starts_with('.') || word[dir.len()..].starts_with('.');
             let is_printable = !name.chars().any(char::is_control);
             let text = format!("{dir}{name}");
-            if !is_shown || !is_printable || !text.starts_with(word) || only_directories && !is_dir {
+            if !is_shown || !is_printable || !text.starts_with(word) || only_directories && !is_dir
+            {
                 continue;
             }
-            found.push(if is_dir { Candidate::new(text + "/", "").going_on() } else { Candidate::new(text, "") });
+            found.push(if is_dir {
+                Candidate::new(text + "/", "").going_on()
+            } else {
+                Candidate::new(text, "")
+            });
         }
         found.sort_by(|a, b| a.text.cmp(&b.text));
         found
@@ -184,7 +266,12 @@ impl<'s> Names<'s> {
 /// Returns the global options for looking up names: those of the line, but without network and
 /// messages.
 pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
-    Globals { offline: true, quiet: 3, no_pager: true, ..typed.globals.clone() }
+    Globals {
+        offline: true,
+        quiet: 3,
+        no_pager: true,
+        ..typed.globals.clone()
+    }
 }
 
 /// Finds the colon of `REV:PATH`. A colon within braces, as in `@{2026-11-20 03:00}`, belongs to the revision.

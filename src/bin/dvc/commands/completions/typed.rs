@@ -30,7 +30,9 @@ pub(crate) struct Typed<'c> {
 impl<'c> Typed<'c> {
     /// Parses the words after the program's name. The caller must have built `program`.
     pub(crate) fn new(program: &'c Command, words: &[String]) -> Self {
-        let (word, before) = words.split_last().map_or((String::new(), words), |(last, rest)| (last.clone(), rest));
+        let (word, before) = words
+            .split_last()
+            .map_or((String::new(), words), |(last, rest)| (last.clone(), rest));
         let mut typed = Self {
             command: program,
             path: Vec::new(),
@@ -67,8 +69,14 @@ impl<'c> Typed<'c> {
             return Some(last);
         }
         arguments.retain(|arg| !arg.is_last_set());
-        let many = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.max_values() > 1);
-        arguments.get(self.positionals.len()).or_else(|| arguments.last().filter(|last| many(last))).copied()
+        let many = |arg: &&Arg| {
+            arg.get_num_args()
+                .is_some_and(|range| range.max_values() > 1)
+        };
+        arguments
+            .get(self.positionals.len())
+            .or_else(|| arguments.last().filter(|last| many(last)))
+            .copied()
     }
 
     fn push(&mut self, word: &str) {
@@ -81,8 +89,12 @@ impl<'c> Typed<'c> {
         if word == "--" {
             self.after_dashes = true;
         } else if let Some(long) = word.strip_prefix("--") {
-            let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-            let Some(arg) = self.command.get_arguments().find(|arg| is_long(arg, name)) else { return };
+            let (name, value) = long
+                .split_once('=')
+                .map_or((long, None), |(name, value)| (name, Some(value)));
+            let Some(arg) = self.command.get_arguments().find(|arg| is_long(arg, name)) else {
+                return;
+            };
             self.options.push(arg);
             match value {
                 Some(value) => self.note(arg, value),
@@ -104,7 +116,13 @@ impl<'c> Typed<'c> {
     /// Parses a group of short options: `-vC DIR`, `-vCDIR`.
     fn push_letters(&mut self, letters: &str) {
         for (at, letter) in letters.char_indices() {
-            let Some(arg) = self.command.get_arguments().find(|arg| arg.get_short() == Some(letter)) else { return };
+            let Some(arg) = self
+                .command
+                .get_arguments()
+                .find(|arg| arg.get_short() == Some(letter))
+            else {
+                return;
+            };
             self.options.push(arg);
             if takes_next(arg) {
                 match &letters[at + letter.len_utf8()..] {
@@ -143,7 +161,9 @@ pub(crate) fn is_long(arg: &Arg, name: &str) -> bool {
 
 /// Returns whether the next word is the value of the option.
 fn takes_next(arg: &Arg) -> bool {
-    let is_optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+    let is_optional = arg
+        .get_num_args()
+        .is_some_and(|range| range.min_values() == 0);
     arg.get_action().takes_values() && !arg.is_require_equals_set() && !is_optional
 }
 
@@ -199,7 +219,10 @@ mod tests {
             ("dvc ", &["dvc", ""]),
             ("dvc  log  main:a", &["dvc", "log", "main:a"]),
             ("cd x && FOO=1 dvc log ", &["FOO=1", "dvc", "log", ""]),
-            ("dvc -C 'a b' show \"main:c d", &["dvc", "-C", "a b", "show", "main:c d"]),
+            (
+                "dvc -C 'a b' show \"main:c d",
+                &["dvc", "-C", "a b", "show", "main:c d"],
+            ),
             ("dvc show main:a\\ b", &["dvc", "show", "main:a b"]),
             ("dvc commit -m '' ", &["dvc", "commit", "-m", "", ""]),
         ] {
@@ -213,8 +236,15 @@ mod tests {
         let of = |line: &str| {
             let words = words(line);
             let typed = Typed::new(&program, &words[1..]);
-            let id = typed.awaited.or_else(|| typed.positional()).map(|arg| arg.get_id().to_string());
-            (typed.verb(), id.unwrap_or_default(), typed.globals.start_in.len())
+            let id = typed
+                .awaited
+                .or_else(|| typed.positional())
+                .map(|arg| arg.get_id().to_string());
+            (
+                typed.verb(),
+                id.unwrap_or_default(),
+                typed.globals.start_in.len(),
+            )
         };
         for (line, verb, id, dirs) in [
             ("dvc -C a -C b log ", "log", "revs", 2),

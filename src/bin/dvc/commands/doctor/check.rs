@@ -29,15 +29,38 @@ pub(super) struct DoctorCheck {
 
 impl DoctorCheck {
     pub(super) fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, state: CheckState::Ok, message: message.into(), hint: None }
+        Self {
+            check,
+            state: CheckState::Ok,
+            message: message.into(),
+            hint: None,
+        }
     }
 
-    pub(super) fn note(check: &'static str, message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
-        Self { check, state: CheckState::Note, message: message.into(), hint: hint.into() }
+    pub(super) fn note(
+        check: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) -> Self {
+        Self {
+            check,
+            state: CheckState::Note,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
-    pub(super) fn no(check: &'static str, message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
-        Self { check, state: CheckState::No, message: message.into(), hint: hint.into() }
+    pub(super) fn no(
+        check: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) -> Self {
+        Self {
+            check,
+            state: CheckState::No,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// Writes one line for people: `ok    device        /dev/fuse can be opened`.
@@ -47,8 +70,16 @@ impl DoctorCheck {
             CheckState::No => ("no  ", Paint::Removed),
             CheckState::Note => ("note", Paint::Changed),
         };
-        write!(out, "{}  {:<13}  {}", out.paint(paint, word), self.check, self.message)?;
-        self.hint.iter().try_for_each(|hint| write!(out, "; {hint}"))?;
+        write!(
+            out,
+            "{}  {:<13}  {}",
+            out.paint(paint, word),
+            self.check,
+            self.message
+        )?;
+        self.hint
+            .iter()
+            .try_for_each(|hint| write!(out, "; {hint}"))?;
         writeln!(out)
     }
 }

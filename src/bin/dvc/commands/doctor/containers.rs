@@ -36,7 +36,13 @@ fn engine() -> DoctorCheck {
     match asked {
         Ok((socket, version)) => {
             let at = display(socket.as_os_str().as_bytes());
-            DoctorCheck::ok(name, format!("engine {} with API {} at `{at}`", version.version, version.api_version))
+            DoctorCheck::ok(
+                name,
+                format!(
+                    "engine {} with API {} at `{at}`",
+                    version.version, version.api_version
+                ),
+            )
         }
         Err(e @ EngineError::Missing { .. }) => DoctorCheck::note(
             name,
@@ -54,7 +60,11 @@ fn plugin(socket: &Path) -> DoctorCheck {
         Ok(answer) if answer.contains("\"VolumeDriver\"") => {
             DoctorCheck::ok(name, format!("a plugin answers at `{at}`"))
         }
-        Ok(_) => DoctorCheck::note(name, format!("the server at `{at}` is not a volume driver"), None),
+        Ok(_) => DoctorCheck::note(
+            name,
+            format!("the server at `{at}` is not a volume driver"),
+            None,
+        ),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let hint = "run `dvc serve --plugin` to offer dvc volumes to Docker".to_owned();
             DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
@@ -65,7 +75,11 @@ fn plugin(socket: &Path) -> DoctorCheck {
             let what = format!(
                 "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
             );
-            DoctorCheck::note(name, what, "start `dvc serve --plugin`, or remove the socket".to_owned())
+            DoctorCheck::note(
+                name,
+                what,
+                "start `dvc serve --plugin`, or remove the socket".to_owned(),
+            )
         }
         Err(e) => DoctorCheck::note(name, format!("cannot query `{at}`: {e}"), None),
     }
@@ -76,7 +90,9 @@ fn activated(socket: &Path) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(b"POST /Plugin.Activate HTTP/1.0\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n")?;
+    stream.write_all(
+        b"POST /Plugin.Activate HTTP/1.0\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n",
+    )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -88,15 +104,18 @@ fn propagation() -> DoctorCheck {
     let (name, volumes) = ("volumes", dirs::state().join("volumes"));
     let shown = display(volumes.as_os_str().as_bytes());
     match mountinfo::containing(&volumes) {
-        Ok(Some(mounted)) if mounted.shared.is_some() => {
-            DoctorCheck::ok(name, format!("containers and engines see mounts below `{shown}`"))
-        }
+        Ok(Some(mounted)) if mounted.shared.is_some() => DoctorCheck::ok(
+            name,
+            format!("containers and engines see mounts below `{shown}`"),
+        ),
         Ok(Some(mounted)) => {
             let at = display(mounted.at.as_os_str().as_bytes());
             let what = format!(
                 "the mount `{at}`, which contains `{shown}`, is not shared: an engine in another mount namespace does not see volumes"
             );
-            let hint = format!("run `mount --make-rshared {at}`; for a container, use `bind-propagation=rshared`");
+            let hint = format!(
+                "run `mount --make-rshared {at}`; for a container, use `bind-propagation=rshared`"
+            );
             DoctorCheck::note(name, what, hint)
         }
         Ok(None) => DoctorCheck::note(name, format!("`{shown}` is on no known mount"), None),

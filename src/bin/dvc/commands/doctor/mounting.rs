@@ -21,7 +21,11 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
     let tried = rehearse(false);
     let mut checks = vec![device(tried.is_ok())];
     if tried.is_ok() {
-        checks.extend([mounting(&tried), passthrough(session), allow_other(&rehearse(true))]);
+        checks.extend([
+            mounting(&tried),
+            passthrough(session),
+            allow_other(&rehearse(true)),
+        ]);
     } else {
         checks.push(mounting(&tried));
     }
@@ -32,8 +36,17 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
 /// Makes a trial mount in a temporary directory. A failure to create the directory counts as a
 /// failure to mount.
 fn rehearse(allow_other: bool) -> Result<MountMethod, AttachError> {
-    let failed = |source| AttachError::System(IoError::new("create a directory in", std::env::temp_dir(), source));
-    let dir = tempfile::Builder::new().prefix("dvc-doctor-").tempdir().map_err(failed)?;
+    let failed = |source| {
+        AttachError::System(IoError::new(
+            "create a directory in",
+            std::env::temp_dir(),
+            source,
+        ))
+    };
+    let dir = tempfile::Builder::new()
+        .prefix("dvc-doctor-")
+        .tempdir()
+        .map_err(failed)?;
     attach::try_attach(dir.path(), allow_other)
 }
 
@@ -45,13 +58,19 @@ fn device(not_needed: bool) -> DoctorCheck {
     };
     let what = format!("cannot open `{DEVICE}`: {e}");
     let hint = match e.kind() {
-        ErrorKind::NotFound => format!("run `modprobe fuse` as root; a container needs `--device {DEVICE}`"),
+        ErrorKind::NotFound => {
+            format!("run `modprobe fuse` as root; a container needs `--device {DEVICE}`")
+        }
         ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
             format!("run `chmod 666 {DEVICE}` as root, which is the default on most systems")
         }
         _ => format!("start a container with `--device {DEVICE}`"),
     };
-    if not_needed { DoctorCheck::note(name, what, hint) } else { DoctorCheck::no(name, what, hint) }
+    if not_needed {
+        DoctorCheck::note(name, what, hint)
+    } else {
+        DoctorCheck::no(name, what, hint)
+    }
 }
 
 fn mounting(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
@@ -68,7 +87,10 @@ fn mounting(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
         Ok(MountMethod::Fusermount) => {
             let program = attach::find_fusermount().unwrap_or_default();
             let program = program.display();
-            DoctorCheck::ok(name, format!("uses `{program}`; set-user-ID bits and device files have no effect"))
+            DoctorCheck::ok(
+                name,
+                format!("uses `{program}`; set-user-ID bits and device files have no effect"),
+            )
         }
         Err(e) => DoctorCheck::no(name, with_causes(e), e.hint()),
     }
@@ -78,12 +100,18 @@ fn passthrough(session: &Session) -> DoctorCheck {
     let name = "passthrough";
     // Overlays are in the repository. Without one, check the current directory, where a new
     // repository may be created.
-    let overlays = session.place().map_or_else(|_| PathBuf::from("."), |place| place.repository);
+    let overlays = session
+        .place()
+        .map_or_else(|_| PathBuf::from("."), |place| place.repository);
     match attach::passthrough_possible(&overlays) {
-        Ok(()) => DoctorCheck::ok(name, "the kernel can read and write wholly local files without the daemon (mode P)"),
+        Ok(()) => DoctorCheck::ok(
+            name,
+            "the kernel can read and write wholly local files without the daemon (mode P)",
+        ),
         Err(e) => {
-            let what =
-                format!("every read and write that misses the kernel's cache goes through the daemon (mode W): {e}");
+            let what = format!(
+                "every read and write that misses the kernel's cache goes through the daemon (mode W): {e}"
+            );
             DoctorCheck::note(name, what, e.mend().to_owned())
         }
     }
@@ -92,13 +120,17 @@ fn passthrough(session: &Session) -> DoctorCheck {
 fn allow_other(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
     let name = "allow_other";
     match tried {
-        Ok(MountMethod::Kernel) if is_in_user_namespace() => {
-            DoctorCheck::ok(name, "mounts can admit users of this user namespace, but no others")
-        }
+        Ok(MountMethod::Kernel) if is_in_user_namespace() => DoctorCheck::ok(
+            name,
+            "mounts can admit users of this user namespace, but no others",
+        ),
         Ok(_) => DoctorCheck::ok(name, "mounts can admit other users"),
         Err(e) => DoctorCheck::note(
             name,
-            format!("mounts cannot admit other users or containers: {}", with_causes(e)),
+            format!(
+                "mounts cannot admit other users or containers: {}",
+                with_causes(e)
+            ),
             e.hint(),
         ),
     }
@@ -109,23 +141,42 @@ fn stale() -> Vec<DoctorCheck> {
     let name = "mounts";
     let ours = match mountinfo::ours() {
         Ok(ours) => ours,
-        Err(e) => return vec![DoctorCheck::note(name, format!("cannot read the mount table: {e}"), None)],
+        Err(e) => {
+            return vec![DoctorCheck::note(
+                name,
+                format!("cannot read the mount table: {e}"),
+                None,
+            )];
+        }
     };
-    let program = if rustix::process::geteuid().is_root() { "umount -l" } else { "fusermount3 -uz" };
+    let program = if rustix::process::geteuid().is_root() {
+        "umount -l"
+    } else {
+        "fusermount3 -uz"
+    };
     let hint = |at: &str| format!("run `{program} {at}` to remove it");
     let dead: Vec<DoctorCheck> = ours
         .iter()
         .filter(|mounted| attach::is_dead(&mounted.at))
         .map(|mounted| {
             let at = shown(&mounted.at);
-            let what = format!("no process serves the mount of `{}` at `{at}` any more", display(&mounted.source));
+            let what = format!(
+                "no process serves the mount of `{}` at `{at}` any more",
+                display(&mounted.source)
+            );
             DoctorCheck::note(name, what, hint(&at))
         })
         .collect();
     match (dead.is_empty(), ours.len()) {
         (false, _) => dead,
-        (true, 0) => vec![DoctorCheck::ok(name, "nothing is mounted, and there is no dead mount")],
-        (true, count) => vec![DoctorCheck::ok(name, format!("{count} mounted, and there is no dead mount"))],
+        (true, 0) => vec![DoctorCheck::ok(
+            name,
+            "nothing is mounted, and there is no dead mount",
+        )],
+        (true, count) => vec![DoctorCheck::ok(
+            name,
+            format!("{count} mounted, and there is no dead mount"),
+        )],
     }
 }
 

@@ -24,11 +24,19 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
     let mut checks = vec![namesakes(), clock(&session.now)];
     match session.settings() {
         Ok(settings) => {
-            checks.extend([repository(session), remotes(session, settings), credentials(session, settings)]);
+            checks.extend([
+                repository(session),
+                remotes(session, settings),
+                credentials(session, settings),
+            ]);
             checks.push(environment(session));
         }
         // The other checks need the settings.
-        Err(e) => checks.push(DoctorCheck::no("settings", e.to_string().replace('\n', ";"), e.hint())),
+        Err(e) => checks.push(DoctorCheck::no(
+            "settings",
+            e.to_string().replace('\n', ";"),
+            e.hint(),
+        )),
     }
     checks
 }
@@ -38,23 +46,38 @@ pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
 fn namesakes() -> DoctorCheck {
     let name = "other dvc";
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found: Vec<PathBuf> =
-        std::env::split_paths(&path).map(|dir| dir.join(NAME)).filter(|p| is_program(p)).collect();
+    let found: Vec<PathBuf> = std::env::split_paths(&path)
+        .map(|dir| dir.join(NAME))
+        .filter(|p| is_program(p))
+        .collect();
     let own = std::env::current_exe().ok().and_then(|p| identity(&p));
     let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
     let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();
-    let Some(first) = others.first() else { return DoctorCheck::ok(name, "`PATH` has no other program of this name") };
+    let Some(first) = others.first() else {
+        return DoctorCheck::ok(name, "`PATH` has no other program of this name");
+    };
     let shown = display(first.as_os_str().as_bytes());
     if found.first() == Some(first) {
-        let what = format!("the command `{NAME}` runs `{shown}`: an unrelated program, or another copy of this one");
-        DoctorCheck::note(name, what, "put this program first on `PATH`, or call it `git-dvc`".to_owned())
+        let what = format!(
+            "the command `{NAME}` runs `{shown}`: an unrelated program, or another copy of this one"
+        );
+        DoctorCheck::note(
+            name,
+            what,
+            "put this program first on `PATH`, or call it `git-dvc`".to_owned(),
+        )
     } else {
-        DoctorCheck::note(name, format!("`{shown}` comes later on `PATH`: an unrelated program, or another copy"), None)
+        DoctorCheck::note(
+            name,
+            format!("`{shown}` comes later on `PATH`: an unrelated program, or another copy"),
+            None,
+        )
     }
 }
 
 fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -66,17 +89,25 @@ fn clock(now: &jiff::Zoned) -> DoctorCheck {
     if YEARS.contains(&now.year()) {
         return DoctorCheck::ok(name, shown.to_string());
     }
-    let what = format!("the clock shows {shown}; versions get wrong times, and remotes reject signed requests");
+    let what = format!(
+        "the clock shows {shown}; versions get wrong times, and remotes reject signed requests"
+    );
     DoctorCheck::note(name, what, "set the clock".to_owned())
 }
 
 fn repository(session: &Session) -> DoctorCheck {
     let name = "repository";
     match session.place() {
-        Ok(place) => DoctorCheck::ok(name, format!("`{}`", display(place.repository.as_os_str().as_bytes()))),
+        Ok(place) => DoctorCheck::ok(
+            name,
+            format!("`{}`", display(place.repository.as_os_str().as_bytes())),
+        ),
         Err(CliError::Remote(_)) => {
             let url = session.named_repository().unwrap_or_default();
-            DoctorCheck::ok(name, format!("remote, `{}`", without_password(&url.to_string_lossy())))
+            DoctorCheck::ok(
+                name,
+                format!("remote, `{}`", without_password(&url.to_string_lossy())),
+            )
         }
         Err(e) => DoctorCheck::note(name, e.to_string(), e.hint()),
     }
@@ -86,7 +117,14 @@ fn remotes(session: &Session, settings: &Settings) -> DoctorCheck {
     let name = "remotes";
     match session.remotes(settings) {
         Ok(remotes) if remotes.is_empty() => DoctorCheck::ok(name, "none"),
-        Ok(remotes) => DoctorCheck::ok(name, remotes.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ")),
+        Ok(remotes) => DoctorCheck::ok(
+            name,
+            remotes
+                .iter()
+                .map(|r| r.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         Err(Failed::Operation(e)) => DoctorCheck::note(name, e.to_string(), e.hint()),
         Err(Failed::Output(e)) => DoctorCheck::note(name, e.to_string(), None),
     }
@@ -95,12 +133,22 @@ fn remotes(session: &Session, settings: &Settings) -> DoctorCheck {
 /// Lists the sources of credentials. Values are never shown.
 fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     let name = "credentials";
-    let FoundCredentials { sources: mut found, problems } = session.found_credentials(settings);
+    let FoundCredentials {
+        sources: mut found,
+        problems,
+    } = session.found_credentials(settings);
     let is_secret = |key: &str| KEYS.iter().any(|k| k.secret && k.name == key);
     found.extend(
-        settings.iter().filter(|(key, _, _)| is_secret(key)).map(|(key, _, origin)| format!("{key} ({origin})")),
+        settings
+            .iter()
+            .filter(|(key, _, _)| is_secret(key))
+            .map(|(key, _, origin)| format!("{key} ({origin})")),
     );
-    let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let list = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    };
     match problems.as_slice() {
         [] => DoctorCheck::ok(name, list),
         some => DoctorCheck::note(name, format!("{list}; {}", some.join("; ")), None),
@@ -112,9 +160,15 @@ fn environment(session: &Session) -> DoctorCheck {
     let name = "environment";
     let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());
     let ours = KEYS.iter().filter_map(|key| key.env).chain(["DVC_REPO"]);
-    let ours = ours.filter(|name| std::env::var_os(name).is_some()).map(str::to_owned);
+    let ours = ours
+        .filter(|name| std::env::var_os(name).is_some())
+        .map(str::to_owned);
     let found: Vec<String> = sidecar::found(&is_set).into_iter().chain(ours).collect();
-    let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let list = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    };
     let strange: Vec<String> = session
         .strange_secrets()
         .into_iter()
@@ -126,7 +180,11 @@ fn environment(session: &Session) -> DoctorCheck {
     if strange.is_empty() {
         DoctorCheck::ok(name, list)
     } else {
-        DoctorCheck::note(name, format!("{list}; unknown secrets: {}", strange.join(", ")), None)
+        DoctorCheck::note(
+            name,
+            format!("{list}; unknown secrets: {}", strange.join(", ")),
+            None,
+        )
     }
 }
 
@@ -140,7 +198,11 @@ mod tests {
         let state = |time: &str| clock(&format!("{time}T00:00:00[UTC]").parse().unwrap()).state;
         assert_eq!(state("2026-11-20"), CheckState::Ok);
         assert_eq!(
-            (state("1970-01-01"), state("2023-12-31"), state("2101-01-01")),
+            (
+                state("1970-01-01"),
+                state("2023-12-31"),
+                state("2101-01-01")
+            ),
             (CheckState::Note, CheckState::Note, CheckState::Note)
         );
     }

@@ -22,7 +22,10 @@ pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetActio
     let bad = |option: &str, problem: &str| Failed::from(CliError::option(option, problem));
     let policy = args.keep.policy()?;
     let has_rules = !policy.rules.is_empty();
-    let queries = args.revs.iter().map(|rev| RevisionQuery::parse(rev.as_bytes()).map_err(Error::from));
+    let queries = args
+        .revs
+        .iter()
+        .map(|rev| RevisionQuery::parse(rev.as_bytes()).map_err(Error::from));
     let queries: Vec<RevisionQuery> = queries.collect::<Result<_, _>>()?;
     if !args.branch.is_empty() && !has_rules {
         return Err(bad("--branch", "needs a rule such as `--keep-daily 7`"));
@@ -32,18 +35,42 @@ pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetActio
         if has_rules || !args.policy.is_empty() || args.list && (args.undo || !queries.is_empty()) {
             return Err(bad(option, "cannot be used with versions to forget"));
         }
-        return Ok(if args.list { ForgetAction::List } else { ForgetAction::Undo(queries) });
+        return Ok(if args.list {
+            ForgetAction::List
+        } else {
+            ForgetAction::Undo(queries)
+        });
     }
     let chosen = [!queries.is_empty(), has_rules, !args.policy.is_empty()];
     match chosen.iter().filter(|chosen| **chosen).count() {
-        0 => return Err(bad("forget", "name versions, a rule such as `--keep-daily 7`, a `--policy`, or `--list`")),
+        0 => {
+            return Err(bad(
+                "forget",
+                "name versions, a rule such as `--keep-daily 7`, a `--policy`, or `--list`",
+            ));
+        }
         1 => {}
-        _ => return Err(bad("forget", "use only one of versions, rules and `--policy`")),
+        _ => {
+            return Err(bad(
+                "forget",
+                "use only one of versions, rules and `--policy`",
+            ));
+        }
     }
     if has_rules {
-        let branches = if args.branch.is_empty() { vec!["*".to_owned()] } else { args.branch.clone() };
+        let branches = if args.branch.is_empty() {
+            vec!["*".to_owned()]
+        } else {
+            args.branch.clone()
+        };
         let name = None;
-        return Ok(ForgetAction::Forget(ForgetTarget::Policies(vec![BranchPolicy { name, branches, policy }])));
+        return Ok(ForgetAction::Forget(ForgetTarget::Policies(vec![
+            BranchPolicy {
+                name,
+                branches,
+                policy,
+            },
+        ])));
     }
     Ok(ForgetAction::Forget(match queries.is_empty() {
         true => ForgetTarget::Policies(named_policies(session, &args.policy)?),
@@ -64,12 +91,20 @@ fn named_policies(session: &Session, names: &[String]) -> Result<Vec<BranchPolic
         .collect();
     if names.iter().any(|name| name == ALL) {
         let missing = || CliError::NotSet("retention.NAME.daily".to_owned());
-        return if all.is_empty() { Err(missing().into()) } else { Ok(all) };
+        return if all.is_empty() {
+            Err(missing().into())
+        } else {
+            Ok(all)
+        };
     }
     let mut chosen: Vec<BranchPolicy> = Vec::new();
     for name in names {
         let found = all.iter().find(|policy| policy.name.as_ref() == Some(name));
-        chosen.push(found.cloned().ok_or_else(|| CliError::NotSet(format!("retention.{name}.daily")))?);
+        chosen.push(
+            found
+                .cloned()
+                .ok_or_else(|| CliError::NotSet(format!("retention.{name}.daily")))?,
+        );
     }
     Ok(chosen)
 }

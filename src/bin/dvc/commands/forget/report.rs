@@ -42,7 +42,12 @@ struct JsonVerdict<'a> {
 }
 
 /// Prints a forget.
-pub(super) fn print(session: &Session, out: &mut Out, report: &ForgetReport, style: &Style<'_>) -> io::Result<()> {
+pub(super) fn print(
+    session: &Session,
+    out: &mut Out,
+    report: &ForgetReport,
+    style: &Style<'_>,
+) -> io::Result<()> {
     let forgotten = report.forgotten().count();
     let kept = report.verdicts.len() - forgotten;
     if session.globals.json {
@@ -54,27 +59,60 @@ pub(super) fn print(session: &Session, out: &mut Out, report: &ForgetReport, sty
             reasons: &verdict.reasons,
         });
         let gc = style.gc.map(DoneGc::to_json);
-        return out.json(&JsonForget { versions: versions.collect(), kept, forgotten, gc, dry_run: style.dry_run });
+        return out.json(&JsonForget {
+            versions: versions.collect(),
+            kept,
+            forgotten,
+            gc,
+            dry_run: style.dry_run,
+        });
     }
     if session.globals.quiet > 0 {
         return Ok(());
     }
     if style.dry_run || style.is_named {
-        report.verdicts.iter().try_for_each(|verdict| print_verdict(out, verdict))?;
+        report
+            .verdicts
+            .iter()
+            .try_for_each(|verdict| print_verdict(out, verdict))?;
     }
-    let verb = if style.dry_run { "would forget" } else { "forgot" };
-    let kept = if style.is_named { String::new() } else { format!(", {kept} kept") };
+    let verb = if style.dry_run {
+        "would forget"
+    } else {
+        "forgot"
+    };
+    let kept = if style.is_named {
+        String::new()
+    } else {
+        format!(", {kept} kept")
+    };
     writeln!(out, "{verb} {}{kept}", count(forgotten as u64, "version"))?;
     style.gc.map_or(Ok(()), |gc| gc.print(out))
 }
 
 fn print_verdict(out: &mut Out, verdict: &ForgetVerdict) -> io::Result<()> {
-    let (word, paint) = if verdict.is_kept { ("keep  ", Paint::Added) } else { ("forget", Paint::Removed) };
-    let (word, id) = (out.paint(paint, word), out.paint(Paint::Id, verdict.id.short()));
+    let (word, paint) = if verdict.is_kept {
+        ("keep  ", Paint::Added)
+    } else {
+        ("forget", Paint::Removed)
+    };
+    let (word, id) = (
+        out.paint(paint, word),
+        out.paint(Paint::Id, verdict.id.short()),
+    );
     let reasons = verdict.reasons.join(", ");
-    let reasons = if verdict.is_kept || reasons == "named" { reasons } else { format!("not kept by {reasons}") };
+    let reasons = if verdict.is_kept || reasons == "named" {
+        reasons
+    } else {
+        format!("not kept by {reasons}")
+    };
     let time = at(&verdict.time, "%Y-%m-%d %H:%M");
-    writeln!(out, "{word} {} {id} {time} {}", verdict.name, harmless(&reasons))
+    writeln!(
+        out,
+        "{word} {} {id} {time} {}",
+        verdict.name,
+        harmless(&reasons)
+    )
 }
 
 #[derive(Serialize)]
@@ -89,13 +127,24 @@ struct JsonTrashed<'a> {
 }
 
 /// Prints the versions in the trash.
-pub(super) fn print_trash(session: &Session, all: &[TrashedVersion], keep: Duration) -> io::Result<()> {
+pub(super) fn print_trash(
+    session: &Session,
+    all: &[TrashedVersion],
+    keep: Duration,
+) -> io::Result<()> {
     let mut out = session.plain_out();
     let offset = session.now.offset().seconds();
     let now = session.now.timestamp().as_second();
     for version in all {
-        let time = Timestamp { secs: version.time, nanos: 0, offset };
-        let until = Timestamp { secs: version.time.saturating_add_unsigned(keep.as_secs()), ..time };
+        let time = Timestamp {
+            secs: version.time,
+            nanos: 0,
+            offset,
+        };
+        let until = Timestamp {
+            secs: version.time.saturating_add_unsigned(keep.as_secs()),
+            ..time
+        };
         if session.globals.json {
             out.json(&JsonTrashed {
                 id: version.id.to_string(),
@@ -110,9 +159,17 @@ pub(super) fn print_trash(session: &Session, all: &[TrashedVersion], keep: Durat
         }
         let id = out.paint(Paint::Id, version.id.short());
         let why = harmless(version.why.lines().next().unwrap_or(""));
-        let until = if until.secs > now { at(&until, "until %Y-%m-%d %H:%M") } else { "until the next gc".to_owned() };
+        let until = if until.secs > now {
+            at(&until, "until %Y-%m-%d %H:%M")
+        } else {
+            "until the next gc".to_owned()
+        };
         let (name, day) = (&version.name, at(&time, "%Y-%m-%d %H:%M"));
-        writeln!(out, "{name} {id} {day} {until} by {}: {why}", harmless(&version.who))?;
+        writeln!(
+            out,
+            "{name} {id} {day} {until} by {}: {why}",
+            harmless(&version.who)
+        )?;
     }
     if all.is_empty() && !session.globals.json && session.globals.quiet == 0 {
         writeln!(out, "the trash is empty")?;
@@ -135,7 +192,12 @@ struct JsonNamed<'a> {
 }
 
 fn json_named(all: &[(Id, String)]) -> Vec<JsonNamed<'_>> {
-    all.iter().map(|(id, name)| JsonNamed { id: id.to_string(), name }).collect()
+    all.iter()
+        .map(|(id, name)| JsonNamed {
+            id: id.to_string(),
+            name,
+        })
+        .collect()
 }
 
 /// Prints the versions that were taken out of the trash. Returns 13 if some stay forgotten.
@@ -148,11 +210,24 @@ pub(crate) fn print_restored(
     let (restored, collected) = (&report.restored, &report.collected);
     if session.globals.json {
         let (restored, collected) = (json_named(restored), json_named(collected));
-        out.json(&JsonRestored { restored, collected, reason: &report.why, dry_run })?;
+        out.json(&JsonRestored {
+            restored,
+            collected,
+            reason: &report.why,
+            dry_run,
+        })?;
     } else if session.globals.quiet == 0 {
         let verb = if dry_run { "would restore" } else { "restored" };
-        restored.iter().try_for_each(|(_, name)| writeln!(out, "{verb} {name}"))?;
-        collected.iter().try_for_each(|(_, name)| writeln!(out, "{name} stays forgotten: its data is collected"))?;
+        restored
+            .iter()
+            .try_for_each(|(_, name)| writeln!(out, "{verb} {name}"))?;
+        collected.iter().try_for_each(|(_, name)| {
+            writeln!(out, "{name} stays forgotten: its data is collected")
+        })?;
     }
-    Ok(if report.collected.is_empty() { Exit::DONE } else { Exit::with(Kind::NotFound) })
+    Ok(if report.collected.is_empty() {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::NotFound)
+    })
 }

@@ -104,12 +104,29 @@ struct JsonSalvagedPack<'a> {
 
 /// Returns the object of a report.
 pub(super) fn as_json(report: &FsckReport, dry_run: bool, seconds: f64) -> JsonFsck<'_> {
-    let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes, .. } = &report.check;
+    let CheckReport {
+        checked: n,
+        data,
+        damage,
+        more_objects,
+        lost,
+        versions,
+        reaches,
+        notes,
+        ..
+    } = &report.check;
 
     let reach = |r: &Reach| {
-        let versions = r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default());
+        let versions = r
+            .versions
+            .iter()
+            .flat_map(|run| versions.get(run.clone()).unwrap_or_default());
         let versions = versions.map(|v| v.name.clone()).collect();
-        JsonReach { path: JsonPath::new(&r.path), directory: r.directory, versions }
+        JsonReach {
+            path: JsonPath::new(&r.path),
+            directory: r.directory,
+            versions,
+        }
     };
     JsonFsck {
         sound: report.check.is_sound(),
@@ -132,16 +149,40 @@ pub(super) fn as_json(report: &FsckReport, dry_run: bool, seconds: f64) -> JsonF
             total_bytes: d.of_bytes,
             out_of_time: d.out_of_time,
         }),
-        damage: damage.iter().map(|d| JsonDamage { kind: d.what.name(), key: &d.key, detail: &d.why }).collect(),
+        damage: damage
+            .iter()
+            .map(|d| JsonDamage {
+                kind: d.what.name(),
+                key: &d.key,
+                detail: &d.why,
+            })
+            .collect(),
         more_objects: *more_objects,
         unknown: report.check.unknown,
-        lost: JsonLost { chunks: lost.chunks, lists: lost.lists, trees: lost.trees, commits: lost.commits },
-        versions: versions.iter().map(|v| JsonNamedVersion { name: &v.name, id: v.id.to_string() }).collect(),
+        lost: JsonLost {
+            chunks: lost.chunks,
+            lists: lost.lists,
+            trees: lost.trees,
+            commits: lost.commits,
+        },
+        versions: versions
+            .iter()
+            .map(|v| JsonNamedVersion {
+                name: &v.name,
+                id: v.id.to_string(),
+            })
+            .collect(),
         reaches: reaches.iter().map(reach).collect(),
         notes,
-        marker: report.marker.as_ref().map(|m| JsonMarker { id: &m.id, new: m.is_new }),
+        marker: report.marker.as_ref().map(|m| JsonMarker {
+            id: &m.id,
+            new: m.is_new,
+        }),
         rebuild: report.rebuild.as_ref().map(rebuild_json),
-        repair: report.repair.as_ref().map(|repair| repair_json(repair, dry_run)),
+        repair: report
+            .repair
+            .as_ref()
+            .map(|repair| repair_json(repair, dry_run)),
         seconds,
     }
 }
@@ -156,7 +197,13 @@ fn rebuild_json(made: &RebuildReport) -> JsonRebuild<'_> {
         replaced: made.replaced,
         versions: made.versions,
         trashed_states: &made.put_aside,
-        salvaged: salvaged.map(|s| JsonSalvagedPack { key: &s.key, detail: &s.why, objects: s.objects }).collect(),
+        salvaged: salvaged
+            .map(|s| JsonSalvagedPack {
+                key: &s.key,
+                detail: &s.why,
+                objects: s.objects,
+            })
+            .collect(),
     }
 }
 
@@ -198,15 +245,35 @@ struct JsonUnrepairedRef<'a> {
 
 fn repair_json(report: &RepairReport, dry_run: bool) -> JsonRepair<'_> {
     fn source(s: &SourceShare) -> JsonSourceShare<'_> {
-        let SourceShare { name, packs, segments, objects, bytes } = s;
-        JsonSourceShare { name, packs: *packs, segments: *segments, objects: *objects, bytes: *bytes }
+        let SourceShare {
+            name,
+            packs,
+            segments,
+            objects,
+            bytes,
+        } = s;
+        JsonSourceShare {
+            name,
+            packs: *packs,
+            segments: *segments,
+            objects: *objects,
+            bytes: *bytes,
+        }
     }
     fn repaired(r: &RepairedRef) -> JsonRepairedRef<'_> {
         let version = r.id.map(|id| id.to_string());
-        JsonRepairedRef { kind: r.kind.name(), name: &r.name, version, source: &r.source }
+        JsonRepairedRef {
+            kind: r.kind.name(),
+            name: &r.name,
+            version,
+            source: &r.source,
+        }
     }
     fn unrepaired(r: &UnrepairedRef) -> JsonUnrepairedRef<'_> {
-        JsonUnrepairedRef { log: &r.log, previous: r.previous.map(|id| id.to_string()) }
+        JsonUnrepairedRef {
+            log: &r.log,
+            previous: r.previous.map(|id| id.to_string()),
+        }
     }
     JsonRepair {
         objects: report.objects,

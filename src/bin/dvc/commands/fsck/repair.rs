@@ -34,11 +34,19 @@ pub(crate) struct RepairArgs {
 
 impl RepairArgs {
     /// Returns the options, or `None` without `--repair`.
-    pub(super) fn options(&self, session: &Session, context: &Context) -> Result<Option<RepairOptions>, Failed> {
+    pub(super) fn options(
+        &self,
+        session: &Session,
+        context: &Context,
+    ) -> Result<Option<RepairOptions>, Failed> {
         if !self.repair {
             return Ok(None);
         }
-        let from = self.from.iter().map(|place| place_of(session, context, place)).collect::<Result<_, Failed>>()?;
+        let from = self
+            .from
+            .iter()
+            .map(|place| place_of(session, context, place))
+            .collect::<Result<_, Failed>>()?;
         Ok(Some(RepairOptions {
             from,
             mounts: mounts_of(context),
@@ -51,34 +59,49 @@ impl RepairArgs {
 /// Returns the place that the user has named: a remote, a URL, a repository or a directory.
 fn place_of(session: &Session, context: &Context, text: &OsString) -> Result<RepairPlace, Failed> {
     let dir = session.current.join(text);
-    let name = text.to_str().filter(|name| context.remote(name).is_some() || Location::is_url(name));
+    let name = text
+        .to_str()
+        .filter(|name| context.remote(name).is_some() || Location::is_url(name));
     if let Some(name) = name {
-        return Ok(RepairPlace::Repository(Box::new(session.remote(context, name)?)));
+        return Ok(RepairPlace::Repository(Box::new(
+            session.remote(context, name)?,
+        )));
     }
     if !dir.is_dir() {
         let problem = format!("`{}` is neither a remote nor a directory", text.display());
         return Err(CliError::option("--from", problem).into());
     }
     // A worktree of another repository is a place of files as well, but its repository has more.
-    match [dir.clone(), dir.join(INSIDE)].into_iter().find(|dir| Repo::is_at(dir)) {
-        Some(root) if !is_same(&root, &context.repository) => {
-            Ok(RepairPlace::Repository(Box::new(session.unnamed(Location::directory(&root))?)))
-        }
+    match [dir.clone(), dir.join(INSIDE)]
+        .into_iter()
+        .find(|dir| Repo::is_at(dir))
+    {
+        Some(root) if !is_same(&root, &context.repository) => Ok(RepairPlace::Repository(
+            Box::new(session.unnamed(Location::directory(&root))?),
+        )),
         _ => Ok(RepairPlace::Directory(dir)),
     }
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
-    a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+    a.canonicalize()
+        .ok()
+        .is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Returns the mount points of the repository.
 fn mounts_of(context: &Context) -> Vec<PathBuf> {
     let run = dirs::run();
     let ours = |mounted: &mountinfo::Mounted| {
-        control::note(&run, mounted).is_some_and(|note| is_same(&note.repository, &context.repository))
+        control::note(&run, mounted)
+            .is_some_and(|note| is_same(&note.repository, &context.repository))
     };
-    mountinfo::ours().unwrap_or_default().into_iter().filter(ours).map(|mounted| mounted.at).collect()
+    mountinfo::ours()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(ours)
+        .map(|mounted| mounted.at)
+        .collect()
 }
 
 /// Prints what was repaired.
@@ -92,35 +115,79 @@ pub(super) fn print(out: &mut Out, done: &RepairReport, dry_run: bool) -> Result
         writeln!(out, "{repaired} {}", count(done.segments, "index segment"))?;
     }
     if done.entries > 0 {
-        writeln!(out, "{repaired} {} of logs of branches and tags", entries(done.entries))?;
+        writeln!(
+            out,
+            "{repaired} {} of logs of branches and tags",
+            entries(done.entries)
+        )?;
     }
-    for RepairedRef { kind, name, id, source } in &done.refs {
+    for RepairedRef {
+        kind,
+        name,
+        id,
+        source,
+    } in &done.refs
+    {
         let value = id.map_or_else(|| "deleted".to_owned(), |id| id.short());
-        let place = if source == "log" { "its previous entry".to_owned() } else { format!("`{source}`") };
-        writeln!(out, "{repaired} {} `{name}`: {value}, from {place}", kind.name())?;
+        let place = if source == "log" {
+            "its previous entry".to_owned()
+        } else {
+            format!("`{source}`")
+        };
+        writeln!(
+            out,
+            "{repaired} {} `{name}`: {value}, from {place}",
+            kind.name()
+        )?;
     }
     for share in &done.sources {
         let mut parts = Vec::new();
-        for (n, what) in [(share.packs, "pack"), (share.segments, "index segment"), (share.objects, "object")] {
+        for (n, what) in [
+            (share.packs, "pack"),
+            (share.segments, "index segment"),
+            (share.objects, "object"),
+        ] {
             if n > 0 {
                 parts.push(count(n, what));
             }
         }
-        writeln!(out, "  {} ({}) from `{}`", parts.join(", "), size(share.bytes), share.name)?;
+        writeln!(
+            out,
+            "  {} ({}) from `{}`",
+            parts.join(", "),
+            size(share.bytes),
+            share.name
+        )?;
     }
     for key in &done.replaced_packs {
-        writeln!(out, "  the damaged `{key}` stays, but the index does not refer to it any more")?;
+        writeln!(
+            out,
+            "  the damaged `{key}` stays, but the index does not refer to it any more"
+        )?;
     }
     for unrepaired in &done.unrepaired_refs {
-        let previous = unrepaired.previous.map_or_else(|| "none".to_owned(), |id| id.short());
-        writeln!(out, "not repaired: the newest entry of `{}`; the version before it is {previous}", unrepaired.log)?;
+        let previous = unrepaired
+            .previous
+            .map_or_else(|| "none".to_owned(), |id| id.short());
+        writeln!(
+            out,
+            "not repaired: the newest entry of `{}`; the version before it is {previous}",
+            unrepaired.log
+        )?;
     }
     if !done.unrepaired_refs.is_empty() {
-        writeln!(out, "hint: run `dvc fsck --repair --accept-older` to return to the version before it")?;
+        writeln!(
+            out,
+            "hint: run `dvc fsck --repair --accept-older` to return to the version before it"
+        )?;
     }
     Ok(())
 }
 
 fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{n} entries") }
+    if n == 1 {
+        "1 entry".to_owned()
+    } else {
+        format!("{n} entries")
+    }
 }

@@ -5,9 +5,11 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// Options of `volume`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume create db --from 's3://backups/amcc#AMCC@v3'\n  \
+#[command(
+    after_help = "Examples:\n  dvc volume create db --from 's3://backups/amcc#AMCC@v3'\n  \
                         docker run -v \"$(dvc volume path db)\":/var/lib/mysql mariadb\n  \
-                        dvc volume ls\n  dvc volume rm db")]
+                        dvc volume ls\n  dvc volume rm db"
+)]
 pub(crate) struct VolumeArgs {
     #[command(subcommand)]
     pub(crate) action: VolumeAction,
@@ -37,10 +39,12 @@ pub(crate) enum VolumeAction {
 
 /// Options of `volume create`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume create scratch\n  dvc volume create db --from AMCC@v3 --quota 40G\n  \
+#[command(
+    after_help = "Examples:\n  dvc volume create scratch\n  dvc volume create db --from AMCC@v3 --quota 40G\n  \
                         dvc volume create db --from 's3://backups/amcc#AMCC@v3' --branch dev/me\n  \
                         dvc volume create db --from AMCC@v3 --driver local\n  \
-                        dvc volume create db --from-trash db@1764330000")]
+                        dvc volume create db --from-trash db@1764330000"
+)]
 pub(crate) struct CreateArgs {
     /// Create a volume of this name
     pub(crate) name: String,
@@ -103,8 +107,10 @@ pub(crate) struct HasArgs {
 
 /// Options of `volume path`.
 #[derive(Args, Debug)]
-#[command(after_help = "The volume stays mounted until it is removed. In a container, `host` is the path below \
-                        DVC_HOST_DATA_DIR, which is the path of DVC_DATA_DIR outside of the container.")]
+#[command(
+    after_help = "The volume stays mounted until it is removed. In a container, `host` is the path below \
+                        DVC_HOST_DATA_DIR, which is the path of DVC_DATA_DIR outside of the container."
+)]
 pub(crate) struct PathArgs {
     /// Mount this volume
     pub(crate) name: String,
@@ -124,8 +130,10 @@ pub(crate) enum PathScope {
 
 /// Options of `volume rm`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc volume rm db\n  dvc volume rm --discard db     discard changes\n  \
-                        dvc volume rm --trash db@1764330000")]
+#[command(
+    after_help = "Examples:\n  dvc volume rm db\n  dvc volume rm --discard db     discard changes\n  \
+                        dvc volume rm --trash db@1764330000"
+)]
 pub(crate) struct RmArgs {
     /// Remove these volumes
     #[arg(required = true)]

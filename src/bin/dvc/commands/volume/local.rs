@@ -30,19 +30,32 @@ pub(super) fn create(session: &Session, args: &CreateArgs) -> CommandResult {
         return Err(CliError::option(option, "not supported for local-driver volumes").into());
     }
     let Some(from) = &args.from else {
-        return Err(CliError::option("--from", "name a version; run `docker volume create` for an empty volume").into());
+        return Err(CliError::option(
+            "--from",
+            "name a version; run `docker volume create` for an empty volume",
+        )
+        .into());
     };
     let dry_run = session.dry_run(args.dry);
     let engine = engine().map_err(Error::from)?;
     // Fail before anything is fetched if the engine does not answer.
     engine.ping().map_err(Error::from)?;
-    let purpose = if dry_run { Purpose::DryRun } else { Purpose::Command };
+    let purpose = if dry_run {
+        Purpose::DryRun
+    } else {
+        Purpose::Command
+    };
     let source = MountSource::open(session, from, purpose)?;
     let own = source.session(session);
     let options = LocalVolumeOptions {
         name: args.name.clone(),
         revision: source.revision.clone(),
-        branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
+        branch: args
+            .branch
+            .as_deref()
+            .map(RefName::new)
+            .transpose()
+            .map_err(Error::from)?,
         walk: own.walk()?,
         dry_run,
     };
@@ -68,7 +81,12 @@ struct JsonLocalVolume<'a> {
     damaged: Option<u64>,
 }
 
-fn print(session: &Session, args: &CreateArgs, report: &LocalVolumeReport, dry_run: bool) -> Result<(), Failed> {
+fn print(
+    session: &Session,
+    args: &CreateArgs,
+    report: &LocalVolumeReport,
+    dry_run: bool,
+) -> Result<(), Failed> {
     let mut out = session.plain_out();
     let (at, done) = (&report.at, report.checkout.as_ref());
     if session.globals.json {
@@ -88,7 +106,9 @@ fn print(session: &Session, args: &CreateArgs, report: &LocalVolumeReport, dry_r
     } else if session.globals.quiet == 0 {
         let branch = out.paint(Paint::Branch, report.branch.as_str());
         match done {
-            None if report.new => writeln!(out, "would create volume {}, on branch {branch}", args.name)?,
+            None if report.new => {
+                writeln!(out, "would create volume {}, on branch {branch}", args.name)?
+            }
             None => writeln!(out, "would fill volume {}, on branch {branch}", args.name)?,
             Some(done) => {
                 writeln!(out, "{}", args.name)?;

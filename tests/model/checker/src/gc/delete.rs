@@ -29,14 +29,18 @@ impl Action<'_> {
     }
 
     pub(super) fn delete_segment(mut self) -> Stepped {
-        let Some(segment) = self.before.old_segments.first() else { return Ok(()) };
+        let Some(segment) = self.before.old_segments.first() else {
+            return Ok(());
+        };
         self.state.index.existing -= Set::one(segment);
         self.me().old_segments -= Set::one(segment);
         self.go_on_cleaning(|| format!("deletes segment {segment}"))
     }
 
     pub(super) fn delete_pack(mut self) -> Stepped {
-        let Some(pack) = self.before.old_packs.first() else { return Ok(()) };
+        let Some(pack) = self.before.old_packs.first() else {
+            return Ok(());
+        };
         self.state.packs.existing -= Set::one(pack);
         self.me().old_packs -= Set::one(pack);
         self.go_on_cleaning(|| format!("deletes P{pack}"))
@@ -63,7 +67,9 @@ impl Action<'_> {
     pub(super) fn forget_names(mut self) -> Stepped {
         let existing = self.state.packs.existing;
         let entries = self.state.gc_log.entries.0.iter_mut();
-        entries.filter(|e| e.kind == EntryKind::Dead).for_each(|e| e.packs = e.packs & existing);
+        entries
+            .filter(|e| e.kind == EntryKind::Dead)
+            .for_each(|e| e.packs = e.packs & existing);
         self.finish(|_| "gc: (mutation) forgets the names of deleted packs".to_owned())
     }
 }

@@ -7,9 +7,17 @@ use crate::state::{EntryKind, Process, State, Step, TRASH, log_name};
 impl Action<'_> {
     /// M7: creates the plan.
     pub(super) fn plan(mut self) -> Stepped {
-        let Process { op, number, d, packs, .. } = self.before;
+        let Process {
+            op,
+            number,
+            d,
+            packs,
+            ..
+        } = self.before;
         if self.state.gc_log.number != number && !self.goes_on_without(number) {
-            self.out.push(self.state, |_| format!("gc: M7, number {} is taken", number + 1));
+            self.out.push(self.state, |_| {
+                format!("gc: M7, number {} is taken", number + 1)
+            });
             return Ok(());
         }
         let is_ghost = self.me().is_ghost;
@@ -18,16 +26,30 @@ impl Action<'_> {
             self.state.gc_log.append(EntryKind::Plan, packs)?;
             number = self.state.gc_log.number;
         }
-        *self.me() = Process { op, number, is_ghost, d, packs, ..Process::default() };
+        *self.me() = Process {
+            op,
+            number,
+            is_ghost,
+            d,
+            packs,
+            ..Process::default()
+        };
         let rules = &self.model.rules;
-        let next = if rules.fence && rules.fence_before_read { Step::ListLogs } else { Step::FenceRoots };
-        self.go_to(next, |s| format!("gc: M7, log {}: plan {}", s.gc_log.number, packs.named('P')))
+        let next = if rules.fence && rules.fence_before_read {
+            Step::ListLogs
+        } else {
+            Step::FenceRoots
+        };
+        self.go_to(next, |s| {
+            format!("gc: M7, log {}: plan {}", s.gc_log.number, packs.named('P'))
+        })
     }
 
     /// F1: lists all logs that need a fence.
     pub(super) fn list_logs(mut self) -> Stepped {
         let has_fence = |log: u8| log != TRASH || self.model.rules.fence_trash;
-        let logs = Set::below(TRASH + 1).filter(|log| self.state.logs[log].number > 0 && has_fence(log));
+        let logs =
+            Set::below(TRASH + 1).filter(|log| self.state.logs[log].number > 0 && has_fence(log));
         self.me().logs = logs;
         self.go_to(Step::Fence, |_| {
             let names: Vec<String> = logs.iter().map(log_name).collect();
@@ -38,7 +60,11 @@ impl Action<'_> {
     /// F1: reads the number of the next log or, in a second step, appends an entry that repeats the
     /// value of that log.
     pub(super) fn fence(mut self) -> Stepped {
-        let after = if self.model.rules.fence_before_read { Step::FenceRoots } else { Step::Decide };
+        let after = if self.model.rules.fence_before_read {
+            Step::FenceRoots
+        } else {
+            Step::Decide
+        };
         let Process { tip, logs, .. } = self.before;
         let Some(log) = logs.first() else {
             return self.go_to(after, |_| "gc: F1, nothing to fence".to_owned());
@@ -46,45 +72,81 @@ impl Action<'_> {
         let (number, value) = (self.state.logs[log].number, self.state.logs[log].value());
         if tip == 0 {
             self.me().tip = number;
-            return self.go_to(Step::Fence, |_| format!("gc: F1, {} is at entry {number}", log_name(log)));
+            return self.go_to(Step::Fence, |_| {
+                format!("gc: F1, {} is at entry {number}", log_name(log))
+            });
         }
         self.me().tip = 0;
         if number != tip {
-            return self.go_to(Step::Fence, |_| format!("gc: F1, {}: number is taken", log_name(log)));
+            return self.go_to(Step::Fence, |_| {
+                format!("gc: F1, {}: number is taken", log_name(log))
+            });
         }
         self.state.logs[log].append(value)?;
         let rest = logs - Set::one(log);
         self.me().logs = rest;
         let next = if rest.is_empty() { after } else { Step::Fence };
-        self.go_to(next, |s| format!("gc: F1, fence at entry {}: {}", number + 1, s.shown_log(log)))
+        self.go_to(next, |s| {
+            format!(
+                "gc: F1, fence at entry {}: {}",
+                number + 1,
+                s.shown_log(log)
+            )
+        })
     }
 
     /// F2 and F3: keeps the planned packs that a root needs now, and chooses the other planned
     /// packs as dead.
     pub(super) fn decide(mut self) -> Stepped {
         let before = self.before;
-        let Process { op, number, is_ghost, packs: planned, .. } = before;
+        let Process {
+            op,
+            number,
+            is_ghost,
+            packs: planned,
+            ..
+        } = before;
         let (rules, history) = (&self.model.rules, self.model.history);
         let needed = self.needed(&before);
         let indexed = self.state.index.packs();
-        let dead = if rules.dead_rows_no_copies { before.d | self.state.gc_log.dead() } else { Set::EMPTY };
+        let dead = if rules.dead_rows_no_copies {
+            before.d | self.state.gc_log.dead()
+        } else {
+            Set::EMPTY
+        };
         let alive = indexed - dead;
         let lost = needed - history.present(&self.state.packs, alive) - self.excused(&before);
         if !lost.is_empty() {
             return self.finish(|_| format!("gc: F2, {} has no row: exit 11", lost.named('x')));
         }
-        let needed = if rules.reread_roots { needed } else { Set::EMPTY };
+        let needed = if rules.reread_roots {
+            needed
+        } else {
+            Set::EMPTY
+        };
         let missing = needed - history.present(&self.state.packs, alive - planned);
         let mut keep = history.holders(&self.state.packs, missing, planned & indexed);
         if rules.verify_kept {
             keep = self.with_sound_copies(keep, planned & indexed);
         }
         let dead = planned - keep;
-        let text = move |_: &State| format!("gc: F3, keeps {}, dead {}", (keep & planned).named('P'), dead.named('P'));
+        let text = move |_: &State| {
+            format!(
+                "gc: F3, keeps {}, dead {}",
+                (keep & planned).named('P'),
+                dead.named('P')
+            )
+        };
         if dead.is_empty() {
             return self.finish(text);
         }
-        *self.me() = Process { op, number, is_ghost, packs: dead, ..Process::default() };
+        *self.me() = Process {
+            op,
+            number,
+            is_ghost,
+            packs: dead,
+            ..Process::default()
+        };
         self.go_to(Step::Dead, text)
     }
 
@@ -93,7 +155,11 @@ impl Action<'_> {
     fn with_sound_copies(&self, mut keep: Set, planned: Set) -> Set {
         let packs = &self.state.packs;
         loop {
-            let more = keep | self.model.history.holders(packs, packs.damaged_in(keep), planned);
+            let more = keep
+                | self
+                    .model
+                    .history
+                    .holders(packs, packs.damaged_in(keep), planned);
             if more == keep {
                 return keep;
             }
@@ -105,7 +171,9 @@ impl Action<'_> {
     pub(super) fn declare_dead(mut self) -> Stepped {
         let Process { number, packs, .. } = self.before;
         if self.state.gc_log.number != number && !self.goes_on_without(number) {
-            self.out.push(self.state, |_| format!("gc: F4, number {} is taken", number + 1));
+            self.out.push(self.state, |_| {
+                format!("gc: F4, number {} is taken", number + 1)
+            });
             return Ok(());
         }
         let next = if self.me().is_ghost {
@@ -118,7 +186,9 @@ impl Action<'_> {
         let number = self.state.gc_log.number;
         let me = self.me();
         (me.number, me.is_ghost) = (number, false);
-        self.go_to(next, |s| format!("gc: F4, log {number}: dead {}", s.gc_log.dead().named('P')))
+        self.go_to(next, |s| {
+            format!("gc: F4, log {number}: dead {}", s.gc_log.dead().named('P'))
+        })
     }
 
     /// Removes all entries before the dead entry.

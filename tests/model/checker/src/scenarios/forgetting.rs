@@ -1,7 +1,9 @@
 //! `forget` and `forget --undo`. v1 is the parent of v2, and v4 has the chunks of v2 and no parent.
 
 use super::Scenario;
-use super::setup::{FORGET, GC, RESTORE, Setup, commit, commit_with_record as stat, delete, garbage, take, undo};
+use super::setup::{
+    FORGET, GC, RESTORE, Setup, commit, commit_with_record as stat, delete, garbage, take, undo,
+};
 use crate::set::Set;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -12,12 +14,32 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let three_refs = || without_v1(packs().log(0, [2]).log(2, [4]));
     let taken = take(1, 0, 1);
     vec![
-        whole().run("SC", "forget while v1 is taken over", [&[taken], &[FORGET], &[GC]]),
-        whole().run("SC2", "forget, two gcs", [&[taken], &[FORGET], &[GC], &[GC]]),
+        whole().run(
+            "SC",
+            "forget while v1 is taken over",
+            [&[taken], &[FORGET], &[GC]],
+        ),
+        whole().run(
+            "SC2",
+            "forget, two gcs",
+            [&[taken], &[FORGET], &[GC], &[GC]],
+        ),
         without_v1(garbage()).run("SC3", "forget --undo", [&[RESTORE], &[GC, GC]]),
-        whole().run("SC4", "forget and forget --undo", [&[FORGET], &[RESTORE], &[GC]]),
-        whole().recorded().run("SC5", "commit that believes an ancestor's part", [&[stat(0, 5)], &[FORGET], &[GC]]),
-        deleted().run("SC6", "undo of a branch with a forgotten ancestor", [&[undo(1, 2)], &[RESTORE], &[GC]]),
+        whole().run(
+            "SC4",
+            "forget and forget --undo",
+            [&[FORGET], &[RESTORE], &[GC]],
+        ),
+        whole().recorded().run(
+            "SC5",
+            "commit that believes an ancestor's part",
+            [&[stat(0, 5)], &[FORGET], &[GC]],
+        ),
+        deleted().run(
+            "SC6",
+            "undo of a branch with a forgotten ancestor",
+            [&[undo(1, 2)], &[RESTORE], &[GC]],
+        ),
         three_refs().run(
             "SC7",
             "take-over, forgotten ancestor, deleted branch",

@@ -9,10 +9,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let without_v1 = garbage().forgotten(Set::of([1]));
     vec![
         two_tips().run("SD", "lease", [&[lease(1, 0)], &[delete(1)], &[GC, GC]]),
-        two_tips().run("SD2", "lease, two gcs", [&[lease(1, 0)], &[delete(1)], &[GC], &[GC]]),
-        whole.run("SD3", "lease of an ancestor", [&[lease(0, 1)], &[FORGET], &[GC, GC]]).with_parent(true),
+        two_tips().run(
+            "SD2",
+            "lease, two gcs",
+            [&[lease(1, 0)], &[delete(1)], &[GC], &[GC]],
+        ),
+        whole
+            .run(
+                "SD3",
+                "lease of an ancestor",
+                [&[lease(0, 1)], &[FORGET], &[GC, GC]],
+            )
+            .with_parent(true),
         without_v1
-            .run("SD4", "lease of a restored version", [&[lease(0, 1)], &[RESTORE, FORGET], &[GC, GC]])
+            .run(
+                "SD4",
+                "lease of a restored version",
+                [&[lease(0, 1)], &[RESTORE, FORGET], &[GC, GC]],
+            )
             .with_parent(true),
     ]
 }

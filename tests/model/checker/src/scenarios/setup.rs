@@ -8,8 +8,14 @@ use crate::state::{EntryKind, NEVER, State, TRASH};
 
 /// Chunks of the versions 1 to 5, unless a scenario defines others: {x0}, {x1}, {x0,x1}, {x2},
 /// {x0,x2}.
-const CONTENTS: [Set; VERSIONS] =
-    [Set::EMPTY, Set::of([0]), Set::of([1]), Set::of([0, 1]), Set::of([2]), Set::of([0, 2])];
+const CONTENTS: [Set; VERSIONS] = [
+    Set::EMPTY,
+    Set::of([0]),
+    Set::of([1]),
+    Set::of([0, 1]),
+    Set::of([2]),
+    Set::of([0, 2]),
+];
 /// The worktree without stat records.
 const PLAIN: u8 = 1;
 /// The worktree with stat records.
@@ -20,12 +26,18 @@ pub(super) struct Setup(State);
 
 impl Setup {
     pub(super) fn new() -> Self {
-        Self(State { seen: Table([NEVER; 2]), ..State::default() })
+        Self(State {
+            seen: Table([NEVER; 2]),
+            ..State::default()
+        })
     }
 
     /// Adds a pack that is not in any segment.
     pub(super) fn orphan<const N: usize>(mut self, chunks: [u8; N]) -> Self {
-        self.0.packs.add(Set::of(chunks), Set::EMPTY).expect("too many packs");
+        self.0
+            .packs
+            .add(Set::of(chunks), Set::EMPTY)
+            .expect("too many packs");
         self
     }
 
@@ -47,13 +59,18 @@ impl Setup {
     fn pack_with(mut self, chunks: Set, deltas: Set, damaged: Set) -> Self {
         let pack = self.0.packs.add(chunks, deltas).expect("too many packs");
         self.0.packs.damaged[pack] = damaged;
-        self.0.index.add(Set::one(pack), Set::EMPTY).expect("too many segments");
+        self.0
+            .index
+            .add(Set::one(pack), Set::EMPTY)
+            .expect("too many segments");
         self
     }
 
     /// Adds entries to the log of a ref. The value 0 is a deletion or a reservation.
     pub(super) fn log<const N: usize>(mut self, log: u8, values: [u8; N]) -> Self {
-        values.into_iter().for_each(|value| self.0.logs[log].append(value).expect("too many entries"));
+        values
+            .into_iter()
+            .for_each(|value| self.0.logs[log].append(value).expect("too many entries"));
         self
     }
 
@@ -65,8 +82,12 @@ impl Setup {
     /// Adds `folded` folded entries to the gc log, and then a dead entry.
     pub(super) fn dead(mut self, folded: u8, packs: Set) -> Self {
         let log = &mut self.0.gc_log;
-        (0..folded).for_each(|_| log.append(EntryKind::Folded, Set::EMPTY).expect("too many entries"));
-        log.append(EntryKind::Dead, packs).expect("too many entries");
+        (0..folded).for_each(|_| {
+            log.append(EntryKind::Folded, Set::EMPTY)
+                .expect("too many entries")
+        });
+        log.append(EntryKind::Dead, packs)
+            .expect("too many entries");
         self
     }
 
@@ -83,11 +104,20 @@ impl Setup {
     }
 
     /// Returns the scenario with these processes.
-    pub(super) fn run<const N: usize>(self, name: &'static str, about: &str, programs: [&[Op]; N]) -> Scenario {
+    pub(super) fn run<const N: usize>(
+        self,
+        name: &'static str,
+        about: &str,
+        programs: [&[Op]; N],
+    ) -> Scenario {
         Scenario {
             name,
             about: about.to_owned(),
-            history: History { chunks: Table(CONTENTS), parent: Table::default(), base: Table([None; CHUNKS]) },
+            history: History {
+                chunks: Table(CONTENTS),
+                parent: Table::default(),
+                base: Table([None; CHUNKS]),
+            },
             programs: programs.map(<[Op]>::to_vec).to_vec(),
             start: self.0,
             refs: if self.0.logs[2].number > 0 { 3 } else { 2 },
@@ -98,7 +128,10 @@ impl Setup {
 
 impl Scenario {
     pub(super) fn large(self) -> Self {
-        Self { is_large: true, ..self }
+        Self {
+            is_large: true,
+            ..self
+        }
     }
 
     /// Makes v1 the parent of v2. If v4 is `like_v2`, it has the chunks of v2 and no parent.
@@ -119,23 +152,43 @@ impl Scenario {
 
 /// A commit from a worktree without stat records.
 pub(super) const fn commit(to: u8, version: u8) -> Op {
-    Op::Commit { to, version, unread: Set::EMPTY, worktree: PLAIN }
+    Op::Commit {
+        to,
+        version,
+        unread: Set::EMPTY,
+        worktree: PLAIN,
+    }
 }
 
 /// A commit from the worktree with stat records, in which x0 is recorded.
 pub(super) const fn commit_with_record(to: u8, version: u8) -> Op {
-    Op::Commit { to, version, unread: Set::of([0]), worktree: RECORDED }
+    Op::Commit {
+        to,
+        version,
+        unread: Set::of([0]),
+        worktree: RECORDED,
+    }
 }
 
 /// A commit that creates the stat records of the worktree `RECORDED`.
 pub(super) const fn commit_and_record(to: u8, version: u8) -> Op {
-    Op::Commit { to, version, unread: Set::EMPTY, worktree: RECORDED }
+    Op::Commit {
+        to,
+        version,
+        unread: Set::EMPTY,
+        worktree: RECORDED,
+    }
 }
 
 /// A push that sends the source pack {x0,x2}. The push assumes nothing to be present, because r2
 /// has no log.
 pub(super) const fn push(to: u8, version: u8) -> Op {
-    Op::Push { to, version, on: 2, pack: Set::of([0, 2]) }
+    Op::Push {
+        to,
+        version,
+        on: 2,
+        pack: Set::of([0, 2]),
+    }
 }
 
 pub(super) const fn take(to: u8, from: u8, version: u8) -> Op {

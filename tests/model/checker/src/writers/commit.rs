@@ -39,14 +39,20 @@ struct Storage {
 
 impl Action<'_> {
     pub(crate) fn write(mut self, write: Write) -> Stepped {
-        let Write { to, version, source } = write;
+        let Write {
+            to,
+            version,
+            source,
+        } = write;
         match self.before.step {
             Step::Start => {
                 let number = self.state.gc_log.number;
                 self.me().number = number;
                 self.read_gc_log();
                 let d = self.me().d;
-                self.go_to(Step::Base, |_| format!("write v{version}: W0, log at {number}, D {}", d.named('P')))
+                self.go_to(Step::Base, |_| {
+                    format!("write v{version}: W0, log at {number}, D {}", d.named('P'))
+                })
             }
             Step::Base => self.find_parent(&write),
             Step::Lookup => self.look_up(version),
@@ -63,7 +69,14 @@ impl Action<'_> {
             _ => {
                 let first_parent = self.before.parent;
                 let remembers = matches!(source, Source::Worktree { .. });
-                let how = LogMove { to, version, is_restorable: true, always_walks: false, first_parent, remembers };
+                let how = LogMove {
+                    to,
+                    version,
+                    is_restorable: true,
+                    always_walks: false,
+                    first_parent,
+                    remembers,
+                };
                 self.publish(&how)
             }
         }
@@ -71,22 +84,37 @@ impl Action<'_> {
 
     /// Reads the parent, and decides which chunks are taken over without a lookup.
     fn find_parent(mut self, write: &Write) -> Stepped {
-        let &Write { to, version, source } = write;
+        let &Write {
+            to,
+            version,
+            source,
+        } = write;
         let (rules, history) = (&self.model.rules, self.model.history);
         let parent = self.state.value(to);
         let unread = match source {
             Source::Worktree { worktree, unread } => {
                 let seen = self.state.seen[self.record_slot(worktree)];
-                let is_current = seen == self.before.dead_number || (!rules.dead_seen_checked && seen != NEVER);
-                if is_current { unread } else { unread & history.chunks[parent] }
+                let is_current =
+                    seen == self.before.dead_number || (!rules.dead_seen_checked && seen != NEVER);
+                if is_current {
+                    unread
+                } else {
+                    unread & history.chunks[parent]
+                }
             }
             Source::Repository { on, .. } => {
-                history.chunks[version] & history.closure(self.state.value(on), self.state.forgotten())
+                history.chunks[version]
+                    & history.closure(self.state.value(on), self.state.forgotten())
             }
         };
         self.me().unread = unread;
         self.me().parent = parent;
-        self.go_to(Step::Lookup, |_| format!("write: parent r{to} = v{parent}; believes {} unread", unread.named('x')))
+        self.go_to(Step::Lookup, |_| {
+            format!(
+                "write: parent r{to} = v{parent}; believes {} unread",
+                unread.named('x')
+            )
+        })
     }
 
     /// Adds every possible use of existing copies, combined with every way to store the other
@@ -101,9 +129,17 @@ impl Action<'_> {
                 me.relied = relied | bases;
                 me.store = missing;
                 me.deltas = deltas;
-                me.step = if missing.is_empty() { self.first_of_publish() } else { Step::Upload };
+                me.step = if missing.is_empty() {
+                    self.first_of_publish()
+                } else {
+                    Step::Upload
+                };
                 self.out.push(next, |_| {
-                    let (relied, stored, deltas) = ((relied | bases).named('P'), missing.named('x'), deltas.named('x'));
+                    let (relied, stored, deltas) = (
+                        (relied | bases).named('P'),
+                        missing.named('x'),
+                        deltas.named('x'),
+                    );
                     format!("write: relies on {relied}, stores {stored} (as deltas: {deltas})")
                 });
             }
@@ -119,9 +155,15 @@ impl Action<'_> {
             let mut longer = Vec::new();
             for way in ways {
                 if places.is_empty() {
-                    longer.push(Reliance { missing: way.missing | Set::one(x), ..way });
+                    longer.push(Reliance {
+                        missing: way.missing | Set::one(x),
+                        ..way
+                    });
                 }
-                longer.extend(places.iter().map(|place| Reliance { relied: way.relied | *place, ..way }));
+                longer.extend(places.iter().map(|place| Reliance {
+                    relied: way.relied | *place,
+                    ..way
+                }));
             }
             longer.sort();
             longer.dedup();
@@ -156,8 +198,10 @@ impl Action<'_> {
                 bases: way.bases | Set::one(base),
                 deltas: way.deltas | Set::one(x),
             };
-            let longer: Vec<Storage> =
-                ways.iter().flat_map(|way| bases.iter().map(move |base| with_delta(*way, base))).collect();
+            let longer: Vec<Storage> = ways
+                .iter()
+                .flat_map(|way| bases.iter().map(move |base| with_delta(*way, base)))
+                .collect();
             ways.extend(longer);
         }
         ways
@@ -172,23 +216,35 @@ impl Action<'_> {
             Source::Repository { pack, .. } if pack.meets(store) => pack | store,
             _ => store,
         };
-        let avoid = if rules.fresh_names { self.before.d } else { Set::EMPTY };
+        let avoid = if rules.fresh_names {
+            self.before.d
+        } else {
+            Set::EMPTY
+        };
         let packs = &mut self.state.packs;
-        let named =
-            (0..packs.count).find(|p| packs.content[*p] == content && packs.deltas[*p] == deltas && !avoid.has(*p));
+        let named = (0..packs.count)
+            .find(|p| packs.content[*p] == content && packs.deltas[*p] == deltas && !avoid.has(*p));
         let is_present = named.is_some_and(|p| packs.existing.has(p));
         let pack = match named {
             Some(pack) => pack,
             None => packs.add(content, deltas)?,
         };
         packs.existing |= Set::one(pack);
-        let enters_r = if is_present { rules.resumed_in_r } else { rules.own_in_r };
+        let enters_r = if is_present {
+            rules.resumed_in_r
+        } else {
+            rules.own_in_r
+        };
         if enters_r {
             self.me().relied |= Set::one(pack);
         }
         self.me().pack = pack;
         self.go_to(Step::Segment, |_| {
-            let how = if is_present { "is there already" } else { "uploaded" };
+            let how = if is_present {
+                "is there already"
+            } else {
+                "uploaded"
+            };
             format!("write: P{pack} = {} {how}", content.named('x'))
         })
     }
@@ -200,12 +256,20 @@ impl Action<'_> {
             Source::Repository { .. } => 0,
         };
         let from_w1 = self.model.rules.seen_from_w1;
-        let seen = if from_w1 { self.before.dead_number } else { self.state.gc_log.dead_number() };
+        let seen = if from_w1 {
+            self.before.dead_number
+        } else {
+            self.state.gc_log.dead_number()
+        };
         self.state.seen[worktree] = seen;
         self.finish(|_| format!("write: dead_seen of worktree {worktree} = {seen}"))
     }
 
     fn record_slot(&self, worktree: u8) -> u8 {
-        if self.model.rules.seen_per_worktree { worktree } else { 0 }
+        if self.model.rules.seen_per_worktree {
+            worktree
+        } else {
+            0
+        }
     }
 }

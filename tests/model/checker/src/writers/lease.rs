@@ -18,14 +18,20 @@ impl Action<'_> {
             Step::WriteRoot => {
                 self.state.lease.version = version;
                 let text = move |_: &State| format!("lease: writes the root v{version}");
-                if self.model.rules.lease_reread { self.go_to(Step::Reread, text) } else { self.confirm(text) }
+                if self.model.rules.lease_reread {
+                    self.go_to(Step::Reread, text)
+                } else {
+                    self.confirm(text)
+                }
             }
             Step::Reread => {
                 let d = self.model.d(&self.state);
                 self.me().d = d;
                 let has_moved = number != self.before.number && self.model.rules.lease_moved;
                 if self.state.gc_log.plan().is_some() || has_moved {
-                    self.go_to(Step::Walk, |_| format!("lease: log at {number}, D {}: must walk", d.named('P')))
+                    self.go_to(Step::Walk, |_| {
+                        format!("lease: log at {number}, D {}: must walk", d.named('P'))
+                    })
                 } else {
                     self.confirm(|_| format!("lease: log at {number} has not moved: confirmed"))
                 }
@@ -34,7 +40,8 @@ impl Action<'_> {
                 let outside = self.state.index.packs() - self.before.d;
                 let history = self.model.history;
                 let missing = history.chunks[version] - history.present(&self.state.packs, outside);
-                let text = move |_: &State| format!("lease: walked, missing {}", missing.named('x'));
+                let text =
+                    move |_: &State| format!("lease: walked, missing {}", missing.named('x'));
                 if !missing.is_empty() && self.model.rules.lease_withdrawn {
                     self.go_to(Step::Withdraw, text)
                 } else {
@@ -56,11 +63,16 @@ impl Action<'_> {
             return self.finish(|_| format!("lease: r{from} does not show the version: gives up"));
         }
         self.me().version = version;
-        self.go_to(Step::WriteRoot, |_| format!("lease: r{from} = v{tip} shows v{version}"))
+        self.go_to(Step::WriteRoot, |_| {
+            format!("lease: r{from} = v{tip} shows v{version}")
+        })
     }
 
     fn confirm(mut self, text: impl FnOnce(&State) -> String) -> Stepped {
-        self.state.lease = Lease { is_confirmed: true, ..self.state.lease };
+        self.state.lease = Lease {
+            is_confirmed: true,
+            ..self.state.lease
+        };
         self.finish(text)
     }
 }

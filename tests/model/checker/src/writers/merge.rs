@@ -18,6 +18,8 @@ impl Action<'_> {
         let packs = self.state.readable_rows();
         self.me().segments = live;
         self.me().packs = packs;
-        self.go_to(Step::Publish, |_| format!("merge: reads the rows of {}", packs.named('P')))
+        self.go_to(Step::Publish, |_| {
+            format!("merge: reads the rows of {}", packs.named('P'))
+        })
     }
 }

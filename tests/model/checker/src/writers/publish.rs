@@ -21,12 +21,20 @@ pub(super) struct LogMove {
 impl Action<'_> {
     /// Returns the first step of publishing: T, or W1 if the rule `tip_before_reread` is dropped.
     pub(super) fn first_of_publish(&self) -> Step {
-        if self.model.rules.tip_before_reread { Step::Tip } else { Step::Reread }
+        if self.model.rules.tip_before_reread {
+            Step::Tip
+        } else {
+            Step::Reread
+        }
     }
 
     /// Returns the step after W1: W2, or T if the rule `tip_before_reread` is dropped.
     fn after_reread(&self) -> Step {
-        if self.model.rules.tip_before_reread { Step::Create } else { Step::Tip }
+        if self.model.rules.tip_before_reread {
+            Step::Create
+        } else {
+            Step::Tip
+        }
     }
 
     pub(super) fn publish(self, how: &LogMove) -> Stepped {
@@ -45,15 +53,23 @@ impl Action<'_> {
         let rules = &self.model.rules;
         let number = self.state.logs[to].number;
         if number == 0 && rules.reservation {
-            return self.go_to(Step::Reserve, |_| format!("T: {} has no entry", log_name(to)));
+            return self.go_to(Step::Reserve, |_| {
+                format!("T: {} has no entry", log_name(to))
+            });
         }
         let parent = self.state.value(to);
         self.me().tip = number;
         if rules.walk_reparented {
             self.me().parent = parent;
         }
-        let next = if rules.tip_before_reread && rules.reread_log { Step::Reread } else { Step::Create };
-        self.go_to(next, |s| format!("T: {}, at entry {number}", s.shown_log(to)))
+        let next = if rules.tip_before_reread && rules.reread_log {
+            Step::Reread
+        } else {
+            Step::Create
+        };
+        self.go_to(next, |s| {
+            format!("T: {}, at entry {number}", s.shown_log(to))
+        })
     }
 
     fn reserve(mut self, to: u8) -> Stepped {
@@ -75,10 +91,17 @@ impl Action<'_> {
                 self.me().number = number;
             }
             return self.go_to(Step::Lookup, |_| {
-                format!("W1: log at {number}: {} of R are in D, looks up again", lost.named('P'))
+                format!(
+                    "W1: log at {number}: {} of R are in D, looks up again",
+                    lost.named('P')
+                )
             });
         }
-        let parent = if rules.walk_reparented { self.before.parent } else { how.first_parent };
+        let parent = if rules.walk_reparented {
+            self.before.parent
+        } else {
+            how.first_parent
+        };
         let covered = match how.to {
             TRASH => Set::EMPTY,
             _ if rules.parent_is_tree => history.chunks[parent],
@@ -87,19 +110,35 @@ impl Action<'_> {
         let rest = self.before.unread - covered;
         let is_planned = self.state.gc_log.plan().is_some() && rules.walk_if_plan;
         let has_moved = number != self.before.number && rules.walk_if_moved;
-        let must_walk = if how.always_walks { rules.walk_undo } else { !rest.is_empty() && (is_planned || has_moved) };
-        let next = if must_walk { Step::Walk } else { self.after_reread() };
+        let must_walk = if how.always_walks {
+            rules.walk_undo
+        } else {
+            !rest.is_empty() && (is_planned || has_moved)
+        };
+        let next = if must_walk {
+            Step::Walk
+        } else {
+            self.after_reread()
+        };
         let unread = self.before.unread;
         let me = self.me();
         me.reread_at = number;
-        me.covered = if how.always_walks { Set::EMPTY } else { covered };
+        me.covered = if how.always_walks {
+            Set::EMPTY
+        } else {
+            covered
+        };
         me.to_walk = match must_walk {
             true if how.always_walks => unread,
             true => rest,
             false => Set::EMPTY,
         };
         self.go_to(next, |_| {
-            let then = if must_walk { ": must walk what it took over" } else { "" };
+            let then = if must_walk {
+                ": must walk what it took over"
+            } else {
+                ""
+            };
             format!("W1: log at {number}, D {}{then}", d.named('P'))
         })
     }
@@ -108,7 +147,12 @@ impl Action<'_> {
     fn walk(mut self, how: &LogMove) -> Stepped {
         let (rules, history) = (&self.model.rules, self.model.history);
         let &LogMove { to, version, .. } = how;
-        let Process { to_walk, covered, reread_at, .. } = self.before;
+        let Process {
+            to_walk,
+            covered,
+            reread_at,
+            ..
+        } = self.before;
         let present = history.present(&self.state.packs, self.state.index.packs() - self.before.d);
         let forgotten = self.state.forgotten();
         let skipped = match to {
@@ -129,7 +173,10 @@ impl Action<'_> {
             me.trash_number = trash_number;
             me.skipped = skipped;
             return self.go_to(Step::Reforget, |_| {
-                format!("walk: skips {}, which are forgotten and not whole", skipped.named('v'))
+                format!(
+                    "walk: skips {}, which are forgotten and not whole",
+                    skipped.named('v')
+                )
             });
         }
         self.me().to_walk = Set::EMPTY;
@@ -144,8 +191,12 @@ impl Action<'_> {
             let me = self.me();
             me.unread -= missing;
             me.relied = Set::EMPTY;
-            return self
-                .go_to(Step::Lookup, |_| format!("walk: {} is missing, reads the worktree again", missing.named('x')));
+            return self.go_to(Step::Lookup, |_| {
+                format!(
+                    "walk: {} is missing, reads the worktree again",
+                    missing.named('x')
+                )
+            });
         }
         let is_newest = self.state.gc_log.plan().is_some() && self.state.gc_log.number == reread_at;
         let would_be_present = || {
@@ -155,7 +206,9 @@ impl Action<'_> {
         if rules.void_plan && is_newest && would_be_present() {
             self.state.gc_log.append(EntryKind::Plan, Set::EMPTY)?;
             let next = self.first_of_publish();
-            return self.go_to(next, |s| format!("log {}: an empty plan voids the plan", s.gc_log.number));
+            return self.go_to(next, |s| {
+                format!("log {}: an empty plan voids the plan", s.gc_log.number)
+            });
         }
         self.finish(|_| format!("walk: {} is missing: exit 11 or 13", missing.named('x')))
     }
@@ -163,7 +216,11 @@ impl Action<'_> {
     /// Forgets the ancestors that the walk skipped again, unless the trash log has changed since
     /// then.
     fn forget_again(mut self) -> Stepped {
-        let Process { trash_number, skipped, .. } = self.before;
+        let Process {
+            trash_number,
+            skipped,
+            ..
+        } = self.before;
         let me = self.me();
         (me.trash_number, me.skipped) = (0, Set::EMPTY);
         if self.state.logs[TRASH].number != trash_number {
@@ -173,13 +230,24 @@ impl Action<'_> {
         self.state.logs[TRASH].append(forgotten.to_byte())?;
         self.me().to_walk = Set::EMPTY;
         let next = self.after_reread();
-        self.go_to(next, |s| format!("trash log entry {}: {} stay forgotten", s.logs[TRASH].number, skipped.named('v')))
+        self.go_to(next, |s| {
+            format!(
+                "trash log entry {}: {} stay forgotten",
+                s.logs[TRASH].number,
+                skipped.named('v')
+            )
+        })
     }
 
     /// W2: creates the next entry of the log.
     fn create(mut self, how: &LogMove) -> Stepped {
         let &LogMove { to, version, .. } = how;
-        let Process { op, tip, dead_number, .. } = self.before;
+        let Process {
+            op,
+            tip,
+            dead_number,
+            ..
+        } = self.before;
         if self.state.logs[to].number != tip {
             let next = self.first_of_publish();
             return self.go_to(next, |_| format!("W2: number {} is taken", tip + 1));
@@ -191,7 +259,11 @@ impl Action<'_> {
         self.state.logs[to].append(value)?;
         let text = move |s: &State| format!("W2: creates entry {}: {}", tip + 1, s.shown_log(to));
         if how.remembers {
-            *self.me() = Process { op, dead_number, ..Process::default() };
+            *self.me() = Process {
+                op,
+                dead_number,
+                ..Process::default()
+            };
             self.go_to(Step::Remember, text)
         } else {
             self.finish(text)

@@ -20,7 +20,9 @@ impl Action<'_> {
         let number = self.state.logs[log].number;
         if self.before.step == Step::Start {
             self.me().tip = number;
-            return self.go_to(Step::Create, |_| format!("{}: log at entry {number}", what()));
+            return self.go_to(Step::Create, |_| {
+                format!("{}: log at entry {number}", what())
+            });
         }
         if number != self.before.tip {
             return self.go_to(Step::Start, |_| format!("{}: number is taken", what()));

@@ -21,11 +21,15 @@ impl Action<'_> {
                 let tip = self.state.value(from);
                 let version = if wanted == 0 { tip } else { wanted };
                 if tip == 0 || !history.is_ancestor(version, tip) {
-                    return self.finish(|_| format!("take: r{from} = v{tip} does not reach v{wanted}: gives up"));
+                    return self.finish(|_| {
+                        format!("take: r{from} = v{tip} does not reach v{wanted}: gives up")
+                    });
                 }
                 self.me().version = version;
                 self.me().shown_by = tip;
-                self.go_to(Step::ReadTrash, |_| format!("take: v{version} is reached by r{from} = v{tip}"))
+                self.go_to(Step::ReadTrash, |_| {
+                    format!("take: v{version} is reached by r{from} = v{tip}")
+                })
             }
             Step::ReadTrash => {
                 let version = self.before.version;
@@ -36,13 +40,24 @@ impl Action<'_> {
                 let unread = history.closure(version, forgotten);
                 self.me().shown_by = 0;
                 self.me().unread = unread;
-                let next = if self.model.rules.look_after_w0 { self.first_of_publish() } else { Step::LateW0 };
-                self.go_to(next, |_| format!("take: v{version} is not forgotten; unread {}", unread.named('x')))
+                let next = if self.model.rules.look_after_w0 {
+                    self.first_of_publish()
+                } else {
+                    Step::LateW0
+                };
+                self.go_to(next, |_| {
+                    format!(
+                        "take: v{version} is not forgotten; unread {}",
+                        unread.named('x')
+                    )
+                })
             }
             Step::LateW0 => {
                 self.me().number = number;
                 let next = self.first_of_publish();
-                self.go_to(next, |_| format!("take: (mutation) W0 only now, log at {number}"))
+                self.go_to(next, |_| {
+                    format!("take: (mutation) W0 only now, log at {number}")
+                })
             }
             _ => {
                 let version = self.before.version;
@@ -69,5 +84,12 @@ impl Action<'_> {
 }
 
 fn taken(to: u8, version: u8, always_walks: bool) -> LogMove {
-    LogMove { to, version, is_restorable: false, always_walks, first_parent: 0, remembers: false }
+    LogMove {
+        to,
+        version,
+        is_restorable: false,
+        always_walks,
+        first_parent: 0,
+        remembers: false,
+    }
 }

@@ -82,14 +82,19 @@ fn link(text: &str) -> Option<(String, &str)> {
     if target.contains("://") {
         return Some((format!("{label_shown} <{}>", escape(target)), rest));
     }
-    let page = PAGES.iter().find(|(document, _)| target.trim_start_matches("../").starts_with(document));
+    let page = PAGES
+        .iter()
+        .find(|(document, _)| target.trim_start_matches("../").starts_with(document));
     let shown = match page {
         Some((_, page)) if label.ends_with(".md") => bold_page(page),
         Some((_, page)) => format!("{label_shown} ({})", bold_page(page)),
         // Show only the label: the document has no manual page, or is a decision record, which is
         // not installed.
         None if label.ends_with(".md") || target.contains("decisions/") => label_shown,
-        None => format!("{label_shown} ({})", escape(target.split('#').next().unwrap_or(target))),
+        None => format!(
+            "{label_shown} ({})",
+            escape(target.split('#').next().unwrap_or(target))
+        ),
     };
     Some((shown, rest))
 }
@@ -97,7 +102,11 @@ fn link(text: &str) -> Option<(String, &str)> {
 /// Formats a reference such as `name(7)` with the name in bold.
 pub(super) fn bold_page(page: &str) -> String {
     let (name, section) = page.split_once('(').unwrap_or((page, ""));
-    if section.is_empty() { bold(name) } else { format!("{}({section}", bold(name)) }
+    if section.is_empty() {
+        bold(name)
+    } else {
+        format!("{}({section}", bold(name))
+    }
 }
 
 /// Escapes text for roff. Hyphens become minus signs, so that users can copy options from a page.
@@ -125,11 +134,23 @@ mod tests {
     #[test]
     fn markup_in_a_line() {
         for (text, expected) in [
-            ("run `dvc log -g`, then **stop**", "run \\fBdvc log \\-g\\fR, then \\fBstop\\fR"),
+            (
+                "run `dvc log -g`, then **stop**",
+                "run \\fBdvc log \\-g\\fR, then \\fBstop\\fR",
+            ),
             ("*one* and 2 * 3 * 4", "\\fIone\\fR and 2 * 3 * 4"),
-            ("see [remotes.md](remotes.md#x)", "see \\fBdvc\\-remotes\\fR(7)"),
-            ("its [credentials](remotes.md#credentials).", "its credentials (\\fBdvc\\-remotes\\fR(7))."),
-            ("[below](#below) and [a](https://x.org)", "below and a <https://x.org>"),
+            (
+                "see [remotes.md](remotes.md#x)",
+                "see \\fBdvc\\-remotes\\fR(7)",
+            ),
+            (
+                "its [credentials](remotes.md#credentials).",
+                "its credentials (\\fBdvc\\-remotes\\fR(7)).",
+            ),
+            (
+                "[below](#below) and [a](https://x.org)",
+                "below and a <https://x.org>",
+            ),
             ("[security.md](security.md)", "security.md"),
             ("C:\\x 'y'", "C:\\ex \\(aqy\\(aq"),
         ] {

@@ -38,11 +38,16 @@ pub(super) fn write(page: &mut Roff, text: &str, nested: bool) {
             continue;
         }
         if line.starts_with("```") {
-            let code: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+            let code: Vec<&str> = lines
+                .by_ref()
+                .take_while(|line| !line.starts_with("```"))
+                .collect();
             page.example(code);
         } else if let Some(heading) = line.strip_prefix('#') {
-            let (level, heading) =
-                (1 + heading.len() - heading.trim_start_matches('#').len(), heading.trim_matches(['#', ' ']));
+            let (level, heading) = (
+                1 + heading.len() - heading.trim_start_matches('#').len(),
+                heading.trim_matches(['#', ' ']),
+            );
             if level > 2 || nested {
                 page.subheading(heading);
             } else {
@@ -70,7 +75,9 @@ pub(super) fn write(page: &mut Roff, text: &str, nested: bool) {
 }
 
 fn continues(line: &str) -> bool {
-    !line.trim().is_empty() && !line.starts_with(['|', '#', '`']) && point(line.trim_start()).is_none()
+    !line.trim().is_empty()
+        && !line.starts_with(['|', '#', '`'])
+        && point(line.trim_start()).is_none()
         || is_code_span(line)
 }
 
@@ -93,13 +100,25 @@ fn point(line: &str) -> Option<(&str, &str)> {
 fn table(page: &mut Roff, rows: &[&str]) {
     let mut rows = rows.iter().map(|row| cells(row));
     let head = rows.next().unwrap_or_default();
-    for row in rows.filter(|row| !row.iter().all(|cell| !cell.is_empty() && cell.chars().all(|c| "-: ".contains(c)))) {
-        let Some((term, rest)) = row.split_first() else { continue };
-        let named = |at: usize, cell: &str| match head.get(at + 1).filter(|head| rest.len() > 1 && !head.is_empty()) {
+    for row in rows.filter(|row| {
+        !row.iter()
+            .all(|cell| !cell.is_empty() && cell.chars().all(|c| "-: ".contains(c)))
+    }) {
+        let Some((term, rest)) = row.split_first() else {
+            continue;
+        };
+        let named = |at: usize, cell: &str| match head
+            .get(at + 1)
+            .filter(|head| rest.len() > 1 && !head.is_empty())
+        {
             Some(head) => format!("{head}: {cell}"),
             None => cell.to_owned(),
         };
-        let mut filled = rest.iter().enumerate().filter(|(_, cell)| !cell.is_empty()).map(|(at, cell)| named(at, cell));
+        let mut filled = rest
+            .iter()
+            .enumerate()
+            .filter(|(_, cell)| !cell.is_empty())
+            .map(|(at, cell)| named(at, cell));
         page.item(&inline(term), &filled.next().unwrap_or_default());
         filled.for_each(|line| page.item_line(&line));
     }
@@ -110,7 +129,9 @@ fn cells(row: &str) -> Vec<String> {
     let row = row.trim().replace("\\|", "\u{0}");
     let row = row.strip_prefix('|').unwrap_or(&row);
     let row = row.strip_suffix('|').unwrap_or(row);
-    row.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+    row.split('|')
+        .map(|cell| cell.trim().replace('\u{0}', "|"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -120,9 +141,15 @@ mod tests {
     #[test]
     fn sections_end_where_the_next_one_begins() {
         let document = "# Title\nintro\n## One\na\n```\n# code\n```\n### Sub\nb\n## Two\nc\n";
-        assert_eq!(section(document, "One"), Some("a\n```\n# code\n```\n### Sub\nb\n"));
+        assert_eq!(
+            section(document, "One"),
+            Some("a\n```\n# code\n```\n### Sub\nb\n")
+        );
         assert_eq!(section(document, "Two"), Some("c\n"));
-        assert_eq!(section(document, ""), document.split_once('\n').map(|(_, rest)| rest));
+        assert_eq!(
+            section(document, ""),
+            document.split_once('\n').map(|(_, rest)| rest)
+        );
         assert_eq!(section(document, "Three"), None);
     }
 

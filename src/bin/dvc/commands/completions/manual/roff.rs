@@ -12,9 +12,15 @@ impl Roff {
     pub(super) fn page(name: &str, section: u8, about: &str) -> Self {
         let title = name.to_uppercase().replace('-', "\\-");
         let version = env!("CARGO_PKG_VERSION");
-        let mut page = Self(format!(".TH {title} {section} \"\" \"dvc {version}\" \"dvc manual\"\n.ad l\n.nh\n"));
+        let mut page = Self(format!(
+            ".TH {title} {section} \"\" \"dvc {version}\" \"dvc manual\"\n.ad l\n.nh\n"
+        ));
         page.heading("NAME");
-        page.line(&format!("{} \\- {}", escape(name), inline(about.trim_end_matches('.'))));
+        page.line(&format!(
+            "{} \\- {}",
+            escape(name),
+            inline(about.trim_end_matches('.'))
+        ));
         page
     }
 

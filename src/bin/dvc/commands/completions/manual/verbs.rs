@@ -30,15 +30,28 @@ pub(super) struct VerbFacts {
     pub(super) see: &'static [&'static str],
 }
 
-const PLAIN: VerbFacts = VerbFacts { verb: "", text: &[], exit: &[], environment: &[], files: &[], see: &[] };
+const PLAIN: VerbFacts = VerbFacts {
+    verb: "",
+    text: &[],
+    exit: &[],
+    environment: &[],
+    files: &[],
+    see: &[],
+};
 
 const CHANGED: Fact = ("1", "There are changes and `--exit-code` was given.");
-const NOT_ALL: Fact =
-    ("3", "Done, but some paths could not be read or changed while they were read; each was reported.");
+const NOT_ALL: Fact = (
+    "3",
+    "Done, but some paths could not be read or changed while they were read; each was reported.",
+);
 
 /// The additions by command. The pages of all other commands have only generated sections.
 const VERBS: &[VerbFacts] = &[
-    VerbFacts { verb: "branch", see: &["dvc-tag(1)", "dvc-undo(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "branch",
+        see: &["dvc-tag(1)", "dvc-undo(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "checkout",
         exit: &[("11", "A process uses the target; `--force` ignores that.")],
@@ -61,20 +74,39 @@ const VERBS: &[VerbFacts] = &[
         ],
         environment: &[
             ("DVC_AUTHOR", "The author, `Name <mail>`."),
-            ("DVC_QUIESCE_PASSWORD", "The password for databases that `--quiesce` connects to."),
+            (
+                "DVC_QUIESCE_PASSWORD",
+                "The password for databases that `--quiesce` connects to.",
+            ),
         ],
         files: &[
             (
                 ".dvcsignore",
                 "Patterns of paths that no commit includes, in the grammar of gitignore, in any directory.",
             ),
-            (".dvcs/hooks/", "Programs that run before and after a commit."),
+            (
+                ".dvcs/hooks/",
+                "Programs that run before and after a commit.",
+            ),
         ],
         see: &["dvc-push(1)", "dvc-hooks(7)", "dvc-quiesce(7)"],
     },
-    VerbFacts { verb: "completions", see: &["bash(1)", "zsh(1)", "fish(1)", "man(1)"], ..PLAIN },
-    VerbFacts { verb: "config", see: &["dvc-config(5)"], ..PLAIN },
-    VerbFacts { verb: "diff", exit: &[CHANGED], see: &["dvc-log(1)", "dvc-status(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "completions",
+        see: &["bash(1)", "zsh(1)", "fish(1)", "man(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "config",
+        see: &["dvc-config(5)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "diff",
+        exit: &[CHANGED],
+        see: &["dvc-log(1)", "dvc-status(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "doctor",
         text: &[(CLI, "Diagnosis: `dvc doctor`")],
@@ -83,8 +115,17 @@ const VERBS: &[VerbFacts] = &[
         see: &["dvc-fsck(1)", "fusermount3(1)"],
         ..PLAIN
     },
-    VerbFacts { verb: "du", see: &["dvc-gc(1)", "dvc-revisions(7)"], ..PLAIN },
-    VerbFacts { verb: "export", text: &[(EXPORT, "")], see: &["dvc-import(1)", "tar(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "du",
+        see: &["dvc-gc(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "export",
+        text: &[(EXPORT, "")],
+        see: &["dvc-import(1)", "tar(1)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "fetch",
         text: &[(REMOTES, "fetch and pull")],
@@ -94,12 +135,24 @@ const VERBS: &[VerbFacts] = &[
     VerbFacts {
         verb: "fsck",
         text: &[(CARE, "Repair")],
-        exit: &[("5", "Damage was found, and `--repair` did not repair all of it.")],
+        exit: &[(
+            "5",
+            "Damage was found, and `--repair` did not repair all of it.",
+        )],
         see: &["dvc-doctor(1)", "dvc-errors(7)"],
         ..PLAIN
     },
-    VerbFacts { verb: "gc", see: &["dvc-du(1)"], ..PLAIN },
-    VerbFacts { verb: "import", text: &[(EXPORT, "Archives that `import` accepts")], see: &["dvc-export(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "gc",
+        see: &["dvc-du(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "import",
+        text: &[(EXPORT, "Archives that `import` accepts")],
+        see: &["dvc-export(1)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "init",
         text: &[(CLI, "Access to a repository")],
@@ -107,23 +160,43 @@ const VERBS: &[VerbFacts] = &[
         see: &["dvc-clone(1)", "dvc-commit(1)", "dvc-config(5)"],
         ..PLAIN
     },
-    VerbFacts { verb: "log", see: &["dvc-show(1)", "dvc-diff(1)", "dvc-revisions(7)"], ..PLAIN },
-    VerbFacts { verb: "ls", see: &["dvc-show(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "log",
+        see: &["dvc-show(1)", "dvc-diff(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "ls",
+        see: &["dvc-show(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "mount",
         text: &[(MOUNT, "")],
         environment: &[("DVC_RUN_DIR", "The directory of the sockets of mounts.")],
         files: &[
-            ("/sbin/mount.dvc", "Lets mount(8), fstab(5) and systemd mount versions."),
+            (
+                "/sbin/mount.dvc",
+                "Lets mount(8), fstab(5) and systemd mount versions.",
+            ),
             (".dvcs/overlays/", "Uncommitted changes of mounts."),
         ],
-        see: &["dvc-umount(1)", "dvc-volume(1)", "mount.dvc(8)", "dvc-revisions(7)", "fusermount3(1)"],
+        see: &[
+            "dvc-umount(1)",
+            "dvc-volume(1)",
+            "mount.dvc(8)",
+            "dvc-revisions(7)",
+            "fusermount3(1)",
+        ],
         ..PLAIN
     },
     VerbFacts {
         verb: "pack",
         text: &[(SIDECAR, "")],
-        files: &[("/source", "The volumes."), ("/var/lib/dvc/data", "The repository.")],
+        files: &[
+            ("/source", "The volumes."),
+            ("/var/lib/dvc/data", "The repository."),
+        ],
         see: &["dvc-unpack(1)", "dvc-commit(1)", "dvc-push(1)"],
         ..PLAIN
     },
@@ -138,60 +211,124 @@ const VERBS: &[VerbFacts] = &[
         verb: "push",
         text: &[(REMOTES, "push"), (REMOTES, "Steps of a push")],
         exit: &[
-            ("4", "The branch of the remote has versions that are not local."),
+            (
+                "4",
+                "The branch of the remote has versions that are not local.",
+            ),
             (
                 "6",
                 "The remote cannot be reached. Commits are safe in the local repository, and the next push sends them.",
             ),
         ],
-        see: &["dvc-fetch(1)", "dvc-remote(1)", "dvc-hooks(7)", "dvc-remotes(7)"],
+        see: &[
+            "dvc-fetch(1)",
+            "dvc-remote(1)",
+            "dvc-hooks(7)",
+            "dvc-remotes(7)",
+        ],
         ..PLAIN
     },
-    VerbFacts { verb: "remote", text: &[(REMOTES, "Commands")], see: &["dvc-push(1)", "dvc-remotes(7)"], ..PLAIN },
-    VerbFacts { verb: "remote check", text: &[(REMOTES, "remote check")], see: &["dvc-remotes(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "remote",
+        text: &[(REMOTES, "Commands")],
+        see: &["dvc-push(1)", "dvc-remotes(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "remote check",
+        text: &[(REMOTES, "remote check")],
+        see: &["dvc-remotes(7)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "serve",
         text: &[(DOCKER, "Set up"), (DOCKER, "Guarantees")],
-        environment: &[("DVC_DATA_DIR", "The directory of volumes and clones; by default /var/lib/dvc.")],
+        environment: &[(
+            "DVC_DATA_DIR",
+            "The directory of volumes and clones; by default /var/lib/dvc.",
+        )],
         files: &[
             ("/run/docker/plugins/dvc.sock", "The socket of the driver."),
             ("/var/lib/dvc/volumes", "The volumes."),
-            ("/etc/dvc/plugin.env", "The environment of dvc-plugin.service."),
+            (
+                "/etc/dvc/plugin.env",
+                "The environment of dvc-plugin.service.",
+            ),
         ],
         see: &["dvc-volume(1)", "docker-volume-create(1)", "systemctl(1)"],
         ..PLAIN
     },
-    VerbFacts { verb: "show", see: &["dvc-log(1)", "dvc-ls(1)", "dvc-revisions(7)"], ..PLAIN },
-    VerbFacts { verb: "status", exit: &[CHANGED, NOT_ALL], see: &["dvc-diff(1)", "dvc-commit(1)"], ..PLAIN },
-    VerbFacts { verb: "tag", see: &["dvc-branch(1)", "dvc-undo(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "show",
+        see: &["dvc-log(1)", "dvc-ls(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "status",
+        exit: &[CHANGED, NOT_ALL],
+        see: &["dvc-diff(1)", "dvc-commit(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "tag",
+        see: &["dvc-branch(1)", "dvc-undo(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "umount",
         exit: &[("11", "A process uses the mount; the message names it.")],
         see: &["dvc-mount(1)", "umount(8)"],
         ..PLAIN
     },
-    VerbFacts { verb: "undo", text: &[(CLI, "Undoing")], see: &["dvc-branch(1)", "dvc-log(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "undo",
+        text: &[(CLI, "Undoing")],
+        see: &["dvc-branch(1)", "dvc-log(1)"],
+        ..PLAIN
+    },
     VerbFacts {
         verb: "unpack",
         text: &[(SIDECAR, "unpack"), (SIDECAR, "Environment")],
-        exit: &[("4", "Content would be replaced; a preview was shown. `--yes` continues.")],
-        files: &[("/source", "The volumes."), ("/var/lib/dvc/data", "The repository.")],
+        exit: &[(
+            "4",
+            "Content would be replaced; a preview was shown. `--yes` continues.",
+        )],
+        files: &[
+            ("/source", "The volumes."),
+            ("/var/lib/dvc/data", "The repository."),
+        ],
         see: &["dvc-pack(1)", "dvc-checkout(1)"],
         ..PLAIN
     },
     VerbFacts {
         verb: "volume",
-        text: &[(DOCKER, "Versions of volumes"), (DOCKER, "Local-driver volumes")],
+        text: &[
+            (DOCKER, "Versions of volumes"),
+            (DOCKER, "Local-driver volumes"),
+        ],
         files: &[("/var/lib/dvc/volumes", "The volumes.")],
-        see: &["dvc-serve(1)", "dvc-mount(1)", "dvc-commit(1)", "docker-volume(1)"],
+        see: &[
+            "dvc-serve(1)",
+            "dvc-mount(1)",
+            "dvc-commit(1)",
+            "docker-volume(1)",
+        ],
         ..PLAIN
     },
-    VerbFacts { verb: "volume has", exit: &[("1", "There is no such volume.")], see: &["dvc-volume(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "volume has",
+        exit: &[("1", "There is no such volume.")],
+        see: &["dvc-volume(1)"],
+        ..PLAIN
+    },
 ];
 
 /// Returns the additions to the page of a command, empty for a command that is not listed.
 pub(super) fn facts(verb: &str) -> &'static VerbFacts {
-    VERBS.iter().find(|facts| facts.verb == verb).unwrap_or(&PLAIN)
+    VERBS
+        .iter()
+        .find(|facts| facts.verb == verb)
+        .unwrap_or(&PLAIN)
 }
 
 /// Files that every command may use.
@@ -200,9 +337,18 @@ pub(super) const FILES: &[Fact] = &[
         ".dvcs/",
         "The repository of the worktree that holds it. Its settings are in `config.toml`, its hooks in `hooks/`.",
     ),
-    (".dvcsignore", "Patterns of paths that no commit includes, in the grammar of gitignore."),
-    ("/etc/dvc/config.toml", "The settings of the machine, and of root."),
-    ("~/.config/dvc/config.toml", "The settings of the user (`XDG_CONFIG_HOME`)."),
+    (
+        ".dvcsignore",
+        "Patterns of paths that no commit includes, in the grammar of gitignore.",
+    ),
+    (
+        "/etc/dvc/config.toml",
+        "The settings of the machine, and of root.",
+    ),
+    (
+        "~/.config/dvc/config.toml",
+        "The settings of the user (`XDG_CONFIG_HOME`).",
+    ),
     (
         "~/.cache/dvc/, /var/cache/dvc/",
         "Data that can be fetched or built again (`XDG_CACHE_HOME`, `cache.dir`); the second is root's.",
@@ -211,8 +357,14 @@ pub(super) const FILES: &[Fact] = &[
         "~/.local/state/dvc/, /var/lib/dvc/",
         "Volumes, clones made for mounts, and the machine's own repository (`XDG_STATE_HOME`, `DVC_DATA_DIR`); the second is root's.",
     ),
-    ("$XDG_RUNTIME_DIR/dvc/, /run/dvc/", "Sockets and notes of mounts (`DVC_RUN_DIR`); the second is root's."),
-    ("/run/secrets/NAME", "The value of the variable NAME, if the variable is not set."),
+    (
+        "$XDG_RUNTIME_DIR/dvc/, /run/dvc/",
+        "Sockets and notes of mounts (`DVC_RUN_DIR`); the second is root's.",
+    ),
+    (
+        "/run/secrets/NAME",
+        "The value of the variable NAME, if the variable is not set.",
+    ),
 ];
 
 /// Text of `mount.dvc(8)`, which no document covers.
