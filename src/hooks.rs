@@ -166,7 +166,7 @@ pub enum HookError {
         source: io::Error,
     },
     /// Another user could replace the program.
-    #[error("the {event} hook `{}` belongs to another user, or is writable by others", program.display())]
+    #[error("cannot run the {event} hook `{}`: it belongs to another user, or is writable by others", program.display())]
     Foreign {
         event: &'static str,
         program: PathBuf,
@@ -186,7 +186,7 @@ pub enum HookError {
         limit: Duration,
     },
     /// The command was stopped while the hook ran.
-    #[error("stopped while the {event} hook ran")]
+    #[error("interrupted while the {event} hook was running")]
     Cancelled { event: &'static str },
 }
 
@@ -215,9 +215,9 @@ impl Failure for HookError {
                 Some("make the file executable".to_owned())
             }
             Self::Foreign { .. } => {
-                Some("make the file your own, and writable only by its owner".to_owned())
+                Some("run `chown` and `chmod` so that the file belongs to you and only you can write to it".to_owned())
             }
-            Self::TimedOut { .. } => Some("raise the limit with `hook.timeout`".to_owned()),
+            Self::TimedOut { .. } => Some("raise the limit with the setting `hook.timeout`".to_owned()),
             _ => None,
         }
     }

@@ -167,7 +167,7 @@ impl ImageManifest {
             Some(other) => Err(ArchiveError::Refused {
                 entry: what.to_owned(),
                 why: format!(
-                    "not a container image: it contains `{}`",
+                    "not a container image: a layer has the media type `{}`",
                     other.media_type.escape_debug()
                 ),
                 hint: other

@@ -316,7 +316,7 @@ impl<R: ArchiveInput> TarReader<R> {
                     let run = offset.take().zip(records::number(value));
                     extensions
                         .sparse
-                        .push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
+                        .push(run.ok_or_else(|| self.damaged("malformed sparse file map"))?);
                 }
                 _ => {
                     extensions.records.insert(key.to_vec(), value.to_vec());
@@ -358,7 +358,8 @@ impl<R: ArchiveInput> TarReader<R> {
             return Err(ArchiveError::refused(&self.name, "name contains NUL"));
         }
         let number = |key: &'static str| {
-            let bad = || ArchiveError::damaged(&self.name, format!("`{key}` is not a number"));
+            let bad =
+                || ArchiveError::damaged(&self.name, format!("value of `{key}` is not a number"));
             get(key.as_bytes())
                 .map(|v| records::number(v).ok_or_else(bad))
                 .transpose()
@@ -439,9 +440,7 @@ impl<R: ArchiveInput> TarReader<R> {
         } else if let Some(map) = map {
             let runs = sparse::with_commas(&map);
             Some((
-                runs.ok_or_else(|| {
-                    ArchiveError::damaged(&self.name, "malformed map of a sparse file")
-                })?,
+                runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed sparse file map"))?,
                 real,
             ))
         } else if !extensions.sparse.is_empty() {
@@ -462,7 +461,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 let bad = || {
                     ArchiveError::damaged(
                         &self.name,
-                        "ranges of a sparse file do not match its size",
+                        "sparse file map does not match the file size",
                     )
                 };
                 let real = real.ok_or_else(bad)?;
@@ -512,7 +511,7 @@ impl<R: ArchiveInput> TarReader<R> {
             }
             more = extended.is_extended();
             if runs.len() as u64 > EXTENSION_MAX / 24 {
-                return Err(bad("map of a sparse file is too long".to_owned()));
+                return Err(bad("sparse file map is too long".to_owned()));
             }
         }
         Ok((runs, gnu.real_size().map_err(|e| bad(e.to_string()))?))
@@ -521,7 +520,7 @@ impl<R: ArchiveInput> TarReader<R> {
     /// Reads the map of sparse format 1.0, which precedes the data.
     fn map(&mut self) -> Result<Vec<Run>, ArchiveError> {
         let name = self.name.clone();
-        let bad = || ArchiveError::damaged(&name, "malformed map of a sparse file");
+        let bad = || ArchiveError::damaged(&name, "malformed sparse file map");
         let (mut text, mut numbers, mut wanted) = (Vec::new(), Vec::new(), None);
         let mut read = 0;
         while wanted.is_none_or(|wanted| numbers.len() < wanted) {
@@ -603,7 +602,7 @@ fn meta_of<'g>(
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),
-                why: "ACL names users or groups without their numbers".to_owned(),
+                why: "the ACL contains user or group names without numeric ids".to_owned(),
                 hint: Some("create the archive with `tar --numeric-owner`"),
             });
             // The raw xattr is more exact than its text form. If it exists, an invalid text is

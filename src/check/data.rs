@@ -277,9 +277,10 @@ impl DataCheck<'_> {
                 (Some(1), _) => why.push("1 object is lost".to_owned()),
                 (Some(n), _) => why.push(format!("{n} objects are lost")),
                 (None, true) => why.push(
-                    "an object in it was unreadable at first, but is readable now".to_owned(),
+                    "an object in this pack was unreadable at first, but is readable now"
+                        .to_owned(),
                 ),
-                (None, false) => why.push("no object is lost by it".to_owned()),
+                (None, false) => why.push("no object is lost".to_owned()),
             }
             self.findings.damaged_pack(
                 DamagedPack {
@@ -366,7 +367,7 @@ fn damage_of(outcome: &PackOutcome) -> Option<String> {
                 "{bad} of {all} frames are damaged, the first at byte {offset}: {why}"
             ))
         }
-        None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
+        None if !outcome.name_matches => Some("the checksum does not match the name".to_owned()),
         None => None,
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Findings<'a> {
             self.damage(
                 What::Object,
                 count(lost, "object"),
-                "unreadable when they were needed",
+                "could not be read during the check",
             );
         }
     }

@@ -327,7 +327,7 @@ impl Rebuilder<'_> {
         }
         if lost > 0 {
             let message = format!(
-                "pack `{}`: omitted {}",
+                "pack `{}`: did not index {}",
                 layout::pack(name),
                 count(lost as u64, "damaged object")
             );
@@ -349,7 +349,7 @@ impl Rebuilder<'_> {
         let objects = found.iter().map(|f| f.objects.len() as u64).sum();
         let key = layout::pack(name);
         let message = format!(
-            "pack `{key}`: {why}; found {} in it without its table",
+            "pack `{key}`: {why}; recovered {} without the table of contents",
             count(objects, "object")
         );
         self.observer.notice(Notice {

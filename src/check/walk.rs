@@ -187,12 +187,12 @@ impl<'a> Walk<'a> {
             (0, _) | (_, Remote::None) => {}
             (n, Remote::Available(source)) => {
                 self.findings.note(format!(
-                    "objects that are not here, but at `{}`: {n}",
+                    "objects that are only at the remote `{}`: {n}",
                     source.store().place()
                 ));
             }
             (n, Remote::Unavailable(e)) => self.findings.note(format!(
-                "objects that are not here: {n}; it is unknown whether the remote has them: {}",
+                "objects that are not local: {n}; cannot check whether the remote has them: {}",
                 with_causes(e.as_error())
             )),
         }
@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
                         self.findings.note(format!(
-                            "version {id} in the log of `{name}` does not exist any more"
+                            "version {id} in the log of `{name}` no longer exists"
                         ));
                         continue;
                     }
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
                     && child != commit.ordinal.saturating_add(1)
                 {
                     let why = format!(
-                        "its ordinal is {}, that of its child {child}",
+                        "the ordinal is {}, but that of its child is {child}",
                         commit.ordinal
                     );
                     self.findings
@@ -344,7 +344,7 @@ impl<'a> Walk<'a> {
         self.trees.fetch_add(1, Ordering::Relaxed);
         match (&role, &node.root) {
             (Role::Root, None) => {
-                return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version");
+                return self.malformed(ObjectKind::Tree, &id, "not the root of a version");
             }
             (Role::Root, Some(info)) => {
                 if let Some(links) = &info.links {
@@ -357,7 +357,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(
                         What::Object,
                         format!("tree {id}"),
-                        "its table of hard links is lost",
+                        "the table of hard links is lost",
                     );
                 }
             }
@@ -371,7 +371,7 @@ impl<'a> Walk<'a> {
                     self.malformed(
                         ObjectKind::Tree,
                         &id,
-                        "its first name differs from the name in its parent",
+                        "the first name differs from the name in the parent node",
                     );
                 }
                 for entry in entries {
@@ -445,7 +445,7 @@ impl<'a> Walk<'a> {
             self.malformed(
                 ObjectKind::List,
                 &id,
-                "its length differs from the length in its parent",
+                "the length differs from the length in the parent node",
             );
         }
         match node {
@@ -493,7 +493,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(
                         What::Object,
                         format!("chunk {id}"),
-                        "its length differs from the length in its file",
+                        "the length differs from the length in the file",
                     );
                 }
             }

@@ -16,6 +16,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
 use crate::error::{Failure, Kind};
 use crate::model::path::{display, has_reserved, is_reserved, is_within};
+use crate::model::text::count;
 use crate::sys::mountinfo::{FilePlace, MountTable};
 use crate::sys::procfs::{ProcDir, mappings, processes};
 
@@ -102,10 +103,7 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "stop the processes that use it, or use `-f` if you know that they do not matter"
-                .to_owned(),
-        )
+        Some("stop the processes that use it, or use `-f` to continue anyway".to_owned())
     }
 }
 
@@ -128,7 +126,7 @@ pub fn describe(users: &[User]) -> String {
     };
     match users.len() - 1 {
         0 => format!("{who} {does}"),
-        more => format!("{who} {does}, and {more} more"),
+        more => format!("{who} {does}; {}", count(more as u64, "more use")),
     }
 }
 

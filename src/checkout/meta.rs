@@ -210,7 +210,10 @@ impl Spot<'_> {
         // a directory they give no rights.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
-            let why = format!("mode {:04o} not restored: the owner differs", meta.mode);
+            let why = format!(
+                "setuid and setgid of mode {:04o} not restored, because the owner was not restored",
+                meta.mode
+            );
             if lost.owner {
                 lost.denied.push(why)
             } else {

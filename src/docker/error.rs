@@ -10,9 +10,9 @@ use crate::error::{Failure, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The address is not that of a local socket.
-    #[error("`{host}` is not a Unix socket of a Docker engine")]
+    #[error("unsupported Docker address `{host}`: not a Unix socket")]
     Host { host: String },
-    #[error("this build of dvc cannot talk to Docker engines (feature `docker`)")]
+    #[error("this build of dvc does not support Docker (feature `docker`)")]
     NotBuilt,
     /// The socket does not exist.
     #[error("no Docker engine at `{}`", socket.display())]

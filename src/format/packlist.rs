@@ -178,7 +178,7 @@ impl PackList {
             .checked_sub(HEAD.len() + FOOTER)
             .ok_or_else(|| bad("truncated"))?;
         if bytes[..HEAD.len()] != *HEAD {
-            return Err(bad("not a list, or an unsupported version"));
+            return Err(bad("not a pack list, or an unsupported version"));
         }
         let (content, sum) = bytes.split_at(bytes.len() - SUM);
         if checksum(content) != *sum {
@@ -189,7 +189,7 @@ impl PackList {
         stored[1].copy_from_slice(&content[content.len() - 8..]);
         let [count, sum_bytes] = stored.map(u64::from_le_bytes);
         if rows_len % ROW != 0 || (rows_len / ROW) as u64 != count {
-            return Err(bad("number of rows does not fit the length of the file"));
+            return Err(bad("number of rows does not match the file length"));
         }
         let list = Self { bytes, sum_bytes };
         let (mut last, mut sum) = (None, 0u64);
@@ -343,7 +343,7 @@ mod tests {
         };
         for count in [0, 3, 5, u64::MAX, u64::MAX / ROW as u64] {
             assert!(
-                why(forge(&all, count, 4010)).contains("length of the file"),
+                why(forge(&all, count, 4010)).contains("the file length"),
                 "{count}"
             );
         }

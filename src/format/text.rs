@@ -50,7 +50,10 @@ pub(super) fn decode_exact_line<T: Serialize + DeserializeOwned>(
     if encode_line(&value) == bytes {
         Ok(value)
     } else {
-        Err(Malformed::new(what, "fields or spaces in another order"))
+        Err(Malformed::new(
+            what,
+            "not in canonical form (order of fields, or spaces)",
+        ))
     }
 }
 

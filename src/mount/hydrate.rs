@@ -133,9 +133,9 @@ impl Hydrator {
             };
             let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => Some(
-                    "the hydration limit is reached; other files are read on demand".to_owned(),
-                ),
+                Ok(false) => {
+                    Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
+                }
                 Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
             };
             if let Some(told) = told {

@@ -348,7 +348,7 @@ fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
 
 /// Returns the error for a content that is shorter than its file.
 fn too_short() -> crate::error::Error {
-    crate::format::Malformed::new("stored content", "it is shorter than its file").into()
+    crate::format::Malformed::new("stored content", "shorter than the file size").into()
 }
 
 impl LowerLayer {

@@ -32,14 +32,14 @@ const STEP: u64 = 32 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The profile cannot be opened, read or written.
-    #[error("cannot use the profile `{}`", path.display())]
+    #[error("cannot read or write the access profile `{}`", path.display())]
     File {
         /// The profile.
         path: PathBuf,
         source: io::Error,
     },
     /// A line is not valid.
-    #[error("`{}` is not an access profile: invalid line {line}", path.display())]
+    #[error("cannot parse the access profile `{}`: invalid line {line}", path.display())]
     Malformed {
         /// The profile.
         path: PathBuf,

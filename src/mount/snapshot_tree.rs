@@ -393,7 +393,7 @@ impl TreeBuilder<'_> {
             }
             if is_dir && full.len() > DIR_PATH_MAX {
                 let message = format!(
-                    "a directory in it is left out: its path is longer than {} KiB",
+                    "a subdirectory was not recorded: its path is longer than {} KiB",
                     DIR_PATH_MAX >> 10
                 );
                 self.observer.notice(Notice {
@@ -500,7 +500,7 @@ impl TreeBuilder<'_> {
             },
             InodeBody::Fifo => Node::Fifo,
             InodeBody::Socket => {
-                let message = "sockets are not kept".to_owned();
+                let message = "sockets are not recorded".to_owned();
                 self.observer.notice(Notice {
                     level: NoticeLevel::Skipped,
                     path: path.to_vec(),

@@ -510,7 +510,7 @@ impl Fetch<'_> {
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
                 let message = format!(
-                    "did not fetch branch `{name}` of {}: {e}",
+                    "cannot fetch branch `{name}` of {}: {e}",
                     self.reach.remote.name
                 );
                 self.observer.notice(Notice {
@@ -557,7 +557,7 @@ impl Fetch<'_> {
             Some(ours) if ours == id => return Ok(()),
             Some(ours) => {
                 let message = format!(
-                    "tag `{name}` is {} here and {} at {}",
+                    "kept the local tag `{name}`: it is {} here, but {} at {}",
                     ours.short(),
                     id.short(),
                     self.reach.remote.name

@@ -122,7 +122,7 @@ impl PushReport {
 
 /// The remote rejected a ref.
 #[derive(Debug, thiserror::Error)]
-#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the tag is another version there" } else { "not a fast-forward" })]
+#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the remote's tag names another version" } else { "not a fast-forward" })]
 pub struct RejectedRef {
     /// The name of the remote, or its URL if it has none.
     pub remote: String,

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
+use crate::model::text::count;
 use crate::mount::attach::is_dead;
 use crate::mount::control::{ControlRequest, MountClient, MountFacts, MountNote, note};
 use crate::mount::daemon;
@@ -484,7 +485,7 @@ impl Volumes {
         }
         let seen: Vec<_> = seen.iter().map(|pid| format!("process {pid}")).collect();
         let users = if seen.is_empty() {
-            format!("{ids} containers")
+            count(ids as u64, "container")
         } else {
             seen.join(", ")
         };

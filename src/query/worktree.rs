@@ -56,7 +56,7 @@ impl WalkOptions {
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!(
-                "the pattern `{}` excludes nothing: {why}",
+                "the exclude pattern `{}` never matches: {why}",
                 path::display(pattern.as_bytes())
             );
             observer.notice(Notice {
@@ -160,7 +160,7 @@ pub fn look(
             skipped,
         } = mount.look(repo, &walk.exclude, observer)?;
         for path in skipped {
-            let message = "sockets are not stored".to_owned();
+            let message = "sockets are not recorded".to_owned();
             observer.notice(Notice {
                 level: NoticeLevel::Skipped,
                 path,

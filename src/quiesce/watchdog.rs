@@ -303,7 +303,7 @@ impl Watchdog<'_> {
         }
         if left.iter().any(UndoStep::is_repeatable) {
             problems.push(format!(
-                "dvc repeats this for another {} minutes",
+                "dvc keeps trying for another {} minutes",
                 PERSISTENCE.as_secs() / 60
             ));
         }

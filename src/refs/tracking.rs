@@ -36,7 +36,7 @@ impl Failure for DivergedBranches {
 
 /// A remote without a name has no tracking refs.
 #[derive(Debug, thiserror::Error)]
-#[error("the remote `{url}` has no name")]
+#[error("cannot update tracking branches: the remote `{url}` has no name")]
 pub struct UnnamedRemote {
     /// The URL of the remote.
     pub url: String,

@@ -246,7 +246,10 @@ impl CachedStore {
         }
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
-                *failed() = Some((Instant::now(), format!("failed a moment ago: {e}")));
+                *failed() = Some((
+                    Instant::now(),
+                    format!("not retried, because a request failed a moment ago: {e}"),
+                ));
             }
         })
     }

@@ -171,7 +171,7 @@ impl Frames {
                 kind,
                 &row.id,
                 &row.place,
-                "it is outside of its frame",
+                "the object is outside of its frame",
             ));
         };
         if self.ids.id(kind, bytes) != row.id {
@@ -179,12 +179,7 @@ impl Frames {
             self.cache
                 .lock()
                 .remove(&(row.place.pack, row.place.offset));
-            return Err(damaged(
-                kind,
-                &row.id,
-                &row.place,
-                "its bytes do not match its id",
-            ));
+            return Err(damaged(kind, &row.id, &row.place, "checksum mismatch"));
         }
         Ok(Plain { frame, range })
     }

@@ -131,7 +131,7 @@ impl Repo {
             Err(ObjectError::malformed(
                 ObjectKind::Chunk,
                 id,
-                "its length differs",
+                "wrong length",
             ))
         }
     }

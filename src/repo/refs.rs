@@ -69,7 +69,7 @@ impl Readable {
 
 /// Reports a damaged ref that the operation leaves out.
 pub fn report_damaged(e: &Error, observer: &dyn Observer) {
-    let message = format!("left out: {}", with_causes(e.as_error()));
+    let message = format!("skipped a damaged ref: {}", with_causes(e.as_error()));
     observer.notice(Notice {
         level: NoticeLevel::Incomplete,
         path: Vec::new(),
@@ -98,10 +98,10 @@ pub enum RefError {
         why: String,
     },
     /// The newest entry has the greatest possible number, which only damage or an attack causes.
-    #[error("cannot move {} `{name}`: its newest entry has the greatest number that is possible", kind.name())]
+    #[error("cannot move {} `{name}`: its newest entry already has the maximum number", kind.name())]
     Last { kind: RefKind, name: String },
     /// An operation on several refs has left out damaged refs, which it has already reported.
-    #[error("{count} damaged ref{} left out", if *count == 1 { " was" } else { "s were" })]
+    #[error("{count} damaged ref{} skipped", if *count == 1 { " was" } else { "s were" })]
     Some { count: usize },
 }
 
@@ -265,7 +265,7 @@ impl<'a> Refs<'a> {
         };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
-            return Err(damaged("it belongs to another ref".to_owned()).into());
+            return Err(damaged("the entry belongs to another ref".to_owned()).into());
         }
         let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
         Ok((name, entry))
@@ -534,7 +534,7 @@ impl<'a> Refs<'a> {
             Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => {
                 Ok(e)
             }
-            Ok(_) => Err(damaged(key, "it belongs to another ref".to_owned())),
+            Ok(_) => Err(damaged(key, "the entry belongs to another ref".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
     }

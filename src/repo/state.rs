@@ -121,7 +121,12 @@ impl LocalState {
         };
         let usable = create::private_dir(&dir).and_then(|()| Ok(access(&dir, Access::WRITE_OK)?));
         usable
-            .map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display())))
+            .map_err(|e| {
+                self.complain(&format!(
+                    "no cache is used: cannot create or write `{}`: {e}",
+                    dir.display()
+                ))
+            })
             .ok()?;
         Some(dir)
     }
@@ -156,7 +161,7 @@ impl LocalState {
         {
             return Ok(opened);
         }
-        self.complain(&format!("no cache: {why}"));
+        self.complain(&format!("no cache is used: {why}"));
         Catalogue::temporary()
     }
 }
@@ -174,7 +179,7 @@ fn reason_against(path: &Path) -> Option<String> {
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
     if let Some(file) = files.iter().find(refused) {
         return Some(format!(
-            "`{}` belongs to another user and cannot be written",
+            "`{}` belongs to another user and is not writable",
             file.display()
         ));
     }
@@ -184,5 +189,5 @@ fn reason_against(path: &Path) -> Option<String> {
         || dir.uid() == user.as_raw()
         || dir.gid() == group.as_raw()
         || dir.mode() & 0o2000 != 0;
-    (!shares).then(|| "the directory of the repository has no set-group-ID bit".to_owned())
+    (!shares).then(|| "the repository directory does not have the set-group-ID bit".to_owned())
 }

@@ -49,7 +49,7 @@ pub enum PluginError {
     #[error("`{}` is not a socket", path.display())]
     NoSocket { path: PathBuf },
     /// The socket cannot be used.
-    #[error("cannot serve `{}`", path.display())]
+    #[error("cannot listen on `{}`", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
 
@@ -66,7 +66,7 @@ impl Failure for PluginError {
         match self {
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(
-                    "run it as root, because Docker looks for plugins in a directory of root"
+                    "run it as root, because only root can write to Docker's plugin directory"
                         .to_owned(),
                 )
             }

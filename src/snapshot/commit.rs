@@ -342,7 +342,7 @@ impl Draft {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
                 Malformed::new(
                     "version",
-                    "its ordinal is the greatest possible one, so no version can follow",
+                    "its ordinal is the maximum, so no version can follow",
                 )
             })?,
             None => 1,

@@ -285,7 +285,7 @@ impl Location {
                     && options.get("insecure").is_none_or(|v| v != "1")
                 {
                     return Err(bad(
-                        "unencrypted HTTP is allowed only on this machine; write `webdavs://`, or add `?insecure=1`",
+                        "unencrypted HTTP is allowed only to this machine; write `webdavs://`, or add `?insecure=1`",
                     ));
                 }
                 if word.ends_with('s') {
@@ -344,7 +344,7 @@ impl Location {
             .find(|o| !location.scheme.options().contains(&o.as_str()))
         {
             return Err(bad(&format!(
-                "unknown option `{unknown}` of {}",
+                "unknown option `{unknown}` for {}",
                 location.scheme.name()
             )));
         }

@@ -82,12 +82,18 @@ impl RemoteStore {
         };
         // Each request has its own time limit, so the shared transport has none.
         let refused = |e: reqwest::Error| {
-            StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e))
+            StoreError::remote(
+                "access",
+                "",
+                &place,
+                StoreErrorKind::Refused,
+                root_cause(&e),
+            )
         };
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| {
-            convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0))
+            convert_error(dialect, "access", "", &place, &e, &OperationContext::new(0))
         })?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {

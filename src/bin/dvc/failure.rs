@@ -119,7 +119,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     UnusableMount(Error),
     /// A new repository would be inside a mount.
-    #[error("`{}` is inside the mount at `{}`, where a repository cannot be used", dir.display(), at.display())]
+    #[error("cannot create a repository in `{}`: it is inside the dvc mount at `{}`", dir.display(), at.display())]
     InsideMount {
         /// The directory of the new repository.
         dir: PathBuf,
@@ -139,19 +139,19 @@ pub(crate) enum CliError {
     #[error("no remote `{name}`")]
     NoRemote { name: String, known: String },
     /// A new remote would be inside the worktree of its own repository.
-    #[error("`{}` is inside the worktree `{}`, so a remote there would be lost with the worktree", dir.display(), top.display())]
+    #[error("cannot add a remote at `{}`: it is inside the worktree `{}` and would be lost with the worktree", dir.display(), top.display())]
     InsideWorktree { dir: PathBuf, top: PathBuf },
     /// An option has a value that it does not accept.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
     /// The verb changes something and has no dry run.
-    #[error("`dvc {0}` has no dry run")]
+    #[error("`dvc {0}` does not support a dry run")]
     NoDryRun(&'static str),
     /// The run directory cannot be created, or other users may create names in it.
-    #[error("cannot use the run directory `{}`", path.display())]
+    #[error("cannot create or access the run directory `{}`", path.display())]
     RunDir { path: PathBuf, source: io::Error },
     /// The setting has no value.
-    #[error("`{0}` is not set")]
+    #[error("the setting `{0}` is not set")]
     NotSet(String),
 }
 
@@ -184,7 +184,7 @@ impl Failure for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                Some("write it as UTF-8 text (`iconv` converts it)".into())
+                Some("save the file as UTF-8 text (`iconv` converts it)".into())
             }
             Self::NoRepository(_) => {
                 Some("run `dvc init` to create one, or name one with `--repo` or `DVC_REPO`".into())

@@ -56,7 +56,7 @@ impl MountSource {
             names_version,
         } = SourceName::parse(text)?;
         if spec.path.is_some() {
-            return Err(CliError::option("REV", "name a whole version, not a path of it").into());
+            return Err(CliError::option("REV", "expected a version without a path").into());
         }
         let Some(url) = spec.url.or_else(|| named_url(session)) else {
             return Ok(Self {
@@ -244,7 +244,7 @@ fn update_clone(
     let progress = session.progress()?;
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
-            let message = format!("{e}; showing what is already local");
+            let message = format!("using the local state of the clone: {e}");
             progress.notice(Notice {
                 level: NoticeLevel::Info,
                 path: Vec::new(),

@@ -38,7 +38,7 @@ impl RepoPlace {
         let outside = || {
             CliError::option(
                 "PATH",
-                format!("`{}` is not below the worktree", given.display()),
+                format!("`{}` is outside the worktree", given.display()),
             )
         };
         let relative = if given.is_absolute() {

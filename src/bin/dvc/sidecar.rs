@@ -111,7 +111,10 @@ pub(crate) fn plan(
     let branch = branch.and_then(|tag| match RefName::new(&tag) {
         Ok(branch) => Some(branch),
         Err(e) => {
-            reading.problem("DATA_TAG", format!("the tag cannot be a branch name: {e}"));
+            reading.problem(
+                "DATA_TAG",
+                format!("the tag is not a valid branch name: {e}"),
+            );
             None
         }
     });
@@ -212,7 +215,7 @@ impl SidecarReader<'_> {
             if registry.is_some() {
                 self.problem(
                     "REGISTRY",
-                    "DATA_TAG is not set, so no image in the registry is named",
+                    "DATA_TAG is not set, but must name the image in the registry",
                 );
             }
             return None;
@@ -220,7 +223,7 @@ impl SidecarReader<'_> {
         if text.contains('@') {
             self.problem(
                 "DATA_TAG",
-                "a digest or a user is not supported; write [REGISTRY/]NAME[:TAG]",
+                "digests and user names are not supported; write [REGISTRY/]NAME[:TAG]",
             );
             return None;
         }
@@ -230,7 +233,10 @@ impl SidecarReader<'_> {
             .map(bare)
             .filter(|r| !r.is_empty() && !image.is_in(r));
         if let Some(other) = other {
-            let text = format!("`{}` is not the registry of DATA_TAG", other.escape_debug());
+            let text = format!(
+                "`{}` differs from the registry in DATA_TAG",
+                other.escape_debug()
+            );
             self.problem("REGISTRY", text);
         }
         Some(image)
@@ -446,22 +452,22 @@ mod tests {
             (&[("DATA_TAG", "r.example/Team/Data")], &["DATA_TAG: "]),
             (
                 &[("DATA_TAG", "r.example/data@sha256:00")],
-                &["DATA_TAG: a digest"],
+                &["DATA_TAG: digests"],
             ),
             (
                 &[("DATA_TAG", "me:hush@r.example/data")],
-                &["DATA_TAG: a digest or a user"],
+                &["DATA_TAG: digests and user names"],
             ),
             (
                 &[("DATA_TAG", "r.example/data:a..b")],
-                &["DATA_TAG: the tag cannot be a branch name"],
+                &["DATA_TAG: the tag is not a valid branch name"],
             ),
             (
                 &[
                     ("DATA_TAG", "r.example/data"),
                     ("REGISTRY", "other.example"),
                 ],
-                &["REGISTRY: `other.example` is not the registry"],
+                &["REGISTRY: `other.example` differs from the registry"],
             ),
             (
                 &[("NO_PUSH", "perhaps")],

@@ -284,7 +284,7 @@ impl<'a> Patch<'a> {
             Err(e) => {
                 self.engine.incomplete(
                     path.to_vec(),
-                    format!("cannot open its directory: {}", error_text(e)),
+                    format!("cannot open the parent directory: {}", error_text(e)),
                 );
                 Ok(None)
             }
@@ -519,7 +519,7 @@ impl<'a> Patch<'a> {
         match settled {
             Ok(None) => self.engine.lose(
                 &place,
-                "metadata not restored: changed in the meantime".to_owned(),
+                "metadata not restored: changed during the checkout".to_owned(),
             ),
             Ok(Some(lost)) => {
                 self.made.insert(change.path.clone());

@@ -111,7 +111,7 @@ fn exists(place: &Member) -> bool {
 }
 
 fn kept(engine: &Engine<'_>, place: &Member) {
-    let message = "directory kept, because it contains files of no version".to_owned();
+    let message = "directory kept, because it contains ignored or untracked files".to_owned();
     engine.observer.notice(Notice {
         level: NoticeLevel::Info,
         path: place.dir.path_of(&place.name),

@@ -15,6 +15,7 @@ use crate::checkout::meta::{Known, Lost, Spot, mtime};
 use crate::checkout::restore::report::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
+use crate::model::text;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// A time before 1970 with nanoseconds, which not every file system can store.
@@ -274,8 +275,8 @@ impl Maker {
             let message = match count {
                 1 => "owner not restored: not permitted".to_owned(),
                 n => format!(
-                    "owner not restored here and {} more times: not permitted",
-                    n - 1
+                    "owner not restored for this and {}: not permitted",
+                    text::count(n - 1, "other file")
                 ),
             };
             observer.notice(Notice {
@@ -298,8 +299,8 @@ pub(in crate::checkout) fn refused(entry: &Entry, e: Errno) -> String {
     let what = match &entry.node {
         Node::File { .. } => "file".to_owned(),
         Node::Dir { .. } => "directory".to_owned(),
-        Node::Symlink { target } => format!("link to `{}`", display(target)),
-        Node::Fifo => "pipe".to_owned(),
+        Node::Symlink { target } => format!("symbolic link to `{}`", display(target)),
+        Node::Fifo => "named pipe".to_owned(),
         Node::CharDevice { major, minor } => format!("character device {major}:{minor}"),
         Node::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
     };

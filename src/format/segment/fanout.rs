@@ -90,7 +90,7 @@ impl FanoutPage {
                 .checked_add(u64::from(before))
                 .is_none_or(|end| end > limit)
         {
-            return Err(SegmentError::Damaged("fan-out points outside"));
+            return Err(SegmentError::Damaged("fan-out entry out of range"));
         }
         Ok(Self { start, ends })
     }

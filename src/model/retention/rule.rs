@@ -60,9 +60,9 @@ pub enum RetentionRule {
 /// The error for text that is not a count, a span or the name of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRetention {
-    #[error("`{text}` is not a number of versions")]
+    #[error("invalid number of versions `{text}`")]
     Count { text: String },
-    #[error("`{text}` is not a duration")]
+    #[error("invalid duration `{text}`")]
     Span { text: String },
     #[error("unknown retention rule `{name}`")]
     Rule { name: String },
@@ -277,7 +277,9 @@ impl Failure for BadRetention {
             }
             Self::Rule { .. } => {
                 let adverbs = CalendarPeriod::ALL.map(CalendarPeriod::adverb).join("`, `");
-                format!("use `last`, `{adverbs}`, `within`, or `within-daily` and the like")
+                format!(
+                    "use `last`, `{adverbs}`, `within`, or `within-` and a period, such as `within-daily`"
+                )
             }
         })
     }

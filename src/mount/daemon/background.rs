@@ -54,7 +54,10 @@ impl MountService {
             self.has_ended(Duration::ZERO)
         }) {
             Ok(bytes) => (self.log)(&format!("prefetched {bytes} bytes")),
-            Err(e) => (self.log)(&format!("cannot prefetch: {}", with_causes(&e))),
+            Err(e) => (self.log)(&format!(
+                "cannot prefetch the data of the access profile: {}",
+                with_causes(&e)
+            )),
         }
     }
 
@@ -74,7 +77,7 @@ impl MountService {
             .err()
             .map(|e| {
                 format!(
-                    "cannot follow the branch, will try again: {}",
+                    "cannot switch to the newest version of the branch, will try again: {}",
                     with_causes(&e)
                 )
             })

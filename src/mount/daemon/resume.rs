@@ -37,7 +37,7 @@ pub(super) fn resume(
         return if store.key()?.is_none() {
             Ok(None)
         } else {
-            Err(store.damaged("it does not name its version"))
+            Err(store.damaged("the base version is missing"))
         };
     };
     let branch = store

@@ -95,7 +95,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
         if server.ending && !reported {
             reported = true;
             let message = format!(
-                "waiting for process {}, which writes the changes of the last mount to disk",
+                "waiting for process {}, the daemon of the previous mount, to write its changes to disk",
                 server.process.pid
             );
             observer.notice(Notice {

@@ -81,7 +81,7 @@ impl View {
                 Ok(file) => backing = Some(file),
                 Err(e) => {
                     if !data.is_frozen() {
-                        (self.log)(&format!("cannot use passthrough for a file: {e:?}"));
+                        (self.log)(&format!("cannot open a file in passthrough mode: {e:?}"));
                     }
                     self.names().open_in_daemon(ino);
                 }
@@ -150,9 +150,7 @@ impl View {
             opened.in_kernel = false;
             (Arc::clone(&opened.data), opened.write)
         };
-        (self.log)(&format!(
-            "the kernel cannot use passthrough for a file: {why}"
-        ));
+        (self.log)(&format!("the kernel refused passthrough for a file: {why}"));
         opened.0.take_from_kernel(opened.1);
         self.names().open_in_daemon(opened.0.ino());
     }

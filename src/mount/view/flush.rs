@@ -79,7 +79,9 @@ impl View {
                     ino: data.ino(),
                     seal,
                 })),
-                Err(e) => (self.log)(&format!("cannot seal an upper file: {e}")),
+                Err(e) => (self.log)(&format!(
+                    "cannot record the checksums of an upper file: {e}"
+                )),
             }
         }
         let done = store.finish(seals).or_else(|_| store.finish(Vec::new()));

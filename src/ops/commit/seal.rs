@@ -262,7 +262,7 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
         let free = old.is_none_or(|there| there == id);
         let how = Move {
             who: &context.author,
-            why: "tag: made by commit",
+            why: "tag: created by commit",
             time: context.moved_at(),
         };
         if !free

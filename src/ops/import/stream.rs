@@ -388,12 +388,7 @@ impl MemberReader<'_> {
 /// Returns the path in the version of the target of a hard link. Fails if the target is not
 /// imported.
 fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
-    let why = || {
-        format!(
-            "the target `{}` of the hard link is not imported",
-            display(target)
-        )
-    };
+    let why = || format!("the hard link target `{}` is not imported", display(target));
     let is_imported =
         |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
     let place = places.of(target, layer)?.filter(is_imported);

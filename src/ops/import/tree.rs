@@ -216,7 +216,7 @@ impl ArchiveTree {
         }
         let Some(at) = found else {
             let why = format!(
-                "no earlier file has the target `{}` of the hard link",
+                "the hard link target `{}` is not an earlier file of the archive",
                 display(&target.join(&b'/'))
             );
             return Err(ArchiveError::refused(display(&names.join(&b'/')), why).into());

@@ -238,7 +238,7 @@ pub fn store_stream(
 
 /// The error for a stream that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the stream")]
+#[error("cannot read the data to commit")]
 pub struct StreamError(#[source] io::Error);
 
 impl Failure for StreamError {

@@ -103,7 +103,7 @@ impl<'a> OldMap<'a> {
                         }
                     }
                     if map.path.len() > DEPTH_MAX {
-                        return Err(Malformed::new("stored list", "it is nested too deeply").into());
+                        return Err(Malformed::new("stored list", "nested too deeply").into());
                     }
                 }
                 map.height = map.path.len();
@@ -183,5 +183,5 @@ impl<'a> OldMap<'a> {
 }
 
 fn uneven() -> crate::error::Error {
-    Malformed::new("stored list", "its nodes contradict each other").into()
+    Malformed::new("stored list", "inconsistent nodes").into()
 }

@@ -197,7 +197,7 @@ impl Auth {
                     Ok(looked) => looked.unwrap_or(Login::Anonymous(None)),
                     // A helper may wait for user input forever.
                     Err(_) => Login::Anonymous(Some(format!(
-                        "no response of Docker's credential helper within {HELPER_LIMIT:?}"
+                        "no response from Docker's credential helper within {HELPER_LIMIT:?}"
                     ))),
                 }
             }

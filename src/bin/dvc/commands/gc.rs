@@ -25,7 +25,7 @@ pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Keep SIZE of them
+    /// Keep at most SIZE of them
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
     /// Delete unneeded data now, without waiting
@@ -111,7 +111,7 @@ fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
         let verb = if dry_run { "would delete" } else { "deleted" };
         writeln!(
             out,
-            "{verb} {}; the cache has {}",
+            "{verb} {}; the cache contains {}",
             size(before.saturating_sub(after)),
             size(after)
         )?;

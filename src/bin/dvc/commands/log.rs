@@ -68,7 +68,7 @@ pub(crate) struct LogArgs {
     /// Show the changed lines of text files
     #[arg(short, long, conflicts_with_all = ["stat", "name_status", "graph", "walk_reflogs"])]
     pub(crate) patch: bool,
-    /// List versions from TIME on
+    /// List versions since TIME
     #[arg(long, value_name = "TIME", visible_alias = "after")]
     pub(crate) since: Option<String>,
     /// List versions up to TIME

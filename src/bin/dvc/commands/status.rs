@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
     /// Print lines for scripts, in a format that never changes
     #[arg(long)]
     pub(crate) porcelain: bool,
-    /// End lines with NUL and write names raw; implies --porcelain
+    /// End lines with NUL and do not quote names; implies --porcelain
     #[arg(short = 'z')]
     pub(crate) null: bool,
     /// Exit with 1 if there are differences
@@ -275,7 +275,7 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     };
     match &report.head.branch {
         Some(branch) => writeln!(out, "on branch {}, {at}", out.paint(Paint::Branch, branch))?,
-        None => writeln!(out, "on no branch, {at}")?,
+        None => writeln!(out, "HEAD is detached, {at}")?,
     }
     if let Some(VersionInfo { id, commit }) = &report.moved_tip {
         let id = out.paint(Paint::Id, id.short());
@@ -304,7 +304,10 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
             again(&interrupted.goal)
         )?;
         for path in &interrupted.half_written {
-            let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
+            let line = out.paint(
+                Paint::Removed,
+                format!("partially written: {}", shown(path)),
+            );
             writeln!(out, "  {line}")?;
         }
     }

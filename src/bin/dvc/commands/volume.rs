@@ -95,13 +95,20 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {
-        Some(_) => Err(CliError::option("-o", format!("`{key}` is given twice"))),
+        Some(_) => Err(CliError::option(
+            "-o",
+            format!("`{key}` is given more than once"),
+        )),
         None => Ok(()),
     };
     for option in &args.option {
         let parts = option.split_once('=');
-        let (key, value) =
-            parts.ok_or_else(|| CliError::option("-o", format!("`{option}` is not KEY=VALUE")))?;
+        let (key, value) = parts.ok_or_else(|| {
+            CliError::option(
+                "-o",
+                format!("invalid option `{option}`: expected KEY=VALUE"),
+            )
+        })?;
         put(key, value.to_owned())?;
     }
     if let Some(from) = &args.from {
@@ -403,13 +410,13 @@ fn remove_one(
         if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
             let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
             let many = if versions == 1 {
-                "version that is"
+                "unpushed version"
             } else {
-                "versions that are"
+                "unpushed versions"
             };
             writeln!(
                 out,
-                " {versions} {many} not pushed: branch {branch} in `{}`",
+                " {versions} {many} kept on branch {branch} in `{}`",
                 local.display()
             )?;
         }

@@ -54,10 +54,15 @@ impl SettingType {
             Self::Size { min } => at_least(min, dvc::model::size::parse(text)?),
             Self::Count => match text.parse() {
                 Ok(n) if n > 0 => Ok(SettingValue::Number(n)),
-                _ => Err(format!("`{text}` is not a whole number of at least 1")),
+                _ => Err(format!(
+                    "invalid number `{text}`: expected a whole number of at least 1"
+                )),
             },
             Self::Choice(words) if words.contains(&text) => Ok(SettingValue::Text(text.to_owned())),
-            Self::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+            Self::Choice(words) => Err(format!(
+                "invalid value `{text}`: expected one of {}",
+                words.join(", ")
+            )),
             Self::List => Ok(SettingValue::List(
                 text.split(',')
                     .filter(|t| !t.is_empty())
@@ -71,7 +76,7 @@ impl SettingType {
             Self::Author => author(text).map(SettingValue::Text),
             Self::Path if text.is_empty() => Err("the path is empty".to_owned()),
             Self::Text | Self::Path if text.contains(['\n', '\0']) => {
-                Err("the value has a line break".to_owned())
+                Err("the value contains a line break or a zero byte".to_owned())
             }
             Self::Text | Self::Path => Ok(SettingValue::Text(text.to_owned())),
         }
@@ -93,7 +98,7 @@ impl SettingType {
                 .map(|i| {
                     i.as_str()
                         .map(str::to_owned)
-                        .ok_or_else(|| format!("`{}` is not text", on_one_line(i)))
+                        .ok_or_else(|| format!("`{}` is not a string", on_one_line(i)))
                 })
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
@@ -102,7 +107,7 @@ impl SettingType {
             }
             (_, toml_edit::Value::String(text)) => self.parse(text.value()),
             (_, other) => Err(format!(
-                "`{}` is not {}",
+                "invalid value `{}`: expected {}",
                 on_one_line(other),
                 self.description()
             )),
@@ -118,7 +123,7 @@ impl SettingType {
             Self::Size { .. } => "a size such as `256M`".to_owned(),
             Self::Count => "a whole number of at least 1".to_owned(),
             Self::Choice(words) => words.join(", "),
-            Self::List => "a list of texts".to_owned(),
+            Self::List => "a list of strings".to_owned(),
             Self::Command => "a program with its arguments, as text or as a list".to_owned(),
             Self::Duration => "a duration such as `30s` or `2h`".to_owned(),
             Self::Path => "a path".to_owned(),
@@ -181,13 +186,13 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err(format!("`{text}` is neither true nor false")),
+        _ => Err(format!("invalid value `{text}`: expected true or false")),
     }
 }
 
 /// Parses a duration: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration such as `30s` or `2h`");
+    let wrong = || format!("invalid duration `{text}`: expected a duration such as `30s` or `2h`");
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -213,9 +218,12 @@ pub(crate) fn author(text: &str) -> Result<String, String> {
     let (name, mail) = text
         .strip_suffix('>')
         .and_then(|t| t.split_once('<'))
-        .ok_or_else(|| format!("`{text}` is not `Name <mail>`"))?;
+        .ok_or_else(|| format!("invalid author `{text}`: expected `Name <mail>`"))?;
     if name.trim().is_empty() || mail.contains(['<', '>']) || text.chars().any(char::is_control) {
-        return Err(format!("`{}` is not `Name <mail>`", text.escape_debug()));
+        return Err(format!(
+            "invalid author `{}`: expected `Name <mail>`",
+            text.escape_debug()
+        ));
     }
     Ok(format!("{} <{}>", name.trim(), mail.trim()))
 }

@@ -106,7 +106,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
     let limit = value::duration(&args.quiesce_timeout)
         .map_err(|problem| CliError::option(option, problem))?;
     if limit.is_zero() {
-        return Err(CliError::option(option, "the timeout must be longer than zero").into());
+        return Err(CliError::option(option, "the timeout must be greater than zero").into());
     }
     let own = std::env::current_exe();
     let own = own.map_err(|source| CliError::File {
@@ -154,7 +154,10 @@ fn tags(
             ("", None) => {
                 let head = Head::read(context, &context.repo()?)?;
                 head.branch.ok_or_else(|| {
-                    CliError::option("--tag", "HEAD is detached; name the branch, BRANCH@NAME")
+                    CliError::option(
+                        "--tag",
+                        "HEAD is detached, so the branch must be specified: BRANCH@NAME",
+                    )
                 })?
             }
             (scope, _) => ref_name(scope)?,
@@ -175,7 +178,7 @@ fn trailer(text: &str) -> Result<(String, String), CliError> {
     let blank = |c: char| c.is_whitespace() || c.is_control();
     if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
         let problem = format!(
-            "`{}` is not KEY=VALUE on one line, with no blanks in KEY",
+            "invalid trailer `{}`: expected KEY=VALUE on one line, without blanks in KEY",
             text.escape_debug()
         );
         return Err(CliError::option("--trailer", problem));
@@ -228,7 +231,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
         // An empty list of paths would commit everything.
         return Err(CliError::option(
             "--files-from",
-            format!("`{}` lists no path", list.display()),
+            format!("`{}` contains no paths", list.display()),
         ));
     }
     Ok(paths)

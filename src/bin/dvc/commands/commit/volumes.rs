@@ -168,7 +168,7 @@ fn commit_local_volume(
         Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
             note(
                 session,
-                format!("not looking for local-driver volumes: {e}"),
+                format!("not searching for local-driver volumes: {e}"),
             )?;
             return Err(missing().into());
         }

@@ -382,7 +382,7 @@ fn of_settings() -> Result<Vec<u8>, MissingSection> {
     page.item(&bold("remote.NAME.url"), "The URL of the remote NAME.");
     page.item(
         &bold("remote.NAME.lazy"),
-        "Whether missing data is read from the remote NAME.",
+        "Whether missing data is fetched from the remote NAME when it is read.",
     );
     list(&mut page, "FILES", FILES);
     see_also(&mut page, ["dvc(1)", "dvc-config(1)", "dvc-remotes(7)"]);
@@ -419,7 +419,10 @@ fn of_mount_helper() -> Vec<u8> {
     page.paragraph("[remotes.md](remotes.md) lists the variables with credentials. In a mount unit of systemd, `EnvironmentFile=` sets them.");
     page.heading("FILES");
     page.item(&italic("/etc/fstab"), "File systems of this machine.");
-    page.item(&italic("/run/dvc/"), "Sockets and notes of mounts.");
+    page.item(
+        &italic("/run/dvc/"),
+        "Control sockets and state files of mounts.",
+    );
     see_also(
         &mut page,
         [
