@@ -171,7 +171,7 @@ pub enum HookError {
         event: &'static str,
         program: PathBuf,
     },
-    /// The program failed.
+    /// The program exited with an error status, or was killed by a signal.
     #[error("the {event} hook `{}` failed ({status}){}", program.display(), outcome(event))]
     Failed {
         event: &'static str,
@@ -399,7 +399,8 @@ pub fn is_executable(program: &Path) -> bool {
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the hook does not read.
+/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the
+/// hook does not read.
 fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("hook", MemfdFlags::CLOEXEC)?);
     file.write_all(input)?;
@@ -407,7 +408,8 @@ fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Terminates a hook and all processes of its group.
+/// Asks a hook and all processes of its group to exit, and kills those that remain when the hook
+/// has exited or after [`END_TIMEOUT`].
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);

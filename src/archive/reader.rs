@@ -1,10 +1,10 @@
-//! Reads tar streams in the plain, ustar, GNU and PAX formats. Returns the members in order, and
-//! their content as a stream.
+//! Reads tar streams in the v7, ustar, GNU and PAX formats. Returns the members in order, and their
+//! content as a stream.
 //!
 //! The `tar` crate reads header blocks and verifies their checksums. This module interprets the
 //! extension headers itself, because the crate splits PAX records at line breaks and supports only
-//! one of the four sparse formats. Fixed limits bound the memory, independent of the lengths in an
-//! archive.
+//! one of the four sparse formats. Fixed limits bound the memory, no matter which lengths an
+//! archive declares.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ const TARGET_MAX: usize = 4095;
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Returns the name in the first block of an archive.
+/// Returns the name in the first block of an archive, or `None` if `head` is shorter than a block.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
     Some(
         Header::from_byte_slice(head.get(..512)?)
@@ -227,7 +227,7 @@ impl<R: ArchiveInput> TarReader<R> {
         self.data.at += len.min(self.hole());
     }
 
-    /// Returns the source, positioned after the archive.
+    /// Returns the source, positioned after the bytes that were read or skipped.
     pub fn into_input(self) -> R {
         self.input
     }

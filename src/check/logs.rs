@@ -75,7 +75,7 @@ pub(super) fn check(
 }
 
 /// Compares the logs with the numbers that the catalogue has recorded, because only the record
-/// shows that the newest entry of a log was removed.
+/// shows that the newest entry of a log was removed. Then updates the record.
 fn compare_with_seen(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -237,7 +237,8 @@ impl Log {
         }
     }
 
-    /// Adds the current value, and the previous values since the time of the last garbage collection.
+    /// Adds the current value, and older values whose entries are not older than `collected`, the
+    /// time of the last garbage collection in seconds since 1970.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {

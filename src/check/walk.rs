@@ -159,7 +159,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether an object of a lazy clone is only at the remote.
+    /// Returns whether an object of a lazy clone is only at the remote. If the remote does not
+    /// respond, it is assumed to have the object.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,
@@ -472,7 +473,8 @@ impl<'a> Walk<'a> {
         self.repo.live_copy(kind, id)
     }
 
-    /// Fails if a gc has given up all copies of an object.
+    /// Fails if a gc has given up all copies of an object. Never fails in a lazy clone, which can
+    /// fetch the object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()
             || self.live(kind, id)?.is_some()

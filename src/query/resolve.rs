@@ -385,7 +385,7 @@ impl<'a> Resolver<'a> {
         .into()
     }
 
-    /// Returns the only version whose id starts with `hex`.
+    /// Returns the version whose id starts with `hex`, or `None`. Fails if there are several.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
         let filled = |fill: &str| {
             Id::parse(&format!(
@@ -428,7 +428,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Resolves `branch@sel`: a tag of the branch, an ordinal, an abbreviated id, or a date.
+    /// Resolves `branch@sel`. In this order, `sel` is a tag of the branch, `latest`, an ordinal, an
+    /// abbreviated id, or a date.
     fn scoped(&self, branch: Option<&RefName>, selector: &Selector) -> Result<Id> {
         let (branch, tip) = match branch.or(self.head.branch.as_ref()) {
             Some(name) => (name.clone(), self.repo.refs().value(RefKind::Branch, name)?),
@@ -494,7 +495,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the version of the branch whose id starts with `text`.
+    /// Returns the version of the branch whose id starts with `text`, or `None`. Fails if there are
+    /// several.
     fn on_branch(&self, tip: Id, text: &RefName) -> Result<Option<(Id, Commit)>> {
         let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else {
             return Ok(None);

@@ -91,7 +91,7 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Translates the options of the command line to those of `docker volume create`.
+/// Translates the arguments of `dvc volume create` to the options of `docker volume create`.
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {
@@ -332,7 +332,7 @@ fn path(session: &Session, args: &PathArgs) -> CommandResult {
 }
 
 /// Returns the path on the host of a path below the state directory, if this process runs in a
-/// container that knows it.
+/// container that knows it, or else the path itself.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),

@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The longest message, in bytes.
+/// Limit on the length of a message in bytes.
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Returns the options of a commit of `place`.
@@ -137,7 +137,8 @@ fn ref_name(name: &str) -> Result<RefName, Error> {
     RefName::new(name).map_err(Error::from)
 }
 
-/// Returns the tags of the command line. `@NAME` is scoped by `branch`, or by the current branch.
+/// Returns the tags that are given on the command line. `@NAME` is scoped by `branch`, or by the
+/// current branch.
 fn tags(
     args: &CommitArgs,
     context: &Context,
