@@ -110,10 +110,11 @@ pub(super) fn check(
             }
             // A segment may list packs that a gc has deleted; their rows answer nothing.
             None if is_given_up(repo, name) => return Ok(info),
-            None => Some(format!("missing, but the index lists {} in it", count(sum.0, "object"))),
-            Some(len) if len != *bytes => {
-                Some(format!("{len} bytes long instead of {bytes}"))
-            }
+            None => Some(format!(
+                "missing, but the index lists {} in it",
+                count(sum.0, "object")
+            )),
+            Some(len) if len != *bytes => Some(format!("{len} bytes long instead of {bytes}")),
             Some(_) => match read_table(repo.store(), name) {
                 Ok(table) if table.kind != *kind => Some(format!(
                     "the pack kind is {}, but the index says {}",

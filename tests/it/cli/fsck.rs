@@ -205,9 +205,9 @@ fn a_missing_newest_ref_entry_is_reported() {
         .code(5)
         .complains("damage: ref `refs/heads/main`: entry 4 is missing at the end of the log");
     fs::remove_dir_all(s.w(".dvcs/refs/tags")).unwrap();
-    s.dvc(["fsck"])
-        .code(5)
-        .complains("damage: ref `refs/tags/golden`: entries 1 to 2 are missing at the end of the log");
+    s.dvc(["fsck"]).code(5).complains(
+        "damage: ref `refs/tags/golden`: entries 1 to 2 are missing at the end of the log",
+    );
 }
 
 #[test]
