@@ -84,13 +84,20 @@ impl Repair {
         seen: u64,
     ) -> Result<()> {
         let newest = log.last.max(seen);
-        if newest == 0 || newest - log.entries.len() as u64 > MISSING_MAX {
+        if newest == 0 {
+            return Ok(());
+        }
+        let before = log.entries.last_key_value().map(|(_, entry)| entry.clone());
+        if newest - log.entries.len() as u64 > MISSING_MAX {
+            self.report.unrepaired_refs.push(UnrepairedRef {
+                log: log.key.clone(),
+                previous: before.as_ref().and_then(value_of),
+            });
             return Ok(());
         }
         let bad: Vec<u64> = (1..=newest)
             .filter(|n| !log.entries.contains_key(n))
             .collect();
-        let before = log.entries.last_key_value().map(|(_, entry)| entry.clone());
         let mut value = None;
         if bad.last() == Some(&newest) {
             let previous = before.as_ref().and_then(value_of);

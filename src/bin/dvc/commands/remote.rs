@@ -175,8 +175,8 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     }
     let location = session.location(&args.url)?;
     ensure_outside(&place, &location)?;
+    let lazy = args.lazy || known.is_some_and(|known| known.lazy);
     if !session.dry_run(args.dry) {
-        let lazy = args.lazy || known.is_some_and(|known| known.lazy);
         write_remote(&place, &args.name, &location, lazy)?;
     }
     let mut out = session.plain_out();
@@ -213,7 +213,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
             out.json(&JsonRemote {
                 name: &args.name,
                 url: location.to_string(),
-                lazy: args.lazy,
+                lazy,
             })?;
         }
         None => print_line(session, &mut out, &summary)?,
