@@ -60,6 +60,7 @@ impl MountService {
     pub(super) fn end(&self) {
         *self.ended.0.lock() = true;
         self.ended.1.notify_all();
+        // Wake the flush thread, which sleeps until something changes.
         self.view.dirty_signal().raise();
     }
 
@@ -83,6 +84,7 @@ impl MountService {
         let state = self.view.state();
         MountFacts {
             version: Some(base.version)
+                // A mount that shows several versions has the zero id.
                 .filter(|id| *id != Id([0; 32]))
                 .map(|id| id.to_string()),
             branch: base.branch,

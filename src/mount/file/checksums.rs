@@ -111,6 +111,7 @@ impl SumTable {
             return;
         }
         let all = blocks.start / GROUP as u64..blocks.end.div_ceil(GROUP as u64);
+        // A truncation wipes the blocks up to `u64::MAX`, so visit only the groups that exist.
         let touched: Vec<u64> = if (all.end - all.start) > self.groups.len() as u64 {
             self.groups
                 .keys()
@@ -180,6 +181,8 @@ impl BlockSums {
     /// Records the checksums of `bytes`, which start at block `block`. Only the last block may be
     /// incomplete, at the end of the file.
     pub(in crate::mount) fn record(&self, block: u64, bytes: &[u8]) {
+        // Compute the checksums before taking the lock, because hashing takes longer than the
+        // update.
         let sums: Vec<u32> = bytes.chunks(BLOCK_BYTES).map(sum_of).collect();
         let mut known = self.lock();
         for (block, sum) in (block..).zip(sums) {

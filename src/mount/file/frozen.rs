@@ -122,6 +122,7 @@ impl FrozenFile {
             return Ok(());
         };
         let wanted = range.start / BLOCK..range.end.div_ceil(BLOCK);
+        // All other blocks of the snapshot are read from the version.
         for own in self.upper_only_blocks() {
             let both = own.start.max(wanted.start)..own.end.min(wanted.end);
             if both.is_empty() {
@@ -130,6 +131,7 @@ impl FrozenFile {
             for part in changes.saved.missing(&both) {
                 if changes.side.is_none() {
                     let mut options = OpenOptions::new();
+                    // A crash may have left the side file of an earlier snapshot.
                     options.read(true).write(true).truncate(true);
                     changes.side = Some(create::open_private(&self.side_path, &options)?);
                 }
@@ -143,6 +145,7 @@ impl FrozenFile {
                         sums: &self.state.sums,
                         size: u64::MAX,
                     };
+                    // The side file has no checksums, so damage must be detected now.
                     if let Some(block) = written.read(at, &mut bytes)? {
                         let why = format!("checksum mismatch in block {block} of an upper file");
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -273,6 +276,7 @@ impl FrozenFile {
                         Ok(Some(upper)) => {
                             rustix::fs::seek(&*upper, rustix::fs::SeekFrom::Data(at))
                         }
+                        // If holes cannot be found, the rest counts as data.
                         Err(_) => return at,
                     };
                     match data {

@@ -49,6 +49,8 @@ impl UpperFiles {
     /// Returns the path of the upper file of an inode.
     pub fn path(&self, ino: u64) -> PathBuf {
         self.dir
+            // Numbers of new nodes are consecutive and those of the version are hashes, so the low
+            // byte distributes both evenly over the directories.
             .join(format!("{:02x}", ino & 0xff))
             .join(format!("{ino:x}"))
     }
@@ -128,6 +130,7 @@ impl UpperFiles {
             return Ok(());
         }
         create::private_dir(&self.dir)?;
+        // A partly written mark would make the next mount refuse the overlay.
         let fresh = path.with_extension("new");
         let file = self.create_at(&fresh)?;
         io::Write::write_all(&mut &file, mark.as_bytes())?;
@@ -217,6 +220,8 @@ impl UpperFiles {
         let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 create::private_dir(fold)?;
+                // The name of the new directory must become durable too, and so must that of its
+                // parent, which may be new as well.
                 self.unsynced_dirs().extend([
                     self.dir.clone(),
                     self.dir.parent().unwrap_or(&self.dir).to_path_buf(),

@@ -38,6 +38,7 @@ impl FileData {
     /// Writes bytes of the version to the upper file, except to blocks that it already holds.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
+        // A commit may have replaced the base while the bytes were fetched without a lock.
         let same = |state: &FileState| {
             state.damage.is_none()
                 && state
@@ -72,6 +73,8 @@ impl FileData {
                 done?;
                 self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
                 self.note_change();
+                // Mark the blocks as local last, because readers do not wait for the exclusive
+                // lock.
                 self.write_state()
                     .local
                     .insert(part.start..to.div_ceil(BLOCK));
