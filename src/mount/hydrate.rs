@@ -63,6 +63,7 @@ impl Hydrator {
         let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
         let queue = Queue {
             walk,
+            // `wait` must not return before the walk has begun.
             busy: walk,
             ..Queue::default()
         };

@@ -205,6 +205,7 @@ impl TreeBuilder<'_> {
     fn rebuild_above(&mut self, ino: u64) {
         let mut at = ino;
         while let Some(inode) = self.snapshot.upper.inodes.get(&at) {
+            // All directories above a marked one are marked already.
             if !self.rebuilt.insert(at) && at != ino || at == ROOT_INO {
                 break;
             }
@@ -367,6 +368,7 @@ impl TreeBuilder<'_> {
                 },
             ))
         }));
+        // Ignore rules of this directory apply to everything below it.
         let ignores = self.ignores(&nodes, depth, above)?;
         // If ignore rules apply now or have applied before, everything below may differ from the
         // stored directory.
@@ -470,6 +472,7 @@ impl TreeBuilder<'_> {
                             rechunk_file(self.lower, frozen, self.out, self.threads)
                                 .map_err(damaged)?,
                         );
+                        // A snapshot of many files would otherwise run out of descriptors.
                         frozen.close();
                         self.observer.advance(1, base.size);
                         self.files.insert(number, Arc::clone(&base));

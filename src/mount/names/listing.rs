@@ -69,6 +69,8 @@ impl NameTable {
                 let of_version = dir
                     .as_ref()
                     .and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
+                // A name that the version lacks has no index. The hash of the name is stable, and
+                // larger than any index.
                 let at = of_version.map_or_else(|| self.upper.ino_of(ino, name, None), position);
                 out.push(ListedName {
                     name: name.clone(),

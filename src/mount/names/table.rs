@@ -216,6 +216,7 @@ impl NameTable {
 
     /// Starts a snapshot. Returns the changed inodes.
     pub fn begin_commit(&mut self) -> HashSet<u64> {
+        // Changes during the snapshot go to the empty set, so that they belong to the next commit.
         self.committing = std::mem::take(&mut self.changed);
         self.committing.clone()
     }
@@ -223,6 +224,7 @@ impl NameTable {
     /// Ends a snapshot. Inodes in `left` are not in the new version and stay changed.
     pub fn end_commit(&mut self, left: impl IntoIterator<Item = u64>) {
         let done = std::mem::take(&mut self.committing);
+        // The rows of these inodes still say that they are changed.
         self.pending.inodes.extend(done);
         self.still_changed(left);
     }
@@ -582,6 +584,8 @@ impl NameTable {
             return Ok(false);
         }
         inode.meta.mtime = mtime;
+        // The clock of the underlying file system can be some milliseconds behind, and a change
+        // time must not go back.
         inode.ctime = inode.ctime.max(mtime);
         let distrusted = has_privileges(&inode.meta, false);
         if distrusted {

@@ -106,6 +106,7 @@ impl View {
             SwitchAttempt::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
         };
         if let Some(store) = &self.store {
+            // Write the database first: if that fails, the mount still shows the old version.
             store.replace(
                 &kept_rows(&plan.upper, &request.facts)
                     .map_err(IoError::at("flush", self.space.dir()))?,
@@ -147,6 +148,7 @@ fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
         let Some(data) = change.inode.as_ref().and_then(|inode| inode.data()) else {
             continue;
         };
+        // `OverlayDb::replace` removes all seals.
         data.set_sealed(false);
         if data.must_sync_first() {
             // A length that a crash could revert must not be recorded.
