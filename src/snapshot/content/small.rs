@@ -63,6 +63,7 @@ pub fn store_small(
             Ok(now) => now,
             Err(e) => return Ok(SmallFile::Unreadable(e)),
         };
+        // The stat is the same after the read, so the bytes are the content of one moment.
         if now.same(&stat) {
             stable = true;
             break;

@@ -126,6 +126,7 @@ impl<'a> OldMap<'a> {
                 return Err(uneven());
             };
             self.leaf = leaf_items(start, &extents);
+            // A node whose length differs from that in its parent would shift all later offsets.
             if self.leaf.end() != end {
                 return Err(uneven());
             }

@@ -122,6 +122,7 @@ impl Links {
             let all_kept = group.members.iter().all(|m| m.kept_in.is_some());
             let as_before = || match group.link() {
                 Some((link, paths)) => known.get(&link.group) == Some(&&paths),
+                // A single name is as before if the old version has no link for it.
                 None => !old
                     .0
                     .iter()

@@ -193,6 +193,7 @@ impl<'r> NamedPaths<'r> {
             .zip(above)
             .take_while(|(open, name)| open.name == **name)
             .count();
+        // Keep the directories that this path shares with the previous one.
         self.open.truncate(same + 1);
         for depth in same..above.len() {
             let so_far = &names[..=depth];
@@ -211,6 +212,7 @@ impl<'r> NamedPaths<'r> {
         match stat.kind {
             FileType::Directory => self.enter(names)?,
             FileType::Socket => return Err(Why::Socket),
+            // Open the file, because a file that cannot be read would be missing from the version.
             FileType::RegularFile => match self
                 .open
                 .last()

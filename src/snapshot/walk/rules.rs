@@ -269,6 +269,7 @@ impl Ignores {
             }
         }
         for (depth, file) in self.files.iter().rev() {
+            // The patterns of an ignore file are relative to its directory.
             let mut below = path;
             for _ in 0..*depth {
                 below = below
