@@ -52,6 +52,8 @@ pub(super) fn pieces<'a>(
             return None;
         }
         match extents.next() {
+            // Check before anything is written, because a forged version could otherwise fill the
+            // disk.
             Some(Ok(extent)) => match offset.checked_add(extent.len).filter(|end| *end <= size) {
                 Some(end) => {
                     let piece = Piece {
@@ -109,6 +111,7 @@ pub(super) fn write_pieces(
         at += 1;
         while let Some(next) = pieces.get(at)
             && let Some(id) = &next.chunk
+            // In a patch, pieces that did not change are absent.
             && next.offset == end
             && bytes < GATHER_BYTES
         {

@@ -168,6 +168,7 @@ pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
     let locks = Locks::read();
     for path in found {
         let database = BESIDE_SQLITE.iter().find_map(|end| path.strip_suffix(*end));
+        // SQLite locks the database, not the file next to it.
         for path in database.into_iter().chain([path.as_slice()]) {
             let user = locks.user(dir, path).or_else(|| locks.unlisted(dir, path));
             users.extend(user.filter(|user| !users.contains(user)));
@@ -226,6 +227,7 @@ fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
         let Some(pid) = pid.and_then(Pid::from_raw) else {
             continue;
         };
+        // `EPERM` also means that the process exists (kill(2)).
         let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
         if alive && pid != rustix::process::getpid() {
             let pid = u32::try_from(pid.as_raw_nonzero().get()).ok();
@@ -258,6 +260,7 @@ struct Locks(HashMap<(u64, u64), Option<u32>>);
 
 impl Locks {
     fn read() -> Self {
+        // Without this file, only the files in `LOCKED` are checked, one by one.
         let text = fs::read_to_string("/proc/locks").unwrap_or_default();
         Self(text.lines().filter_map(parse_lock).collect())
     }
@@ -312,6 +315,7 @@ impl Locks {
 fn lock_on(file: &Path) -> Option<Option<u32>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(file, flags, Mode::empty()).ok()?;
+    // A write lock conflicts with every other lock, so the kernel reports any lock.
     let found = fcntl_getlk(&fd, &Flock::from(FlockType::WriteLock)).ok()??;
     Some(
         found
@@ -325,6 +329,7 @@ fn lock_on(file: &Path) -> Option<Option<u32>> {
 fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
     let mut fields = line.split_whitespace().skip(1).filter(|f| *f != "->");
     let kind = fields.next()?;
+    // Leases and delegations are not locks of a program.
     if !matches!(kind, "POSIX" | "OFDLCK" | "FLOCK") {
         return None;
     }
@@ -341,6 +346,8 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
     let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else {
         return;
     };
+    // Paths in `/proc` are those of the mount namespace of their process, so each is resolved with
+    // the mount table of that namespace.
     let mut tables: HashMap<String, MountTable> = HashMap::new();
     for pid in processes().filter(|pid| *pid != std::process::id()) {
         let process = ProcDir::of(pid);
@@ -366,6 +373,7 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
 fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec<u8>, Use)> {
     let mut found: Vec<(Vec<u8>, Use)> = Vec::new();
     let mut add = |path: &[u8], how: Use, is_file: &dyn Fn() -> bool| {
+        // Pipes and sockets have no path, and a removed file is not in the directory.
         if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
             return;
         }
@@ -390,6 +398,7 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
     let maps = process.maps();
     let mut last: &[u8] = b"";
     for mapping in mappings(&maps) {
+        // A library is mapped in several adjacent parts.
         if mapping.path != last {
             add(mapping.path, Use::Mapped, &|| true);
             last = mapping.path;

@@ -56,6 +56,7 @@ impl Maker {
             all,
         ) {
             Ok(fd) => fd,
+            // The file system has no `O_TMPFILE` (open(2)).
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = format!(".dvc-tmp-probe-{}", std::process::id());
                 let fd = fs::openat(root, &name, new_file(), all)?;
@@ -115,6 +116,7 @@ impl Maker {
         name: &[u8],
         meta: &Meta,
     ) -> Result<OwnedFd, Errno> {
+        // An ACL can deny what the mode grants, so the file stays private until its xattrs are set.
         let mode = if meta.xattrs.is_empty() {
             meta.mode & 0o777
         } else {
@@ -139,6 +141,7 @@ impl Maker {
     }
 
     fn known(&self, spot: Spot<'_>, mode: u32) -> Result<Known, Errno> {
+        // Every new node is like the probe, which saves a stat for each.
         if self.uniform {
             return Ok(Known {
                 uid: self.uid,
