@@ -136,6 +136,7 @@ impl<R: ArchiveInput> TarReader<R> {
             match header.entry_type() {
                 EntryType::XGlobalHeader => {
                     let bytes = self.extension(&mut extensions, size)?;
+                    // A global header belongs to no member, so the archive may end after it.
                     extensions.pieces -= 1;
                     let all = records::take(&bytes)
                         .ok_or_else(|| self.damaged("malformed global PAX records"))?;
@@ -242,6 +243,8 @@ impl<R: ArchiveInput> TarReader<R> {
             input: &mut self.input,
             bytes: 0,
         };
+        // A new `Archive` for each header, and `raw`, so that the crate interprets no extension
+        // header.
         let mut archive = Archive::new(&mut counted);
         let next = archive
             .entries()
@@ -471,6 +474,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 )
             }
         };
+        // Offsets in a file are signed numbers.
         if i64::try_from(size).is_err() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
@@ -510,6 +514,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 add(part, &mut runs).map_err(|e| bad(e.to_string()))?;
             }
             more = extended.is_extended();
+            // A range takes 24 bytes in the archive.
             if runs.len() as u64 > EXTENSION_MAX / 24 {
                 return Err(bad("sparse file map is too long".to_owned()));
             }

@@ -46,6 +46,8 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
     match &map {
         Some(_) => {
             let base = name.rsplit(|b| *b == b'/').next().unwrap_or_default();
+            // A program that does not know sparse files extracts the raw data under this name, as
+            // GNU tar intends.
             let plain = [b"GNUSparseFile.0/", base].concat();
             set_name(&mut header, &plain);
         }
@@ -139,6 +141,7 @@ fn extension(name: &[u8], len: u64) -> Header {
         .next()
         .unwrap_or_default();
     set_name(&mut header, &[b"PaxHeaders/", base].concat());
+    // Constant values, because equal members must encode to equal bytes.
     header.set_mode(0o644);
     header.set_uid(0);
     header.set_gid(0);

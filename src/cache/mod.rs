@@ -125,6 +125,8 @@ impl BlockCache {
             }
         }
         while let Some(run) = missing.pop() {
+            // Only one thread fetches a block. A block that arrived between the check above and the
+            // claim is fetched twice, which is harmless.
             let Some(claim) = self.claim(object, &run) else {
                 // Another thread has fetched a part of this run. Check its blocks again, because
                 // that thread may have failed, and fetch the rest.
@@ -145,6 +147,7 @@ impl BlockCache {
             let span = run.start * BLOCK..(run.end * BLOCK).min(len);
             let fetched = fetch(span.clone())?;
             let at = size(span.start - from);
+            // A remote may return fewer or more bytes than requested.
             let end = at + fetched.len().min(size(span.end - span.start));
             if let Some(slot) = bytes.get_mut(at..end) {
                 slot.copy_from_slice(&fetched[..end - at]);
@@ -341,6 +344,8 @@ impl BlockCache {
             .chunks(usize::try_from(BLOCK).unwrap_or(1))
             .map(|block| checksum(&[block]))
             .collect();
+        // The flags come last, so that another process never reads an incomplete block. After a
+        // crash the writes may be in any order, and the checksum decides.
         file.write_all_at(bytes, HEAD + within * BLOCK)?;
         file.write_all_at(sums.as_flattened(), SUMS + within * SUM)?;
         file.write_all_at(&vec![1; sums.len()], within)?;
@@ -371,6 +376,7 @@ impl BlockCache {
     /// Shrinks the cache to nine tenths of the limit if the limit is exceeded.
     fn shrink(&self) -> io::Result<()> {
         if self.used_bytes()? > self.limit_bytes {
+            // Leave some space, because each removal lists the whole cache.
             self.shrink_to(self.limit_bytes / 10 * 9)?;
         }
         Ok(())
@@ -439,6 +445,8 @@ fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
 }
 
 fn mark_used(file: &File) {
+    // The modification time serves as the time of last use, because access times are often switched
+    // off.
     let modified = file.metadata().and_then(|m| m.modified());
     if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MARK_EVERY)) {
         let _ = file.set_modified(SystemTime::now());

@@ -40,9 +40,11 @@ pub fn cut(
         while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
             end = next_edge(end, into_block, buf.len());
         }
+        // The run ends at a hole or with the file, not only with the buffer.
         let complete = end < buf.len() || last;
         while at < end {
             let Some(len) = next_chunk(config, chunker, &buf[at..end], complete) else {
+                // The end of the chunk depends on bytes after the buffer.
                 return at;
             };
             pieces.push(Piece::Chunk(at..at + len));

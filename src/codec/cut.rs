@@ -134,6 +134,7 @@ pub fn next_chunk(
             if window.len() <= least {
                 return Some(window.len());
             }
+            // `new` uses normalisation level 1, which is part of the format.
             let cdc = fastcdc::v2020::FastCDC::new(window, least, average, most);
             let (_, end) = cdc.cut(0, window.len());
             Some(end.clamp(1, window.len()))

@@ -50,6 +50,7 @@ fn is_innodb(head: &[u8]) -> bool {
             && head.len() >= 2 * page
             && head.chunks_exact(page).enumerate().all(|(i, p)| {
                 let numbered = be32(p, 4).is_some_and(|n| usize::try_from(n).is_ok_and(|n| n == i));
+                // InnoDB extends files by zeros, so a page that was never written has no number.
                 (numbered && be32(p, 34) == Some(space)) || (i > 0 && is_zero(p))
             })
     })
@@ -63,6 +64,8 @@ fn is_postgres(head: &[u8]) -> bool {
         let (Some(lower), Some(upper), Some(special), Some(version)) = fields else {
             return false;
         };
+        // The field `pd_pagesize_version` of bufpage.h: the page size 0x2000 and the layout version
+        // 4. The header has 24 bytes.
         version == 0x2004
             && (24..=8192).contains(&lower)
             && lower <= upper

@@ -84,6 +84,7 @@ impl FrameHead {
         for _ in 0..count {
             let len = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
             let len = u32::try_from(len).map_err(|_| bad("length out of range"))?;
+            // The limit on the sum bounds the memory for decompression.
             total = total.saturating_add(len as usize);
             if total > most {
                 return Err(bad("length out of range"));

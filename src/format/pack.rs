@@ -183,6 +183,7 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
             return Err(bad("unknown codec"));
         }
         let count = varint::take(&mut bytes).ok_or_else(|| bad("truncated"))?;
+        // An object takes at least 33 bytes: its id and one byte of its length.
         if count == 0 || count > (bytes.len() / 33) as u64 {
             return Err(bad("object count out of range"));
         }

@@ -86,6 +86,7 @@ pub fn encode_name(name: &str) -> String {
     }
     // File systems limit a path component to 255 bytes.
     if s.len() > 200 {
+        // The encoded name is ASCII, so it can be cut at any byte.
         s.truncate(150);
         s.push('~');
         s.push_str(&line_checksum(name)[..32]);

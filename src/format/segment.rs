@@ -62,6 +62,7 @@ impl Ord for IndexRow {
     fn cmp(&self, other: &Self) -> Ordering {
         self.id
             .cmp(&other.id)
+            // `None`, a complete copy, is smaller than any base.
             .then(self.base.cmp(&other.base))
             .then(self.place.cmp(&other.place))
     }

@@ -26,6 +26,7 @@ pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, 
 
 /// Encodes a value as a line of JSON and its checksum.
 pub(super) fn encode_line<T: Serialize>(value: &T) -> Vec<u8> {
+    // These types have only text keys and no custom errors, so serialising them cannot fail.
     let line = serde_json::to_string(value).unwrap_or_default();
     format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
 }

@@ -21,6 +21,7 @@ pub fn take(bytes: &mut &[u8]) -> Option<u64> {
         let (first, rest) = bytes.split_first()?;
         *bytes = rest;
         let part = u64::from(first & 0x7f);
+        // Only one bit of the number is left.
         if shift == 63 && part > 1 {
             return None;
         }

@@ -224,6 +224,8 @@ impl Catalogue {
     /// Runs `f` in one read transaction.
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let lock = self.lock();
+        // One transaction sees one state of the file. The lock ensures that the connection has no
+        // other transaction.
         let snapshot = lock.unchecked_transaction().map_err(|e| self.wrap(e))?;
         f(&snapshot).map_err(|e| self.wrap(e))
     }
@@ -232,6 +234,8 @@ impl Catalogue {
     fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let mut lock = self.lock();
         let done = lock
+            // A transaction that reads before it writes fails with `SQLITE_BUSY`, without waiting,
+            // if another process has written in between. `Immediate` waits at the start.
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .and_then(|t| {
                 let value = f(&t)?;

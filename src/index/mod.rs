@@ -87,6 +87,7 @@ impl Index {
             segments.retain(|s| !replaced.contains(s.name()));
             all_replaced.extend(replaced);
         }
+        // Another segment has the rows of a replaced one, so its damage hides nothing.
         index.damaged.retain(|d| !all_replaced.contains(&d.0));
         Ok(index)
     }
@@ -123,6 +124,8 @@ impl Index {
     /// Returns a copy of an object, or `None` if there is none.
     pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let set = self.set(kind);
+        // Memory comes first, because `add_segment` removes rows from memory only after it has
+        // added the segment. The smallest row is a complete copy, if there is one.
         if let Some(row) = read(&set.memory).tables().find_map(|t| t.rows_of(id).min()) {
             return Ok(Some(row));
         }

@@ -105,6 +105,8 @@ impl SegmentReader {
             .ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
         let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
+        // The layout has shown that these numbers fit the length of the file, so a damaged footer
+        // cannot allocate all memory.
         let cells = |n: u64| usize::try_from(n).unwrap_or(0);
         let fanout = std::iter::repeat_with(OnceLock::new)
             .take(cells(fanout::page_count(footer.bits)))

@@ -100,6 +100,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
         } else {
             Some(id(d)?)
         };
+        // No frame can contain a longer chunk, and readers allocate the length of a chunk.
         if chunk.is_some() && len > crate::format::frame::FRAME_PLAIN_MAX as u64 {
             return Err(DecodeError::message("chunk too long"));
         }
@@ -109,6 +110,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
 }
 
 fn add(total: u64, len: u64) -> Result<u64, DecodeError> {
+    // Readers rely on each extent to make progress.
     if len == 0 {
         return Err(DecodeError::message("empty extent"));
     }

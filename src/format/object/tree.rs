@@ -259,6 +259,7 @@ impl Fields {
         let mut f = Self::default();
         for _ in 0..map_len(d)? {
             let key = d.u8()?;
+            // Keys are ascending, so neither this field nor one with a higher number was seen.
             if key > 17 || f.seen >> key != 0 {
                 return Err(DecodeError::message("unknown field or fields out of order"));
             }
@@ -348,6 +349,7 @@ impl Fields {
                 let content = self.content.take().ok_or_else(wrong)?;
                 let fits = match &content {
                     Content::Inline(b) => b.len() as u64 == size,
+                    // `extents` has checked that the sum does not overflow.
                     Content::Direct(list) => list.iter().map(|x| x.len).sum::<u64>() == size,
                     Content::List(_) => true,
                 };
@@ -368,6 +370,7 @@ impl Fields {
                 let target = self
                     .target
                     .take()
+                    // No such link can be created (symlink(2)).
                     .filter(|t| !t.is_empty() && !t.contains(&0))
                     .ok_or_else(wrong)?;
                 Node::Symlink { target }
@@ -456,6 +459,7 @@ pub fn decode_links(bytes: &[u8]) -> Result<LinkTable, Malformed> {
             let mut paths = Vec::new();
             for _ in 0..array_len(d)? {
                 let p = d.bytes()?;
+                // A path of a forged version must not lead out of the worktree.
                 path::split(p).ok_or_else(|| DecodeError::message("invalid path"))?;
                 paths.push(p.to_vec());
             }

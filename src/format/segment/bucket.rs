@@ -90,6 +90,7 @@ pub fn decode(
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
     let mut id = Id([0; 32]);
     let skip = implied(bits);
+    // With 0 bits, the shift by 64 bits is not defined, and the result must be 0.
     let top = bucket
         .checked_shl(64 - u32::from(bits))
         .unwrap_or(0)

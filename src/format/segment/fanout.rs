@@ -14,6 +14,8 @@ pub const PAGE_BUCKETS: u64 = 512;
 pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
 /// Limit on the number of bits that select a bucket.
 pub const MAX_BITS: u8 = 27;
+// A lookup verifies and scans its whole bucket. Measured: 3.9 us with 64 rows, and 2.5 us with 32
+// rows for 0.6 % more bytes.
 const TARGET_ROWS: u64 = 32;
 
 /// Returns the number of id bits that select a bucket, so that a bucket has 16 to 32 rows on
@@ -28,6 +30,7 @@ pub fn bits_for(rows: u64) -> u8 {
 
 /// Returns the bucket of an id: the number in its first `bits` bits.
 pub fn bucket_of(id: &Id, bits: u8) -> u64 {
+    // With 0 bits, the shift by 64 bits is not defined, and there is only bucket 0.
     id.prefix().checked_shr(64 - u32::from(bits)).unwrap_or(0)
 }
 

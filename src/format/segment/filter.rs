@@ -16,6 +16,7 @@ pub const PIECE_BLOCKS: u64 = 1024;
 const BLOCK: usize = 64;
 const PIECE: usize = 64 * 1024;
 const BITS_PER_ROW: u64 = 10;
+// Seven numbers of nine bits use 63 bits of one word of the id.
 const PROBES: u32 = 7;
 
 /// Returns the number of blocks in a filter for `rows` rows.

@@ -74,6 +74,8 @@ impl SegmentFooter {
             return Err(SegmentError::Damaged("not an index segment, or truncated"));
         }
         let version = u16::from_le_bytes(array(bytes, 8)?);
+        // Verify the checksum before the version is reported, because a damaged version is no
+        // version.
         let content = checked(SegmentSection::Footer, 0, bytes)?;
         if version != VERSION {
             return Err(SegmentError::Version(version));

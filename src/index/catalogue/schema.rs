@@ -56,6 +56,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Recreates the tables of an open database if its version differs.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     if version(connection)? != VERSION {
+        // The journal mode cannot be changed within a transaction.
         connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
         // Another process may have created the tables in the meantime.
         if version(connection)? != VERSION {
@@ -114,6 +115,8 @@ pub(super) fn lock(path: &Path) -> io::Result<File> {
 
 /// Removes the lock file. Ignores errors, because a leftover lock file is harmless.
 pub(super) fn unlock(path: &Path, lock: File) {
+    // Remove the file before the lock is released. A process that waits for the lock then finds the
+    // catalogue repaired.
     drop(fs::remove_file(beside(path, LOCK)));
     drop(lock);
 }

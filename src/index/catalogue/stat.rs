@@ -13,6 +13,7 @@ impl Catalogue {
     /// Returns the number of a worktree; assigns a new number on first use. `key` is usually its
     /// canonical path.
     pub fn worktree(&self, key: &[u8]) -> CatalogueResult<i64> {
+        // Read first, because a write waits for other writers.
         let known = self.read(|c| {
             c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
                 .query_row([key], |r| r.get(0))
@@ -21,6 +22,7 @@ impl Catalogue {
         match known {
             Some(id) => Ok(id),
             None => self.write(|c| {
+                // Another process may have assigned a number in the meantime.
                 c.prepare_cached("INSERT OR IGNORE INTO worktrees (key) VALUES (?1)")?
                     .execute([key])?;
                 c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
@@ -122,6 +124,7 @@ impl Catalogue {
 }
 
 fn sum(path: &[u8], value: &[u8]) -> [u8; 8] {
+    // The length separates path and value, so that no byte can move from one to the other.
     let [sum @ .., _, _, _, _, _, _, _, _] =
         checksum(&[&(path.len() as u64).to_le_bytes(), path, value]);
     sum
