@@ -189,6 +189,7 @@ impl BlockCache {
             range.start / BLOCK % BLOCKS,
             range.end.checked_sub(1)? / BLOCK % BLOCKS,
         );
+        // A range in two regions takes the slow path, which handles any number of regions.
         if (range.end - 1) / REGION != region {
             return None;
         }
@@ -284,9 +285,12 @@ impl BlockCache {
     fn path(&self, object: &str, region: u64) -> PathBuf {
         let name: String = object
             .chars()
+            // The name of an object becomes one path component.
             .map(|c| if c == '/' { '-' } else { c })
             .collect();
         let dir = object
+            // Regions are spread over directories by the first two characters of the object's last
+            // component, which is usually a hash.
             .rsplit('/')
             .next()
             .and_then(|last| last.get(..2))
@@ -340,6 +344,7 @@ impl BlockCache {
             file => file?,
         };
         let within = first % BLOCKS;
+        // The last block of an object may be shorter. Its checksum covers only its own bytes.
         let sums: Vec<[u8; 16]> = bytes
             .chunks(usize::try_from(BLOCK).unwrap_or(1))
             .map(|block| checksum(&[block]))
@@ -366,6 +371,7 @@ impl BlockCache {
             .new_bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed)
             + bytes.len() as u64;
+        // A check lists the whole cache, so not every write causes one.
         if new > CHECK_LIMIT_EVERY.min(self.limit_bytes / 8) {
             self.new_bytes.store(0, Ordering::Relaxed);
             self.shrink()?;
@@ -435,6 +441,8 @@ fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 all.push(StoredRegion {
                     used,
+                    // Regions are sparse, so their length says nothing about their disk space.
+                    // `st_blocks` counts units of 512 bytes (stat(3type)).
                     stored_bytes: meta.blocks() * 512,
                     path: entry.path(),
                 });
@@ -542,6 +550,7 @@ mod tests {
         assert_eq!(*fetched.lock(), 1);
         let path = process().path("packs/ab/abcd", 0);
         let file = File::options().write(true).open(&path).unwrap();
+        // Damages the second block.
         file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
         assert!(read() && read());
         assert_eq!(*fetched.lock(), 2);
@@ -569,6 +578,7 @@ mod tests {
         };
         read(&ours, 0);
         read(&ours, 0);
+        // `theirs` plays another process, which recreates the file with block 1 only.
         fs::remove_file(ours.path("packs/ab/abcd", 0)).unwrap();
         read(&theirs, 1);
         for block in [1, 1, 0, 0, 1] {
@@ -588,6 +598,7 @@ mod tests {
     #[test]
     fn it_stays_below_its_limit() {
         let dir = tempfile::tempdir().unwrap();
+        // Forty objects of 1 MiB do not fit into 8 MiB.
         let cache = BlockCache::new(dir.path().to_path_buf(), 8 << 20);
         for n in 0..40 {
             let fetch =

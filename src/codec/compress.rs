@@ -143,6 +143,8 @@ impl Decompressor {
         len: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), BadData> {
+        // A new context, because `ref_prefix` borrows the base for the lifetime of the context.
+        // Decoding a delta then takes 0.025 ms instead of 0.011 ms (docs/decisions/0001).
         let mut context = DCtx::create();
         context
             .ref_prefix(base)
@@ -174,6 +176,7 @@ pub fn mostly_digits(plain: &[u8]) -> bool {
         .flat_map(|s| s.iter())
         .filter(|b| b.is_ascii_digit() || **b == b'-')
         .count();
+    // At least 0.4 of the samples, as measured in docs/decisions/0001.
     digits * 10 >= 3 * SAMPLE * 4
 }
 

@@ -99,11 +99,14 @@ mod tests {
         let mut innodb = vec![0u8; HEAD];
         for i in 0..4u8 {
             let at = usize::from(i) * 16384;
+            // The number of the page and, for all pages, tablespace 9.
             innodb[at + 7] = i;
             innodb[at + 37] = 9;
         }
+        // The type of the first page is `FIL_PAGE_TYPE_FSP_HDR`.
         innodb[25] = 8;
         assert!(is_paged(&innodb, 1 << 20));
+        // A wrong page number: the file only looks like a tablespace.
         innodb[16384 + 7] = 5;
         assert!(!is_paged(&innodb, 1 << 20));
 
@@ -113,6 +116,8 @@ mod tests {
 
         let mut postgres = vec![1u8; HEAD];
         for p in postgres.chunks_exact_mut(8192) {
+            // Free space from 100 to 200, special space at 8192 (none), page size and layout
+            // version 0x2004.
             p[12..20].copy_from_slice(&[100, 0, 200, 0, 0, 32, 4, 32]);
         }
         assert!(is_paged(&postgres, 1 << 20));

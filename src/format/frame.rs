@@ -172,9 +172,13 @@ mod tests {
     #[test]
     fn hostile_sizes_are_refused() {
         for bytes in [
+            // A zstd frame with 2^32 - 1 chunks.
             &[1u8, 0xff, 0xff, 0xff, 0xff, 0x0f][..],
+            // One chunk of 2^28 - 1 bytes.
             &[1, 1, 0xff, 0xff, 0xff, 0x7f, 1],
+            // The unknown kind 9.
             &[0x91, 1, 1, 1],
+            // The unknown codec 3.
             &[3, 1, 1, 1],
         ] {
             assert!(FrameHead::decode(&mut &*bytes).is_err());

@@ -18,6 +18,7 @@ pub fn line_checksum(line: &str) -> String {
 pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
     let mut lines = text.split('\n');
+    // Exactly two complete lines: any byte before, between or after them is damage.
     match (lines.next(), lines.next(), lines.next(), lines.next()) {
         (Some(line), Some(sum), Some(""), None) if sum == line_checksum(line) => Ok(line),
         _ => Err(Malformed::new(what, "checksum mismatch")),

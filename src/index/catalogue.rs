@@ -81,6 +81,8 @@ impl Catalogue {
     /// Opens the catalogue. Creates the file if it is missing, damaged or has a different schema.
     /// The directory must be writable.
     pub fn open(path: &Path) -> CatalogueResult<Self> {
+        // SQLite would create the file with its own mode, and not with the owner and mode that
+        // files inherit from the directory of a shared repository (docs/decisions/0009).
         create::empty(path).map_err(|source| CatalogueError::Replace {
             path: path.to_owned(),
             source,
@@ -203,6 +205,7 @@ impl Catalogue {
     pub fn seen_refs(&self) -> CatalogueResult<Vec<(String, u64)>> {
         self.read(|c| {
             let mut all = c.prepare_cached(
+                // SQL counts characters from 1, and `SEEN` has five characters.
                 "SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key",
             )?;
             all.query_map([], |r| Ok((r.get(0)?, u64::from_be_bytes(r.get(1)?))))?

@@ -166,6 +166,7 @@ impl Index {
         if rows.is_empty() {
             self.ensure_absent(failed)?;
         }
+        // Until `add_segment` removes rows from memory, the same row is in memory and in a segment.
         rows.sort_unstable();
         rows.dedup();
         Ok(rows)
@@ -306,6 +307,7 @@ fn merge_plan(rows: &[u64]) -> Vec<usize> {
             .filter(|n| rows.get(*n).is_some_and(|r| tier(*r) == at))
             .collect();
         let merged: u64 = plan.iter().filter_map(|n| rows.get(*n)).sum();
+        // The segment that the lower tiers are merged into counts as a member of its own tier.
         let joins = usize::from(!plan.is_empty() && tier(merged) == at);
         if members.len() + joins >= MERGE_AT {
             plan.append(&mut members);

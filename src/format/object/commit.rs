@@ -11,6 +11,7 @@ use crate::model::id::Id;
 
 /// Encodes a commit.
 pub fn encode_commit(c: &Commit) -> Vec<u8> {
+    // Fields 0 to 6 are always present, and so is field 8 (`true`).
     let fields = 7 + [
         !c.trailers.is_empty(),
         true,
@@ -142,6 +143,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     if last.is_none_or(|l| l < 8)
         || c.ordinal == 0
         || c.time.nanos >= 1_000_000_000
+        // `abs` would overflow for the smallest number, and a stored offset may be any number.
         || c.time.offset.unsigned_abs() >= 86_400
     {
         return Err(DecodeError::message("field missing or out of range"));

@@ -78,6 +78,8 @@ impl FanoutPage {
             return Err(SegmentError::Damaged("fan-out page has a wrong length"));
         }
         let ends: Box<[u32]> = ends.iter().map(|e| u32::from_le_bytes(*e)).collect();
+        // A checksum does not protect against a forged segment, and a reader reserves the length of
+        // a bucket before it reads the bucket.
         let mut before = 0;
         for &end in &ends {
             if end
@@ -88,6 +90,8 @@ impl FanoutPage {
             }
             before = end;
         }
+        // A bucket outside of the section of buckets would be read from another section, or from
+        // beyond the end of the file.
         if start < HEAD_BYTES
             || start
                 .checked_add(u64::from(before))

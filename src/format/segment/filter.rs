@@ -22,6 +22,7 @@ const PROBES: u32 = 7;
 /// Returns the number of blocks in a filter for `rows` rows.
 pub const fn blocks_for(rows: u64) -> u64 {
     let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
+    // At least one block, because `block_of` always names a block.
     if blocks == 0 { 1 } else { blocks }
 }
 
@@ -87,6 +88,7 @@ impl FilterBuilder {
 
     pub fn insert(&mut self, id: &Id) {
         let bits = word(id, 16);
+        // The number fits into usize, because `new` has reserved the memory of all blocks.
         let start = usize::try_from(block_of(id, self.blocks)).unwrap_or(0) * BLOCK;
         if let Some(block) = self.bytes.get_mut(start..start + BLOCK) {
             for n in 0..PROBES {

@@ -68,6 +68,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     }
     // The catalogue can be rebuilt, so it may lose the last transactions in a power failure.
     connection.execute_batch(
+        // A negative cache size is in KiB: 8 MB of pages.
         "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000",
     )
 }
@@ -89,6 +90,7 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     let names = tables
         .query_map([], |r| r.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
+    // A later version may have tables with any names, so the names are quoted.
     for name in names {
         connection.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\"")))?;
     }

@@ -83,6 +83,8 @@ impl Catalogue {
         dirs: &[(P, Option<V>)],
     ) -> CatalogueResult<()> {
         self.write(|c| {
+            // An update keeps the row in its place. `INSERT OR REPLACE` would delete the row and
+            // append a new one, so the file would lose the order of the paths.
             let mut put = c.prepare_cached(
                 "INSERT INTO stat_dirs VALUES (?1, ?2, ?3) ON CONFLICT (worktree, path) DO UPDATE SET value = excluded.value",
             )?;
@@ -100,6 +102,8 @@ impl Catalogue {
     /// Removes the directories of a worktree that are not in `used`.
     pub fn retain_stat_dirs(&self, worktree: i64, used: &HashSet<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
+            // All paths are read before the first deletion, because SQLite does not define whether
+            // a running SELECT sees changes of the same connection.
             let mut all = c.prepare_cached("SELECT path FROM stat_dirs WHERE worktree = ?1")?;
             let paths = all
                 .query_map([worktree], |r| r.get::<_, Vec<u8>>(0))?
