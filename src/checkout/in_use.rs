@@ -333,6 +333,8 @@ fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
     if !matches!(kind, "POSIX" | "OFDLCK" | "FLOCK") {
         return None;
     }
+    // Skips `ADVISORY` and the kind of access. An OFD lock has -1 instead of a process id, because
+    // it belongs to an open file (fcntl(2)).
     let pid = fields.nth(2)?.parse::<u32>().ok().filter(|p| *p > 0);
     let mut place = fields.next()?.split(':');
     let number = |hex: &str| u32::from_str_radix(hex, 16).ok();
@@ -351,6 +353,7 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
     let mut tables: HashMap<String, MountTable> = HashMap::new();
     for pid in processes().filter(|pid| *pid != std::process::id()) {
         let process = ProcDir::of(pid);
+        // The process has ended, or this user may not inspect it.
         let Some(space) = process.namespace("mnt") else {
             continue;
         };
@@ -383,6 +386,7 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
         if let Some(below) = dir.below(&place).map(|below| below.as_os_str().as_bytes())
             && !is_ours(below)
             && !found.iter().any(|f| f.0 == below)
+            // Last, because it takes a system call.
             && is_file()
         {
             found.push((below.to_vec(), how));
@@ -457,6 +461,7 @@ mod tests {
         let (_temp, dir) = canonical();
         fs::write(dir.join("a.db"), b"x").unwrap();
         fs::write(dir.join("ibdata1"), b"x").unwrap();
+        // Byte 0x40000000 is SQLite's `PENDING_BYTE`, which may be beyond the end of the file.
         let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
                       print(1,flush=True)\ntime.sleep(60)";
         let child = Command::new("python3")

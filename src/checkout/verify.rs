@@ -229,6 +229,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<()> {
         let mut now = Vec::new();
         let mut bytes = 0;
+        // Holes have no bytes, so the number of pieces is limited, too.
         while bytes < RANGE && now.len() < 4096 {
             let Some(piece) = rest.next() else { break };
             match piece {

@@ -248,6 +248,7 @@ impl<'a> Patch<'a> {
             .filter(|(_, b)| **b == b'/')
             .map(|(at, _)| at);
         let mut from = 0;
+        // Opens one component after the other, because a path as a whole could lead through a link.
         for to in slashes.chain((!path.is_empty()).then_some(path.len())) {
             dir = self.dir_in(&dir, &path[..to], &path[from..to])?;
             from = to + 1;
@@ -413,6 +414,7 @@ impl<'a> Patch<'a> {
             .iter()
             .map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old)))
             .collect();
+        // A name also changes if a directory above it is new, because everything below is created.
         let is_changed = |path: &[u8]| {
             let mut above = path
                 .iter()
@@ -451,6 +453,8 @@ impl<'a> Patch<'a> {
             .dir
             .fd()
             .and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+        // A directory cannot have hard links (link(2)), so a directory in this place is not the
+        // file of the group.
         if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
             self.engine.links.seed(&link, place, node);
         }
@@ -471,6 +475,7 @@ impl<'a> Patch<'a> {
             else {
                 continue;
             };
+            // Released by `Engine::work`, which processes the item.
             place.dir.retain();
             self.made.insert(change.path.clone());
             items.push(Item::Tree {
@@ -483,6 +488,7 @@ impl<'a> Patch<'a> {
             });
         }
         self.engine.run(self.options.jobs, |queue| {
+            // The queue is a stack, so the first item is pushed last.
             items.into_iter().rev().for_each(|i| queue.push(i))
         })
     }

@@ -377,6 +377,7 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
     let mut lines = bytes
         .get(..whole)?
         .split(|b| *b == b'\n')
+        // All lines are ASCII. Any other line counts as an unknown one.
         .map(|l| std::str::from_utf8(l).unwrap_or(""));
     if lines.next()? != HEAD {
         return None;
@@ -386,12 +387,14 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
         hex => Some(Id::parse(hex)?),
     };
     let target = Id::parse(lines.next()?.strip_prefix("target ")?)?;
+    // The id itself is not needed, because each `temps` line contains the id of its run.
     lines.next()?.strip_prefix("run ")?;
     let mut goal = Goal::whole(base, target);
     let mut others = Vec::new();
     let mut half_written = BTreeSet::new();
     let mut temps = BTreeSet::new();
     for line in lines {
+        // The path is hex, so the last ` p` is the separator.
         let Some((kind, path)) = line.rsplit_once(" p") else {
             continue;
         };
@@ -449,6 +452,7 @@ mod tests {
             .append(true)
             .open(dir.join(NAME))
             .unwrap()
+            // A line that a power failure has truncated.
             .write_all(b"end p6")
             .unwrap();
         let found = Journal::read(&dir).unwrap().unwrap();

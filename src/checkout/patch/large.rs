@@ -85,6 +85,8 @@ impl<'a> Patch<'a> {
         let dir = place.dir.fd()?;
         let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
             Ok(fd) => fd,
+            // The file is being executed, was removed, or is a link, a directory or a socket now
+            // (open(2)).
             Err(Errno::TXTBSY | Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
                 return Ok(None);
             }
@@ -171,6 +173,7 @@ impl<'a> Patch<'a> {
         // may contain a mix.
         self.journal.begin_files(&in_place)?;
         self.engine.observer.step("checkout journal");
+        // Before the first byte changes, because the old mode must not expose new content.
         for file in ready.iter().filter(|f| f.at.name == f.place.name) {
             if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
                 narrow(&file.fd, &old.meta, &new.meta);
@@ -186,6 +189,7 @@ impl<'a> Patch<'a> {
             ready
                 .iter()
                 .filter(|f| f.at.name != f.place.name)
+                // The originals of the clones are unchanged.
                 .for_each(|f| self.discard(&f.at));
             return Err(e);
         }
@@ -212,6 +216,7 @@ impl<'a> Patch<'a> {
             .filter(|f| f.at.name != f.place.name)
             .map(|f| &f.at)
             .collect();
+        // `fd` is the old file, so clones are opened and synced by name.
         self.sync(&clones)?;
         for file in &whole {
             if file.at.name != file.place.name {
@@ -306,6 +311,7 @@ fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
     let same = move |p: &Piece| {
         loop {
             match before.peek() {
+                // Skips old pieces that end before this one.
                 Some(Ok(b)) if b.offset + b.len <= p.offset => _ = before.next(),
                 // Any part of an old hole is a hole already.
                 Some(Ok(b)) if b.chunk.is_none() && p.chunk.is_none() => {

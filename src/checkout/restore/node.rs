@@ -48,6 +48,7 @@ impl Maker {
         uniform: bool,
         observer: &dyn Observer,
     ) -> Result<Self, Errno> {
+        // The bits that are missing afterwards are those of the umask.
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         let fd = match fs::openat(
             root,
@@ -250,6 +251,7 @@ impl Maker {
             entry.node,
             Node::CharDevice { .. } | Node::BlockDevice { .. }
         );
+        // mknod(2) creates devices only for a process with `CAP_MKNOD`.
         if e != Errno::PERM || !is_device {
             return false;
         }
