@@ -152,6 +152,7 @@ impl<'a> OldMap<'a> {
                 id: None,
             }));
         }
+        // Leaves the nodes that do not contain the offset.
         while self.path.len() > 1
             && self
                 .path
@@ -164,6 +165,7 @@ impl<'a> OldMap<'a> {
             let Some((start, end, id)) = self.path.last().and_then(|level| level.at(offset)) else {
                 return Ok(None);
             };
+            // All paths have the same length, so the children of this node are leaves.
             if self.path.len() == self.height {
                 return Ok(Some(LeafPlace {
                     start,
