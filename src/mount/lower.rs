@@ -318,6 +318,7 @@ impl LowerLayer {
             return Ok(Arc::clone(known));
         }
         let mut end = 0u64;
+        // The decoder has checked that the sum does not overflow.
         let mut add = |len: u64| {
             end += len;
             end

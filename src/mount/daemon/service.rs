@@ -48,6 +48,7 @@ pub(super) struct ExclusiveSection<'i>(pub(super) &'i MountService);
 impl Drop for ExclusiveSection<'_> {
     fn drop(&mut self) {
         *self.0.exclusive_taken.0.lock() = false;
+        // Only one thread can enter next.
         self.0.exclusive_taken.1.notify_one();
     }
 }

@@ -89,6 +89,7 @@ impl SumTable {
         match self.groups.get_mut(&group) {
             Some(sums) => sums[at] = sum,
             None if sum == 0 => {}
+            // Several threads may pass this check at once, because the limit need not be exact.
             None if GROUP_COUNT.load(Ordering::Relaxed) >= GROUPS_MAX => {
                 self.unknown.insert(block..block + 1);
                 return;
@@ -292,6 +293,8 @@ mod tests {
             let mut model: Vec<Option<u8>> = vec![Some(0); 100];
             for (what, at, len, value) in steps {
                 for block in at..at + len {
+                    // Step 0 makes blocks unknown, step 1 makes them zeros, and the other steps
+                    // record bytes.
                     model[usize::try_from(block).unwrap()] = match what { 0 => None, 1 => Some(0), _ => Some(value) };
                 }
                 match what {

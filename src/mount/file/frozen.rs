@@ -175,6 +175,7 @@ impl FrozenFile {
         let mut changes = self.lock();
         if !changes.owns_upper {
             changes.upper(self)?;
+            // The file is open now, because its path leads to the new upper file from now on.
             changes.owns_upper = true;
         }
         Ok(())
@@ -200,6 +201,7 @@ impl FrozenFile {
     /// Removes the side file.
     pub(super) fn remove_side_file(&self) {
         if self.lock().side.take().is_some() {
+            // The next snapshot truncates a side file that remains.
             let _ = std::fs::remove_file(&self.side_path);
         }
     }
@@ -214,6 +216,8 @@ impl FrozenFile {
         let end = offset + out.len() as u64;
         let mut at = offset;
         while at < end {
+            // A block of the version is read from the version, unless the mount had changed it
+            // before the freeze.
             let (upper, until) = match &self.state.base {
                 Some(_) if at < self.state.kept => {
                     let RangeRun {
@@ -331,6 +335,7 @@ impl FrozenFile {
                         return Err(damaged(why).into());
                     }
                 }
+                // Without an upper file, the bytes after the base are zeros.
                 _ => slot.fill(0),
             }
             at = until;

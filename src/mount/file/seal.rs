@@ -75,6 +75,7 @@ pub(super) fn read_unknown_blocks(
             let HoleRun { hole, end: run } = hole_run(file, at * BLOCK, until * BLOCK)
                 .map_err(|e| io::Error::from_raw_os_error(e.0))?;
             let end = (run.div_ceil(BLOCK)).clamp(at + 1, until);
+            // A hole that ends inside this block is read together with the block.
             if hole && run >= (at + 1) * BLOCK {
                 let end = (run / BLOCK).min(until);
                 sums.record_zeros(&(at..end));

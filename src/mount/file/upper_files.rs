@@ -66,6 +66,7 @@ impl UpperFiles {
             Err(e)
                 if matches!(
                     e.kind(),
+                    // `mark` is a file among the directories.
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
@@ -169,6 +170,7 @@ impl UpperFiles {
             self.used_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
             let less = before - now;
+            // The update cannot fail, because the closure always returns a value.
             let _ = self
                 .used_bytes
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
@@ -244,6 +246,7 @@ impl UpperFiles {
         let synced = folds
             .iter()
             .try_for_each(|fold| File::open(fold)?.sync_all());
+        // The names are not durable, so the next sync must include them.
         if synced.is_err() {
             self.unsynced_dirs().extend(folds);
         }

@@ -213,6 +213,8 @@ impl NameTable {
         now: Time,
     ) -> Lookup<Option<Arc<FileData>>> {
         let inode = self.change(ino)?;
+        // A directory has one name. Its other links are its own `.` and those of subdirectories,
+        // which do not exist any more.
         inode.nlink = if is_dir {
             0
         } else {
@@ -273,6 +275,7 @@ impl NameTable {
                 let inode = self.change(other)?;
                 (inode.parent, inode.name) = (from.parent, from.name.to_vec());
                 inode.ctime = now;
+                // Each directory that moves changes the number of subdirectories of both parents.
                 let came = i32::from(inode.kind() == NodeKind::Dir);
                 self.add_subdirs(from.parent, came)?;
                 self.add_subdirs(to.parent, -came)?;

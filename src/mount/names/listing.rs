@@ -80,6 +80,7 @@ impl NameTable {
                 });
             }
         }
+        // The hashes of two new names may be equal, so the name decides then.
         out.sort_unstable_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
         Ok(out)
     }

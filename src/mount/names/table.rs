@@ -156,6 +156,7 @@ impl NameTable {
         let next_ino = upper
             .inodes
             .keys()
+            // Numbers of the version are hashes. Only numbers of new nodes are consecutive.
             .filter(|n| *n & OF_VERSION == 0)
             .max()
             .map_or(ROOT_INO, |n| *n)
@@ -300,6 +301,7 @@ impl NameTable {
             &self.space,
         );
         if inode.kind() == NodeKind::Dir {
+            // The name of the directory, its `.`, and the `..` of each subdirectory.
             inode.nlink = 2 + subdirs;
         }
         if let Some((_, held)) = self.untouched.remove(&ino).filter(|known| known.1 > 0) {
@@ -524,6 +526,7 @@ impl NameTable {
 
     /// Returns the inode number of a name.
     pub fn find(&mut self, parent: u64, name: &[u8]) -> Lookup<Option<u64>> {
+        // The kernel accepts longer names for FUSE (`FUSE_NAME_MAX`), but a version does not.
         if name.len() > 255 {
             return Err(Errno::NAMETOOLONG.into());
         }

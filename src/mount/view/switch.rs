@@ -86,6 +86,8 @@ impl View {
         let written: Vec<_> = mapped
             .chain(names.open_for_write().into_iter().map(|ino| (ino, None)))
             .collect();
+        // After the switch, a write to a retired inode fails with `ESTALE`, so a switch must not
+        // happen under a writer.
         if !written.is_empty() {
             let mut path = |ino| names.path(ino).ok().flatten().unwrap_or_default();
             let all = written.into_iter().map(|(ino, process)| OpenWriter {

@@ -119,6 +119,7 @@ impl FileData {
         else {
             return SpareCopies::Nothing;
         };
+        // No block differs, and no byte follows the kept part of the base.
         let is_copy = state.dirty.is_empty() && !state.changed && state.kept == state.size;
         if is_copy && state.size == base.size {
             return SpareCopies::All(Arc::clone(base));
