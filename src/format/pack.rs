@@ -360,6 +360,8 @@ mod tests {
         let frame = frames[0].clone();
         assert_eq!(decode_table(&plain, 16), Ok(frames));
         assert!(decode_table(&plain[..plain.len() - 1], 16).is_err());
+        // A header of two objects has at least five bytes: tag, count, two lengths, length of the
+        // payload.
         let short = TableFrame { stored: 4, ..frame };
         plain.clear();
         put_table_frame(&mut plain, &short);

@@ -333,6 +333,7 @@ mod tests {
             assert!(PackList::decode(flipped).is_err(), "{i}");
             assert!(PackList::decode(bytes[..i].to_vec()).is_err(), "{i}");
         }
+        // Bytes after the end: one byte, and the length of a row.
         assert!(PackList::decode([&bytes[..], &[0]].concat()).is_err());
         assert!(PackList::decode([&bytes[..], &[0; ROW]].concat()).is_err());
     }

@@ -145,6 +145,8 @@ mod tests {
             |line: &str| decode_exact_line::<BTreeMap<String, String>>(&lined(line), "test");
         assert!(exact(r#"{"a":"é\n","b":""}"#).is_ok());
         for other in [
+            // Another order, a space, an escape that is not needed, a repeated key, and a byte
+            // after the value.
             r#"{"b":"","a":""}"#,
             r#"{"a": ""}"#,
             r#"{"a":"\u00e9"}"#,

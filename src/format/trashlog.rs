@@ -245,6 +245,7 @@ mod tests {
                 .why
                 .contains("10,000")
         );
+        // Two halves reach the limit exactly, and another id exceeds it.
         let half = TrashEntry {
             forget: ids(IDS_MAX / 2),
             restore: vec![],

@@ -46,6 +46,7 @@ mod tests {
             assert_eq!(take(&mut s), Some(n));
             assert!(s.is_empty());
         }
+        // A number without its last byte, and a number of more than 64 bits.
         assert_eq!(take(&mut [0x80, 0x80].as_slice()), None);
         assert_eq!(take(&mut [0xff; 11].as_slice()), None);
     }

@@ -72,6 +72,7 @@ pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Malformed> {
 
 fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     let mut d = Decoder::new(bytes);
+    // The check for missing fields below ensures that the stored values replace these.
     let mut c = Commit {
         tree: Id([0; 32]),
         parents: Vec::new(),
@@ -88,6 +89,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     let mut last = None;
     for _ in 0..map_len(&mut d)? {
         let key = d.u8()?;
+        // Ascending keys have only one encoding, and no key can occur twice.
         if last.is_some_and(|l| key <= l) {
             return Err(DecodeError::message("fields out of order"));
         }

@@ -51,6 +51,7 @@ pub fn page_range(bits: u8, page: u64) -> (u64, u64) {
     let buckets = buckets_of_page(bits, page);
     (
         page.saturating_mul(PAGE_BUCKETS * 4 + 16),
+        // Besides the ends, a page has a position (8 bytes) and a checksum (8).
         (buckets.end - buckets.start) * 4 + 16,
     )
 }

@@ -47,6 +47,7 @@ pub fn may_contain(block: &[u8], id: &Id) -> bool {
 pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     let first = piece.checked_mul(PIECE_BLOCKS)?;
     let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
+    // A piece ends with its checksum.
     let step = PIECE_BLOCKS * BLOCK_BYTES + 8;
     Some((piece.checked_mul(step)?, count * BLOCK_BYTES + 8)).filter(|_| count > 0)
 }

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 fn packs() -> PackTable {
     PackTable::new(
         (0..200u8)
+            // `PackTable::new` sorts the packs.
             .rev()
             .map(|n| PackEntry {
                 name: [n; 32],
