@@ -73,6 +73,7 @@ pub(super) fn io_error(action: &'static str, path: &[u8], e: impl Into<io::Error
 
 /// Returns whether an error of the file system concerns all files, not only the current one.
 pub(super) fn concerns_all(e: Errno) -> bool {
+    // As a notice, such an error would be repeated for every file.
     matches!(
         e,
         Errno::NOSPC

@@ -81,6 +81,8 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
     for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
         builder.rebuild_above(*ino);
     }
+    // Before the directories, because a changed group changes entries of files that are unchanged
+    // themselves.
     builder.find_groups(&lower.repo().links(&info)?, committed);
     let root = std::thread::scope(|scope| {
         let make = || -> Result<StoredDir> {
@@ -205,6 +207,7 @@ impl TreeBuilder<'_> {
     fn rebuild_above(&mut self, ino: u64) {
         let mut at = ino;
         while let Some(inode) = self.snapshot.upper.inodes.get(&at) {
+            // All directories above a marked one are marked already.
             if !self.rebuilt.insert(at) && at != ino || at == ROOT_INO {
                 break;
             }
@@ -234,6 +237,7 @@ impl TreeBuilder<'_> {
             .iter()
             .map(|(group, _)| of_group(&self.snapshot.upper, *group))
             .collect();
+        // The names that the mount has created or moved.
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
                 let Some(inode) = ino.and_then(|n| self.inode(n)) else {
@@ -253,6 +257,7 @@ impl TreeBuilder<'_> {
                 }
             }
         }
+        // The names of the version that still exist.
         for (group, members) in &table.0 {
             for member in members {
                 if let Some(found) = self.locate(member) {
@@ -358,6 +363,7 @@ impl TreeBuilder<'_> {
                 );
             }
         }
+        // A removed name has no inode and is left out.
         nodes.extend(over.iter().filter_map(|(name, n)| {
             Some((
                 name.as_slice(),
@@ -367,6 +373,7 @@ impl TreeBuilder<'_> {
                 },
             ))
         }));
+        // Ignore rules of this directory apply to everything below it.
         let ignores = self.ignores(&nodes, depth, above)?;
         // If ignore rules apply now or have applied before, everything below may differ from the
         // stored directory.
@@ -470,11 +477,14 @@ impl TreeBuilder<'_> {
                             rechunk_file(self.lower, frozen, self.out, self.threads)
                                 .map_err(damaged)?,
                         );
+                        // A snapshot of many files would otherwise run out of descriptors.
                         frozen.close();
                         self.observer.advance(1, base.size);
                         self.files.insert(number, Arc::clone(&base));
                         Some(base)
                     }
+                    // The content was not changed at the moment of the snapshot, so it is that of
+                    // the base.
                     (None, None) => data.facts().base,
                 };
                 match base {

@@ -103,6 +103,8 @@ fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
+        // In a daemon, standard output is the pipe on which the caller waits for the note of the
+        // mount, so the program must not write to it.
         .current_dir("/")
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -113,6 +115,8 @@ fn command(program: &Path) -> Command {
 fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    // The program sends one byte with the descriptor, because ancillary data needs at least one
+    // byte of real data (unix(7)).
     let mut byte = [0];
     loop {
         let mut into = [IoSliceMut::new(&mut byte)];
@@ -171,6 +175,7 @@ fn meaning(
     } else if says(&[
         "Operation not permitted",
         "Permission denied",
+        // The user id has no entry in `/etc/passwd`, as in many containers.
         "could not determine username",
     ]) {
         AttachError::NotPermitted {

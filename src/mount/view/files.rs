@@ -59,6 +59,7 @@ impl View {
             && write
             && self
                 .query(|n| n.with_meta(ino, |meta, _| has_privileges(meta, false)))
+                // If the metadata cannot be read, assume that there are privileges.
                 .unwrap_or(true);
         if self.options.passthrough
             && self
@@ -175,6 +176,7 @@ impl View {
             return;
         };
         if opened.in_kernel {
+            // Take over the kernel's last write before the handle stops counting as passthrough.
             if self.query(|n| n.refresh_from_kernel(&opened.data)) == Ok(true) {
                 self.attributes_changed(opened.data.ino());
             }
@@ -308,6 +310,7 @@ impl View {
     /// while a write waits for the remote.
     fn fetch_edges(&self, data: &FileData, offset: u64, len: usize) -> FsResult<()> {
         if self.is_remote() && data.needs_edges(offset, len) {
+            // Reading one byte makes the repository decompress and cache the complete chunk.
             let mut edge = [0; 1];
             let end = offset.saturating_add(len as u64);
             for at in [offset, end.saturating_sub(1)] {
@@ -331,6 +334,9 @@ impl View {
         if !data.is_changed() {
             n.change(ino)?;
         }
+        // A write from the page cache cannot affect the mode: the kernel sends writes to files with
+        // such bits through (`fuse_cache_write_iter` in fs/fuse/file.c). `fuser` hides whether the
+        // caller has CAP_FSETID, so user 0 is assumed to have the capability.
         let keeps_mode = cached || caller.uid == 0;
         let drops = n.with_meta(ino, |meta, _| has_privileges(meta, keeps_mode))?;
         if drops {
@@ -428,6 +434,7 @@ impl View {
             return Ok(None);
         };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        // Read before the write barrier is taken, because the read may wait for a remote.
         let read = self.lower.read(&base.content, range.start, &mut bytes);
         read.map_err(|e| self.report("cannot hydrate a file", &e))?;
         let _barrier = self.write_barrier.read();

@@ -221,6 +221,7 @@ impl View {
 
     /// Sets the device number after the mount is attached.
     pub fn set_device(&self, device: (u32, u32)) {
+        // An error means that the device is known already.
         let _ = self.device.set(device);
     }
 

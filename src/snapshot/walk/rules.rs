@@ -268,7 +268,9 @@ impl Ignores {
                 Match::None => {}
             }
         }
+        // The deepest file with a matching pattern decides, as in git.
         for (depth, file) in self.files.iter().rev() {
+            // The patterns of an ignore file are relative to its directory.
             let mut below = path;
             for _ in 0..*depth {
                 below = below
