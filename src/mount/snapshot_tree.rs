@@ -25,6 +25,7 @@ use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 use crate::snapshot::walk::rules::{IGNORE_FILE, Ignores, Rules};
 use crate::snapshot::walk::scan::reserved_notice;
+use crate::sys::io_error::IoError;
 use crate::work::NoThread;
 
 /// Everything that is needed to build the tree of a snapshot.
@@ -564,15 +565,21 @@ impl TreeBuilder<'_> {
         let text = match (self.snapshot.files.get(number), content) {
             // The file is not stored yet, so read its frozen state.
             (Some(frozen), _) => {
-                let mut text =
-                    vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
+                let len = frozen.state.size;
+                if len > TEXT_MAX {
+                    let e = std::io::ErrorKind::FileTooLarge;
+                    return Err(IoError::new("read the ignore rules", IGNORE_FILE, e).into());
+                }
+                let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
                 frozen.read(self.lower, 0, &mut text)?;
                 text
             }
             (None, Some(content)) => self.lower.repo().read_content(&content, TEXT_MAX)?,
             (None, None) => return Ok(ignores),
         };
-        ignores.add(&text, depth);
+        ignores
+            .add(&text, depth)
+            .map_err(|e| IoError::new("read the ignore rules", IGNORE_FILE, e))?;
         Ok(ignores)
     }
 
