@@ -63,7 +63,7 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
     let output = child.wait_with_output().map_err(failed)?;
     match received {
         Ok(device) if output.status.success() => Ok(device),
-        Ok(_) | Err(None) => Err(refused(&program, at, &output, why)),
+        Ok(_) | Err(None) => Err(refused("mount on", &program, at, &output, why)),
         Err(Some(e)) => Err(failed(e.into())),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
     if output.status.success() {
         Ok(())
     } else {
-        Err(refused(&program, at, &output, why))
+        Err(refused("unmount", &program, at, &output, why))
     }
 }
 
@@ -129,9 +129,15 @@ fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     descriptors.flatten().next().ok_or(None)
 }
 
-fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
+fn refused(
+    doing: &'static str,
+    program: &Path,
+    at: &Path,
+    output: &Output,
+    why: &str,
+) -> AttachError {
     let output_text = String::from_utf8_lossy(&output.stderr);
-    meaning(program, at, output_text.trim(), why, || {
+    meaning(doing, program, at, output_text.trim(), why, || {
         output.status.to_string()
     })
 }
@@ -139,6 +145,7 @@ fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError
 /// Converts the error output of the program into an error. The output is always in English, because
 /// the program has no translations.
 fn meaning(
+    doing: &'static str,
     program: &Path,
     at: &Path,
     output_text: &str,
@@ -184,6 +191,7 @@ fn meaning(
             last.to_owned()
         };
         AttachError::Refused {
+            doing,
             program: program.to_owned(),
             at,
             output_text,
@@ -201,6 +209,7 @@ mod tests {
         let of = |output_text: &str| {
             let program = Path::new("/usr/bin/fusermount3");
             meaning(
+                "mount on",
                 program,
                 Path::new("/m"),
                 output_text,

@@ -241,7 +241,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
 
 /// Parses `10`, `10%` or `2.5%`.
 fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
+    let wrong = || format!("invalid percentage `{text}`: expected a number such as 10 or 2.5%");
     let percent: f64 = text
         .strip_suffix('%')
         .unwrap_or(text)
@@ -294,14 +294,10 @@ fn print(
     let packs = |bytes: u64, packs: u64| format!("{} in {}", size(bytes), count(packs, "pack"));
     let would = if options.dry_run { "would " } else { "" };
     if report.dropped_packs > 0 {
-        let given_up = if options.dry_run {
-            "give up"
-        } else {
-            "gave up"
-        };
+        let mark = if options.dry_run { "mark" } else { "marked" };
         writeln!(
             out,
-            "{would}{given_up} {}",
+            "{would}{mark} {} as dead",
             packs(report.dropped_bytes, report.dropped_packs)
         )?;
     }
@@ -318,7 +314,7 @@ fn print(
         let after = due(report.waiting_until, now);
         writeln!(
             out,
-            "{} not needed, to be given up {after}",
+            "{} not needed, to be marked as dead {after}",
             packs(report.waiting_bytes, report.waiting_packs)
         )?;
     }
@@ -326,7 +322,7 @@ fn print(
         let after = due(report.dead_until, now);
         writeln!(
             out,
-            "{} given up, to be deleted {after}",
+            "{} dead, to be deleted {after}",
             packs(report.dead_bytes, report.dead_packs)
         )?;
     }

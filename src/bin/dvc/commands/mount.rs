@@ -425,7 +425,7 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
     let parts = text
         .split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
+    parts.ok_or_else(|| CliError::option("--map-owner", format!("invalid owner `{text}`: expected UID:GID, as numbers")))
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
@@ -540,27 +540,29 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     if all {
         writeln!(
             out,
-            " process {}, {} files open, {} inodes cached by the kernel",
-            note.process.pid, facts.open, facts.known
+            " process {}, {}, {} cached by the kernel",
+            note.process.pid,
+            count(facts.open, "open file"),
+            count(facts.known, "inode")
         )?;
         writeln!(
             out,
-            " read {} in {} requests",
+            " read {} in {}",
             size(facts.read_bytes),
-            facts.reads
+            count(facts.reads, "request")
         )?;
         writeln!(
             out,
-            " written {} in {} requests",
+            " written {} in {}",
             size(facts.written_bytes),
-            facts.writes
+            count(facts.writes, "request")
         )?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
         writeln!(
             out,
-            " fetched {} in {} requests",
+            " fetched {} in {}",
             size(facts.fetched_bytes),
-            facts.requests
+            count(facts.requests, "request")
         )?;
         writeln!(out, " failed requests: {}", facts.failed)?;
     }

@@ -145,7 +145,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
         match report.repository {
             RepositoryOrigin::Here => {}
             RepositoryOrigin::Copied => {
-                writeln!(out, "created a lazy clone of the remote in `{place}`")?
+                writeln!(out, "cloned the remote lazily into `{place}`")?
             }
             RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
