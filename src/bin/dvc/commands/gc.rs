@@ -25,7 +25,7 @@ pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Keep at most SIZE of them
+    /// Keep at most SIZE of cached blocks
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
     /// Delete unneeded data now, without waiting

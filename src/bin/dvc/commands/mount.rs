@@ -47,7 +47,7 @@ pub(crate) struct MountArgs {
     /// Mount this version, or URL#REV; without one, list mounts
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<String>,
-    /// Mount it on this directory
+    /// Mount the version on this directory
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Mount read-only
@@ -93,7 +93,7 @@ pub(crate) struct MountArgs {
     /// `.dvcsignore`
     #[arg(long, value_name = "WHICH")]
     pub(crate) hydrate: Option<String>,
-    /// Wait until these files are copied
+    /// Wait until the files of --hydrate are copied
     #[arg(long, requires = "hydrate")]
     pub(crate) wait_hydrated: bool,
     /// Record in FILE which parts of the version are read
