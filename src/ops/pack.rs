@@ -78,13 +78,13 @@ pub struct PackReport {
 #[derive(Debug, thiserror::Error)]
 pub enum MissingVolume {
     /// The volume is empty or missing.
-    #[error("cannot pack `{path}`: the volume is empty, but the last version has files there")]
+    #[error("cannot pack: `{path}` is empty, but the last version has files there")]
     Empty {
         /// The path of the volume.
         path: String,
     },
     /// The directory has files, but is not a volume.
-    #[error("cannot pack `{path}`: no volume is mounted there, but the last version has one")]
+    #[error("cannot pack: nothing is mounted at `{path}`, but the last version has a volume there")]
     NotMounted {
         /// The path of the volume.
         path: String,

@@ -133,7 +133,7 @@ impl Failure for UnpackStop {
 #[derive(Debug, thiserror::Error)]
 pub enum WrongVolumes {
     /// No volume is mounted at, above or below a requested path.
-    #[error("cannot unpack to `{path}`: no volume is mounted there")]
+    #[error("cannot unpack: nothing is mounted at `{path}`")]
     NotMounted {
         /// The requested path.
         path: String,

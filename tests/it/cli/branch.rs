@@ -92,6 +92,6 @@ fn a_name_that_is_taken() {
     ] {
         s.dvc(args)
             .code(4)
-            .complains("hint: run `dvc branch -f x REV` to move it");
+            .complains("hint: run `dvc branch -f x REV` to move the branch");
     }
 }

@@ -303,10 +303,10 @@ fn print(
     }
     if report.copied_packs > 0 {
         let copied = if options.dry_run { "copy" } else { "copied" };
-        let from = count(report.copied_packs, "pack");
+        let from = count(report.copied_packs, "partly unused pack");
         writeln!(
             out,
-            "{would}{copied} {} of {from} that are partly unused",
+            "{would}{copied} {} of {from}",
             size(report.copied_bytes)
         )?;
     }
@@ -335,7 +335,7 @@ fn print(
     let (kept, unused) = (size(report.kept_bytes), size(report.unused_bytes));
     writeln!(
         out,
-        "{deleted} {}; {kept} stay, {unused} of it unused",
+        "{deleted} {}; {kept} kept, of which {unused} unused",
         packs(bytes, number)
     )?;
     if report.undeleted > 0 {

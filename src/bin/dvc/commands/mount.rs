@@ -131,7 +131,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
     }
     if let Some(name) = &args.salvage {
         let missing =
-            || CliError::option("--salvage", "specify the directory to copy the files to");
+            || CliError::option("--salvage", "expected the directory to copy the files to");
         return overlays::salvage(
             session,
             args.dry,
@@ -149,7 +149,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
-        _ => Err(CliError::option("DIR", "specify a version and a directory").into()),
+        _ => Err(CliError::option("DIR", "expected a version and a directory").into()),
     }
 }
 
