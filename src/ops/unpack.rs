@@ -103,7 +103,10 @@ pub enum UnpackStop {
         target: String,
     },
     /// Uncommitted changes would be lost.
-    #[error("cannot unpack to `{target}`: it has uncommitted changes: {}", listed(paths))]
+    #[error(
+        "cannot unpack to `{target}`: it has uncommitted changes: {}",
+        listed(paths)
+    )]
     Uncommitted {
         /// The worktree.
         target: String,
@@ -473,7 +476,7 @@ fn paths(
         notify(
             observer,
             &path,
-            "a volume is mounted there, but is not in this version",
+            "a volume is mounted there, but the version does not contain it",
         );
     }
     if options.paths.is_empty() {

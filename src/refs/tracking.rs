@@ -48,7 +48,10 @@ impl Failure for UnnamedRemote {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("run `dvc remote add NAME {}` to name the remote", self.url))
+        Some(format!(
+            "run `dvc remote add NAME {}` to name the remote",
+            self.url
+        ))
     }
 }
 

@@ -64,12 +64,10 @@ impl Failure for PluginError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(
-                    "run the plugin as root, because only root can write to Docker's plugin directory"
-                        .to_owned(),
-                )
-            }
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "run the plugin as root, because only root can write to Docker's plugin directory"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -109,8 +109,7 @@ impl Failure for BadLocation {
     }
 
     fn hint(&self) -> Option<String> {
-        let general =
-            "use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)";
+        let general = "use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)";
         Some(self.remedy.clone().unwrap_or_else(|| general.to_owned()))
     }
 }
@@ -468,7 +467,10 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p => format!("~/{p}"),
     };
     if host.is_empty() || host.starts_with('-') {
-        return Err(BadLocation::new(without_password(text), "missing host name"));
+        return Err(BadLocation::new(
+            without_password(text),
+            "missing host name",
+        ));
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
     Ok(Location {

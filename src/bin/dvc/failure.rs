@@ -403,8 +403,8 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
 }
 
 fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
-    let hint =
-        "report this bug with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
+    let hint = "report this bug with the command that you ran; RUST_BACKTRACE=1 adds a backtrace"
+        .to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
     format.text(

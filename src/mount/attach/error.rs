@@ -44,7 +44,7 @@ pub enum AttachError {
     #[error("cannot mount on `{}`: the path is in a dead mount, whose daemon no longer runs", .0.display())]
     Dead(PathBuf),
     /// The mount is in use.
-    #[error("`{}` is in use", .0.display())]
+    #[error("cannot unmount `{}`: it is in use", .0.display())]
     InUse(PathBuf),
     /// The process of the mount has not exited in time.
     #[error("`{}` was unmounted, but its daemon has not exited yet", at.display())]

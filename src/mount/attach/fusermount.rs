@@ -253,7 +253,7 @@ mod tests {
         );
         assert_eq!(
             of("").to_string(),
-            "`/usr/bin/fusermount3` failed for `/m`: exit status: 1"
+            "cannot mount on `/m`: `/usr/bin/fusermount3` failed: exit status: 1"
         );
         let e = of(
             "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",

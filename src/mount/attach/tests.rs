@@ -207,7 +207,10 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     let busy = detach(at, false).unwrap_err();
     assert_eq!(
         (busy.kind(), busy.to_string()),
-        (Kind::Busy, format!("`{}` is in use", at.display()))
+        (
+            Kind::Busy,
+            format!("cannot unmount `{}`: it is in use", at.display())
+        )
     );
     assert!(!is_dead(at));
     // For the kernel, this is the same as the death of the daemon.

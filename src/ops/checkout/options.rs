@@ -108,7 +108,9 @@ impl Failure for CheckoutError {
             Self::Unfinished { path, revision } => Some(format!(
                 "run `dvc checkout {revision} --into {path}` to finish that checkout, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => Some("commit the changes first, or discard them with `-f`".to_owned()),
+            Self::Dirty { .. } => {
+                Some("commit the changes first, or discard them with `-f`".to_owned())
+            }
             _ => None,
         }
     }

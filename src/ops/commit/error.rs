@@ -91,7 +91,7 @@ impl Failure for CommitError {
             Self::HalfCheckedOut => {
                 Some("run the checkout again to finish it, or check out another version with `-f`".to_owned())
             }
-            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch for this version".to_owned()),
+            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch at the current version".to_owned()),
             Self::TagExists { .. } => Some("choose another name, or delete the tag with `dvc tag -d`".to_owned()),
             _ => None,
         }
@@ -99,5 +99,4 @@ impl Failure for CommitError {
 }
 
 /// The hint for a running database.
-pub(super) const QUIESCE_HINT: &str =
-    "use `--quiesce` (dvc-quiesce(7)), or run the database in a live mount (`dvc mount --live`, dvc-mount(1))";
+pub(super) const QUIESCE_HINT: &str = "use `--quiesce` (dvc-quiesce(7)), or run the database in a live mount (`dvc mount --live`, dvc-mount(1))";

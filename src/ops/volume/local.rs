@@ -74,9 +74,7 @@ pub enum LocalVolumeError {
     #[error("cannot fill volume `{name}`: not empty")]
     Filled { name: String },
     /// A label names another branch.
-    #[error(
-        "cannot change the branch of volume `{name}`: its label names branch `{branch}`"
-    )]
+    #[error("cannot change the branch of volume `{name}`: its label names branch `{branch}`")]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
     #[error("cannot fill the volume: branch `{branch}` is at another version")]

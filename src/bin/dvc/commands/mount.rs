@@ -425,7 +425,12 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
     let parts = text
         .split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.ok_or_else(|| CliError::option("--map-owner", format!("invalid owner `{text}`: expected UID:GID, as numbers")))
+    parts.ok_or_else(|| {
+        CliError::option(
+            "--map-owner",
+            format!("invalid owner `{text}`: expected UID:GID, as numbers"),
+        )
+    })
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
