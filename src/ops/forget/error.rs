@@ -19,7 +19,7 @@ pub enum ForgetError {
     Held { version: String, holder: String },
     #[error("refusing to forget versions of `{}`: {}", .0.branch, .0.excess)]
     Excess(BranchExcess),
-    #[error("refusing to forget {}: `--max-forget` allows {most}", text::count(*count as u64, "version"))]
+    #[error("refusing to forget {}: more than `--max-forget {most}`", text::count(*count as u64, "version"))]
     TooMany { count: usize, most: usize },
     #[error("no branch matches `{0}`")]
     NoBranch(String),
