@@ -704,13 +704,15 @@ mod tests {
             assert!(Location::parse(text, Path::new("/")).is_err(), "{text}");
         }
         let e = Location::parse("nas:/srv/backup", Path::new("/base")).unwrap_err();
-        assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
+        let hint = e.hint().unwrap();
+        assert!(hint.contains("`sftp://nas/srv/backup`"), "{hint}");
         let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
+        let hint = e.hint().unwrap();
         assert!(
-            e.to_string().contains(
+            hint.contains(
                 "`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"
             ),
-            "{e}"
+            "{hint}"
         );
         assert!(
             Location::is_url("nas:/srv")

@@ -117,7 +117,10 @@ fn mounted_dead_and_taken_away() {
         (again.kind(), again.to_string()),
         (
             Kind::Busy,
-            format!("`{}` is already a dvc mount", at.display())
+            format!(
+                "cannot mount on `{}`: the directory is already a dvc mount",
+                at.display()
+            )
         )
     );
     assert!(!is_dead(at), "a mount that is not served yet is not dead");
