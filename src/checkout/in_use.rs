@@ -77,7 +77,7 @@ pub struct User {
 
 /// The error for a directory that is in use.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is in use: {}", dir.display(), describe(users))]
+#[error("cannot check out: `{}` is in use: {}", dir.display(), describe(users))]
 pub struct InUse {
     pub dir: PathBuf,
     /// The users; not empty.
@@ -103,7 +103,7 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("stop the processes that use it, or use `-f` to continue anyway".to_owned())
+        Some("stop the processes that use the directory, or use `-f` to continue anyway".to_owned())
     }
 }
 

@@ -51,7 +51,7 @@ pub struct RefName(String);
 
 /// The error for a name that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a valid name: {rule}")]
+#[error("invalid name `{name}`: {rule}")]
 pub struct BadRefName {
     pub name: String,
     /// The rule that the name breaks.

@@ -174,8 +174,8 @@ impl RetentionPlan {
 
 impl ForgetExcess {
     /// Returns why forgetting `forgotten` of the `total` versions of a branch needs a confirmation,
-    /// if it does: fewer than 3 of more than 6 versions would be left, or more than half would be
-    /// forgotten.
+    /// if it does: fewer than 3 versions of a branch that has more than 6 would be left, or more
+    /// than half would be forgotten.
     pub fn of(forgotten: usize, total: usize) -> Option<Self> {
         let kept = total.saturating_sub(forgotten);
         if total > 6 && kept < 3 {

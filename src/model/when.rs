@@ -53,7 +53,7 @@ pub enum Edge {
 
 /// The error for text that is not a time, or a time that cannot be represented.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a time")]
+#[error("invalid time `{text}`")]
 pub struct BadTime {
     pub text: String,
 }

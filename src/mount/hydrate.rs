@@ -138,7 +138,7 @@ impl Hydrator {
                 Ok(false) => {
                     Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
                 }
-                Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
+                Err(e) => Some(format!("cannot hydrate {}: {e:?}", view.shown_path(ino))),
             };
             if let Some(told) = told {
                 log(&told);

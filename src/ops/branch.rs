@@ -114,8 +114,8 @@ pub fn branch(
             )?;
         }
         BranchAction::Rename { old, new } => {
-            let none = || RefMoveError::NoBranch(new.to_string());
-            let old = old.as_ref().or(head.branch.as_ref()).ok_or_else(none)?;
+            let none = RefMoveError::Detached("rename the current branch");
+            let old = old.as_ref().or(head.branch.as_ref()).ok_or(none)?;
             rename(&repo, &mut mover, old, new)?;
             if !options.dry_run {
                 move_heads(&repo, old, new)?;

@@ -70,10 +70,8 @@ pub fn checkout(
         None => {
             let head = resolver.head();
             let unborn = || {
-                head.branch.clone().map_or_else(
-                    || CheckoutError::NoPath("HEAD".into()),
-                    CheckoutError::Unborn,
-                )
+                let branch = head.branch.clone();
+                branch.map_or(CheckoutError::NoVersion, CheckoutError::Unborn)
             };
             (
                 head.version(&repo)?.ok_or_else(unborn)?,
@@ -145,7 +143,12 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
             _ => Vec::new(),
         };
         if found.is_empty() {
-            return Err(CheckoutError::NoPath(path::display(asked)).into());
+            let revision = options.revision.as_ref();
+            return Err(CheckoutError::NoPath {
+                revision: revision.map_or("HEAD".to_owned(), ToString::to_string),
+                path: path::display(asked),
+            }
+            .into());
         }
         out.extend(found);
     }

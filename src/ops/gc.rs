@@ -73,7 +73,7 @@ pub struct CollectOptions {
 
 /// The error for a mount whose version is unknown because its process does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the mount at `{at}` does not answer, so the version that it needs is unknown")]
+#[error("cannot determine the version that the mount at `{at}` needs: its daemon does not respond")]
 struct SilentMount {
     at: String,
 }

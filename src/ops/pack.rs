@@ -78,13 +78,13 @@ pub struct PackReport {
 #[derive(Debug, thiserror::Error)]
 pub enum MissingVolume {
     /// The volume is empty or missing.
-    #[error("`{path}` is empty, but the last version has files there")]
+    #[error("cannot pack: `{path}` is empty, but the last version has files there")]
     Empty {
         /// The path of the volume.
         path: String,
     },
     /// The directory has files, but is not a volume.
-    #[error("nothing is mounted at `{path}`, but the last version has a volume there")]
+    #[error("cannot pack: nothing is mounted at `{path}`, but the last version has a volume there")]
     NotMounted {
         /// The path of the volume.
         path: String,

@@ -85,7 +85,7 @@ pub struct UnpackReport {
 pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
     #[error(
-        "newer version found: the volumes in `{target}` are not at the newest version of `{branch}`"
+        "newer version found: unpacking it would overwrite the volumes in `{target}`, which are not at the newest version of `{branch}`; nothing was changed"
     )]
     Newer {
         branch: RefName,
@@ -93,7 +93,9 @@ pub enum UnpackStop {
         target: String,
     },
     /// The volumes do not have the requested version.
-    #[error("the volumes in `{target}` are not at the version `{revision}`")]
+    #[error(
+        "unpacking `{revision}` would overwrite the volumes in `{target}`, which have another version; nothing was changed"
+    )]
     Other {
         /// The revision as given.
         revision: String,
@@ -101,7 +103,10 @@ pub enum UnpackStop {
         target: String,
     },
     /// Uncommitted changes would be lost.
-    #[error("`{target}` has uncommitted changes: {}", listed(paths))]
+    #[error(
+        "cannot unpack to `{target}`: it has uncommitted changes: {}",
+        listed(paths)
+    )]
     Uncommitted {
         /// The worktree.
         target: String,
@@ -118,7 +123,7 @@ impl Failure for UnpackStop {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Newer { .. } | Self::Other { .. } => {
-                "review the changes and run it again, or run it with `--yes`".to_owned()
+                "review the changes and run the command again, or add `--yes`".to_owned()
             }
             Self::Uncommitted { .. } => {
                 "commit them with `dvc pack`, or discard them with `--force`".to_owned()
@@ -131,14 +136,14 @@ impl Failure for UnpackStop {
 #[derive(Debug, thiserror::Error)]
 pub enum WrongVolumes {
     /// No volume is mounted at, above or below a requested path.
-    #[error("nothing is mounted at `{path}`")]
+    #[error("cannot unpack: nothing is mounted at `{path}`")]
     NotMounted {
         /// The requested path.
         path: String,
     },
     /// A mounted volume is not in the version.
     #[error(
-        "the version does not contain the mounted volume {}; it contains {}",
+        "cannot unpack: the version does not contain the mounted volume {}; it contains {}",
         listed(mounted),
         listed(has)
     )]
@@ -471,7 +476,7 @@ fn paths(
         notify(
             observer,
             &path,
-            "a volume is mounted there, but is not in this version",
+            "a volume is mounted there, but the version does not contain it",
         );
     }
     if options.paths.is_empty() {

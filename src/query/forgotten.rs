@@ -112,7 +112,7 @@ impl<'r> ForgottenVersions<'r> {
 
 /// The error for a version whose data is collected.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} was forgotten on {date}")]
+#[error("{name} was forgotten on {date}, and its data has been deleted")]
 pub struct ForgottenError {
     /// `main@v3`, or the short id of a version that is on no branch.
     pub name: String,

@@ -577,7 +577,10 @@ impl<'a> Resolver<'a> {
             )),
             None => Err(no_step(
                 so_far(),
-                &format!("the ref log of `{name}` has {} entries", log.len()),
+                &match log.len() {
+                    1 => format!("the ref log of `{name}` has only 1 entry"),
+                    n => format!("the ref log of `{name}` has only {n} entries"),
+                },
             )),
         }
     }

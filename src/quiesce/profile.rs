@@ -82,7 +82,7 @@ impl QuiesceProfile {
             ("none", "") => return Ok(None),
             ("docker", "pause") => Self::Pause,
             ("docker", "stop") => Self::Stop,
-            ("docker", _) => return Err(bad("use `docker:pause` or `docker:stop`")),
+            ("docker", _) => return Err(bad("expected `docker:pause` or `docker:stop`")),
             ("exec", rest) => {
                 let (container, commands) = rest
                     .split_once(':')

@@ -26,9 +26,9 @@ pub trait LogEntry: Sized {
 /// The error for a log that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("entry `{key}` is damaged: {detail}")]
+    #[error("the log entry `{key}` is damaged: {detail}")]
     Damaged { key: String, detail: String },
-    #[error("cannot append to `{log}`: its newest entry has the greatest possible number")]
+    #[error("cannot append to `{log}`: its newest entry already has the maximum number")]
     Last { log: String },
 }
 
@@ -38,7 +38,11 @@ impl Failure for LogError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("restore this file from a copy of the repository".to_owned())
+        let damaged = match self {
+            Self::Damaged { key, .. } => key,
+            Self::Last { log } => log,
+        };
+        Some(format!("restore `{damaged}` from a copy of the repository"))
     }
 }
 
@@ -96,7 +100,7 @@ impl<'s> Log<'s> {
             Ok(entry) if entry.seq() == key.seq => Ok(Some(entry)),
             Ok(_) => Err(LogError::Damaged {
                 key: full,
-                detail: "it has another number".to_owned(),
+                detail: "its number differs from the number in its name".to_owned(),
             }
             .into()),
             Err(e) => Err(LogError::Damaged {

@@ -112,23 +112,33 @@ impl Failure for RefError {
     }
 
     fn hint(&self) -> Option<String> {
-        let (kind, name) = match self {
-            Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
-            Self::Some { .. } => {
-                return Some(
-                    "run `dvc fsck` to list them; dvc-errors(7) says how to repair a ref"
-                        .to_owned(),
-                );
+        let replace = |kind: &RefKind, name: &String| match kind {
+            RefKind::Remote | RefKind::Trash => None,
+            kind => {
+                let word = kind.name();
+                Some(format!(
+                    "for a local {word}, run `dvc {word} -f {name} REV` to replace the entry"
+                ))
             }
         };
-        let copy = "restore this file from a copy of the repository, or remove it to return to the previous entry";
-        Some(match kind {
-            RefKind::Remote | RefKind::Trash => copy.to_owned(),
-            kind => format!(
-                "{copy}; in this repository, `dvc {} -f {name} REV` rewrites it",
-                kind.name()
+        match self {
+            Self::Damaged {
+                kind, name, key, ..
+            } => {
+                let copy = format!(
+                    "restore `{key}` from a copy of the repository, or delete it to return to the previous entry"
+                );
+                Some(match replace(kind, name) {
+                    Some(replace) => format!("{copy}; {replace}"),
+                    None => copy,
+                })
+            }
+            Self::Last { kind, name } => replace(kind, name),
+            Self::Some { .. } => Some(
+                "run `dvc fsck` to list the damaged refs; dvc-errors(7) says how to repair a ref"
+                    .to_owned(),
             ),
-        })
+        }
     }
 }
 

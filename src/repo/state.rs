@@ -180,7 +180,7 @@ fn reason_against(path: &Path) -> Option<String> {
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
     if let Some(file) = files.iter().find(refused) {
         return Some(format!(
-            "`{}` belongs to another user and is not writable",
+            "no read and write permission for `{}`",
             file.display()
         ));
     }

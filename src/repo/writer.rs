@@ -24,9 +24,9 @@ use crate::model::refname::{RefKind, RefName};
 /// The error for a version whose objects were collected while a writer relied on them.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectedError {
-    #[error("{} {} was collected by a garbage collection", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection has deleted it", lacking.kind.name(), lacking.id.short())]
     Collected { lacking: Lacking },
-    #[error("{} {} may be collected by a garbage collection that is not finished", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
 }
 

@@ -88,6 +88,19 @@ pub struct BadLocation {
     /// The text without a password.
     pub text: String,
     pub why: String,
+    /// The hint, if the general one does not help.
+    pub remedy: Option<String>,
+}
+
+impl BadLocation {
+    fn new(text: String, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self {
+            text,
+            why,
+            remedy: None,
+        }
+    }
 }
 
 impl Failure for BadLocation {
@@ -96,7 +109,8 @@ impl Failure for BadLocation {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)".to_owned())
+        let general = "use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)";
+        Some(self.remedy.clone().unwrap_or_else(|| general.to_owned()))
     }
 }
 
@@ -131,10 +145,8 @@ impl Location {
         }
         let Some((word, rest)) = text.split_once("://") else {
             if has_password_like_scp(text) {
-                return Err(BadLocation {
-                    text: without_password(text),
-                    why: "SSH locations cannot contain a password".to_owned(),
-                });
+                let why = "SSH locations cannot contain a password";
+                return Err(BadLocation::new(without_password(text), why));
             }
             if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
                 let path = if path.starts_with('/') {
@@ -142,12 +154,12 @@ impl Location {
                 } else {
                     format!("/~/{path}")
                 };
-                let why = format!(
-                    "write `sftp://{host}{path}` for another host, or `./{text}` for a local directory"
-                );
                 return Err(BadLocation {
                     text: text.to_owned(),
-                    why,
+                    why: "ambiguous: a host with a path, or a local path".to_owned(),
+                    remedy: Some(format!(
+                        "write `sftp://{host}{path}` for another host, or `./{text}` for a local directory"
+                    )),
                 });
             }
             return Ok(ParsedLocation {
@@ -155,10 +167,7 @@ impl Location {
                 had_password: false,
             });
         };
-        let bad = |why: &str| BadLocation {
-            text: without_password(text),
-            why: why.to_owned(),
-        };
+        let bad = |why: &str| BadLocation::new(without_password(text), why);
         if matches!(word, "file" | "cp" | "vfs") {
             let path = percent_decoded(rest);
             let path = path
@@ -458,10 +467,10 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p => format!("~/{p}"),
     };
     if host.is_empty() || host.starts_with('-') {
-        return Err(BadLocation {
-            text: without_password(text),
-            why: "missing host name".to_owned(),
-        });
+        return Err(BadLocation::new(
+            without_password(text),
+            "missing host name",
+        ));
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
     Ok(Location {
@@ -695,13 +704,15 @@ mod tests {
             assert!(Location::parse(text, Path::new("/")).is_err(), "{text}");
         }
         let e = Location::parse("nas:/srv/backup", Path::new("/base")).unwrap_err();
-        assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
+        let hint = e.hint().unwrap();
+        assert!(hint.contains("`sftp://nas/srv/backup`"), "{hint}");
         let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
+        let hint = e.hint().unwrap();
         assert!(
-            e.to_string().contains(
+            hint.contains(
                 "`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"
             ),
-            "{e}"
+            "{hint}"
         );
         assert!(
             Location::is_url("nas:/srv")

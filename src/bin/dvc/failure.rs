@@ -135,7 +135,7 @@ pub(crate) enum CliError {
     #[error("no repository in `{}` or any parent directory", .0.display())]
     Foreign(PathBuf),
     /// A URL where a local directory is required.
-    #[error("`{0}` is not a local directory")]
+    #[error("cannot use the repository at `{0}`: this command needs a local repository")]
     Remote(String),
     /// No remote of that name; `known` lists the others.
     #[error("no remote `{name}`")]
@@ -207,7 +207,7 @@ impl Failure for CliError {
                 Some("choose a directory outside of the worktree, if possible on another disk".into())
             }
             Self::Remote(_) => Some("run `dvc clone` to get a local copy of the repository".into()),
-            Self::NoDryRun(_) => Some("run it without `-n`; nothing was done".into()),
+            Self::NoDryRun(_) => Some("run the command without `-n`; nothing was done".into()),
             Self::RunDir { .. } => {
                 Some("set `XDG_RUNTIME_DIR` or `DVC_RUN_DIR` to a directory that only you can write to".into())
             }
@@ -405,8 +405,8 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
 }
 
 fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
-    let hint =
-        "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
+    let hint = "report this bug with the command that you ran; RUST_BACKTRACE=1 adds a backtrace"
+        .to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
     format.text(

@@ -114,7 +114,7 @@ pub(crate) fn plan(
         Err(e) => {
             reading.problem(
                 "DATA_TAG",
-                format!("the tag is not a valid branch name: {e}"),
+                format!("cannot use the tag as a branch name: {e}"),
             );
             None
         }
@@ -462,7 +462,7 @@ mod tests {
             ),
             (
                 &[("DATA_TAG", "r.example/data:a..b")],
-                &["DATA_TAG: the tag is not a valid branch name"],
+                &["DATA_TAG: cannot use the tag as a branch name"],
             ),
             (
                 &[

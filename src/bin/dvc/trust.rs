@@ -87,7 +87,7 @@ impl DistrustedRepo {
             "--global"
         };
         format!(
-            "if you trust it, run `dvc config set {file} safe.directory {}`",
+            "if you trust the repository, run `dvc config set {file} safe.directory {}`",
             self.repository.display()
         )
     }

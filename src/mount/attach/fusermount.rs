@@ -63,7 +63,7 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
     let output = child.wait_with_output().map_err(failed)?;
     match received {
         Ok(device) if output.status.success() => Ok(device),
-        Ok(_) | Err(None) => Err(refused(&program, at, &output, why)),
+        Ok(_) | Err(None) => Err(refused("mount on", &program, at, &output, why)),
         Err(Some(e)) => Err(failed(e.into())),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
     if output.status.success() {
         Ok(())
     } else {
-        Err(refused(&program, at, &output, why))
+        Err(refused("unmount", &program, at, &output, why))
     }
 }
 
@@ -133,9 +133,15 @@ fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     descriptors.flatten().next().ok_or(None)
 }
 
-fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
+fn refused(
+    doing: &'static str,
+    program: &Path,
+    at: &Path,
+    output: &Output,
+    why: &str,
+) -> AttachError {
     let output_text = String::from_utf8_lossy(&output.stderr);
-    meaning(program, at, output_text.trim(), why, || {
+    meaning(doing, program, at, output_text.trim(), why, || {
         output.status.to_string()
     })
 }
@@ -143,6 +149,7 @@ fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError
 /// Converts the error output of the program into an error. The output is always in English, because
 /// the program has no translations.
 fn meaning(
+    doing: &'static str,
     program: &Path,
     at: &Path,
     output_text: &str,
@@ -189,6 +196,7 @@ fn meaning(
             last.to_owned()
         };
         AttachError::Refused {
+            doing,
             program: program.to_owned(),
             at,
             output_text,
@@ -206,6 +214,7 @@ mod tests {
         let of = |output_text: &str| {
             let program = Path::new("/usr/bin/fusermount3");
             meaning(
+                "mount on",
                 program,
                 Path::new("/m"),
                 output_text,
@@ -249,7 +258,7 @@ mod tests {
         );
         assert_eq!(
             of("").to_string(),
-            "`/usr/bin/fusermount3` failed for `/m`: exit status: 1"
+            "cannot mount on `/m`: `/usr/bin/fusermount3` failed: exit status: 1"
         );
         let e = of(
             "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",

@@ -118,7 +118,10 @@ fn mounted_dead_and_taken_away() {
         (again.kind(), again.to_string()),
         (
             Kind::Busy,
-            format!("`{}` is already a dvc mount", at.display())
+            format!(
+                "cannot mount on `{}`: the directory is already a dvc mount",
+                at.display()
+            )
         )
     );
     assert!(!is_dead(at), "a mount that is not served yet is not dead");
@@ -208,7 +211,10 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     let busy = detach(at, false).unwrap_err();
     assert_eq!(
         (busy.kind(), busy.to_string()),
-        (Kind::Busy, format!("`{}` is in use", at.display()))
+        (
+            Kind::Busy,
+            format!("cannot unmount `{}`: it is in use", at.display())
+        )
     );
     assert!(!is_dead(at));
     // For the kernel, this is the same as the death of the daemon.

@@ -147,7 +147,11 @@ impl FrozenFile {
                     };
                     // The side file has no checksums, so damage must be detected now.
                     if let Some(block) = written.read(at, &mut bytes)? {
-                        let why = format!("checksum mismatch in block {block} of an upper file");
+                        let why = format!(
+                            "checksum mismatch in the upper file `{}` at offset {}",
+                            self.path.display(),
+                            block * BLOCK
+                        );
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                     }
                     side.write_all_at(&bytes, at)?;

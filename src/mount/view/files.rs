@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use super::namespace::NewNode;
 use super::shared::{Caller, CreatedFile, OpenFile, OpenedFile, View};
 use crate::error::Kind;
-use crate::model::path::display;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{BaseRange, FileData};
 use crate::mount::names::{ClosedFile, LookupStop, NameTable, drop_privileges, has_privileges};
@@ -82,7 +81,10 @@ impl View {
                 Ok(file) => backing = Some(file),
                 Err(e) => {
                     if !data.is_frozen() {
-                        (self.log)(&format!("cannot open a file in passthrough mode: {e:?}"));
+                        (self.log)(&format!(
+                            "cannot open {} in passthrough mode: {e:?}",
+                            self.shown_path(ino)
+                        ));
                     }
                     self.names().open_in_daemon(ino);
                 }
@@ -151,9 +153,13 @@ impl View {
             opened.in_kernel = false;
             (Arc::clone(&opened.data), opened.write)
         };
-        (self.log)(&format!("the kernel refused passthrough for a file: {why}"));
+        let ino = opened.0.ino();
+        (self.log)(&format!(
+            "the kernel refused passthrough for {}, so the daemon serves the file: {why}",
+            self.shown_path(ino)
+        ));
         opened.0.take_from_kernel(opened.1);
-        self.names().open_in_daemon(opened.0.ino());
+        self.names().open_in_daemon(ino);
     }
 
     pub(in crate::mount) fn close_file(&self, data: &Arc<FileData>, in_kernel: bool, write: bool) {
@@ -232,12 +238,8 @@ impl View {
             });
         }
         let n = data.read(&self.lower, offset, out).map_err(|e| {
-            let path = self
-                .query(|n| n.path(data.ino()))
-                .ok()
-                .flatten()
-                .unwrap_or_default();
-            self.report(&format!("cannot read `{}`", display(&path)), &e)
+            let path = self.shown_path(data.ino());
+            self.report(&format!("cannot read {path}"), &e)
         })?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters
@@ -314,8 +316,10 @@ impl View {
             let mut edge = [0; 1];
             let end = offset.saturating_add(len as u64);
             for at in [offset, end.saturating_sub(1)] {
-                data.read(&self.lower, at, &mut edge)
-                    .map_err(|e| self.report("cannot read a file", &e))?;
+                data.read(&self.lower, at, &mut edge).map_err(|e| {
+                    let path = self.shown_path(data.ino());
+                    self.report(&format!("cannot read {path}"), &e)
+                })?;
             }
         }
         Ok(())
@@ -436,7 +440,10 @@ impl View {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         // Read before the write barrier is taken, because the read may wait for a remote.
         let read = self.lower.read(&base.content, range.start, &mut bytes);
-        read.map_err(|e| self.report("cannot hydrate a file", &e))?;
+        read.map_err(|e| {
+            let path = self.shown_path(data.ino());
+            self.report(&format!("cannot hydrate {path}"), &e)
+        })?;
         let _barrier = self.write_barrier.read();
         self.unseal(data)?;
         data.fill(&base, range.start, &bytes)?;

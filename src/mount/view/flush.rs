@@ -81,7 +81,8 @@ impl View {
                     seal,
                 })),
                 Err(e) => (self.log)(&format!(
-                    "cannot record the checksums of an upper file: {e}"
+                    "cannot seal the upper file of {}: {e}",
+                    self.shown_path(data.ino())
                 )),
             }
         }

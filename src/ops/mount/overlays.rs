@@ -48,10 +48,10 @@ pub enum OverlayError {
     #[error("no overlay `{name}` in `{}`", repository.display())]
     Missing { name: String, repository: PathBuf },
     /// A process serves the overlay.
-    #[error("the overlay `{0}` is mounted")]
+    #[error("cannot access the files of the overlay `{0}`: it is mounted")]
     Mounted(String),
     /// The overlay belongs to a volume.
-    #[error("the overlay `{name}` belongs to the volume `{volume}`")]
+    #[error("cannot remove the overlay `{name}`: it belongs to the volume `{volume}`")]
     OfVolume { name: String, volume: String },
     /// Several repositories have an overlay of the name.
     #[error("the overlay name `{name}` is ambiguous: several repositories have one: {}", repositories.join(", "))]
@@ -79,7 +79,7 @@ impl Failure for OverlayError {
                 Some("run `dvc mount --overlays` to list the overlays".to_owned())
             }
             Self::Mounted(_) => Some(
-                "run `dvc umount --discard DIR` to unmount it and remove the overlay".to_owned(),
+                "run `dvc umount DIR` first, or `dvc umount --discard DIR` to remove the overlay too".to_owned(),
             ),
             Self::OfVolume { volume, .. } => {
                 Some(format!("run `dvc volume rm {volume}` to remove both"))

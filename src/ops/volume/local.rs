@@ -56,10 +56,10 @@ pub struct LocalVolume {
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum LocalVolumeError {
     /// Another driver manages the volume.
-    #[error("volume `{name}` is not a local-driver volume: its driver is `{driver}`")]
+    #[error("cannot use volume `{name}` as a local-driver volume: its driver is `{driver}`")]
     Driver { name: String, driver: String },
     /// The directory of the volume is not visible to this process.
-    #[error("volume `{name}` is not visible here: `{}` does not exist", at.display())]
+    #[error("cannot access volume `{name}`: its directory `{}` is not visible here", at.display())]
     Invisible {
         name: String,
         /// The directory of the volume, as the engine reports it.
@@ -74,9 +74,7 @@ pub enum LocalVolumeError {
     #[error("cannot fill volume `{name}`: not empty")]
     Filled { name: String },
     /// A label names another branch.
-    #[error(
-        "volume `{name}` commits to branch `{branch}`; the branch of an existing volume cannot be changed"
-    )]
+    #[error("cannot change the branch of volume `{name}`: its label names branch `{branch}`")]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
     #[error("cannot fill the volume: branch `{branch}` is at another version")]
@@ -85,7 +83,7 @@ pub enum LocalVolumeError {
     #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
     /// The volume contains a directory that dvc itself writes to, or is inside of one.
-    #[error("volume `{name}` contains `{}`, a directory that dvc itself writes to", ours.display())]
+    #[error("cannot use volume `{name}`: it overlaps with `{}`, a directory that dvc itself writes to", ours.display())]
     Ours {
         name: String,
         /// The directory that dvc writes to.

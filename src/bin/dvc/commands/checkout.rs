@@ -75,7 +75,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
     {
         return Err(CliError::option(
             "REV",
-            "specify a version, paths after `--`, or `-f` for the current version",
+            "expected a version, paths after `--`, or `-f` for the current version",
         )
         .into());
     }

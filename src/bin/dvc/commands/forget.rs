@@ -23,7 +23,7 @@ pub(crate) use report::print_restored;
 
 /// The error for a deletion without a confirmation.
 #[derive(Debug, thiserror::Error)]
-#[error("--now deletes data at once, without the trash")]
+#[error("refusing to delete data without confirmation: `--now` bypasses the trash")]
 struct Unconfirmed;
 
 impl Failure for Unconfirmed {
@@ -114,7 +114,10 @@ fn run_forget(
     let progress = session.progress()?;
     let report = forget(context, &options, &progress)?;
     if let (Some(first), true) = (report.excess.first(), dry_run) {
-        let message = format!("needs a confirmation: {}: {}", first.branch, first.excess);
+        let message = format!(
+            "this run needs a confirmation: branch `{}`: {}",
+            first.branch, first.excess
+        );
         progress.notice(Notice {
             level: NoticeLevel::Warning,
             path: Vec::new(),

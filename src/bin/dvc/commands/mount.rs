@@ -47,7 +47,7 @@ pub(crate) struct MountArgs {
     /// Mount this version, or URL#REV; without one, list mounts
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<String>,
-    /// Mount it on this directory
+    /// Mount the version on this directory
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Mount read-only
@@ -93,7 +93,7 @@ pub(crate) struct MountArgs {
     /// `.dvcsignore`
     #[arg(long, value_name = "WHICH")]
     pub(crate) hydrate: Option<String>,
-    /// Wait until these files are copied
+    /// Wait until the files of --hydrate are copied
     #[arg(long, requires = "hydrate")]
     pub(crate) wait_hydrated: bool,
     /// Record in FILE which parts of the version are read
@@ -131,7 +131,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
     }
     if let Some(name) = &args.salvage {
         let missing =
-            || CliError::option("--salvage", "specify the directory to copy the files to");
+            || CliError::option("--salvage", "expected the directory to copy the files to");
         return overlays::salvage(
             session,
             args.dry,
@@ -149,7 +149,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
-        _ => Err(CliError::option("DIR", "specify a version and a directory").into()),
+        _ => Err(CliError::option("DIR", "expected a version and a directory").into()),
     }
 }
 
@@ -425,7 +425,12 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
     let parts = text
         .split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
+    parts.ok_or_else(|| {
+        CliError::option(
+            "--map-owner",
+            format!("invalid owner `{text}`: expected UID:GID, as numbers"),
+        )
+    })
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
@@ -540,27 +545,29 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     if all {
         writeln!(
             out,
-            " process {}, {} files open, {} inodes cached by the kernel",
-            note.process.pid, facts.open, facts.known
+            " process {}, {}, {} cached by the kernel",
+            note.process.pid,
+            count(facts.open, "open file"),
+            count(facts.known, "inode")
         )?;
         writeln!(
             out,
-            " read {} in {} requests",
+            " read {} in {}",
             size(facts.read_bytes),
-            facts.reads
+            count(facts.reads, "request")
         )?;
         writeln!(
             out,
-            " written {} in {} requests",
+            " written {} in {}",
             size(facts.written_bytes),
-            facts.writes
+            count(facts.writes, "request")
         )?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
         writeln!(
             out,
-            " fetched {} in {} requests",
+            " fetched {} in {}",
             size(facts.fetched_bytes),
-            facts.requests
+            count(facts.requests, "request")
         )?;
         writeln!(out, " failed requests: {}", facts.failed)?;
     }

@@ -144,9 +144,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
         let place = context.repository.display();
         match report.repository {
             RepositoryOrigin::Here => {}
-            RepositoryOrigin::Copied => {
-                writeln!(out, "created a lazy clone of the remote in `{place}`")?
-            }
+            RepositoryOrigin::Copied => writeln!(out, "cloned the remote lazily into `{place}`")?,
             RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
         if let Some(fetched) = &report.fetched {

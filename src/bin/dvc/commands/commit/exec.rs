@@ -30,7 +30,7 @@ impl Failure for ExecError {
 /// Starts the command with standard output connected to a pipe.
 pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
     let Some((program, args)) = argv.split_first() else {
-        return Err(CliError::option("--exec", "write the command after `--`").into());
+        return Err(CliError::option("--exec", "expected a command after `--`").into());
     };
     let spawned = Command::new(program)
         .args(args)

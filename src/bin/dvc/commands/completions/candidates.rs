@@ -85,8 +85,14 @@ pub(crate) enum Wanted {
 
 /// Profiles of `commit --quiesce`. The user continues those that end with a colon.
 const PROFILES: [(&str, &str); 7] = [
-    ("docker:pause", "pause the containers that write to it"),
-    ("docker:stop", "stop the containers that write to it"),
+    (
+        "docker:pause",
+        "pause the containers that write to the source",
+    ),
+    (
+        "docker:stop",
+        "stop the containers that write to the source",
+    ),
     ("exec:", "CONTAINER:CMD, run a command in a container"),
     (
         "mariadb:",

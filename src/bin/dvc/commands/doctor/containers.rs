@@ -77,7 +77,7 @@ fn plugin(socket: &Path) -> DoctorCheck {
             // An engine queries the plugin for each volume name that it does not know, and waits
             // for a response.
             let what = format!(
-                "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
+                "no process is listening on `{at}`, so Docker commands that name an unknown volume wait for the plugin"
             );
             DoctorCheck::note(
                 name,

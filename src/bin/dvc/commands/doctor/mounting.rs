@@ -5,6 +5,7 @@ use super::check::DoctorCheck;
 use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
+use dvc::model::text::count;
 use dvc::mount::attach::{self, AttachError, MountMethod};
 use dvc::sys::io_error::IoError;
 use dvc::sys::mountinfo;
@@ -170,9 +171,9 @@ fn stale() -> Vec<DoctorCheck> {
     match (dead.is_empty(), ours.len()) {
         (false, _) => dead,
         (true, 0) => vec![DoctorCheck::ok(name, "no mounts")],
-        (true, count) => vec![DoctorCheck::ok(
+        (true, n) => vec![DoctorCheck::ok(
             name,
-            format!("{count} mounted, none of them dead"),
+            format!("{}, none dead", count(n as u64, "mount")),
         )],
     }
 }
