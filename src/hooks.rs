@@ -171,7 +171,7 @@ pub enum HookError {
         event: &'static str,
         program: PathBuf,
     },
-    /// The program failed.
+    /// The program exited with an error status, or was killed by a signal.
     #[error("the {event} hook `{}` failed ({status}){}", program.display(), outcome(event))]
     Failed {
         event: &'static str,

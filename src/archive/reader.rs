@@ -1,10 +1,10 @@
-//! Reads tar streams in the plain, ustar, GNU and PAX formats. Returns the members in order, and
-//! their content as a stream.
+//! Reads tar streams in the v7, ustar, GNU and PAX formats. Returns the members in order, and their
+//! content as a stream.
 //!
 //! The `tar` crate reads header blocks and verifies their checksums. This module interprets the
 //! extension headers itself, because the crate splits PAX records at line breaks and supports only
-//! one of the four sparse formats. Fixed limits bound the memory, independent of the lengths in an
-//! archive.
+//! one of the four sparse formats. Fixed limits bound the memory, no matter which lengths an
+//! archive declares.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};

@@ -33,7 +33,7 @@ const HEAD: u64 = 4096;
 const SUMS: u64 = BLOCKS;
 /// Length of a checksum in bytes.
 const SUM: u64 = 16;
-/// Bytes of an object in one region.
+/// Number of bytes of an object that one region covers.
 const REGION: u64 = BLOCK * BLOCKS;
 /// Number of new bytes after which the cache checks its limit.
 const CHECK_LIMIT_EVERY: u64 = 64 << 20;

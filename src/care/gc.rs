@@ -34,30 +34,31 @@ use crate::sys::clock;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
-/// Fences that are written at once.
+/// Maximum number of fences that are written at the same time.
 const FENCES: usize = 16;
 
 /// Options of a gc.
 #[derive(Clone, Debug)]
 pub struct GcOptions {
-    /// How long a pack must have been known as unneeded before it is planned, and how long a dead
-    /// pack stays.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
     /// Forgotten versions that do not stay for this time.
     pub at_once: BTreeSet<Id>,
-    /// How long old values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
     pub limits: PlanLimits,
     /// Copying stops at this moment; what was copied stays useful.
     pub until: Option<Instant>,
-    /// Waits so long after the fences; for stores whose listings are late.
+    /// Time to wait after the fences, for stores whose listings lag behind their writes.
     pub settle: Duration,
     pub dry_run: bool,
     /// Fails instead of planning more than half of the bytes of all packs.
     pub is_cautious: bool,
-    /// Author of the entries.
+    /// Author of the log entries that this run writes.
     pub who: String,
     /// The time of this run.
     pub time: Time,
@@ -77,7 +78,7 @@ pub struct GcReport {
     /// New packs with their bytes.
     pub new_packs: u64,
     pub new_bytes: u64,
-    /// Packs that nothing needs, but that are not known as such for long enough.
+    /// Packs that nothing needs, but that have been known as such for less than the grace period.
     pub waiting_packs: u64,
     pub waiting_bytes: u64,
     /// When the first of them may be planned, in seconds since 1970.
@@ -99,7 +100,7 @@ pub struct GcReport {
     pub undeleted: u64,
     /// Roots without a log of which objects are missing.
     pub incomplete: Vec<LooseRoot>,
-    /// Whether the time was up before everything was done.
+    /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,
 }
 
@@ -569,8 +570,8 @@ impl Gc<'_> {
         kept.with_unsound_twins(spared)
     }
 
-    /// Deletes packs that are dead for longer than the grace, and index segments that others
-    /// replace. Any process may do this at any time and as often as it likes.
+    /// Deletes packs that have been dead for at least the grace period, and index segments that
+    /// other segments replace. Any process may call this at any time, and repeatedly.
     fn delete_due(&mut self) -> Result<()> {
         let state = self.repo.read_gc_log()?;
         let until = self

@@ -179,12 +179,12 @@ impl UsedFrame {
 }
 
 impl PackUse {
-    /// Returns the bytes of the frames that are copied.
+    /// Returns an estimate of the number of bytes that a copy of the pack's used frames takes.
     pub(super) fn copied_bytes(&self) -> u64 {
         self.frames.iter().map(UsedFrame::copied_bytes).sum()
     }
 
-    /// Returns the bytes of frames that a copy frees.
+    /// Returns an estimate of the number of bytes that a copy frees.
     fn freed_bytes(&self) -> u64 {
         self.frame_bytes.saturating_sub(self.copied_bytes())
     }

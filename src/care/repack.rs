@@ -28,9 +28,9 @@ use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::work::Cancelled;
 
-/// Frames that are read and verified at once.
+/// Number of frames that are read and verified together.
 const BATCH: usize = 64;
-/// Rows of a new index segment at most, so that memory stays bounded.
+/// Number of pending rows at which an index segment is written, so that memory stays bounded.
 const SEGMENT_ROWS: usize = 250_000;
 
 /// The packs and segments that were written.
@@ -429,7 +429,8 @@ impl Repacker<'_> {
         for (kind, gathered) in std::mem::take(&mut self.gathered) {
             self.append_gathered(kind, &gathered)?;
         }
-        // Trees last, as in all writers: a process that finds a commit finds all that it needs.
+        // Write trees and commits last, as all writers do, so that a process that finds a commit
+        // also finds all its objects.
         for kind in PackKind::ALL {
             self.close(kind)?;
             self.write_rows(kind, 1)?;

@@ -206,8 +206,8 @@ impl Spot<'_> {
             }
         }
         let mut mode = meta.mode;
-        // For a different owner, these bits would give the rights of that owner to every caller. On
-        // a directory they give no rights.
+        // If the owner was not restored, setuid and setgid would let everybody who runs the file
+        // act as the wrong owner. On a directory they grant no rights.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
             let why = format!(

@@ -15,7 +15,8 @@ use crate::sync::state::RemoteState;
 const HEAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {
-    /// Opens the repository.
+    /// Opens the local or remote repository, with its lazy source and the remotes that can heal
+    /// damage.
     pub fn repo(&self) -> Result<Repo> {
         if let Some(remote) = &self.remote_repository {
             return self.open_remote(remote);

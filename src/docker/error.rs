@@ -33,10 +33,10 @@ pub enum EngineError {
     /// The caller cancelled the request.
     #[error("cannot {what}: the request was cancelled")]
     Cancelled { what: String },
-    /// The connection failed.
+    /// The connection failed during the request.
     #[error("cannot {what}: the connection to the Docker engine failed")]
     ConnectionLost { what: String, source: io::Error },
-    /// The object does not exist.
+    /// The container, volume or other object of the request does not exist.
     #[error("cannot {what}: {message}")]
     NotFound {
         what: String,

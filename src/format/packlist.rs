@@ -21,7 +21,7 @@ const FOOTER: usize = 32;
 const SUM: usize = 16;
 /// Limit on the length of a list in bytes: 22 million packs.
 pub const LIST_MAX: u64 = 1 << 30;
-/// The largest possible `since`, because a row has six bytes for it.
+/// The largest possible `since`: a row stores it in six bytes.
 const SINCE_MAX: u64 = (1 << 48) - 1;
 
 /// The reason why a pack is in a list.

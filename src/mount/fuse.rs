@@ -30,7 +30,7 @@ mod requests;
 
 mod placement;
 
-/// Threads for requests that wait for a remote.
+/// Number of threads for requests that wait for a remote.
 const WAIT_THREADS: usize = 64;
 
 /// The file system as `fuser` expects it.

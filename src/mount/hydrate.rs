@@ -14,7 +14,7 @@ use super::view::View;
 use crate::model::path::join;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 
-/// Bytes per piece.
+/// Number of bytes that are hydrated in one step.
 const STEP: u64 = 1 << 20;
 
 /// The files to hydrate.

@@ -135,7 +135,7 @@ impl LowerLayer {
         self.dirs.lock().get(tree).cloned()
     }
 
-    /// Returns a directory.
+    /// Returns a directory, from the cache or from the repository.
     pub fn dir(&self, tree: &Id) -> Result<SharedDir> {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);

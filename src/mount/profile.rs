@@ -25,7 +25,7 @@ use crate::model::path::display;
 const UNIT: u64 = 64 << 10;
 /// Limit on the lines of a profile. Further reads are not recorded.
 const LINES_MAX: usize = 1 << 20;
-/// Bytes per fetch.
+/// Number of bytes at which the collected chunks are fetched.
 const STEP: u64 = 32 << 20;
 
 /// A profile cannot be used.
@@ -213,7 +213,7 @@ pub struct AccessProfile {
 }
 
 impl AccessProfile {
-    /// Reads a profile.
+    /// Reads a profile. An unfinished last line is ignored; any other invalid line is an error.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |source| ProfileError::File {
             path: path.to_owned(),
@@ -245,7 +245,7 @@ impl AccessProfile {
     }
 
     /// Fetches the listed parts of a tree, at most `budget_bytes`, until `ended` returns true.
-    /// Ignores files that the tree lacks. Returns the fetched bytes.
+    /// Ignores files that the tree lacks. Returns the number of bytes that were fetched.
     pub fn prefetch(
         &self,
         lower: &LowerLayer,

@@ -50,14 +50,15 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
 /// Options of a garbage collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectOptions {
-    /// How long a pack must have been known as unneeded before it is given up, and how long it
-    /// stays then.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
     /// Forgotten versions that do not stay for this time.
     pub at_once: BTreeSet<Id>,
-    /// How long the previous values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
     /// Unused bytes that may stay, as a share of all bytes.
     pub max_unused: f64,

@@ -59,7 +59,7 @@ impl Letter {
 /// A differing path. The root of a version is the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeChange {
-    /// The kind of the change.
+    /// Whether the path was added, deleted, renamed or changed, and in which respect.
     pub letter: Letter,
     /// The path; the new one if it was renamed.
     pub path: Vec<u8>,

@@ -99,7 +99,8 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
     script.finish()
 }
 
-/// Reports how a stretch of `old` becomes one of `new`. A long one is a replacement.
+/// Reports the edits that turn `old[a]` into `new[b]`. Long ranges, and ranges with many unpaired
+/// lines, are reported as one replacement, because an exact diff would be slow.
 fn stretch<D: DiffHook>(
     script: &mut D,
     old: &[&[u8]],

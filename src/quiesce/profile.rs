@@ -116,8 +116,9 @@ impl QuiesceProfile {
     }
 }
 
-/// Splits the commands to run before and after the commit. ` / ` separates them, or a single `/`
-/// that follows no blank.
+/// Splits `BEFORE / AFTER` into the commands to run before and after the commit. Without ` / `, a
+/// `/` also separates them if it is the only one and does not follow a space. With ` /` at the end,
+/// there is no second command.
 fn commands_of(text: &str) -> (String, Option<String>) {
     let one = || {
         text.split_once('/')

@@ -31,10 +31,8 @@ pub struct MovedRef {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum RefMoveError {
-    /// The ref exists.
     #[error("the {} `{name}` already exists", kind.name())]
     Exists { kind: RefKind, name: RefName },
-    /// The ref does not exist.
     #[error("no {} `{name}`", kind.name())]
     Missing { kind: RefKind, name: RefName },
     /// Another process won the race.

@@ -213,12 +213,12 @@ impl<'s> GcLog<'s> {
         Ok(Appended::Counts)
     }
 
-    /// Returns whether an entry that was created is part of the log. Its number may have been freed
-    /// by folding; a plan may be void already.
+    /// Returns whether an entry that was just created took effect. A plan takes effect only if it
+    /// is the newest entry; otherwise this function removes it.
     ///
-    /// A dead entry that another gc has read must stay, because that gc counts its packs as given
-    /// up. Only a newer dead entry frees numbers, and the list of that entry contains the packs of
-    /// all dead entries before.
+    /// A dead entry is never removed here, because another gc may have read it and may treat its
+    /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
+    /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
         let now = self.read(&GcState::default())?;
         match entry.what {

@@ -32,8 +32,8 @@ impl Repo {
                     self.report_healed(source.0);
                     return Some(plain);
                 }
-                // A remote that does not respond, or that is damaged too, must not hide the others.
                 Ok(None) => {}
+                // Try the other remotes even if this one does not respond or is damaged too.
                 Err(e) => _ = source.1.outage.record(&e),
             }
         }

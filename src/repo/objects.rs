@@ -157,7 +157,7 @@ impl Repo {
         Ok(decode_list(&self.object(ObjectKind::List, id)?)?)
     }
 
-    /// Returns a commit.
+    /// Reads and parses a commit object.
     pub fn commit(&self, id: &Id) -> Result<Commit> {
         Ok(decode_commit(&self.object(ObjectKind::Commit, id)?)?)
     }

@@ -317,7 +317,7 @@ impl NewValue {
         id.map_or(Self::Deleted, Self::Named)
     }
 
-    /// Returns the version.
+    /// Returns the id of the version, or `None` if the ref is deleted.
     pub const fn id(self) -> Option<Id> {
         match self {
             Self::Stored(id) | Self::Named(id) => Some(id),

@@ -107,7 +107,7 @@ impl<'a> Output<'a> {
         self.is_doubtful.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the repository.
+    /// Returns the repository that receives the objects.
     pub fn repo(&self) -> &'a Repo {
         self.repo
     }
@@ -117,18 +117,18 @@ impl<'a> Output<'a> {
         self.sink.as_ref()
     }
 
-    /// Returns the uncompressed bytes of new chunks so far.
+    /// Returns the total length of the new chunks so far, uncompressed.
     pub fn new_bytes(&self) -> u64 {
         self.new_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes that were written to packs so far.
+    /// Returns the number of bytes that were written to packs so far.
     pub fn stored_bytes(&self) -> u64 {
         self.sink.as_ref().map_or(0, Sink::stored_bytes) + self.other_bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds the bytes that another process has stored for the same commit: uncompressed bytes of
-    /// new chunks, and bytes in packs.
+    /// Adds what another process has stored for the same commit: the uncompressed length of new
+    /// chunks, and the number of bytes in packs.
     pub fn count_other_process(&self, new_bytes: u64, stored_bytes: u64) {
         self.new_bytes.fetch_add(new_bytes, Ordering::Relaxed);
         self.other_bytes.fetch_add(stored_bytes, Ordering::Relaxed);

@@ -359,7 +359,7 @@ impl Location {
         (self.scheme == Scheme::File).then(|| PathBuf::from(&self.path))
     }
 
-    /// Returns an option by name.
+    /// Returns the value of an option, or `None` if the location does not set it.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
     }

@@ -148,8 +148,8 @@ pub trait Store: Send + Sync {
 
 /// Limit on small objects (ref entries, the marker, locks) in bytes. Reading stops at this limit.
 pub const SMALL_MAX: u64 = 4 << 20;
-/// Limit on the entries of a listing, because a server that never ends a listing must not fill the
-/// memory.
+/// Limit on the number of entries of a listing, so that a server that never ends a listing cannot
+/// fill the memory.
 #[cfg(feature = "remotes")]
 pub(crate) const ENTRIES_MAX: usize = 8 << 20;
 /// Length of the reads of [`Store::read_from`] in a store without streams.

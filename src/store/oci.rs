@@ -343,7 +343,7 @@ impl Store for OciStore {
     }
 
     fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        // A registry does not store a blob again that it believes to have.
+        // A registry does not store a blob again if it believes that it already has the blob.
         self.delete(key)?;
         self.put(file, key)?;
         // A registry may accept an upload and keep the deleted blob.

@@ -45,7 +45,7 @@ const MESSAGE_MAX: usize = 500;
 const TOO_MANY_ENTRIES: &str = "listing too long";
 /// Message of opendal if no credentials are found.
 const NO_CREDENTIALS: &str = "failed to load signing credential";
-/// Limit on files in Azure Files, because opendal writes them in one piece of at most this length.
+/// Limit on files in Azure Files: opendal writes a file in one piece of at most this length.
 const AZFILE_MAX: u64 = 4 << 20;
 
 /// An entry of a listing.
@@ -80,7 +80,6 @@ impl RemoteStore {
             Scheme::Webdav => Dialect::Webdav,
             _ => Dialect::S3,
         };
-        // Each request has its own time limit, so the shared transport has none.
         let refused = |e: reqwest::Error| {
             StoreError::remote(
                 "access",
@@ -90,6 +89,7 @@ impl RemoteStore {
                 root_cause(&e),
             )
         };
+        // The shared transport has no read timeout, because each request has its own time limit.
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| {

@@ -316,7 +316,7 @@ fn text(field: &[u8]) -> String {
         .into_owned()
 }
 
-/// Decodes the escapes of blanks, tabs, line breaks, backslashes and `#`: a backslash and three
+/// Decodes the escapes of spaces, tabs, line breaks, backslashes and `#`: a backslash and three
 /// octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());

@@ -1,7 +1,7 @@
 //! A pipeline that keeps the order: one producer, workers that run in parallel, one consumer.
 //!
-//! The error of the stage that failed first is returned. Memory is bounded by the number of
-//! unfinished jobs.
+//! The error of the stage that failed first is returned. The number of unfinished jobs is limited,
+//! which bounds the memory.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

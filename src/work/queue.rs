@@ -122,7 +122,7 @@ impl<P: Policy> Worker<'_, P> {
         self.number == 0
     }
 
-    /// Adds an item.
+    /// Adds an item through the policy, and wakes one waiting worker.
     pub fn push(&self, item: P::Item)
     where
         P: PushPolicy,

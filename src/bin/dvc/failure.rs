@@ -72,7 +72,7 @@ pub(crate) type CommandResult = Result<Exit, Failed>;
 /// The failure of a verb.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The operation failed.
+    /// An operation of the library failed.
     Operation(Error),
     /// Standard output cannot be written.
     Output(io::Error),

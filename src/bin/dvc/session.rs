@@ -147,7 +147,7 @@ impl Session {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// Returns the settings in force, which the first call reads.
+    /// Returns the effective settings. The first call reads them.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);

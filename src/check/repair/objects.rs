@@ -15,7 +15,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::frames::decode_payload;
 use crate::repo::layout;
 
-/// Chunks that are fetched with shared requests.
+/// Maximum number of chunks that are fetched together, with shared requests.
 const BATCH: usize = 512;
 
 impl Repair {

@@ -108,7 +108,8 @@ fn uses(row: &IndexRow, packs: &HashSet<PackName>) -> bool {
     packs.contains(&row.place.pack) || row.base.is_some_and(|base| packs.contains(&base.pack))
 }
 
-/// Stores the objects again that only these packs have. Returns false if an object is unreadable.
+/// Stores objects that only these packs have in new packs. Returns false if an object is
+/// unreadable.
 fn move_objects(target: &Target<'_>, packs: &HashSet<PackName>) -> Result<bool> {
     let index = target.repo.index()?;
     let mut objects: BTreeSet<StoredObject> = BTreeSet::new();

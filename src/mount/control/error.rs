@@ -9,7 +9,7 @@ use crate::work::Cancelled;
 /// A request to a mount failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The connection failed.
+    /// No connection to the daemon, or the connection was lost.
     #[error("the daemon of the mount at `{}` does not respond", at.display())]
     Silent {
         /// The mount point.

@@ -120,7 +120,7 @@ pub struct SnapshotInfo {
 pub enum ControlReply<T> {
     /// The result.
     Done(T),
-    /// The request failed.
+    /// The daemon could not serve the request.
     Failed {
         /// Name of the error kind.
         kind: String,

@@ -36,7 +36,7 @@ mod passthrough;
 mod space;
 mod verified;
 
-/// Largest file size, because the kernel uses signed offsets.
+/// Largest file size: the kernel uses signed offsets.
 const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// A file of a mount.

@@ -22,7 +22,7 @@ use crate::mount::lower::{HoleRun, LowerLayer};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
-/// Bytes per copy.
+/// Maximum number of bytes that are copied in one step.
 const COPY: u64 = 1 << 20;
 
 /// The state of a file at the moment of a snapshot.

@@ -16,7 +16,7 @@ use crate::model::entry::Time;
 use crate::mount::lower::HoleRun;
 use crate::sys::clock::time;
 
-/// Bytes per read.
+/// Maximum number of bytes per read.
 const STEP: u64 = 1 << 20;
 
 /// The recorded state of an upper file.

@@ -22,7 +22,7 @@ use crate::mount::lower::{LowerLayer, SharedDir};
 /// Why a lookup has no result.
 #[derive(Debug)]
 pub enum LookupStop {
-    /// The lookup failed.
+    /// The lookup failed with this error, such as `ENOENT`.
     Errno(Errno),
     /// This directory has to be read before the lookup can be repeated.
     Unread(Id),

@@ -420,8 +420,8 @@ impl View {
         }
     }
 
-    /// Returns the bytes of the upper files that are only copies of the version. The next mount
-    /// frees them.
+    /// Returns the number of bytes in upper files that are only copies of the version. The next
+    /// mount frees them, except for small amounts per file.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();
         names
@@ -433,7 +433,7 @@ impl View {
             .sum()
     }
 
-    /// Returns the bytes of the upper files on disk.
+    /// Returns the number of bytes that the upper files take on disk.
     pub fn space_used(&self) -> u64 {
         self.space.disk_bytes()
     }

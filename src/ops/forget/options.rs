@@ -10,7 +10,7 @@ use crate::model::revision::RevisionQuery;
 /// A policy for the branches that match one of its patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchPolicy {
-    /// The name in the configuration; `None` for rules of the command line.
+    /// The name in the configuration; `None` if the rules were given on the command line.
     pub name: Option<String>,
     pub branches: Vec<String>,
     pub policy: RetentionPolicy,

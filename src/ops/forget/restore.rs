@@ -55,7 +55,7 @@ pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
     let history = TrashLog::new(repo.store()).read_entries()?;
     let is_forget =
         |entry: &&TrashEntry| entry.why.starts_with(FORGET) && entry.why != ALREADY_COLLECTED;
-    // The last mention of each version, by the entry that has it.
+    // Whether the version is still forgotten, and this entry is the last one that forgot it.
     let is_last = |entry: &TrashEntry, id: &Id| {
         history
             .state

@@ -31,9 +31,9 @@ pub(super) type ArchiveBytes<'r> = Box<dyn Read + Send + 'r>;
 /// The names of a path.
 type Names = Vec<Vec<u8>>;
 
-/// Bytes of content and xattrs in one group of members.
+/// Number of bytes of content and xattrs at which a group of members is handed over.
 const GROUP_BYTES: usize = 256 << 10;
-/// The maximum number of members in a group.
+/// Number of members at which a group is handed over.
 const GROUP_MEMBERS: usize = 64;
 /// The prefix of whiteouts of the OCI image format, which hide the rest of their name.
 const WHITEOUT: &[u8] = b".wh.";

@@ -32,11 +32,11 @@ pub enum VolumeError {
     #[error("volume `{name}`: {detail}")]
     Process {
         name: String,
-        /// The error of the process.
+        /// The error that the process reported.
         detail: String,
-        /// The hint of the process.
+        /// The hint that the process reported.
         hint: Option<String>,
-        /// The kind of its failure.
+        /// The error kind that the process reported.
         kind: Kind,
     },
     /// The mount is invisible to the engine.

@@ -1,5 +1,5 @@
-//! Stores files that arrive as a stream: the reading thread divides them into chunks, any thread
-//! stores the chunks.
+//! Stores files that arrive as a stream. The reading thread divides them into chunks; any thread
+//! may store the chunks.
 //!
 //! The chunk boundaries are the same as in a walk, so that the same file gets the same tree.
 

@@ -10,7 +10,7 @@ use crate::model::entry::{Content, Extent};
 use crate::model::id::Id;
 use crate::repo::Repo;
 
-/// Limit on the depth of a list, because only a forged list can be deeper.
+/// Limit on the depth of a list; only a forged list can be deeper.
 const DEPTH_MAX: usize = 64;
 
 /// Finds old extents.

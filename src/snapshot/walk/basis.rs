@@ -28,8 +28,8 @@ pub struct DirRecord {
     pub totals: Totals,
     /// Device of the directory.
     pub device: u64,
-    /// Time of the latest change that the walk saw. If the walk read a snapshot of a volume, the
-    /// snapshot is not older than this.
+    /// The latest ctime that the walk saw. If the walk read a snapshot of a volume, the snapshot
+    /// was taken at this time or later.
     pub newest: Time,
     /// Fingerprints of the entries in order of names, then of the directory itself.
     pub prints: Vec<u64>,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or is a
-/// comment or blank.
+/// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or if
+/// the line is a comment or empty.
 pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Option<String> {
     let pattern = if line.ends_with("\\ ") {
         line

@@ -14,7 +14,7 @@ use super::registry::{Registry, RequestInfo};
 use crate::store::http::{self, FileBody};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Bytes per buffered piece of a stream.
+/// Number of bytes at which a piece of a stream is passed on.
 const PIECE: usize = 256 << 10;
 
 /// The content of a blob.

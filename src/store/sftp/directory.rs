@@ -113,7 +113,7 @@ impl SftpDirectory {
         Ok(bytes)
     }
 
-    /// Reads exactly a range of an object.
+    /// Reads a range of an object. Fails with [`SftpError::Truncated`] if the object is shorter.
     pub(super) async fn range(
         &self,
         key: &str,

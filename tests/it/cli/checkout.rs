@@ -285,7 +285,7 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
         said("mine").contains("has uncommitted changes: `mine`")
             && said("done").contains("is not empty")
     );
-    // The tmpfs is gone, so the directory is empty again and no checkout is interrupted.
+    // The tmpfs is gone, and the interrupted checkout with it, so the directory is empty again.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");
 }

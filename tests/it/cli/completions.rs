@@ -59,7 +59,8 @@ fn each_shell_and_the_manual() {
     s.dvc(["completions", "tcsh"]).code(2);
 }
 
-/// Returns the words that bash offers at the end of a line. Splits the line at blanks and at `:`, `=` and `@` as readline does.
+/// Returns the words that bash offers at the end of a line. Splits the line at spaces and at `:`,
+/// `=` and `@` as readline does.
 fn offered(s: &Sandbox, line: &str) -> Vec<String> {
     let word = line.rsplit(' ').next().unwrap();
     let is_quoted = word.starts_with(['\'', '"']);

@@ -509,7 +509,7 @@ fn whiteouts_above_the_selected_part_apply() {
             .code(13);
         }
     }
-    // A whiteout inside the selected part removes only its own entry.
+    // A whiteout inside the selected part removes only the entry that it names.
     let bytes = high(file("a/.wh.y", b""));
     s.dvc_with(["import", "-", "-b", "beside", "--strip", "a"], &bytes)
         .ok();

@@ -507,7 +507,7 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
 }
 
-/// A push with verification sends objects again that it has found damaged at the remote.
+/// A push with verification again sends objects that it has found damaged at the remote.
 #[test]
 fn a_verified_push_repairs_the_damage_it_found() {
     let s = sandbox();

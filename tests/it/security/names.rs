@@ -154,7 +154,7 @@ fn a_branch_at_the_last_number_is_never_reported_as_moved() {
         assert_eq!(run.code == 0, value == ours, "{} {}", run.code, run.err);
         assert_eq!(run.code, if seq == u64::MAX { 5 } else { 0 }, "{}", run.err);
     }
-    // The same for a local branch.
+    // A local branch whose log has the maximum number rejects commits too.
     let own = s.w(".dvcs/refs/heads/main");
     let tip = s
         .dvc(["log", "-n1", "--format", "%H"])

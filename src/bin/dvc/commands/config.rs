@@ -307,7 +307,7 @@ fn get(session: &Session, name: &str) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Writes one value to a file, or removes it. The rest of the file stays unchanged.
+/// Sets or unsets one setting in a configuration file. The rest of the file stays unchanged.
 fn change(
     session: &Session,
     file: ConfigFile,

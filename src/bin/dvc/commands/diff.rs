@@ -192,7 +192,8 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
 }
 
 fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
-    // An empty side has the number of the line before it; lines count from 1.
+    // As in a unified diff, line numbers start at 1, and an empty range has the number of the line
+    // before it.
     let span = |r: &std::ops::Range<usize>| {
         format!(
             "{},{}",

@@ -91,7 +91,7 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Translates the options of the command line to those of `docker volume create`.
+/// Translates the arguments of `dvc volume create` to the options of `docker volume create`.
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {

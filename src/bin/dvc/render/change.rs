@@ -81,7 +81,7 @@ impl<'b> StatTable<'b> {
         }
     }
 
-    /// Adds one change.
+    /// Counts a change; directories are ignored. May write the rows that are complete.
     pub(crate) fn add(&mut self, out: &mut Out, changed: &MeasuredChange) -> io::Result<()> {
         let change = &changed.change;
         if is_dir(change) {

@@ -24,7 +24,7 @@ pub(crate) enum SettingType {
     Choice(&'static [&'static str]),
     /// Several texts.
     List,
-    /// A program and its arguments, as a text separated by blanks or as a list.
+    /// A program and its arguments, as a text separated by spaces or as a list.
     Command,
     /// A duration in seconds: `30s`, `10m`.
     Duration,

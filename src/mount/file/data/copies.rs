@@ -92,14 +92,14 @@ impl FileData {
         Some(BaseRange { base: base?, range })
     }
 
-    /// Returns the bytes of the version that the upper file lacks.
+    /// Returns the number of bytes of the version that the upper file lacks.
     pub fn missing_bytes(&self) -> u64 {
         let state = self.read_state();
         let blocks = state.kept.div_ceil(BLOCK);
         (blocks - state.local.total().min(blocks)) * BLOCK
     }
 
-    /// Returns the bytes that both the upper file and the version have.
+    /// Returns the number of bytes that both the upper file and the version have.
     pub fn spare_bytes(&self) -> u64 {
         self.read_state().spare_bytes()
     }

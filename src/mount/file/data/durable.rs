@@ -93,7 +93,7 @@ impl FileData {
         self.unsynced.store(false, Ordering::Release);
     }
 
-    /// Returns the bytes that were written since the last commit.
+    /// Returns the number of bytes that were written since the last commit.
     pub fn dirty_bytes(&self) -> u64 {
         let state = self.read_state();
         if !state.changed && state.frozen.is_none() {

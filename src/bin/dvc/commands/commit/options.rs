@@ -137,7 +137,8 @@ fn ref_name(name: &str) -> Result<RefName, Error> {
     RefName::new(name).map_err(Error::from)
 }
 
-/// Returns the tags of the command line. `@NAME` is scoped by `branch`, or by the current branch.
+/// Returns the tags that are given on the command line. `@NAME` is scoped by `branch`, or by the
+/// current branch.
 fn tags(
     args: &CommitArgs,
     context: &Context,

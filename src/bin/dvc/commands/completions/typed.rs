@@ -167,8 +167,8 @@ fn takes_next(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set() && !is_optional
 }
 
-/// Splits a line into words as a POSIX shell does, without expansion. The last word may be unfinished, and is empty after a
-/// blank. Returns the words of the last command in the line.
+/// Splits a line into words as a POSIX shell does, without expansion. The last word may be
+/// unfinished, and is empty after whitespace. Returns the words of the last command in the line.
 pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut is_open) = (String::new(), false);
