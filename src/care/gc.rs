@@ -1,9 +1,9 @@
 //! Garbage collection: mark, plan, repack, fence, give up, delete. Any other process may commit,
 //! push, mount or read meanwhile, and every process may stop at any step.
 //!
-//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. Nothing is
-//! deleted but packs that a dead entry of the gc log lists, and index segments that other segments
-//! replace.
+//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. A pack is
+//! deleted only if a dead entry of the gc log lists it, and an index segment only if other segments
+//! replace it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -45,13 +45,13 @@ pub struct GcOptions {
     pub grace: Duration,
     /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
     /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
     /// to them.
     pub keep_log: Duration,
     pub limits: PlanLimits,
-    /// Copying stops at this moment; what was copied stays useful.
+    /// No copy of a pack begins after this moment. Packs that were copied before stay useful.
     pub until: Option<Instant>,
     /// Time to wait after the fences, for stores whose listings lag behind their writes.
     pub settle: Duration,
@@ -64,7 +64,7 @@ pub struct GcOptions {
     pub time: Time,
 }
 
-/// Findings and deeds of a gc.
+/// The result of a gc.
 #[derive(Clone, Debug, Default)]
 pub struct GcReport {
     pub whole_versions: u64,
@@ -72,7 +72,7 @@ pub struct GcReport {
     /// Packs that nothing needs and that are planned, with their bytes.
     pub dropped_packs: u64,
     pub dropped_bytes: u64,
-    /// Packs whose needed part was copied into new ones, with their bytes.
+    /// Packs whose needed part was copied into new ones, and an estimate of the copied bytes.
     pub copied_packs: u64,
     pub copied_bytes: u64,
     /// New packs with their bytes.
@@ -81,9 +81,9 @@ pub struct GcReport {
     /// Packs that nothing needs, but that have been known as such for less than the grace period.
     pub waiting_packs: u64,
     pub waiting_bytes: u64,
-    /// When the first of them may be planned, in seconds since 1970.
+    /// When the first of the waiting packs may be planned, in seconds since 1970.
     pub waiting_until: Option<i64>,
-    /// Unused bytes in packs that stay, by estimate.
+    /// Estimate of the unused bytes in packs that stay.
     pub unused_bytes: u64,
     /// Bytes of all packs that stay.
     pub kept_bytes: u64,
@@ -104,7 +104,7 @@ pub struct GcReport {
     pub is_partial: bool,
 }
 
-/// The error for a gc that must not go on.
+/// The error for a gc that must not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     #[error("{count} objects that versions need are missing; nothing was deleted")]
@@ -140,7 +140,8 @@ impl Failure for GcError {
     }
 }
 
-/// Collects one repository. `loose` are the roots that have no log; new files come from `staging`.
+/// Collects one repository. `loose` reads the roots that have no log; new files are created in
+/// `staging`.
 pub fn collect(
     repo: &Repo,
     loose: &LooseRoots<'_>,
@@ -170,7 +171,7 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
-    /// Versions in the trash of which an earlier gc has collected data.
+    /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
     gone: HashSet<Id>,
     report: GcReport,
 }
@@ -290,7 +291,8 @@ impl Gc<'_> {
             .collect())
     }
 
-    /// The error for objects without a copy. If the log moved, another gc may have collected them.
+    /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
+    /// because another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
         let now = self.repo.read_gc_log()?;
         Ok(if now.number == before.number {
@@ -319,7 +321,7 @@ impl Gc<'_> {
         Ok(all)
     }
 
-    /// Decides what to do with each pack; returns the rows of the plan, too.
+    /// Decides what to do with each pack. Returns the plan, and its rows for the gc log.
     fn decide(
         &mut self,
         before: &GcState,
@@ -398,7 +400,8 @@ impl Gc<'_> {
         Ok((rows, plan))
     }
 
-    /// Packs that nothing needs: those without a needed row, and those that no segment names.
+    /// Returns the packs that nothing needs: those without a needed row, and those that no segment
+    /// names.
     fn unneeded(
         &self,
         before: &GcState,
@@ -420,7 +423,8 @@ impl Gc<'_> {
             .collect()
     }
 
-    /// Since when each unneeded pack is known as such, in seconds since 1970; records the new ones.
+    /// Returns when each unneeded pack was first known as such, in seconds since 1970. Records new
+    /// ones, unless this is a dry run. Without a grace period, returns nothing.
     fn first_seen(
         &self,
         before: &GcState,
@@ -442,8 +446,8 @@ impl Gc<'_> {
         })
     }
 
-    /// Takes packs out of a plan whose objects have another copy that cannot be read: a writer may
-    /// rely on that copy.
+    /// Removes the packs from the plan that must stay because of unreadable copies, see
+    /// [`Kept::packs_with_damaged_twins`].
     fn keep_unless_others_are_sound(
         &self,
         rows: &mut Vec<ListedPack>,
@@ -464,7 +468,8 @@ impl Gc<'_> {
         }
     }
 
-    /// From the plan to the dead entry.
+    /// Gives up the packs of a plan: writes the plan, fences all logs, spares packs that are needed
+    /// after all, and writes the dead entry.
     fn give_up(
         &mut self,
         before: &GcState,
@@ -541,7 +546,8 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Packs of the plan that versions need which became visible since the mark.
+    /// Returns the packs of the plan that are needed by versions which became visible after the
+    /// mark.
     fn spare(
         &self,
         before: &GcState,

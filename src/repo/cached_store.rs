@@ -91,7 +91,7 @@ impl CachedStore {
         &self.inner
     }
 
-    /// Records the length of an object.
+    /// Records the length of an object, so that no request is needed for it.
     pub fn learn(&self, key: &str, len: u64) {
         self.lens.lock().insert(key.to_owned(), len);
     }
@@ -122,7 +122,8 @@ impl CachedStore {
             .collect()
     }
 
-    /// Stops using the local copies of an object, because the object is damaged.
+    /// Stops using the copy of an object in the local repository, and drops its cached blocks,
+    /// because one of them is damaged.
     pub fn forget(&self, key: &str) {
         self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {

@@ -61,7 +61,7 @@ pub struct GcState {
 }
 
 impl GcState {
-    /// Returns whether a pack was given up: its rows answer nothing.
+    /// Returns whether a pack was given up, so that its index rows do not count.
     pub fn is_dead(&self, pack: &PackName) -> bool {
         self.dead.find(pack).is_some()
     }
@@ -97,8 +97,8 @@ impl<'s> GcLog<'s> {
         }
     }
 
-    /// Reads the log. Costs one listing while no gc ever ran; lists that `known` contains are not
-    /// read again.
+    /// Reads the log. If no gc has ever run, this costs one listing. Lists that `known` contains
+    /// are not read again.
     pub fn read(&self, known: &GcState) -> Result<GcState> {
         // An entry that another process folds between the listing and the read is a reason to list
         // again.
@@ -183,7 +183,8 @@ impl<'s> GcLog<'s> {
         Ok(Some(list))
     }
 
-    /// Stores a list under its name and creates an entry with it at exactly the given number.
+    /// Stores a list under its name, and creates an entry that refers to it at exactly the number
+    /// of `entry`.
     pub fn append(
         &self,
         entry: GcEntry,

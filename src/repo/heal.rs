@@ -1,4 +1,4 @@
-//! Reads of damaged objects from the remotes of a local repository.
+//! Reads objects from the remotes of a local repository if the local copies are damaged.
 //!
 //! Only verified bytes are returned. The repository itself is not changed, but the damage is noted
 //! in its catalogue, so that the next commit or repair stores the object again.
@@ -40,7 +40,8 @@ impl Repo {
         None
     }
 
-    /// Fetches a pack whose local file is damaged from a remote that has the same pack.
+    /// Fetches a pack whose local file is damaged from a remote that has the same pack. `None` if
+    /// no remote has an intact copy, or if healing is off.
     pub fn pack_from_remotes(&self, name: &PackName, limit: u64) -> Result<Option<NamedTempFile>> {
         let Some(local) = self
             .as_local()

@@ -59,8 +59,8 @@ impl Repo {
         healed.ok_or(missing)
     }
 
-    /// Returns the verified bytes of an object that this repository stores, without asking another
-    /// one.
+    /// Returns the verified bytes of an object from this repository, without asking the remote of a
+    /// lazy clone. `None` if the index does not contain the object.
     pub(super) fn stored_object(&self, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.stored(self.index()?, kind, id)
     }

@@ -21,7 +21,8 @@ use crate::store::{Store, StoreError, local::LocalStore};
 use crate::sys::io_error::IoError;
 use crate::sys::uncached::IoMode;
 
-/// Number of bytes per system call.
+/// Number of bytes per system call; all writes but the last one of a pack are multiples of this
+/// length.
 const WRITE: usize = 1 << 20;
 
 /// A compressed frame that is to be appended to a pack.
@@ -156,9 +157,9 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Finishes the pack without publishing it. Returns its temporary file. A pack whose name is used
-    /// up gets a salt, and with it a new name, because a gc may delete a pack of the old name at any
-    /// time.
+    /// Finishes the pack without publishing it. Returns its temporary file. `is_used_up` returns
+    /// whether a gc has given up a pack of that name, or plans to. A pack with such a name gets a
+    /// salt, and with it a new name, because a gc may delete a pack of the old name at any time.
     pub fn close(
         mut self,
         is_used_up: &dyn Fn(&PackName) -> bool,

@@ -78,8 +78,8 @@ impl Repo {
         self.locator.gc_state()
     }
 
-    /// Reads the gc log. From then on, rows of packs that are given up or planned to be are not
-    /// relied on.
+    /// Reads the gc log. From then on, writers do not rely on rows of packs that are given up or
+    /// planned to be.
     pub fn read_gc_log(&self) -> Result<GcState> {
         self.locator.read_gc_log()
     }

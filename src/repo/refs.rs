@@ -18,7 +18,8 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// A multiple of this number is the number of an entry into which the preceding entries are folded.
+/// An entry whose number is a multiple of this contains the preceding entries, which are then
+/// removed.
 const COMPACT_EVERY: u64 = 128;
 
 /// Gives access to the refs of a repository.
@@ -297,8 +298,8 @@ impl<'a> Refs<'a> {
         Ok(names)
     }
 
-    /// Returns the newest entry of a ref that the caller will move. A ref without a log gets a first entry without a
-    /// value, so that a gc can fence its log.
+    /// Returns the newest entry of a ref that the caller will move. A ref without a log gets a
+    /// first entry without a value, so that a gc can fence its log.
     pub fn tip_to_move(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<RefEntry> {
         loop {
             if let Some(tip) = self.tip(kind, name)? {
@@ -312,7 +313,8 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Appends an entry that repeats the value of a ref, so that a writer that read the tip before loses its update.
+    /// Appends an entry that repeats the value of a ref, so that a writer that has already read the
+    /// tip loses its update.
     pub fn fence(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<()> {
         while let Some(tip) = self.tip(kind, name)? {
             if self
@@ -410,8 +412,8 @@ impl<'a> Refs<'a> {
         Ok(Some(entry))
     }
 
-    /// Replaces the newest entry of a log by one with the value `new`, if it is damaged or has the
-    /// greatest possible number. Returns whether it has replaced the entry.
+    /// Replaces the newest entry of a log by one with the value `new`, if the newest entry is
+    /// damaged or has the greatest possible number. Returns whether it has replaced the entry.
     pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
         let log = layout::ref_log(kind, name);
         let numbers = self.numbers(&log)?;
@@ -486,7 +488,7 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Returns the entries that are not folded yet, newest first.
+    /// Returns the entries below the number `seq` that are not folded yet, newest first.
     fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
         let mut out = Vec::new();
         for n in self.numbers(&layout::ref_log(kind, name))? {

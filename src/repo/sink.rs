@@ -233,7 +233,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Adds the packs of a commit that was interrupted before it wrote a segment to the index.
+    /// Adds packs to the index that an interrupted commit has finished without writing a segment
+    /// for them.
     fn index_loose_packs(&self) -> Result<()> {
         let catalogue = self.repo.catalogue()?;
         let loose = catalogue.loose_packs()?;

@@ -1,5 +1,5 @@
-//! The access to a repository, and the directory of its local state: the repository itself,
-//! otherwise a directory below the cache directory, otherwise none.
+//! Access to a repository, and the directory of its local state: the repository itself, otherwise a
+//! directory below the cache directory, otherwise none.
 //!
 //! Operations that must keep state fail if there is no writable directory. The catalogue can be
 //! rebuilt, so in this case a temporary catalogue is used and the user is notified.
@@ -20,7 +20,7 @@ use crate::sys::create;
 /// Receives a message for the user.
 pub type Complaint = dyn Fn(&str) + Send + Sync;
 
-/// The users that can use a new repository. After the creation, the mode of its directory
+/// The users who can access a new repository. After the creation, the mode of its directory
 /// determines them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {

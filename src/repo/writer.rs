@@ -200,7 +200,7 @@ impl<'r> WriteSession<'r> {
         Ok(lost)
     }
 
-    /// The parents of a version; none if the clone lacks the commit.
+    /// Returns the parents of a version; none if a partial clone lacks the commit.
     fn parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.repo.commit_cached(id) {
             Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => {
@@ -211,7 +211,7 @@ impl<'r> WriteSession<'r> {
     }
 
     /// Moves a ref from the value `expected` to `new`; `None` is a ref that does not exist. Returns
-    /// no entry if another process has moved the ref. A fence of a gc is no move.
+    /// no entry if another process has moved the ref. A fence of a gc does not count as a move.
     pub fn move_ref(
         &self,
         kind: RefKind,
@@ -265,7 +265,8 @@ impl<'r> WriteSession<'r> {
             .update(kind, name, Some(tip), Some(new), how)
     }
 
-    /// Returns whether a version is the value of a ref, or leads to one and is not forgotten.
+    /// Returns whether a version is the value of a ref, or an ancestor of one that is not
+    /// forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {
