@@ -1,8 +1,8 @@
 //! `fetch`: fetches the branches of a remote as `REMOTE/NAME`, its tags, and the objects that they
 //! need.
 //!
-//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches all data
-//! too, and `paths` the data of some paths.
+//! From a lazy remote, only refs are fetched, and the index and the trees if they are small. `data`
+//! fetches all data too, and `paths` the data of some paths.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -29,9 +29,9 @@ use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted,
 use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
 
-/// A lazy clone fetches whole tree packs up to this total length.
+/// A lazy clone fetches the packs of trees if their total length in bytes is at most this.
 const TREES_MAX: u64 = 8 << 20;
-/// A lazy clone fetches whole index segments up to this total length.
+/// Limit on the bytes of index segments that a lazy clone fetches in advance.
 const INDEX_MAX: u64 = 12 << 20;
 
 /// The options of `fetch`.
@@ -392,7 +392,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Fetches what a lazy clone starts with: the index and the trees, if they are small.
+    /// Fetches what a lazy clone starts with: index segments up to [`INDEX_MAX`], smallest first,
+    /// of large ones only the fanout tables; and the packs of trees, if they are small.
     fn first_objects(&mut self) -> Result<()> {
         let index = self.there.index()?;
         let mut segments: Vec<_> = layout::SEGMENT_KINDS
@@ -421,8 +422,7 @@ impl Fetch<'_> {
         self.cover()
     }
 
-    /// Fetches the packs of trees and lists that are not local, if their total length is at most
-    /// `limit`.
+    /// Fetches the missing packs of each of these kinds, if their total length is at most `limit`.
     fn nodes(&mut self, kinds: &[PackKind], limit: u64) -> Result<()> {
         let (ours, theirs) = (self.repo.index()?, self.there.index()?);
         let mut needed: [Needed; 3] = Default::default();

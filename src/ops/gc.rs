@@ -55,19 +55,19 @@ pub struct CollectOptions {
     pub grace: Duration,
     /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
     /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
     /// to them.
     pub keep_log: Duration,
-    /// Unused bytes that may stay, as a share of all bytes.
+    /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
     pub max_unused: f64,
-    /// Bytes that may be copied.
+    /// Limit on the bytes that are copied; `None` means no limit.
     pub max_repack: Option<u64>,
-    /// Copying stops after this time.
+    /// No copy of a pack begins after this time; `None` means no limit.
     pub max_time: Option<Duration>,
     pub dry_run: bool,
-    /// Whether more than half of the data may be given up.
+    /// Whether more than half of the bytes of all packs may be given up.
     pub is_confirmed: bool,
 }
 
@@ -91,8 +91,8 @@ impl Failure for SilentMount {
     }
 }
 
-/// Deletes what no version of the local repository needs. `run` is the directory with the notes of
-/// mounts.
+/// Deletes data that no version of the local repository needs. `run` is the directory with the
+/// notes of mounts.
 pub fn collect(
     context: &Context,
     run: &Path,
@@ -128,8 +128,8 @@ pub fn collect(
     )
 }
 
-/// Versions that the repository must keep although no ref names them: those of worktrees, of
-/// interrupted checkouts, of overlays and of mounts.
+/// Returns the versions that the repository must keep although no ref names them: those of
+/// worktrees, of interrupted checkouts, of overlays and of mounts.
 pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {

@@ -588,7 +588,8 @@ impl Push<'_, '_> {
         Ok(report)
     }
 
-    /// Reads back a part of the sent packs.
+    /// Reads back a part of the sent packs. Returns the number of packs that were read back; a
+    /// damaged pack is an error.
     fn verify(&mut self, sent: &[Sent]) -> Result<u64> {
         let percent = usize::from(self.options.verify_percent.min(100));
         let count = (sent.len() * percent).div_ceil(100);
@@ -640,7 +641,8 @@ impl Push<'_, '_> {
         TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
     }
 
-    /// Creates the marker of a new repository.
+    /// Creates the marker of a new repository. If another writer has created the repository, checks
+    /// that it is a copy of the local one.
     fn mark(&self) -> Result<()> {
         self.observer.step("marker");
         let made = self

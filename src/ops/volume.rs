@@ -362,7 +362,8 @@ impl Volumes {
         Ok(users.ids.is_empty() && !users.pinned)
     }
 
-    /// Unmounts a volume without users. Returns whether it is unmounted now.
+    /// Unmounts a volume, unless it has users, its mount is pinned, or a process in another mount
+    /// namespace sees the mount. Returns whether it is unmounted now.
     pub fn unmount_unused(&self, name: &str) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let users = self.registry.users(name)?;
@@ -510,7 +511,8 @@ impl Volumes {
         client.request(&ControlRequest::Facts).ok()
     }
 
-    /// Mounts a volume, if it is not mounted yet. The caller must have its lock.
+    /// Mounts a volume, if it is not mounted yet or its mount is dead. The caller must have its
+    /// lock.
     fn ensure_mounted(&self, record: &VolumeRecord) -> Result<PathBuf> {
         let at = self.registry.data(&record.name);
         if self.registry.mounted(&record.name) && !is_dead(&at) {

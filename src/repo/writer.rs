@@ -265,8 +265,7 @@ impl<'r> WriteSession<'r> {
             .update(kind, name, Some(tip), Some(new), how)
     }
 
-    /// Returns whether a version is the value of a ref, or an ancestor of one that is not
-    /// forgotten.
+    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {

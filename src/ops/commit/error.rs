@@ -7,7 +7,7 @@ use crate::model::refname::RefName;
 /// Errors of `commit`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The source is empty, but the branch is not.
+    /// The source is empty, but the last version of the branch is not.
     #[error(
         "cannot commit `{path}`: the directory is empty, but the last version of `{branch}` is not"
     )]

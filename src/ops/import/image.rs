@@ -405,7 +405,7 @@ impl ImageSource {
         matches!(self, Self::Archive { members, .. } if members.contains_key(name.as_bytes()))
     }
 
-    /// Reads a small blob.
+    /// Reads a blob of at most [`JSON_MAX`] bytes; a longer one is an error.
     fn json(&self, key: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let read = self.blob(key)?.take(JSON_MAX + 1).read_to_end(&mut out);

@@ -103,8 +103,8 @@ impl MemberPlaces {
         Ok(wanted.then_some(names))
     }
 
-    /// Maps a path of the archive that a layer hides. Returns the root if the path is above
-    /// `strip`, and `None` if no hidden member is imported.
+    /// Maps a path of the archive that a layer hides. Returns the root if the path is `strip` or
+    /// above it, and `None` if no hidden member is imported.
     pub(super) fn hidden(&self, path: HiddenPath) -> Option<HiddenPath> {
         let HiddenPath { names, inside } = path;
         let strip = self.strip.as_deref().unwrap_or_default();

@@ -353,7 +353,8 @@ impl MemberReader<'_> {
         self.push(ReadMember::Update(update), 0)
     }
 
-    /// Adds a member to the group. `bytes` is the length of its content.
+    /// Adds a member to the group, and hands the group over when it is full. `bytes` is the length
+    /// of the content.
     fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })

@@ -108,7 +108,7 @@ impl ArchiveTree {
         self.is_empty() && self.top.meta.is_none()
     }
 
-    /// Starts the next layer, which is above all former ones.
+    /// Starts the next layer, which is above all previous layers.
     pub(super) fn next_layer(&mut self) {
         self.layer += 1;
     }

@@ -50,7 +50,7 @@ pub enum LogError {
     /// A path is invalid.
     #[error("invalid path `{0}`")]
     BadPath(String),
-    /// A query that does not name a branch or a tag, so it has no ref log.
+    /// A query does not name a branch or a tag, so it has no ref log.
     #[error("no ref log for `{0}`: not a branch or a tag")]
     NoRefLog(String),
 }

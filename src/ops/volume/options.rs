@@ -32,9 +32,9 @@ pub struct VolumeOptions {
     /// The branch that commits go to. `None` is the branch of the revision, or else a branch with
     /// the volume's name.
     pub branch: Option<RefName>,
-    /// The bytes of the cache of remote objects that the mount may use.
+    /// Limit on the cache of remote objects, in bytes.
     pub cache: Option<u64>,
-    /// The bytes that the overlay may use.
+    /// Limit on the overlay, in bytes.
     pub quota: Option<u64>,
     /// Databases may run on the volume during commits.
     pub live: bool,
