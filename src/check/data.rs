@@ -34,7 +34,8 @@ const RECORD_EVERY: Duration = Duration::from_secs(5);
 /// The part of the data to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataOrder {
-    /// Amount to read, in millionths of all bytes; `None` reads only suspect packs.
+    /// Amount to read, in millionths of all bytes; `None` reads only suspect packs and, with
+    /// `recorded`, those that are recorded as damaged.
     pub(super) share: Option<u32>,
     /// Time at which reading stops.
     pub(super) deadline: Option<Instant>,
@@ -74,7 +75,7 @@ struct Done {
 
 impl DataCheck<'_> {
     /// Reads the suspect and the selected packs, and reports damaged packs and lost objects.
-    /// Returns `None` if only suspect packs were to be read.
+    /// Returns `None` if the order has no share.
     pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);

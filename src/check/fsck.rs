@@ -1,5 +1,6 @@
 //! Checks a whole repository. Later steps rely on earlier ones, so the order is: logs of refs,
-//! catalogue, worktrees, segments and packs, reachable objects, data of packs, affected versions.
+//! state of garbage collection, catalogue, worktrees, segments and packs, reachable objects, data
+//! of packs, affected versions.
 
 use std::time::{Duration, Instant};
 

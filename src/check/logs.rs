@@ -237,7 +237,8 @@ impl Log {
         }
     }
 
-    /// Adds the current value, and the previous values since the time of the last garbage collection.
+    /// Adds the current value, and older values whose entries are not older than `collected`, the
+    /// time of the last garbage collection in seconds since 1970.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {

@@ -26,7 +26,7 @@ const BUFFER: usize = 4 << 20;
 /// Limit on the length of a frame: the largest object, with a margin for incompressible data.
 const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
 
-/// A frame whose objects differ from those in the table of contents.
+/// A frame whose objects are unreadable, or differ from those in the table of contents.
 #[derive(Debug)]
 pub(super) struct BadFrame {
     pub(super) offset: u64,

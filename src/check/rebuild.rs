@@ -33,7 +33,7 @@ use crate::work::Cancelled;
 
 /// Number of rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
-/// Number of runs that are merged at the same time, with 256 KiB of memory each.
+/// Maximum number of runs that are merged at the same time, with 256 KiB of memory each.
 const RUNS: usize = 64;
 /// Number of commits that are added to the catalogue together.
 const COMMITS: usize = 1000;

@@ -159,7 +159,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether an object of a lazy clone is only at the remote.
+    /// Returns whether an object of a lazy clone is only at the remote. If the remote does not
+    /// respond, it is assumed to have the object.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,

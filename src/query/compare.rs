@@ -213,7 +213,7 @@ struct Links {
     /// The roots; `None` if single directories are compared.
     trees: Option<(Id, Id)>,
     tables: OnceCell<[Groups; 2]>,
-    /// Whether only names were added or removed, by the groups before and after.
+    /// For each pair of groups, before and after: whether only hard links were added or removed.
     known: RefCell<HashMap<[Option<[u8; 16]>; 2], bool>>,
 }
 

@@ -385,7 +385,7 @@ impl<'a> Resolver<'a> {
         .into()
     }
 
-    /// Returns the only version whose id starts with `hex`.
+    /// Returns the version whose id starts with `hex`, or `None`. Fails if there are several.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
         let filled = |fill: &str| {
             Id::parse(&format!(
@@ -494,7 +494,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the version of the branch whose id starts with `text`.
+    /// Returns the version of the branch whose id starts with `text`, or `None`. Fails if there are
+    /// several.
     fn on_branch(&self, tip: Id, text: &RefName) -> Result<Option<(Id, Commit)>> {
         let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else {
             return Ok(None);

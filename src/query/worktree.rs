@@ -215,7 +215,8 @@ impl UnstablePaths {
         Some(change)
     }
 
-    /// Returns the unstable paths without a change that are below or above a requested path.
+    /// Returns a change for each unstable path that was not reported yet, and that is below or
+    /// above a requested path.
     pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = TreeChange> {
         let unreported = self
             .paths

@@ -165,7 +165,7 @@ impl FileSearch<'_> {
         }
     }
 
-    /// Divides a file in each way that the repository uses.
+    /// Divides a file with each chunker that the repository uses, and takes the needed chunks.
     fn divide(&mut self, path: &Path) -> Result<()> {
         for chunker in [Chunker::Cdc, Chunker::Fixed(self.repo.chunker().page)] {
             if self.is_done() {

@@ -151,7 +151,7 @@ impl Repair {
         Ok(false)
     }
 
-    /// Removes the objects that a source has from `needed`, and stores them.
+    /// Stores the needed objects that a source has, and removes them from `needed`.
     fn restore_from_all(
         &mut self,
         target: &Target<'_>,

@@ -1,6 +1,6 @@
 //! Takes damaged packs out of the index: their intact objects are stored again, and new index
-//! segments have no rows of them. The packs themselves stay, because a better method may still find
-//! something in them.
+//! segments contain no rows for them. The packs themselves stay, because a better method may still
+//! find something in them.
 //!
 //! The new segments do not declare that they replace the old ones: a push could send them to a remote
 //! that has the pack intact and lacks the objects that are stored again here.
@@ -76,7 +76,7 @@ impl Repair {
         Ok(())
     }
 
-    /// Removes the packs from `packs` whose stored bytes match their names.
+    /// Removes from `packs` those packs whose stored bytes match their names.
     fn take_intact(&mut self, target: &Target<'_>, packs: &mut HashSet<PackName>) -> Result<()> {
         for name in packs.iter().copied().collect::<Vec<_>>() {
             let mut hasher = NameHasher::default();
@@ -210,7 +210,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
     Ok(())
 }
 
-/// Returns the stored segments whose rows are in `live` ones.
+/// Returns the stored segments whose rows are also in the `live` segments.
 fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<SegmentName>> {
     let known = match target.repo.as_local() {
         Some(_) => target.repo.catalogue()?.segments()?,
