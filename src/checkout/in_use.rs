@@ -86,7 +86,7 @@ pub struct InUse {
 
 impl User {
     /// Returns whether a change of `path` affects the user. A server, or a user of a file whose
-    /// lock covers a whole data directory, is affected by every path next to that file.
+    /// lock covers a whole data directory, is affected by every path in the directory of that file.
     pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| {

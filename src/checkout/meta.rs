@@ -20,7 +20,7 @@ use crate::sys::xattr::ACL_ACCESS;
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
 /// Prefixes of the xattrs that only a privileged process may set.
 const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
-/// Times that every file system can store.
+/// Times that every file system can store, in seconds since 1970.
 const SAFE_SECS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 
 /// A node whose metadata is set: an open file, or a name in a directory (links, devices).

@@ -70,9 +70,9 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Checks that everything that a version needs stays, directly before a ref is moved to it; `tip` is the value of the
-    /// ref. Fails with an error of [`is_collected`](crate::repo::writer::is_collected) if the caller must store objects
-    /// again.
+    /// Checks that everything that a version needs stays, directly before a ref is moved to it;
+    /// `tip` is the value of the ref. Fails with an error of
+    /// [`is_collected`](crate::repo::writer::is_collected) if the caller must store objects again.
     pub fn ensure_whole(&self, version: &Id, tip: Option<&Id>, how: &Move<'_>) -> Result<()> {
         let is_doubtful = self.is_doubtful.load(Ordering::Relaxed);
         self.session.as_ref().map_or(Ok(()), |session| {
@@ -85,8 +85,9 @@ impl<'a> Output<'a> {
         self.session.as_ref()
     }
 
-    /// Requires a check of every record of an earlier walk before it is used, because a gc has collected objects on which
-    /// the walk relied. Objects that were stored for the earlier walk are stored again if they were collected too.
+    /// Requires a check of every record of an earlier walk before it is used, because a gc has
+    /// collected objects on which the walk relied. Objects that were stored for the earlier walk
+    /// are stored again if they were collected too.
     pub fn check_records(&self) {
         self.checks_records.store(true, Ordering::Relaxed);
         self.forget_claims();

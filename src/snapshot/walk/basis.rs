@@ -128,7 +128,8 @@ fn prefix(name: &PackName) -> Option<u64> {
     Some(u64::from_be_bytes(*name.first_chunk()?))
 }
 
-/// Returns the number of the dead entry of the gc log under which the records of a worktree were checked last.
+/// Returns the number of the dead entry of the gc log under which the records of a worktree were
+/// checked last.
 pub fn dead_seen(repo: &Repo, worktree: i64) -> Result<u64> {
     let stored = repo.catalogue()?.meta(&dead_fact(worktree))?;
     Ok(stored
@@ -149,7 +150,8 @@ fn dead_fact(worktree: i64) -> String {
 
 impl DirRecord {
     /// Returns whether an entry is unchanged: `then` is its fingerprint in this record, `now` that
-    /// of `stat` in a directory on `device`.
+    /// of `stat` in a directory on `device`. On another device than the recorded one, the ctime
+    /// must also be clearly older than the last walk.
     pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
         // The device number changes if the last walk read a snapshot of the volume. That snapshot
         // may have been taken in the same tick of the clock as the change, and a later write in the

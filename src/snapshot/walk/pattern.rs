@@ -1,4 +1,5 @@
-//! Detects gitignore patterns that cannot match any path, and what the user probably meant.
+//! Detects gitignore patterns that cannot match any path, and suggests what the user probably
+//! meant.
 
 use std::path::Path;
 

@@ -60,7 +60,7 @@ pub struct Walk<'a> {
     pub kept: Option<Mutex<Vec<Vec<u8>>>>,
     /// New records, by path.
     pub records: Mutex<Vec<(Vec<u8>, DirRecord)>>,
-    /// Time of the latest change that the walk saw.
+    /// The latest ctime that the walk saw.
     pub newest: Mutex<Time>,
     /// Paths that were unreadable or changed while they were read.
     pub unstable: Mutex<Vec<Vec<u8>>>,
@@ -284,8 +284,7 @@ impl<'a> Walk<'a> {
         Ok(Some(out))
     }
 
-    /// Reports that the repository of another worktree is excluded. The repository of this worktree
-    /// is not worth a notice.
+    /// Reports that a repository is excluded, unless it is that of this worktree.
     fn reserved(&self, dir: &Dir, fd: BorrowedFd<'_>, name: Vec<u8>) {
         let own = dir.is_root() && name == INSIDE.as_bytes();
         let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));
