@@ -178,8 +178,8 @@ impl BlockCache {
         })
     }
 
-    /// Reads `range` without verifying checksums, if this process has verified all its blocks
-    /// before. Returns `None` otherwise.
+    /// Reads `range` without verifying checksums, if the range is in one region and this process
+    /// has verified all its blocks before. Returns `None` otherwise.
     fn read_verified(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
         let region = range.start / REGION;
         let (first, last) = (

@@ -109,7 +109,7 @@ pub trait Store: Send + Sync {
     /// existing object is left as it is.
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
     /// Stores a copy of a local file in place of a damaged object. If the store cannot replace the
-    /// object at once, the object is missing until the file has arrived.
+    /// object atomically, the object is missing until the file has arrived.
     fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
         self.put(file, key)
     }
@@ -130,8 +130,8 @@ pub trait Store: Send + Sync {
     }
     /// Removes an object. A missing object is not an error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
-    /// Removes objects, several at a time. Returns the number of objects that the store refused to remove, for example
-    /// because of a lock.
+    /// Removes objects, several at a time. Returns the number of objects that the store refused to
+    /// remove, for example because of a lock.
     fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
         let refused = AtomicUsize::new(0);
         let threads = self.abilities().in_flight.min(keys.len());

@@ -91,7 +91,7 @@ pub struct Missing<'a> {
     commits: HashSet<Id>,
     /// Versions of which only the commit object is needed.
     forgotten: HashSet<Id>,
-    /// Those of them that were walked.
+    /// The forgotten versions that were walked.
     without_data: Vec<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,

@@ -41,8 +41,9 @@ pub(in crate::checkout) struct Maker {
 }
 
 impl Maker {
-    /// Probes with an unnamed file in `root` which owner and mode new nodes get. `uniform` promises
-    /// that this process creates all directories, so that the result holds below them too.
+    /// Probes with a temporary file in `root` which owner and mode new nodes get, and reports if
+    /// the file system cannot store all times. `uniform` promises that this process creates all
+    /// directories, so that the result holds below them too.
     pub(in crate::checkout) fn probe(
         root: BorrowedFd<'_>,
         uniform: bool,

@@ -129,8 +129,8 @@ impl Catalogue {
         })
     }
 
-    /// Returns since when each of `packs` is known as unneeded, in seconds since 1970; `now` for those that were needed
-    /// or unknown before.
+    /// Returns since when each of `packs` has been known as unneeded, in seconds since 1970; `now`
+    /// for those that were needed or unknown before.
     pub fn unused_packs(
         &self,
         packs: &[PackName],

@@ -14,7 +14,7 @@ use super::registry::{Registry, RequestInfo};
 use crate::store::http::{self, FileBody};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Number of bytes at which a piece of a stream is passed on.
+/// Number of bytes at which the gathered pieces of a stream are sent to the receiver.
 const PIECE: usize = 256 << 10;
 
 /// The content of a blob.
