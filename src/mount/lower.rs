@@ -120,7 +120,7 @@ impl LowerLayer {
         }
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the version is read from.
     pub fn repo(&self) -> &Repo {
         &self.repo
     }

@@ -43,7 +43,7 @@ pub struct TreeInput<'i> {
     pub out: &'i Output<'i>,
     /// Receives notices and progress.
     pub observer: &'i dyn Observer,
-    /// Threads for chunking.
+    /// Number of threads for chunking.
     pub threads: usize,
 }
 

@@ -76,7 +76,7 @@ impl<'r> WriteSession<'r> {
         })
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the session writes to.
     pub const fn repo(&self) -> &'r Repo {
         self.repo
     }

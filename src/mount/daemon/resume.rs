@@ -143,7 +143,8 @@ pub struct OverlayRoots {
     pub trees: Vec<Id>,
 }
 
-/// Returns what an overlay needs of its repository, also while a mount uses it; `None` if the overlay was never mounted.
+/// Returns the roots of the objects that an overlay needs, also while a mount uses the overlay;
+/// `None` if the overlay was never mounted.
 pub fn overlay_roots(overlay: &Path) -> Result<Option<OverlayRoots>> {
     let Some(facts) = OverlayDb::read_facts(overlay, &[VERSION, TREE, SNAPSHOT])? else {
         return Ok(None);

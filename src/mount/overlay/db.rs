@@ -186,7 +186,8 @@ impl OverlayDb {
         }
     }
 
-    /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was never used.
+    /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was
+    /// never used.
     pub fn read_facts(dir: &Path, keys: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
         let path = dir.join(FILE);
         if !path

@@ -91,8 +91,8 @@ impl View {
 
     /// Durably removes the seal of a file that is about to change.
     pub(super) fn unseal(&self, data: &FileData) -> FsResult<()> {
-        /// Seals that are removed one by one. The next removal then removes all remaining seals,
-        /// because each removal costs a transaction.
+        /// Number of seals that are removed one by one. The next removal then removes all remaining
+        /// seals, because each removal costs a transaction.
         const EACH: u64 = 64;
         let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else {
             return Ok(());

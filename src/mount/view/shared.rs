@@ -129,7 +129,7 @@ pub struct SpaceInfo {
 }
 
 impl SpaceInfo {
-    /// Bytes per block.
+    /// Length of a block in bytes.
     pub const BLOCK: u32 = 4096;
 }
 
@@ -191,8 +191,8 @@ impl View {
         options: ViewOptions,
         log: Box<LogFn>,
     ) -> Self {
-        /// Concurrent fetches from a remote, each of which sends many requests. A local repository
-        /// needs only one.
+        /// Number of concurrent fetches from a remote, each of which sends many requests. A local
+        /// repository needs only one.
         const AHEAD: usize = 4;
         Self {
             ahead: Pool::new(if lower.is_remote() { AHEAD } else { 1 }),
