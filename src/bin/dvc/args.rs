@@ -102,7 +102,7 @@ pub(crate) enum Verb {
 }
 
 impl Cli {
-    /// Returns the global options of all levels, merged. Options further to the right win.
+    /// Returns the global options of all levels, combined by [`Globals::merge`].
     pub(crate) fn merged_globals(&self) -> Globals {
         let globals = self.globals.clone().merge(self.verb.globals());
         match &self.verb {

@@ -152,8 +152,8 @@ fn named_url(session: &Session) -> Option<String> {
 }
 
 /// Opens the repository at a URL, with the settings that apply to it. A repository on another
-/// machine is cloned, or its existing clone is updated; a dry run without a clone reads the remote
-/// repository itself.
+/// machine is cloned, or its existing clone is updated; a dry run uses the clone as it is, or
+/// without a clone the remote repository itself.
 fn open_url(
     session: &Session,
     purpose: Purpose<'_>,
@@ -221,8 +221,9 @@ fn patience(purpose: Purpose<'_>) -> Option<Duration> {
     matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
 }
 
-/// Fetches into a shared clone, unless it has no remote, the network is off, or the overlay to
-/// mount exists, whose version is already local.
+/// Fetches into a shared clone and moves its branches, unless the clone has no remote, the network
+/// is off, or the overlay to mount exists, whose version is already local. For a volume, an
+/// unreachable remote is not an error.
 fn update_clone(
     session: &Session,
     own: &Session,

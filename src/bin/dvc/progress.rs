@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Operations shorter than this show no bar.
+/// No bar is shown before a phase has lasted this long.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
 /// Interval between progress lines, which replace the bar if standard error is not a terminal.
@@ -83,8 +83,9 @@ struct JsonNotice<'a> {
 }
 
 impl Progress {
-    /// Starts the observer. `level` ranges from 0 (errors only) to 3 (everything). `bars` requests
-    /// bars on a terminal; `forced` requests progress lines if standard error is not a terminal.
+    /// Starts the observer. At `level` 0, only damage is reported, at 1 also warnings, at 2 also
+    /// notes, at 3 everything. `bars` requests bars on a terminal; `forced` requests progress lines
+    /// if standard error is not a terminal.
     pub(crate) fn start(
         signals: Signals,
         level: i32,

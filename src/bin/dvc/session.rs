@@ -1,5 +1,5 @@
-//! One run of the program: global options, settings, place, clock, author and output. It is created
-//! once, and every verb borrows it.
+//! One run of the program: global options, settings, place, clock, author and output. The program
+//! creates a session once, and every verb borrows the session.
 
 use crate::cancellable::CancellableReader;
 use crate::dirs;
@@ -99,7 +99,8 @@ impl Session {
         Exit::of(failed)
     }
 
-    /// Returns a copy of this run with the settings of another repository, freshly read.
+    /// Returns a copy of this run for another repository, whose settings are read when they are
+    /// needed.
     pub(crate) fn in_repository(&self, repository: &Path) -> Self {
         Self {
             globals: Globals {
@@ -248,7 +249,8 @@ impl Session {
         Ok(Arc::clone(self.store_notices.get_or_init(|| notices)))
     }
 
-    /// Returns the level of messages, from 0 (errors only) to 3 (everything).
+    /// Returns the level of messages: 0 shows errors and damage, 3 shows everything. `-v` and `-q`
+    /// may exceed this range; below 0, damage is not shown either.
     fn level(&self) -> Result<i32, BadConfiguration> {
         let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
@@ -259,7 +261,8 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// Returns an observer for a long operation, which draws progress bars.
+    /// Returns an observer for a long operation, which draws progress bars unless the settings or
+    /// the options turn them off.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -512,7 +515,8 @@ pub(crate) fn host() -> String {
         .into_owned()
 }
 
-/// Returns the user's login name, from the environment or the password file.
+/// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
+/// a usable name.
 fn login() -> String {
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));

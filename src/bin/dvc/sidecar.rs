@@ -150,7 +150,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// Returns the files in the directory of secrets with unknown names, sorted, each with the most
-/// similar known name.
+/// similar known name, if there is one.
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());

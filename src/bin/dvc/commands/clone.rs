@@ -111,7 +111,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
     result
 }
 
-/// Returns whether a directory is empty or holds only an unfinished clone.
+/// Returns whether a directory contains nothing but a repository, which may be an unfinished clone.
+/// A directory that cannot be read counts as empty.
 fn has_no_worktree(dir: &Path) -> bool {
     let names: Vec<_> = std::fs::read_dir(dir)
         .into_iter()

@@ -21,7 +21,7 @@ use repair::RepairArgs;
 use std::io::Write;
 use std::time::Instant;
 
-/// The number of lost paths that are listed without `-v`.
+/// Maximum number of lost paths that are listed without `-v`.
 const LINES: usize = 20;
 
 /// Options of `fsck`.

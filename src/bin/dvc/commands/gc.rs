@@ -175,7 +175,7 @@ impl DoneGc {
     }
 }
 
-/// Collects the local repository.
+/// Runs a garbage collection of the local repository.
 pub(crate) fn collect_garbage(
     session: &Session,
     context: &Context,
@@ -239,7 +239,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
     })
 }
 
-/// Parses `10`, `10%` or `2.5%`.
+/// Parses `10`, `10%` or `2.5%`, and returns a fraction between 0 and 1.
 fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
     let percent: f64 = text
@@ -352,7 +352,7 @@ fn print(
     Ok(())
 }
 
-/// When a waiting pack is due.
+/// Describes the time from which a run gives up or deletes waiting packs.
 fn due(at: Option<i64>, now: i64) -> String {
     match at.map(|at| at.saturating_sub(now)) {
         Some(secs) if secs > 0 => {

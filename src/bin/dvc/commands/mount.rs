@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Spare bytes of an overlay are listed only if there are at least this many.
+/// Minimum number of spare bytes of an overlay that are listed.
 const SPARE_SHOWN: u64 = 1 << 20;
 
 /// Options of `mount`.

@@ -58,7 +58,7 @@ const fn hook(name: &'static str, about: &'static str) -> SettingKey {
     not_in_repository(computed(key(name, SettingType::Command, "", about)))
 }
 
-/// Makes a key secret. It gets no default, and a repository cannot set it.
+/// Makes a key secret: without a default, and not settable by a repository.
 const fn secret(key: SettingKey) -> SettingKey {
     not_in_repository(computed(SettingKey {
         secret: true,

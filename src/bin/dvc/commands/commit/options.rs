@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The longest message, in bytes.
+/// Limit on the length of a message in bytes.
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Returns the options of a commit of `place`.

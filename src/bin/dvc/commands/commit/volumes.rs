@@ -95,9 +95,10 @@ impl VolumeCommits<'_> {
         self.failed.get_or_insert(exit);
     }
 
-    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs, or
-    /// the environment names one, but it does not answer, that is a failure: otherwise the missing
-    /// versions of its volumes would go unnoticed.
+    /// Returns all writable dvc volumes, and all named local-driver volumes. Records a failure for
+    /// a local-driver volume with the name of a dvc volume, and for an engine that does not answer
+    /// although it runs or the environment names it, because the missing versions would go
+    /// unnoticed.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);

@@ -17,9 +17,9 @@ use dvc::sys::mountinfo;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// Limit for the ordinals offered for one branch.
+/// Limit on the number of ordinals that are offered for one branch.
 const ORDINALS_MAX: u64 = 20;
-/// Limit for the paths offered for one directory.
+/// Limit on the number of paths that are offered for one directory.
 const PATHS_MAX: usize = 1000;
 
 /// Names in the repository and on the machine of a session. Without a session all lists are empty.

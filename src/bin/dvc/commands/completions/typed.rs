@@ -17,7 +17,7 @@ pub(crate) struct Typed<'c> {
     pub(crate) globals: Globals,
     /// Complete words that are neither options nor commands.
     pub(crate) positionals: Vec<String>,
-    /// The option that takes the last word as its value.
+    /// The option that takes the last word as its value, if one does.
     pub(crate) awaited: Option<&'c Arg>,
     /// Whether the line contains `--` before the last word.
     pub(crate) after_dashes: bool,
