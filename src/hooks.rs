@@ -407,7 +407,7 @@ fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Terminates a hook and all processes of its group.
+/// Asks a hook and all processes of its group to exit, and kills them after [`END_TIMEOUT`].
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);

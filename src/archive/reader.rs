@@ -33,7 +33,7 @@ const TARGET_MAX: usize = 4095;
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Returns the name in the first block of an archive.
+/// Returns the name in the first block of an archive, or `None` if `head` is shorter than a block.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
     Some(
         Header::from_byte_slice(head.get(..512)?)

@@ -42,7 +42,8 @@ impl Context {
         Repo::open(&self.repository, open)
     }
 
-    /// Returns what opens a remote that reads of damaged objects ask.
+    /// Returns the function that opens a remote, from which reads get intact copies of damaged
+    /// objects.
     fn heal_source(&self, remote: &Remote) -> Arc<OpenLazySource> {
         let (context, mut remote) = (self.clone(), remote.clone());
         // A reader waits for the object, and the error of the damaged copy says enough.

@@ -9,7 +9,7 @@ use super::protocol::{POLL_INTERVAL, QuiescePlan, UndoStep};
 use crate::docker::{Container, ContainerMount, DockerEngine, EngineError, own};
 use crate::sys::mountinfo;
 
-/// Rounds of looking for writers, because containers may start in the meantime.
+/// Maximum number of rounds of looking for writers, because containers may start in the meantime.
 const ATTEMPTS: usize = 5;
 
 /// The committed directory and volumes, as the engine sees them.

@@ -17,8 +17,8 @@ const THAW: Opcode = opcode::read_write::<std::ffi::c_int>(b'X', 120);
 /// A file system to freeze.
 pub(super) struct FrozenFs(File);
 
-/// Opens the file system of a path. It stays open, because the path may become unreachable while it
-/// is frozen.
+/// Opens the file system of a path. The file stays open, because the path may become unreachable
+/// while the file system is frozen.
 pub(super) fn open(path: &Path) -> io::Result<FrozenFs> {
     Ok(FrozenFs(File::open(path)?))
 }

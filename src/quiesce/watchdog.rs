@@ -20,7 +20,7 @@ use super::undo::{PENDING_TIMEOUT, run_in, undo_all};
 use crate::docker::DockerEngine;
 use crate::error::{Failure, with_causes};
 
-/// Attempts to undo a step while the commit waits.
+/// Maximum number of attempts to undo a step while the commit waits.
 const ATTEMPTS: usize = 3;
 /// Time for further attempts, for which the commit does not wait.
 const PERSISTENCE: Duration = Duration::from_secs(600);

@@ -7,7 +7,7 @@ use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, value_of};
 use crate::repo::writer::{NewValue, WriteSession};
 
-/// Attempts to update a tracking ref when other processes win the race.
+/// Maximum number of attempts to update a tracking ref when other processes win the race.
 const ATTEMPTS: usize = 8;
 
 /// A branch and the remote branch of the same name both have versions that the other lacks.

@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 pub const KIND: &str = "fuse.dvc";
 /// The mount table of this process.
 pub const TABLE: &str = "/proc/self/mountinfo";
-/// Limit on the symbolic links in a path.
+/// Limit on the number of symbolic links in a path.
 const LINKS_MAX: usize = 40;
 
 /// A line of the mount table.
