@@ -399,7 +399,8 @@ pub fn is_executable(program: &Path) -> bool {
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the hook does not read.
+/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the
+/// hook does not read.
 fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("hook", MemfdFlags::CLOEXEC)?);
     file.write_all(input)?;

@@ -1,5 +1,5 @@
-//! A bounded cache in memory. Each value has a weight, and the least recently used values are dropped
-//! first.
+//! A bounded cache in memory. Each value has a weight, and the least recently used values are
+//! dropped first.
 
 use std::hash::Hash;
 

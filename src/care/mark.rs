@@ -1,4 +1,5 @@
-//! Finds the objects that the versions of a repository need: the ids of all objects below its roots.
+//! Finds the objects that the versions of a repository need: the ids of all objects below its
+//! roots.
 //!
 //! In: the roots, and which versions are forgotten. Out: sorted sets of id prefixes on disk, one
 //! for what refs need, one for what only roots without a log need. Memory is bounded: a fixed set

@@ -41,8 +41,8 @@ pub(super) struct PackTally {
 }
 
 impl PackTally {
-    /// Returns the share of the pack that nothing needs, between 0 and 1. Bases count as needed only
-    /// if their objects are.
+    /// Returns the share of the pack that nothing needs, between 0 and 1. Bases count as needed
+    /// only if their objects are.
     pub(super) fn unused_share(&self) -> f64 {
         if self.object_bytes == 0 {
             1.0

@@ -6,7 +6,8 @@
 //! rows     48 each: name(32) length(8) kind(1) reason(1) since(6, big-endian)
 //! footer   rows(8) sum of lengths(8) checksum(16)
 //! ```
-//! Other numbers are little-endian. The checksum is the first 16 bytes of the BLAKE3 hash of all preceding bytes.
+//! Other numbers are little-endian. The checksum is the first 16 bytes of the BLAKE3 hash of all
+//! preceding bytes.
 //! Invariant: the rows are in ascending order of name without duplicates, and their number follows
 //! from the length of the file.
 

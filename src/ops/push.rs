@@ -222,7 +222,8 @@ fn push_once(
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
-    // The gc logs come before the refs. Rows of packs that this repository has given up are no copies.
+    // The gc logs come before the refs. Rows of packs that this repository has given up are no
+    // copies.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;
     let tips = tips::read(&**reach.store().direct())?;

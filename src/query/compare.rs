@@ -387,7 +387,8 @@ impl<'a> Pairs<'a> {
         self.run(old, new, dir, visit).map(drop)
     }
 
-    /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
+    /// Pairs deleted files with added ones of the same content, by a first pass over the same
+    /// trees.
     fn find_moved(
         &self,
         old: &CompareStart,

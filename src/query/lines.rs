@@ -146,8 +146,8 @@ fn common_unique(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
         .filter_map(|(_, [a, b])| Some((a?, b?)))
         .collect();
     pairs.sort_unstable();
-    // A longest increasing subsequence of the positions in `new`: `ends` has the last pair of the best
-    // sequence of each length, and `before` the predecessor of each pair.
+    // A longest increasing subsequence of the positions in `new`: `ends` has the last pair of the
+    // best sequence of each length, and `before` the predecessor of each pair.
     let (mut ends, mut before): (Vec<usize>, Vec<Option<usize>>) = (Vec::new(), Vec::new());
     for (n, (_, at)) in pairs.iter().enumerate() {
         let len = ends.partition_point(|end| pairs[*end].1 < *at);

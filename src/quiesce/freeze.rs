@@ -27,7 +27,8 @@ impl FrozenFs {
     /// Freezes the file system. Fails if it is frozen already.
     pub(super) fn freeze(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
-        // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.
+        // SAFETY: the kernel does not look at the argument of this request, so no memory is
+        // touched.
         unsafe {
             ioctl(&self.0, NoArg::<FREEZE>::new())?;
         }
@@ -37,7 +38,8 @@ impl FrozenFs {
     /// Thaws the file system, if it is frozen.
     pub(super) fn thaw(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
-        // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.
+        // SAFETY: the kernel does not look at the argument of this request, so no memory is
+        // touched.
         let thawed = unsafe { ioctl(&self.0, NoArg::<THAW>::new()) };
         match thawed {
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),

@@ -1,9 +1,9 @@
 //! The process that quiesces writers and releases them: on request, when the commit is gone, or at
 //! the time limit.
 //!
-//! The watchdog reads a [`QuiescePlan`] as a line of JSON, then a line that requests the release; the end of
-//! input requests it too. The watchdog writes [`WatchdogEvent`]s, one per line. Each step is reported before
-//! it is done, and the steps are undone in reverse.
+//! The watchdog reads a [`QuiescePlan`] as a line of JSON, then a line that requests the release;
+//! the end of input requests it too. The watchdog writes [`WatchdogEvent`]s, one per line. Each
+//! step is reported before it is done, and the steps are undone in reverse.
 
 use std::fs::File;
 use std::io::Write;

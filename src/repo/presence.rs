@@ -94,8 +94,8 @@ impl Repo {
         self.locator.refresh().map(drop)
     }
 
-    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted first
-    /// eight bytes of their names.
+    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted
+    /// first eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
         let missing = self.locator.missing_packs()?;
         let damaged = self.noted_packs()?;

@@ -162,7 +162,8 @@ impl<'r> WriteSession<'r> {
         tip: Option<&Id>,
         beside: Option<&Id>,
     ) -> Result<Vec<Id>> {
-        // An ancestor of the tip is protected by the ref that names the tip, unless it is forgotten.
+        // An ancestor of the tip is protected by the ref that names the tip, unless it is
+        // forgotten.
         let mut protected: HashSet<Id> = HashSet::new();
         let mut todo: Vec<Id> = tip.copied().into_iter().collect();
         while let Some(id) = todo.pop() {

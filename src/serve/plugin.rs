@@ -1,4 +1,5 @@
-//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per request.
+//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per
+//! request.
 //!
 //! All state is on disk with the volumes, and mounts are separate processes, so the plugin can stop
 //! and restart at any time. An unused mount is kept for some seconds, because Docker mounts,
@@ -358,7 +359,8 @@ impl PluginState {
         self.idle().insert(name.to_owned(), Instant::now());
     }
 
-    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without users.
+    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without
+    /// users.
     fn resume(&self) {
         for name in self
             .volumes

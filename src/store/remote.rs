@@ -365,8 +365,8 @@ impl RemoteStore {
                     .map_err(timed_out)?
                 {
                     let entry = match entry {
-                        // A missing directory fails on the first page, so a later page that is missing
-                        // is an error.
+                        // A missing directory fails on the first page, so a later page that is
+                        // missing is an error.
                         Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
                             return Err(opendal::Error::new(
                                 ErrorKind::Unexpected,
@@ -725,8 +725,8 @@ fn public_message(e: &opendal::Error) -> String {
 mod tests {
     use super::*;
 
-    /// The output of opendal contains the key, the location and all headers; only the message of the
-    /// server counts.
+    /// The output of opendal contains the key, the location and all headers; only the message of
+    /// the server counts.
     #[test]
     fn a_missing_object_is_missing_despite_other_codes() {
         let of = |e: &opendal::Error| {

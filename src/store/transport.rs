@@ -1,7 +1,8 @@
 //! The HTTP transport of opendal: limits the length of responses, and records error responses.
 //!
 //! opendal turns a response into a message with the data structures of its parser. This module
-//! classifies the response itself; the waiting operation reads the result from its [`OperationContext`].
+//! classifies the response itself; the waiting operation reads the result from its
+//! [`OperationContext`].
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

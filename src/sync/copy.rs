@@ -130,7 +130,8 @@ impl<'a> Copier<'a> {
                     }
                     whole => whole,
                 };
-                // A name that is used up at the destination is never used again, so the frames go into another pack.
+                // A name that is used up at the destination is never used again, so the frames go
+                // into another pack.
                 if let Some(bytes) = whole.filter(|bytes| *bytes <= most && !gc.is_excluded(name)) {
                     plan.jobs.push(Job::Whole {
                         kind,

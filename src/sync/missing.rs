@@ -175,8 +175,8 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// Returns the tree of the nearest older version that is not forgotten, if the destination has it
-    /// or will have it after the walk.
+    /// Returns the tree of the nearest older version that is not forgotten, if the destination has
+    /// it or will have it after the walk.
     fn tree_before(
         &self,
         commit: &Commit,

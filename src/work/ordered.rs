@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 pub struct Give<'g, J>(&'g dyn Fn(J) -> Result<()>);
 
 impl<J> Give<'_, J> {
-    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must return that error.
+    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must
+    /// return that error.
     pub fn give(&self, job: J) -> Result<()> {
         (self.0)(job)
     }

@@ -1,6 +1,7 @@
 //! The source of a mount: `REV` of the current repository, or `URL#REV`.
 //!
-//! A repository at a URL is read through a lazy clone below the state directory, which all mounts of that URL share.
+//! A repository at a URL is read through a lazy clone below the state directory, which all mounts
+//! of that URL share.
 
 use crate::dirs;
 use crate::failure::{CliError, Failed};
@@ -40,7 +41,8 @@ pub(crate) enum Purpose<'a> {
     Command,
     /// A dry run: no clone is created or updated.
     DryRun,
-    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be reached.
+    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be
+    /// reached.
     Volume { overlay: Option<&'a str> },
 }
 

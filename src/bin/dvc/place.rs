@@ -121,7 +121,8 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             .into_iter()
             .find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
-        // A repository inside a worktree is used with that worktree, even if the path to it contains symbolic links.
+        // A repository inside a worktree is used with that worktree, even if the path to it
+        // contains symbolic links.
         let same =
             |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
         if let Some(top) = current

@@ -2,8 +2,8 @@
 //! segments contain no rows for them. The packs themselves stay, because a better method may still
 //! find something in them.
 //!
-//! The new segments do not declare that they replace the old ones: a push could send them to a remote
-//! that has the pack intact and lacks the objects that are stored again here.
+//! The new segments do not declare that they replace the old ones: a push could send them to a
+//! remote that has the pack intact and lacks the objects that are stored again here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;

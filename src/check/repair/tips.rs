@@ -1,6 +1,6 @@
-//! Repairs the logs of refs. The entries between intact ones follow from their neighbours. The value
-//! of a newest entry comes from a remote that has the same ref, and never from the entry before,
-//! unless the user accepts an older value.
+//! Repairs the logs of refs. The entries between intact ones follow from their neighbours. The
+//! value of a newest entry comes from a remote that has the same ref, and never from the entry
+//! before, unless the user accepts an older value.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -139,8 +139,8 @@ impl Catalogue {
         self.read(|c| unused(c, packs, now))
     }
 
-    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same as
-    /// [`Self::unused_packs`].
+    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same
+    /// as [`Self::unused_packs`].
     pub fn see_unused_packs(
         &self,
         packs: &[PackName],

@@ -38,8 +38,8 @@ pub struct CalendarSpan {
     pub hours: u32,
 }
 
-/// A rule that keeps versions. Without a period, each version counts; with a period, only the newest
-/// version of each hour, day, week, month or year.
+/// A rule that keeps versions. Without a period, each version counts; with a period, only the
+/// newest version of each hour, day, week, month or year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetentionRule {
     /// Keeps the newest versions: `keep-last 3`, `keep-daily 7`. While the rule has kept fewer
@@ -91,7 +91,8 @@ impl CalendarPeriod {
 }
 
 impl RetentionRule {
-    /// Parses the name of a rule without `keep-`, and its value: `daily` and `7`, `within` and `1m`.
+    /// Parses the name of a rule without `keep-`, and its value: `daily` and `7`, `within` and
+    /// `1m`.
     pub fn parse(name: &str, value: &str) -> Result<Self, BadRetention> {
         let unknown = || BadRetention::Rule {
             name: name.to_owned(),

@@ -182,8 +182,8 @@ pub struct Salvaged {
     pub at: PathBuf,
     /// The length in bytes.
     pub bytes: u64,
-    /// Whether the copy is complete. Otherwise, blocks that only the version has are zeros. `None` if
-    /// this is unknown.
+    /// Whether the copy is complete. Otherwise, blocks that only the version has are zeros. `None`
+    /// if this is unknown.
     pub whole: Option<bool>,
 }
 

@@ -1,8 +1,8 @@
 //! The connections to one server: one at first, more as the load grows.
 //!
-//! A large transfer gets a connection without another transfer; small requests share connections. Each
-//! connection has its own TCP stream, because the window of SSH limits the throughput of a single one. A
-//! broken connection is never used again.
+//! A large transfer gets a connection without another transfer; small requests share connections.
+//! Each connection has its own TCP stream, because the window of SSH limits the throughput of a
+//! single one. A broken connection is never used again.
 
 use std::ops::Deref;
 use std::pin::pin;
@@ -100,7 +100,8 @@ impl ConnectionPool {
                 LeaseDecision::Wait => changed.await,
             }
             let state = self.state();
-            // The attempt that this request waited for has failed; another attempt would only double the wait.
+            // The attempt that this request waited for has failed; another attempt would only
+            // double the wait.
             if state.failures > failures
                 && state.slots.is_empty()
                 && let Some(error) = &state.failure

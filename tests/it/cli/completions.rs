@@ -1,4 +1,5 @@
-//! The checked-in completions and manual pages are up to date, and the completions offer the right words.
+//! The checked-in completions and manual pages are up to date, and the completions offer the right
+//! words.
 
 use crate::support::sandbox::{Run, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};

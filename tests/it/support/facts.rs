@@ -37,8 +37,8 @@ pub struct Facts {
     /// BLAKE3 over (offset, bytes) of every block of 4 KiB that is not zero, so that holes do not
     /// have to be hashed.
     pub content: String,
-    /// Offsets of aligned pieces of [`HOLE`] bytes that are completely in a hole. Of a hole with more
-    /// than 4096 pieces, only the first 2048 and the last 2048 are recorded.
+    /// Offsets of aligned pieces of [`HOLE`] bytes that are completely in a hole. Of a hole with
+    /// more than 4096 pieces, only the first 2048 and the last 2048 are recorded.
     pub holes: Vec<u64>,
 }
 

@@ -29,8 +29,9 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or `dirs`, a tab and the completed word.
-    /// Each further line holds one candidate: `=`, or `+` if the word continues, then the word, a tab and the description.
+    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or
+    /// `dirs`, a tab and the completed word. Each further line holds one candidate: `=`, or `+` if
+    /// the word continues, then the word, a tab and the description.
     pub(crate) fn shown(&self, word: &str) -> String {
         let kind = match self.files {
             Files::Without => "words",

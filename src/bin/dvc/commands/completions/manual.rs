@@ -1,4 +1,5 @@
-//! Generates the manual pages: one per command from the definition of the command line, others from the documents.
+//! Generates the manual pages: one per command from the definition of the command line, others from
+//! the documents.
 //!
 //! [`pages`] returns paths below the manual's directory, and the sources of the pages.
 
@@ -106,7 +107,8 @@ const TOPICS: [Topic; 6] = [
     },
 ];
 
-/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built `program`.
+/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built
+/// `program`.
 pub(crate) fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>, MissingSection> {
     let mut pages = vec![("man1/dvc.1".to_owned(), of_program(program)?)];
     add_verbs(program, "", &mut pages)?;

@@ -1,4 +1,5 @@
-//! Looks up names for the completions: branches, tags, remotes, versions and their paths, volumes, mounts, files.
+//! Looks up names for the completions: branches, tags, remotes, versions and their paths, volumes,
+//! mounts, files.
 //!
 //! Lookups do not use the network and do not fail: names that cannot be read are left out.
 
@@ -86,7 +87,8 @@ impl<'s> Names<'s> {
             .collect()
     }
 
-    /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range, `REV:PATH`.
+    /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range,
+    /// `REV:PATH`.
     pub(crate) fn revisions(&self, word: &str, ranges: bool, paths: bool) -> Vec<Candidate> {
         if let Some(colon) = colon(word).filter(|_| paths) {
             return self.paths(word, colon);
@@ -274,7 +276,8 @@ pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
     }
 }
 
-/// Finds the colon of `REV:PATH`. A colon within braces, as in `@{2026-11-20 03:00}`, belongs to the revision.
+/// Finds the colon of `REV:PATH`. A colon within braces, as in `@{2026-11-20 03:00}`, belongs to
+/// the revision.
 fn colon(word: &str) -> Option<usize> {
     let mut depth = 0_usize;
     word.char_indices().find_map(|(at, c)| {

@@ -1,4 +1,5 @@
-//! Parses an unfinished command line: its verb, the directory and the repository that it selects, and the role of its last word.
+//! Parses an unfinished command line: its verb, the directory and the repository that it selects,
+//! and the role of its last word.
 //!
 //! The input is the list of words, the last one unfinished; the result is [`Typed`]. This module
 //! reads neither the disk nor the repository.

@@ -21,7 +21,8 @@ pub(super) type Fact = (&'static str, &'static str);
 pub(super) struct VerbFacts {
     /// The command, such as `remote check`.
     pub(super) verb: &'static str,
-    /// Documents and headings of the sections for the description. An empty heading selects the complete document.
+    /// Documents and headings of the sections for the description. An empty heading selects the
+    /// complete document.
     pub(super) text: &'static [(&'static str, &'static str)],
     /// Exit codes with a special meaning for this command.
     pub(super) exit: &'static [Fact],
