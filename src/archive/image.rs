@@ -124,8 +124,8 @@ impl ImageManifest {
         self.config.is_none()
     }
 
-    /// Returns the only image of the index, whatever its platform, or else the image for the
-    /// platform of this machine. Attestations do not count.
+    /// Returns the only image of the index, even if the image is for another platform, or else the
+    /// image for the platform of this machine. Attestations do not count.
     pub fn for_this_machine(&self, what: &str) -> Result<&BlobDescriptor, ArchiveError> {
         // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
         let known = |d: &&BlobDescriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");

@@ -155,6 +155,7 @@ impl<'s> Log<'s> {
         Ok(!is_folded)
     }
 
+    /// Deletes the objects of entries from the store, in the given order, until a deletion fails.
     pub fn remove(&self, keys: &[EntryKey]) -> Result<()> {
         keys.iter()
             .try_for_each(|key| Ok(self.store.delete(&format!("{}/{}", self.dir, key.name))?))
