@@ -186,7 +186,7 @@ fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
 }
 
 /// Checks the lists of the current entries: the newest dead entry, and the newest entry if it is a
-/// plan.
+/// plan. Notes other files in the directory of lists, and lists to which no entry refers.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
     let plan = log
         .entries

@@ -160,7 +160,7 @@ impl Hydrator {
         self.wake.notify_all();
     }
 
-    /// Waits until there is nothing left to hydrate.
+    /// Waits until all requested files are hydrated, or hydration has ended.
     pub fn wait(&self) {
         let mut queue = self.lock();
         while !queue.ended && (queue.busy || !queue.files.is_empty()) {

@@ -302,7 +302,8 @@ impl Fetch<'_> {
         self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
     }
 
-    /// Returns the versions that were copied without data, and that the remote has not forgotten.
+    /// Returns the versions that were copied without data, and that the remote has and has not
+    /// forgotten.
     fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
         let mut again = Vec::new();
         for (id, mention) in ours.forgotten() {

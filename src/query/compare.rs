@@ -388,7 +388,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Pairs deleted files with added ones of the same content, by a first pass over the same
-    /// trees.
+    /// trees. Returns no pairs if there are too many files to compare.
     fn find_moved(
         &self,
         old: &CompareStart,

@@ -428,7 +428,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Resolves `branch@sel`: a tag of the branch, an ordinal, an abbreviated id, or a date.
+    /// Resolves `branch@sel`. In this order, `sel` is a tag of the branch, `latest`, an ordinal, an
+    /// abbreviated id, or a date.
     fn scoped(&self, branch: Option<&RefName>, selector: &Selector) -> Result<Id> {
         let (branch, tip) = match branch.or(self.head.branch.as_ref()) {
             Some(name) => (name.clone(), self.repo.refs().value(RefKind::Branch, name)?),

@@ -291,7 +291,7 @@ impl Frames {
     }
 
     /// Decompresses a frame of chunks into the cache. Returns the offset of its end, or `None` if
-    /// there is no such frame.
+    /// there is no such frame or the frame cannot be read.
     fn load_chunks(&self, pack: PackName, offset: u32) -> Option<u32> {
         let key = layout::pack(&pack);
         let len = self.store.len(&key).ok()??.checked_sub(u64::from(offset))?;

@@ -109,7 +109,8 @@ impl Repo {
     }
 
     /// Returns the row of a chunk against which a delta of the chunk `id` can be made: that chunk
-    /// itself, or its base if it is stored only as a delta. `None` if neither is stored whole.
+    /// itself, or its base if it is stored only as a delta. `None` if neither has a reliable copy
+    /// that is not a delta.
     pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
         if self.locator.is_noted(ObjectKind::Chunk, id) {
             return Ok(None);

@@ -279,7 +279,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Returns the location of a copy of an object that is not a delta, as the base of a delta.
+    /// Returns the location of a reliable copy of an object that can be the base of a delta,
+    /// because the copy is not a delta itself.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies

@@ -588,7 +588,8 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Returns whether a node still matches the entry that the comparison found.
+/// Returns whether a node still matches the entry that the comparison found. Compares only the
+/// mtime, whether the node is a regular file, and the size of a file.
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());

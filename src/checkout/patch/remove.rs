@@ -119,7 +119,8 @@ fn kept(engine: &Engine<'_>, place: &Member) {
     });
 }
 
-/// Removes a name. Returns the number of removed nodes.
+/// Removes a name, unless the name is missing or a directory with entries. Returns the number of
+/// removed nodes.
 fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
     match place
         .dir

@@ -66,7 +66,7 @@ impl AllocatedBytes {
         }
     }
 
-    /// Replaces the chunk list by `data`, its number of allocated bytes.
+    /// Computes the number of bytes from `data`, the allocated bytes of the chunk list.
     pub fn resolved(self, data: u64) -> Self {
         match self {
             Self::List {

@@ -35,7 +35,9 @@ impl FileData {
         (range.start < range.end).then_some(BaseRange { base, range })
     }
 
-    /// Writes bytes of the version to the upper file, except to blocks that it already holds.
+    /// Writes bytes of the version to the upper file, except to blocks that the file already holds
+    /// or of which only a part is given. Does nothing if the file is damaged or no longer based on
+    /// `base`.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
         let same = |state: &FileState| {
