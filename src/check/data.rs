@@ -108,7 +108,8 @@ impl DataCheck<'_> {
     }
 
     /// Returns the packs to read: suspect ones first, then those in which an earlier check has
-    /// found damage, then those that were checked least recently.
+    /// found damage. If a share of the data is requested, the least recently checked of the other
+    /// packs follow until their lengths reach the share.
     fn choose(
         &self,
         packs: &[PackInfo],
@@ -352,7 +353,8 @@ impl DataCheck<'_> {
     }
 }
 
-/// Returns a description of the damage that was found in a pack. `None` if the pack is intact.
+/// Returns a description of the damage that was found in a pack. `None` if the pack itself is
+/// intact, even if the base of a delta in another pack is unreadable.
 fn damage_of(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
         return Some(format!("unreadable: {}", with_causes(e)));

@@ -35,7 +35,8 @@ use lines::BranchLines;
 use protect::Protections;
 use target::Target;
 
-/// Forgets versions.
+/// Forgets the chosen versions. If another process forgets versions at the same time, chooses
+/// again.
 pub fn forget(
     context: &Context,
     options: &ForgetOptions,

@@ -383,8 +383,8 @@ fn chosen(
     })
 }
 
-/// Returns the branches that a push without names leaves out, although the remote does not have
-/// their versions.
+/// Returns the branches that a push without names leaves out, although the remote's branch of the
+/// same name is missing or has another value.
 fn left_out(
     repo: &Repo,
     tips: &Tips,

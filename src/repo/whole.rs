@@ -55,8 +55,8 @@ impl Repo {
         }
     }
 
-    /// Returns those of the versions of which an object has no copy that counts, according to the
-    /// gc log as the repository read it last.
+    /// Returns those of the versions of which an object is damaged or has no copy that counts,
+    /// according to the gc log as the repository read it last.
     pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
         let mut check = WholeCheck {
             demand,

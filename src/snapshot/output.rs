@@ -135,7 +135,8 @@ impl<'a> Output<'a> {
         self.other_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
     }
 
-    /// Claims a chunk. Returns true if the chunk is new and the caller must store it.
+    /// Claims a chunk. Returns true if the chunk is new and the caller must store it. A dry run
+    /// only counts the chunk.
     pub fn claim_chunk(&self, id: &Id, len: usize) -> Result<bool> {
         let new = match &self.sink {
             Some(sink) => sink.claim(ObjectKind::Chunk, id)?,

@@ -213,8 +213,8 @@ impl Session {
         )
     }
 
-    /// Returns standard output, through a pager if it is a terminal. Used by `log`, `diff`, `show`
-    /// and `ls`.
+    /// Returns standard output, through the pager of the settings if standard output is a terminal,
+    /// and neither JSON nor `--no-pager` is requested. Used by `log`, `diff`, `show` and `ls`.
     pub(crate) fn paged_out(&self) -> Out {
         let plain = self.plain_out();
         if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {

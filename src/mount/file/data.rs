@@ -386,8 +386,8 @@ impl FileData {
         Ok(done)
     }
 
-    /// Reads a damaged range of the upper file from the version instead. Returns `None` if the
-    /// range is not a copy of the version.
+    /// Reads a damaged range of the upper file from the version instead, and no longer uses the
+    /// range of the upper file. Returns `None` if the range is not a copy of the version.
     fn read_from_version(
         &self,
         lower: &LowerLayer,

@@ -177,7 +177,7 @@ impl FrozenFile {
         Ok(())
     }
 
-    /// Closes the upper file until it is needed again.
+    /// Closes the upper file until it is needed again, unless the snapshot has taken over the file.
     pub fn close(&self) {
         let mut changes = self.lock();
         if !changes.owns_upper {

@@ -313,8 +313,8 @@ impl View {
         Errno::from(e)
     }
 
-    /// Runs a lookup. Reads the directories that the lookup needs, and repeats it until it
-    /// succeeds.
+    /// Runs a lookup. Reads the directories that the lookup needs, and repeats the lookup until
+    /// none is missing. A thread that must not wait gets [`Errno::WOULD_WAIT`] instead.
     pub(in crate::mount) fn query<T>(
         &self,
         mut question: impl FnMut(&mut NameTable) -> Result<T, LookupStop>,
