@@ -114,8 +114,8 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
     Ok(Some(Unrestored { by, bases, groups }))
 }
 
-/// Records that this process checked out the worktree, if it lacked privileges to restore
-/// everything.
+/// Records that this process checked out the worktree, if the process is not root or lacked
+/// privileges to restore everything.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
     if user.is_root() && done.denied == 0 {

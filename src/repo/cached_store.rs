@@ -132,7 +132,8 @@ impl CachedStore {
     }
 
     /// Fetches ranges of objects into the cache with several concurrent requests. Ranges that are
-    /// close together share a request. Returns the number of fetched bytes.
+    /// close together share a request. Returns the number of fetched bytes. Does nothing without a
+    /// cache.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else {
             return Ok(0);

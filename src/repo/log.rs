@@ -139,8 +139,9 @@ impl<'s> Log<'s> {
         Ok(Appended::Counts)
     }
 
-    /// Returns whether an entry that was just created took effect. It did not if folding had freed
-    /// its number: then a newer entry lists ids of folded entries, but not the id of this one.
+    /// Returns whether an entry that was just created took effect. The entry did not if folding had
+    /// freed its number: then a newer entry lists ids of folded entries, but not the id of this
+    /// entry.
     fn counts<E: LogEntry>(&self, keys: &[EntryKey], entry: &E) -> Result<bool> {
         let mut is_folded = false;
         for key in keys.iter().filter(|key| key.seq > entry.seq()) {

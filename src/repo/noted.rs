@@ -71,7 +71,7 @@ impl Repo {
             .collect()
     }
 
-    /// Notes that the stored copies of objects are damaged.
+    /// Notes that the stored copies of objects are damaged. Does nothing for a remote repository.
     pub fn note_damage(&self, objects: &[(ObjectKind, Id)]) {
         if self.as_local().is_none() {
             return;

@@ -15,7 +15,7 @@ use crate::model::tree::TreeNode;
 
 impl Repo {
     /// Returns the verified bytes of an object, which may be in memory, in this repository, or at
-    /// the remote of a lazy clone.
+    /// the remote of a lazy clone. If these copies are damaged or missing, asks the other remotes.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
         if kind != ObjectKind::Chunk
             && let Some(plain) = self.volatile.get(id)

@@ -456,8 +456,9 @@ impl<'a> Refs<'a> {
             .is_some())
     }
 
-    /// Returns whether a written entry has become part of the log. It has not if other writers had
-    /// already folded the entry with the same number, which made its key available again.
+    /// Returns whether a written entry has become part of the log. The entry has not if other
+    /// writers had already folded another entry with the same number, which made the key available
+    /// again.
     fn has_taken(
         &self,
         kind: RefKind,

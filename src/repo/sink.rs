@@ -57,8 +57,8 @@ impl<'a> Sink<'a> {
         Ok(sink)
     }
 
-    /// Claims an object. Returns true if the object is not stored and no other thread has claimed
-    /// it; the caller must then store it.
+    /// Claims an object. Returns true if the object is stored neither here nor at the remote of a
+    /// lazy clone, and no other thread has claimed it; the caller must then store it.
     pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);

@@ -43,7 +43,8 @@ impl Sharing {
     }
 }
 
-/// Sets the mode of the directory of a new repository.
+/// Sets the mode of the directory of a new repository. If that fails for a repository of one user,
+/// only complains if other users have access.
 pub(super) fn protect(
     root: &Path,
     sharing: Sharing,
