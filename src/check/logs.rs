@@ -75,7 +75,7 @@ pub(super) fn check(
 }
 
 /// Compares the logs with the numbers that the catalogue has recorded, because only the record
-/// shows that the newest entry of a log was removed.
+/// shows that the newest entry of a log was removed. Then updates the record.
 fn compare_with_seen(
     repo: &Repo,
     findings: &Findings<'_>,

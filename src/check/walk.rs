@@ -473,7 +473,8 @@ impl<'a> Walk<'a> {
         self.repo.live_copy(kind, id)
     }
 
-    /// Fails if a gc has given up all copies of an object.
+    /// Fails if a gc has given up all copies of an object. Never fails in a lazy clone, which can
+    /// fetch the object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()
             || self.live(kind, id)?.is_some()

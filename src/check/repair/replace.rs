@@ -76,7 +76,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Removes from `packs` those packs whose stored bytes match their names.
+    /// Removes from `packs` those packs whose stored bytes match their names, and records them as
+    /// restored.
     fn take_intact(&mut self, target: &Target<'_>, packs: &mut HashSet<PackName>) -> Result<()> {
         for name in packs.iter().copied().collect::<Vec<_>>() {
             let mut hasher = NameHasher::default();

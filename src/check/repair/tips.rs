@@ -74,7 +74,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Repairs one log. `seen` is the number of the newest entry that this machine has seen.
+    /// Repairs one log, unless more than [`MISSING_MAX`] entries are missing. `seen` is the number
+    /// of the newest entry that this machine has seen.
     fn restore_log(
         &mut self,
         target: &Target<'_>,
@@ -203,7 +204,8 @@ fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Resu
     Ok(())
 }
 
-/// Returns the newest value of a ref at the remotes, if it is newer than the newest intact entry.
+/// Returns the newest value of a ref at the sources and in tracking refs, among those whose version
+/// the repository has and that are newer than the newest intact entry.
 fn choose(
     target: &Target<'_>,
     sources: &RepairSources<'_>,
@@ -287,7 +289,8 @@ fn at_source(repo: &Repo, source: &str, log: &Log) -> Result<Option<Candidate>> 
     }))
 }
 
-/// Returns whether a value is newer than the newest intact entry.
+/// Returns whether a value is newer than the newest intact entry: its version is no ancestor of the
+/// version of the entry, and is either a descendant or was set at the same time or later.
 fn is_newer(repo: &Repo, candidate: &Candidate, before: Option<&RefEntry>) -> Result<bool> {
     let Some(previous) = before else {
         return Ok(true);

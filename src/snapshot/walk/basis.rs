@@ -98,8 +98,8 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether all packs that [`vouch`] has stored still exist. If one is missing, the objects
-/// of each record must be checked.
+/// Returns whether all packs that [`vouch`] has stored still exist and are not known to be damaged,
+/// apart from packs that a gc has given up. Otherwise, the objects of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else {
         return Ok(false);
