@@ -182,7 +182,8 @@ fn is_ours(path: &[u8]) -> bool {
     has_reserved(path)
 }
 
-/// Searches for lock files of engines in the directory and up to two levels below.
+/// Searches for lock files of engines in the directory and up to two levels below. Stops after
+/// [`NAMES_MAX`] names.
 fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut level = vec![PathBuf::new()];

@@ -503,7 +503,8 @@ impl Fetch<'_> {
         )
     }
 
-    /// Sets the tracking ref of a remote branch.
+    /// Sets the tracking ref of a remote branch. A branch that cannot have a tracking ref is
+    /// skipped.
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let here = match tracking(&self.reach.remote.name, name) {
             Ok(here) => here,
@@ -551,7 +552,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Adds a tag that is not local. A local tag of a different version is kept.
+    /// Adds a tag that is not local, unless it was deleted locally. A local tag of a different
+    /// version is kept.
     fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let tip = self.repo.refs().tip(RefKind::Tag, name)?;
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
@@ -604,7 +606,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Removes tracking refs of branches that the remote no longer has.
+    /// Removes tracking refs of branches that the remote no longer has. Those of branches that are
+    /// damaged there are kept.
     fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
         for tip in self.repo.refs().readable(RefKind::Remote)?.tips {

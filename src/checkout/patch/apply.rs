@@ -310,6 +310,7 @@ impl<'a> Patch<'a> {
     }
 
     /// Adds half-written files of an interrupted run that the caller's differences do not contain.
+    /// Marks those that they contain as not verified.
     fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
         let half: Vec<Vec<u8>> = self
             .journal

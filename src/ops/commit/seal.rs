@@ -237,8 +237,8 @@ pub(in crate::ops) fn seal(
     })
 }
 
-/// Counts the paths that differ from the previous version. Damage in that version must not fail the
-/// commit.
+/// Counts the paths other than directories that differ from the previous version. Returns `None` if
+/// the comparison fails, because damage in that version must not fail the commit.
 fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64> {
     let Some(before) = before else {
         return Some(files);
