@@ -173,7 +173,8 @@ impl Body for FileBody {
     }
 }
 
-/// Returns once no piece of a body has been sent for [`STALLED`].
+/// Returns once no piece of a body has been sent for [`STALLED`], at the latest after twice that
+/// time.
 pub(super) async fn stalled(taken: &AtomicU64) {
     let mut before = None;
     loop {

@@ -35,7 +35,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 const PIECE_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of a whole listing.
 const LISTING_LIMIT: Duration = Duration::from_secs(3600);
-/// Lowest acceptable upload rate in bytes per second.
+/// Lowest acceptable rate of a transfer in bytes per second, which all concurrent requests share.
 const MIN_RATE: u64 = 64 << 10;
 /// Validity of a signed URL.
 const URL_VALIDITY: Duration = Duration::from_secs(3600);
@@ -291,8 +291,7 @@ impl RemoteStore {
         self.write(key, bytes, self.limit(len))
     }
 
-    /// Returns a signed URL, or `None` if the credentials cannot sign: some tokens of GCS can write
-    /// but not sign.
+    /// Returns a signed URL, or `None` if signing fails: some tokens of GCS can write but not sign.
     fn signed<T: Send + 'static>(
         &self,
         sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
@@ -306,7 +305,7 @@ impl RemoteStore {
         Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
     }
 
-    /// Returns the time limit of a request with a body of `len` bytes, which may share a slow link
+    /// Returns the time limit of a request that transfers `len` bytes and may share a slow link
     /// with all other concurrent requests.
     fn limit(&self, len: u64) -> Duration {
         PIECE_LIMIT + Duration::from_secs(len / MIN_RATE * self.abilities.in_flight.max(1) as u64)
@@ -348,7 +347,7 @@ impl RemoteStore {
             format!("{dir}/")
         };
         let (op, below) = (self.op.clone(), path.clone());
-        // The number of pages is not limited, but each page must arrive in time.
+        // All pages together have a long time limit, but each page must arrive in time.
         let listed = self.run_request(
             ("list", Effect::Read),
             dir,

@@ -103,7 +103,8 @@ impl Auth {
         }
     }
 
-    /// Returns the header for a request, or `None` before the registry has sent a challenge.
+    /// Returns the header for a request, or `None` if the registry has not sent a challenge yet or
+    /// requires a password that is not known.
     pub(super) async fn ready(
         &self,
         client: &reqwest::Client,

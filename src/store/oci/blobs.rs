@@ -62,7 +62,7 @@ pub(super) async fn head(
     }
 }
 
-/// Stores a blob unless it exists.
+/// Stores a blob unless it exists with the same length.
 pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
@@ -155,7 +155,8 @@ struct BlobResponse {
     skip: u64,
 }
 
-/// Requests the bytes from `offset` on. Returns `None` if the blob has no bytes there.
+/// Requests `len` bytes from `offset` on, or all bytes without `len`. Returns `None` if the blob
+/// has no bytes there.
 async fn open(
     registry: &Registry,
     info: &RequestInfo,

@@ -176,7 +176,7 @@ impl SshMessages {
         messages
     }
 
-    /// Returns whether the process has ended.
+    /// Returns whether the process has closed its standard error, as it does when it ends.
     pub(super) fn have_ended(&self) -> bool {
         *self.ended.borrow()
     }
