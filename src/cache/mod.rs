@@ -35,7 +35,8 @@ const SUMS: u64 = BLOCKS;
 const SUM: u64 = 16;
 /// Number of bytes of an object that one region covers.
 const REGION: u64 = BLOCK * BLOCKS;
-/// Number of new bytes after which the cache checks its limit.
+/// Number of new bytes after which the cache checks its limit; an eighth of the limit if that is
+/// less.
 const CHECK_LIMIT_EVERY: u64 = 64 << 20;
 /// Limit on the number of files that are open at the same time.
 const OPEN_MAX: usize = 256;

@@ -52,7 +52,7 @@ pub enum EngineError {
         /// The message of the engine.
         message: String,
     },
-    /// The response cannot be parsed.
+    /// The response cannot be parsed, or is too long.
     #[error("cannot {what}: invalid response from the Docker engine")]
     InvalidResponse { what: String, source: io::Error },
     /// The process cannot create more threads or descriptors.

@@ -22,7 +22,7 @@ pub struct SegmentRow {
     pub replaced_by: Option<SegmentName>,
 }
 
-/// A pack that a running or interrupted commit has finished and that no segment lists yet.
+/// A pack that a running or interrupted operation has stored and that no segment lists yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoosePack {
     /// SHA-256 of the file.

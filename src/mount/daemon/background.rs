@@ -11,7 +11,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 impl MountService {
     /// Flushes changes some seconds after they were made. Wakes up regularly only if the mount
-    /// follows a branch.
+    /// follows a branch, if the kernel can write to a file directly, or if a flush failed.
     pub(super) fn flush_periodically(&self) {
         let dirty = self.view.dirty_signal();
         while !self.has_ended(Duration::ZERO) {

@@ -69,7 +69,7 @@ fn read(overlay: &Path) -> Option<OverlayServer> {
 }
 
 /// Waits until the process of an unmounted overlay has exited. Returns immediately if no process
-/// has locked the overlay, or if it is still mounted.
+/// has locked the overlay, or if it is still mounted. Fails if the process takes too long to flush.
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {
     let (begun, mut reported) = (Instant::now(), false);
     while OverlayDb::is_locked(overlay)? {

@@ -597,7 +597,8 @@ impl FileData {
         Ok(frozen.map_or(Ok(()), |frozen| frozen.save_before_change(range))?)
     }
 
-    /// Leaves the upper file to a running snapshot and continues with an empty one.
+    /// Leaves the upper file to the running snapshot, if there is one, and continues with an empty
+    /// one.
     fn leave_upper_to_snapshot(&self) -> FsResult<()> {
         let Some(frozen) = self.read_state().frozen.clone() else {
             return Ok(());

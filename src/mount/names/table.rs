@@ -311,7 +311,8 @@ impl NameTable {
         Ok(())
     }
 
-    /// Like [`Self::copy_up`], but fails with `ESTALE` for a retired inode.
+    /// Like [`Self::copy_up`], but also fails with `ESTALE` for a retired inode that is already in
+    /// `upper`.
     fn copy_up_current(&mut self, ino: u64) -> Lookup<()> {
         self.copy_up(ino)?;
         match self.upper.inodes.get(&ino) {

@@ -94,7 +94,7 @@ impl FileData {
         Some(BaseRange { base: base?, range })
     }
 
-    /// Returns the number of bytes of the version that the upper file lacks.
+    /// Returns the number of bytes of the version that the upper file lacks, in whole blocks.
     pub fn missing_bytes(&self) -> u64 {
         let state = self.read_state();
         let blocks = state.kept.div_ceil(BLOCK);
