@@ -244,8 +244,8 @@ impl AccessProfile {
         }
     }
 
-    /// Fetches the listed parts of a tree, at most `budget_bytes`, until `ended` returns true.
-    /// Ignores files that the tree lacks. Returns the number of bytes that were fetched.
+    /// Fetches the listed parts of a tree, about `budget_bytes` at most, until `ended` returns
+    /// true. Ignores files that the tree lacks. Returns the number of bytes that were fetched.
     pub fn prefetch(
         &self,
         lower: &LowerLayer,

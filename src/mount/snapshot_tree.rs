@@ -33,7 +33,7 @@ pub struct TreeInput<'i> {
     /// Reads objects of the version.
     pub lower: &'i LowerLayer,
     pub snapshot: &'i MountSnapshot,
-    /// The tree of the version that the mount was based on when it started.
+    /// The tree of the version that the mount was based on when it started or was last switched.
     pub base: &'i Id,
     /// Whether the mount has committed another version since.
     pub committed: bool,

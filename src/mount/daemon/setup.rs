@@ -41,7 +41,7 @@ pub struct OverlayDir {
 pub struct Prefetch {
     /// The recorded reads.
     pub profile: AccessProfile,
-    /// Limit on the bytes that are fetched.
+    /// Approximate limit on the bytes that are fetched.
     pub budget_bytes: u64,
 }
 

@@ -218,8 +218,8 @@ impl OverlayDb {
         })
     }
 
-    /// Opens the database in `dir` for reading, or returns `None` if there is none. The overlay
-    /// cannot be mounted while the result exists.
+    /// Opens the database in `dir` for reading, or returns `None` if there is none. Fails if a
+    /// mount uses the overlay. The overlay cannot be mounted while the result exists.
     pub fn open_read_only(dir: &Path, name: &str) -> Result<Option<Self>> {
         let io = |source| IoError::new("open", dir, source);
         let lock = match File::open(dir.join("lock")) {
@@ -365,7 +365,7 @@ impl OverlayDb {
         })
     }
 
-    /// Replaces all inodes and names by those of a flush.
+    /// Replaces all inodes, names, blocks and seals by those of a flush.
     pub fn replace(&self, flush: &FlushRows) -> Result<()> {
         self.write(flush, true)
     }

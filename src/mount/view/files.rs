@@ -318,8 +318,8 @@ impl View {
         Ok(())
     }
 
-    /// Marks a file as changed, sets its times and removes its privileges. Returns true if it had
-    /// any.
+    /// Marks a file as changed, removes its privileges, and sets its times unless the kernel does
+    /// so. Returns true if the file had privileges.
     fn about_to_write(
         &self,
         n: &mut NameTable,
@@ -438,7 +438,8 @@ impl View {
         Ok(Some(range.end))
     }
 
-    /// Makes a hydrated file durable and records it as complete.
+    /// Makes the copied bytes of a file durable, and records the file as complete if no byte is
+    /// missing.
     pub(in crate::mount) fn finish_hydration(&self, data: &Arc<FileData>) -> FsResult<()> {
         self.sync_data(data)?;
         self.names().mark_unstored([data.ino()]);

@@ -53,8 +53,8 @@ impl View {
     /// Makes everything durable at the end of a mount, and seals the upper files. The mount must
     /// not be in use any more.
     pub fn finish(&self) -> FsResult<()> {
-        /// Limit on the bytes that are read to compute missing checksums. Files above the limit
-        /// stay without a seal.
+        /// Limit on the bytes that are read to compute missing checksums. Files above the limit get
+        /// a seal without checksums.
         const BUDGET: u64 = 256 << 20;
         self.sync_all()?;
         let Some(store) = &self.store else {

@@ -51,8 +51,8 @@ enum SwitchStep {
 }
 
 impl View {
-    /// Switches to another version. Fails if there are uncommitted changes, unless `force` is set,
-    /// which discards the changes.
+    /// Switches to another version. Fails if a mount point would be lost, or if there are
+    /// uncommitted changes and `force`, which discards the changes, is not set.
     ///
     /// The directories that the plan needs are read while no lock is held, so that no program waits
     /// for the reads.
