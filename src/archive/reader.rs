@@ -227,7 +227,7 @@ impl<R: ArchiveInput> TarReader<R> {
         self.data.at += len.min(self.hole());
     }
 
-    /// Returns the source, positioned after the archive.
+    /// Returns the source, positioned after the bytes that were read or skipped.
     pub fn into_input(self) -> R {
         self.input
     }

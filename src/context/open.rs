@@ -11,7 +11,7 @@ use crate::repo::{OpenLazySource, Repo};
 use crate::sync::error::SyncError;
 use crate::sync::state::RemoteState;
 
-/// Time limit of the requests of a read that meets damage.
+/// Time after which a failed request for an intact copy is not retried.
 const HEAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {

@@ -120,8 +120,9 @@ impl<'a> RemoteAccess<'a> {
     }
 
     /// Checks whether the store supports conditional writes, and records the answer. Does nothing
-    /// for a directory, or if the state has the answer and `again` is not set. If the store claims
-    /// the support but does not have it, reopens the store with an intent lock.
+    /// for a directory, or if the state has the answer and `again` is not set. If the store does
+    /// not claim the support, only checks that objects can be removed. If the store claims the
+    /// support but does not have it, reopens the store with an intent lock.
     pub fn probe(&mut self, again: bool) -> Result<()> {
         let known = self.state.exclusive.is_some() && !again;
         if known || self.remote.location.as_directory().is_some() {
