@@ -408,7 +408,8 @@ fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Asks a hook and all processes of its group to exit, and kills them after [`END_TIMEOUT`].
+/// Asks a hook and all processes of its group to exit, and kills those that remain when the hook
+/// has exited or after [`END_TIMEOUT`].
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);

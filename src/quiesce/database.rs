@@ -113,7 +113,8 @@ impl<'e> DatabaseSession<'e> {
         }
     }
 
-    /// Waits until the client prints the line `word`.
+    /// Waits until the client prints the line `word`, and skips other lines. Fails at `until`, if
+    /// the client exits, or if `gone` returns `true`.
     fn expect_line(
         &mut self,
         word: &str,
@@ -160,7 +161,8 @@ impl<'e> DatabaseSession<'e> {
         }
     }
 
-    /// Closes the input of a client, waits until it exits, and returns its error output.
+    /// Closes the input of a client on this machine, waits until it exits, and returns at most 16
+    /// KiB of its error output, in one line.
     fn complaints(&mut self) -> Option<String> {
         let DatabaseClient::Here { child, input, .. } = &mut self.client else {
             return None;
