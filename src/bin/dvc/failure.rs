@@ -24,7 +24,8 @@ pub(crate) struct Exit(u8);
 
 impl Exit {
     pub(crate) const DONE: Self = Self(0);
-    /// The verb ran, and its answer is no: `volume has`, `status --exit-code`.
+    /// The verb ran, and its answer is no (`volume has`, `status --exit-code`, a failed check of
+    /// `doctor`), or the user did not confirm the action.
     pub(crate) const NO: Self = Self(1);
     /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
@@ -35,7 +36,8 @@ impl Exit {
         }
     }
 
-    /// Returns the exit code of a child process that has already reported its error.
+    /// Returns the exit code of a child process that has already reported its error: 128 plus the
+    /// number of the signal if one ended it.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
@@ -105,7 +107,7 @@ impl From<BadConfiguration> for Failed {
 /// Failures of the command line itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A file that the command line names cannot be used.
+    /// A file or directory cannot be used.
     #[error("cannot {doing} `{}`", path.display())]
     File {
         doing: &'static str,

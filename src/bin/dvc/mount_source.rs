@@ -1,7 +1,8 @@
-//! The source of a mount: `REV` of the current repository, or `URL#REV`.
+//! The source of a mount: `REV` of the current repository, `URL#REV`, or `URL` for the default
+//! branch.
 //!
-//! A repository at a URL is read through a lazy clone below the state directory, which all mounts
-//! of that URL share.
+//! A repository on another machine is read through a lazy clone below the state directory, which
+//! all mounts of its URL share.
 
 use crate::dirs;
 use crate::failure::{CliError, Failed};
@@ -30,7 +31,7 @@ const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct MountSource {
     pub(crate) place: RepoPlace,
     pub(crate) revision: Revision,
-    /// The session with the settings of the clone, if the source is a URL.
+    /// The session with the settings of the repository at the URL, if the source is a URL.
     clone_session: Option<Session>,
 }
 
@@ -84,7 +85,7 @@ impl MountSource {
         })
     }
 
-    /// Returns the session whose settings apply: that of the clone, or `session`.
+    /// Returns the session whose settings apply: that of the repository at the URL, or `session`.
     pub(crate) fn session<'s>(&'s self, session: &'s Session) -> &'s Session {
         self.clone_session.as_ref().unwrap_or(session)
     }

@@ -148,7 +148,8 @@ impl Session {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// Returns the effective settings. The first call reads them.
+    /// Returns the effective settings. The first call reads them, and reports configuration files
+    /// that it ignored.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
@@ -168,7 +169,7 @@ impl Session {
     }
 
     /// Returns why the hooks and remotes of the repository are distrusted; `None` if they may be
-    /// used.
+    /// used, or if there is no local repository or no valid configuration.
     pub(crate) fn distrusted(&self) -> Option<DistrustedRepo> {
         let repository = self.place().ok()?.repository;
         trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
@@ -261,8 +262,9 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// Returns an observer for a long operation, which draws progress bars unless the settings or
-    /// the options turn them off.
+    /// Returns an observer for a long operation. On a terminal it draws progress bars unless the
+    /// settings or the options turn them off; otherwise it prints progress lines if `ui.progress`
+    /// is `always`.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -280,8 +282,8 @@ impl Session {
         ))
     }
 
-    /// Returns the author of new versions: `user.author`, else `user.name` and `user.email`, else
-    /// login and host name.
+    /// Returns the author of new versions: `user.author`, or else `user.name` and `user.email`. A
+    /// missing name is replaced by the login name, a missing address by login and host name.
     pub(crate) fn author(&self) -> Result<String, BadConfiguration> {
         let settings = self.settings()?;
         if let Some(author) = settings.text("user.author") {
@@ -465,8 +467,8 @@ impl Session {
         Ok(CancellableReader::new(input.into(), self.signals.clone()))
     }
 
-    /// Asks before something is removed. Without a terminal, and with `--yes` or `--json`, the
-    /// answer is yes.
+    /// Asks before something is removed. The answer is yes with `--yes` or `--json`, or unless
+    /// standard input and standard error are both terminals.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         if self.globals.yes || self.globals.json || !terminal {
@@ -493,8 +495,8 @@ impl Session {
     }
 }
 
-/// Returns the user's time zone. An unknown name in `TZ` is reported, because all times would be
-/// off by hours.
+/// Returns the user's time zone, or UTC if it is unknown. Unless `quiet` is set, an unknown name in
+/// `TZ` is reported, because all times would be off by hours.
 fn zone(quiet: bool) -> jiff::tz::TimeZone {
     let named = std::env::var("TZ").ok().filter(|name| !name.is_empty());
     jiff::tz::TimeZone::try_system().unwrap_or_else(|_| {

@@ -58,7 +58,7 @@ impl Settings {
         })
     }
 
-    /// Returns a text, a choice or a path.
+    /// Returns a text, an author, a choice or a path.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.values.get(key) {
             Some((SettingValue::Text(text), _)) => Some(text),

@@ -19,7 +19,8 @@ pub(crate) const NAMES: &[&str] = &[
     "DATA_S3_DST",
     // The remote of `unpack`.
     "DATA_S3_SRC",
-    // An image, [REGISTRY/]NAME[:TAG]: the remote if no S3 variable is set; the tag is the branch.
+    // An image, [REGISTRY/]NAME[:TAG]: the remote if no URL and no S3 variable is set. The tag is
+    // the branch, unless it is `latest`.
     "DATA_TAG",
     // `unpack` uses no network.
     "NO_PULL",
@@ -29,7 +30,7 @@ pub(crate) const NAMES: &[&str] = &[
     "REGISTRY",
 ];
 
-/// The variable that names the URL of `origin`.
+/// The variable that names the URL of `origin`, and overrides [`NAMES`].
 const URL: &str = "DVC_REMOTE_ORIGIN_URL";
 /// The default tag of an image.
 const LATEST: &str = "latest";
@@ -280,7 +281,8 @@ impl Image {
             None => (last, None),
         };
         let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
-        // As Docker does, treat a first component with a dot or a port as a host.
+        // As Docker does, treat a first component as a host if it has a dot or a port or is
+        // `localhost`.
         let has_host = name
             .split_once('/')
             .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");

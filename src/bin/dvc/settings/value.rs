@@ -1,5 +1,4 @@
-//! Types and values of settings. Booleans and durations are parsed only here, sizes only in the
-//! library.
+//! Types and values of settings. Booleans and durations are parsed here, sizes in the library.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 /// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettingType {
-    /// Any text without line breaks.
+    /// Any text without line breaks and zero bytes.
     Text,
     /// `Name <mail>`.
     Author,
@@ -35,7 +34,7 @@ pub(crate) enum SettingType {
 /// The parsed value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SettingValue {
-    /// Text, a choice or a path.
+    /// Text, an author, a choice or a path.
     Text(String),
     /// A switch.
     Bool(bool),
@@ -47,7 +46,7 @@ pub(crate) enum SettingValue {
 
 impl SettingType {
     /// Parses a value from an environment variable or the command line. A list is separated by
-    /// commas.
+    /// commas, a command by spaces.
     pub(crate) fn parse(self, text: &str) -> Result<SettingValue, String> {
         match self {
             Self::Bool => bool(text).map(SettingValue::Bool),
@@ -190,7 +189,7 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses a duration: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
+/// Parses a duration: `90` (seconds), `30s`, `10m` or `10min`, `2h`, `1d`, `1w`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("invalid duration `{text}`: expected a duration such as `30s` or `2h`");
     let digits = text

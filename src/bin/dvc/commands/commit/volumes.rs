@@ -1,7 +1,8 @@
 //! `commit --volume` and `--all-volumes`: commits volumes, even while containers use them.
 //!
-//! The dvc volumes come first, then the local-driver volumes of the Docker engine. A local-driver
-//! volume is a directory; its versions go to a branch of the volume's name.
+//! With `--all-volumes`, the dvc volumes come first, then the local-driver volumes of the Docker
+//! engine. A local-driver volume is a directory. Without `--branch`, its versions go to the branch
+//! that a label of the volume names, or else to a branch of the volume's name.
 
 use super::args::CommitArgs;
 use super::make::{CommitTarget, make};

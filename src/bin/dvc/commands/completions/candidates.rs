@@ -318,7 +318,7 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
     }
 }
 
-/// Returns whether the command takes ranges.
+/// Returns whether ranges are offered for the command.
 fn is_range(typed: &Typed<'_>) -> bool {
     matches!(typed.path.first(), Some(&("log" | "diff" | "du")))
 }

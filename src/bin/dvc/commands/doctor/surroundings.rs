@@ -155,8 +155,8 @@ fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     }
 }
 
-/// Lists the variables of `pack` and `unpack` and of the settings that are set. Reports secrets
-/// with unknown names.
+/// Lists the variables that are set: those of `pack` and `unpack`, those of the settings, and
+/// `DVC_REPO`. Reports secrets with unknown names.
 fn environment(session: &Session) -> DoctorCheck {
     let name = "environment";
     let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());

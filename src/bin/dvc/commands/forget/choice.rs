@@ -78,7 +78,7 @@ pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetActio
     }))
 }
 
-/// Returns the policies of the settings.
+/// Returns the named policies of the settings, or all of them if one name is `all`.
 fn named_policies(session: &Session, names: &[String]) -> Result<Vec<BranchPolicy>, Failed> {
     let settings = session.settings()?;
     let all: Vec<BranchPolicy> = settings
