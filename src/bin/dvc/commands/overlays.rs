@@ -22,7 +22,8 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Returns all known repositories on this machine that may have overlays.
+/// Returns all known repositories on this machine that may have overlays, or only the one that
+/// `--repo` or `DVC_REPO` names.
 fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
         .place()

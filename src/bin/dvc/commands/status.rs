@@ -151,7 +151,8 @@ fn json(report: &StatusReport) -> JsonStatus<'_> {
     }
 }
 
-/// Writes lines in a format that never changes: `# branch.head`, `# branch.ordinal`, then `M path`.
+/// Writes lines in a format that never changes: `# branch.head`, `# branch.ordinal`, if they apply
+/// `# branch.upstream` and `# checkout.interrupted`, then `M path`.
 fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()> {
     let end: &[u8] = if null { b"\0" } else { b"\n" };
     let mut lines = vec![
@@ -236,7 +237,7 @@ fn again(goal: &Goal) -> String {
     words.join(" ")
 }
 
-/// Writes `## main v3`, then the letter and the path of each change.
+/// Writes `## main v3` if `branch` is set, then the letter and the path of each change.
 fn short(out: &mut Out, report: &StatusReport, branch: bool) -> io::Result<()> {
     if branch {
         let name = report

@@ -1,4 +1,4 @@
-//! `dvc umount`: unmounts a version, after all changes are on disk.
+//! `dvc umount`: unmounts versions, after all changes are on disk unless `--force` is given.
 
 use crate::commands::commit::commit_mount;
 use crate::commands::mount::absolute;

@@ -1,5 +1,5 @@
-//! `dvc unpack`: checks out the newest version to the volumes below `/source`. It is a container's
-//! entry point, configured by the environment.
+//! `dvc unpack`: checks out a version, by default the newest, to the volumes below `/source`. It is
+//! a container's entry point, configured by the environment.
 
 use crate::commands::fetch::{self, JsonFetch};
 use crate::commands::{checkout, pack};

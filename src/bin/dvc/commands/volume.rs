@@ -332,7 +332,7 @@ fn path(session: &Session, args: &PathArgs) -> CommandResult {
 }
 
 /// Returns the path on the host of a path below the state directory, if this process runs in a
-/// container that knows it.
+/// container that knows it, or else the path itself.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),

@@ -58,7 +58,7 @@ pub(crate) enum Wanted {
     Text,
     Files,
     Directories,
-    /// A version; `log`, `diff` and `du` also take ranges.
+    /// A version; for `log`, `diff` and `du` also a range.
     Revision,
     /// A version or a path in one.
     RevisionPath,

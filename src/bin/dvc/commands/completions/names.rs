@@ -109,7 +109,8 @@ impl<'s> Names<'s> {
         all
     }
 
-    /// Returns `BRANCH@latest` and the newest ordinals; an empty name means the current branch.
+    /// Returns `BRANCH@latest` and the newest ordinals. An empty name means the current branch, of
+    /// which only the ordinals are returned.
     fn versions(&self, branch: &str) -> Vec<Candidate> {
         let tip = || {
             let context = self.context()?;
@@ -194,7 +195,7 @@ impl<'s> Names<'s> {
             .collect()
     }
 
-    /// Returns the entries of the trash.
+    /// Returns the entries of the trash of volumes.
     pub(crate) fn trash(&self) -> Vec<Candidate> {
         let records = self
             .0
