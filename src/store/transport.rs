@@ -109,6 +109,7 @@ impl HttpTransport for Transport {
                 context.update(|response| change(response));
             }
         };
+        // An operation may first send requests for credentials; only its last response counts.
         update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
         let about_store = !request
@@ -146,6 +147,8 @@ impl HttpTransport for Transport {
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
         update(&|response| (response.is_page, response.status) = (is_page, status));
+        // The length in a response to HEAD is that of the object and not of a body, so no limit
+        // applies.
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
@@ -179,6 +182,8 @@ impl HttpTransport for Transport {
                 })
             }),
             Window::Part { .. } => {
+                // Only `map_inner` gives access to the stream. The part needs a body of its own,
+                // because `HttpBody` compares the length with `Content-Length`.
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);

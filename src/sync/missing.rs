@@ -260,6 +260,7 @@ impl<'a> Missing<'a> {
             self.check()?;
             self.need(ObjectKind::Tree, &id)?;
             match self.walk.tree_node(&id)?.body {
+                // In reverse, so that the stack visits the children in their order.
                 TreeBody::Inner(children) => nodes.extend(children.into_iter().rev().map(|c| c.id)),
                 TreeBody::Leaf(entries) => {
                     for entry in &entries {
@@ -330,6 +331,8 @@ impl<'a> Missing<'a> {
                 self.list(&id, &mut old_below, &mut gone)?;
             }
             (news, olds) = without_shared(below, old_below);
+            // Handle the chunks level by level, so that memory does not grow with the file. A chunk
+            // that moved between levels costs only a look-up.
             self.chunks(&mut fresh, &mut gone)?;
         }
         self.chunks(&mut fresh, &mut gone)

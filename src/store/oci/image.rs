@@ -41,6 +41,7 @@ impl ImageKey {
     fn of(key: &str) -> Result<Self, StoreError> {
         match key.split_once('/') {
             Some(("blobs", name)) if tag::is_sha256(name) => Ok(Self::Blob(name.to_owned())),
+            // A slash would address another path of the registry.
             Some(("manifests", reference)) if !reference.contains('/') => {
                 Ok(Self::Manifest(reference.to_owned()))
             }
@@ -101,6 +102,7 @@ async fn put_manifest(
     let url = registry.url(&format!("manifests/{reference}"));
     registry.meter.up.pass(bytes.len() as u64);
     let dress =
+        // Registries compare the content type with the media type in the manifest.
         |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
     let response = registry.send(info, Method::PUT, &url, dress).await?;
     if response.status().is_success() {

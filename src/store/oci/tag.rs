@@ -45,6 +45,7 @@ impl Tag {
             "index" => {
                 let (name, len) = rest.split_once('-')?;
                 let len = len.parse().ok()?;
+                // Another spelling of the length, such as `007`, would give one segment two tags.
                 (is_sha256(name) && segment(name, len) == tag).then(|| Self::Segment {
                     name: name.to_owned(),
                     len,

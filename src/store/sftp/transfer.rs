@@ -98,6 +98,7 @@ async fn write(
     mut piece: Bytes,
 ) -> Result<usize, SftpError> {
     let len = piece.len();
+    // Each clone of the handle has its own offset, so concurrent writes do not disturb each other.
     seek(&mut file, at)?;
     while piece.has_remaining() {
         let sent = connection
@@ -201,6 +202,7 @@ pub(super) async fn read_once(
     let got = connection
         .response(file.read(most, BytesMut::with_capacity(len)))
         .await?
+        // The library returns `None` at the end of the file.
         .unwrap_or_default();
     if got.len() > len {
         return Err(SftpError::Store(
@@ -222,6 +224,7 @@ fn seek(file: &mut File, at: u64) -> Result<(), SftpError> {
 
 /// Records the payload limit of the server.
 fn record_limit(piece: &AtomicUsize, len: usize) {
+    // One short response must not make all further requests tiny.
     piece.fetch_min(len.max(LEAST), Ordering::Relaxed);
 }
 
