@@ -154,6 +154,8 @@ impl CachedStore {
             for span in joined(cache.missing(key, len, ranges), gap) {
                 let mut at = span.start;
                 while at < span.end {
+                    // A piece ends with a region of the cache, because the cache writes complete
+                    // regions at once.
                     let end = ((at / PIECE + 1) * PIECE).min(span.end);
                     pieces.push(Piece {
                         call,
@@ -203,6 +205,8 @@ impl CachedStore {
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        // An unreadable or short local file is no error here, because the remote has the object,
+        // too.
         if let Some(Ok(file)) = self.local_file(key).map(File::open) {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
             if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {
@@ -212,6 +216,8 @@ impl CachedStore {
         let Some(cache) = &self.cache else {
             return self.fetch(key, range);
         };
+        // Fetching only a part of a queued piece would split it and cause three times as many
+        // requests (docs/decisions/0007).
         while let Some(piece) = self
             .take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
@@ -283,6 +289,7 @@ impl Store for CachedStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        // Refs and the marker can change, so they are never cached.
         self.inner.get(key)
     }
 
@@ -321,6 +328,7 @@ impl Store for CachedStore {
 
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
+        // A listing has the lengths, which saves one request per object.
         if is_immutable(dir) {
             listed
                 .iter()

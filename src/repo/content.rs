@@ -28,6 +28,7 @@ impl Repo {
         match content {
             Content::Inline(_) => {}
             Content::Direct(list) => walk.leaf = list.clone().into_iter(),
+            // No parent states the length of the root; `u64::MAX` marks it.
             Content::List(root) => walk.stack.push(vec![(u64::MAX, *root)].into_iter()),
         }
         walk
@@ -173,6 +174,8 @@ impl Iterator for Extents<'_> {
                         ListNode::Leaf(extents) => extents.iter().map(|x| x.len).sum(),
                         ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
                     };
+                    // `extents_at` skips nodes by the length in their parent, so both lengths must
+                    // agree.
                     if len != u64::MAX && sum != len {
                         self.failed = Some(());
                         return Some(Err(malformed(&id, "wrong length")));

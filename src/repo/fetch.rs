@@ -104,9 +104,12 @@ impl Repo {
         };
         let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
         for id in chunks {
+            // A chunk that the index does not list is left to the read that needs it, which reports
+            // the error.
             let Some(row) = index.lookup(PackKind::Data, id)? else {
                 continue;
             };
+            // A delta is useless without its base.
             for place in row.base.iter().chain([&row.place]) {
                 let from = u64::from(place.offset);
                 packs

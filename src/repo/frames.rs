@@ -362,6 +362,7 @@ impl Frames {
                 place: *place,
                 base: None,
             };
+            // The location in the row may be outdated, so an error is not final.
             if let Ok(plain) = self.at(index, kind, &row) {
                 return Ok(plain);
             }

@@ -115,6 +115,7 @@ impl<'s> GcLog<'s> {
         let Some(newest) = keys.first() else {
             return Ok(Some(state));
         };
+        // Entries never change and numbers never restart, so an equal number means an equal log.
         if newest.seq == known.number {
             return Ok(Some(known.clone()));
         }
@@ -146,6 +147,7 @@ impl<'s> GcLog<'s> {
                             Arc::new(list)
                         }
                     };
+                    // The newest dead list contains the packs of all earlier ones.
                     break;
                 }
             }
@@ -201,6 +203,7 @@ impl<'s> GcLog<'s> {
             .write_all(&bytes)
             .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
         let key = layout::pack_list(&name);
+        // Store the list first, because an entry must never name a list that does not exist.
         self.store.put(file.path(), &key)?;
         let entry = GcEntry {
             list: Some(name),
@@ -265,7 +268,10 @@ impl<'s> GcLog<'s> {
                 lists.extend(entry.list);
             }
         }
+        // Remove the entries before their lists, because a reader that finds an entry needs its
+        // list.
         self.log.remove(&old)?;
+        // A list is named by its content, so an old entry and the dead entry may share one.
         lists
             .iter()
             .filter(|name| Some(**name) != dead.list)

@@ -175,8 +175,11 @@ impl Repo {
             }
             .into());
         }
+        // Set the access before the marker is created, because new files get the access of the
+        // directory.
         protect(root, options.sharing, options.complain.as_deref())
             .map_err(io("set the access of"))?;
+        // If two processes create the repository at the same time, one of them fails here.
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists {
                 path: root.to_path_buf(),
@@ -247,6 +250,8 @@ impl Repo {
             source,
         };
         let chunker = chunker_config(&marker).map_err(bad)?;
+        // Copies of a repository have the same id, so the directory name also contains a hash of
+        // the URL.
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
         Ok(Self::new(

@@ -35,6 +35,8 @@ impl Repo {
         match std::fs::read(root.join(layout::PARTIAL)) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            // If the file is unreadable, assume that objects may be missing. Otherwise they would
+            // be reported as damage.
             Err(_) => Some(String::new()),
         }
     }

@@ -162,6 +162,7 @@ impl Locator {
 
     /// Opens the segments that other processes have written since. Returns whether there were any.
     pub(super) fn refresh(&self) -> Result<bool> {
+        // `index` locks `opening` itself, so it must be called before this function locks it.
         let index = self.index()?;
         let _opening = self.opening.lock();
         let mut open: HashSet<SegmentName> = layout::SEGMENT_KINDS
@@ -210,6 +211,8 @@ impl Locator {
             live.retain(|s| !skip.contains(&s.0));
             let rest = live.split_off(live.len().min(OPENED_TOGETHER));
             if let Some(remote) = self.location.as_remote() {
+                // One byte at each end makes the cache fetch the blocks with the head and with the
+                // footer.
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
                 let ends = live
                     .iter()
@@ -257,6 +260,7 @@ impl Locator {
                 {
                     remote.learn(&layout::pack(&pack.name), pack.size_bytes);
                 }
+                // The damage may be in the cache, so the next attempt must fetch the segment again.
                 if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
                     remote.forget(&key);
                 }
@@ -287,6 +291,8 @@ impl Locator {
         let rows = catalogue
             .and_then(|c| c.segments().ok())
             .unwrap_or_default();
+        // The catalogue may not match the files, for example in a copy of the repository. A segment
+        // is replaced only if its replacement exists.
         let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
         let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
         let live = stored

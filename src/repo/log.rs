@@ -93,6 +93,7 @@ impl<'s> Log<'s> {
             return Ok(None);
         };
         match E::decode(&bytes) {
+            // A copy of an entry under another key must not take effect.
             Ok(entry) if entry.seq() == key.seq => Ok(Some(entry)),
             Ok(_) => Err(LogError::Damaged {
                 key: full,
@@ -130,6 +131,8 @@ impl<'s> Log<'s> {
             return Ok(Appended::Lost);
         }
         let keys = self.keys()?;
+        // If an intent lock was lost, another writer may have created an entry with the same
+        // number.
         let has_rival = keys.iter().any(|key| key.seq == seq && key.name != own);
         if has_rival || !self.counts(&keys, entry)? {
             // The entry is withdrawn; a reader ignores it until then, for the same reasons.

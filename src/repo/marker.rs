@@ -101,6 +101,7 @@ pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMark
     };
     if !dry_run {
         let file = store.stage()?;
+        // `create` would not replace a damaged marker.
         let io = |source| IoError::new("write", layout::MARKER, source);
         file.as_file().write_all(&marker.encode()).map_err(io)?;
         store.publish(file, layout::MARKER)?;

@@ -170,6 +170,7 @@ impl<'a> Names<'a> {
             TreeBody::Leaf(entries) => entries.first().map(|e| &e.name),
             TreeBody::Inner(children) => children.first().map(|c| &c.first),
         };
+        // A forged tree could otherwise repeat names and take any amount of time.
         if first != Some(&child.first) {
             return malformed(
                 &child.id,

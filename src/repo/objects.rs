@@ -167,6 +167,7 @@ impl Repo {
     pub fn commit_cached(&self, id: &Id) -> Result<Commit> {
         if let Ok(catalogue) = self.catalogue()
             && let Ok(Some(row)) = catalogue.commit(id)
+            // The catalogue is derived data, so its bytes are checked like those of a pack.
             && self.ids().id(ObjectKind::Commit, &row.bytes) == *id
         {
             return Ok(decode_commit(&row.bytes)?);

@@ -139,6 +139,7 @@ impl PackWriter {
         self.frames += 1;
         rows_of(
             &table,
+            // The name is known only when the pack is complete; `close` fills it in.
             &[0; 32],
             frame.base.as_ref().map(|b| b.1),
             &mut self.rows,

@@ -159,6 +159,7 @@ impl<'a> Refs<'a> {
                 return Ok(None);
             };
             match read(&number) {
+                // The first failure may be a race with a fold. The same key twice is real damage.
                 Err(e) if e.kind() == Kind::Integrity && before.as_ref() != Some(&number.key) => {
                     before = Some(number.key);
                 }
@@ -265,6 +266,7 @@ impl<'a> Refs<'a> {
             why,
         };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
+        // Without this check, a remote could return the entry of another ref.
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("the entry belongs to another ref".to_owned()).into());
         }
@@ -331,6 +333,7 @@ impl<'a> Refs<'a> {
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
         for number in self.numbers(&layout::ref_log(kind, name))? {
+            // An entry below a folded one is part of it, so reading it would list it twice.
             if all.last().is_some_and(|l| l.seq <= number.seq) {
                 continue;
             }
@@ -403,6 +406,8 @@ impl<'a> Refs<'a> {
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
+        // Until this entry counts, the folded entries are the only copy of the history, so they are
+        // removed last.
         let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
         numbers
             .iter()
@@ -432,11 +437,14 @@ impl<'a> Refs<'a> {
             .transpose()
             .ok()
             .flatten();
+        // `update` creates the number after `seq`: that of the damaged entry, or, if there is no
+        // greater number, the one after the last sound entry.
         let seq = if is_last {
             before.map_or(0, |n| n.seq)
         } else {
             newest.seq - 1
         };
+        // After a crash at this point, the ref has its previous value.
         self.store.delete(&format!("{log}/{}", newest.key))?;
         let tip = RefEntry {
             kind: kind.dir().to_owned(),
@@ -473,6 +481,7 @@ impl<'a> Refs<'a> {
                 Ok(self.entry(kind, name, n)?.update == entry.update)
             });
         }
+        // The oldest fold above the entry is the one that had to include it.
         let fold = numbers
             .iter()
             .rev()
@@ -518,6 +527,7 @@ impl<'a> Refs<'a> {
     }
 
     fn read(&self, key: &str) -> Result<std::result::Result<RefEntry, Malformed>> {
+        // An entry that vanished since the listing counts as damaged; `newest` then lists again.
         let bytes = self.store.get(key)?.unwrap_or_default();
         Ok(RefEntry::decode(&bytes))
     }

@@ -277,6 +277,7 @@ impl<'s> TrashLog<'s> {
             }
         }
         let appended = self.log.append(&entry)?;
+        // Until this entry counts, the folded entries are the only copy of their mentions.
         if appended == Appended::Counts {
             self.log.remove(&folded)?;
         }

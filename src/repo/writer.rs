@@ -109,6 +109,7 @@ impl<'r> WriteSession<'r> {
                 // A gc that ends during the walk deletes objects that the walk is about to read.
                 Err(e) if e.kind() == Kind::Integrity => {
                     let then = std::mem::replace(&mut now, self.repo.read_gc_log()?);
+                    // The log has not moved since, so no gc explains the error.
                     if then.number == now.number {
                         return Err(e);
                     }
