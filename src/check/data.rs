@@ -115,6 +115,7 @@ impl DataCheck<'_> {
         packs: &[PackInfo],
         suspects: &BTreeMap<PackName, Option<String>>,
     ) -> Vec<PackInfo> {
+        // Without the catalogue, all packs count as never checked.
         let checks = self
             .repo
             .catalogue()
@@ -138,12 +139,14 @@ impl DataCheck<'_> {
             .iter()
             .map(|c| (c.pack, (c.ok, c.checked_at)))
             .collect();
+        // False sorts before true, so packs that were never checked, or were damaged, come first.
         rest.sort_by_key(|p| {
             (
                 last.get(&p.name).copied().unwrap_or((false, i64::MIN)),
                 p.name,
             )
         });
+        // The number of bytes times a million exceeds 64 bits.
         let all: u128 = packs.iter().filter_map(|p| p.bytes).map(u128::from).sum();
         let wanted = (all * u128::from(share)).div_ceil(1_000_000);
         let mut so_far = 0u128;
@@ -317,6 +320,7 @@ impl DataCheck<'_> {
                 .peekable();
             while rows.peek().is_some() {
                 let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
+                // In the order of the packs, so that each frame is decompressed once.
                 batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));
                 for row in batch {
                     if self.observer.cancelled() {

@@ -82,6 +82,7 @@ impl<'a> Findings<'a> {
         }
         let quiet = what == What::Object && found.objects > OBJECTS_REPORTED;
         found.damage.push(damage);
+        // The observer may print, so it is called without the lock.
         drop(found);
         if !quiet {
             self.notify(NoticeLevel::Damage, line);

@@ -95,6 +95,8 @@ impl<T: StoredEntry> EntryLog<T> {
         };
         for listed in repo.store().list(folder)? {
             let key = format!("{folder}/{}", listed.name);
+            // dvc writes keys in lower case. Another spelling would be a second key for the same
+            // number.
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
                 findings.note(format!("`{key}` is not a log entry"));

@@ -262,6 +262,7 @@ impl<'s> Stream<'s> {
             return Ok(false);
         }
         if self.buffer.len() - self.end < READ {
+            // Move the bytes that were not taken yet to the front.
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

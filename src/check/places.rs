@@ -48,6 +48,7 @@ impl Sum {
         for (at, n) in [p.offset, p.stored, p.within, p.len].iter().enumerate() {
             record[at * 4..at * 4 + 4].copy_from_slice(&n.to_le_bytes());
         }
+        // A sum does not depend on the order in which the segments and the table list the rows.
         record[16] = p.codec;
         self.0 += 1;
         self.1 = self
@@ -122,6 +123,8 @@ pub(super) fn check(
                 )),
                 Ok(table) => {
                     info.sound = true;
+                    // Rows of a damaged segment are missing, so a comparison would report every
+                    // pack in it.
                     if !broken.contains(kind) {
                         compare_rows(index, findings, &info, &table, sum)?;
                     }

@@ -110,6 +110,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     } = rebuilt;
     observer.phase("rebuild catalogue", None, None);
     let catalogue = repo.catalogue()?;
+    // Read the records before the reset, which removes them.
     let checks = catalogue.pack_checks().unwrap_or_default();
     let kept_commits = if repo.is_lazy() {
         known_commits(repo)

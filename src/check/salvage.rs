@@ -77,6 +77,7 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
+            // A raw frame has no magic number, so a search cannot recognise one.
             head.codec != CODEC_RAW
                 && bytes
                     .get(at + before..)

@@ -164,6 +164,7 @@ impl<'a> Walk<'a> {
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,
+            // If the index cannot be read, the check of the object itself reports the error.
             _ if self.repo.has(kind, id).unwrap_or(true) => return false,
             Remote::Available(source) => source.has(kind, id),
             Remote::Unavailable(_) => Ok(true),

@@ -122,6 +122,7 @@ impl FileSearch<'_> {
                     return Ok(());
                 }
                 match entry.file_type() {
+                    // A repository below the directory contains packs and no files of a version.
                     Ok(kind) if kind.is_dir() && entry.file_name() != layout::INSIDE => {
                         dirs.push(entry.path())
                     }
@@ -217,6 +218,8 @@ fn open_file(path: &Path) -> Option<File> {
     fs::symlink_metadata(path)
         .ok()
         .filter(fs::Metadata::is_file)?;
+    // The file may be replaced after the check above. `NONBLOCK` keeps the open of a pipe from
+    // waiting, and `NOFOLLOW` refuses a symbolic link.
     let flags =
         i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits()).ok()?;
     File::options()

@@ -38,6 +38,8 @@ impl Repair {
         if packs.is_empty() {
             return Ok(());
         }
+        // A pack with a lost object keeps its rows, because a later repair needs them to find the
+        // object.
         for object in check
             .lost_objects
             .iter()
@@ -175,6 +177,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
         ..
     } = written;
     let key = layout::segment(&name);
+    // The new segment is durable before the old ones are removed, so that a crash loses no row.
     if rows > 0 {
         target.observer.step("segment");
         match target.repo.as_local().map(LocalRepo::files) {

@@ -58,6 +58,7 @@ impl Repair {
         }
         if !target.dry_run {
             index_unlisted_packs(target)?;
+            // Remove a damaged segment only after the new ones list its packs.
             for (_, key) in left {
                 target.observer.step("remove segment");
                 target.repo.store().delete(&key)?;

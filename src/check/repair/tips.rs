@@ -324,6 +324,7 @@ fn leads_to(repo: &Repo, new: &Id, old: &Id) -> Result<bool> {
         }
         match read(&id)? {
             None => return Ok(true),
+            // An ancestor has a smaller ordinal, so this line cannot lead to `old` any more.
             Some(commit) if commit.ordinal > oldest => todo.extend(commit.parents),
             Some(_) => {}
         }
