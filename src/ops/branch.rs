@@ -127,6 +127,7 @@ pub fn branch(
                     .worktrees()?
                     .into_iter()
                     .find(|w| w.branch.as_deref() == Some(name.as_str()));
+                // A worktree whose directory is gone does not protect its branch.
                 if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
                     return Err(RefMoveError::Current {
                         name: name.clone(),

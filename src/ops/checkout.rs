@@ -58,6 +58,8 @@ pub fn checkout(
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
     let repo = context.repo()?;
+    // The lock comes first, because a checkout by another process may be changing the state that is
+    // read below.
     let lock = match &options.into {
         None if !options.dry_run => Some(Journal::lock(
             repo.worktree(&context.worktree)?.state_dir(),
@@ -87,6 +89,7 @@ pub fn checkout(
         paths: expanded(&repo, &commit.tree, options)?,
         ..options.clone()
     };
+    // Check before any file changes, because the branch is created at the end.
     if let Some(name) = &options.new_branch
         && repo.refs().value(RefKind::Branch, name)?.is_some()
     {
@@ -199,6 +202,8 @@ fn restore_into(
         mount: None,
         ..context.clone()
     };
+    // A repository inside a worktree belongs to that worktree, so no other directory becomes a
+    // worktree of it.
     let outside = !context
         .repository
         .canonicalize()
@@ -217,6 +222,7 @@ fn restore_into(
         .map(|w| Journal::read(w.state_dir()))
         .transpose();
     let interrupted = match interrupted {
+        // In an empty directory, a damaged journal has no meaning.
         Err(_) if is_empty => None,
         read => read?.flatten(),
     };
@@ -283,6 +289,7 @@ fn restore_into(
         worktree.save(branch.as_ref(), Some(&report.version))?;
     }
     observer.step("checkout end");
+    // The journal ends last. After a crash before this, the next checkout repeats the steps above.
     journal.map_or(Ok(()), Journal::finish)?;
     Ok(report)
 }
@@ -335,6 +342,7 @@ fn in_place(
 ) -> Result<CheckoutReport> {
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
+        // A forced checkout writes all that differs in any case, so a damaged journal is of no use.
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };

@@ -213,6 +213,7 @@ pub fn clone(
         report.checkout = Some(done);
     }
     observer.step("clone end");
+    // The marker goes last. Until then, an interrupted clone can be continued.
     worktree.remove_file(NOTE)?;
     Ok(report)
 }

@@ -80,6 +80,7 @@ pub fn commit(
             let snap = during(quiesce, context, observer, |observer| {
                 snapshot(&out, observer, &source)
             })?;
+            // An empty directory is usually a volume that is not mounted.
             if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
                 let path = context.worktree.display().to_string();
                 return Err(CommitError::EmptySource {
@@ -212,6 +213,7 @@ pub fn commit_stream(
     let out = output(&repo, observer, options.dry_run)?;
     observer.phase("commit", None, None);
     let (size, chunker, content) = stream::store_stream(&out, observer, stream.input)?;
+    // A version of half a stream must not exist, so ask first whether the command has succeeded.
     (stream.check)()?;
     if size == 0 && !options.allow_empty {
         return Err(CommitError::EmptyStream {
@@ -342,10 +344,13 @@ fn some_paths(
     for names in there {
         let path = names.join(&b'/');
         let is_in = |above: usize| asked.contains(&names[..above]);
+        // A path below another named path is part of that entry.
         if (1..names.len()).any(is_in) {
             continue;
         }
         let entry = picked.remove(&path);
+        // Without an entry, the commit would remove the path from the version although the path
+        // exists.
         if entry.is_none()
             && found
                 .unstable

@@ -248,6 +248,7 @@ pub fn cache_use(context: &Context) -> Result<CacheUse> {
 fn on_disk(dir: &Path) -> u64 {
     let each = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
+        // `stat` counts blocks of 512 bytes on every file system.
         meta => meta.map_or(0, |m| m.blocks() * 512),
     };
     std::fs::read_dir(dir)

@@ -94,6 +94,7 @@ pub fn export(
         }
         paths.push(names);
     }
+    // An empty path is the root, so the whole version is exported.
     if paths.iter().any(Vec::is_empty) {
         paths.clear();
     }

@@ -176,6 +176,7 @@ pub fn fetch(
         fetch.settle(&wants)?;
     }
     if !options.dry_run {
+        // `--force-with-lease` compares with the refs that this report shows.
         reach.state.shown.clone_from(&reach.state.seen);
         reach.save()?;
     }
@@ -202,6 +203,7 @@ impl Fetch<'_> {
     fn objects(&mut self, wants: &[Id]) -> Result<()> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
+        // The mark must be durable before a ref needs objects that are not local.
         if !self.is_all() {
             self.repo
                 .ensure_local()?
@@ -254,6 +256,8 @@ impl Fetch<'_> {
         self.index_ahead()?;
         let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
+            // Fetch the nodes in whole packs, because a walk that reads them at the remote waits
+            // for each of them.
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         } else if !self.reach.remote.lazy {

@@ -255,6 +255,8 @@ fn open<'f>(
             )
         }
     };
+    // The first block of the file shows its compression, and the first block of the uncompressed
+    // stream its format.
     let PeekedStream { head, bytes } = stream::peek(bytes)?;
     let is_compressed = compression::is_compressed(&head);
     let bytes = compression::plain(bytes).map_err(|e| ArchiveError::reading("", e))?;

@@ -153,6 +153,8 @@ pub fn pack(
     if options.volumes {
         how.walk.places = places(&context.worktree);
         volumes = mounted(&context.worktree);
+        // A pack of some paths shows nothing about the other volumes, so those of the last version
+        // stay.
         if !how.paths.is_empty() {
             let stays = |path: &Vec<u8>| !how.paths.iter().any(|asked| is_within(path, asked));
             volumes.extend(

@@ -211,6 +211,8 @@ fn push_once(
     if let (Some(theirs), false) = (&theirs, options.force) {
         reach.ensure_same(repo.marker(), theirs)?;
     }
+    // An earlier run has reached a repository here. Usually its file system is not mounted now, and
+    // a new repository would hide that.
     if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
         return Err(SyncError::Gone {
             place: remote.location.to_string(),
@@ -233,6 +235,8 @@ fn push_once(
         .iter()
         .filter(|one| tips.is_damaged(one.kind, &one.name))
     {
+        // A damaged ref that the user has named, or that is the only one, is an error. Other
+        // damaged refs are left out.
         if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
             Refs::of(&**reach.store().direct()).tip(*kind, name)?;
         }
@@ -579,12 +583,14 @@ impl Push<'_, '_> {
         }
         let ran = copier.run(plan, "sending");
         self.reach.state = std::mem::take(&mut *state.lock());
+        // Save the list of sent packs even after an error, so that the next push continues.
         if ran.is_err() {
             let _ = self.reach.save();
         }
         let sent = ran?;
         report.verified = self.verify(&sent)?;
         copier.cover().run(&sent)?;
+        // The segments list all sent packs now, so the next push finds them in the index.
         self.reach.state.sent.clear();
         Ok(report)
     }
@@ -691,6 +697,7 @@ impl Push<'_, '_> {
                 }
                 None => {
                     tip = refs.tip(kind, &name)?;
+                    // Another writer may have pushed the same version.
                     let same = tip.as_ref().and_then(value_of) == Some(one.new);
                     one.outcome = if same {
                         PushOutcome::UpToDate

@@ -85,6 +85,7 @@ pub fn umount(
 
 /// Asks the process of the mount to stop, and waits until it has exited.
 fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+    // Changes that are discarded need not reach the process first.
     if !options.discard {
         client.flush_kernel()?;
     }

@@ -288,6 +288,7 @@ pub fn unpack(
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
+    // A later run must show its changes before it overwrites anything.
     write(context, &repo, &UnpackState::default())?;
     Ok(report)
 }

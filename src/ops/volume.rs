@@ -518,6 +518,7 @@ impl Volumes {
         if self.registry.mounted(&record.name) && !is_dead(&at) {
             return Ok(at);
         }
+        // A dead mount point exists, but cannot be inspected.
         if !self.registry.mounted(&record.name) {
             create::dir_all(&at).map_err(IoError::at("create", &at))?;
         }

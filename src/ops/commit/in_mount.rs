@@ -155,6 +155,8 @@ pub(super) fn commit(
         &tree_for,
         Vec::new(),
     )?;
+    // If this process dies before the mount is notified, the next commit finds the version by its
+    // tree, as above.
     if let (Some(id), false) = (report.id, options.dry_run) {
         let settle = ControlRequest::EndSnapshot {
             version: id.to_string(),

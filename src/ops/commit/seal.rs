@@ -194,6 +194,8 @@ pub(in crate::ops) fn seal(
         .filter(|p| p.commit.tree == tree && !options.allow_empty)
     {
         if !options.dry_run {
+            // Objects may have been stored although the tree is the same, for example again after
+            // damage.
             if let Some(sink) = out.sink() {
                 sink.finish()?;
             }

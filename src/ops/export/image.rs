@@ -89,6 +89,7 @@ pub(super) fn archive(
     put("blobs/sha256", None, b"")?;
     put(&blob(&sha256(&manifest)), file(&manifest), &manifest)?;
     put(&blob(&sha256(&config)), file(&config), &config)?;
+    // Only the header. `write_all` streams the content, which does not fit into memory.
     put(&blob(&layer), Some(layer_bytes), b"")?;
     export
         .observer
@@ -125,6 +126,8 @@ pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Res
         .tempfile_in(dir)
         .map_err(failed)?;
     let compressed = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    // The configuration names the layer by the hash of the uncompressed archive, and the manifest
+    // names it by that of the compressed one.
     let mut uncompressed = HashingWriter::new(Gzip::new(compressed));
     let members = members::write_all(export, &mut uncompressed)?;
     let HashedOutput {
@@ -148,6 +151,7 @@ pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Res
     store.put(file.path(), &format!("blobs/{layer}"))?;
     store.create(&format!("blobs/{}", sha256(&config)), &config)?;
     export.observer.step("image");
+    // The manifest comes last, because registries reject a manifest whose blobs they do not have.
     store.create(&format!("manifests/{tag}"), &manifest)?;
     export.observer.advance(0, layer_bytes);
     let digest = format!("sha256:{}", sha256(&manifest));

@@ -101,6 +101,7 @@ fn write(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
             Ok(())
         },
     };
+    // The second number limits the batches in memory.
     in_order(threads, threads * 2, stages)?;
     Ok(members)
 }
@@ -209,6 +210,8 @@ impl MemberWalk<'_, '_> {
         let Entry {
             meta, link, node, ..
         } = entry;
+        // The first name of a file with hard links has the content; the further names refer to the
+        // first one.
         if let Some(link) = link {
             if let Some(target) = self.links.get(&link.group).cloned() {
                 return self
@@ -240,6 +243,7 @@ impl MemberWalk<'_, '_> {
     fn file(&mut self, path: &[u8], meta: Meta, size: u64, content: &Content) -> Result<()> {
         let kind = MemberKind::File { size };
         if let Content::Inline(bytes) = content {
+            // The header states the size, so other content would shift all following members.
             if bytes.len() as u64 != size {
                 return Err(broken(path));
             }

@@ -213,6 +213,8 @@ fn by_policies(
     protections: &Protections,
     trash: &TrashState,
 ) -> Result<Choice> {
+    // A pattern on the command line that matches no branch is a mistake. One in the configuration
+    // may be meant for later branches.
     for policy in policies.iter().filter(|policy| policy.name.is_none()) {
         for pattern in &policy.branches {
             if !lines

@@ -148,6 +148,8 @@ impl RepairRun<'_> {
         let id = match target {
             None => self.context.repo()?.marker().id.clone(),
             Some(_) if is_here => self.context.repo()?.marker().id.clone(),
+            // Without a local repository, there is no id to compare with, so only the named sources
+            // are used.
             Some(_) => return Ok(repos),
         };
         for remote in &self.context.remotes {

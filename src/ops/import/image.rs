@@ -131,6 +131,7 @@ impl ImageSource {
         while let Some(member) = reader.next_member()? {
             let names = split(&member.path).unwrap_or_default();
             let place = match member.kind {
+                // The content of a sparse member is not in one piece in the file.
                 MemberKind::File { size } if reader.hole() == 0 || size == 0 => {
                     MemberPlace::Content {
                         offset: reader.position(),
@@ -187,6 +188,7 @@ impl ImageSource {
                 };
                 let mut manifests: Vec<BlobDescriptor> =
                     index.manifests.iter().filter(named).cloned().collect();
+                // An image with several names is listed once for each of them.
                 manifests.dedup_by(|a, b| a.digest == b.digest);
                 let all = || names_in(&index);
                 if manifests.is_empty() {
@@ -408,6 +410,7 @@ impl ImageSource {
     /// Reads a blob of at most [`JSON_MAX`] bytes; a longer one is an error.
     fn json(&self, key: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
+        // One byte beyond the limit shows that the blob is too long.
         let read = self.blob(key)?.take(JSON_MAX + 1).read_to_end(&mut out);
         read.map_err(|e| ArchiveError::reading(key, e))?;
         if out.len() as u64 > JSON_MAX {
@@ -421,6 +424,7 @@ impl ImageSource {
         let Self::Registry { store, .. } = self else {
             return Ok(Vec::new());
         };
+        // The reference becomes part of a URL.
         if !is_tag(reference) && sha256_of(reference).is_err() {
             return Err(
                 ArchiveError::refused(reference, "neither a tag nor a SHA-256 digest").into(),

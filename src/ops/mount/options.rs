@@ -119,12 +119,15 @@ pub(super) fn overlay(repository: &Path, options: &MountOptions) -> Result<Overl
                 .filter(|c| c.is_ascii_alphanumeric())
                 .take(40)
                 .collect();
+            // Several mount points may have the same last component, so the name contains a hash of
+            // the path.
             format!(
                 "{last}-{}",
                 to_hex(&checksum(&[options.at.as_os_str().as_bytes()])[..4])
             )
         }
     };
+    // The name becomes a directory of the repository.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(MountRefusal::BadName(name).into());

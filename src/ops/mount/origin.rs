@@ -169,6 +169,7 @@ pub fn keep_unpushed(
         }
         count += 1;
     };
+    // Create the new branch first, so that every version has a name at any moment.
     repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
     repo.move_ref(RefKind::Branch, branch, Some(&id), Some(remote), &how)?;
     Ok(Some(Unpushed {
@@ -199,6 +200,7 @@ pub fn follow_origin(context: &Context) -> Result<()> {
                 why: "mount: follow origin",
                 time: context.moved_at(),
             };
+            // If another process moves the branch first, its move counts.
             repo.move_ref(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
         }
     }

@@ -146,6 +146,7 @@ fn bytes_below(dir: &Path) -> u64 {
 /// Returns the directory of an overlay that no process serves.
 fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     let dir = repository.join(OVERLAYS).join(name);
+    // The name becomes part of a path, so it must be a single component.
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     if !is_name || !dir.is_dir() {
         return Err(OverlayError::Missing {
@@ -226,9 +227,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
         File::options().write(true).create_new(true).open(to)?,
     );
     let (len, mut at, mut bytes) = (from.metadata()?.len(), 0, vec![0; PIECE]);
+    // Set the length first, because the loop below writes no hole at the end.
     to.set_len(len)?;
     while at < len {
         at = match rustix::fs::seek(&from, rustix::fs::SeekFrom::Data(at)) {
+            // lseek(2) fails in this way if there is no data after the offset.
             Err(rustix::io::Errno::NXIO) => break,
             data => data?,
         };

@@ -46,6 +46,7 @@ impl DvcProgram {
             words.extend(record.live.then(|| "--live".to_owned()));
             words.extend(record.quota.map(|bytes| format!("--quota={bytes}")));
         }
+        // After `--`, the revision of a user is never taken for an option.
         words.extend([
             "--".to_owned(),
             record.revision.clone(),

@@ -196,10 +196,12 @@ impl VolumeRegistry {
     pub(super) fn is_user_alive(&self, user: &str) -> Option<bool> {
         let lock_name = user.rsplit_once(' ')?.1;
         let random = lock_name.strip_prefix(USER_LOCK)?;
+        // The id comes from a request, so it must not lead out of the directory of locks.
         if !random.chars().all(|c| c.is_ascii_alphanumeric()) {
             return None;
         }
         let path = self.0.join(LOCKS).join(lock_name);
+        // The file is removed when its user ends.
         let Ok(file) = File::options().write(true).open(&path) else {
             return Some(false);
         };
