@@ -128,6 +128,7 @@ impl<'a> RemoteAccess<'a> {
         if known || self.remote.location.as_directory().is_some() {
             return Ok(());
         }
+        // The probe must test the store itself, without an intent lock from an earlier result.
         let access = Access {
             guarded: false,
             ..self.remote.access.clone()
@@ -163,6 +164,7 @@ impl<'a> RemoteAccess<'a> {
         for ((kind, name), entry) in tips.iter() {
             let key = seen_key(*kind, name.as_str());
             there.insert(key.clone());
+            // An equal number with another update id shows that the log was rewritten.
             if let Some((seq, update)) = self.state.seen.get(&key)
                 && (entry.seq < *seq
                     || entry.seq == *seq && entry.update != *update && !holds(entry, update))
@@ -180,6 +182,7 @@ impl<'a> RemoteAccess<'a> {
                     message,
                 });
             }
+            // The older state is recorded, too, so that the same rollback is reported only once.
             self.state
                 .seen
                 .insert(key, (entry.seq, entry.update.clone()));

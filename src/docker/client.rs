@@ -315,6 +315,7 @@ impl DockerEngine {
             .await
             .map_err(|e| self.connection_error(what, &e))?;
         let status = response.status();
+        // The engine returns 304 for a container that already runs, or that is already stopped.
         if status.is_success()
             || matches!(
                 status,

@@ -84,6 +84,7 @@ impl DockerEngine {
     ) -> Result<ExecResult, EngineError> {
         let what = format!("run a command in container `{container}`");
         let id = self.prepare(&what, container, exec, false)?;
+        // Without a terminal, the engine separates standard output and standard error.
         let body = json!({ "Detach": false, "Tty": false });
         let request = self.request(
             &what,
@@ -134,6 +135,7 @@ impl DockerEngine {
             &[],
             Some(&body),
         )?;
+        // Only an upgraded connection stays open in both directions, which the input needs.
         let request = request
             .header("connection", "Upgrade")
             .header("upgrade", "tcp");

@@ -33,6 +33,7 @@ impl Container {
             .mounts
             .iter()
             .filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
+        // Mounts may be nested; the innermost one has the path.
         let mount = around.max_by_key(|m| m.source.components().count())?;
         let below = path.strip_prefix(&mount.source).ok()?;
         // Joining an empty path would append a slash.

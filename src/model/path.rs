@@ -82,6 +82,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
         .unwrap_or_default()
         .trim_end_matches(['.', ' ']);
     let folded = text.chars().filter(|c| !is_ignorable(*c)).map(|c| {
+        // Unicode case folding maps U+017F to `s`, and case-insensitive file systems apply it.
         if c == 'ſ' {
             's'
         } else {

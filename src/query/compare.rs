@@ -252,6 +252,7 @@ impl Links {
         let Some([old_table, new_table]) = self.tables.get() else {
             return Ok(false);
         };
+        // A file without other hard links has only this name.
         let own = [path.to_vec()];
         let before = groups[0]
             .and_then(|group| old_table.get(&group))
@@ -262,6 +263,8 @@ impl Links {
         let exists = |tree: &Id, path: &[u8]| {
             Ok::<_, Error>(repo.find(tree, &split(path).unwrap_or_default())?.is_some())
         };
+        // A name that has left the group but still exists belongs to another file now, which is
+        // more than a change of the number of links.
         let mut only = true;
         for (these, others, tree) in [(before, after, new_tree), (after, before, old_tree)] {
             for name in these
@@ -378,6 +381,8 @@ impl<'a> Pairs<'a> {
         dir: &[u8],
         visit: &mut ChangeVisit<'_>,
     ) -> Result<()> {
+        // Only files are renamed, and this scope skips pairs of directories that were already
+        // walked.
         let scope = std::mem::replace(&mut self.scope, ReportScope::Files);
         let moved = self.find_moved(old, new, dir)?;
         self.gone = moved.values().cloned().collect();
@@ -419,6 +424,8 @@ impl<'a> Pairs<'a> {
             return Ok(HashMap::new());
         }
         let mut by_key: HashMap<[u8; 16], Vec<Vec<u8>>> = HashMap::new();
+        // `pop` takes the last path, so the reverse order pairs the first deleted file with the
+        // first added one.
         for (key, path) in gone.into_iter().rev() {
             by_key.entry(key).or_default().push(path);
         }
@@ -537,6 +544,7 @@ impl<'a> Pairs<'a> {
             } else {
                 letter
             };
+            // The change of the new path also reports the old one.
             let moved_away = letter == Letter::Deleted
                 && self
                     .gone
@@ -578,6 +586,7 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
         (Some(old), Some(new)) => (old, new),
     };
     let same_content = match (&old.node, &new.node) {
+        // The entries of both directories are compared separately.
         (Node::Dir { .. }, Node::Dir { .. }) | (Node::Fifo, Node::Fifo) => true,
         (
             Node::File { size, content, .. },

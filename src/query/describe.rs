@@ -245,6 +245,7 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
                 Err(e) if e.kind() == Kind::Integrity => break,
                 version => version?,
             };
+            // An earlier branch has named the rest of the line.
             if lines.contains_key(&id) {
                 break;
             }

@@ -51,6 +51,7 @@ impl<'r> ForgottenVersions<'r> {
     /// Reads the trash log.
     pub fn read(repo: &'r Repo) -> Result<Self> {
         let trash = repo.forgotten()?;
+        // Without the gc log, `live_copy` would count copies that a gc has given up.
         if trash.forgotten().next().is_some() {
             repo.read_gc_log()?;
         }
@@ -141,6 +142,7 @@ pub fn ensure_readable(context: &Context, repo: &Repo, id: &Id) -> Result<()> {
     if !is_plain && repo.knows(ObjectKind::Tree, &repo.commit_cached(id)?.tree)? {
         return Ok(());
     }
+    // A lazy clone may not have the entry yet, but its source has.
     let mut trash = repo.forgotten()?;
     if !trash.contains(id)
         && let Some(source) = repo.lazy_source()?
@@ -179,6 +181,7 @@ pub fn forgotten_error(
     for tip in repo.refs().readable(RefKind::Branch)?.tips {
         let (mut newer, mut is_past) = (None, false);
         for version in CommitReader::new(repo).first_parents(tip.id) {
+            // Damage of another branch must not replace this error.
             let Ok((version, commit)) = version else {
                 break;
             };

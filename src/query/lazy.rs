@@ -29,6 +29,7 @@ pub fn fetch_changes(
     changes: &[TreeChange],
     observer: &dyn Observer,
 ) -> Result<()> {
+    // Larger files are changed in place, so the data that the old content has is not needed.
     let old = |change: &TreeChange| match change.old.as_ref().map(|old| &old.node) {
         Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
         _ => None,

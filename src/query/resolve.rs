@@ -344,6 +344,7 @@ impl<'a> Resolver<'a> {
             }
         }
         match found.as_slice() {
+            // Several refs of one version are not ambiguous.
             [(_, id), rest @ ..] if rest.iter().all(|(_, other)| other == id) => Ok(*id),
             [] => match hex_prefix(name) {
                 Some(hex) => self
@@ -374,6 +375,7 @@ impl<'a> Resolver<'a> {
         let refs = self.repo.refs();
         let known = RefKind::ALL
             .iter()
+            // The suggestion is optional, so an error of the refs is ignored.
             .filter_map(|kind| refs.readable(*kind).ok())
             .flat_map(|all| all.tips);
         let known: Vec<String> = known.map(|tip| tip.name.to_string()).collect();
@@ -387,6 +389,7 @@ impl<'a> Resolver<'a> {
 
     /// Returns the version whose id starts with `hex`, or `None`. Fails if there are several.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
+        // The first and the last id that begin with `hex`.
         let filled = |fill: &str| {
             Id::parse(&format!(
                 "{hex}{}",

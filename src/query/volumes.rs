@@ -24,6 +24,8 @@ pub fn places(dir: &Path) -> Vec<Vec<u8>> {
     let mounted = mounted(dir);
     let mut places = BTreeSet::new();
     for path in mounted.iter().filter(|path| !path.is_empty()) {
+        // Each `/` ends the path of a directory above the mount point; 0 is the empty path of `dir`
+        // itself.
         let ends = path
             .iter()
             .enumerate()

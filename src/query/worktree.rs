@@ -42,6 +42,8 @@ pub struct WalkOptions {
 impl WalkOptions {
     /// Returns the rules for a walk. The repository itself is always left out.
     pub fn rules(&self, context: &Context) -> Result<Rules> {
+        // The repository may also be reached through another path, so it is identified by device
+        // and inode.
         let repository = std::fs::metadata(&context.repository)
             .ok()
             .map(|m| (m.dev(), m.ino()));
@@ -138,6 +140,8 @@ pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport)
 pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     let worktree = repo.worktree(&context.worktree)?;
     if !worktree.restored_by()?.is_empty() {
+        // The stat cache goes first. If the process dies before the second step, the next call
+        // repeats both.
         if let Some(number) = worktree_number(repo, context) {
             repo.catalogue()?.clear_stat(number)?;
         }

@@ -87,6 +87,8 @@ impl<'e> DatabaseSession<'e> {
     pub(super) fn end(mut self) -> Result<(), String> {
         let text = match self.server {
             DatabaseServer::MariaDb => format!("UNLOCK TABLES;\nSELECT '{RELEASED}';\n"),
+            // `wait_for_archive` is false, because a failing archive command would block the
+            // release (PostgreSQL manual, `pg_backup_stop`).
             DatabaseServer::Postgres => format!(
                 "\\if :new\nSELECT count(*) FROM pg_backup_stop(false);\n\\else\nSELECT count(*) FROM pg_stop_backup(false, false);\n\
                  \\endif\nSELECT '{RELEASED}';\n"
@@ -152,6 +154,7 @@ impl<'e> DatabaseSession<'e> {
                 },
             };
             match line {
+                // Other lines are results of the statements.
                 Some(line) if line.trim() == word => return Ok(()),
                 None if left.is_zero() => {
                     return Err("the database did not respond in time".to_owned());
@@ -203,6 +206,7 @@ fn ended(child: &mut Child) {
 }
 
 fn begin_script(server: DatabaseServer, left: Duration) -> String {
+    // A `statement_timeout` of zero would mean no timeout.
     let secs = left.as_secs().max(1);
     match server {
         // Flush the buffers of the log to its file, so that a version has all acknowledged
@@ -210,6 +214,8 @@ fn begin_script(server: DatabaseServer, left: Duration) -> String {
         DatabaseServer::MariaDb => format!(
             "SET SESSION lock_wait_timeout = {secs};\nFLUSH TABLES WITH READ LOCK;\nFLUSH ENGINE LOGS;\nSELECT '{QUIESCED}';\n"
         ),
+        // PostgreSQL 15 renamed the functions. The argument `true` requests an immediate
+        // checkpoint; a spread one takes minutes.
         DatabaseServer::Postgres => format!(
             "SET statement_timeout = '{secs}s';\nSELECT :SERVER_VERSION_NUM >= 150000 AS new \\gset\n\\if :new\n\
              SELECT pg_backup_start('dvc', true);\n\\else\nSELECT pg_start_backup('dvc', true, false);\n\\endif\nSELECT '{QUIESCED}';\n"
@@ -253,6 +259,8 @@ fn here<'e>(
     at: &DatabaseAddress,
     password: Option<&str>,
 ) -> Result<DatabaseClient<'e>, String> {
+    // After a reconnect, the client of MariaDB would go on without the lock. For psql, `-X` ignores
+    // `.psqlrc`, and `-w` never asks for a password.
     let (programs, fixed): (&[&str], &[&str]) = match server {
         DatabaseServer::MariaDb => (
             &["mariadb", "mysql"],
@@ -299,6 +307,7 @@ fn here<'e>(
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         c.envs(password.map(|password| (variable(server), password)));
+        // By default, libpq waits for a connection without a limit.
         if server == DatabaseServer::Postgres {
             c.env("PGCONNECT_TIMEOUT", "10");
         }

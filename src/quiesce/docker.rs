@@ -145,6 +145,7 @@ pub(super) fn hold(
                     name: name.clone(),
                 }
             };
+            // The undo step is reported first, because this process may die during the step.
             noted(ContainerEvent::Undo(undo));
             let held = if stop {
                 engine.stop(&id, left)

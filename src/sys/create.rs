@@ -192,8 +192,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = parent(path);
     let mut file = temp_file(dir, ".new")?;
     file.write_all(bytes)?;
+    // The content must be durable before the name.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    // The new name is durable only when the directory is synced.
     File::open(dir)?.sync_all()
 }
 

@@ -208,6 +208,7 @@ impl MountTable {
                     }
                     todo.extend(names(&target));
                 }
+                // readlink(2) fails if the name is not a link or does not exist.
                 Err(_) => done = next,
             }
         }

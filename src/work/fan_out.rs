@@ -79,6 +79,8 @@ pub fn watched<E: From<Panicked> + Send>(
         let started = (0..threads)
             .take_while(|_| start::scoped(scope, work).is_ok())
             .count();
+        // Threads that could not be started never count down. If none was started, the caller's
+        // thread does the work of one.
         *left.lock() -= threads - started.max(1).min(threads);
         if started == 0 && threads > 0 {
             work();
@@ -86,6 +88,7 @@ pub fn watched<E: From<Panicked> + Send>(
         let mut left = left.lock();
         while *left > 0 {
             ended.wait_for(&mut left, tick);
+            // Workers must be able to finish while `watch` runs.
             parking_lot::MutexGuard::unlocked(&mut left, &mut watch);
         }
     });

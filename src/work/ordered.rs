@@ -85,6 +85,8 @@ pub fn in_order<J: Send, T: Send>(
             };
             let give = |job| {
                 let (result, wait) = sync_channel(1);
+                // The place in the order comes first, so that results are received in the order of
+                // the jobs.
                 let is_given = order.send(wait).is_ok() && jobs.send((job, result)).is_ok();
                 if is_given {
                     Ok(())

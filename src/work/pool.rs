@@ -44,10 +44,14 @@ impl Pool {
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut jobs = self.shared.0.lock();
         jobs.waiting.push_back(Box::new(job));
+        // An idle thread is woken for each waiting job, so another thread is needed only if there
+        // are more jobs.
         if jobs.idle < jobs.waiting.len() && jobs.threads.len() < self.limit {
             let (shared, places) = (Arc::clone(&self.shared), self.places);
             let thread = start::named("dvc-wait", move || {
                 if let Some(places) = places {
+                    // Without the permission, the thread stays on the caller's processor, which
+                    // only costs speed.
                     let _ = sched_setaffinity(None, &places);
                 }
                 work(&shared);

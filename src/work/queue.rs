@@ -108,6 +108,7 @@ impl<P: Policy> Worker<'_, P> {
                 state.busy += 1;
                 self.is_busy.set(true);
             }
+            // Without items and busy workers, no further item can appear, so all workers end.
             let is_last = item.is_none() && state.busy == 0;
             if item.is_some() || is_last {
                 drop(state);
@@ -180,9 +181,12 @@ pub fn run<P: Policy>(
     seed(&worker(0));
     let work = |number| {
         let worker = worker(number);
+        // A worker that panics must still be subtracted from `busy`; otherwise, the others wait
+        // forever.
         let done = catch_unwind(AssertUnwindSafe(|| body(&worker)))
             .unwrap_or_else(|_| Err(Panicked.into()));
         let mut state = shared.state.lock();
+        // A body that fails ends in the middle of an item.
         state.busy -= usize::from(worker.is_busy.get());
         if let Err(e) = done {
             state.has_failed = true;

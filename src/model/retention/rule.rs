@@ -214,6 +214,7 @@ impl FromStr for KeepCount {
     fn from_str(text: &str) -> Result<Self, BadRetention> {
         match text.trim() {
             "unlimited" | "-1" => Ok(Self::Unlimited),
+            // Rust's `parse` accepts a plus sign, which a count does not have.
             number if number.starts_with('+') => Err(BadRetention::Count {
                 text: text.to_owned(),
             }),
@@ -229,6 +230,7 @@ impl FromStr for KeepCount {
 
 impl fmt::Display for CalendarSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An empty text could not be parsed again.
         if self.is_zero() {
             return f.write_str("0h");
         }

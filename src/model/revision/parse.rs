@@ -54,6 +54,7 @@ fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
 
 /// Parses decimal digits. Returns `None` for other characters and for a number that is too large.
 fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    // `parse` alone would accept a sign.
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
@@ -193,6 +194,7 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
         let Some((inner, after)) = inner.split_once('}') else {
             return bad(whole.as_bytes(), "missing `}` after `@{`");
         };
+        // A bare number counts updates, so `@{2026}` is not a year.
         if inner.bytes().all(|b| b.is_ascii_digit()) {
             return match number(inner) {
                 Some(n) => Ok((Suffix::Update(n), after)),
