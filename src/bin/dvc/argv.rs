@@ -34,6 +34,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
     let overwrite = || -> Option<()> {
         let shown = fs::read("/proc/self/cmdline").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program is in parentheses, and may contain parentheses itself.
         let start = stat
             .rsplit_once(')')?
             .1
@@ -41,6 +42,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
             .nth(ARG_START)?
             .parse()
             .ok()?;
+        // A write through this file needs no unsafe code.
         File::options()
             .write(true)
             .open("/proc/self/mem")

@@ -71,7 +71,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;
     }
+    // The content must be durable before the name; otherwise, a crash could leave an empty file.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    // The rename is durable only when the directory is synced.
     fs::File::open(dir)?.sync_all()
 }

@@ -141,6 +141,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             mount: None,
         });
     }
+    // A mount belongs to its own repository, even if a directory above has another one.
     if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
     }
@@ -153,6 +154,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             ensure_readable(&dir)?;
         }
     }
+    // The directory is in a mount, but no usable record of the mount was found.
     if lies_in_mount(current)
         && let Some(e) = health::why_not(&dirs::usable_run()?, current)
     {

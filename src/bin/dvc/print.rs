@@ -58,8 +58,10 @@ impl Out {
         if command.is_empty() || command == "cat" {
             return self;
         }
+        // The command may have arguments, so a shell runs it.
         let mut pager = Command::new("sh");
         pager.arg("-c").arg(&command).stdin(Stdio::piped());
+        // git sets the same options of `less`.
         if std::env::var_os("LESS").is_none() {
             pager.env("LESS", "FRX");
         }
@@ -103,6 +105,7 @@ impl Drop for Out {
     /// Waits for the pager even after an error, so that the user can read the output.
     fn drop(&mut self) {
         if let OutSink::Pager(child, pipe) = &mut self.sink {
+            // The pager reads until its input is closed.
             drop(pipe.take());
             let _ = child.wait();
         }

@@ -128,6 +128,7 @@ impl Progress {
     }
 
     fn print_line(&self, line: &str) {
+        // The lock prevents the drawing thread from starting a bar in the middle of the line.
         let bar = self.shared.bar.lock();
         match bar.as_ref() {
             Some(bar) => bar.suspend(|| write_line(line)),
@@ -205,6 +206,8 @@ impl Observer for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.drawing.take() {
+            // The thread clears the bar before it ends, so that later output begins on an empty
+            // line.
             drop(stop);
             let _ = thread.join();
         }
@@ -397,6 +400,7 @@ fn new_bar() -> ProgressBar {
 
 /// Starts a thread that prints a progress line on each SIGUSR1.
 fn line_on_sigusr1(shared: &Arc<ProgressState>) {
+    // A strong reference would keep the state, and with it the thread, after the operation.
     let shared = Arc::downgrade(shared);
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
         std::thread::spawn(move || {

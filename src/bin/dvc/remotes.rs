@@ -194,6 +194,7 @@ impl Session {
             [only] => Some(only),
             _ => None,
         });
+        // An error in the variables may be the reason why there is no origin.
         if origin.is_none() {
             self.origin_of_environment()?;
         }
@@ -207,6 +208,7 @@ impl Session {
 
     /// Returns the remote with its credentials, and fails if they cannot be read.
     pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
+        // `access` does not know the origin of the URL.
         let distrusted = remote.access.distrusted.clone();
         let access = Access {
             distrusted,
@@ -279,6 +281,7 @@ impl Session {
                 }
             }
         }
+        // A rate of 0 means no limit.
         let rate = |key| settings.number(key).filter(|rate| *rate > 0);
         let observer: Arc<dyn Observer> = self.store_notices()?;
         Ok(Access {
@@ -334,6 +337,7 @@ fn set_in_repository(
 fn prefixed(remote: &str, option: &str) -> String {
     let name: String = remote
         .chars()
+        // A shell allows only these characters in the name of a variable.
         .map(|c| {
             if c.is_ascii_alphanumeric() {
                 c.to_ascii_uppercase()

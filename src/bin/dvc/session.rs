@@ -57,6 +57,7 @@ impl Session {
         signals: Signals,
         dry_run: bool,
     ) -> Result<Self, Failed> {
+        // A deleted current directory is an error only without `-C`.
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
@@ -154,8 +155,10 @@ impl Session {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
+        // Settings are also needed without a repository.
         let repository = self.place().ok().map(|p| p.repository);
         let settings = self.load_settings(repository.as_deref())?;
+        // The settings are stored first, because the observer below reads them.
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
             let message = format!("ignored a configuration file in another user's home: {problem}");
@@ -311,6 +314,7 @@ impl Session {
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::context::Context {
             repository: place.repository.clone(),
+            // The worktree of a clone may not exist yet.
             worktree: place
                 .worktree
                 .canonicalize()
@@ -458,6 +462,7 @@ impl Session {
 
     /// Returns unbuffered standard input. A signal ends a blocked read.
     pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
+        // A buffer of the standard library could have bytes that poll(2) does not see.
         let input = std::io::stdin().as_fd().try_clone_to_owned();
         let input = input.map_err(|source| CliError::File {
             doing: "open",
@@ -520,6 +525,7 @@ pub(crate) fn host() -> String {
 /// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
 /// a usable name.
 fn login() -> String {
+    // These characters would break the form `Name <mail>` of an author.
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
     let by_env = ["LOGNAME", "USER"]
@@ -534,6 +540,7 @@ fn login() -> String {
 fn login_of(uid: &str) -> Option<String> {
     let table = std::fs::read_to_string("/etc/passwd").ok()?;
     table.lines().find_map(|line| {
+        // The first fields of passwd(5) are the name, the password and the user id.
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == uid).then(|| name.to_owned())

@@ -103,6 +103,7 @@ pub(crate) fn plan(
             None
         }
     });
+    // Without network, no credentials are needed.
     if !offline && let Some(origin) = &origin {
         reading.pairs(&origin.to_string());
     }
@@ -276,6 +277,7 @@ impl Image {
         let (above, last) = text
             .rsplit_once('/')
             .map_or((None, text), |(above, last)| (Some(above), last));
+        // A digest is an error for `pack` and `unpack`, but `url` does not validate the name.
         let (last, tag) = match last.split_once(['@', ':']) {
             Some((name, tag)) => (name, Some(tag.to_owned())),
             None => (last, None),

@@ -43,6 +43,7 @@ pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFor
     let kind = Kind::Usage;
     let is_help = e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help && !format.json {
+        // An error while an error is printed cannot be reported.
         let _ = io::stderr().write_all(shown(format.colours(&io::stderr())).as_bytes());
     } else {
         let UsageAnswer { message, hint } = answer(e, &TypedLine::of(argv));
@@ -221,6 +222,7 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(e).map(|why| match why.to_string().as_str() {
+                // The message of Rust's `ParseIntError` means little to users.
                 "invalid digit found in string" => "not a number".to_owned(),
                 other => other.to_owned(),
             });

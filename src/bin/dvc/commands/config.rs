@@ -221,6 +221,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     }
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
+        // A URL that cannot be parsed may also contain a password.
         let parsed = Location::parse(url, &session.current);
         let url = parsed.map_or_else(
             |_| without_password(url),

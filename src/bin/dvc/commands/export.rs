@@ -121,6 +121,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
                 closed: false,
             };
             let report = run(ExportTarget::Stream(&mut out));
+            // The reader needs no more of the archive, which is not an error of the export.
             if out.closed {
                 return Err(Failed::Output(io::ErrorKind::BrokenPipe.into()));
             }
@@ -189,10 +190,12 @@ fn to_file(
         .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".dvc-export-")
+        // The umask restricts these permissions, as those of any new file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(dir)
         .map_err(failed)?;
     let report = run(ExportTarget::Stream(file.as_file_mut()))?;
+    // The content must be durable before the name.
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(report)

@@ -171,12 +171,14 @@ fn collect(
         },
     )?;
     if args.now {
+        // Versions that an earlier run moved to the trash are deleted, too.
         let named = report
             .verdicts
             .iter()
             .filter(|verdict| !verdict.is_kept || verdict.was_in_trash);
         options.at_once = named.map(|verdict| verdict.id).collect();
     }
+    // The user has already confirmed `--now`.
     options.is_confirmed |= args.now;
     collect_garbage(session, context, &options)
 }

@@ -106,6 +106,7 @@ fn millionths(text: &str) -> Result<u32, String> {
     {
         return Err(wrong());
     }
+    // One percent is 10,000 millionths, so the fraction has four digits.
     let value: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| wrong())?;
     if value == 0 || value > 1_000_000 {
         Err(wrong())

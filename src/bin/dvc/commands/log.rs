@@ -165,6 +165,7 @@ pub(crate) fn detail(stat: bool, name_status: bool) -> ChangeDetail {
 pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let style = VersionStyle::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
+    // clap has no option like git's `-3`, so it arrives among the revisions.
     let (counts, revs): (Vec<_>, Vec<_>) =
         args.revs.iter().partition(|rev| short_count(rev).is_some());
     let query = |rev: &&OsString| {
@@ -198,6 +199,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
         addresses: style.wants_address() || session.globals.json && args.format.is_some(),
     };
     let mut out = session.paged_out();
+    // A callback can only end the walk, so its error is stored here.
     let mut written: Result<(), Failed> = Ok(());
     if args.walk_reflogs {
         updates(&context, &options, &mut |update| {

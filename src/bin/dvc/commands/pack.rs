@@ -227,6 +227,7 @@ pub(crate) fn begin(
                 .any(|(name, e)| name == ORIGIN && e.url.is_some())
         })
     };
+    // Other problems may be the reason why there is no remote.
     if plan.origin.is_none() && !plan.offline && problems.is_empty() && !has_origin() {
         let text = format!(
             "no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to work without a remote",
@@ -271,6 +272,7 @@ pub(crate) fn begin(
     };
     let paths = place.paths(volumes)?;
     let mut context = session.context(&place)?;
+    // The environment overrides the settings.
     if let Some(location) = plan.origin {
         context.remotes.retain(|remote| remote.name != ORIGIN);
         let access = session.access(session.settings()?, Some(ORIGIN), false)?;

@@ -71,6 +71,7 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let mut failed: Option<Error> = None;
     for remote in &remotes {
         if let Err(e) = to(session, &context, remote, &options) {
+            // If standard output is closed, no further result can be shown.
             let Failed::Operation(e) = e else {
                 return Err(e);
             };
@@ -156,6 +157,7 @@ fn hooked(
         refs: options.names.clone(),
         ..HookFacts::default()
     };
+    // The hooks get the rejected ref only as an error, so the report is stored beside it.
     let mut rejected = None;
     let act = || {
         let report = push(context, remote, options, observer)?;

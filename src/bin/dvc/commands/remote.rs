@@ -144,12 +144,15 @@ fn list(session: &Session) -> CommandResult {
 
 fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     let (place, context) = session.here()?;
+    // The names of remote-tracking branches begin with the name of the remote, and `/` ends it
+    // there. A `.` would divide the key `remote.NAME.url`.
     RefName::new(&args.name).map_err(dvc::error::Error::from)?;
     if args.name.contains('/') || args.name.contains('.') {
         return Err(
             CliError::option("NAME", "the name of a remote cannot contain `/` or `.`").into(),
         );
     }
+    // A remote that only the environment names can be added to the settings.
     let settled = session
         .settings()?
         .remotes()
@@ -176,6 +179,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     let location = session.location(&args.url)?;
     ensure_outside(&place, &location)?;
     if !session.dry_run(args.dry) {
+        // `set` changes the URL and keeps `lazy`.
         let lazy = args.lazy || known.is_some_and(|known| known.lazy);
         write_remote(&place, &args.name, &location, lazy)?;
     }

@@ -124,6 +124,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
             .settings()?
             .text("quiesce.password")
             .map(str::to_owned),
+        // dvc itself writes to these directories, so a freeze of them would block it.
         ours: vec![
             dirs::run(),
             dirs::state(),
@@ -174,6 +175,7 @@ fn time(session: &Session, text: &str) -> Result<Timestamp, Error> {
 }
 
 fn trailer(text: &str) -> Result<(String, String), CliError> {
+    // Without a separator, the key is empty, which is an error.
     let (key, value) = text.split_once(['=', ':']).unwrap_or_default();
     let (key, value) = (key.trim(), value.trim());
     let blank = |c: char| c.is_whitespace() || c.is_control();

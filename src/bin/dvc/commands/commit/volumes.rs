@@ -56,6 +56,7 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             .map(VolumeChoice::Named)
             .collect()
     };
+    // If there is only one volume, its failure is that of the command.
     let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
     for one in &which {
         let done = match one {

@@ -45,6 +45,7 @@ impl Offer {
             goes_on,
         } in &self.words
         {
+            // Writing to a `String` cannot fail.
             let _ = writeln!(out, "{}{text}\t{about}", if *goes_on { '+' } else { '=' });
         }
         out
@@ -281,6 +282,8 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
             Some((key, value)) => with_prefix(value_of(key, value), &format!("{key}=")),
             None => fitting(
                 KEYS.iter()
+                    // Every user can read the command line of a process, so secrets are not
+                    // accepted there.
                     .filter(|k| !k.secret)
                     .map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
                 word,

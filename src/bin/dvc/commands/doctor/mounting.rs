@@ -66,6 +66,7 @@ fn device(not_needed: bool) -> DoctorCheck {
         }
         _ => format!("start a container with `--device {DEVICE}`"),
     };
+    // The trial mount has worked, for example because fusermount3 may open the device.
     if not_needed {
         DoctorCheck::note(name, what, hint)
     } else {
