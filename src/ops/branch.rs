@@ -122,6 +122,7 @@ pub fn branch(
             }
         }
         BranchAction::Delete { names, force } => {
+            // Check all names first, so that an error deletes none of them.
             for name in names {
                 let current = repo
                     .worktrees()?

@@ -136,6 +136,7 @@ pub fn clone(
     let chosen = branches.iter().find(|(name, _)| *name == default);
     let (branch, tip) = match (chosen, branches.as_slice()) {
         (Some(found), _) => found.clone(),
+        // Without a default branch, the only branch is meant.
         (None, [only]) if options.branch.is_none() => only.clone(),
         (None, []) if options.branch.is_none() => {
             let repository = context.repository.clone();
@@ -188,6 +189,7 @@ pub fn clone(
             }
         }
     }
+    // The worktree has no base version until the checkout has written its files.
     if worktree.state()?.is_none() {
         worktree.save(Some(&branch), None)?;
     }

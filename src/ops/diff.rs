@@ -124,6 +124,7 @@ pub fn diff(
             .map_or(Ok(ControlFlow::Continue(())), &mut report_change)
     };
     compare_sides(&repo, options, &old, &new, &mut visit)?;
+    // If only one path is compared, unstable paths outside of it are left out.
     let asked = if options.paths.is_empty() && !new.path.is_empty() {
         vec![new.path.join(&b'/')]
     } else {
@@ -165,6 +166,7 @@ fn compare_sides(
         .map_or((Vec::new(), Vec::new()), |(n, d)| {
             (n.clone(), d.join(&b'/'))
         });
+    // Both sides get the name of the new side, so that they are compared as one path.
     let renamed = |entry: Option<Entry>| {
         CompareStart::These(
             entry
@@ -180,6 +182,7 @@ fn compare_sides(
         before.as_ref().map(|e| &e.node),
         after.as_ref().map(|e| &e.node),
     ) {
+        // A root has metadata, which only `Root` compares.
         let start = |tree: &Id, side: &DiffSide| match (side.path.is_empty(), &side.tree) {
             (true, Some(root)) => CompareStart::Root(Some(*root)),
             _ => CompareStart::Dir(*tree),

@@ -84,6 +84,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     if options.queries.is_empty() {
         for tip in repo.refs().readable(RefKind::Branch)?.or_report(observer) {
             match branch_use(&repo, tip.name, tip.id) {
+                // A damaged branch must not hide the others.
                 Err(e) if e.kind() == Kind::Integrity => report_damaged(&e, observer),
                 branch => report.branches.push(branch?),
             }
@@ -106,6 +107,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
             }
             RevisionQuery::Range(range) => {
                 let RangeEnds { from, to } = resolver.range(range)?;
+                // A symmetric range leaves out the common ancestors.
                 let (tips, hidden) = if range.symmetric {
                     let left = ancestors(&repo, &from)?;
                     let both = ancestors(&repo, &to)?
@@ -246,6 +248,7 @@ pub fn cache_use(context: &Context) -> Result<CacheUse> {
 
 /// Returns the number of bytes that the files below a directory take on disk.
 fn on_disk(dir: &Path) -> u64 {
+    // Files may vanish while they are counted, so an error counts as 0.
     let each = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
         // `stat` counts blocks of 512 bytes on every file system.

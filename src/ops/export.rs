@@ -147,6 +147,7 @@ pub fn export(
             image::archive(&export, name, tag, out)
         }
         (ExportFormat::Oci, ExportTarget::Registry(remote, tag)) => {
+            // The tag becomes a part of the URL of the manifest.
             if !is_tag(tag) {
                 return Err(ExportError::BadName(tag.to_owned()).into());
             }

@@ -34,6 +34,7 @@ pub fn fsck(
     options: &FsckOptions,
     observer: &dyn Observer,
 ) -> Result<FsckReport> {
+    // Reads that heal would hide the damage.
     let context = &without_healing(context);
     let (mut made, mut marker) = (None, None);
     if options.rebuild {

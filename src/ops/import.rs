@@ -182,6 +182,7 @@ impl FinishedIntake<'_> {
         let Some(path) = &self.options.path else {
             let (id, totals) = tree.store(out)?;
             out.flush()?;
+            // The archive replaces the whole tree, so the parent does not matter.
             let made = |_: Option<&Commit>| Ok((id, totals));
             return seal(
                 context,

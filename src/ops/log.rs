@@ -71,6 +71,7 @@ pub fn log(
     while report.shown < limit && !observer.cancelled() {
         let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
+        // A version in the trash is listed only if a ref or the user names it.
         let is_shown = options.all || tips.contains(&id) || describe.is_named(&id);
         let is_hidden =
             !is_shown && describe.forgotten().data(&id, &commit)? == VersionData::InTrash;

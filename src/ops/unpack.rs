@@ -206,6 +206,7 @@ pub fn unpack(
     if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
     }
+    // The fetch has changed the refs and the index.
     drop(repo);
     let repo = context.repo()?;
     let branch = match &options.revision {
@@ -248,6 +249,7 @@ pub fn unpack(
         &paths,
         interrupted.as_ref(),
     )?;
+    // `stop` has checked that no content is lost.
     let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
@@ -264,6 +266,7 @@ pub fn unpack(
     if report.stopped.is_some() {
         return Ok(report);
     }
+    // A named version is checked out by id, so HEAD does not follow a branch.
     let base = match &options.revision {
         Some(_) => RefName::new(&report.version.to_string())?,
         None => report.branch.clone(),
@@ -420,6 +423,7 @@ fn paths(
     } else {
         &options.paths
     } {
+        // The path is a volume, or in one.
         if mounted.iter().any(|at| is_within(asked, at)) {
             named.insert(asked.clone());
             continue;
@@ -439,6 +443,7 @@ fn paths(
             .into());
         }
     }
+    // The worktree itself is a volume.
     if named.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
@@ -450,6 +455,7 @@ fn paths(
             None => unknown.push(path),
         }
     }
+    // Unknown volumes below a chosen path are only reported.
     let (inside, unknown) = unknown
         .into_iter()
         .partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
@@ -537,6 +543,7 @@ impl WorktreeState {
         let now = look(context, repo, &options.walk, observer)?.tree;
         let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
         let (mut has_files, mut changes) = (false, Vec::new());
+        // The first file is enough to know that the worktree has files.
         compare(repo, None, Some(&now), paths, &mut |change| {
             has_files |= !is_dir(&change.new);
             Ok(if has_files {

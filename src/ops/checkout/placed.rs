@@ -98,6 +98,8 @@ impl<'a> PlacedFiles<'a> {
                     let print = name.stat.map_or(0, |s| {
                         fingerprint(&name.name, &seen(&s), below, device, now)
                     });
+                    // A print of 0 counts as changed. A file that this checkout did not write keeps
+                    // its print only if an earlier record has the same one.
                     if name.made || below.is_some() || old.contains(&print) {
                         print
                     } else {

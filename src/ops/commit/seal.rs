@@ -70,6 +70,7 @@ impl CommitTarget {
             (Some(branch), _) | (None, Some(branch)) => branch.clone(),
             (None, None) => return Err(CommitError::Detached.into()),
         };
+        // Check the tags before anything is stored.
         for tag in &options.tags {
             if repo.refs().value(RefKind::Tag, tag)?.is_some() {
                 return Err(CommitError::TagExists { name: tag.clone() }.into());
@@ -226,6 +227,7 @@ pub(in crate::ops) fn seal(
         }
     };
     let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
+    // A tag that fails does not undo the version.
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
     remember_head(context, repo, target, &id)?;

@@ -53,6 +53,7 @@ pub(super) fn archive(
         architecture: architecture().to_owned(),
         os: "linux".to_owned(),
     });
+    // containerd reads the full name from its own annotation. An OCI image layout has only the tag.
     listed.annotations = BTreeMap::from([
         ("io.containerd.image.name".to_owned(), full_name(name, tag)),
         (
@@ -81,6 +82,7 @@ pub(super) fn archive(
         Ok(out.write_all(&all).map_err(ExportError::Output)?)
     };
     let file = |bytes: &[u8]| Some(bytes.len() as u64);
+    // The first member shows to `import` that the archive is an image.
     put(LAYOUT.0, file(LAYOUT.1), LAYOUT.1)?;
     let (index, saved) = (bytes_of(&index)?, bytes_of(&[saved])?);
     put("index.json", file(&index), &index)?;
@@ -170,6 +172,7 @@ impl ExportSource<'_> {
         } else {
             0o644
         };
+        // All metadata comes from the version, so that two exports have the same bytes.
         let mtime = Time {
             secs: self.commit.time.secs,
             nanos: 0,

@@ -144,12 +144,14 @@ impl MemberWalk<'_, '_> {
         paths.dedup();
         let mut made: Vec<Vec<Vec<u8>>> = Vec::new();
         for names in &paths {
+            // A path below another requested path is part of that one.
             if paths
                 .iter()
                 .any(|other| other.len() < names.len() && names.starts_with(other))
             {
                 continue;
             }
+            // The directories above are written once, for their metadata.
             for len in 1..names.len() {
                 let above = &names[..len];
                 if made.iter().any(|m| m == above) {
@@ -328,6 +330,7 @@ impl MemberWalk<'_, '_> {
     }
 
     fn zeros(&mut self, mut len: u64) -> Result<()> {
+        // A hole may be longer than the memory, so it is divided.
         while len > 0 {
             let now = len.min(BATCH);
             self.push(ArchivePiece::Zeros(now), now)?;

@@ -83,6 +83,7 @@ impl RepairRun<'_> {
                 let rebuilt = rebuild::segments(repo.ensure_local()?, observer, false)?;
                 rebuild::finish(&self.open()?, rebuilt, observer)?;
             }
+            // A dry run changes nothing, so its first check, which read the data, is the result.
             if !self.options.dry_run || first.is_none() {
                 first = Some(found);
             }
@@ -94,6 +95,7 @@ impl RepairRun<'_> {
                 repo = self.open()?;
             }
         }
+        // Forget the noted damage that the repair has removed.
         if !self.options.dry_run {
             let intact = |(kind, id): &(_, Id)| repo.object(*kind, id).is_ok();
             repo.forget_damage(
@@ -163,6 +165,7 @@ impl RepairRun<'_> {
                     repo,
                 }),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+                // A remote of the settings is optional, so an error skips it.
                 Err(e) => {
                     let message = format!(
                         "skipped the source `{}`: {}",

@@ -40,6 +40,7 @@ pub(super) fn is_image(head: &[u8]) -> bool {
     };
     let path = path.strip_prefix(b"./").unwrap_or(&path);
     let first = path.split(|b| *b == b'/').next().unwrap_or_default();
+    // In the output of `docker save`, HASH/ or HASH.json may be the first member.
     let hash = first.strip_suffix(b".json").unwrap_or(first);
 
     let is_hash = hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit);
@@ -142,6 +143,7 @@ impl ImageSource {
                 MemberKind::Symlink { target } => {
                     let mut to = names.clone();
                     to.pop();
+                    // A `..` at the top stays at the top, so no link leads out of the archive.
                     for piece in target.split(|b| *b == b'/') {
                         match piece {
                             b".." => drop(to.pop()),
@@ -248,6 +250,7 @@ impl ImageSource {
         };
         let config = ImageConfig::parse(&self.json(&saved.config)?, &saved.config)?;
         let ids = &config.rootfs.diff_ids;
+        // `zip` would ignore the layers beyond the shorter list.
         if ids.len() != saved.layers.len() {
             return Err(ArchiveError::damaged(
                 &saved.config,
@@ -385,6 +388,7 @@ impl ImageSource {
             Self::Archive { file, members } => {
                 let missing = || ArchiveError::damaged(key, "missing from the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;
+                // The links may form a circle.
                 for _ in 0..LISTS_MAX {
                     match place {
                         MemberPlace::Link(to) => place = members.get(to).ok_or_else(missing)?,
@@ -437,6 +441,7 @@ impl ImageSource {
         let bytes = store
             .get(&format!("manifests/{reference}"))?
             .ok_or_else(none)?;
+        // A digest proves the content; a tag does not.
         if reference.contains(':') {
             ensure_hash(&bytes, sha256_of(reference)?)?;
         }
@@ -504,6 +509,7 @@ impl Read for FileSection {
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         let n = self.file.read_at(&mut buffer[..len], self.at)?;
+        // The file is shorter than its list of members says.
         if n == 0 && len > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -356,6 +356,7 @@ impl MemberReader<'_> {
     /// Adds a member to the group, and hands the group over when it is full. `bytes` is the length
     /// of the content.
     fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
+        // Xattrs may be large, so they count, too.
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
             | ReadMember::Small { meta, .. }

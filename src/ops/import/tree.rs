@@ -140,6 +140,7 @@ impl ArchiveTree {
                 kind: ChildKind::Dir(ArchiveDir::default()),
             };
             let child = dir.names.entry(name.clone()).or_insert_with(new);
+            // A whiteout of this layer does not hide a directory in which the layer has members.
             child.layer = layer;
             dir = match &mut child.kind {
                 ChildKind::Dir(below) => below,
@@ -195,6 +196,7 @@ impl ArchiveTree {
             _ => 0,
         };
         self.grow(names.last().map_or(0, Vec::len) + inline + weight(&meta))?;
+        // `name` may refuse the path, so the inode is added after it.
         let at = self.inodes.len();
         self.name(names, at)?;
         self.inodes.push(ArchiveInode { meta, node });
@@ -267,6 +269,7 @@ impl ArchiveTree {
         match last {
             None => hide_lower(dir, layer),
             Some(name) => match dir.names.get_mut(name) {
+                // A directory that this layer has, too, keeps only the entries of this layer.
                 Some(ArchiveChild {
                     layer: own,
                     kind: ChildKind::Dir(below),
@@ -344,6 +347,7 @@ impl ArchiveTree {
 fn weight(meta: &Meta) -> usize {
     meta.xattrs
         .iter()
+        // The two vectors of an xattr take 48 bytes.
         .map(|x| x.name.len() + x.value.len() + 48)
         .sum()
 }
@@ -377,6 +381,7 @@ impl LinkPaths {
         let Some(dir) = dir else {
             return Self(HashMap::new());
         };
+        // Two passes, so that the paths of files with one name are not collected.
         each(dir, &names.join(&b'/'), &mut |_, at| counts[at] += 1);
         let mut groups: HashMap<usize, Vec<Vec<u8>>> = HashMap::new();
         each(dir, &names.join(&b'/'), &mut |path, at| {

@@ -106,6 +106,7 @@ pub(super) struct OverlayPlace {
 pub(super) fn overlay(repository: &Path, options: &MountOptions) -> Result<OverlayPlace> {
     let name = match &options.name {
         Some(name) => name.clone(),
+        // Two ephemeral mounts must not share an overlay.
         None if options.ephemeral => format!("ephemeral-{}", std::process::id()),
         None => {
             use std::os::unix::ffi::OsStrExt;

@@ -138,6 +138,7 @@ fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.fold(0, |sum, entry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => sum + bytes_below(&entry.path()),
+        // The files of overlays are sparse, so count their blocks of 512 bytes.
         Ok(meta) => sum + meta.blocks() * 512,
         Err(_) => sum,
     })

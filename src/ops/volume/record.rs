@@ -165,6 +165,7 @@ impl VolumeRegistry {
     pub(super) fn lock_trash(&self) -> Result<File> {
         let dir = self.0.join(TRASH);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        // The directory itself is the lock file, so no lock file can look like an entry.
         let lock = File::open(&dir).map_err(IoError::at("open", &dir))?;
         lock.lock().map_err(IoError::at("lock", &dir))?;
         Ok(lock)
@@ -208,6 +209,7 @@ impl VolumeRegistry {
         if file.try_lock().is_err() {
             return Some(true);
         }
+        // The lock is free, so its user died without removing the file.
         drop(fs::remove_file(&path));
         Some(false)
     }
@@ -273,6 +275,7 @@ impl VolumeRegistry {
             }
             if_exists(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
         }
+        // The lock file goes last. A process that waits for the lock notices the removal in `lock`.
         drop(fs::remove_file(self.0.join(LOCKS).join(name)));
         Ok(())
     }
@@ -280,6 +283,7 @@ impl VolumeRegistry {
     pub(super) fn rename(&self, record: &VolumeRecord, new: &str) -> Result<()> {
         let (from, to) = (self.dir(&record.name), self.dir(new));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
+        // If the process dies before this, `find` corrects the recorded name.
         self.put(&VolumeRecord {
             name: new.to_owned(),
             ..record.clone()
@@ -297,6 +301,7 @@ impl VolumeRegistry {
         loop {
             let entry = format!("{}@{secs}", record.name);
             let to = dir.join(&entry);
+            // A volume of the same name was removed in the same second.
             if to.try_exists().map_err(IoError::at("inspect", &to))? {
                 secs += 1;
                 continue;
@@ -311,6 +316,7 @@ impl VolumeRegistry {
     pub(super) fn restore(&self, entry: &str, record: &VolumeRecord) -> Result<()> {
         let (from, to) = (self.0.join(TRASH).join(entry), self.dir(&record.name));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
+        // If the process dies before this, `find` corrects the recorded name.
         self.put(record)
     }
 
