@@ -67,6 +67,7 @@ pub(super) fn check(
     let index = repo.index()?;
     let broken = segments(repo, index, findings, checked)?;
     let on_disk = list_packs(repo, findings)?;
+    // A pack may be listed in several segments, for example while segments are merged.
     let mut named: BTreeMap<PackName, (PackKind, u64)> = BTreeMap::new();
     for kind in PackKind::ALL {
         for segment in index.segments(kind) {
@@ -79,6 +80,7 @@ pub(super) fn check(
         }
     }
     note_unlisted(repo, findings, &named, &on_disk);
+    // The three kinds are independent, and reading the data rows takes most of the time.
     let (data, (list, tree)) = rayon::join(
         || sums(index, PackKind::Data),
         || {
@@ -168,6 +170,7 @@ fn segments(
     let mut broken = BTreeSet::new();
     for (name, error) in index.damaged() {
         findings.damage(What::Segment, layout::segment(name), segment_why(error));
+        // The kind of an unreadable segment is unknown.
         broken.extend(PackKind::ALL);
     }
     let verified: Vec<_> = live
@@ -178,6 +181,7 @@ fn segments(
         if let Err(e) = result {
             let why = segment_why(&e);
             let e = Error::from(e);
+            // An error such as too many open files says nothing about the segment.
             if !is_damage(&e) {
                 return Err(e);
             }
@@ -265,6 +269,7 @@ pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMa
             let file = format!("{key}/{}", listed.name);
             let known = parse_hex(&listed.name, &mut name).is_some()
                 && !listed.is_dir
+                // A pack in a wrong directory would not be found by its name.
                 && layout::pack(&name) == file;
             if known {
                 packs.insert(name, listed.len);
@@ -295,6 +300,7 @@ fn note_unlisted(
             "no index segment lists {packs} ({bytes} bytes), such as `{first}`"
         ));
     }
+    // The staging directory is only noted, so an unreadable one must not end the check.
     let left = repo
         .store()
         .list(crate::store::local::STAGING)
@@ -322,6 +328,7 @@ pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<Index
     for frame in &table.frames {
         rows_of(frame, name, None, &mut rows)?;
     }
+    // The index contains equal rows once, so they count once here too.
     rows.sort_unstable();
     rows.dedup();
     Ok(rows)
@@ -374,6 +381,7 @@ fn compare_rows(
             ));
         }
     }
+    // A restore reads the base at the place in the row of the delta, without a search by id.
     let mut wrong = 0u64;
     for frame in table.frames.iter().filter(|f| f.codec == CODEC_DELTA) {
         if let (Some((id, _)), Some(base)) = (frame.objects.first(), &frame.base) {
@@ -397,6 +405,7 @@ fn compare_rows(
 /// stored whole.
 fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
     let mut wholes = index.lookup_all(info.kind, base)?;
+    // The base of a delta must be whole, because chains of deltas are not allowed.
     wholes.retain(|r| r.place.codec != CODEC_DELTA);
     let mut rows = index.lookup_all(info.kind, id)?;
     // A delta without a row is unused, which is not an error.

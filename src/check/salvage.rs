@@ -54,6 +54,8 @@ pub(super) fn frames(
             _ if bases.is_some() => payload.starts_with(&MAGIC),
             _ => search.add(&head, payload, at, stored, &mut found),
         };
+        // The length in a damaged header may lead anywhere, so only a usable frame gives the next
+        // position.
         at = if usable {
             at + stored
         } else {

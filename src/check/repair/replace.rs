@@ -63,6 +63,8 @@ impl Repair {
                 .phase("replace packs", Some(packs.len() as u64), None);
             // The same objects may result in the same pack.
             self.take_intact(target, &mut packs)?;
+            // The packs keep their rows unless every object was moved, because a row is needed to
+            // find its object again.
             if !move_objects(target, &packs)? {
                 return Ok(());
             }
@@ -95,6 +97,7 @@ impl Repair {
                     }
                 });
             match read.map_err(Error::from) {
+                // A pack with the right hash is intact, so its rows must stay.
                 Ok(()) if hasher.finish() == name => {
                     packs.remove(&name);
                     self.restored.insert(name);
@@ -216,6 +219,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
 
 /// Returns the stored segments whose rows are also in the `live` segments.
 fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<SegmentName>> {
+    // A remote has no catalogue, so only the segments themselves name the replaced ones.
     let known = match target.repo.as_local() {
         Some(_) => target.repo.catalogue()?.segments()?,
         None => Vec::new(),
