@@ -104,6 +104,7 @@ impl CachedStore {
             .local_file(key)
             .and_then(|path| std::fs::metadata(path).ok())
             .map(|m| m.len());
+        // The local copy answers without a request, because equal keys mean equal bytes.
         let len = local.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
         let len = len.ok_or_else(|| StoreError::Missing {
             key: key.to_owned(),
@@ -147,6 +148,8 @@ impl CachedStore {
             .sum();
         let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
+            // A local object is read from the local repository, so a copy in the cache would waste
+            // space.
             if self.local_file(key).is_some() {
                 continue;
             }
@@ -171,6 +174,8 @@ impl CachedStore {
         let threads = READERS.min(pieces.len());
         self.pieces().extend(pieces);
         let work = || -> Result<(), StoreError> {
+            // Threads of another call may have taken some pieces already, so the loop ends when
+            // none is left.
             while let Some(piece) = self.take_piece(|p| p.call == call) {
                 self.through(cache, &piece.key, piece.len, piece.range)?;
             }
@@ -252,6 +257,7 @@ impl CachedStore {
                 detail,
             ));
         }
+        // Only errors of the network count. A missing object says nothing about the next request.
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
                 *failed() = Some((
@@ -307,6 +313,7 @@ impl Store for CachedStore {
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        // Whole objects are streamed once, so they would only displace useful blocks of the cache.
         self.inner.read_from(key, offset, take)
     }
 
@@ -366,6 +373,7 @@ impl SegmentBytes for RemoteSegment {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        // The length comes from a listing, and a damaged footer may refer to bytes beyond the end.
         if at.saturating_add(buffer.len() as u64) > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -63,6 +63,7 @@ impl Repo {
                 return Ok((start, walk));
             };
             let children = level.as_slice();
+            // The root has no length in a parent, so it is never skipped.
             let is_root = children.first().is_some_and(|c| c.0 == u64::MAX);
             let skip = if is_root {
                 0
@@ -85,6 +86,7 @@ impl Repo {
                 walk.stack.pop();
                 continue;
             };
+            // Each level costs memory, and the limit stops a forged list.
             if walk.stack.len() > DEPTH_MAX {
                 return Err(malformed(&id, "nested too deeply"));
             }
@@ -104,6 +106,8 @@ impl Repo {
         for extent in self.extents(content) {
             let extent = extent?;
             let end = (out.len() as u64).saturating_add(extent.len);
+            // The lengths are checked before the bytes are read, so that a forged length allocates
+            // nothing.
             if end > limit {
                 return Err(Malformed::new("stored content", "longer than the limit").into());
             }

@@ -57,6 +57,8 @@ impl Repo {
         staging: &LocalStore,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<FetchedFile> {
+        // A call of `read_from` has no result for too many bytes, so a flag separates this case
+        // from a missing object.
         let (mut left, mut too_long) = (limit, false);
         let staged = staging.stage()?;
         let mut hasher = NameHasher::default();
@@ -93,6 +95,7 @@ impl Repo {
         let (Some(remote), index) = (self.remote_store(), self.index()?) else {
             let mut missing = Vec::new();
             for id in chunks {
+                // In a lazy clone, only chunks that are not local are requested from the remote.
                 if !self.has(ObjectKind::Chunk, id)? {
                     missing.push(*id);
                 }

@@ -80,6 +80,8 @@ impl LazySource {
             return Ok(source);
         }
         let _opening = self.opening.lock();
+        // The outage is read under the lock, so that threads which have waited for a failed attempt
+        // fail at once.
         if let Some(detail) = self.outage.current() {
             return Err(RepoError::Unavailable { detail }.into());
         }
@@ -87,6 +89,7 @@ impl LazySource {
             return Ok(source);
         }
         let source = open().inspect_err(|e| _ = self.outage.record(e))?;
+        // The URL may lead to another repository, whose versions have nothing to do with this one.
         if source.marker().id != id {
             return Err(RepoError::Foreign {
                 place: source.store().place(),

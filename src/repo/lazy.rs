@@ -13,6 +13,8 @@ impl LocalRepo<'_> {
     /// Records durably that refs may need objects that are missing locally and are at the URL
     /// `from`.
     pub fn set_partial(&self, from: &str) -> Result<()> {
+        // The file must exist before a ref needs a missing object, which would otherwise count as
+        // damage.
         self.files().create(layout::PARTIAL, from.as_bytes())?;
         Ok(())
     }

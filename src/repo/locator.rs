@@ -105,6 +105,7 @@ impl Locator {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
+        // Only one thread opens the index, because opening costs many reads.
         let _opening = self.opening.lock();
         if let Some(index) = self.index.get() {
             return Ok(index);
@@ -170,6 +171,7 @@ impl Locator {
             .flat_map(|k| index.segments(*k))
             .map(|s| *s.name())
             .collect();
+        // Damaged segments would be reported again by each refresh.
         open.extend(index.damaged().iter().map(|d| d.0));
         let new = retry_replaced(|| {
             let live = self.live_segments(self.open_catalogue().ok())?.0;
@@ -187,6 +189,7 @@ impl Locator {
 
     /// Refreshes the index, unless this function has refreshed it within [`REFRESH_INTERVAL`].
     pub(super) fn refresh_after_damage(&self) -> Result<()> {
+        // The lock is kept during the refresh, so that other threads wait for the result.
         let mut refreshed = self.refreshed.lock();
         if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
             self.refresh()?;
@@ -382,6 +385,7 @@ impl Locator {
 fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
     let failed = |source| IoError::new("list", layout::PACKS, source);
     let list = |dir: &Path| match std::fs::read_dir(dir) {
+        // A file in place of a directory is damage that a check reports, and contains no packs.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         list => list.map(Some),
     };

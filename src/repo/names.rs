@@ -65,6 +65,8 @@ impl Repo {
                     return Ok(found.ok().map(|at| entries.swap_remove(at)));
                 }
                 TreeBody::Inner(children) => {
+                    // The last child that does not begin after the name is the only one that can
+                    // contain the name.
                     let after = children.partition_point(|c| c.first.as_slice() <= name);
                     let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else {
                         return Ok(None);

@@ -245,6 +245,7 @@ impl<'a> Refs<'a> {
             return Ok(None);
         };
         match self.read_newest(kind, segment, &format!("{log}/{key}"), seq) {
+            // The key is a hint of the caller and may be outdated, so the log is listed again.
             Err(e) if e.kind() == Kind::Integrity => self.newest_of_log(kind, segment, log),
             read => read.map(Some),
         }
@@ -307,6 +308,8 @@ impl<'a> Refs<'a> {
             if let Some(tip) = self.tip(kind, name)? {
                 return Ok(tip);
             }
+            // Another process may create the log at the same time, so a failure leads to another
+            // read.
             if let Some(entry) =
                 self.update(kind, name, None, None, &Move { why: "new", ..*how })?
             {
@@ -381,6 +384,8 @@ impl<'a> Refs<'a> {
             entry.older = folded.clone();
         }
         let log = layout::ref_log(kind, name);
+        // Without exclusive creation, two writers may create the same number, so the key contains
+        // the update id.
         let own = match self.store.abilities().exclusive {
             true => seq_key(seq),
             false => unique_seq_key(seq, &entry.update),
@@ -395,6 +400,8 @@ impl<'a> Refs<'a> {
             // Ignore the error, because only fsck uses the record.
             let _ = catalogue.see_ref(&log, seq);
         }
+        // The listing follows the creation, so at least one of two writers with the same number
+        // sees the other.
         let numbers = self.numbers(&log)?;
         if numbers.iter().any(|n| n.seq == seq && n.key != own) {
             // Two entries have the same number only if a lock was broken. The writer that sees the
@@ -505,6 +512,7 @@ impl<'a> Refs<'a> {
             if n.seq < seq && !n.seq.is_multiple_of(COMPACT_EVERY) {
                 out.push(self.entry(kind, name, &n)?);
             } else if n.seq < seq {
+                // Entries below the previous fold are part of that fold.
                 break;
             }
         }

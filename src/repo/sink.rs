@@ -131,6 +131,7 @@ impl<'a> Sink<'a> {
 
     fn close(&self, pack: PackWriter) -> Result<()> {
         self.observer.step("pack");
+        // A gc may delete packs with these names at any time.
         let gc = self.repo.gc_state();
         let pack = pack.finish(self.repo.files(), &|name| gc.is_excluded(name))?;
         self.observer.step("pack published");
@@ -189,6 +190,7 @@ impl<'a> Sink<'a> {
                 .and_then(|i| i.pack_bytes(kind, name))
         }) {
             Some(size) => size,
+            // A length of 0 means that the length is unknown.
             None => self.repo.store().len(&layout::pack(name))?.unwrap_or(0),
         };
         Ok(PackEntry {
