@@ -48,12 +48,16 @@ impl<'a> RemoteAccess<'a> {
         state: RemoteState,
     ) -> Result<Self> {
         let access = Access {
+            // The probe has found that the store does not create objects exclusively, so writers
+            // need an intent lock.
             guarded: state.exclusive == Some(false),
             ..remote.access.clone()
         };
         let store = open(&remote.location, &access)?;
         let is_dir = remote.location.as_directory().is_some();
         let cache = (!is_dir).then(|| Arc::new(context.cache.blocks()));
+        // Objects that the local repository has are read there, because equal keys mean equal
+        // bytes.
         let near = Some(context.repository.clone()).filter(|dir| dir.is_dir());
         let store = Arc::new(CachedStore::new(store, cache, near));
         Ok(Self {
@@ -135,6 +139,7 @@ impl<'a> RemoteAccess<'a> {
         };
         let plain = open(&self.remote.location, &access)?;
         let claims = plain.abilities().exclusive;
+        // A store that does not claim exclusive creation needs no test of it.
         if !claims {
             probe::can_remove(&**self.store.direct())?;
             self.state.exclusive = Some(false);
@@ -143,6 +148,7 @@ impl<'a> RemoteAccess<'a> {
         let exclusive = probe::is_exclusive(&*plain)?;
         self.state.exclusive = Some(exclusive);
         self.save()?;
+        // The store must be opened again, now with an intent lock.
         if !exclusive {
             *self = Self::with_state(self.context, self.remote, self.state.clone())?;
         }
@@ -226,6 +232,7 @@ impl<'a> RemoteAccess<'a> {
 
     /// Saves the recorded state, if the context has a local repository.
     pub fn save(&self) -> Result<()> {
+        // Without a local repository, there is no place for the state.
         if !Repo::is_at(&self.context.repository) {
             return Ok(());
         }

@@ -111,6 +111,7 @@ impl DockerEngine {
         let found: VolumeList = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
         Ok(found
             .volumes
+            // The engine may return null instead of an empty list.
             .unwrap_or_default()
             .into_iter()
             .filter(|volume| volume.driver == LOCAL)
@@ -247,6 +248,7 @@ impl DockerEngine {
                 let (major, minor) = text.split_once('.')?;
                 Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
             });
+        // An engine accepts its own API version and older ones.
         let (major, minor) = theirs.map_or(NEWEST, |theirs| theirs.min(NEWEST));
         Ok(self.api.get_or_init(|| format!("v{major}.{minor}")))
     }
@@ -376,6 +378,7 @@ impl DockerEngine {
 
     pub(super) fn connection_error(&self, what: &str, e: &reqwest::Error) -> EngineError {
         let (mut next, mut last) = (e.source(), e.to_string());
+        // The `io::Error` is inside the errors of the HTTP libraries.
         while let Some(cause) = next {
             last = cause.to_string();
             let socket = || self.socket.clone();

@@ -57,6 +57,8 @@ impl FrameDecoder {
                 STDERR => &mut self.complaints,
                 _ => &mut Vec::new(),
             };
+            // Output beyond the limit is read but not kept, so that the command does not block on a
+            // full pipe.
             kept.extend_from_slice(&content[..len.min(keep_max.saturating_sub(kept.len()))]);
             at += 8 + len;
         }
@@ -97,6 +99,7 @@ impl DockerEngine {
             let mut answer = self.begin(&what, request).await?;
             let mut frames = FrameDecoder::default();
             loop {
+                // The short wait only serves to notice a cancellation.
                 match tokio::time::timeout(TICK, answer.chunk()).await {
                     Ok(Ok(Some(piece))) => frames.take(&piece, OUTPUT_MAX),
                     Ok(Ok(None)) => return Ok(frames),

@@ -72,6 +72,7 @@ impl<'r> ForgottenVersions<'r> {
             Ok(is_local
                 || self.repo.is_lazy() && self.repo.knows(ObjectKind::Tree, &commit.tree)?)
         };
+        // A lazy clone may find the data at its source.
         let is_collected = mention.is_without_data() && !self.repo.is_lazy() || !has_root()?;
         Ok(if is_collected {
             VersionData::Collected
@@ -153,6 +154,7 @@ pub fn ensure_readable(context: &Context, repo: &Repo, id: &Id) -> Result<()> {
         return Ok(());
     };
     if is_plain {
+        // A gc may have ended since the index was opened.
         repo.read_gc_log()?;
         repo.refresh_index()?;
         if repo
@@ -186,6 +188,8 @@ pub fn forgotten_error(
                 break;
             };
             let name = || format!("{}@v{}", tip.name, commit.ordinal);
+            // The versions come from new to old. The last kept one before the match is the nearest
+            // newer one, and the first kept one after the match is the nearest older one.
             if version == *id {
                 found.name = name();
                 is_past = true;

@@ -55,6 +55,7 @@ impl<'a> CommitReader<'a> {
             .and_then(|c| c.first_parents(id, batch).ok())
             .unwrap_or_default();
         if let Some(next) = rows.last().and_then(|row| row.first_parent) {
+            // A caller that needs many versions will probably need more, so the batches grow.
             self.resume.insert(next, (batch * 4).min(AHEAD_MAX));
         }
         for row in rows {

@@ -66,6 +66,7 @@ impl<'a> CheckoutLeftovers<'a> {
             return Ok(true);
         }
         let scope = &self.interrupted.goal.scope;
+        // The checkout writes nothing outside of its scope.
         if (scope.is_empty() || scope.iter().any(|s| is_within(path, s)))
             && self.may_come_from(&self.target, path, now)?
         {

@@ -115,6 +115,7 @@ fn stretch<D: DiffHook>(
     {
         return myers::diff(&mut NoFinishHook::new(script), old, a, new, b);
     }
+    // An exact comparison would take too long here, so the stretch is one replacement.
     script.delete(a.start, a.len(), b.start)?;
     script.insert(a.end, b.start, b.len())
 }

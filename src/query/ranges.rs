@@ -148,11 +148,13 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
 
 fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
     match content {
+        // An empty content has no pieces, so it can be compared with any other one.
         Content::Inline(bytes) if bytes.is_empty() => Some(Vec::new()),
         Content::Inline(_) => None,
         Content::Direct(extents) => Some(
             extents
                 .iter()
+                // Pieces are taken from the end of the list, so their order is reversed.
                 .rev()
                 .map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk)))
                 .collect(),

@@ -406,6 +406,7 @@ impl<'a> Resolver<'a> {
                 .ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
         let versions: Vec<Id> = ids
             .into_iter()
+            // Trees are in the same index, and only a commit can be read as one.
             .filter(|id| self.repo.commit_cached(id).is_ok())
             .collect();
         self.only(hex, versions)
@@ -416,6 +417,8 @@ impl<'a> Resolver<'a> {
             [] => Ok(None),
             [id] => Ok(Some(*id)),
             many => {
+                // The candidates are shown with more digits than the user has written, so that they
+                // differ.
                 let longer = (text.len() + 4).clamp(8, 64);
                 let candidates = many
                     .iter()
@@ -443,6 +446,7 @@ impl<'a> Resolver<'a> {
                 ));
             }
         };
+        // A tag of the branch has precedence over ordinals, ids and dates.
         if let Selector::Name(tag) = selector
             && let Some(id) = self
                 .repo
@@ -460,6 +464,8 @@ impl<'a> Resolver<'a> {
         }
         let found = match (selector.ordinal(), selector) {
             (Some(ordinal), _) => self
+                // Ordinals decrease along the line, so the search ends at the first one that is not
+                // greater.
                 .along(tip, |c| c.ordinal <= ordinal)?
                 .filter(|(_, c)| c.ordinal == ordinal),
             (None, Selector::Name(text)) => match self.on_branch(tip, text)? {
@@ -546,6 +552,7 @@ impl<'a> Resolver<'a> {
                     )),
                 }
             }
+            // As in git, `^0` is the version itself.
             Suffix::Parent(0) => Ok(from),
             Suffix::Parent(n) => {
                 let parents = self.repo.commit_cached(&from)?.parents;

@@ -12,6 +12,7 @@ pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
             .map(|path| path.as_os_str().as_bytes().to_vec())
     };
     MountTable::read()
+        // Without the table, no directory counts as a mount point.
         .unwrap_or_default()
         .iter()
         .filter_map(|mount| below(&mount.at).ok())

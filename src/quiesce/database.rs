@@ -128,6 +128,7 @@ impl<'e> DatabaseSession<'e> {
                 return Err("the commit process no longer runs".to_owned());
             }
             let left = until.saturating_duration_since(Instant::now());
+            // The short wait serves to notice that the commit is gone.
             let tick = left.min(Duration::from_millis(200));
             let line = match &mut self.client {
                 DatabaseClient::Here { output, .. } => match output.next(tick) {
@@ -170,6 +171,7 @@ impl<'e> DatabaseSession<'e> {
         let DatabaseClient::Here { child, input, .. } = &mut self.client else {
             return None;
         };
+        // The client exits at the end of its input.
         drop(input.take());
         ended(child);
         let mut said = String::new();
@@ -186,6 +188,8 @@ impl<'e> DatabaseSession<'e> {
 impl Drop for DatabaseSession<'_> {
     fn drop(&mut self) {
         if let DatabaseClient::Here { child, input, .. } = &mut self.client {
+            // The client exits at the end of its input, and the server ends the lock or the backup
+            // with the session.
             drop(input.take());
             ended(child);
         }
@@ -197,6 +201,7 @@ fn ended(child: &mut Child) {
     let until = Instant::now() + END_TIMEOUT;
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() >= until {
+            // A client that does not exit keeps its session and with it the lock.
             let _ = child.kill();
             let _ = child.wait();
             return;
@@ -243,6 +248,8 @@ fn inside<'e>(
     };
     let exec = ExecCommand {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        // The password is in the environment, because the arguments of a process are visible to all
+        // users.
         env: password
             .map(|password| format!("{}={password}", variable(server)))
             .into_iter()
@@ -300,12 +307,14 @@ fn here<'e>(
         }
     }
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    // Older installations have only the program `mysql`.
     for program in programs {
         let mut c = Command::new(program);
         c.args(&args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // The arguments of a process are visible to all users, but its environment is not.
         c.envs(password.map(|password| (variable(server), password)));
         // By default, libpq waits for a connection without a limit.
         if server == DatabaseServer::Postgres {

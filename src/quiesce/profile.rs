@@ -166,6 +166,7 @@ fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
                     DVC_QUIESCE_PASSWORD_FILE or the client's own file",
         );
     }
+    // A value must not look like an option of the database client.
     let plain = |text: &str| {
         let decoded = url_decoded(text);
         (!decoded.is_empty() && !decoded.starts_with('-') && !decoded.contains(['\0', '\n']))

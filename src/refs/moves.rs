@@ -123,6 +123,7 @@ impl<'a> Mover<'a> {
             Err(e) if force && e.kind() == Kind::Integrity => {
                 return self.repair(kind, name, id, why);
             }
+            // No entry can follow the greatest number, so the newest entry is replaced.
             Ok(Some(tip)) if force && tip.seq == u64::MAX => {
                 return self.repair(kind, name, id, why);
             }
@@ -180,6 +181,7 @@ impl<'a> Mover<'a> {
         names: &BTreeSet<RefName>,
         why: &str,
     ) -> Result<()> {
+        // All names are checked first, so that a wrong name deletes nothing.
         names
             .iter()
             .try_for_each(|name| self.existing(kind, name).map(drop))?;

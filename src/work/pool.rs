@@ -61,6 +61,7 @@ impl Pool {
             if is_started {
                 return;
             }
+            // There is no thread that could do the job, so the caller does it.
             if jobs.threads.is_empty()
                 && let Some(job) = jobs.waiting.pop_back()
             {
@@ -92,11 +93,13 @@ fn work(shared: &(Mutex<Jobs>, Condvar)) {
 
 /// Runs a job and catches its panic. A job that panics drops its reply, which answers the request.
 fn guarded(job: Job) {
+    // A panic must not end the thread, because other jobs wait for it.
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // The lock is released before the joins, because the threads need it to end.
         let threads = {
             let mut jobs = self.shared.0.lock();
             jobs.closed = true;
