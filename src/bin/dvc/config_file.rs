@@ -68,6 +68,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     create::dir_all(dir)?;
     let mut file = create::temp_file(dir, ".config")?;
     file.write_all(text.as_bytes())?;
+    // The file may contain secrets, so the access of the old file is kept.
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;
     }

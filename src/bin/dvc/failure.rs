@@ -40,6 +40,7 @@ impl Exit {
     /// number of the signal if one ended it.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
+        // As in a shell, a signal gives 128 plus its number.
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
         // The child has failed, so a code of 0 would be wrong.
         Self(

@@ -55,6 +55,7 @@ impl Out {
             },
             other => other.to_owned(),
         };
+        // As in git, `cat` means that no pager is used.
         if command.is_empty() || command == "cat" {
             return self;
         }
@@ -65,6 +66,7 @@ impl Out {
         if std::env::var_os("LESS").is_none() {
             pager.env("LESS", "FRX");
         }
+        // Without the pager, the output goes to standard output.
         if let Ok(mut child) = pager.spawn() {
             let pipe = child.stdin.take().map(BufWriter::new);
             self.sink = OutSink::Pager(child, pipe);
@@ -211,6 +213,7 @@ impl serde_json::ser::Formatter for Harmless {
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
             out.write_all(&rest.as_bytes()[..at])?;
+            // A JSON string escapes a character beyond U+FFFF as two UTF-16 units (RFC 8259).
             for unit in c.encode_utf16(&mut [0; 2]) {
                 out.write_all(format!("\\u{unit:04x}").as_bytes())?;
             }

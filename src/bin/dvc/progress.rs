@@ -357,6 +357,7 @@ fn columns() -> usize {
 fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
     let mut shown = 0;
     let mut next_line = Instant::now() + LINE_EVERY;
+    // The wait ends at once when the sender is dropped.
     while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         let phase = shared.phase();
         if !terminal {

@@ -29,6 +29,8 @@ fn without_parents(dir: &Path) -> PathBuf {
     for piece in dir.components() {
         match piece {
             Component::ParentDir => {
+                // After a symbolic link, `..` means the parent of its target, so links are resolved
+                // first.
                 out = out.canonicalize().unwrap_or(out);
                 out.pop();
             }
@@ -174,6 +176,7 @@ impl Session {
     ) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
+            // A text with a slash is the path of a directory.
             None if Location::is_url(text) || text.contains('/') => {
                 self.unnamed(self.location(text)?)
             }
@@ -268,6 +271,7 @@ impl Session {
     ) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
+            // A variable of the remote has precedence over the general one.
             let own = remote.map(|remote| prefixed(remote, name));
             for variable in own.iter().map(String::as_str).chain([*name]) {
                 match credential(variable) {
@@ -373,9 +377,11 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
         .unwrap_or_else(|| Path::new(SECRETS).join(name));
     match std::fs::read_to_string(&path) {
         Ok(text) => {
+            // `echo` and editors append a line break, which is not part of the value.
             let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
         }
+        // Without the variable, the file is optional.
         Err(e)
             if named.is_none()
                 && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>

@@ -61,6 +61,7 @@ impl Session {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
+            // chdir(2) into a mount whose daemon does not respond would block.
             place::ensure_can_be_entered(&dir)?;
             let failed = |source| CliError::File {
                 doing: "enter",
@@ -186,6 +187,7 @@ impl Session {
             optional: false,
         };
         let mut files = vec![outside(dirs::system_config())];
+        // With `sudo`, the home directory may belong to another user, whose file may be unreadable.
         let optional = dirs::is_foreign_home();
         files.extend(dirs::user_config().map(|path| SourceFile {
             optional,
@@ -436,6 +438,8 @@ impl Session {
             dir,
             trusted,
             limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
+            // Hooks write to standard error, because another program may read the standard output
+            // of dvc.
             output: rustix::stdio::stderr()
                 .try_clone_to_owned()
                 .ok()
@@ -476,6 +480,7 @@ impl Session {
     /// standard input and standard error are both terminals.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        // Without a terminal, the command is part of a script, which has made the decision.
         if self.globals.yes || self.globals.json || !terminal {
             return Ok(true);
         }

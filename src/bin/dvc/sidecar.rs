@@ -156,6 +156,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // Hidden names are no secrets. Kubernetes, for example, creates `..data` beside the secrets.
     let is_known = |name: &String| {
         name.starts_with('.') || name.starts_with("DVC_REMOTE_") || known.contains(name)
     };

@@ -34,6 +34,7 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
         return None;
     }
     let why = doubt(repository)
+        // The file may belong to another user although the directory does not.
         .or_else(|| doubt(&repository.join("config.toml")))
         .or_else(|| in_mount(repository))?;
     Some(DistrustedRepo {
@@ -49,7 +50,9 @@ fn doubt(path: &Path) -> Option<DistrustReason> {
     let link = path.symlink_metadata().ok()?;
     let target = path.metadata().ok()?;
     let own = rustix::process::geteuid().as_raw();
+    // Root can change everything anyway.
     let is_foreign = |owner: &u32| *owner != own && *owner != 0;
+    // The owner of a link decides where the link leads.
     if let Some(owner) = [link.uid(), target.uid()].into_iter().find(is_foreign) {
         return Some(DistrustReason::Owner(path.to_owned(), owner));
     }

@@ -83,6 +83,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
         remote_url: None,
         mount: None,
     };
+    // A directory with files of the user must not become a worktree, but an interrupted clone may
+    // continue.
     if named.is_none()
         && !is_new
         && !has_no_worktree(&dir)

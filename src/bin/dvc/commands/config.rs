@@ -178,6 +178,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     for (key, value, origin) in settings.iter() {
         let secret = find_key(KEYS, key).is_ok_and(|k| k.secret);
         if session.globals.json {
+            // The value of a secret is never shown.
             let value = if secret {
                 serde_json::Value::Null
             } else {

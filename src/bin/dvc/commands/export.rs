@@ -135,6 +135,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     // The archive is on standard output, so the report goes to standard error.
     if session.globals.json {
         let line = harmless_json(&json(&report, None, begun.elapsed()))?;
+        // The export is complete, so a report that cannot be written is no error.
         let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
     } else if session.globals.quiet == 0 {
         let _ = io::stderr().write_all(summary(&report, None, begun.elapsed()).as_bytes());
@@ -180,10 +181,12 @@ fn to_file(
         path: path.to_owned(),
         source,
     };
+    // A device or a pipe must not be replaced by a rename.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         let mut file: File = OpenOptions::new().write(true).open(path).map_err(failed)?;
         return Ok(run(ExportTarget::Stream(&mut file))?);
     }
+    // A rename is possible only within a file system.
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())

@@ -145,6 +145,7 @@ fn run_forget(
 /// Asks before data is deleted. Without a terminal, `-y` is the only answer.
 fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     use std::io::IsTerminal;
+    // A question needs a terminal, and a program reads the JSON output.
     let is_asked =
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
     if !session.globals.yes && !is_asked {

@@ -58,6 +58,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
         .map(value::duration)
         .transpose()
         .map_err(wrong("--max-time"))?;
+    // With a time limit alone, the data is read until the limit.
     let data = args.data.as_deref().or(max_time.map(|_| "100"));
     let context = session.anywhere()?.1;
     let options = FsckOptions {
@@ -83,6 +84,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
             begun.elapsed().as_secs_f64(),
         ))?;
     } else if session.globals.quiet == 0 || !report.check.is_sound() {
+        // Damage is shown even with `-q`.
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
     out.finish()?;

@@ -295,6 +295,7 @@ impl Patches<'_> {
         writeln!(out)?;
         let revision =
             |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
+        // The first version has no parent to compare with.
         let Some(parent) = changed.before() else {
             return changes(out, changed, false, "");
         };
@@ -423,6 +424,7 @@ pub(crate) fn json(
     version: &DescribedVersion,
     changes: &VersionChanges<'_>,
 ) -> Result<(), Failed> {
+    // The serializer cannot return an error of the repository, so the error is stored here.
     let failed = RefCell::new(None);
     let written = out.json(&JsonVersion::new(version, changes, &failed));
     match failed.into_inner() {

@@ -32,6 +32,7 @@ fn repositories(session: &Session) -> Vec<PathBuf> {
         .map(|place| place.repository)
         .into_iter()
         .collect();
+    // With an explicit repository, only its overlays count.
     if session.named_repository().is_none() {
         let shared = std::fs::read_dir(clones())
             .into_iter()
@@ -182,6 +183,7 @@ fn age(secs: i64) -> String {
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+    // A name with a slash is the path of a mount.
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
     };

@@ -192,22 +192,26 @@ pub(crate) fn begin(
     branch: Option<&str>,
     volumes: &[OsString],
 ) -> Result<ContainerRun, Failed> {
+    // A directory that `-C` selects need not consist of mounts.
     let is_usual = session.globals.start_in.is_empty();
     let worktree = if is_usual {
         PathBuf::from(SOURCE)
     } else {
         session.current.clone()
     };
+    // All problems are collected, so that one run of the container shows them.
     let mut problems = Vec::new();
     let repository = match repository(session) {
         Ok(repository) => repository,
         Err(e) => {
             problems.push(ConfigProblem::new(Origin::BuiltIn, e.to_string()));
+            // The path is never used, because the problem ends the command.
             PathBuf::from("/nonexistent")
         }
     };
     let session = session.in_repository(&repository);
     let get = |name: &str| {
+        // The option has the same effect as the variable.
         if offline && way.switch() == name {
             Ok(Some("1".to_owned()))
         } else {
@@ -315,6 +319,7 @@ fn repository(session: &Session) -> Result<PathBuf, CliError> {
         return Ok(dirs::state().join(REPOSITORY));
     };
     let root = session.current.join(place::local(&named)?);
+    // The name may be that of a worktree.
     let inside = root.join(place::INSIDE);
     Ok(if Repo::is_at(Path::new(&inside)) {
         inside

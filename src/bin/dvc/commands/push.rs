@@ -76,6 +76,7 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
                 return Err(e);
             };
             // Continue with the other remotes, unless the user cancelled the push.
+            // Only the last failure is the result of the command, so earlier ones are printed here.
             if let Some(before) = failed.replace(e) {
                 let _ = std::io::stderr()
                     .write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
@@ -225,6 +226,7 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTa
             names: args.names.clone(),
         });
     }
+    // A path must begin with a slash or a dot, because another name could be a branch.
     let is_remote = |name: &&String| {
         context.remote(name).is_some()
             || dvc::store::location::Location::is_url(name)

@@ -203,6 +203,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
             print_line(session, &mut out, &summary)?;
             print(session, &mut out, &report)?;
         }
+        // The remote stays in the settings, because it may only be unreachable at the moment.
         Some(Err(e)) => {
             out.finish()?;
             let done = if again { "changed" } else { "added" };
@@ -309,6 +310,7 @@ fn checked(session: &Session, name: Option<&str>) -> CommandResult {
     for remote in &remotes {
         match check(&context, remote, &session.watch()) {
             Ok(report) => print(session, &mut out, &report)?,
+            // The other remotes are checked too, and the first failure decides the exit code.
             Err(e) if remotes.len() > 1 => {
                 let _ = std::io::stderr()
                     .write_all(harmless(&format!("error: {}: {e}\n", remote.name)).as_bytes());

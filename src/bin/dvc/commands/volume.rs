@@ -124,6 +124,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
             let here = || -> Result<String, Failed> {
                 let repository = session.place()?.repository;
                 Ok(repository
+                    // The volume is used from other directories, so its path must be absolute.
                     .canonicalize()
                     .unwrap_or(repository)
                     .display()
@@ -348,6 +349,7 @@ fn remove(session: &Session, args: &RmArgs) -> CommandResult {
         match remove_one(session, args, &volumes, name) {
             Ok(()) => {}
             Err(e) if args.names.len() == 1 => return Err(e),
+            // The other volumes are removed too, and the first failure decides the exit code.
             Err(e) => {
                 let exit = session.report_failure(&e);
                 failed.get_or_insert(exit);
@@ -425,6 +427,7 @@ fn remove_one(
 }
 
 fn rename(session: &Session, args: &MvArgs) -> CommandResult {
+    // A dry run only checks both names.
     if session.dry_run(args.dry) {
         volumes(session)?.state(&args.name)?;
         check_name(&args.new)?;

@@ -207,6 +207,8 @@ impl LayerReader {
                 continue;
             }
             match find_key(table, &name) {
+                // A repository may come from a stranger, so it must not set programs, places or
+                // trust.
                 Ok(key) if file.in_repository && !key.in_repository => {
                     self.problem(origin(), format!("`{name}` cannot be set by a repository"));
                 }

@@ -229,6 +229,7 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
         } else {
             &mut own
         };
+        // The value of such an option is optional, so both forms are offered.
         if arg.is_require_equals_set() {
             list.push(
                 Candidate {

@@ -270,6 +270,7 @@ impl<'s> Names<'s> {
 /// messages.
 pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
     Globals {
+        // Completion must not wait for a server, and must not show messages.
         offline: true,
         quiet: 3,
         no_pager: true,

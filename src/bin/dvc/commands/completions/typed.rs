@@ -193,6 +193,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
                 }
                 is_open = false;
             }
+            // A new command begins here.
             (None, ';' | '|' | '&') => {
                 words.clear();
                 word.clear();

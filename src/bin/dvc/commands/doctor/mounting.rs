@@ -18,6 +18,7 @@ const DEVICE: &str = "/dev/fuse";
 
 /// Runs all checks.
 pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
+    // A trial mount shows more than a check of the permissions.
     let tried = rehearse(false);
     let mut checks = vec![device(tried.is_ok())];
     if tried.is_ok() {
