@@ -175,6 +175,7 @@ fn list(
                     id: tip.id,
                     current,
                 }),
+                // A damaged branch must not hide the others.
                 Err(e) if e.kind() == Kind::Integrity => {
                     report.damaged += 1;
                     report_damaged(&e, observer);

@@ -112,6 +112,8 @@ pub fn clone(
             }
             .into());
         }
+        // There is no repository yet. If the directory cannot be used, `create_copy` reports the
+        // reason.
         Err(_) => drop(Repo::create_copy(
             &context.repository,
             &marker,
@@ -170,6 +172,7 @@ pub fn clone(
             }
             .into());
         }
+        // An interrupted clone has already set the branch.
         Some(old) if old == tip => {}
         old => {
             let how = Move {

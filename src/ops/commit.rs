@@ -101,6 +101,8 @@ pub fn commit(
                 &tree,
                 snap.unstable.clone(),
             ) {
+                // A gc has given up objects that this commit relies on, so the commit stores them
+                // again.
                 Err(e) if is_collected(&e) && repeats > 0 => {
                     repeats -= 1;
                     out.check_records();
@@ -146,6 +148,8 @@ pub fn commit(
         match seal(
             context, &repo, &out, observer, options, &target, &tree, unstable,
         ) {
+            // A gc has given up objects that this commit relies on, so the commit stores them
+            // again.
             Err(e) if is_collected(&e) && repeats > 0 => {
                 repeats -= 1;
                 out.check_records();
@@ -227,6 +231,7 @@ pub fn commit_stream(
     );
     let mtime = Time {
         secs,
+        // The fraction of a jiff timestamp is negative before 1970.
         nanos: u32::try_from(nanos).unwrap_or(0),
     };
     let user = |mode| Meta {

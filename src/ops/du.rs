@@ -151,6 +151,7 @@ fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
             (sum.files, sum.bytes) = (counts.files, counts.bytes);
         }
         sum.versions += 1;
+        // The sums of forged versions must not overflow.
         sum.all_bytes = sum.all_bytes.saturating_add(counts.bytes);
         sum.new_bytes = sum.new_bytes.saturating_add(counts.new_bytes);
         sum.stored_bytes = sum.stored_bytes.saturating_add(counts.stored_bytes);

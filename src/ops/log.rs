@@ -174,6 +174,7 @@ pub fn updates(
         }
         shown += 1;
         let version = value_of(&entry).and_then(|id| {
+            // A version that was deleted is shown without its number.
             repo.commit_cached(&id)
                 .ok()
                 .map(|commit| VersionInfo { id, commit })

@@ -180,6 +180,7 @@ pub fn pack(
             version: version.to_string(),
             volumes: volumes.iter().map(|path| text_of(path)).collect(),
         };
+        // Serialising strings cannot fail.
         let text = serde_json::to_string(&note).unwrap_or_default();
         context
             .repo()?

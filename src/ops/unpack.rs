@@ -341,6 +341,7 @@ fn named_version(
         }
     };
     match resolver.revision(&based(branch)) {
+        // The branch may exist only at the remote.
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
             let theirs = tracking(
                 remote.map_or("origin", |remote| remote.name.as_str()),
@@ -653,6 +654,7 @@ fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
 }
 
 fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
+    // Serialising strings cannot fail.
     repo.worktree(&context.worktree)?.write_file(
         NOTE,
         serde_json::to_string(note).unwrap_or_default().as_bytes(),

@@ -514,6 +514,7 @@ impl Volumes {
     }
 
     fn facts(&self, mounted: &Mounted) -> Option<MountFacts> {
+        // A daemon that does not respond has no facts.
         let mut client = MountClient::connect(&self.run, mounted).ok()?;
         client.set_timeout(PATIENCE);
         client.request(&ControlRequest::Facts).ok()
@@ -659,6 +660,7 @@ impl VolumeBase {
                 changed: left.changed,
             },
             Ok(None) => none,
+            // An unreadable overlay may have changes, so it counts as changed.
             Err(_) => Self {
                 version: None,
                 changed: true,

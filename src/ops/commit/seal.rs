@@ -157,6 +157,7 @@ pub(in crate::ops) fn seal(
     let stamp = context.now.timestamp();
     let now = Timestamp {
         secs: stamp.as_second(),
+        // The fraction of a jiff timestamp is negative before 1970.
         nanos: u32::try_from(stamp.subsec_nanosecond()).unwrap_or(0),
         offset: context.now.offset().seconds(),
     };

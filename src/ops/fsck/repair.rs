@@ -208,6 +208,7 @@ impl RepairRun<'_> {
         if Repo::is_at(&self.context.repository) {
             let states = self.context.repo()?.worktree_states()?.into_iter();
             dirs.worktrees
+                // A damaged state names no worktree.
                 .extend(states.filter_map(|(_, state)| Some(state.ok()?.path.into())));
         }
         dirs.worktrees.extend(self.how.mounts.iter().cloned());

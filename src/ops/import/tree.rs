@@ -289,6 +289,7 @@ impl ArchiveTree {
         let entries = entries(&self, &self.top, &mut Vec::new(), &links, out)?;
         let mut totals = Totals::default();
         entries.iter().for_each(|entry| totals.add(entry));
+        // An archive may lack the members of directories.
         let meta = self.top.meta.clone().unwrap_or_else(|| newest(&entries));
         let links = if table.0.is_empty() {
             None

@@ -121,6 +121,7 @@ fn overlay_at(name: String, dir: PathBuf) -> Overlay {
             Err(e) => OverlayState::Damaged(with_causes(&e)),
         },
     };
+    // The first file that exists shows the time of the last use.
     let used_secs = ["overlay.db", "log", ""]
         .iter()
         .find_map(|file| fs::metadata(dir.join(file)).ok());
@@ -243,6 +244,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
         to.write_all_at(&bytes[..read], at)?;
         at += read as u64;
     }
+    // The copy must be durable before the user removes the overlay.
     to.sync_all()?;
     Ok(len)
 }

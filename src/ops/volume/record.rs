@@ -179,6 +179,7 @@ impl VolumeRegistry {
             .prefix(USER_LOCK)
             .tempfile_in(&dir)
             .map_err(IoError::at("create", &dir))?;
+        // The lock ends with the process, so other processes see whether the user lives.
         file.as_file()
             .lock()
             .map_err(IoError::at("lock", file.path()))?;
@@ -307,6 +308,7 @@ impl VolumeRegistry {
                 continue;
             }
             fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
+            // A lock file that stays only costs its space.
             drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
             return Ok(entry);
         }

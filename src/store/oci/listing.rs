@@ -48,6 +48,7 @@ impl SortedTags {
         let mut out = Self::default();
         for text in tags {
             match Tag::parse(&text) {
+                // Other programs may have stored tags in the same registry repository.
                 None => {}
                 Some(Tag::Segment { name, len }) => {
                     out.keys.insert(format!("index/{name}"), len);

@@ -153,6 +153,7 @@ fn unescaped(text: &str) -> Option<String> {
             plain => plain,
         });
     }
+    // Another spelling would give one key two tags.
     String::from_utf8(out)
         .ok()
         .filter(|key| escaped(key) == text)

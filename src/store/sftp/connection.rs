@@ -106,6 +106,8 @@ impl Connection {
             }
             Ok(Err(e)) => e,
             Err(_) => {
+                // The next request must not wait for a server that no longer responds, so the
+                // connection is not used again.
                 self.broken.store(true, Ordering::Relaxed);
                 return Err(SftpError::Store(
                     StoreErrorKind::TimedOut,

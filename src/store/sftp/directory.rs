@@ -380,6 +380,7 @@ impl SftpDirectory {
             match lease.response(builder.create(next)).await {
                 Ok(()) => {}
                 Err(SftpError::Status(SftpStatus::NoSuchFile, _)) if !parent(next).is_empty() => {
+                    // Another client may have removed a directory that was known to exist.
                     self.existing().remove(parent(next));
                     to_make.push(parent(next));
                     continue;
