@@ -225,6 +225,7 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
             &why,
         )?;
     }
+    // The tags are deleted first, so that a crash leaves no tag of a missing branch.
     for tag in &tags {
         mover.delete(RefKind::Tag, &tag.name, &why)?;
     }

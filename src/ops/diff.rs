@@ -98,6 +98,7 @@ pub fn diff(
     let (old, mut new) = sides(context, &repo, options, observer)?;
     let mut unstable = std::mem::take(&mut new.unstable);
     let mut report = DiffReport::default();
+    // The flag also ends the loop over unstable paths, because a break ends only the comparison.
     let ended = Cell::new(false);
     let mut report_change = |change: TreeChange| -> Result<ControlFlow<()>> {
         report.changes += 1;
@@ -293,6 +294,7 @@ fn sides(
 /// Returns the base version of the worktree; `None` on a branch without versions.
 fn base(repo: &Repo, head: &Head) -> Result<Option<Id>> {
     match head.base {
+        // The branch may have moved since, for example by a commit in another worktree.
         Some(base) => Ok(Some(base)),
         None => head.version(repo),
     }
@@ -341,6 +343,7 @@ fn patch(
             .as_ref()
             .is_none_or(|e| matches!(e.node, Node::File { .. }))
     };
+    // Other changes, for example of metadata, have no lines.
     let content = matches!(
         change.letter,
         Letter::Added | Letter::Deleted | Letter::Content

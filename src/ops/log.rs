@@ -116,6 +116,7 @@ pub fn log(
 fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id, Vec<Id>> {
     let shown: HashSet<Id> = shown.iter().map(|(id, _)| *id).collect();
     let mut nearest: HashMap<Id, Vec<Id>> = HashMap::new();
+    // The reverse order reaches parents first, so their nearest versions are known.
     for (id, parents) in walked.iter().rev() {
         let mut list = vec![*id];
         if !shown.contains(id) {
@@ -223,6 +224,7 @@ fn starts(
     } else if options.queries.is_empty() {
         tips.push(resolver.revision(&Revision::HEAD)?);
     }
+    // Several refs often point to one version.
     let mut seen = HashSet::new();
     tips.retain(|id| seen.insert(*id));
     Ok((tips, hidden))

@@ -130,6 +130,7 @@ impl<'a> Mover<'a> {
             tip => tip?,
         };
         match tip.as_ref().and_then(value_of) {
+            // The ref has the value already. A further entry would be one more step for `undo`.
             Some(old) if old == id => Ok(()),
             Some(_) if !force => Err(RefMoveError::Exists {
                 kind,

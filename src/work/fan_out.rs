@@ -53,6 +53,7 @@ where
     };
     run(threads, || {
         while let Some(item) = next() {
+            // A panic is caught here and not only in `run`, so that the other threads stop, too.
             let done = guarded(|| work(item));
             has_failed.fetch_or(done.is_err(), Ordering::Relaxed);
             done?;
@@ -115,6 +116,7 @@ pub fn together<T: Send>(
             start::scoped(scope, begin).ok()
         };
         let threads: Vec<_> = (0..count).map_while(started).collect();
+        // The number of threads is known only now, because the system may refuse some of them.
         start.open_for(threads.len());
         let rest: Vec<_> = (threads.len()..count).map(one).collect();
         threads

@@ -97,6 +97,8 @@ impl<P: Policy> Worker<'_, P> {
     /// items are done or a worker has failed.
     pub fn next(&self) -> Option<P::Item> {
         let mut state = self.shared.state.lock();
+        // A worker counts as busy from taking an item until here, because its body may push further
+        // items.
         state.busy -= usize::from(self.is_busy.replace(false));
         loop {
             if state.has_failed {
@@ -178,6 +180,8 @@ pub fn run<P: Policy>(
         number,
         is_busy: Cell::new(false),
     };
+    // The first items are pushed before any thread starts; otherwise, a worker could find nothing
+    // and end the run.
     seed(&worker(0));
     let work = |number| {
         let worker = worker(number);

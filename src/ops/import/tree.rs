@@ -115,6 +115,7 @@ impl ArchiveTree {
 
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.members += 1;
+        // Members that are replaced later count, too, because their inodes stay in memory.
         self.bytes = self.bytes.saturating_add(bytes as u64 + NAME_BYTES);
         if self.bytes > self.limit {
             Err(ImportError::TooMany(self.limit).into())
@@ -354,6 +355,7 @@ fn weight(meta: &Meta) -> usize {
 }
 
 fn hide_lower(dir: &mut ArchiveDir, layer: u32) {
+    // The recursion is bounded, because `MemberPlaces` limits the depth of paths.
     dir.names.retain(|_, child| child.layer == layer);
     for child in dir.names.values_mut() {
         if let ChildKind::Dir(below) = &mut child.kind {
@@ -390,6 +392,7 @@ impl LinkPaths {
                 groups.entry(at).or_default().push(path);
             }
         });
+        // The first path names the group, so the paths must have the same order in each import.
         groups.values_mut().for_each(|paths| paths.sort());
         Self(groups)
     }

@@ -56,6 +56,7 @@ impl ImageStore {
     /// Returns the images at `location`. Sends no request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let mut location = location.clone();
+        // Docker Hub leaves it to clients to complete `debian` to `library/debian`.
         if super::HUB.contains(&location.host.as_str()) && !location.path.contains('/') {
             location.path = format!("{HUB_LIBRARY}/{}", location.path);
         }
@@ -129,6 +130,8 @@ impl Store for ImageStore {
                 let Some(len) = self.len(key)? else {
                     return Ok(None);
                 };
+                // A server may state any length, so the limit is checked before the blob is read
+                // into memory.
                 self.0.registry.ensure_small(key, len)?;
                 let len =
                     usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
@@ -176,6 +179,7 @@ impl Store for ImageStore {
                                 .headers()
                                 .get(CONTENT_LENGTH)
                                 .and_then(|l| l.to_str().ok()?.parse().ok());
+                            // The manifest exists even if the server does not state its length.
                             Ok(length.or(Some(0)))
                         }
                         StatusCode::NOT_FOUND => Ok(None),

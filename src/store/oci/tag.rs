@@ -100,6 +100,7 @@ pub(super) fn object(key: &str) -> String {
 /// Returns the hash that represents a long directory name in tags.
 pub(super) fn dir_hash(dir: &str) -> String {
     let mut hash = sha256(dir.as_bytes());
+    // A leaf with the 64 digits of a SHA-256 would not fit next to a whole hash.
     hash.truncate(DIR_HASH);
     hash
 }
