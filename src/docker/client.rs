@@ -237,6 +237,7 @@ impl DockerEngine {
             return Ok(api);
         }
         let what = "connect to the Docker engine";
+        // The path of `_ping` has no API version, because the version is not known yet.
         let request = self.http.get(self.url(what, &["_ping"], &[])?);
         let response = self.wait(what, self.limit, async { Ok(request.send().await) })?;
         let response = response.map_err(|e| self.connection_error(what, &e))?;
@@ -262,6 +263,7 @@ impl DockerEngine {
         if path.iter().any(|piece| ["", ".", ".."].contains(piece)) {
             return Err(wrong("invalid name"));
         }
+        // The host has no effect, because requests go to the socket.
         let mut url = Url::parse("http://docker/").map_err(|e| wrong(&e.to_string()))?;
         url.path_segments_mut()
             .map_err(|()| wrong("not a path"))?
@@ -361,6 +363,7 @@ impl DockerEngine {
         limit: Duration,
         future: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
+        // `timeout` is created inside of `block_on`, because it needs the clock of the runtime.
         let limited = self
             .runtime
             .block_on(async { tokio::time::timeout(limit, future).await });
@@ -382,6 +385,7 @@ impl DockerEngine {
         while let Some(cause) = next {
             last = cause.to_string();
             let socket = || self.socket.clone();
+            // After the connection was made, an error of such a kind says nothing about the socket.
             match cause
                 .downcast_ref::<io::Error>()
                 .filter(|_| e.is_connect())

@@ -104,6 +104,7 @@ impl DockerEngine {
                     Ok(Ok(Some(piece))) => frames.take(&piece, OUTPUT_MAX),
                     Ok(Ok(None)) => return Ok(frames),
                     Ok(Err(e)) => return Err(self.connection_error(&what, &e)),
+                    // The API has no request that stops a command of `exec`.
                     Err(_) if cancelled() => {
                         return Err(EngineError::Cancelled { what: what.clone() });
                     }
@@ -111,6 +112,7 @@ impl DockerEngine {
                 }
             }
         })?;
+        // The stream does not contain the exit code.
         let status: ExecStatus = self.get(&what, &["exec", &id, "json"], &[])?;
         let code = status
             .exit_code
@@ -203,6 +205,7 @@ impl ExecSession<'_> {
                 let line: Vec<u8> = self.frames.output.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
             }
+            // The decoder discards what exceeds the limit, so a longer line would lose its end.
             if self.frames.output.len() >= OUTPUT_MAX {
                 return Err(invalid_response(&self.what, "line too long"));
             }

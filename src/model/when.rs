@@ -184,6 +184,7 @@ impl When {
 
 /// Returns the instant of `zoned` with its UTC offset.
 pub fn timestamp_of(zoned: &Zoned) -> Timestamp {
+    // The division rounds down, because the fraction must not be negative before 1970.
     let nanos = zoned.timestamp().as_nanosecond();
     let second = 1_000_000_000;
     Timestamp {

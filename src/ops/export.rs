@@ -87,6 +87,7 @@ pub fn export(
         .paths
         .iter()
         .map(|path| split(path).ok_or_else(|| no_path(options, path)));
+    // All paths are checked before the first byte is written to the stream.
     for names in whole.into_iter().map(Ok).chain(below) {
         let names = names?;
         if !names.is_empty() && repo.find(&commit.tree, &names)?.is_none() {

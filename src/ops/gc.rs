@@ -176,6 +176,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
         .canonicalize()
         .map_err(IoError::at("open", &context.repository))?;
     for mount in mounts(run)? {
+        // A note may name the repository through a symbolic link, so both paths are canonical.
         let is_ours = |note: &crate::mount::control::MountNote| {
             note.repository
                 .canonicalize()

@@ -366,6 +366,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn unknown(&self, name: &RefName) -> crate::error::Error {
+        // A new branch has no ref until its first commit.
         if self.head.branch.as_ref() == Some(name) {
             return ResolveError::Unborn {
                 branch: name.to_string(),

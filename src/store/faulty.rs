@@ -102,6 +102,7 @@ impl Faults {
                 state.dice ^= state.dice << 13;
                 state.dice ^= state.dice >> 7;
                 state.dice ^= state.dice << 17;
+                // Other bits select the half, so that it does not depend on the hit.
                 let (hit, half) = (state.dice % 100 < percent, (state.dice >> 32) & 1 == 0);
                 hit.then_some(if half { Fault::Request } else { Fault::Reply })
             }

@@ -125,6 +125,7 @@ impl HttpTransport for Transport {
             .map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
+            // A response to HEAD has no body.
             let bytes = if is_head {
                 Vec::new()
             } else {
@@ -288,6 +289,7 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
         .ok()?
         .strip_prefix("bytes=")?
         .split_once('-')?;
+    // The last position of an HTTP range is inclusive (RFC 9110, section 14.1.2).
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }

@@ -191,6 +191,7 @@ impl CalendarSpan {
                 return None;
             }
             units.push(unit);
+            // A unit without digits fails here, because an empty text is not a number.
             *field = rest[..digits].parse().ok()?;
             rest = &rest[digits + 1..];
         }

@@ -55,6 +55,8 @@ impl<'a> PlacedFiles<'a> {
         let dirs = self.dirs.into_inner();
         let catalogue = self.repo.catalogue()?;
         let now = now();
+        // Without the stat of the root, the print of the root is 0, so `status` examines the root
+        // again.
         let root_stat = entries::open_root(root)
             .and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b""))
             .ok();

@@ -193,6 +193,7 @@ impl Opening {
             }
         }
         drop(state);
+        // When `self` is dropped, it wakes the requests that wait for this connection.
         Lease {
             pool: Arc::clone(&self.pool),
             number: self.number,

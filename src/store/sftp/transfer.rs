@@ -77,6 +77,7 @@ pub(super) async fn send(
     let mut writes: JoinSet<Result<usize, SftpError>> = JoinSet::new();
     while at < source.len() || !writes.is_empty() {
         while at < source.len() && in_flight < WINDOW {
+            // The limit of the payload may fall during the transfer.
             let piece = source.piece(at, connection.write_piece.load(Ordering::Relaxed))?;
             let len = piece.len();
             writes.spawn(write(Arc::clone(connection), file.clone(), at, piece));
@@ -204,6 +205,7 @@ pub(super) async fn read_once(
         .await?
         // The library returns `None` at the end of the file.
         .unwrap_or_default();
+    // Excess bytes would shift the rest of the object.
     if got.len() > len {
         return Err(SftpError::Store(
             StoreErrorKind::InvalidResponse,
