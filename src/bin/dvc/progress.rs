@@ -157,6 +157,7 @@ impl Observer for Progress {
     }
 
     fn advance(&self, files: u64, bytes: u64) {
+        // The memory order does not matter, because the counters are only shown.
         self.shared.files.fetch_add(files, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -330,7 +331,9 @@ fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
         out.push_str(before);
         out.push_str(piece);
     }
+    // The brackets and a space take 3 columns.
     let width = columns.saturating_sub(out.chars().count() + 3).min(BAR);
+    // Without a terminal, `columns` is unlimited, and the line has no bar.
     match total.filter(|total| *total > 0 && width >= 8 && columns < usize::MAX) {
         Some(total) => format!("[{}] {out}", bar(done, total, width)),
         None => out,
@@ -392,6 +395,7 @@ fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
 
 /// Returns a bar that redraws one line, whose text comes from [`line`].
 fn new_bar() -> ProgressBar {
+    // The template is constant, so it always parses.
     let style =
         ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -416,6 +420,7 @@ fn line_on_sigusr1(shared: &Arc<ProgressState>) {
 }
 
 fn write_line(line: &str) {
+    // If standard error is closed, no one can be told.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -77,6 +77,7 @@ impl TypedLine {
             .skip(1)
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
+        // `build` passes the global options on to the subcommands.
         let mut command = Cli::command();
         command.build();
         let (mut command, mut path, mut at) = (&command, Vec::new(), 0);
@@ -144,6 +145,7 @@ fn takes_next(command: &clap::Command, word: &str) -> bool {
             .get_arguments()
             .any(|arg| arg.get_short() == Some(letter) && takes(arg))
         {
+            // The rest of the word is the value, unless the letter is the last one.
             return letters.peek().is_none();
         }
     }

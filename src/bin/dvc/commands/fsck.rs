@@ -88,6 +88,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
     out.finish()?;
+    // Objects that could not be looked up may be missing, so the check is incomplete.
     Ok(match (report.check.is_sound(), report.check.unknown) {
         (true, 0) => Exit::DONE,
         (true, _) => Exit::with(Kind::Incomplete),

@@ -248,6 +248,7 @@ fn share(text: &str) -> Result<f64, String> {
         .unwrap_or(text)
         .parse()
         .map_err(|_| wrong())?;
+    // The range also rejects `nan` and `inf`, which Rust parses as numbers.
     if (0.0..=100.0).contains(&percent) {
         Ok(percent / 100.0)
     } else {

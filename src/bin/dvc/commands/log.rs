@@ -349,6 +349,7 @@ impl Printer<'_> {
             }
         };
         if !self.first && matches!(self.style, VersionStyle::Full { .. }) {
+            // The empty line between two versions continues the lines of the graph.
             writeln!(
                 out,
                 "{}",
@@ -372,6 +373,7 @@ impl Printer<'_> {
             let row = if n == 0 { &rows.first } else { &rows.others };
             self.style.write(out, format!("{row}{line}").trim_end())?;
         }
+        // The data of a collected version is deleted, so its changes are unknown.
         let is_collected = version
             .forgotten
             .as_ref()

@@ -232,6 +232,7 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTa
             || dvc::store::location::Location::is_url(name)
             || name.starts_with(['/', '.'])
     };
+    // Remotes come first, so a later name is a ref even if a remote has the same name.
     let count = args.names.iter().take_while(is_remote).count();
     let (remotes, names) = args.names.split_at(count);
     let remotes = match remotes {

@@ -115,6 +115,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
         let located =
             RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
         if located.url.is_some() {
+            // `VolumeOptions` takes the version out of the address.
             put("repo", from.clone())?;
         } else {
             let named = session
@@ -372,6 +373,7 @@ fn remove_one(
         }
         return Ok(());
     }
+    // The record is read first, because the removal deletes it.
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.discard;

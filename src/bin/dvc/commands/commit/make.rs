@@ -107,6 +107,7 @@ pub(super) fn make(
         import: None,
     }
     .print(session)?;
+    // A version whose hook has failed is not pushed.
     if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }
