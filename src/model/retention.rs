@@ -82,6 +82,7 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
     let Some(newest) = dated.first() else { return };
     let cutoff = match rule {
         RetentionRule::Newest { .. } => None,
+        // A span that begins before the first possible date keeps all versions.
         RetentionRule::Within { span, .. } => newest.time.minus(span),
     };
     let mut left = match rule {
@@ -142,6 +143,7 @@ impl RetentionPolicy {
                 reasons,
             });
         }
+        // The rules begin with the newest version.
         dated.reverse();
         for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
             apply(*rule, &dated, &mut verdicts);

@@ -211,6 +211,7 @@ pub fn unpack(
     if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
     }
+    // The fetch has changed the refs and the index.
     drop(repo);
     let repo = context.repo()?;
     let branch = match &options.revision {
@@ -253,6 +254,7 @@ pub fn unpack(
         &paths,
         interrupted.as_ref(),
     )?;
+    // `stop` has checked that no content is lost.
     let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
@@ -269,6 +271,7 @@ pub fn unpack(
     if report.stopped.is_some() {
         return Ok(report);
     }
+    // A named version is checked out by id, so HEAD does not follow a branch.
     let base = match &options.revision {
         Some(_) => RefName::new(&report.version.to_string())?,
         None => report.branch.clone(),
@@ -293,6 +296,7 @@ pub fn unpack(
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
+    // A later run must show its changes before it overwrites anything.
     write(context, &repo, &UnpackState::default())?;
     Ok(report)
 }
@@ -342,6 +346,7 @@ fn named_version(
         }
     };
     match resolver.revision(&based(branch)) {
+        // The branch may exist only at the remote.
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
             let theirs = tracking(
                 remote.map_or("origin", |remote| remote.name.as_str()),
@@ -424,6 +429,7 @@ fn paths(
     } else {
         &options.paths
     } {
+        // The path is a volume, or in one.
         if mounted.iter().any(|at| is_within(asked, at)) {
             named.insert(asked.clone());
             continue;
@@ -443,6 +449,7 @@ fn paths(
             .into());
         }
     }
+    // The worktree itself is a volume.
     if named.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
@@ -454,6 +461,7 @@ fn paths(
             None => unknown.push(path),
         }
     }
+    // Unknown volumes below a chosen path are only reported.
     let (inside, unknown) = unknown
         .into_iter()
         .partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
@@ -541,6 +549,7 @@ impl WorktreeState {
         let now = look(context, repo, &options.walk, observer)?.tree;
         let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
         let (mut has_files, mut changes) = (false, Vec::new());
+        // The first file is enough to know that the worktree has files.
         compare(repo, None, Some(&now), paths, &mut |change| {
             has_files |= !is_dir(&change.new);
             Ok(if has_files {
@@ -650,6 +659,7 @@ fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
 }
 
 fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
+    // Serialising strings cannot fail.
     repo.worktree(&context.worktree)?.write_file(
         NOTE,
         serde_json::to_string(note).unwrap_or_default().as_bytes(),

@@ -44,6 +44,7 @@ pub struct Hunk {
 
 /// Returns whether bytes are text: no NUL in the first 8000 bytes.
 pub fn is_text(bytes: &[u8]) -> bool {
+    // git looks at the same number of bytes (`FIRST_FEW_BYTES` in its xdiff-interface.c).
     !bytes.iter().take(8000).any(|b| *b == 0)
 }
 
@@ -76,6 +77,7 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
         script.equal(0, 0, head)?;
     }
     let mut anchors = Vec::new();
+    // With too many unpaired lines, `stretch` reports one replacement anyway.
     if old_end + new_end - 2 * head > EXACT_MAX
         && unpaired(&old[head..old_end], &new[head..new_end]) <= UNPAIRED_MAX
     {
@@ -88,6 +90,7 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
         .chain([(old_end, new_end)])
     {
         stretch(script, old, a..x, new, b..y)?;
+        // The last pair is the end of the stretch and not a line.
         if x < old_end {
             script.equal(x, y, 1)?;
         }
@@ -112,6 +115,7 @@ fn stretch<D: DiffHook>(
     {
         return myers::diff(&mut NoFinishHook::new(script), old, a, new, b);
     }
+    // An exact comparison would take too long here, so the stretch is one replacement.
     script.delete(a.start, a.len(), b.start)?;
     script.insert(a.end, b.start, b.len())
 }

@@ -127,12 +127,14 @@ impl<'a> Mover<'a> {
             Err(e) if force && e.kind() == Kind::Integrity => {
                 return self.repair(kind, name, id, why);
             }
+            // No entry can follow the greatest number, so the newest entry is replaced.
             Ok(Some(tip)) if force && tip.seq == u64::MAX => {
                 return self.repair(kind, name, id, why);
             }
             tip => tip?,
         };
         match tip.as_ref().and_then(value_of) {
+            // The ref has the value already. A further entry would be one more step for `undo`.
             Some(old) if old == id => Ok(()),
             Some(_) if !force => Err(RefMoveError::Exists {
                 kind,
@@ -184,6 +186,7 @@ impl<'a> Mover<'a> {
         names: &BTreeSet<RefName>,
         why: &str,
     ) -> Result<()> {
+        // All names are checked first, so that a wrong name deletes nothing.
         names
             .iter()
             .try_for_each(|name| self.existing(kind, name).map(drop))?;

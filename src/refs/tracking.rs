@@ -85,6 +85,7 @@ pub fn track(
                     why,
                     time: context.moved_at(),
                 };
+                // If another process has repaired the ref first, the next round reads its value.
                 refs.repair(RefKind::Remote, &name, value, &how)?;
                 continue;
             }

@@ -169,6 +169,7 @@ impl<'a> Refs<'a> {
                 return Ok(None);
             };
             match read(&number) {
+                // The first failure may be a race with a fold. The same key twice is real damage.
                 Err(e) if e.kind() == Kind::Integrity && before.as_ref() != Some(&number.key) => {
                     before = Some(number.key);
                 }
@@ -254,6 +255,7 @@ impl<'a> Refs<'a> {
             return Ok(None);
         };
         match self.read_newest(kind, segment, &format!("{log}/{key}"), seq) {
+            // The key is a hint of the caller and may be outdated, so the log is listed again.
             Err(e) if e.kind() == Kind::Integrity => self.newest_of_log(kind, segment, log),
             read => read.map(Some),
         }
@@ -275,6 +277,7 @@ impl<'a> Refs<'a> {
             why,
         };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
+        // Without this check, a remote could return the entry of another ref.
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("the entry belongs to another ref".to_owned()).into());
         }
@@ -315,6 +318,8 @@ impl<'a> Refs<'a> {
             if let Some(tip) = self.tip(kind, name)? {
                 return Ok(tip);
             }
+            // Another process may create the log at the same time, so a failure leads to another
+            // read.
             if let Some(entry) =
                 self.update(kind, name, None, None, &Move { why: "new", ..*how })?
             {
@@ -341,6 +346,7 @@ impl<'a> Refs<'a> {
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
         for number in self.numbers(&layout::ref_log(kind, name))? {
+            // An entry below a folded one is part of it, so reading it would list it twice.
             if all.last().is_some_and(|l| l.seq <= number.seq) {
                 continue;
             }
@@ -388,6 +394,8 @@ impl<'a> Refs<'a> {
             entry.older = folded.clone();
         }
         let log = layout::ref_log(kind, name);
+        // Without exclusive creation, two writers may create the same number, so the key contains
+        // the update id.
         let own = match self.store.abilities().exclusive {
             true => seq_key(seq),
             false => unique_seq_key(seq, &entry.update),
@@ -402,6 +410,8 @@ impl<'a> Refs<'a> {
             // Ignore the error, because only fsck uses the record.
             let _ = catalogue.see_ref(&log, seq);
         }
+        // The listing follows the creation, so at least one of two writers with the same number
+        // sees the other.
         let numbers = self.numbers(&log)?;
         if numbers.iter().any(|n| n.seq == seq && n.key != own) {
             // Two entries have the same number only if a lock was broken. The writer that sees the
@@ -413,6 +423,8 @@ impl<'a> Refs<'a> {
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
+        // Until this entry counts, the folded entries are the only copy of the history, so they are
+        // removed last.
         let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
         numbers
             .iter()
@@ -442,11 +454,14 @@ impl<'a> Refs<'a> {
             .transpose()
             .ok()
             .flatten();
+        // `update` creates the number after `seq`: that of the damaged entry, or, if there is no
+        // greater number, the one after the last sound entry.
         let seq = if is_last {
             before.map_or(0, |n| n.seq)
         } else {
             newest.seq - 1
         };
+        // After a crash at this point, the ref has its previous value.
         self.store.delete(&format!("{log}/{}", newest.key))?;
         let tip = RefEntry {
             kind: kind.dir().to_owned(),
@@ -483,6 +498,7 @@ impl<'a> Refs<'a> {
                 Ok(self.entry(kind, name, n)?.update == entry.update)
             });
         }
+        // The oldest fold above the entry is the one that had to include it.
         let fold = numbers
             .iter()
             .rev()
@@ -506,6 +522,7 @@ impl<'a> Refs<'a> {
             if n.seq < seq && !n.seq.is_multiple_of(COMPACT_EVERY) {
                 out.push(self.entry(kind, name, &n)?);
             } else if n.seq < seq {
+                // Entries below the previous fold are part of that fold.
                 break;
             }
         }
@@ -528,6 +545,7 @@ impl<'a> Refs<'a> {
     }
 
     fn read(&self, key: &str) -> Result<std::result::Result<RefEntry, Malformed>> {
+        // An entry that vanished since the listing counts as damaged; `newest` then lists again.
         let bytes = self.store.get(key)?.unwrap_or_default();
         Ok(RefEntry::decode(&bytes))
     }

@@ -148,6 +148,7 @@ impl Location {
                 let why = "SSH locations cannot contain a password";
                 return Err(BadLocation::new(without_password(text), why));
             }
+            // An existing file wins, because a file name may contain a colon.
             if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
                 let path = if path.starts_with('/') {
                     path.to_owned()
@@ -170,6 +171,7 @@ impl Location {
         let bad = |why: &str| BadLocation::new(without_password(text), why);
         if matches!(word, "file" | "cp" | "vfs") {
             let path = percent_decoded(rest);
+            // RFC 8089 allows `file://localhost/path`.
             let path = path
                 .strip_prefix("localhost/")
                 .map_or(path.clone(), |p| format!("/{p}"));
@@ -297,6 +299,8 @@ impl Location {
                         "unencrypted HTTP is allowed only to this machine; write `webdavs://`, or add `?insecure=1`",
                     ));
                 }
+                // `webdavs://` requires TLS even for this machine, where `plain_http` allows plain
+                // HTTP by default.
                 if word.ends_with('s') {
                     options.insert("insecure".to_owned(), "0".to_owned());
                 }
@@ -335,6 +339,8 @@ impl Location {
         if location.scheme == Scheme::Oci {
             registry_name(&location.path).map_err(|why| bad(&why))?;
         }
+        // The URL is stored in the configuration and shown in messages, so no part of it may
+        // contain a secret.
         let endpoint = location
             .options
             .get("endpoint")
@@ -347,6 +353,7 @@ impl Location {
         }) {
             return Err(bad("an endpoint cannot contain credentials"));
         }
+        // A misspelt `region` or `insecure` must not be ignored.
         if let Some(unknown) = location
             .options
             .keys()
@@ -423,6 +430,7 @@ impl fmt::Display for Location {
                 f,
                 "{}{key}={}",
                 if n == 0 { '?' } else { '&' },
+                // `query_pairs` decodes `+` as a space.
                 encoded(value).replace('+', "%2B")
             )?;
         }
@@ -466,6 +474,7 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p if p.starts_with('/') || p.starts_with("~/") => p.to_owned(),
         p => format!("~/{p}"),
     };
+    // ssh would treat a host that starts with `-` as an option (CVE-2017-1000117 of git).
     if host.is_empty() || host.starts_with('-') {
         return Err(BadLocation::new(
             without_password(text),

@@ -121,6 +121,8 @@ impl MountTable {
         let known: HashSet<u64> = mounts.iter().map(|m| m.id).collect();
         let mut by_parent: HashMap<Option<u64>, Vec<usize>> = HashMap::new();
         for (position, mount) in mounts.iter().enumerate() {
+            // The topmost mount has itself or an invisible mount as its parent
+            // (proc_pid_mountinfo(5)).
             let parent =
                 Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
             by_parent.entry(parent).or_default().push(position);
@@ -208,6 +210,7 @@ impl MountTable {
                     }
                     todo.extend(names(&target));
                 }
+                // readlink(2) fails if the name is not a link or does not exist.
                 Err(_) => done = next,
             }
         }

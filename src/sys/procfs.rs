@@ -134,6 +134,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
         u32::from_str_radix(minor, 16).ok()?,
     );
     Some(Mapping {
+        // Only a shared mapping writes to the file.
         is_writable: rights.contains('w') && rights.ends_with('s'),
         device,
         ino,
@@ -158,6 +159,7 @@ pub fn is_in_user_namespace() -> bool {
 
 /// Returns the id of a user in the parent of the user namespace of this process.
 pub fn outer_uid(inside: u32) -> u32 {
+    // Without a map, there is only one user namespace.
     outer_id(&fs::read_to_string(UID_MAP).unwrap_or_default(), inside).unwrap_or(inside)
 }
 

@@ -103,6 +103,7 @@ pub(crate) fn plan(
             None
         }
     });
+    // Without network, no credentials are needed.
     if !offline && let Some(origin) = &origin {
         reading.pairs(&origin.to_string());
     }
@@ -155,6 +156,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // Hidden names are no secrets. Kubernetes, for example, creates `..data` beside the secrets.
     let is_known = |name: &String| {
         name.starts_with('.') || name.starts_with("DVC_REMOTE_") || known.contains(name)
     };
@@ -276,6 +278,7 @@ impl Image {
         let (above, last) = text
             .rsplit_once('/')
             .map_or((None, text), |(above, last)| (Some(above), last));
+        // A digest is an error for `pack` and `unpack`, but `url` does not validate the name.
         let (last, tag) = match last.split_once(['@', ':']) {
             Some((name, tag)) => (name, Some(tag.to_owned())),
             None => (last, None),

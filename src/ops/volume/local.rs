@@ -154,6 +154,7 @@ pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<Loc
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));
     }
+    // Only an answer shows a conflict; errors and timeouts count as no volume.
     match engine.volume_within(name, DRIVER_TIMEOUT) {
         Ok(Volume { name, driver, .. }) if driver != LOCAL => {
             Err(LocalVolumeError::Driver { name, driver }.into())
@@ -239,6 +240,8 @@ fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
         }
         .into());
     };
+    // Docker mounts the device of a volume only while a container uses the volume. Until then, the
+    // directory is empty.
     let on_device = ["device", "type"]
         .iter()
         .any(|option| options.contains_key(*option));
@@ -307,6 +310,7 @@ pub fn create_local_volume(
     let begun = |context: &Context| {
         Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some())
     };
+    // Files are accepted only from an interrupted checkout into the same directory.
     let goes_on = match &there {
         Some(there) if !is_empty(&there.at)? => {
             let inner = inner(&there.at)?;
@@ -370,6 +374,7 @@ pub fn create_local_volume(
         .canonicalize()
         .map_err(IoError::at("find", &context.repository))?;
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
+    // A label is text, so a path that is not UTF-8 gets none.
     labels.extend(
         repository
             .to_str()

@@ -148,6 +148,7 @@ fn run_forget(
 /// Asks before data is deleted. Without a terminal, `-y` is the only answer.
 fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     use std::io::IsTerminal;
+    // A question needs a terminal, and a program reads the JSON output.
     let is_asked =
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
     if !session.globals.yes && !is_asked {
@@ -174,12 +175,14 @@ fn collect(
         },
     )?;
     if args.now {
+        // Versions that an earlier run moved to the trash are deleted, too.
         let named = report
             .verdicts
             .iter()
             .filter(|verdict| !verdict.is_kept || verdict.was_in_trash);
         options.at_once = named.map(|verdict| verdict.id).collect();
     }
+    // The user has already confirmed `--now`.
     options.is_confirmed |= args.now;
     collect_garbage(session, context, &options)
 }

@@ -232,6 +232,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
         at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
         max_unused: percent,
+        // A setting of 0 means no limit.
         max_repack: Some(bytes).filter(|bytes| *bytes > 0),
         max_time: Some(max_time).filter(|time| !time.is_zero()),
         dry_run: session.dry_run(args.dry),
@@ -247,6 +248,7 @@ fn share(text: &str) -> Result<f64, String> {
         .unwrap_or(text)
         .parse()
         .map_err(|_| wrong())?;
+    // The range also rejects `nan` and `inf`, which Rust parses as numbers.
     if (0.0..=100.0).contains(&percent) {
         Ok(percent / 100.0)
     } else {

@@ -180,6 +180,7 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
         .args(options)
         .arg("--serving")
         .args(rest)
+        // The arguments contain `-C`, which is relative to the first directory.
         .current_dir(&session.begun);
     let note = match start_daemon(&mut command, &|| session.signals.cancelled())
         .map_err(failed("start"))?
@@ -347,6 +348,7 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandR
     let source = MountSource::open(session, rev, purpose)?;
     let context = source.session(session).context(&source.place)?;
     let options = options(session, args, &source, dir)?;
+    // Until the log file is open, messages go to standard error.
     let log = Arc::new(DaemonLog::new(Box::new(std::io::stderr())));
     let reporter = Arc::clone(&log);
     let complain = Arc::new(move |text: &str| reporter.write(text));
@@ -392,6 +394,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     else {
         return;
     };
+    // A signal may have arrived before the new handlers were installed.
     if session.signals.cancelled() {
         stop();
     }
@@ -410,6 +413,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
 /// Releases the terminal and closes standard output and error, so that callers that read the output
 /// to its end can continue.
 fn release_output() {
+    // setsid(2) fails only for the leader of a process group, which then keeps its session.
     let _ = rustix::process::setsid();
     if let Ok(null) = std::fs::File::options()
         .read(true)

@@ -147,6 +147,7 @@ impl RetentionEntry {
         let rules = self.values.iter().filter(|(option, ..)| option != BRANCHES);
         RetentionPolicy {
             rules: rules
+                // Each value was validated when it was read.
                 .filter_map(|(option, value, _)| {
                     RetentionRule::parse(option, &value.to_string()).ok()
                 })

@@ -78,6 +78,7 @@ fn shown(program: &OsStr) -> String {
 
 /// Kills a command that still runs, because its output is no longer needed.
 pub(super) fn end(child: &mut Child) {
+    // The command may have exited already.
     let _ = child.kill();
     let _ = child.wait();
 }

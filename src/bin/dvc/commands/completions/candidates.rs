@@ -45,6 +45,7 @@ impl Offer {
             goes_on,
         } in &self.words
         {
+            // Writing to a `String` cannot fail.
             let _ = writeln!(out, "{}{text}\t{about}", if *goes_on { '+' } else { '=' });
         }
         out
@@ -234,6 +235,7 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
         } else {
             &mut own
         };
+        // The value of such an option is optional, so both forms are offered.
         if arg.is_require_equals_set() {
             list.push(
                 Candidate {
@@ -287,6 +289,8 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
             Some((key, value)) => with_prefix(value_of(key, value), &format!("{key}=")),
             None => fitting(
                 KEYS.iter()
+                    // Every user can read the command line of a process, so secrets are not
+                    // accepted there.
                     .filter(|k| !k.secret)
                     .map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
                 word,

@@ -19,6 +19,7 @@ const DEVICE: &str = "/dev/fuse";
 
 /// Runs all checks.
 pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
+    // A trial mount shows more than a check of the permissions.
     let tried = rehearse(false);
     let mut checks = vec![device(tried.is_ok())];
     if tried.is_ok() {
@@ -67,6 +68,7 @@ fn device(not_needed: bool) -> DoctorCheck {
         }
         _ => format!("start a container with `--device {DEVICE}`"),
     };
+    // The trial mount has worked, for example because fusermount3 may open the device.
     if not_needed {
         DoctorCheck::note(name, what, hint)
     } else {
