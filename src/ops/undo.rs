@@ -301,6 +301,7 @@ mod tests {
         );
         undo(&made.context, &UndoOptions::default(), &Silent).unwrap();
         made.commit("main", "three", vec![]);
+        // Undoing skips the commit `two`, which is undone already.
         assert_eq!(
             undo_all(&made, Some("main")),
             ["main commit: three", "main commit: one"]
@@ -375,6 +376,7 @@ mod tests {
             },
             &Silent,
         );
+        // The rename moved the old and the new name of the branch and of its tag.
         assert_eq!(report.unwrap().moves.len(), 4);
         assert_eq!(
             (names(RefKind::Branch), names(RefKind::Tag)),

@@ -213,6 +213,7 @@ mod tests {
     #[test]
     fn hunks_have_context() {
         let old: String = (1..=20).map(|n| format!("{n}\n")).collect();
+        // The first replacement also changes line 13.
         let new = old.replace("3\n", "three\n").replacen("17\n", "", 1);
         insta::assert_snapshot!(shown(&old, &new), @"
         @@ 0..6 0..6
@@ -300,6 +301,7 @@ mod tests {
     fn lines_in_another_order_are_compared_between_those_in_order() {
         let (old, new) = (
             numbers(0..100_003),
+            // The length is a prime, so the products are a permutation of the lines.
             numbers((0..100_003).map(|n| n * 7919 % 100_003)),
         );
         let found = hunks(old.as_bytes(), new.as_bytes());

@@ -305,6 +305,7 @@ mod tests {
             ("pause", "`pause`"),
         ];
         for (text, expected) in table {
+            // A password in the wrong place must not appear in the message.
             let said = QuiesceProfile::parse(text).unwrap_err();
             assert!(
                 said.to_string().contains(expected) && !said.to_string().contains("secret"),

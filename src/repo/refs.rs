@@ -618,7 +618,9 @@ mod tests {
             .list(&layout::ref_log(RefKind::Branch, &name))
             .unwrap()
             .len();
+        // Old entries are folded, so the number of files does not grow with the log.
         assert!(files < 50, "{files}");
+        // An update that expects an older entry loses.
         assert!(
             refs.update(
                 RefKind::Branch,
@@ -660,10 +662,12 @@ mod tests {
                 .unwrap()
         };
         let before = keys();
+        // The last one is the current tip.
         stale.pop();
         for (n, tip) in stale.iter().enumerate() {
             assert!(update(tip.as_ref(), 2).is_none(), "{n}");
         }
+        // A writer that has lost leaves no entry.
         assert_eq!(keys(), before);
         assert_eq!(
             refs.value(RefKind::Branch, &name).unwrap(),
@@ -691,6 +695,7 @@ mod tests {
         }
         let log = layout::ref_log(RefKind::Branch, &name);
         let listed = refs.numbers(&log).unwrap().remove(0);
+        // This update folds the listed entry.
         refs.update(
             RefKind::Branch,
             &name,
@@ -744,6 +749,7 @@ mod tests {
             refs.value(RefKind::Branch, &name).unwrap_err().kind(),
             Kind::Integrity
         );
+        // An entry contains its own number, so a copy in another place is damage.
         std::fs::copy(store.path(&entry_key(RefKind::Branch, &name, 1)), &path).unwrap();
         assert_eq!(
             refs.list(RefKind::Branch).unwrap_err().kind(),
@@ -755,6 +761,7 @@ mod tests {
         );
         std::fs::remove_file(&path).unwrap();
         assert!(refs.value(RefKind::Branch, &name).unwrap().is_some());
+        // An entry also contains the kind of its ref.
         std::fs::rename(heads, tags).unwrap();
         assert_eq!(
             refs.value(RefKind::Tag, &name).unwrap_err().kind(),
@@ -812,6 +819,7 @@ mod tests {
             .map(value_of)
             .collect();
         assert_eq!(values, [9, 2, 1].map(|n| Some(Id([n; 32]))));
+        // No entry can follow the greatest number.
         let mut entry = refs.tip(RefKind::Branch, last).unwrap().unwrap();
         entry.seq = u64::MAX;
         assert!(

@@ -365,6 +365,7 @@ mod tests {
             self.0.len(key)
         }
         fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+            // The pause makes it likely that the writers overlap.
             std::thread::sleep(Duration::from_millis(2));
             self.1.0.store(
                 key.starts_with("refs"),
@@ -454,6 +455,7 @@ mod tests {
         let observer: Arc<dyn Observer> = Arc::<NoticeRecorder>::clone(&recorder);
         let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer)
             .expiring(Duration::from_millis(300));
+        // Another process would use the same name for its lock on `refs`.
         let left = store
             .lock(
                 &format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]),

@@ -354,6 +354,7 @@ mod tests {
             (0o2770, 0o660, 0o2770),
             (0o750, 0o640, 0o750),
             (0o755, 0o644, 0o755),
+            // Other users never get the right to write.
             (0o777, 0o664, 0o775),
         ] {
             let top = temp.path().join(format!("{given:o}"));

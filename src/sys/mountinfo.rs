@@ -350,6 +350,7 @@ mod tests {
     #[test]
     fn lines_of_all_kinds() {
         let table = MountTable::parse(SOME);
+        // The last two lines are invalid and left out.
         assert_eq!(
             table.iter().map(|m| m.id).collect::<Vec<_>>(),
             [22, 30, 31, 32]
@@ -384,6 +385,7 @@ mod tests {
 
     #[test]
     fn escapes_that_are_none() {
+        // Only three octal digits with a value of at most 377 are an escape.
         for (field, meant) in [
             ("a\\04", "a\\04"),
             ("\\089", "\\089"),

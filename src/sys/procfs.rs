@@ -205,6 +205,8 @@ mod tests {
 
     #[test]
     fn fields_come_after_the_name() {
+        // The name of a program may contain spaces and parentheses, so only the last parenthesis
+        // ends it.
         let stat = ProcStat("7 (a ) b) S 1 7 7".to_owned());
         assert_eq!(
             (
@@ -239,6 +241,7 @@ mod tests {
 
     #[test]
     fn users_outside_of_a_namespace() {
+        // The first id inside, the first id outside, and their number (user_namespaces(7)).
         let map = "         0       1000          1\n         1     100000      65536\n";
         assert_eq!(
             (outer_id(map, 0), outer_id(map, 5), outer_id(map, 70_000)),

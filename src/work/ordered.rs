@@ -212,6 +212,7 @@ mod tests {
                 Ok(())
             },
             work: |n| {
+                // Some results are late, which the order must survive.
                 if n % 50 == 0 {
                     std::thread::yield_now();
                 }

@@ -547,6 +547,7 @@ mod tests {
         ];
         assert_eq!(strangers(&dir.path().join("none"), &known), []);
         assert_eq!(strangers(dir.path(), &known), []);
+        // Kubernetes puts a link `..data` into each directory of secrets.
         for name in [
             "my-key.pem",
             "REGISTRY_PASWORD",
