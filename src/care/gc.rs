@@ -237,8 +237,12 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
+        // The copy of a pack may have the name of a pack that an interrupted run wrote from the same
+        // frames.
         rows.retain(|row| {
-            row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
+            !repacked.packs.contains_key(&row.name)
+                && (row.reason != ListReason::Copied
+                    || plan.copied.keys().any(|n| is_pack(&tally, *n, row)))
         });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
