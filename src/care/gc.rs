@@ -499,7 +499,13 @@ impl Gc<'_> {
         let dead: Vec<ListedPack> = dead.into_values().collect();
         self.observer.step("gc dead");
         let next = number.checked_add(1).ok_or(GcError::Raced)?;
-        if log.append(self.entry(next, GcStep::Dead)?, &dead, self.staging)? == Appended::Lost {
+        // If every pack is spared and none is dead, a plan without packs cancels the plan.
+        let step = if dead.is_empty() {
+            GcStep::Plan
+        } else {
+            GcStep::Dead
+        };
+        if log.append(self.entry(next, step)?, &dead, self.staging)? == Appended::Lost {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");

@@ -193,16 +193,13 @@ impl<'s> GcLog<'s> {
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
-        let bytes = list.finish();
-        let name = NameHasher::of(&bytes);
-        let file = staging.stage()?;
-        file.as_file()
-            .write_all(&bytes)
-            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
-        let key = layout::pack_list(&name);
-        self.store.put(file.path(), &key)?;
+        // A plan without packs has no list.
+        let name = match count {
+            0 => None,
+            _ => Some(self.store_list(&list.finish(), staging)?),
+        };
         let entry = GcEntry {
-            list: Some(name),
+            list: name,
             count,
             bytes: sum_bytes,
             ..entry
@@ -211,6 +208,17 @@ impl<'s> GcLog<'s> {
             return Ok(Appended::Lost);
         }
         Ok(Appended::Counts)
+    }
+
+    /// Stores a list; returns its name.
+    fn store_list(&self, bytes: &[u8], staging: &LocalStore) -> Result<PackName> {
+        let name = NameHasher::of(bytes);
+        let file = staging.stage()?;
+        file.as_file()
+            .write_all(bytes)
+            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        self.store.put(file.path(), &layout::pack_list(&name))?;
+        Ok(name)
     }
 
     /// Returns whether an entry that was created is part of the log. Its number may have been freed
