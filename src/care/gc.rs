@@ -187,8 +187,8 @@ impl Gc<'_> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
-        let before = self.repo.read_gc_log()?;
-        let roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let before = self.repo.read_gc_log_to_void()?;
+        let mut roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         let packs = self.packs_there()?;
         self.repo.refresh_index()?;
@@ -295,7 +295,7 @@ impl Gc<'_> {
 
     /// The error for objects without a copy. If the log moved, another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
-        let now = self.repo.read_gc_log()?;
+        let now = self.repo.read_gc_log_to_void()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
         } else {
@@ -509,7 +509,7 @@ impl Gc<'_> {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");
-        self.repo.read_gc_log()?;
+        self.repo.read_gc_log_to_void()?;
         log.fold()
     }
 
@@ -567,7 +567,7 @@ impl Gc<'_> {
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
         let spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
-                let now = self.repo.read_gc_log()?;
+                let now = self.repo.read_gc_log_to_void()?;
                 return Err(if now.number == before.number + 1 {
                     e
                 } else {
@@ -582,7 +582,7 @@ impl Gc<'_> {
     /// Deletes packs that are dead for longer than the grace, and index segments that others
     /// replace. Any process may do this at any time and as often as it likes.
     fn delete_due(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         let until = self
             .options
             .time
@@ -623,7 +623,7 @@ impl Gc<'_> {
     }
 
     fn count_dead(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         for (name, bytes) in self.packs_there()? {
             let Some(row) = state.dead.find(&name) else {
                 continue;
