@@ -197,6 +197,7 @@ impl Gc<'_> {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
         self.gone = self.versions_gone(&before, &trash, &roots)?;
+        roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
         let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
@@ -558,9 +559,10 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let mut now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
+        now.leave_out_collected(self.repo, before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
         let kept = Kept::new(self.repo, &names, &|_| false);
