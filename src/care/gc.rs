@@ -155,7 +155,9 @@ pub fn collect(
         gone: HashSet::new(),
         report: GcReport::default(),
     };
-    gc.delete_due()?;
+    if !options.dry_run {
+        super::leftovers::remove(staging);
+    }
     gc.run(loose)?;
     if !options.dry_run {
         gc.delete_due()?;
