@@ -213,6 +213,9 @@ impl Gc<'_> {
         if tally.missing > 0 && is_complete {
             return Err(self.missing(&before, tally.missing)?);
         }
+        // Dead packs are deleted only after the mark has found a copy of everything outside of
+        // them, because the log may have come from another repository.
+        self.delete_due()?;
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
             return Ok(());
