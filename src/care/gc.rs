@@ -6,6 +6,7 @@
 //! replace.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::fresh::{FreshWalk, Kept};
@@ -202,7 +203,12 @@ impl Gc<'_> {
         roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
-        let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
+        let mark = |dir: &Path| mark::mark(self.repo, &roots, &is_forgotten, dir, self.observer);
+        let marked = match mark(&dir) {
+            // On a full disk, dead packs can still be deleted.
+            Err(e) if e.kind() == Kind::NoSpace => mark(&std::env::temp_dir())?,
+            marked => marked?,
+        };
         self.report.whole_versions = marked.whole_versions;
         self.report.forgotten_versions = marked.forgotten_versions;
         self.report.incomplete.clone_from(&marked.incomplete);
@@ -615,14 +621,23 @@ impl Gc<'_> {
         let is_gone = |name: &PackName| {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
         };
-        let segments =
-            super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
-        self.report.deleted_segments += segments.deleted;
-        self.report.undeleted += segments.undeleted;
+        let merge =
+            || super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer);
+        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
+        let merged = match merge() {
+            Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
+            merged => Some(merged?),
+        };
         let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
         self.observer.step("gc delete");
         let failed = self.repo.store().delete_many(&keys)?;
         self.observer.step("gc deleted");
+        let segments = match merged {
+            Some(segments) => segments,
+            None => merge()?,
+        };
+        self.report.deleted_segments += segments.deleted;
+        self.report.undeleted += segments.undeleted;
         self.report.undeleted += failed as u64;
         self.report.deleted_packs += (due.len() - failed.min(due.len())) as u64;
         self.report.deleted_bytes += due.iter().map(|pack| pack.1).sum::<u64>();
