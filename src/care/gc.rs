@@ -6,6 +6,7 @@
 //! replace it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::fresh::{FreshWalk, Kept};
@@ -158,7 +159,9 @@ pub fn collect(
         gone: HashSet::new(),
         report: GcReport::default(),
     };
-    gc.delete_due()?;
+    if !options.dry_run {
+        super::leftovers::remove(staging);
+    }
     gc.run(loose)?;
     if !options.dry_run {
         gc.delete_due()?;
@@ -190,8 +193,8 @@ impl Gc<'_> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
-        let before = self.repo.read_gc_log()?;
-        let roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let before = self.repo.read_gc_log_to_void()?;
+        let mut roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         let packs = self.packs_there()?;
         self.repo.refresh_index()?;
@@ -200,9 +203,15 @@ impl Gc<'_> {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
         self.gone = self.versions_gone(&before, &trash, &roots)?;
+        roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
-        let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
+        let mark = |dir: &Path| mark::mark(self.repo, &roots, &is_forgotten, dir, self.observer);
+        let marked = match mark(&dir) {
+            // On a full disk, dead packs can still be deleted.
+            Err(e) if e.kind() == Kind::NoSpace => mark(&std::env::temp_dir())?,
+            marked => marked?,
+        };
         self.report.whole_versions = marked.whole_versions;
         self.report.forgotten_versions = marked.forgotten_versions;
         self.report.incomplete.clone_from(&marked.incomplete);
@@ -213,6 +222,9 @@ impl Gc<'_> {
         if tally.missing > 0 && is_complete {
             return Err(self.missing(&before, tally.missing)?);
         }
+        // Dead packs are deleted only after the mark has found a copy of everything outside of
+        // them, because the log may have come from another repository.
+        self.delete_due()?;
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
             return Ok(());
@@ -240,8 +252,12 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
+        // The copy of a pack may have the name of a pack that an interrupted run wrote from the same
+        // frames.
         rows.retain(|row| {
-            row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
+            !repacked.packs.contains_key(&row.name)
+                && (row.reason != ListReason::Copied
+                    || plan.copied.keys().any(|n| is_pack(&tally, *n, row)))
         });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
@@ -295,7 +311,7 @@ impl Gc<'_> {
     /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
     /// because another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
-        let now = self.repo.read_gc_log()?;
+        let now = self.repo.read_gc_log_to_void()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
         } else {
@@ -502,11 +518,17 @@ impl Gc<'_> {
         let dead: Vec<ListedPack> = dead.into_values().collect();
         self.observer.step("gc dead");
         let next = number.checked_add(1).ok_or(GcError::Raced)?;
-        if log.append(self.entry(next, GcStep::Dead)?, &dead, self.staging)? == Appended::Lost {
+        // If every pack is spared and none is dead, a plan without packs cancels the plan.
+        let step = if dead.is_empty() {
+            GcStep::Plan
+        } else {
+            GcStep::Dead
+        };
+        if log.append(self.entry(next, step)?, &dead, self.staging)? == Appended::Lost {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");
-        self.repo.read_gc_log()?;
+        self.repo.read_gc_log_to_void()?;
         log.fold()
     }
 
@@ -556,16 +578,17 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let mut now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
+        now.leave_out_collected(self.repo, before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
         let kept = Kept::new(self.repo, &names, &|_| false);
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
         let spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
-                let now = self.repo.read_gc_log()?;
+                let now = self.repo.read_gc_log_to_void()?;
                 return Err(if now.number == before.number + 1 {
                     e
                 } else {
@@ -580,7 +603,7 @@ impl Gc<'_> {
     /// Deletes packs that have been dead for at least the grace period, and index segments that
     /// other segments replace. Any process may call this at any time, and repeatedly.
     fn delete_due(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         let until = self
             .options
             .time
@@ -606,14 +629,23 @@ impl Gc<'_> {
         let is_gone = |name: &PackName| {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
         };
-        let segments =
-            super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
-        self.report.deleted_segments += segments.deleted;
-        self.report.undeleted += segments.undeleted;
+        let merge =
+            || super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer);
+        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
+        let merged = match merge() {
+            Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
+            merged => Some(merged?),
+        };
         let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
         self.observer.step("gc delete");
         let failed = self.repo.store().delete_many(&keys)?;
         self.observer.step("gc deleted");
+        let segments = match merged {
+            Some(segments) => segments,
+            None => merge()?,
+        };
+        self.report.deleted_segments += segments.deleted;
+        self.report.undeleted += segments.undeleted;
         self.report.undeleted += failed as u64;
         self.report.deleted_packs += (due.len() - failed.min(due.len())) as u64;
         self.report.deleted_bytes += due.iter().map(|pack| pack.1).sum::<u64>();
@@ -621,7 +653,7 @@ impl Gc<'_> {
     }
 
     fn count_dead(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         for (name, bytes) in self.packs_there()? {
             let Some(row) = state.dead.find(&name) else {
                 continue;

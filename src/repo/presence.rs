@@ -86,6 +86,11 @@ impl Repo {
         self.locator.read_gc_log()
     }
 
+    /// Reads the gc log for a gc, which voids a plan whose list is damaged.
+    pub fn read_gc_log_to_void(&self) -> Result<GcState> {
+        self.locator.read_gc_log_to_void()
+    }
+
     /// Reads which versions are forgotten.
     pub fn forgotten(&self) -> Result<TrashState> {
         TrashLog::new(self.store()).read()
