@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::tally::{FramePlace, PackTally, Tally};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
+use crate::format::segment::IndexRow;
 use crate::index::merged_rows::MergedRows;
 use crate::model::id::Id;
 use crate::repo::Repo;
@@ -322,7 +323,14 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
         let (mut needed, mut needed_bytes, mut object_bytes) = (Vec::new(), 0u64, 0u64);
         for (id, len) in &frame.objects {
             object_bytes += u64::from(*len);
-            if tally.is_needed(pack.kind, id, place)? {
+            // The index has no row for a delta whose base was deleted: an earlier run has stored the
+            // object whole elsewhere, and the delta cannot be decoded any more.
+            let is_copy = || {
+                let rows = repo.index()?.lookup_all(pack.kind, id)?;
+                let at = |row: &IndexRow| row.place.pack == pack.name && row.place.offset == offset;
+                Ok::<_, Error>(frame.codec != CODEC_DELTA || rows.iter().any(at))
+            };
+            if tally.is_needed(pack.kind, id, place)? && is_copy()? {
                 needed.push((*id, *len));
                 needed_bytes += u64::from(*len);
             }
