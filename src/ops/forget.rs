@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::log::Appended;
-use crate::repo::trashlog::TrashLog;
+use crate::repo::trashlog::{FORGET_NOW, TrashLog};
 use choose::{ByReason, Choice};
 use lines::BranchLines;
 use protect::Protections;
@@ -60,6 +60,10 @@ pub fn forget(
         }
         ensure_allowed(options, &report)?;
         let mut appended: BTreeSet<Id> = BTreeSet::new();
+        let reasons = match options.skips_trash {
+            true => reasons.into_iter().map(skip_trash).collect(),
+            false => reasons,
+        };
         let is_done = append(&target, trash.number, reasons, &mut appended, observer)?;
         if is_done {
             report.verdicts.splice(..0, done);
@@ -92,6 +96,11 @@ fn append(
         number = log.read()?.number;
     }
     Ok(true)
+}
+
+fn skip_trash((why, versions): (String, Vec<Id>)) -> (String, Vec<Id>) {
+    let rest = why.strip_prefix("forget: ").unwrap_or(&why);
+    (format!("{FORGET_NOW}{rest}"), versions)
 }
 
 /// Fails if the run forgets more versions than the user expects.

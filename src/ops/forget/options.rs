@@ -33,6 +33,8 @@ pub struct ForgetOptions {
     pub max_forget: Option<usize>,
     /// Whether more than half of a branch may be forgotten.
     pub is_confirmed: bool,
+    /// Whether the versions do not stay in the trash.
+    pub skips_trash: bool,
     pub dry_run: bool,
     /// The directory with the notes of mounts.
     pub run: PathBuf,
