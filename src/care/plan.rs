@@ -39,6 +39,12 @@ impl PlanLimits {
     const fn least_share(&self) -> f64 {
         if self.is_remote { 0.5 } else { 1.0 / 3.0 }
     }
+
+    /// Returns the unused share of a frame up to which the frame is copied as it is. Compressing its
+    /// needed objects again takes time, so that only a low limit asks for it.
+    const fn frame_share(&self) -> f64 {
+        (self.unused_share * 5.0).clamp(0.0, 0.5)
+    }
 }
 
 /// A frame of a pack of which some bytes are needed.
@@ -51,8 +57,8 @@ pub(super) struct UsedFrame {
     pub object_bytes: u64,
     /// Objects that are needed, with their lengths.
     pub needed: Vec<(Id, u32)>,
-    /// Whether needed objects take at least half of the uncompressed frame, or the frame is the
-    /// base of a delta, so that the frame is copied as it is.
+    /// Whether needed objects take most of the uncompressed frame, or the frame is the base of a
+    /// delta, so that the frame is copied as it is.
     pub is_copied_whole: bool,
     pub is_base: bool,
 }
@@ -114,7 +120,7 @@ pub(super) fn plan(
         if pack.unused_share() < least_share {
             break;
         }
-        let Some(used) = sound_use(repo, tally, *number)? else {
+        let Some(used) = sound_use(repo, tally, *number, limits)? else {
             continue;
         };
         if used.freed_bytes() as f64 >= least_share * used.frame_bytes as f64 {
@@ -135,7 +141,7 @@ pub(super) fn plan(
         let pays = !limits.is_remote || bytes >= PACK_TARGET / 2;
         if small.len() >= MERGE_AT && pays {
             for (number, _) in small {
-                if let Some(used) = sound_use(repo, tally, number)? {
+                if let Some(used) = sound_use(repo, tally, number, limits)? {
                     plan.copy(number, used, limits);
                 }
             }
@@ -154,7 +160,7 @@ pub(super) fn plan(
         if unused as f64 <= limits.unused_share * all as f64 || pack.unused_bytes() == 0 {
             break;
         }
-        let Some(used) = sound_use(repo, tally, number)? else {
+        let Some(used) = sound_use(repo, tally, number, limits)? else {
             continue;
         };
         // An estimate by uncompressed lengths may find unused bytes where none can be freed.
@@ -248,7 +254,7 @@ impl Plan {
                 ..*pack
             };
             if rest.unused_share() >= limits.least_share()
-                && let Some(used) = sound_use(repo, tally, number)?
+                && let Some(used) = sound_use(repo, tally, number, limits)?
             {
                 self.copy(number, used, limits);
             }
@@ -298,15 +304,20 @@ fn numbered<'t>(tally: &'t Tally<'_>) -> impl Iterator<Item = (u32, &'t PackTall
 }
 
 /// Like [`pack_use`]; `None` for a pack whose table is damaged, because such a pack stays as it is.
-fn sound_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<Option<PackUse>> {
-    match pack_use(repo, tally, number) {
+fn sound_use(
+    repo: &Repo,
+    tally: &Tally<'_>,
+    number: u32,
+    limits: &PlanLimits,
+) -> Result<Option<PackUse>> {
+    match pack_use(repo, tally, number, limits) {
         Err(e) if e.kind() == Kind::Integrity => Ok(None),
         used => used.map(Some),
     }
 }
 
 /// Reads the table of a pack and states which frames are needed.
-fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
+fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) -> Result<PackUse> {
     let mut used = PackUse {
         frames: Vec::new(),
         frame_bytes: 0,
@@ -343,7 +354,9 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
             used.unwrapped.extend((deltas > 0).then_some(offset));
             continue;
         }
-        let is_copied_whole = is_base || needed_bytes * 2 >= object_bytes;
+        let unneeded_bytes = object_bytes.saturating_sub(needed_bytes) as f64;
+        let is_copied_whole =
+            is_base || unneeded_bytes <= limits.frame_share() * object_bytes as f64;
         if is_copied_whole && frame.codec != CODEC_DELTA {
             for (id, _) in &frame.objects {
                 if !needed.iter().any(|needed| needed.0 == *id)

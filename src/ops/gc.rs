@@ -90,6 +90,9 @@ impl Failure for SilentMount {
     }
 }
 
+/// Limit on the decompressed frames in memory. A collection reads most frames once.
+const FRAME_CACHE_BYTES: usize = 16 << 20;
+
 /// Deletes what no version of the local repository needs. `run` is the directory with the notes of
 /// mounts.
 pub fn collect(
@@ -98,6 +101,10 @@ pub fn collect(
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<GcReport> {
+    let mut context = context.clone();
+    let frames = &mut context.open.frame_cache_bytes;
+    *frames = (*frames).min(FRAME_CACHE_BYTES);
+    let context = &context;
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
     let limits = PlanLimits {
