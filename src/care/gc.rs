@@ -274,7 +274,10 @@ impl Gc<'_> {
             .secs
             .saturating_sub_unsigned(self.options.keep_trash.as_secs());
         let is_due = |mention: &TrashMention| {
-            mention.time <= until || self.options.at_once.contains(id) || self.gone.contains(id)
+            mention.time <= until
+                || mention.skips_trash()
+                || self.options.at_once.contains(id)
+                || self.gone.contains(id)
         };
         !protected.contains(id) && trash.mention(id).is_some_and(is_due)
     }

@@ -95,19 +95,10 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
         .catalogue()
         .and_then(|catalogue| Ok(catalogue.segments()?))
     {
-        let by: HashMap<SegmentName, SegmentName> = rows
+        let by = rows
             .iter()
-            .filter_map(|row| Some((row.name, row.replaced_by?)))
-            .collect();
-        for row in &rows {
-            let (mut name, mut steps) = (row.name, 0);
-            while let Some(next) = by.get(&name).filter(|_| steps < 64) {
-                (name, steps) = (*next, steps + 1);
-            }
-            if name != row.name && live.contains_key(&name) {
-                replaced.insert(row.name);
-            }
-        }
+            .filter_map(|row| Some((row.name, row.replaced_by?)));
+        replaced.extend(replaced_by_live(by, live.keys().copied()));
     }
     let mut keys = Vec::new();
     let mut gone = Vec::new();
@@ -130,4 +121,45 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
         catalogue.remove_segments(&gone)?;
     }
     Ok(())
+}
+
+/// Returns the segments that live ones replace, directly or through other replaced ones. After many
+/// small commits there may be hundreds of steps between the two.
+fn replaced_by_live(
+    by: impl Iterator<Item = (SegmentName, SegmentName)>,
+    live: impl Iterator<Item = SegmentName>,
+) -> HashSet<SegmentName> {
+    let mut older: HashMap<SegmentName, Vec<SegmentName>> = HashMap::new();
+    by.for_each(|(old, new)| older.entry(new).or_default().push(old));
+    let mut found = HashSet::new();
+    let mut todo: Vec<SegmentName> = live.collect();
+    while let Some(name) = todo.pop() {
+        let replaced = older.remove(&name).unwrap_or_default();
+        found.extend(&replaced);
+        todo.extend(replaced);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_chains_of_replaced_segments_end_at_a_live_one() {
+        let name = |n: u32| {
+            let mut name = SegmentName::default();
+            name[..4].copy_from_slice(&n.to_be_bytes());
+            name
+        };
+        // 999 replaces 998, 998 replaces 997 and so on; 2,001 and 2,002 replace one another.
+        let chain = (0..999).map(|n| (name(n), name(n + 1)));
+        let others = [
+            (name(2000), name(2001)),
+            (name(2001), name(2002)),
+            (name(2002), name(2001)),
+        ];
+        let found = replaced_by_live(chain.chain(others), [name(999), name(3000)].into_iter());
+        assert_eq!(found, (0..999).map(name).collect());
+    }
 }

@@ -91,6 +91,9 @@ impl Failure for SilentMount {
     }
 }
 
+/// Limit on the decompressed frames in memory, in bytes. A collection reads most frames only once.
+const FRAME_CACHE_BYTES: usize = 16 << 20;
+
 /// Deletes data that no version of the local repository needs. `run` is the directory with the
 /// notes of mounts.
 pub fn collect(
@@ -99,6 +102,10 @@ pub fn collect(
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<GcReport> {
+    let mut context = context.clone();
+    let frames = &mut context.open.frame_cache_bytes;
+    *frames = (*frames).min(FRAME_CACHE_BYTES);
+    let context = &context;
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
     let limits = PlanLimits {

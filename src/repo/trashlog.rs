@@ -42,6 +42,8 @@ impl LogEntry for TrashEntry {
 /// The reason of an entry for versions of which a fetch or a push has copied only the commit
 /// object.
 pub const COPIED_WITHOUT_DATA: &str = "fetched without";
+/// The start of the reason of an entry for versions whose data need not stay in the trash.
+pub const FORGET_NOW: &str = "forget --now: ";
 /// The reason of an entry of a writer that found data of a forgotten version missing.
 pub const ALREADY_COLLECTED: &str = "forget: already collected";
 
@@ -60,6 +62,12 @@ impl TrashMention {
     /// Returns whether data of the version was missing when the entry was written.
     pub fn is_without_data(&self) -> bool {
         self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
+    }
+
+    /// Whether every gc may delete the data of the version, however new the entry is. The gc of the
+    /// command that wrote it leaves data in packs that are mostly needed.
+    pub fn skips_trash(&self) -> bool {
+        self.why.starts_with(FORGET_NOW)
     }
 }
 

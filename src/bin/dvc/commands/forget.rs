@@ -108,6 +108,7 @@ fn run_forget(
         target,
         max_forget: args.max_forget,
         is_confirmed: session.globals.yes,
+        skips_trash: args.now,
         dry_run,
         run: dirs::usable_run()?,
     };

@@ -18,6 +18,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
+/// Priority of a collection among the processes of the machine: nearly the lowest.
+const NICENESS: i32 = 15;
+
 /// Options of `gc`.
 #[derive(Args, Debug, Default)]
 #[command(after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --cache --max 2G")]
@@ -183,6 +186,8 @@ pub(crate) fn collect_garbage(
 ) -> Result<DoneGc, Failed> {
     let run = dirs::usable_run()?;
     let progress = session.progress()?;
+    // Commits that run at the same time go first. Threads inherit the priority.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
     let report = collect(context, &run, options, &progress)?;
     for root in &report.incomplete {
         let message = format!(
