@@ -254,7 +254,7 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
-            roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
+            roots.extend(Some(root).filter(|root| root.current || entry.time > collected));
         }
     }
 }
