@@ -20,7 +20,7 @@ use crate::repo::trashlog::TrashState;
 use crate::repo::whole::CopyDemand;
 use crate::work::fan_out;
 
-/// A version that is held by something else than a ref: the base of a worktree, an overlay, a
+/// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LooseRoot {
@@ -45,8 +45,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
-    /// deleted refs.
+    /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
+    /// than `keep_log`.
     pub fn read(
         repo: &Repo,
         keep_log: Duration,
@@ -161,7 +161,7 @@ impl Roots {
     }
 }
 
-/// The value before an entry, which `undo` goes back to, and the value after the entry.
+/// Returns the value before an entry, to which `undo` goes back, and the value after the entry.
 fn values(entry: &RefEntry) -> impl Iterator<Item = Id> {
     [&entry.old, &entry.new]
         .into_iter()

@@ -24,9 +24,9 @@ use crate::model::refname::{RefKind, RefName};
 /// The error for a version whose objects were collected while a writer relied on them.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectedError {
-    #[error("{} {} was collected by a garbage collection", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection has deleted it", lacking.kind.name(), lacking.id.short())]
     Collected { lacking: Lacking },
-    #[error("{} {} may be collected by a garbage collection that is not finished", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
     #[error("a garbage collection has moved objects meanwhile: {detail}")]
     Moved { detail: String },
@@ -79,7 +79,7 @@ impl<'r> WriteSession<'r> {
         })
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the session writes to.
     pub const fn repo(&self) -> &'r Repo {
         self.repo
     }
@@ -112,6 +112,7 @@ impl<'r> WriteSession<'r> {
                 // A gc that ends during the walk deletes objects that the walk is about to read.
                 Err(e) if e.kind() == Kind::Integrity => {
                     let then = std::mem::replace(&mut now, self.repo.read_gc_log()?);
+                    // The log has not moved since, so no gc explains the error.
                     if then.number == now.number {
                         return Err(e);
                     }
@@ -165,7 +166,8 @@ impl<'r> WriteSession<'r> {
         tip: Option<&Id>,
         beside: Option<&Id>,
     ) -> Result<Vec<Id>> {
-        // An ancestor of the tip is protected by the ref that names the tip, unless it is forgotten.
+        // An ancestor of the tip is protected by the ref that names the tip, unless it is
+        // forgotten.
         let mut protected: HashSet<Id> = HashSet::new();
         let mut todo: Vec<Id> = tip.copied().into_iter().collect();
         while let Some(id) = todo.pop() {
@@ -203,7 +205,7 @@ impl<'r> WriteSession<'r> {
         Ok(lost)
     }
 
-    /// The parents of a version; none if the clone lacks the commit.
+    /// Returns the parents of a version; none if a partial clone lacks the commit.
     fn parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.repo.commit_cached(id) {
             Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => {
@@ -214,7 +216,7 @@ impl<'r> WriteSession<'r> {
     }
 
     /// Moves a ref from the value `expected` to `new`; `None` is a ref that does not exist. Returns
-    /// no entry if another process has moved the ref. A fence of a gc is no move.
+    /// no entry if another process has moved the ref. A fence of a gc does not count as a move.
     pub fn move_ref(
         &self,
         kind: RefKind,
@@ -238,6 +240,8 @@ impl<'r> WriteSession<'r> {
             match new {
                 NewValue::Stored(new) => self.ensure_whole(&[new], expected, false, how)?,
                 NewValue::Named(new) => {
+                    // A version that no ref reaches may have lost its data in an earlier gc, so the
+                    // check is forced.
                     self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?
                 }
                 NewValue::Deleted => {}
@@ -268,7 +272,7 @@ impl<'r> WriteSession<'r> {
             .update(kind, name, Some(tip), Some(new), how)
     }
 
-    /// Returns whether a version is the value of a ref, or leads to one and is not forgotten.
+    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {
@@ -284,6 +288,8 @@ impl<'r> WriteSession<'r> {
         if todo.contains(version) {
             return Ok(true);
         }
+        // A gc may have deleted the data of a forgotten version, although a ref reaches its
+        // descendants.
         if self.repo.forgotten()?.contains(version) {
             return Ok(false);
         }
@@ -292,6 +298,7 @@ impl<'r> WriteSession<'r> {
             if id == *version {
                 return Ok(true);
             }
+            // An unreadable version only ends this path. The forced check then reports the damage.
             if seen.insert(id)
                 && let Ok(commit) = self.repo.commit_cached(&id)
             {
@@ -320,7 +327,7 @@ impl NewValue {
         id.map_or(Self::Deleted, Self::Named)
     }
 
-    /// Returns the version.
+    /// Returns the id of the version, or `None` if the ref is deleted.
     pub const fn id(self) -> Option<Id> {
         match self {
             Self::Stored(id) | Self::Named(id) => Some(id),
