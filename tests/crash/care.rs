@@ -316,7 +316,7 @@ fn repair_dies() {
 
 #[test]
 fn gc_beside_a_stopped_commit() {
-    stop_each(&COMMIT, 5, &[&COLLECT], &[0]);
+    stop_each(&COMMIT, 4, &[&COLLECT], &[0]);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn gc_beside_a_stopped_push() {
         repository: "there",
         ..COLLECT
     };
-    stop_each(&PUSH, 3, &[&THERE, &COLLECT], &[0]);
+    stop_each(&PUSH, 2, &[&THERE, &COLLECT], &[0]);
 }
 
 #[test]
@@ -341,12 +341,12 @@ fn gc_beside_a_stopped_fetch() {
         repository: "there",
         ..COLLECT
     };
-    stop_each(&FETCH, 3, &[&MINE, &THERE], &[0]);
+    stop_each(&FETCH, 2, &[&MINE, &THERE], &[0]);
 }
 
 #[test]
 fn gc_beside_a_stopped_checkout() {
-    stop_each(&CHECKOUT, 3, &[&COLLECT], &[0]);
+    stop_each(&CHECKOUT, 2, &[&COLLECT], &[0]);
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn gc_beside_a_stopped_repair() {
 fn others_beside_a_stopped_gc() {
     stop_each(
         &COLLECT,
-        3,
+        2,
         &[&COMMIT, &COLLECT, &FORGET, &CHECKOUT, &PUSH],
         &[0, 11],
     );
@@ -371,7 +371,7 @@ fn others_beside_a_stopped_deletion() {
 
 #[test]
 fn gc_beside_a_stopped_forget() {
-    stop_each(&FORGET, 3, &[&COLLECT, &COMMIT], &[0, 11, 13]);
+    stop_each(&FORGET, 2, &[&COLLECT, &COMMIT], &[0, 11, 13]);
 }
 
 /// Stops a commit and a collection at two steps; a second collection runs completely.
