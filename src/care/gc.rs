@@ -575,7 +575,7 @@ impl Gc<'_> {
     /// Returns the packs of the plan that are needed by versions which became visible after the
     /// mark.
     fn spare(
-        &self,
+        &mut self,
         before: &GcState,
         planned: &HashMap<PackName, ListedPack>,
         loose: &LooseRoots<'_>,
@@ -585,6 +585,9 @@ impl Gc<'_> {
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
         now.leave_out_collected(self.repo, before, &trash)?;
+        // A writer may have entered a version again that it found without data.
+        let gone = self.versions_gone(before, &trash, &now)?;
+        self.gone.extend(gone);
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
         let kept = Kept::new(self.repo, &names, &|_| false);

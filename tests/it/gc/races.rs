@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dvc::context::Context;
 use dvc::error::Kind;
+use dvc::model::entry::Time;
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::{Observer, Silent};
@@ -19,6 +20,8 @@ use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::gc::{CollectOptions, collect};
 use dvc::ops::undo::{UndoOptions, undo};
+use dvc::repo::refs::Move;
+use dvc::repo::trashlog::{ALREADY_COLLECTED, TrashLog};
 use parking_lot::Mutex;
 
 use crate::support::known::{KnownVersion, assert_sound, commit_all, context, copy_dir, files_of};
@@ -295,4 +298,51 @@ fn a_plan_of_which_every_pack_is_spared() {
         commit_back(&context, &Silent).unwrap();
     }
     assert!(came_back > 2, "{came_back}");
+}
+
+/// A writer finds data of a forgotten version missing, and enters the version in the trash again, at
+/// a time after the start of the collection.
+#[test]
+fn a_collected_version_that_is_entered_again() {
+    let stage = Stage::new();
+    let first = stage.versions[0].id;
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        let enter = |secs: i64, why: &str| {
+            let repo = context.repo().unwrap();
+            let log = TrashLog::new(repo.store());
+            let time = Time { secs, nanos: 0 };
+            let who = "A <a@example.org>";
+            let number = log.read().unwrap().number;
+            log.append(number, &[first], &[], &Move { who, why, time })
+                .unwrap();
+        };
+        let now = jiff::Timestamp::now().as_second();
+        enter(now - 100, "forget");
+        drop(collect_now(&context, &Silent).unwrap());
+        // Something to plan.
+        fs::write(context.worktree.join("c"), noise(8, 90_000)).unwrap();
+        commit_all(&context, "other", &[]);
+        let names = vec![RefName::new("other").unwrap()];
+        let delete = BranchOptions {
+            action: BranchAction::Delete { names, force: true },
+            dry_run: false,
+        };
+        branch(&context, &delete, &Silent).unwrap();
+        let again = |_: &str| enter(now + 3600, ALREADY_COLLECTED);
+        let observer = AtStep::new(step, &again);
+        let done = collect_now(&context, &observer);
+        assert!(
+            done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy),
+            "step {step}, {:?}: {:?}",
+            observer.ran_at(),
+            done.err()
+        );
+        if observer.ran_at().is_none() {
+            break;
+        }
+        drop(collect_now(&context, &Silent).unwrap());
+        assert_sound(&context, &stage.versions[1..], &format!("step {step}"));
+    }
 }
