@@ -78,6 +78,7 @@ impl BlobDescriptor {
 
 /// Returns the hash of a SHA-256 digest.
 pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
+    // The hash becomes part of paths and URLs, so only hex digits are accepted.
     let plain =
         |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "not a SHA-256 digest");
@@ -124,7 +125,8 @@ impl ImageManifest {
         self.config.is_none()
     }
 
-    /// Returns the manifest for the platform of this machine, or the only manifest of the index.
+    /// Returns the only image of the index, even if the image is for another platform, or else the
+    /// image for the platform of this machine. Attestations do not count.
     pub fn for_this_machine(&self, what: &str) -> Result<&BlobDescriptor, ArchiveError> {
         // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
         let known = |d: &&BlobDescriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
@@ -167,7 +169,7 @@ impl ImageManifest {
             Some(other) => Err(ArchiveError::Refused {
                 entry: what.to_owned(),
                 why: format!(
-                    "not a container image: it contains `{}`",
+                    "not a container image: a layer has the media type `{}`",
                     other.media_type.escape_debug()
                 ),
                 hint: other
@@ -330,6 +332,7 @@ pub const fn architecture() -> &'static str {
 /// Splits `name:tag`. The tag is `latest` if the reference has none. Returns `None` if the name or
 /// the tag is invalid.
 pub fn split_reference(text: &str) -> Option<(&str, &str)> {
+    // A colon before the last slash precedes the port of a host.
     let at = text.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match text[at..].find(':') {
         Some(colon) => (&text[..at + colon], &text[at + colon + 1..]),

@@ -1,10 +1,10 @@
-//! Reads tar streams in the plain, ustar, GNU and PAX formats. Returns the members in order, and
-//! their content as a stream.
+//! Reads tar streams in the v7, ustar, GNU and PAX formats. Returns the members in order, and their
+//! content as a stream.
 //!
 //! The `tar` crate reads header blocks and verifies their checksums. This module interprets the
 //! extension headers itself, because the crate splits PAX records at line breaks and supports only
-//! one of the four sparse formats. Fixed limits bound the memory, independent of the lengths in an
-//! archive.
+//! one of the four sparse formats. Fixed limits bound the memory, no matter which lengths an
+//! archive declares.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ const TARGET_MAX: usize = 4095;
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Returns the name in the first block of an archive.
+/// Returns the name in the first block of an archive, or `None` if `head` is shorter than a block.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
     Some(
         Header::from_byte_slice(head.get(..512)?)
@@ -132,10 +132,13 @@ impl<R: ArchiveInput> TarReader<R> {
             let size = header
                 .entry_size()
                 .map_err(|e| self.damaged(e.to_string()))?;
+            // Only headers with the magic of ustar or GNU tar define the types of extension
+            // headers.
             let extended = header.as_ustar().is_some() || header.as_gnu().is_some();
             match header.entry_type() {
                 EntryType::XGlobalHeader => {
                     let bytes = self.extension(&mut extensions, size)?;
+                    // A global header belongs to no member, so the archive may end after it.
                     extensions.pieces -= 1;
                     let all = records::take(&bytes)
                         .ok_or_else(|| self.damaged("malformed global PAX records"))?;
@@ -227,7 +230,7 @@ impl<R: ArchiveInput> TarReader<R> {
         self.data.at += len.min(self.hole());
     }
 
-    /// Returns the source, positioned after the archive.
+    /// Returns the source, positioned after the bytes that were read or skipped.
     pub fn into_input(self) -> R {
         self.input
     }
@@ -242,6 +245,8 @@ impl<R: ArchiveInput> TarReader<R> {
             input: &mut self.input,
             bytes: 0,
         };
+        // A new `Archive` for each header, and `raw`, so that the crate interprets no extension
+        // header.
         let mut archive = Archive::new(&mut counted);
         let next = archive
             .entries()
@@ -299,6 +304,7 @@ impl<R: ArchiveInput> TarReader<R> {
     ) -> Result<Vec<u8>, ArchiveError> {
         extensions.bytes = extensions.bytes.saturating_add(size);
         extensions.pieces += 1;
+        // The number is limited, too, because empty extension headers add no bytes.
         if extensions.bytes > EXTENSION_MAX || extensions.pieces > EXTENSIONS_MAX {
             return Err(self.damaged("too many or too long extension headers"));
         }
@@ -316,7 +322,7 @@ impl<R: ArchiveInput> TarReader<R> {
                     let run = offset.take().zip(records::number(value));
                     extensions
                         .sparse
-                        .push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
+                        .push(run.ok_or_else(|| self.damaged("malformed sparse file map"))?);
                 }
                 _ => {
                     extensions.records.insert(key.to_vec(), value.to_vec());
@@ -337,6 +343,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 .records
                 .get(key)
                 .or_else(|| self.globals.get(key))
+                // An empty value cancels a global record of the same key (POSIX, pax).
                 .filter(|v| !v.is_empty())
         };
         let without_nul =
@@ -347,6 +354,7 @@ impl<R: ArchiveInput> TarReader<R> {
         );
         let is_mapped = version == (Some(&b"1"[..]), Some(&b"0"[..]));
         let name = get(b"GNU.sparse.name").or_else(|| get(b"path")).cloned();
+        // GNU tar ends long names with NUL.
         let name = name.or_else(|| extensions.long_name.clone().map(without_nul));
         let mut path = name.unwrap_or_else(|| header.path_bytes().into_owned());
         self.name = display(&path);
@@ -358,11 +366,13 @@ impl<R: ArchiveInput> TarReader<R> {
             return Err(ArchiveError::refused(&self.name, "name contains NUL"));
         }
         let number = |key: &'static str| {
-            let bad = || ArchiveError::damaged(&self.name, format!("`{key}` is not a number"));
+            let bad =
+                || ArchiveError::damaged(&self.name, format!("value of `{key}` is not a number"));
             get(key.as_bytes())
                 .map(|v| records::number(v).ok_or_else(bad))
                 .transpose()
         };
+        // The field of a header ends below 8 GiB, so larger sizes are in a record.
         let size = number("size")?.unwrap_or(size);
         let link = get(b"linkpath")
             .cloned()
@@ -420,6 +430,7 @@ impl<R: ArchiveInput> TarReader<R> {
         };
         let real = number("GNU.sparse.realsize")?.or(number("GNU.sparse.size")?);
         let map = get(b"GNU.sparse.map").cloned();
+        // The padding is less than a block, so the sums of `stored` and `padding` cannot overflow.
         if stored.checked_add(writer::BLOCK).is_none() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
@@ -435,16 +446,17 @@ impl<R: ArchiveInput> TarReader<R> {
             let (runs, real) = self.old_map(header)?;
             Some((runs, Some(real)))
         } else if is_mapped {
+            // Format 1.0.
             Some((self.map()?, real))
         } else if let Some(map) = map {
+            // Format 0.1.
             let runs = sparse::with_commas(&map);
             Some((
-                runs.ok_or_else(|| {
-                    ArchiveError::damaged(&self.name, "malformed map of a sparse file")
-                })?,
+                runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed sparse file map"))?,
                 real,
             ))
         } else if !extensions.sparse.is_empty() {
+            // Format 0.0.
             Some((extensions.sparse, real))
         } else {
             None
@@ -462,7 +474,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 let bad = || {
                     ArchiveError::damaged(
                         &self.name,
-                        "ranges of a sparse file do not match its size",
+                        "sparse file map does not match the file size",
                     )
                 };
                 let real = real.ok_or_else(bad)?;
@@ -472,6 +484,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 )
             }
         };
+        // Offsets in a file are signed numbers.
         if i64::try_from(size).is_err() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
@@ -494,6 +507,7 @@ impl<R: ArchiveInput> TarReader<R> {
             .ok_or_else(|| bad("sparse member without a GNU header".to_owned()))?;
         let mut runs = Vec::new();
         let add = |part: &tar::GnuSparseHeader, runs: &mut Vec<Run>| -> io::Result<()> {
+            // Unused slots are empty: a header has four slots, and each block after it has 21.
             if !part.is_empty() {
                 runs.push((part.offset()?, part.length()?));
             }
@@ -504,6 +518,7 @@ impl<R: ArchiveInput> TarReader<R> {
         }
         let mut more = gnu.is_extended();
         while more {
+            // These blocks are not part of the member's size, unlike the map of format 1.0.
             let block = self.take(writer::BLOCK)?;
             let mut extended = GnuExtSparseHeader::new();
             extended.as_mut_bytes().copy_from_slice(&block);
@@ -511,8 +526,9 @@ impl<R: ArchiveInput> TarReader<R> {
                 add(part, &mut runs).map_err(|e| bad(e.to_string()))?;
             }
             more = extended.is_extended();
+            // A range takes 24 bytes in the archive.
             if runs.len() as u64 > EXTENSION_MAX / 24 {
-                return Err(bad("map of a sparse file is too long".to_owned()));
+                return Err(bad("sparse file map is too long".to_owned()));
             }
         }
         Ok((runs, gnu.real_size().map_err(|e| bad(e.to_string()))?))
@@ -521,13 +537,14 @@ impl<R: ArchiveInput> TarReader<R> {
     /// Reads the map of sparse format 1.0, which precedes the data.
     fn map(&mut self) -> Result<Vec<Run>, ArchiveError> {
         let name = self.name.clone();
-        let bad = || ArchiveError::damaged(&name, "malformed map of a sparse file");
+        let bad = || ArchiveError::damaged(&name, "malformed sparse file map");
         let (mut text, mut numbers, mut wanted) = (Vec::new(), Vec::new(), None);
         let mut read = 0;
         while wanted.is_none_or(|wanted| numbers.len() < wanted) {
             if self.data.stored < writer::BLOCK || read > EXTENSION_MAX {
                 return Err(bad());
             }
+            // The map is padded to whole blocks, so no data is lost with the rest of the last one.
             text.extend(self.take(writer::BLOCK)?);
             read += writer::BLOCK;
             self.data.stored -= writer::BLOCK;
@@ -600,10 +617,11 @@ fn meta_of<'g>(
     let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
     let mut xattrs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for (attribute, record) in [acl::ACCESS, acl::DEFAULT] {
+        // Only the member's own records: a global record would give all files the same ACL.
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),
-                why: "ACL names users or groups without their numbers".to_owned(),
+                why: "the ACL contains user or group names without numeric ids".to_owned(),
                 hint: Some("create the archive with `tar --numeric-owner`"),
             });
             // The raw xattr is more exact than its text form. If it exists, an invalid text is
@@ -638,6 +656,7 @@ fn meta_of<'g>(
     }
     Ok(Meta {
         mode: match kind {
+            // The mode of a symbolic link is always 0777 on Linux (symlink(7)).
             MemberKind::Symlink { .. } => 0o777,
             _ => u32::try_from(mode & 0o7777).unwrap_or(0),
         },

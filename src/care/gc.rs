@@ -1,11 +1,12 @@
 //! Garbage collection: mark, plan, repack, fence, give up, delete. Any other process may commit,
 //! push, mount or read meanwhile, and every process may stop at any step.
 //!
-//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. Nothing is
-//! deleted but packs that a dead entry of the gc log lists, and index segments that other segments
-//! replace.
+//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. A pack is
+//! deleted only if a dead entry of the gc log lists it, and an index segment only if other segments
+//! replace it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::fresh::{FreshWalk, Kept};
@@ -22,6 +23,7 @@ use crate::format::segment::PackName;
 use crate::model::entry::Time;
 use crate::model::id::{Id, parse_hex};
 use crate::model::refname::RefKind;
+use crate::model::text;
 use crate::observe::Observer;
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
@@ -34,36 +36,37 @@ use crate::sys::clock;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
-/// Fences that are written at once.
+/// Maximum number of fences that are written at the same time.
 const FENCES: usize = 16;
 
 /// Options of a gc.
 #[derive(Clone, Debug)]
 pub struct GcOptions {
-    /// How long a pack must have been known as unneeded before it is planned, and how long a dead
-    /// pack stays.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
-    /// How long old values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
     pub limits: PlanLimits,
-    /// Copying stops at this moment; what was copied stays useful.
+    /// No copy of a pack begins after this moment. Packs that were copied before stay useful.
     pub until: Option<Instant>,
-    /// Waits so long after the fences; for stores whose listings are late.
+    /// Time to wait after the fences, for stores whose listings lag behind their writes.
     pub settle: Duration,
     pub dry_run: bool,
     /// Fails instead of planning more than half of the bytes of all packs.
     pub is_cautious: bool,
-    /// Author of the entries.
+    /// Author of the log entries that this run writes.
     pub who: String,
     /// The time of this run.
     pub time: Time,
 }
 
-/// Findings and deeds of a gc.
+/// The result of a gc.
 #[derive(Clone, Debug, Default)]
 pub struct GcReport {
     pub whole_versions: u64,
@@ -71,18 +74,18 @@ pub struct GcReport {
     /// Packs that nothing needs and that are planned, with their bytes.
     pub dropped_packs: u64,
     pub dropped_bytes: u64,
-    /// Packs whose needed part was copied into new ones, with their bytes.
+    /// Packs whose needed part was copied into new ones, and an estimate of the copied bytes.
     pub copied_packs: u64,
     pub copied_bytes: u64,
     /// New packs with their bytes.
     pub new_packs: u64,
     pub new_bytes: u64,
-    /// Packs that nothing needs, but that are not known as such for long enough.
+    /// Packs that nothing needs, but that have been known as such for less than the grace period.
     pub waiting_packs: u64,
     pub waiting_bytes: u64,
-    /// When the first of them may be planned, in seconds since 1970.
+    /// When the first of the waiting packs may be planned, in seconds since 1970.
     pub waiting_until: Option<i64>,
-    /// Unused bytes in packs that stay, by estimate.
+    /// Estimate of the unused bytes in packs that stay.
     pub unused_bytes: u64,
     /// Bytes of all packs that stay.
     pub kept_bytes: u64,
@@ -99,20 +102,20 @@ pub struct GcReport {
     pub undeleted: u64,
     /// Roots without a log of which objects are missing.
     pub incomplete: Vec<LooseRoot>,
-    /// Whether the time was up before everything was done.
+    /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,
 }
 
-/// The error for a gc that must not go on.
+/// The error for a gc that must not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
-    #[error("{count} objects that versions need are missing; nothing was deleted")]
+    #[error("cannot collect garbage: {} missing; nothing was deleted", text::count(*count, "needed object"))]
     Missing { count: u64 },
-    #[error("{count} index segments cannot be read; nothing was deleted")]
+    #[error("cannot collect garbage: cannot read {}; nothing was deleted", text::count(*count, "index segment"))]
     DamagedIndex { count: u64 },
-    #[error("this would delete {freed} of {all} bytes")]
+    #[error("refusing to collect garbage: the run would free {freed} of {all} bytes")]
     TooMuch { freed: u64, all: u64 },
-    #[error("another garbage collection won the race")]
+    #[error("cannot collect garbage: another garbage collection won the race")]
     Raced,
 }
 
@@ -128,18 +131,19 @@ impl Failure for GcError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing { .. } => {
-                "run `dvc fsck` to list them, and `dvc fsck --repair` to get them back".to_owned()
+                "run `dvc fsck` to list the missing objects, and `dvc fsck --repair` to restore them".to_owned()
             }
             Self::DamagedIndex { .. } => "run `dvc fsck --rebuild` to rebuild the index".to_owned(),
             Self::TooMuch { .. } => {
                 "run `dvc gc -n` to see what is not needed, then `dvc gc -y`".to_owned()
             }
-            Self::Raced => "run the command again when the other one has ended".to_owned(),
+            Self::Raced => "run the command again when the other garbage collection has ended".to_owned(),
         })
     }
 }
 
-/// Collects one repository. `loose` are the roots that have no log; new files come from `staging`.
+/// Collects one repository. `loose` reads the roots that have no log; new files are created in
+/// `staging`.
 pub fn collect(
     repo: &Repo,
     loose: &LooseRoots<'_>,
@@ -155,7 +159,9 @@ pub fn collect(
         gone: HashSet::new(),
         report: GcReport::default(),
     };
-    gc.delete_due()?;
+    if !options.dry_run {
+        super::leftovers::remove(staging);
+    }
     gc.run(loose)?;
     if !options.dry_run {
         gc.delete_due()?;
@@ -169,7 +175,7 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
-    /// Versions in the trash of which an earlier gc has collected data.
+    /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
     gone: HashSet<Id>,
     report: GcReport,
 }
@@ -187,8 +193,8 @@ impl Gc<'_> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
-        let before = self.repo.read_gc_log()?;
-        let roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let before = self.repo.read_gc_log_to_void()?;
+        let mut roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         let packs = self.packs_there()?;
         self.repo.refresh_index()?;
@@ -197,9 +203,15 @@ impl Gc<'_> {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
         self.gone = self.versions_gone(&before, &trash, &roots)?;
+        roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
-        let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
+        let mark = |dir: &Path| mark::mark(self.repo, &roots, &is_forgotten, dir, self.observer);
+        let marked = match mark(&dir) {
+            // On a full disk, dead packs can still be deleted.
+            Err(e) if e.kind() == Kind::NoSpace => mark(&std::env::temp_dir())?,
+            marked => marked?,
+        };
         self.report.whole_versions = marked.whole_versions;
         self.report.forgotten_versions = marked.forgotten_versions;
         self.report.incomplete.clone_from(&marked.incomplete);
@@ -210,6 +222,9 @@ impl Gc<'_> {
         if tally.missing > 0 && is_complete {
             return Err(self.missing(&before, tally.missing)?);
         }
+        // Dead packs are deleted only after the mark has found a copy of everything outside of
+        // them, because the log may have come from another repository.
+        self.delete_due()?;
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
             return Ok(());
@@ -237,8 +252,12 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
+        // The copy of a pack may have the name of a pack that an interrupted run wrote from the same
+        // frames.
         rows.retain(|row| {
-            row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
+            !repacked.packs.contains_key(&row.name)
+                && (row.reason != ListReason::Copied
+                    || plan.copied.keys().any(|n| is_pack(&tally, *n, row)))
         });
         // A gc that was killed, or that runs at the same time, may have written the same copy: its
         // pack has the same name, and no segment named it when this run listed the orphans.
@@ -295,9 +314,10 @@ impl Gc<'_> {
             .collect())
     }
 
-    /// The error for objects without a copy. If the log moved, another gc may have collected them.
+    /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
+    /// because another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
-        let now = self.repo.read_gc_log()?;
+        let now = self.repo.read_gc_log_to_void()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
         } else {
@@ -324,7 +344,7 @@ impl Gc<'_> {
         Ok(all)
     }
 
-    /// Decides what to do with each pack; returns the rows of the plan, too.
+    /// Decides what to do with each pack. Returns the plan, and its rows for the gc log.
     fn decide(
         &mut self,
         before: &GcState,
@@ -403,7 +423,8 @@ impl Gc<'_> {
         Ok((rows, plan))
     }
 
-    /// Packs that nothing needs: those without a needed row, and those that no segment names.
+    /// Returns the packs that nothing needs: those without a needed row, and those that no segment
+    /// names.
     fn unneeded(
         &self,
         before: &GcState,
@@ -425,7 +446,8 @@ impl Gc<'_> {
             .collect()
     }
 
-    /// Since when each unneeded pack is known as such, in seconds since 1970; records the new ones.
+    /// Returns when each unneeded pack was first known as such, in seconds since 1970. Records new
+    /// ones, unless this is a dry run. Without a grace period, returns nothing.
     fn first_seen(
         &self,
         before: &GcState,
@@ -447,8 +469,8 @@ impl Gc<'_> {
         })
     }
 
-    /// Takes packs out of a plan whose objects have another copy that cannot be read: a writer may
-    /// rely on that copy.
+    /// Removes the packs from the plan that must stay because of unreadable copies, see
+    /// [`Kept::packs_with_damaged_twins`].
     fn keep_unless_others_are_sound(
         &self,
         rows: &mut Vec<ListedPack>,
@@ -469,7 +491,8 @@ impl Gc<'_> {
         }
     }
 
-    /// From the plan to the dead entry.
+    /// Gives up the packs of a plan: writes the plan, fences all logs, spares packs that are needed
+    /// after all, and writes the dead entry.
     fn give_up(
         &mut self,
         before: &GcState,
@@ -501,11 +524,17 @@ impl Gc<'_> {
         let dead: Vec<ListedPack> = dead.into_values().collect();
         self.observer.step("gc dead");
         let next = number.checked_add(1).ok_or(GcError::Raced)?;
-        if log.append(self.entry(next, GcStep::Dead)?, &dead, self.staging)? == Appended::Lost {
+        // If every pack is spared and none is dead, a plan without packs cancels the plan.
+        let step = if dead.is_empty() {
+            GcStep::Plan
+        } else {
+            GcStep::Dead
+        };
+        if log.append(self.entry(next, step)?, &dead, self.staging)? == Appended::Lost {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");
-        self.repo.read_gc_log()?;
+        self.repo.read_gc_log_to_void()?;
         log.fold()
     }
 
@@ -546,7 +575,8 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Packs of the plan that versions need which became visible since the mark.
+    /// Returns the packs of the plan that are needed by versions which became visible after the
+    /// mark.
     fn spare(
         &self,
         before: &GcState,
@@ -554,16 +584,17 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let mut now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
+        now.leave_out_collected(self.repo, before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
         let kept = Kept::new(self.repo, &names, &|_| false);
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
         let spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
-                let now = self.repo.read_gc_log()?;
+                let now = self.repo.read_gc_log_to_void()?;
                 return Err(if now.number == before.number + 1 {
                     e
                 } else {
@@ -575,10 +606,10 @@ impl Gc<'_> {
         kept.with_unsound_twins(spared)
     }
 
-    /// Deletes packs that are dead for longer than the grace, and index segments that others
-    /// replace. Any process may do this at any time and as often as it likes.
+    /// Deletes packs that have been dead for at least the grace period, and index segments that
+    /// other segments replace. Any process may call this at any time, and repeatedly.
     fn delete_due(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         let until = self
             .options
             .time
@@ -604,14 +635,23 @@ impl Gc<'_> {
         let is_gone = |name: &PackName| {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
         };
-        let segments =
-            super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
-        self.report.deleted_segments += segments.deleted;
-        self.report.undeleted += segments.undeleted;
+        let merge =
+            || super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer);
+        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
+        let merged = match merge() {
+            Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
+            merged => Some(merged?),
+        };
         let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
         self.observer.step("gc delete");
         let failed = self.repo.store().delete_many(&keys)?;
         self.observer.step("gc deleted");
+        let segments = match merged {
+            Some(segments) => segments,
+            None => merge()?,
+        };
+        self.report.deleted_segments += segments.deleted;
+        self.report.undeleted += segments.undeleted;
         self.report.undeleted += failed as u64;
         self.report.deleted_packs += (due.len() - failed.min(due.len())) as u64;
         self.report.deleted_bytes += due.iter().map(|pack| pack.1).sum::<u64>();
@@ -619,7 +659,7 @@ impl Gc<'_> {
     }
 
     fn count_dead(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
+        let state = self.repo.read_gc_log_to_void()?;
         for (name, bytes) in self.packs_there()? {
             let Some(row) = state.dead.find(&name) else {
                 continue;

@@ -2,10 +2,12 @@
 //! nothing needs.
 //!
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
-//! `fresh` finds what became visible meanwhile, and `segments` cleans the index.
+//! `fresh` finds what became visible meanwhile, `segments` cleans the index, and `leftovers` removes
+//! files of interrupted processes.
 
 mod fresh;
 pub mod gc;
+mod leftovers;
 mod mark;
 pub mod plan;
 mod repack;

@@ -1,7 +1,7 @@
 //! The findings of a running check, collected by several threads.
 //!
-//! Damage is reported immediately, one line for each damaged object. Only the first eight bytes of
-//! the ids of lost objects are stored, so that memory stays small.
+//! Damage is reported immediately, one line for each damaged object up to [`OBJECTS_REPORTED`]. An
+//! object is known as lost or remote by the first eight bytes of its id.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ pub(super) struct Found {
     /// The damaged packs.
     pub(super) packs: Vec<DamagedPack>,
     lost_ids: HashSet<u64>,
-    /// Objects that a lazy clone need not have.
+    /// Objects that a lazy clone does not have, because they are at its remote.
     remote: HashSet<u64>,
     /// Packs to read as a whole, with their damage if it is already known.
     suspects: BTreeMap<PackName, Option<String>>,
@@ -64,8 +64,8 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// Records and reports damage. Damaged objects are reported and recorded only up to a limit
-    /// each.
+    /// Records and reports damage. Of damaged objects, only the first ones are reported
+    /// ([`OBJECTS_REPORTED`]) and recorded ([`OBJECTS_KEPT`]).
     pub(super) fn damage(&self, what: What, key: impl Into<String>, why: impl Into<String>) {
         let damage = Damage {
             what,
@@ -76,12 +76,15 @@ impl<'a> Findings<'a> {
         let mut found = self.lock();
         if what == What::Object {
             found.objects += 1;
+            // Damage beyond the limit is counted only, so that a repository without any intact pack
+            // does not use up the memory.
             if found.objects > OBJECTS_KEPT {
                 return;
             }
         }
         let quiet = what == What::Object && found.objects > OBJECTS_REPORTED;
         found.damage.push(damage);
+        // The observer may print, so it is called without the lock.
         drop(found);
         if !quiet {
             self.notify(NoticeLevel::Damage, line);
@@ -97,6 +100,7 @@ impl<'a> Findings<'a> {
     /// Records a lost object. Returns false if it was already recorded as lost.
     pub(super) fn lose(&self, kind: ObjectKind, id: &Id) -> bool {
         let mut found = self.lock();
+        // Several threads and packs may report the same object, but each object counts once.
         let new = found.lost_ids.insert(id.prefix());
         if new {
             found.lost_objects.push(StoredObject { kind, id: *id });
@@ -115,7 +119,8 @@ impl<'a> Findings<'a> {
         self.lock().lost_ids.contains(&id.prefix())
     }
 
-    /// Records an object that a lazy clone does not have but its remote has.
+    /// Records an object that a lazy clone does not have, but that its remote has, or may have if
+    /// it does not respond.
     pub(super) fn add_remote(&self, id: &Id) {
         self.lock().remote.insert(id.prefix());
     }
@@ -140,11 +145,13 @@ impl<'a> Findings<'a> {
         let found = self.lock();
         let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
         drop(found);
+        // An object that was unreadable for a moment is not named by the check of its pack. The
+        // result must not be a success, because the versions with this object were not checked.
         if lost > 0 && unnamed {
             self.damage(
                 What::Object,
                 count(lost, "object"),
-                "unreadable when they were needed",
+                "could not be read during the check",
             );
         }
     }
@@ -160,6 +167,7 @@ impl<'a> Findings<'a> {
     pub(super) fn suspect(&self, pack: &PackName, why: Option<String>) {
         let mut found = self.lock();
         let known = found.suspects.entry(*pack).or_default();
+        // The first known reason is kept, because a failed read of one object adds none.
         *known = known.take().or(why);
     }
 

@@ -14,6 +14,9 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
 
+/// Attempts to read a log while other processes fold it.
+const ATTEMPTS: usize = 10;
+
 /// A version that a ref has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
@@ -48,7 +51,7 @@ pub(super) fn check(
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
         if !RefKind::STORED.iter().any(|k| k.dir() == listed.name) {
-            findings.note(format!("`refs/{}` is unknown", listed.name));
+            findings.note(format!("unexpected object `refs/{}`", listed.name));
         }
     }
     for kind in RefKind::STORED {
@@ -56,7 +59,7 @@ pub(super) fn check(
         for listed in repo.store().list(&dir)? {
             let log = format!("{dir}/{}", listed.name);
             if !listed.is_dir {
-                findings.note(format!("`{log}` is not the log of a ref"));
+                findings.note(format!("`{log}` is not a ref log"));
                 continue;
             }
             let log = Log::read(repo, findings, kind, &listed.name, log)?;
@@ -70,12 +73,13 @@ pub(super) fn check(
         }
     }
     compare_with_seen(repo, findings, seen, &last);
+    // Current versions come first, so that an affected version is named after a current ref.
     roots.sort_by_key(|r| !r.current);
     Ok(roots)
 }
 
 /// Compares the logs with the numbers that the catalogue has recorded, because only the record
-/// shows that the newest entry of a log was removed.
+/// shows that the newest entry of a log was removed. Then updates the record.
 fn compare_with_seen(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -85,15 +89,7 @@ fn compare_with_seen(
     for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
         if there < seen {
-            let gone = if seen - there == 1 {
-                "entry"
-            } else {
-                "entries"
-            };
-            let what = format!(
-                "its newest {gone} {} missing, up to number {seen}",
-                range(there + 1, seen)
-            );
+            let what = format!("{} missing at the end of the log", range(there + 1, seen));
             findings.damage(What::Ref, log, what);
         }
     }
@@ -106,11 +102,50 @@ fn compare_with_seen(
     }
 }
 
-fn range(from: u64, to: u64) -> String {
+pub(super) fn range(from: u64, to: u64) -> String {
     if from == to {
-        format!("{from} is")
+        format!("entry {from} is")
     } else {
-        format!("{from} to {to} are")
+        format!("entries {from} to {to} are")
+    }
+}
+
+/// A file in the directory of a log.
+struct LogFile {
+    key: String,
+    /// Number of the entry; `None` if the file is not an entry, which is not read.
+    seq: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+/// Reads all entries of a log.
+fn log_files(repo: &Repo, log: &str) -> Result<Vec<LogFile>> {
+    let mut attempts = 0;
+    'again: loop {
+        attempts += 1;
+        let mut files = Vec::new();
+        for listed in repo.store().list(log)? {
+            let key = format!("{log}/{}", listed.name);
+            // dvc writes keys in lower case, and another spelling would be a second key for the
+            // same number.
+            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
+            let seq = seq_of_key(&listed.name).filter(|_| is_entry);
+            let bytes = match seq {
+                Some(_) => repo.store().get(&key)?,
+                None => None,
+            };
+            // Another process has folded the entry into a newer one since the listing, and the
+            // newer one is missing in the listing.
+            if seq.is_some() && bytes.is_none() && attempts < ATTEMPTS {
+                continue 'again;
+            }
+            files.push(LogFile {
+                key,
+                seq,
+                bytes: bytes.unwrap_or_default(),
+            });
+        }
+        return Ok(files);
     }
 }
 
@@ -145,21 +180,25 @@ impl Log {
             entries: BTreeMap::new(),
             damaged: Vec::new(),
         };
-        for listed in repo.store().list(&log.key)? {
-            let file = format!("{}/{}", log.key, listed.name);
-            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
-            let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
-                findings.note(format!("`{file}` is not an entry of a log"));
+        for LogFile {
+            key: file,
+            seq,
+            bytes,
+        } in log_files(repo, &log.key)?
+        {
+            let Some(seq) = seq else {
+                findings.note(format!("`{file}` is not a log entry"));
                 continue;
             };
+            // The number counts even if the entry is damaged, because the entry exists.
             log.last = log.last.max(seq);
-            let bytes = repo.store().get(&file)?.unwrap_or_default();
             let entry = RefEntry::decode(&bytes)
                 .map_err(|e| e.why)
                 .and_then(|e| log.placed(e, seq));
             match entry {
                 Ok(mut entry) => {
                     let older = std::mem::take(&mut entry.older);
+                    // A folded entry may still exist as a file, but both must be equal.
                     for e in older.into_iter().chain([entry]) {
                         let seq = e.seq;
                         if log
@@ -170,7 +209,7 @@ impl Log {
                             findings.damage(
                                 What::Ref,
                                 &file,
-                                format!("its copy of entry {seq} differs from the log"),
+                                format!("the folded copy of entry {seq} differs from that entry"),
                             );
                         }
                     }
@@ -188,25 +227,30 @@ impl Log {
     /// does not belong to this log.
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
+        // A copied entry would set a ref to the value of another ref, although its checksum is
+        // right.
         if !here(&entry) || entry.seq != seq {
             let RefEntry {
                 kind, name, seq, ..
             } = &entry;
             return Err(format!(
-                "it belongs to another log: it is entry {seq} of `{name}` in `{kind}`"
+                "belongs to another log: contains entry {seq} of `{name}` in `{kind}`"
             ));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
+        // Folded entries are listed from the newest to the oldest.
         let mut above = seq;
         for older in &entry.older {
             if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
-                return Err("it contains folded entries of another log".to_owned());
+                return Err(
+                    "contains folded entries of another log or in the wrong order".to_owned(),
+                );
             }
             above = older.seq;
         }
         for e in entry.older.iter().chain([&entry]) {
             if e.old.iter().chain(&e.new).any(|v| Id::parse(v).is_none()) {
-                return Err("it names no version".to_owned());
+                return Err("contains an invalid version id".to_owned());
             }
         }
         Ok(entry)
@@ -224,27 +268,32 @@ impl Log {
                 findings.damage(
                     What::Ref,
                     &self.key,
-                    format!("entry {} missing", range(next, n - 1)),
+                    format!("{} missing", range(next, n - 1)),
                 );
             }
+            // A forged key may contain the highest number.
             next = n.saturating_add(1);
         }
         for (n, entry) in &self.entries {
             let before = match n.checked_sub(1).and_then(|b| self.entries.get(&b)) {
                 Some(before) => before.new.as_ref(),
+                // The loop above has reported a missing entry, and `read` a damaged one.
                 None if *n > 1 => continue,
                 None => None,
             };
             if entry.old.as_ref() != before && (*n == 1 || there(&(n - 1))) {
-                let why = "its old value is not the value of the previous entry".to_owned();
+                let why =
+                    "the old value differs from the new value of the previous entry".to_owned();
                 findings.damage(What::Ref, format!("{}/{}", self.key, seq_key(*n)), why);
             }
         }
     }
 
-    /// Adds the current value, and the previous values since the time of the last garbage collection.
+    /// Adds the current value, and older values whose entries are not older than `collected`, the
+    /// time of the last garbage collection in seconds since 1970.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
+            // An entry without a new value deletes the ref, so there is no version to check.
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {
                 continue;
             };
@@ -254,6 +303,7 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
+            // The newest value is needed in any case. Older values may have been deleted by the gc.
             roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
         }
     }

@@ -26,7 +26,7 @@ const BUFFER: usize = 4 << 20;
 /// Limit on the length of a frame: the largest object, with a margin for incompressible data.
 const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
 
-/// A frame whose objects differ from those in the table of contents.
+/// A frame whose objects are unreadable, or differ from those in the table of contents.
 #[derive(Debug)]
 pub(super) struct BadFrame {
     pub(super) offset: u64,
@@ -85,11 +85,14 @@ impl<'a> PackReader<'a> {
     ) -> Option<PackOutcome> {
         let mut outcome = PackOutcome::default();
         let mut buffer = std::mem::take(&mut self.buffer);
+        // An error of the disk is a result like any other, because the other packs can still be
+        // checked.
         let done = match File::open(path) {
             Ok(file) => {
                 let mut stream = Stream::new(file, &mut buffer, stop);
                 let read = self
                     .frames(&mut stream, table, &mut outcome)
+                    // The name covers the whole file, including the table of contents at the end.
                     .and_then(|()| stream.rest());
                 outcome.bytes = stream.read;
                 match read {
@@ -120,12 +123,17 @@ impl<'a> PackReader<'a> {
         }
         for frame in &table.frames {
             outcome.frames += 1;
+            // A forged length must not make the check allocate gigabytes.
             let checked = if frame.stored as usize > FRAME_MAX {
                 stream.skip(u64::from(frame.stored))?;
-                Err(BadWhy::Frame("it is longer than any frame".to_owned()))
+                Err(BadWhy::Frame(
+                    "longer than the maximum frame length".to_owned(),
+                ))
             } else {
                 self.frame(frame, stream.take(frame.stored as usize)?)
             };
+            // A bad frame does not end the loop, because the table gives the position of the next
+            // frame.
             if let Err(why) = checked {
                 let ids = frame.objects.iter().map(|o| o.0).collect();
                 outcome.bad.push(BadFrame {
@@ -147,6 +155,8 @@ impl<'a> PackReader<'a> {
     fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), BadWhy> {
         let bad = |why: String| BadWhy::Frame(why);
         let head = FrameHead::decode(&mut stored).map_err(|e| bad(e.to_string()))?;
+        // The index is built from the table, but a restore relies on the header, so both must
+        // agree.
         let lens = head
             .lens
             .iter()
@@ -155,16 +165,17 @@ impl<'a> PackReader<'a> {
         if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base
         {
             return Err(bad(
-                "its header differs from the table of contents".to_owned()
+                "the frame header differs from the table of contents".to_owned()
             ));
         }
         if stored.len() != head.payload as usize {
-            return Err(bad("it is truncated".to_owned()));
+            return Err(bad("truncated".to_owned()));
         }
         let len = head.plain_len();
         let plain: &[u8] = match (head.codec, &head.base) {
             (CODEC_RAW, _) => stored,
             (CODEC_DELTA, Some(id)) => {
+                // Bases may be in other packs, so they are read through the index.
                 let base = self.repo.object(head.kind, id).map_err(|_| BadWhy::Base)?;
                 let done = self.decompressor.delta(&base, stored, len, &mut self.plain);
                 done.map_err(|e| bad(e.to_string()))?;
@@ -180,12 +191,13 @@ impl<'a> PackReader<'a> {
         let mut at = 0;
         for (id, len) in &frame.objects {
             let end = at + *len as usize;
+            // `get` fails if the lengths in the table exceed the frame.
             if plain
                 .get(at..end)
                 .is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id)
             {
                 return Err(bad(format!(
-                    "the bytes of {} {} do not match its id",
+                    "checksum mismatch in {} {}",
                     frame.kind.name(),
                     id.short()
                 )));
@@ -260,6 +272,7 @@ impl<'s> Stream<'s> {
             return Ok(false);
         }
         if self.buffer.len() - self.end < READ {
+            // Move the bytes that were not taken yet to the front.
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

@@ -13,7 +13,8 @@ use crate::model::id::Id;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// Limit on the length of a pack. A longer file is not a pack and must not use up the memory.
+/// Limit on the length of a pack in bytes. A longer file is not a pack and must not use up the
+/// memory.
 pub(super) const LONGEST: u64 = 128 << 20;
 /// The magic number of a zstd frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -26,9 +27,8 @@ pub(super) fn frames(
     bases: Option<&Index>,
 ) -> Result<Vec<TableFrame>> {
     let key = layout::pack(name);
-    let too_long = repo.store().len(&key)?.is_some_and(|len| len > LONGEST);
-    let bytes = match repo.store().get(&key)? {
-        Some(bytes) if !too_long => bytes,
+    let bytes = match repo.store().len(&key)?.map(usize::try_from) {
+        Some(Ok(len)) if len as u64 <= LONGEST => repo.store().read_at(&key, 0, len)?,
         _ => return Err(StoreError::Missing { key }.into()),
     };
     let mut search = Search {
@@ -53,6 +53,8 @@ pub(super) fn frames(
             _ if bases.is_some() => payload.starts_with(&MAGIC),
             _ => search.add(&head, payload, at, stored, &mut found),
         };
+        // The length in a damaged header may lead anywhere, so only a usable frame gives the next
+        // position.
         at = if usable {
             at + stored
         } else {
@@ -76,6 +78,7 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
+            // A raw frame has no magic number, so a search cannot recognise one.
             head.codec != CODEC_RAW
                 && bytes
                     .get(at + before..)

@@ -87,6 +87,8 @@ impl<'a> Remote<'a> {
             Ok(None) => Ok(Self::None),
             Ok(Some(source)) => Ok(Self::Available(source)),
             Err(e) if e.kind() == Kind::Cancelled => Err(e),
+            // A remote that cannot be reached does not end the check, because the local objects can
+            // be checked.
             Err(e) => Ok(Self::Unavailable(e)),
         }
     }
@@ -149,6 +151,7 @@ impl<'a> Walk<'a> {
 
     /// Walks from all roots on the threads of the current rayon pool. Returns the visited versions.
     pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
+        // The scope ends when all its tasks have ended, so the counts below are complete.
         let versions = rayon::scope(|scope| self.versions(scope, roots));
         match self.failed.lock().take() {
             Some(e) => Err(e),
@@ -159,10 +162,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether an object of a lazy clone is only at the remote.
+    /// Returns whether an object of a lazy clone is only at the remote. If the remote does not
+    /// respond, it is assumed to have the object.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,
+            // If the index cannot be read, the check of the object itself reports the error.
             _ if self.repo.has(kind, id).unwrap_or(true) => return false,
             Remote::Available(source) => source.has(kind, id),
             Remote::Unavailable(_) => Ok(true),
@@ -187,12 +192,12 @@ impl<'a> Walk<'a> {
             (0, _) | (_, Remote::None) => {}
             (n, Remote::Available(source)) => {
                 self.findings.note(format!(
-                    "objects that are not here, but at `{}`: {n}",
+                    "objects that are only at the remote `{}`: {n}",
                     source.store().place()
                 ));
             }
             (n, Remote::Unavailable(e)) => self.findings.note(format!(
-                "objects that are not here: {n}; it is unknown whether the remote has them: {}",
+                "objects that are not local: {n}; cannot check whether the remote has them: {}",
                 with_causes(e.as_error())
             )),
         }
@@ -205,6 +210,7 @@ impl<'a> Walk<'a> {
 
     fn versions<'s>(&'s self, scope: &Scope<'s>, roots: &[Root]) -> Versions {
         let mut versions = Versions::default();
+        // The trees of a forgotten version are checked if a ref still has this version.
         let tips: HashSet<Id> = roots
             .iter()
             .filter(|root| root.current)
@@ -222,10 +228,11 @@ impl<'a> Walk<'a> {
                     .and_then(|()| self.repo.commit(&id))
                 {
                     Ok(commit) => commit,
+                    // A gc may have deleted an old value of a ref, which is not damage.
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
                         self.findings.note(format!(
-                            "version {id} in the log of `{name}` does not exist any more"
+                            "version {id} in the log of `{name}` no longer exists"
                         ));
                         continue;
                     }
@@ -247,7 +254,7 @@ impl<'a> Walk<'a> {
                     && child != commit.ordinal.saturating_add(1)
                 {
                     let why = format!(
-                        "its ordinal is {}, that of its child {child}",
+                        "the ordinal is {}, but that of its child is {child}",
                         commit.ordinal
                     );
                     self.findings
@@ -297,6 +304,7 @@ impl<'a> Walk<'a> {
     }
 
     fn stopped(&self) -> bool {
+        // An error that is no damage, such as a lost connection, ends the work of all threads.
         self.observer.cancelled() || self.failed.lock().is_some()
     }
 
@@ -306,6 +314,7 @@ impl<'a> Walk<'a> {
             self.failed.lock().get_or_insert(e);
             return;
         }
+        // The object was found by another path or thread, which has reported the damage.
         if !self.findings.lose(kind, id) {
             return;
         }
@@ -344,12 +353,13 @@ impl<'a> Walk<'a> {
         self.trees.fetch_add(1, Ordering::Relaxed);
         match (&role, &node.root) {
             (Role::Root, None) => {
-                return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version");
+                return self.malformed(ObjectKind::Tree, &id, "not the root of a version");
             }
             (Role::Root, Some(info)) => {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
                 }
+                // In a lazy clone, the table of hard links may be at the remote.
                 if matches!(self.remote, Remote::None)
                     && self.repo.links(info).is_err_and(|e| is_damage(&e))
                     && !self.findings.is_lost(&id)
@@ -357,7 +367,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(
                         What::Object,
                         format!("tree {id}"),
-                        "its table of hard links is lost",
+                        "the table of hard links is lost",
                     );
                 }
             }
@@ -371,9 +381,10 @@ impl<'a> Walk<'a> {
                     self.malformed(
                         ObjectKind::Tree,
                         &id,
-                        "its first name differs from the name in its parent",
+                        "the first name differs from the name in the parent node",
                     );
                 }
+                // Directories are independent of each other, so idle threads can take them.
                 for entry in entries {
                     match entry.node {
                         Node::Dir { tree, .. } => {
@@ -410,6 +421,7 @@ impl<'a> Walk<'a> {
                 extents.iter().for_each(|x| self.extent(x));
                 extents.iter().map(|x| x.len).sum()
             }
+            // The nodes of large files are shared among the threads.
             Content::List(root) => {
                 let root = *root;
                 scope.spawn(move |scope| self.list(scope, root, size));
@@ -445,7 +457,7 @@ impl<'a> Walk<'a> {
             self.malformed(
                 ObjectKind::List,
                 &id,
-                "its length differs from the length in its parent",
+                "the length differs from the length in the parent node",
             );
         }
         match node {
@@ -462,20 +474,24 @@ impl<'a> Walk<'a> {
     /// written the row a moment ago.
     fn live(&self, kind: ObjectKind, id: &Id) -> Result<Option<IndexRow>> {
         let kind = PackKind::of(kind);
+        // A row in a dead pack does not count, because gc may delete the pack at any time.
         if let Some(row) = self.repo.live_copy(kind, id)? {
             return Ok(Some(row));
         }
         if self.repo.gc_state().dead.is_empty() {
             return Ok(None);
         }
+        // The object may have moved to another pack after this process opened the index.
         self.repo.refresh_index()?;
         self.repo.live_copy(kind, id)
     }
 
-    /// Fails if a gc has given up all copies of an object.
+    /// Fails if a gc has given up all copies of an object. Never fails in a lazy clone, which can
+    /// fetch the object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()
             || self.live(kind, id)?.is_some()
+            // A lazy clone can read the object from its remote.
             || self.repo.is_lazy()
         {
             return Ok(());
@@ -487,13 +503,14 @@ impl<'a> Walk<'a> {
         let Some(id) = &extent.chunk else { return };
         self.chunks.fetch_add(1, Ordering::Relaxed);
         match self.live(ObjectKind::Chunk, id) {
+            // A list with a wrong length would shift all later bytes of the file.
             Ok(Some(row)) if u64::from(row.place.len) == extent.len => {}
             Ok(Some(_)) => {
                 if self.findings.lose(ObjectKind::Chunk, id) {
                     self.findings.damage(
                         What::Object,
                         format!("chunk {id}"),
-                        "its length differs from the length in its file",
+                        "the length differs from the length in the file",
                     );
                 }
             }

@@ -1,5 +1,5 @@
-//! A lease: `sessions/lease-<random>`. It protects versions to which no ref points from garbage
-//! collection.
+//! A lease: `sessions/lease-<random>`. A lease protects versions to which no ref points from
+//! garbage collection.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,7 @@ pub fn lease_key(random: &str) -> String {
 
 /// Returns whether a name has the form of [`lease_key`].
 pub fn is_lease_key(name: &str) -> bool {
+    // The same folder has intent locks and probes.
     name.strip_prefix(PREFIX)
         .is_some_and(|random| is_hex(random, 32))
 }

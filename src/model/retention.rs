@@ -2,8 +2,8 @@
 //!
 //! Input: the versions of one branch, the rules and the current time. Output: the reasons to keep
 //! each version; a version without a reason is to be forgotten.
-//! Invariants: for honest times the rules keep the same versions as those of restic. A version whose
-//! time is wrong by more than a day never takes the place of another version.
+//! Invariants: for honest times the rules keep the same versions as those of restic. A version
+//! whose time is wrong by more than a day never takes the place of another version.
 
 mod calendar;
 mod rule;
@@ -82,13 +82,15 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
     let Some(newest) = dated.first() else { return };
     let cutoff = match rule {
         RetentionRule::Newest { .. } => None,
+        // A span that begins before the first possible date keeps all versions.
         RetentionRule::Within { span, .. } => newest.time.minus(span),
     };
     let mut left = match rule {
         RetentionRule::Newest { count, .. } => count,
         RetentionRule::Within { .. } => KeepCount::Unlimited,
     };
-    // As in restic, each rule except `within` also keeps the oldest version if it may keep one more.
+    // As in restic, each rule except `within` also keeps the oldest version if it may keep one
+    // more.
     let keeps_oldest = !matches!(rule, RetentionRule::Within { period: None, .. });
     let mut last_start = None;
     for (i, version) in dated.iter().enumerate() {
@@ -141,6 +143,7 @@ impl RetentionPolicy {
                 reasons,
             });
         }
+        // The rules begin with the newest version.
         dated.reverse();
         for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
             apply(*rule, &dated, &mut verdicts);
@@ -173,8 +176,8 @@ impl RetentionPlan {
 
 impl ForgetExcess {
     /// Returns why forgetting `forgotten` of the `total` versions of a branch needs a confirmation,
-    /// if it does: fewer than 3 of more than 6 versions would be left, or more than half would be
-    /// forgotten.
+    /// if it does: fewer than 3 versions of a branch that has more than 6 would be left, or more
+    /// than half would be forgotten.
     pub fn of(forgotten: usize, total: usize) -> Option<Self> {
         let kept = total.saturating_sub(forgotten);
         if total > 6 && kept < 3 {

@@ -30,7 +30,7 @@ mod requests;
 
 mod placement;
 
-/// Threads for requests that wait for a remote.
+/// Number of threads for requests that wait for a remote.
 const WAIT_THREADS: usize = 64;
 
 /// The file system as `fuser` expects it.
@@ -125,6 +125,8 @@ pub fn serve(
     let mut config = Config::default();
     config.acl = acl;
     config.n_threads = Some(threads);
+    // With a device descriptor of its own, each thread has its own queue of running requests in the
+    // kernel.
     config.clone_fd = true;
     let session = Session::from_fd(fuse, device, acl, config)?;
     let _ = notifier.set(session.notifier());
@@ -158,6 +160,8 @@ impl KernelCache {
 
     /// Invalidates the attributes of an inode.
     pub fn invalidate_attributes(&self, ino: u64) {
+        // With a negative offset, the kernel keeps the pages (`fuse_reverse_inval_inode` in
+        // fs/fuse/inode.c).
         let _ = self.0.inval_inode(INodeNo(ino), -1, 0);
     }
 
@@ -183,8 +187,8 @@ impl KernelCache {
 }
 
 impl FuseServer {
-    /// Runs a sync on the calling thread, which saves waking another one, unless half of the
-    /// request threads already wait for the disk.
+    /// Runs a sync on the calling thread, which saves waking another one. If half of the request
+    /// threads already wait for the disk, a thread of the pool runs the sync instead.
     fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> FsResult<()> + Send + 'static) {
         if self.sync_slots.enter() {
             let done = caught(|| work(&self.view));

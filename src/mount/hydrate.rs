@@ -14,7 +14,7 @@ use super::view::View;
 use crate::model::path::join;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 
-/// Bytes per piece.
+/// Number of bytes that are hydrated in one step.
 const STEP: u64 = 1 << 20;
 
 /// The files to hydrate.
@@ -63,6 +63,7 @@ impl Hydrator {
         let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
         let queue = Queue {
             walk,
+            // `wait` must not return before the walk has begun.
             busy: walk,
             ..Queue::default()
         };
@@ -120,6 +121,7 @@ impl Hydrator {
                         queue.busy = true;
                         break Some(ino);
                     }
+                    // Wakes the callers of `wait`.
                     queue.busy = false;
                     self.wake.notify_all();
                     self.wake.wait(&mut queue);
@@ -133,10 +135,10 @@ impl Hydrator {
             };
             let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => Some(
-                    "the hydration limit is reached; other files are read on demand".to_owned(),
-                ),
-                Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
+                Ok(false) => {
+                    Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
+                }
+                Err(e) => Some(format!("cannot hydrate {}: {e:?}", view.shown_path(ino))),
             };
             if let Some(told) = told {
                 log(&told);
@@ -160,7 +162,7 @@ impl Hydrator {
         self.wake.notify_all();
     }
 
-    /// Waits until there is nothing left to hydrate.
+    /// Waits until all requested files are hydrated, or hydration has ended.
     pub fn wait(&self) {
         let mut queue = self.lock();
         while !queue.ended && (queue.busy || !queue.files.is_empty()) {
@@ -200,6 +202,7 @@ impl Hydrator {
     fn hydrate_file(&self, view: &View, ino: u64) -> FsResult<bool> {
         let data = match view.query(|n| {
             n.copy_up(ino)?;
+            // An open file keeps its data, even if its last name is removed.
             n.open(ino, false)
         }) {
             Ok(data) => data,

@@ -103,6 +103,8 @@ enum SpanItems {
 type DecodedCache<T> = Mutex<WeightedLru<Id, Arc<T>>>;
 
 /// Returns whether a caller of the cache still uses a value.
+// Evicting a value in use would free no memory, and a lookup that is repeated would have to read
+// the directory again.
 fn in_use<T>(value: &Arc<T>) -> bool {
     Arc::strong_count(value) > 1
 }
@@ -110,6 +112,7 @@ fn in_use<T>(value: &Arc<T>) -> bool {
 impl LowerLayer {
     /// Creates a layer with empty caches.
     pub fn new(repo: Repo) -> Self {
+        // A lazy clone fetches missing objects from its remote.
         let remote = repo.remote_store().is_some() || repo.is_lazy();
         Self {
             repo,
@@ -120,7 +123,7 @@ impl LowerLayer {
         }
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the version is read from.
     pub fn repo(&self) -> &Repo {
         &self.repo
     }
@@ -135,7 +138,7 @@ impl LowerLayer {
         self.dirs.lock().get(tree).cloned()
     }
 
-    /// Returns a directory.
+    /// Returns a directory, from the cache or from the repository.
     pub fn dir(&self, tree: &Id) -> Result<SharedDir> {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);
@@ -176,6 +179,7 @@ impl LowerLayer {
                     }
                 }
             };
+            // Content that is shorter than its file would cause an endless loop.
             if done == 0 {
                 return Err(too_short());
             }
@@ -314,6 +318,7 @@ impl LowerLayer {
             return Ok(Arc::clone(known));
         }
         let mut end = 0u64;
+        // The decoder has checked that the sum does not overflow.
         let mut add = |len: u64| {
             end += len;
             end
@@ -348,7 +353,7 @@ fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
 
 /// Returns the error for a content that is shorter than its file.
 fn too_short() -> crate::error::Error {
-    crate::format::Malformed::new("stored content", "it is shorter than its file").into()
+    crate::format::Malformed::new("stored content", "shorter than the file size").into()
 }
 
 impl LowerLayer {

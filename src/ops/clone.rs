@@ -65,7 +65,7 @@ fn is_noted(repo: &Repo, context: &Context) -> bool {
 
 /// The requested branch does not exist, or the default branch does not exist and cannot be guessed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{url}` has no branch `{default}`, and {}", if branches.is_empty() { "no other".to_owned() } else { format!("more than one other: {}", branches.join(", ")) })]
+#[error("cannot choose the branch to check out: `{url}` has no default branch `{default}`, and {}", if branches.is_empty() { "no other branch".to_owned() } else { format!("several others: {}", branches.join(", ")) })]
 pub struct NoBranch {
     url: String,
     default: String,
@@ -112,6 +112,8 @@ pub fn clone(
             }
             .into());
         }
+        // There is no repository yet. If the directory cannot be used, `create_copy` reports the
+        // reason.
         Err(_) => drop(Repo::create_copy(
             &context.repository,
             &marker,
@@ -136,6 +138,7 @@ pub fn clone(
     let chosen = branches.iter().find(|(name, _)| *name == default);
     let (branch, tip) = match (chosen, branches.as_slice()) {
         (Some(found), _) => found.clone(),
+        // Without a default branch, the only branch is meant.
         (None, [only]) if options.branch.is_none() => only.clone(),
         (None, []) if options.branch.is_none() => {
             let repository = context.repository.clone();
@@ -169,6 +172,7 @@ pub fn clone(
             }
             .into());
         }
+        // An interrupted clone has already set the branch.
         Some(old) if old == tip => {}
         old => {
             let how = Move {
@@ -188,6 +192,7 @@ pub fn clone(
             }
         }
     }
+    // The worktree has no base version until the checkout has written its files.
     if worktree.state()?.is_none() {
         worktree.save(Some(&branch), None)?;
     }
@@ -213,6 +218,7 @@ pub fn clone(
         report.checkout = Some(done);
     }
     observer.step("clone end");
+    // The marker goes last. Until then, an interrupted clone can be continued.
     worktree.remove_file(NOTE)?;
     Ok(report)
 }

@@ -1,8 +1,8 @@
 //! `fetch`: fetches the branches of a remote as `REMOTE/NAME`, its tags, and the objects that they
 //! need.
 //!
-//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches all data
-//! too, and `paths` the data of some paths.
+//! From a lazy remote, only refs are fetched, and the index and the trees if they are small. `data`
+//! fetches all data too, and `paths` the data of some paths.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,18 +20,19 @@ use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{UnnamedRemote, track, tracking};
+use crate::repo::gcwatch::GcWatch;
 use crate::repo::refs::{Move, report_damaged};
 use crate::repo::trashlog::{TrashLog, TrashState};
-use crate::repo::writer::{NewValue, WriteSession};
+use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
 use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
 
-/// A lazy clone fetches whole tree packs up to this total length.
+/// A lazy clone fetches the packs of trees if their total length in bytes is at most this.
 const TREES_MAX: u64 = 8 << 20;
-/// A lazy clone fetches whole index segments up to this total length.
+/// Limit on the bytes of index segments that a lazy clone fetches in advance.
 const INDEX_MAX: u64 = 12 << 20;
 
 /// The options of `fetch`.
@@ -88,8 +89,26 @@ pub struct FetchReport {
     pub damaged: usize,
 }
 
+/// Attempts while garbage collections, here or at the remote, delete what the fetch relies on.
+const ATTEMPTS: usize = 8;
+
 /// Fetches from one remote.
 pub fn fetch(
+    context: &Context,
+    remote: &Remote,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<FetchReport> {
+    for _ in 1..ATTEMPTS {
+        match fetch_once(context, remote, options, observer) {
+            Err(e) if is_collected(&e) => {}
+            report => return report,
+        }
+    }
+    fetch_once(context, remote, options, observer)
+}
+
+fn fetch_once(
     context: &Context,
     remote: &Remote,
     options: &FetchOptions,
@@ -108,6 +127,7 @@ pub fn fetch(
     }
     // Rows of packs that the remote has given up are no copies.
     there.read_gc_log()?;
+    let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;
     let rolled_back = reach.record_tips(&tips, observer);
     if !options.dry_run {
@@ -126,6 +146,7 @@ pub fn fetch(
         context,
         repo: &repo,
         session: &session,
+        watch: &watch,
         there: &there,
         reach: &reach,
         options,
@@ -146,8 +167,9 @@ pub fn fetch(
         damaged: tips.damaged.len(),
         ..FetchReport::default()
     };
+    // The objects come first, so that no ref names a version without its objects.
     if !options.dry_run {
-        fetch.objects(&wants)?;
+        watch.explain(fetch.objects(&wants))?;
         wants.retain(|id| !fetch.lost.contains(id));
         report.packs = fetch.sent.len() as u64;
         report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();
@@ -159,23 +181,25 @@ pub fn fetch(
         if fetch.lost.contains(id) {
             report.damaged += 1;
         } else {
-            fetch.branch(&mut report, name, *id)?;
+            watch.explain(fetch.branch(&mut report, name, *id))?;
         }
     }
     for (name, id) in values(&tips, RefKind::Tag) {
         if fetch.lost.contains(&id) {
             report.damaged += 1;
         } else {
-            fetch.tag(&mut report, name, id)?;
+            watch.explain(fetch.tag(&mut report, name, id))?;
         }
     }
     if options.prune {
         fetch.prune(&mut report, &branches, &tips)?;
     }
+    // A damaged ref of the remote may need objects that were not fetched.
     if !options.dry_run && report.damaged == 0 {
-        fetch.settle(&wants)?;
+        watch.explain(fetch.settle(&wants))?;
     }
     if !options.dry_run {
+        // `--force-with-lease` compares with the refs that this report shows.
         reach.state.shown.clone_from(&reach.state.seen);
         reach.save()?;
     }
@@ -188,6 +212,7 @@ struct Fetch<'f> {
     context: &'f Context,
     repo: &'f Repo,
     session: &'f WriteSession<'f>,
+    watch: &'f GcWatch<'f>,
     there: &'f Repo,
     reach: &'f RemoteAccess<'f>,
     options: &'f FetchOptions,
@@ -202,6 +227,7 @@ impl Fetch<'_> {
     fn objects(&mut self, wants: &[Id]) -> Result<()> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
+        // The mark must be durable before a ref needs objects that are not local.
         if !self.is_all() {
             self.repo
                 .ensure_local()?
@@ -228,6 +254,7 @@ impl Fetch<'_> {
                     }
                 }
             }
+            // The remote may have the data of versions that were copied without it.
             let has_all = ours
                 .forgotten()
                 .all(|(_, mention)| !mention.is_without_data());
@@ -245,6 +272,7 @@ impl Fetch<'_> {
             .chain(theirs.forgotten())
             .map(|(id, _)| *id)
             .collect();
+        // The value of a ref is fetched with its data, even if the version is in the trash.
         wants
             .iter()
             .chain(&again)
@@ -254,6 +282,8 @@ impl Fetch<'_> {
         self.index_ahead()?;
         let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
+            // Fetch the nodes in whole packs, because a walk that reads them at the remote waits
+            // for each of them.
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         } else if !self.reach.remote.lazy {
@@ -283,7 +313,11 @@ impl Fetch<'_> {
             {
                 // The objects of the damaged version must not be fetched, so search again without
                 // it.
-                Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
+                Some((id, e))
+                    if e.kind() == Kind::Integrity
+                        && wants.len() > 1
+                        && !self.watch.has_moved() =>
+                {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }
@@ -299,10 +333,13 @@ impl Fetch<'_> {
         };
         self.receive(&needed, "receiving")?;
         self.cover()?;
+        // The trash log precedes the refs, so that a ref never leads to missing data without an
+        // entry.
         self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
     }
 
-    /// Returns the versions that were copied without data, and that the remote has not forgotten.
+    /// Returns the versions that were copied without data, and that the remote has and has not
+    /// forgotten.
     fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
         let mut again = Vec::new();
         for (id, mention) in ours.forgotten() {
@@ -360,6 +397,7 @@ impl Fetch<'_> {
         for id in wants {
             whole.extend(ancestors_beside(self.repo, id, &whole)?);
         }
+        // Local branches and the branches of other remotes must be complete, too.
         for kind in RefKind::ALL {
             if self
                 .repo
@@ -392,7 +430,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Fetches what a lazy clone starts with: the index and the trees, if they are small.
+    /// Fetches what a lazy clone starts with: index segments up to [`INDEX_MAX`], smallest first,
+    /// of large ones only the fanout tables; and the packs of trees, if they are small.
     fn first_objects(&mut self) -> Result<()> {
         let index = self.there.index()?;
         let mut segments: Vec<_> = layout::SEGMENT_KINDS
@@ -421,8 +460,7 @@ impl Fetch<'_> {
         self.cover()
     }
 
-    /// Fetches the packs of trees and lists that are not local, if their total length is at most
-    /// `limit`.
+    /// Fetches the missing packs of each of these kinds, if their total length is at most `limit`.
     fn nodes(&mut self, kinds: &[PackKind], limit: u64) -> Result<()> {
         let (ours, theirs) = (self.repo.index()?, self.there.index()?);
         let mut needed: [Needed; 3] = Default::default();
@@ -441,6 +479,7 @@ impl Fetch<'_> {
                 .sum::<u64>()
                 > limit
             {
+                // The packs are then fetched when they are read.
                 continue;
             }
             for segment in theirs
@@ -502,7 +541,8 @@ impl Fetch<'_> {
         )
     }
 
-    /// Sets the tracking ref of a remote branch.
+    /// Sets the tracking ref of a remote branch. A branch that cannot have a tracking ref is
+    /// skipped.
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let here = match tracking(&self.reach.remote.name, name) {
             Ok(here) => here,
@@ -510,7 +550,7 @@ impl Fetch<'_> {
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
                 let message = format!(
-                    "did not fetch branch `{name}` of {}: {e}",
+                    "cannot fetch branch `{name}` of {}: {e}",
                     self.reach.remote.name
                 );
                 self.observer.notice(Notice {
@@ -525,6 +565,7 @@ impl Fetch<'_> {
         if old == Some(id) {
             return Ok(());
         }
+        // In a dry run, the new version is not local.
         let fast_forward = match old {
             Some(old) if !self.options.dry_run => ancestors(self.repo, &id)?.contains(&old),
             _ => true,
@@ -550,14 +591,15 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Adds a tag that is not local. A local tag of a different version is kept.
+    /// Adds a tag that is not local, unless it was deleted locally. A local tag of a different
+    /// version is kept.
     fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let tip = self.repo.refs().tip(RefKind::Tag, name)?;
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
             Some(ours) if ours == id => return Ok(()),
             Some(ours) => {
                 let message = format!(
-                    "tag `{name}` is {} here and {} at {}",
+                    "kept the local tag `{name}`: it is {} here, but {} at {}",
                     ours.short(),
                     id.short(),
                     self.reach.remote.name
@@ -603,7 +645,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Removes tracking refs of branches that the remote no longer has.
+    /// Removes tracking refs of branches that the remote no longer has. Those of branches that are
+    /// damaged there are kept.
     fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
         for tip in self.repo.refs().readable(RefKind::Remote)?.tips {

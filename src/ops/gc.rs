@@ -50,29 +50,30 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
 /// Options of a garbage collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectOptions {
-    /// How long a pack must have been known as unneeded before it is given up, and how long it
-    /// stays then.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
-    /// How long the previous values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
-    /// Unused bytes that may stay, as a share of all bytes.
+    /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
     pub max_unused: f64,
-    /// Bytes that may be copied.
+    /// Limit on the bytes that are copied; `None` means no limit.
     pub max_repack: Option<u64>,
-    /// Copying stops after this time.
+    /// No copy of a pack begins after this time; `None` means no limit.
     pub max_time: Option<Duration>,
     pub dry_run: bool,
-    /// Whether more than half of the data may be given up.
+    /// Whether more than half of the bytes of all packs may be given up.
     pub is_confirmed: bool,
 }
 
 /// The error for a mount whose version is unknown because its process does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the mount at `{at}` does not answer, so the version that it needs is unknown")]
+#[error("cannot determine the version that the mount at `{at}` needs: its daemon does not respond")]
 struct SilentMount {
     at: String,
 }
@@ -93,8 +94,8 @@ impl Failure for SilentMount {
 /// Limit on the decompressed frames in memory. A collection reads most frames once.
 const FRAME_CACHE_BYTES: usize = 16 << 20;
 
-/// Deletes what no version of the local repository needs. `run` is the directory with the notes of
-/// mounts.
+/// Deletes data that no version of the local repository needs. `run` is the directory with the
+/// notes of mounts.
 pub fn collect(
     context: &Context,
     run: &Path,
@@ -118,7 +119,9 @@ pub fn collect(
         at_once: options.at_once.clone(),
         keep_log: options.keep_log,
         limits,
-        until: options.max_time.map(|most| Instant::now() + most),
+        until: options
+            .max_time
+            .and_then(|most| Instant::now().checked_add(most)),
         settle: Duration::ZERO,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,
@@ -134,14 +137,15 @@ pub fn collect(
     )
 }
 
-/// Versions that the repository must keep although no ref names them: those of worktrees, of
-/// interrupted checkouts, of overlays and of mounts.
+/// Returns the versions that the repository must keep although no ref names them: those of
+/// worktrees, of interrupted checkouts, of overlays and of mounts.
 pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));
     };
     for (_, state) in repo.worktree_states()? {
+        // An unreadable state may name a version that would be deleted.
         let state = state?;
         add(
             format!("worktree {}", state.path),
@@ -149,6 +153,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
             Vec::new(),
         );
     }
+    // A worktree without a state may have an interrupted checkout.
     let dir = repo.state_dir()?.join(layout::WORKTREES);
     let entries = match std::fs::read_dir(&dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
@@ -180,6 +185,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
         .canonicalize()
         .map_err(IoError::at("open", &context.repository))?;
     for mount in mounts(run)? {
+        // A note may name the repository through a symbolic link, so both paths are canonical.
         let is_ours = |note: &crate::mount::control::MountNote| {
             note.repository
                 .canonicalize()

@@ -21,6 +21,7 @@ use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
+use crate::repo::gcwatch::GcWatch;
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::trashlog::TrashLog;
 use crate::repo::writer::{NewValue, WriteSession, is_collected};
@@ -122,7 +123,7 @@ impl PushReport {
 
 /// The remote rejected a ref.
 #[derive(Debug, thiserror::Error)]
-#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the tag is another version there" } else { "not a fast-forward" })]
+#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the remote's tag names another version" } else { "not a fast-forward" })]
 pub struct RejectedRef {
     /// The name of the remote, or its URL if it has none.
     pub remote: String,
@@ -170,7 +171,7 @@ pub fn push(
 ) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
         let report = match push_once(context, remote, options, observer) {
-            // A gc at the remote has collected objects that the push found there.
+            // A gc has collected objects that the push found at the remote, or moved objects here.
             Err(e) if is_collected(&e) => continue,
             report => report?,
         };
@@ -184,10 +185,13 @@ pub fn push(
                 .value(one.kind, &one.name)?
                 .is_some_and(|now| now != one.new))
         };
+        // Repeat only if a race is the reason for the rejection, at the remote or of the local
+        // branch.
         if one.outcome != PushOutcome::Raced && !moved_here()? {
             return Ok(report);
         }
     }
+    // The result of the last attempt counts in any case.
     push_once(context, remote, options, observer)
 }
 
@@ -211,20 +215,25 @@ fn push_once(
     if let (Some(theirs), false) = (&theirs, options.force) {
         reach.ensure_same(repo.marker(), theirs)?;
     }
+    // An earlier run has reached a repository here. Usually its file system is not mounted now, and
+    // a new repository would hide that.
     if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
         return Err(SyncError::Gone {
             place: remote.location.to_string(),
         }
         .into());
     }
+    // The probe may replace the store by one with an intent lock, so it precedes all other uses.
     if !options.dry_run {
         reach.probe(false)?;
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
-    // The gc logs come before the refs. Rows of packs that this repository has given up are no copies.
+    // The gc logs come before the refs. Rows of packs that this repository has given up are no
+    // copies.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;
+    let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;
     reach.record_tips(&tips, observer);
     let before_damage = chosen.len();
@@ -232,6 +241,8 @@ fn push_once(
         .iter()
         .filter(|one| tips.is_damaged(one.kind, &one.name))
     {
+        // A damaged ref that the user has named, or that is the only one, is an error. Other
+        // damaged refs are left out.
         if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
             Refs::of(&**reach.store().direct()).tip(*kind, name)?;
         }
@@ -249,13 +260,14 @@ fn push_once(
         repo: &repo,
         there: &there,
         session: &session,
+        watch: &watch,
         reach: &mut reach,
         options,
         observer,
         lost,
         without_data: Vec::new(),
     };
-    let mut report = push.send(&tips, &refs)?;
+    let mut report = watch.explain(push.send(&tips, &refs))?;
     let all = refs.len();
     refs.retain(|one| !push.lost.contains(&one.new));
     damaged += all - refs.len();
@@ -263,9 +275,11 @@ fn push_once(
         if created {
             push.mark()?;
         }
+        // The trash log precedes the refs, so that a ref never leads to missing data without an
+        // entry.
         push.enter_without_data()?;
         for one in &mut refs {
-            push.update(&tips, one)?;
+            watch.explain(push.update(&tips, one))?;
         }
         reach.save()?;
         report.requests = remote.access.meter.requests() - before;
@@ -374,6 +388,7 @@ fn chosen(
             _ => chosen.extend(of(RefKind::Branch)?),
         }
     }
+    // With `--all`, a branch may also be named.
     chosen.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     chosen.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
     Ok(ChosenRefs {
@@ -382,8 +397,8 @@ fn chosen(
     })
 }
 
-/// Returns the branches that a push without names leaves out, although the remote does not have
-/// their versions.
+/// Returns the branches that a push without names leaves out, although the remote's branch of the
+/// same name is missing or has another value.
 fn left_out(
     repo: &Repo,
     tips: &Tips,
@@ -428,6 +443,7 @@ fn decide(
     {
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
+        // A version that is not known here is no ancestor of a local one.
         let follows = |old: &Id| -> Result<bool> {
             Ok(*kind == RefKind::Branch
                 && repo.knows(ObjectKind::Commit, old)?
@@ -471,6 +487,7 @@ struct Push<'p, 'a> {
     repo: &'p Repo,
     there: &'p Repo,
     session: &'p WriteSession<'p>,
+    watch: &'p GcWatch<'p>,
     reach: &'p mut RemoteAccess<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
@@ -516,6 +533,7 @@ impl Push<'_, '_> {
             .chain(theirs.forgotten())
             .map(|(id, _)| *id)
             .collect();
+        // The new value of a ref is sent with its data, even if the version is in the trash.
         moving.iter().for_each(|one| _ = forgotten.remove(&one.new));
         let needed = loop {
             let mut missing = Missing::new(
@@ -532,7 +550,11 @@ impl Push<'_, '_> {
             };
             match sound.find_map(find) {
                 // The objects of the damaged version must not be sent, so search again without it.
-                Some((id, e)) if e.kind() == Kind::Integrity && moving.len() > 1 => {
+                Some((id, e))
+                    if e.kind() == Kind::Integrity
+                        && moving.len() > 1
+                        && !self.watch.has_moved() =>
+                {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }
@@ -543,11 +565,13 @@ impl Push<'_, '_> {
                 }
             }
         };
+        // The trash log of the remote has the other versions already.
         self.without_data.retain(|id| !theirs.contains(id));
         let (earlier, url) = (
             self.reach.state.sent.clone(),
             self.reach.remote.location.to_string(),
         );
+        // Several threads call `arrived`.
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
         let arrived = |pack: &[u8; 32]| {
@@ -578,17 +602,21 @@ impl Push<'_, '_> {
         }
         let ran = copier.run(plan, "sending");
         self.reach.state = std::mem::take(&mut *state.lock());
+        // Save the list of sent packs even after an error, so that the next push continues.
         if ran.is_err() {
             let _ = self.reach.save();
         }
         let sent = ran?;
+        // Verify before the index lists the packs; other clients would otherwise use a damaged one.
         report.verified = self.verify(&sent)?;
         copier.cover().run(&sent)?;
+        // The segments list all sent packs now, so the next push finds them in the index.
         self.reach.state.sent.clear();
         Ok(report)
     }
 
-    /// Reads back a part of the sent packs.
+    /// Reads back a part of the sent packs. Returns the number of packs that were read back; a
+    /// damaged pack is an error.
     fn verify(&mut self, sent: &[Sent]) -> Result<u64> {
         let percent = usize::from(self.options.verify_percent.min(100));
         let count = (sent.len() * percent).div_ceil(100);
@@ -609,6 +637,7 @@ impl Push<'_, '_> {
                     Ok(())
                 }
             });
+            // The read of an object that is too long was stopped here, so its error means nothing.
             if came <= pack.bytes {
                 read?;
             }
@@ -640,7 +669,8 @@ impl Push<'_, '_> {
         TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
     }
 
-    /// Creates the marker of a new repository.
+    /// Creates the marker of a new repository. If another writer has created the repository, checks
+    /// that it is a copy of the local one.
     fn mark(&self) -> Result<()> {
         self.observer.step("marker");
         let made = self
@@ -688,6 +718,7 @@ impl Push<'_, '_> {
                 }
                 None => {
                     tip = refs.tip(kind, &name)?;
+                    // Another writer may have pushed the same version.
                     let same = tip.as_ref().and_then(value_of) == Some(one.new);
                     one.outcome = if same {
                         PushOutcome::UpToDate
@@ -700,6 +731,7 @@ impl Push<'_, '_> {
             self.observer.step("ref moved");
         }
         let is_accepted = !matches!(one.outcome, PushOutcome::Diverged | PushOutcome::Raced);
+        // The report shows this state to the user, so `--force-with-lease` may rely on it.
         if let (true, Some(tip)) = (is_accepted, &tip) {
             self.reach.shown(kind, tip);
         }

@@ -52,6 +52,7 @@ pub fn umount(
         ) => (false, true, false),
         _ => (false, false, false),
     };
+    // A dead mount has no process that could still write changes.
     if unknown && attach::is_dead(at) {
         return Ok(attach::detach(at, true)?);
     }
@@ -62,6 +63,7 @@ pub fn umount(
         e.as_error().downcast_ref(),
         Some(ControlError::OtherUser { .. })
     );
+    // Only root may detach a mount of another user.
     if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
         return Err(e);
     }
@@ -72,7 +74,7 @@ pub fn umount(
         done => done?,
     }
     let message = format!(
-        "{}: unmounted; its process runs until all changes are on disk",
+        "{}: unmounted; its daemon exits when all changes are on disk",
         at.display()
     );
     observer.notice(Notice {
@@ -85,6 +87,7 @@ pub fn umount(
 
 /// Asks the process of the mount to stop, and waits until it has exited.
 fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+    // Changes that are discarded need not reach the process first.
     if !options.discard {
         client.flush_kernel()?;
     }
@@ -94,6 +97,7 @@ fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) 
     let begun = Instant::now();
     while !client.wait_for_end(HOLDER_INTERVAL)? {
         let at = mounted.at.clone();
+        // A mount namespace that still has the mount keeps its process running.
         if let Some(pid) = namespaces::other_namespaces(mounted.device, None)
             .into_iter()
             .next()
@@ -114,11 +118,13 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
     let at = mounted.at.display();
     let message = match (stuck, cut) {
         (_, true) => format!("{at}: detached; data that was only in the kernel's cache is lost"),
-        (true, false) => format!(
-            "{at}: detached; its process keeps the overlay locked until it resumes or is killed"
-        ),
+        (true, false) => {
+            format!(
+                "{at}: detached; its daemon keeps the overlay locked until the daemon resumes or is killed"
+            )
+        }
         (false, false) => {
-            format!("{at}: detached; its process ends when no process uses the mount any more")
+            format!("{at}: detached; its daemon exits when the mount is no longer in use")
         }
     };
     observer.notice(Notice {
@@ -132,6 +138,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
 /// Returns the mount that [`umount`] would unmount, with its state.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
+    // Data that is only in the cache of the kernel would be missing from the counts.
     let settle = |mut client: MountClient<'_>| client.flush_kernel();
     let settled = MountClient::connect(run, &mounted).and_then(settle);
     let health = health(run, std::slice::from_ref(&mounted))

@@ -10,7 +10,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// The maximum number of commits that are read ahead from the catalogue at once.
+/// The maximum number of commits that are read ahead from the catalogue in one batch.
 const AHEAD_MAX: usize = 2048;
 
 /// Reads commits by id. Commits in the catalogue are read ahead in batches.
@@ -47,6 +47,7 @@ impl<'a> CommitReader<'a> {
     /// Fills the read-ahead from the catalogue. A commit that it lacks is read from its pack.
     fn read_ahead(&mut self, id: &Id) {
         let batch = self.resume.remove(id).unwrap_or(4);
+        // Errors of the catalogue are ignored, because `get` then reads the pack.
         let rows = self
             .repo
             .catalogue()
@@ -54,9 +55,11 @@ impl<'a> CommitReader<'a> {
             .and_then(|c| c.first_parents(id, batch).ok())
             .unwrap_or_default();
         if let Some(next) = rows.last().and_then(|row| row.first_parent) {
+            // A caller that needs many versions will probably need more, so the batches grow.
             self.resume.insert(next, (batch * 4).min(AHEAD_MAX));
         }
         for row in rows {
+            // The catalogue is only a cache, so damage in it must not change a version.
             if self.repo.ids().id(ObjectKind::Commit, &row.bytes) == row.id
                 && let Ok(commit) = decode_commit(&row.bytes)
             {
@@ -101,7 +104,7 @@ struct Waiting {
     id: Id,
 }
 
-/// All ancestors of some tips, without those of others.
+/// Iterates over some tips and their ancestors, without other versions and their ancestors.
 pub struct HistoryWalk<'a> {
     commits: CommitReader<'a>,
     heap: BinaryHeap<Waiting>,
@@ -137,6 +140,7 @@ impl<'a> HistoryWalk<'a> {
 
     fn count_children(&mut self, repo: &Repo, tips: &[Id]) -> Result<()> {
         let mut commits = CommitReader::new(repo);
+        // Hidden versions count as known, so that their ancestors are not walked.
         let mut known = self.seen.clone();
         let mut todo: Vec<Id> = tips.iter().copied().filter(|t| known.insert(*t)).collect();
         while let Some(id) = todo.pop() {
@@ -151,6 +155,7 @@ impl<'a> HistoryWalk<'a> {
     }
 
     fn offer(&mut self, id: Id) -> Result<()> {
+        // A version waits until all its children are returned.
         if self.children.get(&id).is_some_and(|n| *n > 0) || !self.seen.insert(id) {
             return Ok(());
         }
@@ -171,9 +176,12 @@ impl<'a> HistoryWalk<'a> {
         let Some(commit) = self.loaded.remove(&id) else {
             return Ok(None);
         };
+        // Below the first merge, several paths may lead to a version, so the children are counted
+        // from here on.
         if commit.parents.len() > 1 && self.children.is_empty() {
             let repo = self.commits.repo;
             self.count_children(repo, &commit.parents.clone())?;
+            // The links from this version itself are not counted yet.
             for parent in &commit.parents {
                 *self.children.entry(*parent).or_default() += 1;
             }

@@ -42,6 +42,8 @@ pub struct WalkOptions {
 impl WalkOptions {
     /// Returns the rules for a walk. The repository itself is always left out.
     pub fn rules(&self, context: &Context) -> Result<Rules> {
+        // The repository may also be reached through another path, so it is identified by device
+        // and inode.
         let repository = std::fs::metadata(&context.repository)
             .ok()
             .map(|m| (m.dev(), m.ino()));
@@ -56,7 +58,7 @@ impl WalkOptions {
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!(
-                "the pattern `{}` excludes nothing: {why}",
+                "the exclude pattern `{}` never matches: {why}",
                 path::display(pattern.as_bytes())
             );
             observer.notice(Notice {
@@ -110,17 +112,20 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
         .into_iter()
         .map(|group| group.as_raw())
         .collect();
+    // getgroups(2) need not include the effective group.
     groups.insert(rustix::process::getegid().as_raw());
     Ok(Some(Unrestored { by, bases, groups }))
 }
 
-/// Records that this process checked out the worktree, if it lacked privileges to restore
-/// everything.
+/// Records that this process checked out the worktree, if the process is not root or lacked
+/// privileges to restore everything.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
+    // Root restores everything unless a call was denied.
     if user.is_root() && done.denied == 0 {
         return Ok(());
     }
+    // In a set-group-ID directory, new files get the group of the directory (inode(7)).
     let dir = std::fs::metadata(&context.worktree)
         .ok()
         .filter(|dir| dir.mode() & SETGID != 0);
@@ -138,6 +143,8 @@ pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport)
 pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     let worktree = repo.worktree(&context.worktree)?;
     if !worktree.restored_by()?.is_empty() {
+        // The stat cache goes first. If the process dies before the second step, the next call
+        // repeats both.
         if let Some(number) = worktree_number(repo, context) {
             repo.catalogue()?.clear_stat(number)?;
         }
@@ -160,7 +167,7 @@ pub fn look(
             skipped,
         } = mount.look(repo, &walk.exclude, observer)?;
         for path in skipped {
-            let message = "sockets are not stored".to_owned();
+            let message = "sockets are not recorded".to_owned();
             observer.notice(Notice {
                 level: NoticeLevel::Skipped,
                 path,
@@ -210,12 +217,15 @@ impl UnstablePaths {
         } else if change.letter == Letter::Deleted
             && self.paths.iter().any(|dir| is_within(&change.path, dir))
         {
+            // A directory that changed during the walk has incomplete entries, so a missing one is
+            // no deletion.
             return None;
         }
         Some(change)
     }
 
-    /// Returns the unstable paths without a change that are below or above a requested path.
+    /// Returns a change for each unstable path that was not reported yet, and that is below or
+    /// above a requested path.
     pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = TreeChange> {
         let unreported = self
             .paths

@@ -7,12 +7,12 @@ use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, value_of};
 use crate::repo::writer::{NewValue, WriteSession};
 
-/// Attempts to update a tracking ref when other processes win the race.
+/// Maximum number of attempts to update a tracking ref when other processes win the race.
 const ATTEMPTS: usize = 8;
 
 /// A branch and the remote branch of the same name both have versions that the other lacks.
 #[derive(Debug, thiserror::Error)]
-#[error("`{ours}` and `{theirs}` have diverged")]
+#[error("cannot fast-forward: `{ours}` and `{theirs}` have diverged")]
 pub struct DivergedBranches {
     /// The local branch.
     pub ours: RefName,
@@ -36,7 +36,7 @@ impl Failure for DivergedBranches {
 
 /// A remote without a name has no tracking refs.
 #[derive(Debug, thiserror::Error)]
-#[error("the remote `{url}` has no name")]
+#[error("cannot update tracking branches: the remote `{url}` has no name")]
 pub struct UnnamedRemote {
     /// The URL of the remote.
     pub url: String,
@@ -48,7 +48,10 @@ impl Failure for UnnamedRemote {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("run `dvc remote add NAME {}` to name it", self.url))
+        Some(format!(
+            "run `dvc remote add NAME {}` to name the remote",
+            self.url
+        ))
     }
 }
 
@@ -82,6 +85,7 @@ pub fn track(
                     why,
                     time: context.moved_at(),
                 };
+                // If another process has repaired the ref first, the next round reads its value.
                 refs.repair(RefKind::Remote, &name, value, &how)?;
                 continue;
             }

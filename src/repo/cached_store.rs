@@ -91,7 +91,7 @@ impl CachedStore {
         &self.inner
     }
 
-    /// Records the length of an object.
+    /// Records the length of an object, so that no request is needed for it.
     pub fn learn(&self, key: &str, len: u64) {
         self.lens.lock().insert(key.to_owned(), len);
     }
@@ -104,6 +104,7 @@ impl CachedStore {
             .local_file(key)
             .and_then(|path| std::fs::metadata(path).ok())
             .map(|m| m.len());
+        // The local copy answers without a request, because equal keys mean equal bytes.
         let len = local.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
         let len = len.ok_or_else(|| StoreError::Missing {
             key: key.to_owned(),
@@ -122,7 +123,8 @@ impl CachedStore {
             .collect()
     }
 
-    /// Stops using the local copies of an object, because the object is damaged.
+    /// Stops using the copy of an object in the local repository, and drops its cached blocks,
+    /// because one of them is damaged.
     pub fn forget(&self, key: &str) {
         self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
@@ -131,7 +133,8 @@ impl CachedStore {
     }
 
     /// Fetches ranges of objects into the cache with several concurrent requests. Ranges that are
-    /// close together share a request. Returns the number of fetched bytes.
+    /// close together share a request. Returns the number of fetched bytes. Does nothing without a
+    /// cache.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else {
             return Ok(0);
@@ -145,6 +148,8 @@ impl CachedStore {
             .sum();
         let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
+            // A local object is read from the local repository, so a copy in the cache would waste
+            // space.
             if self.local_file(key).is_some() {
                 continue;
             }
@@ -152,6 +157,8 @@ impl CachedStore {
             for span in joined(cache.missing(key, len, ranges), gap) {
                 let mut at = span.start;
                 while at < span.end {
+                    // A piece ends with a region of the cache, because the cache writes complete
+                    // regions at once.
                     let end = ((at / PIECE + 1) * PIECE).min(span.end);
                     pieces.push(Piece {
                         call,
@@ -167,6 +174,8 @@ impl CachedStore {
         let threads = READERS.min(pieces.len());
         self.pieces().extend(pieces);
         let work = || -> Result<(), StoreError> {
+            // Threads of another call may have taken some pieces already, so the loop ends when
+            // none is left.
             while let Some(piece) = self.take_piece(|p| p.call == call) {
                 self.through(cache, &piece.key, piece.len, piece.range)?;
             }
@@ -201,6 +210,8 @@ impl CachedStore {
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        // An unreadable or short local file is no error here, because the remote has the object,
+        // too.
         if let Some(Ok(file)) = self.local_file(key).map(File::open) {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
             if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {
@@ -210,6 +221,8 @@ impl CachedStore {
         let Some(cache) = &self.cache else {
             return self.fetch(key, range);
         };
+        // Fetching only a part of a queued piece would split it and cause three times as many
+        // requests (docs/decisions/0007).
         while let Some(piece) = self
             .take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
@@ -244,9 +257,13 @@ impl CachedStore {
                 detail,
             ));
         }
+        // Only errors of the network count. A missing object says nothing about the next request.
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
-                *failed() = Some((Instant::now(), format!("failed a moment ago: {e}")));
+                *failed() = Some((
+                    Instant::now(),
+                    format!("not retried, because a request failed a moment ago: {e}"),
+                ));
             }
         })
     }
@@ -278,6 +295,7 @@ impl Store for CachedStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        // Refs and the marker can change, so they are never cached.
         self.inner.get(key)
     }
 
@@ -295,6 +313,7 @@ impl Store for CachedStore {
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        // Whole objects are streamed once, so they would only displace useful blocks of the cache.
         self.inner.read_from(key, offset, take)
     }
 
@@ -316,6 +335,7 @@ impl Store for CachedStore {
 
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
+        // A listing has the lengths, which saves one request per object.
         if is_immutable(dir) {
             listed
                 .iter()
@@ -353,6 +373,7 @@ impl SegmentBytes for RemoteSegment {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        // The length comes from a listing, and a damaged footer may refer to bytes beyond the end.
         if at.saturating_add(buffer.len() as u64) > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -10,11 +10,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::layout;
-use super::log::{Appended, EntryKey, Log, LogEntry};
+use super::log::{Appended, EntryKey, Log, LogEntry, LogError};
 use crate::codec::hash::NameHasher;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, with_causes};
 use crate::format::Malformed;
 use crate::format::gclog::{GcEntry, GcStep};
+use crate::format::logkey::seq_key;
 use crate::format::packlist::{LIST_MAX, ListedPack, PackList, PackListWriter};
 use crate::format::segment::PackName;
 use crate::store::local::LocalStore;
@@ -58,10 +59,12 @@ pub struct GcState {
     pub dead_time: i64,
     /// Whether the newest entry is a plan.
     pub has_plan: bool,
+    /// Why the packs of that plan are unknown; `None` if they are known.
+    pub plan_damage: Option<String>,
 }
 
 impl GcState {
-    /// Returns whether a pack was given up: its rows answer nothing.
+    /// Returns whether a pack was given up, so that its index rows do not count.
     pub fn is_dead(&self, pack: &PackName) -> bool {
         self.dead.find(pack).is_some()
     }
@@ -97,9 +100,22 @@ impl<'s> GcLog<'s> {
         }
     }
 
-    /// Reads the log. Costs one listing while no gc ever ran; lists that `known` contains are not
-    /// read again.
+    /// Reads the log. If no gc has ever run, this costs one listing. Lists that `known` contains
+    /// are not read again.
     pub fn read(&self, known: &GcState) -> Result<GcState> {
+        let state = self.read_to_void(known)?;
+        match &state.plan_damage {
+            None => Ok(state),
+            Some(detail) => Err(LogError::Damaged {
+                key: format!("{}/{}", layout::GC_LOG, seq_key(state.number)),
+                detail: detail.clone(),
+            }
+            .into()),
+        }
+    }
+
+    /// Reads the log for a gc, which voids a plan whose list is damaged.
+    pub fn read_to_void(&self, known: &GcState) -> Result<GcState> {
         // An entry that another process folds between the listing and the read is a reason to list
         // again.
         loop {
@@ -115,6 +131,7 @@ impl<'s> GcLog<'s> {
         let Some(newest) = keys.first() else {
             return Ok(Some(state));
         };
+        // Entries never change and numbers never restart, so an equal number means an equal log.
         if newest.seq == known.number {
             return Ok(Some(known.clone()));
         }
@@ -127,10 +144,14 @@ impl<'s> GcLog<'s> {
             match entry.what {
                 GcStep::Plan if is_newest => {
                     state.has_plan = true;
-                    let Some(list) = self.list(&entry)? else {
-                        return Ok(None);
-                    };
-                    state.planned = Arc::new(list);
+                    match self.list(&entry) {
+                        Ok(Some(list)) => state.planned = Arc::new(list),
+                        Ok(None) => return Ok(None),
+                        Err(e) if e.kind() == Kind::Integrity => {
+                            state.plan_damage = Some(with_causes(e.as_error()));
+                        }
+                        Err(e) => return Err(e),
+                    }
                 }
                 // A plan that another entry follows is void.
                 GcStep::Plan => {}
@@ -146,6 +167,7 @@ impl<'s> GcLog<'s> {
                             Arc::new(list)
                         }
                     };
+                    // The newest dead list contains the packs of all earlier ones.
                     break;
                 }
             }
@@ -176,6 +198,11 @@ impl<'s> GcLog<'s> {
             }
             read => read?,
         }
+        // A store could serve another list with the same sums, and packs that are not dead would be
+        // taken for dead.
+        if NameHasher::of(&bytes) != *name {
+            return Err(Malformed::new("list of packs", "checksum mismatch").into());
+        }
         let list = PackList::decode(bytes)?;
         if list.len() as u64 != entry.count || list.sum_bytes() != entry.bytes {
             return Err(Malformed::new("list of packs", "not the list that the log names").into());
@@ -183,7 +210,8 @@ impl<'s> GcLog<'s> {
         Ok(Some(list))
     }
 
-    /// Stores a list under its name and creates an entry with it at exactly the given number.
+    /// Stores a list under its name, and creates an entry that refers to it at exactly the number
+    /// of `entry`.
     pub fn append(
         &self,
         entry: GcEntry,
@@ -193,34 +221,46 @@ impl<'s> GcLog<'s> {
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
-        let bytes = list.finish();
-        let name = NameHasher::of(&bytes);
-        let file = staging.stage()?;
-        file.as_file()
-            .write_all(&bytes)
-            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
-        let key = layout::pack_list(&name);
-        self.store.put(file.path(), &key)?;
+        // A plan without packs has no list. Store the list first, because an entry must never name a
+        // list that does not exist.
+        let name = match count {
+            0 => None,
+            _ => Some(self.store_list(&list.finish(), staging)?),
+        };
         let entry = GcEntry {
-            list: Some(name),
+            list: name,
             count,
             bytes: sum_bytes,
             ..entry
         };
+        // An entry that is created may still not count, because folding frees numbers.
         if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {
             return Ok(Appended::Lost);
         }
         Ok(Appended::Counts)
     }
 
-    /// Returns whether an entry that was created is part of the log. Its number may have been freed
-    /// by folding; a plan may be void already.
+    /// Stores a list; returns its name. The name is the hash of the list, so an equal list of another
+    /// gc is the same file.
+    fn store_list(&self, bytes: &[u8], staging: &LocalStore) -> Result<PackName> {
+        let name = NameHasher::of(bytes);
+        let file = staging.stage()?;
+        file.as_file()
+            .write_all(bytes)
+            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        self.store.put(file.path(), &layout::pack_list(&name))?;
+        Ok(name)
+    }
+
+    /// Returns whether an entry that was just created took effect. A plan takes effect only if it
+    /// is the newest entry; otherwise this function removes it.
     ///
-    /// A dead entry that another gc has read must stay, because that gc counts its packs as given
-    /// up. Only a newer dead entry frees numbers, and the list of that entry contains the packs of
-    /// all dead entries before.
+    /// A dead entry is never removed here, because another gc may have read it and may treat its
+    /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
+    /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
-        let now = self.read(&GcState::default())?;
+        // An empty known state forces a complete read.
+        let now = self.read_to_void(&GcState::default())?;
         match entry.what {
             GcStep::Dead => Ok(now.dead_number <= entry.seq
                 || rows.iter().all(|row| now.dead.find(&row.name).is_some())),
@@ -228,6 +268,8 @@ impl<'s> GcLog<'s> {
             GcStep::Plan => {
                 let is_exclusive = self.store.abilities().exclusive;
                 let is_own = |key: &EntryKey| {
+                    // Without exclusive creation, another process may have created an entry with
+                    // the same number.
                     key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update))
                 };
                 self.log.remove(
@@ -264,7 +306,10 @@ impl<'s> GcLog<'s> {
                 lists.extend(entry.list);
             }
         }
+        // Remove the entries before their lists, because a reader that finds an entry needs its
+        // list.
         self.log.remove(&old)?;
+        // A list is named by its content, so an old entry and the dead entry may share one.
         lists
             .iter()
             .filter(|name| Some(**name) != dead.list)

@@ -50,13 +50,15 @@ pub struct OpenOptions {
     pub heal: bool,
     /// Open the remotes that such reads ask, in order.
     pub heal_sources: Vec<Arc<OpenLazySource>>,
-    /// Users that can use the repository, if it is created.
+    /// Users who can access the repository, if it is created.
     pub sharing: Sharing,
-    /// Called with a message if local state cannot be kept.
+    /// Called with a message for the user: local state cannot be kept, or a remote has healed
+    /// damage.
     pub complain: Option<Arc<Complaint>>,
 }
 
-/// The remote repository of a lazy clone; opened on first use.
+/// A remote repository that is opened on first use: the source of a lazy clone, or a remote that
+/// heals damage.
 #[derive(Default)]
 pub(super) struct LazySource {
     source: OnceLock<Box<Repo>>,
@@ -78,6 +80,8 @@ impl LazySource {
             return Ok(source);
         }
         let _opening = self.opening.lock();
+        // The outage is read under the lock, so that threads which have waited for a failed attempt
+        // fail at once.
         if let Some(detail) = self.outage.current() {
             return Err(RepoError::Unavailable { detail }.into());
         }
@@ -85,6 +89,7 @@ impl LazySource {
             return Ok(source);
         }
         let source = open().inspect_err(|e| _ = self.outage.record(e))?;
+        // The URL may lead to another repository, whose versions have nothing to do with this one.
         if source.marker().id != id {
             return Err(RepoError::Foreign {
                 place: source.store().place(),
@@ -173,8 +178,11 @@ impl Repo {
             }
             .into());
         }
+        // Set the access before the marker is created, because new files get the access of the
+        // directory.
         protect(root, options.sharing, options.complain.as_deref())
             .map_err(io("set the access of"))?;
+        // If two processes create the repository at the same time, one of them fails here.
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists {
                 path: root.to_path_buf(),
@@ -245,6 +253,8 @@ impl Repo {
             source,
         };
         let chunker = chunker_config(&marker).map_err(bad)?;
+        // Copies of a repository have the same id, so the directory name also contains a hash of
+        // the URL.
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
         Ok(Self::new(
@@ -334,7 +344,7 @@ impl Repo {
         self.locator.location.as_remote()
     }
 
-    /// Returns the marker.
+    /// Returns the marker: the id, the default branch and the chunker settings of the repository.
     pub fn marker(&self) -> &Marker {
         &self.marker
     }

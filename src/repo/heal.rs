@@ -1,4 +1,4 @@
-//! Reads of damaged objects from the remotes of a local repository.
+//! Reads objects from the remotes of a local repository if the local copies are damaged.
 //!
 //! Only verified bytes are returned. The repository itself is not changed, but the damage is noted
 //! in its catalogue, so that the next commit or repair stores the object again.
@@ -25,6 +25,7 @@ impl Repo {
         if !self.options.heal || why.kind() != Kind::Integrity {
             return None;
         }
+        // The note comes before the search, so that the damage is known even if no remote responds.
         self.note_damage(&[(kind, *id)]);
         for source in self.heal_sources() {
             match source.0.stored_object(kind, id) {
@@ -32,15 +33,16 @@ impl Repo {
                     self.report_healed(source.0);
                     return Some(plain);
                 }
-                // A remote that does not respond, or that is damaged too, must not hide the others.
                 Ok(None) => {}
+                // Try the other remotes even if this one does not respond or is damaged too.
                 Err(e) => _ = source.1.outage.record(&e),
             }
         }
         None
     }
 
-    /// Fetches a pack whose local file is damaged from a remote that has the same pack.
+    /// Fetches a pack whose local file is damaged from a remote that has the same pack. `None` if
+    /// no remote has an intact copy, or if healing is off.
     pub fn pack_from_remotes(&self, name: &PackName, limit: u64) -> Result<Option<NamedTempFile>> {
         let Some(local) = self
             .as_local()
@@ -50,6 +52,7 @@ impl Repo {
             return Ok(None);
         };
         for (source, _) in self.heal_sources() {
+            // Any error of one remote only means that the next one is asked.
             if let Ok(FetchedFile::Verified(file)) =
                 source.fetch_named(&layout::pack(name), name, limit, local, &|| false)
             {

@@ -65,6 +65,8 @@ impl Repo {
                     return Ok(found.ok().map(|at| entries.swap_remove(at)));
                 }
                 TreeBody::Inner(children) => {
+                    // The last child that does not begin after the name is the only one that can
+                    // contain the name.
                     let after = children.partition_point(|c| c.first.as_slice() <= name);
                     let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else {
                         return Ok(None);
@@ -170,10 +172,11 @@ impl<'a> Names<'a> {
             TreeBody::Leaf(entries) => entries.first().map(|e| &e.name),
             TreeBody::Inner(children) => children.first().map(|c| &c.first),
         };
+        // A forged tree could otherwise repeat names and take any amount of time.
         if first != Some(&child.first) {
             return malformed(
                 &child.id,
-                "its first name differs from the name in its parent",
+                "the first name differs from the name in the parent node",
             );
         }
         if self.last.as_ref().is_some_and(|last| *last >= child.first) {
@@ -200,9 +203,9 @@ impl Iterator for Names<'_> {
 }
 
 fn not_root(tree: &Id) -> crate::error::Error {
-    ObjectError::malformed(ObjectKind::Tree, tree, "it is not the root of a version")
+    ObjectError::malformed(ObjectKind::Tree, tree, "not the root of a version")
 }
 
 fn too_deep(tree: &Id) -> crate::error::Error {
-    ObjectError::malformed(ObjectKind::Tree, tree, "it is nested too deeply")
+    ObjectError::malformed(ObjectKind::Tree, tree, "nested too deeply")
 }

@@ -1,5 +1,5 @@
-//! Objects of a local repository whose stored copies are known to be damaged. A commit does not rely
-//! on their rows in the index, and stores them again when it meets them.
+//! Objects of a local repository whose stored copies are known to be damaged. A commit does not
+//! rely on their rows in the index, and stores them again when it meets them.
 //!
 //! The notes are in the catalogue and are only an improvement: errors of the catalogue are ignored.
 
@@ -36,6 +36,7 @@ impl Locator {
 
     /// Removes the notes of objects that were stored again.
     pub(super) fn forget_stored(&self, kind: PackKind, rows: &[IndexRow]) {
+        // The set is nearly always empty, so this test saves the work for every pack.
         if self.noted_objects().read().is_empty() {
             return;
         }
@@ -44,6 +45,7 @@ impl Locator {
                 .into_iter()
                 .filter(|k| PackKind::of(*k) == kind)
         };
+        // A row does not contain the kind of its object.
         let stored: Vec<_> = rows
             .iter()
             .flat_map(|row| kinds().map(|k| (k, row.id)))
@@ -53,6 +55,7 @@ impl Locator {
             .into_iter()
             .filter(|object| noted.remove(object))
             .collect();
+        // The catalogue writes to the disk, so it is called without the lock.
         drop(noted);
         if let (false, Ok(catalogue)) = (forgotten.is_empty(), self.catalogue()) {
             let _ = catalogue.remove_damaged_objects(&forgotten);
@@ -71,7 +74,7 @@ impl Repo {
             .collect()
     }
 
-    /// Notes that the stored copies of objects are damaged.
+    /// Notes that the stored copies of objects are damaged. Does nothing for a remote repository.
     pub fn note_damage(&self, objects: &[(ObjectKind, Id)]) {
         if self.as_local().is_none() {
             return;
@@ -82,6 +85,7 @@ impl Repo {
             .copied()
             .filter(|object| noted.insert(*object))
             .collect();
+        // The catalogue writes to the disk, so it is called without the lock.
         drop(noted);
         if let (false, Ok(catalogue)) = (new.is_empty(), self.catalogue()) {
             let _ = catalogue.add_damaged_objects(&new);

@@ -27,6 +27,7 @@ impl Repo {
     /// Like [`Self::rely`], for an object in packs of a kind.
     pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
         let index = self.index()?;
+        // Usually there is neither a gc nor a missing pack, and then one look-up is enough.
         if self.locator.is_all_reliable()? {
             return Ok(index.lookup(table, id)?.is_some());
         }
@@ -61,6 +62,7 @@ impl Repo {
         if first.is_none_or(|row| !self.is_given_up(&row)) {
             return Ok(first);
         }
+        // The first copy is nearly always live, so the other copies are looked up only if needed.
         Ok(index
             .lookup_all(kind, id)?
             .into_iter()
@@ -78,10 +80,15 @@ impl Repo {
         self.locator.gc_state()
     }
 
-    /// Reads the gc log. From then on, rows of packs that are given up or planned to be are not
-    /// relied on.
+    /// Reads the gc log. From then on, writers do not rely on rows of packs that are given up or
+    /// planned to be.
     pub fn read_gc_log(&self) -> Result<GcState> {
         self.locator.read_gc_log()
+    }
+
+    /// Reads the gc log for a gc, which voids a plan whose list is damaged.
+    pub fn read_gc_log_to_void(&self) -> Result<GcState> {
+        self.locator.read_gc_log_to_void()
     }
 
     /// Reads which versions are forgotten.
@@ -94,8 +101,8 @@ impl Repo {
         self.locator.refresh().map(drop)
     }
 
-    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted first
-    /// eight bytes of their names.
+    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted
+    /// first eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
         let missing = self.locator.missing_packs()?;
         let damaged = self.noted_packs()?;
@@ -109,7 +116,8 @@ impl Repo {
     }
 
     /// Returns the row of a chunk against which a delta of the chunk `id` can be made: that chunk
-    /// itself, or its base if it is stored only as a delta. `None` if neither is stored whole.
+    /// itself, or its base if it is stored only as a delta. `None` if neither has a reliable copy
+    /// that is not a delta.
     pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
         if self.locator.is_noted(ObjectKind::Chunk, id) {
             return Ok(None);
@@ -121,6 +129,8 @@ impl Repo {
                 return Ok(Some(*whole));
             }
         }
+        // Only a delta of the chunk exists. Its base is used instead, because deltas must not form
+        // chains.
         let Some(delta) = copies.first() else {
             return Ok(None);
         };
@@ -136,6 +146,7 @@ impl Repo {
         };
         let bases = index.lookup_all(PackKind::Data, &base)?;
         let is_usable = |r: &IndexRow| {
+            // An error only means that the caller stores the chunk without a base.
             r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false)
         };
         Ok(bases.into_iter().find(is_usable))

@@ -13,7 +13,8 @@ use crate::model::id::Id;
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// Number of entries at which the entries before are folded into one.
+/// An entry whose number is a multiple of this contains the preceding entries, unless they name too
+/// many versions.
 const FOLD_EVERY: u64 = 128;
 
 impl LogEntry for TrashEntry {
@@ -38,7 +39,8 @@ impl LogEntry for TrashEntry {
     }
 }
 
-/// The reason of an entry for versions of which a fetch or a push has copied only the commit object.
+/// The reason of an entry for versions of which a fetch or a push has copied only the commit
+/// object.
 pub const COPIED_WITHOUT_DATA: &str = "fetched without";
 /// The start of the reason of an entry for versions whose data need not stay in the trash.
 pub const FORGET_NOW: &str = "forget --now: ";
@@ -57,7 +59,7 @@ pub struct TrashMention {
 }
 
 impl TrashMention {
-    /// Whether data of the version was missing when the entry was written.
+    /// Returns whether data of the version was missing when the entry was written.
     pub fn is_without_data(&self) -> bool {
         self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
     }
@@ -78,19 +80,19 @@ pub struct TrashState {
 }
 
 impl TrashState {
-    /// Returns whether a version is in the trash or forgotten.
+    /// Returns whether a version is forgotten: its data is in the trash, or already collected.
     pub fn contains(&self, id: &Id) -> bool {
         self.mentions
             .get(id)
             .is_some_and(|mention| mention.is_forgotten)
     }
 
-    /// Returns when and why a version was forgotten; `None` if it is not.
+    /// Returns when and why a version was forgotten; `None` if the version is not forgotten.
     pub fn mention(&self, id: &Id) -> Option<&TrashMention> {
         self.mentions.get(id).filter(|mention| mention.is_forgotten)
     }
 
-    /// Returns all versions that are in the trash or forgotten, in any order.
+    /// Returns all forgotten versions in any order, see [`Self::contains`].
     pub fn forgotten(&self) -> impl Iterator<Item = (&Id, &TrashMention)> {
         self.mentions
             .iter()
@@ -160,7 +162,7 @@ impl<'s> TrashLog<'s> {
         }
     }
 
-    /// All entries, oldest first; `None` if another process folded one since it was listed.
+    /// Returns all entries, oldest first; `None` if another process folded one after it was listed.
     fn entries(&self) -> Result<Option<Vec<TrashEntry>>> {
         let mut all: Vec<TrashEntry> = Vec::new();
         for key in self.log.keys()? {
@@ -168,6 +170,7 @@ impl<'s> TrashLog<'s> {
             if all.last().is_some_and(|newer| newer.seq <= key.seq) {
                 continue;
             }
+            // Another process has folded the entry after it was listed.
             let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else {
                 return Ok(None);
             };
@@ -175,13 +178,15 @@ impl<'s> TrashLog<'s> {
             all.push(entry);
             all.extend(older);
         }
+        // The last mention of a version counts, so the entries must be in the order of their
+        // numbers.
         all.reverse();
         Ok(Some(all))
     }
 
-    /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`:
-    /// another process appended first, and nothing but a part of the mentions was written; read the
-    /// log again.
+    /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`
+    /// means that another process appended an entry first, so that only a part of the mentions may
+    /// be in the log; the caller reads the log again.
     pub fn append(
         &self,
         mut number: u64,
@@ -189,6 +194,7 @@ impl<'s> TrashLog<'s> {
         restore: &[Id],
         how: &Move<'_>,
     ) -> Result<Appended> {
+        // The format demands ascending ids without repeats.
         let ascending = |ids: &[Id]| {
             ids.iter()
                 .copied()
@@ -197,6 +203,7 @@ impl<'s> TrashLog<'s> {
                 .collect::<Vec<_>>()
         };
         let (forget, restore) = (ascending(forget), ascending(restore));
+        // An entry has a maximum length, so a long list is split into several entries.
         let pieces = forget
             .chunks(IDS_MAX)
             .map(|ids| (ids.to_vec(), Vec::new()))
@@ -207,6 +214,8 @@ impl<'s> TrashLog<'s> {
             );
         for (forget, restore) in pieces {
             number = self.log.next_number(number)?;
+            // Entries before this one already count. The caller reads the log again and repeats the
+            // rest.
             if self.put(number, forget, restore, how)? == Appended::Lost {
                 return Ok(Appended::Lost);
             }
@@ -277,12 +286,14 @@ impl<'s> TrashLog<'s> {
                 .older
                 .retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
             let ids = |entry: &TrashEntry| entry.forget.len() + entry.restore.len();
+            // An entry that would become too long folds nothing.
             if ids(&entry) + entry.older.iter().map(ids).sum::<usize>() > IDS_MAX {
                 entry.older.clear();
                 folded.clear();
             }
         }
         let appended = self.log.append(&entry)?;
+        // Until this entry counts, the folded entries are the only copy of their mentions.
         if appended == Appended::Counts {
             self.log.remove(&folded)?;
         }

@@ -1,8 +1,8 @@
-//! Whether everything that a version needs has a copy that stays, beside another version that is
+//! Checks whether every object of a version has a copy that stays, given another version that is
 //! known to be whole.
 //!
 //! Only what differs from the other version is read: equal subtrees are part of both. A copy stays
-//! if its pack is neither dead nor planned to be, and if its base, of a delta, has such a copy too.
+//! if its pack is neither dead nor planned to be; the base of a delta must have such a copy too.
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,8 +55,8 @@ impl Repo {
         }
     }
 
-    /// Returns those of the versions of which an object has no copy that counts, according to the
-    /// gc log as the repository read it last.
+    /// Returns those of the versions of which an object is damaged or has no copy that counts,
+    /// according to the gc log as the repository read it last.
     pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
         let mut check = WholeCheck {
             demand,
@@ -74,7 +74,7 @@ impl Repo {
 }
 
 impl<'r> WholeCheck<'r> {
-    /// Prepares a check against the newest state of the gc log that the repository read.
+    /// Prepares a check against the gc log as the repository read it last.
     pub(super) fn new(repo: &'r Repo) -> Self {
         let is_partial = Repo::partial(repo.path()).is_some();
         Self {
@@ -137,6 +137,7 @@ impl<'r> WholeCheck<'r> {
         links: impl Fn(&Id) -> Result<Option<Content>>,
     ) -> Result<()> {
         self.directories(*tree, beside.copied())?;
+        // Equal trees have equal tables of links.
         if self.lacking.is_none()
             && Some(tree) != beside
             && let Some(content) = links(tree)?
@@ -151,7 +152,8 @@ impl<'r> WholeCheck<'r> {
         self.lacking.take().map_or(Ok(()), Err)
     }
 
-    /// Returns whether an object has a copy that stays; notes the object if not.
+    /// Returns whether an object has a copy that meets the demand, or needs none because this
+    /// repository never had the object. Otherwise notes the object.
     fn has(&mut self, kind: ObjectKind, id: &Id) -> Result<bool> {
         let has_copy = match self.demand {
             CopyDemand::Exists => self.repo.live_copy(PackKind::of(kind), id)?.is_some(),
@@ -184,6 +186,7 @@ impl<'r> WholeCheck<'r> {
             for entry in new {
                 let before = old.get(&entry.name).map(|old| &old.node);
                 match (&entry.node, before) {
+                    // An equal node is part of the version that is known to be whole.
                     (new, Some(old)) if new == old => {}
                     (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => {
                         todo.push((*tree, Some(*old)))
@@ -207,8 +210,7 @@ impl<'r> WholeCheck<'r> {
         Ok(())
     }
 
-    /// All entries of a directory after each of its nodes was checked; `None` if a node lacks a
-    /// copy.
+    /// Checks each node of a directory, and returns all its entries; `None` if a node lacks a copy.
     fn checked_entries(&mut self, tree: Id) -> Result<Option<Vec<Entry>>> {
         let (mut all, mut nodes) = (Vec::new(), vec![tree]);
         while let Some(id) = nodes.pop() {
@@ -247,6 +249,7 @@ impl<'r> WholeCheck<'r> {
                 Ok(())
             }
             Content::List(root) => {
+                // Nodes of the old list are known to be whole, so only the other nodes are read.
                 let known = match old {
                     Some(Content::List(old)) => self.list_nodes(old)?,
                     _ => HashSet::new(),
@@ -256,7 +259,7 @@ impl<'r> WholeCheck<'r> {
         }
     }
 
-    /// The inner nodes and leaves of a list, without reading leaves.
+    /// Returns the ids of all nodes of a list. Reads at most one leaf per inner node.
     fn list_nodes(&self, root: &Id) -> Result<HashSet<Id>> {
         let mut known = HashSet::from([*root]);
         let mut todo = vec![*root];
@@ -266,6 +269,8 @@ impl<'r> WholeCheck<'r> {
                     .first()
                     .map(|child| self.repo.list_node(&child.1))
                     .transpose()?;
+                // All children of a node have the same depth, so the first one shows whether
+                // reading the others is useless.
                 let are_leaves = matches!(first, Some(ListNode::Leaf(_)));
                 for (_, child) in children {
                     if known.insert(child) && !are_leaves {

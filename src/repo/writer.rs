@@ -24,10 +24,12 @@ use crate::model::refname::{RefKind, RefName};
 /// The error for a version whose objects were collected while a writer relied on them.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectedError {
-    #[error("{} {} was collected by a garbage collection", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection has deleted it", lacking.kind.name(), lacking.id.short())]
     Collected { lacking: Lacking },
-    #[error("{} {} may be collected by a garbage collection that is not finished", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
+    #[error("a garbage collection has moved objects meanwhile: {detail}")]
+    Moved { detail: String },
 }
 
 impl CollectedError {
@@ -44,7 +46,7 @@ impl Failure for CollectedError {
     fn kind(&self) -> Kind {
         match self {
             Self::Collected { .. } => Kind::NotFound,
-            Self::Planned { .. } => Kind::Busy,
+            Self::Planned { .. } | Self::Moved { .. } => Kind::Busy,
         }
     }
 
@@ -56,6 +58,7 @@ impl Failure for CollectedError {
             Self::Planned { .. } => {
                 "run `dvc gc` to the end, then run the command again".to_owned()
             }
+            Self::Moved { .. } => "run the command again".to_owned(),
         })
     }
 }
@@ -76,7 +79,7 @@ impl<'r> WriteSession<'r> {
         })
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the session writes to.
     pub const fn repo(&self) -> &'r Repo {
         self.repo
     }
@@ -109,6 +112,7 @@ impl<'r> WriteSession<'r> {
                 // A gc that ends during the walk deletes objects that the walk is about to read.
                 Err(e) if e.kind() == Kind::Integrity => {
                     let then = std::mem::replace(&mut now, self.repo.read_gc_log()?);
+                    // The log has not moved since, so no gc explains the error.
                     if then.number == now.number {
                         return Err(e);
                     }
@@ -162,7 +166,8 @@ impl<'r> WriteSession<'r> {
         tip: Option<&Id>,
         beside: Option<&Id>,
     ) -> Result<Vec<Id>> {
-        // An ancestor of the tip is protected by the ref that names the tip, unless it is forgotten.
+        // An ancestor of the tip is protected by the ref that names the tip, unless it is
+        // forgotten.
         let mut protected: HashSet<Id> = HashSet::new();
         let mut todo: Vec<Id> = tip.copied().into_iter().collect();
         while let Some(id) = todo.pop() {
@@ -200,7 +205,7 @@ impl<'r> WriteSession<'r> {
         Ok(lost)
     }
 
-    /// The parents of a version; none if the clone lacks the commit.
+    /// Returns the parents of a version; none if a partial clone lacks the commit.
     fn parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.repo.commit_cached(id) {
             Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => {
@@ -211,7 +216,7 @@ impl<'r> WriteSession<'r> {
     }
 
     /// Moves a ref from the value `expected` to `new`; `None` is a ref that does not exist. Returns
-    /// no entry if another process has moved the ref. A fence of a gc is no move.
+    /// no entry if another process has moved the ref. A fence of a gc does not count as a move.
     pub fn move_ref(
         &self,
         kind: RefKind,
@@ -235,6 +240,8 @@ impl<'r> WriteSession<'r> {
             match new {
                 NewValue::Stored(new) => self.ensure_whole(&[new], expected, false, how)?,
                 NewValue::Named(new) => {
+                    // A version that no ref reaches may have lost its data in an earlier gc, so the
+                    // check is forced.
                     self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?
                 }
                 NewValue::Deleted => {}
@@ -265,7 +272,7 @@ impl<'r> WriteSession<'r> {
             .update(kind, name, Some(tip), Some(new), how)
     }
 
-    /// Returns whether a version is the value of a ref, or leads to one and is not forgotten.
+    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {
@@ -281,6 +288,8 @@ impl<'r> WriteSession<'r> {
         if todo.contains(version) {
             return Ok(true);
         }
+        // A gc may have deleted the data of a forgotten version, although a ref reaches its
+        // descendants.
         if self.repo.forgotten()?.contains(version) {
             return Ok(false);
         }
@@ -289,6 +298,7 @@ impl<'r> WriteSession<'r> {
             if id == *version {
                 return Ok(true);
             }
+            // An unreadable version only ends this path. The forced check then reports the damage.
             if seen.insert(id)
                 && let Ok(commit) = self.repo.commit_cached(&id)
             {
@@ -317,7 +327,7 @@ impl NewValue {
         id.map_or(Self::Deleted, Self::Named)
     }
 
-    /// Returns the version.
+    /// Returns the id of the version, or `None` if the ref is deleted.
     pub const fn id(self) -> Option<Id> {
         match self {
             Self::Stored(id) | Self::Named(id) => Some(id),

@@ -1,4 +1,5 @@
-//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per request.
+//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per
+//! request.
 //!
 //! All state is on disk with the volumes, and mounts are separate processes, so the plugin can stop
 //! and restart at any time. An unused mount is kept for some seconds, because Docker mounts,
@@ -43,13 +44,13 @@ const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.1+json";
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum PluginError {
     /// Another plugin answers on the socket.
-    #[error("another plugin already serves `{}`", path.display())]
+    #[error("cannot listen on `{}`: another plugin is listening on it", path.display())]
     Served { path: PathBuf },
     /// The path is another kind of file.
-    #[error("`{}` is not a socket", path.display())]
+    #[error("cannot listen on `{}`: the path exists and is not a socket", path.display())]
     NoSocket { path: PathBuf },
     /// The socket cannot be used.
-    #[error("cannot serve `{}`", path.display())]
+    #[error("cannot listen on `{}`", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
 
@@ -64,12 +65,10 @@ impl Failure for PluginError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(
-                    "run it as root, because Docker looks for plugins in a directory of root"
-                        .to_owned(),
-                )
-            }
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "run the plugin as root, because only root can write to Docker's plugin directory"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -358,7 +357,8 @@ impl PluginState {
         self.idle().insert(name.to_owned(), Instant::now());
     }
 
-    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without users.
+    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without
+    /// users.
     fn resume(&self) {
         for name in self
             .volumes

@@ -75,7 +75,8 @@ pub struct Snapshot {
     pub noted: Vec<Vec<u8>>,
     /// Records for the next walk, by path; must only be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The paths of records that were used and stay as they are, if a gc has given up packs since the records were made.
+    /// The paths of records that were used and stay as they are, if a gc has given up packs since
+    /// the records were made.
     kept: Option<Vec<Vec<u8>>>,
 }
 
@@ -130,11 +131,15 @@ pub fn snapshot(
                 links.stale(&old_links(out.repo(), &walk)?)
             }
         };
+        // Walk again without the records of directories whose hard links have changed. A second
+        // walk finds no other directories, unless files change meanwhile.
         if !stale.is_empty() && !stale.is_subset(&walk.distrust) {
             distrust = stale;
             distrust.extend(walk.distrust);
             continue;
         }
+        // All names of hard-linked files are known now, so the directories that wait for them can
+        // be finished.
         pipeline::settle_links(&walk, source.dir)?;
         out.flush()?;
         let Walk {
@@ -148,6 +153,8 @@ pub fn snapshot(
             picked,
             ..
         } = walk;
+        // A complete tree contains its table of hard links. Named paths have no root that could
+        // contain it.
         let links = match source.only {
             [] => LinkTable::default(),
             _ => links.into_inner().table(),
@@ -197,6 +204,8 @@ fn walk_once<'a>(
     };
     let root = open().map_err(IoError::at("open", source.dir))?;
     let root = Dir::root(root, before, Chosen::of(source.only));
+    // If a gc has declared packs dead since the records were made, objects of unchanged directories
+    // may be gone. The output then checks the whole version before it moves the ref.
     let is_outdated = match basis.filter(|_| out.sink().is_some()) {
         Some(worktree) => dead_seen(out.repo(), worktree)? != out.dead_number(),
         None => false,
@@ -215,6 +224,7 @@ fn walk_once<'a>(
         before: clock::now(),
         distrust,
         doubt: match basis.filter(|_| out.sink().is_some()) {
+            // If a pack is gone, any record may rely on lost objects.
             Some(worktree) => out.checks_records() || !are_vouched(out.repo(), worktree)?,
             None => false,
         },
@@ -289,7 +299,8 @@ impl Snapshot {
     }
 
     /// Stores the records, so that the next walk skips unchanged directories. The tree must be
-    /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit read.
+    /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit
+    /// read.
     pub fn remember(&self, repo: &Repo, worktree: i64, dead_number: u64) -> Result<()> {
         let mut records: Vec<(&[u8], Option<&[u8]>)> = self
             .records
@@ -326,7 +337,7 @@ pub struct Draft {
     pub message: String,
     /// `Key: value` pairs.
     pub trailers: Vec<(String, String)>,
-    /// Paths of files that changed while they were read.
+    /// Paths that were unreadable or changed while they were read.
     pub unstable: Vec<Vec<u8>>,
 }
 
@@ -338,11 +349,12 @@ impl Draft {
         tree: &TreeOf<'_>,
         out: &Output<'_>,
     ) -> Result<Commit> {
+        // The parent may come from a remote, so its ordinal can be the maximum.
         let ordinal = match parent {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
                 Malformed::new(
                     "version",
-                    "its ordinal is the greatest possible one, so no version can follow",
+                    "its ordinal is the maximum, so no version can follow",
                 )
             })?,
             None => 1,
@@ -388,6 +400,8 @@ pub fn publish(
             why: "commit",
             time: draft.moved_at,
         };
+        // For a new branch, this creates an entry without a value, so that the fence of a gc
+        // reaches its log (docs/decisions/0012).
         let tip = session.tip(RefKind::Branch, branch, &begin)?;
         let parent = match value_of(&tip) {
             Some(id) => Some((id, repo.commit_cached(&id)?)),
@@ -396,6 +410,7 @@ pub fn publish(
         let commit = draft.child_of(parent.as_ref(), tree, out)?;
         let bytes = encode_commit(&commit);
         let id = out.store_object(ObjectKind::Commit, bytes.clone())?;
+        // Packs and segments must be durable before the ref makes them visible.
         if let Some(sink) = out.sink() {
             sink.finish()?;
         }
@@ -405,6 +420,8 @@ pub fn publish(
             why: &why,
             time: draft.moved_at,
         };
+        // Directly before the ref is moved, because a gc may have declared packs dead meanwhile
+        // (step W1 of docs/decisions/0012).
         out.ensure_whole(&id, parent.as_ref().map(|parent| &parent.0), &how)?;
         observer.step("ref");
         if session

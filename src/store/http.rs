@@ -26,7 +26,7 @@ pub(super) const STALLED: Duration = Duration::from_secs(300);
 pub(super) const HOPS: usize = 10;
 /// Limit on the bytes that are read of the body of an error response.
 pub(super) const ERROR_BODY_MAX: usize = 64 << 10;
-/// Bytes of a file that each request keeps in memory.
+/// Length of the pieces in bytes in which a file is sent. Each request keeps one piece in memory.
 const PIECE: usize = 256 << 10;
 
 /// Returns the client that all stores of the process share.
@@ -35,8 +35,8 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     once(&CLIENT, |builder| builder.read_timeout(SILENCE))
 }
 
-/// Returns the client for bodies that may take long to send. The read timeout of [`client`] would
-/// run while the request is sent, so this client has none; the caller must watch the progress
+/// Returns the client for bodies that may take a long time to send. The read timeout of [`client`]
+/// would run while the request is sent, so this client has none; the caller must watch the progress
 /// itself.
 pub(super) fn uploader() -> Result<reqwest::Client, reqwest::Error> {
     static UPLOADER: OnceLock<reqwest::Client> = OnceLock::new();
@@ -52,12 +52,16 @@ fn once(
     }
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
+        // Requests are small and wait for their response, so Nagle's algorithm would only delay
+        // them.
         .tcp_nodelay(true)
         .redirect(within_origin())
         // The `Referer` of the next request would reveal the query of a signed URL.
         .referer(false)
         .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")));
     let made = limits(builder).build()?;
+    // If two threads build a client at the same time, both use the one that was stored first and
+    // share its connections.
     Ok(cell.get_or_init(|| made).clone())
 }
 
@@ -148,6 +152,7 @@ impl Body for FileBody {
         if self.at >= self.len {
             return Poll::Ready(None);
         }
+        // `PIECE` also limits a length that exceeds `usize` on a 32-bit machine.
         let piece = usize::try_from(self.len - self.at)
             .unwrap_or(usize::MAX)
             .min(PIECE);
@@ -157,6 +162,7 @@ impl Body for FileBody {
         }
         self.at += piece as u64;
         self.taken.fetch_add(1, Ordering::Relaxed);
+        // The rate limit delays the next piece; this one is sent immediately.
         let wait = self.meter.up.pass(piece as u64);
         if !wait.is_zero() {
             self.pause = Some(Box::pin(tokio::time::sleep(wait)));
@@ -169,11 +175,13 @@ impl Body for FileBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // An exact size becomes `Content-Length`. S3 rejects a PUT without it.
         SizeHint::with_exact(self.len - self.at)
     }
 }
 
-/// Returns once no piece of a body has been sent for [`STALLED`].
+/// Returns once no piece of a body has been sent for [`STALLED`], at the latest after twice that
+/// time.
 pub(super) async fn stalled(taken: &AtomicU64) {
     let mut before = None;
     loop {
@@ -196,6 +204,8 @@ pub(super) fn error_kind_of(e: &(dyn std::error::Error + 'static)) -> StoreError
         {
             error_kind = StoreErrorKind::TimedOut;
         }
+        // The errors of the resolver and of TLS have no public types, so their texts must be
+        // searched.
         let text = cause.to_string().to_ascii_lowercase();
         if text.contains("dns error") || text.contains("failed to lookup address") {
             return StoreErrorKind::UnknownHost;

@@ -18,7 +18,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Returns a flow of at most `rate` bytes per second.
+    /// Returns a flow of at most `rate` bytes per second; `None` and 0 set no limit.
     pub fn new(rate: Option<u64>) -> Self {
         Self {
             rate: rate.filter(|r| *r > 0),
@@ -44,6 +44,7 @@ impl Flow {
             reason = "a rate is not exact to the byte"
         )]
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        // All transfers share one queue, so parallel requests together stay below the rate.
         let next = due.filter(|d| *d > now).unwrap_or(now) + takes;
         *due = Some(next);
         next - now

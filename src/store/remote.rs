@@ -30,14 +30,16 @@ use crate::sys::random::random_hex;
 mod build;
 
 /// Time limit of a request with a small body.
+// The expiry of intent locks depends on this limit (docs/decisions/0004).
 const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 /// Time limit between two pieces of a response.
 const PIECE_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of a whole listing.
 const LISTING_LIMIT: Duration = Duration::from_secs(3600);
-/// Lowest acceptable upload rate in bytes per second.
+/// Lowest acceptable rate of a transfer in bytes per second, which all concurrent requests share.
 const MIN_RATE: u64 = 64 << 10;
 /// Validity of a signed URL.
+// S3 checks the expiry when a request begins, so a longer upload still succeeds.
 const URL_VALIDITY: Duration = Duration::from_secs(3600);
 /// Limit on the displayed characters of a message.
 const MESSAGE_MAX: usize = 500;
@@ -45,7 +47,7 @@ const MESSAGE_MAX: usize = 500;
 const TOO_MANY_ENTRIES: &str = "listing too long";
 /// Message of opendal if no credentials are found.
 const NO_CREDENTIALS: &str = "failed to load signing credential";
-/// Limit on files in Azure Files, because opendal writes them in one piece of at most this length.
+/// Limit on files in Azure Files: opendal writes a file in one piece of at most this length.
 const AZFILE_MAX: u64 = 4 << 20;
 
 /// An entry of a listing.
@@ -80,14 +82,20 @@ impl RemoteStore {
             Scheme::Webdav => Dialect::Webdav,
             _ => Dialect::S3,
         };
-        // Each request has its own time limit, so the shared transport has none.
         let refused = |e: reqwest::Error| {
-            StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e))
+            StoreError::remote(
+                "access",
+                "",
+                &place,
+                StoreErrorKind::Refused,
+                root_cause(&e),
+            )
         };
+        // The shared transport has no read timeout, because each request has its own time limit.
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| {
-            convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0))
+            convert_error(dialect, "access", "", &place, &e, &OperationContext::new(0))
         })?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {
@@ -231,6 +239,7 @@ impl RemoteStore {
             let body = reqwest::Body::wrap(body);
             let uri = signed.uri().to_string();
             let mut headers = signed.header().clone();
+            // The body determines the length.
             headers.remove("content-length");
             let method = signed.method().clone();
             // An upload may be dropped at any time, because a key identifies its content.
@@ -285,8 +294,7 @@ impl RemoteStore {
         self.write(key, bytes, self.limit(len))
     }
 
-    /// Returns a signed URL, or `None` if the credentials cannot sign: some tokens of GCS can write
-    /// but not sign.
+    /// Returns a signed URL, or `None` if signing fails: some tokens of GCS can write but not sign.
     fn signed<T: Send + 'static>(
         &self,
         sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
@@ -300,7 +308,7 @@ impl RemoteStore {
         Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
     }
 
-    /// Returns the time limit of a request with a body of `len` bytes, which may share a slow link
+    /// Returns the time limit of a request that transfers `len` bytes and may share a slow link
     /// with all other concurrent requests.
     fn limit(&self, len: u64) -> Duration {
         PIECE_LIMIT + Duration::from_secs(len / MIN_RATE * self.abilities.in_flight.max(1) as u64)
@@ -342,7 +350,7 @@ impl RemoteStore {
             format!("{dir}/")
         };
         let (op, below) = (self.op.clone(), path.clone());
-        // The number of pages is not limited, but each page must arrive in time.
+        // All pages together have a long time limit, but each page must arrive in time.
         let listed = self.run_request(
             ("list", Effect::Read),
             dir,
@@ -359,8 +367,8 @@ impl RemoteStore {
                     .map_err(timed_out)?
                 {
                     let entry = match entry {
-                        // A missing directory fails on the first page, so a later page that is missing
-                        // is an error.
+                        // A missing directory fails on the first page, so a later page that is
+                        // missing is an error.
                         Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
                             return Err(opendal::Error::new(
                                 ErrorKind::Unexpected,
@@ -399,6 +407,7 @@ impl RemoteStore {
             }
             Ok((_, response)) if response.is_page => Err(self.web_page_error("list", dir)),
             Ok((mut all, _)) => {
+                // Some servers list the directory itself.
                 all.retain(|e| e.path.len() > path.len() && e.path.starts_with(&path));
                 Ok(all)
             }
@@ -421,6 +430,7 @@ impl Store for RemoteStore {
         let (op, path) = (self.op.clone(), key.to_owned());
         let read = async move { Ok(op.read(&path).await?.to_vec()) };
         match self.run_request(("read", Effect::Read), key, PIECE_LIMIT, SMALL_MAX, read) {
+            // A proxy may send a login page with status 200 in place of a small object.
             Ok((bytes, _))
                 if answers::looks_like_page(&String::from_utf8_lossy(
                     &bytes[..bytes.len().min(200)],
@@ -445,6 +455,7 @@ impl Store for RemoteStore {
             key: key.to_owned(),
         };
         let (op, path) = (self.op.clone(), key.to_owned());
+        // The offset may come from a damaged index.
         let end = offset.checked_add(len as u64).ok_or_else(missing)?;
         let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
@@ -496,6 +507,7 @@ impl Store for RemoteStore {
             self.limit_rate(piece.len())?;
             take(&piece)?;
         }
+        // The channel also ends if the reader failed, so check the reader's result.
         let done = runtime::run(&*self.observer, Effect::Read, reading)
             .map_err(|ended| ended.of("read", key))?;
         let done: opendal::Result<()> = done.map_err(|e| io(std::io::Error::other(e)))?;
@@ -520,6 +532,7 @@ impl Store for RemoteStore {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        // The intent lock of `GuardedStore` excludes other writers between the check and the write.
         if !self.abilities.exclusive {
             if self.len(key)?.is_some() {
                 return Ok(false);
@@ -529,16 +542,19 @@ impl Store for RemoteStore {
                     .write(key, bytes.to_vec(), REQUEST_LIMIT)
                     .map(|()| true);
             }
+            // The server shows a file while it is written, so write under a temporary name.
             let staged = self.staged()?;
             self.write(&staged, bytes.to_vec(), REQUEST_LIMIT)?;
             return self.rename(&staged, key).map(|()| true);
         }
         self.meter.request();
+        // The object is too small to be delayed by the rate limit.
         self.meter.up.pass(bytes.len() as u64);
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
         let write = async move {
             match op.write_with(&path, bytes).if_not_exists(true).await {
                 Err(e)
+                    // Stores report a taken name in one of these two ways.
                     if matches!(
                         e.kind(),
                         ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists
@@ -630,6 +646,7 @@ fn opendal_error(e: std::io::Error) -> opendal::Error {
     {
         Some(Ok(inner)) => *inner,
         _ if kind == std::io::ErrorKind::NotFound => opendal::Error::new(ErrorKind::NotFound, text),
+        // Any other I/O error of a stream is a broken connection.
         _ => opendal::Error::new(ErrorKind::Unexpected, text).set_temporary(),
     }
 }
@@ -719,8 +736,8 @@ fn public_message(e: &opendal::Error) -> String {
 mod tests {
     use super::*;
 
-    /// The output of opendal contains the key, the location and all headers; only the message of the
-    /// server counts.
+    /// The output of opendal contains the key, the location and all headers; only the message of
+    /// the server counts.
     #[test]
     fn a_missing_object_is_missing_despite_other_codes() {
         let of = |e: &opendal::Error| {

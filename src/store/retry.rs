@@ -1,8 +1,8 @@
 //! Retries requests after transient errors, with growing pauses. The user sees the retries. A
 //! request that is not idempotent is never repeated blindly.
 //!
-//! After a conditional write without a response, the store reads the key back, because a lost
-//! response must not turn success into failure.
+//! A conditional write without a response is repeated. If the key then exists, the store reads the
+//! key back, because a lost response must not turn success into failure.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 
 /// Limit on the attempts of a request.
+// The pauses add up to 3.1 s.
 const ATTEMPTS: u32 = 6;
 /// The first pause; each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -34,7 +35,8 @@ impl RetryStore {
         }
     }
 
-    /// Sets the time after which a failed read is not retried; `None` means no limit.
+    /// Sets the time after which a failed `get`, `read_at` or `len` is not retried; `None` means no
+    /// limit.
     pub fn patient(self, patience: Option<Duration>) -> Self {
         Self { patience, ..self }
     }
@@ -129,6 +131,8 @@ impl Store for RetryStore {
             let before = at;
             let read = self.inner.read_from(key, at, &mut |bytes| {
                 at += bytes.len() as u64;
+                // An error of the consumer must not be retried, so it is kept apart from errors of
+                // the store.
                 take(bytes).map_err(|e| {
                     taken = Err(e);
                     Cancelled.into()
@@ -154,6 +158,8 @@ impl Store for RetryStore {
         let mut attempt = 0;
         loop {
             match self.inner.create(key, bytes) {
+                // Either another writer has won, or an earlier attempt succeeded and its response
+                // was lost. The bytes decide, because entries of different writers differ.
                 Ok(false) if unsure => return Ok(self.get(key)?.as_deref() == Some(bytes)),
                 Err(e) if e.is_unsure() => {
                     unsure = true;

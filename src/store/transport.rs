@@ -1,7 +1,8 @@
 //! The HTTP transport of opendal: limits the length of responses, and records error responses.
 //!
 //! opendal turns a response into a message with the data structures of its parser. This module
-//! classifies the response itself; the waiting operation reads the result from its [`OperationContext`].
+//! classifies the response itself; the waiting operation reads the result from its
+//! [`OperationContext`].
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -56,7 +57,7 @@ pub(super) struct OperationContext {
 /// Properties of the last response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseInfo {
-    /// Set if the status was not a success.
+    /// Set if the response came from the store and its status was not a success.
     pub(super) refusal: Option<ErrorResponse>,
     /// Whether a successful response was a web page.
     pub(super) is_page: bool,
@@ -108,6 +109,7 @@ impl HttpTransport for Transport {
                 context.update(|response| change(response));
             }
         };
+        // An operation may first send requests for credentials; only its last response counts.
         update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
         let about_store = !request
@@ -123,6 +125,7 @@ impl HttpTransport for Transport {
             .map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
+            // A response to HEAD has no body.
             let bytes = if is_head {
                 Vec::new()
             } else {
@@ -145,6 +148,8 @@ impl HttpTransport for Transport {
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
         update(&|response| (response.is_page, response.status) = (is_page, status));
+        // The length in a response to HEAD is that of the object and not of a body, so no limit
+        // applies.
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
@@ -178,6 +183,8 @@ impl HttpTransport for Transport {
                 })
             }),
             Window::Part { .. } => {
+                // Only `map_inner` gives access to the stream. The part needs a body of its own,
+                // because `HttpBody` compares the length with `Content-Length`.
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);
@@ -274,7 +281,7 @@ async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
     out
 }
 
-/// Returns the range of a request as `from..end`, or `None` if the range is open.
+/// Returns the range of a request as `from..end`, or `None` if the range is missing or open.
 fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
     let (from, last) = headers
         .get(RANGE)?
@@ -282,6 +289,7 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
         .ok()?
         .strip_prefix("bytes=")?
         .split_once('-')?;
+    // The last position of an HTTP range is inclusive (RFC 9110, section 14.1.2).
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }

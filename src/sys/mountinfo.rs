@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 pub const KIND: &str = "fuse.dvc";
 /// The mount table of this process.
 pub const TABLE: &str = "/proc/self/mountinfo";
-/// Limit on the symbolic links in a path.
+/// Limit on the number of symbolic links in a path.
 const LINKS_MAX: usize = 40;
 
 /// A line of the mount table.
@@ -121,6 +121,8 @@ impl MountTable {
         let known: HashSet<u64> = mounts.iter().map(|m| m.id).collect();
         let mut by_parent: HashMap<Option<u64>, Vec<usize>> = HashMap::new();
         for (position, mount) in mounts.iter().enumerate() {
+            // The topmost mount has itself or an invisible mount as its parent
+            // (proc_pid_mountinfo(5)).
             let parent =
                 Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
             by_parent.entry(parent).or_default().push(position);
@@ -208,6 +210,7 @@ impl MountTable {
                     }
                     todo.extend(names(&target));
                 }
+                // readlink(2) fails if the name is not a link or does not exist.
                 Err(_) => done = next,
             }
         }
@@ -316,7 +319,7 @@ fn text(field: &[u8]) -> String {
         .into_owned()
 }
 
-/// Decodes the escapes of blanks, tabs, line breaks, backslashes and `#`: a backslash and three
+/// Decodes the escapes of spaces, tabs, line breaks, backslashes and `#`: a backslash and three
 /// octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
@@ -347,6 +350,7 @@ mod tests {
     #[test]
     fn lines_of_all_kinds() {
         let table = MountTable::parse(SOME);
+        // The last two lines are invalid and left out.
         assert_eq!(
             table.iter().map(|m| m.id).collect::<Vec<_>>(),
             [22, 30, 31, 32]
@@ -381,6 +385,7 @@ mod tests {
 
     #[test]
     fn escapes_that_are_none() {
+        // Only three octal digits with a value of at most 377 are an escape.
         for (field, meant) in [
             ("a\\04", "a\\04"),
             ("\\089", "\\089"),

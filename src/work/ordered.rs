@@ -1,7 +1,7 @@
 //! A pipeline that keeps the order: one producer, workers that run in parallel, one consumer.
 //!
-//! The error of the stage that failed first is returned. Memory is bounded by the number of
-//! unfinished jobs.
+//! The error of the stage that failed first is returned. The number of unfinished jobs is limited,
+//! which bounds the memory.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 pub struct Give<'g, J>(&'g dyn Fn(J) -> Result<()>);
 
 impl<J> Give<'_, J> {
-    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must return that error.
+    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must
+    /// return that error.
     pub fn give(&self, job: J) -> Result<()> {
         (self.0)(job)
     }
@@ -83,7 +84,10 @@ pub fn in_order<J: Send, T: Send>(
                 return;
             };
             let give = |job| {
+                // A worker must not wait until the consumer takes its result.
                 let (result, wait) = sync_channel(1);
+                // The place in the order comes first, so that results are received in the order of
+                // the jobs.
                 let is_given = order.send(wait).is_ok() && jobs.send((job, result)).is_ok();
                 if is_given {
                     Ok(())
@@ -94,6 +98,7 @@ pub fn in_order<J: Send, T: Send>(
             run.note(|| produce(&Give(&give)));
         };
         if start::scoped(scope, producer).is_err() {
+            // Without a thread for the producer, this thread runs all stages one after the other.
             let Some((produce, ..)) = first_stage.lock().take() else {
                 return;
             };
@@ -207,6 +212,7 @@ mod tests {
                 Ok(())
             },
             work: |n| {
+                // Some results are late, which the order must survive.
                 if n % 50 == 0 {
                     std::thread::yield_now();
                 }

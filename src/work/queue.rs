@@ -1,4 +1,5 @@
-//! A queue of items that workers take, and to which they add more items, until all of them are done.
+//! A queue of items that workers take, and to which they add more items, until all of them are
+//! done.
 //!
 //! A policy decides which worker takes which item next. The body of a worker loops over
 //! [`Worker::next`]. [`run`] returns the policy when no items are left and no worker is busy, or
@@ -18,10 +19,12 @@ pub trait Policy: Send {
     /// A piece of work.
     type Item: Send;
 
-    /// Returns the next item for a worker, or `None` if there is none at the moment. Workers are numbered from 0.
+    /// Returns the next item for a worker, or `None` if there is none at the moment. Workers are
+    /// numbered from 0.
     fn take(&mut self, worker: usize) -> Option<Self::Item>;
 
-    /// Returns true if the last call of `take` made further items available, so that waiting workers look again.
+    /// Returns true if the last call of `take` made further items available, so that waiting
+    /// workers look again.
     fn has_news(&mut self) -> bool {
         false
     }
@@ -94,6 +97,8 @@ impl<P: Policy> Worker<'_, P> {
     /// items are done or a worker has failed.
     pub fn next(&self) -> Option<P::Item> {
         let mut state = self.shared.state.lock();
+        // A worker counts as busy from taking an item until here, because its body may push further
+        // items.
         state.busy -= usize::from(self.is_busy.replace(false));
         loop {
             if state.has_failed {
@@ -105,6 +110,7 @@ impl<P: Policy> Worker<'_, P> {
                 state.busy += 1;
                 self.is_busy.set(true);
             }
+            // Without items and busy workers, no further item can appear, so all workers end.
             let is_last = item.is_none() && state.busy == 0;
             if item.is_some() || is_last {
                 drop(state);
@@ -122,7 +128,7 @@ impl<P: Policy> Worker<'_, P> {
         self.number == 0
     }
 
-    /// Adds an item.
+    /// Adds an item through the policy, and wakes one waiting worker.
     pub fn push(&self, item: P::Item)
     where
         P: PushPolicy,
@@ -131,7 +137,8 @@ impl<P: Policy> Worker<'_, P> {
         self.shared.wake.notify_one();
     }
 
-    /// Changes the policy's state and wakes the workers that wait, because several items may be available now.
+    /// Changes the policy's state and wakes the workers that wait, because several items may be
+    /// available now.
     pub fn update<T>(&self, change: impl FnOnce(&mut P) -> T) -> T {
         let changed = change(&mut self.policy());
         self.shared.wake.notify_all();
@@ -150,8 +157,8 @@ pub type LaneWorker<'q, T> = Worker<'q, Lanes<T>>;
 /// Runs `body` on up to `threads` threads, after `seed` has pushed the first items. The caller's
 /// thread is worker 0.
 ///
-/// The first error ends the run and is returned; items that are left are dropped. A panic of a worker is the error
-/// [`Panicked`].
+/// The first error ends the run and is returned; items that are left are dropped. A panic of a
+/// worker is the error [`Panicked`].
 pub fn run<P: Policy>(
     threads: usize,
     policy: P,
@@ -173,12 +180,17 @@ pub fn run<P: Policy>(
         number,
         is_busy: Cell::new(false),
     };
+    // The first items are pushed before any thread starts; otherwise, a worker could find nothing
+    // and end the run.
     seed(&worker(0));
     let work = |number| {
         let worker = worker(number);
+        // A worker that panics must still be subtracted from `busy`; otherwise, the others wait
+        // forever.
         let done = catch_unwind(AssertUnwindSafe(|| body(&worker)))
             .unwrap_or_else(|_| Err(Panicked.into()));
         let mut state = shared.state.lock();
+        // A body that fails ends in the middle of an item.
         state.busy -= usize::from(worker.is_busy.get());
         if let Err(e) = done {
             state.has_failed = true;

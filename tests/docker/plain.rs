@@ -125,7 +125,7 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     // To commit on top of an older version, dvc uses a branch with the name of the volume.
     create("pl-b", &["--from", "main@v1", "--branch", "main"])
         .code(4)
-        .complains("another version is the last one of branch `main`");
+        .complains("cannot fill the volume: branch `main` is at another version");
     assert!(!has(engine, "pl-b"));
     page.check(
         "local-volume",
@@ -220,7 +220,9 @@ fn a_missing_engine_is_reported() {
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
-    create(&s).code(6).complains("no Docker engine listens");
+    create(&s)
+        .code(6)
+        .complains("no Docker engine is listening");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(6);
     // An error is required: without it, no user would notice that the engine's volumes are not
     // committed.

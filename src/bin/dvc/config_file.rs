@@ -10,7 +10,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The text of a configuration file before and after a change. Nothing is written until [`FileChange::write`].
+/// The text of a configuration file before and after a change. Nothing is written until
+/// [`FileChange::write`].
 pub(crate) struct FileChange {
     path: PathBuf,
     before: String,
@@ -18,7 +19,8 @@ pub(crate) struct FileChange {
 }
 
 impl FileChange {
-    /// Reads the file at `path` and sets `key`, or removes it if `value` is `None`. A missing file counts as empty.
+    /// Reads the file at `path` and sets `key`, or removes it if `value` is `None`. A missing file
+    /// counts as empty.
     pub(crate) fn prepare(path: &Path, key: &str, value: Option<&SettingValue>) -> Result<Self> {
         let before = match fs::read_to_string(path) {
             Ok(before) => before,
@@ -62,14 +64,21 @@ impl FileChange {
 
 /// Replaces a file atomically and keeps its permissions.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // The file may be a link into a directory of settings that the user keeps under version
+    // control. The link stays, and its target is replaced.
+    let target = fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
     let dir = path.parent().unwrap_or(Path::new("/"));
     create::dir_all(dir)?;
     let mut file = create::temp_file(dir, ".config")?;
     file.write_all(text.as_bytes())?;
+    // The file may contain secrets, so the access of the old file is kept.
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;
     }
+    // The content must be durable before the name; otherwise, a crash could leave an empty file.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    // The rename is durable only when the directory is synced.
     fs::File::open(dir)?.sync_all()
 }

@@ -24,7 +24,8 @@ pub(crate) struct Exit(u8);
 
 impl Exit {
     pub(crate) const DONE: Self = Self(0);
-    /// The verb ran, and its answer is no: `volume has`, `status --exit-code`.
+    /// The verb ran, and its answer is no (`volume has`, `status --exit-code`, a failed check of
+    /// `doctor`), or the user did not confirm the action.
     pub(crate) const NO: Self = Self(1);
     /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
@@ -35,10 +36,13 @@ impl Exit {
         }
     }
 
-    /// Returns the exit code of a child process that has already reported its error.
+    /// Returns the exit code of a child process that has already reported its error: 128 plus the
+    /// number of the signal if one ended it.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
+        // As in a shell, a signal gives 128 plus its number.
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
+        // The child has failed, so a code of 0 would be wrong.
         Self(
             code.and_then(|code| u8::try_from(code).ok())
                 .filter(|code| *code != 0)
@@ -72,7 +76,7 @@ pub(crate) type CommandResult = Result<Exit, Failed>;
 /// The failure of a verb.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The operation failed.
+    /// An operation of the library failed.
     Operation(Error),
     /// Standard output cannot be written.
     Output(io::Error),
@@ -105,7 +109,7 @@ impl From<BadConfiguration> for Failed {
 /// Failures of the command line itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A file that the command line names cannot be used.
+    /// A file or directory cannot be used.
     #[error("cannot {doing} `{}`", path.display())]
     File {
         doing: &'static str,
@@ -119,7 +123,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     UnusableMount(Error),
     /// A new repository would be inside a mount.
-    #[error("`{}` is inside the mount at `{}`, where a repository cannot be used", dir.display(), at.display())]
+    #[error("cannot create a repository in `{}`: it is inside the dvc mount at `{}`", dir.display(), at.display())]
     InsideMount {
         /// The directory of the new repository.
         dir: PathBuf,
@@ -133,25 +137,25 @@ pub(crate) enum CliError {
     #[error("no repository in `{}` or any parent directory", .0.display())]
     Foreign(PathBuf),
     /// A URL where a local directory is required.
-    #[error("`{0}` is not a local directory")]
+    #[error("cannot use the repository at `{0}`: this command needs a local repository")]
     Remote(String),
     /// No remote of that name; `known` lists the others.
     #[error("no remote `{name}`")]
     NoRemote { name: String, known: String },
     /// A new remote would be inside the worktree of its own repository.
-    #[error("`{}` is inside the worktree `{}`, so a remote there would be lost with the worktree", dir.display(), top.display())]
+    #[error("cannot add a remote at `{}`: it is inside the worktree `{}` and would be lost with the worktree", dir.display(), top.display())]
     InsideWorktree { dir: PathBuf, top: PathBuf },
     /// An option has a value that it does not accept.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
     /// The verb changes something and has no dry run.
-    #[error("`dvc {0}` has no dry run")]
+    #[error("`dvc {0}` does not support a dry run")]
     NoDryRun(&'static str),
     /// The run directory cannot be created, or other users may create names in it.
-    #[error("cannot use the run directory `{}`", path.display())]
+    #[error("cannot create or access the run directory `{}`", path.display())]
     RunDir { path: PathBuf, source: io::Error },
     /// The setting has no value.
-    #[error("`{0}` is not set")]
+    #[error("the setting `{0}` is not set")]
     NotSet(String),
 }
 
@@ -184,7 +188,7 @@ impl Failure for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                Some("write it as UTF-8 text (`iconv` converts it)".into())
+                Some("save the file as UTF-8 text (`iconv` converts it)".into())
             }
             Self::NoRepository(_) => {
                 Some("run `dvc init` to create one, or name one with `--repo` or `DVC_REPO`".into())
@@ -205,7 +209,7 @@ impl Failure for CliError {
                 Some("choose a directory outside of the worktree, if possible on another disk".into())
             }
             Self::Remote(_) => Some("run `dvc clone` to get a local copy of the repository".into()),
-            Self::NoDryRun(_) => Some("run it without `-n`; nothing was done".into()),
+            Self::NoDryRun(_) => Some("run the command without `-n`; nothing was done".into()),
             Self::RunDir { .. } => {
                 Some("set `XDG_RUNTIME_DIR` or `DVC_RUN_DIR` to a directory that only you can write to".into())
             }
@@ -271,6 +275,7 @@ impl ErrorFormat {
         causes: Vec<String>,
         hint: Option<String>,
     ) {
+        // If standard error cannot be written, only the exit code is left.
         let _ = io::stderr().write_all(self.text(code, kind, message, causes, hint).as_bytes());
     }
 
@@ -335,6 +340,8 @@ pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -
             format.print(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
             ExitCode::from(kind.exit_code())
         }
+        // The reader, such as `head`, needs no more output. Other programs die of SIGPIPE without a
+        // message.
         Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
@@ -380,6 +387,7 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
     std::panic::set_hook(Box::new(move |panic| {
         let what = panic_message(panic.payload());
         if what.starts_with(NO_THREAD) {
+            // At a limit on threads, pthread_create(3) fails with EAGAIN.
             let e = io::Error::from(rustix::io::Errno::AGAIN);
             let (kind, hint) = (Kind::System, hint_of_causes(&e).map(str::to_owned));
             format.print(
@@ -403,8 +411,8 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
 }
 
 fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
-    let hint =
-        "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
+    let hint = "report this bug with the command that you ran; RUST_BACKTRACE=1 adds a backtrace"
+        .to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
     format.text(

@@ -1,14 +1,18 @@
-//! The source of a mount: `REV` of the current repository, or `URL#REV`.
+//! The source of a mount: `REV` of the current repository, `URL#REV`, or `URL` for the default
+//! branch.
 //!
-//! A repository at a URL is read through a lazy clone below the state directory, which all mounts of that URL share.
+//! A repository on another machine is read through a lazy clone below the state directory, which
+//! all mounts of its URL share.
 
 use crate::dirs;
 use crate::failure::{CliError, Failed};
 use crate::place::RepoPlace;
 use crate::remotes::{ORIGIN, write_remote};
 use crate::session::Session;
+use dvc::codec::hash::checksum;
 use dvc::context::Context;
 use dvc::error::{Error, Kind};
+use dvc::model::id::to_hex;
 use dvc::model::revision::{Revision, RevisionBase, RevisionSpec};
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
@@ -25,11 +29,15 @@ use std::time::Duration;
 /// after a while without saying why.
 const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Largest number of characters of a URL in the name of its lazy clone, because a name holds at
+/// most 255 bytes.
+const READABLE_MAX: usize = 100;
+
 /// A repository and the version of it to mount.
 pub(crate) struct MountSource {
     pub(crate) place: RepoPlace,
     pub(crate) revision: Revision,
-    /// The session with the settings of the clone, if the source is a URL.
+    /// The session with the settings of the repository at the URL, if the source is a URL.
     clone_session: Option<Session>,
 }
 
@@ -40,7 +48,8 @@ pub(crate) enum Purpose<'a> {
     Command,
     /// A dry run: no clone is created or updated.
     DryRun,
-    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be reached.
+    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be
+    /// reached.
     Volume { overlay: Option<&'a str> },
 }
 
@@ -56,7 +65,7 @@ impl MountSource {
             names_version,
         } = SourceName::parse(text)?;
         if spec.path.is_some() {
-            return Err(CliError::option("REV", "name a whole version, not a path of it").into());
+            return Err(CliError::option("REV", "expected a version without a path").into());
         }
         let Some(url) = spec.url.or_else(|| named_url(session)) else {
             return Ok(Self {
@@ -82,7 +91,7 @@ impl MountSource {
         })
     }
 
-    /// Returns the session whose settings apply: that of the clone, or `session`.
+    /// Returns the session whose settings apply: that of the repository at the URL, or `session`.
     pub(crate) fn session<'s>(&'s self, session: &'s Session) -> &'s Session {
         self.clone_session.as_ref().unwrap_or(session)
     }
@@ -152,22 +161,17 @@ fn named_url(session: &Session) -> Option<String> {
 }
 
 /// Opens the repository at a URL, with the settings that apply to it. A repository on another
-/// machine is cloned, or its existing clone is updated; a dry run without a clone reads the remote
-/// repository itself.
+/// machine is cloned, or its existing clone is updated; a dry run uses the clone as it is, or
+/// without a clone the remote repository itself.
 fn open_url(
     session: &Session,
     purpose: Purpose<'_>,
     url: &str,
 ) -> Result<(RepoPlace, Session), Failed> {
     let location = session.location(url)?;
-    let key: String = location
-        .to_string()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
     let repository = match location.as_directory() {
         Some(dir) => dir.to_path_buf(),
-        None => clones().join(key),
+        None => clones().join(clone_name(&location)),
     };
     let place = RepoPlace {
         repository: repository.clone(),
@@ -182,6 +186,7 @@ fn open_url(
     if location.as_directory().is_some() {
         return Ok((place, own));
     }
+    // A dry run must not create a clone.
     if purpose == Purpose::DryRun {
         let remote_url = (!Repo::is_at(&repository)).then(|| url.to_owned());
         return Ok((
@@ -217,12 +222,25 @@ fn open_url(
     Ok((place, own))
 }
 
+/// Returns the name of the directory of the lazy clone of a URL.
+fn clone_name(location: &Location) -> String {
+    let url = location.to_string();
+    // The readable part is the same for `s3://b/a-b` and `s3://b/a/b`, so it needs the hash.
+    let readable: String = url
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(READABLE_MAX)
+        .collect();
+    format!("{readable}-{}", to_hex(&checksum(&[url.as_bytes()])))
+}
+
 fn patience(purpose: Purpose<'_>) -> Option<Duration> {
     matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
 }
 
-/// Fetches into a shared clone, unless it has no remote, the network is off, or the overlay to
-/// mount exists, whose version is already local.
+/// Fetches into a shared clone and moves its branches, unless the clone has no remote, the network
+/// is off, or the overlay to mount exists, whose version is already local. For a volume, an
+/// unreachable remote is not an error.
 fn update_clone(
     session: &Session,
     own: &Session,
@@ -243,8 +261,9 @@ fn update_clone(
     remote.access.patience = patience(purpose);
     let progress = session.progress()?;
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
+        // A volume can be mounted without the network.
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
-            let message = format!("{e}; showing what is already local");
+            let message = format!("using the local state of the clone: {e}");
             progress.notice(Notice {
                 level: NoticeLevel::Info,
                 path: Vec::new(),
@@ -296,4 +315,18 @@ fn make_clone(
 /// Moves the branches of a shared clone, in which no user works, to those of its remote.
 fn follow(context: &Context) -> Result<(), Failed> {
     Ok(follow_origin(context)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_url_has_a_clone_of_its_own() {
+        let name = |url: &str| clone_name(&Location::parse(url, Path::new("/")).unwrap().location);
+        assert_ne!(name("s3://b/a-b"), name("s3://b/a/b"));
+        assert_eq!(name("s3://b/a/b"), name("s3://b/a/b/"));
+        assert!(name("s3://b/a/b").starts_with("s3---b-a-b-"));
+        assert!(name(&format!("s3://b/{}", "a/".repeat(500))).len() <= 255);
+    }
 }

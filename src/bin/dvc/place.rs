@@ -1,5 +1,5 @@
-//! Finds the repository and the worktree: `--repo`, `DVC_REPO`, or `.dvcs` in the current directory
-//! or a parent.
+//! Finds the repository and the worktree: `--repo`, `DVC_REPO`, the mount that contains the current
+//! directory, or `.dvcs` in the current directory or a parent.
 
 use crate::dirs;
 use crate::failure::CliError;
@@ -18,7 +18,8 @@ pub(crate) const INSIDE: &str = ".dvcs";
 /// A repository, and the worktree to use with it.
 #[derive(Clone, Debug)]
 pub(crate) struct RepoPlace {
-    /// The root of the repository, which holds the file `format`.
+    /// The root of the repository, which holds the file `format`; a path that does not exist if the
+    /// repository is on another machine.
     pub(crate) repository: PathBuf,
     /// The top directory of the worktree.
     pub(crate) worktree: PathBuf,
@@ -38,7 +39,7 @@ impl RepoPlace {
         let outside = || {
             CliError::option(
                 "PATH",
-                format!("`{}` is not below the worktree", given.display()),
+                format!("`{}` is outside the worktree", given.display()),
             )
         };
         let relative = if given.is_absolute() {
@@ -104,6 +105,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists())
         };
         if let Some(url) = named.to_str().filter(|text| is_remote(text)) {
+            // A remote repository has no directory on this machine.
             let (repository, remote_url) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
             return Ok(RepoPlace {
                 repository,
@@ -114,6 +116,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             });
         }
         let root = current.join(local(named)?);
+        // Without this check, an unreadable repository would look like a missing one.
         for dir in [&root, &root.join(INSIDE)] {
             ensure_readable(dir)?;
         }
@@ -121,7 +124,8 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             .into_iter()
             .find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
-        // A repository inside a worktree is used with that worktree, even if the path to it contains symbolic links.
+        // A repository inside a worktree is used with that worktree, even if the path to it
+        // contains symbolic links.
         let same =
             |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
         if let Some(top) = current
@@ -139,6 +143,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             mount: None,
         });
     }
+    // A mount belongs to its own repository, even if a directory above has another one.
     if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
     }
@@ -147,10 +152,12 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
         if is_repository(&dir) {
             return Ok(inside(top, current));
         }
+        // Without this check, an unreadable repository would look like a missing one.
         if dir.symlink_metadata().is_ok() {
             ensure_readable(&dir)?;
         }
     }
+    // The directory is in a mount, but no usable record of the mount was found.
     if lies_in_mount(current)
         && let Some(e) = health::why_not(&dirs::usable_run()?, current)
     {
@@ -245,6 +252,7 @@ pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(dir), Some(name)) => dir
             .canonicalize()
+            // The directory may not exist yet, so its existing part is resolved.
             .unwrap_or_else(|_| without_links(dir))
             .join(name),
         _ => path.canonicalize().unwrap_or_else(|_| path.to_owned()),

@@ -1,5 +1,5 @@
-//! One run of the program: global options, settings, place, clock, author and output. It is created
-//! once, and every verb borrows it.
+//! One run of the program: global options, settings, place, clock, author and output. The program
+//! creates a session once, and every verb borrows the session.
 
 use crate::cancellable::CancellableReader;
 use crate::dirs;
@@ -57,9 +57,11 @@ impl Session {
         signals: Signals,
         dry_run: bool,
     ) -> Result<Self, Failed> {
+        // A deleted current directory is an error only without `-C`.
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
+            // chdir(2) into a mount whose daemon does not respond would block.
             place::ensure_can_be_entered(&dir)?;
             let failed = |source| CliError::File {
                 doing: "enter",
@@ -99,7 +101,8 @@ impl Session {
         Exit::of(failed)
     }
 
-    /// Returns a copy of this run with the settings of another repository, freshly read.
+    /// Returns a copy of this run for another repository, whose settings are read when they are
+    /// needed.
     pub(crate) fn in_repository(&self, repository: &Path) -> Self {
         Self {
             globals: Globals {
@@ -147,13 +150,16 @@ impl Session {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// Returns the settings in force, which the first call reads.
+    /// Returns the effective settings. The first call reads them, and reports configuration files
+    /// that it ignored.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
+        // Settings are also needed without a repository.
         let repository = self.place().ok().map(|p| p.repository);
         let settings = self.load_settings(repository.as_deref())?;
+        // The settings are stored first, because the observer below reads them.
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
             let message = format!("ignored a configuration file in another user's home: {problem}");
@@ -167,7 +173,7 @@ impl Session {
     }
 
     /// Returns why the hooks and remotes of the repository are distrusted; `None` if they may be
-    /// used.
+    /// used, or if there is no local repository or no valid configuration.
     pub(crate) fn distrusted(&self) -> Option<DistrustedRepo> {
         let repository = self.place().ok()?.repository;
         trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
@@ -181,6 +187,7 @@ impl Session {
             optional: false,
         };
         let mut files = vec![outside(dirs::system_config())];
+        // With `sudo`, the home directory may belong to another user, whose file may be unreadable.
         let optional = dirs::is_foreign_home();
         files.extend(dirs::user_config().map(|path| SourceFile {
             optional,
@@ -212,8 +219,8 @@ impl Session {
         )
     }
 
-    /// Returns standard output, through a pager if it is a terminal. Used by `log`, `diff`, `show`
-    /// and `ls`.
+    /// Returns standard output, through the pager of the settings if standard output is a terminal,
+    /// and neither JSON nor `--no-pager` is requested. Used by `log`, `diff`, `show` and `ls`.
     pub(crate) fn paged_out(&self) -> Out {
         let plain = self.plain_out();
         if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {
@@ -248,7 +255,8 @@ impl Session {
         Ok(Arc::clone(self.store_notices.get_or_init(|| notices)))
     }
 
-    /// Returns the level of messages, from 0 (errors only) to 3 (everything).
+    /// Returns the level of messages: 0 shows errors and damage, 3 shows everything. `-v` and `-q`
+    /// may exceed this range; below 0, damage is not shown either.
     fn level(&self) -> Result<i32, BadConfiguration> {
         let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
@@ -259,7 +267,9 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// Returns an observer for a long operation, which draws progress bars.
+    /// Returns an observer for a long operation. On a terminal it draws progress bars unless the
+    /// settings or the options turn them off; otherwise it prints progress lines if `ui.progress`
+    /// is `always`.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -277,8 +287,8 @@ impl Session {
         ))
     }
 
-    /// Returns the author of new versions: `user.author`, else `user.name` and `user.email`, else
-    /// login and host name.
+    /// Returns the author of new versions: `user.author`, or else `user.name` and `user.email`. A
+    /// missing name is replaced by the login name, a missing address by login and host name.
     pub(crate) fn author(&self) -> Result<String, BadConfiguration> {
         let settings = self.settings()?;
         if let Some(author) = settings.text("user.author") {
@@ -306,6 +316,7 @@ impl Session {
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::context::Context {
             repository: place.repository.clone(),
+            // The worktree of a clone may not exist yet.
             worktree: place
                 .worktree
                 .canonicalize()
@@ -427,6 +438,8 @@ impl Session {
             dir,
             trusted,
             limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
+            // Hooks write to standard error, because another program may read the standard output
+            // of dvc.
             output: rustix::stdio::stderr()
                 .try_clone_to_owned()
                 .ok()
@@ -453,6 +466,7 @@ impl Session {
 
     /// Returns unbuffered standard input. A signal ends a blocked read.
     pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
+        // A buffer of the standard library could have bytes that poll(2) does not see.
         let input = std::io::stdin().as_fd().try_clone_to_owned();
         let input = input.map_err(|source| CliError::File {
             doing: "open",
@@ -462,10 +476,11 @@ impl Session {
         Ok(CancellableReader::new(input.into(), self.signals.clone()))
     }
 
-    /// Asks before something is removed. Without a terminal, and with `--yes` or `--json`, the
-    /// answer is yes.
+    /// Asks before something is removed. The answer is yes with `--yes` or `--json`, or unless
+    /// standard input and standard error are both terminals.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        // Without a terminal, the command is part of a script, which has made the decision.
         if self.globals.yes || self.globals.json || !terminal {
             return Ok(true);
         }
@@ -490,8 +505,8 @@ impl Session {
     }
 }
 
-/// Returns the user's time zone. An unknown name in `TZ` is reported, because all times would be
-/// off by hours.
+/// Returns the user's time zone, or UTC if it is unknown. Unless `quiet` is set, an unknown name in
+/// `TZ` is reported, because all times would be off by hours.
 fn zone(quiet: bool) -> jiff::tz::TimeZone {
     let named = std::env::var("TZ").ok().filter(|name| !name.is_empty());
     jiff::tz::TimeZone::try_system().unwrap_or_else(|_| {
@@ -512,8 +527,10 @@ pub(crate) fn host() -> String {
         .into_owned()
 }
 
-/// Returns the user's login name, from the environment or the password file.
+/// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
+/// a usable name.
 fn login() -> String {
+    // These characters would break the form `Name <mail>` of an author.
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
     let by_env = ["LOGNAME", "USER"]
@@ -528,6 +545,7 @@ fn login() -> String {
 fn login_of(uid: &str) -> Option<String> {
     let table = std::fs::read_to_string("/etc/passwd").ok()?;
     table.lines().find_map(|line| {
+        // The first fields of passwd(5) are the name, the password and the user id.
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == uid).then(|| name.to_owned())

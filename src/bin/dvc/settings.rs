@@ -18,7 +18,7 @@ use retention::RetentionEntry;
 use std::collections::BTreeMap;
 use value::SettingValue;
 
-/// The settings in force.
+/// The effective settings.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, (SettingValue, Origin)>,
@@ -51,6 +51,7 @@ impl Settings {
             remotes,
             retention,
             left_out,
+            // The value of a later layer replaces that of an earlier one.
             values: found
                 .into_iter()
                 .map(|f| (f.key, (f.value, f.origin)))
@@ -58,7 +59,7 @@ impl Settings {
         })
     }
 
-    /// Returns a text, a choice or a path.
+    /// Returns a text, an author, a choice or a path.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.values.get(key) {
             Some((SettingValue::Text(text), _)) => Some(text),
@@ -107,7 +108,7 @@ impl Settings {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// Returns every value in force with its origin, sorted by name.
+    /// Returns every effective value with its origin, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &SettingValue, &Origin)> {
         self.values
             .iter()

@@ -49,7 +49,8 @@ pub struct RepairSources<'a> {
 /// The repository to repair.
 pub struct Target<'a> {
     pub repo: &'a Repo,
-    /// Has temporary files; the store of the repository if it is local and not a dry run.
+    /// The store for temporary files: that of the repository if it is local and this is not a dry
+    /// run.
     pub staging: &'a LocalStore,
     pub observer: &'a dyn Observer,
     /// Change nothing, and only report what would be repaired.
@@ -94,9 +95,11 @@ impl Repair {
         // New packs must not take names that a gc has given up.
         target.repo.read_gc_log()?;
         let (before, segments) = (self.progress(), self.report.segments);
+        // Refs come first, so that the next check walks the versions of the restored refs.
         if !std::mem::replace(&mut self.refs_done, true) {
             self.restore_refs(target, sources)?;
         }
+        // Whole packs come first, because a download of one pack restores all its objects.
         self.restore_packs(target, check, sources)?;
         self.restore_segments(target, check, sources)?;
         if self.report.segments > segments {
@@ -104,11 +107,12 @@ impl Repair {
             return Ok(!target.dry_run);
         }
         self.restore_objects(target, check, sources)?;
+        // Packs are replaced last, because only then it is known which objects are still lost.
         self.replace_packs(target, check)?;
         Ok(self.progress() != before)
     }
 
-    /// Returns the report.
+    /// Returns the report, with the numbers of objects and packs that are intact again.
     pub fn into_report(self) -> RepairReport {
         let (objects, packs) = (
             self.found.len() as u64,
@@ -140,7 +144,8 @@ impl Repair {
             .collect()
     }
 
-    /// Leaves a source out after an error. Returns the error if it concerns this process.
+    /// Leaves a source out of the rest of the repair after an error. Fails if the error concerns
+    /// this process.
     fn leave_out(&mut self, target: &Target<'_>, source: &SourceRepo, e: Error) -> Result<()> {
         if matches!(
             e.kind(),

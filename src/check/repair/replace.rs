@@ -1,9 +1,9 @@
 //! Takes damaged packs out of the index: their intact objects are stored again, and new index
-//! segments have no rows of them. The packs themselves stay, because a better method may still find
-//! something in them.
+//! segments contain no rows for them. The packs themselves stay, because a better method may still
+//! find something in them.
 //!
-//! The new segments do not declare that they replace the old ones: a push could send them to a remote
-//! that has the pack intact and lacks the objects that are stored again here.
+//! The new segments do not declare that they replace the old ones: a push could send them to a
+//! remote that has the pack intact and lacks the objects that are stored again here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ impl Repair {
         if packs.is_empty() {
             return Ok(());
         }
+        // A pack with a lost object keeps its rows, because a later repair needs them to find the
+        // object.
         for object in check
             .lost_objects
             .iter()
@@ -61,6 +63,8 @@ impl Repair {
                 .phase("replace packs", Some(packs.len() as u64), None);
             // The same objects may result in the same pack.
             self.take_intact(target, &mut packs)?;
+            // The packs keep their rows unless every object was moved, because a row is needed to
+            // find its object again.
             if !move_objects(target, &packs)? {
                 return Ok(());
             }
@@ -76,7 +80,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Removes the packs from `packs` whose stored bytes match their names.
+    /// Removes from `packs` those packs whose stored bytes match their names, and records them as
+    /// restored.
     fn take_intact(&mut self, target: &Target<'_>, packs: &mut HashSet<PackName>) -> Result<()> {
         for name in packs.iter().copied().collect::<Vec<_>>() {
             let mut hasher = NameHasher::default();
@@ -92,6 +97,7 @@ impl Repair {
                     }
                 });
             match read.map_err(Error::from) {
+                // A pack with the right hash is intact, so its rows must stay.
                 Ok(()) if hasher.finish() == name => {
                     packs.remove(&name);
                     self.restored.insert(name);
@@ -108,7 +114,8 @@ fn uses(row: &IndexRow, packs: &HashSet<PackName>) -> bool {
     packs.contains(&row.place.pack) || row.base.is_some_and(|base| packs.contains(&base.pack))
 }
 
-/// Stores the objects again that only these packs have. Returns false if an object is unreadable.
+/// Stores objects that only these packs have in new packs. Returns false if an object is
+/// unreadable.
 fn move_objects(target: &Target<'_>, packs: &HashSet<PackName>) -> Result<bool> {
     let index = target.repo.index()?;
     let mut objects: BTreeSet<StoredObject> = BTreeSet::new();
@@ -173,6 +180,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
         ..
     } = written;
     let key = layout::segment(&name);
+    // The new segment is durable before the old ones are removed, so that a crash loses no row.
     if rows > 0 {
         target.observer.step("segment");
         match target.repo.as_local().map(LocalRepo::files) {
@@ -209,8 +217,9 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
     Ok(())
 }
 
-/// Returns the stored segments whose rows are in `live` ones.
+/// Returns the stored segments whose rows are also in the `live` segments.
 fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<SegmentName>> {
+    // A remote has no catalogue, so only the segments themselves name the replaced ones.
     let known = match target.repo.as_local() {
         Some(_) => target.repo.catalogue()?.segments()?,
         None => Vec::new(),

@@ -41,6 +41,8 @@ pub(in crate::checkout) fn remove(
     if removed > 0 || !expand || !exists(place) {
         return Ok(removed);
     }
+    // Use a stack on the heap, because a forged version may be nested deeply enough to overflow
+    // that of the thread.
     let mut levels = Vec::new();
     descend(
         engine,
@@ -111,7 +113,7 @@ fn exists(place: &Member) -> bool {
 }
 
 fn kept(engine: &Engine<'_>, place: &Member) {
-    let message = "directory kept, because it contains files of no version".to_owned();
+    let message = "directory kept, because it contains ignored or untracked files".to_owned();
     engine.observer.notice(Notice {
         level: NoticeLevel::Info,
         path: place.dir.path_of(&place.name),
@@ -119,7 +121,8 @@ fn kept(engine: &Engine<'_>, place: &Member) {
     });
 }
 
-/// Removes a name. Returns the number of removed nodes.
+/// Removes a name, unless the name is missing or a directory with entries. Returns the number of
+/// removed nodes.
 fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
     match place
         .dir
@@ -131,6 +134,7 @@ fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
             engine.counts.removed.fetch_add(1, Ordering::Relaxed);
             Ok(1)
         }
+        // `EEXIST` is another error for a directory that is not empty (rmdir(2)).
         Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(0),
         Err(e) => refuse(engine, place, e).map(|()| 0),
     }

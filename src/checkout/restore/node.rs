@@ -15,6 +15,7 @@ use crate::checkout::meta::{Known, Lost, Spot, mtime};
 use crate::checkout::restore::report::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
+use crate::model::text;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// A time before 1970 with nanoseconds, which not every file system can store.
@@ -40,13 +41,15 @@ pub(in crate::checkout) struct Maker {
 }
 
 impl Maker {
-    /// Probes with an unnamed file in `root` which owner and mode new nodes get. `uniform` promises
-    /// that this process creates all directories, so that the result holds below them too.
+    /// Probes with a temporary file in `root` which owner and mode new nodes get, and reports if
+    /// the file system cannot store all times. `uniform` promises that this process creates all
+    /// directories, so that the result holds below them too.
     pub(in crate::checkout) fn probe(
         root: BorrowedFd<'_>,
         uniform: bool,
         observer: &dyn Observer,
     ) -> Result<Self, Errno> {
+        // The bits that are missing afterwards are those of the umask.
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         let fd = match fs::openat(
             root,
@@ -55,6 +58,7 @@ impl Maker {
             all,
         ) {
             Ok(fd) => fd,
+            // The file system has no `O_TMPFILE` (open(2)).
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = format!(".dvc-tmp-probe-{}", std::process::id());
                 let fd = fs::openat(root, &name, new_file(), all)?;
@@ -114,6 +118,7 @@ impl Maker {
         name: &[u8],
         meta: &Meta,
     ) -> Result<OwnedFd, Errno> {
+        // An ACL can deny what the mode grants, so the file stays private until its xattrs are set.
         let mode = if meta.xattrs.is_empty() {
             meta.mode & 0o777
         } else {
@@ -138,6 +143,7 @@ impl Maker {
     }
 
     fn known(&self, spot: Spot<'_>, mode: u32) -> Result<Known, Errno> {
+        // Every new node is like the probe, which saves a stat for each.
         if self.uniform {
             return Ok(Known {
                 uid: self.uid,
@@ -246,6 +252,7 @@ impl Maker {
             entry.node,
             Node::CharDevice { .. } | Node::BlockDevice { .. }
         );
+        // mknod(2) creates devices only for a process with `CAP_MKNOD`.
         if e != Errno::PERM || !is_device {
             return false;
         }
@@ -274,8 +281,8 @@ impl Maker {
             let message = match count {
                 1 => "owner not restored: not permitted".to_owned(),
                 n => format!(
-                    "owner not restored here and {} more times: not permitted",
-                    n - 1
+                    "owner not restored for this and {}: not permitted",
+                    text::count(n - 1, "other file")
                 ),
             };
             observer.notice(Notice {
@@ -298,8 +305,8 @@ pub(in crate::checkout) fn refused(entry: &Entry, e: Errno) -> String {
     let what = match &entry.node {
         Node::File { .. } => "file".to_owned(),
         Node::Dir { .. } => "directory".to_owned(),
-        Node::Symlink { target } => format!("link to `{}`", display(target)),
-        Node::Fifo => "pipe".to_owned(),
+        Node::Symlink { target } => format!("symbolic link to `{}`", display(target)),
+        Node::Fifo => "named pipe".to_owned(),
         Node::CharDevice { major, minor } => format!("character device {major}:{minor}"),
         Node::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
     };

@@ -1,5 +1,5 @@
-//! Objects whose stored copies are damaged. Without these records, a commit trusts the damaged copies
-//! again.
+//! Objects whose stored copies are damaged. Without these records, a commit trusts the damaged
+//! copies again.
 
 use super::{Catalogue, CatalogueResult};
 use crate::model::id::{Id, ObjectKind};
@@ -48,6 +48,8 @@ impl Catalogue {
 }
 
 fn number(kind: ObjectKind) -> u8 {
+    // The file stores positions in `ALL`, so a change of that order needs a new `VERSION` of the
+    // schema.
     ObjectKind::ALL
         .iter()
         .position(|k| *k == kind)

@@ -22,7 +22,7 @@ pub struct SegmentRow {
     pub replaced_by: Option<SegmentName>,
 }
 
-/// A pack that a running or interrupted commit has finished and that no segment lists yet.
+/// A pack that a running or interrupted operation has stored and that no segment lists yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoosePack {
     /// SHA-256 of the file.
@@ -69,6 +69,8 @@ impl Catalogue {
         packs: &[PackName],
     ) -> CatalogueResult<()> {
         self.write(|c| {
+            // An update keeps `seq`, the order in which segments were added. `INSERT OR REPLACE`
+            // would give the row a new one.
             let mut add = c.prepare_cached(
                 "INSERT INTO segments (name, kind, size, rows, replaced_by) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (name) DO UPDATE SET replaced_by = excluded.replaced_by",
@@ -129,8 +131,8 @@ impl Catalogue {
         })
     }
 
-    /// Returns since when each of `packs` is known as unneeded, in seconds since 1970; `now` for those that were needed
-    /// or unknown before.
+    /// Returns since when each of `packs` has been known as unneeded, in seconds since 1970; `now`
+    /// for those that were needed or unknown before.
     pub fn unused_packs(
         &self,
         packs: &[PackName],
@@ -139,8 +141,8 @@ impl Catalogue {
         self.read(|c| unused(c, packs, now))
     }
 
-    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same as
-    /// [`Self::unused_packs`].
+    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same
+    /// as [`Self::unused_packs`].
     pub fn see_unused_packs(
         &self,
         packs: &[PackName],

@@ -31,7 +31,7 @@ pub enum NoPassthrough {
     #[error("this process lacks CAP_SYS_ADMIN")]
     Capability,
     /// The overlays are on a stacked file system.
-    #[error("`{}` is on a stacked file system, such as the one of a container", .0.display())]
+    #[error("`{}` is on a stacked file system, such as the root file system of a container", .0.display())]
     Stacked(PathBuf),
 }
 
@@ -55,6 +55,8 @@ pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
             release: kernel::release(),
         });
     }
+    // To register a backing file, the kernel requires CAP_SYS_ADMIN in the initial user namespace
+    // (`fuse_backing_open` in fs/fuse).
     match (is_admin(), is_in_user_namespace()) {
         (false, _) => Err(NoPassthrough::Capability),
         (true, true) => Err(NoPassthrough::UserNamespace),

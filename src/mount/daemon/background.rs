@@ -11,13 +11,15 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 impl MountService {
     /// Flushes changes some seconds after they were made. Wakes up regularly only if the mount
-    /// follows a branch.
+    /// follows a branch, if the kernel can write to a file directly, or if a flush failed.
     pub(super) fn flush_periodically(&self) {
         let dirty = self.view.dirty_signal();
         while !self.has_ended(Duration::ZERO) {
             if self.follow.is_none() {
+                // Sleep without a timeout, so that an idle mount does not wake the processor.
                 dirty.wait();
             }
+            // Changes of some seconds share one flush. At the end, `View::finish` flushes the rest.
             if self.has_ended(FLUSH_INTERVAL) {
                 return;
             }
@@ -25,6 +27,8 @@ impl MountService {
                 // A failure is already in the log, and the next round retries.
                 let failed = self.view.sync_all().is_err();
                 self.flush_recorder();
+                // In passthrough mode, the kernel writes to upper files without a request, so
+                // nothing would raise the signal again.
                 if failed || self.view.has_kernel_writers() {
                     dirty.raise();
                 }
@@ -54,7 +58,10 @@ impl MountService {
             self.has_ended(Duration::ZERO)
         }) {
             Ok(bytes) => (self.log)(&format!("prefetched {bytes} bytes")),
-            Err(e) => (self.log)(&format!("cannot prefetch: {}", with_causes(&e))),
+            Err(e) => (self.log)(&format!(
+                "cannot prefetch the data of the access profile: {}",
+                with_causes(&e)
+            )),
         }
     }
 
@@ -62,6 +69,7 @@ impl MountService {
     pub(super) fn follow_once(&self) {
         let Some(follow) = &self.follow else { return };
         let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {
+            // Compare in the exclusive section, because a connection may switch the mount.
             let _exclusive = self.exclusive();
             let shown = self.base().tree;
             if shown == now.tree {
@@ -74,7 +82,7 @@ impl MountService {
             .err()
             .map(|e| {
                 format!(
-                    "cannot follow the branch, will try again: {}",
+                    "cannot switch to the newest version of the branch, will try again: {}",
                     with_causes(&e)
                 )
             })

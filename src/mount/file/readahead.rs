@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-/// Bytes by which a request may deviate from the expected offset and still count as sequential,
-/// because the kernel sends the requests of a sequential read out of order.
+/// Maximum number of bytes by which a request may deviate from the expected offset and still count
+/// as sequential, because the kernel sends the requests of a sequential read out of order.
 const SLACK: u64 = 16 << 20;
 /// Number of consecutive requests outside of [`SLACK`] after which the sequential read counts as
 /// over, and detection starts again.
 const STRAYS: u8 = 4;
 const WINDOW_MIN: u64 = 2 << 20;
+// Sixteen requests of 4 MiB, one for each region of the block cache (docs/decisions/0007).
 const WINDOW_MAX: u64 = 64 << 20;
 
 /// The recent reads of a file.
@@ -21,7 +22,7 @@ pub(super) struct ReadPattern {
     /// Bytes to fetch ahead. The window doubles with each fetch; 0 means that no sequential read
     /// was detected.
     window: u64,
-    /// Requests outside of [`SLACK`] since the last one within it.
+    /// Number of requests outside of [`SLACK`] since the last one within it.
     strays: u8,
 }
 
@@ -50,6 +51,7 @@ impl ReadPattern {
         }
         self.strays = 0;
         self.next = self.next.max(end);
+        // Fetch only when less than half of the window is left, so that fetches are few and large.
         if self.until > self.next + self.window / 2 {
             return None;
         }

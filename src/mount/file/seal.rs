@@ -16,7 +16,7 @@ use crate::model::entry::Time;
 use crate::mount::lower::HoleRun;
 use crate::sys::clock::time;
 
-/// Bytes per read.
+/// Maximum number of bytes per read.
 const STEP: u64 = 1 << 20;
 
 /// The recorded state of an upper file.
@@ -35,13 +35,13 @@ impl FileSeal {
     pub fn mismatch(&self, file: &Metadata) -> Option<String> {
         if file.len() != self.size {
             return Some(format!(
-                "it has {} bytes instead of {}",
+                "{} bytes long instead of {}",
                 file.len(),
                 self.size
             ));
         }
         let changed = self.sums.is_none() && mtime_of(file) != self.mtime;
-        changed.then(|| "another program has changed it".to_owned())
+        changed.then(|| "changed by another program".to_owned())
     }
 }
 
@@ -71,9 +71,11 @@ pub(super) fn read_unknown_blocks(
                 at = until;
                 continue;
             }
+            // Holes are known to be zeros, so they are not read and do not use up the budget.
             let HoleRun { hole, end: run } = hole_run(file, at * BLOCK, until * BLOCK)
                 .map_err(|e| io::Error::from_raw_os_error(e.0))?;
             let end = (run.div_ceil(BLOCK)).clamp(at + 1, until);
+            // A hole that ends inside this block is read together with the block.
             if hole && run >= (at + 1) * BLOCK {
                 let end = (run / BLOCK).min(until);
                 sums.record_zeros(&(at..end));

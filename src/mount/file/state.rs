@@ -100,6 +100,8 @@ impl FileState {
             base,
             kept,
             size,
+            // The overlay database does not record copies of the version, so only changed blocks
+            // are known to be in the upper file.
             local: dirty.clone(),
             stored: dirty.clone(),
             dirty,
@@ -109,7 +111,7 @@ impl FileState {
         }
     }
 
-    /// Returns the bytes that both the upper file and the base have.
+    /// Returns the number of bytes that both the upper file and the base have.
     pub(in crate::mount) fn spare_bytes(&self) -> u64 {
         self.local.total().saturating_sub(self.dirty.total()) * BLOCK
     }

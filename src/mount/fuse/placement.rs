@@ -13,7 +13,7 @@ use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
 use crate::sys::procfs::ProcDir;
 
-/// Requests between two decisions about the placement.
+/// Number of requests between two decisions about the placement.
 const WINDOW: u32 = 64;
 /// Limit on the requests in a window that come from other threads or transfer much data. With more
 /// of them, the kernel places the threads.
@@ -66,6 +66,8 @@ impl ThreadPlacement {
         let Some(allowed) = &self.allowed else { return };
         let mut state = self.state();
         if !REGISTERED.replace(true) {
+            // Threads register themselves, because `fuser` starts them and does not report their
+            // ids.
             let thread = gettid();
             state.threads.push(thread);
             place(&[thread], allowed, state.at);
@@ -78,6 +80,7 @@ impl ThreadPlacement {
         }
         state.requests += 1;
         state.foreign_requests += u32::from(much || requester != state.requester);
+        // Decide only at the end of a window, because each decision reads a file in `/proc`.
         if state.requests < WINDOW {
             return;
         }

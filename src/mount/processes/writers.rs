@@ -74,7 +74,9 @@ fn writes(process: &ProcDir, device: (u32, u32), ino: u64) -> bool {
 
 /// Returns whether a file in `fdinfo` has this inode number and is open for writing.
 fn is_writer(info: &str, ino: u64) -> bool {
+    // `O_ACCMODE`, in which `O_RDONLY` is 0.
     const ACCESS: u32 = 3;
+    // `O_PATH`: such a descriptor cannot write, even if its flags include write access.
     const PATH_ONLY: u32 = 0o10_000_000;
     let flags = field(info, "flags:")
         .and_then(|flags| u32::from_str_radix(flags, 8).ok())
@@ -82,9 +84,9 @@ fn is_writer(info: &str, ino: u64) -> bool {
     number(info, "ino:") == Some(ino) && flags & ACCESS != 0 && flags & PATH_ONLY == 0
 }
 
-/// Returns whether a file in `fdinfo` may be on this device, because the small inode number of a new
-/// file also exists on other devices. The mount table of the process has the device of the file's
-/// mount; a mount that is not in the table any more may be ours.
+/// Returns whether a file in `fdinfo` may be on this device, because the small inode number of a
+/// new file also exists on other devices. The mount table of the process has the device of the
+/// file's mount; a mount that is not in the table any more may be ours.
 fn is_on(process: &ProcDir, info: &str, device: (u32, u32)) -> bool {
     let (Some(id), Ok(mounts)) = (number(info, "mnt_id:"), process.mounts()) else {
         return true;

@@ -53,7 +53,8 @@ impl View {
     /// Makes everything durable at the end of a mount, and seals the upper files. The mount must
     /// not be in use any more.
     pub fn finish(&self) -> FsResult<()> {
-        /// Bytes that may be read to compute missing checksums.
+        /// Limit on the bytes that are read to compute missing checksums. Files above the limit get
+        /// a seal without checksums.
         const BUDGET: u64 = 256 << 20;
         self.sync_all()?;
         let Some(store) = &self.store else {
@@ -79,17 +80,21 @@ impl View {
                     ino: data.ino(),
                     seal,
                 })),
-                Err(e) => (self.log)(&format!("cannot seal an upper file: {e}")),
+                Err(e) => (self.log)(&format!(
+                    "cannot seal the upper file of {}: {e}",
+                    self.shown_path(data.ino())
+                )),
             }
         }
+        // If the seals do not fit on the disk, record at least the clean end.
         let done = store.finish(seals).or_else(|_| store.finish(Vec::new()));
         done.map_err(|e| self.report("cannot write to the overlay", &e))
     }
 
     /// Durably removes the seal of a file that is about to change.
     pub(super) fn unseal(&self, data: &FileData) -> FsResult<()> {
-        /// Seals that are removed one by one. The next removal then removes all remaining seals,
-        /// because each removal costs a transaction.
+        /// Number of seals that are removed one by one. The next removal then removes all remaining
+        /// seals, because each removal costs a transaction.
         const EACH: u64 = 64;
         let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else {
             return Ok(());
@@ -116,6 +121,7 @@ impl View {
         let Some(store) = &self.store else {
             return Ok(());
         };
+        // Two flushes at the same time could store the older state last.
         let _flushing = self.flushing.lock();
         let mut blocks: Vec<(Arc<FileData>, UnstoredBlocks)> = Vec::new();
         let mut failed = None;
@@ -131,6 +137,8 @@ impl View {
             let _barrier = self.write_barrier.write();
             let mut names = self.names();
             let mut pending = names.take_pending();
+            // Without `times`, changed times wait for the periodic flush, so that each fsync of a
+            // file whose blocks are recorded needs no transaction.
             if times {
                 pending.inodes.extend(pending.times.drain());
             } else {
@@ -162,6 +170,8 @@ impl View {
         let done = match failed {
             Some(e) => Err(e),
             None if flush.is_empty() => Ok(()),
+            // The name of a new upper file must be durable before a row refers to it, because a
+            // missing file counts as damage.
             None => self.space.sync_names().map_err(Errno::from).and_then(|()| {
                 store
                     .flush(&flush)
@@ -214,6 +224,7 @@ fn unstable(inode: &Inode) -> Option<Arc<FileData>> {
 fn rows(names: &NameTable, pending: &PendingRows) -> FlushRows {
     let upper = names.upper();
     let inodes = pending.inodes.iter().map(|ino| {
+        // A file without a name exists only for its open handles, so its row is removed.
         let inode = upper
             .inodes
             .get(ino)

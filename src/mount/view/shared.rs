@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use super::dirty::DirtySignal;
 use super::listing::DirListing;
 use crate::error::{Error, with_causes};
+use crate::model::path::display;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{AllocatedBytes, FileData, UpperFiles};
 use crate::mount::lower::LowerLayer;
@@ -129,7 +130,7 @@ pub struct SpaceInfo {
 }
 
 impl SpaceInfo {
-    /// Bytes per block.
+    /// Length of a block in bytes.
     pub const BLOCK: u32 = 4096;
 }
 
@@ -191,8 +192,8 @@ impl View {
         options: ViewOptions,
         log: Box<LogFn>,
     ) -> Self {
-        /// Concurrent fetches from a remote, each of which sends many requests. A local repository
-        /// needs only one.
+        /// Number of concurrent fetches from a remote, each of which sends many requests. A local
+        /// repository needs only one.
         const AHEAD: usize = 4;
         Self {
             ahead: Pool::new(if lower.is_remote() { AHEAD } else { 1 }),
@@ -221,6 +222,7 @@ impl View {
 
     /// Sets the device number after the mount is attached.
     pub fn set_device(&self, device: (u32, u32)) {
+        // An error means that the device is known already.
         let _ = self.device.set(device);
     }
 
@@ -313,8 +315,17 @@ impl View {
         Errno::from(e)
     }
 
-    /// Runs a lookup. Reads the directories that the lookup needs, and repeats it until it
-    /// succeeds.
+    /// Returns the path of an inode for the log, or its number if it has no known path. Never waits
+    /// for a remote.
+    pub(in crate::mount) fn shown_path(&self, ino: u64) -> String {
+        match self.names().path(ino).ok().flatten() {
+            Some(path) => format!("`{}`", display(&path)),
+            None => format!("inode {ino:x}"),
+        }
+    }
+
+    /// Runs a lookup. Reads the directories that the lookup needs, and repeats the lookup until
+    /// none is missing. A thread that must not wait gets [`Errno::WOULD_WAIT`] instead.
     pub(in crate::mount) fn query<T>(
         &self,
         mut question: impl FnMut(&mut NameTable) -> Result<T, LookupStop>,
@@ -331,7 +342,8 @@ impl View {
                 LookupStop::Unread(_) if MUST_NOT_WAIT.get() => return Err(Errno::WOULD_WAIT),
                 LookupStop::Unread(tree) => {
                     let dir = self.lower.dir(&tree);
-                    held.push(dir.map_err(|e| self.report("cannot read a directory", &e))?);
+                    let what = || format!("cannot read the directory with tree {}", tree.short());
+                    held.push(dir.map_err(|e| self.report(&what(), &e))?);
                 }
             }
         }
@@ -420,8 +432,8 @@ impl View {
         }
     }
 
-    /// Returns the bytes of the upper files that are only copies of the version. The next mount
-    /// frees them.
+    /// Returns the number of bytes in upper files that are only copies of the version. The next
+    /// mount frees them, except for small amounts per file.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();
         names
@@ -433,7 +445,7 @@ impl View {
             .sum()
     }
 
-    /// Returns the bytes of the upper files on disk.
+    /// Returns the number of bytes that the upper files take on disk.
     pub fn space_used(&self) -> u64 {
         self.space.disk_bytes()
     }

@@ -51,8 +51,8 @@ enum SwitchStep {
 }
 
 impl View {
-    /// Switches to another version. Fails if there are uncommitted changes, unless `force` discards
-    /// them.
+    /// Switches to another version. Fails if a mount point would be lost, or if there are
+    /// uncommitted changes and `force`, which discards the changes, is not set.
     ///
     /// The directories that the plan needs are read while no lock is held, so that no program waits
     /// for the reads.
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// Makes one attempt to switch.
+    /// Makes one attempt to switch, with the directories in `dirs`.
     fn switch_once(&self, request: &SwitchRequest, dirs: &SwitchDirs) -> Result<SwitchStep> {
         let _flushing = self.flushing.lock();
         let _barrier = self.write_barrier.write();
@@ -86,6 +86,8 @@ impl View {
         let written: Vec<_> = mapped
             .chain(names.open_for_write().into_iter().map(|ino| (ino, None)))
             .collect();
+        // After the switch, a write to a retired inode fails with `ESTALE`, so a switch must not
+        // happen under a writer.
         if !written.is_empty() {
             let mut path = |ino| names.path(ino).ok().flatten().unwrap_or_default();
             let all = written.into_iter().map(|(ino, process)| OpenWriter {
@@ -106,6 +108,7 @@ impl View {
             SwitchAttempt::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
         };
         if let Some(store) = &self.store {
+            // Write the database first: if that fails, the mount still shows the old version.
             store.replace(
                 &kept_rows(&plan.upper, &request.facts)
                     .map_err(IoError::at("flush", self.space.dir()))?,
@@ -137,7 +140,8 @@ impl View {
     }
 }
 
-/// Returns the rows for the new version: all inodes and names that the switch has kept.
+/// Returns the rows for the new version: all inodes and names that the switch has kept. Marks their
+/// files as not sealed, and syncs the files whose length a crash could revert.
 fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
     let named = upper.inodes.iter().filter(|(_, inode)| inode.nlink > 0);
     let inodes: Vec<_> = named
@@ -147,6 +151,7 @@ fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
         let Some(data) = change.inode.as_ref().and_then(|inode| inode.data()) else {
             continue;
         };
+        // `OverlayDb::replace` removes all seals.
         data.set_sealed(false);
         if data.must_sync_first() {
             // A length that a crash could revert must not be recorded.

@@ -18,7 +18,8 @@ use crate::repo::Repo;
 pub struct CheckoutOptions {
     /// The version. `None` is the version of HEAD.
     pub revision: Option<Revision>,
-    /// The directory to write to, which must be missing or empty. `None` is the worktree.
+    /// The directory to write to. It must be missing or empty, or have an interrupted checkout of
+    /// the same version and paths. `None` is the worktree.
     pub into: Option<PathBuf>,
     /// Create this branch at the version and move HEAD to it.
     pub new_branch: Option<RefName>,
@@ -65,7 +66,7 @@ pub struct CheckoutReport {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     /// Uncommitted changes would be lost.
-    #[error("the worktree has uncommitted changes: {}", listed(paths, *more))]
+    #[error("cannot check out the version: the worktree has uncommitted changes: {}", listed(paths, *more))]
     Dirty {
         /// The first of the changed paths.
         paths: Vec<String>,
@@ -83,25 +84,34 @@ pub enum CheckoutError {
     /// The branch has no version.
     #[error("branch `{0}` has no version yet")]
     Unborn(RefName),
+    /// HEAD is detached, but the worktree has no version.
+    #[error("cannot check out `HEAD`: the worktree has no version yet")]
+    NoVersion,
     /// A path is not in the version.
-    #[error("`{0}` is not in this version")]
-    NoPath(String),
+    #[error("`{path}` is not in `{revision}`")]
+    NoPath {
+        /// The revision as given; `HEAD` if there was none.
+        revision: String,
+        path: String,
+    },
 }
 
 impl Failure for CheckoutError {
     fn kind(&self) -> Kind {
         match self {
             Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
-            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
+            Self::Unborn(_) | Self::NoVersion | Self::NoPath { .. } => Kind::NotFound,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unfinished { path, revision } => Some(format!(
-                "run `dvc checkout {revision} --into {path}` to finish it, or choose a new or empty directory"
+                "run `dvc checkout {revision} --into {path}` to finish that checkout, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => Some("commit them first, or discard them with `-f`".to_owned()),
+            Self::Dirty { .. } => {
+                Some("commit the changes first, or discard them with `-f`".to_owned())
+            }
             _ => None,
         }
     }

@@ -7,8 +7,10 @@ use crate::model::refname::RefName;
 /// Errors of `commit`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The source is empty, but the branch is not.
-    #[error("`{path}` is empty, but the last version of `{branch}` is not")]
+    /// The source is empty, but the last version of the branch is not.
+    #[error(
+        "cannot commit `{path}`: the directory is empty, but the last version of `{branch}` is not"
+    )]
     EmptySource {
         /// The path of the source.
         path: String,
@@ -21,10 +23,10 @@ pub enum CommitError {
         path: String,
     },
     /// HEAD is detached.
-    #[error("HEAD is detached, so there is no branch to commit to")]
+    #[error("cannot commit: HEAD is detached, so there is no branch to commit to")]
     Detached,
     /// A path is not below the worktree, or is invalid.
-    #[error("`{path}` is not a path below the worktree")]
+    #[error("cannot commit `{path}`: it is not a valid path in the worktree")]
     BadPath {
         /// The path as given.
         path: String,
@@ -36,16 +38,19 @@ pub enum CommitError {
         path: String,
     },
     /// A path is neither in the worktree nor in the last version.
-    #[error("`{path}` is neither in the worktree nor in the last version")]
+    #[error("cannot commit `{path}`: it is neither in the worktree nor in the last version")]
     NoPath {
         /// The path as given.
         path: String,
     },
     /// A checkout was interrupted.
-    #[error("a checkout was interrupted: the worktree has files of two versions")]
+    #[error("cannot commit: a checkout was interrupted, so the worktree has files of two versions")]
     HalfCheckedOut,
     /// A database runs in the directory.
-    #[error("a database runs in `{path}`: {}", describe(users))]
+    #[error(
+        "cannot commit `{path}` while a database runs in it: {}",
+        describe(users)
+    )]
     DatabaseRuns {
         /// The directory.
         path: String,
@@ -53,7 +58,7 @@ pub enum CommitError {
         users: Vec<User>,
     },
     /// The option applies only to commits of a directory, not of a mount.
-    #[error("`{option}` does not apply to a mount")]
+    #[error("`{option}` cannot be used for a commit of a mount")]
     NotInMount { option: &'static str },
     /// A tag exists.
     #[error("the tag `{name}` already exists")]
@@ -86,7 +91,7 @@ impl Failure for CommitError {
             Self::HalfCheckedOut => {
                 Some("run the checkout again to finish it, or check out another version with `-f`".to_owned())
             }
-            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch for this version".to_owned()),
+            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch at the current version".to_owned()),
             Self::TagExists { .. } => Some("choose another name, or delete the tag with `dvc tag -d`".to_owned()),
             _ => None,
         }
@@ -94,5 +99,4 @@ impl Failure for CommitError {
 }
 
 /// The hint for a running database.
-pub(super) const QUIESCE_HINT: &str =
-    "quiesce it with `--quiesce` (dvc-quiesce(7)), or run it in `dvc mount --live` (dvc-mount(1))";
+pub(super) const QUIESCE_HINT: &str = "use `--quiesce` (dvc-quiesce(7)), or run the database in a live mount (`dvc mount --live`, dvc-mount(1))";

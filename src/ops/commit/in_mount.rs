@@ -98,7 +98,7 @@ pub(super) fn commit(
         repo.volatile().put(id, bytes);
     }
     for path in &shot.skipped {
-        let message = "sockets are not stored".to_owned();
+        let message = "sockets are not recorded".to_owned();
         observer.notice(Notice {
             level: NoticeLevel::Skipped,
             path: path.clone(),
@@ -121,6 +121,7 @@ pub(super) fn commit(
         }
         _ => version,
     };
+    // The new branch begins at the version of the mount, and `seal` then adds the next one.
     if tip.is_none() && !options.dry_run {
         begin_branch(context, repo, &branch, version)?;
     }
@@ -155,6 +156,8 @@ pub(super) fn commit(
         &tree_for,
         Vec::new(),
     )?;
+    // If this process dies before the mount is notified, the next commit finds the version by its
+    // tree, as above.
     if let (Some(id), false) = (report.id, options.dry_run) {
         let settle = ControlRequest::EndSnapshot {
             version: id.to_string(),
@@ -222,9 +225,10 @@ fn only(
 fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {
     let how = Move {
         who: &context.author,
-        why: "branch: made by a commit of a mount",
+        why: "branch: created by a commit of a mount",
         time: context.moved_at(),
     };
+    // If another process has created the branch first, `seal` finds another tip and fails.
     repo.move_ref(RefKind::Branch, branch, None, Some(version), &how)?;
     Ok(())
 }

@@ -70,6 +70,7 @@ impl CommitTarget {
             (Some(branch), _) | (None, Some(branch)) => branch.clone(),
             (None, None) => return Err(CommitError::Detached.into()),
         };
+        // Check the tags before anything is stored.
         for tag in &options.tags {
             if repo.refs().value(RefKind::Tag, tag)?.is_some() {
                 return Err(CommitError::TagExists { name: tag.clone() }.into());
@@ -156,6 +157,7 @@ pub(in crate::ops) fn seal(
     let stamp = context.now.timestamp();
     let now = Timestamp {
         secs: stamp.as_second(),
+        // The fraction of a jiff timestamp is negative before 1970.
         nanos: u32::try_from(stamp.subsec_nanosecond()).unwrap_or(0),
         offset: context.now.offset().seconds(),
     };
@@ -194,6 +196,8 @@ pub(in crate::ops) fn seal(
         .filter(|p| p.commit.tree == tree && !options.allow_empty)
     {
         if !options.dry_run {
+            // Objects may have been stored although the tree is the same, for example again after
+            // damage.
             if let Some(sink) = out.sink() {
                 sink.finish()?;
             }
@@ -224,6 +228,7 @@ pub(in crate::ops) fn seal(
         }
     };
     let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
+    // A tag that fails does not undo the version.
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
     remember_head(context, repo, target, &id)?;
@@ -237,8 +242,8 @@ pub(in crate::ops) fn seal(
     })
 }
 
-/// Counts the paths that differ from the previous version. Damage in that version must not fail the
-/// commit.
+/// Counts the paths other than directories that differ from the previous version. Returns `None` if
+/// the comparison fails, because damage in that version must not fail the commit.
 fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64> {
     let Some(before) = before else {
         return Some(files);
@@ -262,7 +267,7 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
         let free = old.is_none_or(|there| there == id);
         let how = Move {
             who: &context.author,
-            why: "tag: made by commit",
+            why: "tag: created by commit",
             time: context.moved_at(),
         };
         if !free

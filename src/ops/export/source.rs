@@ -40,7 +40,7 @@ pub enum ExportError {
     #[error("cannot write the archive")]
     Output(#[source] io::Error),
     /// The prefix is not a relative path.
-    #[error("invalid prefix `{0}`: not a path in an archive")]
+    #[error("invalid prefix `{0}`: not a valid path for an archive member")]
     BadPrefix(String),
     /// The name of the image is invalid.
     #[error("invalid image name `{0}`")]
@@ -111,6 +111,8 @@ impl ExportSource<'_> {
         };
         let mut name = String::new();
         for c in branch.chars().map(|c| c.to_ascii_lowercase()) {
+            // The grammar of image names (OCI distribution specification) requires a letter or
+            // digit before and after each separator.
             let plain = c.is_ascii_lowercase() || c.is_ascii_digit();
             let joins = matches!(c, '/' | '.' | '_' | '-')
                 && name.ends_with(|c: char| c.is_ascii_alphanumeric());

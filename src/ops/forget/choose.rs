@@ -19,7 +19,7 @@ use crate::query::history::HistoryWalk;
 use crate::query::resolve::Resolver;
 use crate::repo::trashlog::TrashState;
 
-/// Limit on the revisions in the reason of an entry.
+/// Limit on the length of a reason with the revisions that the user named, in bytes.
 const WHY_MAX: usize = 200;
 
 /// Versions by the reason of their entry in the trash log.
@@ -51,6 +51,7 @@ pub(super) fn choose(
         .map(|verdict| verdict.id)
         .collect();
     for line in &lines.lines {
+        // Versions that were forgotten before count in neither number.
         let total = line
             .versions
             .iter()
@@ -71,7 +72,7 @@ pub(super) fn choose(
     Ok(choice)
 }
 
-/// The versions that the user named.
+/// Decides about the versions that the user named.
 fn by_name(
     target: &Target<'_>,
     queries: &[RevisionQuery],
@@ -104,6 +105,7 @@ fn by_name(
     }
     let mut report = ForgetReport::default();
     for id in &named {
+        // A protected version is an error only if the user names it; policies keep such versions.
         protections.ensure_free(id, lines.name(id))?;
         let is_kept = trash.contains(id);
         let reasons = vec![
@@ -120,6 +122,7 @@ fn by_name(
             ..verdict
         });
     }
+    // Without versions, no entry is written to the trash log.
     let versions: Vec<Id> = report.forgotten().map(|verdict| verdict.id).collect();
     let reasons = if versions.is_empty() {
         ByReason::new()
@@ -204,8 +207,8 @@ struct Votes {
     why: String,
 }
 
-/// The versions that no policy keeps. A version of several branches is forgotten only if the
-/// policies of all of them forget it.
+/// Decides about the versions of all branches with a policy. A version of several branches is
+/// forgotten only if the policies of all of them forget it.
 fn by_policies(
     target: &Target<'_>,
     policies: &[BranchPolicy],
@@ -213,6 +216,8 @@ fn by_policies(
     protections: &Protections,
     trash: &TrashState,
 ) -> Result<Choice> {
+    // A pattern on the command line that matches no branch is a mistake. One in the configuration
+    // may be meant for later branches.
     for policy in policies.iter().filter(|policy| policy.name.is_none()) {
         for pattern in &policy.branches {
             if !lines
@@ -241,6 +246,7 @@ fn by_policies(
         let Some(LinePolicy { policy, why }) = line else {
             continue;
         };
+        // The plan needs the oldest version first.
         let ids: Vec<Id> = match lines.lines.get(number) {
             Some(line) => line
                 .versions
@@ -261,6 +267,7 @@ fn by_policies(
             });
         }
         for verdict in policy.plan(&versions, now).verdicts.into_iter().rev() {
+            // The first branch that has the version gives the reason of its entry.
             let vote = votes.entry(verdict.id).or_insert_with(|| {
                 order.push(verdict.id);
                 Votes {

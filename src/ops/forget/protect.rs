@@ -15,7 +15,7 @@ use crate::ops::gc::loose_roots;
 #[derive(Clone, Debug)]
 enum Holder {
     Ref(RefKind, RefName),
-    /// `worktree /srv/db`.
+    /// The name of a root without a log, such as `worktree /srv/db`.
     Loose(String),
 }
 
@@ -45,6 +45,7 @@ impl Protections {
                     .push(Holder::Ref(kind, tip.name));
             }
         }
+        // Worktrees and mounts belong to the local repository.
         if target.repo.as_local().is_some() && target.context.remote_repository.is_none() {
             for root in loose_roots(target.context, &target.repo, run)? {
                 all.entry(root.id)

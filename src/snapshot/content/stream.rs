@@ -1,5 +1,5 @@
-//! Stores files that arrive as a stream: the reading thread divides them into chunks, any thread
-//! stores the chunks.
+//! Stores files that arrive as a stream. The reading thread divides them into chunks; any thread
+//! may store the chunks.
 //!
 //! The chunk boundaries are the same as in a walk, so that the same file gets the same tree.
 
@@ -78,6 +78,7 @@ pub fn cut_file(
         let mut pieces = Vec::new();
         if held == 0 && chosen.is_some() && at.is_multiple_of(BLOCK as u64) {
             // Whole blocks of a hole need not be read.
+            // A hole ends at the last block boundary before the data.
             let hole = bytes.hole().min(size - at);
             let hole = if at + hole == size {
                 hole
@@ -207,6 +208,8 @@ pub fn store_stream(
                 Content::Inline(buffer[..held].to_vec()),
             ));
         }
+        // The total length is not known yet. The choice depends on the length only below 64 KiB,
+        // and such a stream has ended.
         let chunker = *chunker.get_or_insert_with(|| {
             out.repo()
                 .chunker()
@@ -238,7 +241,7 @@ pub fn store_stream(
 
 /// The error for a stream that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the stream")]
+#[error("cannot read the data to commit")]
 pub struct StreamError(#[source] io::Error);
 
 impl Failure for StreamError {

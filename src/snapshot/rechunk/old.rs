@@ -10,7 +10,7 @@ use crate::model::entry::{Content, Extent};
 use crate::model::id::Id;
 use crate::repo::Repo;
 
-/// Limit on the depth of a list, because only a forged list can be deeper.
+/// Limit on the depth of a list; only a forged list can be deeper.
 const DEPTH_MAX: usize = 64;
 
 /// Finds old extents.
@@ -103,7 +103,7 @@ impl<'a> OldMap<'a> {
                         }
                     }
                     if map.path.len() > DEPTH_MAX {
-                        return Err(Malformed::new("stored list", "it is nested too deeply").into());
+                        return Err(Malformed::new("stored list", "nested too deeply").into());
                     }
                 }
                 map.height = map.path.len();
@@ -126,6 +126,7 @@ impl<'a> OldMap<'a> {
                 return Err(uneven());
             };
             self.leaf = leaf_items(start, &extents);
+            // A node whose length differs from that in its parent would shift all later offsets.
             if self.leaf.end() != end {
                 return Err(uneven());
             }
@@ -151,6 +152,7 @@ impl<'a> OldMap<'a> {
                 id: None,
             }));
         }
+        // Leaves the nodes that do not contain the offset.
         while self.path.len() > 1
             && self
                 .path
@@ -163,6 +165,7 @@ impl<'a> OldMap<'a> {
             let Some((start, end, id)) = self.path.last().and_then(|level| level.at(offset)) else {
                 return Ok(None);
             };
+            // All paths have the same length, so the children of this node are leaves.
             if self.path.len() == self.height {
                 return Ok(Some(LeafPlace {
                     start,
@@ -183,5 +186,5 @@ impl<'a> OldMap<'a> {
 }
 
 fn uneven() -> crate::error::Error {
-    Malformed::new("stored list", "its nodes contradict each other").into()
+    Malformed::new("stored list", "inconsistent nodes").into()
 }

@@ -6,28 +6,28 @@
 
 // The bytes on which boundaries depend determine when an old extent can be kept:
 //
-// - Aligned blocks of 64 KiB (the last one may be shorter) are holes if they contain only zeros. Runs
-//   of other blocks are between the holes, and each run is chunked from its start. So given a boundary
-//   in a run, all later boundaries in it depend only on the bytes after the given one and on the end
-//   of the run.
+// - Aligned blocks of 64 KiB (the last one may be shorter) are holes if they contain only zeros.
+//   Runs of other blocks are between the holes, and each run is chunked from its start. So given a
+//   boundary in a run, all later boundaries in it depend only on the bytes after the given one and
+//   on the end of the run.
 // - A content-defined chunk depends on its own bytes, on the next byte (the hash at which the chunk
-//   ends includes it), and on the existence of one more byte, because the hash advances by two bytes:
-//   `LOOK`. A chunk of maximum length depends only on its own bytes. A chunk of fixed length depends
-//   only on the existence of that many bytes in the run.
-// - A chunk at the end of its run depends on the end of the run: the next block is a hole, or the file
-//   ends. Both are changes at the first byte after the chunk, so `LOOK` covers them too.
-// - A block that became a hole or ceased to be one counts as changed from its first byte on, even if
-//   only a few bytes were written. Only blocks with changes are examined: first the changed bytes, and
-//   the others only if the changed bytes are all zeros and the block was not a hole.
+//   ends includes it), and on the existence of one more byte, because the hash advances by two
+//   bytes: `LOOK`. A chunk of maximum length depends only on its own bytes. A chunk of fixed length
+//   depends only on the existence of that many bytes in the run.
+// - A chunk at the end of its run depends on the end of the run: the next block is a hole, or the
+//   file ends. Both are changes at the first byte after the chunk, so `LOOK` covers them too.
+// - A block that became a hole or ceased to be one counts as changed from its first byte on, even
+//   if only a few bytes were written. Only blocks with changes are examined: first the changed
+//   bytes, and the others only if the changed bytes are all zeros and the block was not a hole.
 // - If the end of the file moved, that is a change at the lower of the two ends. If this offset is
 //   inside a block, the block is examined too, because its remaining bytes may be all zeros.
 // - Old and new boundaries agree at an offset that is, in both versions, a boundary inside a run or
 //   the start of a block in a hole. From there, old extents are kept up to the first one that a
-//   change affects according to these rules; a hole is kept up to the last block boundary before the
-//   change.
+//   change affects according to these rules; a hole is kept up to the last block boundary before
+//   the change.
 // - Most chunks end where an old chunk ended. If the old chunk began at the same boundary, and its
-//   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new chunk
-//   ends there or earlier, so the following bytes need not be read.
+//   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new
+//   chunk ends there or earlier, so the following bytes need not be read.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -45,6 +45,7 @@ const PARTS_MAX: usize = 4096;
 /// Maximum number of bytes after a chunk that determine its end.
 const LOOK: u64 = 2;
 /// Maximum number of bytes before a content-defined boundary that determine it.
+// The hash of FastCDC has 64 bits and is shifted by one bit for each byte.
 const MEMORY: u64 = 64;
 const BLOCK_LEN: u64 = BLOCK as u64;
 
@@ -163,6 +164,7 @@ impl Plan<'_> {
     ) -> Result<Option<Step>> {
         let mut cutter = Cutter::new(self, Some(old), 0, bytes);
         let affected = cutter.affected(block_of(change))?;
+        // The assumption: boundaries agree at the start of the old extent just before the change.
         let before = affected.saturating_sub(1 + LOOK);
         let Some((start, extent)) = cutter.old_at(before)? else {
             return Ok(None);
@@ -207,10 +209,13 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let size = self.plan.size;
         let mut at = start;
         loop {
+            // Keep old extents up to the first one that a change affects, then add one hole or
+            // chunk.
             let kept = self.keep_from(at)?;
             if kept > at {
                 self.parts.push(Part::Kept(at..kept));
                 at = kept;
+                // The changes from `stop` on belong to the next guess.
                 if self.plan.next_change(at) >= stop {
                     break;
                 }
@@ -221,6 +226,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             }
             at += self.cut_one(at)?;
         }
+        // The next step begins with these bytes, so it need not read them again.
         let rest = if at < self.read_to() && at >= self.from {
             self.bytes[self.index(at)..].to_vec()
         } else {
@@ -264,6 +270,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             } else {
                 at
             };
+            // Only whole blocks are holes, except at the end of the file.
             let zero_to = if zero_to == size {
                 size
             } else {
@@ -296,7 +303,9 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         {
             let end = start + len;
             let tail = end.saturating_sub(MEMORY).max(at);
+            // The old chunk begins here too, and no byte that determines its end has changed.
             sure = start == at && end <= at + most && self.affected(tail)? >= end + plan.look(len);
+            // If the end is not certain, read up to the old end, and at least an average chunk.
             want = if sure {
                 len
             } else {
@@ -313,6 +322,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             if complete || plan.settled(len, window.len()) {
                 return Ok(len);
             }
+            // The chunk does not end in the bytes that were read.
             want += BLOCK_LEN;
         }
     }
@@ -344,6 +354,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             };
             let end = start + extent.len;
             if extent.chunk.is_some() {
+                // The change can move the end of this chunk.
                 if start != at || end.saturating_add(self.plan.look(extent.len)) > change {
                     break;
                 }
@@ -406,13 +417,16 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             return Ok(*known);
         }
         let end = plan.size.min(block + BLOCK_LEN);
+        // All bytes of the block were written.
         let fresh = plan.change_end(block) >= end;
         let hole = if fresh && plan.data.is_some_and(|data| data(block) >= end) {
             true
         } else {
+            // The bytes follow those that were read, and the next chunk needs them.
             if fresh && self.read_to() >= block {
                 self.fill(end)?;
             }
+            // The unchanged bytes of an old hole are known to be zeros.
             self.parts_are_zero(block..end, true)?
                 && (fresh || self.was_hole(block)? || self.parts_are_zero(block..end, false)?)
         };

@@ -28,8 +28,8 @@ pub struct DirRecord {
     pub totals: Totals,
     /// Device of the directory.
     pub device: u64,
-    /// Time of the latest change that the walk saw. If the walk read a snapshot of a volume, the
-    /// snapshot is not older than this.
+    /// The latest ctime that the walk saw. If the walk read a snapshot of a volume, the snapshot
+    /// was taken at this time or later.
     pub newest: Time,
     /// Fingerprints of the entries in order of names, then of the directory itself.
     pub prints: Vec<u64>,
@@ -98,8 +98,8 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether all packs that [`vouch`] has stored still exist. If one is missing, the objects
-/// of each record must be checked.
+/// Returns whether all packs that [`vouch`] has stored still exist and are not known to be damaged,
+/// apart from packs that a gc has given up. Otherwise, the objects of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else {
         return Ok(false);
@@ -128,7 +128,8 @@ fn prefix(name: &PackName) -> Option<u64> {
     Some(u64::from_be_bytes(*name.first_chunk()?))
 }
 
-/// Returns the number of the dead entry of the gc log under which the records of a worktree were checked last.
+/// Returns the number of the dead entry of the gc log under which the records of a worktree were
+/// checked last.
 pub fn dead_seen(repo: &Repo, worktree: i64) -> Result<u64> {
     let stored = repo.catalogue()?.meta(&dead_fact(worktree))?;
     Ok(stored
@@ -149,7 +150,8 @@ fn dead_fact(worktree: i64) -> String {
 
 impl DirRecord {
     /// Returns whether an entry is unchanged: `then` is its fingerprint in this record, `now` that
-    /// of `stat` in a directory on `device`.
+    /// of `stat` in a directory on `device`. On another device than the recorded one, the ctime
+    /// must also be clearly older than the last walk.
     pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
         // The device number changes if the last walk read a snapshot of the volume. That snapshot
         // may have been taken in the same tick of the clock as the change, and a later write in the
@@ -187,6 +189,8 @@ pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, bef
     let words = [
         stat.ino,
         if inherited { 0 } else { stat.dev },
+        // The length and the link count of a directory depend on its entries, which have
+        // fingerprints of their own.
         if tree.is_some() { 0 } else { stat.size },
         stat.mtime.secs.cast_unsigned(),
         u64::from(stat.mtime.nanos) << 32 | u64::from(stat.ctime.nanos),
@@ -203,6 +207,7 @@ pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, bef
     let sum = checksum(&[&record, name]);
     let mut first = [0u8; 8];
     first.copy_from_slice(&sum[..8]);
+    // 0 is reserved for entries that always count as changed.
     u64::from_le_bytes(first).max(1)
 }
 

@@ -13,7 +13,8 @@ use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
 use crate::snapshot::walk::dir::Slot;
 
-/// Mode bits that give the rights of the owner or the group to the caller.
+/// The setuid and setgid bits, with which a program runs with the rights of the owner or group of
+/// its file.
 const SPECIAL: u32 = 0o6000;
 const SETGID: u32 = 0o2000;
 /// Prefixes of the xattrs that only a privileged process may set.
@@ -71,6 +72,8 @@ impl Unrestored {
                 std::mem::discriminant(&then.node) == std::mem::discriminant(&entry.node)
             });
             let candidates: Vec<&Entry> = same_kind.collect();
+            // A version with the same content is probably the one from which the file was checked
+            // out.
             let best = candidates
                 .iter()
                 .find(|then| then.node == entry.node)
@@ -106,6 +109,8 @@ impl Unrestored {
         let found = (now.uid, now.gid);
         let by = |uid: u32| self.by.iter().find(|by| by.owners && by.uid == uid);
         let mut is_kept = false;
+        // Only a file that belongs to the user of such a checkout can be in the state that the
+        // checkout left.
         if let Some(by) = by(found.0) {
             if then.uid != found.0 {
                 now.uid = then.uid;
@@ -113,6 +118,7 @@ impl Unrestored {
             }
             if then.gid != found.1
                 && found.1 == by.gid
+                // A member of the recorded group could set it, so another group is a later change.
                 && (is_kept || !self.groups.contains(&then.gid))
             {
                 now.gid = then.gid;

@@ -25,11 +25,11 @@ use crate::store::local::STAGING;
 use crate::store::meter::Meter;
 use crate::store::{ENTRIES_MAX, ListedKey, SMALL_MAX, StoreErrorKind};
 
-/// Reads of at least this many bytes get a connection without other transfers.
+/// Reads of at least this many bytes count as [`Weight::Large`].
 const LARGE_READ: usize = 1 << 20;
 /// Limit on the directories that are listed at the same time.
 const LISTINGS_MAX: usize = 64;
-/// Limit on the directories that are created for a key.
+/// Limit on the steps to create the directories of a key.
 const DEPTH_MAX: usize = 64;
 
 /// A directory on a server.
@@ -73,7 +73,7 @@ impl SftpDirectory {
             .await
     }
 
-    /// Reads the beginning of a file and its length.
+    /// Reads the first bytes of a file from `offset` on, and the length of the file.
     async fn read_start(
         &self,
         lease: &Lease,
@@ -82,6 +82,7 @@ impl SftpDirectory {
     ) -> Result<(Vec<u8>, u64), SftpError> {
         let (mut first, mut asked) = (file.clone(), file.clone());
         let metadata = async { lease.response(asked.metadata()).await };
+        // Both requests are in flight at the same time, so they cost one round trip.
         let (bytes, metadata) =
             tokio::try_join!(read_once(lease, &mut first, offset, PIECE), metadata)?;
         self.limit_rate(bytes.len()).await;
@@ -113,7 +114,7 @@ impl SftpDirectory {
         Ok(bytes)
     }
 
-    /// Reads exactly a range of an object.
+    /// Reads a range of an object. Fails with [`SftpError::Truncated`] if the object is shorter.
     pub(super) async fn range(
         &self,
         key: &str,
@@ -130,6 +131,7 @@ impl SftpDirectory {
             })
             .await?;
         let file = self.open(&lease, key).await?;
+        // `len` may come from a damaged index, so memory is allocated only as bytes arrive.
         let mut bytes = Vec::with_capacity(len.min(PIECE));
         let mut ahead = ReadAhead::new(Arc::clone(&lease.connection), file, offset, end);
         while let Some(piece) = ahead.next(&self.meter).await? {
@@ -180,7 +182,8 @@ impl SftpDirectory {
         Ok(metadata.len().unwrap_or(0))
     }
 
-    /// Stores an object under its name, even if the name exists.
+    /// Stores an object under its name. An existing object is replaced, or kept if the server's
+    /// rename cannot replace files.
     pub(super) async fn put(&self, source: UploadSource, key: &str) -> Result<(), SftpError> {
         let lease = self.pool.lease(Weight::Large).await?;
         let name = self.path(key);
@@ -275,6 +278,8 @@ impl SftpDirectory {
             Ok(()) => Ok(true),
             Err(error) => {
                 let error = lease.find_cause(error, &self.path("")).await;
+                // The creation was exclusive, so no other writer uses the partial object that is
+                // removed here.
                 remove(lease, &staged.path).await;
                 Err(error)
             }
@@ -297,6 +302,7 @@ impl SftpDirectory {
 
     /// Writes and syncs a file below `tmp/`.
     async fn stage(&self, lease: &Lease, source: &UploadSource) -> Result<Staged, SftpError> {
+        // Each `RandomState` has new random keys, so the name is unique.
         let path = self.path(&format!(
             "{STAGING}/w{:016x}",
             RandomState::new().hash_one(std::process::id())
@@ -344,6 +350,8 @@ impl SftpDirectory {
             // Some servers have only one status for all failures.
             Err(SftpError::Status(SftpStatus::Failure, _)) if !self.existing().contains(folder) => {
             }
+            // Another client has removed a directory, so all other known directories may be gone,
+            // too.
             Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => self.existing().clear(),
             attempted => return attempted,
         }
@@ -372,6 +380,7 @@ impl SftpDirectory {
             match lease.response(builder.create(next)).await {
                 Ok(()) => {}
                 Err(SftpError::Status(SftpStatus::NoSuchFile, _)) if !parent(next).is_empty() => {
+                    // Another client may have removed a directory that was known to exist.
                     self.existing().remove(parent(next));
                     to_make.push(parent(next));
                     continue;
@@ -380,6 +389,7 @@ impl SftpDirectory {
                 // both cases.
                 Err(error @ SftpError::Status(..)) => {
                     match lease.response(lease.fs().metadata(next)).await {
+                        // A server may omit the type of a file.
                         Ok(m) if m.file_type().is_none_or(|t| t.is_dir()) => {}
                         Ok(_) | Err(SftpError::Status(..)) => {
                             return Err(lease.find_cause(error, &self.path("")).await);

@@ -1,8 +1,8 @@
 //! The connections to one server: one at first, more as the load grows.
 //!
-//! A large transfer gets a connection without another transfer; small requests share connections. Each
-//! connection has its own TCP stream, because the window of SSH limits the throughput of a single one. A
-//! broken connection is never used again.
+//! If possible, a large transfer gets a connection without another transfer; small requests share
+//! connections. Each connection has its own TCP stream, because the window of SSH limits the
+//! throughput of a single one. A broken connection is never used again.
 
 use std::ops::Deref;
 use std::pin::pin;
@@ -17,8 +17,8 @@ use super::ssh::Ssh;
 
 /// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.
 pub(super) const CONNECTIONS_MAX: usize = 8;
-/// Limit on the small requests that share a connection. Opening another connection costs about ten
-/// round trips.
+/// Number of small requests on each connection from which on another one is opened, if possible.
+/// Opening a connection costs about ten round trips.
 const SHARERS: usize = 12;
 
 /// The amount of data of a request.
@@ -85,6 +85,8 @@ impl ConnectionPool {
     pub(super) async fn lease(self: &Arc<Self>, weight: Weight) -> Result<Lease, SftpError> {
         let failures = self.state().failures;
         loop {
+            // Register before the check, so that a change between the check and the wait is not
+            // lost.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.choose(weight) {
@@ -100,7 +102,8 @@ impl ConnectionPool {
                 LeaseDecision::Wait => changed.await,
             }
             let state = self.state();
-            // The attempt that this request waited for has failed; another attempt would only double the wait.
+            // The attempt that this request waited for has failed; another attempt would only
+            // double the wait.
             if state.failures > failures
                 && state.slots.is_empty()
                 && let Some(error) = &state.failure
@@ -171,7 +174,8 @@ impl Slot {
     }
 }
 
-/// A slot that is reserved for a connection. Dropping it frees the slot.
+/// A slot that is reserved for a connection. Dropping it before the connection is open frees the
+/// slot.
 struct Opening {
     pool: Arc<ConnectionPool>,
     number: u64,
@@ -189,6 +193,7 @@ impl Opening {
             }
         }
         drop(state);
+        // When `self` is dropped, it wakes the requests that wait for this connection.
         Lease {
             pool: Arc::clone(&self.pool),
             number: self.number,
@@ -197,7 +202,8 @@ impl Opening {
         }
     }
 
-    /// Records a failed attempt. Returns whether other connections can take over the request.
+    /// Records a failed attempt. Returns whether other connections are open, which then take over
+    /// the request; the pool opens no further ones.
     fn failed(&self, error: SftpError) -> bool {
         let mut state = self.pool.state();
         state.failures += 1;

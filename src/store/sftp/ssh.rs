@@ -23,8 +23,7 @@ const MESSAGES_MAX: usize = 8 << 10;
 /// Limit on the displayed lines of the messages.
 const LINES: usize = 3;
 /// The error message if `ssh` reports no cause.
-const NO_CAUSE: &str =
-    "`ssh` ended without a reason; see the server's log, and check that the account may use SFTP";
+const NO_CAUSE: &str = "`ssh` exited without an error message; see the server's log, and check that the account may use SFTP";
 /// Time to wait for the last messages after the connection was lost.
 const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 
@@ -34,6 +33,7 @@ const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 const ALWAYS: &[&str] = &[
     "BatchMode=yes",
     "ConnectTimeout=10",
+    // `ssh` ends after four unanswered probes, so a dead server is noticed within about a minute.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",
     "ClearAllForwardings=yes",
@@ -80,6 +80,7 @@ impl Ssh {
         if let Some(user) = &location.user {
             arguments.extend(["-l".to_owned(), user.clone()]);
         }
+        // After `--`, a host name is never taken for an option.
         arguments.extend(["-s", "--", host, "sftp"].map(str::to_owned));
         Ok(Self { arguments })
     }
@@ -163,6 +164,7 @@ impl SshMessages {
             text: Arc::clone(&text),
             ended,
         };
+        // Read until the end, because `ssh` would block on a full pipe.
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
@@ -177,7 +179,7 @@ impl SshMessages {
         messages
     }
 
-    /// Returns whether the process has ended.
+    /// Returns whether the process has closed its standard error, as it does when it ends.
     pub(super) fn have_ended(&self) -> bool {
         *self.ended.borrow()
     }
@@ -205,6 +207,7 @@ const MEANINGS: &[(&str, StoreErrorKind)] = &[
     ),
     ("no matching host key type found", StoreErrorKind::Untrusted),
     ("too many authentication failures", StoreErrorKind::Denied),
+    // The parenthesis distinguishes a rejected login from a local file that `ssh` may not read.
     ("permission denied (", StoreErrorKind::Denied),
     (
         "permission denied, please try again",

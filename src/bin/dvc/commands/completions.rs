@@ -1,7 +1,8 @@
 //! `dvc completions`: shell completions and manual pages.
 //!
-//! The shell scripts are checked in below `completions/`. They call `dvc completions candidates` with the unfinished line, so that
-//! completions match the installed version and the repository that `-C` and `--repo` select.
+//! The shell scripts are checked in below `completions/`. The scripts call `dvc completions
+//! candidates` with the unfinished line, so that completions match the installed version and the
+//! repository that `-C` and `--repo` select.
 
 mod candidate;
 mod candidates;
@@ -134,6 +135,7 @@ fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> C
         .is_some_and(|first| Path::new(first).ends_with("git"));
     words.drain(..words.len().min(if is_git { 2 } else { 1 }));
     let typed = Typed::new(program, &words);
+    // Without a session, commands and options are still offered.
     let there = Session::new(
         &session.argv,
         names::globals(&typed),

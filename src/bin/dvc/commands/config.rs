@@ -178,6 +178,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     for (key, value, origin) in settings.iter() {
         let secret = find_key(KEYS, key).is_ok_and(|k| k.secret);
         if session.globals.json {
+            // The value of a secret is never shown.
             let value = if secret {
                 serde_json::Value::Null
             } else {
@@ -221,6 +222,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     }
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
+        // A URL that cannot be parsed may also contain a password.
         let parsed = Location::parse(url, &session.current);
         let url = parsed.map_or_else(
             |_| without_password(url),
@@ -307,7 +309,7 @@ fn get(session: &Session, name: &str) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Writes one value to a file, or removes it. The rest of the file stays unchanged.
+/// Sets or unsets one setting in a configuration file. The rest of the file stays unchanged.
 fn change(
     session: &Session,
     file: ConfigFile,
@@ -325,7 +327,9 @@ fn change(
     let value = text.map(|t| key.parse(t)).transpose().map_err(bad)?;
     let path = target(session, file)?;
     if !key.is_for_repositories() && !file.global && !file.system {
-        return Err(bad("a repository cannot set it; use --global".to_owned()));
+        return Err(bad(
+            "a repository cannot set this setting; use --global".to_owned()
+        ));
     }
     let file = FileChange::prepare(&path, name, value.as_ref())?;
     if !dry_run {

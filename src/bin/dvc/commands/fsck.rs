@@ -21,7 +21,7 @@ use repair::RepairArgs;
 use std::io::Write;
 use std::time::Instant;
 
-/// The number of lost paths that are listed without `-v`.
+/// Maximum number of lost paths that are listed without `-v`.
 const LINES: usize = 20;
 
 /// Options of `fsck`.
@@ -58,6 +58,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
         .map(value::duration)
         .transpose()
         .map_err(wrong("--max-time"))?;
+    // With a time limit alone, the data is read until the limit.
     let data = args.data.as_deref().or(max_time.map(|_| "100"));
     let context = session.anywhere()?.1;
     let options = FsckOptions {
@@ -83,9 +84,11 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
             begun.elapsed().as_secs_f64(),
         ))?;
     } else if session.globals.quiet == 0 || !report.check.is_sound() {
+        // Damage is shown even with `-q`.
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
     out.finish()?;
+    // Objects that could not be looked up may be missing, so the check is incomplete.
     Ok(match (report.check.is_sound(), report.check.unknown) {
         (true, 0) => Exit::DONE,
         (true, _) => Exit::with(Kind::Incomplete),
@@ -95,7 +98,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
 
 /// Parses `5`, `5%` or `0.5%`, and returns millionths.
 fn millionths(text: &str) -> Result<u32, String> {
-    let wrong = || format!("`{text}` is not a percentage, such as 5 or 0.5%");
+    let wrong = || format!("invalid percentage `{text}`: expected a number such as 5 or 0.5%");
     let number = text.strip_suffix('%').unwrap_or(text);
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
@@ -106,6 +109,7 @@ fn millionths(text: &str) -> Result<u32, String> {
     {
         return Err(wrong());
     }
+    // One percent is 10,000 millionths, so the fraction has four digits.
     let value: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| wrong())?;
     if value == 0 || value > 1_000_000 {
         Err(wrong())
@@ -126,7 +130,7 @@ fn print(
             let id = &marker.id;
             writeln!(
                 out,
-                "created a new marker with the id {id}: existing clones and remotes no longer count as copies of this repository"
+                "created a new marker with the id {id}: existing clones and remotes are no longer recognised as copies of this repository"
             )?;
         }
         Some(marker) => writeln!(out, "restored the marker with the id {}", marker.id)?,
@@ -184,7 +188,7 @@ fn print(
     )?;
     if let Some(data) = data {
         let rest = if data.out_of_time {
-            ", then the time was over"
+            ", then the time limit was reached"
         } else {
             ""
         };
@@ -250,7 +254,7 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
         let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
         writeln!(
             out,
-            "would build {new} of {objects} in {}",
+            "would build {new} for {objects} in {}",
             count(*packs, "pack")
         )?;
         writeln!(
@@ -263,8 +267,9 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
     let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
     writeln!(
         out,
-        "built {new} of {objects} in {}, removed {replaced}",
-        count(*packs, "pack")
+        "built {new} for {objects} in {}; removed {}",
+        count(*packs, "pack"),
+        count(*replaced, "old segment")
     )?;
     writeln!(
         out,
@@ -274,7 +279,7 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
     if *baseless > 0 {
         writeln!(
             out,
-            "left out {} whose base is lost",
+            "left {} out of the index, because the base is missing",
             count(*baseless, "delta")
         )?;
     }

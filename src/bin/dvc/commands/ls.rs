@@ -31,7 +31,7 @@ pub(crate) struct LsArgs {
     /// List directories themselves, not their content
     #[arg(short, long)]
     pub(crate) directory: bool,
-    /// End lines with NUL and write names raw
+    /// End lines with NUL and do not quote names
     #[arg(short = 'z')]
     pub(crate) null: bool,
     /// List only these paths
@@ -62,6 +62,7 @@ pub(crate) fn run(session: &Session, args: &LsArgs) -> CommandResult {
         directory: args.directory,
     };
     let mut out = session.paged_out();
+    // A callback can only end the listing, so its error is stored here.
     let mut written = Ok(());
     ls(&context, &options, &session.watch(), &mut |path, entry| {
         written = (|| {

@@ -14,6 +14,7 @@ use crate::render::mount::JsonMount;
 use crate::session::Session;
 use clap::Args;
 use dvc::model::refname::RefName;
+use dvc::model::text::count;
 use dvc::mount::attach::MountTrust;
 use dvc::mount::daemon::{
     DaemonLog, DaemonStart, MountDaemon, OverlayUse, report_mounted, start_daemon,
@@ -32,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Spare bytes of an overlay are listed only if there are at least this many.
+/// Minimum number of spare bytes of an overlay that are listed.
 const SPARE_SHOWN: u64 = 1 << 20;
 
 /// Options of `mount`.
@@ -46,7 +47,7 @@ pub(crate) struct MountArgs {
     /// Mount this version, or URL#REV; without one, list mounts
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<String>,
-    /// Mount it on this directory
+    /// Mount the version on this directory
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Mount read-only
@@ -55,7 +56,7 @@ pub(crate) struct MountArgs {
     /// Show every branch and version as a directory, such as `AMCC/v3`; read-only
     #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live", "follow"])]
     pub(crate) all: bool,
-    /// Show the newest version of the branch whenever it moves; read-only
+    /// Switch to the newest version whenever the branch moves; read-only
     #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live"])]
     pub(crate) follow: bool,
     /// Keep changes in a private overlay (the default)
@@ -70,7 +71,7 @@ pub(crate) struct MountArgs {
     /// Allow commits while databases run on the mount
     #[arg(long)]
     pub(crate) live: bool,
-    /// Allow access for other users, by the permissions of the files
+    /// Allow access for other users, subject to the permissions of the files
     #[arg(long)]
     pub(crate) allow_other: bool,
     /// Honour set-user-ID bits and file capabilities (root only)
@@ -92,13 +93,13 @@ pub(crate) struct MountArgs {
     /// `.dvcsignore`
     #[arg(long, value_name = "WHICH")]
     pub(crate) hydrate: Option<String>,
-    /// Wait until these files are copied
+    /// Wait until the files of --hydrate are copied
     #[arg(long, requires = "hydrate")]
     pub(crate) wait_hydrated: bool,
     /// Record in FILE which parts of the version are read
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
-    /// Fetch at once the parts that FILE, made by --record, lists
+    /// Prefetch the parts listed in FILE, which --record created
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) prefetch: Option<PathBuf>,
     /// Serve the mount in this process
@@ -107,7 +108,7 @@ pub(crate) struct MountArgs {
     /// Show the statistics of the mount at DIR
     #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = ["rev", "dir"])]
     pub(crate) stats: Option<PathBuf>,
-    /// List overlays, also those that are not mounted
+    /// List overlays, including those that are not mounted
     #[arg(long, conflicts_with_all = ["rev", "dir", "stats"])]
     pub(crate) overlays: bool,
     /// Copy the files of an overlay that cannot be mounted to DIR
@@ -129,7 +130,8 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         return overlays::list(session);
     }
     if let Some(name) = &args.salvage {
-        let missing = || CliError::option("--salvage", "name the directory to copy the files to");
+        let missing =
+            || CliError::option("--salvage", "expected the directory to copy the files to");
         return overlays::salvage(
             session,
             args.dry,
@@ -147,7 +149,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
-        _ => Err(CliError::option("DIR", "name a version and a directory").into()),
+        _ => Err(CliError::option("DIR", "expected a version and a directory").into()),
     }
 }
 
@@ -178,6 +180,7 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
         .args(options)
         .arg("--serving")
         .args(rest)
+        // The arguments contain `-C`, which is relative to the first directory.
         .current_dir(&session.begun);
     let note = match start_daemon(&mut command, &|| session.signals.cancelled())
         .map_err(failed("start"))?
@@ -250,7 +253,7 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Comma
         if plan.clears {
             writeln!(
                 out,
-                "would remove a dead mount, which no process serves any more"
+                "would remove a dead mount, whose daemon no longer runs"
             )?;
         }
         let overlay = match &plan.overlay {
@@ -345,6 +348,7 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandR
     let source = MountSource::open(session, rev, purpose)?;
     let context = source.session(session).context(&source.place)?;
     let options = options(session, args, &source, dir)?;
+    // Until the log file is open, messages go to standard error.
     let log = Arc::new(DaemonLog::new(Box::new(std::io::stderr())));
     let reporter = Arc::clone(&log);
     let complain = Arc::new(move |text: &str| reporter.write(text));
@@ -390,6 +394,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     else {
         return;
     };
+    // A signal may have arrived before the new handlers were installed.
     if session.signals.cancelled() {
         stop();
     }
@@ -408,6 +413,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
 /// Releases the terminal and closes standard output and error, so that callers that read the output
 /// to its end can continue.
 fn release_output() {
+    // setsid(2) fails only for the leader of a process group, which then keeps its session.
     let _ = rustix::process::setsid();
     if let Ok(null) = std::fs::File::options()
         .read(true)
@@ -423,7 +429,12 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
     let parts = text
         .split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
+    parts.ok_or_else(|| {
+        CliError::option(
+            "--map-owner",
+            format!("invalid owner `{text}`: expected UID:GID, as numbers"),
+        )
+    })
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
@@ -473,25 +484,25 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         MountHealth::Dead => {
             return writeln!(
                 out,
-                "{at}: no process serves the mount any more; run `dvc umount {at}`"
+                "{at}: dead mount, its daemon no longer runs; run `dvc umount {at}`"
             );
         }
         MountHealth::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
         MountHealth::Unknown => {
             return writeln!(
                 out,
-                "{at}: served by an unknown process, possibly with another DVC_RUN_DIR"
+                "{at}: mounted, but its daemon cannot be found; it may use another DVC_RUN_DIR"
             );
         }
         MountHealth::Silent { pid, stopped } => {
             let how = if *stopped {
                 "is stopped"
             } else {
-                "does not answer"
+                "does not respond"
             };
             return writeln!(
                 out,
-                "{at}: process {pid}, which serves the mount, {how}; run `dvc umount --force {at}` to detach it"
+                "{at}: process {pid}, the daemon of the mount, {how}; run `dvc umount --force {at}` to detach it"
             );
         }
     };
@@ -531,36 +542,38 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         writeln!(
             out,
             " {} changed, {} uncommitted",
-            facts.changed,
+            count(facts.changed, "file"),
             size(facts.dirty_bytes)
         )?;
     }
     if all {
         writeln!(
             out,
-            " process {}, {} files open, {} inodes cached by the kernel",
-            note.process.pid, facts.open, facts.known
+            " process {}, {}, {} cached by the kernel",
+            note.process.pid,
+            count(facts.open, "open file"),
+            count(facts.known, "inode")
         )?;
         writeln!(
             out,
-            " read {} in {} requests",
+            " read {} in {}",
             size(facts.read_bytes),
-            facts.reads
+            count(facts.reads, "request")
         )?;
         writeln!(
             out,
-            " written {} in {} requests",
+            " written {} in {}",
             size(facts.written_bytes),
-            facts.writes
+            count(facts.writes, "request")
         )?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
         writeln!(
             out,
-            " fetched {} in {} requests",
+            " fetched {} in {}",
             size(facts.fetched_bytes),
-            facts.requests
+            count(facts.requests, "request")
         )?;
-        writeln!(out, " failed {}", facts.failed)?;
+        writeln!(out, " failed requests: {}", facts.failed)?;
     }
     Ok(())
 }

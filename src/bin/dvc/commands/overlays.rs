@@ -22,14 +22,17 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Returns all known repositories on this machine that may have overlays.
+/// Returns all known repositories on this machine that may have overlays, or only the one that
+/// `--repo` or `DVC_REPO` names.
 fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
+        // Overlays can be used outside of any repository, too.
         .place()
         .ok()
         .map(|place| place.repository)
         .into_iter()
         .collect();
+    // With an explicit repository, only its overlays count.
     if session.named_repository().is_none() {
         let shared = std::fs::read_dir(clones())
             .into_iter()
@@ -147,10 +150,9 @@ fn line(out: &mut Out, repository: &Path, overlay: &Overlay, now: i64) -> std::i
                 .as_ref()
                 .map_or(String::new(), |branch| format!(" of {branch}"));
             let changed = if left.changed { "changed" } else { "unchanged" };
-            let at = left
-                .at
-                .as_ref()
-                .map_or(String::new(), |at| format!(", last on {}", at.display()));
+            let at = left.at.as_ref().map_or(String::new(), |at| {
+                format!(", last mounted on {}", at.display())
+            });
             format!(
                 "{changed}, {}{branch}{at}",
                 out.paint(Paint::Id, left.version.short())
@@ -181,9 +183,11 @@ fn age(secs: i64) -> String {
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+    // A name with a slash is the path of a mount.
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
     };
+    // A name may also be the path of a mount, which is unmounted instead.
     let at = session.current.join(named);
     if mountinfo::ours().is_ok_and(|all| all.iter().any(|mounted| mounted.at == at)) {
         return Ok(false);
@@ -191,6 +195,7 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
     let Some(repository) = repository_of(session, name)? else {
         return Ok(false);
     };
+    // The overlay of a volume is removed only together with the volume or its entry in the trash.
     let volumes = volumes(session)?;
     let records = volumes
         .list()?
@@ -215,7 +220,7 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
         let mut out = session.plain_out();
         writeln!(
             out,
-            "would remove overlay {name} of {}",
+            "would remove overlay {name} in {}",
             repository.display()
         )?;
         out.finish()?;

@@ -91,23 +91,31 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Translates the options of the command line to those of `docker volume create`.
+/// Translates the arguments of `dvc volume create` to the options of `docker volume create`.
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {
-        Some(_) => Err(CliError::option("-o", format!("`{key}` is given twice"))),
+        Some(_) => Err(CliError::option(
+            "-o",
+            format!("`{key}` is given more than once"),
+        )),
         None => Ok(()),
     };
     for option in &args.option {
         let parts = option.split_once('=');
-        let (key, value) =
-            parts.ok_or_else(|| CliError::option("-o", format!("`{option}` is not KEY=VALUE")))?;
+        let (key, value) = parts.ok_or_else(|| {
+            CliError::option(
+                "-o",
+                format!("invalid option `{option}`: expected KEY=VALUE"),
+            )
+        })?;
         put(key, value.to_owned())?;
     }
     if let Some(from) = &args.from {
         let located =
             RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
         if located.url.is_some() {
+            // `VolumeOptions` takes the version out of the address.
             put("repo", from.clone())?;
         } else {
             let named = session
@@ -117,6 +125,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
             let here = || -> Result<String, Failed> {
                 let repository = session.place()?.repository;
                 Ok(repository
+                    // The volume is used from other directories, so its path must be absolute.
                     .canonicalize()
                     .unwrap_or(repository)
                     .display()
@@ -325,7 +334,7 @@ fn path(session: &Session, args: &PathArgs) -> CommandResult {
 }
 
 /// Returns the path on the host of a path below the state directory, if this process runs in a
-/// container that knows it.
+/// container that knows it, or else the path itself.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),
@@ -341,6 +350,7 @@ fn remove(session: &Session, args: &RmArgs) -> CommandResult {
         match remove_one(session, args, &volumes, name) {
             Ok(()) => {}
             Err(e) if args.names.len() == 1 => return Err(e),
+            // The other volumes are removed too, and the first failure decides the exit code.
             Err(e) => {
                 let exit = session.report_failure(&e);
                 failed.get_or_insert(exit);
@@ -363,6 +373,7 @@ fn remove_one(
         }
         return Ok(());
     }
+    // The record is read first, because the removal deletes it.
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.discard;
@@ -403,13 +414,13 @@ fn remove_one(
         if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
             let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
             let many = if versions == 1 {
-                "version that is"
+                "unpushed version"
             } else {
-                "versions that are"
+                "unpushed versions"
             };
             writeln!(
                 out,
-                " {versions} {many} not pushed: branch {branch} in `{}`",
+                " {versions} {many} kept on branch {branch} in `{}`",
                 local.display()
             )?;
         }
@@ -418,6 +429,7 @@ fn remove_one(
 }
 
 fn rename(session: &Session, args: &MvArgs) -> CommandResult {
+    // A dry run only checks both names.
     if session.dry_run(args.dry) {
         volumes(session)?.state(&args.name)?;
         check_name(&args.new)?;

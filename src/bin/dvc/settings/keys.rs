@@ -58,7 +58,7 @@ const fn hook(name: &'static str, about: &'static str) -> SettingKey {
     not_in_repository(computed(key(name, SettingType::Command, "", about)))
 }
 
-/// Makes a key secret. It gets no default, and a repository cannot set it.
+/// Makes a key secret: without a default, and not settable by a repository.
 const fn secret(key: SettingKey) -> SettingKey {
     not_in_repository(computed(SettingKey {
         secret: true,
@@ -100,13 +100,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "commit.exclude",
         SettingType::List,
         "",
-        "patterns (as in `.dvcsignore`) of paths that commits leave out; `--exclude` adds to them",
+        "patterns (as in `.dvcsignore`) of paths that commits exclude; `--exclude` adds to them",
     ),
     key(
         "commit.exclude-caches",
         SettingType::Bool,
         "false",
-        "leave out directories marked by a `CACHEDIR.TAG`",
+        "exclude directories marked by a `CACHEDIR.TAG`",
     ),
     key(
         "commit.one-file-system",
@@ -143,13 +143,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "gc.grace",
         SettingType::Duration,
         "1h",
-        "how long `gc` waits before it gives up and before it deletes data",
+        "how long `gc` waits before it marks unneeded packs as dead, and again before it deletes them",
     ),
     key(
         "gc.keep-log",
         SettingType::Duration,
         "30d",
-        "how long `gc` keeps versions that refs named before",
+        "how long `gc` keeps the previous versions of moved and deleted refs",
     ),
     key(
         "gc.keep-trash",
@@ -177,7 +177,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
     ),
     hook(
         "hook.failed-commit",
-        "the command to run after a failed commit; the JSON on its standard input has the failure",
+        "the command to run after a failed commit; the JSON on its standard input describes the failure",
     ),
     hook("hook.failed-push", "the command to run after a failed push"),
     hook("hook.post-commit", "the command to run after a commit"),
@@ -206,13 +206,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "network.limit-down",
         SettingType::Size { min: 0 },
         "0",
-        "the limit of received bytes per second; 0 is no limit",
+        "the limit on received bytes per second; 0 means no limit",
     ),
     key(
         "network.limit-up",
         SettingType::Size { min: 0 },
         "0",
-        "the limit of sent bytes per second; 0 is no limit",
+        "the limit on sent bytes per second; 0 means no limit",
     ),
     key(
         "network.offline",
@@ -245,7 +245,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "ui.log",
             LEVELS,
             "info",
-            "the least important level of messages on standard error",
+            "the lowest level of messages that are printed on standard error",
         ),
     ),
     not_in_repository(from_env(

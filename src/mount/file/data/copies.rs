@@ -35,9 +35,12 @@ impl FileData {
         (range.start < range.end).then_some(BaseRange { base, range })
     }
 
-    /// Writes bytes of the version to the upper file, except to blocks that it already holds.
+    /// Writes bytes of the version to the upper file, except to blocks that the file already holds
+    /// or of which only a part is given. Does nothing if the file is damaged or no longer based on
+    /// `base`.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
+        // A commit may have replaced the base while the bytes were fetched without a lock.
         let same = |state: &FileState| {
             state.damage.is_none()
                 && state
@@ -72,6 +75,8 @@ impl FileData {
                 done?;
                 self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
                 self.note_change();
+                // Mark the blocks as local last, because readers do not wait for the exclusive
+                // lock.
                 self.write_state()
                     .local
                     .insert(part.start..to.div_ceil(BLOCK));
@@ -92,14 +97,14 @@ impl FileData {
         Some(BaseRange { base: base?, range })
     }
 
-    /// Returns the bytes of the version that the upper file lacks.
+    /// Returns the number of bytes of the version that the upper file lacks, in whole blocks.
     pub fn missing_bytes(&self) -> u64 {
         let state = self.read_state();
         let blocks = state.kept.div_ceil(BLOCK);
         (blocks - state.local.total().min(blocks)) * BLOCK
     }
 
-    /// Returns the bytes that both the upper file and the version have.
+    /// Returns the number of bytes that both the upper file and the version have.
     pub fn spare_bytes(&self) -> u64 {
         self.read_state().spare_bytes()
     }
@@ -116,6 +121,7 @@ impl FileData {
         else {
             return SpareCopies::Nothing;
         };
+        // No block differs, and no byte follows the kept part of the base.
         let is_copy = state.dirty.is_empty() && !state.changed && state.kept == state.size;
         if is_copy && state.size == base.size {
             return SpareCopies::All(Arc::clone(base));

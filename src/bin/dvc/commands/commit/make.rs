@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::settings::value;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
-use dvc::ops::commit::{CommitOptions, StreamOptions, commit, commit_stream};
+use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
 use dvc::ops::push::PushOptions;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -80,6 +80,7 @@ pub(super) fn make(
                 check: &mut || exec::check(&mut child, &args.args),
             };
             let report = commit_stream(&context, &options, stream, &progress);
+            // If the commit has failed, the command may still run.
             exec::end(&mut child);
             report
         }
@@ -97,6 +98,7 @@ pub(super) fn make(
     } = hooked.run(act, |report| report)?;
     drop(progress);
     let took = begun.elapsed();
+    // The version exists even if a hook failed after it, so report the version first.
     CommitSummary {
         report: &report,
         volume,
@@ -105,6 +107,7 @@ pub(super) fn make(
         import: None,
     }
     .print(session)?;
+    // A version whose hook has failed is not pushed.
     if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }
@@ -127,11 +130,16 @@ pub(super) fn make(
             },
         )?;
     }
-    Ok(if report.unstable.is_empty() {
+    Ok(exit_of(&report))
+}
+
+/// Returns the exit code of a commit: incomplete if files changed while they were read.
+fn exit_of(report: &CommitReport) -> Exit {
+    if report.unstable.is_empty() {
         Exit::DONE
     } else {
         Exit::with(Kind::Incomplete)
-    })
+    }
 }
 
 /// Commits the whole mount at `at`, before it is unmounted.
@@ -172,5 +180,7 @@ pub(crate) fn commit_mount(
         import: None,
     }
     .print(session)?;
-    hook_failure.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
+    hook_failure.map_or(Ok(exit_of(&report)), |failed| {
+        Err(Error::from(failed).into())
+    })
 }

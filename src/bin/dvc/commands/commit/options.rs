@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The longest message, in bytes.
+/// Limit on the length of a message in bytes.
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Returns the options of a commit of `place`.
@@ -106,8 +106,9 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
     let limit = value::duration(&args.quiesce_timeout)
         .map_err(|problem| CliError::option(option, problem))?;
     if limit.is_zero() {
-        return Err(CliError::option(option, "the timeout must be longer than zero").into());
+        return Err(CliError::option(option, "the timeout must be greater than zero").into());
     }
+    // The watchdog is a second process of this program.
     let own = std::env::current_exe();
     let own = own.map_err(|source| CliError::File {
         doing: "find",
@@ -124,6 +125,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
             .settings()?
             .text("quiesce.password")
             .map(str::to_owned),
+        // dvc itself writes to these directories, so a freeze of them would block it.
         ours: vec![
             dirs::run(),
             dirs::state(),
@@ -137,7 +139,8 @@ fn ref_name(name: &str) -> Result<RefName, Error> {
     RefName::new(name).map_err(Error::from)
 }
 
-/// Returns the tags of the command line. `@NAME` is scoped by `branch`, or by the current branch.
+/// Returns the tags that are given on the command line. `@NAME` is scoped by `branch`, or by the
+/// current branch.
 fn tags(
     args: &CommitArgs,
     context: &Context,
@@ -154,7 +157,10 @@ fn tags(
             ("", None) => {
                 let head = Head::read(context, &context.repo()?)?;
                 head.branch.ok_or_else(|| {
-                    CliError::option("--tag", "HEAD is detached; name the branch, BRANCH@NAME")
+                    CliError::option(
+                        "--tag",
+                        "HEAD is detached, so the branch must be specified: BRANCH@NAME",
+                    )
                 })?
             }
             (scope, _) => ref_name(scope)?,
@@ -170,12 +176,13 @@ fn time(session: &Session, text: &str) -> Result<Timestamp, Error> {
 }
 
 fn trailer(text: &str) -> Result<(String, String), CliError> {
+    // Without a separator, the key is empty, which is an error.
     let (key, value) = text.split_once(['=', ':']).unwrap_or_default();
     let (key, value) = (key.trim(), value.trim());
     let blank = |c: char| c.is_whitespace() || c.is_control();
     if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
         let problem = format!(
-            "`{}` is not KEY=VALUE on one line, with no blanks in KEY",
+            "invalid trailer `{}`: expected KEY=VALUE on one line, without blanks in KEY",
             text.escape_debug()
         );
         return Err(CliError::option("--trailer", problem));
@@ -228,7 +235,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
         // An empty list of paths would commit everything.
         return Err(CliError::option(
             "--files-from",
-            format!("`{}` lists no path", list.display()),
+            format!("`{}` contains no paths", list.display()),
         ));
     }
     Ok(paths)
@@ -237,6 +244,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
 /// Splits a list of paths. Lines may end with CRLF, and the list may start with a byte order mark.
 fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
     let lines = end == b'\n';
+    // Editors of Windows write a byte order mark and carriage returns.
     let text = text
         .strip_prefix(b"\xef\xbb\xbf")
         .filter(|_| lines)

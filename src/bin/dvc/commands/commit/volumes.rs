@@ -1,7 +1,8 @@
 //! `commit --volume` and `--all-volumes`: commits volumes, even while containers use them.
 //!
-//! The dvc volumes come first, then the local-driver volumes of the Docker engine. A local-driver
-//! volume is a directory; its versions go to a branch of the volume's name.
+//! With `--all-volumes`, the dvc volumes come first, then the local-driver volumes of the Docker
+//! engine. A local-driver volume is a directory. Without `--branch`, its versions go to the branch
+//! that a label of the volume names, or else to a branch of the volume's name.
 
 use super::args::CommitArgs;
 use super::make::{CommitTarget, make};
@@ -55,6 +56,7 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             .map(VolumeChoice::Named)
             .collect()
     };
+    // If there is only one volume, its failure is that of the command.
     let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
     for one in &which {
         let done = match one {
@@ -66,6 +68,7 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             VolumeChoice::Dvc(name) => commit_dvc_volume(session, args, &volumes, name),
             VolumeChoice::LocalDriver(name) => commit_local_volume(session, args, &volumes, name),
         };
+        // The first failure decides the exit code, and the other volumes are still committed.
         match done {
             Ok(exit) if run.worst == Exit::DONE => run.worst = exit,
             Ok(_) => {}
@@ -95,9 +98,10 @@ impl VolumeCommits<'_> {
         self.failed.get_or_insert(exit);
     }
 
-    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs, or
-    /// the environment names one, but it does not answer, that is a failure: otherwise the missing
-    /// versions of its volumes would go unnoticed.
+    /// Returns all writable dvc volumes, and all named local-driver volumes. Records a failure for
+    /// a local-driver volume with the name of a dvc volume, and for an engine that does not answer
+    /// although it runs or the environment names it, because the missing versions would go
+    /// unnoticed.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);
@@ -115,6 +119,8 @@ impl VolumeCommits<'_> {
                     }
                 }
             }
+            // Without an engine there are no local-driver volumes, unless the user has named an
+            // engine.
             Err(e @ EngineError::Missing { .. }) if !engine_is_named() => {
                 note(self.session, format!("committing only dvc volumes: {e}"))?;
             }
@@ -168,7 +174,7 @@ fn commit_local_volume(
         Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
             note(
                 session,
-                format!("not looking for local-driver volumes: {e}"),
+                format!("not searching for local-driver volumes: {e}"),
             )?;
             return Err(missing().into());
         }
@@ -218,6 +224,7 @@ fn repository_of(
     volumes: &Volumes,
     volume: &LocalVolume,
 ) -> Result<PathBuf, Failed> {
+    // A repository that the user names has precedence over that of the volume.
     if session.named_repository().is_some() {
         return Ok(session.place()?.repository);
     }
@@ -230,6 +237,7 @@ fn repository_of(
     }
     match session.place() {
         Ok(place) => Ok(place.repository),
+        // A dry run must not create the machine's own repository.
         Err(CliError::NoRepository(_) | CliError::Foreign(_)) if session.dry_run(args.dry) => {
             let own = volumes.own_path();
             if own.exists() {

@@ -29,8 +29,9 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or `dirs`, a tab and the completed word.
-    /// Each further line holds one candidate: `=`, or `+` if the word continues, then the word, a tab and the description.
+    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or
+    /// `dirs`, a tab and the completed word. Each further line holds one candidate: `=`, or `+` if
+    /// the word continues, then the word, a tab and the description.
     pub(crate) fn shown(&self, word: &str) -> String {
         let kind = match self.files {
             Files::Without => "words",
@@ -44,6 +45,7 @@ impl Offer {
             goes_on,
         } in &self.words
         {
+            // Writing to a `String` cannot fail.
             let _ = writeln!(out, "{}{text}\t{about}", if *goes_on { '+' } else { '=' });
         }
         out
@@ -57,7 +59,7 @@ pub(crate) enum Wanted {
     Text,
     Files,
     Directories,
-    /// A version; `log`, `diff` and `du` also take ranges.
+    /// A version; for `log`, `diff` and `du` also a range.
     Revision,
     /// A version or a path in one.
     RevisionPath,
@@ -84,8 +86,14 @@ pub(crate) enum Wanted {
 
 /// Profiles of `commit --quiesce`. The user continues those that end with a colon.
 const PROFILES: [(&str, &str); 7] = [
-    ("docker:pause", "pause the containers that write to it"),
-    ("docker:stop", "stop the containers that write to it"),
+    (
+        "docker:pause",
+        "pause the containers that write to the source",
+    ),
+    (
+        "docker:stop",
+        "stop the containers that write to the source",
+    ),
     ("exec:", "CONTAINER:CMD, run a command in a container"),
     (
         "mariadb:",
@@ -227,6 +235,7 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
         } else {
             &mut own
         };
+        // The value of such an option is optional, so both forms are offered.
         if arg.is_require_equals_set() {
             list.push(
                 Candidate {
@@ -280,6 +289,8 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
             Some((key, value)) => with_prefix(value_of(key, value), &format!("{key}=")),
             None => fitting(
                 KEYS.iter()
+                    // Every user can read the command line of a process, so secrets are not
+                    // accepted there.
                     .filter(|k| !k.secret)
                     .map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
                 word,
@@ -317,7 +328,7 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
     }
 }
 
-/// Returns whether the command takes ranges.
+/// Returns whether ranges are offered for the command.
 fn is_range(typed: &Typed<'_>) -> bool {
     matches!(typed.path.first(), Some(&("log" | "diff" | "du")))
 }

@@ -1,4 +1,5 @@
-//! Generates the manual pages: one per command from the definition of the command line, others from the documents.
+//! Generates the manual pages: one per command from the definition of the command line, others from
+//! the documents.
 //!
 //! [`pages`] returns paths below the manual's directory, and the sources of the pages.
 
@@ -106,7 +107,8 @@ const TOPICS: [Topic; 6] = [
     },
 ];
 
-/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built `program`.
+/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built
+/// `program`.
 pub(crate) fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>, MissingSection> {
     let mut pages = vec![("man1/dvc.1".to_owned(), of_program(program)?)];
     add_verbs(program, "", &mut pages)?;
@@ -153,6 +155,7 @@ fn page_name(verb: &str) -> String {
 fn of_program(program: &Command) -> Result<Vec<u8>, MissingSection> {
     let mut page = Roff::page("dvc", 1, &about(program));
     page.heading("SYNOPSIS");
+    // In roff, `\~` is a space at which no line ends.
     page.synopsis(
         "dvc",
         &format!(
@@ -382,7 +385,7 @@ fn of_settings() -> Result<Vec<u8>, MissingSection> {
     page.item(&bold("remote.NAME.url"), "The URL of the remote NAME.");
     page.item(
         &bold("remote.NAME.lazy"),
-        "Whether missing data is read from the remote NAME.",
+        "Whether missing data is fetched from the remote NAME when it is read.",
     );
     list(&mut page, "FILES", FILES);
     see_also(&mut page, ["dvc(1)", "dvc-config(1)", "dvc-remotes(7)"]);
@@ -419,7 +422,10 @@ fn of_mount_helper() -> Vec<u8> {
     page.paragraph("[remotes.md](remotes.md) lists the variables with credentials. In a mount unit of systemd, `EnvironmentFile=` sets them.");
     page.heading("FILES");
     page.item(&italic("/etc/fstab"), "File systems of this machine.");
-    page.item(&italic("/run/dvc/"), "Sockets and notes of mounts.");
+    page.item(
+        &italic("/run/dvc/"),
+        "Control sockets and state files of mounts.",
+    );
     see_also(
         &mut page,
         [
@@ -463,6 +469,7 @@ fn see_also<'p>(page: &mut Roff, pages: impl IntoIterator<Item = &'p str>) {
     page.heading("SEE ALSO");
     let pages: Vec<String> = pages
         .into_iter()
+        // The last three bytes are the section, such as `(1)`.
         .map(|page| format!("**{}**{}", &page[..page.len() - 3], &page[page.len() - 3..]))
         .collect();
     page.paragraph(&pages.join(", "));
@@ -485,6 +492,7 @@ fn synopsis(command: &Command) -> String {
     let mut words = Vec::new();
     for arg in own_arguments(command).filter(|arg| !arg.is_positional()) {
         let repeats = matches!(arg.get_action(), ArgAction::Append | ArgAction::Count);
+        // Only the long name takes its value after `=`.
         let name = match (arg.get_short(), arg.get_long()) {
             (Some(letter), _) if !arg.is_require_equals_set() => format!("-{letter}"),
             (_, Some(long)) => format!("--{long}"),
@@ -578,6 +586,7 @@ fn option(page: &mut Roff, arg: &Arg) {
         .into_iter()
         .filter(|value| !value.is_hide_set())
         .collect();
+    // In clap, a flag has possible values and a default, too: `true` and `false`.
     if arg.get_action().takes_values() && values.iter().any(|value| value.get_help().is_some()) {
         for value in &values {
             let about = value

@@ -58,7 +58,7 @@ fn plugin(socket: &Path) -> DoctorCheck {
     let (name, at) = ("volume plugin", display(socket.as_os_str().as_bytes()));
     match activated(socket) {
         Ok(answer) if answer.contains("\"VolumeDriver\"") => {
-            DoctorCheck::ok(name, format!("a plugin answers at `{at}`"))
+            DoctorCheck::ok(name, format!("a plugin is running at `{at}`"))
         }
         Ok(_) => DoctorCheck::note(
             name,
@@ -67,13 +67,17 @@ fn plugin(socket: &Path) -> DoctorCheck {
         ),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let hint = "run `dvc serve --plugin` to offer dvc volumes to Docker".to_owned();
-            DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
+            DoctorCheck::note(
+                name,
+                format!("no plugin is running: `{at}` does not exist"),
+                hint,
+            )
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
             // An engine queries the plugin for each volume name that it does not know, and waits
             // for a response.
             let what = format!(
-                "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
+                "no process is listening on `{at}`, so Docker commands that name an unknown volume wait for the plugin"
             );
             DoctorCheck::note(
                 name,
@@ -90,6 +94,8 @@ fn activated(socket: &Path) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    // With HTTP/1.0, the server closes the connection after the response, so the end needs no
+    // parsing.
     stream.write_all(
         b"POST /Plugin.Activate HTTP/1.0\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n",
     )?;
@@ -118,7 +124,11 @@ fn propagation() -> DoctorCheck {
             );
             DoctorCheck::note(name, what, hint)
         }
-        Ok(None) => DoctorCheck::note(name, format!("`{shown}` is on no known mount"), None),
-        Err(e) => DoctorCheck::note(name, format!("cannot read the mounts: {e}"), None),
+        Ok(None) => DoctorCheck::note(
+            name,
+            format!("cannot find the mount that contains `{shown}`"),
+            None,
+        ),
+        Err(e) => DoctorCheck::note(name, format!("cannot read the mount table: {e}"), None),
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct ForgetArgs {
     /// Take versions out of the trash: REV, or those of the last forget
     #[arg(long, visible_alias = "restore")]
     pub(crate) undo: bool,
-    /// Delete the data of the versions at once; asks, or needs -y
+    /// Delete the data of the versions at once, after a confirmation or with -y
     #[arg(long, conflicts_with_all = ["gc", "list", "undo", "remote"])]
     pub(crate) now: bool,
     /// Run `gc` afterwards
@@ -49,7 +49,7 @@ pub(crate) struct ForgetArgs {
     pub(crate) dry: DryRun,
 }
 
-/// The rules of the command line. A version is kept if one rule keeps it.
+/// The rules that are given on the command line. A version is kept if one rule keeps it.
 #[derive(Args, Debug, Default)]
 pub(crate) struct KeepRules {
     /// Keep the N newest versions of each branch

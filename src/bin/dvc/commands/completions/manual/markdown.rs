@@ -5,8 +5,8 @@
 use super::inline::inline;
 use super::roff::Roff;
 
-/// Returns the part of a document below a heading, up to the next heading of the same level. An empty heading selects everything
-/// but the title.
+/// Returns the part of a document below a heading, up to the next heading of the same or a higher
+/// level. An empty heading selects everything but the title.
 pub(super) fn section<'d>(document: &'d str, heading: &str) -> Option<&'d str> {
     if heading.is_empty() {
         return document.split_once('\n').map(|(_, rest)| rest);
@@ -16,6 +16,7 @@ pub(super) fn section<'d>(document: &'d str, heading: &str) -> Option<&'d str> {
     let mut at = 0;
     for line in document.split_inclusive('\n') {
         let next = at + line.len();
+        // A fence begins or ends code, in which `#` is not a heading.
         is_code ^= line.starts_with("```");
         let level = line.bytes().take_while(|b| *b == b'#').count();
         if level > 0 && !is_code {
@@ -86,7 +87,7 @@ fn is_code_span(line: &str) -> bool {
     line.starts_with('`') && !line.starts_with("```")
 }
 
-/// Splits `- text` or `1. text` into the mark and the text.
+/// Splits `- text`, `* text` or `1. text` into the mark and the text.
 fn point(line: &str) -> Option<(&str, &str)> {
     if let Some(text) = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")) {
         return Some(("\\(bu", text));
@@ -96,10 +97,12 @@ fn point(line: &str) -> Option<(&str, &str)> {
     is_number.then(|| (&line[..=number.len()], text))
 }
 
-/// Writes a table as a list of its first column. If there are more than two columns, their headings label the cells.
+/// Writes a table as a list of its first column. If there are more than two columns, their headings
+/// label the cells.
 fn table(page: &mut Roff, rows: &[&str]) {
     let mut rows = rows.iter().map(|row| cells(row));
     let head = rows.next().unwrap_or_default();
+    // The row of dashes below the head has no content.
     for row in rows.filter(|row| {
         !row.iter()
             .all(|cell| !cell.is_empty() && cell.chars().all(|c| "-: ".contains(c)))
@@ -126,6 +129,7 @@ fn table(page: &mut Roff, rows: &[&str]) {
 
 /// Splits a row into cells; `\|` is a literal bar.
 fn cells(row: &str) -> Vec<String> {
+    // No document contains a zero byte.
     let row = row.trim().replace("\\|", "\u{0}");
     let row = row.strip_prefix('|').unwrap_or(&row);
     let row = row.strip_suffix('|').unwrap_or(row);
