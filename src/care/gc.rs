@@ -259,9 +259,6 @@ impl Gc<'_> {
                 && (row.reason != ListReason::Copied
                     || plan.copied.keys().any(|n| is_pack(&tally, *n, row)))
         });
-        // A gc that was killed, or that runs at the same time, may have written the same copy: its
-        // pack has the same name, and no segment named it when this run listed the orphans.
-        rows.retain(|row| !repacked.packs.contains_key(&row.name));
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
             return Ok(());
