@@ -388,7 +388,7 @@ fn many_runs_copy_what_earlier_ones_have_moved() {
             made.needed.remove(&id);
             // A run that may leave data unused leaves packs with deltas whose bases are gone.
             let share = [0.0, 0.1, 0.5, 1.0][numbers.below(4)];
-            let report = made.collect_up_to(share, &[]);
+            let report = made.collect_with(share, &[], &Silent);
             assert!(!report.is_partial, "seed {seed}: {report:?}");
             made.assert_readable(&made.needed, &format!("seed {seed}"));
         }
