@@ -8,34 +8,37 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::ahead;
+use super::deletion::{Deletion, StoredPack, packs_there};
 use super::fresh::{FreshWalk, Kept};
 use super::mark::{self, Marked};
 use super::plan::{self, Plan, PlanLimits};
+use super::reflogs::RefLogs;
 use super::repack::{Repacked, repack};
 use super::roots::{LooseRoot, LooseRoots, Roots};
 use super::tally::Tally;
-use crate::error::{Failure, Kind, Result};
+use super::twins::Twins;
+use crate::error::{Failure, Kind, Result, with_causes};
 use crate::format::gclog::{GC_KIND, GcEntry, GcStep};
 use crate::format::pack::PackKind;
 use crate::format::packlist::{ListReason, ListedPack};
 use crate::format::segment::PackName;
 use crate::model::entry::Time;
-use crate::model::id::{Id, parse_hex};
-use crate::model::refname::RefKind;
+use crate::model::id::Id;
 use crate::observe::Observer;
+use crate::repo::Repo;
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
 use crate::repo::refs::Move;
 use crate::repo::trashlog::{TrashLog, TrashMention, TrashState};
 use crate::repo::whole::CopyDemand;
-use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::sys::clock;
 use crate::sys::random::random_hex;
-use crate::work::{Cancelled, fan_out};
+use crate::work::Cancelled;
 
-/// Fences that are written at once.
-const FENCES: usize = 16;
+/// Interval at which a wait looks whether it is cancelled.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Options of a gc.
 #[derive(Clone, Debug)]
@@ -95,8 +98,11 @@ pub struct GcReport {
     pub dead_until: Option<i64>,
     /// Index segments that were deleted because others replace them.
     pub deleted_segments: u64,
-    /// Objects that could not be deleted.
+    /// Objects that the store refused to delete, and why.
     pub undeleted: u64,
+    pub undeleted_because: Option<String>,
+    /// Deleted packs of which the store itself frees the space later.
+    pub deferred_packs: u64,
     /// Roots without a log of which objects are missing.
     pub incomplete: Vec<LooseRoot>,
     /// Whether the time was up before everything was done.
@@ -152,16 +158,25 @@ pub fn collect(
         options,
         staging,
         observer,
+        logs: RefLogs::default(),
+        packs: Vec::new(),
         gone: HashSet::new(),
         report: GcReport::default(),
     };
-    gc.delete_due()?;
-    gc.run(loose)?;
-    if !options.dry_run {
-        gc.delete_due()?;
+    // Packs that an earlier run gave up.
+    let state = repo.read_gc_log()?;
+    if !state.dead.is_empty() {
+        gc.packs = packs_there(repo)?;
     }
-    gc.count_dead()?;
-    Ok(gc.report)
+    gc.delete_due(&state)?;
+    if gc.run(loose)? {
+        let state = repo.read_gc_log()?;
+        gc.delete_due(&state)?;
+    }
+    let (state, packs) = (repo.gc_state(), std::mem::take(&mut gc.packs));
+    let mut report = std::mem::take(&mut gc.report);
+    gc.deletion().count_dead(&state, &packs, &mut report);
+    Ok(report)
 }
 
 struct Gc<'g> {
@@ -169,6 +184,9 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
+    logs: RefLogs,
+    /// The packs that exist, listed after the roots were read.
+    packs: Vec<StoredPack>,
     /// Versions in the trash of which an earlier gc has collected data.
     gone: HashSet<Id>,
     report: GcReport,
@@ -183,19 +201,44 @@ impl Gc<'_> {
         }
     }
 
-    fn run(&mut self, loose: &LooseRoots<'_>) -> Result<()> {
+    fn deletion(&self) -> Deletion<'_> {
+        Deletion {
+            repo: self.repo,
+            options: self.options,
+            staging: self.staging,
+            observer: self.observer,
+        }
+    }
+
+    fn delete_due(&mut self, state: &GcState) -> Result<()> {
+        let mut report = std::mem::take(&mut self.report);
+        let mut packs = std::mem::take(&mut self.packs);
+        let deleted = self.deletion().run(state, &mut packs, &mut report);
+        (self.report, self.packs) = (report, packs);
+        deleted
+    }
+
+    fn roots(&self, loose: &LooseRoots<'_>) -> Result<Roots> {
+        let GcOptions { keep_log, time, .. } = *self.options;
+        Roots::read(self.repo, &self.logs, keep_log, time, loose)
+    }
+
+    /// Marks, plans, copies and gives up. Returns whether anything changed.
+    fn run(&mut self, loose: &LooseRoots<'_>) -> Result<bool> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
         let before = self.repo.read_gc_log()?;
-        let roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let roots = self.roots(loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
-        let packs = self.packs_there()?;
+        self.packs = packs_there(self.repo)?;
+        let packs = self.packs.clone();
         self.repo.refresh_index()?;
         let damaged = self.repo.index()?.damaged().len() as u64;
         if damaged > 0 {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
+        ahead::nodes(self.repo)?;
         self.gone = self.versions_gone(&before, &trash, &roots)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
@@ -212,7 +255,7 @@ impl Gc<'_> {
         }
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
-            return Ok(());
+            return Ok(false);
         }
         let all: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
         if self.options.is_cautious && plan.freed_bytes > all / 2 {
@@ -242,9 +285,10 @@ impl Gc<'_> {
         });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(!repacked.packs.is_empty());
         }
-        self.give_up(&before, rows, loose, &marked)
+        self.give_up(&before, rows, loose, &marked)?;
+        Ok(true)
     }
 
     /// Returns whether gc may delete the data of a version.
@@ -297,25 +341,6 @@ impl Gc<'_> {
         } else {
             GcError::Raced.into()
         })
-    }
-
-    /// Lists all packs that exist, with their lengths if the listing has them.
-    fn packs_there(&self) -> Result<Vec<(PackName, u64)>> {
-        let store = self.repo.store();
-        let mut all = Vec::new();
-        for folder in store
-            .list(layout::PACKS)?
-            .into_iter()
-            .filter(|listed| listed.is_dir)
-        {
-            for listed in store.list(&format!("{}/{}", layout::PACKS, folder.name))? {
-                let mut name = PackName::default();
-                if parse_hex(&listed.name, &mut name).is_some() {
-                    all.push((name, listed.len));
-                }
-            }
-        }
-        Ok(all)
     }
 
     /// Decides what to do with each pack; returns the rows of the plan, too.
@@ -449,18 +474,12 @@ impl Gc<'_> {
         repacked: &Repacked,
     ) -> Result<()> {
         let is_new = |pack: &PackName| repacked.packs.contains_key(pack);
-        // A pack that leaves the plan stays, so its own copies must be read too.
-        loop {
-            let planned: HashSet<PackName> = rows.iter().map(|row| row.name).collect();
-            let kept = Kept::new(self.repo, &planned, &is_new);
-            let damaged = kept.packs_with_damaged_twins(
-                rows.iter().filter(|row| row.reason != ListReason::Orphan),
-            )?;
-            if damaged.is_empty() {
-                return Ok(());
-            }
-            rows.retain(|row| !damaged.contains(&row.name));
-        }
+        let of_index = rows.iter().filter(|row| row.reason != ListReason::Orphan);
+        let mut planned: HashSet<PackName> = of_index.map(|row| row.name).collect();
+        let twins = Twins::find(self.repo, &planned, &is_new)?;
+        twins.keep_unless_sound(&mut planned)?;
+        rows.retain(|row| row.reason == ListReason::Orphan || planned.contains(&row.name));
+        Ok(())
     }
 
     /// From the plan to the dead entry.
@@ -479,7 +498,7 @@ impl Gc<'_> {
         }
         self.observer.step("gc planned");
         self.fence(number)?;
-        std::thread::sleep(self.options.settle);
+        self.wait(self.options.settle)?;
         let planned: HashMap<PackName, ListedPack> =
             rows.into_iter().map(|row| (row.name, row)).collect();
         let spared = self.spare(before, &planned, loose, marked)?;
@@ -500,7 +519,35 @@ impl Gc<'_> {
         }
         self.observer.step("gc given up");
         self.repo.read_gc_log()?;
-        log.fold()
+        match log.fold() {
+            // Entries that must not be removed do no harm.
+            Err(e) if e.kind() == Kind::Denied => {
+                self.report.undeleted += 1;
+                let because = &mut self.report.undeleted_because;
+                because.get_or_insert_with(|| with_causes(e.as_error()));
+                Ok(())
+            }
+            folded => folded,
+        }
+    }
+
+    fn ensure_not_cancelled(&self) -> Result<()> {
+        if self.observer.cancelled() {
+            return Err(Cancelled.into());
+        }
+        Ok(())
+    }
+
+    fn wait(&self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.ensure_not_cancelled()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
     }
 
     fn entry(&self, seq: u64, what: GcStep) -> Result<GcEntry> {
@@ -523,18 +570,9 @@ impl Gc<'_> {
     /// writer that read the gc log before the plan loses its next append.
     fn fence(&self, number: u64) -> Result<()> {
         let why = format!("gc: fence {number}");
-        let refs = self.repo.refs();
-        let mut logs = Vec::new();
-        for kind in RefKind::STORED {
-            logs.extend(refs.all_names(kind)?.into_iter().map(|name| (kind, name)));
-        }
         self.observer.step("gc fence");
-        fan_out::for_each(FENCES.min(logs.len()), logs.into_iter(), |(kind, name)| {
-            if self.observer.cancelled() {
-                return Err(Cancelled.into());
-            }
-            refs.fence(kind, &name, &self.how(&why))
-        })?;
+        self.logs
+            .fence(self.repo, &self.how(&why), &|| self.ensure_not_cancelled())?;
         TrashLog::new(self.repo.store()).fence(&self.how(&why))?;
         self.observer.step("gc fenced");
         Ok(())
@@ -548,14 +586,14 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let now = self.roots(loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
-        let kept = Kept::new(self.repo, &names, &|_| false);
+        let kept = Kept::new(self.repo, &names);
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
-        let spared = match walk.run(&now, &is_forgotten) {
+        let mut spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
                 let now = self.repo.read_gc_log()?;
                 return Err(if now.number == before.number + 1 {
@@ -566,66 +604,11 @@ impl Gc<'_> {
             }
             spared => spared?,
         };
-        kept.with_unsound_twins(spared)
-    }
-
-    /// Deletes packs that are dead for longer than the grace, and index segments that others
-    /// replace. Any process may do this at any time and as often as it likes.
-    fn delete_due(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
-        let until = self
-            .options
-            .time
-            .secs
-            .saturating_sub_unsigned(self.options.grace.as_secs());
-        let is_due = |row: &ListedPack| {
-            i64::try_from(row.since).unwrap_or(i64::MAX) <= until || self.options.grace.is_zero()
-        };
-        let packs = self.packs_there()?;
-        let there: HashSet<PackName> = packs.iter().map(|pack| pack.0).collect();
-        let due: Vec<(PackName, u64)> = packs
-            .into_iter()
-            .filter(|(name, _)| state.dead.find(name).is_some_and(|row| is_due(&row)))
-            .collect();
-        if self.options.dry_run {
-            self.report.deleted_packs = due.len() as u64;
-            self.report.deleted_bytes = due.iter().map(|pack| pack.1).sum();
-            return Ok(());
+        if !spared.is_empty() {
+            let twins = Twins::find(self.repo, &names, &|_| false)?;
+            twins.spare_unsound(&names, &mut spared)?;
         }
-        // Rows of packs that an earlier run has deleted come back if another process merged the
-        // segments meanwhile.
-        let due_names: HashSet<PackName> = due.iter().map(|pack| pack.0).collect();
-        let is_gone = |name: &PackName| {
-            state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
-        };
-        let segments =
-            super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer)?;
-        self.report.deleted_segments += segments.deleted;
-        self.report.undeleted += segments.undeleted;
-        let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
-        self.observer.step("gc delete");
-        let failed = self.repo.store().delete_many(&keys)?;
-        self.observer.step("gc deleted");
-        self.report.undeleted += failed as u64;
-        self.report.deleted_packs += (due.len() - failed.min(due.len())) as u64;
-        self.report.deleted_bytes += due.iter().map(|pack| pack.1).sum::<u64>();
-        Ok(())
-    }
-
-    fn count_dead(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log()?;
-        for (name, bytes) in self.packs_there()? {
-            let Some(row) = state.dead.find(&name) else {
-                continue;
-            };
-            self.report.dead_packs += 1;
-            self.report.dead_bytes += bytes;
-            let due = i64::try_from(row.since)
-                .ok()
-                .map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
-            self.report.dead_until = self.report.dead_until.min(due).or(due);
-        }
-        Ok(())
+        Ok(spared)
     }
 }
 

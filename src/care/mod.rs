@@ -2,12 +2,16 @@
 //! nothing needs.
 //!
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
-//! `fresh` finds what became visible meanwhile, and `segments` cleans the index.
+//! `twins` reads the copies that stay, `fresh` finds what became visible meanwhile, `segments` cleans
+//! the index, and `deletion` deletes. `ahead` and `reflogs` save requests at a remote.
 
+mod ahead;
+mod deletion;
 mod fresh;
 pub mod gc;
 mod mark;
 pub mod plan;
+mod reflogs;
 mod repack;
 pub mod roots;
 mod runs;
@@ -15,4 +19,5 @@ mod segments;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod visited;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::ahead;
 use super::tally::{FramePlace, PackTally, Tally};
 use crate::error::{Kind, Result};
 use crate::format::frame::CODEC_DELTA;
@@ -109,6 +110,13 @@ pub(super) fn plan(
             .total_cmp(&a.1.unused_share())
             .then(a.0.cmp(&b.0))
     });
+    let is_merged = |pack: &PackTally| pack.file_bytes < SMALL_PACK;
+    let is_read = |pack: &&PackTally| pack.unused_share() >= least_share || is_merged(pack);
+    ahead::tables(
+        repo,
+        by_share.iter().map(|(_, pack)| *pack).filter(is_read),
+        is_merged,
+    )?;
     for (number, pack) in &by_share {
         if pack.unused_share() < least_share {
             break;

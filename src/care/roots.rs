@@ -6,16 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use crate::error::{Error, Result};
+use super::reflogs::RefLogs;
+use crate::error::Result;
 use crate::format::refentry::RefEntry;
 use crate::model::entry::Time;
 use crate::model::id::Id;
-use crate::model::refname::{RefKind, RefName};
 use crate::repo::Repo;
 use crate::repo::refs::value_of;
-use crate::work::fan_out;
 
 /// A version that is held by something else than a ref: the base of a worktree, an overlay, a
 /// lease.
@@ -44,38 +41,26 @@ pub struct Roots {
 impl Roots {
     /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
     /// deleted refs.
-    pub fn read(
+    pub(super) fn read(
         repo: &Repo,
+        logs: &RefLogs,
         keep_log: Duration,
         now: Time,
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
         let since = now.secs.saturating_sub_unsigned(keep_log.as_secs());
-        let mut logs: Vec<(RefKind, RefName)> = Vec::new();
-        for kind in RefKind::STORED {
-            logs.extend(
-                repo.refs()
-                    .all_names(kind)?
-                    .into_iter()
-                    .map(|name| (kind, name)),
-            );
-        }
-        let found = Mutex::new((BTreeSet::new(), BTreeSet::new()));
-        let threads = repo.store().abilities().in_flight.min(logs.len());
-        fan_out::for_each(threads, logs.into_iter(), |(kind, name)| {
-            let log = repo.refs().log(kind, &name)?;
-            let mut found = found.lock();
-            let (all, tips) = &mut *found;
-            if let Some(tip) = log.first().and_then(value_of) {
+        let (mut all, mut tips) = (BTreeSet::new(), BTreeSet::new());
+        for log in logs.read(repo)? {
+            // Fences and first entries repeat the value.
+            let moves = || log.entries.iter().filter(|entry| entry.old != entry.new);
+            if let Some(tip) = moves().next().and_then(value_of) {
                 tips.insert(tip);
                 all.insert(tip);
             }
-            for entry in log.iter().filter(|entry| entry.time > since) {
+            for entry in moves().filter(|entry| entry.time > since) {
                 all.extend(values(entry));
             }
-            Ok::<_, Error>(())
-        })?;
-        let (all, tips) = found.into_inner();
+        }
         Ok(Self {
             refs: all.into_iter().collect(),
             tips,

@@ -22,7 +22,7 @@ use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{UnnamedRemote, track, tracking};
 use crate::repo::refs::{Move, report_damaged};
 use crate::repo::trashlog::{TrashLog, TrashState};
-use crate::repo::writer::{NewValue, WriteSession};
+use crate::repo::writer::{NewValue, WriteSession, is_collected, moved_or};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
@@ -88,8 +88,27 @@ pub struct FetchReport {
     pub damaged: usize,
 }
 
-/// Fetches from one remote.
+/// Attempts while a gc at the remote moves objects.
+const ATTEMPTS: usize = 4;
+
+/// Fetches from one remote. If a gc at the remote moves objects at the same time, the fetch starts
+/// again instead of failing; packs that have arrived are not fetched again.
 pub fn fetch(
+    context: &Context,
+    remote: &Remote,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<FetchReport> {
+    for _ in 1..ATTEMPTS {
+        match fetch_once(context, remote, options, observer) {
+            Err(e) if is_collected(&e) => {}
+            fetched => return fetched,
+        }
+    }
+    fetch_once(context, remote, options, observer)
+}
+
+fn fetch_once(
     context: &Context,
     remote: &Remote,
     options: &FetchOptions,
@@ -107,7 +126,7 @@ pub fn fetch(
         reach.ensure_same(repo.marker(), there.marker())?;
     }
     // Rows of packs that the remote has given up are no copies.
-    there.read_gc_log()?;
+    let before_gc = there.read_gc_log()?;
     let tips = tips::read(&**reach.store().direct())?;
     let rolled_back = reach.record_tips(&tips, observer);
     if !options.dry_run {
@@ -147,7 +166,9 @@ pub fn fetch(
         ..FetchReport::default()
     };
     if !options.dry_run {
-        fetch.objects(&wants)?;
+        fetch
+            .objects(&wants)
+            .map_err(|e| moved_or(&there, &before_gc, e))?;
         wants.retain(|id| !fetch.lost.contains(id));
         report.packs = fetch.sent.len() as u64;
         report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();

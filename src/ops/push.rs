@@ -23,7 +23,7 @@ use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::trashlog::TrashLog;
-use crate::repo::writer::{NewValue, WriteSession, is_collected};
+use crate::repo::writer::{NewValue, WriteSession, is_collected, moved_or};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::error::SyncError;
@@ -255,7 +255,10 @@ fn push_once(
         lost,
         without_data: Vec::new(),
     };
-    let mut report = push.send(&tips, &refs)?;
+    let before_gc = there.gc_state();
+    let mut report = push
+        .send(&tips, &refs)
+        .map_err(|e| moved_or(&there, &before_gc, e))?;
     let all = refs.len();
     refs.retain(|one| !push.lost.contains(&one.new));
     damaged += all - refs.len();

@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::sys::random::random_hex;
 
 /// A multiple of this number is the number of an entry into which the preceding entries are folded.
-const COMPACT_EVERY: u64 = 128;
+pub const COMPACT_EVERY: u64 = 128;
 
 /// Gives access to the refs of a repository.
 pub struct Refs<'a> {
@@ -313,16 +313,35 @@ impl<'a> Refs<'a> {
     }
 
     /// Appends an entry that repeats the value of a ref, so that a writer that read the tip before loses its update.
-    pub fn fence(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<()> {
-        while let Some(tip) = self.tip(kind, name)? {
-            if self
-                .update(kind, name, Some(&tip), value_of(&tip), how)?
-                .is_some()
-            {
-                return Ok(());
+    /// `tip` is the newest entry as far as the caller knows. Returns the new entry; `None` if the
+    /// log is gone.
+    pub fn fence(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        tip: RefEntry,
+        how: &Move<'_>,
+    ) -> Result<Option<RefEntry>> {
+        let mut tip = Some(tip);
+        while let Some(newest) = tip {
+            if let Some(entry) = self.update(kind, name, Some(&newest), value_of(&newest), how)? {
+                return Ok(Some(entry));
             }
+            tip = self.tip(kind, name)?;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Reads the entry `seq` of the log in the directory `segment`, and checks that it belongs
+    /// there. `key` is its whole key.
+    pub fn entry_at(
+        &self,
+        kind: RefKind,
+        segment: &str,
+        key: &str,
+        seq: u64,
+    ) -> Result<(RefName, RefEntry)> {
+        self.read_newest(kind, segment, key, seq)
     }
 
     /// Returns all entries of a ref that changed its value, newest first.
@@ -476,7 +495,8 @@ impl<'a> Refs<'a> {
             .find(|n| n.seq > entry.seq && n.seq.is_multiple_of(COMPACT_EVERY));
         match fold.or(numbers.first()) {
             None => Ok(false),
-            Some(n) if n.seq == entry.seq => Ok(self.entry(kind, name, n)?.update == entry.update),
+            // No other entry has this number, so the key is the one that the caller has created.
+            Some(n) if n.seq == entry.seq => Ok(true),
             Some(n) if fold.is_none() => Ok(n.seq > entry.seq),
             Some(fold) => Ok(self
                 .entry(kind, name, fold)?

@@ -28,6 +28,8 @@ pub enum CollectedError {
     Collected { lacking: Lacking },
     #[error("{} {} may be collected by a garbage collection that is not finished", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
+    #[error("objects of {place} were moved by a garbage collection")]
+    Moved { place: String },
 }
 
 impl CollectedError {
@@ -44,7 +46,7 @@ impl Failure for CollectedError {
     fn kind(&self) -> Kind {
         match self {
             Self::Collected { .. } => Kind::NotFound,
-            Self::Planned { .. } => Kind::Busy,
+            Self::Planned { .. } | Self::Moved { .. } => Kind::Busy,
         }
     }
 
@@ -56,6 +58,7 @@ impl Failure for CollectedError {
             Self::Planned { .. } => {
                 "run `dvc gc` to the end, then run the command again".to_owned()
             }
+            Self::Moved { .. } => "run the command again".to_owned(),
         })
     }
 }
@@ -339,6 +342,16 @@ impl Repo {
     ) -> Result<Option<RefEntry>> {
         WriteSession::begin(self)?.move_ref(kind, name, expected, NewValue::named(new), how)
     }
+}
+
+/// Converts the error of a read that failed because a gc has moved or deleted objects since the
+/// repository was opened, so that the caller can start again. `before` is the gc log at that time.
+pub fn moved_or(repo: &Repo, before: &GcState, e: crate::error::Error) -> crate::error::Error {
+    if e.kind() == Kind::Integrity && repo.has_moved_since(before).unwrap_or(false) {
+        let place = repo.store().place();
+        return CollectedError::Moved { place }.into();
+    }
+    e
 }
 
 /// Returns whether an error says that objects were collected, so that a writer that has the data

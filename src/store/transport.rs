@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RANGE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -63,6 +63,8 @@ pub(super) struct ResponseInfo {
     /// Whether the response exceeded the limit.
     pub(super) too_long: bool,
     pub(super) status: u16,
+    /// The time of the server.
+    pub(super) date: Option<jiff::Timestamp>,
 }
 
 impl OperationContext {
@@ -144,7 +146,11 @@ impl HttpTransport for Transport {
             parts.status.as_u16(),
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
-        update(&|response| (response.is_page, response.status) = (is_page, status));
+        let date = header(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        update(&|response| {
+            (response.is_page, response.status) = (is_page, status);
+            response.date = date.as_ref().map(jiff::Zoned::timestamp);
+        });
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }

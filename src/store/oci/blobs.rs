@@ -62,7 +62,8 @@ pub(super) async fn head(
     }
 }
 
-/// Stores a blob unless it exists.
+/// Stores a blob unless it exists. A registry may report a blob that its garbage collector has
+/// removed, so one byte of an existing blob is read.
 pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
@@ -70,7 +71,11 @@ pub(super) async fn store(
     source: UploadSource,
 ) -> Result<(), StoreError> {
     match head(registry, info, name).await? {
-        Some(len) if len == source.len() => return Ok(()),
+        Some(0) if source.len() == 0 => return Ok(()),
+        Some(len) if len == source.len() => match read(registry, info, name, 0, 1).await {
+            Err(StoreError::Missing { .. }) => {}
+            read => return read.map(drop),
+        },
         _ => {}
     }
     let begin = registry.url("blobs/uploads/");
@@ -130,20 +135,21 @@ pub(super) async fn store(
     }
 }
 
-/// Removes a blob from the repository, if the registry supports that.
+/// Removes a blob from the repository. Returns whether the registry supports that; if not, its own
+/// garbage collector removes the blob.
 pub(super) async fn delete(
     registry: &Registry,
     info: &RequestInfo,
     name: &str,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
     let response = registry.send(info, Method::DELETE, &url, |r| r).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
-        return Ok(());
+        return Ok(true);
     }
     let refusal = registry.error_response(response).await;
     match refusal.is_unsupported() {
-        true => Ok(()),
+        true => Ok(false),
         false => Err(registry.error(info, refusal.error_kind(), refusal.detail)),
     }
 }

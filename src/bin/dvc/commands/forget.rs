@@ -168,6 +168,7 @@ fn collect(
             now: args.now,
             ..GcArgs::default()
         },
+        context.remote_repository.is_some(),
     )?;
     if args.now {
         let named = report
