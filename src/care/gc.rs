@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::ahead;
 use super::deletion::{Deletion, StoredPack, packs_there};
 use super::fresh::{FreshWalk, Kept};
@@ -18,7 +20,7 @@ use super::repack::{Repacked, repack};
 use super::roots::{LooseRoot, LooseRoots, Roots};
 use super::tally::Tally;
 use super::twins::Twins;
-use crate::error::{Failure, Kind, Result, with_causes};
+use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::format::gclog::{GC_KIND, GcEntry, GcStep};
 use crate::format::pack::PackKind;
 use crate::format::packlist::{ListReason, ListedPack};
@@ -26,17 +28,19 @@ use crate::format::segment::PackName;
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::observe::Observer;
-use crate::repo::Repo;
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
 use crate::repo::refs::Move;
 use crate::repo::trashlog::{TrashLog, TrashMention, TrashState};
 use crate::repo::whole::CopyDemand;
+use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::sys::clock;
 use crate::sys::random::random_hex;
-use crate::work::Cancelled;
+use crate::work::{Cancelled, fan_out};
 
+/// Packs whose age a run asks for at most.
+const AGES_MAX: usize = 1000;
 /// Interval at which a wait looks whether it is cancelled.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -280,6 +284,9 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
+        // The same frames result in the same pack. A gc that was interrupted may have left a pack
+        // without a segment, which this run has written again and listed in a segment.
+        rows.retain(|row| !repacked.packs.contains_key(&row.name));
         rows.retain(|row| {
             row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
         });
@@ -460,10 +467,42 @@ impl Gc<'_> {
             return Ok(HashMap::new());
         }
         let catalogue = self.repo.catalogue()?;
-        Ok(match self.options.dry_run {
+        let mut seen = match self.options.dry_run {
             true => catalogue.unused_packs(&unneeded, self.options.time.secs)?,
             false => catalogue.see_unused_packs(&unneeded, self.options.time.secs)?,
-        })
+        };
+        // A gc in a container may have no record, so the age of a pack at the remote counts too.
+        if self.repo.remote_store().is_some() {
+            let grace = self.options.grace;
+            let until = self
+                .options
+                .time
+                .secs
+                .saturating_sub_unsigned(grace.as_secs());
+            let young = unneeded
+                .iter()
+                .filter(|name| seen.get(*name).is_none_or(|since| *since > until));
+            let old = self.packs_older_than(young.copied().take(AGES_MAX).collect(), grace)?;
+            seen.extend(old.into_iter().map(|name| (name, until)));
+        }
+        Ok(seen)
+    }
+
+    /// Returns the packs that are at the store for at least `age`, by the clock of the store.
+    fn packs_older_than(&self, packs: Vec<PackName>, age: Duration) -> Result<Vec<PackName>> {
+        let store = self.repo.store();
+        let old = Mutex::new(Vec::new());
+        let threads = store.abilities().in_flight.min(packs.len());
+        fan_out::for_each(threads, packs.into_iter(), |name| {
+            if store
+                .age(&layout::pack(&name))?
+                .is_some_and(|there| there >= age)
+            {
+                old.lock().push(name);
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(old.into_inner())
     }
 
     /// Takes packs out of a plan whose objects have another copy that cannot be read: a writer may

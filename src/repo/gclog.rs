@@ -183,6 +183,23 @@ impl<'s> GcLog<'s> {
         Ok(Some(list))
     }
 
+    /// Stores a list under its name and returns the name; no packs need no list.
+    fn put_list(&self, rows: &[ListedPack], staging: &LocalStore) -> Result<Option<[u8; 32]>> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mut list = PackListWriter::default();
+        rows.iter().try_for_each(|row| list.push(row))?;
+        let bytes = list.finish();
+        let name = NameHasher::of(&bytes);
+        let file = staging.stage()?;
+        file.as_file()
+            .write_all(&bytes)
+            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        self.store.put(file.path(), &layout::pack_list(&name))?;
+        Ok(Some(name))
+    }
+
     /// Stores a list under its name and creates an entry with it at exactly the given number.
     pub fn append(
         &self,
@@ -190,21 +207,10 @@ impl<'s> GcLog<'s> {
         rows: &[ListedPack],
         staging: &LocalStore,
     ) -> Result<Appended> {
-        let mut list = PackListWriter::default();
-        rows.iter().try_for_each(|row| list.push(row))?;
-        let (count, sum_bytes) = (list.count(), list.sum_bytes());
-        let bytes = list.finish();
-        let name = NameHasher::of(&bytes);
-        let file = staging.stage()?;
-        file.as_file()
-            .write_all(&bytes)
-            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
-        let key = layout::pack_list(&name);
-        self.store.put(file.path(), &key)?;
         let entry = GcEntry {
-            list: Some(name),
-            count,
-            bytes: sum_bytes,
+            list: self.put_list(rows, staging)?,
+            count: rows.len() as u64,
+            bytes: rows.iter().map(|row| row.size_bytes).sum(),
             ..entry
         };
         if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {

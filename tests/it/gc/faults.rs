@@ -177,6 +177,18 @@ impl Stage {
 
     fn assert_kept(&self, case: &str) {
         let there = self.dir.path().join("there");
+        if std::env::var_os("KEEPDIR").is_some() {
+            let to = Path::new("/tmp/keepdir");
+            let _ = fs::remove_dir_all(to);
+            copy_dir(self.dir.path(), to);
+            eprintln!(
+                "CASE {case} KEPT {:?}",
+                self.kept
+                    .iter()
+                    .map(|v| v.id.to_string())
+                    .collect::<Vec<_>>()
+            );
+        }
         let context = context(there, self.dir.path().join("w"));
         assert_sound(&context, &self.kept, case);
     }

@@ -253,6 +253,42 @@ fn the_grace_of_a_remote() {
     assert_kept(&place, &ann, "copy");
 }
 
+/// A machine that has no record of unneeded packs asks the store how old they are.
+#[test]
+fn the_age_of_a_pack() {
+    let places = [
+        Some(place::directory()),
+        Some(place::s3()),
+        place::moto(),
+        place::azblob(),
+        Some(place::gcs()),
+        place::sftp(),
+        place::webdav(),
+    ];
+    for place in places.iter().flatten() {
+        let ann = pushed(place);
+        // Only this version needs its data pack.
+        ann.write("large", noise(60, 300_000));
+        ann.dvc(["commit", "-m", "large"]).ok();
+        ann.dvc(["push"]).ok();
+        ann.write("large", noise(61, 300_000));
+        ann.dvc(["commit", "-m", "large again"]).ok();
+        ann.dvc(["push"]).ok();
+        ann.dvc(["forget", "--remote", "origin", "main@v5"]).ok();
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        let args = ["origin", "--grace", "2s", "--max-unused", "100"];
+        let done = gc(&ann, &args).ok().json();
+        assert!(
+            done["dropped_packs"].as_u64() > Some(0),
+            "{}: {done}",
+            place.url
+        );
+        let done = gc(&ann, &["origin", "--grace", "1h"]).ok().json();
+        assert_eq!(done["deleted_packs"], 0, "{}: {done}", place.url);
+        ann.dvc(["fsck", "origin"]).ok();
+    }
+}
+
 /// Two collections from two machines: one wins each race, and nothing is lost.
 #[test]
 fn two_machines_at_once() {

@@ -89,7 +89,6 @@ pub(crate) struct JsonGc {
     unused_bytes: u64,
     deferred_packs: u64,
     undeleted: u64,
-    undeleted_because: Option<String>,
     incomplete: Vec<String>,
     complete: bool,
     dry_run: bool,
@@ -302,6 +301,15 @@ pub(crate) fn collect_garbage(
             message,
         });
     }
+    if report.undeleted > 0 {
+        let objects = count(report.undeleted, "object");
+        let because = report.undeleted_because.as_deref().unwrap_or("refused");
+        progress.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message: format!("could not delete {objects}, the next gc tries again: {because}"),
+        });
+    }
     Ok(DoneGc {
         report,
         options: options.clone(),
@@ -394,7 +402,6 @@ fn as_json(report: &GcReport, dry_run: bool, now: i64) -> JsonGc {
         unused_bytes: report.unused_bytes,
         deferred_packs: report.deferred_packs,
         undeleted: report.undeleted,
-        undeleted_because: report.undeleted_because.clone(),
         incomplete: report
             .incomplete
             .iter()
@@ -467,15 +474,6 @@ fn print(
         writeln!(
             out,
             "the registry frees the space of {packs} when its own garbage collection runs"
-        )?;
-    }
-    if report.undeleted > 0 {
-        let because = report.undeleted_because.as_deref();
-        let objects = count(report.undeleted, "object");
-        writeln!(
-            out,
-            "could not delete {objects}: {}; the next gc tries again",
-            because.unwrap_or("refused")
         )?;
     }
     Ok(())

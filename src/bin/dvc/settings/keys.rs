@@ -181,12 +181,12 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "24h",
         "the value of `gc.grace` for remotes",
     ),
-    key(
+    computed(key(
         "gc.settle",
         SettingType::Duration,
         "",
         "how long `gc` waits for late writes at a remote without conditional writes; change it only in tests",
-    ),
+    )),
     hook(
         "hook.failed-commit",
         "the command to run after a failed commit; the JSON on its standard input has the failure",
