@@ -19,7 +19,7 @@ use crate::repo::gclog::GcState;
 use crate::work::Cancelled;
 use parking_lot::Mutex;
 
-/// Answers which copies stay if the packs of a plan are given up.
+/// Determines which copies of an object stay if the packs of a plan are given up.
 pub(super) struct Kept<'k> {
     repo: &'k Repo,
     state: GcState,
@@ -34,7 +34,7 @@ struct Copies {
 }
 
 impl<'k> Kept<'k> {
-    /// Prepares the question for one plan.
+    /// Prepares the lookups for one plan.
     pub(super) fn new(repo: &'k Repo, given_up: &'k HashSet<PackName>) -> Self {
         Self {
             repo,
@@ -75,7 +75,6 @@ pub(super) struct FreshWalk<'w> {
 }
 
 impl<'w> FreshWalk<'w> {
-    /// Prepares the walk.
     pub(super) fn new(
         repo: &'w Repo,
         kept: &'w Kept<'w>,
@@ -91,8 +90,8 @@ impl<'w> FreshWalk<'w> {
         }
     }
 
-    /// Walks from all roots; returns the planned packs that contain a needed object which has no
-    /// other copy.
+    /// Walks from all roots. Returns the planned packs that contain a needed object of which no
+    /// copy stays.
     pub(super) fn run(
         self,
         roots: &Roots,

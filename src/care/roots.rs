@@ -14,7 +14,7 @@ use crate::model::id::Id;
 use crate::repo::Repo;
 use crate::repo::refs::value_of;
 
-/// A version that is held by something else than a ref: the base of a worktree, an overlay, a
+/// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LooseRoot {
@@ -39,8 +39,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
-    /// deleted refs.
+    /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
+    /// than `keep_log`.
     pub(super) fn read(
         repo: &Repo,
         logs: &RefLogs,
@@ -79,7 +79,7 @@ impl Roots {
     }
 }
 
-/// The value before an entry, which `undo` goes back to, and the value after the entry.
+/// Returns the value before an entry, to which `undo` goes back, and the value after the entry.
 fn values(entry: &RefEntry) -> impl Iterator<Item = Id> {
     [&entry.old, &entry.new]
         .into_iter()

@@ -21,7 +21,7 @@ pub const PACK_LISTS: &str = "quarantine/lists";
 pub const TRASH_LOG: &str = "trash";
 /// Directory of intent locks, probes and leases.
 pub const SESSIONS: &str = "sessions";
-/// The derived catalogue.
+/// Database of the catalogue, which is derived from the other files.
 pub const CATALOGUE: &str = "catalog.db";
 /// Local settings of a repository.
 pub const CONFIG: &str = "config.toml";

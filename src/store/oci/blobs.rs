@@ -14,7 +14,7 @@ use super::registry::{Registry, RequestInfo};
 use crate::store::http::{self, FileBody};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Bytes per buffered piece of a stream.
+/// Number of bytes at which the gathered pieces of a stream are sent to the receiver.
 const PIECE: usize = 256 << 10;
 
 /// The content of a blob.
@@ -62,8 +62,8 @@ pub(super) async fn head(
     }
 }
 
-/// Stores a blob unless it exists. A registry may report a blob that its garbage collector has
-/// removed, so one byte of an existing blob is read.
+/// Stores a blob unless it exists with the same length. A registry may report a blob that its
+/// garbage collector has removed, so one byte of an existing blob is read.
 pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
@@ -161,7 +161,8 @@ struct BlobResponse {
     skip: u64,
 }
 
-/// Requests the bytes from `offset` on. Returns `None` if the blob has no bytes there.
+/// Requests `len` bytes from `offset` on, or all bytes without `len`. Returns `None` if the blob
+/// has no bytes there.
 async fn open(
     registry: &Registry,
     info: &RequestInfo,

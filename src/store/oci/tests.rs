@@ -393,7 +393,7 @@ fn deleting_may_be_forbidden() {
     assert!(store.create("a", b"x").unwrap());
     let (what, detail) = remote_error(store.delete("a"));
     assert!(
-        what == StoreErrorKind::Refused && detail.contains("does not allow deleting"),
+        what == StoreErrorKind::Refused && detail.contains("does not allow deletion"),
         "{detail}"
     );
     let pack = noise(1, 10);
@@ -734,10 +734,7 @@ fn lists_are_protected_and_packs_are_removed_after_segments() {
         Ok(())
     });
     assert!(read.is_ok() && bytes == list);
-    assert_eq!(
-        store.get(log_key).unwrap().as_deref(),
-        Some(&*log.encode())
-    );
+    assert_eq!(store.get(log_key).unwrap().as_deref(), Some(&*log.encode()));
     let listed = |dir| -> Vec<String> {
         let listed = store.list(dir).unwrap().into_iter();
         listed.map(|listed| listed.name).collect()
