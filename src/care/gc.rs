@@ -165,6 +165,7 @@ pub fn collect(
         staging,
         observer,
         logs: RefLogs::default(),
+        trash: TrashLog::new(repo.store()),
         packs: Vec::new(),
         gone: HashSet::new(),
         report: GcReport::default(),
@@ -191,6 +192,7 @@ struct Gc<'g> {
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
     logs: RefLogs,
+    trash: TrashLog<'g>,
     /// The packs that exist, listed after the roots were read.
     packs: Vec<StoredPack>,
     /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
@@ -236,7 +238,7 @@ impl Gc<'_> {
         // never looks unneeded.
         let before = self.repo.read_gc_log()?;
         let roots = self.roots(loose)?;
-        let trash = TrashLog::new(self.repo.store()).read()?;
+        let trash = self.trash.read()?;
         self.packs = packs_there(self.repo)?;
         let packs = self.packs.clone();
         self.repo.refresh_index()?;
@@ -344,7 +346,7 @@ impl Gc<'_> {
 
     /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
     /// because another gc may have collected them.
-    fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
+    fn missing(&self, before: &GcState, count: u64) -> Result<Error> {
         let now = self.repo.read_gc_log()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
@@ -618,7 +620,7 @@ impl Gc<'_> {
         self.observer.step("gc fence");
         self.logs
             .fence(self.repo, &self.how(&why), &|| self.ensure_not_cancelled())?;
-        TrashLog::new(self.repo.store()).fence(&self.how(&why))?;
+        self.trash.fence(&self.how(&why))?;
         self.observer.step("gc fenced");
         Ok(())
     }
@@ -633,7 +635,7 @@ impl Gc<'_> {
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
         let now = self.roots(loose)?;
-        let trash = TrashLog::new(self.repo.store()).read()?;
+        let trash = self.trash.read()?;
         self.repo.refresh_index()?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();

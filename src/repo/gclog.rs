@@ -227,6 +227,11 @@ impl<'s> GcLog<'s> {
     /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
     /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
+        // No entry is newer, so the newest one is the one that was created.
+        let newest = self.log.keys()?.first().map(|key| key.seq);
+        if newest == Some(entry.seq) {
+            return Ok(true);
+        }
         let now = self.read(&GcState::default())?;
         match entry.what {
             GcStep::Dead => Ok(now.dead_number <= entry.seq

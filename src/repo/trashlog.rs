@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use parking_lot::Mutex;
+
 use super::layout;
 use super::log::{Appended, EntryKey, Log, LogEntry};
 use super::refs::Move;
@@ -127,13 +129,16 @@ pub struct TrashHistory {
 /// The trash log of a repository.
 pub struct TrashLog<'s> {
     log: Log<'s>,
+    /// Entries that were read, by the last component of their keys.
+    known: Mutex<HashMap<String, TrashEntry>>,
 }
 
 impl<'s> TrashLog<'s> {
     /// Returns the log in a store.
-    pub const fn new(store: &'s dyn Store) -> Self {
+    pub fn new(store: &'s dyn Store) -> Self {
         Self {
             log: Log::new(store, layout::TRASH_LOG),
+            known: Mutex::default(),
         }
     }
 
@@ -162,9 +167,18 @@ impl<'s> TrashLog<'s> {
             if all.last().is_some_and(|newer| newer.seq <= key.seq) {
                 continue;
             }
-            let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else {
+            let known = self.known.lock().get(&key.name).cloned();
+            let read = match known {
+                None => self.log.read::<TrashEntry>(&key)?,
+                known => known,
+            };
+            let Some(mut entry) = read else {
                 return Ok(None);
             };
+            self.known
+                .lock()
+                .entry(key.name)
+                .or_insert_with(|| entry.clone());
             let older = std::mem::take(&mut entry.older);
             all.push(entry);
             all.extend(older);

@@ -1,6 +1,8 @@
 //! `dvc gc` at every kind of remote: versions are forgotten and collected there, and everything that
 //! is kept stays readable.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::remotes::place::{self, Place};
@@ -32,9 +34,14 @@ fn same(a: &Sandbox, b: &Sandbox, name: &str) {
     assert_same_by(&a.w(""), &b.w(name), &options);
 }
 
-fn packs(place: &Place) -> Option<usize> {
+/// The keys of the packs, if the server lists them.
+fn packs(place: &Place) -> Option<BTreeSet<String>> {
     let keys = place.keys()?;
-    Some(keys.iter().filter(|key| key.contains("packs/")).count())
+    Some(
+        keys.into_iter()
+            .filter(|key| key.contains("packs/"))
+            .collect(),
+    )
 }
 
 /// A repository with four versions at a remote, each with data of its own.
@@ -86,7 +93,7 @@ fn collected(place: &Place) {
         (&would["remote"], &would["dry_run"]),
         (&Value::from("origin"), &Value::Bool(true))
     );
-    assert!(would["dropped_bytes"].as_u64() >= Some(600_000), "{would}");
+    assert!(would["copied_packs"].as_u64() >= Some(2), "{would}");
     assert_eq!(packs(place), before);
 
     let done = gc(&ann, &["origin", "--grace", "0"]).ok().json();
@@ -98,7 +105,7 @@ fn collected(place: &Place) {
         "{done}"
     );
     if let (Some(before), Some(after)) = (before, packs(place)) {
-        assert!(after < before, "{after} of {before} packs");
+        assert!(before.difference(&after).count() >= 2, "{before:?}");
     }
     assert_kept(place, &ann, "first");
     let cleo = place.person("Cleo");
@@ -211,7 +218,7 @@ fn a_forget_with_gc_and_all_remotes() {
     let now = ["forget", "--remote", "origin", "--now", "main@v1"];
     ann.dvc([settings.as_slice(), &now].concat()).code(4);
     ann.dvc([&["-y"], settings.as_slice(), &now].concat()).ok();
-    assert!(packs(&place).unwrap() < before);
+    assert!(!before.is_subset(&packs(&place).unwrap()));
     let gc_later = ["forget", "--remote", "origin", "--gc", "main@v2"];
     ann.dvc([settings.as_slice(), &gc_later].concat()).ok();
     assert_kept(&place, &ann, "one");
@@ -247,9 +254,10 @@ fn the_grace_of_a_remote() {
             || done["dead_seconds"].as_i64() > Some(80_000),
         "{done}"
     );
-    assert_eq!(packs(&place), before);
+    let (before, after) = (before.unwrap(), packs(&place).unwrap());
+    assert!(before.is_subset(&after));
     gc(&ann, &["origin", "--now"]).ok();
-    assert!(packs(&place) < before);
+    assert!(!before.is_subset(&packs(&place).unwrap()));
     assert_kept(&place, &ann, "copy");
 }
 
