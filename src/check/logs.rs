@@ -70,6 +70,7 @@ pub(super) fn check(
         }
     }
     compare_with_seen(repo, findings, seen, &last);
+    // Current versions come first, so that an affected version is named after a current ref.
     roots.sort_by_key(|r| !r.current);
     Ok(roots)
 }
@@ -139,11 +140,14 @@ impl Log {
         };
         for listed in repo.store().list(&log.key)? {
             let file = format!("{}/{}", log.key, listed.name);
+            // dvc writes keys in lower case, and another spelling would be a second key for the
+            // same number.
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
                 findings.note(format!("`{file}` is not a log entry"));
                 continue;
             };
+            // The number counts even if the entry is damaged, because the entry exists.
             log.last = log.last.max(seq);
             let bytes = repo.store().get(&file)?.unwrap_or_default();
             let entry = RefEntry::decode(&bytes)
@@ -152,6 +156,7 @@ impl Log {
             match entry {
                 Ok(mut entry) => {
                     let older = std::mem::take(&mut entry.older);
+                    // A folded entry may still exist as a file, but both must be equal.
                     for e in older.into_iter().chain([entry]) {
                         let seq = e.seq;
                         if log
@@ -180,6 +185,8 @@ impl Log {
     /// does not belong to this log.
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
+        // A copied entry would set a ref to the value of another ref, although its checksum is
+        // right.
         if !here(&entry) || entry.seq != seq {
             let RefEntry {
                 kind, name, seq, ..
@@ -189,6 +196,7 @@ impl Log {
             ));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
+        // Folded entries are listed from the newest to the oldest.
         let mut above = seq;
         for older in &entry.older {
             if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
@@ -221,11 +229,13 @@ impl Log {
                     format!("{} missing", range(next, n - 1)),
                 );
             }
+            // A forged key may contain the highest number.
             next = n.saturating_add(1);
         }
         for (n, entry) in &self.entries {
             let before = match n.checked_sub(1).and_then(|b| self.entries.get(&b)) {
                 Some(before) => before.new.as_ref(),
+                // The loop above has reported a missing entry, and `read` a damaged one.
                 None if *n > 1 => continue,
                 None => None,
             };
@@ -241,6 +251,7 @@ impl Log {
     /// time of the last garbage collection in seconds since 1970.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
+            // An entry without a new value deletes the ref, so there is no version to check.
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {
                 continue;
             };
@@ -250,6 +261,7 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
+            // The newest value is needed in any case. Older values may have been deleted by the gc.
             roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
         }
     }

@@ -114,19 +114,21 @@ pub fn branch(
             )?;
         }
         BranchAction::Rename { old, new } => {
-            let none = || RefMoveError::NoBranch(new.to_string());
-            let old = old.as_ref().or(head.branch.as_ref()).ok_or_else(none)?;
+            let none = RefMoveError::Detached("rename the current branch");
+            let old = old.as_ref().or(head.branch.as_ref()).ok_or(none)?;
             rename(&repo, &mut mover, old, new)?;
             if !options.dry_run {
                 move_heads(&repo, old, new)?;
             }
         }
         BranchAction::Delete { names, force } => {
+            // Check all names first, so that an error deletes none of them.
             for name in names {
                 let current = repo
                     .worktrees()?
                     .into_iter()
                     .find(|w| w.branch.as_deref() == Some(name.as_str()));
+                // A worktree whose directory is gone does not protect its branch.
                 if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
                     return Err(RefMoveError::Current {
                         name: name.clone(),
@@ -173,6 +175,7 @@ fn list(
                     id: tip.id,
                     current,
                 }),
+                // A damaged branch must not hide the others.
                 Err(e) if e.kind() == Kind::Integrity => {
                     report.damaged += 1;
                     report_damaged(&e, observer);
@@ -222,6 +225,7 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
             &why,
         )?;
     }
+    // The tags are deleted first, so that a crash leaves no tag of a missing branch.
     for tag in &tags {
         mover.delete(RefKind::Tag, &tag.name, &why)?;
     }

@@ -74,7 +74,7 @@ pub struct CollectOptions {
 
 /// The error for a mount whose version is unknown because its process does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the mount at `{at}` does not answer, so the version that it needs is unknown")]
+#[error("cannot determine the version that the mount at `{at}` needs: its daemon does not respond")]
 struct SilentMount {
     at: String,
 }
@@ -182,6 +182,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));
     };
     for (_, state) in repo.worktree_states()? {
+        // An unreadable state may name a version that would be deleted.
         let state = state?;
         add(
             format!("worktree {}", state.path),
@@ -189,6 +190,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
             Vec::new(),
         );
     }
+    // A worktree without a state may have an interrupted checkout.
     let dir = repo.state_dir()?.join(layout::WORKTREES);
     let entries = match std::fs::read_dir(&dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
@@ -220,6 +222,7 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
         .canonicalize()
         .map_err(IoError::at("open", &context.repository))?;
     for mount in mounts(run)? {
+        // A note may name the repository through a symbolic link, so both paths are canonical.
         let is_ours = |note: &crate::mount::control::MountNote| {
             note.repository
                 .canonicalize()

@@ -52,6 +52,7 @@ pub fn umount(
         ) => (false, true, false),
         _ => (false, false, false),
     };
+    // A dead mount has no process that could still write changes.
     if unknown && attach::is_dead(at) {
         return Ok(attach::detach(at, true)?);
     }
@@ -62,6 +63,7 @@ pub fn umount(
         e.as_error().downcast_ref(),
         Some(ControlError::OtherUser { .. })
     );
+    // Only root may detach a mount of another user.
     if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
         return Err(e);
     }
@@ -85,6 +87,7 @@ pub fn umount(
 
 /// Asks the process of the mount to stop, and waits until it has exited.
 fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+    // Changes that are discarded need not reach the process first.
     if !options.discard {
         client.flush_kernel()?;
     }
@@ -94,6 +97,7 @@ fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) 
     let begun = Instant::now();
     while !client.wait_for_end(HOLDER_INTERVAL)? {
         let at = mounted.at.clone();
+        // A mount namespace that still has the mount keeps its process running.
         if let Some(pid) = namespaces::other_namespaces(mounted.device, None)
             .into_iter()
             .next()
@@ -134,6 +138,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
 /// Returns the mount that [`umount`] would unmount, with its state.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
+    // Data that is only in the cache of the kernel would be missing from the counts.
     let settle = |mut client: MountClient<'_>| client.flush_kernel();
     let settled = MountClient::connect(run, &mounted).and_then(settle);
     let health = health(run, std::slice::from_ref(&mounted))

@@ -85,7 +85,7 @@ pub struct UnpackReport {
 pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
     #[error(
-        "newer version found: the volumes in `{target}` are not at the newest version of `{branch}`"
+        "newer version found: unpacking it would overwrite the volumes in `{target}`, which are not at the newest version of `{branch}`; nothing was changed"
     )]
     Newer {
         branch: RefName,
@@ -93,7 +93,9 @@ pub enum UnpackStop {
         target: String,
     },
     /// The volumes do not have the requested version.
-    #[error("the volumes in `{target}` are not at the version `{revision}`")]
+    #[error(
+        "unpacking `{revision}` would overwrite the volumes in `{target}`, which have another version; nothing was changed"
+    )]
     Other {
         /// The revision as given.
         revision: String,
@@ -101,7 +103,10 @@ pub enum UnpackStop {
         target: String,
     },
     /// Uncommitted changes would be lost.
-    #[error("`{target}` has uncommitted changes: {}", listed(paths))]
+    #[error(
+        "cannot unpack to `{target}`: it has uncommitted changes: {}",
+        listed(paths)
+    )]
     Uncommitted {
         /// The worktree.
         target: String,
@@ -118,7 +123,7 @@ impl Failure for UnpackStop {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Newer { .. } | Self::Other { .. } => {
-                "review the changes and run it again, or run it with `--yes`".to_owned()
+                "review the changes and run the command again, or add `--yes`".to_owned()
             }
             Self::Uncommitted { .. } => {
                 "commit them with `dvc pack`, or discard them with `--force`".to_owned()
@@ -131,14 +136,14 @@ impl Failure for UnpackStop {
 #[derive(Debug, thiserror::Error)]
 pub enum WrongVolumes {
     /// No volume is mounted at, above or below a requested path.
-    #[error("nothing is mounted at `{path}`")]
+    #[error("cannot unpack: nothing is mounted at `{path}`")]
     NotMounted {
         /// The requested path.
         path: String,
     },
     /// A mounted volume is not in the version.
     #[error(
-        "the version does not contain the mounted volume {}; it contains {}",
+        "cannot unpack: the version does not contain the mounted volume {}; it contains {}",
         listed(mounted),
         listed(has)
     )]
@@ -206,6 +211,7 @@ pub fn unpack(
     if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
     }
+    // The fetch has changed the refs and the index.
     drop(repo);
     let repo = context.repo()?;
     let branch = match &options.revision {
@@ -248,6 +254,7 @@ pub fn unpack(
         &paths,
         interrupted.as_ref(),
     )?;
+    // `stop` has checked that no content is lost.
     let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
@@ -264,6 +271,7 @@ pub fn unpack(
     if report.stopped.is_some() {
         return Ok(report);
     }
+    // A named version is checked out by id, so HEAD does not follow a branch.
     let base = match &options.revision {
         Some(_) => RefName::new(&report.version.to_string())?,
         None => report.branch.clone(),
@@ -288,6 +296,7 @@ pub fn unpack(
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
+    // A later run must show its changes before it overwrites anything.
     write(context, &repo, &UnpackState::default())?;
     Ok(report)
 }
@@ -337,6 +346,7 @@ fn named_version(
         }
     };
     match resolver.revision(&based(branch)) {
+        // The branch may exist only at the remote.
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
             let theirs = tracking(
                 remote.map_or("origin", |remote| remote.name.as_str()),
@@ -419,6 +429,7 @@ fn paths(
     } else {
         &options.paths
     } {
+        // The path is a volume, or in one.
         if mounted.iter().any(|at| is_within(asked, at)) {
             named.insert(asked.clone());
             continue;
@@ -438,6 +449,7 @@ fn paths(
             .into());
         }
     }
+    // The worktree itself is a volume.
     if named.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
@@ -449,6 +461,7 @@ fn paths(
             None => unknown.push(path),
         }
     }
+    // Unknown volumes below a chosen path are only reported.
     let (inside, unknown) = unknown
         .into_iter()
         .partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
@@ -471,7 +484,7 @@ fn paths(
         notify(
             observer,
             &path,
-            "a volume is mounted there, but is not in this version",
+            "a volume is mounted there, but the version does not contain it",
         );
     }
     if options.paths.is_empty() {
@@ -536,6 +549,7 @@ impl WorktreeState {
         let now = look(context, repo, &options.walk, observer)?.tree;
         let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
         let (mut has_files, mut changes) = (false, Vec::new());
+        // The first file is enough to know that the worktree has files.
         compare(repo, None, Some(&now), paths, &mut |change| {
             has_files |= !is_dir(&change.new);
             Ok(if has_files {
@@ -645,6 +659,7 @@ fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
 }
 
 fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
+    // Serialising strings cannot fail.
     repo.worktree(&context.worktree)?.write_file(
         NOTE,
         serde_json::to_string(note).unwrap_or_default().as_bytes(),

@@ -38,6 +38,7 @@ pub fn in_no_version(
         if open.is_empty() {
             break;
         }
+        // A comparison of few paths reads only the directories that lead to them.
         let single: Vec<Vec<u8>> = open.keys().cloned().collect();
         let scope = if single.len() <= SINGLE_PATHS {
             &single

@@ -115,6 +115,7 @@ impl<'s> GcLog<'s> {
         let Some(newest) = keys.first() else {
             return Ok(Some(state));
         };
+        // Entries never change and numbers never restart, so an equal number means an equal log.
         if newest.seq == known.number {
             return Ok(Some(known.clone()));
         }
@@ -146,6 +147,7 @@ impl<'s> GcLog<'s> {
                             Arc::new(list)
                         }
                     };
+                    // The newest dead list contains the packs of all earlier ones.
                     break;
                 }
             }
@@ -177,6 +179,7 @@ impl<'s> GcLog<'s> {
             read => read?,
         }
         let list = PackList::decode(bytes)?;
+        // The name of the list is not verified here, so the sums detect a list of another entry.
         if list.len() as u64 != entry.count || list.sum_bytes() != entry.bytes {
             return Err(Malformed::new("list of packs", "not the list that the log names").into());
         }
@@ -191,6 +194,7 @@ impl<'s> GcLog<'s> {
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let bytes = list.finish();
+        // The name is the hash of the list, so an equal list of another gc is the same file.
         let name = NameHasher::of(&bytes);
         let file = staging.stage()?;
         file.as_file()
@@ -208,12 +212,14 @@ impl<'s> GcLog<'s> {
         rows: &[ListedPack],
         staging: &LocalStore,
     ) -> Result<Appended> {
+        // Store the list first, because an entry must never name a list that does not exist.
         let entry = GcEntry {
             list: self.put_list(rows, staging)?,
             count: rows.len() as u64,
             bytes: rows.iter().map(|row| row.size_bytes).sum(),
             ..entry
         };
+        // An entry that is created may still not count, because folding frees numbers.
         if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {
             return Ok(Appended::Lost);
         }
@@ -232,6 +238,7 @@ impl<'s> GcLog<'s> {
         if newest == Some(entry.seq) {
             return Ok(true);
         }
+        // An empty known state forces a complete read.
         let now = self.read(&GcState::default())?;
         match entry.what {
             GcStep::Dead => Ok(now.dead_number <= entry.seq
@@ -240,6 +247,8 @@ impl<'s> GcLog<'s> {
             GcStep::Plan => {
                 let is_exclusive = self.store.abilities().exclusive;
                 let is_own = |key: &EntryKey| {
+                    // Without exclusive creation, another process may have created an entry with
+                    // the same number.
                     key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update))
                 };
                 self.log.remove(
@@ -276,7 +285,10 @@ impl<'s> GcLog<'s> {
                 lists.extend(entry.list);
             }
         }
+        // Remove the entries before their lists, because a reader that finds an entry needs its
+        // list.
         self.log.remove(&old)?;
+        // A list is named by its content, so an old entry and the dead entry may share one.
         lists
             .iter()
             .filter(|name| Some(**name) != dead.list)

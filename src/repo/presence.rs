@@ -41,6 +41,7 @@ impl Repo {
 
     /// Like [`Self::rely`], for an object in packs of a kind.
     pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
+        // Usually there is neither a gc nor a missing pack, and then one look-up is enough.
         if self.locator.is_all_reliable()? {
             return Ok(self.look_up(|index| index.lookup(table, id))?.is_some());
         }
@@ -74,6 +75,7 @@ impl Repo {
         if first.is_none_or(|row| !self.is_given_up(&row)) {
             return Ok(first);
         }
+        // The first copy is nearly always live, so the other copies are looked up only if needed.
         Ok(self
             .look_up(|index| index.lookup_all(kind, id))?
             .into_iter()
@@ -142,6 +144,8 @@ impl Repo {
                 return Ok(Some(*whole));
             }
         }
+        // Only a delta of the chunk exists. Its base is used instead, because deltas must not form
+        // chains.
         let Some(delta) = copies.first() else {
             return Ok(None);
         };
@@ -157,6 +161,7 @@ impl Repo {
         };
         let bases = index.lookup_all(PackKind::Data, &base)?;
         let is_usable = |r: &IndexRow| {
+            // An error only means that the caller stores the chunk without a base.
             r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false)
         };
         Ok(bases.into_iter().find(is_usable))

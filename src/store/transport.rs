@@ -111,6 +111,7 @@ impl HttpTransport for Transport {
                 context.update(|response| change(response));
             }
         };
+        // An operation may first send requests for credentials; only its last response counts.
         update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
         let about_store = !request
@@ -126,6 +127,7 @@ impl HttpTransport for Transport {
             .map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
+            // A response to HEAD has no body.
             let bytes = if is_head {
                 Vec::new()
             } else {
@@ -152,6 +154,8 @@ impl HttpTransport for Transport {
             (response.is_page, response.status) = (is_page, status);
             response.date = date.as_ref().map(jiff::Zoned::timestamp);
         });
+        // The length in a response to HEAD is that of the object and not of a body, so no limit
+        // applies.
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
@@ -185,6 +189,8 @@ impl HttpTransport for Transport {
                 })
             }),
             Window::Part { .. } => {
+                // Only `map_inner` gives access to the stream. The part needs a body of its own,
+                // because `HttpBody` compares the length with `Content-Length`.
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);
@@ -289,6 +295,7 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
         .ok()?
         .strip_prefix("bytes=")?
         .split_once('-')?;
+    // The last position of an HTTP range is inclusive (RFC 9110, section 14.1.2).
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }

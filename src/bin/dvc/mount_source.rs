@@ -185,6 +185,7 @@ fn open_url(
     if location.as_directory().is_some() {
         return Ok((place, own));
     }
+    // A dry run must not create a clone.
     if purpose == Purpose::DryRun {
         let remote_url = (!Repo::is_at(&repository)).then(|| url.to_owned());
         return Ok((
@@ -247,6 +248,7 @@ fn update_clone(
     remote.access.patience = patience(purpose);
     let progress = session.progress()?;
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
+        // A volume can be mounted without the network.
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
             let message = format!("using the local state of the clone: {e}");
             progress.notice(Notice {

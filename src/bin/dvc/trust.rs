@@ -34,6 +34,7 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
         return None;
     }
     let why = doubt(repository)
+        // The file may belong to another user although the directory does not.
         .or_else(|| doubt(&repository.join("config.toml")))
         .or_else(|| in_mount(repository))?;
     Some(DistrustedRepo {
@@ -45,10 +46,13 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
 /// Returns why a file or directory is not trusted. For a symbolic link, the owners of link and
 /// target both count, because the owner of the link chooses its target.
 fn doubt(path: &Path) -> Option<DistrustReason> {
+    // A missing file names no hook and no remote.
     let link = path.symlink_metadata().ok()?;
     let target = path.metadata().ok()?;
     let own = rustix::process::geteuid().as_raw();
+    // Root can change everything anyway.
     let is_foreign = |owner: &u32| *owner != own && *owner != 0;
+    // The owner of a link decides where the link leads.
     if let Some(owner) = [link.uid(), target.uid()].into_iter().find(is_foreign) {
         return Some(DistrustReason::Owner(path.to_owned(), owner));
     }
@@ -63,6 +67,7 @@ fn in_mount(repository: &Path) -> Option<DistrustReason> {
 /// Returns whether `safe.directory` names the repository, its worktree, or (with `/*`) a parent
 /// directory; `*` names every repository.
 fn is_safe(repository: &Path, safe: &[String]) -> bool {
+    // Links in both paths are resolved, because one directory may have several paths.
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let repository = || real(repository);
     safe.iter().any(|entry| match entry.strip_suffix("/*") {
@@ -87,7 +92,7 @@ impl DistrustedRepo {
             "--global"
         };
         format!(
-            "if you trust it, run `dvc config set {file} safe.directory {}`",
+            "if you trust the repository, run `dvc config set {file} safe.directory {}`",
             self.repository.display()
         )
     }

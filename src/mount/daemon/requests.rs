@@ -86,9 +86,13 @@ impl MountService {
     }
 
     fn stop(&self, discard: bool) -> Result<()> {
+        // Flush before the unmount: if the disk is full, the mount has to stay, so that the user
+        // can free space and try again.
         if !discard {
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
+        // Set the flag before the unmount, because the main thread reads it as soon as the mount is
+        // gone.
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);
         Ok(attach::detach(&self.note.at, false)
             .inspect_err(|_| self.discard.store(before, Ordering::Release))?)

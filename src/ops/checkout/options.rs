@@ -66,7 +66,7 @@ pub struct CheckoutReport {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     /// Uncommitted changes would be lost.
-    #[error("the worktree has uncommitted changes: {}", listed(paths, *more))]
+    #[error("cannot check out the version: the worktree has uncommitted changes: {}", listed(paths, *more))]
     Dirty {
         /// The first of the changed paths.
         paths: Vec<String>,
@@ -84,25 +84,34 @@ pub enum CheckoutError {
     /// The branch has no version.
     #[error("branch `{0}` has no version yet")]
     Unborn(RefName),
+    /// HEAD is detached, but the worktree has no version.
+    #[error("cannot check out `HEAD`: the worktree has no version yet")]
+    NoVersion,
     /// A path is not in the version.
-    #[error("`{0}` is not in this version")]
-    NoPath(String),
+    #[error("`{path}` is not in `{revision}`")]
+    NoPath {
+        /// The revision as given; `HEAD` if there was none.
+        revision: String,
+        path: String,
+    },
 }
 
 impl Failure for CheckoutError {
     fn kind(&self) -> Kind {
         match self {
             Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
-            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
+            Self::Unborn(_) | Self::NoVersion | Self::NoPath { .. } => Kind::NotFound,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unfinished { path, revision } => Some(format!(
-                "run `dvc checkout {revision} --into {path}` to finish it, or choose a new or empty directory"
+                "run `dvc checkout {revision} --into {path}` to finish that checkout, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => Some("commit them first, or discard them with `-f`".to_owned()),
+            Self::Dirty { .. } => {
+                Some("commit the changes first, or discard them with `-f`".to_owned())
+            }
             _ => None,
         }
     }

@@ -40,7 +40,7 @@ fn what_is_refused() {
         .says("moved from");
     s.dvc(["branch", "bad name"])
         .code(2)
-        .complains("is not a valid name");
+        .complains("invalid name `bad name`");
     s.dvc(["branch", "-d", "none"]).code(13);
     s.dvc(["branch", "y", "none"])
         .code(13)
@@ -92,6 +92,6 @@ fn a_name_that_is_taken() {
     ] {
         s.dvc(args)
             .code(4)
-            .complains("hint: run `dvc branch -f x REV` to move it");
+            .complains("hint: run `dvc branch -f x REV` to move the branch");
     }
 }

@@ -26,11 +26,13 @@ use std::path::{Path, PathBuf};
 /// `--repo` or `DVC_REPO` names.
 fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
+        // Overlays can be used outside of any repository, too.
         .place()
         .ok()
         .map(|place| place.repository)
         .into_iter()
         .collect();
+    // With an explicit repository, only its overlays count.
     if session.named_repository().is_none() {
         let shared = std::fs::read_dir(clones())
             .into_iter()
@@ -181,9 +183,11 @@ fn age(secs: i64) -> String {
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
 pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+    // A name with a slash is the path of a mount.
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
     };
+    // A name may also be the path of a mount, which is unmounted instead.
     let at = session.current.join(named);
     if mountinfo::ours().is_ok_and(|all| all.iter().any(|mounted| mounted.at == at)) {
         return Ok(false);
@@ -191,6 +195,7 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
     let Some(repository) = repository_of(session, name)? else {
         return Ok(false);
     };
+    // The overlay of a volume is removed only together with the volume or its entry in the trash.
     let volumes = volumes(session)?;
     let records = volumes
         .list()?
