@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::gc::{GcOptions, GcReport};
+use super::options::{GcOptions, GcReport};
 use super::segments;
 use crate::error::Result;
 use crate::format::packlist::ListedPack;
@@ -12,7 +12,6 @@ use crate::model::id::parse_hex;
 use crate::observe::Observer;
 use crate::repo::gclog::GcState;
 use crate::repo::{Repo, layout};
-use crate::store::Removal;
 use crate::store::local::LocalStore;
 
 /// A pack that exists, with its length if the listing has it.
@@ -118,16 +117,6 @@ impl Deletion<'_> {
                 .ok()
                 .map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
             report.dead_until = report.dead_until.min(due).or(due);
-        }
-    }
-}
-
-impl GcReport {
-    /// Notes the objects that a store refused to delete.
-    pub(super) fn note(&mut self, removal: &Removal) {
-        self.undeleted += removal.refused as u64;
-        if let (None, Some(e)) = (&self.undeleted_because, &removal.reason) {
-            self.undeleted_because = Some(crate::error::with_causes(e));
         }
     }
 }

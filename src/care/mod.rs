@@ -10,6 +10,7 @@ mod deletion;
 mod fresh;
 pub mod gc;
 mod mark;
+mod options;
 pub mod plan;
 mod reflogs;
 mod repack;

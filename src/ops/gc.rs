@@ -122,7 +122,7 @@ pub fn collect_remote(
 ) -> Result<GcReport> {
     let local = context.repo()?;
     let staging = local.ensure_local()?.files();
-    // What the remote has is found out at the remote alone.
+    // Another repository must not hide that an object is missing at the remote.
     let mut context = context.clone();
     context.open = OpenOptions {
         lazy_source: None,

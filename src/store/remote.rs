@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use opendal::{ErrorKind, Operator};
@@ -663,8 +663,8 @@ impl Store for RemoteStore {
         );
         match stat {
             Ok((stored, response)) => Ok(stored.zip(response.date).map(|(stored, now)| {
-                let age = now.duration_since(stored.into_inner());
-                Duration::try_from(age).unwrap_or_default()
+                now.duration_since(SystemTime::from(stored))
+                    .unwrap_or_default()
             })),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(e) => Err(e),

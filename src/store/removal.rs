@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::error::{Failure, Kind};
 use crate::work::fan_out;
 
@@ -10,7 +10,7 @@ use crate::work::fan_out;
 /// others.
 const SAMPLE: usize = 16;
 
-/// What became of objects that were to be removed.
+/// The result of removing many objects.
 #[derive(Debug, Default)]
 pub struct Removal {
     /// Number of objects that the store refused to remove.

@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RANGE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -14,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use opendal::raw::Timestamp;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use parking_lot::Mutex;
@@ -65,7 +67,7 @@ pub(super) struct ResponseInfo {
     pub(super) too_long: bool,
     pub(super) status: u16,
     /// The time of the server.
-    pub(super) date: Option<jiff::Timestamp>,
+    pub(super) date: Option<SystemTime>,
 }
 
 impl OperationContext {
@@ -149,10 +151,10 @@ impl HttpTransport for Transport {
             parts.status.as_u16(),
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
-        let date = header(DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let date = header(DATE).and_then(|date| Timestamp::parse_rfc2822(date).ok());
         update(&|response| {
             (response.is_page, response.status) = (is_page, status);
-            response.date = date.as_ref().map(jiff::Zoned::timestamp);
+            response.date = date.map(SystemTime::from);
         });
         // The length in a response to HEAD is that of the object and not of a body, so no limit
         // applies.

@@ -82,7 +82,7 @@ fn collected(place: &Place) {
     ann.dvc(["forget", "--remote", "origin", "main@v1", "main@v2"])
         .ok();
 
-    // Nobody can be asked, and -y is missing.
+    // No user can be asked, and -y is missing.
     if !is_directory(place) {
         ann.dvc(["gc", "origin", "--now"])
             .code(4)

@@ -199,7 +199,7 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
 /// The question before a deletion without a grace.
 const QUESTION: &str = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
 
-/// Fails if data of a remote would be deleted at once and nobody can be asked. A directory is as
+/// Fails if data of a remote would be deleted at once and no user can be asked. A directory is as
 /// close as the local repository.
 fn ensure_confirmed(session: &Session, remotes: &[Remote]) -> Result<(), Failed> {
     use std::io::IsTerminal;
