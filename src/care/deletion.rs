@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::options::{GcOptions, GcReport};
-use super::segments;
-use crate::error::Result;
+use super::segments::{self, SegmentsMerged};
+use crate::error::{Kind, Result};
 use crate::format::packlist::ListedPack;
 use crate::format::segment::PackName;
 use crate::model::id::parse_hex;
@@ -80,9 +80,17 @@ impl Deletion<'_> {
         let is_gone = |name: &PackName| {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
         };
-        let segments = segments::merge(self.repo, state, &is_gone, self.staging, self.observer)?;
-        report.deleted_segments += segments.deleted;
-        report.note(&segments.removal);
+        let merge = || segments::merge(self.repo, state, &is_gone, self.staging, self.observer);
+        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
+        let merged = match merge() {
+            Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
+            merged => Some(merged?),
+        };
+        let note = |report: &mut GcReport, segments: &SegmentsMerged| {
+            report.deleted_segments += segments.deleted;
+            report.note(&segments.removal);
+        };
+        merged.iter().for_each(|segments| note(report, segments));
         if due.is_empty() {
             return Ok(());
         }
@@ -90,6 +98,9 @@ impl Deletion<'_> {
         self.observer.step("gc delete");
         let removal = self.repo.store().delete_many(&keys)?;
         self.observer.step("gc deleted");
+        if merged.is_none() {
+            note(report, &merge()?);
+        }
         report.note(&removal);
         report.deferred_packs += removal.deferred as u64;
         report.deleted_packs += (due.len() - removal.refused.min(due.len())) as u64;

@@ -6,6 +6,7 @@
 //! replace it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -102,14 +103,11 @@ pub fn collect(
         gone: HashSet::new(),
         report: GcReport::default(),
     };
-    // Packs that an earlier run gave up.
-    let state = repo.read_gc_log()?;
-    if !state.dead.is_empty() {
-        gc.packs = packs_there(repo)?;
+    if !options.dry_run {
+        super::leftovers::remove(staging);
     }
-    gc.delete_due(&state)?;
     if gc.run(loose)? {
-        let state = repo.read_gc_log()?;
+        let state = repo.read_gc_log_to_void()?;
         gc.delete_due(&state)?;
     }
     let (state, packs) = (repo.gc_state(), std::mem::take(&mut gc.packs));
@@ -168,8 +166,8 @@ impl Gc<'_> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
-        let before = self.repo.read_gc_log()?;
-        let roots = self.roots(loose)?;
+        let before = self.repo.read_gc_log_to_void()?;
+        let mut roots = self.roots(loose)?;
         let trash = self.trash.read()?;
         self.packs = packs_there(self.repo)?;
         let packs = self.packs.clone();
@@ -180,9 +178,15 @@ impl Gc<'_> {
         }
         ahead::nodes(self.repo)?;
         self.gone = self.versions_gone(&before, &trash, &roots)?;
+        roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
         let dir = self.staging.staging()?;
-        let marked = mark::mark(self.repo, &roots, &is_forgotten, &dir, self.observer)?;
+        let mark = |dir: &Path| mark::mark(self.repo, &roots, &is_forgotten, dir, self.observer);
+        let marked = match mark(&dir) {
+            // On a full disk, dead packs can still be deleted.
+            Err(e) if e.kind() == Kind::NoSpace => mark(&std::env::temp_dir())?,
+            marked => marked?,
+        };
         self.report.whole_versions = marked.whole_versions;
         self.report.forgotten_versions = marked.forgotten_versions;
         self.report.incomplete.clone_from(&marked.incomplete);
@@ -193,6 +197,9 @@ impl Gc<'_> {
         if tally.missing > 0 && is_complete {
             return Err(self.missing(&before, tally.missing)?);
         }
+        // Dead packs are deleted only after the mark has found a copy of everything outside of
+        // them, because the log may have come from another repository.
+        self.delete_due(&before)?;
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
             return Ok(false);
@@ -220,11 +227,12 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
-        // The same frames result in the same pack. A gc that was interrupted may have left a pack
-        // without a segment, which this run has written again and listed in a segment.
-        rows.retain(|row| !repacked.packs.contains_key(&row.name));
+        // The copy of a pack may have the name of a pack that an interrupted run wrote from the same
+        // frames.
         rows.retain(|row| {
-            row.reason != ListReason::Copied || plan.copied.keys().any(|n| is_pack(&tally, *n, row))
+            !repacked.packs.contains_key(&row.name)
+                && (row.reason != ListReason::Copied
+                    || plan.copied.keys().any(|n| is_pack(&tally, *n, row)))
         });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
@@ -279,7 +287,7 @@ impl Gc<'_> {
     /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
     /// because another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<Error> {
-        let now = self.repo.read_gc_log()?;
+        let now = self.repo.read_gc_log_to_void()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
         } else {
@@ -493,18 +501,17 @@ impl Gc<'_> {
         let dead: Vec<ListedPack> = dead.into_values().collect();
         self.observer.step("gc dead");
         let next = number.checked_add(1).ok_or(GcError::Raced)?;
-        // A dead entry has packs. If every planned pack is needed after all, an empty plan cancels
-        // the plan.
-        let what = if dead.is_empty() {
+        // If every pack is spared and none is dead, a plan without packs cancels the plan.
+        let step = if dead.is_empty() {
             GcStep::Plan
         } else {
             GcStep::Dead
         };
-        if log.append(self.entry(next, what)?, &dead, self.staging)? == Appended::Lost {
+        if log.append(self.entry(next, step)?, &dead, self.staging)? == Appended::Lost {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");
-        self.repo.read_gc_log()?;
+        self.repo.read_gc_log_to_void()?;
         match log.fold() {
             // Entries that must not be removed do no harm.
             Err(e) if e.kind() == Kind::Denied => {
@@ -573,16 +580,17 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = self.roots(loose)?;
+        let mut now = self.roots(loose)?;
         let trash = self.trash.read()?;
         self.repo.refresh_index()?;
+        now.leave_out_collected(self.repo, before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
         let kept = Kept::new(self.repo, &names);
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
         let mut spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
-                let now = self.repo.read_gc_log()?;
+                let now = self.repo.read_gc_log_to_void()?;
                 return Err(if now.number == before.number + 1 {
                     e
                 } else {

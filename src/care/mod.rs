@@ -3,12 +3,14 @@
 //!
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
 //! `twins` reads the copies that stay, `fresh` finds what became visible meanwhile, `segments` cleans
-//! the index, and `deletion` deletes. `ahead` and `reflogs` save requests at a remote.
+//! the index, `deletion` deletes, and `leftovers` removes files of interrupted processes. `ahead` and
+//! `reflogs` save requests at a remote.
 
 mod ahead;
 mod deletion;
 mod fresh;
 pub mod gc;
+mod leftovers;
 mod mark;
 mod options;
 pub mod plan;

@@ -3,16 +3,19 @@
 //!
 //! A ref that cannot be read is an error, because what it names would look unneeded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::reflogs::RefLogs;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::entry::Time;
-use crate::model::id::Id;
+use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
+use crate::repo::gclog::GcState;
 use crate::repo::refs::value_of;
+use crate::repo::trashlog::TrashState;
+use crate::repo::whole::CopyDemand;
 
 /// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
@@ -66,6 +69,70 @@ impl Roots {
             tips,
             loose: loose()?,
         })
+    }
+
+    /// Takes out previous values of refs of which an earlier gc has collected data, because it kept
+    /// such values for a shorter time. What the refs name now stays.
+    pub(super) fn leave_out_collected(
+        &mut self,
+        repo: &Repo,
+        state: &GcState,
+        trash: &TrashState,
+    ) -> Result<()> {
+        // A clone of a part has no complete versions.
+        let is_partial = Repo::partial(repo.path()).is_some() || repo.is_lazy();
+        if state.dead_number == 0 || is_partial || self.refs.len() == self.tips.len() {
+            return Ok(());
+        }
+        let mut reached: HashSet<Id> = HashSet::new();
+        let mut todo: Vec<Id> = self.tips.iter().copied().collect();
+        while let Some(id) = todo.pop() {
+            if reached.insert(id)
+                // The mark reports what is missing.
+                && let Ok(commit) = repo.commit_cached(&id)
+            {
+                todo.extend(commit.parents);
+            }
+        }
+        // The versions below each value that nothing else reaches; `None` if a commit is missing.
+        let mut chains: Vec<(Id, Option<BTreeSet<Id>>)> = Vec::new();
+        for value in &self.refs {
+            let mut chain = Some(BTreeSet::new());
+            let mut todo = vec![*value];
+            while let (Some(id), Some(ids)) = (todo.pop(), &mut chain) {
+                if reached.contains(&id) || !ids.insert(id) {
+                    continue;
+                }
+                match repo.commit_cached(&id) {
+                    Ok(commit) if repo.has(ObjectKind::Commit, &id)? => todo.extend(commit.parents),
+                    Err(e) if e.kind() != Kind::Integrity => return Err(e),
+                    _ => chain = None,
+                }
+            }
+            chains.push((*value, chain));
+        }
+        let all: BTreeSet<Id> = chains
+            .iter()
+            .filter_map(|(_, chain)| chain.as_ref())
+            .flatten()
+            .copied()
+            .filter(|id| !trash.contains(id))
+            .collect();
+        let all: Vec<Id> = all.into_iter().collect();
+        let without_data: BTreeSet<Id> = repo
+            .versions_without_data(&all, CopyDemand::Exists)?
+            .into_iter()
+            .collect();
+        self.refs = chains
+            .into_iter()
+            .filter(|(_, chain)| {
+                chain
+                    .as_ref()
+                    .is_some_and(|ids| ids.is_disjoint(&without_data))
+            })
+            .map(|(value, _)| value)
+            .collect();
+        Ok(())
     }
 
     /// Returns all versions that no policy and no command may forget: tips of refs, and what roots

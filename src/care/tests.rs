@@ -19,7 +19,7 @@ use crate::model::entry::{Chunker, Content, Entry, Extent, Meta, Node, Time, Tot
 use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::{RootInfo, TreeBody, TreeNode};
-use crate::observe::Silent;
+use crate::observe::{Observer, Silent};
 use crate::repo::packs::{NewFrame, read_table};
 use crate::repo::refs::Move;
 use crate::repo::sink::Sink;
@@ -168,6 +168,10 @@ impl Generated {
     }
 
     fn collect(&self, loose: &[LooseRoot]) -> GcReport {
+        self.collect_observed(loose, &Silent)
+    }
+
+    fn collect_observed(&self, loose: &[LooseRoot], observer: &dyn Observer) -> GcReport {
         let repo = self.open();
         let options = GcOptions {
             grace: Duration::ZERO,
@@ -196,7 +200,7 @@ impl Generated {
             &roots,
             &options,
             repo.ensure_local().unwrap().files(),
-            &Silent,
+            observer,
         )
         .unwrap()
     }
@@ -373,5 +377,29 @@ fn a_root_without_a_ref_keeps_its_version() {
             &BTreeMap::from([(*id, chunks.clone())]),
             &format!("seed {seed}"),
         );
+    }
+}
+
+/// Ends a gc at a step as a crash would, without destructors of the process.
+struct EndsAt(&'static str);
+
+impl Observer for EndsAt {
+    fn step(&self, name: &'static str) {
+        assert!(name != self.0, "the test ends the run here");
+    }
+}
+
+#[test]
+fn the_copies_of_an_interrupted_run_are_not_given_up_with_those_of_the_next_run() {
+    for (seed, step) in (200..230).flat_map(|seed| ["gc plan", "gc planned"].map(|s| (seed, s))) {
+        let made = Generated::new(seed);
+        for _ in 0..2 {
+            let run = || made.collect_observed(&[], &EndsAt(step));
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)));
+        }
+        made.collect(&[]);
+        made.assert_exact(&made.needed, &format!("seed {seed}, {step}"));
+        made.collect(&[]);
+        made.assert_exact(&made.needed, &format!("seed {seed}, {step}, second run"));
     }
 }

@@ -165,7 +165,9 @@ fn gc_options(
             copied_bytes: options.max_repack,
             is_remote,
         },
-        until: options.max_time.map(|most| Instant::now() + most),
+        until: options
+            .max_time
+            .and_then(|most| Instant::now().checked_add(most)),
         settle,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,

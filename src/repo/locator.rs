@@ -339,6 +339,13 @@ impl Locator {
         Ok(state)
     }
 
+    /// Reads the gc log for a gc, which voids a plan whose list is damaged.
+    pub(super) fn read_gc_log_to_void(&self) -> Result<GcState> {
+        let state = GcLog::new(&*self.store).read_to_void(&self.gc_state())?;
+        *self.gc.write() = state.clone();
+        Ok(state)
+    }
+
     /// Returns whether a writer may rely on a copy of an object: its packs exist, and no gc has
     /// given them up or plans to.
     pub(super) fn is_reliable(&self, row: &IndexRow) -> Result<bool> {

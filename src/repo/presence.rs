@@ -99,6 +99,11 @@ impl Repo {
         self.locator.read_gc_log()
     }
 
+    /// Reads the gc log for a gc, which voids a plan whose list is damaged.
+    pub fn read_gc_log_to_void(&self) -> Result<GcState> {
+        self.locator.read_gc_log_to_void()
+    }
+
     /// Reads which versions are forgotten.
     pub fn forgotten(&self) -> Result<TrashState> {
         TrashLog::new(self.store()).read()
@@ -107,13 +112,6 @@ impl Repo {
     /// Opens index segments that other processes have written in the meantime.
     pub fn refresh_index(&self) -> Result<()> {
         self.locator.refresh().map(drop)
-    }
-
-    /// Returns whether a gc may have moved or deleted objects since the gc log was in the state
-    /// `before` and the index was opened.
-    pub fn has_moved_since(&self, before: &GcState) -> Result<bool> {
-        let has_new_index = self.locator.refresh()?;
-        Ok(has_new_index || self.read_gc_log()?.number != before.number)
     }
 
     /// Returns the packs of the index that exist and are not known to be damaged, as the sorted

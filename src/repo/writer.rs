@@ -28,8 +28,8 @@ pub enum CollectedError {
     Collected { lacking: Lacking },
     #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
-    #[error("objects of {place} were moved by a garbage collection")]
-    Moved { place: String },
+    #[error("a garbage collection has moved objects meanwhile: {detail}")]
+    Moved { detail: String },
 }
 
 impl CollectedError {
@@ -349,16 +349,6 @@ impl Repo {
     ) -> Result<Option<RefEntry>> {
         WriteSession::begin(self)?.move_ref(kind, name, expected, NewValue::named(new), how)
     }
-}
-
-/// Converts the error of a read that failed because a gc has moved or deleted objects since the
-/// repository was opened, so that the caller can start again. `before` is the gc log at that time.
-pub fn moved_or(repo: &Repo, before: &GcState, e: crate::error::Error) -> crate::error::Error {
-    if e.kind() == Kind::Integrity && repo.has_moved_since(before).unwrap_or(false) {
-        let place = repo.store().place();
-        return CollectedError::Moved { place }.into();
-    }
-    e
 }
 
 /// Returns whether an error says that objects were collected, so that a writer that has the data

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, trace};
-use super::{Abilities, ListedKey, Removal, Store, StoreError};
+use super::{Abilities, ListedKey, Removal, SMALL_MAX, Store, StoreError};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
@@ -223,7 +223,16 @@ impl Store for LocalStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match fs::read(self.path(key)) {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            // The rest of a longer file is left out, so that it does not match its checksum: no
+            // command writes such a file.
+            File::open(self.path(key))?
+                .take(SMALL_MAX)
+                .read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.io("read", key)(e)),

@@ -13,11 +13,12 @@ use std::time::Duration;
 use dvc::context::Context;
 use dvc::error::Kind;
 use dvc::model::id::Id;
-use dvc::model::refname::RefName;
+use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::{Observer, Silent};
 use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::gc::{CollectOptions, collect};
+use dvc::ops::undo::{UndoOptions, undo};
 use parking_lot::Mutex;
 
 use crate::support::known::{KnownVersion, assert_sound, commit_all, context, copy_dir, files_of};
@@ -250,4 +251,48 @@ fn a_gc_at_each_step_of_another_gc() {
             &format!("gc at step {step}, {name}"),
         );
     }
+}
+
+/// The deleted branch comes back between the mark and the plan, so that every planned pack stays.
+#[test]
+fn a_plan_of_which_every_pack_is_spared() {
+    let stage = Stage::new();
+    let mut came_back = 0;
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        let name = RefName::new("gone").unwrap();
+        let restore = |_: &str| {
+            let options = UndoOptions {
+                name: Some(name.clone()),
+                dry_run: false,
+            };
+            // Later in the run, the data is gone or planned to be.
+            let _ = undo(&context, &options, &Silent);
+        };
+        let observer = AtStep::new(step, &restore);
+        let done = collect_now(&context, &observer);
+        assert!(
+            done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy),
+            "step {step}: {:?}",
+            done.err()
+        );
+        let Some(ran_at) = observer.ran_at() else {
+            break;
+        };
+        let case = format!("undo at step {step}, {ran_at}");
+        let tip = context
+            .repo()
+            .unwrap()
+            .refs()
+            .value(RefKind::Branch, &name)
+            .unwrap();
+        came_back += usize::from(tip.is_some());
+        assert_sound(&context, &stage.versions, &case);
+        drop(collect_now(&context, &Silent).unwrap());
+        assert_sound(&context, &stage.versions, &format!("{case}, second gc"));
+        fs::write(context.worktree.join("new"), noise(9, 9000)).unwrap();
+        commit_back(&context, &Silent).unwrap();
+    }
+    assert!(came_back > 2, "{came_back}");
 }
