@@ -114,6 +114,11 @@ impl Repo {
         self.locator.refresh().map(drop)
     }
 
+    /// Like [`Self::refresh_index`]; returns whether the index has changed.
+    pub fn has_new_index(&self) -> Result<bool> {
+        self.locator.refresh()
+    }
+
     /// Returns the packs of the index that exist and are not known to be damaged, as the sorted
     /// first eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
