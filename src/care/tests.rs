@@ -175,10 +175,6 @@ impl Generated {
         self.collect_with(0.0, loose, observer)
     }
 
-    fn collect_up_to(&self, unused_share: f64, loose: &[LooseRoot]) -> GcReport {
-        self.collect_with(unused_share, loose, &Silent)
-    }
-
     fn collect_with(
         &self,
         unused_share: f64,
