@@ -100,6 +100,7 @@ impl Stage {
             target: ForgetTarget::Versions(vec![RevisionQuery::parse(b"main@v1").unwrap()]),
             max_forget: None,
             is_confirmed: true,
+            skips_trash: false,
             dry_run: false,
             run: "/nonexistent".into(),
         };
