@@ -502,7 +502,13 @@ impl Gc<'_> {
         let dead: Vec<ListedPack> = dead.into_values().collect();
         self.observer.step("gc dead");
         let next = number.checked_add(1).ok_or(GcError::Raced)?;
-        if log.append(self.entry(next, GcStep::Dead)?, &dead, self.staging)? == Appended::Lost {
+        // If versions need every pack of the first plan, an empty plan cancels it.
+        let step = if dead.is_empty() {
+            GcStep::Plan
+        } else {
+            GcStep::Dead
+        };
+        if log.append(self.entry(next, step)?, &dead, self.staging)? == Appended::Lost {
             return Err(GcError::Raced.into());
         }
         self.observer.step("gc given up");

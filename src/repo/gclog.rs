@@ -56,7 +56,7 @@ pub struct GcState {
     pub dead_number: u64,
     /// Time of that entry in seconds since 1970.
     pub dead_time: i64,
-    /// Whether the newest entry is a plan.
+    /// Whether the newest entry is a plan with packs.
     pub has_plan: bool,
 }
 
@@ -127,7 +127,7 @@ impl<'s> GcLog<'s> {
             state.number = state.number.max(entry.seq);
             match entry.what {
                 GcStep::Plan if is_newest => {
-                    state.has_plan = true;
+                    state.has_plan = entry.list.is_some();
                     let Some(list) = self.list(&entry)? else {
                         return Ok(None);
                     };
@@ -187,13 +187,22 @@ impl<'s> GcLog<'s> {
     }
 
     /// Stores a list under its name, and creates an entry that refers to it at exactly the number
-    /// of `entry`.
+    /// of `entry`. An entry without packs has no list.
     pub fn append(
         &self,
         entry: GcEntry,
         rows: &[ListedPack],
         staging: &LocalStore,
     ) -> Result<Appended> {
+        if rows.is_empty() {
+            // An empty plan cancels the plan before.
+            let is_counted = self.log.append(&entry)? == Appended::Counts;
+            return Ok(if is_counted && self.counts(&entry, rows)? {
+                Appended::Counts
+            } else {
+                Appended::Lost
+            });
+        }
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
