@@ -103,6 +103,8 @@ pub struct GcReport {
     pub incomplete: Vec<LooseRoot>,
     /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,
+    /// Bytes that were freed in overlays.
+    pub overlay_bytes: u64,
 }
 
 /// The error for a gc that must not continue.

@@ -2,7 +2,8 @@
 //! nothing needs.
 //!
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
-//! `fresh` finds what became visible meanwhile, and `segments` cleans the index.
+//! `fresh` finds what became visible meanwhile, and `segments` cleans the index. `usage` states what
+//! needs the data.
 
 mod fresh;
 pub mod gc;
@@ -15,4 +16,5 @@ mod segments;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod visited;

@@ -39,6 +39,8 @@ pub struct Roots {
     /// Versions that are the value of a ref now.
     pub tips: BTreeSet<Id>,
     pub loose: Vec<LooseRoot>,
+    /// Values of refs in their logs, and when the entry becomes too old, in seconds since 1970.
+    pub logged: Vec<(Id, i64)>,
 }
 
 impl Roots {
@@ -60,26 +62,30 @@ impl Roots {
                     .map(|name| (kind, name)),
             );
         }
-        let found = Mutex::new((BTreeSet::new(), BTreeSet::new()));
+        let found = Mutex::new((BTreeSet::new(), BTreeSet::new(), Vec::new()));
         let threads = repo.store().abilities().in_flight.min(logs.len());
         fan_out::for_each(threads, logs.into_iter(), |(kind, name)| {
             let log = repo.refs().log(kind, &name)?;
             let mut found = found.lock();
-            let (all, tips) = &mut *found;
+            let (all, tips, old) = &mut *found;
             if let Some(tip) = log.first().and_then(value_of) {
                 tips.insert(tip);
                 all.insert(tip);
             }
             for entry in log.iter().filter(|entry| entry.time > since) {
                 all.extend(values(entry));
+                let until = entry.time.saturating_add_unsigned(keep_log.as_secs());
+                old.extend(values(entry).map(|id| (id, until)));
             }
             Ok::<_, Error>(())
         })?;
-        let (all, tips) = found.into_inner();
+        let (all, tips, old) = found.into_inner();
+
         Ok(Self {
             refs: all.into_iter().collect(),
             tips,
             loose: loose()?,
+            logged: old,
         })
     }
 

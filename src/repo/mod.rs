@@ -14,6 +14,7 @@ mod handle;
 mod heal;
 pub mod layout;
 mod lazy;
+pub mod leases;
 mod locator;
 pub mod log;
 pub mod marker;
@@ -34,6 +35,7 @@ pub mod volatile;
 pub mod whole;
 pub mod worktree;
 pub mod writer;
+pub mod writers;
 
 pub use error::RepoError;
 pub use handle::{LocalRepo, OpenLazySource, OpenOptions, Repo};

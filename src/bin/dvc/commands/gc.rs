@@ -1,5 +1,6 @@
 //! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use crate::commands::gc_status;
 use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
@@ -12,7 +13,7 @@ use dvc::context::Context;
 use dvc::error::Kind;
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::gc::{CacheShrink, CollectOptions, collect, shrink_cache};
+use dvc::ops::gc::{CacheShrink, CollectOptions, collect, ensure_no_writers, shrink_cache};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -20,7 +21,9 @@ use std::time::Duration;
 
 /// Options of `gc`.
 #[derive(Args, Debug, Default)]
-#[command(after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --cache --max 2G")]
+#[command(
+    after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --status\n  dvc gc --cache --max 2G"
+)]
 pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
@@ -28,6 +31,9 @@ pub(crate) struct GcArgs {
     /// Keep at most SIZE of cached blocks
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
+    /// Show which data is kept, why, and until when
+    #[arg(long, conflicts_with_all = ["cache", "now"])]
+    pub(crate) status: bool,
     /// Delete unneeded data now, without waiting
     #[arg(long, conflicts_with_all = ["cache", "grace"])]
     pub(crate) now: bool,
@@ -78,6 +84,7 @@ pub(crate) struct JsonGc {
     dead_seconds: Option<i64>,
     kept_bytes: u64,
     unused_bytes: u64,
+    overlay_bytes: u64,
     incomplete: Vec<String>,
     complete: bool,
     dry_run: bool,
@@ -87,6 +94,8 @@ pub(crate) struct JsonGc {
 pub(crate) fn run(session: &Session, args: &GcArgs) -> CommandResult {
     if args.cache {
         run_cache(session, args)
+    } else if args.status {
+        gc_status::run(session, &options(session, args)?)
     } else {
         run_repository(session, args)
     }
@@ -123,10 +132,15 @@ fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
 fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
     let options = options(session, args)?;
     let question = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
-    if args.now && !options.dry_run && !session.confirmed(question)? {
-        return Ok(Exit::NO);
-    }
     let context = session.here()?.1;
+    if args.now && !options.dry_run {
+        if !session.globals.yes {
+            ensure_no_writers(&context)?;
+        }
+        if !session.confirmed(question)? {
+            return Ok(Exit::NO);
+        }
+    }
     let done = collect_garbage(session, &context, &options)?;
     let mut out = session.plain_out();
     if session.globals.json {
@@ -277,6 +291,7 @@ fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc
         dead_seconds: report.dead_until.map(wait),
         kept_bytes: report.kept_bytes,
         unused_bytes: report.unused_bytes,
+        overlay_bytes: report.overlay_bytes,
         incomplete: report
             .incomplete
             .iter()
@@ -340,6 +355,15 @@ fn print(
         "{deleted} {}; {kept} kept, of which {unused} unused",
         packs(bytes, number)
     )?;
+    if report.overlay_bytes > 0 {
+        let freed = if options.dry_run {
+            "would free"
+        } else {
+            "freed"
+        };
+        let bytes = size(report.overlay_bytes);
+        writeln!(out, "{freed} {bytes} of committed data in overlays")?;
+    }
     if report.undeleted > 0 {
         writeln!(
             out,
