@@ -14,6 +14,9 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
 
+/// Attempts to read a log while other processes fold it.
+const ATTEMPTS: usize = 10;
+
 /// A version that a ref has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
@@ -107,6 +110,45 @@ pub(super) fn range(from: u64, to: u64) -> String {
     }
 }
 
+/// A file in the directory of a log.
+struct LogFile {
+    key: String,
+    /// Number of the entry; `None` if the file is not an entry, which is not read.
+    seq: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+/// Reads all entries of a log.
+fn log_files(repo: &Repo, log: &str) -> Result<Vec<LogFile>> {
+    let mut attempts = 0;
+    'again: loop {
+        attempts += 1;
+        let mut files = Vec::new();
+        for listed in repo.store().list(log)? {
+            let key = format!("{log}/{}", listed.name);
+            // dvc writes keys in lower case, and another spelling would be a second key for the
+            // same number.
+            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
+            let seq = seq_of_key(&listed.name).filter(|_| is_entry);
+            let bytes = match seq {
+                Some(_) => repo.store().get(&key)?,
+                None => None,
+            };
+            // Another process has folded the entry into a newer one since the listing, and the
+            // newer one is missing in the listing.
+            if seq.is_some() && bytes.is_none() && attempts < ATTEMPTS {
+                continue 'again;
+            }
+            files.push(LogFile {
+                key,
+                seq,
+                bytes: bytes.unwrap_or_default(),
+            });
+        }
+        return Ok(files);
+    }
+}
+
 /// The log of a ref.
 pub(super) struct Log {
     pub(super) kind: RefKind,
@@ -138,18 +180,18 @@ impl Log {
             entries: BTreeMap::new(),
             damaged: Vec::new(),
         };
-        for listed in repo.store().list(&log.key)? {
-            let file = format!("{}/{}", log.key, listed.name);
-            // dvc writes keys in lower case, and another spelling would be a second key for the
-            // same number.
-            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
-            let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
+        for LogFile {
+            key: file,
+            seq,
+            bytes,
+        } in log_files(repo, &log.key)?
+        {
+            let Some(seq) = seq else {
                 findings.note(format!("`{file}` is not a log entry"));
                 continue;
             };
             // The number counts even if the entry is damaged, because the entry exists.
             log.last = log.last.max(seq);
-            let bytes = repo.store().get(&file)?.unwrap_or_default();
             let entry = RefEntry::decode(&bytes)
                 .map_err(|e| e.why)
                 .and_then(|e| log.placed(e, seq));

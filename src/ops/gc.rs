@@ -113,7 +113,9 @@ pub fn collect(
         at_once: options.at_once.clone(),
         keep_log: options.keep_log,
         limits,
-        until: options.max_time.map(|most| Instant::now() + most),
+        until: options
+            .max_time
+            .and_then(|most| Instant::now().checked_add(most)),
         settle: Duration::ZERO,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,

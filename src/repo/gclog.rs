@@ -178,8 +178,12 @@ impl<'s> GcLog<'s> {
             }
             read => read?,
         }
+        // A store could serve another list with the same sums, and packs that are not dead would be
+        // taken for dead.
+        if NameHasher::of(&bytes) != *name {
+            return Err(Malformed::new("list of packs", "checksum mismatch").into());
+        }
         let list = PackList::decode(bytes)?;
-        // The name of the list is not verified here, so the sums detect a list of another entry.
         if list.len() as u64 != entry.count || list.sum_bytes() != entry.bytes {
             return Err(Malformed::new("list of packs", "not the list that the log names").into());
         }

@@ -64,6 +64,10 @@ impl FileChange {
 
 /// Replaces a file atomically and keeps its permissions.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // The file may be a link into a directory of settings that the user keeps under version
+    // control. The link stays, and its target is replaced.
+    let target = fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
     let dir = path.parent().unwrap_or(Path::new("/"));
     create::dir_all(dir)?;
     let mut file = create::temp_file(dir, ".config")?;

@@ -7,6 +7,7 @@
 
 use dvc::sys::mountinfo;
 use std::fmt;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +61,12 @@ fn doubt(path: &Path) -> Option<DistrustReason> {
 }
 
 fn in_mount(repository: &Path) -> Option<DistrustReason> {
-    let mounted = mountinfo::containing(repository).ok().flatten()?;
-    mounted.is_ours().then_some(DistrustReason::Mounted)
+    match mountinfo::containing(repository) {
+        Ok(mounted) => mounted?.is_ours().then_some(DistrustReason::Mounted),
+        // Without the mount table, the repository may be part of a version, which others wrote.
+        // Without `/proc`, nothing can be mounted by dvc either.
+        Err(e) => (e.kind() != io::ErrorKind::NotFound).then_some(DistrustReason::Mounted),
+    }
 }
 
 /// Returns whether `safe.directory` names the repository, its worktree, or (with `/*`) a parent

@@ -173,7 +173,15 @@ pub fn keep_unpushed(
         count += 1;
     };
     // Create the new branch first, so that every version has a name at any moment.
-    repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
+    let is_kept = repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
+    // If another process has created that branch, the versions stay where they are.
+    if is_kept.is_none() {
+        return Ok(Some(Unpushed {
+            branch: branch.clone(),
+            versions,
+        }));
+    }
+    // If another process moves the branch first, its move counts. The versions have a name anyway.
     repo.move_ref(RefKind::Branch, branch, Some(&id), Some(remote), &how)?;
     Ok(Some(Unpushed {
         branch: kept,
