@@ -116,14 +116,13 @@ impl<'w> FreshWalk<'w> {
                 self.tree(commit.tree)?;
             }
         }
-        for root in roots
-            .loose
-            .iter()
-            .filter(|root| !self.marked.whole.contains(&root.id))
-        {
+        for root in &roots.loose {
             // A root without a log that lacks objects is no damage: its owner withdraws it.
             let held = self.repo.commit_cached(&root.id).and_then(|commit| {
-                self.note(ObjectKind::Commit, &root.id)?;
+                if !self.marked.commits.contains(&root.id) {
+                    self.note(ObjectKind::Commit, &root.id)?;
+                }
+                // Trees of the mark are visited, unless the set has forgotten them.
                 std::iter::once(&commit.tree)
                     .chain(&root.trees)
                     .try_for_each(|tree| self.tree(*tree))

@@ -67,10 +67,11 @@ enum NodeRef {
 
 /// Roots and their ancestors: all commits, and the trees of those that are not forgotten, newest
 /// first.
-struct Versions {
-    commits: Vec<Id>,
+#[derive(Default)]
+pub(super) struct Versions {
+    pub(super) commits: Vec<Id>,
     /// Versions with their trees.
-    trees: Vec<(Id, Id)>,
+    pub(super) trees: Vec<(Id, Id)>,
     forgotten: u64,
 }
 
@@ -113,15 +114,7 @@ pub(super) fn mark(
     let needed = walk.runs.merge()?;
 
     let mut incomplete = Vec::new();
-    let runs = PrefixRuns::new(dir);
-    let mut walk = Walk {
-        repo,
-        observer,
-        visited: &visited,
-        runs,
-        is_strict: false,
-        failed: Mutex::default(),
-    };
+    let mut walk = Walk::lenient(repo, observer, &visited, dir);
     for root in &roots.loose {
         // A root without a log protects its own version only, also if the version is forgotten.
         let held = versions(repo, &[root.id], &|_| false, &mut seen, true);
@@ -154,7 +147,7 @@ pub(super) fn mark(
 
 /// Returns `tips` and their ancestors, except those in `seen`, and adds them to `seen`. With
 /// `only_tips`, returns only `tips`, and does not use `seen`.
-fn versions(
+pub(super) fn versions(
     repo: &Repo,
     tips: &[Id],
     is_forgotten: &dyn Fn(&Id) -> bool,
@@ -196,7 +189,8 @@ fn versions(
     Ok(versions)
 }
 
-struct Walk<'w> {
+/// Walks trees, with several threads.
+pub(super) struct Walk<'w> {
     repo: &'w Repo,
     observer: &'w dyn Observer,
     visited: &'w VisitedSet,
@@ -206,8 +200,36 @@ struct Walk<'w> {
     failed: Mutex<Option<crate::error::Error>>,
 }
 
-impl Walk<'_> {
-    fn run(&self, versions: Versions) -> Result<()> {
+impl<'w> Walk<'w> {
+    /// Prepares a walk that goes on after objects that cannot be read.
+    pub(super) fn lenient(
+        repo: &'w Repo,
+        observer: &'w dyn Observer,
+        visited: &'w VisitedSet,
+        dir: &Path,
+    ) -> Self {
+        Self {
+            repo,
+            observer,
+            visited,
+            runs: PrefixRuns::new(dir),
+            is_strict: false,
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Returns whether an object could not be read.
+    pub(super) fn has_failed(&mut self) -> bool {
+        self.failed.get_mut().is_some()
+    }
+
+    /// Returns the ids of everything that was walked.
+    pub(super) fn finish(self) -> Result<PrefixSets> {
+        self.runs.merge()
+    }
+
+    /// Walks the trees of all versions.
+    pub(super) fn run(&self, versions: Versions) -> Result<()> {
         let mut buffer = self.runs.buffer();
         versions
             .commits

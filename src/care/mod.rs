@@ -4,7 +4,7 @@
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
 //! `twins` reads the copies that stay, `fresh` finds what became visible meanwhile, `segments` cleans
 //! the index, `deletion` deletes, and `leftovers` removes files of interrupted processes. `ahead` and
-//! `reflogs` save requests at a remote.
+//! `reflogs` save requests at a remote. `usage` states what needs the data.
 
 mod ahead;
 mod deletion;
@@ -23,4 +23,5 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod twins;
+pub mod usage;
 mod visited;

@@ -77,6 +77,8 @@ pub struct GcReport {
     pub incomplete: Vec<LooseRoot>,
     /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,
+    /// Bytes that were freed in overlays.
+    pub overlay_bytes: u64,
 }
 
 impl GcReport {

@@ -39,6 +39,8 @@ pub struct Roots {
     /// Versions that are the value of a ref now.
     pub tips: BTreeSet<Id>,
     pub loose: Vec<LooseRoot>,
+    /// Values of refs in their logs, and when the entry becomes too old, in seconds since 1970.
+    pub logged: Vec<(Id, i64)>,
 }
 
 impl Roots {
@@ -52,7 +54,7 @@ impl Roots {
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
         let since = now.secs.saturating_sub_unsigned(keep_log.as_secs());
-        let (mut all, mut tips) = (BTreeSet::new(), BTreeSet::new());
+        let (mut all, mut tips, mut logged) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for log in logs.read(repo)? {
             // Fences and first entries repeat the value.
             let moves = || log.entries.iter().filter(|entry| entry.old != entry.new);
@@ -62,12 +64,15 @@ impl Roots {
             }
             for entry in moves().filter(|entry| entry.time > since) {
                 all.extend(values(entry));
+                let until = entry.time.saturating_add_unsigned(keep_log.as_secs());
+                logged.extend(values(entry).map(|id| (id, until)));
             }
         }
         Ok(Self {
             refs: all.into_iter().collect(),
             tips,
             loose: loose()?,
+            logged,
         })
     }
 

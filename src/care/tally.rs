@@ -325,7 +325,7 @@ fn half(id: &Id) -> u128 {
 }
 
 /// Walks a set of prefixes in step with the rows of the index.
-struct Cursor {
+pub(super) struct Cursor {
     iter: PrefixIter,
     current: Option<u64>,
     /// Whether the current prefix has a copy.
@@ -334,7 +334,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new(sets: &PrefixSets, set: usize) -> Result<Self> {
+    pub(super) fn new(sets: &PrefixSets, set: usize) -> Result<Self> {
         let mut iter = sets[set].iter()?;
         let current = iter.next().transpose()?;
         Ok(Self {
@@ -346,7 +346,7 @@ impl Cursor {
     }
 
     /// Moves to the first prefix that is not smaller; returns whether it is the given one.
-    fn reach(&mut self, prefix: u64) -> Result<bool> {
+    pub(super) fn reach(&mut self, prefix: u64) -> Result<bool> {
         while self.current.is_some_and(|current| current < prefix) {
             self.step()?;
         }

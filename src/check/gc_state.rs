@@ -325,11 +325,13 @@ fn check_leases(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
             findings.note(format!("`{key}` is not a lease"));
             continue;
         }
-        // The process that holds a lease may remove it at any time.
-        let Some(bytes) = repo.store().get(&key)? else {
+        // The process that holds a lease may remove it at any time. An empty one is not written yet.
+        let Some(bytes) = repo.lease_bytes(&key)? else {
             continue;
         };
-        if let Err(e) = Lease::decode(&bytes) {
+        if !bytes.is_empty()
+            && let Err(e) = Lease::decode(&bytes)
+        {
             findings.damage(What::Lease, key, e.why);
         }
     }

@@ -24,6 +24,17 @@ pub enum LeaseUse {
     Lazy,
 }
 
+impl LeaseUse {
+    /// Returns the name for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Overlay => "overlay",
+            Self::Lazy => "lazy clone",
+        }
+    }
+}
+
 /// A lease. The fields have the same order as in the stored text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

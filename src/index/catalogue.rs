@@ -18,10 +18,13 @@ use std::time::Duration;
 mod check;
 pub mod commits;
 mod damage;
+mod leases;
 mod schema;
 pub mod segments;
 mod stat;
 
+/// The path of a catalogue without a file.
+const TEMPORARY: &str = "(temporary)";
 /// Number of attempts to open a catalogue that another process is creating.
 const BUSY_TRIES: u32 = 100;
 /// Pause after each attempt.
@@ -130,7 +133,7 @@ impl Catalogue {
     /// Returns a catalogue that exists as long as the value. SQLite keeps the content in memory and
     /// moves it to an unlinked temporary file when it grows.
     pub fn temporary() -> CatalogueResult<Self> {
-        let path = PathBuf::from("(temporary)");
+        let path = PathBuf::from(TEMPORARY);
         match schema::temporary() {
             Ok(connection) => Ok(Self {
                 path,
@@ -139,6 +142,11 @@ impl Catalogue {
             }),
             Err(source) => Err(CatalogueError::Sqlite { path, source }),
         }
+    }
+
+    /// Returns whether the content is lost with this value.
+    pub fn is_temporary(&self) -> bool {
+        self.path == Path::new(TEMPORARY)
     }
 
     pub fn path(&self) -> &Path {

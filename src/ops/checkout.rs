@@ -44,6 +44,7 @@ use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::layout::INSIDE;
 use crate::repo::refs::Move;
+use crate::repo::writer::RootCheck;
 use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::{Ignores, Rules};
@@ -58,6 +59,8 @@ pub fn checkout(
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
     let repo = context.repo()?;
+    // The gc log is read before the version is chosen.
+    let check = RootCheck::begin(&repo)?;
     // The lock comes first, because a checkout by another process may be changing the state that is
     // read below.
     let lock = match &options.into {
@@ -107,19 +110,26 @@ pub fn checkout(
         wrong: 0,
     };
     match (&options.into, &context.mount) {
-        (None, Some(mount)) if options.paths.is_empty() => {
-            in_mount::checkout(context, &repo, mount, options, resolver.head(), report)
-        }
+        (None, Some(mount)) if options.paths.is_empty() => in_mount::checkout(
+            context,
+            &repo,
+            mount,
+            options,
+            resolver.head(),
+            &check,
+            report,
+        ),
         (None, _) => in_place(
             context,
             &repo,
             options,
             resolver.head(),
             lock,
+            &check,
             report,
             observer,
         ),
-        (Some(into), _) => restore_into(context, &repo, options, into, report, observer),
+        (Some(into), _) => restore_into(context, &repo, options, into, &check, report, observer),
     }
 }
 
@@ -189,6 +199,7 @@ fn restore_into(
     repo: &Repo,
     options: &CheckoutOptions,
     into: &Path,
+    check: &RootCheck,
     mut report: CheckoutReport,
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
@@ -246,7 +257,16 @@ fn restore_into(
                     known: false,
                 };
                 report.branch = branch.filter(|_| outside);
-                let report = in_place(context, repo, options, &head, Some(lock), report, observer)?;
+                let report = in_place(
+                    context,
+                    repo,
+                    options,
+                    &head,
+                    Some(lock),
+                    check,
+                    report,
+                    observer,
+                )?;
                 Ok(CheckoutReport {
                     branch: None,
                     ..report
@@ -274,6 +294,13 @@ fn restore_into(
     let journal = lock
         .map(|lock| Journal::begin_new(lock, &goal))
         .transpose()?;
+    observer.step("checkout begin");
+    if let (Err(e), Some(journal)) = (check.ensure_whole(repo, &[report.version]), &journal) {
+        journal.withdraw();
+        // Nothing was written to the directory yet.
+        let _ = std::fs::remove_dir(into);
+        return Err(e);
+    }
     let how = RestoreOptions {
         jobs: context.threads(),
         placements: None,
@@ -342,12 +369,17 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
 }
 
 /// Checks out a version to the worktree. Without a lock, only the changes are computed.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a checkout needs all that was found before"
+)]
 fn in_place(
     context: &Context,
     repo: &Repo,
     options: &CheckoutOptions,
     head: &Head,
     lock: Option<Lock>,
+    check: &RootCheck,
     mut report: CheckoutReport,
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
@@ -417,6 +449,12 @@ fn in_place(
             .as_ref()
             .is_some_and(|i| i.goal.into && i.goal.target == goal.target);
         let mut journal = Journal::begin(lock, &Goal { into, ..goal }, options.force)?;
+        observer.step("checkout begin");
+        // The journal is the root of the version until the state of the worktree is.
+        if let Err(e) = check.ensure_whole(repo, &[report.version]) {
+            journal.withdraw();
+            return Err(e);
+        }
         let placed = PlacedFiles::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions {
             jobs: context.threads(),

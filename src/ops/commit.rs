@@ -24,12 +24,16 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::worktree::{unrestored, worktree_number};
 use crate::quiesce::during;
 use crate::repo::writer::is_collected;
+use crate::repo::{Repo, RepoError};
 use crate::snapshot::commit::{Source, snapshot};
+use crate::snapshot::content::again::store_content_again;
 use crate::snapshot::content::stream;
 use crate::snapshot::graft::{Edit, graft};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::named::{Found, NamedPaths, NotRecorded};
 use crate::snapshot::walk::rules::Rules;
+use crate::sync::lease::renew_clone_lease;
+use crate::sync::state::RemoteState;
 use crate::sys::io_error::IoError;
 use error::QUIESCE_HINT;
 use seal::dir_meta;
@@ -44,16 +48,51 @@ pub fn commit(
     observer: &dyn Observer,
 ) -> Result<CommitReport> {
     let repo = context.repo()?;
+    let report = commit_worktree(context, &repo, options, observer)?;
+    if !options.dry_run {
+        lease_base(context, &repo, observer)?;
+    }
+    Ok(report)
+}
+
+/// Renews the lease of a lazy clone at its remote for the base of the new version.
+fn lease_base(context: &Context, repo: &Repo, observer: &dyn Observer) -> Result<()> {
+    let Some(remote) = context.lazy_source().filter(|_| repo.is_lazy()) else {
+        return Ok(());
+    };
+    let url = remote.location.to_string();
+    let mut state = RemoteState::load(&context.repository, &url)?;
+    let (host, now) = (&context.host, context.now_secs());
+    let there = repo.lazy_source().and_then(|there| {
+        there.ok_or_else(|| {
+            RepoError::Unavailable {
+                detail: url.clone(),
+            }
+            .into()
+        })
+    });
+    if renew_clone_lease(repo, there, &mut state, host, now, observer)? {
+        state.save(&context.repository, &url)?;
+    }
+    Ok(())
+}
+
+fn commit_worktree(
+    context: &Context,
+    repo: &Repo,
+    options: &CommitOptions,
+    observer: &dyn Observer,
+) -> Result<CommitReport> {
     options.walk.warn(context, observer);
     if let Some(mount) = &context.mount {
-        return in_mount::commit(context, &repo, mount, options, observer);
+        return in_mount::commit(context, repo, mount, options, observer);
     }
-    let target = CommitTarget::find(context, &repo, options)?;
+    let target = CommitTarget::find(context, repo, options)?;
     if Journal::read(repo.worktree(&context.worktree)?.state_dir())?.is_some() {
         return Err(CommitError::HalfCheckedOut.into());
     }
     let rules = options.walk.rules(context)?;
-    let out = output(&repo, observer, options.dry_run)?;
+    let out = output(repo, observer, options.dry_run)?;
     let quiesce = options.quiesce.as_ref().filter(|_| !options.dry_run);
     // The size is known only at the end, so the size of the last version serves as the estimate.
     let last = target
@@ -65,14 +104,14 @@ pub fn commit(
     // A gc may collect objects on which the commit relied; then they are stored again.
     let mut repeats = REPEATS;
     if options.paths.is_empty() {
-        let worktree = worktree_number(&repo, context);
+        let worktree = worktree_number(repo, context);
         let source = Source {
             dir: &context.worktree,
             only: &[],
             rules: &rules,
             before: target.parent.as_ref().map(|p| p.commit.tree),
             basis: worktree,
-            unrestored: unrestored(context, &repo)?,
+            unrestored: unrestored(context, repo)?,
             threads: context.threads(),
             notes: is_engine_file,
         };
@@ -93,7 +132,7 @@ pub fn commit(
             let tree = |_: Option<&Commit>| Ok((snap.tree, snap.totals));
             match seal(
                 context,
-                &repo,
+                repo,
                 &out,
                 observer,
                 options,
@@ -112,7 +151,7 @@ pub fn commit(
         };
         warn_of_engines(&engines, &report, options, observer);
         if let (Some(worktree), false) = (worktree, options.dry_run)
-            && let Err(e) = snap.remember(&repo, worktree, out.dead_number())
+            && let Err(e) = snap.remember(repo, worktree, out.dead_number())
         {
             let message = format!(
                 "cannot save the state of the worktree, so the next commit will read all files again: {e}"
@@ -146,7 +185,7 @@ pub fn commit(
             )
         };
         match seal(
-            context, &repo, &out, observer, options, &target, &tree, unstable,
+            context, repo, &out, observer, options, &target, &tree, unstable,
         ) {
             // A gc has given up objects that this commit relies on, so the commit stores them
             // again.
@@ -244,7 +283,7 @@ pub fn commit_stream(
     let node = Node::File {
         size,
         chunker,
-        content,
+        content: content.clone(),
     };
     let entry = Entry {
         name: path.last().cloned().unwrap_or_default(),
@@ -264,16 +303,30 @@ pub fn commit_stream(
         of_worktree: false,
         ..target
     };
-    seal(
-        context,
-        &repo,
-        &out,
-        observer,
-        options,
-        &target,
-        &tree,
-        Vec::new(),
-    )
+    let mut repeats = REPEATS;
+    loop {
+        let sealed = seal(
+            context,
+            &repo,
+            &out,
+            observer,
+            options,
+            &target,
+            &tree,
+            Vec::new(),
+        );
+        match sealed {
+            // The bytes of the stream are gone, but a gc deletes what it has collected later.
+            Err(e) if is_collected(&e) && repeats > 0 => {
+                repeats -= 1;
+                out.check_records();
+                if !store_content_again(&out, &content, chunker)? {
+                    return Err(e);
+                }
+            }
+            report => return report,
+        }
+    }
 }
 
 /// The current state of the named paths.

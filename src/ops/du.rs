@@ -1,8 +1,9 @@
 //! `du`: the disk usage of versions, branches and the whole repository.
 //!
 //! A commit records the sizes of its version, so only commits, refs and the lengths of files are
-//! read.
+//! read. Only the division of the bytes of packs into parts reads all trees and the index.
 
+use super::gc::{CollectOptions, repository_usage};
 use super::mount::OVERLAYS;
 use crate::context::Context;
 use crate::error::{Kind, Result};
@@ -17,13 +18,24 @@ use crate::repo::refs::report_damaged;
 use crate::repo::{Repo, layout};
 use crate::sys::io_error::IoError;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Options of `du`.
 #[derive(Clone, Debug, Default)]
 pub struct DuOptions {
     /// The versions and ranges to measure; if empty, the branches and the whole repository.
     pub queries: Vec<RevisionQuery>,
+    /// How to divide the bytes of packs, which reads all trees; `None` does not divide them.
+    pub parts: Option<PartsOptions>,
+}
+
+/// How to divide the bytes of packs.
+#[derive(Clone, Debug)]
+pub struct PartsOptions {
+    /// The times of a garbage collection.
+    pub collect: CollectOptions,
+    /// The directory with the notes of mounts.
+    pub run: PathBuf,
 }
 
 /// The disk usage of a version.
@@ -58,12 +70,31 @@ pub struct RepositoryUse {
     /// The number of packs.
     pub packs: u64,
     pub pack_bytes: u64,
+    /// The parts of the bytes of packs; `None` if they were not measured.
+    pub parts: Option<PackParts>,
     /// Bytes of index segments.
     pub index_bytes: u64,
     /// Bytes of refs and their logs.
     pub ref_bytes: u64,
     /// Bytes of the catalogue and of other local state.
     pub state_bytes: u64,
+}
+
+/// The bytes of all packs by the reason why they are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackParts {
+    /// Needed by versions of branches and tags.
+    pub live: u64,
+    /// Needed by versions that a branch or tag named a short time ago.
+    pub log: u64,
+    /// Needed by versions in the trash.
+    pub trash: u64,
+    /// Needed by worktrees, overlays, mounts and leases.
+    pub held: u64,
+    /// Needed by nothing.
+    pub unused: u64,
+    /// Given up by a garbage collection and not deleted yet.
+    pub dead: u64,
 }
 
 /// The result of `du`.
@@ -92,7 +123,16 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
                 return Ok(report);
             }
         }
-        report.repository = Some(repository_use(&repo)?);
+        let mut whole = repository_use(&repo)?;
+        // The trees of a remote repository and of a lazy clone are not local.
+        let parts = options.parts.as_ref();
+        if let Some(parts) = parts.filter(|_| repo.as_local().is_some() && !repo.is_lazy()) {
+            match pack_parts(context, &repo, parts, observer) {
+                Err(e) if e.kind() == Kind::Integrity => report_damaged(&e, observer),
+                parts => whole.parts = Some(parts?),
+            }
+        }
+        report.repository = Some(whole);
         return Ok(report);
     }
     let resolver = Resolver::new(&repo, context)?;
@@ -126,6 +166,23 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
         }
     }
     Ok(report)
+}
+
+fn pack_parts(
+    context: &Context,
+    repo: &Repo,
+    options: &PartsOptions,
+    observer: &dyn Observer,
+) -> Result<PackParts> {
+    let usage = repository_usage(context, repo, &options.run, &options.collect, observer)?;
+    Ok(PackParts {
+        live: usage.live.bytes,
+        log: usage.log.bytes,
+        trash: usage.trash.bytes,
+        held: usage.held.bytes,
+        unused: usage.unused_bytes + usage.unneeded.bytes + usage.orphans.bytes,
+        dead: usage.dead.bytes,
+    })
 }
 
 /// The number and size of the files below a directory of the repository.
@@ -291,7 +348,15 @@ mod tests {
             RevisionQuery::parse(b"main~2..").unwrap(),
             RevisionQuery::parse(b"main@v1").unwrap(),
         ];
-        let some = du(&made.context, &DuOptions { queries }, &Silent).unwrap();
+        let some = du(
+            &made.context,
+            &DuOptions {
+                queries,
+                parts: None,
+            },
+            &Silent,
+        )
+        .unwrap();
         assert_eq!(
             some.versions
                 .iter()

@@ -26,6 +26,7 @@ use crate::repo::trashlog::{TrashLog, TrashState};
 use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
+use crate::sync::lease::renew_clone_lease;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
 use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
@@ -127,7 +128,7 @@ fn fetch_once(
         reach.ensure_same(repo.marker(), there.marker())?;
     }
     // Rows of packs that the remote has given up are no copies.
-    there.read_gc_log()?;
+    reach.state.gc_number = Some(there.read_gc_log()?.number);
     let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;
     let rolled_back = reach.record_tips(&tips, observer);
@@ -202,6 +203,13 @@ fn fetch_once(
     if !options.dry_run {
         // `--force-with-lease` compares with the refs that this report shows.
         reach.state.shown.clone_from(&reach.state.seen);
+        let is_source = context
+            .lazy_source()
+            .is_some_and(|source| source.location == remote.location);
+        if is_source {
+            let (host, now) = (&context.host, context.now_secs());
+            renew_clone_lease(&repo, Ok(&there), &mut reach.state, host, now, observer)?;
+        }
         reach.save()?;
     }
     report.requests = remote.access.meter.requests() - before;

@@ -1,21 +1,29 @@
 //! `gc`: deletes data that no version needs, and data that can be rebuilt.
 
-use std::collections::BTreeSet;
+mod options;
+mod roots;
+mod status;
+
+pub use options::CollectOptions;
+use roots::holder_of;
+pub(in crate::ops) use roots::{lease_roots, loose_roots};
+pub(in crate::ops) use status::repository_usage;
+pub use status::{GcStatus, HeldVersion, LeaseUsage, status};
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::mount::{mounts, overlays};
+use super::mount::{OverlayState, overlays};
 use crate::care::gc::{GcOptions, GcReport};
 use crate::care::plan::PlanLimits;
-use crate::care::roots::LooseRoot;
-use crate::checkout::patch::journal::Journal;
 use crate::context::remote_access::RemoteAccess;
 use crate::context::{Context, Remote};
-use crate::error::{Failure, Kind, Result};
-use crate::model::id::Id;
-use crate::mount::daemon::overlay_roots;
-use crate::observe::Observer;
-use crate::repo::{OpenOptions, Repo, layout};
+use crate::error::{Failure, Kind, Result, with_causes};
+use crate::mount::daemon::free_overlay;
+use crate::observe::{Notice, NoticeLevel, Observer};
+use crate::repo::writers::RunningWriters;
+use crate::repo::{OpenOptions, Repo};
+use crate::sys::clock;
 use crate::sys::io_error::IoError;
 
 /// The size of the cache before and after a deletion.
@@ -48,47 +56,40 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
     })
 }
 
-/// Options of a garbage collection.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CollectOptions {
-    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
-    /// long a dead pack stays before it is deleted.
-    pub grace: Duration,
-    /// How long forgotten versions keep all their objects, so that they can be restored.
-    pub keep_trash: Duration,
-    /// Forgotten versions to which `keep_trash` does not apply.
-    pub at_once: BTreeSet<Id>,
-    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
-    /// to them.
-    pub keep_log: Duration,
-    /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
-    pub max_unused: f64,
-    /// Limit on the bytes that are copied; `None` means no limit.
-    pub max_repack: Option<u64>,
-    /// No copy of a pack begins after this time; `None` means no limit.
-    pub max_time: Option<Duration>,
-    pub dry_run: bool,
-    /// Whether more than half of the bytes of all packs may be given up.
-    pub is_confirmed: bool,
-}
-
-/// The error for a mount whose version is unknown because its process does not answer.
+/// The error for a collection without a grace period beside processes that write.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot determine the version that the mount at `{at}` needs: its daemon does not respond")]
-struct SilentMount {
-    at: String,
+#[error("other processes write to the repository{}", named(processes))]
+struct WritersRun {
+    processes: Vec<String>,
 }
 
-impl Failure for SilentMount {
+fn named(processes: &[String]) -> String {
+    if processes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", processes.join(", "))
+    }
+}
+
+impl Failure for WritersRun {
     fn kind(&self) -> Kind {
         Kind::Busy
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!(
-            "run `dvc umount {}`, then run `dvc gc` again",
-            self.at
-        ))
+        Some(
+            "wait until they end, or add `-y`; they may then have to store some data again"
+                .to_owned(),
+        )
+    }
+}
+
+/// Fails if other processes write to the local repository. A collection without a grace period
+/// loses nothing beside them, but they may have to store data again.
+pub fn ensure_no_writers(context: &Context) -> Result<()> {
+    match context.repo()?.running_writers() {
+        Some(RunningWriters { processes }) => Err(WritersRun { processes }.into()),
+        None => Ok(()),
     }
 }
 
@@ -109,13 +110,25 @@ pub fn collect(
     let context = &context;
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
-    crate::care::gc::collect(
+    delete_ended_leases(&repo, options)?;
+    let mut report = crate::care::gc::collect(
         &repo,
         &|| loose_roots(context, &repo, run),
         &gc_options(context, options, false, Duration::ZERO),
         local.files(),
         observer,
-    )
+    )?;
+    report.overlay_bytes = free_overlays(context, &repo, &report, options.dry_run, observer)?;
+    Ok(report)
+}
+
+/// Deletes the leases that do not count any more, and records when this run first saw the others.
+fn delete_ended_leases(repo: &Repo, options: &CollectOptions) -> Result<()> {
+    let leases = repo.leases(clock::now().secs, !options.dry_run)?;
+    if !options.dry_run {
+        repo.delete_ended_leases(&leases);
+    }
+    Ok(())
 }
 
 /// Deletes what no version of a remote repository needs. `settle` replaces the time that a gc waits
@@ -147,9 +160,10 @@ pub fn collect_remote(
         Duration::ZERO => Duration::ZERO,
         time => settle.unwrap_or(time),
     };
+    delete_ended_leases(&repo, options)?;
     crate::care::gc::collect(
         &repo,
-        &|| Ok(Vec::new()),
+        &|| lease_roots(&repo),
         &gc_options(&context, options, true, settle),
         staging,
         observer,
@@ -183,82 +197,38 @@ fn gc_options(
     }
 }
 
-/// Returns the versions that the repository must keep although no ref names them: those of
-/// worktrees, of interrupted checkouts, of overlays and of mounts.
-pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
-    let mut roots = Vec::new();
-    let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
-        roots.extend(id.map(|id| LooseRoot { name, id, trees }));
-    };
-    for (_, state) in repo.worktree_states()? {
-        // An unreadable state may name a version that would be deleted.
-        let state = state?;
-        add(
-            format!("worktree {}", state.path),
-            state.base.as_deref().and_then(Id::parse),
-            Vec::new(),
-        );
+/// Frees the space that committed data still takes in overlays that are not mounted. In a lazy clone
+/// the copies stay, because they save fetches.
+fn free_overlays(
+    context: &Context,
+    repo: &Repo,
+    report: &GcReport,
+    dry_run: bool,
+    observer: &dyn Observer,
+) -> Result<u64> {
+    if repo.is_lazy() {
+        return Ok(0);
     }
-    // A worktree without a state may have an interrupted checkout.
-    let dir = repo.state_dir()?.join(layout::WORKTREES);
-    let entries = match std::fs::read_dir(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        entries => Some(entries.map_err(IoError::at("list", &dir))?),
-    };
-    for entry in entries.into_iter().flatten() {
-        let dir = entry.map_err(IoError::at("list", &dir))?.path();
-        if let Some(interrupted) = Journal::read(&dir)? {
-            let name = || format!("interrupted checkout in {}", dir.display());
-            let versions = [interrupted.goal.base, Some(interrupted.goal.target)]
-                .into_iter()
-                .flatten();
-            versions
-                .chain(interrupted.others)
-                .for_each(|id| add(name(), Some(id), Vec::new()));
-        }
-    }
+    let mut freed = 0;
     for overlay in overlays(&context.repository)? {
-        if let Some(held) = overlay_roots(&overlay.dir)? {
-            add(
-                format!("overlay {}", overlay.name),
-                Some(held.version),
-                held.trees,
-            );
-        }
-    }
-    let repository = context
-        .repository
-        .canonicalize()
-        .map_err(IoError::at("open", &context.repository))?;
-    for mount in mounts(run)? {
-        // A note may name the repository through a symbolic link, so both paths are canonical.
-        let is_ours = |note: &crate::mount::control::MountNote| {
-            note.repository
-                .canonicalize()
-                .is_ok_and(|dir| dir == repository)
-        };
-        let Some(note) = mount.note.as_ref().filter(|note| is_ours(note)) else {
-            continue;
-        };
-        let at = mount.mounted.at.display().to_string();
-        match mount.facts() {
-            Some(facts) => {
-                let trees = facts
-                    .snapshot
-                    .as_deref()
-                    .and_then(Id::parse)
-                    .into_iter()
-                    .collect();
-                add(
-                    format!("mount {at}"),
-                    facts.version.as_deref().and_then(Id::parse),
-                    trees,
-                );
+        // The overlay may have the only copy of data that its version lacks.
+        let holder = holder_of(&overlay);
+        let is_whole = report.incomplete.iter().all(|root| root.name != holder);
+        if is_whole && matches!(overlay.state, OverlayState::Left(_)) {
+            match free_overlay(&overlay.dir, &overlay.name, dry_run) {
+                Ok(bytes) => freed += bytes,
+                // The collection itself is done.
+                Err(e) => observer.notice(Notice {
+                    level: NoticeLevel::Warning,
+                    path: Vec::new(),
+                    message: format!(
+                        "cannot free space in the overlay `{}`: {}",
+                        overlay.name,
+                        with_causes(&e)
+                    ),
+                }),
             }
-            // The database of the overlay has the version.
-            None if note.overlay.is_some() => {}
-            None => return Err(SilentMount { at }.into()),
         }
     }
-    Ok(roots)
+    Ok(freed)
 }

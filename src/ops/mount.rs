@@ -25,11 +25,15 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::mount::daemon::{FollowFn, MountDaemon, MountSetup, OverlayDir, Prefetch, VersionTree};
+use crate::mount::daemon::{
+    FollowFn, LeaseSetup, MountDaemon, MountSetup, OverlayDir, Prefetch, SourceSetup, VersionTree,
+};
 use crate::mount::profile::{AccessProfile, ReadRecorder};
 use crate::mount::view::{FileOwner, LogFn};
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::writer::RootCheck;
+use crate::sync::state::RemoteState;
 use options::{OverlayPlace, overlay};
 use version::{MountVersion, resumed, shown};
 
@@ -37,12 +41,38 @@ use version::{MountVersion, resumed, shown};
 /// again later, so the read must fail at some point.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The time for which the lease at a remote is retried.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A mount that is attached but not served yet.
 pub struct MountedVersion {
     /// The daemon; [`MountDaemon::run`] serves the mount.
     pub daemon: MountDaemon,
     /// The directory of the overlay; `None` if the mount is read-only.
     pub overlay: Option<PathBuf>,
+}
+
+/// Prepares the leases of a mount, before its version is chosen.
+fn lease_setup(context: &Context, repo: &Repo) -> Result<LeaseSetup> {
+    let source = context.lazy_source().cloned().map(|mut remote| {
+        // A mount must not wait for a remote that cannot be reached.
+        remote.access.patience = Some(LEASE_PATIENCE);
+        let (url, repository) = (remote.location.to_string(), context.repository.clone());
+        let (name, context) = (remote.name.clone(), context.clone());
+        SourceSetup {
+            name,
+            open: Box::new(move || context.open_remote(&remote)),
+            check: Box::new(move || {
+                let state = RemoteState::load(&repository, &url).unwrap_or_default();
+                RootCheck::since(state.gc_number)
+            }),
+        }
+    });
+    Ok(LeaseSetup {
+        host: context.host.clone(),
+        check: RootCheck::begin(repo)?,
+        source,
+    })
 }
 
 /// Attaches the mount of a version. The caller then serves it with [`MountDaemon::run`].
@@ -62,6 +92,7 @@ pub fn mount(
     }
     let context = &context;
     let repo = context.repo()?;
+    let lease = lease_setup(context, &repo)?;
     let MountVersion {
         version,
         tree,
@@ -131,6 +162,7 @@ pub fn mount(
             Box::new(follow) as Box<FollowFn>
         }),
         multi_version: options.show == Show::All,
+        lease: Some(lease),
         log: complain,
     };
     Ok(MountedVersion {

@@ -28,6 +28,7 @@ use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::error::SyncError;
+use crate::sync::lease::renew_clone_lease;
 use crate::sync::missing::{From, Missing, Wanted};
 use crate::sync::packs::Sent;
 use crate::sync::state::Seen;
@@ -280,6 +281,10 @@ fn push_once(
         push.enter_without_data()?;
         for one in &mut refs {
             watch.explain(push.update(&tips, one))?;
+        }
+        if reach.state.lease.is_some() {
+            let (host, now) = (&context.host, context.now_secs());
+            renew_clone_lease(&repo, Ok(&there), &mut reach.state, host, now, observer)?;
         }
         reach.save()?;
         report.requests = remote.access.meter.requests() - before;

@@ -57,7 +57,7 @@ pub struct GcState {
     pub dead_number: u64,
     /// Time of that entry in seconds since 1970.
     pub dead_time: i64,
-    /// Whether the newest entry is a plan.
+    /// Whether the newest entry is a plan with packs.
     pub has_plan: bool,
     /// Why the packs of that plan are unknown; `None` if they are known.
     pub plan_damage: Option<String>,
@@ -143,7 +143,7 @@ impl<'s> GcLog<'s> {
             state.number = state.number.max(entry.seq);
             match entry.what {
                 GcStep::Plan if is_newest => {
-                    state.has_plan = true;
+                    state.has_plan = entry.list.is_some();
                     match self.list(&entry) {
                         Ok(Some(list)) => state.planned = Arc::new(list),
                         Ok(None) => return Ok(None),
@@ -211,13 +211,22 @@ impl<'s> GcLog<'s> {
     }
 
     /// Stores a list under its name, and creates an entry that refers to it at exactly the number
-    /// of `entry`.
+    /// of `entry`. An entry without packs has no list.
     pub fn append(
         &self,
         entry: GcEntry,
         rows: &[ListedPack],
         staging: &LocalStore,
     ) -> Result<Appended> {
+        if rows.is_empty() {
+            // An empty plan cancels the plan before.
+            let is_counted = self.log.append(&entry)? == Appended::Counts;
+            return Ok(if is_counted && self.counts(&entry, rows)? {
+                Appended::Counts
+            } else {
+                Appended::Lost
+            });
+        }
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());

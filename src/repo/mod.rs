@@ -15,6 +15,7 @@ mod handle;
 mod heal;
 pub mod layout;
 mod lazy;
+pub mod leases;
 mod locator;
 pub mod log;
 pub mod marker;
@@ -35,6 +36,7 @@ pub mod volatile;
 pub mod whole;
 pub mod worktree;
 pub mod writer;
+pub mod writers;
 
 pub use error::RepoError;
 pub use handle::{LocalRepo, OpenLazySource, OpenOptions, Repo};

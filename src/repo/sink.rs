@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::handle::LocalRepo;
 use super::layout;
 use super::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
+use super::writers::WriterMark;
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
@@ -38,6 +39,7 @@ pub struct Sink<'a> {
     stored: AtomicU64,
     /// Whether some object was not stored because the remote of a lazy clone has it.
     left_out: AtomicBool,
+    _mark: WriterMark,
 }
 
 impl<'a> Sink<'a> {
@@ -51,6 +53,7 @@ impl<'a> Sink<'a> {
             sizes: Mutex::default(),
             stored: AtomicU64::new(0),
             left_out: AtomicBool::new(false),
+            _mark: repo.mark_writer(),
         };
         sink.index_loose_packs()?;
         // The packs are listed once, before any look-up relies on the list.

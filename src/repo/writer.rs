@@ -16,6 +16,7 @@ use super::log::Appended;
 use super::refs::{Move, value_of};
 use super::trashlog::{ALREADY_COLLECTED, TrashLog, TrashState};
 use super::whole::{Lacking, WholeCheck};
+use super::writers::WriterMark;
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::id::Id;
@@ -67,15 +68,18 @@ impl Failure for CollectedError {
 pub struct WriteSession<'r> {
     repo: &'r Repo,
     began: GcState,
+    _mark: WriterMark,
 }
 
 impl<'r> WriteSession<'r> {
     /// Reads the gc log; from now on, rows of packs that are dead or planned to be do not count as
     /// copies.
     pub fn begin(repo: &'r Repo) -> Result<Self> {
+        let mark = repo.mark_writer();
         Ok(Self {
             repo,
             began: repo.read_gc_log()?,
+            _mark: mark,
         })
     }
 
@@ -242,7 +246,7 @@ impl<'r> WriteSession<'r> {
                 NewValue::Named(new) => {
                     // A version that no ref reaches may have lost its data in an earlier gc, so the
                     // check is forced.
-                    self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?
+                    self.ensure_whole(&[new], expected, !self.repo.is_reached(&new)?, how)?
                 }
                 NewValue::Deleted => {}
             }
@@ -271,41 +275,82 @@ impl<'r> WriteSession<'r> {
             .refs()
             .update(kind, name, Some(tip), Some(new), how)
     }
+}
 
-    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
-    fn is_reached(&self, version: &Id) -> Result<bool> {
-        let mut todo = Vec::new();
-        for kind in RefKind::STORED {
-            todo.extend(
-                self.repo
-                    .refs()
-                    .readable(kind)?
-                    .tips
-                    .into_iter()
-                    .map(|tip| tip.id),
-            );
+/// The check of a root that has no log: a lease, the base of a worktree, an overlay.
+///
+/// No gc fences such a root. Its writer therefore begins the check before it looks at the version,
+/// creates the root, and then calls [`Self::ensure_whole`]; after an error it removes the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootCheck {
+    /// Number of the gc log before the version was chosen; `None` if it is unknown.
+    number: Option<u64>,
+}
+
+impl RootCheck {
+    /// Reads the gc log. The caller chooses the version afterwards.
+    pub fn begin(repo: &Repo) -> Result<Self> {
+        Ok(Self {
+            number: Some(repo.read_gc_log()?.number),
+        })
+    }
+
+    /// Returns a check for a version that was chosen when the newest entry of the gc log had this
+    /// number. `None` looks for all objects in any case.
+    pub const fn since(number: Option<u64>) -> Self {
+        Self { number }
+    }
+
+    /// Returns the number of the gc log before the version was chosen; `None` if it is unknown.
+    pub const fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// Reads the gc log again. If the log moved, if a gc is between its plan and its end, or if no
+    /// ref keeps the versions, every object of the versions needs a copy that stays.
+    pub fn ensure_whole(&self, repo: &Repo, versions: &[Id]) -> Result<()> {
+        let mut now = repo.read_gc_log()?;
+        if self.number == Some(now.number) && !now.has_plan && Self::are_kept(repo, versions)? {
+            return Ok(());
         }
-        if todo.contains(version) {
-            return Ok(true);
-        }
-        // A gc may have deleted the data of a forgotten version, although a ref reaches its
-        // descendants.
-        if self.repo.forgotten()?.contains(version) {
-            return Ok(false);
-        }
-        let mut seen = HashSet::new();
-        while let Some(id) = todo.pop() {
-            if id == *version {
-                return Ok(true);
+        loop {
+            match Self::look(repo, &now, versions) {
+                // A gc that ends during the walk deletes objects that the walk is about to read.
+                Err(e) if e.kind() == Kind::Integrity => {
+                    let then = std::mem::replace(&mut now, repo.read_gc_log()?);
+                    if then.number == now.number {
+                        return Err(e);
+                    }
+                }
+                done => return done,
             }
-            // An unreadable version only ends this path. The forced check then reports the damage.
-            if seen.insert(id)
-                && let Ok(commit) = self.repo.commit_cached(&id)
-            {
-                todo.extend(commit.parents);
+        }
+    }
+
+    /// Returns whether a ref keeps all versions, so that no earlier gc has collected them. Of a
+    /// remote repository, the caller has the versions from its refs, so that only its trash counts.
+    fn are_kept(repo: &Repo, versions: &[Id]) -> Result<bool> {
+        if repo.as_local().is_none() {
+            let trash = repo.forgotten()?;
+            return Ok(!versions.iter().any(|id| trash.contains(id)));
+        }
+        for id in versions {
+            if !repo.is_reached(id)? {
+                return Ok(false);
             }
         }
-        Ok(false)
+        Ok(true)
+    }
+
+    fn look(repo: &Repo, now: &GcState, versions: &[Id]) -> Result<()> {
+        repo.refresh_index()?;
+        let mut check = WholeCheck::new(repo);
+        for id in versions {
+            if let Err(lacking) = check.version(id, None)? {
+                return Err(CollectedError::of(lacking, now).into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -337,6 +382,41 @@ impl NewValue {
 }
 
 impl Repo {
+    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
+    fn is_reached(&self, version: &Id) -> Result<bool> {
+        let mut todo = Vec::new();
+        for kind in RefKind::STORED {
+            todo.extend(
+                self.refs()
+                    .readable(kind)?
+                    .tips
+                    .into_iter()
+                    .map(|tip| tip.id),
+            );
+        }
+        if todo.contains(version) {
+            return Ok(true);
+        }
+        // A gc may have deleted the data of a forgotten version, although a ref reaches its
+        // descendants.
+        if self.forgotten()?.contains(version) {
+            return Ok(false);
+        }
+        let mut seen = HashSet::new();
+        while let Some(id) = todo.pop() {
+            if id == *version {
+                return Ok(true);
+            }
+            // An unreadable version only ends this path. The forced check then reports the damage.
+            if seen.insert(id)
+                && let Ok(commit) = self.commit_cached(&id)
+            {
+                todo.extend(commit.parents);
+            }
+        }
+        Ok(false)
+    }
+
     /// Moves a ref from the value `expected` to a version of which the caller has only the id;
     /// `None` is a ref that does not exist. Returns no entry if another process has moved the ref.
     pub fn move_ref(

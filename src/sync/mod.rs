@@ -6,6 +6,7 @@
 pub mod copy;
 pub mod cover;
 pub mod error;
+pub mod lease;
 pub mod missing;
 pub mod packs;
 pub mod state;

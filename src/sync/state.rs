@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::hash::checksum;
 use crate::error::{Failure, Kind, Result};
-use crate::model::id::to_hex;
+use crate::model::id::{Id, to_hex};
+use crate::repo::leases::RENEWED_AFTER;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
@@ -35,8 +36,38 @@ pub struct RemoteState {
     /// The refs that a fetch reported last or a push left behind. A lease (`--force-with-lease`)
     /// compares with these.
     pub shown: Seen,
+    /// Number of the gc log of the remote before the last fetch read the refs.
+    pub gc_number: Option<u64>,
+    /// The lease at the remote for the bases of commits that are not pushed.
+    pub lease: Option<CloneLease>,
     /// Packs that a push has sent and that no index segment of the remote contains yet.
     pub sent: BTreeSet<String>,
+}
+
+/// The lease that a clone has at a remote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneLease {
+    /// Key at the remote.
+    pub key: String,
+    /// Ids of the versions, in hex.
+    pub versions: Vec<String>,
+    /// Time of creation, in seconds since 1970.
+    pub made: i64,
+    /// Time of expiry, in seconds since 1970.
+    pub until: i64,
+}
+
+impl CloneLease {
+    /// Returns whether the lease still serves for these versions.
+    pub(super) fn serves(&self, versions: &[Id], now: i64) -> bool {
+        let age = now.saturating_sub(self.made);
+        let is_young = age >= 0 && age.unsigned_abs() < RENEWED_AFTER.as_secs();
+        is_young
+            && versions
+                .iter()
+                .map(ToString::to_string)
+                .eq(self.versions.iter().cloned())
+    }
 }
 
 /// Returns the path of the state of a remote. The URL is part of the name, so that a new URL starts

@@ -38,6 +38,17 @@ impl ProcDir {
             .to_owned()
     }
 
+    /// Returns the command line of the process; empty if the process has ended.
+    pub fn arguments(&self) -> Vec<String> {
+        let line = fs::read(self.0.join("cmdline")).unwrap_or_default();
+        let arguments = line
+            .split(|b| *b == 0)
+            .filter(|argument| !argument.is_empty());
+        arguments
+            .map(|argument| String::from_utf8_lossy(argument).into_owned())
+            .collect()
+    }
+
     /// Returns whether the process has no program file, like a kernel thread.
     pub fn has_no_program(&self) -> bool {
         fs::read_link(self.0.join("exe")).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -103,6 +114,26 @@ impl ProcStat {
 pub fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Returns the ids of the processes that have locked a file with `flock`, see proc_locks(5).
+/// Processes of other PID namespaces are not listed.
+pub fn lock_holders(device: u64, ino: u64) -> Vec<u32> {
+    let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let holder = |line: &str| {
+        // `1: FLOCK  ADVISORY  READ 1234 08:01:567 0 EOF`; a lock that waits has `->` first.
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        if fields.next()? != "FLOCK" {
+            return None;
+        }
+        let (pid, place) = (fields.nth(2)?.parse().ok()?, fields.next()?);
+        let mut place = place.splitn(3, ':');
+        let number = |text: &str| u32::from_str_radix(text, 16).ok();
+        let found = rustix::fs::makedev(number(place.next()?)?, number(place.next()?)?);
+        let is_it = found == device && place.next()?.parse() == Ok(ino);
+        is_it.then_some(pid)
+    };
+    table.lines().filter_map(holder).collect()
 }
 
 /// A mapping of a file into the memory of a process.

@@ -14,6 +14,7 @@ pub(crate) mod fetch;
 pub(crate) mod forget;
 pub(crate) mod fsck;
 pub(crate) mod gc;
+pub(crate) mod gc_status;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod log;

@@ -281,6 +281,15 @@ impl Journal {
         })
     }
 
+    /// Removes the journal of a checkout that has changed nothing. The journal of an interrupted
+    /// checkout stays.
+    pub fn withdraw(&self) {
+        if !self.resumed {
+            // A journal that stays is finished by the next checkout.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Returns whether this checkout continues an interrupted one, which may have changed more
     /// files than the journal lists.
     pub(in crate::checkout) fn is_resumed(&self) -> bool {

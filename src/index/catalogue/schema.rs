@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::sys::create;
 
 /// Version of the schema. A file with a different version is emptied.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Suffix of the lock file, which is in the same directory as the database.
 const LOCK: &str = ".lock";
@@ -29,6 +29,7 @@ CREATE TABLE stat_dirs (worktree INTEGER NOT NULL, path BLOB NOT NULL, value BLO
 CREATE TABLE fsck_packs (pack BLOB PRIMARY KEY, checked_at INTEGER NOT NULL, ok INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE unused_packs (name BLOB PRIMARY KEY, first_seen INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen_leases (name TEXT PRIMARY KEY, first_seen INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE damaged_objects (kind INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 ";
 

@@ -141,6 +141,14 @@ impl Catalogue {
         self.read(|c| unused(c, packs, now))
     }
 
+    /// Returns since when packs are known as unneeded, for all packs of the last record.
+    pub fn recorded_unused_packs(&self) -> CatalogueResult<HashMap<PackName, i64>> {
+        self.read(|c| {
+            let mut all = c.prepare_cached("SELECT name, first_seen FROM unused_packs")?;
+            all.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+        })
+    }
+
     /// Records that nothing needs the packs, and that all other packs are needed. Returns the same
     /// as [`Self::unused_packs`].
     pub fn see_unused_packs(

@@ -83,6 +83,9 @@ pub enum ControlRequest {
         branch: Option<String>,
         /// Whether to discard uncommitted changes.
         force: bool,
+        /// Number of the gc log before the client chose the version; `None` if it is unknown.
+        #[serde(default)]
+        gc_number: Option<u64>,
     },
     /// Returns the paths of files that are open for writing. The client flushes these files before
     /// a snapshot.

@@ -1,13 +1,19 @@
-//! Background work of a mount: periodic flushes, prefetching, and following a branch.
+//! Background work of a mount: periodic flushes, prefetching, following a branch, and the renewal of
+//! leases.
 
 use std::time::Duration;
 
+use super::lease::LEASE;
 use super::service::MountService;
 use super::setup::{Prefetch, VersionTree};
-use crate::error::with_causes;
+use crate::error::{Kind, Result, with_causes};
+use crate::mount::overlay::Fact;
+use crate::repo::writer::RootCheck;
 
 /// Delay after which changes are flushed if no program syncs them.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval at which the age of the lease at the remote is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl MountService {
     /// Flushes changes some seconds after they were made. Wakes up regularly only if the mount
@@ -68,14 +74,17 @@ impl MountService {
     /// Switches to the version that the mount should show now, if it is a different one.
     pub(super) fn follow_once(&self) {
         let Some(follow) = &self.follow else { return };
-        let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {
+        // The log is read before the version is chosen.
+        let begun = RootCheck::begin(self.lower.repo());
+        let moved = begun.and_then(|check| {
+            let now: VersionTree = follow(self.lower.repo())?;
             // Compare in the exclusive section, because a connection may switch the mount.
             let _exclusive = self.exclusive();
             let shown = self.base().tree;
             if shown == now.tree {
                 Ok(())
             } else {
-                self.show(now, None, false)
+                self.show(now, None, false, &check)
             }
         });
         let why = moved
@@ -92,5 +101,33 @@ impl MountService {
             (self.log)(&why);
         }
         *last_refusal = why;
+    }
+
+    /// Records the lease at the remote in the overlay, so that the next mount replaces the lease.
+    pub(super) fn note_lease(&self, key: String) -> Result<()> {
+        let noted = self.view.sync_all_with(vec![Fact::new(LEASE, key)]);
+        noted.map_err(|e| self.io("flush", e.0))
+    }
+
+    /// Replaces the lease at the remote daily. Returns when the mount ends.
+    pub(super) fn renew_leases(&self) {
+        let Some(leases) = self.leases.as_ref().filter(|leases| leases.has_source()) else {
+            return;
+        };
+        loop {
+            if leases.is_remote_due() {
+                let renewed = leases
+                    .take_remote(self.lower.repo(), &*self.log)
+                    .and_then(|key| key.map_or(Ok(()), |key| self.note_lease(key)));
+                if let Err(e) = renewed
+                    && e.kind() != Kind::Cancelled
+                {
+                    (self.log)(&format!("cannot renew the lease: {}", with_causes(&e)));
+                }
+            }
+            if self.has_ended(CHECK_INTERVAL) {
+                return;
+            }
+        }
     }
 }

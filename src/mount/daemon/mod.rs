@@ -7,20 +7,24 @@
 mod background;
 mod fetched;
 mod launch;
+mod lease;
 mod process;
 mod requests;
 mod resume;
 mod service;
 mod setup;
+mod spare;
 mod versions;
 mod waiting;
 
 pub use fetched::fetched;
 pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
+pub use lease::{LeaseSetup, OpenSourceFn, SourceSetup};
 pub use process::{MountDaemon, no_mount_at};
 pub use resume::{
     OverlayBase, OverlayRoots, OverlayUse, is_still_served, overlay_base, overlay_roots,
     overlay_use,
 };
 pub use setup::{FollowFn, MountSetup, OverlayDir, Prefetch, VersionTree};
+pub use spare::free_overlay;
 pub use waiting::wait_while_ending;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::lease::{LEASE, MountLeases};
 use super::resume::{ensure_marked, free_committed, mark_of, remove_orphans, resume, version_root};
 use super::service::MountService;
 use super::setup::{MountBase, MountSetup, OverlayDir, VersionTree};
@@ -56,6 +57,13 @@ impl MountDaemon {
             .overlay
             .as_ref()
             .map_or_else(|| PathBuf::from("/"), |o| o.path.join(UPPER_DIR));
+        let has_overlay = setup.overlay.is_some();
+        let leases = setup.lease.filter(|_| !setup.multi_version).map(|lease| {
+            MountLeases::take(lower.repo(), lease, &version, has_overlay, &*setup.log)
+        });
+        // An overlay that continues is a root already.
+        let mut is_root = false;
+        let mut lease_key = None;
         let space = Arc::new(UpperFiles::new(dir.clone(), setup.quota));
         if let Some(OverlayDir {
             path: overlay,
@@ -67,8 +75,10 @@ impl MountDaemon {
             wait_while_ending(overlay, observer)?;
             let kept = OverlayDb::open(overlay, name, &setup.at)?;
             waiting::write_serving(overlay, &setup.at);
+            lease_key = kept.fact(LEASE)?;
             if let Some(was) = resume(lower.repo(), &kept, &base, name)? {
                 base = was;
+                is_root = true;
                 if let Some(key) = kept.key()? {
                     // Upper files of another overlay have valid inode numbers, so only the mark
                     // detects them.
@@ -91,6 +101,17 @@ impl MountDaemon {
             }
             store = Some(kept);
         }
+        // The lease at the remote of an overlay that continues is renewed in the background, because
+        // the remote may be unreachable.
+        let lease_key = lease_key.map(|key| String::from_utf8_lossy(&key).into_owned());
+        if let Some(leases) = &leases {
+            leases.set_left(lease_key);
+        }
+        let mut new_key = None;
+        if let Some(leases) = leases.as_ref().filter(|_| !is_root) {
+            leases.ensure_whole(lower.repo())?;
+            new_key = leases.take_remote(lower.repo(), &*setup.log)?;
+        }
         // Start with an empty upper tree: the overlay is new, has no changes to another version, or
         // does not exist because the mount is read-only.
         if !upper.inodes.contains_key(&ROOT_INO) {
@@ -104,6 +125,7 @@ impl MountDaemon {
                 let root = upper.inodes.get(&ROOT_INO).cloned();
                 let mut facts = base.facts(&setup.revision);
                 facts.push(Fact::new("key", to_hex(&upper.key)));
+                facts.extend(new_key.map(|key| Fact::new(LEASE, key)));
                 // The kernel knows no inode of this mount yet, so no number has to be reserved.
                 facts.extend([Fact::new(RETIRED, Vec::new()), Fact::new(GIVEN, Vec::new())]);
                 let inodes = vec![InodeChange {
@@ -228,6 +250,7 @@ impl MountDaemon {
             jobs: setup.jobs,
             kernel_cache,
             follow: setup.follow,
+            leases,
             log: Arc::clone(&setup.log),
             device,
             last_refusal: Mutex::default(),
@@ -297,6 +320,10 @@ impl MountDaemon {
             let inner = Arc::clone(&inner);
             std::thread::spawn(move || inner.prefetch())
         };
+        let lease_thread = {
+            let inner = Arc::clone(&inner);
+            std::thread::spawn(move || inner.renew_leases())
+        };
         let accept_thread = {
             let (inner, socket) = (Arc::clone(&inner), Arc::clone(&socket));
             std::thread::spawn(move || inner.accept_connections(&socket))
@@ -317,6 +344,7 @@ impl MountDaemon {
             accept_thread.join(),
             hydrate_thread.join(),
             prefetch_thread.join(),
+            lease_thread.join(),
         );
         inner.flush_recorder();
         let flushed = inner.view.finish();
@@ -325,6 +353,9 @@ impl MountDaemon {
         let discard = inner.discard.load(Ordering::Acquire);
         if let (false, Some(overlay)) = (discard, &overlay) {
             let _ = fetched::note(overlay, inner.lower.repo().fetched());
+        }
+        if let Some(leases) = &inner.leases {
+            leases.end(discard);
         }
         drop((inner, socket));
         if let (true, Some(overlay)) = (discard, overlay) {

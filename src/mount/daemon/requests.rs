@@ -9,6 +9,7 @@ use super::versions::{SnapshotGuard, StoredSnapshot};
 use crate::error::Result;
 use crate::mount::attach;
 use crate::mount::control::{ControlConnection, ControlRequest, ControlSocket};
+use crate::repo::writer::RootCheck;
 
 impl MountService {
     pub(super) fn accept_connections(self: &Arc<Self>, socket: &ControlSocket) {
@@ -58,9 +59,11 @@ impl MountService {
                     version,
                     branch,
                     force,
+                    gc_number,
                 } => {
                     drop((pending.take(), begun.take()));
-                    connection.reply(&self.switch_to(&version, branch, force))
+                    let check = RootCheck::since(gc_number);
+                    connection.reply(&self.switch_to(&version, branch, force, &check))
                 }
                 ControlRequest::Stop { discard } => {
                     drop((pending.take(), begun.take()));

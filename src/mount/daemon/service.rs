@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::lease::MountLeases;
 use super::setup::{FollowFn, MountBase, Prefetch};
 use crate::model::id::Id;
 use crate::mount::control::{MountFacts, MountNote};
@@ -29,6 +30,7 @@ pub(super) struct MountService {
     pub(super) jobs: usize,
     pub(super) kernel_cache: KernelCache,
     pub(super) follow: Option<Box<FollowFn>>,
+    pub(super) leases: Option<MountLeases>,
     pub(super) log: Arc<LogFn>,
     /// Device number of the mount.
     pub(super) device: (u32, u32),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::lease::LeaseSetup;
 use crate::error::Result;
 use crate::model::id::Id;
 use crate::mount::attach::MountTrust;
@@ -89,6 +90,8 @@ pub struct MountSetup {
     pub follow: Option<Box<FollowFn>>,
     /// Whether the mount shows several versions as directories.
     pub multi_version: bool,
+    /// How to take leases; `None` if the mount takes none.
+    pub lease: Option<LeaseSetup>,
     /// Receives messages for the log.
     pub log: Arc<LogFn>,
 }

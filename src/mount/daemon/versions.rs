@@ -21,6 +21,7 @@ use crate::mount::processes::writers;
 use crate::mount::snapshot_tree::{TreeInput, build_tree};
 use crate::mount::view::{MountSnapshot, OpenWriter, SnapshotTree, SwitchOutcome, SwitchRequest};
 use crate::observe::{Notice, Observer};
+use crate::repo::writer::RootCheck;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::Rules;
 
@@ -155,14 +156,21 @@ impl MountService {
         };
         // A version of selected paths lacks some of the changes, so all of them stay uncommitted.
         guard.end(whole.then_some(&tree));
+        let version = Id::parse(version);
         let mut base = self.base();
-        base.version = Id::parse(version).unwrap_or(base.version);
+        base.version = version.unwrap_or(base.version);
         base.branch = branch.or_else(|| base.branch.clone());
         let facts = base.facts(&self.note.revision);
         drop(base);
         self.view
             .sync_all_with(facts)
-            .map_err(|e| self.io("flush", e.0))
+            .map_err(|e| self.io("flush", e.0))?;
+        // The commit has just made the version the value of a ref, so that nothing of it was
+        // collected.
+        if let (Some(leases), Some(version)) = (&self.leases, version) {
+            leases.follow_commit(self.lower.repo(), &version, &*self.log);
+        }
+        Ok(())
     }
 
     pub(super) fn switch_to(
@@ -170,6 +178,7 @@ impl MountService {
         version: &str,
         branch: Option<String>,
         force: bool,
+        check: &RootCheck,
     ) -> Result<()> {
         let _exclusive = self.exclusive();
         let id = Id::parse(version).unwrap_or(Id([0; 32]));
@@ -192,6 +201,7 @@ impl MountService {
             },
             branch,
             force,
+            check,
         )
     }
 
@@ -202,10 +212,8 @@ impl MountService {
         version: VersionTree,
         branch: Option<String>,
         force: bool,
+        check: &RootCheck,
     ) -> Result<()> {
-        /// The kernel reports the close of a file with a delay. If no process has the file open,
-        /// wait this long for the report.
-        const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
         let VersionTree { version, tree } = version;
         let base = self.base().clone();
         let next = MountBase {
@@ -214,6 +222,31 @@ impl MountService {
             branch: branch.or(base.branch),
             snapshot: None,
         };
+        // The lease of the next version exists before the mount needs the version.
+        let repo = self.lower.repo();
+        let leases = match &self.leases {
+            Some(leases) => Some((leases, leases.prepare(repo, &version, check, &*self.log)?)),
+            None => None,
+        };
+        let switched = self.switch_view(next, force);
+        if let Some((leases, next)) = leases {
+            match &switched {
+                Ok(()) => {
+                    if let Some(key) = leases.replace(next) {
+                        self.note_lease(key)?;
+                    }
+                }
+                Err(_) => leases.release(next),
+            }
+        }
+        switched
+    }
+
+    fn switch_view(&self, next: MountBase, force: bool) -> Result<()> {
+        /// The kernel reports the close of a file with a delay. If no process has the file open,
+        /// wait this long for the report.
+        const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+        let tree = next.tree;
         let request = SwitchRequest {
             root: version_root(&self.lower, &tree)?,
             facts: next.facts(&self.note.revision),

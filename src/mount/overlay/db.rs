@@ -180,6 +180,11 @@ impl OverlayDb {
         Ok(store)
     }
 
+    /// Returns whether the last mount ended cleanly.
+    pub const fn was_clean(&self) -> bool {
+        self.clean
+    }
+
     /// Returns whether a process has the database in `dir` open for writing.
     pub fn is_locked(dir: &Path) -> Result<bool> {
         let io = |source| IoError::new("open", dir, source);

@@ -10,6 +10,7 @@ use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
+use crate::repo::writer::RootCheck;
 
 /// Switches a mount to another version, and to the branch that the revision names.
 pub(super) fn checkout(
@@ -18,6 +19,7 @@ pub(super) fn checkout(
     mount: &InMount,
     options: &CheckoutOptions,
     head: &Head,
+    check: &RootCheck,
     mut report: CheckoutReport,
 ) -> Result<CheckoutReport> {
     let resolver = Resolver::new(repo, context)?;
@@ -46,6 +48,7 @@ pub(super) fn checkout(
         version: report.version.to_string(),
         branch,
         force: options.force,
+        gc_number: check.number(),
     };
     let mut client = mount.client()?;
     // The kernel may have written data that the mount has not seen and would not count as a change.

@@ -22,15 +22,35 @@ use crate::quiesce::during;
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
-use crate::repo::writer::WriteSession;
+use crate::repo::writer::{WriteSession, is_collected};
 use crate::snapshot::graft::{Edit, graft};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::named::NamedPaths;
 use crate::snapshot::walk::rules::Rules;
 use crate::sys::io_error::IoError;
 
+/// How often a commit repeats its snapshot because a gc has collected objects on which it relied.
+const REPEATS: u32 = 4;
+
 /// Makes the next version of the mount's branch.
 pub(super) fn commit(
+    context: &Context,
+    repo: &Repo,
+    mount: &InMount,
+    options: &CommitOptions,
+    observer: &dyn Observer,
+) -> Result<CommitReport> {
+    let mut repeats = REPEATS;
+    loop {
+        match commit_once(context, repo, mount, options, observer) {
+            // The next snapshot looks every object up again, and stores those that are gone.
+            Err(e) if is_collected(&e) && repeats > 0 => repeats -= 1,
+            done => return done,
+        }
+    }
+}
+
+fn commit_once(
     context: &Context,
     repo: &Repo,
     mount: &InMount,

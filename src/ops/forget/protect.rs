@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::ops::gc::loose_roots;
+use crate::ops::gc::{lease_roots, loose_roots};
 
 /// The reason why a version must not be forgotten.
 #[derive(Clone, Debug)]
@@ -46,12 +46,17 @@ impl Protections {
             }
         }
         // Worktrees and mounts belong to the local repository.
-        if target.repo.as_local().is_some() && target.context.remote_repository.is_none() {
-            for root in loose_roots(target.context, &target.repo, run)? {
-                all.entry(root.id)
-                    .or_default()
-                    .push(Holder::Loose(root.name));
-            }
+        let is_local =
+            target.repo.as_local().is_some() && target.context.remote_repository.is_none();
+        let loose = if is_local {
+            loose_roots(target.context, &target.repo, run)?
+        } else {
+            lease_roots(&target.repo)?
+        };
+        for root in loose {
+            all.entry(root.id)
+                .or_default()
+                .push(Holder::Loose(root.name));
         }
         Ok(Self(all))
     }

@@ -1,6 +1,7 @@
 //! Stores the content of files as chunks and lists of chunks: small files, large files, streams,
 //! frames.
 
+pub mod again;
 pub mod frame;
 pub mod large;
 pub mod list;

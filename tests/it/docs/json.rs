@@ -6,8 +6,12 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use dvc::checkout::patch::journal::{Goal, Journal};
+use dvc::format::lease::LeaseUse;
 use dvc::model::id::Id;
+use dvc::repo::leases::create_timed;
 use dvc::repo::{OpenOptions, Repo};
+use dvc::store::local::LocalStore;
+use dvc::sys::clock;
 use serde_json::Value;
 
 use crate::mount::harness::Volume;
@@ -333,12 +337,20 @@ fn describe_gc(page: &mut JsonPage) {
     fs::remove_file(s.w("c")).unwrap();
     s.dvc(["commit", "-m", "second"]).ok();
     s.dvc(["branch", "-d", "-f", "gone"]).ok();
+    // The lease of a mount on another machine.
+    let store = LocalStore::new(s.w(".dvcs"));
+    let now = clock::now().secs;
+    create_timed(&store, "far", LeaseUse::Mount, &[Id([7; 32])], now).unwrap();
+    page.check("gc-status", &gc(&["--status"]));
     page.check("gc", &gc(&["--grace", "1h", "--max-unused", "0"]));
     page.check("gc", &gc(&["-n"]));
     s.dvc(["remote", "add", "origin", s.at("far").to_str().unwrap()])
         .ok();
     s.dvc(["push"]).ok();
     page.check("gc", &gc(&["origin", "-n"]));
+    page.check("gc-status", &gc(&["--status"]));
+    // The deleted branch is still in the logs.
+    page.check("gc-status", &object(&s, &["gc", "--status"]));
 }
 
 /// Versions that are forgotten, in the trash, restored and collected.

@@ -4,13 +4,18 @@
 //! `cli.rs` runs the real `dvc`, `mounted.rs` collects under readers, `races.rs` stops one operation
 //! at each of its steps and runs the other one there. `damage.rs` damages the state of collections,
 //! and `limits.rs` takes away space, rights and open files. `remotes.rs` collects every kind of
-//! remote, `faults.rs` adds races and lost responses, and `requests.rs` counts requests.
+//! remote, `faults.rs` adds races and lost responses, and `requests.rs` counts requests. `leases.rs`
+//! has the versions that processes and other repositories use, `roots.rs` the roots without a log,
+//! `status.rs` the description of what is kept.
 
 mod cli;
 mod damage;
 mod faults;
+mod leases;
 mod limits;
 mod mounted;
 mod races;
 mod remotes;
 mod requests;
+mod roots;
+mod status;

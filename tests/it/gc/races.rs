@@ -28,7 +28,7 @@ use crate::support::known::{KnownVersion, assert_sound, commit_all, context, cop
 use crate::support::zoo::noise;
 
 /// Runs an action at one step.
-pub struct AtStep<'a> {
+pub(super) struct AtStep<'a> {
     state: Mutex<Steps>,
     action: &'a (dyn Fn(&str) + Sync),
 }
@@ -39,7 +39,7 @@ struct Steps {
 }
 
 impl<'a> AtStep<'a> {
-    pub fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
+    pub(super) fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
         Self {
             state: Mutex::new(Steps {
                 left: step,
@@ -50,7 +50,7 @@ impl<'a> AtStep<'a> {
     }
 
     /// The name of the step at which the action ran.
-    pub fn ran_at(&self) -> Option<&'static str> {
+    pub(super) fn ran_at(&self) -> Option<&'static str> {
         self.state.lock().ran_at
     }
 }
@@ -72,18 +72,20 @@ impl Observer for AtStep<'_> {
 
 /// A repository whose branch `main` has two versions, and of which a deleted branch needed more:
 /// the content of `w/back`.
-struct Stage {
-    dir: tempfile::TempDir,
-    versions: Vec<KnownVersion>,
+pub(super) struct Stage {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) versions: Vec<KnownVersion>,
+    /// The version of the deleted branch.
+    pub(super) gone: KnownVersion,
 }
 
-fn at(dir: &Path) -> Context {
+pub(super) fn at(dir: &Path) -> Context {
     let dir = dir.canonicalize().unwrap();
     context(dir.join("repo"), dir.join("w"))
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("w")).unwrap();
         let context = at(dir.path());
@@ -101,7 +103,7 @@ impl Stage {
         let mut versions = vec![commit_all(&context, "main", &[])];
         put("back", 3);
         put("b", 4);
-        commit_all(&context, "gone", &[]);
+        let gone = commit_all(&context, "gone", &[]);
         fs::remove_file(context.worktree.join("back")).unwrap();
         versions.push(commit_all(&context, "main", &[]));
         let names = vec![RefName::new("gone").unwrap()];
@@ -110,17 +112,21 @@ impl Stage {
             dry_run: false,
         };
         branch(&context, &delete, &Silent).unwrap();
-        Self { dir, versions }
+        Self {
+            dir,
+            versions,
+            gone,
+        }
     }
 
-    fn copy(&self) -> tempfile::TempDir {
+    pub(super) fn copy(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         copy_dir(self.dir.path(), copy.path());
         copy
     }
 }
 
-fn collect_now(
+pub(super) fn collect_now(
     context: &Context,
     observer: &dyn Observer,
 ) -> dvc::error::Result<dvc::care::gc::GcReport> {

@@ -1,5 +1,7 @@
 //! `dvc du`: the disk usage of versions and branches.
 
+use crate::commands::gc::{GcArgs, options as gc_options};
+use crate::dirs;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
@@ -7,7 +9,10 @@ use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::RevisionQuery;
 use dvc::model::text::{count, harmless};
-use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, cache_use, du};
+use dvc::ops::du::{
+    BranchUse, DuOptions, DuReport, PackParts, PartsOptions, RepositoryUse, VersionUse, cache_use,
+    du,
+};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,6 +24,10 @@ pub(crate) struct DuArgs {
     /// Show these versions and ranges; without any, show the whole repository by branch
     #[arg(value_name = "REV")]
     pub(crate) revs: Vec<OsString>,
+    /// Do not divide the size of the packs by the reason why they are kept, which reads the
+    /// directories of all versions
+    #[arg(long, conflicts_with_all = ["revs", "cache"])]
+    pub(crate) quick: bool,
     /// Show the size of the cache of remote objects and of the overlays of mounts
     #[arg(long, conflicts_with = "revs")]
     pub(crate) cache: bool,
@@ -33,10 +42,24 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> CommandResult {
     let query = |rev: &OsString| {
         RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)))
     };
-    let options = DuOptions {
-        queries: args.revs.iter().map(query).collect::<Result<_, _>>()?,
+    let queries: Vec<RevisionQuery> = args.revs.iter().map(query).collect::<Result<_, _>>()?;
+    let parts = if args.quick || !queries.is_empty() {
+        None
+    } else {
+        Some(PartsOptions {
+            collect: gc_options(
+                session,
+                &GcArgs::default(),
+                context.remote_repository.is_some(),
+            )?,
+            run: dirs::usable_run()?,
+        })
     };
-    let report = du(&context, &options, &session.notices()?)?;
+    let report = du(
+        &context,
+        &DuOptions { queries, parts },
+        &session.progress()?,
+    )?;
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&json(&report))?;
@@ -120,9 +143,34 @@ struct JsonBranchUse<'a> {
 struct JsonRepositoryUse {
     packs: u64,
     pack_bytes: u64,
+    pack_parts: Option<JsonPackParts>,
     index_bytes: u64,
     ref_bytes: u64,
     state_bytes: u64,
+}
+
+/// The bytes of packs by the reason why they are kept.
+#[derive(Serialize)]
+struct JsonPackParts {
+    live_bytes: u64,
+    log_bytes: u64,
+    trash_bytes: u64,
+    held_bytes: u64,
+    unused_bytes: u64,
+    dead_bytes: u64,
+}
+
+impl JsonPackParts {
+    fn of(parts: &PackParts) -> Self {
+        Self {
+            live_bytes: parts.live,
+            log_bytes: parts.log,
+            trash_bytes: parts.trash,
+            held_bytes: parts.held,
+            unused_bytes: parts.unused,
+            dead_bytes: parts.dead,
+        }
+    }
 }
 
 fn json(report: &DuReport) -> JsonDu<'_> {
@@ -137,6 +185,7 @@ fn json(report: &DuReport) -> JsonDu<'_> {
     let whole = |r: &RepositoryUse| JsonRepositoryUse {
         packs: r.packs,
         pack_bytes: r.pack_bytes,
+        pack_parts: r.parts.as_ref().map(JsonPackParts::of),
         index_bytes: r.index_bytes,
         ref_bytes: r.ref_bytes,
         state_bytes: r.state_bytes,
@@ -217,5 +266,18 @@ fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
         size(whole.index_bytes),
         size(whole.ref_bytes),
         size(whole.state_bytes)
-    )
+    )?;
+    let Some(parts) = &whole.parts else {
+        return Ok(());
+    };
+    let named = [
+        ("live", parts.live),
+        ("log", parts.log),
+        ("trash", parts.trash),
+        ("held", parts.held),
+        ("unused", parts.unused),
+        ("dead", parts.dead),
+    ];
+    let named = named.map(|(name, bytes)| format!("{} {name}", size(bytes)));
+    writeln!(out, "packs: {}", named.join(", "))
 }

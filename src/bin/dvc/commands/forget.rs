@@ -14,6 +14,7 @@ use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::forget::{
     ForgetOptions, ForgetReport, ForgetTarget, RestoreOptions, forget, restore, trash,
 };
+use dvc::ops::gc::ensure_no_writers;
 use std::time::Duration;
 
 use super::gc::{DoneGc, GcArgs, collect_garbage, options as gc_options};
@@ -100,6 +101,9 @@ fn run_forget(
     target: ForgetTarget,
 ) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
+    if args.now && !dry_run && !session.globals.yes && args.remote.is_none() {
+        ensure_no_writers(context)?;
+    }
     if args.now && !dry_run && !is_confirmed(session)? {
         return Ok(Exit::NO);
     }

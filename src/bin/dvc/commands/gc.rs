@@ -1,5 +1,6 @@
 //! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use crate::commands::gc_status;
 use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
@@ -12,7 +13,9 @@ use dvc::context::{Context, Remote};
 use dvc::error::{Failure, Kind, with_causes};
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::gc::{CacheShrink, CollectOptions, collect, collect_remote, shrink_cache};
+use dvc::ops::gc::{
+    CacheShrink, CollectOptions, collect, collect_remote, ensure_no_writers, shrink_cache,
+};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -24,7 +27,7 @@ const NICENESS: i32 = 15;
 /// Options of `gc`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc origin\n  dvc gc --cache --max 2G"
+    after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc origin\n  dvc gc --status\n  dvc gc --cache --max 2G"
 )]
 pub(crate) struct GcArgs {
     /// Collect a remote (a name or URL) instead of the local repository
@@ -39,6 +42,9 @@ pub(crate) struct GcArgs {
     /// Keep at most SIZE of cached blocks
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
+    /// Show which data is kept, why, and until when
+    #[arg(long, conflicts_with_all = ["cache", "now", "all_remotes"])]
+    pub(crate) status: bool,
     /// Delete unneeded data now, without waiting; at a remote, asks or needs -y
     #[arg(long, conflicts_with_all = ["cache", "grace"])]
     pub(crate) now: bool,
@@ -92,6 +98,7 @@ pub(crate) struct JsonGc {
     unused_bytes: u64,
     deferred_packs: u64,
     undeleted: u64,
+    overlay_bytes: u64,
     incomplete: Vec<String>,
     complete: bool,
     dry_run: bool,
@@ -118,6 +125,9 @@ impl Failure for Unconfirmed {
 pub(crate) fn run(session: &Session, args: &GcArgs) -> CommandResult {
     if args.cache {
         run_cache(session, args)
+    } else if args.status {
+        let remote = args.remote.as_deref();
+        gc_status::run(session, remote, &options(session, args, remote.is_some())?)
     } else {
         run_repository(session, args)
     }
@@ -161,8 +171,13 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
             .collect::<Result<_, _>>()?,
         (Some(name), false) => vec![session.remote(&context, name)?],
         (None, false) => {
-            if args.now && !session.dry_run(args.dry) && !session.confirmed(QUESTION)? {
-                return Ok(Exit::NO);
+            if args.now && !session.dry_run(args.dry) {
+                if !session.globals.yes {
+                    ensure_no_writers(&context)?;
+                }
+                if !session.confirmed(QUESTION)? {
+                    return Ok(Exit::NO);
+                }
             }
             let options = options(session, args, false)?;
             return show(session, &collect_garbage(session, &context, &options)?);
@@ -409,6 +424,7 @@ fn as_json(report: &GcReport, dry_run: bool, now: i64) -> JsonGc {
         unused_bytes: report.unused_bytes,
         deferred_packs: report.deferred_packs,
         undeleted: report.undeleted,
+        overlay_bytes: report.overlay_bytes,
         incomplete: report
             .incomplete
             .iter()
@@ -472,6 +488,15 @@ fn print(
         "{deleted} {}; {kept} kept, of which {unused} unused",
         packs(bytes, number)
     )?;
+    if report.overlay_bytes > 0 {
+        let freed = if options.dry_run {
+            "would free"
+        } else {
+            "freed"
+        };
+        let bytes = size(report.overlay_bytes);
+        writeln!(out, "{freed} {bytes} of committed data in overlays")?;
+    }
     if report.deferred_packs > 0 {
         let packs = count(report.deferred_packs, "pack");
         writeln!(
