@@ -47,6 +47,9 @@ pub struct GcOptions {
     pub keep_trash: Duration,
     /// Forgotten versions that do not stay for this time.
     pub at_once: BTreeSet<Id>,
+    /// In a dry run: files of worktrees that got into the trash until then, in seconds since 1970,
+    /// do not count, because a run removes them from the trash first.
+    pub purged_until: Option<i64>,
     /// How long old values of refs stay whole.
     pub keep_log: Duration,
     pub limits: PlanLimits,
@@ -188,7 +191,7 @@ impl Gc<'_> {
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
         let before = self.repo.read_gc_log()?;
-        let roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let roots = self.read_roots(loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         let packs = self.packs_there()?;
         self.repo.refresh_index()?;
@@ -245,6 +248,11 @@ impl Gc<'_> {
             return Ok(());
         }
         self.give_up(&before, rows, loose, &marked)
+    }
+
+    fn read_roots(&self, loose: &LooseRoots<'_>) -> Result<Roots> {
+        let (keep_log, time) = (self.options.keep_log, self.options.time);
+        Roots::read(self.repo, keep_log, self.options.purged_until, time, loose)
     }
 
     /// Returns whether gc may delete the data of a version.
@@ -548,7 +556,7 @@ impl Gc<'_> {
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
+        let now = self.read_roots(loose)?;
         let trash = TrashLog::new(self.repo.store()).read()?;
         self.repo.refresh_index()?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);

@@ -43,10 +43,12 @@ pub struct Roots {
 
 impl Roots {
     /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
-    /// deleted refs.
+    /// deleted refs. Files of worktrees that are in the trash since `purged_until` or earlier do not
+    /// count.
     pub fn read(
         repo: &Repo,
         keep_log: Duration,
+        purged_until: Option<i64>,
         now: Time,
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
@@ -66,11 +68,19 @@ impl Roots {
             let log = repo.refs().log(kind, &name)?;
             let mut found = found.lock();
             let (all, tips) = &mut *found;
-            if let Some(tip) = log.first().and_then(value_of) {
-                tips.insert(tip);
-                all.insert(tip);
+            match (log.first().and_then(value_of), purged_until) {
+                (Some(list), Some(until)) if kind == RefKind::Trash => {
+                    all.extend(younger(repo, &list, until)?);
+                }
+                (Some(tip), _) => {
+                    tips.insert(tip);
+                    all.insert(tip);
+                }
+                (None, _) => {}
             }
-            for entry in log.iter().filter(|entry| entry.time > since) {
+            // What left the trash of a worktree is not needed any more.
+            let is_kept = |entry: &&RefEntry| entry.time > since && kind != RefKind::Trash;
+            for entry in log.iter().filter(is_kept) {
                 all.extend(values(entry));
             }
             Ok::<_, Error>(())
@@ -92,6 +102,13 @@ impl Roots {
             .chain(self.loose.iter().map(|root| root.id))
             .collect()
     }
+}
+
+/// Returns the commits of a list of files of a worktree that are younger than `until`.
+fn younger(repo: &Repo, list: &Id, until: i64) -> Result<Vec<Id>> {
+    let mut all = repo.commit(list)?.parents;
+    all.retain(|id| repo.commit(id).map_or(true, |kept| kept.time.secs > until));
+    Ok(all)
 }
 
 /// The value before an entry, which `undo` goes back to, and the value after the entry.

@@ -242,7 +242,8 @@ impl Log {
         }
     }
 
-    /// Adds the current value, and the previous values since the time of the last garbage collection.
+    /// Adds the current value, and the previous values since the time of the last garbage
+    /// collection. The previous values of the trash of a worktree are not kept.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {
@@ -254,7 +255,8 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
-            roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
+            let is_kept = entry.time >= collected && self.kind != RefKind::Trash;
+            roots.extend(Some(root).filter(|root| root.current || is_kept));
         }
     }
 }

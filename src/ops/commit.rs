@@ -8,7 +8,7 @@ mod seal;
 pub use error::CommitError;
 pub use options::{CommitOptions, RunningDatabase, StreamOptions};
 pub use seal::CommitReport;
-pub(in crate::ops) use seal::{CommitTarget, checked_path, output, seal};
+pub(in crate::ops) use seal::{CommitTarget, checked_path, dir_meta, output, seal};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,6 @@ use crate::snapshot::walk::named::{Found, NamedPaths, NotRecorded};
 use crate::snapshot::walk::rules::Rules;
 use crate::sys::io_error::IoError;
 use error::QUIESCE_HINT;
-use seal::dir_meta;
 
 /// How often a commit repeats its snapshot because a gc has collected objects on which it relied.
 const REPEATS: u32 = 4;

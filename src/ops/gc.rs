@@ -1,5 +1,9 @@
 //! `gc`: deletes data that no version needs, and data that can be rebuilt.
 
+mod purge;
+
+pub use purge::PurgeReport;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,12 +14,14 @@ use crate::care::plan::PlanLimits;
 use crate::care::roots::LooseRoot;
 use crate::checkout::patch::journal::Journal;
 use crate::context::Context;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::mount::daemon::overlay_roots;
 use crate::observe::Observer;
+use crate::repo::local_trash::LocalTrash;
 use crate::repo::{Repo, layout};
 use crate::sys::io_error::IoError;
+use purge::{due_overlays, purge};
 
 /// The size of the cache before and after a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub struct CollectOptions {
     pub grace: Duration,
     /// How long a forgotten version stays whole.
     pub keep_trash: Duration,
+    /// How long everything else stays in the trash: overlays, volumes and files of worktrees.
+    pub keep_local_trash: Duration,
     /// Forgotten versions that do not stay for this time.
     pub at_once: BTreeSet<Id>,
     /// How long the previous values of refs stay whole.
@@ -90,6 +98,15 @@ impl Failure for SilentMount {
     }
 }
 
+/// The result of a garbage collection.
+#[derive(Clone, Debug, Default)]
+pub struct CollectReport {
+    /// What was done with packs.
+    pub packs: GcReport,
+    /// What was removed from the local trash before.
+    pub purged: PurgeReport,
+}
+
 /// Deletes what no version of the local repository needs. `run` is the directory with the notes of
 /// mounts.
 pub fn collect(
@@ -97,9 +114,13 @@ pub fn collect(
     run: &Path,
     options: &CollectOptions,
     observer: &dyn Observer,
-) -> Result<GcReport> {
+) -> Result<CollectReport> {
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
+    let since = context
+        .now_secs()
+        .saturating_sub_unsigned(options.keep_local_trash.as_secs());
+    let purged = purge(context, &repo, since, options.dry_run, observer)?;
     let limits = PlanLimits {
         unused_share: options.max_unused,
         copied_bytes: options.max_repack,
@@ -109,6 +130,7 @@ pub fn collect(
         grace: options.grace,
         keep_trash: options.keep_trash,
         at_once: options.at_once.clone(),
+        purged_until: options.dry_run.then_some(since),
         keep_log: options.keep_log,
         limits,
         until: options.max_time.map(|most| Instant::now() + most),
@@ -118,18 +140,52 @@ pub fn collect(
         who: context.author.clone(),
         time: context.moved_at(),
     };
-    crate::care::gc::collect(
+    // A dry run leaves out what a run would remove from the trash first.
+    let due = if options.dry_run {
+        let due = due_overlays(&context.repository, since)?.into_iter();
+        due.map(|overlay| overlay.id).collect()
+    } else {
+        BTreeSet::new()
+    };
+    let packs = crate::care::gc::collect(
         &repo,
-        &|| loose_roots(context, &repo, run),
+        &|| loose_roots(context, &repo, run, &due),
         &gc,
         local.files(),
         observer,
-    )
+    )?;
+    Ok(CollectReport { packs, purged })
+}
+
+/// The error for an overlay in the trash that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {id} in the trash, so the version that it needs is unknown")]
+struct UnreadableTrash {
+    id: String,
+    source: Error,
+}
+
+impl Failure for UnreadableTrash {
+    fn kind(&self) -> Kind {
+        self.source.kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        let id = &self.id;
+        Some(format!(
+            "run `dvc trash empty {id}` to delete it, then run the command again"
+        ))
+    }
 }
 
 /// Versions that the repository must keep although no ref names them: those of worktrees, of
-/// interrupted checkouts, of overlays and of mounts.
-pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<Vec<LooseRoot>> {
+/// interrupted checkouts, of overlays and of mounts. The entries `left_out` of the trash do not count.
+pub(super) fn loose_roots(
+    context: &Context,
+    repo: &Repo,
+    run: &Path,
+    left_out: &BTreeSet<String>,
+) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));
@@ -159,6 +215,9 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
                 .for_each(|id| add(name(), Some(id), Vec::new()));
         }
     }
+    // The lock keeps an overlay from moving between the two lists.
+    let trash = LocalTrash::of(&context.repository);
+    let lock = trash.lock()?;
     for overlay in overlays(&context.repository)? {
         if let Some(held) = overlay_roots(&overlay.dir)? {
             add(
@@ -168,6 +227,23 @@ pub(super) fn loose_roots(context: &Context, repo: &Repo, run: &Path) -> Result<
             );
         }
     }
+    for overlay in trash.list()? {
+        if left_out.contains(&overlay.id) {
+            continue;
+        }
+        let held = overlay_roots(&overlay.dir).map_err(|source| UnreadableTrash {
+            id: overlay.id.clone(),
+            source,
+        })?;
+        if let Some(held) = held {
+            add(
+                format!("overlay {} in the trash", overlay.id),
+                Some(held.version),
+                held.trees,
+            );
+        }
+    }
+    drop(lock);
     let repository = context
         .repository
         .canonicalize()

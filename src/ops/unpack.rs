@@ -58,6 +58,8 @@ pub struct UnpackOptions {
     pub accept: bool,
     /// Continue even if uncommitted changes would be lost.
     pub force: bool,
+    /// With `force`, lose uncommitted changes instead of keeping them in the trash.
+    pub no_trash: bool,
     /// Only report what would be done.
     pub dry_run: bool,
     /// The files that the walk of the worktree leaves out. These files are never touched.
@@ -274,6 +276,7 @@ pub fn unpack(
         delete: !paths.is_empty(),
         paths: paths.clone(),
         force: options.force,
+        no_trash: options.no_trash,
         overwrite,
         walk: options.walk.clone(),
         ..CheckoutOptions::default()

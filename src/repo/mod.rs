@@ -14,6 +14,7 @@ mod handle;
 mod heal;
 pub mod layout;
 mod lazy;
+pub mod local_trash;
 mod locator;
 pub mod log;
 pub mod marker;

@@ -29,6 +29,7 @@ pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod tag;
+pub(crate) mod trash;
 pub(crate) mod umount;
 pub(crate) mod undo;
 pub(crate) mod unpack;

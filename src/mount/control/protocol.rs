@@ -90,6 +90,9 @@ pub enum ControlRequest {
     Stop {
         /// Whether to remove the overlay.
         discard: bool,
+        /// Whether to delete the overlay instead of moving it to the trash.
+        #[serde(default)]
+        no_trash: bool,
     },
 }
 

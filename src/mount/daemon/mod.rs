@@ -5,6 +5,7 @@
 //! how the process ends. Before a clean exit, the process flushes everything.
 
 mod background;
+mod discard;
 mod fetched;
 mod launch;
 mod process;
@@ -15,6 +16,7 @@ mod setup;
 mod versions;
 mod waiting;
 
+pub use discard::discard_overlay;
 pub use fetched::fetched;
 pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
 pub use process::{MountDaemon, no_mount_at};

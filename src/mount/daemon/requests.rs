@@ -62,12 +62,12 @@ impl MountService {
                     drop((pending.take(), begun.take()));
                     connection.reply(&self.switch_to(&version, branch, force))
                 }
-                ControlRequest::Stop { discard } => {
+                ControlRequest::Stop { discard, no_trash } => {
                     drop((pending.take(), begun.take()));
                     let _exclusive = self.exclusive();
                     // The process must not exit before the reply is sent.
                     let _leaving = self.stopping.lock();
-                    let stopped = self.stop(discard);
+                    let stopped = self.stop(discard, no_trash);
                     let done = stopped.is_ok();
                     let _ = connection.reply(&stopped);
                     if done {
@@ -85,10 +85,11 @@ impl MountService {
         }
     }
 
-    fn stop(&self, discard: bool) -> Result<()> {
+    fn stop(&self, discard: bool, no_trash: bool) -> Result<()> {
         if !discard {
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
+        self.no_trash.store(no_trash, Ordering::Release);
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);
         Ok(attach::detach(&self.note.at, false)
             .inspect_err(|_| self.discard.store(before, Ordering::Release))?)

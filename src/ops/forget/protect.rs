@@ -1,7 +1,7 @@
 //! The versions that must not be forgotten, and why: values of refs, and what worktrees, overlays
 //! and mounts need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::error::ForgetError;
@@ -46,7 +46,7 @@ impl Protections {
             }
         }
         if target.repo.as_local().is_some() && target.context.remote_repository.is_none() {
-            for root in loose_roots(target.context, &target.repo, run)? {
+            for root in loose_roots(target.context, &target.repo, run, &BTreeSet::new())? {
                 all.entry(root.id)
                     .or_default()
                     .push(Holder::Loose(root.name));

@@ -1,9 +1,10 @@
 //! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
+use crate::commands::trash::TrashPlaces;
 use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
-use crate::print::{Out, size};
+use crate::print::{Out, ago, size};
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
@@ -12,7 +13,10 @@ use dvc::context::Context;
 use dvc::error::Kind;
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::gc::{CacheShrink, CollectOptions, collect, shrink_cache};
+use dvc::ops::gc::{
+    CacheShrink, CollectOptions, CollectReport, PurgeReport, collect, shrink_cache,
+};
+use dvc::ops::trash::{TrashUse, list};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -78,6 +82,10 @@ pub(crate) struct JsonGc {
     dead_seconds: Option<i64>,
     kept_bytes: u64,
     unused_bytes: u64,
+    purged_entries: u64,
+    purged_bytes: u64,
+    trash_entries: u64,
+    trash_bytes: u64,
     incomplete: Vec<String>,
     complete: bool,
     dry_run: bool,
@@ -141,6 +149,9 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
 /// A garbage collection that has ended.
 pub(crate) struct DoneGc {
     report: GcReport,
+    purged: PurgeReport,
+    /// What is left in the trash.
+    trash: TrashUse,
     options: CollectOptions,
     now: i64,
 }
@@ -161,17 +172,41 @@ impl DoneGc {
 
     /// Returns the report in JSON.
     pub(crate) fn to_json(&self) -> JsonGc {
-        as_json(
-            &self.report,
-            self.options.dry_run,
-            self.is_complete(),
-            self.now,
-        )
+        as_json(self)
+    }
+
+    fn print_trash(&self, out: &mut Out) -> std::io::Result<()> {
+        let entries = |n: u64| {
+            let noun = if n == 1 { "entry" } else { "entries" };
+            format!("{n} {noun}")
+        };
+        let (purged, trash) = (&self.purged, &self.trash);
+        if purged.entries > 0 {
+            let verb = if self.options.dry_run {
+                "would delete"
+            } else {
+                "deleted"
+            };
+            let many = entries(purged.entries);
+            writeln!(out, "{verb} {many} of the trash, {}", size(purged.bytes))?;
+        }
+        if trash.entries > 0 {
+            let (many, bytes) = (entries(trash.entries), size(trash.bytes));
+            let rest = trash.until.unwrap_or(0).saturating_sub(self.now);
+            let first = if rest > 0 {
+                format!("the first may be deleted {}", ago(rest.saturating_neg()))
+            } else {
+                "the next run deletes some".to_owned()
+            };
+            writeln!(out, "the trash has {many} with {bytes}; {first}")?;
+        }
+        Ok(())
     }
 
     /// Prints the report.
     pub(crate) fn print(&self, out: &mut Out) -> std::io::Result<()> {
-        print(out, &self.report, &self.options, self.now)
+        print(out, &self.report, &self.options, self.now)?;
+        self.print_trash(out)
     }
 }
 
@@ -183,7 +218,10 @@ pub(crate) fn collect_garbage(
 ) -> Result<DoneGc, Failed> {
     let run = dirs::usable_run()?;
     let progress = session.progress()?;
-    let report = collect(context, &run, options, &progress)?;
+    let CollectReport {
+        packs: report,
+        purged,
+    } = collect(context, &run, options, &progress)?;
     for root in &report.incomplete {
         let message = format!(
             "{}: objects of version {} are missing",
@@ -196,8 +234,12 @@ pub(crate) fn collect_garbage(
             message,
         });
     }
+    drop(progress);
+    let trash = list(&TrashPlaces::of_repository(session, context)?.scope()).size();
     Ok(DoneGc {
         report,
+        purged,
+        trash,
         options: options.clone(),
         now: context.now_secs(),
     })
@@ -229,6 +271,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
             time("--grace", &args.grace, "gc.grace")?
         },
         keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
+        keep_local_trash: seconds("gc.keep-local-trash"),
         at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
         max_unused: percent,
@@ -254,7 +297,8 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc {
+fn as_json(done: &DoneGc) -> JsonGc {
+    let (report, now) = (&done.report, done.now);
     let wait = |until: i64| until.saturating_sub(now).max(0);
     JsonGc {
         versions: report.whole_versions,
@@ -275,13 +319,17 @@ fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc
         dead_seconds: report.dead_until.map(wait),
         kept_bytes: report.kept_bytes,
         unused_bytes: report.unused_bytes,
+        purged_entries: done.purged.entries,
+        purged_bytes: done.purged.bytes,
+        trash_entries: done.trash.entries,
+        trash_bytes: done.trash.bytes,
         incomplete: report
             .incomplete
             .iter()
             .map(|root| root.name.clone())
             .collect(),
-        complete,
-        dry_run,
+        complete: done.is_complete(),
+        dry_run: done.options.dry_run,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Overlays are in the current repository, in the shared clones that mounts of a URL use, and in
 //! the repository of volumes that name none.
 
+use crate::commands::umount::print_discarded;
 use crate::dirs;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
@@ -13,7 +14,8 @@ use crate::render::iso;
 use crate::session::Session;
 use dvc::model::commit::Timestamp;
 use dvc::ops::mount::{
-    Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy,
+    Discard, Overlay, OverlayError, OverlayState, discard as remove, ensure_discardable,
+    has_overlay, overlays, salvage as copy,
 };
 use dvc::repo::Repo;
 use dvc::sys::mountinfo;
@@ -23,7 +25,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Returns all known repositories on this machine that may have overlays.
-fn repositories(session: &Session) -> Vec<PathBuf> {
+pub(super) fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
         .place()
         .ok()
@@ -180,7 +182,12 @@ fn age(secs: i64) -> String {
 
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
-pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+pub(super) fn discard(
+    session: &Session,
+    named: &Path,
+    no_trash: bool,
+    dry_run: bool,
+) -> Result<bool, Failed> {
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
     };
@@ -192,30 +199,40 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
         return Ok(false);
     };
     let volumes = volumes(session)?;
-    let records = volumes
+    // Moves the overlays of volumes that are in the trash, too.
+    volumes.trash()?;
+    if let Some(volume) = volumes
         .list()?
         .into_iter()
-        .map(|record| (record.name.clone(), record));
-    let trash = volumes
-        .trash()?
-        .into_iter()
-        .map(|entry| (format!("--trash {}", entry.entry), entry.record));
-    if let Some((volume, _)) = records
-        .chain(trash)
-        .find(|(_, record)| record.overlay == name)
+        .find(|record| record.overlay == name)
     {
         return Err(dvc::error::Error::from(OverlayError::OfVolume {
             name: name.to_owned(),
-            volume,
+            volume: volume.name,
         })
         .into());
     }
-    remove(&repository, name, dry_run)?;
-    if dry_run && session.globals.quiet == 0 && !session.globals.json {
+    if !dry_run {
+        let how = if no_trash {
+            Discard::Delete
+        } else {
+            Discard::ToTrash
+        };
+        let trash = remove(&repository, name, how)?;
+        print_discarded(session, name, trash.as_deref())?;
+        return Ok(true);
+    }
+    ensure_discardable(&repository, name)?;
+    if session.globals.quiet == 0 && !session.globals.json {
         let mut out = session.plain_out();
+        let what = if no_trash {
+            "remove"
+        } else {
+            "move to the trash"
+        };
         writeln!(
             out,
-            "would remove overlay {name} of {}",
+            "would {what} overlay {name} of {}",
             repository.display()
         )?;
         out.finish()?;

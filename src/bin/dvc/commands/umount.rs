@@ -9,6 +9,7 @@ use crate::globals::DryRun;
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
+use dvc::model::text::harmless_line;
 use dvc::mount::health::MountHealth;
 use dvc::ops::mount::MountState;
 use dvc::ops::umount::{UmountOptions, umount, umount_plan};
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
-                        dvc umount -n --discard /mnt/db    what would be lost\n  \
+                        dvc umount -n --discard /mnt/db    what would be discarded\n  \
                         dvc umount --discard db-1a2b3c4d   an overlay that is not mounted\n  \
                         dvc umount --force /mnt/db         its process is stopped, or programs use it"
 )]
@@ -30,9 +31,12 @@ pub(crate) struct UmountArgs {
     /// mounted
     #[arg(value_name = "DIR", required = true, value_hint = clap::ValueHint::DirPath)]
     pub(crate) dirs: Vec<PathBuf>,
-    /// Remove the overlay with all changes
+    /// Move the overlay with all changes to the trash
     #[arg(long, conflicts_with = "commit")]
     pub(crate) discard: bool,
+    /// With --discard, delete the changes instead of moving them to the trash
+    #[arg(long, requires = "discard")]
+    pub(crate) no_trash: bool,
     /// Commit the changes first
     #[arg(long, requires = "message")]
     pub(crate) commit: bool,
@@ -51,11 +55,12 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
     let options = UmountOptions {
         discard: args.discard,
+        no_trash: args.no_trash,
         force: args.force,
     };
     let notices = session.store_notices()?;
     for dir in &args.dirs {
-        if args.discard && overlays::discard(session, dir, dry_run)? {
+        if args.discard && overlays::discard(session, dir, args.no_trash, dry_run)? {
             continue;
         }
         let at = absolute(session, dir)?;
@@ -68,10 +73,38 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
         if dry_run {
             show(session, &umount_plan(&dirs::usable_run()?, &at)?, args)?;
         } else {
-            umount(&dirs::usable_run()?, &at, options, &*notices)?;
+            let trash = umount(&dirs::usable_run()?, &at, options, &*notices)?;
+            if args.discard {
+                print_discarded(session, &at.to_string_lossy(), trash.as_deref())?;
+            }
         }
     }
     Ok(Exit::DONE)
+}
+
+#[derive(Serialize)]
+struct JsonDiscarded<'a> {
+    name: &'a str,
+    trash: Option<&'a str>,
+}
+
+/// Prints where the changes of a discarded overlay are.
+pub(super) fn print_discarded(
+    session: &Session,
+    name: &str,
+    trash: Option<&str>,
+) -> Result<(), Failed> {
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&JsonDiscarded { name, trash })?;
+    } else if let (Some(id), 0) = (trash, session.globals.quiet) {
+        writeln!(
+            out,
+            "{}: its changes are in the trash; run `dvc trash restore {id}` to restore them",
+            harmless_line(name)
+        )?;
+    }
+    Ok(out.finish()?)
 }
 
 #[derive(Serialize)]
@@ -81,6 +114,7 @@ struct JsonUmountPlan<'a> {
     alive: bool,
     health: &'static str,
     discard: bool,
+    to_trash: bool,
     changed_files: u64,
     dirty_bytes: u64,
     dry_run: bool,
@@ -90,10 +124,12 @@ struct JsonUmountPlan<'a> {
 fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), Failed> {
     let at = state.mounted.at.display();
     let overlay = state.note.as_ref().and_then(|note| note.overlay.as_deref());
-    let discard = args.discard || state.note.as_ref().is_some_and(|note| note.ephemeral);
+    let is_ephemeral = state.note.as_ref().is_some_and(|note| note.ephemeral);
+    let discard = args.discard || is_ephemeral;
     let (changed, bytes) = state
         .facts()
         .map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
+    let is_kept = discard && !is_ephemeral && !args.no_trash && changed > 0;
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&JsonUmountPlan {
@@ -102,6 +138,7 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
             alive: state.facts().is_some(),
             health: state.health.name(),
             discard,
+            to_trash: is_kept,
             changed_files: changed,
             dirty_bytes: bytes,
             dry_run: true,
@@ -123,6 +160,9 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
                 format!("as soon as process {pid} answers, or with --force")
             }
             (None, _) => "read-only".to_owned(),
+            (Some(name), _) if is_kept => {
+                format!("and move overlay {name} to the trash: {what}")
+            }
             (Some(name), _) if discard => format!("and remove overlay {name}: {what}"),
             (Some(name), _) if args.commit => format!("overlay {name} stays"),
             (Some(name), _) => format!("overlay {name} keeps {what}"),
