@@ -14,6 +14,8 @@ pub enum TrashError {
     Changed { id: String, paths: String },
     #[error("the worktree `{worktree}` of {id} does not exist any more")]
     NoWorktree { id: String, worktree: String },
+    #[error("the files of {id} belong to another worktree: `{worktree}`")]
+    OtherWorktree { id: String, worktree: String },
     #[error("no mount at `{at}`, to which the files of {id} belong")]
     NotMounted { id: String, at: String },
     #[error("the commit of {0} is damaged")]
@@ -34,7 +36,7 @@ impl Failure for TrashError {
             | Self::Ambiguous { .. }
             | Self::NoWorktree { .. }
             | Self::NotMounted { .. } => Kind::NotFound,
-            Self::Changed { .. } => Kind::Rejected,
+            Self::Changed { .. } | Self::OtherWorktree { .. } => Kind::Rejected,
             Self::Damaged(_) | Self::BadName(_) => Kind::Integrity,
             Self::WrongOption { .. } => Kind::Usage,
         }
@@ -43,13 +45,18 @@ impl Failure for TrashError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing(_) => "run `dvc trash` to list the trash".to_owned(),
-            Self::Ambiguous { .. } => "write more of the id".to_owned(),
+            Self::Ambiguous { .. } => {
+                "write more of the id, or select a repository with `--repo`".to_owned()
+            }
             Self::Changed { id, .. } => format!(
                 "commit these changes first, or restore to another directory: `dvc trash restore {id} --to DIR`"
             ),
             Self::NoWorktree { id, .. } => {
                 format!("restore to another directory: `dvc trash restore {id} --to DIR`")
             }
+            Self::OtherWorktree { id, .. } => format!(
+                "run the command there, with `-C`, or restore to another directory: `dvc trash restore {id} --to DIR`"
+            ),
             Self::NotMounted { id, .. } => format!(
                 "mount the version there first, or restore to another directory: `dvc trash restore {id} --to DIR`"
             ),

@@ -302,9 +302,6 @@ const PREFIX_MIN: usize = 4;
 /// Returns the entry that a user names: by its id, by the id of its commit, or by the start of
 /// either.
 pub fn find<'l>(list: &'l TrashList, id: &str) -> Result<&'l TrashEntry, TrashError> {
-    if let Some(found) = list.entries.iter().find(|entry| entry.id == id) {
-        return Ok(found);
-    }
     let starts = |entry: &&TrashEntry| {
         let hex = match &entry.item {
             TrashItem::Version(version) => Some(version.id),
@@ -317,13 +314,24 @@ pub fn find<'l>(list: &'l TrashList, id: &str) -> Result<&'l TrashEntry, TrashEr
             None => id.len() >= PREFIX_MIN && entry.id.starts_with(id),
         }
     };
-    let found: Vec<&TrashEntry> = list.entries.iter().filter(starts).collect();
+    let exact: Vec<&TrashEntry> = list.entries.iter().filter(|e| e.id == id).collect();
+    let found = if exact.is_empty() {
+        list.entries.iter().filter(starts).collect()
+    } else {
+        exact
+    };
+    let shown = |entry: &&TrashEntry| match &entry.item {
+        TrashItem::Overlay { repository, .. } => {
+            format!("{} in `{}`", entry.id, repository.display())
+        }
+        _ => entry.id.clone(),
+    };
     match found.as_slice() {
         [one] => Ok(one),
         [] => Err(TrashError::Missing(id.to_owned())),
         many => Err(TrashError::Ambiguous {
             id: id.to_owned(),
-            entries: many.iter().map(|entry| entry.id.clone()).collect(),
+            entries: many.iter().map(shown).collect(),
         }),
     }
 }

@@ -143,7 +143,7 @@ fn a_gc_keeps_the_version_of_an_overlay_in_the_trash() {
     // An overlay that cannot be read stops a gc, which names the way out.
     let dir = v.s.at("r/trash-local/20260101T000000Z-x");
     fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join("overlay.db"), "no database").unwrap();
+    fs::write(dir.join("overlay.db"), noise(9, 20_000)).unwrap();
     let run = v.dvc(&["gc"]);
     assert!(
         run.code != 0 && run.err.contains("dvc trash empty 20260101T000000Z-x"),

@@ -22,7 +22,7 @@ fn three_versions() -> Sandbox {
 fn versions_and_files_are_in_one_list() {
     let s = three_versions();
     s.dvc(["trash"]).ok().says("the trash is empty");
-    s.dvc(["forget", "main@v1", "main@v2"]).ok();
+    s.dvc(["-y", "forget", "main@v1", "main@v2"]).ok();
     s.write("a", "mine");
     s.dvc(["checkout", "-f", "main"]).ok();
     let all = entries(&s.dvc(["--json", "trash", "ls"]));
@@ -60,7 +60,7 @@ fn versions_and_files_are_in_one_list() {
 #[test]
 fn emptying_deletes_at_once_and_only_what_is_named() {
     let s = three_versions();
-    s.dvc(["forget", "main@v1", "main@v2"]).ok();
+    s.dvc(["-y", "forget", "main@v1", "main@v2"]).ok();
     s.write("a", "mine");
     s.dvc(["checkout", "-f", "main"]).ok();
     s.dvc(["trash", "empty"]).code(4).complains("with `-n`");

@@ -175,8 +175,12 @@ fn checkout_in_a_mount_keeps_the_changes() {
         (text(&entry, "name"), &entry["files"]),
         (m.root().display().to_string(), &2.into())
     );
-    // From anywhere in the repository, but only into the mount.
+    // The user chooses the directory, because a repository may name any path.
     v.dvc(&["trash", "restore", &id])
+        .code(4)
+        .complains("another worktree")
+        .complains("-C");
+    m.dvc(&["trash", "restore", &id])
         .ok()
         .says("restored 2 files");
     assert_eq!(fs::read(m.at("dir/b")).unwrap(), b"mine");

@@ -120,19 +120,28 @@ fn a_volume_is_in_one_place_after_a_crash_at_any_step() {
     let id = restores(&id);
     // The description of the overlay was not written.
     fs::remove_file(trash_local.join(&id).join("trash.json")).unwrap();
-    let id = restores(&id);
+    let mut id = restores(&id);
     // The record of the volume is damaged, or lost: the repository has a copy.
-    fs::write(records.join(&id).join("volume.json"), "damage").unwrap();
-    let id = restores(&id);
-    fs::remove_dir_all(records.join(&id)).unwrap();
-    assert!(h.v.dvc(&["trash"]).ok().out.contains(&id));
-    let run = h.v.dvc(&["trash", "restore", &id]).ok();
-    assert!(run.out.contains("restored the volume db"), "{}", run.out);
-    assert_eq!(fs::read(h.path("db").join("b")).unwrap(), b"mine");
-    let id = text(
-        &h.dvc(&["--json", "volume", "rm", "db"]).ok().json(),
-        "trash",
-    );
+    for is_lost in [false, true] {
+        if is_lost {
+            fs::remove_dir_all(records.join(&id)).unwrap();
+        } else {
+            fs::write(records.join(&id).join("volume.json"), "damage").unwrap();
+            assert_eq!(text(&only(&h.dvc(&["--json", "trash"])), "id"), id);
+            h.dvc(&["trash", "restore", &id])
+                .code(5)
+                .complains("damaged");
+        }
+        assert_eq!(text(&only(&h.v.dvc(&["--json", "trash"])), "id"), id);
+        h.v.dvc(&["trash", "restore", &id])
+            .ok()
+            .says("restored the volume db");
+        assert_eq!(fs::read(h.path("db").join("b")).unwrap(), b"mine");
+        id = text(
+            &h.dvc(&["--json", "volume", "rm", "db"]).ok().json(),
+            "trash",
+        );
+    }
     // A gc has deleted the overlay: the record goes too.
     fs::remove_dir_all(trash_local.join(&id)).unwrap();
     assert!(trash(&h).is_empty() && !records.join(&id).exists());

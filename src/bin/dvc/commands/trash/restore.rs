@@ -8,7 +8,6 @@ use crate::commands::checkout;
 use crate::commands::forget::print_restored;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::machine::volumes;
-use crate::place;
 use crate::session::Session;
 use dvc::context::Context;
 use dvc::error::Error;
@@ -118,16 +117,16 @@ pub(crate) fn restore_entry(
             worktree, overlay, ..
         } => {
             let here = here(places, entry)?;
-            let context = match (how.to, worktree) {
-                (Some(_), _) => here.clone(),
-                (None, Some(worktree)) => of_worktree(here, entry, worktree, overlay.is_some())?,
+            match (how.to, worktree) {
+                (Some(_), _) => {}
+                (None, Some(worktree)) => ensure_here(here, entry, worktree, overlay.is_some())?,
                 (None, None) => {
                     return Err(Error::from(TrashError::Damaged(entry.id.clone())).into());
                 }
-            };
+            }
             let to = how.to.map(|to| session.current.join(to));
             let progress = session.progress()?;
-            let done = restore_files(&context, entry, to.as_deref(), dry_run, &progress)?;
+            let done = restore_files(here, entry, to.as_deref(), dry_run, &progress)?;
             drop(progress);
             exit = checkout::exit(&done.checkout);
             let files = if dry_run {
@@ -155,35 +154,24 @@ fn here<'p>(places: &'p TrashPlaces, entry: &TrashEntry) -> Result<&'p Context, 
     Ok(places.context.as_ref().ok_or_else(missing)?)
 }
 
-/// Returns the context of the worktree of an entry, which may be another one than the current
-/// directory.
-fn of_worktree(
+/// Fails if the worktree of an entry is not the current one. Only the user chooses where files are
+/// written, because a repository from another person may name any path.
+fn ensure_here(
     here: &Context,
     entry: &TrashEntry,
     worktree: &Path,
     is_mount: bool,
-) -> Result<Context, Failed> {
-    let id = entry.id.clone();
+) -> Result<(), Failed> {
+    let (id, path) = (entry.id.clone(), worktree.display().to_string());
     let mounted = mountinfo::ours().is_ok_and(|all| all.iter().any(|m| m.at == *worktree));
-    if is_mount && !mounted {
-        let at = worktree.display().to_string();
-        return Err(Error::from(TrashError::NotMounted { id, at }).into());
-    }
-    if here.worktree == worktree {
-        return Ok(here.clone());
-    }
-    if !worktree.is_dir() {
-        let worktree = worktree.display().to_string();
-        return Err(Error::from(TrashError::NoWorktree { id, worktree }).into());
-    }
-    let mount = if is_mount {
-        place::of_mount(worktree)?.mount
+    let e = if is_mount && !mounted {
+        TrashError::NotMounted { id, at: path }
+    } else if here.worktree == worktree {
+        return Ok(());
+    } else if !worktree.is_dir() {
+        TrashError::NoWorktree { id, worktree: path }
     } else {
-        None
+        TrashError::OtherWorktree { id, worktree: path }
     };
-    Ok(Context {
-        worktree: worktree.to_owned(),
-        mount,
-        ..here.clone()
-    })
+    Err(Error::from(e).into())
 }
