@@ -121,6 +121,30 @@ run 'dvc pull'
 cmp added/numbers "$tmp/lazy/added/numbers"
 run 'dvc fsck'
 
+title "Care: forget a version, free its space, repair damage"
+run 'head -c 40M /dev/urandom > core.4711'
+run "dvc commit -m 'with a large file, by mistake'"
+run 'rm core.4711'
+run "dvc commit -m 'without it'"
+run 'dvc forget files~1'
+run 'dvc forget --list'
+run 'dvc undo'
+run 'dvc show files~1:core.4711 | wc -c'
+before=$(on_disk .dvcs)
+run 'dvc forget files~1'
+run 'dvc gc --now -y --keep-trash 0'
+row "gc after a version was forgotten" "$before" "$took" "$(on_disk .dvcs) in the repository"
+run 'dvc log --oneline'
+pack=$(find .dvcs/packs -type f -size +1M | sort | head -n 1)
+[ -n "$pack" ] || { echo "no pack is larger than 1 MiB" >&2; exit 1; }
+run "printf damaged | dd of=$pack bs=1 seek=500000 conv=notrunc status=none"
+if run 'dvc fsck --data'; then echo "the damage was not found" >&2; exit 1; fi
+run 'dvc fsck --repair'
+row "repair of a damaged pack" "$(on_disk "$pack")" "$took" "from the remote"
+run 'dvc fsck --data'
+run 'dvc checkout files@release --into ../repaired'
+same "$tmp/second" "$tmp/repaired"
+
 summary() {
 	title "Everything was restored unchanged, in $(seconds "$begun")"
 	printf '%-42s %12s %9s   %s\n' "what" "how much" "how fast" "how small"

@@ -160,12 +160,12 @@ pub fn hint_of_io(e: &io::Error) -> Option<&'static str> {
         Errno::NOSPC => "free some space and run the command again",
         Errno::DQUOT => "free some space or raise the quota, then run the command again",
         Errno::FBIG => {
-            "raise the limit on the length of a file (`ulimit -f`), or use a file system without this limit"
+            "raise the file size limit (`ulimit -f`), or use a file system without this limit"
         }
         Errno::ROFS => "remount the file system read-write, or choose another path",
-        Errno::IO => "check the kernel log (`dmesg`) for errors of the disk or its connection",
+        Errno::IO => "check the kernel log (`dmesg`) for disk errors",
         Errno::NAMETOOLONG => "use a shorter name or a shorter path",
-        Errno::LOOP => "remove the loop of symbolic links",
+        Errno::LOOP => "remove the symbolic link loop",
         Errno::TXTBSY => "stop the program that runs from this file",
         Errno::STALE => "remount the network file system",
         _ => return None,

@@ -166,12 +166,12 @@ pub enum HookError {
         source: io::Error,
     },
     /// Another user could replace the program.
-    #[error("the {event} hook `{}` belongs to another user, or is writable by others", program.display())]
+    #[error("cannot run the {event} hook `{}`: it belongs to another user, or is writable by others", program.display())]
     Foreign {
         event: &'static str,
         program: PathBuf,
     },
-    /// The program failed.
+    /// The program exited with an error status, or was killed by a signal.
     #[error("the {event} hook `{}` failed ({status}){}", program.display(), outcome(event))]
     Failed {
         event: &'static str,
@@ -186,7 +186,7 @@ pub enum HookError {
         limit: Duration,
     },
     /// The command was stopped while the hook ran.
-    #[error("stopped while the {event} hook ran")]
+    #[error("interrupted while the {event} hook was running")]
     Cancelled { event: &'static str },
 }
 
@@ -215,9 +215,9 @@ impl Failure for HookError {
                 Some("make the file executable".to_owned())
             }
             Self::Foreign { .. } => {
-                Some("make the file your own, and writable only by its owner".to_owned())
+                Some("run `chown` and `chmod` so that the file belongs to you and only you can write to it".to_owned())
             }
-            Self::TimedOut { .. } => Some("raise the limit with `hook.timeout`".to_owned()),
+            Self::TimedOut { .. } => Some("raise the limit with the setting `hook.timeout`".to_owned()),
             _ => None,
         }
     }
@@ -399,7 +399,8 @@ pub fn is_executable(program: &Path) -> bool {
         .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the hook does not read.
+/// Returns the input of a hook as a file in memory, because a write to a pipe would block if the
+/// hook does not read.
 fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("hook", MemfdFlags::CLOEXEC)?);
     file.write_all(input)?;
@@ -407,7 +408,8 @@ fn in_memory(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Terminates a hook and all processes of its group.
+/// Asks a hook and all processes of its group to exit, and kills those that remain when the hook
+/// has exited or after [`END_TIMEOUT`].
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);

@@ -1,6 +1,7 @@
 //! `dvc`: git for data volumes.
 //!
-//! The map of the library. A module imports only modules of lower tiers (checked by `tests/architecture.rs`):
+//! The map of the library. A module imports only modules of lower tiers (checked by
+//! `tests/architecture.rs`):
 //!
 //! ```text
 //! 0  error

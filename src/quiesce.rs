@@ -254,7 +254,10 @@ impl Quiesce {
 fn ended(why: EndReason, mut problems: Vec<String>, limit: Duration) -> QuiesceError {
     match why {
         EndReason::Expired => return QuiesceError::Expired { limit },
-        EndReason::Gone => problems.insert(0, "the watchdog process was asked to end".to_owned()),
+        EndReason::Gone => problems.insert(
+            0,
+            "the watchdog process received a request to terminate".to_owned(),
+        ),
         EndReason::Asked => {}
     }
     QuiesceError::Broken { problems }
@@ -304,13 +307,15 @@ impl RunningWatchdog {
                 NextLine::End => {
                     let mut problems = self.undo_here();
                     if problems.is_empty() {
-                        return Err(lost("ended by itself", io::ErrorKind::UnexpectedEof).into());
+                        return Err(
+                            lost("terminated unexpectedly", io::ErrorKind::UnexpectedEof).into(),
+                        );
                     }
-                    problems.insert(0, "the watchdog process ended by itself".to_owned());
+                    problems.insert(0, "the watchdog process terminated unexpectedly".to_owned());
                     return Err(QuiesceError::Broken { problems }.into());
                 }
                 NextLine::Late if Instant::now() >= until => {
-                    return Err(lost("does not answer", io::ErrorKind::TimedOut).into());
+                    return Err(lost("does not respond", io::ErrorKind::TimedOut).into());
                 }
                 NextLine::Late => {}
             }

@@ -124,7 +124,8 @@ impl ImageManifest {
         self.config.is_none()
     }
 
-    /// Returns the manifest for the platform of this machine, or the only manifest of the index.
+    /// Returns the only image of the index, even if the image is for another platform, or else the
+    /// image for the platform of this machine. Attestations do not count.
     pub fn for_this_machine(&self, what: &str) -> Result<&BlobDescriptor, ArchiveError> {
         // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
         let known = |d: &&BlobDescriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
@@ -167,7 +168,7 @@ impl ImageManifest {
             Some(other) => Err(ArchiveError::Refused {
                 entry: what.to_owned(),
                 why: format!(
-                    "not a container image: it contains `{}`",
+                    "not a container image: a layer has the media type `{}`",
                     other.media_type.escape_debug()
                 ),
                 hint: other

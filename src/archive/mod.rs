@@ -21,7 +21,7 @@ use crate::error::{Failure, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The bytes are not an archive, or are changed or truncated.
-    #[error("archive is damaged{position}: {why}")]
+    #[error("the archive is damaged{position}: {why}")]
     Damaged {
         /// Position of the damage, for example " at `a/b`"; empty if no entry was read.
         position: String,
@@ -35,8 +35,12 @@ pub enum ArchiveError {
         why: String,
         hint: Option<&'static str>,
     },
-    #[error("cannot read archive")]
-    Io(#[source] io::Error),
+    #[error("cannot read the archive{position}")]
+    Io {
+        /// The position, as in `Damaged`.
+        position: String,
+        source: io::Error,
+    },
 }
 
 fn position(preposition: &str, entry: &str) -> String {
@@ -81,7 +85,10 @@ impl ArchiveError {
                 Self::damaged(entry, e.to_string())
             }
             io::ErrorKind::UnexpectedEof => Self::damaged(entry, "truncated"),
-            _ => Self::Io(e),
+            _ => Self::Io {
+                position: position("at", entry),
+                source: e,
+            },
         }
     }
 }
@@ -91,7 +98,7 @@ impl Failure for ArchiveError {
         match self {
             Self::Damaged { .. } => Kind::Integrity,
             Self::Refused { .. } => Kind::Usage,
-            Self::Io(e) => Kind::of_io(e),
+            Self::Io { source, .. } => Kind::of_io(source),
         }
     }
 

@@ -1,10 +1,10 @@
-//! Reads tar streams in the plain, ustar, GNU and PAX formats. Returns the members in order, and
-//! their content as a stream.
+//! Reads tar streams in the v7, ustar, GNU and PAX formats. Returns the members in order, and their
+//! content as a stream.
 //!
 //! The `tar` crate reads header blocks and verifies their checksums. This module interprets the
 //! extension headers itself, because the crate splits PAX records at line breaks and supports only
-//! one of the four sparse formats. Fixed limits bound the memory, independent of the lengths in an
-//! archive.
+//! one of the four sparse formats. Fixed limits bound the memory, no matter which lengths an
+//! archive declares.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ const TARGET_MAX: usize = 4095;
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// Returns the name in the first block of an archive.
+/// Returns the name in the first block of an archive, or `None` if `head` is shorter than a block.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
     Some(
         Header::from_byte_slice(head.get(..512)?)
@@ -227,7 +227,7 @@ impl<R: ArchiveInput> TarReader<R> {
         self.data.at += len.min(self.hole());
     }
 
-    /// Returns the source, positioned after the archive.
+    /// Returns the source, positioned after the bytes that were read or skipped.
     pub fn into_input(self) -> R {
         self.input
     }
@@ -316,7 +316,7 @@ impl<R: ArchiveInput> TarReader<R> {
                     let run = offset.take().zip(records::number(value));
                     extensions
                         .sparse
-                        .push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
+                        .push(run.ok_or_else(|| self.damaged("malformed sparse file map"))?);
                 }
                 _ => {
                     extensions.records.insert(key.to_vec(), value.to_vec());
@@ -358,7 +358,8 @@ impl<R: ArchiveInput> TarReader<R> {
             return Err(ArchiveError::refused(&self.name, "name contains NUL"));
         }
         let number = |key: &'static str| {
-            let bad = || ArchiveError::damaged(&self.name, format!("`{key}` is not a number"));
+            let bad =
+                || ArchiveError::damaged(&self.name, format!("value of `{key}` is not a number"));
             get(key.as_bytes())
                 .map(|v| records::number(v).ok_or_else(bad))
                 .transpose()
@@ -439,9 +440,7 @@ impl<R: ArchiveInput> TarReader<R> {
         } else if let Some(map) = map {
             let runs = sparse::with_commas(&map);
             Some((
-                runs.ok_or_else(|| {
-                    ArchiveError::damaged(&self.name, "malformed map of a sparse file")
-                })?,
+                runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed sparse file map"))?,
                 real,
             ))
         } else if !extensions.sparse.is_empty() {
@@ -462,7 +461,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 let bad = || {
                     ArchiveError::damaged(
                         &self.name,
-                        "ranges of a sparse file do not match its size",
+                        "sparse file map does not match the file size",
                     )
                 };
                 let real = real.ok_or_else(bad)?;
@@ -512,7 +511,7 @@ impl<R: ArchiveInput> TarReader<R> {
             }
             more = extended.is_extended();
             if runs.len() as u64 > EXTENSION_MAX / 24 {
-                return Err(bad("map of a sparse file is too long".to_owned()));
+                return Err(bad("sparse file map is too long".to_owned()));
             }
         }
         Ok((runs, gnu.real_size().map_err(|e| bad(e.to_string()))?))
@@ -521,7 +520,7 @@ impl<R: ArchiveInput> TarReader<R> {
     /// Reads the map of sparse format 1.0, which precedes the data.
     fn map(&mut self) -> Result<Vec<Run>, ArchiveError> {
         let name = self.name.clone();
-        let bad = || ArchiveError::damaged(&name, "malformed map of a sparse file");
+        let bad = || ArchiveError::damaged(&name, "malformed sparse file map");
         let (mut text, mut numbers, mut wanted) = (Vec::new(), Vec::new(), None);
         let mut read = 0;
         while wanted.is_none_or(|wanted| numbers.len() < wanted) {
@@ -603,7 +602,7 @@ fn meta_of<'g>(
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),
-                why: "ACL names users or groups without their numbers".to_owned(),
+                why: "the ACL contains user or group names without numeric ids".to_owned(),
                 hint: Some("create the archive with `tar --numeric-owner`"),
             });
             // The raw xattr is more exact than its text form. If it exists, an invalid text is

@@ -44,7 +44,8 @@ pub fn map_of(runs: &[Run], size: u64) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// Converts offsets and lengths to ranges.
+/// Converts offsets and lengths to ranges. Returns `None` for an odd number of values, or too many
+/// ranges.
 pub fn pairs(numbers: &[u64]) -> Option<Vec<Run>> {
     let (pairs, rest) = numbers.as_chunks::<2>();
     (rest.is_empty() && pairs.len() <= READ_MAX)

@@ -33,9 +33,10 @@ const HEAD: u64 = 4096;
 const SUMS: u64 = BLOCKS;
 /// Length of a checksum in bytes.
 const SUM: u64 = 16;
-/// Bytes of an object in one region.
+/// Number of bytes of an object that one region covers.
 const REGION: u64 = BLOCK * BLOCKS;
-/// Number of new bytes after which the cache checks its limit.
+/// Number of new bytes after which the cache checks its limit; an eighth of the limit if that is
+/// less.
 const CHECK_LIMIT_EVERY: u64 = 64 << 20;
 /// Limit on the number of files that are open at the same time.
 const OPEN_MAX: usize = 256;
@@ -178,8 +179,8 @@ impl BlockCache {
         })
     }
 
-    /// Reads `range` without verifying checksums, if this process has verified all its blocks
-    /// before. Returns `None` otherwise.
+    /// Reads `range` without verifying checksums, if the range is in one region and this process
+    /// has verified all its blocks before. Returns `None` otherwise.
     fn read_verified(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
         let region = range.start / REGION;
         let (first, last) = (

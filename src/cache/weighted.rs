@@ -1,5 +1,5 @@
-//! A bounded cache in memory. Each value has a weight, and the least recently used values are dropped
-//! first.
+//! A bounded cache in memory. Each value has a weight, and the least recently used values are
+//! dropped first.
 
 use std::hash::Hash;
 
@@ -9,7 +9,7 @@ use hashlink::LruCache;
 /// number of values in use.
 const SKIPPED_MAX: usize = 16;
 
-/// Values by key, with a limit on their total weight.
+/// Values by key, with a limit on their total weight, which values in use may exceed.
 pub struct WeightedLru<K, V> {
     values: LruCache<K, Weighted<V>>,
     weight: usize,

@@ -23,7 +23,7 @@ use crate::repo::gclog::GcState;
 use crate::repo::packs::read_table;
 use crate::work::Cancelled;
 
-/// Answers which copies stay if the packs of a plan are given up.
+/// Determines which copies of an object stay if the packs of a plan are given up.
 pub(super) struct Kept<'k> {
     repo: &'k Repo,
     state: GcState,
@@ -40,7 +40,7 @@ struct Copies {
 }
 
 impl<'k> Kept<'k> {
-    /// Prepares the question for one plan.
+    /// Prepares the lookups for one plan.
     pub(super) fn new(
         repo: &'k Repo,
         given_up: &'k HashSet<PackName>,
@@ -75,8 +75,9 @@ impl<'k> Kept<'k> {
         Ok(copies)
     }
 
-    /// Packs that contain an object whose other copies, those that stay, cannot be read: a writer
-    /// that is not visible yet may rely on them, so these packs must stay too.
+    /// Returns the packs with an object that has copies which stay, but none of these copies can be
+    /// read. Such packs must stay too, because a writer that is not visible yet may rely on these
+    /// copies.
     pub(super) fn packs_with_damaged_twins<'r>(
         &self,
         rows: impl Iterator<Item = &'r ListedPack>,
@@ -90,8 +91,8 @@ impl<'k> Kept<'k> {
         Ok(damaged)
     }
 
-    /// Adds to spared packs those planned packs whose objects would then rely on a copy in a spared
-    /// pack that cannot be read.
+    /// Adds planned packs to the spared ones: if the copy of an object in a spared pack cannot be
+    /// read, the planned packs with other copies of the object are spared too.
     pub(super) fn with_unsound_twins(
         &self,
         spared: HashSet<PackName>,
@@ -127,8 +128,8 @@ impl<'k> Kept<'k> {
         Ok(all)
     }
 
-    /// Returns whether each object of a pack that has other copies has one that can be read. A pack
-    /// whose table cannot be read is not given up.
+    /// Returns whether each object of a pack either has no copy that stays, or has one that can be
+    /// read. Returns false if the table of the pack is damaged, so that the pack is not given up.
     fn are_twins_sound(&self, pack: &PackName) -> Result<bool> {
         let table = match read_table(self.repo.store(), pack) {
             Err(e) if e.kind() == Kind::Integrity => return Ok(false),
@@ -163,7 +164,6 @@ pub(super) struct FreshWalk<'w> {
 }
 
 impl<'w> FreshWalk<'w> {
-    /// Prepares the walk.
     pub(super) fn new(
         repo: &'w Repo,
         kept: &'w Kept<'w>,
@@ -179,8 +179,8 @@ impl<'w> FreshWalk<'w> {
         }
     }
 
-    /// Walks from all roots; returns the planned packs that contain a needed object which has no
-    /// other copy.
+    /// Walks from all roots. Returns the planned packs that contain a needed object of which no
+    /// copy stays.
     pub(super) fn run(
         self,
         roots: &Roots,

@@ -1,9 +1,9 @@
 //! Garbage collection: mark, plan, repack, fence, give up, delete. Any other process may commit,
 //! push, mount or read meanwhile, and every process may stop at any step.
 //!
-//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. Nothing is
-//! deleted but packs that a dead entry of the gc log lists, and index segments that other segments
-//! replace.
+//! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. A pack is
+//! deleted only if a dead entry of the gc log lists it, and an index segment only if other segments
+//! replace it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -34,39 +34,40 @@ use crate::sys::clock;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
-/// Fences that are written at once.
+/// Maximum number of fences that are written at the same time.
 const FENCES: usize = 16;
 
 /// Options of a gc.
 #[derive(Clone, Debug)]
 pub struct GcOptions {
-    /// How long a pack must have been known as unneeded before it is planned, and how long a dead
-    /// pack stays.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
-    /// In a dry run: files of worktrees that got into the trash until then, in seconds since 1970,
-    /// do not count, because a run removes them from the trash first.
+    /// In a dry run: files of worktrees that were moved to the trash until then, in seconds since
+    /// 1970, do not count, because a run removes them from the trash first.
     pub purged_until: Option<i64>,
-    /// How long old values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
     pub limits: PlanLimits,
-    /// Copying stops at this moment; what was copied stays useful.
+    /// No copy of a pack begins after this moment. Packs that were copied before stay useful.
     pub until: Option<Instant>,
-    /// Waits so long after the fences; for stores whose listings are late.
+    /// Time to wait after the fences, for stores whose listings lag behind their writes.
     pub settle: Duration,
     pub dry_run: bool,
     /// Fails instead of planning more than half of the bytes of all packs.
     pub is_cautious: bool,
-    /// Author of the entries.
+    /// Author of the log entries that this run writes.
     pub who: String,
     /// The time of this run.
     pub time: Time,
 }
 
-/// Findings and deeds of a gc.
+/// The result of a gc.
 #[derive(Clone, Debug, Default)]
 pub struct GcReport {
     pub whole_versions: u64,
@@ -74,18 +75,18 @@ pub struct GcReport {
     /// Packs that nothing needs and that are planned, with their bytes.
     pub dropped_packs: u64,
     pub dropped_bytes: u64,
-    /// Packs whose needed part was copied into new ones, with their bytes.
+    /// Packs whose needed part was copied into new ones, and an estimate of the copied bytes.
     pub copied_packs: u64,
     pub copied_bytes: u64,
     /// New packs with their bytes.
     pub new_packs: u64,
     pub new_bytes: u64,
-    /// Packs that nothing needs, but that are not known as such for long enough.
+    /// Packs that nothing needs, but that have been known as such for less than the grace period.
     pub waiting_packs: u64,
     pub waiting_bytes: u64,
-    /// When the first of them may be planned, in seconds since 1970.
+    /// When the first of the waiting packs may be planned, in seconds since 1970.
     pub waiting_until: Option<i64>,
-    /// Unused bytes in packs that stay, by estimate.
+    /// Estimate of the unused bytes in packs that stay.
     pub unused_bytes: u64,
     /// Bytes of all packs that stay.
     pub kept_bytes: u64,
@@ -102,11 +103,11 @@ pub struct GcReport {
     pub undeleted: u64,
     /// Roots without a log of which objects are missing.
     pub incomplete: Vec<LooseRoot>,
-    /// Whether the time was up before everything was done.
+    /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,
 }
 
-/// The error for a gc that must not go on.
+/// The error for a gc that must not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     #[error("{count} objects that versions need are missing; nothing was deleted")]
@@ -142,7 +143,8 @@ impl Failure for GcError {
     }
 }
 
-/// Collects one repository. `loose` are the roots that have no log; new files come from `staging`.
+/// Collects one repository. `loose` reads the roots that have no log; new files are created in
+/// `staging`.
 pub fn collect(
     repo: &Repo,
     loose: &LooseRoots<'_>,
@@ -172,7 +174,7 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
-    /// Versions in the trash of which an earlier gc has collected data.
+    /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
     gone: HashSet<Id>,
     report: GcReport,
 }
@@ -297,7 +299,8 @@ impl Gc<'_> {
             .collect())
     }
 
-    /// The error for objects without a copy. If the log moved, another gc may have collected them.
+    /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
+    /// because another gc may have collected them.
     fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
         let now = self.repo.read_gc_log()?;
         Ok(if now.number == before.number {
@@ -326,7 +329,7 @@ impl Gc<'_> {
         Ok(all)
     }
 
-    /// Decides what to do with each pack; returns the rows of the plan, too.
+    /// Decides what to do with each pack. Returns the plan, and its rows for the gc log.
     fn decide(
         &mut self,
         before: &GcState,
@@ -405,7 +408,8 @@ impl Gc<'_> {
         Ok((rows, plan))
     }
 
-    /// Packs that nothing needs: those without a needed row, and those that no segment names.
+    /// Returns the packs that nothing needs: those without a needed row, and those that no segment
+    /// names.
     fn unneeded(
         &self,
         before: &GcState,
@@ -427,7 +431,8 @@ impl Gc<'_> {
             .collect()
     }
 
-    /// Since when each unneeded pack is known as such, in seconds since 1970; records the new ones.
+    /// Returns when each unneeded pack was first known as such, in seconds since 1970. Records new
+    /// ones, unless this is a dry run. Without a grace period, returns nothing.
     fn first_seen(
         &self,
         before: &GcState,
@@ -449,8 +454,8 @@ impl Gc<'_> {
         })
     }
 
-    /// Takes packs out of a plan whose objects have another copy that cannot be read: a writer may
-    /// rely on that copy.
+    /// Removes the packs from the plan that must stay because of unreadable copies, see
+    /// [`Kept::packs_with_damaged_twins`].
     fn keep_unless_others_are_sound(
         &self,
         rows: &mut Vec<ListedPack>,
@@ -471,7 +476,8 @@ impl Gc<'_> {
         }
     }
 
-    /// From the plan to the dead entry.
+    /// Gives up the packs of a plan: writes the plan, fences all logs, spares packs that are needed
+    /// after all, and writes the dead entry.
     fn give_up(
         &mut self,
         before: &GcState,
@@ -548,7 +554,8 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Packs of the plan that versions need which became visible since the mark.
+    /// Returns the packs of the plan that are needed by versions which became visible after the
+    /// mark.
     fn spare(
         &self,
         before: &GcState,
@@ -577,8 +584,8 @@ impl Gc<'_> {
         kept.with_unsound_twins(spared)
     }
 
-    /// Deletes packs that are dead for longer than the grace, and index segments that others
-    /// replace. Any process may do this at any time and as often as it likes.
+    /// Deletes packs that have been dead for at least the grace period, and index segments that
+    /// other segments replace. Any process may call this at any time, and repeatedly.
     fn delete_due(&mut self) -> Result<()> {
         let state = self.repo.read_gc_log()?;
         let until = self

@@ -1,4 +1,5 @@
-//! Finds the objects that the versions of a repository need: the ids of all objects below its roots.
+//! Finds the objects that the versions of a repository need: the ids of all objects below its
+//! roots.
 //!
 //! In: the roots, and which versions are forgotten. Out: sorted sets of id prefixes on disk, one
 //! for what refs need, one for what only roots without a log need. Memory is bounded: a fixed set
@@ -26,14 +27,15 @@ use crate::repo::Repo;
 use crate::work::Cancelled;
 use crate::work::queue::{self, LaneWorker, Lanes};
 
-/// Size of the set of visited nodes: 4 million nodes.
+/// Size of the set of visited nodes in bytes: enough for 4 million nodes.
 const VISITED_BYTES: usize = 64 << 20;
-/// Nodes that wait for an idle thread; a thread keeps all other nodes on its own stack.
+/// Maximum number of nodes that wait for an idle thread; a thread keeps all other nodes on its own
+/// stack.
 const SHARED_NODES: usize = 64;
 
 /// The objects that the versions of a repository need.
 pub(super) struct Marked {
-    /// Ids of what refs need. An object that has no copy is damage.
+    /// Ids of what refs need. If such an object has no copy, the repository is damaged.
     pub(super) needed: PrefixSets,
     /// Ids of what roots without a log need, and refs do not.
     pub(super) held: PrefixSets,
@@ -44,11 +46,11 @@ pub(super) struct Marked {
     /// Roots without a log of which objects are missing. They are no damage, because another gc may
     /// have collected them before the root was written.
     pub(super) incomplete: Vec<LooseRoot>,
-    /// All versions that lead to roots.
+    /// The versions of refs and their ancestors.
     pub(super) commits: HashSet<Id>,
-    /// Those of them whose trees were walked.
+    /// The versions whose trees were walked completely, including those of roots without a log.
     pub(super) whole: HashSet<Id>,
-    /// Nodes that were walked; may have forgotten some.
+    /// Nodes that were walked. The set may have forgotten some of them.
     pub(super) visited: VisitedSet,
 }
 
@@ -59,7 +61,8 @@ enum NodeRef {
     List(Id),
 }
 
-/// Versions below roots: all commits, and the trees of those that are not forgotten, newest first.
+/// Roots and their ancestors: all commits, and the trees of those that are not forgotten, newest
+/// first.
 struct Versions {
     commits: Vec<Id>,
     /// Versions with their trees.
@@ -67,7 +70,7 @@ struct Versions {
     forgotten: u64,
 }
 
-/// Walks from all roots. `is_forgotten` is asked for each version; temporary files are in `dir`.
+/// Walks from all roots. Calls `is_forgotten` for each version. Temporary files are in `dir`.
 pub(super) fn mark(
     repo: &Repo,
     roots: &Roots,
@@ -134,7 +137,8 @@ pub(super) fn mark(
     })
 }
 
-/// All versions that lead to the given ones and are not in `seen` yet.
+/// Returns `tips` and their ancestors, except those in `seen`, and adds them to `seen`. With
+/// `only_tips`, returns only `tips`, and does not use `seen`.
 fn versions(
     repo: &Repo,
     tips: &[Id],

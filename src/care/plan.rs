@@ -18,7 +18,7 @@ use crate::repo::packs::read_table;
 
 /// A pack below this length is merged with others of its kind.
 const SMALL_PACK: u64 = 8 << 20;
-/// Number of small packs of a kind from which they are merged.
+/// Number of small packs of a kind at which they are merged.
 const MERGE_AT: usize = 8;
 
 /// Limits of a gc.
@@ -26,15 +26,15 @@ const MERGE_AT: usize = 8;
 pub struct PlanLimits {
     /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
     pub unused_share: f64,
-    /// Bytes that may be copied; `None` is no limit.
+    /// Bytes that may be copied; `None` means no limit.
     pub copied_bytes: Option<u64>,
-    /// Whether each copied byte goes over a network, so that copying must gain more.
+    /// Whether each copied byte goes over a network, so that a copy must free more to pay off.
     pub is_remote: bool,
 }
 
 impl PlanLimits {
-    /// Returns the unused share of a pack from which copying the rest pays: if the copy frees at
-    /// least half of what it copies, over a network at least as much as it copies.
+    /// Returns the unused share at which copying the rest of a pack pays: the copy then frees at
+    /// least half as many bytes as it copies, or over a network at least as many.
     const fn least_share(&self) -> f64 {
         if self.is_remote { 0.5 } else { 1.0 / 3.0 }
     }
@@ -46,7 +46,7 @@ pub(super) struct UsedFrame {
     pub offset: u32,
     /// Length in the pack in bytes.
     pub stored: u32,
-    /// Sum of the lengths of all objects.
+    /// Total uncompressed length of all objects.
     pub object_bytes: u64,
     /// Objects that are needed, with their lengths.
     pub needed: Vec<(Id, u32)>,
@@ -61,11 +61,13 @@ pub(super) struct UsedFrame {
 pub(super) struct PackUse {
     /// Frames that are needed, in the order of the pack.
     pub frames: Vec<UsedFrame>,
-    /// Bytes of all frames. The table of a pack does not count: each copy has one again.
+    /// Total length of all frames. The table of the pack does not count, because the copy has a
+    /// table too.
     pub frame_bytes: u64,
     /// Objects that are copied with their frames although another copy of them was chosen.
     pub spare: Vec<Id>,
-    /// Offsets of bases that are given up, whose one delta is stored whole instead.
+    /// Offsets of base frames that are given up because only one delta needs them. That delta is
+    /// stored whole instead.
     pub unwrapped: Vec<u32>,
 }
 
@@ -76,15 +78,15 @@ pub(super) struct Plan {
     pub dropped: BTreeSet<u32>,
     /// The needed frames of these packs are copied into new packs.
     pub copied: BTreeMap<u32, PackUse>,
-    /// Bytes that are copied.
+    /// Estimate of the bytes that are copied.
     pub copied_bytes: u64,
-    /// Bytes of the packs that are dropped or copied, less the copied bytes.
+    /// Bytes of the packs that are dropped or copied, without the copied bytes.
     pub freed_bytes: u64,
-    /// Unused bytes in packs that stay, by estimate.
+    /// Estimate of the unused bytes in packs that stay.
     pub unused_bytes: u64,
 }
 
-/// Decides. `may_drop` says whether a pack has been unneeded for long enough.
+/// Decides for all packs. `may_drop` returns whether a pack has been unneeded for long enough.
 pub(super) fn plan(
     repo: &Repo,
     tally: &Tally<'_>,
@@ -179,19 +181,20 @@ impl UsedFrame {
 }
 
 impl PackUse {
-    /// Returns the bytes of the frames that are copied.
+    /// Returns an estimate of the number of bytes that a copy of the pack's used frames takes.
     pub(super) fn copied_bytes(&self) -> u64 {
         self.frames.iter().map(UsedFrame::copied_bytes).sum()
     }
 
-    /// Returns the bytes of frames that a copy frees.
+    /// Returns an estimate of the number of bytes that a copy frees.
     fn freed_bytes(&self) -> u64 {
         self.frame_bytes.saturating_sub(self.copied_bytes())
     }
 }
 
 impl Plan {
-    /// Plans a copy, unless the limit is reached; returns whether it is planned.
+    /// Plans a copy, unless it would exceed the limit on copied bytes. Returns whether the copy is
+    /// planned.
     fn copy(&mut self, number: u32, used: PackUse, limits: &PlanLimits) -> bool {
         if limits
             .copied_bytes
@@ -205,8 +208,8 @@ impl Plan {
         true
     }
 
-    /// Plans to copy packs that lose so many deltas, because these are stored whole in new
-    /// packs, that copying the rest pays.
+    /// Plans to copy packs for which this pays only because of the plan so far: some of their
+    /// deltas are stored whole in new packs, so their own copies of these are not needed any more.
     fn copy_packs_of_unwrapped_deltas(
         &mut self,
         repo: &Repo,
@@ -255,8 +258,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Takes objects out of frames that are not copied whole if another frame that is copied has
-    /// them, because the copy of that frame would make this one superfluous at once.
+    /// Removes an object from a frame that is not copied whole if another frame that is copied
+    /// whole contains the object too. Otherwise, two new packs would have a copy of it.
     fn use_spare_copies(&mut self, tally: &Tally<'_>) {
         let kind = |number: &u32| tally.packs.get(*number as usize).map(|pack| pack.kind);
         let spare: HashSet<(Option<PackKind>, Id)> = self
@@ -304,7 +307,7 @@ fn sound_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<Option<PackU
     }
 }
 
-/// Reads the table of a pack and states which frames are needed.
+/// Reads the table of a pack and determines which frames are needed.
 fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
     let mut used = PackUse {
         frames: Vec::new(),

@@ -1,9 +1,9 @@
 //! Copies the needed part of packs into new packs, and makes the new packs findable.
 //!
-//! Frames go as they are stored, in the order of their pack, so that neighbours stay together; a
-//! frame of which less than half is needed is compressed again from its needed objects. Every
-//! object is verified before it is copied, so that gc never multiplies damage. The old packs stay:
-//! they are given up later, by the log.
+//! Frames are copied as they are stored, in the order of their pack, so that neighbours stay
+//! together. A frame of which less than half is needed is compressed again from its needed objects.
+//! Every object is verified before it is copied, so that gc never multiplies damage. The old packs
+//! stay: the gc log gives them up later.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -28,9 +28,9 @@ use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::work::Cancelled;
 
-/// Frames that are read and verified at once.
+/// Number of frames that are read and verified together.
 const BATCH: usize = 64;
-/// Rows of a new index segment at most, so that memory stays bounded.
+/// Number of pending rows at which an index segment is written, so that memory stays bounded.
 const SEGMENT_ROWS: usize = 250_000;
 
 /// The packs and segments that were written.
@@ -40,14 +40,15 @@ pub(super) struct Repacked {
     pub(super) packs: BTreeMap<PackName, u64>,
     /// Index segments that were written.
     pub(super) segments: u64,
-    /// Numbers of the packs that were not copied, because the time was up or because they are
-    /// damaged.
+    /// Numbers of the packs that were not copied, because the time limit was reached or because
+    /// they are damaged.
     pub(super) left: Vec<u32>,
     /// Number of the damaged packs among them.
     pub(super) damaged: u64,
 }
 
-/// Copies what a plan says. New files come from `staging`; no copy of a pack begins after `until`.
+/// Copies the frames that a plan names. New files are created in `staging`; no copy of a pack
+/// begins after `until`.
 pub(super) fn repack(
     repo: &Repo,
     tally: &Tally<'_>,
@@ -120,7 +121,7 @@ struct Repacker<'a> {
     compressor: Compressor,
     /// New places of frames that hold bases.
     moved: HashMap<FramePlace, MovedFrame>,
-    /// Rows that no segment has yet.
+    /// Rows that no segment contains yet.
     pending: [Vec<IndexRow>; 3],
     sizes: HashMap<PackName, u64>,
     done: Repacked,
@@ -141,18 +142,18 @@ struct MovedFrame {
 
 /// A frame that was read and verified.
 enum Prepared {
-    /// Copied as it is stored.
+    /// The frame is copied as it is stored.
     Stored {
         frame: TableFrame,
         bytes: Vec<u8>,
         is_base: bool,
     },
-    /// Some of its objects.
+    /// Only these objects of the frame are copied.
     Objects {
         kind: ObjectKind,
         objects: Vec<(Id, Plain)>,
     },
-    /// Not of this pass.
+    /// Nothing of the frame is copied.
     Skipped,
 }
 
@@ -255,7 +256,8 @@ impl Repacker<'_> {
         }
     }
 
-    /// Returns the place of a base after this run; `None` if it is given up.
+    /// Returns the location of a base after this run. `None` if the base is given up, or if its new
+    /// pack has no name yet.
     fn base_now(&self, base: &ObjectLocation) -> Option<ObjectLocation> {
         let place = self.tally.place(PackKind::Data, base)?;
         if !self.given_up.contains(&place.0) {
@@ -269,8 +271,8 @@ impl Repacker<'_> {
         })
     }
 
-    /// Deltas in packs that stay, whose bases move or are given up: rows with the new place, or
-    /// whole copies.
+    /// Handles deltas in packs that stay if their bases move or are given up: writes a row with the
+    /// new location of the base, or stores the object whole.
     fn deltas_of_moved_bases(&mut self) -> Result<()> {
         let has_bases = |n: &u32| {
             self.tally
@@ -429,7 +431,8 @@ impl Repacker<'_> {
         for (kind, gathered) in std::mem::take(&mut self.gathered) {
             self.append_gathered(kind, &gathered)?;
         }
-        // Trees last, as in all writers: a process that finds a commit finds all that it needs.
+        // Write trees and commits last, as all writers do, so that a process that finds a commit
+        // also finds all its objects.
         for kind in PackKind::ALL {
             self.close(kind)?;
             self.write_rows(kind, 1)?;
@@ -437,7 +440,7 @@ impl Repacker<'_> {
         Ok(())
     }
 
-    /// Writes the pending rows as a segment if there are at least so many.
+    /// Writes the pending rows as a segment if there are at least `at_least`.
     fn write_rows(&mut self, kind: PackKind, at_least: usize) -> Result<()> {
         let pending = &mut self.pending[usize::from(kind.number())];
         if pending.len() < at_least {

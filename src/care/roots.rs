@@ -17,7 +17,7 @@ use crate::repo::Repo;
 use crate::repo::refs::value_of;
 use crate::work::fan_out;
 
-/// A version that is held by something else than a ref: the base of a worktree, an overlay, a
+/// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LooseRoot {
@@ -42,9 +42,9 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Reads all refs. Entries of their logs count while they are younger than `keep_log`; so do
-    /// deleted refs. Files of worktrees that are in the trash since `purged_until` or earlier do not
-    /// count.
+    /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
+    /// than `keep_log`. Files of worktrees that are in the trash since `purged_until` or earlier do
+    /// not count.
     pub fn read(
         repo: &Repo,
         keep_log: Duration,
@@ -111,7 +111,7 @@ fn younger(repo: &Repo, list: &Id, until: i64) -> Result<Vec<Id>> {
     Ok(all)
 }
 
-/// The value before an entry, which `undo` goes back to, and the value after the entry.
+/// Returns the value before an entry, to which `undo` goes back, and the value after the entry.
 fn values(entry: &RefEntry) -> impl Iterator<Item = Id> {
     [&entry.old, &entry.new]
         .into_iter()

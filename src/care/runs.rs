@@ -19,13 +19,14 @@ use crate::model::id::Id;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
-/// Prefixes in memory for each thread and kind before they become a run: 4 MiB.
+/// Number of prefixes in the buffer of a thread and kind at which the buffer is written as a run: 4
+/// MiB.
 const RUN_PREFIXES: usize = 512 << 10;
-/// Runs that are merged at once.
+/// Maximum number of runs that are merged in one pass.
 const FAN_IN: usize = 64;
-/// Prefixes in a page of a set: one read of a search.
+/// Number of prefixes in a page of a set. A search reads one page.
 const PAGE: usize = 512;
-/// Bytes of a prefix.
+/// Length of a prefix in bytes.
 const WIDTH: usize = 8;
 
 /// Collects ids and writes them as sorted runs.
@@ -79,7 +80,7 @@ impl PrefixRuns {
 }
 
 impl PrefixBuffer<'_> {
-    /// Adds an id.
+    /// Buffers the prefix of an id. Writes the buffer as a run when it is full.
     pub(super) fn add(&mut self, kind: PackKind, id: &Id) -> Result<()> {
         let pending = &mut self.pending[usize::from(kind.number())];
         pending.push(id.prefix());

@@ -1,4 +1,4 @@
-//! Index segments without the rows of dead packs, and the removal of segments that others replace.
+//! Writes index segments without the rows of dead packs, and removes segments that others replace.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub(super) fn merge(
     Ok(merged)
 }
 
-/// Deletes the segments that a live segment replaces. A reader that has listed them before lists
+/// Deletes the segments that a live segment replaces. A reader that has already listed them lists
 /// again.
 fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
     let index = repo.index()?;

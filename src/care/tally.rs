@@ -17,8 +17,9 @@ use crate::index::merged_rows::MergedRows;
 use crate::model::id::Id;
 use crate::repo::Repo;
 
-/// Copies of objects with several copies that are in memory, at most 48 bytes each. Beyond this
-/// number every copy counts as needed, so that gc keeps too much rather than use too much memory.
+/// Limit on the number of copies in memory, for objects with several copies. A copy takes at most
+/// 48 bytes. Beyond this number every copy counts as needed, so that gc keeps too much rather than
+/// use too much memory.
 const COPIES_MAX: usize = 2 << 20;
 
 /// How much of one pack is needed, by uncompressed length.
@@ -30,9 +31,9 @@ pub(super) struct PackTally {
     pub(super) file_bytes: u64,
     pub(super) rows: u64,
     pub(super) needed_rows: u64,
-    /// Sum of the lengths of all objects.
+    /// Total uncompressed length of all objects.
     pub(super) object_bytes: u64,
-    /// Sum of the lengths of the objects whose copy in this pack is needed.
+    /// Total uncompressed length of the objects whose copy in this pack is needed.
     pub(super) needed_bytes: u64,
     /// Frames that are needed as bases of deltas in any pack; a base that is needed itself counts
     /// too.
@@ -40,8 +41,8 @@ pub(super) struct PackTally {
 }
 
 impl PackTally {
-    /// Returns the share of the pack that nothing needs, between 0 and 1. Bases count as needed only
-    /// if their objects are.
+    /// Returns the share of the pack that nothing needs, between 0 and 1. Bases count as needed
+    /// only if their objects are.
     pub(super) fn unused_share(&self) -> f64 {
         if self.object_bytes == 0 {
             1.0
@@ -75,7 +76,7 @@ pub(super) struct Tally<'m> {
     /// The frame that holds the copy which stays, for objects with several copies. The keys have
     /// more bytes than the sets, because two objects must never share one copy.
     chosen: HashMap<(u8, u128), FramePlace>,
-    /// The frame of the base of each needed delta, sorted; a frame comes once for each of its
+    /// The frame of the base of each needed delta, sorted; a frame appears once for each of its
     /// deltas.
     bases: Vec<FramePlace>,
     /// Objects that refs need and that have no copy.
@@ -92,7 +93,8 @@ struct Copy {
 }
 
 impl<'m> Tally<'m> {
-    /// Counts. Rows in packs for which `counts` returns false are no copies.
+    /// Counts the needed objects of each pack. Rows in packs for which `counts` returns false are
+    /// ignored.
     pub(super) fn new(
         repo: &Repo,
         marked: &'m Marked,
@@ -122,7 +124,8 @@ impl<'m> Tally<'m> {
         Ok(tally)
     }
 
-    /// Returns the number of a pack.
+    /// Returns the number of a pack, which is its position in `packs`; `None` if the tally does not
+    /// have the pack.
     pub(super) fn number(&self, kind: PackKind, name: &PackName) -> Option<u32> {
         self.numbers.get(&(kind.number(), *name)).copied()
     }
@@ -151,7 +154,7 @@ impl<'m> Tally<'m> {
         end - self.bases.partition_point(|base| *base < place)
     }
 
-    /// The place of a frame.
+    /// Returns the place of the frame at a location.
     pub(super) fn place(&self, kind: PackKind, location: &ObjectLocation) -> Option<FramePlace> {
         Some((self.number(kind, &location.pack)?, location.offset))
     }
@@ -309,19 +312,19 @@ impl<'m> Tally<'m> {
         }
     }
 
-    /// Returns all packs that are needed in part or not at all.
+    /// Returns the names of all packs of the tally.
     pub(super) fn names(&self) -> HashSet<PackName> {
         self.packs.iter().map(|pack| pack.name).collect()
     }
 }
 
-/// The first half of an id.
+/// Returns the first half of an id.
 fn half(id: &Id) -> u128 {
     id.0.first_chunk::<16>()
         .map_or(0, |half| u128::from_be_bytes(*half))
 }
 
-/// Walks a set beside the rows.
+/// Walks a set of prefixes in step with the rows of the index.
 struct Cursor {
     iter: PrefixIter,
     current: Option<u64>,

@@ -5,9 +5,9 @@ use parking_lot::Mutex;
 
 use crate::model::id::Id;
 
-/// Locks, so that threads rarely wait for each other.
+/// Number of locks; with many of them, threads rarely wait for each other.
 const SHARDS: usize = 64;
-/// Slots that are tried for an id before one is overwritten.
+/// Number of slots that are tried for an id before one is overwritten.
 const PROBES: usize = 4;
 
 /// The nodes that were seen, by the first 16 bytes of their ids.
@@ -26,7 +26,7 @@ impl VisitedSet {
         }
     }
 
-    /// Adds an id; returns false if the set contains it.
+    /// Adds an id; returns false if the set already contains it.
     pub(super) fn insert(&self, id: &Id) -> bool {
         let (head, _) = id.0.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         // 0 marks an empty slot.

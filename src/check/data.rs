@@ -34,7 +34,8 @@ const RECORD_EVERY: Duration = Duration::from_secs(5);
 /// The part of the data to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataOrder {
-    /// Amount to read, in millionths of all bytes; `None` reads only suspect packs.
+    /// Amount to read, in millionths of all bytes; `None` reads only suspect packs and, with
+    /// `recorded`, those that are recorded as damaged.
     pub(super) share: Option<u32>,
     /// Time at which reading stops.
     pub(super) deadline: Option<Instant>,
@@ -74,7 +75,7 @@ struct Done {
 
 impl DataCheck<'_> {
     /// Reads the suspect and the selected packs, and reports damaged packs and lost objects.
-    /// Returns `None` if only suspect packs were to be read.
+    /// Returns `None` if the order has no share.
     pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);
@@ -107,7 +108,8 @@ impl DataCheck<'_> {
     }
 
     /// Returns the packs to read: suspect ones first, then those in which an earlier check has
-    /// found damage, then those that were checked least recently.
+    /// found damage. If a share of the data is requested, the least recently checked of the other
+    /// packs follow until their lengths reach the share.
     fn choose(
         &self,
         packs: &[PackInfo],
@@ -277,9 +279,10 @@ impl DataCheck<'_> {
                 (Some(1), _) => why.push("1 object is lost".to_owned()),
                 (Some(n), _) => why.push(format!("{n} objects are lost")),
                 (None, true) => why.push(
-                    "an object in it was unreadable at first, but is readable now".to_owned(),
+                    "an object in this pack was unreadable at first, but is readable now"
+                        .to_owned(),
                 ),
-                (None, false) => why.push("no object is lost by it".to_owned()),
+                (None, false) => why.push("no object is lost".to_owned()),
             }
             self.findings.damaged_pack(
                 DamagedPack {
@@ -350,7 +353,8 @@ impl DataCheck<'_> {
     }
 }
 
-/// Returns a description of the damage that was found in a pack. `None` if the pack is intact.
+/// Returns a description of the damage that was found in a pack. `None` if the pack itself is
+/// intact, even if the base of a delta in another pack is unreadable.
 fn damage_of(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
         return Some(format!("unreadable: {}", with_causes(e)));
@@ -366,7 +370,7 @@ fn damage_of(outcome: &PackOutcome) -> Option<String> {
                 "{bad} of {all} frames are damaged, the first at byte {offset}: {why}"
             ))
         }
-        None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
+        None if !outcome.name_matches => Some("the checksum does not match the name".to_owned()),
         None => None,
     }
 }

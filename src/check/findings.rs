@@ -1,7 +1,7 @@
 //! The findings of a running check, collected by several threads.
 //!
-//! Damage is reported immediately, one line for each damaged object. Only the first eight bytes of
-//! the ids of lost objects are stored, so that memory stays small.
+//! Damage is reported immediately, one line for each damaged object up to [`OBJECTS_REPORTED`]. An
+//! object is known as lost or remote by the first eight bytes of its id.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ pub(super) struct Found {
     /// The damaged packs.
     pub(super) packs: Vec<DamagedPack>,
     lost_ids: HashSet<u64>,
-    /// Objects that a lazy clone need not have.
+    /// Objects that a lazy clone does not have, because they are at its remote.
     remote: HashSet<u64>,
     /// Packs to read as a whole, with their damage if it is already known.
     suspects: BTreeMap<PackName, Option<String>>,
@@ -64,8 +64,8 @@ impl<'a> Findings<'a> {
         });
     }
 
-    /// Records and reports damage. Damaged objects are reported and recorded only up to a limit
-    /// each.
+    /// Records and reports damage. Of damaged objects, only the first ones are reported
+    /// ([`OBJECTS_REPORTED`]) and recorded ([`OBJECTS_KEPT`]).
     pub(super) fn damage(&self, what: What, key: impl Into<String>, why: impl Into<String>) {
         let damage = Damage {
             what,
@@ -115,7 +115,8 @@ impl<'a> Findings<'a> {
         self.lock().lost_ids.contains(&id.prefix())
     }
 
-    /// Records an object that a lazy clone does not have but its remote has.
+    /// Records an object that a lazy clone does not have, but that its remote has, or may have if
+    /// it does not respond.
     pub(super) fn add_remote(&self, id: &Id) {
         self.lock().remote.insert(id.prefix());
     }
@@ -144,7 +145,7 @@ impl<'a> Findings<'a> {
             self.damage(
                 What::Object,
                 count(lost, "object"),
-                "unreadable when they were needed",
+                "could not be read during the check",
             );
         }
     }

@@ -1,5 +1,6 @@
 //! Checks a whole repository. Later steps rely on earlier ones, so the order is: logs of refs,
-//! catalogue, worktrees, segments and packs, reachable objects, data of packs, affected versions.
+//! state of garbage collection, catalogue, worktrees, segments and packs, reachable objects, data
+//! of packs, affected versions.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::walk::Walk;
 use crate::error::{Error, Result, with_causes};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::RefName;
+use crate::model::text::count;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::work::{Cancelled, NoThread};
@@ -136,18 +138,14 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
         Ok(catalogue) => catalogue,
         Err(e) => {
             return findings.note(format!(
-                "there is no catalogue: {}",
+                "the catalogue was not checked: {}",
                 with_causes(e.as_error())
             ));
         }
     };
     let key = crate::repo::layout::CATALOGUE;
     if catalogue.was_damaged() {
-        findings.damage(
-            What::Catalogue,
-            key,
-            "it was damaged and has been recreated",
-        );
+        findings.damage(What::Catalogue, key, "was damaged and has been recreated");
     }
     let mut wrong = 0u64;
     let visited = catalogue.each_commit(|row| {
@@ -159,7 +157,7 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
     {
         Ok(mut lines) => {
             if wrong > 0 {
-                lines.push(format!("{wrong} versions in it do not match their ids"));
+                lines.push(format!("checksum mismatch in {}", count(wrong, "version")));
             }
             if !lines.is_empty() {
                 findings.damage(What::Catalogue, key, lines.join("; "));
@@ -167,7 +165,7 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
         }
         Err(e) if is_damage(&e) => findings.damage(What::Catalogue, key, with_causes(e.as_error())),
         Err(e) => findings.note(format!(
-            "the catalogue cannot be checked: {}",
+            "the catalogue was not checked: {}",
             with_causes(e.as_error())
         )),
     }

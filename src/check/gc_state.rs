@@ -27,7 +27,7 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
     for listed in repo.store().list(layout::QUARANTINE)? {
         let key = format!("{}/{}", layout::QUARANTINE, listed.name);
         if !known.contains(&key.as_str()) {
-            findings.note(format!("`{key}` is unknown"));
+            findings.note(format!("unexpected object `{key}`"));
         }
     }
     let log = EntryLog::<GcEntry>::read(repo, findings, layout::GC_LOG)?;
@@ -97,7 +97,7 @@ impl<T: StoredEntry> EntryLog<T> {
             let key = format!("{folder}/{}", listed.name);
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
-                findings.note(format!("`{key}` is not an entry of a log"));
+                findings.note(format!("`{key}` is not a log entry"));
                 continue;
             };
             // Another process may fold and remove the entry after it was listed.
@@ -113,7 +113,7 @@ impl<T: StoredEntry> EntryLog<T> {
                     Ok(entry)
                 } else {
                     Err(format!(
-                        "the key is that of entry {seq}, but the file contains entry {}",
+                        "the key says entry {seq}, but the file contains entry {}",
                         entry.seq()
                     ))
                 }
@@ -152,7 +152,7 @@ fn check_numbers(
             findings.damage(
                 what,
                 folder,
-                format!("entries {next} to {} are missing", number - 1),
+                format!("{} missing", super::logs::range(next, number - 1)),
             );
         }
         next = number.saturating_add(1);
@@ -174,7 +174,7 @@ fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
     let plan = log.entries.get(&(dead.seq - 1));
     if dead.seq == 1 || plan.is_some_and(|before| before.what != GcStep::Plan) {
         let key = format!("{}/{}", layout::GC_LOG, seq_key(dead.seq));
-        findings.damage(What::GcLog, key, "no plan is before this dead entry");
+        findings.damage(What::GcLog, key, "no plan entry precedes this dead entry");
     }
 }
 
@@ -186,7 +186,7 @@ fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
 }
 
 /// Checks the lists of the current entries: the newest dead entry, and the newest entry if it is a
-/// plan.
+/// plan. Notes other files in the directory of lists, and lists to which no entry refers.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
     let plan = log
         .entries
@@ -213,7 +213,7 @@ fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) ->
             || to_hex(&name) != listed.name
         {
             findings.note(format!(
-                "`{}/{}` is not a list of packs",
+                "`{}/{}` is not a pack list",
                 layout::PACK_LISTS,
                 listed.name
             ));
@@ -223,9 +223,9 @@ fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) ->
     }
     if unnamed > 0 {
         findings.note(format!(
-            "no entry of `{}` names {}",
+            "no entry of `{}` refers to {}",
             layout::GC_LOG,
-            count(unnamed, "list")
+            count(unnamed, "pack list")
         ));
     }
     Ok(())
@@ -254,20 +254,23 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
     });
     match read {
         Err(StoreError::Missing { .. }) => {
-            return Ok(Some("the list changes while it is read".to_owned()));
+            return Ok(Some("the list changed while it was read".to_owned()));
         }
         read => read?,
     }
     let mut hasher = NameHasher::default();
     hasher.update(&bytes);
     if hasher.finish() != *name {
-        return Ok(Some("the bytes do not match the name".to_owned()));
+        return Ok(Some("the checksum does not match the name".to_owned()));
     }
     Ok(match PackList::decode(bytes) {
         Err(e) => Some(e.why),
-        Ok(list) if (list.len() as u64, list.sum_bytes()) != (entry.count, entry.bytes) => Some(
-            format!("entry {} names another number of packs or bytes", entry.seq),
-        ),
+        Ok(list) if (list.len() as u64, list.sum_bytes()) != (entry.count, entry.bytes) => {
+            Some(format!(
+                "the number of packs or bytes differs from entry {}",
+                entry.seq
+            ))
+        }
         Ok(_) => None,
     })
 }
@@ -288,7 +291,10 @@ fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
                 findings.damage(
                     What::TrashLog,
                     key,
-                    format!("another entry {} is folded into it", older.seq),
+                    format!(
+                        "the folded copy of entry {} differs from that entry",
+                        older.seq
+                    ),
                 );
             }
         }

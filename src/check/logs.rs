@@ -48,7 +48,7 @@ pub(super) fn check(
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
         if !RefKind::STORED.iter().any(|k| k.dir() == listed.name) {
-            findings.note(format!("`refs/{}` is unknown", listed.name));
+            findings.note(format!("unexpected object `refs/{}`", listed.name));
         }
     }
     for kind in RefKind::STORED {
@@ -56,7 +56,7 @@ pub(super) fn check(
         for listed in repo.store().list(&dir)? {
             let log = format!("{dir}/{}", listed.name);
             if !listed.is_dir {
-                findings.note(format!("`{log}` is not the log of a ref"));
+                findings.note(format!("`{log}` is not a ref log"));
                 continue;
             }
             let log = Log::read(repo, findings, kind, &listed.name, log)?;
@@ -75,7 +75,7 @@ pub(super) fn check(
 }
 
 /// Compares the logs with the numbers that the catalogue has recorded, because only the record
-/// shows that the newest entry of a log was removed.
+/// shows that the newest entry of a log was removed. Then updates the record.
 fn compare_with_seen(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -85,15 +85,7 @@ fn compare_with_seen(
     for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
         if there < seen {
-            let gone = if seen - there == 1 {
-                "entry"
-            } else {
-                "entries"
-            };
-            let what = format!(
-                "its newest {gone} {} missing, up to number {seen}",
-                range(there + 1, seen)
-            );
+            let what = format!("{} missing at the end of the log", range(there + 1, seen));
             findings.damage(What::Ref, log, what);
         }
     }
@@ -106,11 +98,11 @@ fn compare_with_seen(
     }
 }
 
-fn range(from: u64, to: u64) -> String {
+pub(super) fn range(from: u64, to: u64) -> String {
     if from == to {
-        format!("{from} is")
+        format!("entry {from} is")
     } else {
-        format!("{from} to {to} are")
+        format!("entries {from} to {to} are")
     }
 }
 
@@ -149,7 +141,7 @@ impl Log {
             let file = format!("{}/{}", log.key, listed.name);
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
-                findings.note(format!("`{file}` is not an entry of a log"));
+                findings.note(format!("`{file}` is not a log entry"));
                 continue;
             };
             log.last = log.last.max(seq);
@@ -170,7 +162,7 @@ impl Log {
                             findings.damage(
                                 What::Ref,
                                 &file,
-                                format!("its copy of entry {seq} differs from the log"),
+                                format!("the folded copy of entry {seq} differs from that entry"),
                             );
                         }
                     }
@@ -193,20 +185,22 @@ impl Log {
                 kind, name, seq, ..
             } = &entry;
             return Err(format!(
-                "it belongs to another log: it is entry {seq} of `{name}` in `{kind}`"
+                "belongs to another log: contains entry {seq} of `{name}` in `{kind}`"
             ));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
         let mut above = seq;
         for older in &entry.older {
             if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
-                return Err("it contains folded entries of another log".to_owned());
+                return Err(
+                    "contains folded entries of another log or in the wrong order".to_owned(),
+                );
             }
             above = older.seq;
         }
         for e in entry.older.iter().chain([&entry]) {
             if e.old.iter().chain(&e.new).any(|v| Id::parse(v).is_none()) {
-                return Err("it names no version".to_owned());
+                return Err("contains an invalid version id".to_owned());
             }
         }
         Ok(entry)
@@ -224,7 +218,7 @@ impl Log {
                 findings.damage(
                     What::Ref,
                     &self.key,
-                    format!("entry {} missing", range(next, n - 1)),
+                    format!("{} missing", range(next, n - 1)),
                 );
             }
             next = n.saturating_add(1);
@@ -236,14 +230,16 @@ impl Log {
                 None => None,
             };
             if entry.old.as_ref() != before && (*n == 1 || there(&(n - 1))) {
-                let why = "its old value is not the value of the previous entry".to_owned();
+                let why =
+                    "the old value differs from the new value of the previous entry".to_owned();
                 findings.damage(What::Ref, format!("{}/{}", self.key, seq_key(*n)), why);
             }
         }
     }
 
-    /// Adds the current value, and the previous values since the time of the last garbage
-    /// collection. The previous values of the trash of a worktree are not kept.
+    /// Adds the current value, and older values whose entries are not older than `collected`, the
+    /// time of the last garbage collection in seconds since 1970. Older values of the trash of a
+    /// worktree do not count.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {

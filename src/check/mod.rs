@@ -1,7 +1,7 @@
 //! Checks a repository, lists damage and the affected versions, rebuilds derived data, and repairs
 //! damage from other places.
 //!
-//! No function of this module changes packs or refs.
+//! Only a repair changes packs or refs.
 
 mod data;
 mod findings;

@@ -26,7 +26,7 @@ const BUFFER: usize = 4 << 20;
 /// Limit on the length of a frame: the largest object, with a margin for incompressible data.
 const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
 
-/// A frame whose objects differ from those in the table of contents.
+/// A frame whose objects are unreadable, or differ from those in the table of contents.
 #[derive(Debug)]
 pub(super) struct BadFrame {
     pub(super) offset: u64,
@@ -122,7 +122,9 @@ impl<'a> PackReader<'a> {
             outcome.frames += 1;
             let checked = if frame.stored as usize > FRAME_MAX {
                 stream.skip(u64::from(frame.stored))?;
-                Err(BadWhy::Frame("it is longer than any frame".to_owned()))
+                Err(BadWhy::Frame(
+                    "longer than the maximum frame length".to_owned(),
+                ))
             } else {
                 self.frame(frame, stream.take(frame.stored as usize)?)
             };
@@ -155,11 +157,11 @@ impl<'a> PackReader<'a> {
         if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base
         {
             return Err(bad(
-                "its header differs from the table of contents".to_owned()
+                "the frame header differs from the table of contents".to_owned()
             ));
         }
         if stored.len() != head.payload as usize {
-            return Err(bad("it is truncated".to_owned()));
+            return Err(bad("truncated".to_owned()));
         }
         let len = head.plain_len();
         let plain: &[u8] = match (head.codec, &head.base) {
@@ -185,7 +187,7 @@ impl<'a> PackReader<'a> {
                 .is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id)
             {
                 return Err(bad(format!(
-                    "the bytes of {} {} do not match its id",
+                    "checksum mismatch in {} {}",
                     frame.kind.name(),
                     id.short()
                 )));

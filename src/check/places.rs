@@ -110,14 +110,17 @@ pub(super) fn check(
             }
             // A segment may list packs that a gc has deleted; their rows answer nothing.
             None if is_given_up(repo, name) => return Ok(info),
-            None => Some(format!("it is missing, with {}", count(sum.0, "object"))),
-            Some(len) if len != *bytes => {
-                Some(format!("it is {len} bytes long instead of {bytes}"))
-            }
+            None => Some(format!(
+                "missing, but the index lists {} in it",
+                count(sum.0, "object")
+            )),
+            Some(len) if len != *bytes => Some(format!("{len} bytes long instead of {bytes}")),
             Some(_) => match read_table(repo.store(), name) {
-                Ok(table) if table.kind != *kind => {
-                    Some(format!("it is a {} pack", table.kind.name()))
-                }
+                Ok(table) if table.kind != *kind => Some(format!(
+                    "the pack kind is {}, but the index says {}",
+                    table.kind.name(),
+                    kind.name()
+                )),
                 Ok(table) => {
                     info.sound = true;
                     if !broken.contains(kind) {
@@ -142,8 +145,8 @@ pub(super) fn check(
         .collect()
 }
 
-/// Returns whether a gc has given up a pack. Reads the log again, because a gc may have ended during
-/// the check.
+/// Returns whether a gc has given up a pack. Reads the log again, because a gc may have ended
+/// during the check.
 fn is_given_up(repo: &Repo, pack: &PackName) -> bool {
     repo.gc_state().is_dead(pack) || repo.read_gc_log().is_ok_and(|gc| gc.is_dead(pack))
 }
@@ -215,7 +218,8 @@ fn segments(
     let unused = there.intersection(&replaced).count();
     if unused > 0 {
         findings.note(format!(
-            "{unused} index segments are replaced by others and wait for removal"
+            "{} replaced by others, but not removed yet",
+            count(unused as u64, "index segment")
         ));
     }
     // In another user's repository, this user's catalogue is not updated when the owner removes
@@ -226,7 +230,10 @@ fn segments(
     if rows.iter().any(|r| is_missing(&r)) {
         // Read the catalogue again, because another process may have just rebuilt the index.
         for row in known().iter().filter(is_missing) {
-            let why = format!("it is missing, with {} rows", row.rows);
+            let why = format!(
+                "missing, but the catalogue lists {} in it",
+                count(row.rows, "row")
+            );
             findings.damage(What::Segment, layout::segment(&row.name), why);
             broken.insert(row.kind);
         }
@@ -294,7 +301,7 @@ fn note_unlisted(
         let bytes: u64 = left.iter().map(|l| l.len).sum();
         let files = count(left.len() as u64, "file");
         findings.note(format!(
-            "`tmp` contains {files} ({bytes} bytes) of a run that is active or was interrupted"
+            "`tmp` contains {files} ({bytes} bytes) of an active or interrupted command"
         ));
     }
 }
@@ -352,14 +359,14 @@ fn compare_rows(
                 What::Pack,
                 key(),
                 format!(
-                    "the table of contents lacks {} of the index",
+                    "the table of contents lacks {} that the index lists",
                     count(wrong, "row")
                 ),
             );
         }
         if unused > 0 {
             findings.note(format!(
-                "`{}` contains {} that the index does not contain",
+                "`{}` contains {} that the index does not list",
                 key(),
                 count(unused, "object")
             ));
@@ -375,7 +382,10 @@ fn compare_rows(
         findings.damage(
             What::Pack,
             key(),
-            format!("the index has wrong locations for the bases of {wrong} deltas in it"),
+            format!(
+                "the index has the wrong base location for {}",
+                count(wrong, "delta")
+            ),
         );
     }
     Ok(())

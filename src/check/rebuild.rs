@@ -33,7 +33,7 @@ use crate::work::Cancelled;
 
 /// Number of rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
-/// Number of runs that are merged at the same time, with 256 KiB of memory each.
+/// Maximum number of runs that are merged at the same time, with 256 KiB of memory each.
 const RUNS: usize = 64;
 /// Number of commits that are added to the catalogue together.
 const COMMITS: usize = 1000;
@@ -327,7 +327,7 @@ impl Rebuilder<'_> {
         }
         if lost > 0 {
             let message = format!(
-                "pack `{}`: omitted {}",
+                "pack `{}`: did not index {}",
                 layout::pack(name),
                 count(lost as u64, "damaged object")
             );
@@ -349,7 +349,7 @@ impl Rebuilder<'_> {
         let objects = found.iter().map(|f| f.objects.len() as u64).sum();
         let key = layout::pack(name);
         let message = format!(
-            "pack `{key}`: {why}; found {} in it without its table",
+            "pack `{key}`: {why}; recovered {} without the table of contents",
             count(objects, "object")
         );
         self.observer.notice(Notice {

@@ -13,7 +13,8 @@ use crate::model::id::Id;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// Limit on the length of a pack. A longer file is not a pack and must not use up the memory.
+/// Limit on the length of a pack in bytes. A longer file is not a pack and must not use up the
+/// memory.
 pub(super) const LONGEST: u64 = 128 << 20;
 /// The magic number of a zstd frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -159,7 +159,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether an object of a lazy clone is only at the remote.
+    /// Returns whether an object of a lazy clone is only at the remote. If the remote does not
+    /// respond, it is assumed to have the object.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,
@@ -187,12 +188,12 @@ impl<'a> Walk<'a> {
             (0, _) | (_, Remote::None) => {}
             (n, Remote::Available(source)) => {
                 self.findings.note(format!(
-                    "objects that are not here, but at `{}`: {n}",
+                    "objects that are only at the remote `{}`: {n}",
                     source.store().place()
                 ));
             }
             (n, Remote::Unavailable(e)) => self.findings.note(format!(
-                "objects that are not here: {n}; it is unknown whether the remote has them: {}",
+                "objects that are not local: {n}; cannot check whether the remote has them: {}",
                 with_causes(e.as_error())
             )),
         }
@@ -225,7 +226,7 @@ impl<'a> Walk<'a> {
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
                         self.findings.note(format!(
-                            "version {id} in the log of `{name}` does not exist any more"
+                            "version {id} in the log of `{name}` no longer exists"
                         ));
                         continue;
                     }
@@ -247,7 +248,7 @@ impl<'a> Walk<'a> {
                     && child != commit.ordinal.saturating_add(1)
                 {
                     let why = format!(
-                        "its ordinal is {}, that of its child {child}",
+                        "the ordinal is {}, but that of its child is {child}",
                         commit.ordinal
                     );
                     self.findings
@@ -344,7 +345,7 @@ impl<'a> Walk<'a> {
         self.trees.fetch_add(1, Ordering::Relaxed);
         match (&role, &node.root) {
             (Role::Root, None) => {
-                return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version");
+                return self.malformed(ObjectKind::Tree, &id, "not the root of a version");
             }
             (Role::Root, Some(info)) => {
                 if let Some(links) = &info.links {
@@ -357,7 +358,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(
                         What::Object,
                         format!("tree {id}"),
-                        "its table of hard links is lost",
+                        "the table of hard links is lost",
                     );
                 }
             }
@@ -371,7 +372,7 @@ impl<'a> Walk<'a> {
                     self.malformed(
                         ObjectKind::Tree,
                         &id,
-                        "its first name differs from the name in its parent",
+                        "the first name differs from the name in the parent node",
                     );
                 }
                 for entry in entries {
@@ -445,7 +446,7 @@ impl<'a> Walk<'a> {
             self.malformed(
                 ObjectKind::List,
                 &id,
-                "its length differs from the length in its parent",
+                "the length differs from the length in the parent node",
             );
         }
         match node {
@@ -472,7 +473,8 @@ impl<'a> Walk<'a> {
         self.repo.live_copy(kind, id)
     }
 
-    /// Fails if a gc has given up all copies of an object.
+    /// Fails if a gc has given up all copies of an object. Never fails in a lazy clone, which can
+    /// fetch the object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()
             || self.live(kind, id)?.is_some()
@@ -493,7 +495,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(
                         What::Object,
                         format!("chunk {id}"),
-                        "its length differs from the length in its file",
+                        "the length differs from the length in the file",
                     );
                 }
             }

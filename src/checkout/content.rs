@@ -33,7 +33,7 @@ pub(super) struct Piece {
 pub(super) type Pieces<'a> = Box<dyn Iterator<Item = Result<Piece>> + Send + 'a>;
 
 /// Returns all pieces of a file. If their lengths do not add up to `size`, the iterator ends with
-/// `broken`. Inline content has no pieces.
+/// the error `broken`. Inline content has no pieces.
 pub(super) fn pieces<'a>(
     source: &'a dyn Source,
     content: &Content,

@@ -13,19 +13,19 @@ use crate::sys::io_error::IoError;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The target of a whole restore is not empty.
-    #[error("`{path}` is not empty")]
+    #[error("cannot write a version to `{path}`: the directory is not empty")]
     NotEmpty { path: String },
     /// The extents of a file do not add up to its size.
-    #[error("the parts of `{path}` do not add up to its size")]
+    #[error("the chunks of `{path}` do not add up to its size")]
     Extents { path: String },
     /// The reader of the output has closed the pipe, or the output cannot be written.
-    #[error("cannot write the output")]
+    #[error("cannot write the file content to the output")]
     Output {
         /// A closed pipe is `BrokenPipe`.
         source: io::Error,
     },
     /// The requested range is outside of the file.
-    #[error("the range begins at {from}, after the end of the file at {size}")]
+    #[error("the range begins at byte {from}, but the file has only {size} bytes")]
     Range {
         /// Start of the range in bytes.
         from: u64,

@@ -16,6 +16,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
 use crate::error::{Failure, Kind};
 use crate::model::path::{display, has_reserved, is_reserved, is_within};
+use crate::model::text::count;
 use crate::sys::mountinfo::{FilePlace, MountTable};
 use crate::sys::procfs::{ProcDir, mappings, processes};
 
@@ -85,7 +86,7 @@ pub struct InUse {
 
 impl User {
     /// Returns whether a change of `path` affects the user. A server, or a user of a file whose
-    /// lock covers a whole data directory, is affected by every path next to that file.
+    /// lock covers a whole data directory, is affected by every path in the directory of that file.
     pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| {
@@ -102,10 +103,7 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "stop the processes that use it, or use `-f` if you know that they do not matter"
-                .to_owned(),
-        )
+        Some("stop the processes that use it, or use `-f` to continue anyway".to_owned())
     }
 }
 
@@ -128,7 +126,7 @@ pub fn describe(users: &[User]) -> String {
     };
     match users.len() - 1 {
         0 => format!("{who} {does}"),
-        more => format!("{who} {does}, and {more} more"),
+        more => format!("{who} {does}; {}", count(more as u64, "more use")),
     }
 }
 
@@ -184,7 +182,8 @@ fn is_ours(path: &[u8]) -> bool {
     has_reserved(path)
 }
 
-/// Searches for lock files of engines in the directory and up to two levels below.
+/// Searches for lock files of engines in the directory and up to two levels below. Stops after
+/// [`NAMES_MAX`] names.
 fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut level = vec![PathBuf::new()];

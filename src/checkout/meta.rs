@@ -20,7 +20,7 @@ use crate::sys::xattr::ACL_ACCESS;
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
 /// Prefixes of the xattrs that only a privileged process may set.
 const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
-/// Times that every file system can store.
+/// Times that every file system can store, in seconds since 1970.
 const SAFE_SECS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 
 /// A node whose metadata is set: an open file, or a name in a directory (links, devices).
@@ -206,11 +206,14 @@ impl Spot<'_> {
             }
         }
         let mut mode = meta.mode;
-        // For a different owner, these bits would give the rights of that owner to every caller. On
-        // a directory they give no rights.
+        // If the owner was not restored, setuid and setgid would let everybody who runs the file
+        // act as the wrong owner. On a directory they grant no rights.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
-            let why = format!("mode {:04o} not restored: the owner differs", meta.mode);
+            let why = format!(
+                "setuid and setgid of mode {:04o} not restored, because the owner was not restored",
+                meta.mode
+            );
             if lost.owner {
                 lost.denied.push(why)
             } else {

@@ -318,7 +318,10 @@ fn same_node(dir: &Dir, name: &[u8], node: &Node) -> Result<Option<String>, Errn
         Node::BlockDevice { major, minor } => kind.is_block_device() && device(major, minor),
         Node::File { .. } | Node::Dir { .. } => false,
     };
-    Ok((!same).then(|| "differs in type from its version".to_owned()))
+    Ok(
+        (!same)
+            .then(|| "differs from its version in type, link target or device number".to_owned()),
+    )
 }
 
 /// Fills `buf` from an offset. Returns false if the file is too short.

@@ -1,8 +1,8 @@
 //! Hashes of objects, small records, packs and index segments.
 //!
 //! An object id is a keyed BLAKE3-256 hash. Each kind of object has its own derived key, so that a
-//! chunk can never be accepted as a tree. In an encrypted repository, the keys are also derived
-//! from the repository's secret id key.
+//! chunk can never be accepted as a tree. An encrypted repository, which is not supported yet,
+//! would also derive the keys from a secret.
 
 use sha2::Digest;
 

@@ -6,7 +6,7 @@
 
 use super::zero::is_zero;
 
-/// Number of bytes that [`is_paged`] examines. A shorter file is never split into pages.
+/// Number of bytes that [`is_paged`] examines. A shorter file is never detected as a file of pages.
 pub const HEAD: usize = 64 * 1024;
 
 /// Returns whether a file of `size` bytes consists of pages. `head` contains its first [`HEAD`]

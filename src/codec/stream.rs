@@ -52,7 +52,8 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
     Ok(Box::new(whole))
 }
 
-/// Returns whether a stream that begins with these bytes is compressed by gzip or zstd.
+/// Returns whether a stream that begins with these bytes is compressed by gzip or zstd. A zstd
+/// stream that begins with a skippable frame is not detected.
 pub fn is_compressed(head: &[u8]) -> bool {
     head.starts_with(GZIP) || head.starts_with(ZSTD)
 }

@@ -26,7 +26,7 @@ pub struct Context {
     pub host: String,
     /// The number of threads that compute at the same time, at least 1.
     pub jobs: usize,
-    /// The memory for buffers and tables, in bytes.
+    /// Limit on the memory for buffers and tables, in bytes.
     pub memory_bytes: u64,
     /// The current time, in the time zone of the user.
     pub now: jiff::Zoned,
@@ -67,8 +67,8 @@ impl Context {
         self.remotes.iter().find(|remote| remote.name == name)
     }
 
-    /// Returns the number of threads for work that mostly waits for the disk: four per core, as far as
-    /// the memory allows.
+    /// Returns the number of threads for work that mostly waits for the disk: four times `jobs`, as
+    /// far as the memory allows, but at least `jobs`.
     pub fn threads(&self) -> usize {
         // Measured: a walk uses 100 MiB, and 10 MiB for each thread.
         let fit = self.memory_bytes.saturating_sub(100 << 20) / (10 << 20);

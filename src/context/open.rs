@@ -11,11 +11,12 @@ use crate::repo::{OpenLazySource, Repo};
 use crate::sync::error::SyncError;
 use crate::sync::state::RemoteState;
 
-/// Time limit of the requests of a read that meets damage.
+/// Time after which a failed request for an intact copy is not retried.
 const HEAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {
-    /// Opens the repository.
+    /// Opens the local or remote repository, with its lazy source and the remotes that can heal
+    /// damage.
     pub fn repo(&self) -> Result<Repo> {
         if let Some(remote) = &self.remote_repository {
             return self.open_remote(remote);
@@ -41,7 +42,8 @@ impl Context {
         Repo::open(&self.repository, open)
     }
 
-    /// Returns what opens a remote that reads of damaged objects ask.
+    /// Returns the function that opens a remote, from which reads get intact copies of damaged
+    /// objects.
     fn heal_source(&self, remote: &Remote) -> Arc<OpenLazySource> {
         let (context, mut remote) = (self.clone(), remote.clone());
         // A reader waits for the object, and the error of the damaged copy says enough.

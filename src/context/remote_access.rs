@@ -64,7 +64,7 @@ impl<'a> RemoteAccess<'a> {
         })
     }
 
-    /// Reads everything from the store itself.
+    /// Returns an access that reads everything from the store itself, without a cache.
     pub(super) fn uncached(self) -> Self {
         let store = Arc::new(CachedStore::new(
             Arc::clone(self.store.direct()),
@@ -119,8 +119,10 @@ impl<'a> RemoteAccess<'a> {
         .into())
     }
 
-    /// Checks whether the store supports conditional writes, unless the state has the answer, and
-    /// records the answer. If it does not support them, reopens the store with an intent lock.
+    /// Checks whether the store supports conditional writes, and records the answer. Does nothing
+    /// for a directory, or if the state has the answer and `again` is not set. If the store does
+    /// not claim the support, only checks that objects can be removed. If the store claims the
+    /// support but does not have it, reopens the store with an intent lock.
     pub fn probe(&mut self, again: bool) -> Result<()> {
         let known = self.state.exclusive.is_some() && !again;
         if known || self.remote.location.as_directory().is_some() {
@@ -146,8 +148,8 @@ impl<'a> RemoteAccess<'a> {
         Ok(())
     }
 
-    /// Records that the remote was reached, and its refs. Reports refs that went back to an older state, and returns
-    /// whether there are any.
+    /// Records that the remote was reached, and its refs. Reports damaged refs, and refs that went
+    /// back to an older state or are missing. Returns whether there are any of the latter two.
     pub fn record_tips(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
         let mut went_back = false;
         let mut there = HashSet::new();

@@ -94,7 +94,7 @@ impl DockerEngine {
         &self.socket
     }
 
-    /// Checks that the engine responds.
+    /// Checks that the engine responds. Sends no request if the engine has responded before.
     pub fn ping(&self) -> Result<(), EngineError> {
         self.api().map(drop)
     }

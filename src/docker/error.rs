@@ -10,9 +10,9 @@ use crate::error::{Failure, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The address is not that of a local socket.
-    #[error("`{host}` is not a Unix socket of a Docker engine")]
+    #[error("unsupported Docker address `{host}`: not a Unix socket")]
     Host { host: String },
-    #[error("this build of dvc cannot talk to Docker engines (feature `docker`)")]
+    #[error("this build of dvc does not support Docker (feature `docker`)")]
     NotBuilt,
     /// The socket does not exist.
     #[error("no Docker engine at `{}`", socket.display())]
@@ -33,10 +33,10 @@ pub enum EngineError {
     /// The caller cancelled the request.
     #[error("cannot {what}: the request was cancelled")]
     Cancelled { what: String },
-    /// The connection failed.
+    /// The connection failed during the request.
     #[error("cannot {what}: the connection to the Docker engine failed")]
     ConnectionLost { what: String, source: io::Error },
-    /// The object does not exist.
+    /// The container, volume or other object of the request does not exist.
     #[error("cannot {what}: {message}")]
     NotFound {
         what: String,
@@ -52,7 +52,7 @@ pub enum EngineError {
         /// The message of the engine.
         message: String,
     },
-    /// The response cannot be parsed.
+    /// The response cannot be parsed, or is too long.
     #[error("cannot {what}: invalid response from the Docker engine")]
     InvalidResponse { what: String, source: io::Error },
     /// The process cannot create more threads or descriptors.

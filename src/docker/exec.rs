@@ -189,7 +189,8 @@ impl ExecSession<'_> {
         })
     }
 
-    /// Returns the next line of the output, or `None` at its end.
+    /// Returns the next line of the output, or `None` at its end. An incomplete last line is
+    /// dropped.
     pub fn line(&mut self, limit: Duration) -> Result<Option<String>, EngineError> {
         let until = Instant::now() + limit;
         loop {

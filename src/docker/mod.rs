@@ -1,8 +1,8 @@
 //! A client of the Docker Engine API over its Unix socket: volumes, containers, and commands in
 //! containers.
 //!
-//! The client decodes only the fields that dvc uses. Every request has a time limit, every error has
-//! a kind, and all calls are synchronous.
+//! The client decodes only the fields that dvc uses. Every request has a time limit, every error
+//! has a kind, and all calls are synchronous.
 
 #[cfg(not(feature = "docker"))]
 mod absent;

@@ -44,7 +44,8 @@ impl Container {
     }
 
     /// Translates a path in the container into a path on the engine's machine and the volume that
-    /// contains it. The path is `None` if the engine does not report the source of the mount.
+    /// contains it. The path is `None` if no mount of the container contains the path, or if the
+    /// engine does not report the source of the mount.
     pub fn outside(&self, path: &Path) -> (Option<PathBuf>, Option<String>) {
         let around = self
             .mounts

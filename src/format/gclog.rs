@@ -74,7 +74,7 @@ impl GcEntry {
         } else if self.nanos >= 1_000_000_000 {
             Some("nanoseconds out of range")
         } else if self.list.is_some() == (self.count == 0) || (self.count == 0 && self.bytes != 0) {
-            Some("number of packs does not fit the list")
+            Some("number of packs does not match the list")
         } else if self.what == GcStep::Dead && self.list.is_none() {
             Some("no dead packs")
         } else {

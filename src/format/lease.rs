@@ -1,5 +1,5 @@
-//! A lease: `sessions/lease-<random>`. It protects versions to which no ref points from garbage
-//! collection.
+//! A lease: `sessions/lease-<random>`. A lease protects versions to which no ref points from
+//! garbage collection.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Trees, chunk lists, commits and link tables as deterministic CBOR (RFC 8949 section 4.2) with integer keys.
+//! Trees, chunk lists, commits and link tables as deterministic CBOR (RFC 8949 section 4.2) with
+//! integer keys.
 //!
 //! The keys of a map are in ascending order, absent fields are omitted, and lengths are definite.
 //! The decoder checks all properties on which the rest of the program relies: valid names, sorted

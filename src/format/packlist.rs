@@ -6,7 +6,8 @@
 //! rows     48 each: name(32) length(8) kind(1) reason(1) since(6, big-endian)
 //! footer   rows(8) sum of lengths(8) checksum(16)
 //! ```
-//! Other numbers are little-endian. The checksum is the first 16 bytes of the BLAKE3 hash of all preceding bytes.
+//! Other numbers are little-endian. The checksum is the first 16 bytes of the BLAKE3 hash of all
+//! preceding bytes.
 //! Invariant: the rows are in ascending order of name without duplicates, and their number follows
 //! from the length of the file.
 
@@ -21,7 +22,7 @@ const FOOTER: usize = 32;
 const SUM: usize = 16;
 /// Limit on the length of a list in bytes: 22 million packs.
 pub const LIST_MAX: u64 = 1 << 30;
-/// The largest possible `since`, because a row has six bytes for it.
+/// The largest possible `since`: a row stores it in six bytes.
 const SINCE_MAX: u64 = (1 << 48) - 1;
 
 /// The reason why a pack is in a list.
@@ -178,7 +179,7 @@ impl PackList {
             .checked_sub(HEAD.len() + FOOTER)
             .ok_or_else(|| bad("truncated"))?;
         if bytes[..HEAD.len()] != *HEAD {
-            return Err(bad("not a list, or an unsupported version"));
+            return Err(bad("not a pack list, or an unsupported version"));
         }
         let (content, sum) = bytes.split_at(bytes.len() - SUM);
         if checksum(content) != *sum {
@@ -189,7 +190,7 @@ impl PackList {
         stored[1].copy_from_slice(&content[content.len() - 8..]);
         let [count, sum_bytes] = stored.map(u64::from_le_bytes);
         if rows_len % ROW != 0 || (rows_len / ROW) as u64 != count {
-            return Err(bad("number of rows does not fit the length of the file"));
+            return Err(bad("number of rows does not match the file length"));
         }
         let list = Self { bytes, sum_bytes };
         let (mut last, mut sum) = (None, 0u64);
@@ -343,7 +344,7 @@ mod tests {
         };
         for count in [0, 3, 5, u64::MAX, u64::MAX / ROW as u64] {
             assert!(
-                why(forge(&all, count, 4010)).contains("length of the file"),
+                why(forge(&all, count, 4010)).contains("the file length"),
                 "{count}"
             );
         }

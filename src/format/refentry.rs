@@ -73,8 +73,9 @@ impl RefEntry {
 }
 
 /// Encodes a ref name as one path component. All characters except lower-case letters, digits, `-`,
-/// `_` and inner dots are encoded as `%XX`, so that names stay distinct on case-insensitive stores
-/// and contain no `/`. A long name is cut and ends in a hash; the entry contains the full name.
+/// `_` and dots after the first character are encoded as `%XX`, so that names stay distinct on
+/// case-insensitive stores and contain no `/`. A long name is cut and ends in a hash; the entry
+/// contains the full name.
 pub fn encode_name(name: &str) -> String {
     let mut s = String::with_capacity(name.len());
     for (i, b) in name.bytes().enumerate() {

@@ -12,9 +12,8 @@ pub fn line_checksum(line: &str) -> String {
     to_hex(blake3::hash(line.as_bytes()).as_bytes())
 }
 
-/// Verifies `line "
-/// " checksum "
-/// "` and returns the line.
+/// Verifies a line and the checksum line that follows it, and returns the line. Fails if more bytes
+/// follow.
 pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
     let mut lines = text.split('\n');
@@ -50,7 +49,10 @@ pub(super) fn decode_exact_line<T: Serialize + DeserializeOwned>(
     if encode_line(&value) == bytes {
         Ok(value)
     } else {
-        Err(Malformed::new(what, "fields or spaces in another order"))
+        Err(Malformed::new(
+            what,
+            "not in canonical form (order of fields, or spaces)",
+        ))
     }
 }
 

@@ -74,7 +74,7 @@ impl TrashEntry {
             .iter()
             .any(|id| self.restore.binary_search(id).is_ok())
         {
-            Some("one id is both forgotten and restored")
+            Some("an id is both forgotten and restored")
         } else {
             None
         }
@@ -88,7 +88,7 @@ impl TrashEntry {
         } else if !entries().is_sorted_by(|a, b| a.seq > b.seq) {
             Some("folded entries are not in order")
         } else if self.older.iter().any(|e| !e.older.is_empty()) {
-            Some("a folded entry has folded entries")
+            Some("a folded entry contains folded entries")
         } else {
             self.older.iter().find_map(Self::broken_rule)
         }

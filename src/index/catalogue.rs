@@ -30,12 +30,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// The error for a catalogue that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    #[error("cannot use catalogue `{}`", path.display())]
+    #[error("cannot access the catalogue `{}`", path.display())]
     Sqlite {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    #[error("cannot create catalogue `{}`", path.display())]
+    #[error("cannot create the catalogue `{}`", path.display())]
     Replace {
         path: PathBuf,
         source: std::io::Error,

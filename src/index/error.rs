@@ -14,7 +14,7 @@ pub enum IndexError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot use index segment `{}`", path.display())]
+    #[error("invalid index segment `{}`", path.display())]
     Segment {
         path: PathBuf,
         source: segment::SegmentError,

@@ -10,7 +10,7 @@ use super::segment_reader::{SegmentIter, SegmentReader};
 use crate::format::segment::IndexRow;
 
 /// Iterates over the rows of segments of one kind in ascending order. A row that several segments
-/// contain comes several times. Ends after the first error.
+/// contain is returned several times. Ends after the first error.
 pub struct MergedRows {
     iters: Vec<SegmentIter>,
     heap: BinaryHeap<Reverse<(IndexRow, usize)>>,

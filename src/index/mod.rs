@@ -100,7 +100,7 @@ impl Index {
         index
     }
 
-    /// Records a damaged segment. Returns the error if it has another cause.
+    /// Records a damaged segment. An error with another cause is returned.
     fn record_damaged(&mut self, name: SegmentName, error: IndexError) -> Result<(), IndexError> {
         if !matches!(
             error,
@@ -230,8 +230,8 @@ impl Index {
         rows
     }
 
-    /// Adds a segment, drops the segments that it replaces, and removes the taken rows that it
-    /// contains from memory.
+    /// Adds a segment, drops the segments that it replaces, and removes taken rows from memory.
+    /// Rows that were taken together remain until one segment contains all of them.
     pub fn add_segment(&self, new: SegmentReader) {
         let set = self.set(new.kind());
         let new = Arc::new(new);

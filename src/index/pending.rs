@@ -146,8 +146,8 @@ impl PendingRows {
     fn pack(&mut self, p: &ObjectLocation) -> Packed {
         let pack = *self.pack_numbers.entry(p.pack).or_insert_with(|| {
             self.packs.push(p.pack);
-            // No overflow: there are at most twice as many packs as slots, and 2^31 slots do not
-            // fit into memory.
+            // No overflow in practice: there are at most twice as many packs as slots, and 2^31
+            // slots would take about 200 GB.
             u32::try_from(self.packs.len() - 1).unwrap_or(NONE)
         });
         Packed {

@@ -217,8 +217,8 @@ impl SegmentReader {
         }
     }
 
-    /// Iterates over the rows in order, starting with the bucket of `id`, in which smaller ids come
-    /// first.
+    /// Iterates over the rows in order, starting with the bucket of `id`, which may begin with
+    /// smaller ids.
     pub fn iter_from(self: &Arc<Self>, id: &Id) -> SegmentIter {
         SegmentIter {
             bucket: fanout::bucket_of(id, self.footer.bits),

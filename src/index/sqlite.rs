@@ -51,11 +51,11 @@ pub fn hint(path: &Path, e: &rusqlite::Error) -> Option<String> {
         (Kind::System, ErrorCode::CannotOpen) => {
             Some("raise the limit on open files (`ulimit -n`), or lower `--jobs`".to_owned())
         }
-        (Kind::System, ErrorCode::SystemIoFailure) => Some(
-            "check the kernel log (`dmesg`) for errors of the disk or its connection".to_owned(),
-        ),
+        (Kind::System, ErrorCode::SystemIoFailure) => {
+            Some("check the kernel log (`dmesg`) for disk errors".to_owned())
+        }
         (Kind::Busy, _) => {
-            Some("run the command again after the other process has ended".to_owned())
+            Some("run the command again when the other process has finished".to_owned())
         }
         (Kind::Denied, _) => {
             let dir = path.parent().unwrap_or(path).display();

@@ -57,7 +57,7 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
 pub const DIR_PATH_MAX: usize = 8 << 10;
 
 /// Returns whether some file system treats a name as `.dvcs`, the name of a repository: some file
-/// systems ignore case, trailing dots and blanks, or invisible characters, and FAT has short names.
+/// systems ignore case, trailing dots and spaces, or invisible characters, and FAT has short names.
 ///
 /// No commit contains such a name and no checkout creates one, because a remote could then supply
 /// the hooks and settings of a repository.

@@ -148,7 +148,7 @@ fn broken_rule(name: &str) -> Option<&'static str> {
         .split('/')
         .any(|p| p.starts_with('.') || p.ends_with(".lock"))
     {
-        return Some("a part begins with `.` or ends with `.lock`");
+        return Some("a path component begins with `.` or ends with `.lock`");
     }
     None
 }

@@ -2,8 +2,8 @@
 //!
 //! Input: the versions of one branch, the rules and the current time. Output: the reasons to keep
 //! each version; a version without a reason is to be forgotten.
-//! Invariants: for honest times the rules keep the same versions as those of restic. A version whose
-//! time is wrong by more than a day never takes the place of another version.
+//! Invariants: for honest times the rules keep the same versions as those of restic. A version
+//! whose time is wrong by more than a day never takes the place of another version.
 
 mod calendar;
 mod rule;
@@ -88,7 +88,8 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
         RetentionRule::Newest { count, .. } => count,
         RetentionRule::Within { .. } => KeepCount::Unlimited,
     };
-    // As in restic, each rule except `within` also keeps the oldest version if it may keep one more.
+    // As in restic, each rule except `within` also keeps the oldest version if it may keep one
+    // more.
     let keeps_oldest = !matches!(rule, RetentionRule::Within { period: None, .. });
     let mut last_start = None;
     for (i, version) in dated.iter().enumerate() {

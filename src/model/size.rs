@@ -3,7 +3,7 @@
 /// Parses a number of bytes: `4096`, `64K`, `1.5G`, `256MiB` (powers of 1024) or `256MB` (powers of
 /// 1000).
 pub fn parse(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a size such as `256M`");
+    let wrong = || format!("invalid size `{text}`: expected a size such as `256M`");
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let part = u128::from(part) * u128::from(scale)
         / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
     let total = u128::from(whole) * u128::from(scale) + part;
-    u64::try_from(total).map_err(|_| format!("`{text}` is too large"))
+    u64::try_from(total).map_err(|_| format!("size `{text}` is too large"))
 }
 
 #[cfg(test)]

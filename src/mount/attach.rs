@@ -118,7 +118,9 @@ pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
                 format!("mount(2) failed ({})", io::Error::from(e))
             }
             Err(Errno::NODEV) => {
-                return Err(AttachError::NoDevice("the kernel has no FUSE".to_owned()));
+                return Err(AttachError::NoDevice(
+                    "the kernel does not support FUSE".to_owned(),
+                ));
             }
             Err(Errno::NOTCONN | Errno::CONNABORTED) => return Err(AttachError::Dead(at)),
             Err(e) => return Err(AttachError::system("mount on", &at, e)),
@@ -160,7 +162,8 @@ pub fn ensure_attachable(at: &Path) -> Result<(), AttachError> {
         _ if find_fusermount().is_some() => Ok(()),
         _ => Err(AttachError::NotPermitted {
             at,
-            why: "this user may not mount, and `fusermount3` is not installed".to_owned(),
+            why: "this user is not permitted to mount, and `fusermount3` is not installed"
+                .to_owned(),
         }),
     }
 }

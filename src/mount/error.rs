@@ -9,7 +9,9 @@ use crate::error::{Failure, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The overlay has uncommitted changes to another version.
-    #[error("the overlay `{name}` has uncommitted changes of version {version}")]
+    #[error(
+        "cannot mount another version: the overlay `{name}` has uncommitted changes based on {version}"
+    )]
     OtherVersion {
         /// Name of the overlay.
         name: String,
@@ -19,7 +21,7 @@ pub enum MountError {
         repository: PathBuf,
     },
     /// There are uncommitted changes.
-    #[error("the mount has uncommitted changes")]
+    #[error("cannot switch to another version: the mount has uncommitted changes")]
     Dirty,
     /// An upper file is damaged.
     #[error("the upper file `{}` is damaged: {why}", path.display())]
@@ -30,7 +32,7 @@ pub enum MountError {
         why: String,
     },
     /// A file cannot be read, because its upper file is damaged.
-    #[error("`{path}` in the mount is damaged")]
+    #[error("cannot read `{path}` in the mount: its upper file is damaged")]
     File {
         /// Path in the mount.
         path: String,
@@ -38,7 +40,7 @@ pub enum MountError {
         source: crate::error::Error,
     },
     /// There is no snapshot to confirm.
-    #[error("there is no snapshot to confirm")]
+    #[error("cannot confirm the snapshot: no snapshot is running")]
     NoSnapshot,
     /// A file is open for writing.
     #[error("cannot switch to another version: `{path}` is open for writing{}", by(user.as_ref()))]
@@ -74,7 +76,7 @@ impl Failure for MountError {
             Self::OtherVersion { name, version, repository } => {
                 let dvc = format!("dvc --repo {}", repository.display());
                 Some(format!(
-                    "run `{dvc} mount {version} DIR` to continue with it, choose another overlay with `--name`, \
+                    "run `{dvc} mount {version} DIR` to continue with these changes, choose another overlay with `--name`, \
                      or run `{dvc} umount --discard {name}` to discard the changes"
                 ))
             }

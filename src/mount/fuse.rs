@@ -30,7 +30,7 @@ mod requests;
 
 mod placement;
 
-/// Threads for requests that wait for a remote.
+/// Number of threads for requests that wait for a remote.
 const WAIT_THREADS: usize = 64;
 
 /// The file system as `fuser` expects it.
@@ -183,8 +183,8 @@ impl KernelCache {
 }
 
 impl FuseServer {
-    /// Runs a sync on the calling thread, which saves waking another one, unless half of the
-    /// request threads already wait for the disk.
+    /// Runs a sync on the calling thread, which saves waking another one. If half of the request
+    /// threads already wait for the disk, a thread of the pool runs the sync instead.
     fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> FsResult<()> + Send + 'static) {
         if self.sync_slots.enter() {
             let done = caught(|| work(&self.view));

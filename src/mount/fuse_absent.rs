@@ -33,7 +33,7 @@ pub fn serve(
 ) -> io::Result<ServedMount> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "this build of dvc has no mounts (feature `mount`)",
+        "this build of dvc does not support mounts (feature `mount`)",
     ))
 }
 

@@ -1,5 +1,5 @@
-//! The health of mounts: served, stuck, dead, or of another user. Each check returns within
-//! seconds, no matter what state the serving process is in.
+//! The health of mounts: served, stuck, dead, or of another user. Each check has a time limit, no
+//! matter what state the serving process is in.
 
 use std::path::Path;
 
@@ -23,7 +23,8 @@ pub enum MountHealth {
     },
     /// The user with this id has mounted the file system, and only that user can query its process.
     OtherUser(u32),
-    /// A process serves the mount, but the run directory has no note of it.
+    /// The mount is not dead, but its process cannot be queried, for example because the run
+    /// directory has no note of it.
     Unknown,
     /// No process serves the mount.
     Dead,

@@ -14,7 +14,7 @@ use super::view::View;
 use crate::model::path::join;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 
-/// Bytes per piece.
+/// Number of bytes that are hydrated in one step.
 const STEP: u64 = 1 << 20;
 
 /// The files to hydrate.
@@ -133,9 +133,9 @@ impl Hydrator {
             };
             let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => Some(
-                    "the hydration limit is reached; other files are read on demand".to_owned(),
-                ),
+                Ok(false) => {
+                    Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
+                }
                 Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
             };
             if let Some(told) = told {
@@ -160,7 +160,7 @@ impl Hydrator {
         self.wake.notify_all();
     }
 
-    /// Waits until there is nothing left to hydrate.
+    /// Waits until all requested files are hydrated, or hydration has ended.
     pub fn wait(&self) {
         let mut queue = self.lock();
         while !queue.ended && (queue.busy || !queue.files.is_empty()) {

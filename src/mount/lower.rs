@@ -120,7 +120,7 @@ impl LowerLayer {
         }
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the version is read from.
     pub fn repo(&self) -> &Repo {
         &self.repo
     }
@@ -135,7 +135,7 @@ impl LowerLayer {
         self.dirs.lock().get(tree).cloned()
     }
 
-    /// Returns a directory.
+    /// Returns a directory, from the cache or from the repository.
     pub fn dir(&self, tree: &Id) -> Result<SharedDir> {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);
@@ -348,7 +348,7 @@ fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
 
 /// Returns the error for a content that is shorter than its file.
 fn too_short() -> crate::error::Error {
-    crate::format::Malformed::new("stored content", "it is shorter than its file").into()
+    crate::format::Malformed::new("stored content", "shorter than the file size").into()
 }
 
 impl LowerLayer {

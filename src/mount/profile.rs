@@ -25,21 +25,21 @@ use crate::model::path::display;
 const UNIT: u64 = 64 << 10;
 /// Limit on the lines of a profile. Further reads are not recorded.
 const LINES_MAX: usize = 1 << 20;
-/// Bytes per fetch.
+/// Number of bytes at which the collected chunks are fetched.
 const STEP: u64 = 32 << 20;
 
 /// A profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The profile cannot be opened, read or written.
-    #[error("cannot use the profile `{}`", path.display())]
+    #[error("cannot read or write the access profile `{}`", path.display())]
     File {
         /// The profile.
         path: PathBuf,
         source: io::Error,
     },
     /// A line is not valid.
-    #[error("`{}` is not an access profile: invalid line {line}", path.display())]
+    #[error("cannot parse the access profile `{}`: invalid line {line}", path.display())]
     Malformed {
         /// The profile.
         path: PathBuf,
@@ -213,7 +213,7 @@ pub struct AccessProfile {
 }
 
 impl AccessProfile {
-    /// Reads a profile.
+    /// Reads a profile. An unfinished last line is ignored; any other invalid line is an error.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |source| ProfileError::File {
             path: path.to_owned(),
@@ -244,8 +244,8 @@ impl AccessProfile {
         }
     }
 
-    /// Fetches the listed parts of a tree, at most `budget_bytes`, until `ended` returns true.
-    /// Ignores files that the tree lacks. Returns the fetched bytes.
+    /// Fetches the listed parts of a tree, about `budget_bytes` at most, until `ended` returns
+    /// true. Ignores files that the tree lacks. Returns the number of bytes that were fetched.
     pub fn prefetch(
         &self,
         lower: &LowerLayer,

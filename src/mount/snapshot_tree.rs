@@ -33,7 +33,7 @@ pub struct TreeInput<'i> {
     /// Reads objects of the version.
     pub lower: &'i LowerLayer,
     pub snapshot: &'i MountSnapshot,
-    /// The tree of the version that the mount was based on when it started.
+    /// The tree of the version that the mount was based on when it started or was last switched.
     pub base: &'i Id,
     /// Whether the mount has committed another version since.
     pub committed: bool,
@@ -43,7 +43,7 @@ pub struct TreeInput<'i> {
     pub out: &'i Output<'i>,
     /// Receives notices and progress.
     pub observer: &'i dyn Observer,
-    /// Threads for chunking.
+    /// Number of threads for chunking.
     pub threads: usize,
 }
 
@@ -393,7 +393,7 @@ impl TreeBuilder<'_> {
             }
             if is_dir && full.len() > DIR_PATH_MAX {
                 let message = format!(
-                    "a directory in it is left out: its path is longer than {} KiB",
+                    "a subdirectory was not recorded: its path is longer than {} KiB",
                     DIR_PATH_MAX >> 10
                 );
                 self.observer.notice(Notice {
@@ -500,7 +500,7 @@ impl TreeBuilder<'_> {
             },
             InodeBody::Fifo => Node::Fifo,
             InodeBody::Socket => {
-                let message = "sockets are not kept".to_owned();
+                let message = "sockets are not recorded".to_owned();
                 self.observer.notice(Notice {
                     level: NoticeLevel::Skipped,
                     path: path.to_vec(),

@@ -110,7 +110,7 @@ pub fn branch(
                 name,
                 id,
                 *force,
-                &format!("branch: at {at}"),
+                &format!("branch: set to {at}"),
             )?;
         }
         BranchAction::Rename { old, new } => {

@@ -507,7 +507,7 @@ fn move_head(
         let old = repo.refs().value(RefKind::Branch, name)?;
         let how = Move {
             who: &context.author,
-            why: "branch: made by checkout",
+            why: "branch: created by checkout",
             time: context.moved_at(),
         };
         let raced = || -> Error {

@@ -65,7 +65,7 @@ fn is_noted(repo: &Repo, context: &Context) -> bool {
 
 /// The requested branch does not exist, or the default branch does not exist and cannot be guessed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{url}` has no branch `{default}`, and {}", if branches.is_empty() { "no other".to_owned() } else { format!("more than one other: {}", branches.join(", ")) })]
+#[error("cannot choose the branch to check out: `{url}` has no default branch `{default}`, and {}", if branches.is_empty() { "no other branch".to_owned() } else { format!("several others: {}", branches.join(", ")) })]
 pub struct NoBranch {
     url: String,
     default: String,

@@ -110,7 +110,9 @@ pub fn commit(
         if let (Some(worktree), false) = (worktree, options.dry_run)
             && let Err(e) = snap.remember(&repo, worktree, out.dead_number())
         {
-            let message = format!("the next commit will read all files again: {e}");
+            let message = format!(
+                "cannot save the state of the worktree, so the next commit will read all files again: {e}"
+            );
             observer.notice(Notice {
                 level: NoticeLevel::Info,
                 path: Vec::new(),
@@ -186,7 +188,7 @@ fn warn_of_engines(
         return;
     }
     let message = format!(
-        "a database runs here: {}; the version may be inconsistent; {QUIESCE_HINT}",
+        "the version may be inconsistent, because a database was running: {}; {QUIESCE_HINT}",
         describe(engines)
     );
     observer.notice(Notice {

@@ -71,9 +71,9 @@ pub struct Difference {
 /// The totals of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiffReport {
-    /// Paths that differ.
+    /// The number of paths that differ.
     pub changes: u64,
-    /// Paths of the worktree that could not be read, or changed while they were read.
+    /// The number of paths of the worktree that could not be read, or changed while they were read.
     pub unstable: u64,
 }
 

@@ -251,7 +251,7 @@ pub fn cache_use(context: &Context) -> Result<CacheUse> {
     })
 }
 
-/// Returns the bytes that a directory takes on disk.
+/// Returns the number of bytes that the files below a directory take on disk.
 fn on_disk(dir: &Path) -> u64 {
     let each = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),

@@ -1,8 +1,8 @@
 //! `fetch`: fetches the branches of a remote as `REMOTE/NAME`, its tags, and the objects that they
 //! need.
 //!
-//! From a lazy remote, only refs, the index, and small trees are fetched. `data` fetches all data
-//! too, and `paths` the data of some paths.
+//! From a lazy remote, only refs are fetched, and the index and the trees if they are small. `data`
+//! fetches all data too, and `paths` the data of some paths.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -29,9 +29,9 @@ use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted,
 use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
 
-/// A lazy clone fetches whole tree packs up to this total length.
+/// A lazy clone fetches the packs of trees if their total length in bytes is at most this.
 const TREES_MAX: u64 = 8 << 20;
-/// A lazy clone fetches whole index segments up to this total length.
+/// Limit on the bytes of index segments that a lazy clone fetches in advance.
 const INDEX_MAX: u64 = 12 << 20;
 
 /// The options of `fetch`.
@@ -302,7 +302,8 @@ impl Fetch<'_> {
         self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
     }
 
-    /// Returns the versions that were copied without data, and that the remote has not forgotten.
+    /// Returns the versions that were copied without data, and that the remote has and has not
+    /// forgotten.
     fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
         let mut again = Vec::new();
         for (id, mention) in ours.forgotten() {
@@ -392,7 +393,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Fetches what a lazy clone starts with: the index and the trees, if they are small.
+    /// Fetches what a lazy clone starts with: index segments up to [`INDEX_MAX`], smallest first,
+    /// of large ones only the fanout tables; and the packs of trees, if they are small.
     fn first_objects(&mut self) -> Result<()> {
         let index = self.there.index()?;
         let mut segments: Vec<_> = layout::SEGMENT_KINDS
@@ -421,8 +423,7 @@ impl Fetch<'_> {
         self.cover()
     }
 
-    /// Fetches the packs of trees and lists that are not local, if their total length is at most
-    /// `limit`.
+    /// Fetches the missing packs of each of these kinds, if their total length is at most `limit`.
     fn nodes(&mut self, kinds: &[PackKind], limit: u64) -> Result<()> {
         let (ours, theirs) = (self.repo.index()?, self.there.index()?);
         let mut needed: [Needed; 3] = Default::default();
@@ -502,7 +503,8 @@ impl Fetch<'_> {
         )
     }
 
-    /// Sets the tracking ref of a remote branch.
+    /// Sets the tracking ref of a remote branch. A branch that cannot have a tracking ref is
+    /// skipped.
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let here = match tracking(&self.reach.remote.name, name) {
             Ok(here) => here,
@@ -510,7 +512,7 @@ impl Fetch<'_> {
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
                 let message = format!(
-                    "did not fetch branch `{name}` of {}: {e}",
+                    "cannot fetch branch `{name}` of {}: {e}",
                     self.reach.remote.name
                 );
                 self.observer.notice(Notice {
@@ -550,14 +552,15 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Adds a tag that is not local. A local tag of a different version is kept.
+    /// Adds a tag that is not local, unless it was deleted locally. A local tag of a different
+    /// version is kept.
     fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
         let tip = self.repo.refs().tip(RefKind::Tag, name)?;
         match tip.as_ref().and_then(crate::repo::refs::value_of) {
             Some(ours) if ours == id => return Ok(()),
             Some(ours) => {
                 let message = format!(
-                    "tag `{name}` is {} here and {} at {}",
+                    "kept the local tag `{name}`: it is {} here, but {} at {}",
                     ours.short(),
                     id.short(),
                     self.reach.remote.name
@@ -603,7 +606,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Removes tracking refs of branches that the remote no longer has.
+    /// Removes tracking refs of branches that the remote no longer has. Those of branches that are
+    /// damaged there are kept.
     fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
         for tip in self.repo.refs().readable(RefKind::Remote)?.tips {

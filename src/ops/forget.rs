@@ -2,7 +2,7 @@
 //! takes versions out of it.
 //!
 //! A forget appends one or more entries to the trash log. The commit object of a forgotten version
-//! stays for ever; a gc deletes its data once the version was in the trash for long enough. A
+//! stays forever; a gc deletes its data once the version has been in the trash for long enough. A
 //! version that a ref, a worktree, an overlay or a mount needs is never forgotten.
 
 mod choose;
@@ -35,7 +35,8 @@ use lines::BranchLines;
 use protect::Protections;
 use target::Target;
 
-/// Forgets versions.
+/// Forgets the chosen versions. If another process forgets versions at the same time, chooses
+/// again.
 pub fn forget(
     context: &Context,
     options: &ForgetOptions,
@@ -73,7 +74,7 @@ pub fn forget(
 }
 
 /// Appends an entry for each reason. Returns false if another process appended first; `appended`
-/// has the versions whose entry was written.
+/// receives the versions whose entry was written.
 fn append(
     target: &Target<'_>,
     mut number: u64,
@@ -94,7 +95,8 @@ fn append(
     Ok(true)
 }
 
-/// Fails if the run forgets more versions than the user expects.
+/// Fails if the run forgets more versions than `max_forget` or, without that limit, if it needs a
+/// confirmation that was not given.
 fn ensure_allowed(options: &ForgetOptions, report: &ForgetReport) -> Result<(), ForgetError> {
     let count = report.forgotten().count();
     match (options.max_forget, report.excess.first()) {

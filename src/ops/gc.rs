@@ -56,25 +56,26 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
 /// Options of a garbage collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectOptions {
-    /// How long a pack must have been known as unneeded before it is given up, and how long it
-    /// stays then.
+    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
+    /// long a dead pack stays before it is deleted.
     pub grace: Duration,
-    /// How long a forgotten version stays whole.
+    /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
     /// How long everything else stays in the trash: overlays, volumes and files of worktrees.
     pub keep_local_trash: Duration,
-    /// Forgotten versions that do not stay for this time.
+    /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
-    /// How long the previous values of refs stay whole.
+    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
+    /// to them.
     pub keep_log: Duration,
-    /// Unused bytes that may stay, as a share of all bytes.
+    /// Unused bytes that may stay, as a share of the bytes of all packs that stay.
     pub max_unused: f64,
-    /// Bytes that may be copied.
+    /// Limit on the bytes that are copied; `None` means no limit.
     pub max_repack: Option<u64>,
-    /// Copying stops after this time.
+    /// No copy of a pack begins after this time; `None` means no limit.
     pub max_time: Option<Duration>,
     pub dry_run: bool,
-    /// Whether more than half of the data may be given up.
+    /// Whether more than half of the bytes of all packs may be given up.
     pub is_confirmed: bool,
 }
 
@@ -107,8 +108,8 @@ pub struct CollectReport {
     pub purged: PurgeReport,
 }
 
-/// Deletes what no version of the local repository needs. `run` is the directory with the notes of
-/// mounts.
+/// Deletes data that no version of the local repository needs, after it has removed expired entries
+/// from the local trash. `run` is the directory with the notes of mounts.
 pub fn collect(
     context: &Context,
     run: &Path,
@@ -178,8 +179,9 @@ impl Failure for UnreadableTrash {
     }
 }
 
-/// Versions that the repository must keep although no ref names them: those of worktrees, of
-/// interrupted checkouts, of overlays and of mounts. The entries `left_out` of the trash do not count.
+/// Returns the versions that the repository must keep although no ref names them: those of
+/// worktrees, of interrupted checkouts, of overlays and of mounts. The entries `left_out` of the
+/// trash do not count.
 pub(super) fn loose_roots(
     context: &Context,
     repo: &Repo,

@@ -136,7 +136,7 @@ pub fn pack(
                 &repo,
                 &branch,
                 there,
-                "pack: begun with the remote's",
+                "pack: started from the remote's version",
             )?;
         }
     }

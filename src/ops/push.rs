@@ -122,7 +122,7 @@ impl PushReport {
 
 /// The remote rejected a ref.
 #[derive(Debug, thiserror::Error)]
-#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the tag is another version there" } else { "not a fast-forward" })]
+#[error("{remote} rejected `{name}`: {}", if *kind == RefKind::Tag { "the remote's tag names another version" } else { "not a fast-forward" })]
 pub struct RejectedRef {
     /// The name of the remote, or its URL if it has none.
     pub remote: String,
@@ -222,7 +222,8 @@ fn push_once(
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
-    // The gc logs come before the refs. Rows of packs that this repository has given up are no copies.
+    // The gc logs come before the refs. Rows of packs that this repository has given up are no
+    // copies.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;
     let tips = tips::read(&**reach.store().direct())?;
@@ -382,8 +383,8 @@ fn chosen(
     })
 }
 
-/// Returns the branches that a push without names leaves out, although the remote does not have
-/// their versions.
+/// Returns the branches that a push without names leaves out, although the remote's branch of the
+/// same name is missing or has another value.
 fn left_out(
     repo: &Repo,
     tips: &Tips,
@@ -588,7 +589,8 @@ impl Push<'_, '_> {
         Ok(report)
     }
 
-    /// Reads back a part of the sent packs.
+    /// Reads back a part of the sent packs. Returns the number of packs that were read back; a
+    /// damaged pack is an error.
     fn verify(&mut self, sent: &[Sent]) -> Result<u64> {
         let percent = usize::from(self.options.verify_percent.min(100));
         let count = (sent.len() * percent).div_ceil(100);
@@ -640,7 +642,8 @@ impl Push<'_, '_> {
         TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
     }
 
-    /// Creates the marker of a new repository.
+    /// Creates the marker of a new repository. If another writer has created the repository, checks
+    /// that it is a copy of the local one.
     fn mark(&self) -> Result<()> {
         self.observer.step("marker");
         let made = self

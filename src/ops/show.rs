@@ -52,7 +52,7 @@ pub enum ShownObject {
 
 /// The error for an entry that is neither a file, a directory nor a symbolic link.
 #[derive(Debug, thiserror::Error)]
-#[error("`{path}` is {what}, which has no content")]
+#[error("cannot print `{path}`: {what} has no content")]
 pub struct NoContent {
     pub path: String,
     /// The kind of entry.
@@ -244,7 +244,7 @@ mod tests {
         );
         assert_eq!(
             run("main:pipe").unwrap_err().to_string(),
-            "`pipe` is a named pipe, which has no content"
+            "cannot print `pipe`: a named pipe has no content"
         );
         assert_eq!(run("main:big/x").unwrap_err().kind(), Kind::NotFound);
     }

@@ -115,7 +115,13 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
             let id = Resolver::new(&repo, context)?.revision(at)?;
             let name = name.on(branch.as_ref())?;
             ensure_tag_branch(&repo, &name)?;
-            mover.create(RefKind::Tag, &name, id, *force, &format!("tag: at {at}"))?;
+            mover.create(
+                RefKind::Tag,
+                &name,
+                id,
+                *force,
+                &format!("tag: set to {at}"),
+            )?;
         }
         TagAction::Delete { names } => {
             let names = names

@@ -133,7 +133,7 @@ fn end_without_answer(
         done => done?,
     }
     let message = format!(
-        "{}: unmounted; its process runs until all changes are on disk",
+        "{}: unmounted; its daemon exits when all changes are on disk",
         at.display()
     );
     observer.notice(Notice {
@@ -197,11 +197,13 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
     let at = mounted.at.display();
     let message = match (stuck, cut) {
         (_, true) => format!("{at}: detached; data that was only in the kernel's cache is lost"),
-        (true, false) => format!(
-            "{at}: detached; its process keeps the overlay locked until it resumes or is killed"
-        ),
+        (true, false) => {
+            format!(
+                "{at}: detached; its daemon keeps the overlay locked until the daemon resumes or is killed"
+            )
+        }
         (false, false) => {
-            format!("{at}: detached; its process ends when no process uses the mount any more")
+            format!("{at}: detached; its daemon exits when the mount is no longer in use")
         }
     };
     observer.notice(Notice {

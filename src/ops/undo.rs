@@ -230,7 +230,8 @@ fn undoable(log: &[RefEntry]) -> Option<usize> {
     None
 }
 
-/// Moves the recorded base of worktrees back together with their branch. Their files do not change.
+/// Moves worktrees back together with their branch: the recorded base if it is the undone version,
+/// or the recorded branch if a rename is undone. The files do not change.
 fn move_worktrees(repo: &Repo, moves: &[MovedRef]) -> Result<()> {
     let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
     // Skip unreadable states, because their branch is unknown.

@@ -86,14 +86,16 @@ pub struct UnpackReport {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
-    #[error("newer version found: `{target}` does not have the newest version of `{branch}`")]
+    #[error(
+        "newer version found: the volumes in `{target}` are not at the newest version of `{branch}`"
+    )]
     Newer {
         branch: RefName,
         /// The worktree.
         target: String,
     },
     /// The volumes do not have the requested version.
-    #[error("`{target}` does not have the version `{revision}`")]
+    #[error("the volumes in `{target}` are not at the version `{revision}`")]
     Other {
         /// The revision as given.
         revision: String,
@@ -138,7 +140,7 @@ pub enum WrongVolumes {
     },
     /// A mounted volume is not in the version.
     #[error(
-        "{} is mounted, but not in the version, which has {}",
+        "the version does not contain the mounted volume {}; it contains {}",
         listed(mounted),
         listed(has)
     )]
@@ -469,15 +471,15 @@ fn paths(
         .into());
     }
     for path in inside {
-        notify(observer, &path, "is mounted, but not in this version");
+        notify(
+            observer,
+            &path,
+            "a volume is mounted there, but is not in this version",
+        );
     }
     if options.paths.is_empty() {
         for path in left_out {
-            notify(
-                observer,
-                &path,
-                "is in this version, but not mounted: left out",
-            );
+            notify(observer, &path, "not unpacked, because it is not mounted");
         }
     }
     Ok(chosen)

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
+use crate::model::text::count;
 use crate::mount::attach::is_dead;
 use crate::mount::control::{ControlRequest, MountClient, MountFacts, MountNote, note};
 use crate::mount::daemon;
@@ -320,7 +321,8 @@ impl Volumes {
         Ok(users.ids.is_empty() && !users.pinned)
     }
 
-    /// Unmounts a volume without users. Returns whether it is unmounted now.
+    /// Unmounts a volume, unless it has users, its mount is pinned, or a process in another mount
+    /// namespace sees the mount. Returns whether it is unmounted now.
     pub fn unmount_unused(&self, name: &str) -> Result<bool> {
         let _lock = self.registry.lock(name)?;
         let users = self.registry.users(name)?;
@@ -442,7 +444,7 @@ impl Volumes {
         }
         let seen: Vec<_> = seen.iter().map(|pid| format!("process {pid}")).collect();
         let users = if seen.is_empty() {
-            format!("{ids} containers")
+            count(ids as u64, "container")
         } else {
             seen.join(", ")
         };
@@ -467,7 +469,8 @@ impl Volumes {
         client.request(&ControlRequest::Facts).ok()
     }
 
-    /// Mounts a volume, if it is not mounted yet. The caller must have its lock.
+    /// Mounts a volume, if it is not mounted yet or its mount is dead. The caller must have its
+    /// lock.
     fn ensure_mounted(&self, record: &VolumeRecord) -> Result<PathBuf> {
         let at = self.registry.data(&record.name);
         if self.registry.mounted(&record.name) && !is_dead(&at) {

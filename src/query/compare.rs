@@ -59,7 +59,7 @@ impl Letter {
 /// A differing path. The root of a version is the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeChange {
-    /// The kind of the change.
+    /// Whether the path was added, deleted, renamed or changed, and in which respect.
     pub letter: Letter,
     /// The path; the new one if it was renamed.
     pub path: Vec<u8>,
@@ -213,7 +213,7 @@ struct Links {
     /// The roots; `None` if single directories are compared.
     trees: Option<(Id, Id)>,
     tables: OnceCell<[Groups; 2]>,
-    /// Whether only names were added or removed, by the groups before and after.
+    /// For each pair of groups, before and after: whether only hard links were added or removed.
     known: RefCell<HashMap<[Option<[u8; 16]>; 2], bool>>,
 }
 
@@ -387,7 +387,8 @@ impl<'a> Pairs<'a> {
         self.run(old, new, dir, visit).map(drop)
     }
 
-    /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
+    /// Pairs deleted files with added ones of the same content, by a first pass over the same
+    /// trees. Returns no pairs if there are too many files to compare.
     fn find_moved(
         &self,
         old: &CompareStart,

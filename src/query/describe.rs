@@ -175,8 +175,8 @@ impl<'a> VersionDescriber<'a> {
     }
 }
 
-/// The changes of a version since its first parent. They are computed one by one on request,
-/// because all of them together may not fit into memory.
+/// The changes of a version since the version [`Self::before`]. They are computed one by one on
+/// request, because all of them together may not fit into memory.
 pub struct VersionChanges<'a> {
     repo: &'a Repo,
     tree: Id,

@@ -57,8 +57,8 @@ impl<'r> ForgottenVersions<'r> {
         Ok(Self { repo, trash })
     }
 
-    /// Returns the part of a version that the repository has. Only the root of the tree is looked up, because
-    /// listings ask for thousands of versions.
+    /// Returns the part of a version that the repository has. Only the root of the tree is looked
+    /// up, because listings ask for thousands of versions.
     pub fn data(&self, id: &Id, commit: &Commit) -> Result<VersionData> {
         let Some(mention) = self.trash.mention(id) else {
             return Ok(VersionData::Kept);
@@ -203,7 +203,7 @@ pub fn forgotten_error(
     Ok(found)
 }
 
-/// Returns the date of a time in the user's time zone.
+/// Returns the date of a time in the user's time zone, as `YYYY-MM-DD`.
 pub fn date(context: &Context, secs: i64) -> String {
     let time = jiff::Timestamp::from_second(secs).unwrap_or_default();
     time.to_zoned(context.now.time_zone().clone())

@@ -10,7 +10,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// The maximum number of commits that are read ahead from the catalogue at once.
+/// The maximum number of commits that are read ahead from the catalogue in one batch.
 const AHEAD_MAX: usize = 2048;
 
 /// Reads commits by id. Commits in the catalogue are read ahead in batches.
@@ -101,7 +101,7 @@ struct Waiting {
     id: Id,
 }
 
-/// All ancestors of some tips, without those of others.
+/// Iterates over some tips and their ancestors, without other versions and their ancestors.
 pub struct HistoryWalk<'a> {
     commits: CommitReader<'a>,
     heap: BinaryHeap<Waiting>,

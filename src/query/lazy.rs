@@ -75,7 +75,8 @@ fn fetch_missing(
     Ok(())
 }
 
-/// Fetches the data of a file into the cache, unless it is local.
+/// Fetches the data of a file into the cache, unless it is local or takes more than half of the
+/// cache.
 pub fn fetch_file(
     context: &Context,
     repo: &Repo,

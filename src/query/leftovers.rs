@@ -101,8 +101,8 @@ impl<'a> CheckoutLeftovers<'a> {
             return Ok(false);
         };
         let in_new = || match is_part_of(self.repo, self.worktree, path, &is) {
-            // The checkout had the content locally when it wrote a file. Without the content, the
-            // file is not a leftover.
+            // A checkout writes a file only when its content is local. If the content is not local,
+            // no checkout wrote this file.
             Err(e) if e.kind() == Kind::Unreachable => Ok(false),
             other => other,
         };

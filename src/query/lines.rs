@@ -1,7 +1,7 @@
-//! The lines in which two texts differ: a shortest script by Myers' algorithm, in hunks with
-//! context.
+//! The lines in which two texts differ, in hunks with context. Computed by Myers' algorithm; in
+//! long texts, only between lines that are unique in both.
 //!
-//! Texts that differ in many lines become one replacement, so that time and memory stay bounded.
+//! Ranges that differ in many lines become one replacement, so that time and memory stay bounded.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -9,15 +9,15 @@ use std::ops::Range;
 use similar::algorithms::{Capture, DiffHook, NoFinishHook, Replace, myers};
 use similar::{ChangeTag, DiffOp};
 
-/// Longer texts are not compared line by line.
+/// Maximum length of a text in bytes. Longer texts are not compared line by line.
 pub const TEXT_MAX: u64 = 1 << 20;
-/// Unchanged lines around a change.
+/// Number of unchanged lines around a change.
 const CONTEXT: usize = 3;
-/// Limit on the lines of a stretch that have no counterpart in the other text. With more of them, one
-/// replacement covers the whole stretch.
+/// Limit on the lines of a range that have no counterpart in the other text. With more of them, one
+/// replacement covers the whole range.
 const UNPAIRED_MAX: usize = 1000;
-/// Lines of both texts up to which a stretch is compared line by line. The time grows with the square
-/// of this number if the lines are in another order, for example after a sort.
+/// Maximum number of lines of both texts in a range that is compared exactly. The time grows with
+/// the square of this number if the lines are in a different order, for example after a sort.
 const EXACT_MAX: usize = 4000;
 
 /// The texts that contain a line of a hunk.
@@ -42,7 +42,7 @@ pub struct Hunk {
     pub lines: Vec<(Mark, Vec<u8>)>,
 }
 
-/// Returns whether bytes are text: no NUL near the beginning.
+/// Returns whether bytes are text: no NUL in the first 8000 bytes.
 pub fn is_text(bytes: &[u8]) -> bool {
     !bytes.iter().take(8000).any(|b| *b == 0)
 }
@@ -60,8 +60,8 @@ pub fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
         .collect()
 }
 
-/// Reports how `old` becomes `new`. A long text is divided at the lines that are unique in both texts
-/// and in the same order.
+/// Reports the edits that turn `old` into `new`. A long text is divided at lines that are unique in
+/// both texts and in the same order.
 fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<(), D::Error> {
     // Hashing takes longer than a comparison, so leave out the lines before and after all changes.
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
@@ -99,7 +99,8 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
     script.finish()
 }
 
-/// Reports how a stretch of `old` becomes one of `new`. A long one is a replacement.
+/// Reports the edits that turn `old[a]` into `new[b]`. Long ranges, and ranges with many unpaired
+/// lines, are reported as one replacement, because an exact diff would be slow.
 fn stretch<D: DiffHook>(
     script: &mut D,
     old: &[&[u8]],
@@ -127,7 +128,8 @@ fn unpaired(old: &[&[u8]], new: &[&[u8]]) -> usize {
     surplus.values().map(|count| count.unsigned_abs()).sum()
 }
 
-/// Returns the positions of lines that each text has once, as many as have the same order in both.
+/// Returns the positions in both texts of lines that occur once in each: a longest sequence of such
+/// lines in the same order.
 fn common_unique(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
     let mut found: HashMap<&[u8], [Option<usize>; 2]> = HashMap::new();
     let mut repeated: HashSet<&[u8]> = HashSet::new();
@@ -144,8 +146,8 @@ fn common_unique(old: &[&[u8]], new: &[&[u8]]) -> Vec<(usize, usize)> {
         .filter_map(|(_, [a, b])| Some((a?, b?)))
         .collect();
     pairs.sort_unstable();
-    // A longest increasing subsequence of the positions in `new`: `ends` has the last pair of the best
-    // sequence of each length, and `before` the predecessor of each pair.
+    // A longest increasing subsequence of the positions in `new`: `ends` has the last pair of the
+    // best sequence of each length, and `before` the predecessor of each pair.
     let (mut ends, mut before): (Vec<usize>, Vec<Option<usize>>) = (Vec::new(), Vec::new());
     for (n, (_, at)) in pairs.iter().enumerate() {
         let len = ends.partition_point(|end| pairs[*end].1 < *at);

@@ -166,7 +166,6 @@ impl Made {
         id
     }
 
-    /// Creates a tag.
     pub(crate) fn tag(&self, name: &str, id: Id) {
         let name = RefName::parse_stored(name).unwrap();
         let how = Move {

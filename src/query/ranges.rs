@@ -99,8 +99,8 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
         },
     );
     let mut at = 0;
-    // The length that was already taken from the next piece of each side. The rests of two chunks
-    // are equal only if both chunks are cut at the same offset.
+    // Bytes already consumed from the next piece of each side. The remainders of two equal chunks
+    // match only if the same number of bytes was consumed from both.
     let (mut cut_before, mut cut_after) = (0, 0);
     while let Some((len, piece)) = after.pieces.last().copied() {
         let Some((old_len, old_piece)) = before.pieces.last().copied() else {

@@ -30,7 +30,7 @@ const LATEST: &str = "latest";
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// No branch, tag or version has this name.
-    #[error("no branch, tag or version `{name}`")]
+    #[error("no branch, tag or version named `{name}`")]
     Unknown {
         /// The name as given.
         name: String,
@@ -59,7 +59,7 @@ pub enum ResolveError {
         tip: u64,
     },
     /// The version to which a suffix leads does not exist.
-    #[error("`{revision}` does not exist: {why}")]
+    #[error("cannot resolve `{revision}`: {why}")]
     NoStep {
         /// The revision up to the suffix.
         revision: String,
@@ -81,7 +81,7 @@ pub enum ResolveError {
         new: String,
     },
     /// A revision with a path, where only a version is allowed.
-    #[error("`{0}` names a path; name a whole version")]
+    #[error("`{0}` names a path; expected a version without a path")]
     WithPath(String),
     /// A revision with the URL of a repository, where only a version of the current one is allowed.
     #[error("`{0}` names another repository")]
@@ -105,7 +105,9 @@ impl Failure for ResolveError {
                 "run `dvc branch` or `dvc tag` to list the names; write paths after `--`"
                     .to_owned(),
             ),
-            Self::Ambiguous { .. } => Some("write more digits, or the full name".to_owned()),
+            Self::Ambiguous { .. } => {
+                Some("use more digits of the id, or the full name".to_owned())
+            }
             Self::Unborn { .. } => Some("run `dvc commit` to make the first version".to_owned()),
             Self::NoSuchVersion { branch, tip, .. } => {
                 Some(format!("use one of v1 to v{tip} of `{branch}`"))
@@ -191,7 +193,7 @@ impl<'a> Resolver<'a> {
             id = Some(match (suffix, id) {
                 (Suffix::Update(updates), None) => self.update(&revision.base, *updates, so_far)?,
                 (Suffix::Update(_), Some(_)) => {
-                    return Err(no_step(so_far(), "only a branch or a tag has updates"));
+                    return Err(no_step(so_far(), "only a branch or a tag has a ref log"));
                 }
                 (step, id) => {
                     let from = id.map_or_else(|| self.base(&revision.base), Ok)?;
@@ -383,7 +385,7 @@ impl<'a> Resolver<'a> {
         .into()
     }
 
-    /// Returns the only version whose id starts with `hex`.
+    /// Returns the version whose id starts with `hex`, or `None`. Fails if there are several.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
         let filled = |fill: &str| {
             Id::parse(&format!(
@@ -426,14 +428,15 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Resolves `branch@sel`: a tag of the branch, an ordinal, an abbreviated id, or a date.
+    /// Resolves `branch@sel`. In this order, `sel` is a tag of the branch, `latest`, an ordinal, an
+    /// abbreviated id, or a date.
     fn scoped(&self, branch: Option<&RefName>, selector: &Selector) -> Result<Id> {
         let (branch, tip) = match branch.or(self.head.branch.as_ref()) {
             Some(name) => (name.clone(), self.repo.refs().value(RefKind::Branch, name)?),
             None => {
                 return Err(no_step(
                     format!("@{selector}"),
-                    "the worktree is on no branch",
+                    "HEAD is detached, so there is no current branch",
                 ));
             }
         };
@@ -492,7 +495,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the version of the branch whose id starts with `text`.
+    /// Returns the version of the branch whose id starts with `text`, or `None`. Fails if there are
+    /// several.
     fn on_branch(&self, tip: Id, text: &RefName) -> Result<Option<(Id, Commit)>> {
         let Some(hex) = hex_prefix(text).map(str::to_ascii_lowercase) else {
             return Ok(None);
@@ -535,7 +539,7 @@ impl<'a> Resolver<'a> {
                     Some(version) => Ok(version?.0),
                     None => Err(no_step(
                         so_far(),
-                        "there is no version before the first one",
+                        "the version does not have that many ancestors",
                     )),
                 }
             }
@@ -549,25 +553,31 @@ impl<'a> Resolver<'a> {
             }
             Suffix::At(when) => match self.not_newer_than(from, &when)? {
                 Some((id, _)) => Ok(id),
-                None => Err(no_step(so_far(), "the first version is newer")),
+                None => Err(no_step(
+                    so_far(),
+                    "the first version is newer than this time",
+                )),
             },
-            Suffix::Update(_) => Err(no_step(so_far(), "only a branch or a tag has updates")),
+            Suffix::Update(_) => Err(no_step(so_far(), "only a branch or a tag has a ref log")),
         }
     }
 
     /// Returns the value of a ref before a number of updates.
     fn update(&self, base: &RevisionBase, updates: u64, so_far: impl Fn() -> String) -> Result<Id> {
         let Some((kind, name)) = self.base_ref(base)? else {
-            return Err(no_step(so_far(), "only a branch or a tag has updates"));
+            return Err(no_step(so_far(), "only a branch or a tag has a ref log"));
         };
         let log = self.repo.refs().log(kind, &name)?;
         let entry = usize::try_from(updates).ok().and_then(|n| log.get(n));
         match entry.map(value_of) {
             Some(Some(id)) => Ok(id),
-            Some(None) => Err(no_step(so_far(), "the ref was deleted at that time")),
+            Some(None) => Err(no_step(
+                so_far(),
+                "the ref did not exist at that time, because it was deleted",
+            )),
             None => Err(no_step(
                 so_far(),
-                &format!("`{name}` has {} updates", log.len()),
+                &format!("the ref log of `{name}` has {} entries", log.len()),
             )),
         }
     }

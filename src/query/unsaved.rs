@@ -18,8 +18,10 @@ const SEARCHED: usize = 1000;
 const SINGLE_PATHS: usize = 16;
 
 /// Returns the entries of `open` that no version has at the same path. The versions are those that
-/// refs and `tips` reach, without forgotten ones, because their data may be deleted at any time. `now` is the tree of the entries, and `scope` has paths that contain all
-/// of them. With `metadata`, entries that differ only in metadata count as equal.
+/// refs and `tips` reach, newest first, at most [`SEARCHED`], and up to the first one that cannot
+/// be fetched. Forgotten versions do not count, because their data may be deleted at any time. `now`
+/// is the tree of the entries, and `scope` has paths that contain all of them. With `metadata`,
+/// entries that differ only in metadata count as equal.
 pub fn in_no_version(
     repo: &Repo,
     tips: &[Id],

@@ -56,7 +56,7 @@ impl WalkOptions {
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!(
-                "the pattern `{}` excludes nothing: {why}",
+                "the exclude pattern `{}` never matches: {why}",
                 path::display(pattern.as_bytes())
             );
             observer.notice(Notice {
@@ -114,8 +114,8 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
     Ok(Some(Unrestored { by, bases, groups }))
 }
 
-/// Records that this process checked out the worktree, if it lacked privileges to restore
-/// everything.
+/// Records that this process checked out the worktree, if the process is not root or lacked
+/// privileges to restore everything.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
     if user.is_root() && done.denied == 0 {
@@ -160,7 +160,7 @@ pub fn look(
             skipped,
         } = mount.look(repo, &walk.exclude, observer)?;
         for path in skipped {
-            let message = "sockets are not stored".to_owned();
+            let message = "sockets are not recorded".to_owned();
             observer.notice(Notice {
                 level: NoticeLevel::Skipped,
                 path,
@@ -215,7 +215,8 @@ impl UnstablePaths {
         Some(change)
     }
 
-    /// Returns the unstable paths without a change that are below or above a requested path.
+    /// Returns a change for each unstable path that was not reported yet, and that is below or
+    /// above a requested path.
     pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = TreeChange> {
         let unreported = self
             .paths

@@ -78,8 +78,8 @@ impl<'e> DatabaseSession<'e> {
     /// Describes the session for users.
     pub(super) const fn description(&self) -> &'static str {
         match self.server {
-            DatabaseServer::MariaDb => "locked the tables of the database",
-            DatabaseServer::Postgres => "put the database into backup mode",
+            DatabaseServer::MariaDb => "locked the tables of the MariaDB server",
+            DatabaseServer::Postgres => "put the PostgreSQL server into backup mode",
         }
     }
 
@@ -92,7 +92,7 @@ impl<'e> DatabaseSession<'e> {
                  \\endif\nSELECT '{RELEASED}';\n"
             ),
         };
-        let lost = |why: String| format!("the session with the database ended early: {why}");
+        let lost = |why: String| format!("the database session ended too early: {why}");
         self.send(&text).map_err(lost)?;
         self.expect_line(RELEASED, Instant::now() + END_TIMEOUT * 4, &mut || false)
             .map_err(lost)
@@ -113,7 +113,8 @@ impl<'e> DatabaseSession<'e> {
         }
     }
 
-    /// Waits until the client prints the line `word`.
+    /// Waits until the client prints the line `word`, and skips other lines. Fails at `until`, if
+    /// the client exits, or if `gone` returns `true`.
     fn expect_line(
         &mut self,
         word: &str,
@@ -122,7 +123,7 @@ impl<'e> DatabaseSession<'e> {
     ) -> Result<(), String> {
         loop {
             if gone() {
-                return Err("the commit is gone".to_owned());
+                return Err("the commit process no longer runs".to_owned());
             }
             let left = until.saturating_duration_since(Instant::now());
             let tick = left.min(Duration::from_millis(200));
@@ -133,7 +134,7 @@ impl<'e> DatabaseSession<'e> {
                     NextLine::End => {
                         return Err(self
                             .complaints()
-                            .unwrap_or_else(|| "the client has ended".to_owned()));
+                            .unwrap_or_else(|| "the database client exited".to_owned()));
                     }
                 },
                 DatabaseClient::Inside(session) => match session.line(tick) {
@@ -142,7 +143,7 @@ impl<'e> DatabaseSession<'e> {
                     Ok(None) => {
                         let said = session.complaints();
                         return Err(if said.is_empty() {
-                            "the client has ended".to_owned()
+                            "the database client exited".to_owned()
                         } else {
                             said
                         });
@@ -153,14 +154,15 @@ impl<'e> DatabaseSession<'e> {
             match line {
                 Some(line) if line.trim() == word => return Ok(()),
                 None if left.is_zero() => {
-                    return Err("the database did not answer in time".to_owned());
+                    return Err("the database did not respond in time".to_owned());
                 }
                 _ => {}
             }
         }
     }
 
-    /// Closes the input of a client, waits until it exits, and returns its error output.
+    /// Closes the input of a client on this machine, waits until it exits, and returns at most 16
+    /// KiB of its error output, in one line.
     fn complaints(&mut self) -> Option<String> {
         let DatabaseClient::Here { child, input, .. } = &mut self.client else {
             return None;

@@ -9,7 +9,7 @@ use super::protocol::{POLL_INTERVAL, QuiescePlan, UndoStep};
 use crate::docker::{Container, ContainerMount, DockerEngine, EngineError, own};
 use crate::sys::mountinfo;
 
-/// Rounds of looking for writers, because containers may start in the meantime.
+/// Maximum number of rounds of looking for writers, because containers may start in the meantime.
 const ATTEMPTS: usize = 5;
 
 /// The committed directory and volumes, as the engine sees them.
@@ -129,7 +129,7 @@ pub(super) fn hold(
                 let known = engine.container(&id).map_err(|e| explained(&e))?;
                 if known.host_config.auto_remove {
                     return Err(format!(
-                        "cannot stop container `{name}`, because it is removed when it stops"
+                        "cannot stop container `{name}`, because the engine removes it when it stops (`--rm`)"
                     ));
                 }
                 let secs = known.time_to_stop().as_secs();
@@ -171,7 +171,7 @@ pub(super) fn hold(
             }
         }
     }
-    Err("new containers that write to the volume keep starting".to_owned())
+    Err("cannot quiesce the volume: new containers that write to it keep starting".to_owned())
 }
 
 /// An event of a step of [`hold`].

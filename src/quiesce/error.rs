@@ -21,7 +21,7 @@ pub enum QuiesceError {
         problem: String,
     },
     /// dvc itself writes to the file system to freeze.
-    #[error("cannot freeze `{}`: `{}`, to which dvc writes, is on the same file system", path.display(), ours.display())]
+    #[error("cannot freeze `{}`: dvc writes to `{}`, which is on the same file system", path.display(), ours.display())]
     Ours {
         /// The path to freeze.
         path: PathBuf,

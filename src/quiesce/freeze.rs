@@ -17,8 +17,8 @@ const THAW: Opcode = opcode::read_write::<std::ffi::c_int>(b'X', 120);
 /// A file system to freeze.
 pub(super) struct FrozenFs(File);
 
-/// Opens the file system of a path. It stays open, because the path may become unreachable while it
-/// is frozen.
+/// Opens the file system of a path. The file stays open, because the path may become unreachable
+/// while the file system is frozen.
 pub(super) fn open(path: &Path) -> io::Result<FrozenFs> {
     Ok(FrozenFs(File::open(path)?))
 }
@@ -27,7 +27,8 @@ impl FrozenFs {
     /// Freezes the file system. Fails if it is frozen already.
     pub(super) fn freeze(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
-        // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.
+        // SAFETY: the kernel does not look at the argument of this request, so no memory is
+        // touched.
         unsafe {
             ioctl(&self.0, NoArg::<FREEZE>::new())?;
         }
@@ -37,7 +38,8 @@ impl FrozenFs {
     /// Thaws the file system, if it is frozen.
     pub(super) fn thaw(&self) -> io::Result<()> {
         #[expect(unsafe_code, reason = "no crate here has a safe call for this request")]
-        // SAFETY: the kernel does not look at the argument of this request, so no memory is touched.
+        // SAFETY: the kernel does not look at the argument of this request, so no memory is
+        // touched.
         let thawed = unsafe { ioctl(&self.0, NoArg::<THAW>::new()) };
         match thawed {
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Limit on the length of a line in bytes; the other end sends no longer lines.
+/// Approximate limit on the length of a line in bytes; the other end sends no longer lines.
 const LINE_MAX: usize = 4 << 20;
 
 /// A reader of lines.

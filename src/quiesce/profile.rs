@@ -116,8 +116,9 @@ impl QuiesceProfile {
     }
 }
 
-/// Splits the commands to run before and after the commit. ` / ` separates them, or a single `/`
-/// that follows no blank.
+/// Splits `BEFORE / AFTER` into the commands to run before and after the commit. Without ` / `, a
+/// `/` also separates them if it is the only one and does not follow a space. With ` /` at the end,
+/// there is no second command.
 fn commands_of(text: &str) -> (String, Option<String>) {
     let one = || {
         text.split_once('/')
@@ -149,7 +150,7 @@ fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
     if !text.contains("//") {
         return name(text)
             .map(DatabaseAddress::Container)
-            .ok_or("the address is neither a container nor a URL");
+            .ok_or("the address is not a container, socket or URL");
     }
     // `mariadb://host` and `mariadb:mariadb://host` are the same.
     let url = if text.starts_with("//") {
@@ -284,12 +285,12 @@ mod tests {
             ("exec:db", "command is missing"),
             ("exec:db:", "command is missing"),
             ("exec:../x:a", "name is missing"),
-            ("mariadb:a b", "neither"),
+            ("mariadb:a b", "not a container, socket or URL"),
             ("postgres://u:secret@h", "visible to all users"),
             ("postgres://-oops", "host is missing"),
             ("fsfreeze:mnt", "path"),
-            ("mysql:root:secret", "neither"),
-            ("mariadb:root/secret", "neither"),
+            ("mysql:root:secret", "not a container, socket or URL"),
+            ("mariadb:root/secret", "not a container, socket or URL"),
             ("mysql://[secret", "URL is invalid"),
             ("exec:secret", "`exec:...`"),
             ("exec:a secret:b", "`exec:...`"),

@@ -86,7 +86,7 @@ pub(super) enum WatchdogEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum EndReason {
-    /// The commit requested it.
+    /// The commit requested the release.
     Asked,
     /// The time limit was reached.
     Expired,

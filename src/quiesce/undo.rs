@@ -24,7 +24,7 @@ impl UndoStep {
             } => match docker::start(engine()?, id, started, until) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(format!(
-                    "container `{name}` was asked to stop but still runs; start it once it stops"
+                    "container `{name}` has not stopped yet after a stop request; start it again when it has stopped"
                 )),
                 Err(e) => Err(format!(
                     "container `{name}` is still stopped: {}",

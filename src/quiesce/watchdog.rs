@@ -1,9 +1,9 @@
 //! The process that quiesces writers and releases them: on request, when the commit is gone, or at
 //! the time limit.
 //!
-//! The watchdog reads a [`QuiescePlan`] as a line of JSON, then a line that requests the release; the end of
-//! input requests it too. The watchdog writes [`WatchdogEvent`]s, one per line. Each step is reported before
-//! it is done, and the steps are undone in reverse.
+//! The watchdog reads a [`QuiescePlan`] as a line of JSON, then a line that requests the release;
+//! the end of input requests it too. The watchdog writes [`WatchdogEvent`]s, one per line. Each
+//! step is reported before it is done, and the steps are undone in reverse.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,7 +20,7 @@ use super::undo::{PENDING_TIMEOUT, run_in, undo_all};
 use crate::docker::DockerEngine;
 use crate::error::{Failure, with_causes};
 
-/// Attempts to undo a step while the commit waits.
+/// Maximum number of attempts to undo a step while the commit waits.
 const ATTEMPTS: usize = 3;
 /// Time for further attempts, for which the commit does not wait.
 const PERSISTENCE: Duration = Duration::from_secs(600);
@@ -303,7 +303,7 @@ impl Watchdog<'_> {
         }
         if left.iter().any(UndoStep::is_repeatable) {
             problems.push(format!(
-                "dvc repeats this for another {} minutes",
+                "dvc keeps trying for another {} minutes",
                 PERSISTENCE.as_secs() / 60
             ));
         }

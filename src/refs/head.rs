@@ -9,7 +9,7 @@ use crate::repo::Repo;
 
 /// HEAD has never moved to another branch.
 #[derive(Debug, thiserror::Error)]
-#[error("no other branch was checked out here before")]
+#[error("no previous branch: this worktree was never on another branch")]
 pub struct NoPrevious;
 
 impl Failure for NoPrevious {

@@ -31,10 +31,8 @@ pub struct MovedRef {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum RefMoveError {
-    /// The ref exists.
     #[error("the {} `{name}` already exists", kind.name())]
     Exists { kind: RefKind, name: RefName },
-    /// The ref does not exist.
     #[error("no {} `{name}`", kind.name())]
     Missing { kind: RefKind, name: RefName },
     /// Another process won the race.
@@ -47,10 +45,10 @@ pub enum RefMoveError {
     #[error("HEAD is detached, so `@{0}` has no branch")]
     NoBranch(String),
     /// `undo` without a name, but HEAD is detached.
-    #[error("HEAD is detached, so there is no branch to undo a change of")]
+    #[error("cannot undo: HEAD is detached, so there is no current branch")]
     NoBranchToUndo,
     /// No change is left to undo.
-    #[error("nothing to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
+    #[error("no change to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
     NothingToUndo { name: Option<String> },
 }
 

@@ -7,7 +7,7 @@ use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, value_of};
 use crate::repo::writer::{NewValue, WriteSession};
 
-/// Attempts to update a tracking ref when other processes win the race.
+/// Maximum number of attempts to update a tracking ref when other processes win the race.
 const ATTEMPTS: usize = 8;
 
 /// A branch and the remote branch of the same name both have versions that the other lacks.
@@ -36,7 +36,7 @@ impl Failure for DivergedBranches {
 
 /// A remote without a name has no tracking refs.
 #[derive(Debug, thiserror::Error)]
-#[error("the remote `{url}` has no name")]
+#[error("cannot update tracking branches: the remote `{url}` has no name")]
 pub struct UnnamedRemote {
     /// The URL of the remote.
     pub url: String,

@@ -91,7 +91,7 @@ impl CachedStore {
         &self.inner
     }
 
-    /// Records the length of an object.
+    /// Records the length of an object, so that no request is needed for it.
     pub fn learn(&self, key: &str, len: u64) {
         self.lens.lock().insert(key.to_owned(), len);
     }
@@ -122,7 +122,8 @@ impl CachedStore {
             .collect()
     }
 
-    /// Stops using the local copies of an object, because the object is damaged.
+    /// Stops using the copy of an object in the local repository, and drops its cached blocks,
+    /// because one of them is damaged.
     pub fn forget(&self, key: &str) {
         self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
@@ -131,7 +132,8 @@ impl CachedStore {
     }
 
     /// Fetches ranges of objects into the cache with several concurrent requests. Ranges that are
-    /// close together share a request. Returns the number of fetched bytes.
+    /// close together share a request. Returns the number of fetched bytes. Does nothing without a
+    /// cache.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else {
             return Ok(0);
@@ -246,7 +248,10 @@ impl CachedStore {
         }
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
-                *failed() = Some((Instant::now(), format!("failed a moment ago: {e}")));
+                *failed() = Some((
+                    Instant::now(),
+                    format!("not retried, because a request failed a moment ago: {e}"),
+                ));
             }
         })
     }

@@ -85,7 +85,7 @@ impl Repo {
                 continue;
             };
             if walk.stack.len() > DEPTH_MAX {
-                return Err(malformed(&id, "it is nested too deeply"));
+                return Err(malformed(&id, "nested too deeply"));
             }
             match self.list_node(&id)? {
                 ListNode::Leaf(extents) => walk.leaf = extents.into_iter(),
@@ -104,7 +104,7 @@ impl Repo {
             let extent = extent?;
             let end = (out.len() as u64).saturating_add(extent.len);
             if end > limit {
-                return Err(Malformed::new("stored content", "it is longer than the limit").into());
+                return Err(Malformed::new("stored content", "longer than the limit").into());
             }
             match extent.chunk {
                 Some(id) => out.extend_from_slice(&self.chunk_of(&id, extent.len)?),
@@ -133,7 +133,7 @@ impl Repo {
         for extent in self.extents(content) {
             match extent?.chunk {
                 Some(id) if seen.insert(id) => {}
-                _ => return Err(Malformed::new("link table", "it repeats itself").into()),
+                _ => return Err(Malformed::new("link table", "duplicate entries").into()),
             }
         }
         Ok(())
@@ -166,7 +166,7 @@ impl Iterator for Extents<'_> {
             match self.repo.list_node(&id) {
                 _ if self.stack.len() > DEPTH_MAX => {
                     self.failed = Some(());
-                    return Some(Err(malformed(&id, "it is nested too deeply")));
+                    return Some(Err(malformed(&id, "nested too deeply")));
                 }
                 Ok(node) => {
                     let sum: u64 = match &node {
@@ -175,7 +175,7 @@ impl Iterator for Extents<'_> {
                     };
                     if len != u64::MAX && sum != len {
                         self.failed = Some(());
-                        return Some(Err(malformed(&id, "its length differs")));
+                        return Some(Err(malformed(&id, "wrong length")));
                     }
                     match node {
                         ListNode::Leaf(extents) => self.leaf = extents.into_iter(),

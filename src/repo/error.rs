@@ -9,13 +9,13 @@ use crate::format::Malformed;
 /// The error for a repository that cannot be opened or created.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
-    #[error("there is no repository at `{}`", path.display())]
+    #[error("no repository at `{}`", path.display())]
     None { path: PathBuf },
     /// The directory has the packs and refs of a repository but no marker.
     #[error("the repository at `{}` has lost its marker `{}`", path.display(), layout::MARKER)]
     Unmarked { path: PathBuf },
     #[error(
-        "cannot use the marker `{}` of the repository at `{place}`",
+        "cannot open the repository at `{place}`: invalid marker `{}`",
         layout::MARKER
     )]
     BadMarker {
@@ -33,7 +33,7 @@ pub enum RepoError {
         detail: String,
     },
     /// The remote of a lazy clone contains a different repository.
-    #[error("some objects are not local, and `{place}` holds another repository")]
+    #[error("some objects are not local, and `{place}` contains a different repository")]
     Foreign {
         /// URL of the remote.
         place: String,
@@ -42,10 +42,10 @@ pub enum RepoError {
     #[error("the repository at `{place}` is not on this machine")]
     NotLocal { place: String },
     /// Neither the repository nor the cache directory can be written.
-    #[error("cannot write to the repository `{}`, and there is no usable cache directory", path.display())]
+    #[error("cannot write to the repository `{}`, and no cache directory is available", path.display())]
     NoState { path: PathBuf },
     /// The directory for a new repository contains other files.
-    #[error("`{}` is not empty and holds no repository", path.display())]
+    #[error("`{}` is not empty and is not a repository", path.display())]
     Occupied { path: PathBuf },
 }
 
@@ -67,18 +67,18 @@ impl Failure for RepoError {
                 "create one with `dvc init`, or specify one with `--repo` or `DVC_REPO`".to_owned()
             }
             Self::Unmarked { .. } | Self::BadMarker { is_local: true, .. } => format!(
-                "copy `{}` again from another copy of the repository, such as a remote, or run `dvc fsck --rebuild`",
+                "restore `{}` from another copy of the repository, such as a remote, or run `dvc fsck --rebuild`",
                 layout::MARKER
             ),
             Self::BadMarker { .. } => {
                 format!(
-                    "check the URL, or copy `{}` there again from a clone of the repository",
+                    "check the URL, or restore `{}` there from a clone of the repository",
                     layout::MARKER
                 )
             }
             Self::Unavailable { .. } => "check the network and run the command again".to_owned(),
             Self::Foreign { .. } => {
-                "set the URL of the right repository with `dvc remote set NAME URL`".to_owned()
+                "set the URL of the correct repository with `dvc remote set NAME URL`".to_owned()
             }
             Self::NotLocal { .. } => "run `dvc clone` first".to_owned(),
             Self::NoState { .. } => {

@@ -40,7 +40,7 @@ impl PackFile {
 pub enum FetchedFile {
     /// The repository does not have the object.
     Missing,
-    /// The repository has other bytes under this name.
+    /// The bytes in the repository do not match the name, or exceed the limit.
     Wrong,
     /// The bytes match the name.
     Verified(NamedTempFile),

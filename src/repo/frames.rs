@@ -171,7 +171,7 @@ impl Frames {
                 kind,
                 &row.id,
                 &row.place,
-                "it is outside of its frame",
+                "the object is outside of its frame",
             ));
         };
         if self.ids.id(kind, bytes) != row.id {
@@ -179,12 +179,7 @@ impl Frames {
             self.cache
                 .lock()
                 .remove(&(row.place.pack, row.place.offset));
-            return Err(damaged(
-                kind,
-                &row.id,
-                &row.place,
-                "its bytes do not match its id",
-            ));
+            return Err(damaged(kind, &row.id, &row.place, "checksum mismatch"));
         }
         Ok(Plain { frame, range })
     }
@@ -296,7 +291,7 @@ impl Frames {
     }
 
     /// Decompresses a frame of chunks into the cache. Returns the offset of its end, or `None` if
-    /// there is no such frame.
+    /// there is no such frame or the frame cannot be read.
     fn load_chunks(&self, pack: PackName, offset: u32) -> Option<u32> {
         let key = layout::pack(&pack);
         let len = self.store.len(&key).ok()??.checked_sub(u64::from(offset))?;

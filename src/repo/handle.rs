@@ -50,13 +50,15 @@ pub struct OpenOptions {
     pub heal: bool,
     /// Open the remotes that such reads ask, in order.
     pub heal_sources: Vec<Arc<OpenLazySource>>,
-    /// Users that can use the repository, if it is created.
+    /// Users who can access the repository, if it is created.
     pub sharing: Sharing,
-    /// Called with a message if local state cannot be kept.
+    /// Called with a message for the user: local state cannot be kept, or a remote has healed
+    /// damage.
     pub complain: Option<Arc<Complaint>>,
 }
 
-/// The remote repository of a lazy clone; opened on first use.
+/// A remote repository that is opened on first use: the source of a lazy clone, or a remote that
+/// heals damage.
 #[derive(Default)]
 pub(super) struct LazySource {
     source: OnceLock<Box<Repo>>,
@@ -334,7 +336,7 @@ impl Repo {
         self.locator.location.as_remote()
     }
 
-    /// Returns the marker.
+    /// Returns the marker: the id, the default branch and the chunker settings of the repository.
     pub fn marker(&self) -> &Marker {
         &self.marker
     }

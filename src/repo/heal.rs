@@ -1,4 +1,4 @@
-//! Reads of damaged objects from the remotes of a local repository.
+//! Reads objects from the remotes of a local repository if the local copies are damaged.
 //!
 //! Only verified bytes are returned. The repository itself is not changed, but the damage is noted
 //! in its catalogue, so that the next commit or repair stores the object again.
@@ -32,15 +32,16 @@ impl Repo {
                     self.report_healed(source.0);
                     return Some(plain);
                 }
-                // A remote that does not respond, or that is damaged too, must not hide the others.
                 Ok(None) => {}
+                // Try the other remotes even if this one does not respond or is damaged too.
                 Err(e) => _ = source.1.outage.record(&e),
             }
         }
         None
     }
 
-    /// Fetches a pack whose local file is damaged from a remote that has the same pack.
+    /// Fetches a pack whose local file is damaged from a remote that has the same pack. `None` if
+    /// no remote has an intact copy, or if healing is off.
     pub fn pack_from_remotes(&self, name: &PackName, limit: u64) -> Result<Option<NamedTempFile>> {
         let Some(local) = self
             .as_local()

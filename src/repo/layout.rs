@@ -23,7 +23,7 @@ pub const TRASH_LOG: &str = "trash";
 pub const TRASH_LOCAL: &str = "trash-local";
 /// Directory of intent locks, probes and leases.
 pub const SESSIONS: &str = "sessions";
-/// The derived catalogue.
+/// Database of the catalogue, which is derived from the other files.
 pub const CATALOGUE: &str = "catalog.db";
 /// Local settings of a repository.
 pub const CONFIG: &str = "config.toml";

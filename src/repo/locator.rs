@@ -184,7 +184,7 @@ impl Locator {
         Ok(found)
     }
 
-    /// Refreshes the index, unless it was refreshed within [`REFRESH_INTERVAL`].
+    /// Refreshes the index, unless this function has refreshed it within [`REFRESH_INTERVAL`].
     pub(super) fn refresh_after_damage(&self) -> Result<()> {
         let mut refreshed = self.refreshed.lock();
         if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
@@ -301,7 +301,7 @@ impl Locator {
         self.gc.read().clone()
     }
 
-    /// Reads the gc log.
+    /// Reads the gc log and remembers its state.
     pub(super) fn read_gc_log(&self) -> Result<GcState> {
         let state = GcLog::new(&*self.store).read(&self.gc_state())?;
         *self.gc.write() = state.clone();

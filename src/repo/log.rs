@@ -1,7 +1,8 @@
 //! Append-only logs of small entries below a directory of a store: the gc log and the trash log.
 //!
 //! Creating the next number if it is absent is the compare-and-swap, as in the logs of refs. A
-//! number never restarts. A damaged newest entry is an error, never the entry before it.
+//! number never restarts. If the newest entry is damaged, reading fails instead of falling back to
+//! the entry before it.
 
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
@@ -138,9 +139,9 @@ impl<'s> Log<'s> {
         Ok(Appended::Counts)
     }
 
-    /// Returns whether an entry that was created has become part of the log. It has not if others
-    /// had folded the entry with its number, so that the key was free again: then a newer entry
-    /// folds others, but not this one.
+    /// Returns whether an entry that was just created took effect. The entry did not if folding had
+    /// freed its number: then a newer entry lists ids of folded entries, but not the id of this
+    /// entry.
     fn counts<E: LogEntry>(&self, keys: &[EntryKey], entry: &E) -> Result<bool> {
         let mut is_folded = false;
         for key in keys.iter().filter(|key| key.seq > entry.seq()) {
@@ -155,7 +156,7 @@ impl<'s> Log<'s> {
         Ok(!is_folded)
     }
 
-    /// Removes entries.
+    /// Deletes the objects of entries from the store, in the given order, until a deletion fails.
     pub fn remove(&self, keys: &[EntryKey]) -> Result<()> {
         keys.iter()
             .try_for_each(|key| Ok(self.store.delete(&format!("{}/{}", self.dir, key.name))?))

@@ -80,10 +80,7 @@ pub(super) fn chunker_config(marker: &Marker) -> Result<ChunkerConfig, Malformed
             page: marker.page,
         })
     } else {
-        Err(Malformed::new(
-            "repository marker",
-            "impossible chunk sizes",
-        ))
+        Err(Malformed::new("repository marker", "invalid chunk sizes"))
     }
 }
 

@@ -173,7 +173,7 @@ impl<'a> Names<'a> {
         if first != Some(&child.first) {
             return malformed(
                 &child.id,
-                "its first name differs from the name in its parent",
+                "the first name differs from the name in the parent node",
             );
         }
         if self.last.as_ref().is_some_and(|last| *last >= child.first) {
@@ -200,9 +200,9 @@ impl Iterator for Names<'_> {
 }
 
 fn not_root(tree: &Id) -> crate::error::Error {
-    ObjectError::malformed(ObjectKind::Tree, tree, "it is not the root of a version")
+    ObjectError::malformed(ObjectKind::Tree, tree, "not the root of a version")
 }
 
 fn too_deep(tree: &Id) -> crate::error::Error {
-    ObjectError::malformed(ObjectKind::Tree, tree, "it is nested too deeply")
+    ObjectError::malformed(ObjectKind::Tree, tree, "nested too deeply")
 }

@@ -1,5 +1,5 @@
-//! Objects of a local repository whose stored copies are known to be damaged. A commit does not rely
-//! on their rows in the index, and stores them again when it meets them.
+//! Objects of a local repository whose stored copies are known to be damaged. A commit does not
+//! rely on their rows in the index, and stores them again when it meets them.
 //!
 //! The notes are in the catalogue and are only an improvement: errors of the catalogue are ignored.
 
@@ -71,7 +71,7 @@ impl Repo {
             .collect()
     }
 
-    /// Notes that the stored copies of objects are damaged.
+    /// Notes that the stored copies of objects are damaged. Does nothing for a remote repository.
     pub fn note_damage(&self, objects: &[(ObjectKind, Id)]) {
         if self.as_local().is_none() {
             return;

@@ -15,7 +15,7 @@ use crate::model::tree::TreeNode;
 
 impl Repo {
     /// Returns the verified bytes of an object, which may be in memory, in this repository, or at
-    /// the remote of a lazy clone.
+    /// the remote of a lazy clone. If these copies are damaged or missing, asks the other remotes.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
         if kind != ObjectKind::Chunk
             && let Some(plain) = self.volatile.get(id)
@@ -59,8 +59,8 @@ impl Repo {
         healed.ok_or(missing)
     }
 
-    /// Returns the verified bytes of an object that this repository stores, without asking another
-    /// one.
+    /// Returns the verified bytes of an object from this repository, without asking the remote of a
+    /// lazy clone. `None` if the index does not contain the object.
     pub(super) fn stored_object(&self, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.stored(self.index()?, kind, id)
     }
@@ -131,7 +131,7 @@ impl Repo {
             Err(ObjectError::malformed(
                 ObjectKind::Chunk,
                 id,
-                "its length differs",
+                "wrong length",
             ))
         }
     }
@@ -157,7 +157,7 @@ impl Repo {
         Ok(decode_list(&self.object(ObjectKind::List, id)?)?)
     }
 
-    /// Returns a commit.
+    /// Reads and parses a commit object.
     pub fn commit(&self, id: &Id) -> Result<Commit> {
         Ok(decode_commit(&self.object(ObjectKind::Commit, id)?)?)
     }

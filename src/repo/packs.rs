@@ -21,7 +21,8 @@ use crate::store::{Store, StoreError, local::LocalStore};
 use crate::sys::io_error::IoError;
 use crate::sys::uncached::IoMode;
 
-/// Number of bytes per system call.
+/// Number of bytes per system call; all writes but the last one of a pack are multiples of this
+/// length.
 const WRITE: usize = 1 << 20;
 
 /// A compressed frame that is to be appended to a pack.
@@ -111,7 +112,7 @@ impl PackWriter {
 
     /// Appends a frame. Returns the stored length of the frame in bytes.
     pub fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
-        let overflow = || crate::format::Malformed::new("frame", "it is too long");
+        let overflow = || crate::format::Malformed::new("frame", "too long");
         let payload = u32::try_from(frame.payload.len()).map_err(|_| overflow())?;
         let head = FrameHead {
             kind: frame.kind,
@@ -156,9 +157,9 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Finishes the pack without publishing it. Returns its temporary file. A pack whose name is used
-    /// up gets a salt, and with it a new name, because a gc may delete a pack of the old name at any
-    /// time.
+    /// Finishes the pack without publishing it. Returns its temporary file. `is_used_up` returns
+    /// whether a gc has given up a pack of that name, or plans to. A pack with such a name gets a
+    /// salt, and with it a new name, because a gc may delete a pack of the old name at any time.
     pub fn close(
         mut self,
         is_used_up: &dyn Fn(&PackName) -> bool,
@@ -167,7 +168,7 @@ impl PackWriter {
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
         }
-        let too_long = |_| crate::format::Malformed::new("pack table", "it is too long");
+        let too_long = |_| crate::format::Malformed::new("pack table", "too long");
         let mut footer = PackFooter {
             table_offset: self.len,
             table_stored: u32::try_from(packed.len()).map_err(too_long)?,
@@ -244,7 +245,7 @@ pub fn rows_of(
     out: &mut Vec<IndexRow>,
 ) -> Result<()> {
     let offset = u32::try_from(frame.offset)
-        .map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
+        .map_err(|_| crate::format::Malformed::new("pack", "longer than 4 GiB"))?;
     let mut within = 0u32;
     for (id, len) in &frame.objects {
         let place = ObjectLocation {
@@ -288,9 +289,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     let PackHeader { kind, .. } = PackHeader::decode(&header)?;
     let packed = store.read_at(&key, footer.table_offset, footer.table_stored as usize)?;
     if checksum(&[&header, &packed, &footer.fields()]) != footer.checksum {
-        return Err(
-            crate::format::Malformed::new("pack table", "its checksum does not match").into(),
-        );
+        return Err(crate::format::Malformed::new("pack table", "checksum mismatch").into());
     }
     let mut plain = Vec::new();
     if footer.table_stored == footer.table_plain {
@@ -305,9 +304,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
         .last()
         .map_or(PackHeader::FIRST_FRAME, |f| f.offset + u64::from(f.stored));
     if end != footer.table_offset || frames.len() != footer.frames as usize {
-        return Err(
-            crate::format::Malformed::new("pack table", "it does not cover the pack").into(),
-        );
+        return Err(crate::format::Malformed::new("pack table", "does not cover the pack").into());
     }
     Ok(PackTable {
         kind,

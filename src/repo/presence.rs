@@ -78,8 +78,8 @@ impl Repo {
         self.locator.gc_state()
     }
 
-    /// Reads the gc log. From then on, rows of packs that are given up or planned to be are not
-    /// relied on.
+    /// Reads the gc log. From then on, writers do not rely on rows of packs that are given up or
+    /// planned to be.
     pub fn read_gc_log(&self) -> Result<GcState> {
         self.locator.read_gc_log()
     }
@@ -94,8 +94,8 @@ impl Repo {
         self.locator.refresh().map(drop)
     }
 
-    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted first
-    /// eight bytes of their names.
+    /// Returns the packs of the index that exist and are not known to be damaged, as the sorted
+    /// first eight bytes of their names.
     pub fn sound_packs(&self) -> Result<Vec<u64>> {
         let missing = self.locator.missing_packs()?;
         let damaged = self.noted_packs()?;
@@ -109,7 +109,8 @@ impl Repo {
     }
 
     /// Returns the row of a chunk against which a delta of the chunk `id` can be made: that chunk
-    /// itself, or its base if it is stored only as a delta. `None` if neither is stored whole.
+    /// itself, or its base if it is stored only as a delta. `None` if neither has a reliable copy
+    /// that is not a delta.
     pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
         if self.locator.is_noted(ObjectKind::Chunk, id) {
             return Ok(None);

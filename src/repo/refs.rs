@@ -18,7 +18,8 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// A multiple of this number is the number of an entry into which the preceding entries are folded.
+/// An entry whose number is a multiple of this contains the preceding entries, which are then
+/// removed.
 const COMPACT_EVERY: u64 = 128;
 
 /// Gives access to the refs of a repository.
@@ -69,7 +70,7 @@ impl Readable {
 
 /// Reports a damaged ref that the operation leaves out.
 pub fn report_damaged(e: &Error, observer: &dyn Observer) {
-    let message = format!("left out: {}", with_causes(e.as_error()));
+    let message = format!("skipped a damaged ref: {}", with_causes(e.as_error()));
     observer.notice(Notice {
         level: NoticeLevel::Incomplete,
         path: Vec::new(),
@@ -98,10 +99,10 @@ pub enum RefError {
         why: String,
     },
     /// The newest entry has the greatest possible number, which only damage or an attack causes.
-    #[error("cannot move {} `{name}`: its newest entry has the greatest number that is possible", kind.name())]
+    #[error("cannot move {} `{name}`: its newest entry already has the maximum number", kind.name())]
     Last { kind: RefKind, name: String },
     /// An operation on several refs has left out damaged refs, which it has already reported.
-    #[error("{count} damaged ref{} left out", if *count == 1 { " was" } else { "s were" })]
+    #[error("{count} damaged ref{} skipped", if *count == 1 { " was" } else { "s were" })]
     Some { count: usize },
 }
 
@@ -265,7 +266,7 @@ impl<'a> Refs<'a> {
         };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
-            return Err(damaged("it belongs to another ref".to_owned()).into());
+            return Err(damaged("the entry belongs to another ref".to_owned()).into());
         }
         let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
         Ok((name, entry))
@@ -297,8 +298,8 @@ impl<'a> Refs<'a> {
         Ok(names)
     }
 
-    /// Returns the newest entry of a ref that the caller will move. A ref without a log gets a first entry without a
-    /// value, so that a gc can fence its log.
+    /// Returns the newest entry of a ref that the caller will move. A ref without a log gets a
+    /// first entry without a value, so that a gc can fence its log.
     pub fn tip_to_move(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<RefEntry> {
         loop {
             if let Some(tip) = self.tip(kind, name)? {
@@ -312,7 +313,8 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Appends an entry that repeats the value of a ref, so that a writer that read the tip before loses its update.
+    /// Appends an entry that repeats the value of a ref, so that a writer that has already read the
+    /// tip loses its update.
     pub fn fence(&self, kind: RefKind, name: &RefName, how: &Move<'_>) -> Result<()> {
         while let Some(tip) = self.tip(kind, name)? {
             if self
@@ -410,8 +412,8 @@ impl<'a> Refs<'a> {
         Ok(Some(entry))
     }
 
-    /// Replaces the newest entry of a log by one with the value `new`, if it is damaged or has the
-    /// greatest possible number. Returns whether it has replaced the entry.
+    /// Replaces the newest entry of a log by one with the value `new`, if the newest entry is
+    /// damaged or has the greatest possible number. Returns whether it has replaced the entry.
     pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
         let log = layout::ref_log(kind, name);
         let numbers = self.numbers(&log)?;
@@ -454,8 +456,9 @@ impl<'a> Refs<'a> {
             .is_some())
     }
 
-    /// Returns whether a written entry has become part of the log. It has not if other writers had
-    /// already folded the entry with the same number, which made its key available again.
+    /// Returns whether a written entry has become part of the log. The entry has not if other
+    /// writers had already folded another entry with the same number, which made the key available
+    /// again.
     fn has_taken(
         &self,
         kind: RefKind,
@@ -486,7 +489,7 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Returns the entries that are not folded yet, newest first.
+    /// Returns the entries below the number `seq` that are not folded yet, newest first.
     fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
         let mut out = Vec::new();
         for n in self.numbers(&layout::ref_log(kind, name))? {
@@ -534,7 +537,7 @@ impl<'a> Refs<'a> {
             Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => {
                 Ok(e)
             }
-            Ok(_) => Err(damaged(key, "it belongs to another ref".to_owned())),
+            Ok(_) => Err(damaged(key, "the entry belongs to another ref".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
     }

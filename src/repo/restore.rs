@@ -14,7 +14,7 @@ pub struct RestoredVersions {
     pub restored: Vec<Id>,
     /// Versions that stay forgotten, because they lack data.
     pub lacking: Vec<Id>,
-    /// Whether they may have data in packs that an unfinished gc plans to give up.
+    /// Whether the lacking versions may have data in packs that an unfinished gc plans to give up.
     pub is_planned: bool,
 }
 

@@ -10,7 +10,7 @@ use crate::observe::Observer;
 
 impl Repo {
     /// Makes a segment durable and its rows findable. `replaces` are the segments that it replaces,
-    /// `packs` those that no segment listed before.
+    /// `packs` are the packs that no segment listed before.
     pub fn add_segment(
         &self,
         written: WrittenSegment,

@@ -57,8 +57,8 @@ impl<'a> Sink<'a> {
         Ok(sink)
     }
 
-    /// Claims an object. Returns true if the object is not stored and no other thread has claimed
-    /// it; the caller must then store it.
+    /// Claims an object. Returns true if the object is stored neither here nor at the remote of a
+    /// lazy clone, and no other thread has claimed it; the caller must then store it.
     pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
@@ -233,7 +233,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Adds the packs of a commit that was interrupted before it wrote a segment to the index.
+    /// Adds packs to the index that an interrupted commit has finished without writing a segment
+    /// for them.
     fn index_loose_packs(&self) -> Result<()> {
         let catalogue = self.repo.catalogue()?;
         let loose = catalogue.loose_packs()?;
@@ -278,7 +279,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Returns the location of a copy of an object that is not a delta, as the base of a delta.
+    /// Returns the location of a reliable copy of an object that can be the base of a delta,
+    /// because the copy is not a delta itself.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies

@@ -1,5 +1,5 @@
-//! The access to a repository, and the directory of its local state: the repository itself,
-//! otherwise a directory below the cache directory, otherwise none.
+//! Access to a repository, and the directory of its local state: the repository itself, otherwise a
+//! directory below the cache directory, otherwise none.
 //!
 //! Operations that must keep state fail if there is no writable directory. The catalogue can be
 //! rebuilt, so in this case a temporary catalogue is used and the user is notified.
@@ -20,7 +20,7 @@ use crate::sys::create;
 /// Receives a message for the user.
 pub type Complaint = dyn Fn(&str) + Send + Sync;
 
-/// The users that can use a new repository. After the creation, the mode of its directory
+/// The users who can access a new repository. After the creation, the mode of its directory
 /// determines them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
@@ -43,7 +43,8 @@ impl Sharing {
     }
 }
 
-/// Sets the mode of the directory of a new repository.
+/// Sets the mode of the directory of a new repository. If that fails for a repository of one user,
+/// only complains if other users have access.
 pub(super) fn protect(
     root: &Path,
     sharing: Sharing,
@@ -121,7 +122,12 @@ impl LocalState {
         };
         let usable = create::private_dir(&dir).and_then(|()| Ok(access(&dir, Access::WRITE_OK)?));
         usable
-            .map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display())))
+            .map_err(|e| {
+                self.complain(&format!(
+                    "no cache is used: cannot create or write `{}`: {e}",
+                    dir.display()
+                ))
+            })
             .ok()?;
         Some(dir)
     }
@@ -156,7 +162,7 @@ impl LocalState {
         {
             return Ok(opened);
         }
-        self.complain(&format!("no cache: {why}"));
+        self.complain(&format!("no cache is used: {why}"));
         Catalogue::temporary()
     }
 }
@@ -174,7 +180,7 @@ fn reason_against(path: &Path) -> Option<String> {
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
     if let Some(file) = files.iter().find(refused) {
         return Some(format!(
-            "`{}` belongs to another user and cannot be written",
+            "`{}` belongs to another user and is not writable",
             file.display()
         ));
     }
@@ -184,5 +190,5 @@ fn reason_against(path: &Path) -> Option<String> {
         || dir.uid() == user.as_raw()
         || dir.gid() == group.as_raw()
         || dir.mode() & 0o2000 != 0;
-    (!shares).then(|| "the directory of the repository has no set-group-ID bit".to_owned())
+    (!shares).then(|| "the repository directory does not have the set-group-ID bit".to_owned())
 }

@@ -13,7 +13,8 @@ use crate::model::id::Id;
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// Number of entries at which the entries before are folded into one.
+/// An entry whose number is a multiple of this contains the preceding entries, unless they name too
+/// many versions.
 const FOLD_EVERY: u64 = 128;
 
 impl LogEntry for TrashEntry {
@@ -38,7 +39,8 @@ impl LogEntry for TrashEntry {
     }
 }
 
-/// The reason of an entry for versions of which a fetch or a push has copied only the commit object.
+/// The reason of an entry for versions of which a fetch or a push has copied only the commit
+/// object.
 pub const COPIED_WITHOUT_DATA: &str = "fetched without";
 /// The reason of an entry of a writer that found data of a forgotten version missing.
 pub const ALREADY_COLLECTED: &str = "forget: already collected";
@@ -55,7 +57,7 @@ pub struct TrashMention {
 }
 
 impl TrashMention {
-    /// Whether data of the version was missing when the entry was written.
+    /// Returns whether data of the version was missing when the entry was written.
     pub fn is_without_data(&self) -> bool {
         self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
     }
@@ -70,19 +72,19 @@ pub struct TrashState {
 }
 
 impl TrashState {
-    /// Returns whether a version is in the trash or forgotten.
+    /// Returns whether a version is forgotten: its data is in the trash, or already collected.
     pub fn contains(&self, id: &Id) -> bool {
         self.mentions
             .get(id)
             .is_some_and(|mention| mention.is_forgotten)
     }
 
-    /// Returns when and why a version was forgotten; `None` if it is not.
+    /// Returns when and why a version was forgotten; `None` if the version is not forgotten.
     pub fn mention(&self, id: &Id) -> Option<&TrashMention> {
         self.mentions.get(id).filter(|mention| mention.is_forgotten)
     }
 
-    /// Returns all versions that are in the trash or forgotten, in any order.
+    /// Returns all forgotten versions in any order, see [`Self::contains`].
     pub fn forgotten(&self) -> impl Iterator<Item = (&Id, &TrashMention)> {
         self.mentions
             .iter()
@@ -152,7 +154,7 @@ impl<'s> TrashLog<'s> {
         }
     }
 
-    /// All entries, oldest first; `None` if another process folded one since it was listed.
+    /// Returns all entries, oldest first; `None` if another process folded one after it was listed.
     fn entries(&self) -> Result<Option<Vec<TrashEntry>>> {
         let mut all: Vec<TrashEntry> = Vec::new();
         for key in self.log.keys()? {
@@ -171,9 +173,9 @@ impl<'s> TrashLog<'s> {
         Ok(Some(all))
     }
 
-    /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`:
-    /// another process appended first, and nothing but a part of the mentions was written; read the
-    /// log again.
+    /// Appends mentions after entry `number`, in as many entries as their length needs. `Lost`
+    /// means that another process appended an entry first, so that only a part of the mentions may
+    /// be in the log; the caller reads the log again.
     pub fn append(
         &self,
         mut number: u64,

@@ -1,8 +1,8 @@
-//! Whether everything that a version needs has a copy that stays, beside another version that is
+//! Checks whether every object of a version has a copy that stays, given another version that is
 //! known to be whole.
 //!
 //! Only what differs from the other version is read: equal subtrees are part of both. A copy stays
-//! if its pack is neither dead nor planned to be, and if its base, of a delta, has such a copy too.
+//! if its pack is neither dead nor planned to be; the base of a delta must have such a copy too.
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,8 +55,8 @@ impl Repo {
         }
     }
 
-    /// Returns those of the versions of which an object has no copy that counts, according to the
-    /// gc log as the repository read it last.
+    /// Returns those of the versions of which an object is damaged or has no copy that counts,
+    /// according to the gc log as the repository read it last.
     pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
         let mut check = WholeCheck {
             demand,
@@ -74,7 +74,7 @@ impl Repo {
 }
 
 impl<'r> WholeCheck<'r> {
-    /// Prepares a check against the newest state of the gc log that the repository read.
+    /// Prepares a check against the gc log as the repository read it last.
     pub(super) fn new(repo: &'r Repo) -> Self {
         let is_partial = Repo::partial(repo.path()).is_some();
         Self {
@@ -151,7 +151,8 @@ impl<'r> WholeCheck<'r> {
         self.lacking.take().map_or(Ok(()), Err)
     }
 
-    /// Returns whether an object has a copy that stays; notes the object if not.
+    /// Returns whether an object has a copy that meets the demand, or needs none because this
+    /// repository never had the object. Otherwise notes the object.
     fn has(&mut self, kind: ObjectKind, id: &Id) -> Result<bool> {
         let has_copy = match self.demand {
             CopyDemand::Exists => self.repo.live_copy(PackKind::of(kind), id)?.is_some(),
@@ -207,8 +208,7 @@ impl<'r> WholeCheck<'r> {
         Ok(())
     }
 
-    /// All entries of a directory after each of its nodes was checked; `None` if a node lacks a
-    /// copy.
+    /// Checks each node of a directory, and returns all its entries; `None` if a node lacks a copy.
     fn checked_entries(&mut self, tree: Id) -> Result<Option<Vec<Entry>>> {
         let (mut all, mut nodes) = (Vec::new(), vec![tree]);
         while let Some(id) = nodes.pop() {
@@ -256,7 +256,7 @@ impl<'r> WholeCheck<'r> {
         }
     }
 
-    /// The inner nodes and leaves of a list, without reading leaves.
+    /// Returns the ids of all nodes of a list. Reads at most one leaf per inner node.
     fn list_nodes(&self, root: &Id) -> Result<HashSet<Id>> {
         let mut known = HashSet::from([*root]);
         let mut todo = vec![*root];

@@ -76,7 +76,7 @@ impl<'r> WriteSession<'r> {
         })
     }
 
-    /// Returns the repository.
+    /// Returns the repository that the session writes to.
     pub const fn repo(&self) -> &'r Repo {
         self.repo
     }
@@ -162,7 +162,8 @@ impl<'r> WriteSession<'r> {
         tip: Option<&Id>,
         beside: Option<&Id>,
     ) -> Result<Vec<Id>> {
-        // An ancestor of the tip is protected by the ref that names the tip, unless it is forgotten.
+        // An ancestor of the tip is protected by the ref that names the tip, unless it is
+        // forgotten.
         let mut protected: HashSet<Id> = HashSet::new();
         let mut todo: Vec<Id> = tip.copied().into_iter().collect();
         while let Some(id) = todo.pop() {
@@ -200,7 +201,7 @@ impl<'r> WriteSession<'r> {
         Ok(lost)
     }
 
-    /// The parents of a version; none if the clone lacks the commit.
+    /// Returns the parents of a version; none if a partial clone lacks the commit.
     fn parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.repo.commit_cached(id) {
             Err(e) if e.kind() == Kind::Integrity && Repo::partial(self.repo.path()).is_some() => {
@@ -211,7 +212,7 @@ impl<'r> WriteSession<'r> {
     }
 
     /// Moves a ref from the value `expected` to `new`; `None` is a ref that does not exist. Returns
-    /// no entry if another process has moved the ref. A fence of a gc is no move.
+    /// no entry if another process has moved the ref. A fence of a gc does not count as a move.
     pub fn move_ref(
         &self,
         kind: RefKind,
@@ -265,7 +266,7 @@ impl<'r> WriteSession<'r> {
             .update(kind, name, Some(tip), Some(new), how)
     }
 
-    /// Returns whether a version is the value of a ref, or leads to one and is not forgotten.
+    /// Returns whether a version is the value of a ref, or is an ancestor of one and not forgotten.
     fn is_reached(&self, version: &Id) -> Result<bool> {
         let mut todo = Vec::new();
         for kind in RefKind::STORED {
@@ -317,7 +318,7 @@ impl NewValue {
         id.map_or(Self::Deleted, Self::Named)
     }
 
-    /// Returns the version.
+    /// Returns the id of the version, or `None` if the ref is deleted.
     pub const fn id(self) -> Option<Id> {
         match self {
             Self::Stored(id) | Self::Named(id) => Some(id),

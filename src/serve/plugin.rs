@@ -1,4 +1,5 @@
-//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per request.
+//! The volume plugin of Docker, protocol version 1: JSON over HTTP on a Unix socket, one POST per
+//! request.
 //!
 //! All state is on disk with the volumes, and mounts are separate processes, so the plugin can stop
 //! and restart at any time. An unused mount is kept for some seconds, because Docker mounts,
@@ -49,7 +50,7 @@ pub enum PluginError {
     #[error("`{}` is not a socket", path.display())]
     NoSocket { path: PathBuf },
     /// The socket cannot be used.
-    #[error("cannot serve `{}`", path.display())]
+    #[error("cannot listen on `{}`", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
 
@@ -66,7 +67,7 @@ impl Failure for PluginError {
         match self {
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(
-                    "run it as root, because Docker looks for plugins in a directory of root"
+                    "run it as root, because only root can write to Docker's plugin directory"
                         .to_owned(),
                 )
             }
@@ -358,7 +359,8 @@ impl PluginState {
         self.idle().insert(name.to_owned(), Instant::now());
     }
 
-    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without users.
+    /// Restores the state of an earlier plugin: remounts pinned volumes, and finds mounts without
+    /// users.
     fn resume(&self) {
         for name in self
             .volumes

@@ -75,7 +75,8 @@ pub struct Snapshot {
     pub noted: Vec<Vec<u8>>,
     /// Records for the next walk, by path; must only be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The paths of records that were used and stay as they are, if a gc has given up packs since the records were made.
+    /// The paths of records that were used and stay as they are, if a gc has given up packs since
+    /// the records were made.
     kept: Option<Vec<Vec<u8>>>,
 }
 
@@ -289,7 +290,8 @@ impl Snapshot {
     }
 
     /// Stores the records, so that the next walk skips unchanged directories. The tree must be
-    /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit read.
+    /// durable. `dead_number` is the number of the newest dead entry of the gc log that the commit
+    /// read.
     pub fn remember(&self, repo: &Repo, worktree: i64, dead_number: u64) -> Result<()> {
         let mut records: Vec<(&[u8], Option<&[u8]>)> = self
             .records
@@ -326,7 +328,7 @@ pub struct Draft {
     pub message: String,
     /// `Key: value` pairs.
     pub trailers: Vec<(String, String)>,
-    /// Paths of files that changed while they were read.
+    /// Paths that were unreadable or changed while they were read.
     pub unstable: Vec<Vec<u8>>,
 }
 
@@ -342,7 +344,7 @@ impl Draft {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
                 Malformed::new(
                     "version",
-                    "its ordinal is the greatest possible one, so no version can follow",
+                    "its ordinal is the maximum, so no version can follow",
                 )
             })?,
             None => 1,

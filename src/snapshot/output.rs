@@ -70,9 +70,9 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Checks that everything that a version needs stays, directly before a ref is moved to it; `tip` is the value of the
-    /// ref. Fails with an error of [`is_collected`](crate::repo::writer::is_collected) if the caller must store objects
-    /// again.
+    /// Checks that everything that a version needs stays, directly before a ref is moved to it;
+    /// `tip` is the value of the ref. Fails with an error of
+    /// [`is_collected`](crate::repo::writer::is_collected) if the caller must store objects again.
     pub fn ensure_whole(&self, version: &Id, tip: Option<&Id>, how: &Move<'_>) -> Result<()> {
         let is_doubtful = self.is_doubtful.load(Ordering::Relaxed);
         self.session.as_ref().map_or(Ok(()), |session| {
@@ -85,8 +85,9 @@ impl<'a> Output<'a> {
         self.session.as_ref()
     }
 
-    /// Requires a check of every record of an earlier walk before it is used, because a gc has collected objects on which
-    /// the walk relied. Objects that were stored for the earlier walk are stored again if they were collected too.
+    /// Requires a check of every record of an earlier walk before it is used, because a gc has
+    /// collected objects on which the walk relied. Objects that were stored for the earlier walk
+    /// are stored again if they were collected too.
     pub fn check_records(&self) {
         self.checks_records.store(true, Ordering::Relaxed);
         self.forget_claims();
@@ -107,7 +108,7 @@ impl<'a> Output<'a> {
         self.is_doubtful.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the repository.
+    /// Returns the repository that receives the objects.
     pub fn repo(&self) -> &'a Repo {
         self.repo
     }
@@ -117,24 +118,25 @@ impl<'a> Output<'a> {
         self.sink.as_ref()
     }
 
-    /// Returns the uncompressed bytes of new chunks so far.
+    /// Returns the total length of the new chunks so far, uncompressed.
     pub fn new_bytes(&self) -> u64 {
         self.new_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes that were written to packs so far.
+    /// Returns the number of bytes that were written to packs so far.
     pub fn stored_bytes(&self) -> u64 {
         self.sink.as_ref().map_or(0, Sink::stored_bytes) + self.other_bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds the bytes that another process has stored for the same commit: uncompressed bytes of
-    /// new chunks, and bytes in packs.
+    /// Adds what another process has stored for the same commit: the uncompressed length of new
+    /// chunks, and the number of bytes in packs.
     pub fn count_other_process(&self, new_bytes: u64, stored_bytes: u64) {
         self.new_bytes.fetch_add(new_bytes, Ordering::Relaxed);
         self.other_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
     }
 
-    /// Claims a chunk. Returns true if the chunk is new and the caller must store it.
+    /// Claims a chunk. Returns true if the chunk is new and the caller must store it. A dry run
+    /// only counts the chunk.
     pub fn claim_chunk(&self, id: &Id, len: usize) -> Result<bool> {
         let new = match &self.sink {
             Some(sink) => sink.claim(ObjectKind::Chunk, id)?,

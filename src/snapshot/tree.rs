@@ -12,7 +12,8 @@ use crate::model::tree::{RootInfo, TreeBody, TreeChild, TreeNode};
 
 use super::output::Output;
 
-/// Limit on the names of a directory that is stored as one object.
+/// Limit on the names of a directory that is stored as one object. If an entry has xattrs,
+/// [`LEAF_BYTES`] is a limit too.
 const WHOLE_MAX: usize = 512;
 /// Minimum number of names of a leaf, except the last one.
 const LEAF_MIN: usize = 64;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::StoreErrorKind;
 
-/// Limit on the quoted characters of a store's message.
+/// Limit on the characters of [`ErrorResponse::detail`].
 const MESSAGE_MAX: usize = 400;
 
 /// The protocol of a response.
@@ -207,7 +207,8 @@ impl ErrorResponse {
         self.codes.iter().any(|c| c == code)
     }
 
-    /// Returns the kind that the code of the response determines; `None` if no code is known.
+    /// Returns the kind that the codes and the message of the response determine; `None` if neither
+    /// is known.
     pub(super) fn by_code(&self, dialect: Dialect) -> Option<StoreErrorKind> {
         let message = self.message.to_ascii_lowercase();
         let mentions = |words: &[&str]| words.iter().any(|w| message.contains(w));

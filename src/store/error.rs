@@ -82,7 +82,7 @@ impl StoreErrorKind {
             Self::TooLarge => "object too large for the server",
             Self::Overloaded => "server overloaded",
             Self::NoSftp => "the server does not offer SFTP",
-            Self::WebPage => "received a web page instead of a response of the store",
+            Self::WebPage => "received a web page instead of a response from the store",
             Self::Refused => "request rejected",
             Self::InvalidResponse => "invalid response",
         }
@@ -128,7 +128,7 @@ impl StoreErrorKind {
                 "get new credentials and run the command again; data that was already transferred is kept"
             }
             Self::Denied => {
-                "check the credentials; dvc-remotes(7) says where each store takes them from"
+                "check the credentials; dvc-remotes(7) lists the sources for each store"
             }
             Self::ClockSkew => {
                 "set the clock of this machine (`timedatectl`), then run the command again"
@@ -180,10 +180,10 @@ pub struct DistrustedRemote {
 /// The error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("this build of dvc cannot use `{place}` (feature `remotes`)")]
+    #[error("this build of dvc does not support remotes such as `{place}` (feature `remotes`)")]
     NotBuilt { place: String },
     /// The object does not exist, or is too short.
-    #[error("`{key}` is missing or truncated in the repository")]
+    #[error("`{key}` in the repository is missing or truncated")]
     Missing { key: String },
     /// A local store failed.
     #[error(transparent)]
@@ -202,7 +202,7 @@ pub enum StoreError {
         detail: ServerMessage,
     },
     /// The remote is configured by a repository that is not trusted.
-    #[error("cannot use {place}: the repository that configures this remote is not trusted")]
+    #[error("cannot access {place}: the repository that configures this remote is not trusted")]
     Distrusted {
         /// URL of the store without secrets.
         place: String,

@@ -66,7 +66,7 @@ impl Faults {
         Self::new(FaultTrigger::At(number, fault), error_kind, 1)
     }
 
-    /// Fails a percentage of the requests, half of them after their execution.
+    /// Fails about `percent` percent of the requests, about half of them after their execution.
     pub fn by_chance(percent: u64, seed: u64) -> Arc<Self> {
         Self::new(
             FaultTrigger::Chance(percent),

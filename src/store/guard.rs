@@ -138,7 +138,10 @@ impl GuardedStore {
                 (_, None) => {}
             }
             if since.elapsed() > self.expiry * 3 {
-                return Err(self.too_slow(name, "other writers held the intent lock for too long"));
+                return Err(self.too_slow(
+                    name,
+                    "timeout: other writers held the intent lock for too long",
+                ));
             }
             // Wait between one and two units; the unit grows from 20 ms to 0.64 s.
             let unit = 20u64 << round.min(5);
@@ -160,8 +163,8 @@ impl GuardedStore {
     fn waiting_notice(&self, other: &str, folder: &str, age: Duration) -> String {
         let (place, age, expiry) = (self.inner.place(), age.as_secs(), self.expiry.as_secs());
         format!(
-            "waiting for the lock `{LOCKS}/{other}` on `{folder}` at {place}: seen unchanged for {age} s; \
-             the lock counts as abandoned after {expiry} s and is then removed"
+            "waiting for the lock `{LOCKS}/{other}` on `{folder}` at {place}: unchanged for {age} s; \
+             it is considered abandoned and removed after {expiry} s"
         )
     }
 
@@ -439,7 +442,7 @@ mod tests {
             "{notices:?}"
         );
         assert!(
-            notices[0].contains("counts as abandoned after"),
+            notices[0].contains("is considered abandoned and removed after"),
             "{notices:?}"
         );
         assert_eq!(notices[1], format!("removed the abandoned lock `{left}`"));

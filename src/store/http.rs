@@ -26,7 +26,7 @@ pub(super) const STALLED: Duration = Duration::from_secs(300);
 pub(super) const HOPS: usize = 10;
 /// Limit on the bytes that are read of the body of an error response.
 pub(super) const ERROR_BODY_MAX: usize = 64 << 10;
-/// Bytes of a file that each request keeps in memory.
+/// Length of the pieces in bytes in which a file is sent. Each request keeps one piece in memory.
 const PIECE: usize = 256 << 10;
 
 /// Returns the client that all stores of the process share.
@@ -35,8 +35,8 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     once(&CLIENT, |builder| builder.read_timeout(SILENCE))
 }
 
-/// Returns the client for bodies that may take long to send. The read timeout of [`client`] would
-/// run while the request is sent, so this client has none; the caller must watch the progress
+/// Returns the client for bodies that may take a long time to send. The read timeout of [`client`]
+/// would run while the request is sent, so this client has none; the caller must watch the progress
 /// itself.
 pub(super) fn uploader() -> Result<reqwest::Client, reqwest::Error> {
     static UPLOADER: OnceLock<reqwest::Client> = OnceLock::new();
@@ -173,7 +173,8 @@ impl Body for FileBody {
     }
 }
 
-/// Returns once no piece of a body has been sent for [`STALLED`].
+/// Returns once no piece of a body has been sent for [`STALLED`], at the latest after twice that
+/// time.
 pub(super) async fn stalled(taken: &AtomicU64) {
     let mut before = None;
     loop {

@@ -285,7 +285,7 @@ impl Location {
                     && options.get("insecure").is_none_or(|v| v != "1")
                 {
                     return Err(bad(
-                        "unencrypted HTTP is allowed only on this machine; write `webdavs://`, or add `?insecure=1`",
+                        "unencrypted HTTP is allowed only to this machine; write `webdavs://`, or add `?insecure=1`",
                     ));
                 }
                 if word.ends_with('s') {
@@ -344,7 +344,7 @@ impl Location {
             .find(|o| !location.scheme.options().contains(&o.as_str()))
         {
             return Err(bad(&format!(
-                "unknown option `{unknown}` of {}",
+                "unknown option `{unknown}` for {}",
                 location.scheme.name()
             )));
         }
@@ -359,7 +359,7 @@ impl Location {
         (self.scheme == Scheme::File).then(|| PathBuf::from(&self.path))
     }
 
-    /// Returns an option by name.
+    /// Returns the value of an option, or `None` if the location does not set it.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
     }
@@ -370,8 +370,8 @@ impl Location {
             .is_some_and(|v| matches!(v, "1" | "true" | "yes"))
     }
 
-    /// Returns whether unencrypted HTTP is allowed: on this machine, or if the `insecure` option is
-    /// set.
+    /// Returns whether unencrypted HTTP is allowed: as the option `insecure` says, or without that
+    /// option if the host is this machine.
     pub fn plain_http(&self) -> bool {
         match self.option("insecure") {
             Some(_) => self.is_on("insecure"),
@@ -498,7 +498,7 @@ fn user_of(userinfo: &str) -> &str {
     userinfo.split(':').next().unwrap_or_default()
 }
 
-/// Returns whether a host is this machine.
+/// Returns whether a host is `localhost`, `127.0.0.1` or `::1`, with or without a port.
 pub fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -514,7 +514,7 @@ fn absolute(text: &str, base: &Path) -> PathBuf {
     joined.components().collect()
 }
 
-/// Removes the password after `user:` from a text.
+/// Removes the password after `user:` from a text, and hides the query of a URL.
 pub fn without_password(text: &str) -> String {
     // The query may contain a token, so the query is hidden.
     let (text, query) = text

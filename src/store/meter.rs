@@ -18,7 +18,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Returns a flow of at most `rate` bytes per second.
+    /// Returns a flow of at most `rate` bytes per second; `None` and 0 set no limit.
     pub fn new(rate: Option<u64>) -> Self {
         Self {
             rate: rate.filter(|r| *r > 0),

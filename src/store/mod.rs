@@ -81,8 +81,8 @@ pub trait Store: Send + Sync {
     fn abilities(&self) -> Abilities;
     /// Returns the location for messages: a path, or a URL without secrets.
     fn place(&self) -> String;
-    /// Returns a small object, or `None` if it does not exist. A remote store reads at most
-    /// [`SMALL_MAX`] bytes.
+    /// Returns a small object, or `None` if it does not exist. In a remote store, an object above
+    /// [`SMALL_MAX`] is an error.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Returns exactly `len` bytes from `offset`. An object that is missing or shorter is an error.
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
@@ -106,10 +106,10 @@ pub trait Store: Send + Sync {
     /// an error for which [`StoreError::is_unsure`] is true, the object may exist or not.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError>;
     /// Stores a copy of a local file durably and atomically. A key identifies its content, so an
-    /// existing object is left as it is.
+    /// existing object is replaced or left as it is.
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
     /// Stores a copy of a local file in place of a damaged object. If the store cannot replace the
-    /// object at once, the object is missing until the file has arrived.
+    /// object atomically, the object is missing until the file has arrived.
     fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
         self.put(file, key)
     }
@@ -130,8 +130,8 @@ pub trait Store: Send + Sync {
     }
     /// Removes an object. A missing object is not an error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
-    /// Removes objects, several at a time. Returns the number of objects that the store refused to remove, for example
-    /// because of a lock.
+    /// Removes objects, several at a time. Returns the number of objects that the store refused to
+    /// remove, for example because of a lock.
     fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
         let refused = AtomicUsize::new(0);
         let threads = self.abilities().in_flight.min(keys.len());
@@ -146,10 +146,11 @@ pub trait Store: Send + Sync {
     }
 }
 
-/// Limit on small objects (ref entries, the marker, locks) in bytes. Reading stops at this limit.
+/// Limit in bytes on the small objects (ref entries, the marker, locks) that a remote store reads
+/// whole.
 pub const SMALL_MAX: u64 = 4 << 20;
-/// Limit on the entries of a listing, because a server that never ends a listing must not fill the
-/// memory.
+/// Limit on the number of entries of a listing, so that a server that never ends a listing cannot
+/// fill the memory.
 #[cfg(feature = "remotes")]
 pub(crate) const ENTRIES_MAX: usize = 8 << 20;
 /// Length of the reads of [`Store::read_from`] in a store without streams.

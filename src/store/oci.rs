@@ -142,7 +142,8 @@ impl OciStore {
         runtime::run(&*self.registry.observer, effect, work).map_err(|ended| ended.of(what, key))?
     }
 
-    /// Stores a small object. With `only_new`, an existing object is left as it is.
+    /// Stores a small object. With `only_new`, an existing object is left as it is. Returns whether
+    /// the object was written.
     fn write(&self, key: &str, bytes: &[u8], only_new: bool) -> Result<bool, StoreError> {
         let manifest = Manifest::of_object(key, bytes);
         let has_empty = Arc::clone(&self.has_empty);
@@ -343,7 +344,7 @@ impl Store for OciStore {
     }
 
     fn replace(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        // A registry does not store a blob again that it believes to have.
+        // A registry does not store a blob again if it believes that it already has the blob.
         self.delete(key)?;
         self.put(file, key)?;
         // A registry may accept an upload and keep the deleted blob.

@@ -43,7 +43,7 @@ fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError
 
 fn offline(location: &Location) -> StoreError {
     StoreError::remote(
-        "use",
+        "access",
         "",
         location.to_string(),
         StoreErrorKind::Offline,

@@ -35,7 +35,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 const PIECE_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of a whole listing.
 const LISTING_LIMIT: Duration = Duration::from_secs(3600);
-/// Lowest acceptable upload rate in bytes per second.
+/// Lowest acceptable rate of a transfer in bytes per second, which all concurrent requests share.
 const MIN_RATE: u64 = 64 << 10;
 /// Validity of a signed URL.
 const URL_VALIDITY: Duration = Duration::from_secs(3600);
@@ -45,7 +45,7 @@ const MESSAGE_MAX: usize = 500;
 const TOO_MANY_ENTRIES: &str = "listing too long";
 /// Message of opendal if no credentials are found.
 const NO_CREDENTIALS: &str = "failed to load signing credential";
-/// Limit on files in Azure Files, because opendal writes them in one piece of at most this length.
+/// Limit on files in Azure Files: opendal writes a file in one piece of at most this length.
 const AZFILE_MAX: u64 = 4 << 20;
 
 /// An entry of a listing.
@@ -80,14 +80,20 @@ impl RemoteStore {
             Scheme::Webdav => Dialect::Webdav,
             _ => Dialect::S3,
         };
-        // Each request has its own time limit, so the shared transport has none.
         let refused = |e: reqwest::Error| {
-            StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e))
+            StoreError::remote(
+                "access",
+                "",
+                &place,
+                StoreErrorKind::Refused,
+                root_cause(&e),
+            )
         };
+        // The shared transport has no read timeout, because each request has its own time limit.
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| {
-            convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0))
+            convert_error(dialect, "access", "", &place, &e, &OperationContext::new(0))
         })?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {
@@ -285,8 +291,7 @@ impl RemoteStore {
         self.write(key, bytes, self.limit(len))
     }
 
-    /// Returns a signed URL, or `None` if the credentials cannot sign: some tokens of GCS can write
-    /// but not sign.
+    /// Returns a signed URL, or `None` if signing fails: some tokens of GCS can write but not sign.
     fn signed<T: Send + 'static>(
         &self,
         sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
@@ -300,7 +305,7 @@ impl RemoteStore {
         Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
     }
 
-    /// Returns the time limit of a request with a body of `len` bytes, which may share a slow link
+    /// Returns the time limit of a request that transfers `len` bytes and may share a slow link
     /// with all other concurrent requests.
     fn limit(&self, len: u64) -> Duration {
         PIECE_LIMIT + Duration::from_secs(len / MIN_RATE * self.abilities.in_flight.max(1) as u64)
@@ -342,7 +347,7 @@ impl RemoteStore {
             format!("{dir}/")
         };
         let (op, below) = (self.op.clone(), path.clone());
-        // The number of pages is not limited, but each page must arrive in time.
+        // All pages together have a long time limit, but each page must arrive in time.
         let listed = self.run_request(
             ("list", Effect::Read),
             dir,
@@ -359,8 +364,8 @@ impl RemoteStore {
                     .map_err(timed_out)?
                 {
                     let entry = match entry {
-                        // A missing directory fails on the first page, so a later page that is missing
-                        // is an error.
+                        // A missing directory fails on the first page, so a later page that is
+                        // missing is an error.
                         Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
                             return Err(opendal::Error::new(
                                 ErrorKind::Unexpected,
@@ -719,8 +724,8 @@ fn public_message(e: &opendal::Error) -> String {
 mod tests {
     use super::*;
 
-    /// The output of opendal contains the key, the location and all headers; only the message of the
-    /// server counts.
+    /// The output of opendal contains the key, the location and all headers; only the message of
+    /// the server counts.
     #[test]
     fn a_missing_object_is_missing_despite_other_codes() {
         let of = |e: &opendal::Error| {

@@ -1,8 +1,8 @@
 //! Retries requests after transient errors, with growing pauses. The user sees the retries. A
 //! request that is not idempotent is never repeated blindly.
 //!
-//! After a conditional write without a response, the store reads the key back, because a lost
-//! response must not turn success into failure.
+//! A conditional write without a response is repeated. If the key then exists, the store reads the
+//! key back, because a lost response must not turn success into failure.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ impl RetryStore {
         }
     }
 
-    /// Sets the time after which a failed read is not retried; `None` means no limit.
+    /// Sets the time after which a failed `get`, `read_at` or `len` is not retried; `None` means no
+    /// limit.
     pub fn patient(self, patience: Option<Duration>) -> Self {
         Self { patience, ..self }
     }

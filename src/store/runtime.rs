@@ -1,7 +1,7 @@
 //! The boundary between the synchronous core and asynchronous libraries.
 //!
 //! Callers wait for the network in this module, so cancellation takes effect here: a read returns
-//! immediately, a change after a short time in which its outcome may become known.
+//! within about 100 ms, a change after a short time in which its outcome may become known.
 
 use std::future::Future;
 use std::io;

@@ -1,7 +1,8 @@
 //! The HTTP transport of opendal: limits the length of responses, and records error responses.
 //!
 //! opendal turns a response into a message with the data structures of its parser. This module
-//! classifies the response itself; the waiting operation reads the result from its [`OperationContext`].
+//! classifies the response itself; the waiting operation reads the result from its
+//! [`OperationContext`].
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -56,7 +57,7 @@ pub(super) struct OperationContext {
 /// Properties of the last response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseInfo {
-    /// Set if the status was not a success.
+    /// Set if the response came from the store and its status was not a success.
     pub(super) refusal: Option<ErrorResponse>,
     /// Whether a successful response was a web page.
     pub(super) is_page: bool,
@@ -274,7 +275,7 @@ async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
     out
 }
 
-/// Returns the range of a request as `from..end`, or `None` if the range is open.
+/// Returns the range of a request as `from..end`, or `None` if the range is missing or open.
 fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
     let (from, last) = headers
         .get(RANGE)?

@@ -1,5 +1,5 @@
-//! Copies packs from one repository to another. A pack of which most frames are needed is copied
-//! whole; the needed frames of other packs are written into new packs.
+//! Copies packs from one repository to another. A pack of which most bytes or all frames are needed
+//! is copied whole; the needed frames of other packs are written into new packs.
 //!
 //! Many packs are copied at the same time. A pack that has arrived stays even if the copy fails, so
 //! that the next run does not send it again.
@@ -30,7 +30,7 @@ use crate::store::meter::Meter;
 use crate::store::{Store, StoreError};
 use crate::work::{Cancelled, fan_out};
 
-/// A pack is copied whole if at least this many tenths of its bytes are needed.
+/// A pack is copied whole if at least this many tenths of its bytes are needed, or all its frames.
 const WHOLE: u64 = 8;
 /// Most tables of contents fit into this many bytes at the end of the pack.
 const TABLE: u64 = 64 << 10;
@@ -130,7 +130,8 @@ impl<'a> Copier<'a> {
                     }
                     whole => whole,
                 };
-                // A name that is used up at the destination is never used again, so the frames go into another pack.
+                // A name that is used up at the destination is never used again, so the frames go
+                // into another pack.
                 if let Some(bytes) = whole.filter(|bytes| *bytes <= most && !gc.is_excluded(name)) {
                     plan.jobs.push(Job::Whole {
                         kind,

@@ -7,7 +7,7 @@ use crate::model::id::to_hex;
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The two repositories are not copies of each other.
-    #[error("`{place}` holds another repository ({theirs}, here it is {ours})")]
+    #[error("`{place}` contains a different repository (id {theirs}, expected {ours})")]
     Foreign {
         /// Path or URL without secrets.
         place: String,
@@ -17,19 +17,19 @@ pub enum SyncError {
         ours: String,
     },
     /// An earlier run reached a repository that does not exist any more.
-    #[error("the repository at `{place}` has disappeared: there is none now")]
+    #[error("the repository at `{place}` no longer exists")]
     Gone { place: String },
     /// The remote of a lazy clone is empty or does not exist.
     #[error("some objects are not local, and there is no repository at `{place}`")]
     NotThere { place: String },
     /// A lazy clone cannot send objects that it does not have.
-    #[error("this lazy clone does not have all the data that `{place}` lacks")]
+    #[error("cannot send all data to `{place}`: this lazy clone does not have it locally")]
     Lazy {
         /// The destination.
         place: String,
     },
     /// The content does not match the name.
-    #[error("pack {} at `{place}` is damaged: its bytes do not match its name", &to_hex(pack)[..12])]
+    #[error("pack {} at `{place}` is damaged: checksum mismatch", &to_hex(pack)[..12])]
     Damaged { place: String, pack: [u8; 32] },
     /// The index lists a pack that does not exist.
     #[error("pack {} is missing at `{place}`", &to_hex(pack)[..12])]
@@ -49,11 +49,16 @@ impl Failure for SyncError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Foreign { .. } => Some("check the URL; use `--force` to continue anyway".to_owned()),
-            Self::Gone { .. } => Some("is it mounted? use `--force` to create a new one".to_owned()),
-            Self::NotThere { .. } => Some("is it mounted? if it has moved, run `dvc remote set NAME URL`".to_owned()),
+            Self::Gone { .. } => {
+                Some("check that its file system is mounted; use `--force` to create a new repository there".to_owned())
+            }
+            Self::NotThere { .. } => Some(
+                "check that its file system is mounted; if the repository has moved, run `dvc remote set NAME URL`"
+                    .to_owned(),
+            ),
             Self::Lazy { .. } => Some("run `dvc fetch --data` first".to_owned()),
             Self::Damaged { .. } | Self::NoPack { .. } => Some(
-                "run `dvc fsck --data --repo URL` to list the damage; then copy those files there again from an \
+                "run `dvc fsck --data --repo URL` to list the damage; then restore those files from an \
                  intact copy"
                     .to_owned(),
             ),

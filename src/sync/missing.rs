@@ -28,7 +28,7 @@ use crate::work::Cancelled;
 const TABLES: usize = 32;
 /// An index of chunks up to this size in bytes is fetched as a whole.
 pub const INDEX_WHOLE_MAX: u64 = 64 << 20;
-/// Limit on the rows from tables of remote packs in memory.
+/// Approximate limit on the rows from tables of remote packs in memory.
 const LEARNED: usize = 200_000;
 
 /// Frames by pack, each with its offset and its stored length.
@@ -91,7 +91,7 @@ pub struct Missing<'a> {
     commits: HashSet<Id>,
     /// Versions of which only the commit object is needed.
     forgotten: HashSet<Id>,
-    /// Those of them that were walked.
+    /// The forgotten versions that were walked.
     without_data: Vec<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
@@ -175,8 +175,8 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// Returns the tree of the nearest older version that is not forgotten, if the destination has it
-    /// or will have it after the walk.
+    /// Returns the tree of the nearest older version that is not forgotten, if the destination has
+    /// it or will have it after the walk.
     fn tree_before(
         &self,
         commit: &Commit,
@@ -351,8 +351,8 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// Returns whether a directory was already walked in the same comparison. If not, remembers the
-    /// comparison.
+    /// Returns whether a directory was already walked as a whole or in the same comparison. If not,
+    /// remembers the comparison.
     fn is_walked(&mut self, new: &Id, old: Option<&Id>) -> bool {
         self.whole.contains(new) || old.is_some_and(|old| !self.beside.insert((*new, *old)))
     }
@@ -420,8 +420,8 @@ impl<'a> Missing<'a> {
             .map_or_else(|| "here".to_owned(), |dest| dest.store().place())
     }
 
-    /// Keeps the locations of the neighbours of a chunk from the table of its remote pack, because
-    /// the neighbours are needed next.
+    /// Keeps the locations of the neighbours of an object from the table of its remote pack,
+    /// because the neighbours are needed next.
     fn learn(&mut self, row: &IndexRow) -> Result<()> {
         let learns = match self.learns {
             Some(learns) => learns,

@@ -64,7 +64,7 @@ impl RemoteState {
             Ok(state) => Ok(state),
             Err(e) => {
                 let why = if bytes.is_empty() {
-                    "it is empty".to_owned()
+                    "the file is empty".to_owned()
                 } else {
                     e.to_string()
                 };
@@ -87,12 +87,12 @@ impl RemoteState {
 /// The error for a known state that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("cannot read the known state of the remote in `{}`", path.display())]
+    #[error("cannot read the saved state of the remote (`{}`)", path.display())]
     Unreadable {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the known state of the remote in `{}` is damaged: {why}", path.display())]
+    #[error("the saved state of the remote (`{}`) is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
 }
 
@@ -112,7 +112,7 @@ impl Failure for StateError {
             }
             Self::Damaged { path, .. } => format!(
                 "check that the remote has all expected versions, then remove `{}`; until the next contact, dvc cannot \
-                 notice that the remote went back",
+                 detect that the remote was restored to an older state",
                 path.display()
             ),
         })

@@ -315,7 +315,7 @@ pub fn own_dir(path: &Path) -> io::Result<()> {
     let dir = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&dir)?;
     if stat.st_uid != found.uid() || stat.st_ino != found.ino() {
-        return Err(refused("it was replaced in the meantime"));
+        return Err(refused("it was replaced while it was being checked"));
     }
     if stat.st_mode & 0o022 != 0 {
         return Err(refused("other users can write to it"));

@@ -13,7 +13,7 @@ pub struct IoError {
     pub doing: &'static str,
     /// The file or directory, or the key of an object.
     pub path: PathBuf,
-    /// The error of the system.
+    /// The error that the operating system reported.
     pub source: io::Error,
 }
 

@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 pub const KIND: &str = "fuse.dvc";
 /// The mount table of this process.
 pub const TABLE: &str = "/proc/self/mountinfo";
-/// Limit on the symbolic links in a path.
+/// Limit on the number of symbolic links in a path.
 const LINKS_MAX: usize = 40;
 
 /// A line of the mount table.
@@ -316,7 +316,7 @@ fn text(field: &[u8]) -> String {
         .into_owned()
 }
 
-/// Decodes the escapes of blanks, tabs, line breaks, backslashes and `#`: a backslash and three
+/// Decodes the escapes of spaces, tabs, line breaks, backslashes and `#`: a backslash and three
 /// octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());

@@ -90,7 +90,7 @@ pub struct ProcStat(String);
 
 impl ProcStat {
     /// Returns a field by its number in proc_pid_stat(5), from 3 on. The fields before are the
-    /// process id and a name that may itself contain blanks and parentheses.
+    /// process id and a name that may itself contain spaces and parentheses.
     pub fn field(&self, number: usize) -> &str {
         let after_name = self.0.rsplit_once(')').map(|(_, after_name)| after_name);
         after_name

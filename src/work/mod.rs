@@ -1,5 +1,5 @@
-//! Work that several threads share: a queue that workers add to, a pipeline that keeps the order, fan-out over many
-//! items, and a pool for calls that block.
+//! Work that several threads share: a queue that workers add to, a pipeline that keeps the order,
+//! fan-out over many items, and a pool for calls that block.
 //!
 //! The functions take closures, and return their results or the first error. Invariant: every
 //! function except those of the pool joins all of its threads before it returns, even after an

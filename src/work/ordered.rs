@@ -1,7 +1,7 @@
 //! A pipeline that keeps the order: one producer, workers that run in parallel, one consumer.
 //!
-//! The error of the stage that failed first is returned. Memory is bounded by the number of
-//! unfinished jobs.
+//! The error of the stage that failed first is returned. The number of unfinished jobs is limited,
+//! which bounds the memory.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 pub struct Give<'g, J>(&'g dyn Fn(J) -> Result<()>);
 
 impl<J> Give<'_, J> {
-    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must return that error.
+    /// Hands over one job. Returns [`Cancelled`] if a later stage has failed; the producer must
+    /// return that error.
     pub fn give(&self, job: J) -> Result<()> {
         (self.0)(job)
     }

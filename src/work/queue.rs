@@ -1,4 +1,5 @@
-//! A queue of items that workers take, and to which they add more items, until all of them are done.
+//! A queue of items that workers take, and to which they add more items, until all of them are
+//! done.
 //!
 //! A policy decides which worker takes which item next. The body of a worker loops over
 //! [`Worker::next`]. [`run`] returns the policy when no items are left and no worker is busy, or
@@ -18,10 +19,12 @@ pub trait Policy: Send {
     /// A piece of work.
     type Item: Send;
 
-    /// Returns the next item for a worker, or `None` if there is none at the moment. Workers are numbered from 0.
+    /// Returns the next item for a worker, or `None` if there is none at the moment. Workers are
+    /// numbered from 0.
     fn take(&mut self, worker: usize) -> Option<Self::Item>;
 
-    /// Returns true if the last call of `take` made further items available, so that waiting workers look again.
+    /// Returns true if the last call of `take` made further items available, so that waiting
+    /// workers look again.
     fn has_news(&mut self) -> bool {
         false
     }
@@ -122,7 +125,7 @@ impl<P: Policy> Worker<'_, P> {
         self.number == 0
     }
 
-    /// Adds an item.
+    /// Adds an item through the policy, and wakes one waiting worker.
     pub fn push(&self, item: P::Item)
     where
         P: PushPolicy,
@@ -131,7 +134,8 @@ impl<P: Policy> Worker<'_, P> {
         self.shared.wake.notify_one();
     }
 
-    /// Changes the policy's state and wakes the workers that wait, because several items may be available now.
+    /// Changes the policy's state and wakes the workers that wait, because several items may be
+    /// available now.
     pub fn update<T>(&self, change: impl FnOnce(&mut P) -> T) -> T {
         let changed = change(&mut self.policy());
         self.shared.wake.notify_all();
@@ -150,8 +154,8 @@ pub type LaneWorker<'q, T> = Worker<'q, Lanes<T>>;
 /// Runs `body` on up to `threads` threads, after `seed` has pushed the first items. The caller's
 /// thread is worker 0.
 ///
-/// The first error ends the run and is returned; items that are left are dropped. A panic of a worker is the error
-/// [`Panicked`].
+/// The first error ends the run and is returned; items that are left are dropped. A panic of a
+/// worker is the error [`Panicked`].
 pub fn run<P: Policy>(
     threads: usize,
     policy: P,

@@ -280,8 +280,8 @@ pub fn creations(s: &Source) -> Vec<String> {
         .collect()
 }
 
-/// Reports moves of refs outside of `repo`. A move needs a write session, or a garbage collection may delete objects that
-/// the new value needs.
+/// Reports moves of refs outside of `repo`. A move needs a write session, or a garbage collection
+/// may delete objects that the new value needs.
 pub fn ref_moves(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     // Repositories for tests of other modules are made without data.

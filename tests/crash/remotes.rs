@@ -1,5 +1,7 @@
-//! Crashes at each step of push and fetch. The remote, a directory, is a valid repository after
-//! every crash. The next run succeeds and does not send packs again that have already arrived.
+//! Crashes at each step of push and fetch. After every crash, the remote (a directory) is a valid
+//! repository, or has no refs if the first push has not created the repository yet. The next run
+//! succeeds. A fetch does not transfer packs that have already arrived, and a push repeats at most
+//! a few.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -151,7 +151,7 @@ fn commit_dies() {
                 .check
                 .notes;
             assert!(
-                notes.iter().any(|n| n.contains("are replaced by others")),
+                notes.iter().any(|n| n.contains("replaced by others")),
                 "no segments were merged: {notes:?}"
             );
         }

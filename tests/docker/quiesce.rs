@@ -261,8 +261,8 @@ fn a_killed_commit_continues_all_containers() {
 #[test]
 fn a_killed_watchdog_continues_all_containers() {
     for (name, signal, said) in [
-        ("q-dog-k", Signal::KILL, "ended by itself"),
-        ("q-dog-t", Signal::TERM, "was asked to end"),
+        ("q-dog-k", Signal::KILL, "terminated unexpectedly"),
+        ("q-dog-t", Signal::TERM, "received a request to terminate"),
     ] {
         let Some(scene) = Scene::new(name) else {
             return;
@@ -337,8 +337,8 @@ fn a_container_that_stops_too_late_is_started_again() {
     let slow = Slow::new(&scene);
     let before = slow.started();
     let said = Run::of(&mut scene.command(&["docker:stop"], &["--quiesce-timeout", "1s"])).code(7);
-    said.complains("`q-slow-w` was asked to stop but still runs")
-        .complains("repeats this for another");
+    said.complains("`q-slow-w` has not stopped yet")
+        .complains("keeps trying for another");
     assert!(slow.is_asked() && slow.started() == before);
     slow.end();
     until("the container runs again", || {
@@ -371,7 +371,7 @@ fn a_container_that_stops_after_the_watchdog_is_started_again() {
     // The container still runs, but will stop later.
     assert_eq!(scene.engine.state("q-late-w"), "running");
     slow.end();
-    child.finish().code(7).complains("ended by itself");
+    child.finish().code(7).complains("terminated unexpectedly");
     assert!(slow.started() != before);
     assert_eq!(
         (scene.states(), scene.versions()),
@@ -413,7 +413,7 @@ fn containers_that_stay_paused_are_reported() {
     until("the watchdog ends", || !is_alive(watchdog));
     held.go_on()
         .code(7)
-        .complains("ended by itself")
+        .complains("terminated unexpectedly")
         .complains("container `q-told` is still paused");
     engine.start_again();
     engine.docker(["rm", "-f", "q-told"]);

@@ -229,6 +229,6 @@ fn what_is_claimed_is_not_believed() {
         all(&bytes)
             .unwrap_err()
             .to_string()
-            .contains("do not match its size")
+            .contains("does not match the file size")
     );
 }

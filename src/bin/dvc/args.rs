@@ -37,7 +37,7 @@ pub(crate) enum Verb {
     Init(With<commands::init::InitArgs>),
     /// Copy a repository and check out a version
     Clone(With<commands::clone::CloneArgs>),
-    /// Make a version of the worktree
+    /// Record the worktree as a new version
     Commit(With<commands::commit::CommitArgs>),
     /// Show differences between the worktree and its version
     Status(With<commands::status::StatusArgs>),
@@ -58,7 +58,7 @@ pub(crate) enum Verb {
     Umount(With<commands::umount::UmountArgs>),
     /// Write a version as a tar archive or a container image
     Export(With<commands::export::ExportArgs>),
-    /// Make a version from a tar archive or a container image
+    /// Create a version from a tar archive or a container image
     Import(With<commands::import::ImportArgs>),
     /// List, create, rename or delete branches
     Branch(With<commands::branch::BranchArgs>),
@@ -70,7 +70,7 @@ pub(crate) enum Verb {
     Push(With<commands::push::PushArgs>),
     /// Fetch branches, tags and data from a remote
     Fetch(With<commands::fetch::FetchArgs>),
-    /// Fetch, and move the current branch forward
+    /// Fetch, and fast-forward the current branch
     Pull(With<commands::pull::PullArgs>),
     /// Create, list and remove volumes for containers
     Volume(With<commands::volume::VolumeArgs>),
@@ -104,7 +104,7 @@ pub(crate) enum Verb {
 }
 
 impl Cli {
-    /// Returns the global options of all levels, merged. Options further to the right win.
+    /// Returns the global options of all levels, combined by [`Globals::merge`].
     pub(crate) fn merged_globals(&self) -> Globals {
         let globals = self.globals.clone().merge(self.verb.globals());
         match &self.verb {

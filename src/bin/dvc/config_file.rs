@@ -10,7 +10,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The text of a configuration file before and after a change. Nothing is written until [`FileChange::write`].
+/// The text of a configuration file before and after a change. Nothing is written until
+/// [`FileChange::write`].
 pub(crate) struct FileChange {
     path: PathBuf,
     before: String,
@@ -18,7 +19,8 @@ pub(crate) struct FileChange {
 }
 
 impl FileChange {
-    /// Reads the file at `path` and sets `key`, or removes it if `value` is `None`. A missing file counts as empty.
+    /// Reads the file at `path` and sets `key`, or removes it if `value` is `None`. A missing file
+    /// counts as empty.
     pub(crate) fn prepare(path: &Path, key: &str, value: Option<&SettingValue>) -> Result<Self> {
         let before = match fs::read_to_string(path) {
             Ok(before) => before,

@@ -86,7 +86,7 @@ fn xdg(variable: &str) -> Option<PathBuf> {
 }
 
 /// Returns whether `HOME` belongs to another user, as it does after `sudo -u` or for a service
-/// account.
+/// account, or is not set.
 pub(crate) fn is_foreign_home() -> bool {
     let owner = home()
         .and_then(|home| std::fs::metadata(home).ok())

@@ -24,7 +24,8 @@ pub(crate) struct Exit(u8);
 
 impl Exit {
     pub(crate) const DONE: Self = Self(0);
-    /// The verb ran, and its answer is no: `volume has`, `status --exit-code`.
+    /// The verb ran, and its answer is no (`volume has`, `status --exit-code`, a failed check of
+    /// `doctor`), or the user did not confirm the action.
     pub(crate) const NO: Self = Self(1);
     /// Returns the exit code of the signal if the operation was cancelled, else this one.
     pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
@@ -35,7 +36,8 @@ impl Exit {
         }
     }
 
-    /// Returns the exit code of a child process that has already reported its error.
+    /// Returns the exit code of a child process that has already reported its error: 128 plus the
+    /// number of the signal if one ended it.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
@@ -72,7 +74,7 @@ pub(crate) type CommandResult = Result<Exit, Failed>;
 /// The failure of a verb.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The operation failed.
+    /// An operation of the library failed.
     Operation(Error),
     /// Standard output cannot be written.
     Output(io::Error),
@@ -105,7 +107,7 @@ impl From<BadConfiguration> for Failed {
 /// Failures of the command line itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A file that the command line names cannot be used.
+    /// A file or directory cannot be used.
     #[error("cannot {doing} `{}`", path.display())]
     File {
         doing: &'static str,
@@ -119,7 +121,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     UnusableMount(Error),
     /// A new repository would be inside a mount.
-    #[error("`{}` is inside the mount at `{}`, where a repository cannot be used", dir.display(), at.display())]
+    #[error("cannot create a repository in `{}`: it is inside the dvc mount at `{}`", dir.display(), at.display())]
     InsideMount {
         /// The directory of the new repository.
         dir: PathBuf,
@@ -139,19 +141,19 @@ pub(crate) enum CliError {
     #[error("no remote `{name}`")]
     NoRemote { name: String, known: String },
     /// A new remote would be inside the worktree of its own repository.
-    #[error("`{}` is inside the worktree `{}`, so a remote there would be lost with the worktree", dir.display(), top.display())]
+    #[error("cannot add a remote at `{}`: it is inside the worktree `{}` and would be lost with the worktree", dir.display(), top.display())]
     InsideWorktree { dir: PathBuf, top: PathBuf },
     /// An option has a value that it does not accept.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
     /// The verb changes something and has no dry run.
-    #[error("`dvc {0}` has no dry run")]
+    #[error("`dvc {0}` does not support a dry run")]
     NoDryRun(&'static str),
     /// The run directory cannot be created, or other users may create names in it.
-    #[error("cannot use the run directory `{}`", path.display())]
+    #[error("cannot create or access the run directory `{}`", path.display())]
     RunDir { path: PathBuf, source: io::Error },
     /// The setting has no value.
-    #[error("`{0}` is not set")]
+    #[error("the setting `{0}` is not set")]
     NotSet(String),
 }
 
@@ -184,7 +186,7 @@ impl Failure for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                Some("write it as UTF-8 text (`iconv` converts it)".into())
+                Some("save the file as UTF-8 text (`iconv` converts it)".into())
             }
             Self::NoRepository(_) => {
                 Some("run `dvc init` to create one, or name one with `--repo` or `DVC_REPO`".into())

@@ -14,7 +14,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "am",
-        "dvc has no patches: move versions with `dvc push`, `dvc fetch`, or `dvc export` and `dvc import`",
+        "dvc has no patches: transfer versions with `dvc push`, `dvc fetch`, or `dvc export` and `dvc import`",
     ),
     (
         "annotate",
@@ -22,7 +22,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "apply",
-        "dvc has no patches: move versions with `dvc push`, `dvc fetch`, or `dvc export` and `dvc import`",
+        "dvc has no patches: transfer versions with `dvc push`, `dvc fetch`, or `dvc export` and `dvc import`",
     ),
     ("archive", "run `dvc export REV -o FILE.tar`"),
     (
@@ -35,7 +35,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "bundle",
-        "run `dvc push /PATH`: any directory is a remote, even on a USB stick",
+        "run `dvc push /PATH`: any directory can be a remote, even one on a USB stick",
     ),
     ("cat-file", "run `dvc show REV:PATH`"),
     (
@@ -56,7 +56,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ("filter-branch", "versions cannot be rewritten"),
     (
         "format-patch",
-        "run `dvc diff -p A B` to read a difference, `dvc export` to pass a version on",
+        "run `dvc diff -p A B` to show the changes, or `dvc export` to share a version",
     ),
     (
         "grep",
@@ -72,7 +72,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "mv",
-        "move the file with `mv`; `dvc commit` finds out what was renamed",
+        "move the file with `mv`; `dvc commit` detects renames",
     ),
     ("notes", "run `dvc commit --trailer KEY=VALUE`"),
     (
@@ -87,8 +87,8 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "reset",
-        "run `dvc undo` to take back the last version, `dvc branch -f NAME REV` to move a branch, `dvc checkout -f` to \
-         give up changes",
+        "run `dvc undo` to undo the last commit, `dvc branch -f NAME REV` to move a branch, `dvc checkout -f` to \
+         discard changes",
     ),
     (
         "restore",
@@ -97,7 +97,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "revert",
-        "run `dvc undo` to take back the last version, or `dvc checkout REV -- PATH` and `dvc commit` to go back to an \
+        "run `dvc undo` to undo the last commit, or `dvc checkout REV -- PATH` and `dvc commit` to go back to an \
          older one",
     ),
     ("rev-list", "run `dvc log --format %H`"),
@@ -137,11 +137,11 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "branch --set-upstream-to",
-        "run `dvc push REMOTE BRANCH`: each remote's branch of the same name is followed",
+        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch of the same name at each remote",
     ),
     (
         "branch -u",
-        "run `dvc push REMOTE BRANCH`: each remote's branch of the same name is followed",
+        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch of the same name at each remote",
     ),
     (
         "checkout --detach",
@@ -179,20 +179,17 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "clone --recurse-submodules",
-        "leave it out: a clone has all branches",
+        "omit it: a clone has all branches",
     ),
-    (
-        "clone --recursive",
-        "leave it out: a clone has all branches",
-    ),
+    ("clone --recursive", "omit it: a clone has all branches"),
     (
         "clone --single-branch",
         "add `--lazy`: data of other branches is fetched only when it is read",
     ),
     ("commit --amend", "run `dvc undo`, then `dvc commit` again"),
     ("commit --fixup", "run `dvc undo`, then `dvc commit` again"),
-    ("commit --no-edit", "leave it out: no editor is opened"),
-    ("commit --no-verify", "leave it out: hooks are not skipped"),
+    ("commit --no-edit", "omit it: no editor is opened"),
+    ("commit --no-verify", "omit it: hooks are not skipped"),
     ("commit --patch", "name the paths: `dvc commit PATH`"),
     (
         "commit --signoff",
@@ -208,7 +205,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ("config --get", "run `dvc config get KEY`"),
     (
         "config --local",
-        "leave it out: the repository's file is the default",
+        "omit it: the repository's file is the default",
     ),
     (
         "config --show-origin",
@@ -220,7 +217,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ("diff --staged", "there is no staging area: run `dvc diff`"),
     (
         "fetch --tags",
-        "leave it out: tags are fetched with the branches",
+        "omit it: tags are fetched with the branches",
     ),
     ("gc --aggressive", "run `dvc gc --max-unused 0`"),
     (
@@ -239,15 +236,15 @@ pub(crate) const GIT: &[HintRow] = &[
     ("log -L", "run `dvc log -- PATH`"),
     (
         "pull --no-rebase",
-        "leave it out: `dvc pull` only moves the branch forward",
+        "omit it: `dvc pull` only moves the branch forward",
     ),
     (
         "pull --ff-only",
-        "leave it out: `dvc pull` only moves the branch forward",
+        "omit it: `dvc pull` only moves the branch forward",
     ),
     (
         "pull --rebase",
-        "leave it out: `dvc pull` only moves the branch forward, versions are never rewritten",
+        "omit it: `dvc pull` only moves the branch forward, versions are never rewritten",
     ),
     (
         "push --delete",
@@ -260,7 +257,7 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "push -f",
-        "write `--force-with-lease`, which overwrites only what you have seen",
+        "use `--force-with-lease`, which overwrites only what you have fetched",
     ),
     ("remote get-url", "run `dvc remote list`"),
     ("remote prune", "run `dvc fetch --prune NAME`"),
@@ -270,12 +267,12 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     ("remote show", "run `dvc remote check NAME`"),
     ("remote update", "run `dvc fetch --all`"),
-    ("tag -a", "leave it out: a tag is a name without a message"),
+    ("tag -a", "omit it: a tag is a name without a message"),
     (
         "tag -m",
-        "leave it out: a tag is a name without a message; add `--trailer` to a commit instead",
+        "omit it: a tag is a name without a message; add `--trailer` to a commit instead",
     ),
-    ("tag -s", "leave it out: tags are not signed"),
+    ("tag -s", "omit it: tags are not signed"),
 ];
 
 /// Commands and options of restic, borg and kopia.
@@ -316,24 +313,24 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ("find", "run `dvc log -- PATH`, or `dvc ls -r REV`"),
     (
         "forget --group-by",
-        "leave it out: rules apply to each branch; `--branch GLOB` selects branches",
+        "omit it: rules apply to each branch; `--branch GLOB` selects branches",
     ),
     (
         "forget --host",
-        "leave it out: use one branch for each host; `--branch GLOB` selects branches",
+        "omit it: use one branch for each host; `--branch GLOB` selects branches",
     ),
     (
         "forget --keep-tag",
-        "leave it out: a version with a tag is always kept",
+        "omit it: a version with a tag is always kept",
     ),
     (
         "forget --path",
-        "leave it out: use one branch for each directory; `--branch GLOB` selects branches",
+        "omit it: use one branch for each directory; `--branch GLOB` selects branches",
     ),
     ("forget --prune", "write `--gc`"),
     (
         "forget --tag",
-        "leave it out: a version with a tag is always kept",
+        "omit it: a version with a tag is always kept",
     ),
     ("import-tar", "run `dvc import FILE.tar`"),
     ("info", "run `dvc show REV`, or `dvc du` for the sizes"),
@@ -345,7 +342,7 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ("maintenance", "run `dvc fsck` and `dvc gc`"),
     (
         "migrate",
-        "leave it out: this version reads all repositories of older ones",
+        "omit it: dvc reads all repositories of older versions",
     ),
     (
         "passwd",
@@ -387,7 +384,7 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ("repository sync-to", "run `dvc push URL`"),
     (
         "rollback",
-        "run `dvc checkout REV`, or `dvc undo` to take back the last version",
+        "run `dvc checkout REV`, or `dvc undo` to undo the last commit",
     ),
     ("self-update", "install a newer binary"),
     (
@@ -418,16 +415,16 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ),
     (
         "--encryption",
-        "leave it out: repositories are not encrypted; use a store that encrypts",
+        "omit it: repositories are not encrypted; use a store that encrypts",
     ),
     ("--exclude-file", "write the patterns into `.dvcsignore`"),
     (
         "--password-file",
-        "leave it out: repositories are not encrypted; use a store that encrypts",
+        "omit it: repositories are not encrypted; use a store that encrypts",
     ),
     (
         "init -e",
-        "leave it out: repositories are not encrypted; use a store that encrypts",
+        "omit it: repositories are not encrypted; use a store that encrypts",
     ),
 ];
 

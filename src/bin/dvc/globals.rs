@@ -1,7 +1,8 @@
 //! The options that every verb takes, and the ones that many verbs share.
 //!
-//! clap accepts the global options before and after the verb. Each level of the command line declares them, and
-//! [`Globals::merge`] combines the levels, so that `-c` accumulates and `-n` can mean a count in `log`.
+//! clap accepts the global options before and after the verb. Each level of the command line
+//! declares them, and [`Globals::merge`] combines the levels, so that `-c` accumulates and `-n` can
+//! mean a count in `log`.
 
 use crate::settings::FlagValue;
 use clap::Args;

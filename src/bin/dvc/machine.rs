@@ -1,4 +1,5 @@
-//! The Docker engine and the volumes of this machine, as the environment and the settings name them.
+//! The Docker engine and the volumes of this machine, as the environment and the settings name
+//! them.
 
 use crate::dirs;
 use crate::failure::{CliError, Failed};

@@ -1,6 +1,8 @@
-//! The source of a mount: `REV` of the current repository, or `URL#REV`.
+//! The source of a mount: `REV` of the current repository, `URL#REV`, or `URL` for the default
+//! branch.
 //!
-//! A repository at a URL is read through a lazy clone below the state directory, which all mounts of that URL share.
+//! A repository on another machine is read through a lazy clone below the state directory, which
+//! all mounts of its URL share.
 
 use crate::dirs;
 use crate::failure::{CliError, Failed};
@@ -29,7 +31,7 @@ const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct MountSource {
     pub(crate) place: RepoPlace,
     pub(crate) revision: Revision,
-    /// The session with the settings of the clone, if the source is a URL.
+    /// The session with the settings of the repository at the URL, if the source is a URL.
     clone_session: Option<Session>,
 }
 
@@ -40,7 +42,8 @@ pub(crate) enum Purpose<'a> {
     Command,
     /// A dry run: no clone is created or updated.
     DryRun,
-    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be reached.
+    /// The mount of a volume with this overlay. It must also succeed while the remote cannot be
+    /// reached.
     Volume { overlay: Option<&'a str> },
 }
 
@@ -56,7 +59,7 @@ impl MountSource {
             names_version,
         } = SourceName::parse(text)?;
         if spec.path.is_some() {
-            return Err(CliError::option("REV", "name a whole version, not a path of it").into());
+            return Err(CliError::option("REV", "expected a version without a path").into());
         }
         let Some(url) = spec.url.or_else(|| named_url(session)) else {
             return Ok(Self {
@@ -82,7 +85,7 @@ impl MountSource {
         })
     }
 
-    /// Returns the session whose settings apply: that of the clone, or `session`.
+    /// Returns the session whose settings apply: that of the repository at the URL, or `session`.
     pub(crate) fn session<'s>(&'s self, session: &'s Session) -> &'s Session {
         self.clone_session.as_ref().unwrap_or(session)
     }
@@ -152,8 +155,8 @@ fn named_url(session: &Session) -> Option<String> {
 }
 
 /// Opens the repository at a URL, with the settings that apply to it. A repository on another
-/// machine is cloned, or its existing clone is updated; a dry run without a clone reads the remote
-/// repository itself.
+/// machine is cloned, or its existing clone is updated; a dry run uses the clone as it is, or
+/// without a clone the remote repository itself.
 fn open_url(
     session: &Session,
     purpose: Purpose<'_>,
@@ -221,8 +224,9 @@ fn patience(purpose: Purpose<'_>) -> Option<Duration> {
     matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
 }
 
-/// Fetches into a shared clone, unless it has no remote, the network is off, or the overlay to
-/// mount exists, whose version is already local.
+/// Fetches into a shared clone and moves its branches, unless the clone has no remote, the network
+/// is off, or the overlay to mount exists, whose version is already local. For a volume, an
+/// unreachable remote is not an error.
 fn update_clone(
     session: &Session,
     own: &Session,
@@ -244,7 +248,7 @@ fn update_clone(
     let progress = session.progress()?;
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
-            let message = format!("{e}; showing what is already local");
+            let message = format!("using the local state of the clone: {e}");
             progress.notice(Notice {
                 level: NoticeLevel::Info,
                 path: Vec::new(),

@@ -1,5 +1,5 @@
-//! Finds the repository and the worktree: `--repo`, `DVC_REPO`, or `.dvcs` in the current directory
-//! or a parent.
+//! Finds the repository and the worktree: `--repo`, `DVC_REPO`, the mount that contains the current
+//! directory, or `.dvcs` in the current directory or a parent.
 
 use crate::dirs;
 use crate::failure::CliError;
@@ -18,7 +18,8 @@ pub(crate) const INSIDE: &str = ".dvcs";
 /// A repository, and the worktree to use with it.
 #[derive(Clone, Debug)]
 pub(crate) struct RepoPlace {
-    /// The root of the repository, which holds the file `format`.
+    /// The root of the repository, which holds the file `format`; a path that does not exist if the
+    /// repository is on another machine.
     pub(crate) repository: PathBuf,
     /// The top directory of the worktree.
     pub(crate) worktree: PathBuf,
@@ -38,7 +39,7 @@ impl RepoPlace {
         let outside = || {
             CliError::option(
                 "PATH",
-                format!("`{}` is not below the worktree", given.display()),
+                format!("`{}` is outside the worktree", given.display()),
             )
         };
         let relative = if given.is_absolute() {
@@ -121,7 +122,8 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             .into_iter()
             .find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
-        // A repository inside a worktree is used with that worktree, even if the path to it contains symbolic links.
+        // A repository inside a worktree is used with that worktree, even if the path to it
+        // contains symbolic links.
         let same =
             |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
         if let Some(top) = current

@@ -44,8 +44,8 @@ impl Out {
         }
     }
 
-    /// Sends the output through a pager. `auto` selects `$PAGER` or `less`; an empty command or
-    /// `cat` means no pager.
+    /// Sends the output through a pager. `auto` selects `$PAGER`, or `less` if it is installed.
+    /// There is no pager if the command is empty or `cat`, or cannot be started.
     pub(crate) fn through_pager(mut self, command: &str) -> Self {
         let command = match command {
             "auto" => match std::env::var("PAGER") {
@@ -224,8 +224,9 @@ struct Envelope<'a, T> {
     object: &'a T,
 }
 
-/// Returns whether to colour the output. `--color` wins over the environment, which wins over the
-/// setting (`always`, `never`, `auto`).
+/// Returns whether to colour the output. `always` or `never` of `--color` wins over the
+/// environment, which wins over the setting (`always`, `never`, `auto`). `--color auto` ignores the
+/// setting.
 pub(crate) fn colour(flag: Option<&str>, setting: Option<&str>, stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
     match (flag, setting) {

@@ -20,7 +20,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Operations shorter than this show no bar.
+/// The first bar is shown when a phase has lasted this long. From then on, each phase gets its bar
+/// at once.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
 /// Interval between progress lines, which replace the bar if standard error is not a terminal.
@@ -83,8 +84,9 @@ struct JsonNotice<'a> {
 }
 
 impl Progress {
-    /// Starts the observer. `level` ranges from 0 (errors only) to 3 (everything). `bars` requests
-    /// bars on a terminal; `forced` requests progress lines if standard error is not a terminal.
+    /// Starts the observer. At `level` 0, only damage is reported, at 1 also warnings, at 2 also
+    /// notes and skipped files, at 3 everything. `bars` requests bars on a terminal; `bars` and
+    /// `forced` together request progress lines if standard error is not a terminal.
     pub(crate) fn start(
         signals: Signals,
         level: i32,
@@ -237,8 +239,8 @@ struct ProgressCounts {
 }
 
 /// Formats a line: `[=====>      ]  30% sending: 1.2 GiB of 4.0 GiB, 32.0 MiB in flight, 24.0s
-/// left, 120.0 MiB/s, 38 of 120 packs`. If the line is too long, the bar is left out first, then
-/// pieces from the end.
+/// left, 120.0 MiB/s, 38 of 120 packs`. If the line is too long, the bar is shortened to 8
+/// characters, then left out; then pieces are left out from the end.
 fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
     let ProgressCounts {
         files,

@@ -243,8 +243,8 @@ impl Session {
         all
     }
 
-    /// Returns the files in the directory of secrets that no setting uses, each with the most
-    /// similar known name.
+    /// Returns the files in the directory of secrets with unknown names, each with the most similar
+    /// known name, if there is one.
     pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
         let settings = KEYS.iter().filter_map(|key| key.env);
         let known = CREDENTIALS

@@ -1,5 +1,5 @@
-//! One run of the program: global options, settings, place, clock, author and output. It is created
-//! once, and every verb borrows it.
+//! One run of the program: global options, settings, place, clock, author and output. The program
+//! creates a session once, and every verb borrows the session.
 
 use crate::cancellable::CancellableReader;
 use crate::dirs;
@@ -99,7 +99,8 @@ impl Session {
         Exit::of(failed)
     }
 
-    /// Returns a copy of this run with the settings of another repository, freshly read.
+    /// Returns a copy of this run for another repository, whose settings are read when they are
+    /// needed.
     pub(crate) fn in_repository(&self, repository: &Path) -> Self {
         Self {
             globals: Globals {
@@ -147,7 +148,8 @@ impl Session {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
-    /// Returns the settings in force, which the first call reads.
+    /// Returns the effective settings. The first call reads them, and reports configuration files
+    /// that it ignored.
     pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
@@ -167,7 +169,7 @@ impl Session {
     }
 
     /// Returns why the hooks and remotes of the repository are distrusted; `None` if they may be
-    /// used.
+    /// used, or if there is no local repository or no valid configuration.
     pub(crate) fn distrusted(&self) -> Option<DistrustedRepo> {
         let repository = self.place().ok()?.repository;
         trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
@@ -212,8 +214,8 @@ impl Session {
         )
     }
 
-    /// Returns standard output, through a pager if it is a terminal. Used by `log`, `diff`, `show`
-    /// and `ls`.
+    /// Returns standard output, through the pager of the settings if standard output is a terminal,
+    /// and neither JSON nor `--no-pager` is requested. Used by `log`, `diff`, `show` and `ls`.
     pub(crate) fn paged_out(&self) -> Out {
         let plain = self.plain_out();
         if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {
@@ -248,7 +250,8 @@ impl Session {
         Ok(Arc::clone(self.store_notices.get_or_init(|| notices)))
     }
 
-    /// Returns the level of messages, from 0 (errors only) to 3 (everything).
+    /// Returns the level of messages: 0 shows errors and damage, 3 shows everything. `-v` and `-q`
+    /// may exceed this range; below 0, damage is not shown either.
     fn level(&self) -> Result<i32, BadConfiguration> {
         let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
@@ -259,7 +262,9 @@ impl Session {
         Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
     }
 
-    /// Returns an observer for a long operation, which draws progress bars.
+    /// Returns an observer for a long operation. On a terminal it draws progress bars unless the
+    /// settings or the options turn them off; otherwise it prints progress lines if `ui.progress`
+    /// is `always`.
     pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
         let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
@@ -277,8 +282,8 @@ impl Session {
         ))
     }
 
-    /// Returns the author of new versions: `user.author`, else `user.name` and `user.email`, else
-    /// login and host name.
+    /// Returns the author of new versions: `user.author`, or else `user.name` and `user.email`. A
+    /// missing name is replaced by the login name, a missing address by login and host name.
     pub(crate) fn author(&self) -> Result<String, BadConfiguration> {
         let settings = self.settings()?;
         if let Some(author) = settings.text("user.author") {
@@ -462,8 +467,8 @@ impl Session {
         Ok(CancellableReader::new(input.into(), self.signals.clone()))
     }
 
-    /// Asks before something is removed. Without a terminal, and with `--yes` or `--json`, the
-    /// answer is yes.
+    /// Asks before something is removed. The answer is yes with `--yes` or `--json`, or unless
+    /// standard input and standard error are both terminals.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         if self.globals.yes || self.globals.json || !terminal {
@@ -490,8 +495,8 @@ impl Session {
     }
 }
 
-/// Returns the user's time zone. An unknown name in `TZ` is reported, because all times would be
-/// off by hours.
+/// Returns the user's time zone, or UTC if it is unknown. Unless `quiet` is set, an unknown name in
+/// `TZ` is reported, because all times would be off by hours.
 fn zone(quiet: bool) -> jiff::tz::TimeZone {
     let named = std::env::var("TZ").ok().filter(|name| !name.is_empty());
     jiff::tz::TimeZone::try_system().unwrap_or_else(|_| {
@@ -512,7 +517,8 @@ pub(crate) fn host() -> String {
         .into_owned()
 }
 
-/// Returns the user's login name, from the environment or the password file.
+/// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
+/// a usable name.
 fn login() -> String {
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));

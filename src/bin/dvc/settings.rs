@@ -18,7 +18,7 @@ use retention::RetentionEntry;
 use std::collections::BTreeMap;
 use value::SettingValue;
 
-/// The settings in force.
+/// The effective settings.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, (SettingValue, Origin)>,
@@ -58,7 +58,7 @@ impl Settings {
         })
     }
 
-    /// Returns a text, a choice or a path.
+    /// Returns a text, an author, a choice or a path.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.values.get(key) {
             Some((SettingValue::Text(text), _)) => Some(text),
@@ -107,7 +107,7 @@ impl Settings {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// Returns every value in force with its origin, sorted by name.
+    /// Returns every effective value with its origin, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &SettingValue, &Origin)> {
         self.values
             .iter()

@@ -19,7 +19,8 @@ pub(crate) const NAMES: &[&str] = &[
     "DATA_S3_DST",
     // The remote of `unpack`.
     "DATA_S3_SRC",
-    // An image, [REGISTRY/]NAME[:TAG]: the remote if no S3 variable is set; the tag is the branch.
+    // An image, [REGISTRY/]NAME[:TAG]: the remote if no URL and no S3 variable is set. The tag is
+    // the branch, unless it is `latest`.
     "DATA_TAG",
     // `unpack` uses no network.
     "NO_PULL",
@@ -29,7 +30,7 @@ pub(crate) const NAMES: &[&str] = &[
     "REGISTRY",
 ];
 
-/// The variable that names the URL of `origin`.
+/// The variable that names the URL of `origin`, and overrides [`NAMES`].
 const URL: &str = "DVC_REMOTE_ORIGIN_URL";
 /// The default tag of an image.
 const LATEST: &str = "latest";
@@ -111,7 +112,10 @@ pub(crate) fn plan(
     let branch = branch.and_then(|tag| match RefName::new(&tag) {
         Ok(branch) => Some(branch),
         Err(e) => {
-            reading.problem("DATA_TAG", format!("the tag cannot be a branch name: {e}"));
+            reading.problem(
+                "DATA_TAG",
+                format!("the tag is not a valid branch name: {e}"),
+            );
             None
         }
     });
@@ -147,7 +151,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// Returns the files in the directory of secrets with unknown names, sorted, each with the most
-/// similar known name.
+/// similar known name, if there is one.
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -212,7 +216,7 @@ impl SidecarReader<'_> {
             if registry.is_some() {
                 self.problem(
                     "REGISTRY",
-                    "DATA_TAG is not set, so no image in the registry is named",
+                    "DATA_TAG is not set, but must name the image in the registry",
                 );
             }
             return None;
@@ -220,7 +224,7 @@ impl SidecarReader<'_> {
         if text.contains('@') {
             self.problem(
                 "DATA_TAG",
-                "a digest or a user is not supported; write [REGISTRY/]NAME[:TAG]",
+                "digests and user names are not supported; write [REGISTRY/]NAME[:TAG]",
             );
             return None;
         }
@@ -230,7 +234,10 @@ impl SidecarReader<'_> {
             .map(bare)
             .filter(|r| !r.is_empty() && !image.is_in(r));
         if let Some(other) = other {
-            let text = format!("`{}` is not the registry of DATA_TAG", other.escape_debug());
+            let text = format!(
+                "`{}` differs from the registry in DATA_TAG",
+                other.escape_debug()
+            );
             self.problem("REGISTRY", text);
         }
         Some(image)
@@ -274,7 +281,8 @@ impl Image {
             None => (last, None),
         };
         let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
-        // As Docker does, treat a first component with a dot or a port as a host.
+        // As Docker does, treat a first component as a host if it has a dot or a port or is
+        // `localhost`.
         let has_host = name
             .split_once('/')
             .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
@@ -446,22 +454,22 @@ mod tests {
             (&[("DATA_TAG", "r.example/Team/Data")], &["DATA_TAG: "]),
             (
                 &[("DATA_TAG", "r.example/data@sha256:00")],
-                &["DATA_TAG: a digest"],
+                &["DATA_TAG: digests"],
             ),
             (
                 &[("DATA_TAG", "me:hush@r.example/data")],
-                &["DATA_TAG: a digest or a user"],
+                &["DATA_TAG: digests and user names"],
             ),
             (
                 &[("DATA_TAG", "r.example/data:a..b")],
-                &["DATA_TAG: the tag cannot be a branch name"],
+                &["DATA_TAG: the tag is not a valid branch name"],
             ),
             (
                 &[
                     ("DATA_TAG", "r.example/data"),
                     ("REGISTRY", "other.example"),
                 ],
-                &["REGISTRY: `other.example` is not the registry"],
+                &["REGISTRY: `other.example` differs from the registry"],
             ),
             (
                 &[("NO_PUSH", "perhaps")],

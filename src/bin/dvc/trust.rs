@@ -1,5 +1,6 @@
-//! Decides whether the hooks and remotes of a repository may be used. The decision depends on its
-//! owner, its permissions and `safe.directory`.
+//! Decides whether the hooks and remotes of a repository may be used. The decision depends on the
+//! owner and the permissions of the repository and its `config.toml`, on `safe.directory`, and on
+//! whether the repository is part of a mounted version.
 //!
 //! The data of a distrusted repository is still read and written, but no command that it names is
 //! run and no remote that it names is contacted.
@@ -19,7 +20,7 @@ pub(crate) struct DistrustedRepo {
 /// The reason for the distrust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DistrustReason {
-    /// A file or directory of the repository belongs to another user.
+    /// A file or directory of the repository belongs to another user, who is not root.
     Owner(PathBuf, u32),
     /// Every user can write to this file or directory.
     Writable(PathBuf),

@@ -189,7 +189,7 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
                 .has_last
                 .then(|| format!("write paths after `--`: `{program} .. -- {arg}`"));
             UsageAnswer {
-                message: format!("`{program}` does not take `{arg}` here"),
+                message: format!("unexpected argument `{arg}` for `{program}`"),
                 hint: paths.or_else(help),
             }
         }
@@ -210,7 +210,7 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
                 .filter(|known| !known.is_empty());
             let message = match (value.is_empty(), &known) {
                 (true, _) => format!("`{arg}` needs a value"),
-                (false, _) => format!("`{arg}` does not take `{value}`"),
+                (false, _) => format!("invalid value `{value}` for `{arg}`"),
             };
             let hint = near(ContextKind::SuggestedValue, &value)
                 .or_else(|| known.map(|known| format!("write one of {known}")));
@@ -221,12 +221,12 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(e).map(|why| match why.to_string().as_str() {
-                "invalid digit found in string" => "it is not a number".to_owned(),
+                "invalid digit found in string" => "not a number".to_owned(),
                 other => other.to_owned(),
             });
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             UsageAnswer {
-                message: format!("`{arg}` does not take `{value}`{why}"),
+                message: format!("invalid value `{value}` for `{arg}`{why}"),
                 hint: help(),
             }
         }
@@ -234,13 +234,13 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
             let other = text(ContextKind::PriorArg);
             let message = match (other.is_empty(), other == arg) {
                 (true, _) => format!("`{arg}` cannot be used with the other arguments"),
-                (_, true) => format!("`{arg}` is given twice"),
+                (_, true) => format!("`{arg}` is given more than once"),
                 _ => format!("`{arg}` and `{other}` cannot be used together"),
             };
             UsageAnswer {
                 message,
                 hint: Some(format!(
-                    "leave one of them out; `{program} --help` describes both"
+                    "omit one of them; `{program} --help` describes both"
                 )),
             }
         }
@@ -327,7 +327,7 @@ mod tests {
             ),
             (
                 "dvc checkout main a b",
-                "`dvc checkout` does not take `a` here",
+                "unexpected argument `a` for `dvc checkout`",
                 "write paths after `--`: `dvc checkout .. -- a`",
             ),
             (
@@ -337,7 +337,7 @@ mod tests {
             ),
             (
                 "dvc log -n x",
-                "`--max-count <N>` does not take `x`: it is not a number",
+                "invalid value `x` for `--max-count <N>`: not a number",
                 "run `dvc log --help` to list the arguments",
             ),
             (
@@ -347,13 +347,13 @@ mod tests {
             ),
             (
                 "dvc log --color purple",
-                "`--color <WHEN>` does not take `purple`",
+                "invalid value `purple` for `--color <WHEN>`",
                 "write one of auto, always, never",
             ),
             (
                 "dvc -c a=b log --graph --reverse",
                 "`--graph` and `--reverse` cannot be used together",
-                "leave one of them out; `dvc log --help` describes both",
+                "omit one of them; `dvc log --help` describes both",
             ),
         ] {
             assert_eq!(of(line), (message.to_owned(), hint.to_owned()), "{line}");

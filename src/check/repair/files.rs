@@ -18,7 +18,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
 use crate::repo::{Repo, layout};
 
-/// Bytes of a file that are divided at once.
+/// Number of bytes of a file that are divided into chunks at a time.
 const WINDOW: usize = 4 << 20;
 /// Limit on the places that are remembered for one chunk.
 const PLACES_MAX: usize = 16;
@@ -165,7 +165,7 @@ impl FileSearch<'_> {
         }
     }
 
-    /// Divides a file in each way that the repository uses.
+    /// Divides a file with each chunker that the repository uses, and takes the needed chunks.
     fn divide(&mut self, path: &Path) -> Result<()> {
         for chunker in [Chunker::Cdc, Chunker::Fixed(self.repo.chunker().page)] {
             if self.is_done() {

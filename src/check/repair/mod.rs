@@ -49,7 +49,8 @@ pub struct RepairSources<'a> {
 /// The repository to repair.
 pub struct Target<'a> {
     pub repo: &'a Repo,
-    /// Has temporary files; the store of the repository if it is local and not a dry run.
+    /// The store for temporary files: that of the repository if it is local and this is not a dry
+    /// run.
     pub staging: &'a LocalStore,
     pub observer: &'a dyn Observer,
     /// Change nothing, and only report what would be repaired.
@@ -108,7 +109,7 @@ impl Repair {
         Ok(self.progress() != before)
     }
 
-    /// Returns the report.
+    /// Returns the report, with the numbers of objects and packs that are intact again.
     pub fn into_report(self) -> RepairReport {
         let (objects, packs) = (
             self.found.len() as u64,
@@ -140,7 +141,8 @@ impl Repair {
             .collect()
     }
 
-    /// Leaves a source out after an error. Returns the error if it concerns this process.
+    /// Leaves a source out of the rest of the repair after an error. Fails if the error concerns
+    /// this process.
     fn leave_out(&mut self, target: &Target<'_>, source: &SourceRepo, e: Error) -> Result<()> {
         if matches!(
             e.kind(),

@@ -66,7 +66,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Restores the object `key` with this name from the first source that has it.
+    /// Restores the object `key` with this name from the first source that has it; `None` if no
+    /// source does.
     pub(super) fn restore_named(
         &mut self,
         target: &Target<'_>,

@@ -15,7 +15,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::frames::decode_payload;
 use crate::repo::layout;
 
-/// Chunks that are fetched with shared requests.
+/// Maximum number of chunks that are fetched together, with shared requests.
 const BATCH: usize = 512;
 
 impl Repair {
@@ -151,7 +151,7 @@ impl Repair {
         Ok(false)
     }
 
-    /// Removes the objects that a source has from `needed`, and stores them.
+    /// Stores the needed objects that a source has, and removes them from `needed`.
     fn restore_from_all(
         &mut self,
         target: &Target<'_>,

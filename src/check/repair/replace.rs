@@ -1,9 +1,9 @@
 //! Takes damaged packs out of the index: their intact objects are stored again, and new index
-//! segments have no rows of them. The packs themselves stay, because a better method may still find
-//! something in them.
+//! segments contain no rows for them. The packs themselves stay, because a better method may still
+//! find something in them.
 //!
-//! The new segments do not declare that they replace the old ones: a push could send them to a remote
-//! that has the pack intact and lacks the objects that are stored again here.
+//! The new segments do not declare that they replace the old ones: a push could send them to a
+//! remote that has the pack intact and lacks the objects that are stored again here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -76,7 +76,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Removes the packs from `packs` whose stored bytes match their names.
+    /// Removes from `packs` those packs whose stored bytes match their names, and records them as
+    /// restored.
     fn take_intact(&mut self, target: &Target<'_>, packs: &mut HashSet<PackName>) -> Result<()> {
         for name in packs.iter().copied().collect::<Vec<_>>() {
             let mut hasher = NameHasher::default();
@@ -108,7 +109,8 @@ fn uses(row: &IndexRow, packs: &HashSet<PackName>) -> bool {
     packs.contains(&row.place.pack) || row.base.is_some_and(|base| packs.contains(&base.pack))
 }
 
-/// Stores the objects again that only these packs have. Returns false if an object is unreadable.
+/// Stores objects that only these packs have in new packs. Returns false if an object is
+/// unreadable.
 fn move_objects(target: &Target<'_>, packs: &HashSet<PackName>) -> Result<bool> {
     let index = target.repo.index()?;
     let mut objects: BTreeSet<StoredObject> = BTreeSet::new();
@@ -209,7 +211,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
     Ok(())
 }
 
-/// Returns the stored segments whose rows are in `live` ones.
+/// Returns the stored segments whose rows are also in the `live` segments.
 fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<SegmentName>> {
     let known = match target.repo.as_local() {
         Some(_) => target.repo.catalogue()?.segments()?,

@@ -16,11 +16,12 @@ use crate::model::id::{Id, parse_hex};
 use crate::observe::Silent;
 use crate::repo::packs::{PackTable, read_table, rows_of};
 
-/// Limit on the length of a segment that a source may send.
+/// Limit on the length of a segment from a source, in bytes.
 const SEGMENT_MAX: u64 = 8 << 30;
 
 impl Repair {
-    /// Restores the damaged segments that a source has, and reads the packs of the others.
+    /// Restores the damaged segments that a source has. For the others, requests a rebuild of a
+    /// local repository, or reads the tables of the packs of a remote one.
     pub(super) fn restore_segments(
         &mut self,
         target: &Target<'_>,
@@ -65,7 +66,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Returns once whether the index and the catalogue of the local repository must be rebuilt.
+    /// Returns whether the index and the catalogue of the local repository must be rebuilt, and
+    /// clears that request.
     pub fn take_rebuild(&mut self) -> bool {
         std::mem::take(&mut self.needs_rebuild)
     }

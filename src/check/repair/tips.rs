@@ -1,6 +1,6 @@
-//! Repairs the logs of refs. The entries between intact ones follow from their neighbours. The value
-//! of a newest entry comes from a remote that has the same ref, and never from the entry before,
-//! unless the user accepts an older value.
+//! Repairs the logs of refs. The entries between intact ones follow from their neighbours. The
+//! value of a newest entry comes from a remote that has the same ref, and never from the entry
+//! before, unless the user accepts an older value.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -74,7 +74,8 @@ impl Repair {
         Ok(())
     }
 
-    /// Repairs one log. `seen` is the number of the newest entry that this machine has seen.
+    /// Repairs one log, unless more than [`MISSING_MAX`] entries are missing. `seen` is the number
+    /// of the newest entry that this machine has seen.
     fn restore_log(
         &mut self,
         target: &Target<'_>,
@@ -83,13 +84,20 @@ impl Repair {
         seen: u64,
     ) -> Result<()> {
         let newest = log.last.max(seen);
-        if newest == 0 || newest - log.entries.len() as u64 > MISSING_MAX {
+        if newest == 0 {
+            return Ok(());
+        }
+        let before = log.entries.last_key_value().map(|(_, entry)| entry.clone());
+        if newest - log.entries.len() as u64 > MISSING_MAX {
+            self.report.unrepaired_refs.push(UnrepairedRef {
+                log: log.key.clone(),
+                previous: before.as_ref().and_then(value_of),
+            });
             return Ok(());
         }
         let bad: Vec<u64> = (1..=newest)
             .filter(|n| !log.entries.contains_key(n))
             .collect();
-        let before = log.entries.last_key_value().map(|(_, entry)| entry.clone());
         let mut value = None;
         if bad.last() == Some(&newest) {
             let previous = before.as_ref().and_then(value_of);
@@ -203,7 +211,8 @@ fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Resu
     Ok(())
 }
 
-/// Returns the newest value of a ref at the remotes, if it is newer than the newest intact entry.
+/// Returns the newest value of a ref at the sources and in tracking refs, among those whose version
+/// the repository has and that are newer than the newest intact entry.
 fn choose(
     target: &Target<'_>,
     sources: &RepairSources<'_>,
@@ -287,7 +296,8 @@ fn at_source(repo: &Repo, source: &str, log: &Log) -> Result<Option<Candidate>> 
     }))
 }
 
-/// Returns whether a value is newer than the newest intact entry.
+/// Returns whether a value is newer than the newest intact entry: its version is no ancestor of the
+/// version of the entry, and is either a descendant or was set at the same time or later.
 fn is_newer(repo: &Repo, candidate: &Candidate, before: Option<&RefEntry>) -> Result<bool> {
     let Some(previous) = before else {
         return Ok(true);

@@ -1,7 +1,8 @@
 //! Stores recovered objects in new packs, and index segments for them.
 //!
 //! Order: packs of chunks and lists, packs of trees and commits, index segments. A repair that is
-//! killed leaves complete packs at most, and the next one stores the same objects again.
+//! killed leaves at most complete packs without index segments, and the next one stores the same
+//! objects again.
 
 use super::Target;
 use crate::codec::compress::{CompressionProfile, Compressor};
@@ -37,7 +38,7 @@ enum Packs<'a> {
     Remote(RemotePacks),
 }
 
-/// Stores objects.
+/// Stores recovered objects.
 pub(super) struct ObjectWriter<'a> {
     target: &'a Target<'a>,
     ids: IdHasher,

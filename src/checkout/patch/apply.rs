@@ -284,7 +284,7 @@ impl<'a> Patch<'a> {
             Err(e) => {
                 self.engine.incomplete(
                     path.to_vec(),
-                    format!("cannot open its directory: {}", error_text(e)),
+                    format!("cannot open the parent directory: {}", error_text(e)),
                 );
                 Ok(None)
             }
@@ -310,6 +310,7 @@ impl<'a> Patch<'a> {
     }
 
     /// Adds half-written files of an interrupted run that the caller's differences do not contain.
+    /// Marks those that they contain as not verified.
     fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
         let half: Vec<Vec<u8>> = self
             .journal
@@ -519,7 +520,7 @@ impl<'a> Patch<'a> {
         match settled {
             Ok(None) => self.engine.lose(
                 &place,
-                "metadata not restored: changed in the meantime".to_owned(),
+                "metadata not restored: changed during the checkout".to_owned(),
             ),
             Ok(Some(lost)) => {
                 self.made.insert(change.path.clone());
@@ -588,7 +589,8 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Returns whether a node still matches the entry that the comparison found.
+/// Returns whether a node still matches the entry that the comparison found. Compares only the
+/// mtime, whether the node is a regular file, and the size of a file.
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());

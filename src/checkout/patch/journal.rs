@@ -345,8 +345,8 @@ impl Journal {
     }
 
     /// Ends the checkout after the new state of the worktree is saved. The journal is kept if files
-    /// that this run did not change are half-written, or if an interrupted checkout covers more
-    /// than this one.
+    /// that this run did not change are half-written, or if an interrupted checkout covers more of
+    /// the worktree than this checkout.
     pub fn finish(self) -> Result<()> {
         if self.stays || !self.half_written.is_empty() {
             return Ok(());

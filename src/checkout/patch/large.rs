@@ -107,7 +107,8 @@ impl<'a> Patch<'a> {
         Ok(Some((fd, sure)))
     }
 
-    /// Creates a clone of an open file next to it, if the file system supports that.
+    /// Creates a clone of an open file next to it, if the file system supports that and the file
+    /// has no other hard links to replace.
     fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
         // A clone would have to replace all hard links of the file at the same time, which is not
         // possible.

@@ -111,7 +111,7 @@ fn exists(place: &Member) -> bool {
 }
 
 fn kept(engine: &Engine<'_>, place: &Member) {
-    let message = "directory kept, because it contains files of no version".to_owned();
+    let message = "directory kept, because it contains ignored or untracked files".to_owned();
     engine.observer.notice(Notice {
         level: NoticeLevel::Info,
         path: place.dir.path_of(&place.name),
@@ -119,7 +119,8 @@ fn kept(engine: &Engine<'_>, place: &Member) {
     });
 }
 
-/// Removes a name. Returns the number of removed nodes.
+/// Removes a name, unless the name is missing or a directory with entries. Returns the number of
+/// removed nodes.
 fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
     match place
         .dir

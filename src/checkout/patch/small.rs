@@ -24,7 +24,7 @@ use crate::checkout::restore::links::Member;
 use crate::error::Result;
 use crate::model::entry::Entry;
 
-/// Limit on the number of files and bytes that are synced as one batch.
+/// Number of files, and of bytes, at which a batch is synced.
 const BATCH: (usize, u64) = (1024, 64 << 20);
 /// Up to this number of files are synced one by one; for more files, the whole file system is
 /// synced.

@@ -119,7 +119,7 @@ impl Engine<'_> {
             Err(e) if concerns_all(e) => Err(io_error("link", &place.dir.path_of(&place.name), e)),
             Err(e @ (Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV)) => {
                 let why = format!(
-                    "copied instead of linked to `{}`: {}",
+                    "copied instead of hard-linked to `{}`: {}",
                     display(&first.dir.path_of(&first.name)),
                     error_text(e)
                 );
@@ -128,7 +128,7 @@ impl Engine<'_> {
                 self.copy(place, entry)
             }
             Err(e) => {
-                self.lose(place, format!("not linked: {}", error_text(e)));
+                self.lose(place, format!("hard link not created: {}", error_text(e)));
                 Ok(())
             }
         }

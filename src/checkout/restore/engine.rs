@@ -134,7 +134,7 @@ impl<'a> Engine<'a> {
         if place.dir.path_len() + 1 + place.name.len() > DIR_PATH_MAX {
             place.dir.placed().broken = true;
             let message = format!(
-                "a directory below is not restored: its path is longer than {} KiB",
+                "a subdirectory was not restored: its path is longer than {} KiB",
                 DIR_PATH_MAX >> 10
             );
             self.incomplete(place.dir.path(), message);

@@ -16,7 +16,7 @@ use crate::model::entry::Entry;
 pub(in crate::checkout) const LARGE: u64 = 16 << 20;
 /// Message for a hard link whose first name could not be created.
 pub(in crate::checkout) const UNLINKED: &str =
-    "not restored, because the file that it is linked to is not restored";
+    "not restored, because the target of the hard link was not restored";
 
 /// One item of work.
 pub(in crate::checkout) enum Item<'a> {

@@ -15,6 +15,7 @@ use crate::checkout::meta::{Known, Lost, Spot, mtime};
 use crate::checkout::restore::report::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
+use crate::model::text;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// A time before 1970 with nanoseconds, which not every file system can store.
@@ -40,8 +41,9 @@ pub(in crate::checkout) struct Maker {
 }
 
 impl Maker {
-    /// Probes with an unnamed file in `root` which owner and mode new nodes get. `uniform` promises
-    /// that this process creates all directories, so that the result holds below them too.
+    /// Probes with a temporary file in `root` which owner and mode new nodes get, and reports if
+    /// the file system cannot store all times. `uniform` promises that this process creates all
+    /// directories, so that the result holds below them too.
     pub(in crate::checkout) fn probe(
         root: BorrowedFd<'_>,
         uniform: bool,
@@ -274,8 +276,8 @@ impl Maker {
             let message = match count {
                 1 => "owner not restored: not permitted".to_owned(),
                 n => format!(
-                    "owner not restored here and {} more times: not permitted",
-                    n - 1
+                    "owner not restored for this and {}: not permitted",
+                    text::count(n - 1, "other file")
                 ),
             };
             observer.notice(Notice {
@@ -298,8 +300,8 @@ pub(in crate::checkout) fn refused(entry: &Entry, e: Errno) -> String {
     let what = match &entry.node {
         Node::File { .. } => "file".to_owned(),
         Node::Dir { .. } => "directory".to_owned(),
-        Node::Symlink { target } => format!("link to `{}`", display(target)),
-        Node::Fifo => "pipe".to_owned(),
+        Node::Symlink { target } => format!("symbolic link to `{}`", display(target)),
+        Node::Fifo => "named pipe".to_owned(),
         Node::CharDevice { major, minor } => format!("character device {major}:{minor}"),
         Node::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
     };

@@ -188,7 +188,7 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
                 children.push(TreeChild { first, id: id(d)? });
             }
             if children.is_empty() {
-                return Err(DecodeError::message("an empty inner node"));
+                return Err(DecodeError::message("empty inner node"));
             }
             TreeBody::Inner(children)
         }

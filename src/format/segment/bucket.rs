@@ -66,7 +66,9 @@ impl BucketEncoder {
         let sum = checksum(SegmentSection::Bucket, bucket, &self.bytes);
         self.bytes.extend_from_slice(&sum);
         if self.bytes.len() as u64 > u64::from(fanout::MAX_BUCKET_BYTES) {
-            return Err(SegmentError::Rows("bucket too long, ids are not uniform"));
+            return Err(SegmentError::Rows(
+                "bucket too long: ids are not uniformly distributed",
+            ));
         }
         Ok(Some(&self.bytes))
     }

@@ -16,8 +16,8 @@ pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
 pub const MAX_BITS: u8 = 27;
 const TARGET_ROWS: u64 = 32;
 
-/// Returns the number of id bits that select a bucket, so that a bucket has 16 to 32 rows on
-/// average.
+/// Returns the number of id bits that select a bucket, at most [`MAX_BITS`]: the smallest number
+/// for which a bucket has at most 32 rows on average.
 pub fn bits_for(rows: u64) -> u8 {
     let mut bits = 0;
     while bits < MAX_BITS && rows >> bits > TARGET_ROWS {
@@ -90,7 +90,7 @@ impl FanoutPage {
                 .checked_add(u64::from(before))
                 .is_none_or(|end| end > limit)
         {
-            return Err(SegmentError::Damaged("fan-out points outside"));
+            return Err(SegmentError::Damaged("fan-out entry out of range"));
         }
         Ok(Self { start, ends })
     }

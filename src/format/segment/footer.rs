@@ -128,6 +128,6 @@ impl SegmentFooter {
     pub fn layout_in(&self, file_bytes: u64) -> Result<SegmentLayout, SegmentError> {
         self.layout()
             .filter(|l| l.file_bytes == file_bytes)
-            .ok_or(SegmentError::Damaged("sections do not fill the file"))
+            .ok_or(SegmentError::Damaged("sections do not cover the file"))
     }
 }

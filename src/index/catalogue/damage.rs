@@ -1,5 +1,5 @@
-//! Objects whose stored copies are damaged. Without these records, a commit trusts the damaged copies
-//! again.
+//! Objects whose stored copies are damaged. Without these records, a commit trusts the damaged
+//! copies again.
 
 use super::{Catalogue, CatalogueResult};
 use crate::model::id::{Id, ObjectKind};

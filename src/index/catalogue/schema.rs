@@ -32,7 +32,7 @@ CREATE TABLE unused_packs (name BLOB PRIMARY KEY, first_seen INTEGER NOT NULL) W
 CREATE TABLE damaged_objects (kind INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 ";
 
-/// Opens the file. Creates its tables if its version differs.
+/// Opens the file. Recreates its tables if its version differs.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
     prepare(&connection)?;

@@ -22,7 +22,7 @@ pub struct SegmentRow {
     pub replaced_by: Option<SegmentName>,
 }
 
-/// A pack that a running or interrupted commit has finished and that no segment lists yet.
+/// A pack that a running or interrupted operation has stored and that no segment lists yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoosePack {
     /// SHA-256 of the file.
@@ -129,8 +129,8 @@ impl Catalogue {
         })
     }
 
-    /// Returns since when each of `packs` is known as unneeded, in seconds since 1970; `now` for those that were needed
-    /// or unknown before.
+    /// Returns since when each of `packs` has been known as unneeded, in seconds since 1970; `now`
+    /// for those that were needed or unknown before.
     pub fn unused_packs(
         &self,
         packs: &[PackName],
@@ -139,8 +139,8 @@ impl Catalogue {
         self.read(|c| unused(c, packs, now))
     }
 
-    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same as
-    /// [`Self::unused_packs`].
+    /// Records that nothing needs the packs, and that all other packs are needed. Returns the same
+    /// as [`Self::unused_packs`].
     pub fn see_unused_packs(
         &self,
         packs: &[PackName],

@@ -52,10 +52,11 @@ impl EffectiveTime {
         date.at(0, 0, 0, 0)
     }
 
-    /// Returns the instant that is earlier by `span`, or `None` if it is before the calendar starts.
+    /// Returns the instant that is earlier by `span`, or `None` if it is before the calendar
+    /// starts.
     ///
-    /// If a month is too short for the day, the surplus days count into the next month, as in restic:
-    /// one month before 31 March is 3 March (2 March in a leap year).
+    /// If a month is too short for the day, the surplus days count into the next month, as in
+    /// restic: one month before 31 March is 3 March (2 March in a leap year).
     pub(super) fn minus(&self, span: CalendarSpan) -> Option<jiff::Timestamp> {
         let local = self.offset.to_datetime(self.instant);
         let months = i64::from(local.year()) * 12 + i64::from(local.month())

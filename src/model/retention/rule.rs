@@ -38,8 +38,8 @@ pub struct CalendarSpan {
     pub hours: u32,
 }
 
-/// A rule that keeps versions. Without a period, each version counts; with a period, only the newest
-/// version of each hour, day, week, month or year.
+/// A rule that keeps versions. Without a period, each version counts; with a period, only the
+/// newest version of each hour, day, week, month or year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetentionRule {
     /// Keeps the newest versions: `keep-last 3`, `keep-daily 7`. While the rule has kept fewer
@@ -60,9 +60,9 @@ pub enum RetentionRule {
 /// The error for text that is not a count, a span or the name of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRetention {
-    #[error("`{text}` is not a number of versions")]
+    #[error("invalid number of versions `{text}`")]
     Count { text: String },
-    #[error("`{text}` is not a duration")]
+    #[error("invalid duration `{text}`")]
     Span { text: String },
     #[error("unknown retention rule `{name}`")]
     Rule { name: String },
@@ -91,7 +91,8 @@ impl CalendarPeriod {
 }
 
 impl RetentionRule {
-    /// Parses the name of a rule without `keep-`, and its value: `daily` and `7`, `within` and `1m`.
+    /// Parses the name of a rule without `keep-`, and its value: `daily` and `7`, `within` and
+    /// `1m`.
     pub fn parse(name: &str, value: &str) -> Result<Self, BadRetention> {
         let unknown = || BadRetention::Rule {
             name: name.to_owned(),
@@ -277,7 +278,9 @@ impl Failure for BadRetention {
             }
             Self::Rule { .. } => {
                 let adverbs = CalendarPeriod::ALL.map(CalendarPeriod::adverb).join("`, `");
-                format!("use `last`, `{adverbs}`, `within`, or `within-daily` and the like")
+                format!(
+                    "use `last`, `{adverbs}`, `within`, or `within-` and a period, such as `within-daily`"
+                )
             }
         })
     }

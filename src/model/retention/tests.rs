@@ -101,7 +101,7 @@ mod text {
             "1é",
         ] {
             let error = bad.parse::<CalendarSpan>().unwrap_err();
-            assert_eq!(error.to_string(), format!("`{bad}` is not a duration"));
+            assert_eq!(error.to_string(), format!("invalid duration `{bad}`"));
         }
     }
 

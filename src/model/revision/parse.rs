@@ -81,7 +81,10 @@ fn query(text: &[u8]) -> Parsed<RevisionQuery> {
         return Ok(RevisionQuery::One(spec(text)?));
     };
     if head.len() < text.len() {
-        return bad(text, "a range has no path; write the path after `--`");
+        return bad(
+            text,
+            "a range cannot contain a path; write the path after `--`",
+        );
     }
     let symmetric = text[dots..].starts_with(b"...");
     let (left, right) = (&text[..dots], &text[dots + if symmetric { 3 } else { 2 }..]);
@@ -147,7 +150,7 @@ fn revision(text: &str) -> Parsed<Revision> {
     let (head, mut rest) = text.split_at(end);
     let base = match head {
         "" if rest.starts_with("@{") => RevisionBase::Head,
-        "" => return bad(text.as_bytes(), "missing name before the suffix"),
+        "" => return bad(text.as_bytes(), "missing name before `~`, `^` or `@`"),
         head => base(head, text)?,
     };
     let mut suffixes = Vec::new();
@@ -188,7 +191,7 @@ fn base(head: &str, whole: &str) -> Parsed<RevisionBase> {
 fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
     if let Some(inner) = rest.strip_prefix("@{") {
         let Some((inner, after)) = inner.split_once('}') else {
-            return bad(whole.as_bytes(), "`@{` is not closed");
+            return bad(whole.as_bytes(), "missing `}` after `@{`");
         };
         if inner.bytes().all(|b| b.is_ascii_digit()) {
             return match number(inner) {

@@ -13,7 +13,7 @@ pub(super) const DEVICE: &str = "/dev/fuse";
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The kernel has no FUSE, or this process cannot open the device.
-    #[error("cannot use `{DEVICE}`: {0}")]
+    #[error("FUSE is not available (`{DEVICE}`): {0}")]
     NoDevice(String),
     /// Neither `mount(2)` nor `fusermount3` is permitted.
     #[error("cannot mount on `{}`: {why}", at.display())]
@@ -32,28 +32,28 @@ pub enum AttachError {
     #[error("cannot mount on `{}`: you have no write permission", .0.display())]
     NotOurs(PathBuf),
     /// `fusermount3` does not permit `allow_other` to this user.
-    #[error("`allow_other` is not permitted for users other than root")]
+    #[error("cannot mount with `allow_other`: not permitted for users other than root")]
     AllowOther,
     /// The requested option, `suid` or `dev`, requires root outside of user namespaces.
-    #[error("`{0}` is not permitted: it requires root outside of user namespaces")]
+    #[error("cannot mount with `{0}`: requires root outside of user namespaces")]
     Untrusted(&'static str),
     /// The mount point is a mount of dvc.
     #[error("`{}` is already a dvc mount", .0.display())]
     AlreadyMounted(PathBuf),
     /// The path leads through a dead mount.
-    #[error("`{}` is in a dead mount, which no process serves", .0.display())]
+    #[error("`{}` is in a dead mount: its daemon no longer runs", .0.display())]
     Dead(PathBuf),
     /// The mount is in use.
     #[error("`{}` is in use", .0.display())]
     InUse(PathBuf),
     /// The process of the mount has not exited in time.
-    #[error("`{}` is unmounted, but its process has not exited yet", at.display())]
+    #[error("`{}` was unmounted, but its daemon has not exited yet", at.display())]
     StillEnding {
         /// The mount point.
         at: PathBuf,
     },
     /// The mount is still visible in another mount namespace, so its process continues.
-    #[error("`{}` is unmounted here, but it is still mounted in the mount namespace of process {pid}", at.display())]
+    #[error("`{}` was unmounted here, but is still mounted in the mount namespace of process {pid}", at.display())]
     StillSeen {
         /// The mount point.
         at: PathBuf,
@@ -117,7 +117,7 @@ impl Failure for AttachError {
                     .to_owned()
             }
             Self::Missing(at) => format!("run `mkdir {}`", at.display()),
-            Self::NotOurs(_) => "mount on your own directory, or run as root".to_owned(),
+            Self::NotOurs(_) => "mount on a directory that you own, or run as root".to_owned(),
             Self::AllowOther => {
                 "add a line `user_allow_other` to `/etc/fuse.conf` as root, or mount as root"
                     .to_owned()
@@ -127,10 +127,10 @@ impl Failure for AttachError {
             }
             Self::AlreadyMounted(_) | Self::Dead(_) => "run `dvc umount DIR`".to_owned(),
             Self::StillSeen { .. } => {
-                "unmount it in that namespace, or end that process".to_owned()
+                "unmount it in that namespace, or terminate that process".to_owned()
             }
             Self::StillEnding { .. } => {
-                "wait for the process to exit, or read the log of the overlay".to_owned()
+                "wait for the daemon to exit, or read the log of the overlay".to_owned()
             }
             Self::InUse(at) => format!(
                 "run `fuser -vm {}` to list the programs that use it",

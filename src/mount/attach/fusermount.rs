@@ -223,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             e.to_string(),
-            "cannot use `/dev/fuse`: fuse device not found, try 'modprobe fuse' first"
+            "FUSE is not available (`/dev/fuse`): fuse device not found, try 'modprobe fuse' first"
         );
         let e = of("fusermount3: mount failed: Operation not permitted");
         assert_eq!(

@@ -31,7 +31,7 @@ pub enum NoPassthrough {
     #[error("this process lacks CAP_SYS_ADMIN")]
     Capability,
     /// The overlays are on a stacked file system.
-    #[error("`{}` is on a stacked file system, such as the one of a container", .0.display())]
+    #[error("`{}` is on a stacked file system, such as the root file system of a container", .0.display())]
     Stacked(PathBuf),
 }
 

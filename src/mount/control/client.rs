@@ -1,5 +1,5 @@
-//! Client of the control socket. It never waits for a process that cannot answer: it fails if the
-//! process is stopped or stuck, if the process is unknown, or if the caller is cancelled.
+//! Client of the control socket. It fails if the process of the mount is unknown, does not answer a
+//! ping in time, or is stopped, and if the caller is cancelled.
 
 use std::fs::File;
 use std::io;

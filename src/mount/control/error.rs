@@ -9,8 +9,8 @@ use crate::work::Cancelled;
 /// A request to a mount failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The connection failed.
-    #[error("the mount at `{}` does not answer", at.display())]
+    /// No connection to the daemon, or the connection was lost.
+    #[error("the daemon of the mount at `{}` does not respond", at.display())]
     Silent {
         /// The mount point.
         at: PathBuf,
@@ -32,13 +32,13 @@ pub enum ControlError {
         source: io::Error,
     },
     /// There is no mount at the path.
-    #[error("there is no mount at `{}`", at.display())]
+    #[error("no dvc mount at `{}`", at.display())]
     None {
         /// The path as given.
         at: PathBuf,
     },
     /// The process is stopped, or has not answered in time.
-    #[error("process {pid}, which serves `{}`, {}", at.display(), if *stopped { "is stopped" } else { "does not answer" })]
+    #[error("process {pid}, the daemon of the mount at `{}`, {}", at.display(), if *stopped { "is stopped" } else { "does not respond" })]
     Stuck {
         /// The mount point.
         at: PathBuf,
@@ -56,7 +56,7 @@ pub enum ControlError {
         owner: u32,
     },
     /// The run directory has no note of the mount.
-    #[error("`{}` is mounted, but its process is not known here", at.display())]
+    #[error("`{}` is mounted, but its daemon cannot be found", at.display())]
     Unknown {
         /// The mount point.
         at: PathBuf,
@@ -85,12 +85,13 @@ impl Failure for ControlError {
             Self::Silent { .. } => Some("read the log of the overlay, or run `dvc umount`".to_owned()),
             Self::Stuck { at, pid, stopped } => {
                 let first = if *stopped { format!("run `kill -CONT {pid}`, or ") } else { String::new() };
-                Some(format!("{first}run `dvc umount --force {}`, which does not wait for the process", at.display()))
+                Some(format!("{first}run `dvc umount --force {}`, which does not wait for the daemon", at.display()))
             }
             Self::OtherUser { .. } => Some("run the command as that user; root can run `dvc umount`".to_owned()),
-            Self::Unknown { .. } => {
-                Some("set DVC_RUN_DIR or XDG_RUNTIME_DIR as for the mount; `dvc umount` works without them".to_owned())
-            }
+            Self::Unknown { .. } => Some(
+                "set DVC_RUN_DIR or XDG_RUNTIME_DIR to the value that `dvc mount` had; `dvc umount` works without them"
+                    .to_owned(),
+            ),
             Self::Cancelled(e) => e.hint(),
             Self::None { .. } => Some("run `dvc mount` to list mounts".to_owned()),
             Self::Sync { .. } => None,

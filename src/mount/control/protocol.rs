@@ -11,34 +11,35 @@ pub struct MountFacts {
     pub branch: Option<String>,
     /// The tree of the last snapshot that was stored for a commit, whether confirmed or not.
     pub snapshot: Option<String>,
-    /// Inodes that differ from the last commit.
+    /// Number of inodes that differ from the last commit.
     pub changed: u64,
-    /// Bytes that were written since the last commit.
+    /// Number of bytes that were written since the last commit.
     pub dirty_bytes: u64,
     /// Bytes of the upper files on disk.
     pub overlay_bytes: u64,
-    /// Bytes of the upper files that are only copies of the version. The next mount frees them.
+    /// Bytes of the upper files that are only copies of the version. The next mount frees them,
+    /// except for small amounts per file.
     #[serde(default)]
     pub spare_bytes: u64,
-    /// Inodes in memory.
+    /// Number of inodes in memory.
     pub known: u64,
-    /// Inodes that are open.
+    /// Number of open inodes.
     pub open: u64,
-    /// Read requests.
+    /// Number of read requests.
     pub reads: u64,
     /// Bytes that were read.
     pub read_bytes: u64,
-    /// Write requests.
+    /// Number of write requests.
     pub writes: u64,
     /// Bytes that were written.
     pub written_bytes: u64,
     /// Bytes that were received from the remote.
     pub fetched_bytes: u64,
-    /// Requests to the remote.
+    /// Number of requests to the remote.
     pub requests: u64,
     /// Bytes that hydration has copied to the overlay.
     pub hydrated_bytes: u64,
-    /// Requests that failed because data could not be read or written.
+    /// Number of requests that failed because data could not be read or written.
     pub failed: u64,
 }
 
@@ -101,15 +102,15 @@ pub enum ControlRequest {
 pub struct SnapshotInfo {
     /// Id of the tree.
     pub tree: String,
-    /// Files in the tree.
+    /// Number of files in the tree.
     pub files: u64,
-    /// Directories in the tree.
+    /// Number of directories in the tree.
     pub dirs: u64,
-    /// Bytes of all files.
+    /// Total length of all files in bytes.
     pub bytes: u64,
-    /// Bytes of new chunks, uncompressed.
+    /// Uncompressed bytes of the new chunks.
     pub new_bytes: u64,
-    /// Bytes of new chunks as stored.
+    /// Bytes that the new chunks take in packs.
     pub stored_bytes: u64,
     /// Paths that were left out, such as sockets.
     pub skipped: Vec<Vec<u8>>,
@@ -123,7 +124,7 @@ pub struct SnapshotInfo {
 pub enum ControlReply<T> {
     /// The result.
     Done(T),
-    /// The request failed.
+    /// The daemon could not serve the request.
     Failed {
         /// Name of the error kind.
         kind: String,

@@ -11,7 +11,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 impl MountService {
     /// Flushes changes some seconds after they were made. Wakes up regularly only if the mount
-    /// follows a branch.
+    /// follows a branch, if the kernel can write to a file directly, or if a flush failed.
     pub(super) fn flush_periodically(&self) {
         let dirty = self.view.dirty_signal();
         while !self.has_ended(Duration::ZERO) {
@@ -54,7 +54,10 @@ impl MountService {
             self.has_ended(Duration::ZERO)
         }) {
             Ok(bytes) => (self.log)(&format!("prefetched {bytes} bytes")),
-            Err(e) => (self.log)(&format!("cannot prefetch: {}", with_causes(&e))),
+            Err(e) => (self.log)(&format!(
+                "cannot prefetch the data of the access profile: {}",
+                with_causes(&e)
+            )),
         }
     }
 
@@ -74,7 +77,7 @@ impl MountService {
             .err()
             .map(|e| {
                 format!(
-                    "cannot follow the branch, will try again: {}",
+                    "cannot switch to the newest version of the branch, will try again: {}",
                     with_causes(&e)
                 )
             })

@@ -124,7 +124,7 @@ impl MountDaemon {
         // quota.
         let mut passthrough = hydrator.is_on() && !setup.live && setup.quota.is_none();
         if passthrough && let Err(why) = attach::passthrough_possible(lower.repo().path()) {
-            (setup.log)(&format!("passthrough is impossible: {why}"));
+            (setup.log)(&format!("passthrough is not available: {why}"));
             passthrough = false;
         }
         let mode = if passthrough {

@@ -37,7 +37,7 @@ pub(super) fn resume(
         return if store.key()?.is_none() {
             Ok(None)
         } else {
-            Err(store.damaged("it does not name its version"))
+            Err(store.damaged("the base version is missing"))
         };
     };
     let branch = store
@@ -143,7 +143,8 @@ pub struct OverlayRoots {
     pub trees: Vec<Id>,
 }
 
-/// Returns what an overlay needs of its repository, also while a mount uses it; `None` if the overlay was never mounted.
+/// Returns the roots of the objects that an overlay needs, also while a mount uses the overlay;
+/// `None` if the overlay was never mounted.
 pub fn overlay_roots(overlay: &Path) -> Result<Option<OverlayRoots>> {
     let Some(facts) = OverlayDb::read_facts(overlay, &[VERSION, TREE, SNAPSHOT])? else {
         return Ok(None);

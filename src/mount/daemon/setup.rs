@@ -41,7 +41,7 @@ pub struct OverlayDir {
 pub struct Prefetch {
     /// The recorded reads.
     pub profile: AccessProfile,
-    /// Bytes that may be fetched.
+    /// Approximate limit on the bytes that are fetched.
     pub budget_bytes: u64,
 }
 
@@ -73,7 +73,7 @@ pub struct MountSetup {
     pub live: bool,
     /// Files to copy to the overlay in the background.
     pub hydrate: HydrateSet,
-    /// Bytes that hydration may fetch.
+    /// Limit on the bytes that hydration fetches.
     pub hydrate_budget_bytes: u64,
     /// Records which parts of the version are read.
     pub recorder: Option<Arc<ReadRecorder>>,

@@ -75,7 +75,7 @@ pub(super) fn is_locked_by_this_process(overlay: &Path) -> Result<bool> {
 }
 
 /// Waits until the process of an unmounted overlay has exited. Returns immediately if no process
-/// has locked the overlay, or if it is still mounted.
+/// has locked the overlay, or if it is still mounted. Fails if the process takes too long to flush.
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {
     let (begun, mut reported) = (Instant::now(), false);
     while OverlayDb::is_locked(overlay)? {
@@ -101,7 +101,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
         if server.ending && !reported {
             reported = true;
             let message = format!(
-                "waiting for process {}, which writes the changes of the last mount to disk",
+                "waiting for process {}, the daemon of the previous mount, to write its changes to disk",
                 server.process.pid
             );
             observer.notice(Notice {

@@ -44,8 +44,8 @@ pub enum AllocatedBytes {
 }
 
 impl AllocatedBytes {
-    /// Counts the first `kept` bytes of a content, of which `replaced` are in the upper file instead,
-    /// plus `upper` bytes of the upper file.
+    /// Counts the first `kept` bytes of a content, of which `replaced` are in the upper file
+    /// instead, plus `upper` bytes of the upper file.
     pub fn of(content: &Content, kept: u64, replaced: u64, upper: u64) -> Self {
         match content {
             Content::Inline(_) => Self::Bytes(kept.saturating_sub(replaced) + upper),
@@ -66,7 +66,7 @@ impl AllocatedBytes {
         }
     }
 
-    /// Replaces the chunk list by `data`, its number of allocated bytes.
+    /// Computes the number of bytes from `data`, the allocated bytes of the chunk list.
     pub fn resolved(self, data: u64) -> Self {
         match self {
             Self::List {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::ranges::RangeSet;
 
-/// Blocks per bitmap. A bitmap covers 16 MiB of a file and takes at most 512 bytes.
+/// Number of blocks per bitmap. A bitmap covers 16 MiB of a file and takes at most 512 bytes.
 const PART: u64 = 4096;
 
 /// Returns ranges of blocks as bitmaps, by index.

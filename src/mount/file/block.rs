@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Bytes per block.
+/// Length of a block in bytes.
 pub const BLOCK: u64 = 4096;
 /// [`BLOCK`] as the length of a buffer.
 pub(in crate::mount) const BLOCK_BYTES: usize = 4096;

@@ -15,8 +15,8 @@ pub(super) struct CheckedFile<'w> {
 }
 
 impl CheckedFile<'_> {
-    /// Fills `out` from `offset` on. Returns the first block whose checksum does not match, if any;
-    /// the content of `out` is then undefined.
+    /// Fills `out` from `offset` on. Returns a block whose checksum does not match, if there is
+    /// one; the content of `out` is then undefined.
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<Option<u64>> {
         read_or_zeros(self.file, out, offset)?;
         let range = offset..offset + out.len() as u64;

@@ -16,11 +16,11 @@ use super::block::BLOCK_BYTES;
 use super::ranges::RangeSet;
 use crate::codec::sum::xxh64;
 
-/// Blocks per group. A group is dropped when all of its blocks are zeros.
+/// Number of blocks per group. A group is dropped when all of its blocks are zeros.
 const GROUP: usize = 16;
 /// Limit on the groups that one process keeps in memory, about 64 MiB. Further blocks stay unknown.
 const GROUPS_MAX: usize = 1 << 20;
-/// Blocks per row of the overlay database.
+/// Number of blocks per row of the overlay database.
 const ROW: u64 = 1024;
 
 static GROUP_COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -204,7 +204,8 @@ impl BlockSums {
     }
 
     /// Compares `bytes`, which start at block `block`, with the checksums. Returns the first block
-    /// that does not match. The last block may be incomplete.
+    /// whose known checksum does not match, or `None` if there is none. The last block may be
+    /// incomplete.
     pub(in crate::mount) fn first_mismatch(&self, block: u64, bytes: &[u8]) -> Option<u64> {
         let expected: Vec<Option<u32>> = {
             let known = self.lock();

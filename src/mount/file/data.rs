@@ -36,7 +36,7 @@ mod passthrough;
 mod space;
 mod verified;
 
-/// Largest file size, because the kernel uses signed offsets.
+/// Largest file size: the kernel uses signed offsets.
 const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// A file of a mount.
@@ -386,8 +386,8 @@ impl FileData {
         Ok(done)
     }
 
-    /// Reads a damaged range of the upper file from the version instead. Returns `None` if the
-    /// range is not a copy of the version.
+    /// Reads a damaged range of the upper file from the version instead, and no longer uses the
+    /// range of the upper file. Returns `None` if the range is not a copy of the version.
     fn read_from_version(
         &self,
         lower: &LowerLayer,
@@ -597,7 +597,8 @@ impl FileData {
         Ok(frozen.map_or(Ok(()), |frozen| frozen.save_before_change(range))?)
     }
 
-    /// Leaves the upper file to a running snapshot and continues with an empty one.
+    /// Leaves the upper file to the running snapshot, if there is one, and continues with an empty
+    /// one.
     fn leave_upper_to_snapshot(&self) -> FsResult<()> {
         let Some(frozen) = self.read_state().frozen.clone() else {
             return Ok(());

@@ -22,7 +22,7 @@ use crate::mount::lower::{HoleRun, LowerLayer};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
-/// Bytes per copy.
+/// Maximum number of bytes that are copied in one step.
 const COPY: u64 = 1 << 20;
 
 /// The state of a file at the moment of a snapshot.
@@ -177,7 +177,7 @@ impl FrozenFile {
         Ok(())
     }
 
-    /// Closes the upper file until it is needed again.
+    /// Closes the upper file until it is needed again, unless the snapshot has taken over the file.
     pub fn close(&self) {
         let mut changes = self.lock();
         if !changes.owns_upper {

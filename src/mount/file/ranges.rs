@@ -56,7 +56,7 @@ impl RangeSet {
         added
     }
 
-    /// Removes a range.
+    /// Removes all numbers of a range from the set.
     pub fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;

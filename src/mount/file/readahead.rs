@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Bytes by which a request may deviate from the expected offset and still count as sequential,
-/// because the kernel sends the requests of a sequential read out of order.
+/// Maximum number of bytes by which a request may deviate from the expected offset and still count
+/// as sequential, because the kernel sends the requests of a sequential read out of order.
 const SLACK: u64 = 16 << 20;
 /// Number of consecutive requests outside of [`SLACK`] after which the sequential read counts as
 /// over, and detection starts again.
@@ -21,7 +21,7 @@ pub(super) struct ReadPattern {
     /// Bytes to fetch ahead. The window doubles with each fetch; 0 means that no sequential read
     /// was detected.
     window: u64,
-    /// Requests outside of [`SLACK`] since the last one within it.
+    /// Number of requests outside of [`SLACK`] since the last one within it.
     strays: u8,
 }
 

@@ -16,7 +16,7 @@ use crate::model::entry::Time;
 use crate::mount::lower::HoleRun;
 use crate::sys::clock::time;
 
-/// Bytes per read.
+/// Maximum number of bytes per read.
 const STEP: u64 = 1 << 20;
 
 /// The recorded state of an upper file.
@@ -35,13 +35,13 @@ impl FileSeal {
     pub fn mismatch(&self, file: &Metadata) -> Option<String> {
         if file.len() != self.size {
             return Some(format!(
-                "it has {} bytes instead of {}",
+                "{} bytes long instead of {}",
                 file.len(),
                 self.size
             ));
         }
         let changed = self.sums.is_none() && mtime_of(file) != self.mtime;
-        changed.then(|| "another program has changed it".to_owned())
+        changed.then(|| "changed by another program".to_owned())
     }
 }
 

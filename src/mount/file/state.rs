@@ -109,7 +109,7 @@ impl FileState {
         }
     }
 
-    /// Returns the bytes that both the upper file and the base have.
+    /// Returns the number of bytes that both the upper file and the base have.
     pub(in crate::mount) fn spare_bytes(&self) -> u64 {
         self.local.total().saturating_sub(self.dirty.total()) * BLOCK
     }

@@ -137,8 +137,8 @@ impl UpperFiles {
         self.sync_names()
     }
 
-    /// Returns the bytes that all upper files take on disk. Without a quota nothing counts them during
-    /// writes, so this looks at each file.
+    /// Returns the number of bytes that all upper files take on disk. Looks at each file if there
+    /// is no quota, because writes are then not counted.
     pub fn disk_bytes(&self) -> u64 {
         if self.limit_bytes.is_some() {
             return self.used_bytes();
@@ -150,7 +150,7 @@ impl UpperFiles {
             .sum()
     }
 
-    /// Returns the bytes of the upper files as counted for the quota.
+    /// Returns the number of bytes of the upper files as counted for the quota.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }

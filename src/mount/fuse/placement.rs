@@ -13,7 +13,7 @@ use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
 use crate::sys::procfs::ProcDir;
 
-/// Requests between two decisions about the placement.
+/// Number of requests between two decisions about the placement.
 const WINDOW: u32 = 64;
 /// Limit on the requests in a window that come from other threads or transfer much data. With more
 /// of them, the kernel places the threads.

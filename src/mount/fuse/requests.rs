@@ -31,7 +31,7 @@ use crate::mount::view::{
 const MAX_WRITE: u32 = 1 << 20;
 /// Size in bytes above which the transfer takes longer than the rest of the request.
 const MUCH: u32 = 32 << 10;
-/// Background requests that the kernel may send at the same time.
+/// Maximum number of background requests that the kernel sends at the same time.
 const BACKGROUND: u16 = 64;
 
 impl Filesystem for FuseServer {

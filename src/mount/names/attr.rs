@@ -62,7 +62,8 @@ pub struct NodeAttr {
 }
 
 impl NodeAttr {
-    /// Returns the attributes of an unchanged node of a version.
+    /// Returns the attributes of an unchanged node of a version. The caller sets `nlink` of a
+    /// directory.
     pub fn of_entry(ino: u64, entry: &Entry) -> Self {
         let meta = &entry.meta;
         let size = match &entry.node {

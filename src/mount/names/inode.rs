@@ -62,7 +62,7 @@ pub struct StoredDir {
 
 impl Inode {
     /// Creates an inode from a node of the version that is about to change. `data` is the file if
-    /// it is already open.
+    /// it is already open. The caller sets `nlink` of a directory.
     pub fn of_entry(
         ino: u64,
         parent: u64,

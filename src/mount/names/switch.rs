@@ -410,8 +410,8 @@ impl<'n> SwitchPlanner<'n> {
                     self.plan.dropped.extend(data);
                     continue;
                 }
-                // The inode has no name, or is already retired. It stays as it is. The new version may
-                // have the removed name again, which must not lead to the removed file.
+                // The inode has no name, or is already retired. It stays as it is. The new version
+                // may have the removed name again, which must not lead to the removed file.
                 None if inode.nlink == 0 => {
                     self.plan.upper.inodes.insert(*ino, Arc::clone(inode));
                     if ino & OF_VERSION != 0 {

@@ -22,7 +22,7 @@ use crate::mount::lower::{LowerLayer, SharedDir};
 /// Why a lookup has no result.
 #[derive(Debug)]
 pub enum LookupStop {
-    /// The lookup failed.
+    /// The lookup failed with this error, such as `ENOENT`.
     Errno(Errno),
     /// This directory has to be read before the lookup can be repeated.
     Unread(Id),
@@ -311,7 +311,8 @@ impl NameTable {
         Ok(())
     }
 
-    /// Like [`Self::copy_up`], but fails with `ESTALE` for a retired inode.
+    /// Like [`Self::copy_up`], but also fails with `ESTALE` for a retired inode that is already in
+    /// `upper`.
     fn copy_up_current(&mut self, ino: u64) -> Lookup<()> {
         self.copy_up(ino)?;
         match self.upper.inodes.get(&ino) {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// Opens the database without changing any file.
+/// Opens the database for reading, if possible without creating a file.
 pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     // Without `immutable`, SQLite would create a WAL file. A WAL file that a crash has left must be
     // read.

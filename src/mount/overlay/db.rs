@@ -137,7 +137,7 @@ impl OverlayDb {
         match store.fact("name")? {
             Some(was) if was != name.as_bytes() => {
                 return Err(store.damaged(format!(
-                    "it belongs to the overlay `{}`",
+                    "belongs to another overlay, `{}`",
                     String::from_utf8_lossy(&was)
                 )));
             }
@@ -191,7 +191,8 @@ impl OverlayDb {
         }
     }
 
-    /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was never used.
+    /// Returns facts about an overlay, also while a mount writes them; `None` if the overlay was
+    /// never used.
     pub fn read_facts(dir: &Path, keys: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
         let path = dir.join(FILE);
         if !path
@@ -222,8 +223,8 @@ impl OverlayDb {
         })
     }
 
-    /// Opens the database in `dir` for reading, or returns `None` if there is none. The overlay
-    /// cannot be mounted while the result exists.
+    /// Opens the database in `dir` for reading, or returns `None` if there is none. Fails if a
+    /// mount uses the overlay. The overlay cannot be mounted while the result exists.
     pub fn open_read_only(dir: &Path, name: &str) -> Result<Option<Self>> {
         let io = |source| IoError::new("open", dir, source);
         let lock = match File::open(dir.join("lock")) {
@@ -285,7 +286,7 @@ impl OverlayDb {
         if self.with_connection(|c| digest(c))? == expected {
             return Ok(());
         }
-        Err(self.damaged("it has changed since the last mount"))
+        Err(self.damaged("changed by another program since the last mount"))
     }
 
     /// Returns the error for an unusable database; `why` is the first violation.
@@ -331,7 +332,7 @@ impl OverlayDb {
             .and_then(|hex| parse_hex(hex, &mut key));
         parsed
             .map(|()| Some(key))
-            .ok_or_else(|| self.damaged("key"))
+            .ok_or_else(|| self.damaged("invalid key"))
     }
 
     /// Returns a fact that is a list of numbers.
@@ -369,7 +370,7 @@ impl OverlayDb {
         })
     }
 
-    /// Replaces all inodes and names by those of a flush.
+    /// Replaces all inodes, names, blocks and seals by those of a flush.
     pub fn replace(&self, flush: &FlushRows) -> Result<()> {
         self.write(flush, true)
     }
@@ -543,7 +544,7 @@ impl OverlayDb {
             let was_sealed = found.is_some();
             let inode = row
                 .inode(ino, space, dirty, self.clean, found)
-                .ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
+                .ok_or_else(|| self.damaged(format!("invalid row of inode {ino:x}")))?;
             if let InodeBody::File(data) = &inode.what {
                 let UpperStatus {
                     exists: has_upper,
@@ -590,7 +591,7 @@ impl OverlayDb {
             }
             if ino.is_some_and(|n| !known(n)) {
                 lost.push(format!(
-                    "`{}` in {parent:x}",
+                    "`{}` in the directory with inode {parent:x}",
                     crate::model::path::display(&name)
                 ));
                 continue;
@@ -602,9 +603,11 @@ impl OverlayDb {
         upper.inodes.retain(|_, inode| inode.nlink > 0);
         // Every name is found from the root, so a new root would hide all changes.
         if !upper.inodes.contains_key(&ROOT_INO) {
-            return Err(self.damaged("it has no root"));
+            return Err(self.damaged("the root directory is missing"));
         }
-        upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
+        upper.key = self
+            .key()?
+            .ok_or_else(|| self.damaged("the key is missing"))?;
         upper.retired = Arc::new(self.fact_numbers(RETIRED)?.into_iter().collect());
         upper.assigned = Arc::new(
             self.fact_numbers(GIVEN)?

@@ -28,7 +28,9 @@ pub enum OverlayDbError {
         why: String,
     },
     /// There are upper files but no database.
-    #[error("the overlay `{name}` has no `{FILE}`: its files cannot be identified without it")]
+    #[error(
+        "the overlay `{name}` is damaged: `{FILE}`, which has the names of its files, is missing"
+    )]
     Lost {
         /// Name of the overlay.
         name: String,

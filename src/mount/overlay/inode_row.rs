@@ -154,7 +154,7 @@ impl InodeRow {
                 let found = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
                     None => None,
                     Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
-                        Some(Err("it is missing".to_owned()))
+                        Some(Err("missing".to_owned()))
                     }
                     Some(Err(e)) => Some(Err(e.to_string())),
                     Some(Ok(meta)) => {

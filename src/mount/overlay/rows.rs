@@ -119,7 +119,8 @@ pub struct LoadedOverlay {
     pub upper: UpperTree,
     /// Inodes that differ from the last commit.
     pub changed: HashSet<u64>,
-    /// Files whose rows are outdated, because they were written shortly before a crash.
+    /// Files whose rows are outdated, for example because the files were written shortly before a
+    /// crash.
     pub outdated: Vec<u64>,
     /// Messages for the log about data that could not be loaded.
     pub lost: Vec<String>,

@@ -82,9 +82,9 @@ fn is_writer(info: &str, ino: u64) -> bool {
     number(info, "ino:") == Some(ino) && flags & ACCESS != 0 && flags & PATH_ONLY == 0
 }
 
-/// Returns whether a file in `fdinfo` may be on this device, because the small inode number of a new
-/// file also exists on other devices. The mount table of the process has the device of the file's
-/// mount; a mount that is not in the table any more may be ours.
+/// Returns whether a file in `fdinfo` may be on this device, because the small inode number of a
+/// new file also exists on other devices. The mount table of the process has the device of the
+/// file's mount; a mount that is not in the table any more may be ours.
 fn is_on(process: &ProcDir, info: &str, device: (u32, u32)) -> bool {
     let (Some(id), Ok(mounts)) = (number(info, "mnt_id:"), process.mounts()) else {
         return true;

@@ -11,7 +11,7 @@ const OWNER: u16 = 0x01;
 const GROUP: u16 = 0x04;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
-/// Entries of an ACL that is equivalent to permission bits.
+/// Number of entries of an ACL that is equivalent to permission bits.
 const PLAIN: usize = 3;
 
 /// Iterates over the tag of each entry and the offset of its permission.

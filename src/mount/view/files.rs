@@ -81,7 +81,7 @@ impl View {
                 Ok(file) => backing = Some(file),
                 Err(e) => {
                     if !data.is_frozen() {
-                        (self.log)(&format!("cannot use passthrough for a file: {e:?}"));
+                        (self.log)(&format!("cannot open a file in passthrough mode: {e:?}"));
                     }
                     self.names().open_in_daemon(ino);
                 }
@@ -150,9 +150,7 @@ impl View {
             opened.in_kernel = false;
             (Arc::clone(&opened.data), opened.write)
         };
-        (self.log)(&format!(
-            "the kernel cannot use passthrough for a file: {why}"
-        ));
+        (self.log)(&format!("the kernel refused passthrough for a file: {why}"));
         opened.0.take_from_kernel(opened.1);
         self.names().open_in_daemon(opened.0.ino());
     }
@@ -320,8 +318,8 @@ impl View {
         Ok(())
     }
 
-    /// Marks a file as changed, sets its times and removes its privileges. Returns true if it had
-    /// any.
+    /// Marks a file as changed, removes its privileges, and sets its times unless the kernel does
+    /// so. Returns true if the file had privileges.
     fn about_to_write(
         &self,
         n: &mut NameTable,
@@ -440,7 +438,8 @@ impl View {
         Ok(Some(range.end))
     }
 
-    /// Makes a hydrated file durable and records it as complete.
+    /// Makes the copied bytes of a file durable, and records the file as complete if no byte is
+    /// missing.
     pub(in crate::mount) fn finish_hydration(&self, data: &Arc<FileData>) -> FsResult<()> {
         self.sync_data(data)?;
         self.names().mark_unstored([data.ino()]);

@@ -53,7 +53,8 @@ impl View {
     /// Makes everything durable at the end of a mount, and seals the upper files. The mount must
     /// not be in use any more.
     pub fn finish(&self) -> FsResult<()> {
-        /// Bytes that may be read to compute missing checksums.
+        /// Limit on the bytes that are read to compute missing checksums. Files above the limit get
+        /// a seal without checksums.
         const BUDGET: u64 = 256 << 20;
         self.sync_all()?;
         let Some(store) = &self.store else {
@@ -79,7 +80,9 @@ impl View {
                     ino: data.ino(),
                     seal,
                 })),
-                Err(e) => (self.log)(&format!("cannot seal an upper file: {e}")),
+                Err(e) => (self.log)(&format!(
+                    "cannot record the checksums of an upper file: {e}"
+                )),
             }
         }
         let done = store.finish(seals).or_else(|_| store.finish(Vec::new()));
@@ -88,8 +91,8 @@ impl View {
 
     /// Durably removes the seal of a file that is about to change.
     pub(super) fn unseal(&self, data: &FileData) -> FsResult<()> {
-        /// Seals that are removed one by one. The next removal then removes all remaining seals,
-        /// because each removal costs a transaction.
+        /// Number of seals that are removed one by one. The next removal then removes all remaining
+        /// seals, because each removal costs a transaction.
         const EACH: u64 = 64;
         let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else {
             return Ok(());

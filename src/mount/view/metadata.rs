@@ -199,7 +199,7 @@ impl View {
         })
     }
 
-    /// Removes an xattr.
+    /// Removes an xattr; `ENODATA` if the file does not have it.
     pub fn remove_xattr(&self, ino: u64, name: &[u8]) -> FsResult<()> {
         let _barrier = self.begin_change()?;
         self.query(|n| {

@@ -129,7 +129,7 @@ pub struct SpaceInfo {
 }
 
 impl SpaceInfo {
-    /// Bytes per block.
+    /// Length of a block in bytes.
     pub const BLOCK: u32 = 4096;
 }
 
@@ -191,8 +191,8 @@ impl View {
         options: ViewOptions,
         log: Box<LogFn>,
     ) -> Self {
-        /// Concurrent fetches from a remote, each of which sends many requests. A local repository
-        /// needs only one.
+        /// Number of concurrent fetches from a remote, each of which sends many requests. A local
+        /// repository needs only one.
         const AHEAD: usize = 4;
         Self {
             ahead: Pool::new(if lower.is_remote() { AHEAD } else { 1 }),
@@ -313,8 +313,8 @@ impl View {
         Errno::from(e)
     }
 
-    /// Runs a lookup. Reads the directories that the lookup needs, and repeats it until it
-    /// succeeds.
+    /// Runs a lookup. Reads the directories that the lookup needs, and repeats the lookup until
+    /// none is missing. A thread that must not wait gets [`Errno::WOULD_WAIT`] instead.
     pub(in crate::mount) fn query<T>(
         &self,
         mut question: impl FnMut(&mut NameTable) -> Result<T, LookupStop>,
@@ -420,8 +420,8 @@ impl View {
         }
     }
 
-    /// Returns the bytes of the upper files that are only copies of the version. The next mount
-    /// frees them.
+    /// Returns the number of bytes in upper files that are only copies of the version. The next
+    /// mount frees them, except for small amounts per file.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();
         names
@@ -433,7 +433,7 @@ impl View {
             .sum()
     }
 
-    /// Returns the bytes of the upper files on disk.
+    /// Returns the number of bytes that the upper files take on disk.
     pub fn space_used(&self) -> u64 {
         self.space.disk_bytes()
     }

@@ -79,7 +79,8 @@ impl View {
         if let Some(taken) = taken {
             names.set_stored_dirs(&taken.dirs);
         }
-        // Inodes that are not in the tree, because rules have left them out, stay changed.
+        // If the snapshot was not committed, all its inodes stay changed. Otherwise only those stay
+        // changed that the tree does not contain, for example because an ignore rule excludes them.
         let left = snapshot
             .changed
             .iter()

@@ -51,8 +51,8 @@ enum SwitchStep {
 }
 
 impl View {
-    /// Switches to another version. Fails if there are uncommitted changes, unless `force` discards
-    /// them.
+    /// Switches to another version. Fails if a mount point would be lost, or if there are
+    /// uncommitted changes and `force`, which discards the changes, is not set.
     ///
     /// The directories that the plan needs are read while no lock is held, so that no program waits
     /// for the reads.
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// Makes one attempt to switch.
+    /// Makes one attempt to switch, with the directories in `dirs`.
     fn switch_once(&self, request: &SwitchRequest, dirs: &SwitchDirs) -> Result<SwitchStep> {
         let _flushing = self.flushing.lock();
         let _barrier = self.write_barrier.write();
@@ -137,7 +137,8 @@ impl View {
     }
 }
 
-/// Returns the rows for the new version: all inodes and names that the switch has kept.
+/// Returns the rows for the new version: all inodes and names that the switch has kept. Marks their
+/// files as not sealed, and syncs the files whose length a crash could revert.
 fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
     let named = upper.inodes.iter().filter(|(_, inode)| inode.nlink > 0);
     let inodes: Vec<_> = named

@@ -59,7 +59,7 @@ pub(super) fn checkout(
     if let Some(name) = &options.new_branch {
         let how = Move {
             who: &context.author,
-            why: "branch: made by checkout",
+            why: "branch: created by checkout",
             time: context.moved_at(),
         };
         let made = repo.move_ref(RefKind::Branch, name, None, Some(report.version), &how)?;

@@ -18,7 +18,8 @@ use crate::repo::Repo;
 pub struct CheckoutOptions {
     /// The version. `None` is the version of HEAD.
     pub revision: Option<Revision>,
-    /// The directory to write to, which must be missing or empty. `None` is the worktree.
+    /// The directory to write to. It must be missing or empty, or have an interrupted checkout of
+    /// the same version and paths. `None` is the worktree.
     pub into: Option<PathBuf>,
     /// Create this branch at the version and move HEAD to it.
     pub new_branch: Option<RefName>,

@@ -7,8 +7,10 @@ use crate::model::refname::RefName;
 /// Errors of `commit`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The source is empty, but the branch is not.
-    #[error("`{path}` is empty, but the last version of `{branch}` is not")]
+    /// The source is empty, but the last version of the branch is not.
+    #[error(
+        "cannot commit `{path}`: the directory is empty, but the last version of `{branch}` is not"
+    )]
     EmptySource {
         /// The path of the source.
         path: String,
@@ -21,10 +23,10 @@ pub enum CommitError {
         path: String,
     },
     /// HEAD is detached.
-    #[error("HEAD is detached, so there is no branch to commit to")]
+    #[error("cannot commit: HEAD is detached, so there is no branch to commit to")]
     Detached,
     /// A path is not below the worktree, or is invalid.
-    #[error("`{path}` is not a path below the worktree")]
+    #[error("`{path}` is not a valid path in the worktree")]
     BadPath {
         /// The path as given.
         path: String,
@@ -42,10 +44,13 @@ pub enum CommitError {
         path: String,
     },
     /// A checkout was interrupted.
-    #[error("a checkout was interrupted: the worktree has files of two versions")]
+    #[error("cannot commit: a checkout was interrupted, so the worktree has files of two versions")]
     HalfCheckedOut,
     /// A database runs in the directory.
-    #[error("a database runs in `{path}`: {}", describe(users))]
+    #[error(
+        "cannot commit `{path}` while a database runs in it: {}",
+        describe(users)
+    )]
     DatabaseRuns {
         /// The directory.
         path: String,
@@ -53,7 +58,7 @@ pub enum CommitError {
         users: Vec<User>,
     },
     /// The option applies only to commits of a directory, not of a mount.
-    #[error("`{option}` does not apply to a mount")]
+    #[error("`{option}` cannot be used for a commit of a mount")]
     NotInMount { option: &'static str },
     /// A tag exists.
     #[error("the tag `{name}` already exists")]

@@ -98,7 +98,7 @@ pub(super) fn commit(
         repo.volatile().put(id, bytes);
     }
     for path in &shot.skipped {
-        let message = "sockets are not stored".to_owned();
+        let message = "sockets are not recorded".to_owned();
         observer.notice(Notice {
             level: NoticeLevel::Skipped,
             path: path.clone(),
@@ -222,7 +222,7 @@ fn only(
 fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {
     let how = Move {
         who: &context.author,
-        why: "branch: made by a commit of a mount",
+        why: "branch: created by a commit of a mount",
         time: context.moved_at(),
     };
     repo.move_ref(RefKind::Branch, branch, None, Some(version), &how)?;

@@ -42,7 +42,7 @@ pub enum RunningDatabase {
     Warn,
     /// Make no version.
     Refuse,
-    /// Make the version.
+    /// Make the version without a warning.
     Ignore,
 }
 

@@ -237,8 +237,8 @@ pub(in crate::ops) fn seal(
     })
 }
 
-/// Counts the paths that differ from the previous version. Damage in that version must not fail the
-/// commit.
+/// Counts the paths other than directories that differ from the previous version. Returns `None` if
+/// the comparison fails, because damage in that version must not fail the commit.
 fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64> {
     let Some(before) = before else {
         return Some(files);
@@ -262,7 +262,7 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
         let free = old.is_none_or(|there| there == id);
         let how = Move {
             who: &context.author,
-            why: "tag: made by commit",
+            why: "tag: created by commit",
             time: context.moved_at(),
         };
         if !free

@@ -20,9 +20,9 @@ use crate::repo::names::Names;
 use crate::work::Cancelled;
 use crate::work::ordered::{Give, Stages, in_order};
 
-/// Bytes of the archive in one batch.
+/// Number of bytes at which a batch is handed over.
 const BATCH: u64 = 1 << 20;
-/// The maximum number of pieces in a batch.
+/// Number of pieces at which a batch is handed over.
 const PIECES_MAX: usize = 1000;
 
 /// A piece of the archive.

@@ -40,7 +40,7 @@ pub enum ExportError {
     #[error("cannot write the archive")]
     Output(#[source] io::Error),
     /// The prefix is not a relative path.
-    #[error("invalid prefix `{0}`: not a path in an archive")]
+    #[error("invalid prefix `{0}`: not a valid path for an archive member")]
     BadPrefix(String),
     /// The name of the image is invalid.
     #[error("invalid image name `{0}`")]

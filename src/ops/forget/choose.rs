@@ -19,7 +19,7 @@ use crate::query::history::HistoryWalk;
 use crate::query::resolve::Resolver;
 use crate::repo::trashlog::TrashState;
 
-/// Limit on the revisions in the reason of an entry.
+/// Limit on the length of a reason with the revisions that the user named, in bytes.
 const WHY_MAX: usize = 200;
 
 /// Versions by the reason of their entry in the trash log.
@@ -71,7 +71,7 @@ pub(super) fn choose(
     Ok(choice)
 }
 
-/// The versions that the user named.
+/// Decides about the versions that the user named.
 fn by_name(
     target: &Target<'_>,
     queries: &[RevisionQuery],
@@ -204,8 +204,8 @@ struct Votes {
     why: String,
 }
 
-/// The versions that no policy keeps. A version of several branches is forgotten only if the
-/// policies of all of them forget it.
+/// Decides about the versions of all branches with a policy. A version of several branches is
+/// forgotten only if the policies of all of them forget it.
 fn by_policies(
     target: &Target<'_>,
     policies: &[BranchPolicy],

@@ -10,7 +10,7 @@ use crate::model::revision::RevisionQuery;
 /// A policy for the branches that match one of its patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchPolicy {
-    /// The name in the configuration; `None` for rules of the command line.
+    /// The name in the configuration; `None` if the rules were given on the command line.
     pub name: Option<String>,
     pub branches: Vec<String>,
     pub policy: RetentionPolicy,
@@ -29,9 +29,10 @@ pub enum ForgetTarget {
 #[derive(Clone, Debug)]
 pub struct ForgetOptions {
     pub target: ForgetTarget,
-    /// Fails instead of forgetting more versions, and forgets so many without a confirmation.
+    /// The run fails instead of forgetting more versions than this. Up to this number, it needs no
+    /// confirmation.
     pub max_forget: Option<usize>,
-    /// Whether more than half of a branch may be forgotten.
+    /// Whether the user has confirmed that branches lose many versions, see [`ForgetExcess`].
     pub is_confirmed: bool,
     pub dry_run: bool,
     /// The directory with the notes of mounts.
@@ -54,7 +55,7 @@ pub struct ForgetVerdict {
     pub reasons: Vec<String>,
 }
 
-/// A branch of which a forget leaves few versions.
+/// A branch that loses so many versions that the run needs a confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchExcess {
     pub branch: String,
@@ -66,7 +67,7 @@ pub struct BranchExcess {
 pub struct ForgetReport {
     /// All versions that the command looked at, the newest of each branch first.
     pub verdicts: Vec<ForgetVerdict>,
-    /// The branches of which a confirmation is needed.
+    /// The branches for which the run needs a confirmation.
     pub excess: Vec<BranchExcess>,
 }
 

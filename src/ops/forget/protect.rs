@@ -15,7 +15,7 @@ use crate::ops::gc::loose_roots;
 #[derive(Clone, Debug)]
 enum Holder {
     Ref(RefKind, RefName),
-    /// `worktree /srv/db`.
+    /// The name of a root without a log, such as `worktree /srv/db`.
     Loose(String),
 }
 

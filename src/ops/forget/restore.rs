@@ -16,9 +16,9 @@ use crate::repo::Repo;
 use crate::repo::trashlog::{ALREADY_COLLECTED, TrashLog, TrashState};
 use crate::repo::whole::CopyDemand;
 
-/// The start of the reasons of entries that `forget` writes.
+/// Prefix of the reasons of entries that `forget` writes.
 const FORGET: &str = "forget: ";
-/// The start of the reasons of entries that take versions out of the trash.
+/// Prefix of the reasons of entries that take versions out of the trash.
 const UNDO: &str = "undo: ";
 
 /// Options of taking versions out of the trash.
@@ -34,7 +34,7 @@ pub struct RestoreOptions {
 pub struct RestoreReport {
     /// The versions with their names.
     pub restored: Vec<(Id, String)>,
-    /// Versions that stay forgotten, because their data is collected.
+    /// Versions that stay forgotten, because a gc has collected their data.
     pub collected: Vec<(Id, String)>,
     /// The reason of the entry that was undone.
     pub why: String,
@@ -55,7 +55,7 @@ pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
     let history = TrashLog::new(repo.store()).read_entries()?;
     let is_forget =
         |entry: &&TrashEntry| entry.why.starts_with(FORGET) && entry.why != ALREADY_COLLECTED;
-    // The last mention of each version, by the entry that has it.
+    // Whether the version is still forgotten, and this entry is the last one that forgot it.
     let is_last = |entry: &TrashEntry, id: &Id| {
         history
             .state

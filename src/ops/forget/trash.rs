@@ -23,7 +23,7 @@ pub struct TrashedVersion {
     pub why: String,
 }
 
-/// Returns the versions in the trash, the last forgotten first.
+/// Returns the versions whose data is in the trash, the last forgotten first.
 pub fn trash(context: &Context) -> Result<Vec<TrashedVersion>> {
     let Target { repo, .. } = Target::open(context, false)?;
     let (trash, states) = (repo.forgotten()?, ForgottenVersions::read(&repo)?);

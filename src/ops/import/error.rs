@@ -8,10 +8,10 @@ use crate::model::refname::RefName;
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum ImportError {
     /// The archive has no member below the required path.
-    #[error("the archive has nothing below `{path}`")]
+    #[error("the archive contains nothing in `{path}`")]
     NotThere { path: String },
     /// The archive is empty.
-    #[error("the archive is empty, but the last version of `{branch}` is not")]
+    #[error("cannot import: the archive is empty, but the last version of `{branch}` is not")]
     Empty { branch: RefName },
     /// The image is not in the archive or registry.
     #[error("no image `{name}`{}", but_only(known))]
@@ -21,10 +21,10 @@ pub enum ImportError {
         known: Vec<String>,
     },
     /// The archive has more than one image, and none was selected.
-    #[error("the archive has several images: {}", .0.join(", "))]
+    #[error("the archive contains several images: {}", .0.join(", "))]
     Several(Vec<String>),
     /// The names exceed the limit of memory, in bytes.
-    #[error("the names of the archive need more than {0} bytes of memory")]
+    #[error("cannot import: the list of paths in the archive needs more than {0} bytes of memory")]
     TooMany(u64),
 }
 

@@ -118,7 +118,10 @@ impl ImageSource {
     /// Reads the list of members of an uncompressed archive.
     pub(super) fn archive(file: File) -> Result<Self> {
         let file = Arc::new(file);
-        let len = file.metadata().map_err(ArchiveError::Io)?.len();
+        let len = file
+            .metadata()
+            .map_err(|e| ArchiveError::reading("", e))?
+            .len();
         let mut reader = TarReader::new(FileSection {
             file: Arc::clone(&file),
             at: 0,
@@ -378,7 +381,7 @@ impl ImageSource {
                 key.to_owned(),
             ))),
             Self::Archive { file, members } => {
-                let missing = || ArchiveError::damaged(key, "missing in the archive");
+                let missing = || ArchiveError::damaged(key, "missing from the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;
                 for _ in 0..LISTS_MAX {
                     match place {
@@ -402,7 +405,7 @@ impl ImageSource {
         matches!(self, Self::Archive { members, .. } if members.contains_key(name.as_bytes()))
     }
 
-    /// Reads a small blob.
+    /// Reads a blob of at most [`JSON_MAX`] bytes; a longer one is an error.
     fn json(&self, key: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let read = self.blob(key)?.take(JSON_MAX + 1).read_to_end(&mut out);

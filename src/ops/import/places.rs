@@ -82,7 +82,7 @@ impl MemberPlaces {
         if names.len() > DEPTH_MAX {
             return Err(ArchiveError::refused(
                 shortened(path),
-                format!("the path is deeper than {DEPTH_MAX} directories"),
+                format!("the path has more than {DEPTH_MAX} directories"),
             ));
         }
         if let Some(strip) = &self.strip {
@@ -95,7 +95,7 @@ impl MemberPlaces {
             return Err(ArchiveError::Refused {
                 entry: display(path),
                 why: "a version cannot contain a repository".to_owned(),
-                hint: Some("leave it out with `tar --exclude=./.dvcs`"),
+                hint: Some("exclude it with `tar --exclude=./.dvcs`"),
             });
         }
         // Directories above `only` are kept for their metadata.
@@ -103,8 +103,8 @@ impl MemberPlaces {
         Ok(wanted.then_some(names))
     }
 
-    /// Maps a path of the archive that a layer hides. Returns the root if the path is above
-    /// `strip`, and `None` if no hidden member is imported.
+    /// Maps a path of the archive that a layer hides. Returns the root if the path is `strip` or
+    /// above it, and `None` if no hidden member is imported.
     pub(super) fn hidden(&self, path: HiddenPath) -> Option<HiddenPath> {
         let HiddenPath { names, inside } = path;
         let strip = self.strip.as_deref().unwrap_or_default();
@@ -137,7 +137,7 @@ impl MemberPlaces {
 
 /// Splits the path of an option.
 fn names_of(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let bad = || ArchiveError::refused(display(raw), "not a path in an archive");
+    let bad = || ArchiveError::refused(display(raw), "not a valid path for an archive member");
     Ok(split(raw).ok_or_else(bad)?)
 }
 
@@ -203,6 +203,6 @@ mod tests {
             assert_eq!(place(strip, only, path, false), expected, "{path}");
         }
         assert_eq!(place(None, None, "/etc/passwd", true), "[etc/passwd]");
-        assert!(place(None, None, &"a/".repeat(2000), false).contains("deeper"));
+        assert!(place(None, None, &"a/".repeat(2000), false).contains("has more than"));
     }
 }

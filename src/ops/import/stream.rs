@@ -31,9 +31,9 @@ pub(super) type ArchiveBytes<'r> = Box<dyn Read + Send + 'r>;
 /// The names of a path.
 type Names = Vec<Vec<u8>>;
 
-/// Bytes of content and xattrs in one group of members.
+/// Number of bytes of content and xattrs at which a group of members is handed over.
 const GROUP_BYTES: usize = 256 << 10;
-/// The maximum number of members in a group.
+/// Number of members at which a group is handed over.
 const GROUP_MEMBERS: usize = 64;
 /// The prefix of whiteouts of the OCI image format, which hide the rest of their name.
 const WHITEOUT: &[u8] = b".wh.";
@@ -353,7 +353,8 @@ impl MemberReader<'_> {
         self.push(ReadMember::Update(update), 0)
     }
 
-    /// Adds a member to the group. `bytes` is the length of its content.
+    /// Adds a member to the group, and hands the group over when it is full. `bytes` is the length
+    /// of the content.
     fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
@@ -388,12 +389,7 @@ impl MemberReader<'_> {
 /// Returns the path in the version of the target of a hard link. Fails if the target is not
 /// imported.
 fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
-    let why = || {
-        format!(
-            "the target `{}` of the hard link is not imported",
-            display(target)
-        )
-    };
+    let why = || format!("the hard link target `{}` is not imported", display(target));
     let is_imported =
         |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
     let place = places.of(target, layer)?.filter(is_imported);

@@ -108,7 +108,7 @@ impl ArchiveTree {
         self.is_empty() && self.top.meta.is_none()
     }
 
-    /// Starts the next layer, which is above all former ones.
+    /// Starts the next layer, which is above all previous layers.
     pub(super) fn next_layer(&mut self) {
         self.layer += 1;
     }
@@ -216,7 +216,7 @@ impl ArchiveTree {
         }
         let Some(at) = found else {
             let why = format!(
-                "no earlier file has the target `{}` of the hard link",
+                "the hard link target `{}` is not an earlier file of the archive",
                 display(&target.join(&b'/'))
             );
             return Err(ArchiveError::refused(display(&names.join(&b'/')), why).into());

@@ -40,7 +40,7 @@ pub struct LogOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// A pattern is not a valid regular expression.
-    #[error("`{pattern}` is not a regular expression")]
+    #[error("invalid regular expression `{pattern}`")]
     Pattern {
         /// The pattern as given.
         pattern: String,
@@ -48,10 +48,10 @@ pub enum LogError {
         source: regex::Error,
     },
     /// A path is invalid.
-    #[error("`{0}` is not a path in a version")]
+    #[error("invalid path `{0}`")]
     BadPath(String),
-    /// A query that does not name a branch or a tag, so it has no ref log.
-    #[error("`{0}` is not a branch or a tag, so it has no ref log")]
+    /// A query does not name a branch or a tag, so it has no ref log.
+    #[error("no ref log for `{0}`: not a branch or a tag")]
     NoRefLog(String),
 }
 

@@ -27,7 +27,8 @@ fn at_origin(branch: &RefName) -> Result<RefName> {
     Ok(RefName::new(&format!("{ORIGIN}/{branch}"))?)
 }
 
-/// Returns the revision with its branch replaced by the remote-tracking branch.
+/// Returns the revision with its branch replaced by the remote-tracking branch. A tag and a
+/// revision without a branch remain as they are. Fails if only the clone has the branch.
 pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -> Result<Revision> {
     let refs = repo.refs();
     let head = || resolver.head().branch.clone();

@@ -54,13 +54,13 @@ pub enum OverlayError {
     #[error("the overlay `{name}` belongs to the volume `{volume}`")]
     OfVolume { name: String, volume: String },
     /// Several repositories have an overlay of the name.
-    #[error("several repositories have an overlay `{name}`: {}", repositories.join(", "))]
+    #[error("the overlay name `{name}` is ambiguous: several repositories have one: {}", repositories.join(", "))]
     Several {
         name: String,
         repositories: Vec<String>,
     },
     /// The target directory of the copies is not empty.
-    #[error("`{}` is not empty", .0.display())]
+    #[error("cannot copy the overlay's files to `{}`: the directory is not empty", .0.display())]
     Filled(PathBuf),
 }
 
@@ -79,13 +79,13 @@ impl Failure for OverlayError {
                 Some("run `dvc mount --overlays` to list the overlays".to_owned())
             }
             Self::Mounted(_) => Some(
-                "run `dvc umount --discard DIR` to end the mount and remove the overlay".to_owned(),
+                "run `dvc umount --discard DIR` to unmount it and remove the overlay".to_owned(),
             ),
             Self::OfVolume { volume, .. } => {
                 Some(format!("run `dvc volume rm {volume}` to remove both"))
             }
             Self::Several { .. } => Some("select a repository with `--repo`".to_owned()),
-            Self::Filled(_) => Some("name an empty or a new directory".to_owned()),
+            Self::Filled(_) => Some("specify a new or an empty directory".to_owned()),
         }
     }
 }
@@ -199,8 +199,8 @@ pub struct Salvaged {
     pub at: PathBuf,
     /// The length in bytes.
     pub bytes: u64,
-    /// Whether the copy is complete. Otherwise, blocks that only the version has are zeros. `None` if
-    /// this is unknown.
+    /// Whether the copy is complete. Otherwise, blocks that only the version has are zeros. `None`
+    /// if this is unknown.
     pub whole: Option<bool>,
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum MountRefusal {
     /// The name is not valid for an overlay.
-    #[error("`{0}` is not a valid name for an overlay")]
+    #[error("invalid overlay name `{0}`")]
     BadName(String),
     /// The base of the mount is not the tip of the branch.
     #[error("the mount is based on {version}, but `{branch}` has newer versions")]
@@ -18,20 +18,20 @@ pub enum MountRefusal {
         version: String,
     },
     /// The mount is on no branch.
-    #[error("the mount is based on {version}, without a branch")]
+    #[error("the mount is based on {version} and has no branch to commit to")]
     NoBranch {
         /// The abbreviated id of the version.
         version: String,
     },
     /// The remote does not have the branch.
-    #[error("the remote has no branch `{branch}`, only the clone `{}` has it", repository.display())]
+    #[error("the remote has no branch `{branch}`; only the local clone `{}` has it", repository.display())]
     NotAtOrigin {
         branch: RefName,
         /// The path of the clone.
         repository: PathBuf,
     },
     /// No version is named, and the repository has no default branch.
-    #[error("the repository has no branch `{default}`")]
+    #[error("the repository has no default branch `{default}`")]
     NoDefault {
         /// The name of the default branch.
         default: RefName,
@@ -39,7 +39,7 @@ pub enum MountRefusal {
         branches: Vec<String>,
     },
     /// The repository is remote, and the mount is not read-only.
-    #[error("a writable mount needs a local repository")]
+    #[error("cannot mount a version of a remote repository for writing")]
     NeedsLocal,
 }
 
@@ -64,7 +64,7 @@ impl Failure for MountRefusal {
                 repository.display()
             )),
             Self::NoDefault { branches, .. } if branches.is_empty() => {
-                Some("push a version first".to_owned())
+                Some("push a version to the repository first".to_owned())
             }
             Self::NoDefault { branches, .. } => Some(format!(
                 "select a branch with URL#BRANCH: {}",

@@ -23,7 +23,7 @@ pub enum VolumeError {
     #[error("volume `{name}` is in use by {users}")]
     InUse { name: String, users: String },
     /// A record of a volume is damaged.
-    #[error("the record of the volume in `{}` is damaged", path.display())]
+    #[error("the volume record `{}` is damaged", path.display())]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,
@@ -32,11 +32,11 @@ pub enum VolumeError {
     #[error("volume `{name}`: {detail}")]
     Process {
         name: String,
-        /// The error of the process.
+        /// The error that the process reported.
         detail: String,
-        /// The hint of the process.
+        /// The hint that the process reported.
         hint: Option<String>,
-        /// The kind of its failure.
+        /// The error kind that the process reported.
         kind: Kind,
     },
     /// The mount is invisible to the engine.
@@ -89,10 +89,10 @@ impl Failure for VolumeError {
                  `dvc trash` removes the entry"
                     .to_owned(),
             ),
-            Self::InUse { .. } => Some("stop its users first".to_owned()),
+            Self::InUse { .. } => Some("stop the containers and programs that use the volume first".to_owned()),
             Self::Unseen(_) => Some(
                 "run `docker plugin disable -f` and `docker plugin enable` for a plugin that the engine runs; in a container, \
-                 bind the directory of the volumes with `rshared`"
+                 bind-mount the volume directory with `rshared`"
                     .to_owned(),
             ),
             Self::Process { hint, .. } => hint.clone(),

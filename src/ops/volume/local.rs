@@ -67,25 +67,25 @@ pub enum LocalVolumeError {
     },
     /// The device of the volume is not mounted.
     #[error(
-        "volume `{name}` is on a device that is mounted only while a container uses the volume"
+        "cannot access volume `{name}`: its device is mounted only while a container uses the volume"
     )]
     Unmounted { name: String },
     /// The volume has files.
-    #[error("volume `{name}` is not empty")]
+    #[error("cannot fill volume `{name}`: not empty")]
     Filled { name: String },
     /// A label names another branch.
     #[error(
-        "versions of volume `{name}` go to branch `{branch}`, which cannot change for an existing volume"
+        "volume `{name}` commits to branch `{branch}`; the branch of an existing volume cannot be changed"
     )]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
-    #[error("another version is the last one of branch `{branch}`")]
+    #[error("cannot fill the volume: branch `{branch}` is at another version")]
     NotTip { branch: RefName },
     /// dvc and the engine both have a volume of this name.
     #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
     /// The volume contains a directory that dvc itself writes to, or is inside of one.
-    #[error("volume `{name}` contains `{}`, which dvc itself writes to", ours.display())]
+    #[error("volume `{name}` contains `{}`, a directory that dvc itself writes to", ours.display())]
     Ours {
         name: String,
         /// The directory that dvc writes to.

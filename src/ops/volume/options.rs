@@ -32,9 +32,9 @@ pub struct VolumeOptions {
     /// The branch that commits go to. `None` is the branch of the revision, or else a branch with
     /// the volume's name.
     pub branch: Option<RefName>,
-    /// The bytes of the cache of remote objects that the mount may use.
+    /// Limit on the cache of remote objects, in bytes.
     pub cache: Option<u64>,
-    /// The bytes that the overlay may use.
+    /// Limit on the overlay, in bytes.
     pub quota: Option<u64>,
     /// Databases may run on the volume during commits.
     pub live: bool,
@@ -94,7 +94,7 @@ impl VolumeOptions {
             options.set(key, value)?;
         }
         if options.read_only && options.branch.is_some() {
-            return Err(bad("branch", "a read-only volume has no commits").into());
+            return Err(bad("branch", "a read-only volume cannot commit to a branch").into());
         }
         Ok(options)
     }
@@ -108,7 +108,7 @@ impl VolumeOptions {
                 let revision = Revision::parse(value).map_err(|e| text(&e))?;
                 self.revision = Some(revision).filter(|_| once);
                 if !once {
-                    return Err(bad(key, "the version is given twice").into());
+                    return Err(bad(key, "the version is given more than once").into());
                 }
             }
             "mode" => {
@@ -142,7 +142,7 @@ impl VolumeOptions {
 
     fn repository(&mut self, key: &str, value: &str) -> Result<()> {
         if self.repository.is_some() {
-            return Err(bad(key, "the repository is given twice").into());
+            return Err(bad(key, "the repository is given more than once").into());
         }
         // A stable address names a version with its repository.
         let spec = RevisionSpec::parse_located(value.as_bytes())
@@ -155,7 +155,7 @@ impl VolumeOptions {
                 path: None,
             }) => {
                 if self.revision.replace(revision).is_some() {
-                    return Err(bad(key, "the version is given twice").into());
+                    return Err(bad(key, "the version is given more than once").into());
                 }
                 url
             }
@@ -248,10 +248,10 @@ mod tests {
             (&[("cache", "much")], "`cache`"),
             (&[("repo", "relative/path")], "`repo`"),
             (&[("repo", "nonsense://x")], "`repo`"),
-            (&[("repo", "s3://b/x#A"), ("rev", "B")], "twice"),
+            (&[("repo", "s3://b/x#A"), ("rev", "B")], "more than once"),
             (&[("rev", "--help")], "`rev`"),
             (&[("rev", "a;rm -rf /")], "`rev`"),
-            (&[("rev", "A"), ("--name", "B")], "twice"),
+            (&[("rev", "A"), ("--name", "B")], "more than once"),
             (&[("branch", "../../etc")], "`branch`"),
             (&[("mode", "ro"), ("branch", "x")], "`branch`"),
             (&[("o", "bind")], "unknown option"),

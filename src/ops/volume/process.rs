@@ -148,7 +148,7 @@ impl DvcProgram {
                 name,
                 text.lines()
                     .last()
-                    .unwrap_or("the program ended without a message"),
+                    .unwrap_or("the program failed without a message"),
             ),
         }
         .into())

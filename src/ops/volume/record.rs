@@ -221,7 +221,7 @@ impl VolumeRegistry {
         }))
     }
 
-    /// Returns all names, sorted.
+    /// Returns the names of all volumes, sorted.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         names_in(&self.0)
     }
@@ -236,7 +236,7 @@ impl VolumeRegistry {
         write(&dir, RECORD, record)
     }
 
-    /// Returns the users of the current boot.
+    /// Returns the users of the current boot. A pin stays in effect after a reboot.
     pub(super) fn users(&self, name: &str) -> Result<VolumeUsers> {
         let users: Option<VolumeUsers> = read(&self.dir(name).join(USERS))?;
         let boot = boot_id();

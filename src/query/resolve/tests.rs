@@ -88,17 +88,17 @@ fn names_selectors_and_suffixes() {
 #[test]
 fn what_does_not_exist_is_said() {
     let n = names();
-    insta::assert_snapshot!(n.err("mian"), @"no branch, tag or version `mian`");
+    insta::assert_snapshot!(n.err("mian"), @"no branch, tag or version named `mian`");
     insta::assert_snapshot!(n.err("AMCC@v9"), @"`AMCC` has no version `v9`");
     insta::assert_snapshot!(n.err("AMCC@1999-01-01"), @"`AMCC` has no version `1999-01-01`");
-    insta::assert_snapshot!(n.err("main~5"), @"`main~5` does not exist: there is no version before the first one");
-    insta::assert_snapshot!(n.err("main^2"), @"`main^2` does not exist: the version has no parent 2");
-    insta::assert_snapshot!(n.err("main@{5}"), @"`main@{5}` does not exist: `main` has 5 updates");
-    insta::assert_snapshot!(n.err("main~1@{1}"), @"`main~@{1}` does not exist: only a branch or a tag has updates");
-    insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"`main@{1999-01-01}` does not exist: the first version is newer");
-    insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"92");
-    insta::assert_snapshot!(n.err("fixed@v3"), @"`fixed@v3` does not exist: `fixed` is a tag, not a branch");
-    insta::assert_snapshot!(n.err("main@typo@{1}"), @"`main@typo@{1}` does not exist: only a branch or a tag has updates");
+    insta::assert_snapshot!(n.err("main~5"), @"cannot resolve `main~5`: the version does not have that many ancestors");
+    insta::assert_snapshot!(n.err("main^2"), @"cannot resolve `main^2`: the version has no parent 2");
+    insta::assert_snapshot!(n.err("main@{5}"), @"cannot resolve `main@{5}`: the ref log of `main` has 5 entries");
+    insta::assert_snapshot!(n.err("main~1@{1}"), @"cannot resolve `main~@{1}`: only a branch or a tag has a ref log");
+    insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"cannot resolve `main@{1999-01-01}`: the first version is newer than this time");
+    insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"98");
+    insta::assert_snapshot!(n.err("fixed@v3"), @"cannot resolve `fixed@v3`: `fixed` is a tag, not a branch");
+    insta::assert_snapshot!(n.err("main@typo@{1}"), @"cannot resolve `main@typo@{1}`: only a branch or a tag has a ref log");
     let e = n.get("mian").unwrap_err();
     assert_eq!(e.hint().as_deref(), Some("did you mean `main`?"));
     let e = n.get("AMCC@v9").unwrap_err();

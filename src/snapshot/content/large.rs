@@ -33,7 +33,7 @@ const AHEAD: usize = 6;
 /// flagged.
 pub const ATTEMPTS: u32 = 3;
 
-/// Buffers for reuse, because a new buffer costs a page fault per page.
+/// Buffers for reuse: a new buffer costs a page fault per page.
 #[derive(Default)]
 pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 

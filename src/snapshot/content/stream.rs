@@ -1,5 +1,5 @@
-//! Stores files that arrive as a stream: the reading thread divides them into chunks, any thread
-//! stores the chunks.
+//! Stores files that arrive as a stream. The reading thread divides them into chunks; any thread
+//! may store the chunks.
 //!
 //! The chunk boundaries are the same as in a walk, so that the same file gets the same tree.
 
@@ -238,7 +238,7 @@ pub fn store_stream(
 
 /// The error for a stream that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the stream")]
+#[error("cannot read the data to commit")]
 pub struct StreamError(#[source] io::Error);
 
 impl Failure for StreamError {

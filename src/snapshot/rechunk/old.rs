@@ -10,7 +10,7 @@ use crate::model::entry::{Content, Extent};
 use crate::model::id::Id;
 use crate::repo::Repo;
 
-/// Limit on the depth of a list, because only a forged list can be deeper.
+/// Limit on the depth of a list; only a forged list can be deeper.
 const DEPTH_MAX: usize = 64;
 
 /// Finds old extents.
@@ -103,7 +103,7 @@ impl<'a> OldMap<'a> {
                         }
                     }
                     if map.path.len() > DEPTH_MAX {
-                        return Err(Malformed::new("stored list", "it is nested too deeply").into());
+                        return Err(Malformed::new("stored list", "nested too deeply").into());
                     }
                 }
                 map.height = map.path.len();
@@ -183,5 +183,5 @@ impl<'a> OldMap<'a> {
 }
 
 fn uneven() -> crate::error::Error {
-    Malformed::new("stored list", "its nodes contradict each other").into()
+    Malformed::new("stored list", "inconsistent nodes").into()
 }

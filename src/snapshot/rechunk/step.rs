@@ -6,28 +6,28 @@
 
 // The bytes on which boundaries depend determine when an old extent can be kept:
 //
-// - Aligned blocks of 64 KiB (the last one may be shorter) are holes if they contain only zeros. Runs
-//   of other blocks are between the holes, and each run is chunked from its start. So given a boundary
-//   in a run, all later boundaries in it depend only on the bytes after the given one and on the end
-//   of the run.
+// - Aligned blocks of 64 KiB (the last one may be shorter) are holes if they contain only zeros.
+//   Runs of other blocks are between the holes, and each run is chunked from its start. So given a
+//   boundary in a run, all later boundaries in it depend only on the bytes after the given one and
+//   on the end of the run.
 // - A content-defined chunk depends on its own bytes, on the next byte (the hash at which the chunk
-//   ends includes it), and on the existence of one more byte, because the hash advances by two bytes:
-//   `LOOK`. A chunk of maximum length depends only on its own bytes. A chunk of fixed length depends
-//   only on the existence of that many bytes in the run.
-// - A chunk at the end of its run depends on the end of the run: the next block is a hole, or the file
-//   ends. Both are changes at the first byte after the chunk, so `LOOK` covers them too.
-// - A block that became a hole or ceased to be one counts as changed from its first byte on, even if
-//   only a few bytes were written. Only blocks with changes are examined: first the changed bytes, and
-//   the others only if the changed bytes are all zeros and the block was not a hole.
+//   ends includes it), and on the existence of one more byte, because the hash advances by two
+//   bytes: `LOOK`. A chunk of maximum length depends only on its own bytes. A chunk of fixed length
+//   depends only on the existence of that many bytes in the run.
+// - A chunk at the end of its run depends on the end of the run: the next block is a hole, or the
+//   file ends. Both are changes at the first byte after the chunk, so `LOOK` covers them too.
+// - A block that became a hole or ceased to be one counts as changed from its first byte on, even
+//   if only a few bytes were written. Only blocks with changes are examined: first the changed
+//   bytes, and the others only if the changed bytes are all zeros and the block was not a hole.
 // - If the end of the file moved, that is a change at the lower of the two ends. If this offset is
 //   inside a block, the block is examined too, because its remaining bytes may be all zeros.
 // - Old and new boundaries agree at an offset that is, in both versions, a boundary inside a run or
 //   the start of a block in a hole. From there, old extents are kept up to the first one that a
-//   change affects according to these rules; a hole is kept up to the last block boundary before the
-//   change.
+//   change affects according to these rules; a hole is kept up to the last block boundary before
+//   the change.
 // - Most chunks end where an old chunk ended. If the old chunk began at the same boundary, and its
-//   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new chunk
-//   ends there or earlier, so the following bytes need not be read.
+//   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new
+//   chunk ends there or earlier, so the following bytes need not be read.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -28,8 +28,8 @@ pub struct DirRecord {
     pub totals: Totals,
     /// Device of the directory.
     pub device: u64,
-    /// Time of the latest change that the walk saw. If the walk read a snapshot of a volume, the
-    /// snapshot is not older than this.
+    /// The latest ctime that the walk saw. If the walk read a snapshot of a volume, the snapshot
+    /// was taken at this time or later.
     pub newest: Time,
     /// Fingerprints of the entries in order of names, then of the directory itself.
     pub prints: Vec<u64>,
@@ -98,8 +98,8 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether all packs that [`vouch`] has stored still exist. If one is missing, the objects
-/// of each record must be checked.
+/// Returns whether all packs that [`vouch`] has stored still exist and are not known to be damaged,
+/// apart from packs that a gc has given up. Otherwise, the objects of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else {
         return Ok(false);
@@ -128,7 +128,8 @@ fn prefix(name: &PackName) -> Option<u64> {
     Some(u64::from_be_bytes(*name.first_chunk()?))
 }
 
-/// Returns the number of the dead entry of the gc log under which the records of a worktree were checked last.
+/// Returns the number of the dead entry of the gc log under which the records of a worktree were
+/// checked last.
 pub fn dead_seen(repo: &Repo, worktree: i64) -> Result<u64> {
     let stored = repo.catalogue()?.meta(&dead_fact(worktree))?;
     Ok(stored
@@ -149,7 +150,8 @@ fn dead_fact(worktree: i64) -> String {
 
 impl DirRecord {
     /// Returns whether an entry is unchanged: `then` is its fingerprint in this record, `now` that
-    /// of `stat` in a directory on `device`.
+    /// of `stat` in a directory on `device`. On another device than the recorded one, the ctime
+    /// must also be clearly older than the last walk.
     pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
         // The device number changes if the last walk read a snapshot of the volume. That snapshot
         // may have been taken in the same tick of the clock as the change, and a later write in the

@@ -50,7 +50,7 @@ pub(in crate::snapshot) struct State {
     /// unchanged too, the recorded tree is reused; otherwise its entries are loaded.
     pub(in crate::snapshot) clean: bool,
     pub(in crate::snapshot) waits_for_links: bool,
-    /// The directory was removed before it could be read.
+    /// Whether the directory was removed before it could be read.
     pub(in crate::snapshot) gone: bool,
 }
 

@@ -113,7 +113,7 @@ impl Walk<'_> {
             {
                 let entry = old.remove(&slot.name);
                 slot.entry = Some(entry.ok_or_else(|| {
-                    Malformed::new("directory", "its names differ from the recorded tree")
+                    Malformed::new("directory", "the names differ from the recorded tree")
                 })?);
             }
         }

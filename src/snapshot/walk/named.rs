@@ -81,7 +81,7 @@ enum Why {
     OtherFileSystem(String),
     #[error("`{0}` contains a CACHEDIR.TAG, and this commit skips such directories")]
     CacheDir(String),
-    #[error("its {0} bytes are more than {1}, the limit of this commit")]
+    #[error("its size of {0} bytes exceeds the limit of {1} bytes")]
     TooLarge(u64, u64),
     #[error("`{0}` is the repository")]
     Repository(String),

@@ -1,9 +1,10 @@
-//! Detects gitignore patterns that cannot match any path, and what the user probably meant.
+//! Detects gitignore patterns that cannot match any path, and suggests what the user probably
+//! meant.
 
 use std::path::Path;
 
-/// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or is a
-/// comment or blank.
+/// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or if
+/// the line is a comment or empty.
 pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Option<String> {
     let pattern = if line.ends_with("\\ ") {
         line

@@ -34,7 +34,7 @@ pub struct Rules {
 
 /// The error for an invalid pattern.
 #[derive(Debug, thiserror::Error)]
-#[error("`{pattern}` is not a pattern: {why}")]
+#[error("invalid pattern `{pattern}`: {why}")]
 pub struct BadPattern {
     pattern: String,
     why: String,

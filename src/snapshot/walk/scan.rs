@@ -60,7 +60,7 @@ pub struct Walk<'a> {
     pub kept: Option<Mutex<Vec<Vec<u8>>>>,
     /// New records, by path.
     pub records: Mutex<Vec<(Vec<u8>, DirRecord)>>,
-    /// Time of the latest change that the walk saw.
+    /// The latest ctime that the walk saw.
     pub newest: Mutex<Time>,
     /// Paths that were unreadable or changed while they were read.
     pub unstable: Mutex<Vec<Vec<u8>>>,
@@ -95,7 +95,7 @@ pub struct Found {
 
 /// Returns the notice about a repository that is excluded from a version.
 pub fn reserved_notice(path: Vec<u8>) -> Notice {
-    let message = "left out: no version may contain a repository".to_owned();
+    let message = "no version may contain a repository".to_owned();
     Notice {
         level: NoticeLevel::Skipped,
         path,
@@ -122,7 +122,8 @@ impl<'a> Walk<'a> {
     pub fn changed(&self, path: &[u8]) {
         self.incomplete(
             path,
-            "it changed while it was read; kept as read".to_owned(),
+            "changed while it was read; the version may contain a mix of old and new content"
+                .to_owned(),
         );
     }
 
@@ -132,7 +133,7 @@ impl<'a> Walk<'a> {
         let most = path::DIR_PATH_MAX >> 10;
         self.incomplete(
             above,
-            format!("a directory below is left out: its path is longer than {most} KiB"),
+            format!("a subdirectory was not recorded: its path is longer than {most} KiB"),
         );
     }
 
@@ -196,7 +197,7 @@ impl<'a> Walk<'a> {
         if !dir.is_root() && entries::is_repository(fd, &names) {
             // If the repository were included, each push to it would be part of the next version,
             // which would be pushed again.
-            let message = "left out: it is a repository".to_owned();
+            let message = "the directory is a repository".to_owned();
             self.observer.notice(Notice {
                 level: NoticeLevel::Skipped,
                 path: dir.path.clone(),
@@ -258,7 +259,10 @@ impl<'a> Walk<'a> {
             if stat.kind == FileType::RegularFile
                 && let Some(limit) = self.rules.exceeded(stat.size)
             {
-                let message = format!("left out: its {} bytes are more than {limit}", stat.size);
+                let message = format!(
+                    "its size of {} bytes exceeds the limit of {limit} bytes",
+                    stat.size
+                );
                 self.observer.notice(Notice {
                     level: NoticeLevel::Skipped,
                     path: full,
@@ -280,8 +284,7 @@ impl<'a> Walk<'a> {
         Ok(Some(out))
     }
 
-    /// Reports that the repository of another worktree is excluded. The repository of this worktree
-    /// is not worth a notice.
+    /// Reports that a repository is excluded, unless it is that of this worktree.
     fn reserved(&self, dir: &Dir, fd: BorrowedFd<'_>, name: Vec<u8>) {
         let own = dir.is_root() && name == INSIDE.as_bytes();
         let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));

@@ -13,7 +13,8 @@ use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
 use crate::snapshot::walk::dir::Slot;
 
-/// Mode bits that give the rights of the owner or the group to the caller.
+/// The setuid and setgid bits, with which a program runs with the rights of the owner or group of
+/// its file.
 const SPECIAL: u32 = 0o6000;
 const SETGID: u32 = 0o2000;
 /// Prefixes of the xattrs that only a privileged process may set.

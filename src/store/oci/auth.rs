@@ -103,7 +103,8 @@ impl Auth {
         }
     }
 
-    /// Returns the header for a request, or `None` before the registry has sent a challenge.
+    /// Returns the header for a request, or `None` if the registry has not sent a challenge yet or
+    /// requires a password that is not known.
     pub(super) async fn ready(
         &self,
         client: &reqwest::Client,
@@ -197,7 +198,7 @@ impl Auth {
                     Ok(looked) => looked.unwrap_or(Login::Anonymous(None)),
                     // A helper may wait for user input forever.
                     Err(_) => Login::Anonymous(Some(format!(
-                        "no response of Docker's credential helper within {HELPER_LIMIT:?}"
+                        "no response from Docker's credential helper within {HELPER_LIMIT:?}"
                     ))),
                 }
             }

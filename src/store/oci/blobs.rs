@@ -14,7 +14,7 @@ use super::registry::{Registry, RequestInfo};
 use crate::store::http::{self, FileBody};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Bytes per buffered piece of a stream.
+/// Number of bytes at which the gathered pieces of a stream are sent to the receiver.
 const PIECE: usize = 256 << 10;
 
 /// The content of a blob.
@@ -62,7 +62,7 @@ pub(super) async fn head(
     }
 }
 
-/// Stores a blob unless it exists.
+/// Stores a blob unless it exists with the same length.
 pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
@@ -155,7 +155,8 @@ struct BlobResponse {
     skip: u64,
 }
 
-/// Requests the bytes from `offset` on. Returns `None` if the blob has no bytes there.
+/// Requests `len` bytes from `offset` on, or all bytes without `len`. Returns `None` if the blob
+/// has no bytes there.
 async fn open(
     registry: &Registry,
     info: &RequestInfo,

@@ -65,8 +65,8 @@ impl SortedTags {
     }
 }
 
-/// Returns the keys below `dir` with their lengths, as far as the tags contain them; 0 for small
-/// objects. Unless `deep` is set, a directory may represent all packs.
+/// Returns the keys below `dir` with their lengths; 0 for small objects. Unless `deep` is set, a
+/// directory may represent all packs.
 pub(super) async fn below(
     registry: &Arc<Registry>,
     info: &RequestInfo,

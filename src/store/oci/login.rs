@@ -79,7 +79,9 @@ impl Login {
             Self::Password(p) => format!("user `{}`", p.user),
             Self::Identity(_) => "the identity token of `docker login`".to_owned(),
             Self::Anonymous(None) => {
-                format!("no credentials: neither `{USERNAME}` nor `docker login` for `{server}`")
+                format!(
+                    "no credentials: `{USERNAME}` is not set, and there is no `docker login` for `{server}`"
+                )
             }
             Self::Anonymous(Some(why)) => format!("no credentials: {why}"),
         }

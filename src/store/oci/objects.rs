@@ -178,7 +178,7 @@ pub(super) async fn delete(
         let refusal = registry.error_response(response).await;
         if refusal.is_unsupported() {
             let detail = format!(
-                "the registry does not allow deleting (`storage.delete.enabled`): {}",
+                "the registry does not allow deletion (`storage.delete.enabled`): {}",
                 refusal.detail
             );
             return Err(registry.error(info, StoreErrorKind::Refused, detail));

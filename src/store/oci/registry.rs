@@ -123,8 +123,8 @@ impl Registry {
         url.origin() == self.base.origin()
     }
 
-    /// Sends a request and returns the response with any status. `dress` adds headers and body,
-    /// and may be called twice.
+    /// Sends a request and returns the response with any status. `dress` adds headers and body, and
+    /// may be called several times.
     pub(super) async fn send(
         &self,
         info: &RequestInfo,
@@ -215,7 +215,7 @@ impl Registry {
         Err(self.error(info, StoreErrorKind::InvalidResponse, "too many redirects"))
     }
 
-    /// Returns the target of a redirect.
+    /// Returns the target of a redirect. Fails if the target is not encrypted but the registry is.
     fn redirected(&self, info: &RequestInfo, from: &Url, to: &str) -> Result<Url, StoreError> {
         let url = self.resolve(from, to);
         let url = url.ok_or_else(|| {
@@ -238,8 +238,8 @@ impl Registry {
         }
     }
 
-    /// Fails if the response is a web page, which registries never return but login pages and
-    /// proxies do.
+    /// Fails if a successful response is a web page, which registries never return but login pages
+    /// and proxies do.
     fn ensure_no_web_page(
         &self,
         info: &RequestInfo,

@@ -1,9 +1,9 @@
 //! Conversion between keys and tags of a registry: `[A-Za-z0-9_][A-Za-z0-9._-]*`, at most 128
 //! characters.
 //!
-//! A tag is a pure function of its key. The tag contains the key, or if the key is too long, a hash
-//! of the directory with the last component (`h-`), or a hash of the whole key (`g-`); the manifest
-//! of such a tag contains the key.
+//! The tag of an object that is not a segment is a pure function of its key. The tag contains the
+//! key, or if the key is too long, a hash of the directory with the last component (`h-`), or a
+//! hash of the whole key (`g-`); the manifest of such a tag contains the key.
 
 use crate::codec::hash::NameHasher;
 use crate::model::id::to_hex;

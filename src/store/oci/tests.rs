@@ -392,7 +392,7 @@ fn deleting_may_be_forbidden() {
     assert!(store.create("a", b"x").unwrap());
     let (what, detail) = remote_error(store.delete("a"));
     assert!(
-        what == StoreErrorKind::Refused && detail.contains("does not allow deleting"),
+        what == StoreErrorKind::Refused && detail.contains("does not allow deletion"),
         "{detail}"
     );
     let pack = noise(1, 10);

@@ -60,7 +60,7 @@ impl Connection {
                     (true, Error::IOError(_) | Error::BackgroundTaskFailure(_)) => {
                         SftpError::Store(
                             StoreErrorKind::Unreachable,
-                            "`ssh` ended without a message".to_owned(),
+                            "`ssh` exited without an error message".to_owned(),
                         )
                     }
                     (true, e) => SftpError::Store(StoreErrorKind::InvalidResponse, with_causes(e)),

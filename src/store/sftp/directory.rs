@@ -25,11 +25,11 @@ use crate::store::local::STAGING;
 use crate::store::meter::Meter;
 use crate::store::{ENTRIES_MAX, ListedKey, SMALL_MAX, StoreErrorKind};
 
-/// Reads of at least this many bytes get a connection without other transfers.
+/// Reads of at least this many bytes count as [`Weight::Large`].
 const LARGE_READ: usize = 1 << 20;
 /// Limit on the directories that are listed at the same time.
 const LISTINGS_MAX: usize = 64;
-/// Limit on the directories that are created for a key.
+/// Limit on the steps to create the directories of a key.
 const DEPTH_MAX: usize = 64;
 
 /// A directory on a server.
@@ -73,7 +73,7 @@ impl SftpDirectory {
             .await
     }
 
-    /// Reads the beginning of a file and its length.
+    /// Reads the first bytes of a file from `offset` on, and the length of the file.
     async fn read_start(
         &self,
         lease: &Lease,
@@ -113,7 +113,7 @@ impl SftpDirectory {
         Ok(bytes)
     }
 
-    /// Reads exactly a range of an object.
+    /// Reads a range of an object. Fails with [`SftpError::Truncated`] if the object is shorter.
     pub(super) async fn range(
         &self,
         key: &str,
@@ -180,7 +180,8 @@ impl SftpDirectory {
         Ok(metadata.len().unwrap_or(0))
     }
 
-    /// Stores an object under its name, even if the name exists.
+    /// Stores an object under its name. An existing object is replaced, or kept if the server's
+    /// rename cannot replace files.
     pub(super) async fn put(&self, source: UploadSource, key: &str) -> Result<(), SftpError> {
         let lease = self.pool.lease(Weight::Large).await?;
         let name = self.path(key);

@@ -41,7 +41,7 @@ impl SftpError {
 
     pub(super) fn panicked(e: JoinError) -> Self {
         Self::Local {
-            what: "run a request to",
+            what: "complete a request to",
             key: "the server".to_owned(),
             source: io::Error::other(e),
         }

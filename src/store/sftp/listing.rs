@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::error::{SftpError, SftpStatus};
 use crate::store::{ENTRIES_MAX, ListedKey, StoreErrorKind};
 
-/// Concurrent requests per directory. A server returns about a hundred names per request.
+/// Number of concurrent requests per directory. A server returns about a hundred names per request.
 const LISTINGS: usize = 3;
 
 /// Returns the names directly below a directory, or none if the directory does not exist.

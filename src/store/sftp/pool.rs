@@ -1,8 +1,8 @@
 //! The connections to one server: one at first, more as the load grows.
 //!
-//! A large transfer gets a connection without another transfer; small requests share connections. Each
-//! connection has its own TCP stream, because the window of SSH limits the throughput of a single one. A
-//! broken connection is never used again.
+//! If possible, a large transfer gets a connection without another transfer; small requests share
+//! connections. Each connection has its own TCP stream, because the window of SSH limits the
+//! throughput of a single one. A broken connection is never used again.
 
 use std::ops::Deref;
 use std::pin::pin;
@@ -17,8 +17,8 @@ use super::ssh::Ssh;
 
 /// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.
 pub(super) const CONNECTIONS_MAX: usize = 8;
-/// Limit on the small requests that share a connection. Opening another connection costs about ten
-/// round trips.
+/// Number of small requests on each connection from which on another one is opened, if possible.
+/// Opening a connection costs about ten round trips.
 const SHARERS: usize = 12;
 
 /// The amount of data of a request.
@@ -100,7 +100,8 @@ impl ConnectionPool {
                 LeaseDecision::Wait => changed.await,
             }
             let state = self.state();
-            // The attempt that this request waited for has failed; another attempt would only double the wait.
+            // The attempt that this request waited for has failed; another attempt would only
+            // double the wait.
             if state.failures > failures
                 && state.slots.is_empty()
                 && let Some(error) = &state.failure
@@ -171,7 +172,8 @@ impl Slot {
     }
 }
 
-/// A slot that is reserved for a connection. Dropping it frees the slot.
+/// A slot that is reserved for a connection. Dropping it before the connection is open frees the
+/// slot.
 struct Opening {
     pool: Arc<ConnectionPool>,
     number: u64,
@@ -197,7 +199,8 @@ impl Opening {
         }
     }
 
-    /// Records a failed attempt. Returns whether other connections can take over the request.
+    /// Records a failed attempt. Returns whether other connections are open, which then take over
+    /// the request; the pool opens no further ones.
     fn failed(&self, error: SftpError) -> bool {
         let mut state = self.pool.state();
         state.failures += 1;

@@ -23,8 +23,7 @@ const MESSAGES_MAX: usize = 8 << 10;
 /// Limit on the displayed lines of the messages.
 const LINES: usize = 3;
 /// The error message if `ssh` reports no cause.
-const NO_CAUSE: &str =
-    "`ssh` ended without a reason; see the server's log, and check that the account may use SFTP";
+const NO_CAUSE: &str = "`ssh` exited without an error message; see the server's log, and check that the account may use SFTP";
 /// Time to wait for the last messages after the connection was lost.
 const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 
@@ -177,7 +176,7 @@ impl SshMessages {
         messages
     }
 
-    /// Returns whether the process has ended.
+    /// Returns whether the process has closed its standard error, as it does when it ends.
     pub(super) fn have_ended(&self) -> bool {
         *self.ended.borrow()
     }

@@ -21,8 +21,8 @@ use super::error::SftpError;
 use crate::store::StoreErrorKind;
 use crate::store::meter::Meter;
 
-/// Limit on the bytes in flight: twice the window of OpenSSH, so that the server never waits for a
-/// request.
+/// Approximate limit on the bytes in flight: twice the window of OpenSSH, so that the server never
+/// waits for a request.
 const WINDOW: usize = 4 << 20;
 /// Lower limit on the payload of requests in bytes.
 const LEAST: usize = 4 << 10;

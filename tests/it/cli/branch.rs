@@ -44,7 +44,7 @@ fn what_is_refused() {
     s.dvc(["branch", "-d", "none"]).code(13);
     s.dvc(["branch", "y", "none"])
         .code(13)
-        .complains("no branch, tag or version `none`");
+        .complains("no branch, tag or version named `none`");
     s.dvc(["branch", "a", "b", "c"]).code(2);
 }
 

@@ -11,7 +11,7 @@ fn versions_and_branches() {
     s.dvc(["checkout", "main@v1"]).ok();
     assert_eq!(s.read("a.txt"), b"one\n");
     assert!(!s.w("d/more").exists());
-    s.dvc(["status"]).ok().says("on no branch, v1");
+    s.dvc(["status"]).ok().says("HEAD is detached, v1");
     s.dvc(["commit", "-m", "x", "--allow-empty"])
         .code(4)
         .complains("dvc checkout -b NAME");
@@ -243,7 +243,7 @@ fn a_checkout_into_a_directory_is_remembered() {
     dvc(&["checkout", "main@v2", "--into", "../old"]).ok();
     dvc(&["-C", "../old", "status"])
         .ok()
-        .says("on no branch, v2");
+        .says("HEAD is detached, v2");
     // A checkout of single paths records no version.
     dvc(&["checkout", "main", "--into", "../part", "--", "a.txt"]).ok();
     dvc(&["-C", "../part", "status"]).ok().says("D d/more");
@@ -285,7 +285,7 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
         said("mine").contains("has uncommitted changes: `mine`")
             && said("done").contains("is not empty")
     );
-    // The tmpfs is gone, so the directory is empty again and no checkout is interrupted.
+    // The tmpfs is gone, and the interrupted checkout with it, so the directory is empty again.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");
 }

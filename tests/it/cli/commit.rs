@@ -298,7 +298,7 @@ fn invalid_arguments_are_refused() {
     for trailer in ["=v", ": v", "two words=v", "key=two\nlines", "key", ""] {
         s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", trailer])
             .code(2)
-            .complains("is not KEY=VALUE");
+            .complains("expected KEY=VALUE");
     }
     s.dvc([
         "commit",
@@ -450,7 +450,7 @@ fn a_commit_beside_a_running_database_warns() {
     next("2");
     let run = s.dvc(["commit", "-q", "-m", "warned"]).ok();
     let words = format!(
-        "warning: a database runs here: `perl` (process {pid}) has locked `data/ibdata1`; "
+        "warning: the version may be inconsistent, because a database was running: `perl` (process {pid}) has locked `data/ibdata1`; "
     );
     run.complains(&words)
         .complains("`--quiesce`")
@@ -465,7 +465,7 @@ fn a_commit_beside_a_running_database_warns() {
     next("4");
     s.dvc(["-c", "commit.running-database=refuse", "commit", "-m", "x"])
         .code(11)
-        .complains("a database runs in `");
+        .complains("while a database runs in it: ");
     assert_eq!(
         s.dvc([
             "-c",

@@ -1,4 +1,5 @@
-//! The checked-in completions and manual pages are up to date, and the completions offer the right words.
+//! The checked-in completions and manual pages are up to date, and the completions offer the right
+//! words.
 
 use crate::support::sandbox::{Run, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +60,8 @@ fn each_shell_and_the_manual() {
     s.dvc(["completions", "tcsh"]).code(2);
 }
 
-/// Returns the words that bash offers at the end of a line. Splits the line at blanks and at `:`, `=` and `@` as readline does.
+/// Returns the words that bash offers at the end of a line. Splits the line at spaces and at `:`,
+/// `=` and `@` as readline does.
 fn offered(s: &Sandbox, line: &str) -> Vec<String> {
     let word = line.rsplit(' ').next().unwrap();
     let is_quoted = word.starts_with(['\'', '"']);

@@ -64,7 +64,7 @@ fn all_problems_at_once() {
         "3 problems",
         "did you mean `core.jobs`?",
         "cannot be set by a repository",
-        "--memory: `tiny`",
+        "--memory: invalid size `tiny`",
     ] {
         assert!(run.err.contains(part), "{}", run.err);
     }

@@ -101,7 +101,12 @@ fn mounting_as_root_and_without_its_rights() {
     let run = s.dvc(["doctor", "--json"]).ok();
     says(&run, "fuse device", "ok", "can be opened");
     says(&run, "mounting", "ok", "`mount(2)`");
-    says(&run, "allow_other", "ok", "mounts can admit other users");
+    says(
+        &run,
+        "allow_other",
+        "ok",
+        "mounts can be made accessible to other users",
+    );
     let mut without = s.other(need("setpriv"));
     let run = Run::of(without.args([
         "--bounding-set=-sys_admin",
@@ -124,7 +129,12 @@ fn mounting_as_root_and_without_its_rights() {
     );
     let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
     says(&run, "fuse device", "no", "No such file");
-    says(&run, "mounting", "no", "cannot use `/dev/fuse`");
+    says(
+        &run,
+        "mounting",
+        "no",
+        "FUSE is not available (`/dev/fuse`)",
+    );
     assert!(of(&run, "passthrough").is_empty());
 }
 
@@ -213,7 +223,7 @@ fn requirements_of_containers() {
         ]))
     };
     let run = inside("", "private");
-    says(&run, "volume plugin", "note", "no plugin runs");
+    says(&run, "volume plugin", "note", "no plugin is running");
     says(&run, "volumes", "note", "is not shared");
     assert!(
         of(&run, "volumes")[0]["hint"]
@@ -232,7 +242,7 @@ fn requirements_of_containers() {
         &format!("{serve}; trap 'kill $plugin; wait' EXIT"),
         "private",
     );
-    says(&run, "volume plugin", "ok", "a plugin answers");
+    says(&run, "volume plugin", "ok", "a plugin is running");
     // A killed plugin leaves its socket behind; engines time out on such a socket.
     let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
     says(&run, "volume plugin", "note", "no process listens");

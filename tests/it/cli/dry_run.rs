@@ -169,7 +169,7 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
             run.out,
             run.err
         );
-        let refused = run.err.contains("has no dry run");
+        let refused = run.err.contains("does not support a dry run");
         assert_eq!(
             refused,
             REFUSED.iter().any(|verb| line.starts_with(verb)),

@@ -215,7 +215,7 @@ fn importing_a_part_changes_nothing_else() {
         .code(0);
     s.dvc(["import", "../one.tar", "--path", "two"])
         .code(13)
-        .complains("nothing below `two`");
+        .complains("contains nothing in `two`");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn checkout_returns_to_the_previous_branch() {
     let s = three();
     s.dvc(["checkout", "-"])
         .code(13)
-        .complains("no other branch was checked out here before");
+        .complains("no previous branch: this worktree was never on another branch");
     s.dvc(["checkout", "-b", "side"]).ok();
     let current = || s.dvc(["branch", "--show-current"]).ok().out;
     for expected in ["main\n", "side\n", "main\n"] {

@@ -168,7 +168,7 @@ fn a_pattern_that_never_matches_is_reported() {
     ] {
         let err = warn(pattern);
         assert!(
-            err.starts_with("warning: the pattern `") && err.contains(advice),
+            err.starts_with("warning: the exclude pattern `") && err.contains(advice),
             "{pattern}: {err}"
         );
     }

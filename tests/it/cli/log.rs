@@ -154,10 +154,10 @@ fn ref_log() {
     assert_eq!(lines[3]["number"], 3);
     s.dvc(["log", "-g", "main~1"])
         .code(13)
-        .complains("has no ref log");
+        .complains("no ref log for");
     s.dvc(["log", "-g", "main@typo"])
         .code(13)
-        .complains("has no ref log");
+        .complains("no ref log for");
     s.dvc(["tag", "@release"]).ok();
     s.dvc(["log", "-g", "main@release"])
         .ok()

@@ -64,7 +64,7 @@ fn three() -> Sandbox {
     s
 }
 
-/// Masks ids and stored sizes, which differ from run to run, and removes trailing blanks.
+/// Masks ids and stored sizes, which differ from run to run, and removes trailing spaces.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {

@@ -36,7 +36,7 @@ fn paths_come_from_a_list() {
     // An empty list is an error, not a commit of the whole worktree.
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"\n")
         .code(2)
-        .complains("lists no path");
+        .complains("contains no paths");
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"a\nnone\n")
         .code(13);
     s.dvc(["commit", "-m", "4", "--files-from", "../none"])
@@ -54,7 +54,7 @@ fn large_files_are_left_out() {
     let run = s
         .dvc(["commit", "-m", "x", "--exclude-larger-than", "1K"])
         .ok();
-    run.complains("skipped: `d/large`: left out: its 1025 bytes are more than 1024");
+    run.complains("skipped: `d/large`: its size of 1025 bytes exceeds the limit of 1024 bytes");
     assert_eq!(s.dvc(["ls", "-r"]).ok().out, "d/\nsmall\n");
     let refused = s
         .dvc([
@@ -66,7 +66,9 @@ fn large_files_are_left_out() {
             "d/large",
         ])
         .code(4);
-    refused.complains("cannot commit `d/large`: its 1025 bytes are more than 1024");
+    refused.complains(
+        "cannot commit `d/large`: its size of 1025 bytes exceeds the limit of 1024 bytes",
+    );
     s.dvc(["commit", "-m", "x", "--exclude-larger-than", "much"])
         .code(2);
     s.dvc(["commit", "-m", "x", "--exclude-larger-than", "2K"])
@@ -151,7 +153,7 @@ fn unpack_takes_a_version() {
     assert_eq!(table(), "2");
     unpack(&["main@v1", "db"])
         .code(4)
-        .complains("does not have the version `main@v1`");
+        .complains("are not at the version `main@v1`");
     unpack(&["main@v1", "db"]).ok();
     assert_eq!(
         (table(), fs::read_to_string(s.at("volumes/a@b/f")).unwrap()),

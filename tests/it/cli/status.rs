@@ -114,5 +114,5 @@ fn the_worktree_of_a_named_repository() {
     assert_eq!(run.lines().last(), Some(&"M a.txt"));
     s.dvc(["status", "/elsewhere"])
         .code(2)
-        .complains("is not below the worktree");
+        .complains("is outside the worktree");
 }

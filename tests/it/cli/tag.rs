@@ -80,7 +80,7 @@ fn a_branch_and_a_tag_of_one_name() {
     let run = s
         .dvc(["log", "main"])
         .code(13)
-        .complains("hint: write more digits, or the full name");
+        .complains("hint: use more digits of the id, or the full name");
     assert!(
         run.err.contains("refs/heads/main (") && run.err.contains("refs/tags/main ("),
         "{}",

@@ -48,9 +48,9 @@ fn the_disaster_page_works() {
     let said = format!("{}{}", run.out, run.err);
     for expected in [
         "D orders",
-        "branch: at nightly@v1",
+        "branch: set to nightly@v1",
         "wednesday",
-        ": there is none now",
+        "no longer exists",
         "1 damaged, 1 object lost",
         "repaired 1 object",
         "orders`: not restored",

@@ -1,9 +1,10 @@
 //! Every later version of the program must read the golden repositories.
 //!
-//! `tests/data/repos/v1/plain/` holds a repository (format, packs, index, refs) and, in `expected/`, the content of its versions.
-//! `tests/data/repos/v1/collected/` holds a repository with the state of garbage collection and salted packs.
-//! `make_the_golden_repository` and `make_the_collected_repository` may replace them while the format is unreleased.
-//! Afterwards they are never replaced.
+//! `tests/data/repos/v1/plain/` holds a repository (format, packs, index, refs) and, in
+//! `expected/`, the content of its versions. `tests/data/repos/v1/collected/` holds a repository
+//! with the state of garbage collection and salted packs. `make_the_golden_repository` and
+//! `make_the_collected_repository` may replace them while the format is unreleased. Afterwards they
+//! are never replaced.
 
 use std::fmt::Write;
 use std::fs;

@@ -88,8 +88,8 @@ fn missing_and_misplaced_objects_are_named() {
     fs::copy(&state.plan, &later).unwrap();
     s.dvc(["fsck"])
         .code(5)
-        .complains("the key is that of entry 5")
-        .complains("entries 4 to 4 are missing");
+        .complains("the key says entry 5")
+        .complains("entry 4 is missing");
     fs::remove_file(later).unwrap();
 
     let newest = fs::read(&state.trash[1]).unwrap();

@@ -483,7 +483,9 @@ fn files_without_tables_are_salvaged() {
         overlays.apply(Path::new("overlay.db"), &harm);
         let run = m.try_up().code(5);
         assert!(
-            run.err.contains("has no `overlay.db`") && run.err.contains("--salvage kept"),
+            run.err
+                .contains("`overlay.db`, which has the names of its files, is missing")
+                && run.err.contains("--salvage kept"),
             "{}",
             run.err
         );

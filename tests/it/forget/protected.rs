@@ -4,8 +4,8 @@ use super::History;
 use crate::mount::harness::Volume;
 use crate::volumes::host::Host;
 
-/// A named version is refused with this exit code, and nothing else of the command is done. A policy
-/// keeps the version and gives the reason.
+/// A named version is refused with this exit code, and nothing else of the command is done. A
+/// policy keeps the version and gives the reason.
 #[track_caller]
 fn check(h: &History, version: &str, code: i32, holder: &str) {
     h.forget(&["main@v2", version, "-y"])

@@ -122,10 +122,10 @@ fn a_dry_run_reads_an_overlay_after_a_crash_with_its_log() {
     let run = v
         .dvc(&["mount", "-n", "main", "../m", "--name", "kept"])
         .ok();
-    run.says("would remove a dead mount, which no process serves any more")
+    run.says("would remove a dead mount, whose daemon no longer runs")
         .says("with its changes");
     let end = Run::of(&mut v.s.command(["umount", "-n", "../m"])).ok();
-    end.says("which no process serves any more");
+    end.says("whose daemon no longer runs");
     assert_eq!(
         (
             fs::read(&tables).unwrap(),
@@ -148,12 +148,14 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
         all.extend(args);
         Run::of(&mut v.s.command(all)).ok()
     };
-    told(&[]).says("overlay kept keeps 2 changed, 4 B uncommitted");
-    told(&["--discard"]).says("and move overlay kept to the trash: 2 changed, 4 B uncommitted");
-    told(&["--discard", "--no-trash"]).says("and remove overlay kept: 2 changed, 4 B uncommitted");
+    told(&[]).says("overlay kept keeps 2 files changed, 4 B uncommitted");
+    told(&["--discard"])
+        .says("and move overlay kept to the trash: 2 files changed, 4 B uncommitted");
+    told(&["--discard", "--no-trash"])
+        .says("and remove overlay kept: 2 files changed, 4 B uncommitted");
     told(&["--commit", "-m", "later"])
         .says("(dry run: nothing was stored)")
-        .says("overlay kept stays");
+        .says("and keep overlay kept");
     let json = told(&["--json"]).json();
     assert_eq!(
         (

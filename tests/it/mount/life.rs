@@ -51,7 +51,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     let stopped = Stopped::of(&m);
     let pid = stopped.0.as_raw_nonzero().to_string();
     let says = format!(
-        "process {pid}, which serves `{}`, is stopped",
+        "process {pid}, the daemon of the mount at `{}`, is stopped",
         m.root().display()
     );
     for verb in [&["status"][..], &["commit", "-m", "x"], &["log"]] {
@@ -72,7 +72,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
         .unwrap();
     assert!(
         own.contains(&format!(
-            "process {pid}, which serves the mount, is stopped"
+            "process {pid}, the daemon of the mount, is stopped"
         )),
         "{own}"
     );
@@ -170,7 +170,7 @@ fn a_mount_of_an_unknown_process_is_unmounted() {
     let (at, c) = (m.root().as_os_str(), OsStr::new("-C"));
     elsewhere(&[c, at, OsStr::new("status")])
         .code(11)
-        .complains("its process is not known here");
+        .complains("its daemon cannot be found");
     elsewhere(&[OsStr::new("umount"), OsStr::new("--discard"), at]).code(11);
     elsewhere(&[OsStr::new("umount"), at]).ok();
     assert!(!is_mounted(m.root()));
@@ -231,8 +231,10 @@ fn a_repository_is_not_created_inside_a_mount() {
         &["clone", v.s.at("r").to_str().unwrap(), "copy"],
     ] {
         let run = v.s.dvc([&["-C", &project], args].concat());
-        run.code(2)
-            .complains(&format!("is inside the mount at `{}`", m.root().display()));
+        run.code(2).complains(&format!(
+            "is inside the dvc mount at `{}`",
+            m.root().display()
+        ));
     }
     assert_eq!(fs::read_dir(m.at("project")).unwrap().count(), 0);
 }

@@ -98,8 +98,8 @@ fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
     );
 }
 
-/// A file that was removed in the mount, but is still open, is not the file that the new version has
-/// at its name.
+/// A file that was removed in the mount, but is still open, is not the file that the new version
+/// has at its name.
 #[test]
 fn a_removed_file_in_use_is_not_the_file_of_the_new_version() {
     let Some(v) = growing() else { return };
@@ -207,8 +207,8 @@ fn a_file_open_for_writing_prevents_another_version() {
             .write(true)
             .open(m.at("grows"))
             .unwrap();
-        // A program that another test starts shares the descriptors and mappings of this process until
-        // its exec, so its process may be named first.
+        // A program that another test starts shares the descriptors and mappings of this process
+        // until its exec, so its process may be named first.
         let names_me = |args: &[&str], file: &str| {
             assert!(
                 (0..50).any(|_| m.dvc(args).code(11).complains(file).err.contains(&me)),

@@ -161,7 +161,7 @@ fn a_user_mounts_by_fusermount() {
         "fusermount3`; set-user-ID bits and device files have no effect",
     );
     used.says("passthrough", "note", "lacks CAP_SYS_ADMIN");
-    used.says("allow_other", "note", "`allow_other` is not permitted");
+    used.says("allow_other", "note", "cannot mount with `allow_other`");
 }
 
 /// Other users can access a user's mount only if the administrator has allowed it.
@@ -344,7 +344,7 @@ fn files_without_passthrough_are_served() {
     }
     let log = fs::read_to_string(repo.join("overlays/n/log")).unwrap();
     assert!(
-        log.contains("the kernel cannot use passthrough for a file"),
+        log.contains("the kernel refused passthrough for a file"),
         "{log}"
     );
     assert_eq!(dvc(&["show", "inner:g"]).ok().out, "made here");

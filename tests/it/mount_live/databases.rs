@@ -12,7 +12,7 @@ use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo;
 
-/// Rows that each client commits before the server or a client is killed.
+/// Number of rows that each client commits before the server or a client is killed.
 const SOME: u64 = 60;
 
 /// Runs three writers, kills them and the server, and restarts the server.

@@ -362,7 +362,7 @@ fn recorded_files_are_fetched_before_they_are_read() {
     scene.s.write("../wrong", "hello\n");
     for (file, code, word) in [
         ("wrong", 2, "line 1"),
-        ("none", 13, "cannot use the profile"),
+        ("none", 13, "cannot read or write the access profile"),
     ] {
         let file = scene.s.at(file);
         let run = super::try_mount(

@@ -97,7 +97,7 @@ fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     server.sql(&format!("kill connection {id}"));
     held.go_on()
         .code(7)
-        .complains("the session with the database ended early");
+        .complains("the database session ended too early");
     free(3);
 
     // Another client has locked a table. The commit gives up after its time limit.
@@ -207,7 +207,7 @@ fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%dvc-quiesced%' and pid <> pg_backend_pid()");
     held.go_on()
         .code(7)
-        .complains("the session with the database ended early");
+        .complains("the database session ended too early");
     Run::of(&mut commit("postgres:/no/such", "30s"))
         .code(7)
         .complains("/no/such");

@@ -1,4 +1,5 @@
-//! The release archive and the Debian package: their content, and the package's life cycle on a bare system.
+//! The release archive and the Debian package: their content, and the package's life cycle on a
+//! bare system.
 //!
 //! `DVC_TEST_DIST` names the output directory of `make dist`; `make test` sets it. Without it, the
 //! tests package the binary under test.

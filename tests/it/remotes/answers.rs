@@ -140,7 +140,7 @@ const BROKEN: (u8, &str, &str) = (6, "server unreachable", "check that the serve
 const REFUSED: (u8, &str, &str) = (6, "request rejected", "read the reason above");
 const PAGE: (u8, &str, &str) = (
     6,
-    "received a web page instead of a response of the store",
+    "received a web page instead of a response from the store",
     "a proxy or a login page",
 );
 

@@ -123,7 +123,7 @@ fn a_remote_that_vanished() {
     commit(&s, 2);
     s.dvc(["push"])
         .code(4)
-        .complains("there is none now")
+        .complains("no longer exists")
         .complains("--force");
     assert!(!there.join("format").exists());
     let run = s.dvc(["fetch"]);
@@ -142,7 +142,7 @@ fn a_remote_of_another_repository() {
     begin(&s, there.to_str().unwrap());
     s.dvc(["branch", "mine"]).ok();
     for verb in ["push", "fetch", "pull"] {
-        s.dvc([verb]).code(4).complains("another repository");
+        s.dvc([verb]).code(4).complains("a different repository");
     }
     // Not even `--force` overwrites the branch of the same name in the other repository.
     s.dvc(["push", "--force"]).code(4);
@@ -384,7 +384,7 @@ fn a_lease_covers_only_fetched_refs() {
     let refused = ann
         .dvc(["push", "origin", "good"])
         .code(4)
-        .complains("the tag is another version there");
+        .complains("the remote's tag names another version");
     assert!(
         refused
             .err
@@ -507,7 +507,7 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
 }
 
-/// A push with verification sends objects again that it has found damaged at the remote.
+/// A push with verification again sends objects that it has found damaged at the remote.
 #[test]
 fn a_verified_push_repairs_the_damage_it_found() {
     let s = sandbox();

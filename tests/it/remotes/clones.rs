@@ -69,7 +69,7 @@ fn of_a_version_and_of_a_branch() {
     std::fs::create_dir_all(bob.w("full/of")).unwrap();
     bob.dvc(["clone", &place.url, "full"])
         .code(2)
-        .complains("is not empty and holds no repository");
+        .complains("is not empty and is not a repository");
     // The path of a worktree refers to the repository in it.
     bob.dvc(["clone", "repo", "worktree"]).ok();
     assert_eq!(
@@ -167,7 +167,7 @@ fn of_a_repository_without_its_default_branch() {
     ann.dvc(["push", "origin", "y"]).ok();
     let refused = bob.dvc(["clone", &place.url, "copy"]).code(13);
     let refused = refused
-        .complains("no branch `AMCC`")
+        .complains("no default branch `AMCC`")
         .complains("x, y")
         .complains("hint: the repository is cloned");
     assert!(

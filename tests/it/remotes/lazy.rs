@@ -61,7 +61,7 @@ fn local_data_needs_no_remote() {
     // The data of the first version is not local.
     let gone = of(&s, &["show", "main~1:data"])
         .code(6)
-        .complains("there is no repository at");
+        .complains("no repository at");
     gone.complains("`dvc remote set NAME URL`");
     of(&s, &["checkout", "--into", "../d", "main~1"]).code(6);
     assert!(!s.at("d").exists());
@@ -74,14 +74,14 @@ fn remote_data_is_not_damage() {
     let s = lazy();
     of(&s, &["checkout", "main", "--", "data"]).ok();
     let sound = |run: Run| run.ok().says("no damage");
-    sound(of(&s, &["fsck", "--data"])).complains("not here, but at");
+    sound(of(&s, &["fsck", "--data"])).complains("only at the remote");
     sound(of(&s, &["fsck", "--rebuild"]));
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     for check in [&["fsck", "--data"], &["fsck", "--rebuild"]] {
         of(&s, check)
             .code(3)
             .says("no local damage, but")
-            .complains("it is unknown whether");
+            .complains("cannot check whether");
     }
     of(&s, &["log", "--oneline"]).ok().says("version 1");
     assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));
@@ -95,7 +95,7 @@ fn remote_data_is_not_damage() {
     sound(of(&s, &["fsck"]));
     of(&s, &["fetch", "--data"]).ok();
     let whole = sound(of(&s, &["fsck", "--data"]));
-    assert!(!whole.err.contains("not here"), "{}", whole.err);
+    assert!(!whole.err.contains("only at the remote"), "{}", whole.err);
 }
 
 /// A commit must store data itself that only a different repository has.
@@ -113,7 +113,7 @@ fn a_foreign_remote_is_not_relied_on() {
     other
         .dvc(["commit", "-m", "two"])
         .code(4)
-        .complains("holds another repository");
+        .complains("contains a different repository");
     other.dvc(["remote", "rm", "origin"]).ok();
     other.dvc(["commit", "-m", "two"]).ok();
     other.dvc(["fsck", "--data"]).ok().says("no damage");
@@ -176,7 +176,7 @@ fn a_part_is_never_taken_for_the_whole() {
     of(&s, &["remote", "rm", "origin"]).ok();
     of(&s, &["remote", "add", "origin", "../moved"]).ok();
     assert!(of(&s, &["show", "main~1:data"]).ok().bytes == noise(1, 400_000));
-    of(&s, &["fsck"]).ok().complains("not here, but at");
+    of(&s, &["fsck"]).ok().complains("only at the remote");
     of(&s, &["fetch"]).ok();
     of(&s, &["fsck", "--data"]).ok();
     std::fs::rename(s.at("moved"), s.at("gone")).unwrap();

@@ -48,7 +48,7 @@ fn a_remote_inside_the_worktree_is_no_part_of_it() {
     s.write("more", "more");
     s.dvc(["commit", "-m", "two"])
         .ok()
-        .complains("skipped: `bk`: left out: it is a repository");
+        .complains("skipped: `bk`: the directory is a repository");
     let names = s.dvc(["ls", "-r"]).ok().out;
     assert!(
         names.contains("more") && !names.contains("bk/packs"),

@@ -307,7 +307,7 @@ fn no_network() {
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
     assert!(
         told.err
-            .contains("cannot use gs://bucket: network access is disabled"),
+            .contains("cannot access gs://bucket: network access is disabled"),
         "{}",
         told.err
     );
@@ -370,12 +370,12 @@ fn a_remote_that_is_no_copy() {
     for verb in [&["push"][..], &["fetch"], &["pull"]] {
         bob.dvc(verb)
             .code(4)
-            .complains("holds another repository")
+            .complains("contains a different repository")
             .complains("hint: check the URL");
     }
     bob.dvc(["remote", "check"])
         .ok()
-        .says("not a copy of this one");
+        .says("not a copy of the local repository");
 
     let disk = place::directory();
     ann.dvc(["remote", "set", "origin", &disk.url]).ok();
@@ -383,8 +383,8 @@ fn a_remote_that_is_no_copy() {
     std::fs::remove_dir_all(&disk.url).unwrap();
     ann.dvc(["push"])
         .code(4)
-        .complains("there is none now")
-        .complains("hint: is it mounted?");
+        .complains("no longer exists")
+        .complains("hint: check that its file system is mounted");
     ann.dvc(["push", "--force"]).ok();
     ann.dvc(["--repo", &disk.url, "fsck", "--data"])
         .ok()

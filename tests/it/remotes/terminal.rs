@@ -10,7 +10,7 @@ use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::http::{self, Reply};
 use crate::support::servers::s3::{S3, Switches};
 
-/// Sets the window title, hides text, and changes the direction of the text.
+/// Control characters that set the window title, hide text, and change the direction of the text.
 const HOSTILE: &str = "\x1b]0;title\x07\x1b[8m\u{202e}\u{2066}\u{9b}";
 
 /// Asserts that the output contains no control characters; dvc's own colours are exempt.

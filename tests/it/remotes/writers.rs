@@ -237,7 +237,7 @@ fn a_store_without_conditional_writes_is_reported() {
             .ok();
         assert!(
             text.out
-                .contains("not conditional: an intent lock guards refs"),
+                .contains("not conditional: refs are protected by an intent lock"),
             "{}",
             text.out
         );

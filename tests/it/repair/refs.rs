@@ -121,3 +121,16 @@ fn a_damaged_tip_does_not_block_other_branches() {
     s.dvc(["commit", "-m", "fourth"]).ok();
     s.dvc(["push"]).ok();
 }
+
+#[test]
+fn a_log_with_too_many_lost_entries_is_reported() {
+    let s = pushed();
+    let forged = tip(&s, "heads/main").with_file_name(format!("{:016x}", u64::MAX - 1_000_000));
+    fs::write(&forged, "damaged").unwrap();
+    s.dvc(["fsck", "--repair"])
+        .code(5)
+        .says("not repaired: the newest entry of `refs/heads/main`");
+    assert!(forged.exists());
+    fs::remove_file(forged).unwrap();
+    s.dvc(["log", "main"]).ok();
+}

@@ -225,8 +225,8 @@ fn every_damage_to_the_log_of_a_ref_from_a_copy() {
                 remotes: vec![origin.clone()],
                 ..known.context.clone()
             };
-            // The newest entry of `main` is an undo and that of `gone` a deletion, so their values are
-            // not newer than the entry before.
+            // The newest entry of `main` is an undo and that of `gone` a deletion, so their values
+            // are not newer than the entry before.
             let report = repair(&context, accepting(), false);
             assert!(
                 !report.check.damage.iter().any(|d| d.what == What::Ref),
@@ -349,8 +349,8 @@ fn a_source_with_wrong_bytes_is_never_accepted() {
             };
             let before = fs::read(known.root().join(&key)).unwrap();
             let report = repair(&context, RepairOptions::default(), false);
-            // Intact objects of a damaged source are accepted, and nothing else is. The pack of these
-            // objects may be equal to the lost one.
+            // Intact objects of a damaged source are accepted, and nothing else is. The pack of
+            // these objects may be equal to the lost one.
             let after = fs::read(known.root().join(&key)).unwrap();
             assert!(after == before || after == good, "{key}");
             let repo = context.repo().unwrap();

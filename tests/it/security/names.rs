@@ -103,7 +103,7 @@ fn names_of_refs_become_no_paths() {
     }
     let run = s.dvc(["clone", &url, "../clone"]);
     assert!(!run.err.contains('\u{1b}'), "{}", run.err);
-    run.code(5).complains("left out");
+    run.code(5).complains("skipped");
     let branches = s
         .dvc(["-C", "../clone", "branch", "--json"])
         .ok()
@@ -154,7 +154,7 @@ fn a_branch_at_the_last_number_is_never_reported_as_moved() {
         assert_eq!(run.code == 0, value == ours, "{} {}", run.code, run.err);
         assert_eq!(run.code, if seq == u64::MAX { 5 } else { 0 }, "{}", run.err);
     }
-    // The same for a local branch.
+    // A local branch whose log has the maximum number rejects commits too.
     let own = s.w(".dvcs/refs/heads/main");
     let tip = s
         .dvc(["log", "-n1", "--format", "%H"])
@@ -167,7 +167,7 @@ fn a_branch_at_the_last_number_is_never_reported_as_moved() {
     s.write("a", "3");
     s.dvc(["commit", "-m", "three"])
         .code(5)
-        .complains("the greatest number");
+        .complains("the maximum number");
     s.dvc(["branch", "main", "main~"]).code(4);
     s.dvc(["branch", "-f", "main", &tip]).ok();
     s.dvc(["commit", "-m", "three"]).ok();
@@ -211,7 +211,7 @@ fn no_version_follows_one_with_the_last_ordinal() {
     fs::write(s.at("clone/a"), "2").unwrap();
     s.dvc(["-C", "../clone", "commit", "-m", "two"])
         .code(5)
-        .complains("its ordinal is the greatest");
+        .complains("its ordinal is the maximum");
     assert_eq!(
         s.dvc(["-C", "../clone", "log", "--oneline"])
             .ok()

@@ -393,7 +393,7 @@ fn state_of_a_remote_is_never_lost_silently() {
     people
         .sh(OWNER, "dvc push")
         .code(4)
-        .complains("there is none now");
+        .complains("no longer exists");
     let refused = |code: i32, why: &str| {
         people.sh(OWNER, "dvc push").code(code).complains(why);
         people.sh(OWNER, "dvc fetch").code(code).complains(why);
@@ -402,18 +402,18 @@ fn state_of_a_remote_is_never_lost_silently() {
         people.sh(OWNER, "dvc log -q && dvc status -q").ok();
     };
     fs::write(&state, "").unwrap();
-    refused(5, "it is empty");
+    refused(5, "the file is empty");
     fs::write(&state, &good[..good.len() / 2]).unwrap();
     refused(5, "is damaged");
     fs::write(&state, &good).unwrap();
     chown(&state, Some(0), Some(0)).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o600)).unwrap();
-    refused(12, "cannot read the known state of the remote");
+    refused(12, "cannot read the saved state of the remote");
     chown(&state, Some(OWNER.uid), None).unwrap();
     people
         .sh(OWNER, "dvc push")
         .code(4)
-        .complains("there is none now");
+        .complains("no longer exists");
     fs::rename(people.dir(OWNER, "away"), people.dir(OWNER, "").join("o")).unwrap();
     people.sh(OWNER, "dvc push").ok();
 }

@@ -32,7 +32,7 @@ fn a_damaged_branch_stops_no_other() {
     let s = with_branches();
     fs::write(tip(&s.w(".dvcs"), "bad"), b"damage").unwrap();
     let url = s.at("far").display().to_string();
-    let named = "left out: the newest entry of branch `bad` is damaged";
+    let named = "skipped a damaged ref: the newest entry of branch `bad` is damaged";
     assert_eq!(
         s.dvc(["log", "--oneline", "main"])
             .ok()
@@ -56,7 +56,7 @@ fn a_damaged_branch_stops_no_other() {
     s.dvc(["push", &url, "--all"])
         .code(5)
         .complains(named)
-        .complains("1 damaged ref was left out");
+        .complains("1 damaged ref was skipped");
     assert_eq!(
         s.dvc(["--repo", &url, "log", "--all", "--oneline"])
             .ok()

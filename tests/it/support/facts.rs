@@ -13,7 +13,8 @@ use std::path::Path;
 
 use rustix::fs::{SeekFrom, lgetxattr, llistxattr, seek};
 
-/// Size and alignment of the pieces in which holes are compared, in bytes.
+/// Granularity of the comparison of holes, in bytes: only aligned pieces of this size that are
+/// completely in a hole count.
 const HOLE: u64 = 64 << 10;
 
 /// The properties of one file.
@@ -36,7 +37,8 @@ pub struct Facts {
     /// BLAKE3 over (offset, bytes) of every block of 4 KiB that is not zero, so that holes do not
     /// have to be hashed.
     pub content: String,
-    /// Offsets of aligned pieces of 64 KiB that are holes.
+    /// Offsets of aligned pieces of [`HOLE`] bytes that are completely in a hole. Of a hole with
+    /// more than 4096 pieces, only the first 2048 and the last 2048 are recorded.
     pub holes: Vec<u64>,
 }
 

@@ -38,7 +38,6 @@ impl SharedDir {
         }
     }
 
-    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }

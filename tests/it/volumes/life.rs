@@ -514,7 +514,7 @@ fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
         two.to_str().unwrap(),
     ])
     .code(13)
-    .complains("only the clone");
+    .complains("only the local clone");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) struct CheckoutArgs {
     /// Keep files that the version does not have
     #[arg(long)]
     pub(crate) keep_extra: bool,
-    /// Read everything back and compare it
+    /// Read the written files back and compare them
     #[arg(long)]
     pub(crate) verify: bool,
     /// Continue even if the target is in use or has changes, which are moved to the trash
@@ -78,7 +78,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
     {
         return Err(CliError::option(
             "REV",
-            "name a version, paths after `--`, or `-f` for the current version",
+            "specify a version, paths after `--`, or `-f` for the current version",
         )
         .into());
     }

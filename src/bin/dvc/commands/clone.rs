@@ -56,7 +56,7 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
         None => (args.url.as_str(), None),
     };
     if revision.as_ref().is_some_and(|spec| spec.path.is_some()) {
-        return Err(CliError::option("URL", "name a whole version, not a path of it").into());
+        return Err(CliError::option("URL", "expected a version without a path").into());
     }
     let location = session.location(url)?;
     let dir = match &args.dir {
@@ -111,7 +111,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
     result
 }
 
-/// Returns whether a directory is empty or holds only an unfinished clone.
+/// Returns whether a directory contains nothing but a repository, which may be an unfinished clone.
+/// A directory that cannot be read counts as empty.
 fn has_no_worktree(dir: &Path) -> bool {
     let names: Vec<_> = std::fs::read_dir(dir)
         .into_iter()

@@ -1,4 +1,5 @@
-//! `dvc commit`: makes a version of the worktree, of volumes, of standard input, or of a command's output.
+//! `dvc commit`: makes a version of the worktree, of volumes, of standard input, or of a command's
+//! output.
 
 mod args;
 mod exec;

@@ -1,7 +1,8 @@
 //! `dvc completions`: shell completions and manual pages.
 //!
-//! The shell scripts are checked in below `completions/`. They call `dvc completions candidates` with the unfinished line, so that
-//! completions match the installed version and the repository that `-C` and `--repo` select.
+//! The shell scripts are checked in below `completions/`. The scripts call `dvc completions
+//! candidates` with the unfinished line, so that completions match the installed version and the
+//! repository that `-C` and `--repo` select.
 
 mod candidate;
 mod candidates;

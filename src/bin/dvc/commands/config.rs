@@ -307,7 +307,7 @@ fn get(session: &Session, name: &str) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Writes one value to a file, or removes it. The rest of the file stays unchanged.
+/// Sets or unsets one setting in a configuration file. The rest of the file stays unchanged.
 fn change(
     session: &Session,
     file: ConfigFile,
@@ -325,7 +325,9 @@ fn change(
     let value = text.map(|t| key.parse(t)).transpose().map_err(bad)?;
     let path = target(session, file)?;
     if !key.is_for_repositories() && !file.global && !file.system {
-        return Err(bad("a repository cannot set it; use --global".to_owned()));
+        return Err(bad(
+            "a repository cannot set this setting; use --global".to_owned()
+        ));
     }
     let file = FileChange::prepare(&path, name, value.as_ref())?;
     if !dry_run {

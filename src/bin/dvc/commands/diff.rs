@@ -46,7 +46,7 @@ pub(crate) struct DiffArgs {
     /// Exit with 1 if there are differences
     #[arg(long)]
     pub(crate) exit_code: bool,
-    /// End lines with NUL and write names raw
+    /// End lines with NUL and do not quote names
     #[arg(short = 'z', conflicts_with_all = ["stat", "patch"])]
     pub(crate) null: bool,
     /// Compare only these paths
@@ -112,7 +112,7 @@ fn sides(revs: &[OsString]) -> Result<DiffSides, Failed> {
             RevisionQuery::Range(range) => DiffSides::Range(range),
         }),
         [old, new] => Ok(DiffSides::Between(spec(old)?, spec(new)?)),
-        _ => Err(CliError::option("REV", "name at most two versions").into()),
+        _ => Err(CliError::option("REV", "expected at most two versions").into()),
     }
 }
 
@@ -192,7 +192,8 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
 }
 
 fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
-    // An empty side has the number of the line before it; lines count from 1.
+    // As in a unified diff, line numbers start at 1, and an empty range has the number of the line
+    // before it.
     let span = |r: &std::ops::Range<usize>| {
         format!(
             "{},{}",

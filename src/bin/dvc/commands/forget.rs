@@ -155,7 +155,8 @@ fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     )?)
 }
 
-/// Collects the repository after a forget.
+/// Runs a garbage collection after a forget. With `--now`, the data of the forgotten versions is
+/// deleted at once.
 fn collect(
     session: &Session,
     args: &ForgetArgs,

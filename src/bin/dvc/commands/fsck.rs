@@ -21,7 +21,7 @@ use repair::RepairArgs;
 use std::io::Write;
 use std::time::Instant;
 
-/// The number of lost paths that are listed without `-v`.
+/// Maximum number of lost paths that are listed without `-v`.
 const LINES: usize = 20;
 
 /// Options of `fsck`.
@@ -95,7 +95,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
 
 /// Parses `5`, `5%` or `0.5%`, and returns millionths.
 fn millionths(text: &str) -> Result<u32, String> {
-    let wrong = || format!("`{text}` is not a percentage, such as 5 or 0.5%");
+    let wrong = || format!("invalid percentage `{text}`: expected a number such as 5 or 0.5%");
     let number = text.strip_suffix('%').unwrap_or(text);
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
@@ -126,7 +126,7 @@ fn print(
             let id = &marker.id;
             writeln!(
                 out,
-                "created a new marker with the id {id}: existing clones and remotes no longer count as copies of this repository"
+                "created a new marker with the id {id}: existing clones and remotes are no longer recognised as copies of this repository"
             )?;
         }
         Some(marker) => writeln!(out, "restored the marker with the id {}", marker.id)?,
@@ -184,7 +184,7 @@ fn print(
     )?;
     if let Some(data) = data {
         let rest = if data.out_of_time {
-            ", then the time was over"
+            ", then the time limit was reached"
         } else {
             ""
         };
@@ -250,7 +250,7 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
         let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
         writeln!(
             out,
-            "would build {new} of {objects} in {}",
+            "would build {new} for {objects} in {}",
             count(*packs, "pack")
         )?;
         writeln!(
@@ -263,8 +263,9 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
     let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
     writeln!(
         out,
-        "built {new} of {objects} in {}, removed {replaced}",
-        count(*packs, "pack")
+        "built {new} for {objects} in {}; removed {}",
+        count(*packs, "pack"),
+        count(*replaced, "old segment")
     )?;
     writeln!(
         out,
@@ -274,7 +275,7 @@ fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(
     if *baseless > 0 {
         writeln!(
             out,
-            "left out {} whose base is lost",
+            "left {} out of the index, because the base is missing",
             count(*baseless, "delta")
         )?;
     }

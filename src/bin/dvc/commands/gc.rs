@@ -29,7 +29,7 @@ pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Keep SIZE of them
+    /// Keep at most SIZE of them
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
     /// Delete unneeded data now, without waiting
@@ -119,7 +119,7 @@ fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
         let verb = if dry_run { "would delete" } else { "deleted" };
         writeln!(
             out,
-            "{verb} {}; the cache has {}",
+            "{verb} {}; the cache contains {}",
             size(before.saturating_sub(after)),
             size(after)
         )?;
@@ -210,7 +210,7 @@ impl DoneGc {
     }
 }
 
-/// Collects the local repository.
+/// Runs a garbage collection of the local repository.
 pub(crate) fn collect_garbage(
     session: &Session,
     context: &Context,
@@ -282,7 +282,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
     })
 }
 
-/// Parses `10`, `10%` or `2.5%`.
+/// Parses `10`, `10%` or `2.5%`, and returns a fraction between 0 and 1.
 fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
     let percent: f64 = text
@@ -400,7 +400,7 @@ fn print(
     Ok(())
 }
 
-/// When a waiting pack is due.
+/// Describes the time from which a run gives up or deletes waiting packs.
 fn due(at: Option<i64>, now: i64) -> String {
     match at.map(|at| at.saturating_sub(now)) {
         Some(secs) if secs > 0 => {

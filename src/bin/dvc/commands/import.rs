@@ -37,16 +37,16 @@ pub(crate) struct ImportArgs {
     /// Use this message; each further -m adds a paragraph
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Vec<String>,
-    /// Import only what is below DIR in the archive, without DIR itself
+    /// Import only the contents of DIR in the archive, without DIR itself
     #[arg(long, value_name = "DIR")]
     pub(crate) strip: Option<OsString>,
-    /// Import only PATH, which replaces PATH of the last version; its other files are kept
+    /// Import only PATH, which replaces PATH in the last version; the other files are kept
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<OsString>,
-    /// Import this image from an archive with several
+    /// Import this image from an archive with several images
     #[arg(long, value_name = "NAME[:TAG]")]
     pub(crate) image: Option<String>,
-    /// Make a version even if nothing changed or the archive is empty
+    /// Create a version even if nothing changed or the archive is empty
     #[arg(long)]
     pub(crate) allow_empty: bool,
     #[command(flatten)]
@@ -175,7 +175,7 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> CommandResult {
         let entries = if *left_out == 1 { "entry" } else { "entries" };
         writeln!(
             out,
-            " {left_out} {entries} outside of `{}` left out",
+            " skipped {left_out} {entries} outside of `{}`",
             harmless(below)
         )?;
         out.finish()?;

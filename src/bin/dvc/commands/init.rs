@@ -141,8 +141,8 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> CommandResult {
 }
 
 /// Returns whether the parent directory of a repository is prepared for a group (set-group-ID and
-/// group-writable), and the caller's umask lets the group write too. Users who share a directory
-/// set up both.
+/// group-writable), and the caller's umask leaves all permissions of the group. Users who share a
+/// directory set up both.
 fn is_for_a_group(repository: &Path) -> bool {
     let around = repository
         .parent()

@@ -68,7 +68,7 @@ pub(crate) struct LogArgs {
     /// Show the changed lines of text files
     #[arg(short, long, conflicts_with_all = ["stat", "name_status", "graph", "walk_reflogs"])]
     pub(crate) patch: bool,
-    /// List versions from TIME on
+    /// List versions since TIME
     #[arg(long, value_name = "TIME", visible_alias = "after")]
     pub(crate) since: Option<String>,
     /// List versions up to TIME
@@ -266,7 +266,7 @@ fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
         .map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-/// Prints the changed lines of versions, for `--patch`.
+/// The printer of changed lines, for `--patch`.
 struct Patches<'a> {
     context: &'a dvc::context::Context,
     paths: &'a [Vec<u8>],
@@ -275,7 +275,8 @@ struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// Prints the changed lines of a version, or the files of the first version.
+    /// Prints the changed lines of a version, or the files of a version without a parent. Does
+    /// nothing without `--patch`, or if the data of the version is deleted.
     fn print(
         &self,
         out: &mut Out,

@@ -31,7 +31,7 @@ pub(crate) struct LsArgs {
     /// List directories themselves, not their content
     #[arg(short, long)]
     pub(crate) directory: bool,
-    /// End lines with NUL and write names raw
+    /// End lines with NUL and do not quote names
     #[arg(short = 'z')]
     pub(crate) null: bool,
     /// List only these paths

@@ -14,6 +14,7 @@ use crate::render::mount::JsonMount;
 use crate::session::Session;
 use clap::Args;
 use dvc::model::refname::RefName;
+use dvc::model::text::count;
 use dvc::mount::attach::MountTrust;
 use dvc::mount::daemon::{
     DaemonLog, DaemonStart, MountDaemon, OverlayUse, report_mounted, start_daemon,
@@ -32,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Spare bytes of an overlay are listed only if there are at least this many.
+/// Minimum number of spare bytes of an overlay that are listed.
 const SPARE_SHOWN: u64 = 1 << 20;
 
 /// Options of `mount`.
@@ -55,7 +56,7 @@ pub(crate) struct MountArgs {
     /// Show every branch and version as a directory, such as `AMCC/v3`; read-only
     #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live", "follow"])]
     pub(crate) all: bool,
-    /// Show the newest version of the branch whenever it moves; read-only
+    /// Switch to the newest version whenever the branch moves; read-only
     #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live"])]
     pub(crate) follow: bool,
     /// Keep changes in a private overlay (the default)
@@ -70,7 +71,7 @@ pub(crate) struct MountArgs {
     /// Allow commits while databases run on the mount
     #[arg(long)]
     pub(crate) live: bool,
-    /// Allow access for other users, by the permissions of the files
+    /// Allow access for other users, subject to the permissions of the files
     #[arg(long)]
     pub(crate) allow_other: bool,
     /// Honour set-user-ID bits and file capabilities (root only)
@@ -98,7 +99,7 @@ pub(crate) struct MountArgs {
     /// Record in FILE which parts of the version are read
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
-    /// Fetch at once the parts that FILE, made by --record, lists
+    /// Prefetch the parts listed in FILE, which --record created
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) prefetch: Option<PathBuf>,
     /// Serve the mount in this process
@@ -107,7 +108,7 @@ pub(crate) struct MountArgs {
     /// Show the statistics of the mount at DIR
     #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = ["rev", "dir"])]
     pub(crate) stats: Option<PathBuf>,
-    /// List overlays, also those that are not mounted
+    /// List overlays, including those that are not mounted
     #[arg(long, conflicts_with_all = ["rev", "dir", "stats"])]
     pub(crate) overlays: bool,
     /// Copy the files of an overlay that cannot be mounted to DIR
@@ -129,7 +130,8 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         return overlays::list(session);
     }
     if let Some(name) = &args.salvage {
-        let missing = || CliError::option("--salvage", "name the directory to copy the files to");
+        let missing =
+            || CliError::option("--salvage", "specify the directory to copy the files to");
         return overlays::salvage(
             session,
             args.dry,
@@ -147,7 +149,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
-        _ => Err(CliError::option("DIR", "name a version and a directory").into()),
+        _ => Err(CliError::option("DIR", "specify a version and a directory").into()),
     }
 }
 
@@ -250,7 +252,7 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Comma
         if plan.clears {
             writeln!(
                 out,
-                "would remove a dead mount, which no process serves any more"
+                "would remove a dead mount, whose daemon no longer runs"
             )?;
         }
         let overlay = match &plan.overlay {
@@ -473,25 +475,25 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         MountHealth::Dead => {
             return writeln!(
                 out,
-                "{at}: no process serves the mount any more; run `dvc umount {at}`"
+                "{at}: dead mount, its daemon no longer runs; run `dvc umount {at}`"
             );
         }
         MountHealth::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
         MountHealth::Unknown => {
             return writeln!(
                 out,
-                "{at}: served by an unknown process, possibly with another DVC_RUN_DIR"
+                "{at}: mounted, but its daemon cannot be found; it may use another DVC_RUN_DIR"
             );
         }
         MountHealth::Silent { pid, stopped } => {
             let how = if *stopped {
                 "is stopped"
             } else {
-                "does not answer"
+                "does not respond"
             };
             return writeln!(
                 out,
-                "{at}: process {pid}, which serves the mount, {how}; run `dvc umount --force {at}` to detach it"
+                "{at}: process {pid}, the daemon of the mount, {how}; run `dvc umount --force {at}` to detach it"
             );
         }
     };
@@ -531,7 +533,7 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         writeln!(
             out,
             " {} changed, {} uncommitted",
-            facts.changed,
+            count(facts.changed, "file"),
             size(facts.dirty_bytes)
         )?;
     }
@@ -560,7 +562,7 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
             size(facts.fetched_bytes),
             facts.requests
         )?;
-        writeln!(out, " failed {}", facts.failed)?;
+        writeln!(out, " failed requests: {}", facts.failed)?;
     }
     Ok(())
 }

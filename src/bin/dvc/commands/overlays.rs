@@ -24,7 +24,8 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Returns all known repositories on this machine that may have overlays.
+/// Returns all known repositories on this machine that may have overlays, or only the one that
+/// `--repo` or `DVC_REPO` names.
 pub(super) fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
         .place()
@@ -149,10 +150,9 @@ fn line(out: &mut Out, repository: &Path, overlay: &Overlay, now: i64) -> std::i
                 .as_ref()
                 .map_or(String::new(), |branch| format!(" of {branch}"));
             let changed = if left.changed { "changed" } else { "unchanged" };
-            let at = left
-                .at
-                .as_ref()
-                .map_or(String::new(), |at| format!(", last on {}", at.display()));
+            let at = left.at.as_ref().map_or(String::new(), |at| {
+                format!(", last mounted on {}", at.display())
+            });
             format!(
                 "{changed}, {}{branch}{at}",
                 out.paint(Paint::Id, left.version.short())
@@ -232,7 +232,7 @@ pub(super) fn discard(
         };
         writeln!(
             out,
-            "would {what} overlay {name} of {}",
+            "would {what} overlay {name} in {}",
             repository.display()
         )?;
         out.finish()?;

@@ -145,7 +145,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
         match report.repository {
             RepositoryOrigin::Here => {}
             RepositoryOrigin::Copied => {
-                writeln!(out, "copied the remote's repository to `{place}`")?
+                writeln!(out, "created a lazy clone of the remote in `{place}`")?
             }
             RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
@@ -229,7 +229,7 @@ pub(crate) fn begin(
     };
     if plan.origin.is_none() && !plan.offline && problems.is_empty() && !has_origin() {
         let text = format!(
-            "no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to use none",
+            "no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to work without a remote",
             way.switch()
         );
         problems.push(ConfigProblem::new(Origin::BuiltIn, text));
@@ -241,14 +241,14 @@ pub(crate) fn begin(
         }
         // The files would go to the container's own layer, which is removed with the container.
         Ok(_) if way == ContainerVerb::Unpack && is_usual && mounted(&worktree).is_empty() => Some(
-            format!("nothing is mounted at `{}` or below", worktree.display()),
+            format!("nothing is mounted at or below `{}`", worktree.display()),
         ),
         Ok(_) => None,
     };
     if let Some(lacks) = lacks {
         problems.push(ConfigProblem::new(
             Origin::BuiltIn,
-            format!("{lacks}; mount volumes there or below"),
+            format!("{lacks}; mount volumes there"),
         ));
     }
     if !problems.is_empty() {

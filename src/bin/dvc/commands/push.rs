@@ -32,7 +32,7 @@ pub(crate) struct PushArgs {
     /// Push all branches
     #[arg(long)]
     pub(crate) all: bool,
-    /// Accept git's `push -u`: the remote's branch of the same name is always followed
+    /// Accept git's `push -u`: dvc always tracks the remote's branch of the same name
     #[arg(short = 'u', long, hide = true)]
     pub(crate) set_upstream: bool,
     /// Push all tags
@@ -41,7 +41,7 @@ pub(crate) struct PushArgs {
     /// Push to every remote
     #[arg(long)]
     pub(crate) all_remotes: bool,
-    /// Also move a branch that is not a fast-forward, if the remote has it as last seen
+    /// Also move a branch that is not a fast-forward, if the remote's branch is unchanged since the last fetch
     #[arg(long)]
     pub(crate) force_with_lease: bool,
     /// Continue even if the remote is not a copy of this repository

@@ -146,7 +146,9 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     let (place, context) = session.here()?;
     RefName::new(&args.name).map_err(dvc::error::Error::from)?;
     if args.name.contains('/') || args.name.contains('.') {
-        return Err(CliError::option("NAME", "a remote's name has no `/` and no `.`").into());
+        return Err(
+            CliError::option("NAME", "the name of a remote cannot contain `/` or `.`").into(),
+        );
     }
     let settled = session
         .settings()?
@@ -173,8 +175,8 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     }
     let location = session.location(&args.url)?;
     ensure_outside(&place, &location)?;
+    let lazy = args.lazy || known.is_some_and(|known| known.lazy);
     if !session.dry_run(args.dry) {
-        let lazy = args.lazy || known.is_some_and(|known| known.lazy);
         write_remote(&place, &args.name, &location, lazy)?;
     }
     let mut out = session.plain_out();
@@ -201,7 +203,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
             out.finish()?;
             let done = if again { "changed" } else { "added" };
             let kept = format!(
-                "warning: the remote `{}` was {done}, but it cannot be used yet\n",
+                "warning: the remote `{}` was {done}, but it is not accessible\n",
                 args.name
             );
             let _ = std::io::stderr().write_all(kept.as_bytes());
@@ -211,7 +213,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
             out.json(&JsonRemote {
                 name: &args.name,
                 url: location.to_string(),
-                lazy: args.lazy,
+                lazy,
             })?;
         }
         None => print_line(session, &mut out, &summary)?,
@@ -336,7 +338,10 @@ fn print(
     writeln!(out, "{} {}", report.remote, report.url)?;
     match (&report.repository, report.same) {
         (None, _) => writeln!(out, "  repository  none yet; the first push creates it")?,
-        (Some(id), Some(false)) => writeln!(out, "  repository  {id}: not a copy of this one")?,
+        (Some(id), Some(false)) => writeln!(
+            out,
+            "  repository  {id}: not a copy of the local repository"
+        )?,
         (Some(id), _) => writeln!(
             out,
             "  repository  {id}, {}",
@@ -346,10 +351,10 @@ fn print(
     let writes = if report.exclusive {
         "conditional"
     } else {
-        "not conditional: an intent lock guards refs"
+        "not conditional: refs are protected by an intent lock"
     };
     writeln!(out, "  writes      {writes}")?;
-    writeln!(out, "  answers in  {:.0} ms", report.answer_secs * 1000.0)?;
+    writeln!(out, "  latency     {:.0} ms", report.answer_secs * 1000.0)?;
     if report.object_max < u64::MAX {
         writeln!(out, "  objects     at most {}", size(report.object_max))?;
     }

@@ -138,7 +138,8 @@ struct JsonContent<'a> {
     hex: Option<String>,
 }
 
-/// Writes the content of a file in JSON, in hex if it is not UTF-8.
+/// Writes the content of a file or the target of a symbolic link in JSON, in hex if it is not
+/// UTF-8.
 fn content(out: &mut Out, path: &[u8], bytes: &[u8]) -> io::Result<()> {
     let (text, hex) = match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text), None),

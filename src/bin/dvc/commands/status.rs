@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
     /// Print lines for scripts, in a format that never changes
     #[arg(long)]
     pub(crate) porcelain: bool,
-    /// End lines with NUL and write names raw; implies --porcelain
+    /// End lines with NUL and do not quote names; implies --porcelain
     #[arg(short = 'z')]
     pub(crate) null: bool,
     /// Exit with 1 if there are differences
@@ -151,7 +151,8 @@ fn json(report: &StatusReport) -> JsonStatus<'_> {
     }
 }
 
-/// Writes lines in a format that never changes: `# branch.head`, `# branch.ordinal`, then `M path`.
+/// Writes lines in a format that never changes: `# branch.head`, `# branch.ordinal`, if they apply
+/// `# branch.upstream` and `# checkout.interrupted`, then `M path`.
 fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()> {
     let end: &[u8] = if null { b"\0" } else { b"\n" };
     let mut lines = vec![
@@ -236,7 +237,7 @@ fn again(goal: &Goal) -> String {
     words.join(" ")
 }
 
-/// Writes `## main v3`, then the letter and the path of each change.
+/// Writes `## main v3` if `branch` is set, then the letter and the path of each change.
 fn short(out: &mut Out, report: &StatusReport, branch: bool) -> io::Result<()> {
     if branch {
         let name = report
@@ -275,7 +276,7 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     };
     match &report.head.branch {
         Some(branch) => writeln!(out, "on branch {}, {at}", out.paint(Paint::Branch, branch))?,
-        None => writeln!(out, "on no branch, {at}")?,
+        None => writeln!(out, "HEAD is detached, {at}")?,
     }
     if let Some(VersionInfo { id, commit }) = &report.moved_tip {
         let id = out.paint(Paint::Id, id.short());
@@ -304,7 +305,10 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
             again(&interrupted.goal)
         )?;
         for path in &interrupted.half_written {
-            let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
+            let line = out.paint(
+                Paint::Removed,
+                format!("partially written: {}", shown(path)),
+            );
             writeln!(out, "  {line}")?;
         }
     }

@@ -1,4 +1,4 @@
-//! `dvc umount`: unmounts a version, after all changes are on disk.
+//! `dvc umount`: unmounts versions, after all changes are on disk unless `--force` is given.
 
 use crate::commands::commit::commit_mount;
 use crate::commands::mount::absolute;
@@ -9,7 +9,7 @@ use crate::globals::DryRun;
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::model::text::harmless_line;
+use dvc::model::text::{count, harmless_line};
 use dvc::mount::health::MountHealth;
 use dvc::ops::mount::MountState;
 use dvc::ops::umount::{UmountOptions, umount, umount_plan};
@@ -24,7 +24,7 @@ use std::path::PathBuf;
     after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
                         dvc umount -n --discard /mnt/db    what would be discarded\n  \
                         dvc umount --discard db-1a2b3c4d   an overlay that is not mounted\n  \
-                        dvc umount --force /mnt/db         its process is stopped, or programs use it"
+                        dvc umount --force /mnt/db         its daemon does not respond, or programs use it"
 )]
 pub(crate) struct UmountArgs {
     /// Unmount these mount points; with --discard, also remove overlays by name that are not
@@ -43,7 +43,7 @@ pub(crate) struct UmountArgs {
     /// Use this message for the commit
     #[arg(short, long, value_name = "TEXT", requires = "commit")]
     pub(crate) message: Option<String>,
-    /// Detach the mount at once, even if it is in use or its process does not answer
+    /// Detach the mount at once, even if it is in use or its daemon does not respond
     #[arg(short, long, conflicts_with_all = ["discard", "commit"])]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -144,27 +144,31 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
             dry_run: true,
         })?;
     } else if session.globals.quiet == 0 {
-        let what = format!("{changed} changed, {} uncommitted", size(bytes));
+        let what = format!(
+            "{} changed, {} uncommitted",
+            count(changed, "file"),
+            size(bytes)
+        );
         let then = match (overlay, &state.health) {
-            (_, MountHealth::Dead) => "a dead mount, which no process serves any more".to_owned(),
+            (_, MountHealth::Dead) => "a dead mount, whose daemon no longer runs".to_owned(),
             (_, MountHealth::OtherUser(owner)) => {
                 format!("mounted by user {owner}; its changes are kept")
             }
             (_, MountHealth::Unknown) => {
-                "served by an unknown process; its changes are kept".to_owned()
+                "whose daemon cannot be found; its changes are kept".to_owned()
             }
             (_, MountHealth::Silent { pid, .. }) if args.force => {
-                format!("without an answer of process {pid}")
+                format!("although process {pid} does not respond")
             }
             (_, MountHealth::Silent { pid, .. }) => {
-                format!("as soon as process {pid} answers, or with --force")
+                format!("as soon as process {pid} responds, or at once with --force")
             }
             (None, _) => "read-only".to_owned(),
             (Some(name), _) if is_kept => {
                 format!("and move overlay {name} to the trash: {what}")
             }
             (Some(name), _) if discard => format!("and remove overlay {name}: {what}"),
-            (Some(name), _) if args.commit => format!("overlay {name} stays"),
+            (Some(name), _) if args.commit => format!("and keep overlay {name}"),
             (Some(name), _) => format!("overlay {name} keeps {what}"),
         };
         writeln!(out, "would unmount {at}, {then}")?;

@@ -1,5 +1,5 @@
-//! `dvc unpack`: checks out the newest version to the volumes below `/source`. It is a container's
-//! entry point, configured by the environment.
+//! `dvc unpack`: checks out a version, by default the newest, to the volumes below `/source`. It is
+//! a container's entry point, configured by the environment.
 
 use crate::commands::checkout::{self, print_kept, trash_id};
 use crate::commands::fetch::{self, JsonFetch};
@@ -74,7 +74,7 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
     if dry_run && remote.is_some() && !Repo::is_at(&context.repository) {
         let line = format!(
-            "would copy the remote's repository to `{}`\n",
+            "would create a lazy clone of the remote in `{}`\n",
             context.repository.display()
         );
         std::io::stderr().write_all(line.as_bytes())?;

@@ -82,17 +82,24 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     Ok(Exit::DONE)
 }
 
-/// Translates the options of the command line to those of `docker volume create`.
+/// Translates the arguments of `dvc volume create` to the options of `docker volume create`.
 fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |key: &str, value: String| match given.insert(key.to_owned(), value) {
-        Some(_) => Err(CliError::option("-o", format!("`{key}` is given twice"))),
+        Some(_) => Err(CliError::option(
+            "-o",
+            format!("`{key}` is given more than once"),
+        )),
         None => Ok(()),
     };
     for option in &args.option {
         let parts = option.split_once('=');
-        let (key, value) =
-            parts.ok_or_else(|| CliError::option("-o", format!("`{option}` is not KEY=VALUE")))?;
+        let (key, value) = parts.ok_or_else(|| {
+            CliError::option(
+                "-o",
+                format!("invalid option `{option}`: expected KEY=VALUE"),
+            )
+        })?;
         put(key, value.to_owned())?;
     }
     if let Some(from) = &args.from {
@@ -291,7 +298,7 @@ fn path(session: &Session, args: &PathArgs) -> CommandResult {
 }
 
 /// Returns the path on the host of a path below the state directory, if this process runs in a
-/// container that knows it.
+/// container that knows it, or else the path itself.
 fn outside(at: &Path) -> PathBuf {
     match (dirs::host_state(), at.strip_prefix(dirs::state())) {
         (Some(host), Ok(below)) => host.join(below),
@@ -362,13 +369,13 @@ fn remove_one(
         if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
             let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
             let many = if versions == 1 {
-                "version that is"
+                "unpushed version"
             } else {
-                "versions that are"
+                "unpushed versions"
             };
             writeln!(
                 out,
-                " {versions} {many} not pushed: branch {branch} in `{}`",
+                " {versions} {many} kept on branch {branch} in `{}`",
                 local.display()
             )?;
         }

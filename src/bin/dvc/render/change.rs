@@ -81,7 +81,7 @@ impl<'b> StatTable<'b> {
         }
     }
 
-    /// Adds one change.
+    /// Counts a change; directories are ignored. May write the rows that are complete.
     pub(crate) fn add(&mut self, out: &mut Out, changed: &MeasuredChange) -> io::Result<()> {
         let change = &changed.change;
         if is_dir(change) {
@@ -188,7 +188,8 @@ fn is_dir(change: &TreeChange) -> bool {
         .all(Entry::is_dir)
 }
 
-/// Writes the changed byte ranges of one file: `path<TAB>offset<TAB>length`.
+/// Writes the changed byte ranges of one file: `path<TAB>offset<TAB>length`. With `null`, the path
+/// is raw and each row ends with NUL.
 pub(crate) fn chunks(out: &mut Out, changed: &MeasuredChange, null: bool) -> io::Result<()> {
     let path = if null {
         changed.change.path.clone()

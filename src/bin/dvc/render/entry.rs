@@ -100,7 +100,8 @@ pub(crate) struct JsonEntry {
     /// The size; for a directory, the sum of all files below it.
     bytes: u64,
     mtime: String,
-    /// Seconds since 1970, because few programs can parse a year with more than four digits in `mtime`.
+    /// Seconds since 1970, because few programs can parse a year with more than four digits in
+    /// `mtime`.
     mtime_seconds: i64,
     mtime_nanoseconds: u32,
     #[serde(skip_serializing_if = "Option::is_none")]

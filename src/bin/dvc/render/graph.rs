@@ -1,4 +1,4 @@
-//! The ancestry lines of `log --graph`: one column for each version that is yet to be drawn.
+//! The ancestry lines of `log --graph`: one column for each parent that is yet to be drawn.
 
 use dvc::model::id::Id;
 

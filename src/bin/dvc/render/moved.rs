@@ -1,4 +1,4 @@
-//! The report of moved refs: `branch AMCC: 1c0ffee0 -> 2b1c0ffe`.
+//! The report of moved refs: ``branch `AMCC` moved from 1c0ffee0 to 2b1c0ffe``.
 
 use crate::print::{Out, Paint};
 use crate::session::Session;
@@ -31,7 +31,8 @@ fn json(moved: &MovedRef) -> JsonMove<'_> {
     }
 }
 
-/// Writes one line for each ref, or one JSON object.
+/// Writes one line for each ref, or one JSON object with `--json`. With `-q` and without `--json`,
+/// nothing is written.
 pub(crate) fn print(
     session: &Session,
     out: &mut Out,

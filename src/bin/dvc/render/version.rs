@@ -194,7 +194,7 @@ impl Serialize for JsonChanges<'_> {
         });
         if let Err(e) = computed {
             self.failed.replace(Some(e));
-            return Err(S::Error::custom("the changes cannot be computed"));
+            return Err(S::Error::custom("cannot compute the changes"));
         }
         written?;
         list.end()

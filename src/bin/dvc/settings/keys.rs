@@ -58,7 +58,7 @@ const fn hook(name: &'static str, about: &'static str) -> SettingKey {
     not_in_repository(computed(key(name, SettingType::Command, "", about)))
 }
 
-/// Makes a key secret. It gets no default, and a repository cannot set it.
+/// Makes a key secret: without a default, and not settable by a repository.
 const fn secret(key: SettingKey) -> SettingKey {
     not_in_repository(computed(SettingKey {
         secret: true,
@@ -100,13 +100,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "commit.exclude",
         SettingType::List,
         "",
-        "patterns (as in `.dvcsignore`) of paths that commits leave out; `--exclude` adds to them",
+        "patterns (as in `.dvcsignore`) of paths that commits exclude; `--exclude` adds to them",
     ),
     key(
         "commit.exclude-caches",
         SettingType::Bool,
         "false",
-        "leave out directories marked by a `CACHEDIR.TAG`",
+        "exclude directories marked by a `CACHEDIR.TAG`",
     ),
     key(
         "commit.one-file-system",
@@ -212,13 +212,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "network.limit-down",
         SettingType::Size { min: 0 },
         "0",
-        "the limit of received bytes per second; 0 is no limit",
+        "the limit on received bytes per second; 0 means no limit",
     ),
     key(
         "network.limit-up",
         SettingType::Size { min: 0 },
         "0",
-        "the limit of sent bytes per second; 0 is no limit",
+        "the limit on sent bytes per second; 0 means no limit",
     ),
     key(
         "network.offline",
@@ -251,7 +251,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "ui.log",
             LEVELS,
             "info",
-            "the least important level of messages on standard error",
+            "the lowest level of messages that are printed on standard error",
         ),
     ),
     not_in_repository(from_env(

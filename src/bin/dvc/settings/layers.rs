@@ -107,7 +107,10 @@ pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> Layer
     }
     for text in sources.overrides {
         let Some((name, value)) = text.split_once('=') else {
-            reading.problem(Origin::CommandLine, format!("`{text}` is not `key=value`"));
+            reading.problem(
+                Origin::CommandLine,
+                format!("invalid argument `{text}`: expected `key=value`"),
+            );
             continue;
         };
         if let Some(key) = RetentionKey::parse(name.trim()) {
@@ -154,7 +157,7 @@ impl LayerReader {
                 origin,
             }),
             Err(_) if key.secret => {
-                self.problem(origin, format!("the value of `{}` is not valid", key.name))
+                self.problem(origin, format!("invalid value of `{}`", key.name))
             }
             Err(text) => match origin {
                 Origin::File(_) | Origin::CommandLine => {
@@ -237,7 +240,7 @@ impl LayerReader {
     ) -> Result<(), String> {
         let (name, option) = name
             .rsplit_once('.')
-            .ok_or("write `remote.NAME.url` or `remote.NAME.lazy`")?;
+            .ok_or("expected `remote.NAME.url` or `remote.NAME.lazy`")?;
         let entry = self.remotes.entry(name.to_owned()).or_default();
         match (option, value) {
             ("url", toml_edit::Value::String(url)) => {
@@ -245,7 +248,7 @@ impl LayerReader {
                 entry.by_repository = by_repository;
             }
             ("lazy", toml_edit::Value::Boolean(lazy)) => entry.lazy = *lazy.value(),
-            ("url", _) => return Err("the value is not a text".to_owned()),
+            ("url", _) => return Err("the value is not a string".to_owned()),
             ("lazy", _) => return Err("the value is neither true nor false".to_owned()),
             _ => return Err("unknown setting; a remote has `url` and `lazy`".to_owned()),
         }
@@ -414,10 +417,10 @@ mod tests {
         /system: unknown setting `core.job`, did you mean `core.jobs`?
         /system: `core.memory`: 1024 bytes are less than the minimum of 67108864
         /user: line 2: string values must be quoted, expected literal string
-        /repository: `ui.color`: `blue` is not one of auto, always, never
+        /repository: `ui.color`: invalid value `blue`: expected one of auto, always, never
         /repository: `ui.pager` cannot be set by a repository
-        DVC_JOBS: `many` is not a whole number of at least 1
-        -c: `nonsense` is not `key=value`
+        DVC_JOBS: invalid number `many`: expected a whole number of at least 1
+        -c: invalid argument `nonsense`: expected `key=value`
         -c: unknown setting `usre.name`, did you mean `user.name`?
         ");
     }

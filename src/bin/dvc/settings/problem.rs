@@ -12,7 +12,7 @@ pub(crate) enum Origin {
     BuiltIn,
     /// A configuration file.
     File(PathBuf),
-    /// A file that holds one secret.
+    /// A file that holds one value, such as a password.
     Secret(PathBuf),
     /// An environment variable.
     Environment(&'static str),

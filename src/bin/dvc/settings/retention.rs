@@ -142,7 +142,7 @@ impl RetentionEntry {
         set.unwrap_or_else(|| vec!["*".to_owned()])
     }
 
-    /// Returns the rules.
+    /// Returns the rules of the policy, without its branches.
     pub(crate) fn policy(&self) -> RetentionPolicy {
         let rules = self.values.iter().filter(|(option, ..)| option != BRANCHES);
         RetentionPolicy {

@@ -1,5 +1,4 @@
-//! Types and values of settings. Booleans and durations are parsed only here, sizes only in the
-//! library.
+//! Types and values of settings. Booleans and durations are parsed here, sizes in the library.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 /// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettingType {
-    /// Any text without line breaks.
+    /// Any text without line breaks and zero bytes.
     Text,
     /// `Name <mail>`.
     Author,
@@ -24,7 +23,7 @@ pub(crate) enum SettingType {
     Choice(&'static [&'static str]),
     /// Several texts.
     List,
-    /// A program and its arguments, as a text separated by blanks or as a list.
+    /// A program and its arguments, as a text separated by spaces or as a list.
     Command,
     /// A duration in seconds: `30s`, `10m`.
     Duration,
@@ -35,7 +34,7 @@ pub(crate) enum SettingType {
 /// The parsed value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SettingValue {
-    /// Text, a choice or a path.
+    /// Text, an author, a choice or a path.
     Text(String),
     /// A switch.
     Bool(bool),
@@ -47,17 +46,22 @@ pub(crate) enum SettingValue {
 
 impl SettingType {
     /// Parses a value from an environment variable or the command line. A list is separated by
-    /// commas.
+    /// commas, a command by spaces.
     pub(crate) fn parse(self, text: &str) -> Result<SettingValue, String> {
         match self {
             Self::Bool => bool(text).map(SettingValue::Bool),
             Self::Size { min } => at_least(min, dvc::model::size::parse(text)?),
             Self::Count => match text.parse() {
                 Ok(n) if n > 0 => Ok(SettingValue::Number(n)),
-                _ => Err(format!("`{text}` is not a whole number of at least 1")),
+                _ => Err(format!(
+                    "invalid number `{text}`: expected a whole number of at least 1"
+                )),
             },
             Self::Choice(words) if words.contains(&text) => Ok(SettingValue::Text(text.to_owned())),
-            Self::Choice(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+            Self::Choice(words) => Err(format!(
+                "invalid value `{text}`: expected one of {}",
+                words.join(", ")
+            )),
             Self::List => Ok(SettingValue::List(
                 text.split(',')
                     .filter(|t| !t.is_empty())
@@ -71,7 +75,7 @@ impl SettingType {
             Self::Author => author(text).map(SettingValue::Text),
             Self::Path if text.is_empty() => Err("the path is empty".to_owned()),
             Self::Text | Self::Path if text.contains(['\n', '\0']) => {
-                Err("the value has a line break".to_owned())
+                Err("the value contains a line break or a zero byte".to_owned())
             }
             Self::Text | Self::Path => Ok(SettingValue::Text(text.to_owned())),
         }
@@ -93,7 +97,7 @@ impl SettingType {
                 .map(|i| {
                     i.as_str()
                         .map(str::to_owned)
-                        .ok_or_else(|| format!("`{}` is not text", on_one_line(i)))
+                        .ok_or_else(|| format!("`{}` is not a string", on_one_line(i)))
                 })
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
@@ -102,7 +106,7 @@ impl SettingType {
             }
             (_, toml_edit::Value::String(text)) => self.parse(text.value()),
             (_, other) => Err(format!(
-                "`{}` is not {}",
+                "invalid value `{}`: expected {}",
                 on_one_line(other),
                 self.description()
             )),
@@ -118,7 +122,7 @@ impl SettingType {
             Self::Size { .. } => "a size such as `256M`".to_owned(),
             Self::Count => "a whole number of at least 1".to_owned(),
             Self::Choice(words) => words.join(", "),
-            Self::List => "a list of texts".to_owned(),
+            Self::List => "a list of strings".to_owned(),
             Self::Command => "a program with its arguments, as text or as a list".to_owned(),
             Self::Duration => "a duration such as `30s` or `2h`".to_owned(),
             Self::Path => "a path".to_owned(),
@@ -181,13 +185,13 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err(format!("`{text}` is neither true nor false")),
+        _ => Err(format!("invalid value `{text}`: expected true or false")),
     }
 }
 
-/// Parses a duration: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
+/// Parses a duration: `90` (seconds), `30s`, `10m` or `10min`, `2h`, `1d`, `1w`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration such as `30s` or `2h`");
+    let wrong = || format!("invalid duration `{text}`: expected a duration such as `30s` or `2h`");
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -213,9 +217,12 @@ pub(crate) fn author(text: &str) -> Result<String, String> {
     let (name, mail) = text
         .strip_suffix('>')
         .and_then(|t| t.split_once('<'))
-        .ok_or_else(|| format!("`{text}` is not `Name <mail>`"))?;
+        .ok_or_else(|| format!("invalid author `{text}`: expected `Name <mail>`"))?;
     if name.trim().is_empty() || mail.contains(['<', '>']) || text.chars().any(char::is_control) {
-        return Err(format!("`{}` is not `Name <mail>`", text.escape_debug()));
+        return Err(format!(
+            "invalid author `{}`: expected `Name <mail>`",
+            text.escape_debug()
+        ));
     }
     Ok(format!("{} <{}>", name.trim(), mail.trim()))
 }

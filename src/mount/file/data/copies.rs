@@ -35,7 +35,9 @@ impl FileData {
         (range.start < range.end).then_some(BaseRange { base, range })
     }
 
-    /// Writes bytes of the version to the upper file, except to blocks that it already holds.
+    /// Writes bytes of the version to the upper file, except to blocks that the file already holds
+    /// or of which only a part is given. Does nothing if the file is damaged or no longer based on
+    /// `base`.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
         let same = |state: &FileState| {
@@ -92,14 +94,14 @@ impl FileData {
         Some(BaseRange { base: base?, range })
     }
 
-    /// Returns the bytes of the version that the upper file lacks.
+    /// Returns the number of bytes of the version that the upper file lacks, in whole blocks.
     pub fn missing_bytes(&self) -> u64 {
         let state = self.read_state();
         let blocks = state.kept.div_ceil(BLOCK);
         (blocks - state.local.total().min(blocks)) * BLOCK
     }
 
-    /// Returns the bytes that both the upper file and the version have.
+    /// Returns the number of bytes that both the upper file and the version have.
     pub fn spare_bytes(&self) -> u64 {
         self.read_state().spare_bytes()
     }

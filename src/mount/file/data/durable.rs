@@ -93,7 +93,7 @@ impl FileData {
         self.unsynced.store(false, Ordering::Release);
     }
 
-    /// Returns the bytes that were written since the last commit.
+    /// Returns the number of bytes that were written since the last commit.
     pub fn dirty_bytes(&self) -> u64 {
         let state = self.read_state();
         if !state.changed && state.frozen.is_none() {
@@ -177,7 +177,8 @@ impl FileData {
     }
 
     /// Creates a seal of the upper file, if the overlay database has none. Reads at most `budget`
-    /// bytes to compute missing checksums. The caller must keep writers out.
+    /// bytes to compute missing checksums; without these, the seal has none. The caller must keep
+    /// writers out.
     pub fn seal(&self, budget: &mut u64) -> io::Result<Option<FileSeal>> {
         let _exclusive = self.exclusive();
         let (sums, size, own) = {

@@ -66,15 +66,15 @@ fn links_and_files_are_not_parents() {
         ),
         (
             tree.put_link(&names("l"), &names("link/x")),
-            "no earlier file has the target",
+            "is not an earlier file of the archive",
         ),
         (
             tree.put_link(&names("l"), &names("dir")),
-            "no earlier file has the target",
+            "is not an earlier file of the archive",
         ),
         (
             tree.put_link(&names("l"), &[]),
-            "no earlier file has the target",
+            "is not an earlier file of the archive",
         ),
         (
             tree.put_node(&[], Meta::default(), Node::Fifo),

@@ -249,7 +249,7 @@ fn a_changed_overlay_is_not_given_to_another_version() {
 #[test]
 fn a_damaged_overlay_is_refused() {
     let (clean, crashed) = ("", "UPDATE meta SET value = x'' WHERE key = 'clean';");
-    let whole = "has changed since the last mount";
+    let whole = "changed by another program since the last mount";
     for (damage, after, said) in [
         ("UPDATE name SET name = x'61'", clean, whole),
         ("UPDATE inode SET size = size + 1", clean, whole),
@@ -257,18 +257,22 @@ fn a_damaged_overlay_is_refused() {
         (
             "DELETE FROM meta WHERE key = 'version'",
             crashed,
-            "does not name its version",
+            "the base version is missing",
         ),
         (
             "UPDATE meta SET value = x'616263' WHERE key = 'key'",
             crashed,
-            "is damaged: key",
+            "is damaged: invalid key",
         ),
-        ("DELETE FROM inode WHERE ino = 1", crashed, "it has no root"),
+        (
+            "DELETE FROM inode WHERE ino = 1",
+            crashed,
+            "the root directory is missing",
+        ),
         (
             "UPDATE inode SET node = x'00'",
             crashed,
-            "is damaged: inode",
+            "is damaged: invalid row of inode",
         ),
         (
             "UPDATE inode SET own_name = 'text'",

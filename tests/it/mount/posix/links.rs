@@ -81,7 +81,7 @@ fn a_file_is_committed_by_the_name_that_is_left() {
     fs::write(m.at("n/first"), noise(3, 50_000)).unwrap();
     fs::hard_link(m.at("n/first"), m.at("d/second")).unwrap();
     fs::remove_file(m.at("n/first")).unwrap();
-    // The same for files of the version from which a hard link is removed.
+    // Do the same with files of the version: write through one hard link, then remove that link.
     append(&m.at("pair 1"), b"!");
     fs::remove_file(m.at("pair 1")).unwrap();
     append(&m.at("a"), b"!");

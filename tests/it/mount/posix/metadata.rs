@@ -288,7 +288,8 @@ fn times_may_be_before_1970_and_far_in_the_future() {
     let mut m = v.mount(&[]);
     fs::create_dir(m.at("new")).unwrap();
     all(&m.at("new"));
-    // The same for files of the version, in reverse order, so that each gets a different time.
+    // Set the times of the files of the version in reverse order, so that the time of each file
+    // changes.
     for (at, (secs, nanos)) in times.iter().enumerate() {
         set_mtime(&m.at(format!("f{}", times.len() - 1 - at)), *secs, *nanos);
     }

@@ -183,8 +183,8 @@ impl Running {
         drop(self);
     }
 
-    /// Asserts that the engine's own checks report no error, both while the engine runs and after
-    /// it has stopped.
+    /// Asserts that the engine's own check reports no error, and stops the engine. For PostgreSQL,
+    /// then also verifies the data checksums.
     #[track_caller]
     pub fn check_and_stop(self, data: &Path) {
         self.check();

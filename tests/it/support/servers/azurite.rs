@@ -59,7 +59,7 @@ impl Azurite {
         format!("http://127.0.0.1:{}/{ACCOUNT}", self.program.port())
     }
 
-    /// Creates a container.
+    /// Creates a blob container.
     #[track_caller]
     pub fn make_container(&self, name: &str) {
         let answer = self.ask(

@@ -122,7 +122,6 @@ impl Reply {
         }
     }
 
-    /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self

@@ -18,7 +18,7 @@ pub(crate) struct CommitArgs {
     /// Read the message from FILE; `-` is standard input
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "message")]
     pub(crate) file: Option<PathBuf>,
-    /// Commit to this branch, which is created if it is missing; not with several volumes
+    /// Commit to this branch, which is created if it is missing; cannot be used with several volumes
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
     /// Tag the version; `@NAME` is a tag of its branch
@@ -33,13 +33,13 @@ pub(crate) struct CommitArgs {
     /// Add a `Key: value` line about the version
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) trailer: Vec<String>,
-    /// Leave out paths that match PATTERN, as in `.dvcsignore`
+    /// Exclude paths that match PATTERN, as in `.dvcsignore`
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Leave out files larger than SIZE, such as 4G
+    /// Exclude files larger than SIZE, such as 4G
     #[arg(long, value_name = "SIZE", conflicts_with = "stream")]
     pub(crate) exclude_larger_than: Option<String>,
-    /// Leave out directories marked by a CACHEDIR.TAG
+    /// Exclude directories marked by a CACHEDIR.TAG
     #[arg(long)]
     pub(crate) exclude_caches: bool,
     /// Do not descend into other file systems
@@ -66,17 +66,17 @@ pub(crate) struct CommitArgs {
     /// Keep the other files of the previous version (with --stdin or --exec)
     #[arg(long, requires = "stream")]
     pub(crate) add: bool,
-    /// Commit a dvc volume or a local-driver volume of Docker, in use or not; may be repeated
+    /// Commit a dvc volume or a local-driver volume of Docker, even if it is in use; may be repeated
     #[arg(long, value_name = "VOLUME", conflicts_with_all = ["stream", "args", "all_volumes"])]
     pub(crate) volume: Vec<String>,
     /// Commit every dvc volume, and every named local-driver volume of Docker, one version each
     #[arg(long, conflicts_with_all = ["stream", "args", "branch"])]
     pub(crate) all_volumes: bool,
-    /// Quiesce writers while the source is read; in a mount, for a moment only. Profiles start in the given order and end in
+    /// Quiesce writers while the source is read, or only briefly if it is a mount. Profiles start in the given order and end in
     /// reverse: docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[AT], postgres:[AT], fsfreeze:PATH, none
     #[arg(long, value_name = "PROFILE", conflicts_with = "stream")]
     pub(crate) quiesce: Vec<String>,
-    /// Release the writers after TIME and give up the commit, such as 90s
+    /// Release the writers and abort the commit after TIME, such as 90s
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) quiesce_timeout: String,
     /// Push the branch afterwards, to `origin` or to REMOTE

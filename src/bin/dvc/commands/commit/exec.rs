@@ -17,7 +17,7 @@ enum ExecError {
         command: String,
         source: std::io::Error,
     },
-    #[error("`{command}` failed ({status}); nothing was committed")]
+    #[error("the command `{command}` failed ({status}); nothing was committed")]
     Failed { command: String, status: ExitStatus },
 }
 

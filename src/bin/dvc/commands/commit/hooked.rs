@@ -19,14 +19,15 @@ pub(crate) struct HookedCommit<'a> {
     pub(crate) observer: &'a dyn Observer,
 }
 
-/// The result of a commit, and the failure of the hook that ran after it.
+/// The result of a commit, and the failure of the hook that ran after it, if that hook failed.
 pub(crate) struct HookedReport<T> {
     pub(crate) report: T,
     pub(crate) hook_failure: Option<HookError>,
 }
 
 impl HookedCommit<'_> {
-    /// Runs `act` between the hooks. `commit_of` returns the commit in the result of `act`. A dry run runs no hook.
+    /// Runs `act` between the hooks. `commit_of` returns the report of the commit from the result
+    /// of `act`. A dry run runs no hook.
     pub(crate) fn run<T>(
         &self,
         act: impl FnOnce() -> Result<T>,

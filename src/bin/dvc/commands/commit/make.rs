@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::settings::value;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
-use dvc::ops::commit::{CommitOptions, StreamOptions, commit, commit_stream};
+use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
 use dvc::ops::push::PushOptions;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -127,11 +127,16 @@ pub(super) fn make(
             },
         )?;
     }
-    Ok(if report.unstable.is_empty() {
+    Ok(exit_of(&report))
+}
+
+/// Returns the exit code of a commit: incomplete if files changed while they were read.
+fn exit_of(report: &CommitReport) -> Exit {
+    if report.unstable.is_empty() {
         Exit::DONE
     } else {
         Exit::with(Kind::Incomplete)
-    })
+    }
 }
 
 /// Commits the whole mount at `at`, before it is unmounted.
@@ -172,5 +177,7 @@ pub(crate) fn commit_mount(
         import: None,
     }
     .print(session)?;
-    hook_failure.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
+    hook_failure.map_or(Ok(exit_of(&report)), |failed| {
+        Err(Error::from(failed).into())
+    })
 }

@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The longest message, in bytes.
+/// Limit on the length of a message in bytes.
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Returns the options of a commit of `place`.
@@ -106,7 +106,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
     let limit = value::duration(&args.quiesce_timeout)
         .map_err(|problem| CliError::option(option, problem))?;
     if limit.is_zero() {
-        return Err(CliError::option(option, "the timeout must be longer than zero").into());
+        return Err(CliError::option(option, "the timeout must be greater than zero").into());
     }
     let own = std::env::current_exe();
     let own = own.map_err(|source| CliError::File {
@@ -137,7 +137,8 @@ fn ref_name(name: &str) -> Result<RefName, Error> {
     RefName::new(name).map_err(Error::from)
 }
 
-/// Returns the tags of the command line. `@NAME` is scoped by `branch`, or by the current branch.
+/// Returns the tags that are given on the command line. `@NAME` is scoped by `branch`, or by the
+/// current branch.
 fn tags(
     args: &CommitArgs,
     context: &Context,
@@ -154,7 +155,10 @@ fn tags(
             ("", None) => {
                 let head = Head::read(context, &context.repo()?)?;
                 head.branch.ok_or_else(|| {
-                    CliError::option("--tag", "HEAD is detached; name the branch, BRANCH@NAME")
+                    CliError::option(
+                        "--tag",
+                        "HEAD is detached, so the branch must be specified: BRANCH@NAME",
+                    )
                 })?
             }
             (scope, _) => ref_name(scope)?,
@@ -175,7 +179,7 @@ fn trailer(text: &str) -> Result<(String, String), CliError> {
     let blank = |c: char| c.is_whitespace() || c.is_control();
     if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
         let problem = format!(
-            "`{}` is not KEY=VALUE on one line, with no blanks in KEY",
+            "invalid trailer `{}`: expected KEY=VALUE on one line, without blanks in KEY",
             text.escape_debug()
         );
         return Err(CliError::option("--trailer", problem));
@@ -228,7 +232,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
         // An empty list of paths would commit everything.
         return Err(CliError::option(
             "--files-from",
-            format!("`{}` lists no path", list.display()),
+            format!("`{}` contains no paths", list.display()),
         ));
     }
     Ok(paths)

@@ -1,7 +1,8 @@
 //! `commit --volume` and `--all-volumes`: commits volumes, even while containers use them.
 //!
-//! The dvc volumes come first, then the local-driver volumes of the Docker engine. A local-driver
-//! volume is a directory; its versions go to a branch of the volume's name.
+//! With `--all-volumes`, the dvc volumes come first, then the local-driver volumes of the Docker
+//! engine. A local-driver volume is a directory. Without `--branch`, its versions go to the branch
+//! that a label of the volume names, or else to a branch of the volume's name.
 
 use super::args::CommitArgs;
 use super::make::{CommitTarget, make};
@@ -95,9 +96,10 @@ impl VolumeCommits<'_> {
         self.failed.get_or_insert(exit);
     }
 
-    /// Returns all writable dvc volumes, and all named local-driver volumes. If an engine runs, or
-    /// the environment names one, but it does not answer, that is a failure: otherwise the missing
-    /// versions of its volumes would go unnoticed.
+    /// Returns all writable dvc volumes, and all named local-driver volumes. Records a failure for
+    /// a local-driver volume with the name of a dvc volume, and for an engine that does not answer
+    /// although it runs or the environment names it, because the missing versions would go
+    /// unnoticed.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<VolumeChoice>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);
@@ -168,7 +170,7 @@ fn commit_local_volume(
         Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
             note(
                 session,
-                format!("not looking for local-driver volumes: {e}"),
+                format!("not searching for local-driver volumes: {e}"),
             )?;
             return Err(missing().into());
         }

@@ -7,7 +7,7 @@ pub(crate) struct Candidate {
     pub(crate) text: String,
     /// A one-line description, or empty.
     pub(crate) about: String,
-    /// Whether the user continues the word, so that the shell appends no blank: `--color=`, a
+    /// Whether the user continues the word, so that the shell appends no space: `--color=`, a
     /// directory.
     pub(crate) goes_on: bool,
 }

@@ -29,8 +29,9 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or `dirs`, a tab and the completed word.
-    /// Each further line holds one candidate: `=`, or `+` if the word continues, then the word, a tab and the description.
+    /// Returns the text that the shell scripts parse. The first line holds `words`, `files` or
+    /// `dirs`, a tab and the completed word. Each further line holds one candidate: `=`, or `+` if
+    /// the word continues, then the word, a tab and the description.
     pub(crate) fn shown(&self, word: &str) -> String {
         let kind = match self.files {
             Files::Without => "words",
@@ -57,7 +58,7 @@ pub(crate) enum Wanted {
     Text,
     Files,
     Directories,
-    /// A version; `log`, `diff` and `du` also take ranges.
+    /// A version; for `log`, `diff` and `du` also a range.
     Revision,
     /// A version or a path in one.
     RevisionPath,
@@ -318,7 +319,7 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
     }
 }
 
-/// Returns whether the command takes ranges.
+/// Returns whether ranges are offered for the command.
 fn is_range(typed: &Typed<'_>) -> bool {
     matches!(typed.path.first(), Some(&("log" | "diff" | "du")))
 }

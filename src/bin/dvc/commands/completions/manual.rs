@@ -1,4 +1,5 @@
-//! Generates the manual pages: one per command from the definition of the command line, others from the documents.
+//! Generates the manual pages: one per command from the definition of the command line, others from
+//! the documents.
 //!
 //! [`pages`] returns paths below the manual's directory, and the sources of the pages.
 
@@ -106,7 +107,8 @@ const TOPICS: [Topic; 6] = [
     },
 ];
 
-/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built `program`.
+/// Returns all pages, each with a path such as `man1/dvc-commit.1`. The caller must have built
+/// `program`.
 pub(crate) fn pages(program: &Command) -> Result<Vec<(String, Vec<u8>)>, MissingSection> {
     let mut pages = vec![("man1/dvc.1".to_owned(), of_program(program)?)];
     add_verbs(program, "", &mut pages)?;
@@ -382,7 +384,7 @@ fn of_settings() -> Result<Vec<u8>, MissingSection> {
     page.item(&bold("remote.NAME.url"), "The URL of the remote NAME.");
     page.item(
         &bold("remote.NAME.lazy"),
-        "Whether missing data is read from the remote NAME.",
+        "Whether missing data is fetched from the remote NAME when it is read.",
     );
     list(&mut page, "FILES", FILES);
     see_also(&mut page, ["dvc(1)", "dvc-config(1)", "dvc-remotes(7)"]);
@@ -419,7 +421,10 @@ fn of_mount_helper() -> Vec<u8> {
     page.paragraph("[remotes.md](remotes.md) lists the variables with credentials. In a mount unit of systemd, `EnvironmentFile=` sets them.");
     page.heading("FILES");
     page.item(&italic("/etc/fstab"), "File systems of this machine.");
-    page.item(&italic("/run/dvc/"), "Sockets and notes of mounts.");
+    page.item(
+        &italic("/run/dvc/"),
+        "Control sockets and state files of mounts.",
+    );
     see_also(
         &mut page,
         [

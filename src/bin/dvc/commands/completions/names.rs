@@ -1,4 +1,5 @@
-//! Looks up names for the completions: branches, tags, remotes, versions and their paths, volumes, mounts, files.
+//! Looks up names for the completions: branches, tags, remotes, versions and their paths, volumes,
+//! mounts, files.
 //!
 //! Lookups do not use the network and do not fail: names that cannot be read are left out.
 
@@ -19,9 +20,9 @@ use dvc::sys::mountinfo;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// Limit for the ordinals offered for one branch.
+/// Limit on the number of ordinals that are offered for one branch.
 const ORDINALS_MAX: u64 = 20;
-/// Limit for the paths offered for one directory.
+/// Limit on the number of paths that are offered for one directory.
 const PATHS_MAX: usize = 1000;
 
 /// Names in the repository and on the machine of a session. Without a session all lists are empty.
@@ -88,7 +89,8 @@ impl<'s> Names<'s> {
             .collect()
     }
 
-    /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range, `REV:PATH`.
+    /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range,
+    /// `REV:PATH`.
     pub(crate) fn revisions(&self, word: &str, ranges: bool, paths: bool) -> Vec<Candidate> {
         if let Some(colon) = colon(word).filter(|_| paths) {
             return self.paths(word, colon);
@@ -109,7 +111,8 @@ impl<'s> Names<'s> {
         all
     }
 
-    /// Returns `BRANCH@latest` and the newest ordinals; an empty name means the current branch.
+    /// Returns `BRANCH@latest` and the newest ordinals. An empty name means the current branch, of
+    /// which only the ordinals are returned.
     fn versions(&self, branch: &str) -> Vec<Candidate> {
         let tip = || {
             let context = self.context()?;
@@ -194,7 +197,7 @@ impl<'s> Names<'s> {
             .collect()
     }
 
-    /// Returns the entries of the trash.
+    /// Returns the entries of the trash of volumes.
     pub(crate) fn trash(&self) -> Vec<Candidate> {
         let found = self.0.and_then(|session| {
             let places = TrashPlaces::of(session).ok()?;
@@ -277,7 +280,8 @@ pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
     }
 }
 
-/// Finds the colon of `REV:PATH`. A colon within braces, as in `@{2026-11-20 03:00}`, belongs to the revision.
+/// Finds the colon of `REV:PATH`. A colon within braces, as in `@{2026-11-20 03:00}`, belongs to
+/// the revision.
 fn colon(word: &str) -> Option<usize> {
     let mut depth = 0_usize;
     word.char_indices().find_map(|(at, c)| {

@@ -1,4 +1,5 @@
-//! Parses an unfinished command line: its verb, the directory and the repository that it selects, and the role of its last word.
+//! Parses an unfinished command line: its verb, the directory and the repository that it selects,
+//! and the role of its last word.
 //!
 //! The input is the list of words, the last one unfinished; the result is [`Typed`]. This module
 //! reads neither the disk nor the repository.
@@ -17,7 +18,7 @@ pub(crate) struct Typed<'c> {
     pub(crate) globals: Globals,
     /// Complete words that are neither options nor commands.
     pub(crate) positionals: Vec<String>,
-    /// The option that takes the last word as its value.
+    /// The option that takes the last word as its value, if one does.
     pub(crate) awaited: Option<&'c Arg>,
     /// Whether the line contains `--` before the last word.
     pub(crate) after_dashes: bool,
@@ -167,8 +168,8 @@ fn takes_next(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set() && !is_optional
 }
 
-/// Splits a line into words as a POSIX shell does, without expansion. The last word may be unfinished, and is empty after a
-/// blank. Returns the words of the last command in the line.
+/// Splits a line into words as a POSIX shell does, without expansion. The last word may be
+/// unfinished, and is empty after whitespace. Returns the words of the last command in the line.
 pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut is_open) = (String::new(), false);

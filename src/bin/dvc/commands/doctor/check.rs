@@ -23,7 +23,7 @@ pub(super) struct DoctorCheck {
     pub(super) state: CheckState,
     /// The finding and its cause.
     message: String,
-    /// How to fix it.
+    /// How to fix the problem, if that is known.
     hint: Option<String>,
 }
 

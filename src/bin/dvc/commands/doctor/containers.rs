@@ -58,7 +58,7 @@ fn plugin(socket: &Path) -> DoctorCheck {
     let (name, at) = ("volume plugin", display(socket.as_os_str().as_bytes()));
     match activated(socket) {
         Ok(answer) if answer.contains("\"VolumeDriver\"") => {
-            DoctorCheck::ok(name, format!("a plugin answers at `{at}`"))
+            DoctorCheck::ok(name, format!("a plugin is running at `{at}`"))
         }
         Ok(_) => DoctorCheck::note(
             name,
@@ -67,7 +67,11 @@ fn plugin(socket: &Path) -> DoctorCheck {
         ),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let hint = "run `dvc serve --plugin` to offer dvc volumes to Docker".to_owned();
-            DoctorCheck::note(name, format!("no plugin runs: `{at}` does not exist"), hint)
+            DoctorCheck::note(
+                name,
+                format!("no plugin is running: `{at}` does not exist"),
+                hint,
+            )
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
             // An engine queries the plugin for each volume name that it does not know, and waits
@@ -118,7 +122,11 @@ fn propagation() -> DoctorCheck {
             );
             DoctorCheck::note(name, what, hint)
         }
-        Ok(None) => DoctorCheck::note(name, format!("`{shown}` is on no known mount"), None),
-        Err(e) => DoctorCheck::note(name, format!("cannot read the mounts: {e}"), None),
+        Ok(None) => DoctorCheck::note(
+            name,
+            format!("cannot find the mount that contains `{shown}`"),
+            None,
+        ),
+        Err(e) => DoctorCheck::note(name, format!("cannot read the mount table: {e}"), None),
     }
 }

@@ -106,7 +106,7 @@ fn passthrough(session: &Session) -> DoctorCheck {
     match attach::passthrough_possible(&overlays) {
         Ok(()) => DoctorCheck::ok(
             name,
-            "the kernel can read and write wholly local files without the daemon (mode P)",
+            "the kernel can read and write completely local files without the daemon (mode P)",
         ),
         Err(e) => {
             let what = format!(
@@ -122,13 +122,13 @@ fn allow_other(tried: &Result<MountMethod, AttachError>) -> DoctorCheck {
     match tried {
         Ok(MountMethod::Kernel) if is_in_user_namespace() => DoctorCheck::ok(
             name,
-            "mounts can admit users of this user namespace, but no others",
+            "mounts can be made accessible to users of this user namespace, but not to others",
         ),
-        Ok(_) => DoctorCheck::ok(name, "mounts can admit other users"),
+        Ok(_) => DoctorCheck::ok(name, "mounts can be made accessible to other users"),
         Err(e) => DoctorCheck::note(
             name,
             format!(
-                "mounts cannot admit other users or containers: {}",
+                "mounts cannot be made accessible to other users or containers: {}",
                 with_causes(e)
             ),
             e.hint(),
@@ -161,7 +161,7 @@ fn stale() -> Vec<DoctorCheck> {
         .map(|mounted| {
             let at = shown(&mounted.at);
             let what = format!(
-                "no process serves the mount of `{}` at `{at}` any more",
+                "dead mount of `{}` at `{at}`: its daemon no longer runs",
                 display(&mounted.source)
             );
             DoctorCheck::note(name, what, hint(&at))
@@ -169,13 +169,10 @@ fn stale() -> Vec<DoctorCheck> {
         .collect();
     match (dead.is_empty(), ours.len()) {
         (false, _) => dead,
-        (true, 0) => vec![DoctorCheck::ok(
-            name,
-            "nothing is mounted, and there is no dead mount",
-        )],
+        (true, 0) => vec![DoctorCheck::ok(name, "no mounts")],
         (true, count) => vec![DoctorCheck::ok(
             name,
-            format!("{count} mounted, and there is no dead mount"),
+            format!("{count} mounted, none of them dead"),
         )],
     }
 }

@@ -54,7 +54,7 @@ fn namesakes() -> DoctorCheck {
     let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
     let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();
     let Some(first) = others.first() else {
-        return DoctorCheck::ok(name, "`PATH` has no other program of this name");
+        return DoctorCheck::ok(name, "no other program of this name on `PATH`");
     };
     let shown = display(first.as_os_str().as_bytes());
     if found.first() == Some(first) {
@@ -90,7 +90,7 @@ fn clock(now: &jiff::Zoned) -> DoctorCheck {
         return DoctorCheck::ok(name, shown.to_string());
     }
     let what = format!(
-        "the clock shows {shown}; versions get wrong times, and remotes reject signed requests"
+        "the clock shows {shown}, so versions will have wrong times and remotes will reject signed requests"
     );
     DoctorCheck::note(name, what, "set the clock".to_owned())
 }
@@ -155,7 +155,8 @@ fn credentials(session: &Session, settings: &Settings) -> DoctorCheck {
     }
 }
 
-/// Lists the variables that `pack` and `unpack` would use, and secrets that no setting uses.
+/// Lists the variables that are set: those of `pack` and `unpack`, those of the settings, and
+/// `DVC_REPO`. Reports secrets with unknown names.
 fn environment(session: &Session) -> DoctorCheck {
     let name = "environment";
     let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());
@@ -173,7 +174,9 @@ fn environment(session: &Session) -> DoctorCheck {
         .strange_secrets()
         .into_iter()
         .map(|(name, like)| {
-            let like = like.map(|like| format!(" (`{like}`?)")).unwrap_or_default();
+            let like = like
+                .map(|like| format!(" (did you mean `{like}`?)"))
+                .unwrap_or_default();
             format!("`{}`{like}", name.escape_debug())
         })
         .collect();

@@ -49,7 +49,7 @@ pub(crate) struct ForgetArgs {
     pub(crate) dry: DryRun,
 }
 
-/// The rules of the command line. A version is kept if one rule keeps it.
+/// The rules that are given on the command line. A version is kept if one rule keeps it.
 #[derive(Args, Debug, Default)]
 pub(crate) struct KeepRules {
     /// Keep the N newest versions of each branch

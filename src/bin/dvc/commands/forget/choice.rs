@@ -16,8 +16,8 @@ pub(crate) enum ForgetAction {
     Forget(ForgetTarget),
 }
 
-/// Returns the action that the command line asks for. Exactly one of versions, rules, policies, `--list` and
-/// `--undo` is required, except that `--undo` accepts versions.
+/// Returns the action that the command line asks for. Exactly one of versions, rules, policies,
+/// `--list` and `--undo` is required, except that `--undo` accepts versions.
 pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetAction, Failed> {
     let bad = |option: &str, problem: &str| Failed::from(CliError::option(option, problem));
     let policy = args.keep.policy()?;
@@ -78,7 +78,7 @@ pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetActio
     }))
 }
 
-/// Returns the policies of the settings.
+/// Returns the named policies of the settings, or all of them if one name is `all`.
 fn named_policies(session: &Session, names: &[String]) -> Result<Vec<BranchPolicy>, Failed> {
     let settings = session.settings()?;
     let all: Vec<BranchPolicy> = settings

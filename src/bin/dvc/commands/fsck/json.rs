@@ -102,7 +102,7 @@ struct JsonSalvagedPack<'a> {
     objects: u64,
 }
 
-/// Returns the object of a report.
+/// Returns the JSON object of a report.
 pub(super) fn as_json(report: &FsckReport, dry_run: bool, seconds: f64) -> JsonFsck<'_> {
     let CheckReport {
         checked: n,

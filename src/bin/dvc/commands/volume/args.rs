@@ -106,7 +106,7 @@ pub(crate) struct HasArgs {
 pub(crate) struct PathArgs {
     /// Mount this volume
     pub(crate) name: String,
-    /// Print the path as this side sees it
+    /// Print the path as seen from this side
     #[arg(long, value_enum, default_value = "host")]
     pub(crate) scope: PathScope,
 }

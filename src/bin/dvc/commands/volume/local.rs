@@ -31,7 +31,7 @@ pub(super) fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     let Some(from) = &args.from else {
         return Err(CliError::option(
             "--from",
-            "name a version; run `docker volume create` for an empty volume",
+            "required for a local-driver volume; run `docker volume create` for an empty volume",
         )
         .into());
     };

@@ -5,8 +5,8 @@
 use super::inline::inline;
 use super::roff::Roff;
 
-/// Returns the part of a document below a heading, up to the next heading of the same level. An empty heading selects everything
-/// but the title.
+/// Returns the part of a document below a heading, up to the next heading of the same or a higher
+/// level. An empty heading selects everything but the title.
 pub(super) fn section<'d>(document: &'d str, heading: &str) -> Option<&'d str> {
     if heading.is_empty() {
         return document.split_once('\n').map(|(_, rest)| rest);
@@ -86,7 +86,7 @@ fn is_code_span(line: &str) -> bool {
     line.starts_with('`') && !line.starts_with("```")
 }
 
-/// Splits `- text` or `1. text` into the mark and the text.
+/// Splits `- text`, `* text` or `1. text` into the mark and the text.
 fn point(line: &str) -> Option<(&str, &str)> {
     if let Some(text) = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")) {
         return Some(("\\(bu", text));
@@ -96,7 +96,8 @@ fn point(line: &str) -> Option<(&str, &str)> {
     is_number.then(|| (&line[..=number.len()], text))
 }
 
-/// Writes a table as a list of its first column. If there are more than two columns, their headings label the cells.
+/// Writes a table as a list of its first column. If there are more than two columns, their headings
+/// label the cells.
 fn table(page: &mut Roff, rows: &[&str]) {
     let mut rows = rows.iter().map(|row| cells(row));
     let head = rows.next().unwrap_or_default();

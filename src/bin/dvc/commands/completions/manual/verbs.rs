@@ -21,7 +21,8 @@ pub(super) type Fact = (&'static str, &'static str);
 pub(super) struct VerbFacts {
     /// The command, such as `remote check`.
     pub(super) verb: &'static str,
-    /// Documents and headings of the sections for the description. An empty heading selects the complete document.
+    /// Documents and headings of the sections for the description. An empty heading selects the
+    /// complete document.
     pub(super) text: &'static [(&'static str, &'static str)],
     /// Exit codes with a special meaning for this command.
     pub(super) exit: &'static [Fact],
@@ -110,7 +111,7 @@ const VERBS: &[VerbFacts] = &[
     VerbFacts {
         verb: "doctor",
         text: &[(CLI, "Diagnosis: `dvc doctor`")],
-        exit: &[("1", "A check says `no`.")],
+        exit: &[("1", "A check reports `no`.")],
         files: &[("/dev/fuse", "The device that mounts need.")],
         see: &["dvc-fsck(1)", "fusermount3(1)"],
         ..PLAIN
@@ -343,7 +344,7 @@ const VERBS: &[VerbFacts] = &[
     },
     VerbFacts {
         verb: "volume has",
-        exit: &[("1", "There is no such volume.")],
+        exit: &[("1", "The volume does not exist.")],
         see: &["dvc-volume(1)"],
         ..PLAIN
     },
@@ -377,7 +378,7 @@ pub(super) const FILES: &[Fact] = &[
     ),
     (
         "~/.cache/dvc/, /var/cache/dvc/",
-        "Data that can be fetched or built again (`XDG_CACHE_HOME`, `cache.dir`); the second is root's.",
+        "Data that can be fetched or rebuilt (`XDG_CACHE_HOME`, `cache.dir`); the second is root's.",
     ),
     (
         "~/.local/state/dvc/, /var/lib/dvc/",
@@ -385,7 +386,7 @@ pub(super) const FILES: &[Fact] = &[
     ),
     (
         "$XDG_RUNTIME_DIR/dvc/, /run/dvc/",
-        "Sockets and notes of mounts (`DVC_RUN_DIR`); the second is root's.",
+        "Control sockets and state files of mounts (`DVC_RUN_DIR`); the second is root's.",
     ),
     (
         "/run/secrets/NAME",
@@ -406,7 +407,7 @@ the arguments that they pass.
 
 | option | meaning |
 |---|---|
-| `-o OPTIONS` | options of [mount.md](mount.md) without their dashes, divided by commas, with `_` or `-` within: `ro,allow_other,quota=4G`. The last of two that contradict each other counts. `suid` and `dev` are off unless they are written out; options that have no meaning here, such as `_netdev`, `nofail` and `x-systemd.automount`, are accepted |
+| `-o OPTIONS` | options of [mount.md](mount.md) without their dashes, divided by commas, with `_` or `-` within: `ro,allow_other,quota=4G`. If two options contradict each other, the last one is used. `suid` and `dev` are off unless they are written out; options that have no meaning here, such as `_netdev`, `nofail` and `x-systemd.automount`, are accepted |
 | `-f` | show what would be mounted, and mount nothing |
 | `-n`, `-s` | accepted and ignored |
 | `-v` | more messages |
