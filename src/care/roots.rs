@@ -78,7 +78,7 @@ impl Roots {
                 }
                 (None, _) => {}
             }
-            // What left the trash of a worktree is not needed any more.
+            // Files that left the trash of a worktree are not needed any more.
             let is_kept = |entry: &&RefEntry| entry.time > since && kind != RefKind::Trash;
             for entry in log.iter().filter(is_kept) {
                 all.extend(values(entry));

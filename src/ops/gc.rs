@@ -102,9 +102,9 @@ impl Failure for SilentMount {
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default)]
 pub struct CollectReport {
-    /// What was done with packs.
+    /// The packs that were planned, copied and deleted.
     pub packs: GcReport,
-    /// What was removed from the local trash before.
+    /// The entries that were removed from the local trash before.
     pub purged: PurgeReport,
 }
 

@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod sidecar;
 mod signals;
+mod trash_places;
 mod trust;
 mod usage;
 

@@ -13,7 +13,7 @@ use crate::repo::local_trash::{LocalTrash, TrashedOverlay};
 use crate::repo::refs::Move;
 use crate::snapshot::overwritten::{overwritten_files, take_out};
 
-/// What was removed from the local trash.
+/// The entries that were removed from the local trash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgeReport {
     pub entries: u64,

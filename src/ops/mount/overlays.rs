@@ -165,12 +165,12 @@ pub fn has_overlay(repository: &Path, name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && repository.join(OVERLAYS).join(name).is_dir()
 }
 
-/// What becomes of the changes of a discarded overlay.
+/// The effect of a discard on the changes of an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discard {
-    /// They are moved to the trash.
+    /// The changes are moved to the trash.
     ToTrash,
-    /// They are deleted.
+    /// The changes are deleted.
     Delete,
 }
 

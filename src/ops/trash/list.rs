@@ -47,7 +47,7 @@ pub struct TrashEntry {
     pub item: TrashItem,
 }
 
-/// What an entry of the trash is.
+/// The content of an entry of the trash.
 #[derive(Clone, Debug)]
 pub enum TrashItem {
     /// A forgotten version.

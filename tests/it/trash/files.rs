@@ -66,7 +66,7 @@ fn checkout_keeps_what_it_overwrites_and_removes() {
         listed.contains("4 files of") && !listed.contains('\x1b'),
         "{listed:?}"
     );
-    // What is in the trash can be read without restoring it, and is in no list of versions.
+    // An entry can be read without restoring it, and is in no list of versions.
     assert_eq!(s.dvc(["show", &format!("{id}:dir/b")]).ok().out, "mine");
     for args in [&["log", "--all"][..], &["branch", "--all"], &["tag"]] {
         assert!(!s.dvc(args).ok().out.contains(&id), "{args:?}");
@@ -205,7 +205,7 @@ fn a_file_that_cannot_be_kept_is_not_overwritten() {
     s.write("a", "mine");
     s.write("other", "mine too");
     fs::set_permissions(s.w("a"), PermissionsExt::from_mode(0o000)).unwrap();
-    // What cannot be read is not overwritten at all.
+    // A file that cannot be read is not overwritten at all.
     s.kept_out(["checkout", "-f", "main~1"])
         .code(3)
         .complains("`a`");

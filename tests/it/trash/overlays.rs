@@ -66,7 +66,7 @@ fn a_discarded_overlay_is_mounted_again() {
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"one");
     fs::write(m.at("a"), "other").unwrap();
-    // Its overlay has the same name, so that the old one cannot be restored beside it.
+    // The new overlay has the same name, so that the old one cannot be restored beside it.
     v.dvc(&["trash", "restore", &id])
         .code(4)
         .complains("already an overlay")

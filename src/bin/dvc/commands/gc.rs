@@ -1,12 +1,12 @@
 //! `dvc gc`: deletes data that no version needs, and data that can be rebuilt.
 
-use crate::commands::trash::TrashPlaces;
 use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::{Out, ago, size};
 use crate::session::Session;
 use crate::settings::value;
+use crate::trash_places::TrashPlaces;
 use clap::Args;
 use dvc::care::gc::GcReport;
 use dvc::context::Context;
@@ -150,7 +150,7 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
 pub(crate) struct DoneGc {
     report: GcReport,
     purged: PurgeReport,
-    /// What is left in the trash.
+    /// The entries that are left in the trash.
     trash: TrashUse,
     options: CollectOptions,
     now: i64,

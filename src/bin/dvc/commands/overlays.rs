@@ -3,7 +3,6 @@
 //! Overlays are in the current repository, in the shared clones that mounts of a URL use, and in
 //! the repository of volumes that name none.
 
-use crate::commands::umount::print_discarded;
 use crate::dirs;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
@@ -13,6 +12,7 @@ use crate::print::{Out, Paint, size};
 use crate::render::iso;
 use crate::session::Session;
 use dvc::model::commit::Timestamp;
+use dvc::model::text::harmless_line;
 use dvc::ops::mount::{
     Discard, Overlay, OverlayError, OverlayState, discard as remove, ensure_discardable,
     has_overlay, overlays, salvage as copy,
@@ -178,6 +178,31 @@ fn age(secs: i64) -> String {
         3600..86_400 => format!("{} h ago", secs / 3600),
         _ => format!("{} days ago", secs / 86_400),
     }
+}
+
+#[derive(Serialize)]
+struct JsonDiscarded<'a> {
+    name: &'a str,
+    trash: Option<&'a str>,
+}
+
+/// Prints where the changes of a discarded overlay are.
+pub(super) fn print_discarded(
+    session: &Session,
+    name: &str,
+    trash: Option<&str>,
+) -> Result<(), Failed> {
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&JsonDiscarded { name, trash })?;
+    } else if let (Some(id), 0) = (trash, session.globals.quiet) {
+        writeln!(
+            out,
+            "{}: its changes are in the trash; run `dvc trash restore {id}` to restore them",
+            harmless_line(name)
+        )?;
+    }
+    Ok(out.finish()?)
 }
 
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument

@@ -2,18 +2,17 @@
 
 mod args;
 mod empty;
-mod places;
 mod report;
 mod restore;
 
 use crate::failure::{CommandResult, Exit};
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use dvc::error::{Kind, with_causes};
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::trash::{TrashEntry, TrashList, list};
 
 pub(crate) use args::{TrashAction, TrashArgs};
-pub(crate) use places::TrashPlaces;
 pub(crate) use restore::{RestoreHow, restore_entry};
 
 /// Runs `trash`.

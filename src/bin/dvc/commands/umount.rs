@@ -9,7 +9,7 @@ use crate::globals::DryRun;
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::model::text::{count, harmless_line};
+use dvc::model::text::count;
 use dvc::mount::health::MountHealth;
 use dvc::ops::mount::MountState;
 use dvc::ops::umount::{UmountOptions, umount, umount_plan};
@@ -75,36 +75,11 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
         } else {
             let trash = umount(&dirs::usable_run()?, &at, options, &*notices)?;
             if args.discard {
-                print_discarded(session, &at.to_string_lossy(), trash.as_deref())?;
+                overlays::print_discarded(session, &at.to_string_lossy(), trash.as_deref())?;
             }
         }
     }
     Ok(Exit::DONE)
-}
-
-#[derive(Serialize)]
-struct JsonDiscarded<'a> {
-    name: &'a str,
-    trash: Option<&'a str>,
-}
-
-/// Prints where the changes of a discarded overlay are.
-pub(super) fn print_discarded(
-    session: &Session,
-    name: &str,
-    trash: Option<&str>,
-) -> Result<(), Failed> {
-    let mut out = session.plain_out();
-    if session.globals.json {
-        out.json(&JsonDiscarded { name, trash })?;
-    } else if let (Some(id), 0) = (trash, session.globals.quiet) {
-        writeln!(
-            out,
-            "{}: its changes are in the trash; run `dvc trash restore {id}` to restore them",
-            harmless_line(name)
-        )?;
-    }
-    Ok(out.finish()?)
 }
 
 #[derive(Serialize)]

@@ -2,12 +2,13 @@
 //! move to the trash.
 
 use crate::commands::forget::print_restored;
-use crate::commands::trash::{RestoreHow, TrashPlaces, described, restore_entry};
+use crate::commands::trash::{RestoreHow, described, restore_entry};
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::ago;
 use crate::render::moved;
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use clap::Args;
 use dvc::error::Kind;
 use dvc::model::refname::RefName;
@@ -80,7 +81,7 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
     Ok(exit)
 }
 
-/// What was moved to the trash last, except forgotten versions.
+/// The entry that was moved to the trash last, except forgotten versions.
 struct LastTrashed {
     places: TrashPlaces,
     entry: TrashEntry,

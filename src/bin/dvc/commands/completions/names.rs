@@ -6,10 +6,11 @@
 use super::candidate::Candidate;
 use super::typed::Typed;
 use crate::commands::overlays;
-use crate::commands::trash::{TrashPlaces, described};
+use crate::commands::trash::described;
 use crate::globals::Globals;
 use crate::machine::volumes;
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use dvc::context::Context;
 use dvc::model::entry::Node;
 use dvc::model::refname::RefKind;

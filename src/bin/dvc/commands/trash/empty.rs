@@ -1,13 +1,13 @@
 //! `dvc trash empty`.
 
 use super::args::EmptyArgs;
-use super::places::TrashPlaces;
 use super::{exit, report, report_problems};
 use crate::commands::gc::{DoneGc, GcArgs, collect_garbage, options as gc_options};
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::machine::volumes;
 use crate::print::size;
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use dvc::error::{Error, Failure, Kind};
 use dvc::ops::trash::{
     TrashEntry, TrashError, TrashItem, delete_files, delete_overlay, find, list,

@@ -1,7 +1,6 @@
 //! `dvc trash restore`.
 
 use super::args::RestoreArgs;
-use super::places::TrashPlaces;
 use super::report::{self, Restored, mount_command};
 use super::report_problems;
 use crate::commands::checkout;
@@ -9,6 +8,7 @@ use crate::commands::forget::print_restored;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::machine::volumes;
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use dvc::context::Context;
 use dvc::error::Error;
 use dvc::model::revision::RevisionQuery;
