@@ -123,7 +123,7 @@ impl Failure for UnpackStop {
                 "review the changes and run it again, or run it with `--yes`".to_owned()
             }
             Self::Uncommitted { .. } => {
-                "commit them with `dvc pack`, or discard them with `--force`".to_owned()
+                "commit them with `dvc pack`, or move them to the trash with `--force`".to_owned()
             }
         })
     }

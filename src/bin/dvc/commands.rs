@@ -19,7 +19,7 @@ pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod mount;
-mod overlays;
+pub(crate) mod overlays;
 pub(crate) mod pack;
 pub(crate) mod pull;
 pub(crate) mod push;

@@ -81,7 +81,7 @@ pub enum ControlRequest {
         version: String,
         /// The new branch of the mount.
         branch: Option<String>,
-        /// Whether to discard uncommitted changes.
+        /// Whether to discard uncommitted changes. The client has moved them to the trash.
         force: bool,
     },
     /// Returns the paths of files that are open for writing. The client flushes these files before

@@ -124,7 +124,7 @@ impl Failure for CheckoutError {
             Self::Unfinished { path, revision } => Some(format!(
                 "run `dvc checkout {revision} --into {path}` to finish it, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => Some("commit them first, or discard them with `-f`".to_owned()),
+            Self::Dirty { .. } => Some("commit them first, or move them to the trash with `-f`".to_owned()),
             Self::NotKept(_) => Some(
                 "nothing was changed; fix the cause, or add `--no-trash` to lose the changes".to_owned(),
             ),

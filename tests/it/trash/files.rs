@@ -35,7 +35,9 @@ fn checkout_keeps_what_it_overwrites_and_removes() {
     symlink("nowhere", s.w("dir/link")).unwrap();
     fs::hard_link(s.w("dir/b"), s.w("dir/c")).unwrap();
     fs::set_permissions(s.w("dir/b"), PermissionsExt::from_mode(0o640)).unwrap();
-    s.dvc(["checkout", "main~1"]).code(4).complains("discard");
+    s.dvc(["checkout", "main~1"])
+        .code(4)
+        .complains("move them to the trash with `-f`");
     s.dvc(["checkout", "-f", "-n", "main~1"])
         .ok()
         .says("4 changed files would be moved to the trash");

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Returns all known repositories on this machine that may have overlays, or only the one that
 /// `--repo` or `DVC_REPO` names.
-pub(super) fn repositories(session: &Session) -> Vec<PathBuf> {
+pub(crate) fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
         .place()
         .ok()
