@@ -8,6 +8,7 @@ use super::commit::Draft;
 use super::output::Output;
 use crate::error::{Failure, Kind, Result};
 use crate::format::object::encode_commit;
+use crate::index::catalogue::commits::CommitRow;
 use crate::model::commit::{Commit, CommitCounts};
 use crate::model::entry::Totals;
 use crate::model::id::{Id, ObjectKind};
@@ -75,7 +76,8 @@ pub fn keep(
     let repo = out.repo();
     let session = out.session().ok_or(NoSession)?;
     let commit = draft.child_of(None, &|_| Ok((kept.tree, kept.totals)), out)?;
-    let id = out.store_object(ObjectKind::Commit, encode_commit(&commit))?;
+    let bytes = encode_commit(&commit);
+    let id = out.store_object(ObjectKind::Commit, bytes.clone())?;
     let how = Move {
         who: &draft.author,
         why: &draft.message,
@@ -104,6 +106,11 @@ pub fn keep(
             .is_some()
         {
             observer.step("in the trash");
+            // The commit exists even if this fails; the catalogue then adds the row when it is
+            // needed.
+            let _ = repo
+                .catalogue()
+                .map(|c| c.put_commits(&[CommitRow::new(&id, &commit, &bytes)]));
             return Ok(id);
         }
     }

@@ -13,6 +13,11 @@ use crate::error::Result;
 use crate::mount::overlay::OverlayDb;
 use crate::repo::Repo;
 use crate::repo::local_trash::{LocalTrash, OverlayOwner, TrashNote, entry_id, time_of};
+use crate::sys::clock;
+
+/// The last nanosecond of a second. An entry whose overlay was moved later than its id says counts as
+/// made at the end of that second.
+const NANOS_MAX: u32 = 999_999_999;
 
 /// The overlay of a volume in the trash.
 struct OverlayPlaces {
@@ -180,12 +185,17 @@ fn move_overlay(record: &VolumeRecord, id: &str) -> Result<()> {
         return Ok(());
     };
     let _lock = OverlayDb::lock(&places.home, &record.overlay)?;
+    let (now, time) = (clock::now(), time_of(id).unwrap_or(0));
     let note = TrashNote {
         schema: 1,
         owner: OverlayOwner::Volume,
         overlay: record.overlay.clone(),
-        time: time_of(id).unwrap_or(0),
-        nanos: 0,
+        time,
+        nanos: if now.secs == time {
+            now.nanos
+        } else {
+            NANOS_MAX
+        },
         volume: serde_json::to_value(record).ok(),
     };
     places.trash.put(&places.home, &note, Some(id)).map(drop)

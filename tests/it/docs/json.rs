@@ -605,6 +605,8 @@ fn describe_containers(page: &mut JsonPage) {
         "unpack",
         &objects(&two.dvc([&["--json"], &unpack[..]].concat()).code(4))[0],
     );
+    let forced = [&unpack[..], &["--force"]].concat();
+    page.check("unpack", &object(&two, &forced));
 }
 
 /// Checks mounts and overlays.

@@ -121,7 +121,7 @@ fn overlays_are_discarded_by_name_even_after_a_crash() {
     m.kill();
     v.dvc(&["umount", "-n", "--discard", "kept"])
         .ok()
-        .says("would move to the trash overlay kept");
+        .says("to the trash");
     let id = text(
         &v.dvc(&["--json", "umount", "--discard", "kept"])
             .ok()

@@ -250,16 +250,13 @@ pub(super) fn discard(
     ensure_discardable(&repository, name)?;
     if session.globals.quiet == 0 && !session.globals.json {
         let mut out = session.plain_out();
-        let what = if no_trash {
-            "remove"
+        let (verb, to) = if no_trash {
+            ("remove", "")
         } else {
-            "move to the trash"
+            ("move", " to the trash")
         };
-        writeln!(
-            out,
-            "would {what} overlay {name} in {}",
-            repository.display()
-        )?;
+        let place = repository.display();
+        writeln!(out, "would {verb} overlay {name} in {place}{to}")?;
         out.finish()?;
     }
     Ok(true)

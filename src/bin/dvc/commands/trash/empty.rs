@@ -1,7 +1,7 @@
 //! `dvc trash empty`.
 
 use super::args::EmptyArgs;
-use super::{exit, report, report_problems};
+use super::report::{self, exit, report_problems};
 use crate::commands::gc::{DoneGc, GcArgs, collect_garbage, options as gc_options};
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::machine::volumes;

@@ -1,13 +1,16 @@
 //! Text and JSON of `dvc trash`.
 
 use crate::commands::gc::{DoneGc, JsonGc};
+use crate::failure::{Exit, Failed};
 use crate::print::{Out, Paint, ago, size};
 use crate::render::{at, iso, quoted, shown};
 use crate::session::Session;
+use dvc::error::{Kind, with_causes};
 use dvc::model::commit::Timestamp;
 use dvc::model::id::Id;
 use dvc::model::text::{count, harmless_line};
 use dvc::mount::daemon::OverlayBase;
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::trash::{RestoredOverlay, TrashEntry, TrashItem, TrashList};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -120,6 +123,28 @@ fn json<'a>(session: &Session, entry: &'a TrashEntry) -> JsonTrashEntry<'a> {
         files,
         damage: damage(entry),
     }
+}
+
+/// Returns the exit code of a list: some places could not be read.
+pub(super) fn exit(found: &TrashList) -> Exit {
+    if found.problems.is_empty() {
+        Exit::DONE
+    } else {
+        Exit::with(Kind::Incomplete)
+    }
+}
+
+/// Reports the places that cannot be read. The entries of other places are listed nevertheless.
+pub(super) fn report_problems(session: &Session, found: &TrashList) -> Result<(), Failed> {
+    let notices = session.store_notices()?;
+    for problem in &found.problems {
+        notices.notice(Notice {
+            level: NoticeLevel::Incomplete,
+            path: Vec::new(),
+            message: format!("a part of the trash is missing: {}", with_causes(problem)),
+        });
+    }
+    Ok(())
 }
 
 /// Prints the trash.

@@ -1,8 +1,7 @@
 //! `dvc trash restore`.
 
 use super::args::RestoreArgs;
-use super::report::{self, Restored, mount_command};
-use super::report_problems;
+use super::report::{self, Restored, mount_command, report_problems};
 use crate::commands::checkout;
 use crate::commands::forget::print_restored;
 use crate::failure::{CommandResult, Exit, Failed};
