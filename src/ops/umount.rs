@@ -46,7 +46,7 @@ pub fn umount(
     let ended = MountClient::connect(run, &mounted)
         .and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options, observer));
     let Err(e) = ended else {
-        return overlay.map_or(Ok(None), |overlay| overlay.in_trash(observer));
+        return Ok(overlay.and_then(|overlay| overlay.in_trash(observer)));
     };
     end_without_answer(&mounted, options, e, observer)?;
     Ok(None)
@@ -72,9 +72,11 @@ impl DiscardedOverlay {
     }
 
     /// Returns the entry into which the process of the mount has moved the overlay.
-    fn in_trash(self, observer: &dyn Observer) -> Result<Option<String>> {
-        let entries = LocalTrash::of(&self.repository).list()?.into_iter();
+    fn in_trash(self, observer: &dyn Observer) -> Option<String> {
+        // The mount is gone in any case, so a trash that cannot be listed is no error.
+        let entries = LocalTrash::of(&self.repository).list().unwrap_or_default();
         let found = entries
+            .into_iter()
             .filter(|entry| entry.name() == self.name && entry.time >= self.since_secs)
             .max_by_key(|entry| entry.time);
         if found.is_none() && has_overlay(&self.repository, &self.name) {
@@ -89,7 +91,7 @@ impl DiscardedOverlay {
                 message,
             });
         }
-        Ok(found.map(|entry| entry.id))
+        found.map(|entry| entry.id)
     }
 }
 
