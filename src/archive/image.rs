@@ -78,6 +78,7 @@ impl BlobDescriptor {
 
 /// Returns the hash of a SHA-256 digest.
 pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
+    // The hash becomes part of paths and URLs, so only hex digits are accepted.
     let plain =
         |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "not a SHA-256 digest");
@@ -331,6 +332,7 @@ pub const fn architecture() -> &'static str {
 /// Splits `name:tag`. The tag is `latest` if the reference has none. Returns `None` if the name or
 /// the tag is invalid.
 pub fn split_reference(text: &str) -> Option<(&str, &str)> {
+    // A colon before the last slash precedes the port of a host.
     let at = text.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match text[at..].find(':') {
         Some(colon) => (&text[..at + colon], &text[at + colon + 1..]),

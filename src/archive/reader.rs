@@ -132,10 +132,13 @@ impl<R: ArchiveInput> TarReader<R> {
             let size = header
                 .entry_size()
                 .map_err(|e| self.damaged(e.to_string()))?;
+            // Only headers with the magic of ustar or GNU tar define the types of extension
+            // headers.
             let extended = header.as_ustar().is_some() || header.as_gnu().is_some();
             match header.entry_type() {
                 EntryType::XGlobalHeader => {
                     let bytes = self.extension(&mut extensions, size)?;
+                    // A global header belongs to no member, so the archive may end after it.
                     extensions.pieces -= 1;
                     let all = records::take(&bytes)
                         .ok_or_else(|| self.damaged("malformed global PAX records"))?;
@@ -242,6 +245,8 @@ impl<R: ArchiveInput> TarReader<R> {
             input: &mut self.input,
             bytes: 0,
         };
+        // A new `Archive` for each header, and `raw`, so that the crate interprets no extension
+        // header.
         let mut archive = Archive::new(&mut counted);
         let next = archive
             .entries()
@@ -299,6 +304,7 @@ impl<R: ArchiveInput> TarReader<R> {
     ) -> Result<Vec<u8>, ArchiveError> {
         extensions.bytes = extensions.bytes.saturating_add(size);
         extensions.pieces += 1;
+        // The number is limited, too, because empty extension headers add no bytes.
         if extensions.bytes > EXTENSION_MAX || extensions.pieces > EXTENSIONS_MAX {
             return Err(self.damaged("too many or too long extension headers"));
         }
@@ -337,6 +343,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 .records
                 .get(key)
                 .or_else(|| self.globals.get(key))
+                // An empty value cancels a global record of the same key (POSIX, pax).
                 .filter(|v| !v.is_empty())
         };
         let without_nul =
@@ -347,6 +354,7 @@ impl<R: ArchiveInput> TarReader<R> {
         );
         let is_mapped = version == (Some(&b"1"[..]), Some(&b"0"[..]));
         let name = get(b"GNU.sparse.name").or_else(|| get(b"path")).cloned();
+        // GNU tar ends long names with NUL.
         let name = name.or_else(|| extensions.long_name.clone().map(without_nul));
         let mut path = name.unwrap_or_else(|| header.path_bytes().into_owned());
         self.name = display(&path);
@@ -364,6 +372,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 .map(|v| records::number(v).ok_or_else(bad))
                 .transpose()
         };
+        // The field of a header ends below 8 GiB, so larger sizes are in a record.
         let size = number("size")?.unwrap_or(size);
         let link = get(b"linkpath")
             .cloned()
@@ -421,6 +430,7 @@ impl<R: ArchiveInput> TarReader<R> {
         };
         let real = number("GNU.sparse.realsize")?.or(number("GNU.sparse.size")?);
         let map = get(b"GNU.sparse.map").cloned();
+        // The padding is less than a block, so the sums of `stored` and `padding` cannot overflow.
         if stored.checked_add(writer::BLOCK).is_none() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
@@ -436,14 +446,17 @@ impl<R: ArchiveInput> TarReader<R> {
             let (runs, real) = self.old_map(header)?;
             Some((runs, Some(real)))
         } else if is_mapped {
+            // Format 1.0.
             Some((self.map()?, real))
         } else if let Some(map) = map {
+            // Format 0.1.
             let runs = sparse::with_commas(&map);
             Some((
                 runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed sparse file map"))?,
                 real,
             ))
         } else if !extensions.sparse.is_empty() {
+            // Format 0.0.
             Some((extensions.sparse, real))
         } else {
             None
@@ -471,6 +484,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 )
             }
         };
+        // Offsets in a file are signed numbers.
         if i64::try_from(size).is_err() {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
@@ -493,6 +507,7 @@ impl<R: ArchiveInput> TarReader<R> {
             .ok_or_else(|| bad("sparse member without a GNU header".to_owned()))?;
         let mut runs = Vec::new();
         let add = |part: &tar::GnuSparseHeader, runs: &mut Vec<Run>| -> io::Result<()> {
+            // Unused slots are empty: a header has four slots, and each block after it has 21.
             if !part.is_empty() {
                 runs.push((part.offset()?, part.length()?));
             }
@@ -503,6 +518,7 @@ impl<R: ArchiveInput> TarReader<R> {
         }
         let mut more = gnu.is_extended();
         while more {
+            // These blocks are not part of the member's size, unlike the map of format 1.0.
             let block = self.take(writer::BLOCK)?;
             let mut extended = GnuExtSparseHeader::new();
             extended.as_mut_bytes().copy_from_slice(&block);
@@ -510,6 +526,7 @@ impl<R: ArchiveInput> TarReader<R> {
                 add(part, &mut runs).map_err(|e| bad(e.to_string()))?;
             }
             more = extended.is_extended();
+            // A range takes 24 bytes in the archive.
             if runs.len() as u64 > EXTENSION_MAX / 24 {
                 return Err(bad("sparse file map is too long".to_owned()));
             }
@@ -527,6 +544,7 @@ impl<R: ArchiveInput> TarReader<R> {
             if self.data.stored < writer::BLOCK || read > EXTENSION_MAX {
                 return Err(bad());
             }
+            // The map is padded to whole blocks, so no data is lost with the rest of the last one.
             text.extend(self.take(writer::BLOCK)?);
             read += writer::BLOCK;
             self.data.stored -= writer::BLOCK;
@@ -599,6 +617,7 @@ fn meta_of<'g>(
     let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
     let mut xattrs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for (attribute, record) in [acl::ACCESS, acl::DEFAULT] {
+        // Only the member's own records: a global record would give all files the same ACL.
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),
@@ -637,6 +656,7 @@ fn meta_of<'g>(
     }
     Ok(Meta {
         mode: match kind {
+            // The mode of a symbolic link is always 0777 on Linux (symlink(7)).
             MemberKind::Symlink { .. } => 0o777,
             _ => u32::try_from(mode & 0o7777).unwrap_or(0),
         },

@@ -55,6 +55,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
 
 /// Formats a timestamp as seconds with a fraction.
 pub fn time_text(time: Time) -> String {
+    // Nanoseconds count upwards from the seconds, so -5 s and 7 ns are -4.999999993.
     let (sign, whole, nanos) = match (time.secs < 0, time.nanos) {
         (true, nanos) if nanos > 0 => ("-", time.secs.unsigned_abs() - 1, 1_000_000_000 - nanos),
         (true, nanos) => ("-", time.secs.unsigned_abs(), nanos),
@@ -74,6 +75,7 @@ pub fn time_of(text: &[u8]) -> Option<Time> {
         .strip_prefix(b"-")
         .map_or((false, text), |rest| (true, rest));
     let point = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
+    // Not negative, so its negation cannot overflow.
     let whole = i64::try_from(number(&text[..point])?).ok()?;
     let fraction = text.get(point + 1..).unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
@@ -102,6 +104,7 @@ mod tests {
     #[test]
     fn records_come_back() {
         for len in [
+            // Around the lengths at which the length of the record gets another digit.
             0, 1, 2, 3, 88, 89, 90, 91, 980, 990, 991, 992, 993, 9_990, 70_000,
         ] {
             let mut bytes = Vec::new();

@@ -13,6 +13,7 @@ const READ_MAX: usize = 1 << 20;
 
 /// Merges ranges with small holes between them until at most [`RUNS_MAX`] ranges remain.
 pub fn few(mut runs: Vec<Run>) -> Vec<Run> {
+    // The smallest holes are filled first, because they add the fewest zeros.
     let mut hole = 64 << 10;
     while runs.len() > RUNS_MAX {
         hole *= 2;
@@ -76,6 +77,7 @@ pub fn numbers_after(first: u64) -> Option<usize> {
 pub fn checked(runs: Vec<Run>, size: u64, stored: u64) -> Option<Vec<Run>> {
     let (mut end, mut sum) = (0u64, 0u64);
     for (offset, len) in &runs {
+        // The data in a stream comes in the order of the map, and a stream cannot go back.
         if *offset < end {
             return None;
         }
@@ -106,6 +108,7 @@ mod tests {
             Some(vec![(0, 5), (100, 7)])
         );
         for (runs, size, stored) in [
+            // Overlapping ranges; data beyond the end; another amount of data; sums that overflow.
             (vec![(0, 5), (3, 7)], 107, 12),
             (vec![(0, 5)], 4, 5),
             (vec![(0, 5)], 9, 6),

@@ -30,6 +30,7 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
     let mut pax = Vec::new();
     let mut header = Header::new_ustar();
     let mut name = member.path.clone();
+    // Tar programs from before ustar recognise a directory only by the slash.
     if member.kind == MemberKind::Dir && !name.ends_with(b"/") {
         name.push(b'/');
     }
@@ -46,6 +47,8 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
     match &map {
         Some(_) => {
             let base = name.rsplit(|b| *b == b'/').next().unwrap_or_default();
+            // A program that does not know sparse files extracts the raw data under this name, as
+            // GNU tar intends.
             let plain = [b"GNUSparseFile.0/", base].concat();
             set_name(&mut header, &plain);
         }
@@ -70,6 +73,7 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
         _ => 0,
     };
     let number = |value: u64, max: u64, key: &[u8], pax: &mut Vec<u8>| {
+        // A number that does not fit is in a record, which overrides the field.
         if value <= max {
             return value;
         }
@@ -82,6 +86,7 @@ pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
     let time = member.meta.mtime;
     let secs = u64::try_from(time.secs).ok().filter(|s| *s <= NUMBER_MAX);
     header.set_mtime(secs.unwrap_or(0));
+    // The field has neither a sign nor a fraction.
     if secs.is_none() || time.nanos != 0 {
         put(&mut pax, b"mtime", time_text(time).as_bytes());
     }
@@ -139,6 +144,7 @@ fn extension(name: &[u8], len: u64) -> Header {
         .next()
         .unwrap_or_default();
     set_name(&mut header, &[b"PaxHeaders/", base].concat());
+    // Constant values, because equal members must encode to equal bytes.
     header.set_mode(0o644);
     header.set_uid(0);
     header.set_gid(0);
@@ -156,6 +162,8 @@ fn attributes(member: &ArchiveMember, pax: &mut Vec<u8>) {
     }
     for (name, record) in [acl::ACCESS, acl::DEFAULT] {
         let value = member.meta.xattrs.iter().find(|x| x.name == name);
+        // GNU tar restores an ACL from this text. The raw xattr below is for dvc, because it is
+        // exact.
         if let Some(text) = value.and_then(|x| acl::text_of(&x.value)) {
             put(pax, record, text.as_bytes());
         }
@@ -164,6 +172,7 @@ fn attributes(member: &ArchiveMember, pax: &mut Vec<u8>) {
         let mut key = b"SCHILY.xattr.".to_vec();
         for byte in &xattr.name {
             match byte {
+                // A `=` would end the key of the record. GNU tar encodes the same two bytes.
                 b'%' => key.extend_from_slice(b"%25"),
                 b'=' => key.extend_from_slice(b"%3D"),
                 other => key.push(*other),

@@ -126,6 +126,8 @@ impl BlockCache {
             }
         }
         while let Some(run) = missing.pop() {
+            // Only one thread fetches a block. A block that arrived between the check above and the
+            // claim is fetched twice, which is harmless.
             let Some(claim) = self.claim(object, &run) else {
                 // Another thread has fetched a part of this run. Check its blocks again, because
                 // that thread may have failed, and fetch the rest.
@@ -146,6 +148,7 @@ impl BlockCache {
             let span = run.start * BLOCK..(run.end * BLOCK).min(len);
             let fetched = fetch(span.clone())?;
             let at = size(span.start - from);
+            // A remote may return fewer or more bytes than requested.
             let end = at + fetched.len().min(size(span.end - span.start));
             if let Some(slot) = bytes.get_mut(at..end) {
                 slot.copy_from_slice(&fetched[..end - at]);
@@ -187,6 +190,7 @@ impl BlockCache {
             range.start / BLOCK % BLOCKS,
             range.end.checked_sub(1)? / BLOCK % BLOCKS,
         );
+        // A range in two regions takes the slow path, which handles any number of regions.
         if (range.end - 1) / REGION != region {
             return None;
         }
@@ -282,9 +286,12 @@ impl BlockCache {
     fn path(&self, object: &str, region: u64) -> PathBuf {
         let name: String = object
             .chars()
+            // The name of an object becomes one path component.
             .map(|c| if c == '/' { '-' } else { c })
             .collect();
         let dir = object
+            // Regions are spread over directories by the first two characters of the object's last
+            // component, which is usually a hash.
             .rsplit('/')
             .next()
             .and_then(|last| last.get(..2))
@@ -338,10 +345,13 @@ impl BlockCache {
             file => file?,
         };
         let within = first % BLOCKS;
+        // The last block of an object may be shorter. Its checksum covers only its own bytes.
         let sums: Vec<[u8; 16]> = bytes
             .chunks(usize::try_from(BLOCK).unwrap_or(1))
             .map(|block| checksum(&[block]))
             .collect();
+        // The flags come last, so that another process never reads an incomplete block. After a
+        // crash the writes may be in any order, and the checksum decides.
         file.write_all_at(bytes, HEAD + within * BLOCK)?;
         file.write_all_at(sums.as_flattened(), SUMS + within * SUM)?;
         file.write_all_at(&vec![1; sums.len()], within)?;
@@ -362,6 +372,7 @@ impl BlockCache {
             .new_bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed)
             + bytes.len() as u64;
+        // A check lists the whole cache, so not every write causes one.
         if new > CHECK_LIMIT_EVERY.min(self.limit_bytes / 8) {
             self.new_bytes.store(0, Ordering::Relaxed);
             self.shrink()?;
@@ -372,6 +383,7 @@ impl BlockCache {
     /// Shrinks the cache to nine tenths of the limit if the limit is exceeded.
     fn shrink(&self) -> io::Result<()> {
         if self.used_bytes()? > self.limit_bytes {
+            // Leave some space, because each removal lists the whole cache.
             self.shrink_to(self.limit_bytes / 10 * 9)?;
         }
         Ok(())
@@ -430,6 +442,8 @@ fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
                 let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 all.push(StoredRegion {
                     used,
+                    // Regions are sparse, so their length says nothing about their disk space.
+                    // `st_blocks` counts units of 512 bytes (stat(3type)).
                     stored_bytes: meta.blocks() * 512,
                     path: entry.path(),
                 });
@@ -440,6 +454,8 @@ fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
 }
 
 fn mark_used(file: &File) {
+    // The modification time serves as the time of last use, because access times are often switched
+    // off.
     let modified = file.metadata().and_then(|m| m.modified());
     if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MARK_EVERY)) {
         let _ = file.set_modified(SystemTime::now());
@@ -535,6 +551,7 @@ mod tests {
         assert_eq!(*fetched.lock(), 1);
         let path = process().path("packs/ab/abcd", 0);
         let file = File::options().write(true).open(&path).unwrap();
+        // Damages the second block.
         file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
         assert!(read() && read());
         assert_eq!(*fetched.lock(), 2);
@@ -562,6 +579,7 @@ mod tests {
         };
         read(&ours, 0);
         read(&ours, 0);
+        // `theirs` plays another process, which recreates the file with block 1 only.
         fs::remove_file(ours.path("packs/ab/abcd", 0)).unwrap();
         read(&theirs, 1);
         for block in [1, 1, 0, 0, 1] {
@@ -581,6 +599,7 @@ mod tests {
     #[test]
     fn it_stays_below_its_limit() {
         let dir = tempfile::tempdir().unwrap();
+        // Forty objects of 1 MiB do not fit into 8 MiB.
         let cache = BlockCache::new(dir.path().to_path_buf(), 8 << 20);
         for n in 0..40 {
             let fetch =

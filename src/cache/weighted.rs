@@ -39,6 +39,7 @@ impl<K: Hash + Eq, V> WeightedLru<K, V> {
     /// Stores a value, and drops the least recently used ones until the limit is met. A value for
     /// which `in_use` returns true stays, because dropping it here would not free its memory.
     pub fn put(&mut self, key: K, value: V, weight: usize, in_use: impl Fn(&V) -> bool) {
+        // Otherwise the weight of a replaced value would count for ever.
         self.remove(&key);
         self.weight += weight;
         self.values.insert(key, Weighted { value, weight });
@@ -98,6 +99,7 @@ mod tests {
         }
         assert_eq!((keys(&cache), cache.weight), (vec![0], 8));
         for n in 1..100 {
+            // All values are in use, so the cache exceeds its limit.
             cache.put(n, n, 1, |_| true);
         }
         assert_eq!((keys(&cache).len(), cache.weight), (100, 107));

@@ -22,6 +22,7 @@ use crate::format::segment::PackName;
 use crate::model::entry::Time;
 use crate::model::id::{Id, parse_hex};
 use crate::model::refname::RefKind;
+use crate::model::text;
 use crate::observe::Observer;
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
@@ -110,13 +111,13 @@ pub struct GcReport {
 /// The error for a gc that must not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
-    #[error("{count} objects that versions need are missing; nothing was deleted")]
+    #[error("cannot collect garbage: {} missing; nothing was deleted", text::count(*count, "needed object"))]
     Missing { count: u64 },
-    #[error("{count} index segments cannot be read; nothing was deleted")]
+    #[error("cannot collect garbage: cannot read {}; nothing was deleted", text::count(*count, "index segment"))]
     DamagedIndex { count: u64 },
-    #[error("this would delete {freed} of {all} bytes")]
+    #[error("refusing to collect garbage: the run would free {freed} of {all} bytes")]
     TooMuch { freed: u64, all: u64 },
-    #[error("another garbage collection won the race")]
+    #[error("cannot collect garbage: another garbage collection won the race")]
     Raced,
 }
 
@@ -132,13 +133,13 @@ impl Failure for GcError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Missing { .. } => {
-                "run `dvc fsck` to list them, and `dvc fsck --repair` to get them back".to_owned()
+                "run `dvc fsck` to list the missing objects, and `dvc fsck --repair` to restore them".to_owned()
             }
             Self::DamagedIndex { .. } => "run `dvc fsck --rebuild` to rebuild the index".to_owned(),
             Self::TooMuch { .. } => {
                 "run `dvc gc -n` to see what is not needed, then `dvc gc -y`".to_owned()
             }
-            Self::Raced => "run the command again when the other one has ended".to_owned(),
+            Self::Raced => "run the command again when the other garbage collection has ended".to_owned(),
         })
     }
 }

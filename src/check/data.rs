@@ -77,12 +77,15 @@ impl DataCheck<'_> {
     /// Reads the suspect and the selected packs, and reports damaged packs and lost objects.
     /// Returns `None` if the order has no share.
     pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
+        // Suspects come from the checks of the index and of the versions, so both must be complete
+        // by now.
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);
         let total = chosen.iter().filter_map(|p| p.bytes).sum();
         self.observer
             .phase("read packs", Some(chosen.len() as u64), Some(total));
         let shared = Shared::default();
+        // More threads than packs would only use memory, because each thread has its own buffers.
         let threads = self.order.jobs.clamp(1, chosen.len().max(1));
         fan_out::run(threads, || self.work(&chosen, &suspects, &shared))?;
         let out_of_time = shared.out_of_time.load(Ordering::Relaxed);
@@ -115,17 +118,21 @@ impl DataCheck<'_> {
         packs: &[PackInfo],
         suspects: &BTreeMap<PackName, Option<String>>,
     ) -> Vec<PackInfo> {
+        // Without the catalogue, all packs count as never checked.
         let checks = self
             .repo
             .catalogue()
             .ok()
             .and_then(|c| c.pack_checks().ok())
             .unwrap_or_default();
+        // Suspect packs are read even without a share, because only their data shows which objects
+        // are lost.
         let mut first: HashSet<PackName> = suspects.keys().copied().collect();
         if self.order.recorded {
             first.extend(checks.iter().filter(|c| !c.ok).map(|c| c.pack));
             first.extend(self.repo.noted_packs().unwrap_or_default());
         }
+        // Packs without a length do not exist, so they cannot be read.
         let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) = packs
             .iter()
             .filter(|p| p.bytes.is_some())
@@ -138,12 +145,14 @@ impl DataCheck<'_> {
             .iter()
             .map(|c| (c.pack, (c.ok, c.checked_at)))
             .collect();
+        // False sorts before true, so packs that were never checked, or were damaged, come first.
         rest.sort_by_key(|p| {
             (
                 last.get(&p.name).copied().unwrap_or((false, i64::MIN)),
                 p.name,
             )
         });
+        // The number of bytes times a million exceeds 64 bits.
         let all: u128 = packs.iter().filter_map(|p| p.bytes).map(u128::from).sum();
         let wanted = (all * u128::from(share)).div_ceil(1_000_000);
         let mut so_far = 0u128;
@@ -163,6 +172,7 @@ impl DataCheck<'_> {
         suspects: &BTreeMap<PackName, Option<String>>,
         shared: &Shared,
     ) -> Result<()> {
+        // One reader per thread reuses its buffers for all packs.
         let mut reader = PackReader::new(self.repo);
         loop {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -181,9 +191,12 @@ impl DataCheck<'_> {
                 .sound
                 .then(|| read_table(self.repo.store(), &pack.name))
             {
+                // An error of the store, such as a lost connection, says nothing about the pack.
                 Some(Err(e)) if !is_damage(&e) => return Err(e),
                 table => table.and_then(Result::ok),
             };
+            // The packs of a remote repository are copied to a temporary file, which exists as long
+            // as `file`.
             let file = self.repo.pack_file(&pack.name)?;
             let outcome = if stop(0) {
                 None
@@ -195,10 +208,13 @@ impl DataCheck<'_> {
                 return Ok(());
             };
             self.observer.advance(1, 0);
+            // The record below is written under this lock, so only one thread writes at a time.
             let mut done = shared.done.lock();
             done.packs += 1;
             done.bytes += outcome.bytes;
             done.plain_bytes += outcome.plain_bytes;
+            // A delta whose base is unreadable is intact itself, so the fault belongs to the pack
+            // of the base.
             let whole = outcome.name_matches
                 && table.is_some()
                 && outcome.bad.iter().all(|b| matches!(b.why, BadWhy::Base));
@@ -208,6 +224,8 @@ impl DataCheck<'_> {
             if !whole || !outcome.bad.is_empty() {
                 done.bad.insert(pack.name, outcome);
             }
+            // Record regularly, so that an interrupted check of many terabytes continues where it
+            // stopped.
             let now = Instant::now();
             if *done.recorded.get_or_insert(now) + RECORD_EVERY < now {
                 done.recorded = Some(now);
@@ -239,6 +257,8 @@ impl DataCheck<'_> {
         suspects: BTreeMap<PackName, Option<String>>,
         done: Done,
     ) -> Result<()> {
+        // Without a sound table or a complete read, the ids in a pack are known from the index
+        // only.
         let by_rows: BTreeSet<PackName> = packs
             .iter()
             .filter(|p| {
@@ -257,6 +277,8 @@ impl DataCheck<'_> {
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
                 for id in &bad.ids {
+                    // Another pack may contain a second copy, so only a failed read proves that the
+                    // object is lost.
                     if !self.is_readable(bad.kind, id)? {
                         self.findings.lose(bad.kind, id);
                         lost.entry(*pack).or_default().insert(id.prefix());
@@ -269,6 +291,8 @@ impl DataCheck<'_> {
             .iter()
             .filter(|(_, o)| damage_of(o).is_some())
             .map(|(name, _)| name);
+        // A suspect pack is reported even if its data is intact, because another part of the check
+        // failed to read it.
         let named: BTreeSet<PackName> = suspects.keys().chain(bad).copied().collect();
         for pack in named {
             let lost_objects = lost.get(&pack).map_or(0, |ids| ids.len() as u64);
@@ -317,6 +341,7 @@ impl DataCheck<'_> {
                 .peekable();
             while rows.peek().is_some() {
                 let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
+                // In the order of the packs, so that each frame is decompressed once.
                 batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));
                 for row in batch {
                     if self.observer.cancelled() {
@@ -326,6 +351,7 @@ impl DataCheck<'_> {
                     let kinds = ObjectKind::ALL
                         .into_iter()
                         .filter(|k| PackKind::of(*k) == kind);
+                    // A row does not contain the kind of its object, so both kinds are tried.
                     let mut had = false;
                     let mut object = ObjectKind::Chunk;
                     for candidate in kinds {

@@ -76,12 +76,15 @@ impl<'a> Findings<'a> {
         let mut found = self.lock();
         if what == What::Object {
             found.objects += 1;
+            // Damage beyond the limit is counted only, so that a repository without any intact pack
+            // does not use up the memory.
             if found.objects > OBJECTS_KEPT {
                 return;
             }
         }
         let quiet = what == What::Object && found.objects > OBJECTS_REPORTED;
         found.damage.push(damage);
+        // The observer may print, so it is called without the lock.
         drop(found);
         if !quiet {
             self.notify(NoticeLevel::Damage, line);
@@ -97,6 +100,7 @@ impl<'a> Findings<'a> {
     /// Records a lost object. Returns false if it was already recorded as lost.
     pub(super) fn lose(&self, kind: ObjectKind, id: &Id) -> bool {
         let mut found = self.lock();
+        // Several threads and packs may report the same object, but each object counts once.
         let new = found.lost_ids.insert(id.prefix());
         if new {
             found.lost_objects.push(StoredObject { kind, id: *id });
@@ -141,6 +145,8 @@ impl<'a> Findings<'a> {
         let found = self.lock();
         let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
         drop(found);
+        // An object that was unreadable for a moment is not named by the check of its pack. The
+        // result must not be a success, because the versions with this object were not checked.
         if lost > 0 && unnamed {
             self.damage(
                 What::Object,
@@ -161,6 +167,7 @@ impl<'a> Findings<'a> {
     pub(super) fn suspect(&self, pack: &PackName, why: Option<String>) {
         let mut found = self.lock();
         let known = found.suspects.entry(*pack).or_default();
+        // The first known reason is kept, because a failed read of one object adds none.
         *known = known.take().or(why);
     }
 

@@ -39,6 +39,7 @@ pub struct CheckOptions {
 /// Checks a repository. Damage is in the report; an error means that the check itself failed.
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
+    // A pool of its own limits the threads, because the global pool uses all processors.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.jobs.max(1))
         .build();
@@ -59,6 +60,8 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let packs = pool.install(|| places::check(repo, &findings, observer, &mut checked))?;
     ensure_not_cancelled(observer)?;
 
+    // The index is complete now, so an object that the walk does not find is lost and not only
+    // unlisted.
     observer.phase("check versions", None, None);
     let walk = Walk::new(repo, &findings, observer)?;
     let versions = pool.install(|| walk.run(&roots))?;
@@ -85,6 +88,8 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     ensure_not_cancelled(observer)?;
 
     findings.report_unexplained();
+    // The search for affected versions reads all directories again, so it runs only if an object is
+    // lost.
     let (reached, reaches) = match findings.any_lost() {
         true => reach::reaches(repo, &findings, observer, &roots, versions)?,
         false => Default::default(),
@@ -99,8 +104,10 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
         objects,
         ..
     } = findings.finish();
+    // Damaged objects beyond the limit are in the count, but not in the list.
     let kept = damage.iter().filter(|d| d.what == What::Object).count();
     let more_objects = objects.saturating_sub(kept) as u64;
+    // A check without `now` must not write to the repository.
     if options.now.is_some() {
         // The next commit then stores these objects again.
         repo.note_damage(
@@ -147,6 +154,7 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
     if catalogue.was_damaged() {
         findings.damage(What::Catalogue, key, "was damaged and has been recreated");
     }
+    // The id is the checksum of the version, so computing the id again finds every change.
     let mut wrong = 0u64;
     let visited = catalogue.each_commit(|row| {
         wrong += u64::from(repo.ids().id(ObjectKind::Commit, &row.bytes) != row.id)

@@ -23,6 +23,7 @@ use crate::store::StoreError;
 
 /// Checks the whole state and adds damage to the findings.
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
+    // Unknown files are only noted, because a later version of dvc may write them.
     let known = [layout::GC_LOG, layout::PACK_LISTS];
     for listed in repo.store().list(layout::QUARANTINE)? {
         let key = format!("{}/{}", layout::QUARANTINE, listed.name);
@@ -95,6 +96,8 @@ impl<T: StoredEntry> EntryLog<T> {
         };
         for listed in repo.store().list(folder)? {
             let key = format!("{folder}/{}", listed.name);
+            // dvc writes keys in lower case. Another spelling would be a second key for the same
+            // number.
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
                 findings.note(format!("`{key}` is not a log entry"));
@@ -155,6 +158,7 @@ fn check_numbers(
                 format!("{} missing", super::logs::range(next, number - 1)),
             );
         }
+        // A forged key may contain the highest number.
         next = number.saturating_add(1);
     }
 }
@@ -167,10 +171,13 @@ fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
         findings,
         What::GcLog,
         layout::GC_LOG,
+        // Entries before the newest dead entry may be removed at any time, so their absence is not
+        // damage.
         dead.map_or(1, |entry| entry.seq),
         &numbers,
     );
     let Some(dead) = dead else { return };
+    // The plan entry may be removed with the older entries, so its absence is not damage.
     let plan = log.entries.get(&(dead.seq - 1));
     if dead.seq == 1 || plan.is_some_and(|before| before.what != GcStep::Plan) {
         let key = format!("{}/{}", layout::GC_LOG, seq_key(dead.seq));
@@ -188,6 +195,7 @@ fn newest_dead(log: &EntryLog<GcEntry>) -> Option<&GcEntry> {
 /// Checks the lists of the current entries: the newest dead entry, and the newest entry if it is a
 /// plan. Notes other files in the directory of lists, and lists to which no entry refers.
 fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) -> Result<()> {
+    // Only the newest entry can be a plan in progress. Garbage collection ignores older plans.
     let plan = log
         .entries
         .values()
@@ -205,11 +213,14 @@ fn check_lists(repo: &Repo, findings: &Findings<'_>, log: &EntryLog<GcEntry>) ->
         .filter_map(|e| e.list)
         .map(|name| to_hex(&name))
         .collect();
+    // A fold removes entries before their lists, so an interrupted fold leaves lists without an
+    // entry.
     let mut unnamed = 0;
     for listed in repo.store().list(layout::PACK_LISTS)? {
         let mut name = [0; 32];
         if listed.is_dir
             || parse_hex(&listed.name, &mut name).is_none()
+            // `parse_hex` also accepts capital letters, but a name has one spelling only.
             || to_hex(&name) != listed.name
         {
             findings.note(format!(
@@ -258,6 +269,7 @@ fn list_damage(repo: &Repo, name: &[u8; 32], entry: &GcEntry) -> Result<Option<S
         }
         read => read?,
     }
+    // The name is the checksum of the list, so a gc with a forged list would delete other packs.
     let mut hasher = NameHasher::default();
     hasher.update(&bytes);
     if hasher.finish() != *name {
@@ -282,6 +294,7 @@ fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
         numbers.insert(entry.seq);
         for older in &entry.older {
             numbers.insert(older.seq);
+            // A folded entry may still exist as a file, but both must be equal.
             if log
                 .entries
                 .get(&older.seq)

@@ -14,6 +14,9 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
 
+/// Attempts to read a log while other processes fold it.
+const ATTEMPTS: usize = 10;
+
 /// A version that a ref has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
@@ -70,6 +73,7 @@ pub(super) fn check(
         }
     }
     compare_with_seen(repo, findings, seen, &last);
+    // Current versions come first, so that an affected version is named after a current ref.
     roots.sort_by_key(|r| !r.current);
     Ok(roots)
 }
@@ -106,6 +110,45 @@ pub(super) fn range(from: u64, to: u64) -> String {
     }
 }
 
+/// A file in the directory of a log.
+struct LogFile {
+    key: String,
+    /// Number of the entry; `None` if the file is not an entry, which is not read.
+    seq: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+/// Reads all entries of a log.
+fn log_files(repo: &Repo, log: &str) -> Result<Vec<LogFile>> {
+    let mut attempts = 0;
+    'again: loop {
+        attempts += 1;
+        let mut files = Vec::new();
+        for listed in repo.store().list(log)? {
+            let key = format!("{log}/{}", listed.name);
+            // dvc writes keys in lower case, and another spelling would be a second key for the
+            // same number.
+            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
+            let seq = seq_of_key(&listed.name).filter(|_| is_entry);
+            let bytes = match seq {
+                Some(_) => repo.store().get(&key)?,
+                None => None,
+            };
+            // Another process has folded the entry into a newer one since the listing, and the
+            // newer one is missing in the listing.
+            if seq.is_some() && bytes.is_none() && attempts < ATTEMPTS {
+                continue 'again;
+            }
+            files.push(LogFile {
+                key,
+                seq,
+                bytes: bytes.unwrap_or_default(),
+            });
+        }
+        return Ok(files);
+    }
+}
+
 /// The log of a ref.
 pub(super) struct Log {
     pub(super) kind: RefKind,
@@ -137,21 +180,25 @@ impl Log {
             entries: BTreeMap::new(),
             damaged: Vec::new(),
         };
-        for listed in repo.store().list(&log.key)? {
-            let file = format!("{}/{}", log.key, listed.name);
-            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
-            let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
+        for LogFile {
+            key: file,
+            seq,
+            bytes,
+        } in log_files(repo, &log.key)?
+        {
+            let Some(seq) = seq else {
                 findings.note(format!("`{file}` is not a log entry"));
                 continue;
             };
+            // The number counts even if the entry is damaged, because the entry exists.
             log.last = log.last.max(seq);
-            let bytes = repo.store().get(&file)?.unwrap_or_default();
             let entry = RefEntry::decode(&bytes)
                 .map_err(|e| e.why)
                 .and_then(|e| log.placed(e, seq));
             match entry {
                 Ok(mut entry) => {
                     let older = std::mem::take(&mut entry.older);
+                    // A folded entry may still exist as a file, but both must be equal.
                     for e in older.into_iter().chain([entry]) {
                         let seq = e.seq;
                         if log
@@ -180,6 +227,8 @@ impl Log {
     /// does not belong to this log.
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
+        // A copied entry would set a ref to the value of another ref, although its checksum is
+        // right.
         if !here(&entry) || entry.seq != seq {
             let RefEntry {
                 kind, name, seq, ..
@@ -189,6 +238,7 @@ impl Log {
             ));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
+        // Folded entries are listed from the newest to the oldest.
         let mut above = seq;
         for older in &entry.older {
             if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
@@ -221,11 +271,13 @@ impl Log {
                     format!("{} missing", range(next, n - 1)),
                 );
             }
+            // A forged key may contain the highest number.
             next = n.saturating_add(1);
         }
         for (n, entry) in &self.entries {
             let before = match n.checked_sub(1).and_then(|b| self.entries.get(&b)) {
                 Some(before) => before.new.as_ref(),
+                // The loop above has reported a missing entry, and `read` a damaged one.
                 None if *n > 1 => continue,
                 None => None,
             };
@@ -242,6 +294,7 @@ impl Log {
     /// worktree do not count.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
+            // An entry without a new value deletes the ref, so there is no version to check.
             let Some(id) = entry.new.as_deref().and_then(Id::parse) else {
                 continue;
             };
@@ -251,6 +304,8 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
+            // The newest value is needed in any case. Older values may have been deleted by the gc,
+            // which does not keep those of a trash at all.
             let is_kept = entry.time >= collected && self.kind != RefKind::Trash;
             roots.extend(Some(root).filter(|root| root.current || is_kept));
         }

@@ -85,11 +85,14 @@ impl<'a> PackReader<'a> {
     ) -> Option<PackOutcome> {
         let mut outcome = PackOutcome::default();
         let mut buffer = std::mem::take(&mut self.buffer);
+        // An error of the disk is a result like any other, because the other packs can still be
+        // checked.
         let done = match File::open(path) {
             Ok(file) => {
                 let mut stream = Stream::new(file, &mut buffer, stop);
                 let read = self
                     .frames(&mut stream, table, &mut outcome)
+                    // The name covers the whole file, including the table of contents at the end.
                     .and_then(|()| stream.rest());
                 outcome.bytes = stream.read;
                 match read {
@@ -120,6 +123,7 @@ impl<'a> PackReader<'a> {
         }
         for frame in &table.frames {
             outcome.frames += 1;
+            // A forged length must not make the check allocate gigabytes.
             let checked = if frame.stored as usize > FRAME_MAX {
                 stream.skip(u64::from(frame.stored))?;
                 Err(BadWhy::Frame(
@@ -128,6 +132,8 @@ impl<'a> PackReader<'a> {
             } else {
                 self.frame(frame, stream.take(frame.stored as usize)?)
             };
+            // A bad frame does not end the loop, because the table gives the position of the next
+            // frame.
             if let Err(why) = checked {
                 let ids = frame.objects.iter().map(|o| o.0).collect();
                 outcome.bad.push(BadFrame {
@@ -149,6 +155,8 @@ impl<'a> PackReader<'a> {
     fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), BadWhy> {
         let bad = |why: String| BadWhy::Frame(why);
         let head = FrameHead::decode(&mut stored).map_err(|e| bad(e.to_string()))?;
+        // The index is built from the table, but a restore relies on the header, so both must
+        // agree.
         let lens = head
             .lens
             .iter()
@@ -167,6 +175,7 @@ impl<'a> PackReader<'a> {
         let plain: &[u8] = match (head.codec, &head.base) {
             (CODEC_RAW, _) => stored,
             (CODEC_DELTA, Some(id)) => {
+                // Bases may be in other packs, so they are read through the index.
                 let base = self.repo.object(head.kind, id).map_err(|_| BadWhy::Base)?;
                 let done = self.decompressor.delta(&base, stored, len, &mut self.plain);
                 done.map_err(|e| bad(e.to_string()))?;
@@ -182,6 +191,7 @@ impl<'a> PackReader<'a> {
         let mut at = 0;
         for (id, len) in &frame.objects {
             let end = at + *len as usize;
+            // `get` fails if the lengths in the table exceed the frame.
             if plain
                 .get(at..end)
                 .is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id)
@@ -262,6 +272,7 @@ impl<'s> Stream<'s> {
             return Ok(false);
         }
         if self.buffer.len() - self.end < READ {
+            // Move the bytes that were not taken yet to the front.
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

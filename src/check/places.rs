@@ -48,6 +48,7 @@ impl Sum {
         for (at, n) in [p.offset, p.stored, p.within, p.len].iter().enumerate() {
             record[at * 4..at * 4 + 4].copy_from_slice(&n.to_le_bytes());
         }
+        // A sum does not depend on the order in which the segments and the table list the rows.
         record[16] = p.codec;
         self.0 += 1;
         self.1 = self
@@ -66,6 +67,7 @@ pub(super) fn check(
     let index = repo.index()?;
     let broken = segments(repo, index, findings, checked)?;
     let on_disk = list_packs(repo, findings)?;
+    // A pack may be listed in several segments, for example while segments are merged.
     let mut named: BTreeMap<PackName, (PackKind, u64)> = BTreeMap::new();
     for kind in PackKind::ALL {
         for segment in index.segments(kind) {
@@ -78,6 +80,7 @@ pub(super) fn check(
         }
     }
     note_unlisted(repo, findings, &named, &on_disk);
+    // The three kinds are independent, and reading the data rows takes most of the time.
     let (data, (list, tree)) = rayon::join(
         || sums(index, PackKind::Data),
         || {
@@ -123,6 +126,8 @@ pub(super) fn check(
                 )),
                 Ok(table) => {
                     info.sound = true;
+                    // Rows of a damaged segment are missing, so a comparison would report every
+                    // pack in it.
                     if !broken.contains(kind) {
                         compare_rows(index, findings, &info, &table, sum)?;
                     }
@@ -166,6 +171,7 @@ fn segments(
     let mut broken = BTreeSet::new();
     for (name, error) in index.damaged() {
         findings.damage(What::Segment, layout::segment(name), segment_why(error));
+        // The kind of an unreadable segment is unknown.
         broken.extend(PackKind::ALL);
     }
     let verified: Vec<_> = live
@@ -176,6 +182,7 @@ fn segments(
         if let Err(e) = result {
             let why = segment_why(&e);
             let e = Error::from(e);
+            // An error such as too many open files says nothing about the segment.
             if !is_damage(&e) {
                 return Err(e);
             }
@@ -263,6 +270,7 @@ pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMa
             let file = format!("{key}/{}", listed.name);
             let known = parse_hex(&listed.name, &mut name).is_some()
                 && !listed.is_dir
+                // A pack in a wrong directory would not be found by its name.
                 && layout::pack(&name) == file;
             if known {
                 packs.insert(name, listed.len);
@@ -293,6 +301,7 @@ fn note_unlisted(
             "no index segment lists {packs} ({bytes} bytes), such as `{first}`"
         ));
     }
+    // The staging directory is only noted, so an unreadable one must not end the check.
     let left = repo
         .store()
         .list(crate::store::local::STAGING)
@@ -320,6 +329,7 @@ pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<Index
     for frame in &table.frames {
         rows_of(frame, name, None, &mut rows)?;
     }
+    // The index contains equal rows once, so they count once here too.
     rows.sort_unstable();
     rows.dedup();
     Ok(rows)
@@ -372,6 +382,7 @@ fn compare_rows(
             ));
         }
     }
+    // A restore reads the base at the place in the row of the delta, without a search by id.
     let mut wrong = 0u64;
     for frame in table.frames.iter().filter(|f| f.codec == CODEC_DELTA) {
         if let (Some((id, _)), Some(base)) = (frame.objects.first(), &frame.base) {
@@ -395,6 +406,7 @@ fn compare_rows(
 /// stored whole.
 fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
     let mut wholes = index.lookup_all(info.kind, base)?;
+    // The base of a delta must be whole, because chains of deltas are not allowed.
     wholes.retain(|r| r.place.codec != CODEC_DELTA);
     let mut rows = index.lookup_all(info.kind, id)?;
     // A delta without a row is unused, which is not an error.

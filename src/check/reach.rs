@@ -47,6 +47,7 @@ pub(super) fn reaches(
     versions: Versions,
 ) -> Result<(Vec<Reached>, Vec<Reach>)> {
     let Versions { mut whole, lost } = versions;
+    // Versions of one ref are neighbours then, so that their numbers form few ranges.
     whole.sort_by_key(|v| (v.root, v.ordinal));
     observer.phase("find affected versions", Some(whole.len() as u64), None);
     let mut reacher = Reacher {
@@ -57,6 +58,7 @@ pub(super) fn reaches(
         hits: BTreeMap::new(),
     };
     let mut reached = Vec::new();
+    // Versions whose commits are lost come first, and their whole tree counts as affected.
     for version in &lost {
         reacher.hit(reached.len(), Vec::new(), true);
         reached.push(Reached {
@@ -143,9 +145,12 @@ impl Reacher<'_> {
         while let Some(level) = stack.last_mut() {
             let Some(entry) = level.entries.next() else {
                 let Some(done) = stack.pop() else { break };
+                // Only a tree without any damage is skipped in other versions, because damage is
+                // listed for each version.
                 if !done.dirty {
                     self.clean.insert(done.tree.prefix());
                 }
+                // Damage makes all directories above dirty.
                 match stack.last_mut() {
                     Some(above) => above.dirty |= done.dirty,
                     None => dirty = done.dirty,
@@ -171,6 +176,8 @@ impl Reacher<'_> {
                         level.dirty = true;
                         self.hit(version, path, true);
                     }
+                    // The state of an unreachable directory is unknown, so it is not listed as
+                    // damaged.
                     Err(e) if e.kind() == Kind::Unreachable => {}
                     Err(e) => return Err(e),
                 },
@@ -199,12 +206,14 @@ impl Reacher<'_> {
         if self.is_clean(id) {
             return Ok(false);
         }
+        // A forged list may be deep enough to exhaust the stack.
         if depth > DEPTH_MAX || self.dirty_lists.contains(&id.prefix()) {
             return Ok(true);
         }
         let lost = match self.repo.list_node(id) {
             Ok(ListNode::Leaf(extents)) => self.any_lost(&extents),
             Ok(ListNode::Inner(children)) => {
+                // All children are visited without a shortcut, so that each one is remembered.
                 let mut lost = false;
                 for (_, child) in &children {
                     lost |= self.list_is_lost(child, depth + 1)?;
@@ -215,6 +224,7 @@ impl Reacher<'_> {
             Err(e) if e.kind() == Kind::Unreachable => false,
             Err(e) => return Err(e),
         };
+        // Other versions and files share lists, so each list is read once.
         let memo = if lost {
             &mut self.dirty_lists
         } else {

@@ -94,6 +94,7 @@ pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> 
         report: RebuildReport::default(),
     };
     work.report.packs = work.sizes.len() as u64;
+    // Whole rows come first, because the row of a delta contains the place of its base.
     let (bad, deltas) = work.whole_rows()?;
     work.known_rows(&bad)?;
     work.delta_rows(&bad, &deltas)?;
@@ -110,7 +111,10 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     } = rebuilt;
     observer.phase("rebuild catalogue", None, None);
     let catalogue = repo.catalogue()?;
+    // Read the records before the reset, which removes them.
     let checks = catalogue.pack_checks().unwrap_or_default();
+    // A lazy clone cannot read the versions that are only at its remote, so its rows for them are
+    // kept.
     let kept_commits = if repo.is_lazy() {
         known_commits(repo)
     } else {
@@ -121,6 +125,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     catalogue.put_commits(&kept_commits)?;
     let removed: Vec<SegmentName> = old
         .into_iter()
+        // Segments are named by their content, so a new segment may be equal to an old one.
         .filter(|n| segments.iter().all(|s| s.name != *n))
         .collect();
     for row in &segments {
@@ -138,6 +143,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
         }
     }
     let there = |pack: &PackName| matches!(repo.store().len(&layout::pack(pack)), Ok(Some(_)));
+    // Records of packs that no longer exist would stay forever.
     let kept: Vec<_> = checks.into_iter().filter(|c| there(&c.pack)).collect();
     catalogue.put_pack_checks(&kept)?;
     report.versions = put_commits(repo, observer)?;
@@ -148,6 +154,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
             report.put_aside.push(key);
         }
     }
+    // The old segments are removed last, so a crash before this point loses no row.
     for name in &removed {
         observer.step("remove segment");
         repo.store().delete(&layout::segment(name))?;
@@ -185,6 +192,7 @@ fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
 fn known_commits(repo: &Repo) -> Vec<CommitRow> {
     let mut rows = Vec::new();
     let keep = |row: CommitRow| {
+        // The rows come from a catalogue that may be damaged.
         if repo.ids().id(ObjectKind::Commit, &row.bytes) == row.id {
             rows.push(row);
         }
@@ -208,11 +216,13 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
         if observer.cancelled() {
             return Err(Cancelled.into());
         }
+        // The history may contain merges, so a version is reached on several paths.
         if !seen.insert(id.prefix()) {
             continue;
         }
         let plain = match repo.object_by(repo.index()?, ObjectKind::Commit, &id) {
             Ok(Some(plain)) => plain,
+            // A lost version is left out here, because a check reports it.
             Ok(None) => continue,
             Err(e) if is_damage(&e) => continue,
             Err(e) => return Err(e),
@@ -258,6 +268,7 @@ impl Rebuilder<'_> {
             .catalogue()
             .and_then(|c| Ok(c.pack_checks()?))
             .unwrap_or_default();
+        // A pack that a check has found damaged may have an intact table, so its frames are read.
         let suspects: HashSet<PackName> = checks.iter().filter(|c| !c.ok).map(|c| c.pack).collect();
         for name in self.sizes.keys().copied().collect::<Vec<_>>() {
             if self.observer.cancelled() {
@@ -293,6 +304,8 @@ impl Rebuilder<'_> {
     fn intact_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
         let file = self.repo.pack_file(name)?;
         let Some(read) =
+            // The closure never stops the read, so `None` cannot occur, and the table is a safe
+            // answer.
             PackReader::new(self.repo.repo()).read(file.path(), name, Some(&table), &|_| false)
         else {
             return Ok(table.frames);
@@ -312,6 +325,7 @@ impl Rebuilder<'_> {
             let mut rows = Vec::new();
             rows_of(frame, name, None, &mut rows)?;
             lost += rows.len();
+            // A damaged frame may contain intact objects, so each object is read by itself.
             rows.retain(|row| {
                 frame.codec != CODEC_DELTA && self.repo.object_at(frame.kind, row).is_ok()
             });
@@ -378,6 +392,8 @@ impl Rebuilder<'_> {
     /// an uncompressed frame after a damaged one cannot be found by searching.
     fn known_rows(&mut self, bad: &[PackName]) -> Result<()> {
         let index = match self.repo.repo().index() {
+            // An index that is not readable contributes no rows, which is the reason for the
+            // rebuild.
             Ok(index) if !bad.is_empty() => index,
             _ => return Ok(()),
         };
@@ -388,6 +404,8 @@ impl Rebuilder<'_> {
                 let mut kinds = ObjectKind::ALL
                     .into_iter()
                     .filter(|k| PackKind::of(*k) == kind);
+                // The pack has no usable table, so a row is kept only if its object can be read at
+                // this place.
                 if !self.dry_run && kinds.any(|k| self.repo.object_at(k, &row).is_ok()) {
                     self.runs.entry(kind).or_default().rows.push(row);
                 }
@@ -408,6 +426,7 @@ impl Rebuilder<'_> {
         if self.dry_run || (deltas.is_empty() && bad.is_empty()) {
             return Ok(());
         }
+        // The bases are looked up in the runs, so the runs must contain all whole rows.
         for kind in PackKind::ALL {
             self.spill(kind)?;
         }
@@ -415,6 +434,8 @@ impl Rebuilder<'_> {
         for name in deltas.iter().chain(bad) {
             let frames = match read_table(self.repo.store(), name) {
                 Ok(table) => table.frames,
+                // The second salvage decodes the deltas, because the places of their bases are
+                // known now.
                 Err(_) => salvage::frames(&self.repo, name, Some(&wholes)).unwrap_or_default(),
             };
             for frame in frames.iter().filter(|f| f.codec == CODEC_DELTA) {
@@ -454,6 +475,7 @@ impl Rebuilder<'_> {
         let run = write_segment(&staging, kind, &rows, &packs, &[])?;
         runs.done
             .push(Arc::new(SegmentReader::open(run.name, run.file.path())?));
+        // Each run is an open file, so their number is limited.
         if runs.done.len() >= RUNS {
             let merged = merge(&staging, kind, &runs.done, |_| true)?;
             runs.done = vec![Arc::new(SegmentReader::open(

@@ -39,6 +39,7 @@ impl Rows {
     fn pull(&mut self, n: usize) {
         match self.iters.get_mut(n).and_then(Iterator::next) {
             Some(Ok(row)) => self.heap.push(Reverse((row, n))),
+            // A segment that fails ends here. Rows of the other segments are still valid.
             Some(Err(e)) => self.failed.push(e),
             None => {}
         }
@@ -52,6 +53,7 @@ impl Iterator for Rows {
         loop {
             let Reverse((row, n)) = self.heap.pop()?;
             self.pull(n);
+            // Several segments may contain the same row, and the merge makes equal rows neighbours.
             if self.last.replace(row) != Some(row) {
                 return Some(row);
             }

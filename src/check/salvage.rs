@@ -54,6 +54,8 @@ pub(super) fn frames(
             _ if bases.is_some() => payload.starts_with(&MAGIC),
             _ => search.add(&head, payload, at, stored, &mut found),
         };
+        // The length in a damaged header may lead anywhere, so only a usable frame gives the next
+        // position.
         at = if usable {
             at + stored
         } else {
@@ -77,6 +79,7 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
+            // A raw frame has no magic number, so a search cannot recognise one.
             head.codec != CODEC_RAW
                 && bytes
                     .get(at + before..)

@@ -87,6 +87,8 @@ impl<'a> Remote<'a> {
             Ok(None) => Ok(Self::None),
             Ok(Some(source)) => Ok(Self::Available(source)),
             Err(e) if e.kind() == Kind::Cancelled => Err(e),
+            // A remote that cannot be reached does not end the check, because the local objects can
+            // be checked.
             Err(e) => Ok(Self::Unavailable(e)),
         }
     }
@@ -149,6 +151,7 @@ impl<'a> Walk<'a> {
 
     /// Walks from all roots on the threads of the current rayon pool. Returns the visited versions.
     pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
+        // The scope ends when all its tasks have ended, so the counts below are complete.
         let versions = rayon::scope(|scope| self.versions(scope, roots));
         match self.failed.lock().take() {
             Some(e) => Err(e),
@@ -164,6 +167,7 @@ impl<'a> Walk<'a> {
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
             Remote::None => return false,
+            // If the index cannot be read, the check of the object itself reports the error.
             _ if self.repo.has(kind, id).unwrap_or(true) => return false,
             Remote::Available(source) => source.has(kind, id),
             Remote::Unavailable(_) => Ok(true),
@@ -206,6 +210,7 @@ impl<'a> Walk<'a> {
 
     fn versions<'s>(&'s self, scope: &Scope<'s>, roots: &[Root]) -> Versions {
         let mut versions = Versions::default();
+        // The trees of a forgotten version are checked if a ref still has this version.
         let tips: HashSet<Id> = roots
             .iter()
             .filter(|root| root.current)
@@ -223,6 +228,7 @@ impl<'a> Walk<'a> {
                     .and_then(|()| self.repo.commit(&id))
                 {
                     Ok(commit) => commit,
+                    // A gc may have deleted an old value of a ref, which is not damage.
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
                         self.findings.note(format!(
@@ -298,6 +304,7 @@ impl<'a> Walk<'a> {
     }
 
     fn stopped(&self) -> bool {
+        // An error that is no damage, such as a lost connection, ends the work of all threads.
         self.observer.cancelled() || self.failed.lock().is_some()
     }
 
@@ -307,6 +314,7 @@ impl<'a> Walk<'a> {
             self.failed.lock().get_or_insert(e);
             return;
         }
+        // The object was found by another path or thread, which has reported the damage.
         if !self.findings.lose(kind, id) {
             return;
         }
@@ -351,6 +359,7 @@ impl<'a> Walk<'a> {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
                 }
+                // In a lazy clone, the table of hard links may be at the remote.
                 if matches!(self.remote, Remote::None)
                     && self.repo.links(info).is_err_and(|e| is_damage(&e))
                     && !self.findings.is_lost(&id)
@@ -375,6 +384,7 @@ impl<'a> Walk<'a> {
                         "the first name differs from the name in the parent node",
                     );
                 }
+                // Directories are independent of each other, so idle threads can take them.
                 for entry in entries {
                     match entry.node {
                         Node::Dir { tree, .. } => {
@@ -411,6 +421,7 @@ impl<'a> Walk<'a> {
                 extents.iter().for_each(|x| self.extent(x));
                 extents.iter().map(|x| x.len).sum()
             }
+            // The nodes of large files are shared among the threads.
             Content::List(root) => {
                 let root = *root;
                 scope.spawn(move |scope| self.list(scope, root, size));
@@ -463,12 +474,14 @@ impl<'a> Walk<'a> {
     /// written the row a moment ago.
     fn live(&self, kind: ObjectKind, id: &Id) -> Result<Option<IndexRow>> {
         let kind = PackKind::of(kind);
+        // A row in a dead pack does not count, because gc may delete the pack at any time.
         if let Some(row) = self.repo.live_copy(kind, id)? {
             return Ok(Some(row));
         }
         if self.repo.gc_state().dead.is_empty() {
             return Ok(None);
         }
+        // The object may have moved to another pack after this process opened the index.
         self.repo.refresh_index()?;
         self.repo.live_copy(kind, id)
     }
@@ -478,6 +491,7 @@ impl<'a> Walk<'a> {
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()
             || self.live(kind, id)?.is_some()
+            // A lazy clone can read the object from its remote.
             || self.repo.is_lazy()
         {
             return Ok(());
@@ -489,6 +503,7 @@ impl<'a> Walk<'a> {
         let Some(id) = &extent.chunk else { return };
         self.chunks.fetch_add(1, Ordering::Relaxed);
         match self.live(ObjectKind::Chunk, id) {
+            // A list with a wrong length would shift all later bytes of the file.
             Ok(Some(row)) if u64::from(row.place.len) == extent.len => {}
             Ok(Some(_)) => {
                 if self.findings.lose(ObjectKind::Chunk, id) {

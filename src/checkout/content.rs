@@ -52,6 +52,8 @@ pub(super) fn pieces<'a>(
             return None;
         }
         match extents.next() {
+            // Check before anything is written, because a forged version could otherwise fill the
+            // disk.
             Some(Ok(extent)) => match offset.checked_add(extent.len).filter(|end| *end <= size) {
                 Some(end) => {
                     let piece = Piece {
@@ -109,6 +111,7 @@ pub(super) fn write_pieces(
         at += 1;
         while let Some(next) = pieces.get(at)
             && let Some(id) = &next.chunk
+            // In a patch, pieces that did not change are absent.
             && next.offset == end
             && bytes < GATHER_BYTES
         {
@@ -132,9 +135,11 @@ pub(super) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<
 
 /// Punches a hole, or writes zeros if the file system does not support holes.
 fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
+    // fallocate(2) accepts `PUNCH_HOLE` only together with `KEEP_SIZE`.
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     match rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, flags, offset, len)) {
         Err(Errno::NOTSUP | Errno::NOSYS) => {
+            // A hole may be terabytes long, so the zeros are written in parts.
             let zeros = vec![0u8; usize::try_from(len.min(1 << 20)).unwrap_or(1 << 20)];
             let mut done = 0;
             while done < len {

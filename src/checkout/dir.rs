@@ -96,6 +96,7 @@ impl Dir {
     ) -> Result<Arc<Self>, Errno> {
         let fd = openat(parent.fd()?, name, OPEN_DIR, Mode::empty())?;
         let handles = Arc::clone(&parent.handles);
+        // Count before the check, so that two threads cannot both take the last descriptor.
         let before = handles.fetch_add(1, Ordering::Relaxed);
         let spare = before < HELD_MAX / 2 || (parent.depth + 1).is_multiple_of(HELD_EVERY);
         let held = if before < HELD_MAX && spare {

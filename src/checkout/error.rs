@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::io::Errno;
 
 use crate::error::{Error, Failure, Kind};
+use crate::model::text::count;
 use crate::sys::io_error::IoError;
 
 /// Errors of reading a version or of writing its files.
@@ -16,7 +17,7 @@ pub enum ReadError {
     #[error("cannot write a version to `{path}`: the directory is not empty")]
     NotEmpty { path: String },
     /// The extents of a file do not add up to its size.
-    #[error("the chunks of `{path}` do not add up to its size")]
+    #[error("cannot read `{path}`: its chunks do not add up to its size")]
     Extents { path: String },
     /// The reader of the output has closed the pipe, or the output cannot be written.
     #[error("cannot write the file content to the output")]
@@ -25,7 +26,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The requested range is outside of the file.
-    #[error("the range begins at byte {from}, but the file has only {size} bytes")]
+    #[error("cannot read from byte {from} on: the file has only {}", count(*size, "byte"))]
     Range {
         /// Start of the range in bytes.
         from: u64,
@@ -36,13 +37,13 @@ pub enum ReadError {
     #[error("the checkout journal `{path}` is damaged")]
     Journal { path: String },
     /// The version contains a name that is reserved for repositories.
-    #[error("the version contains `{path}`, but no version may contain a repository")]
+    #[error("refusing to write `{path}`: the name is reserved for repositories")]
     Reserved {
         /// Path in the version.
         path: String,
     },
     /// Another checkout is running on the same worktree.
-    #[error("another checkout is running on this worktree")]
+    #[error("cannot check out: another checkout is running in this worktree")]
     Locked,
 }
 
@@ -73,6 +74,7 @@ pub(super) fn io_error(action: &'static str, path: &[u8], e: impl Into<io::Error
 
 /// Returns whether an error of the file system concerns all files, not only the current one.
 pub(super) fn concerns_all(e: Errno) -> bool {
+    // As a notice, such an error would be repeated for every file.
     matches!(
         e,
         Errno::NOSPC

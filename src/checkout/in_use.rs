@@ -77,7 +77,7 @@ pub struct User {
 
 /// The error for a directory that is in use.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is in use: {}", dir.display(), describe(users))]
+#[error("cannot check out: `{}` is in use: {}", dir.display(), describe(users))]
 pub struct InUse {
     pub dir: PathBuf,
     /// The users; not empty.
@@ -103,7 +103,7 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("stop the processes that use it, or use `-f` to continue anyway".to_owned())
+        Some("stop the processes that use the directory, or use `-f` to continue anyway".to_owned())
     }
 }
 
@@ -168,6 +168,7 @@ pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
     let locks = Locks::read();
     for path in found {
         let database = BESIDE_SQLITE.iter().find_map(|end| path.strip_suffix(*end));
+        // SQLite locks the database, not the file next to it.
         for path in database.into_iter().chain([path.as_slice()]) {
             let user = locks.user(dir, path).or_else(|| locks.unlisted(dir, path));
             users.extend(user.filter(|user| !users.contains(user)));
@@ -227,6 +228,7 @@ fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
         let Some(pid) = pid.and_then(Pid::from_raw) else {
             continue;
         };
+        // `EPERM` also means that the process exists (kill(2)).
         let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
         if alive && pid != rustix::process::getpid() {
             let pid = u32::try_from(pid.as_raw_nonzero().get()).ok();
@@ -259,6 +261,7 @@ struct Locks(HashMap<(u64, u64), Option<u32>>);
 
 impl Locks {
     fn read() -> Self {
+        // Without this file, only the files in `LOCKED` are checked, one by one.
         let text = fs::read_to_string("/proc/locks").unwrap_or_default();
         Self(text.lines().filter_map(parse_lock).collect())
     }
@@ -313,6 +316,7 @@ impl Locks {
 fn lock_on(file: &Path) -> Option<Option<u32>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(file, flags, Mode::empty()).ok()?;
+    // A write lock conflicts with every other lock, so the kernel reports any lock.
     let found = fcntl_getlk(&fd, &Flock::from(FlockType::WriteLock)).ok()??;
     Some(
         found
@@ -326,9 +330,12 @@ fn lock_on(file: &Path) -> Option<Option<u32>> {
 fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
     let mut fields = line.split_whitespace().skip(1).filter(|f| *f != "->");
     let kind = fields.next()?;
+    // Leases and delegations are not locks of a program.
     if !matches!(kind, "POSIX" | "OFDLCK" | "FLOCK") {
         return None;
     }
+    // Skips `ADVISORY` and the kind of access. An OFD lock has -1 instead of a process id, because
+    // it belongs to an open file (fcntl(2)).
     let pid = fields.nth(2)?.parse::<u32>().ok().filter(|p| *p > 0);
     let mut place = fields.next()?.split(':');
     let number = |hex: &str| u32::from_str_radix(hex, 16).ok();
@@ -342,9 +349,12 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
     let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else {
         return;
     };
+    // Paths in `/proc` are those of the mount namespace of their process, so each is resolved with
+    // the mount table of that namespace.
     let mut tables: HashMap<String, MountTable> = HashMap::new();
     for pid in processes().filter(|pid| *pid != std::process::id()) {
         let process = ProcDir::of(pid);
+        // The process has ended, or this user may not inspect it.
         let Some(space) = process.namespace("mnt") else {
             continue;
         };
@@ -367,6 +377,7 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
 fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec<u8>, Use)> {
     let mut found: Vec<(Vec<u8>, Use)> = Vec::new();
     let mut add = |path: &[u8], how: Use, is_file: &dyn Fn() -> bool| {
+        // Pipes and sockets have no path, and a removed file is not in the directory.
         if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
             return;
         }
@@ -376,6 +387,7 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
         if let Some(below) = dir.below(&place).map(|below| below.as_os_str().as_bytes())
             && !is_ours(below)
             && !found.iter().any(|f| f.0 == below)
+            // Last, because it takes a system call.
             && is_file()
         {
             found.push((below.to_vec(), how));
@@ -391,6 +403,7 @@ fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec
     let maps = process.maps();
     let mut last: &[u8] = b"";
     for mapping in mappings(&maps) {
+        // A library is mapped in several adjacent parts.
         if mapping.path != last {
             add(mapping.path, Use::Mapped, &|| true);
             last = mapping.path;
@@ -449,6 +462,7 @@ mod tests {
         let (_temp, dir) = canonical();
         fs::write(dir.join("a.db"), b"x").unwrap();
         fs::write(dir.join("ibdata1"), b"x").unwrap();
+        // Byte 0x40000000 is SQLite's `PENDING_BYTE`, which may be beyond the end of the file.
         let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
                       print(1,flush=True)\ntime.sleep(60)";
         let child = Command::new("python3")

@@ -69,6 +69,7 @@ impl<'a> Lookup<'a> {
             if self.way.get(depth).is_some_and(|w| w.0 == at) {
                 continue;
             }
+            // From here on, the path differs from the last one.
             self.way.truncate(depth);
             let Some(Node::Dir { tree, .. }) = self.entries(depth).get(at).map(|e| &e.node) else {
                 return Ok(None);

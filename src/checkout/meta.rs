@@ -123,6 +123,7 @@ impl Spot<'_> {
         let times = Timestamps {
             last_access: Timespec {
                 tv_sec: 0,
+                // A version does not contain access times.
                 tv_nsec: fs::UTIME_OMIT,
             },
             last_modification: Timespec {
@@ -173,6 +174,7 @@ impl Spot<'_> {
                 .filter(|n| !n.is_empty())
                 .map(<[u8]>::to_vec)
                 .collect()),
+            // The file system has no xattrs.
             Err(Errno::NOTSUP | Errno::NOSYS) => Ok(Vec::new()),
             Err(e) => Err(e),
         }
@@ -193,7 +195,10 @@ impl Spot<'_> {
         let gid = (known.gid != meta.gid).then(|| Gid::from_raw(meta.gid));
         if uid.is_some() || gid.is_some() {
             match self.chown(uid, gid) {
+                // A change of the owner clears the set-user-ID and set-group-ID bits (chown(2)).
                 Ok(()) => mode_now = (known.mode & 0o6000 == 0).then_some(known.mode),
+                // `EINVAL`: the user namespace has no mapping for the id. The owner of a file may
+                // still give it to a group of its own.
                 Err(Errno::PERM | Errno::INVAL) => {
                     lost.owner = true;
                     if uid.is_some() && gid.is_some() && self.chown(None, gid).is_ok() {
@@ -223,6 +228,7 @@ impl Spot<'_> {
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
             mode_now = None;
         }
+        // After the owner and the ACL, because both can change the mode.
         if !link && mode_now != Some(mode) {
             self.settle_mode(mode, &mut lost);
         }
@@ -254,6 +260,8 @@ impl Spot<'_> {
     fn settle_mtime(&self, time: Time, lost: &mut Lost) {
         let set = self.set_mtime(time);
         let kept = match set {
+            // The kernel silently changes a time that the file system cannot store to the nearest
+            // one that it can.
             Ok(()) if !SAFE_SECS.contains(&time.secs) => {
                 self.stat().map(|s| s.st_mtime == time.secs)
             }
@@ -348,10 +356,12 @@ pub(super) fn open_file(
     name: &[u8],
     access: fs::OFlags,
 ) -> Result<OwnedFd, Errno> {
+    // Without `NONBLOCK`, opening would wait forever if the name was replaced by a pipe.
     let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK | fs::OFlags::CLOEXEC;
     let open = || fs::openat(dir, name, flags | access, Mode::empty());
     match open() {
         Err(Errno::ACCESS) => {
+            // Only the owner may do this. The final mode is set later.
             let mode = Spot::Named(dir, name).stat()?.st_mode & 0o7777;
             Spot::Named(dir, name).chmod(mode | 0o600)?;
             open()

@@ -52,6 +52,7 @@ fn every_kind_of_node() {
     };
     old.meta.mode = 0o4711;
     let mut tagged = m.file("tagged", &noise(3 * BLOCK, 1));
+    // The mode denies writing even to the owner, but content and xattr must get in.
     tagged.meta.mode = 0o444;
     tagged.meta.xattrs = vec![Xattr {
         name: b"user.note".to_vec(),
@@ -69,6 +70,7 @@ fn every_kind_of_node() {
     sub.meta.mode = 0o2755;
     let empty = m.file("empty", b"");
     let tree = m.tree(vec![old, tagged, sub, empty]);
+    // One thread processes the items in a fixed order, several threads in any order.
     for jobs in [1, 4] {
         let temp = tempfile::tempdir().unwrap();
         let at = temp.path().join("new");
@@ -116,12 +118,14 @@ fn every_kind_of_node() {
 fn large_files_are_written_by_ranges_and_stay_sparse() {
     let mut m = Memory::default();
     let mut bytes = noise(40 << 20, 7);
+    // A hole in the middle and one at the end. 30 MiB and one block of data remain.
     bytes[BLOCK..9 << 20].fill(0);
     bytes[(39 << 20)..].fill(0);
     let large = m.file("large", &bytes);
     let hole = node(
         "hole",
         Node::File {
+            // Without data, so that a writer that wrote the zeros would need 1 TiB of disk space.
             size: 1 << 40,
             chunker: Chunker::Cdc,
             content: Content::Direct(vec![Extent {
@@ -163,6 +167,8 @@ fn links_of_a_group_are_one_file_under_any_order() {
         // A group whose other members are not in this tree.
         let lone = linked(m.file("lone", b"lone"), 100 + d, 2);
         let mut dir = m.dir(&format!("d{d:02}"), vec![small, large, link, lone]);
+        // The mode forbids new names, so a directory must not get its mode before its groups are
+        // complete.
         dir.meta.mode = 0o500;
         tops.push(dir);
     }
@@ -187,6 +193,7 @@ fn links_of_a_group_are_one_file_under_any_order() {
             let dir = temp.path().join(format!("d{d:02}"));
             let stat = fs::metadata(&dir).unwrap();
             assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o500, 1_000_000_000));
+            // Without write permission, the temporary directory could not be removed.
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
@@ -197,6 +204,7 @@ fn damage_is_named_and_the_rest_is_restored() {
     let mut m = Memory::default();
     let (good, bad) = (noise(2 * BLOCK, 5), noise(2 * BLOCK, 6));
     let mut big = noise(30 << 20, 9);
+    // The damaged chunk is in the middle, so other ranges are written before the damage is found.
     big[20 << 20..(20 << 20) + BLOCK].copy_from_slice(&noise(BLOCK, 11));
     let files = vec![
         m.file("good", &good),
@@ -214,6 +222,7 @@ fn damage_is_named_and_the_rest_is_restored() {
     let short = node(
         "short",
         Node::File {
+            // The size contradicts the content.
             size: 9 << 16,
             chunker: Chunker::Cdc,
             content: m.content(&good),
@@ -225,6 +234,8 @@ fn damage_is_named_and_the_rest_is_restored() {
     m.damage(&noise(BLOCK, 11));
     let temp = tempfile::tempdir().unwrap();
     let (report, notes) = run(&m, &tree, temp.path(), 2).unwrap();
+    // Damaged: `bad`, `big`, `sub/lost` and `short`. Incomplete: `sub/big2`, which has no file to
+    // link to.
     assert_eq!((report.files, report.damaged, report.incomplete), (1, 4, 1));
     let mut noticed: Vec<_> = notes
         .notices
@@ -265,6 +276,7 @@ fn nothing_is_inherited_from_the_target() {
     let file = m.file("f", b"x");
     let tree = m.tree(vec![file]);
     let temp = tempfile::tempdir().unwrap();
+    // The target has a default ACL (if the machine has `setfacl`) and a set-group-id bit.
     let acl = std::process::Command::new("setfacl")
         .args(["-d", "-m", "u:1234:rwx"])
         .arg(temp.path())
@@ -344,6 +356,7 @@ fn placements_hear_of_whole_directories() {
 #[test]
 fn names_of_one_group_never_share_what_differs() {
     let mut m = Memory::default();
+    // A forged version: three names of one group, of which one has other content.
     let one = linked(m.file("one", b"first"), 1, 3);
     let other = linked(m.file("other", b"second"), 1, 3);
     let same = linked(m.file("same", b"first"), 1, 3);
@@ -379,6 +392,7 @@ fn what_lacks_metadata_is_not_remembered() {
     }
     let impossible = |mut entry: Entry| {
         entry.meta.xattrs = vec![Xattr {
+            // No file system accepts an xattr outside of the known name spaces (xattr(7)).
             name: b"nowhere.x".to_vec(),
             value: b"1".to_vec(),
         }];
@@ -388,6 +402,7 @@ fn what_lacks_metadata_is_not_remembered() {
     let inner = vec![
         m.file("good", b"1"),
         impossible(m.file("small", b"2")),
+        // Above `LARGE`, so the file is written in ranges.
         impossible(m.file("large", &vec![7; 17 << 20])),
     ];
     let sub = impossible(m.dir("sub", inner));
@@ -432,6 +447,7 @@ fn large_files_are_not_all_open_at_once() {
         }
     }
     let mut m = Memory::default();
+    // Above `LARGE`, but nearly all of it is a hole, so the test is fast.
     let bytes = [noise(BLOCK, 1), vec![0; 17 << 20]].concat();
     let files = (0..30).map(|n| m.file(&format!("f{n}"), &bytes)).collect();
     let tree = m.tree(files);
@@ -455,6 +471,8 @@ fn large_files_are_not_all_open_at_once() {
 #[test]
 fn a_file_that_cannot_be_that_long_leaves_nothing() {
     let mut m = Memory::default();
+    // Offsets in a file are signed 64-bit numbers, so ftruncate(2) fails after the file was
+    // created.
     let size = 1 << 63;
     let content = Content::Direct(vec![Extent {
         len: size,

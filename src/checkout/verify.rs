@@ -170,6 +170,7 @@ impl<'a> Verifier<'a> {
                 self.differs(path, why);
                 Ok(())
             }
+            // These errors would be repeated for every file.
             Err(e @ (Errno::IO | Errno::MFILE | Errno::NFILE)) => Err(io_error("read", &path, e)),
             Err(e) => {
                 self.differs(path, format!("cannot be read: {}", error_text(e)));
@@ -228,6 +229,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<()> {
         let mut now = Vec::new();
         let mut bytes = 0;
+        // Holes have no bytes, so the number of pieces is limited, too.
         while bytes < RANGE && now.len() < 4096 {
             let Some(piece) = rest.next() else { break };
             match piece {
@@ -245,9 +247,11 @@ impl<'a> Verifier<'a> {
         if now.is_empty() {
             return Ok(());
         }
+        // Push the rest first, so that another thread can continue while this one compares.
         queue.push(Item::Range(Arc::clone(&file), rest));
         let mut buf = Vec::new();
         for piece in now {
+            // One notice for each file is sufficient, so its other ranges are not read.
             if file.wrong.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -274,6 +278,7 @@ impl<'a> Verifier<'a> {
         let Ok(len) = usize::try_from(piece.len) else {
             return Ok(false);
         };
+        // A forged length must not allocate all memory.
         if len > 1 << 30 {
             return Ok(false);
         }
@@ -344,6 +349,7 @@ fn zeros(fd: &OwnedFd, mut offset: u64, end: u64, buf: &mut Vec<u8>) -> Result<b
         match seek(fd, SeekFrom::Data(offset)) {
             Ok(data) => offset = data.max(offset),
             Err(Errno::NXIO) => return Ok(true),
+            // The file system does not report holes, so the bytes are read.
             Err(_) => {}
         }
         let len = end.saturating_sub(offset).min(1 << 16);

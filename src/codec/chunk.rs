@@ -40,9 +40,11 @@ pub fn cut(
         while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
             end = next_edge(end, into_block, buf.len());
         }
+        // The run ends at a hole or with the file, not only with the buffer.
         let complete = end < buf.len() || last;
         while at < end {
             let Some(len) = next_chunk(config, chunker, &buf[at..end], complete) else {
+                // The end of the chunk depends on bytes after the buffer.
                 return at;
             };
             pieces.push(Piece::Chunk(at..at + len));
@@ -74,6 +76,7 @@ mod tests {
                 x ^= x << 13;
                 x ^= x >> 7;
                 x ^= x << 17;
+                // Never zero, so that noise contains no hole.
                 x.to_le_bytes()[2] | 1
             })
             .collect()
@@ -84,6 +87,7 @@ mod tests {
         for p in pieces {
             match p {
                 Piece::Chunk(r) => out.push((true, r.len() as u64)),
+                // A hole that crosses the end of a buffer comes in several pieces.
                 Piece::Hole(n) => match out.last_mut() {
                     Some((false, m)) => *m += n,
                     _ => out.push((false, *n)),
@@ -95,6 +99,7 @@ mod tests {
 
     #[test]
     fn holes_are_aligned_blocks() {
+        // The data ends inside the second block, so the hole begins at the third.
         let mut data = noise(100_000, 1);
         data.resize(400_000, 0);
         data.extend(noise(10, 2));

@@ -82,14 +82,18 @@ impl Compressor {
 
 fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
     let parameters: &[CParameter] = match profile {
+        // For a MariaDB directory, 3 % smaller than level 3 in half the time (docs/decisions/0001).
         CompressionProfile::Literal => &[
             CParameter::CompressionLevel(1),
             CParameter::Strategy(Strategy::ZSTD_fast),
             CParameter::MinMatch(7),
+            CParameter::HashLog(16),
         ],
         CompressionProfile::Normal => &[CParameter::CompressionLevel(3)],
         CompressionProfile::High => &[CParameter::CompressionLevel(6)],
         // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
+        // Level 3 would make deltas 0.5 % smaller, but takes at least 1.6 times as long
+        // (docs/decisions/0001).
         CompressionProfile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
     };
     // Neither call can fail between frames and with known parameters. If one fails anyway,
@@ -118,6 +122,7 @@ impl Decompressor {
     /// bytes.
     pub fn zstd(&mut self, payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         out.clear();
+        // The capacity limits the output, so damaged data cannot fill the memory.
         out.reserve_exact(len);
         let got = self
             .context
@@ -139,6 +144,8 @@ impl Decompressor {
         len: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), BadData> {
+        // A new context, because `ref_prefix` borrows the base for the lifetime of the context.
+        // Decoding a delta then takes 0.025 ms instead of 0.011 ms (docs/decisions/0001).
         let mut context = DCtx::create();
         context
             .ref_prefix(base)
@@ -170,6 +177,7 @@ pub fn mostly_digits(plain: &[u8]) -> bool {
         .flat_map(|s| s.iter())
         .filter(|b| b.is_ascii_digit() || **b == b'-')
         .count();
+    // At least 0.4 of the samples, as measured in docs/decisions/0001.
     digits * 10 >= 3 * SAMPLE * 4
 }
 

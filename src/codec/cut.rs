@@ -127,6 +127,8 @@ pub fn next_chunk(
         }
         Chunker::Cdc => {
             let [least, average, most] = config.content;
+            // The cut may be anywhere up to the maximum, so the result must not depend on how much
+            // was read.
             if run.len() < most && !complete {
                 return None;
             }
@@ -134,6 +136,7 @@ pub fn next_chunk(
             if window.len() <= least {
                 return Some(window.len());
             }
+            // `new` uses normalisation level 1, which is part of the format.
             let cdc = fastcdc::v2020::FastCDC::new(window, least, average, most);
             let (_, end) = cdc.cut(0, window.len());
             Some(end.clamp(1, window.len()))
@@ -173,6 +176,7 @@ mod tests {
         assert_eq!(cuts(Chunker::Cdc, &noise(600_000)), GOLDEN);
     }
 
+    // If these numbers change, an update of `fastcdc` has changed the ids of existing content.
     const GOLDEN: &[usize] = &[107373, 20054, 68325, 116126, 82734, 205388];
 
     #[test]
@@ -192,6 +196,7 @@ mod tests {
                         out.push(n);
                         at += n;
                     }
+                    // Read more, as a caller does.
                     None => end = (end + step).min(data.len()),
                 }
             }

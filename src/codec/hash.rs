@@ -22,6 +22,7 @@ impl IdHasher {
 
     fn derive(secret: &[u8]) -> Self {
         let key = |kind: ObjectKind| {
+            // The contexts are part of the format: another text gives other ids.
             let context = match kind {
                 ObjectKind::Chunk => "dvc data-volume control v1 chunk id",
                 ObjectKind::List => "dvc data-volume control v1 list id",

@@ -50,6 +50,7 @@ fn is_innodb(head: &[u8]) -> bool {
             && head.len() >= 2 * page
             && head.chunks_exact(page).enumerate().all(|(i, p)| {
                 let numbered = be32(p, 4).is_some_and(|n| usize::try_from(n).is_ok_and(|n| n == i));
+                // InnoDB extends files by zeros, so a page that was never written has no number.
                 (numbered && be32(p, 34) == Some(space)) || (i > 0 && is_zero(p))
             })
     })
@@ -63,6 +64,8 @@ fn is_postgres(head: &[u8]) -> bool {
         let (Some(lower), Some(upper), Some(special), Some(version)) = fields else {
             return false;
         };
+        // The field `pd_pagesize_version` of bufpage.h: the page size 0x2000 and the layout version
+        // 4. The header has 24 bytes.
         version == 0x2004
             && (24..=8192).contains(&lower)
             && lower <= upper
@@ -96,11 +99,14 @@ mod tests {
         let mut innodb = vec![0u8; HEAD];
         for i in 0..4u8 {
             let at = usize::from(i) * 16384;
+            // The number of the page and, for all pages, tablespace 9.
             innodb[at + 7] = i;
             innodb[at + 37] = 9;
         }
+        // The type of the first page is `FIL_PAGE_TYPE_FSP_HDR`.
         innodb[25] = 8;
         assert!(is_paged(&innodb, 1 << 20));
+        // A wrong page number: the file only looks like a tablespace.
         innodb[16384 + 7] = 5;
         assert!(!is_paged(&innodb, 1 << 20));
 
@@ -110,6 +116,8 @@ mod tests {
 
         let mut postgres = vec![1u8; HEAD];
         for p in postgres.chunks_exact_mut(8192) {
+            // Free space from 100 to 200, special space at 8192 (none), page size and layout
+            // version 0x2004.
             p[12..20].copy_from_slice(&[100, 0, 200, 0, 0, 32, 4, 32]);
         }
         assert!(is_paged(&postgres, 1 << 20));

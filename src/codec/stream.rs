@@ -25,6 +25,7 @@ const BUFFER: usize = 256 << 10;
 pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
     let mut head = [0; 4];
     let mut len = 0;
+    // A pipe may return fewer bytes than requested.
     while len < head.len() {
         match input.read(&mut head[len..]) {
             Ok(0) => break,
@@ -45,6 +46,7 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
         return Ok(Box::new(Zstd(decoder)));
     }
     if is_gzip {
+        // Several gzip members in sequence are one stream (RFC 1952, section 2.2).
         return Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(
             BUFFER, whole,
         ))));
@@ -128,6 +130,8 @@ mod tests {
             assert_eq!(read(&packed.repeat(2)).unwrap(), text.repeat(2));
             let cut = read(&packed[..packed.len() - 1]).unwrap_err();
             assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof, "{cut}");
+            // A byte of the data, and bytes at the end: of both fields of gzip's trailer (checksum
+            // and length), or of zstd's checksum, which has four bytes.
             for at in [packed.len() / 2, packed.len() - 6, packed.len() - 2] {
                 let mut changed = packed.clone();
                 changed[at] ^= 0x10;

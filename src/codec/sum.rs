@@ -29,6 +29,7 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     let mut sum = if stripes.is_empty() {
         seed.wrapping_add(PRIMES[4])
     } else {
+        // Stripes of 32 bytes go through four independent lanes.
         let mut lanes = [
             seed.wrapping_add(PRIMES[0]).wrapping_add(PRIMES[1]),
             seed.wrapping_add(PRIMES[1]),
@@ -41,6 +42,7 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
                 *lane = round(*lane, u64::from_le_bytes(*word));
             }
         }
+        // The lanes converge.
         let [a, b, c, d] = lanes;
         let joined = a.rotate_left(1).wrapping_add(b.rotate_left(7));
         let joined = joined
@@ -48,6 +50,7 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
             .wrapping_add(d.rotate_left(18));
         lanes.into_iter().fold(joined, merge)
     };
+    // The last 0 to 31 bytes follow: words of eight, one word of four, single bytes.
     sum = sum.wrapping_add(bytes.len() as u64);
     let (words, rest) = rest.as_chunks::<8>();
     for word in words {
@@ -69,6 +72,7 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
             .rotate_left(11)
             .wrapping_mul(PRIMES[0]);
     }
+    // The final mix lets each bit of the input affect all bits of the sum.
     sum = (sum ^ (sum >> 33)).wrapping_mul(PRIMES[1]);
     sum = (sum ^ (sum >> 29)).wrapping_mul(PRIMES[2]);
     sum ^ (sum >> 32)

@@ -52,6 +52,7 @@ impl Context {
         let Some(from) = Repo::partial(&self.repository) else {
             return lazy;
         };
+        // The URL decides, because the name of the remote may have changed.
         let taken = self
             .remotes
             .iter()
@@ -82,6 +83,7 @@ impl Context {
         let now = self.now.timestamp();
         Time {
             secs: now.as_second(),
+            // The fraction of a jiff timestamp is negative before 1970.
             nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or(0),
         }
     }

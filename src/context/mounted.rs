@@ -52,6 +52,7 @@ impl InMount {
     ) -> Result<MountTree> {
         let cancelled = || observer.cancelled();
         let mut client = self.client()?.cancelled_by(&cancelled);
+        // Writes that are still in the kernel would be missing in the snapshot of the daemon.
         client.flush_kernel()?;
         let info: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
             store: false,
@@ -76,5 +77,6 @@ pub fn tree_of(info: &SnapshotInfo) -> (Id, Totals) {
         dirs: info.dirs,
         bytes: info.bytes,
     };
+    // No tree has the zero id, so an invalid answer fails at the first read.
     (Id::parse(&info.tree).unwrap_or(Id([0; 32])), totals)
 }

@@ -48,12 +48,16 @@ impl<'a> RemoteAccess<'a> {
         state: RemoteState,
     ) -> Result<Self> {
         let access = Access {
+            // The probe has found that the store does not create objects exclusively, so writers
+            // need an intent lock.
             guarded: state.exclusive == Some(false),
             ..remote.access.clone()
         };
         let store = open(&remote.location, &access)?;
         let is_dir = remote.location.as_directory().is_some();
         let cache = (!is_dir).then(|| Arc::new(context.cache.blocks()));
+        // Objects that the local repository has are read there, because equal keys mean equal
+        // bytes.
         let near = Some(context.repository.clone()).filter(|dir| dir.is_dir());
         let store = Arc::new(CachedStore::new(store, cache, near));
         Ok(Self {
@@ -128,12 +132,14 @@ impl<'a> RemoteAccess<'a> {
         if known || self.remote.location.as_directory().is_some() {
             return Ok(());
         }
+        // The probe must test the store itself, without an intent lock from an earlier result.
         let access = Access {
             guarded: false,
             ..self.remote.access.clone()
         };
         let plain = open(&self.remote.location, &access)?;
         let claims = plain.abilities().exclusive;
+        // A store that does not claim exclusive creation needs no test of it.
         if !claims {
             probe::can_remove(&**self.store.direct())?;
             self.state.exclusive = Some(false);
@@ -142,6 +148,7 @@ impl<'a> RemoteAccess<'a> {
         let exclusive = probe::is_exclusive(&*plain)?;
         self.state.exclusive = Some(exclusive);
         self.save()?;
+        // The store must be opened again, now with an intent lock.
         if !exclusive {
             *self = Self::with_state(self.context, self.remote, self.state.clone())?;
         }
@@ -163,6 +170,7 @@ impl<'a> RemoteAccess<'a> {
         for ((kind, name), entry) in tips.iter() {
             let key = seen_key(*kind, name.as_str());
             there.insert(key.clone());
+            // An equal number with another update id shows that the log was rewritten.
             if let Some((seq, update)) = self.state.seen.get(&key)
                 && (entry.seq < *seq
                     || entry.seq == *seq && entry.update != *update && !holds(entry, update))
@@ -180,6 +188,7 @@ impl<'a> RemoteAccess<'a> {
                     message,
                 });
             }
+            // The older state is recorded, too, so that the same rollback is reported only once.
             self.state
                 .seen
                 .insert(key, (entry.seq, entry.update.clone()));
@@ -223,6 +232,7 @@ impl<'a> RemoteAccess<'a> {
 
     /// Saves the recorded state, if the context has a local repository.
     pub fn save(&self) -> Result<()> {
+        // Without a local repository, there is no place for the state.
         if !Repo::is_at(&self.context.repository) {
             return Ok(());
         }

@@ -111,6 +111,7 @@ impl DockerEngine {
         let found: VolumeList = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
         Ok(found
             .volumes
+            // The engine may return null instead of an empty list.
             .unwrap_or_default()
             .into_iter()
             .filter(|volume| volume.driver == LOCAL)
@@ -236,6 +237,7 @@ impl DockerEngine {
             return Ok(api);
         }
         let what = "connect to the Docker engine";
+        // The path of `_ping` has no API version, because the version is not known yet.
         let request = self.http.get(self.url(what, &["_ping"], &[])?);
         let response = self.wait(what, self.limit, async { Ok(request.send().await) })?;
         let response = response.map_err(|e| self.connection_error(what, &e))?;
@@ -247,6 +249,7 @@ impl DockerEngine {
                 let (major, minor) = text.split_once('.')?;
                 Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
             });
+        // An engine accepts its own API version and older ones.
         let (major, minor) = theirs.map_or(NEWEST, |theirs| theirs.min(NEWEST));
         Ok(self.api.get_or_init(|| format!("v{major}.{minor}")))
     }
@@ -260,6 +263,7 @@ impl DockerEngine {
         if path.iter().any(|piece| ["", ".", ".."].contains(piece)) {
             return Err(wrong("invalid name"));
         }
+        // The host has no effect, because requests go to the socket.
         let mut url = Url::parse("http://docker/").map_err(|e| wrong(&e.to_string()))?;
         url.path_segments_mut()
             .map_err(|()| wrong("not a path"))?
@@ -315,6 +319,7 @@ impl DockerEngine {
             .await
             .map_err(|e| self.connection_error(what, &e))?;
         let status = response.status();
+        // The engine returns 304 for a container that already runs, or that is already stopped.
         if status.is_success()
             || matches!(
                 status,
@@ -358,6 +363,7 @@ impl DockerEngine {
         limit: Duration,
         future: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
+        // `timeout` is created inside of `block_on`, because it needs the clock of the runtime.
         let limited = self
             .runtime
             .block_on(async { tokio::time::timeout(limit, future).await });
@@ -375,9 +381,11 @@ impl DockerEngine {
 
     pub(super) fn connection_error(&self, what: &str, e: &reqwest::Error) -> EngineError {
         let (mut next, mut last) = (e.source(), e.to_string());
+        // The `io::Error` is inside the errors of the HTTP libraries.
         while let Some(cause) = next {
             last = cause.to_string();
             let socket = || self.socket.clone();
+            // After the connection was made, an error of such a kind says nothing about the socket.
             match cause
                 .downcast_ref::<io::Error>()
                 .filter(|_| e.is_connect())

@@ -18,7 +18,7 @@ pub enum EngineError {
     #[error("no Docker engine at `{}`", socket.display())]
     Missing { socket: PathBuf },
     /// The socket exists, but no process accepts connections.
-    #[error("no Docker engine listens on `{}`", socket.display())]
+    #[error("no Docker engine is listening on `{}`", socket.display())]
     NotListening { socket: PathBuf },
     /// No permission to connect to the socket.
     #[error("cannot connect to the Docker engine at `{}`: permission denied", socket.display())]

@@ -57,6 +57,8 @@ impl FrameDecoder {
                 STDERR => &mut self.complaints,
                 _ => &mut Vec::new(),
             };
+            // Output beyond the limit is read but not kept, so that the command does not block on a
+            // full pipe.
             kept.extend_from_slice(&content[..len.min(keep_max.saturating_sub(kept.len()))]);
             at += 8 + len;
         }
@@ -84,6 +86,7 @@ impl DockerEngine {
     ) -> Result<ExecResult, EngineError> {
         let what = format!("run a command in container `{container}`");
         let id = self.prepare(&what, container, exec, false)?;
+        // Without a terminal, the engine separates standard output and standard error.
         let body = json!({ "Detach": false, "Tty": false });
         let request = self.request(
             &what,
@@ -96,10 +99,12 @@ impl DockerEngine {
             let mut answer = self.begin(&what, request).await?;
             let mut frames = FrameDecoder::default();
             loop {
+                // The short wait only serves to notice a cancellation.
                 match tokio::time::timeout(TICK, answer.chunk()).await {
                     Ok(Ok(Some(piece))) => frames.take(&piece, OUTPUT_MAX),
                     Ok(Ok(None)) => return Ok(frames),
                     Ok(Err(e)) => return Err(self.connection_error(&what, &e)),
+                    // The API has no request that stops a command of `exec`.
                     Err(_) if cancelled() => {
                         return Err(EngineError::Cancelled { what: what.clone() });
                     }
@@ -107,6 +112,7 @@ impl DockerEngine {
                 }
             }
         })?;
+        // The stream does not contain the exit code.
         let status: ExecStatus = self.get(&what, &["exec", &id, "json"], &[])?;
         let code = status
             .exit_code
@@ -134,6 +140,7 @@ impl DockerEngine {
             &[],
             Some(&body),
         )?;
+        // Only an upgraded connection stays open in both directions, which the input needs.
         let request = request
             .header("connection", "Upgrade")
             .header("upgrade", "tcp");
@@ -198,6 +205,7 @@ impl ExecSession<'_> {
                 let line: Vec<u8> = self.frames.output.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
             }
+            // The decoder discards what exceeds the limit, so a longer line would lose its end.
             if self.frames.output.len() >= OUTPUT_MAX {
                 return Err(invalid_response(&self.what, "line too long"));
             }

@@ -9,6 +9,7 @@ use crate::sys::mountinfo::{MountTable, Mounted};
 
 /// Returns the container of this process, if it is among the containers of an engine.
 pub fn own(all: &[Container]) -> Option<&Container> {
+    // Without these files, the process counts as outside of a container.
     let mounts = MountTable::read().unwrap_or_default();
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     // The engine stores /etc/hostname and similar files of each container in a directory whose name
@@ -33,6 +34,7 @@ impl Container {
             .mounts
             .iter()
             .filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
+        // Mounts may be nested; the innermost one has the path.
         let mount = around.max_by_key(|m| m.source.components().count())?;
         let below = path.strip_prefix(&mount.source).ok()?;
         // Joining an empty path would append a slash.

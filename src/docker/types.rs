@@ -152,6 +152,7 @@ impl ContainerDetails {
         match self.config.stop_timeout.map(u64::try_from) {
             None => STOP_TIME,
             Some(Ok(secs)) => Duration::from_secs(secs),
+            // The engine waits without a limit if the time is negative.
             Some(Err(_)) => Duration::MAX,
         }
     }
@@ -169,5 +170,6 @@ pub struct HostConfig {
 fn or_default<'d, D: serde::Deserializer<'d>, T: Default + Deserialize<'d>>(
     from: D,
 ) -> Result<T, D::Error> {
+    // The engine returns null instead of an empty object.
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }

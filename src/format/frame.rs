@@ -84,6 +84,7 @@ impl FrameHead {
         for _ in 0..count {
             let len = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
             let len = u32::try_from(len).map_err(|_| bad("length out of range"))?;
+            // The limit on the sum bounds the memory for decompression.
             total = total.saturating_add(len as usize);
             if total > most {
                 return Err(bad("length out of range"));
@@ -171,9 +172,13 @@ mod tests {
     #[test]
     fn hostile_sizes_are_refused() {
         for bytes in [
+            // A zstd frame with 2^32 - 1 chunks.
             &[1u8, 0xff, 0xff, 0xff, 0xff, 0x0f][..],
+            // One chunk of 2^28 - 1 bytes.
             &[1, 1, 0xff, 0xff, 0xff, 0x7f, 1],
+            // The unknown kind 9.
             &[0x91, 1, 1, 1],
+            // The unknown codec 3.
             &[3, 1, 1, 1],
         ] {
             assert!(FrameHead::decode(&mut &*bytes).is_err());

@@ -73,6 +73,7 @@ impl GcEntry {
             Some("update is not 32 hex digits")
         } else if self.nanos >= 1_000_000_000 {
             Some("nanoseconds out of range")
+        // A list has at least one pack. An entry without a list has neither packs nor bytes.
         } else if self.list.is_some() == (self.count == 0) || (self.count == 0 && self.bytes != 0) {
             Some("number of packs does not match the list")
         } else if self.what == GcStep::Dead && self.list.is_none() {
@@ -200,6 +201,8 @@ mod tests {
         let good = String::from_utf8(plan().encode()).unwrap();
         let line = good.lines().next().unwrap();
         for (from, to) in [
+            // Another order, a space, an unknown field, a missing field, an escape that is not
+            // needed, upper-case digits, an unknown step, and a number above 64 bits.
             (r#""kind":"gc","seq":7,"#, r#""seq":7,"kind":"gc","#),
             (r#""seq":7"#, r#""seq": 7"#),
             ("{", r#"{"more":1,"#),

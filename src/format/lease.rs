@@ -70,6 +70,7 @@ pub fn lease_key(random: &str) -> String {
 
 /// Returns whether a name has the form of [`lease_key`].
 pub fn is_lease_key(name: &str) -> bool {
+    // The same folder has intent locks and probes.
     name.strip_prefix(PREFIX)
         .is_some_and(|random| is_hex(random, 32))
 }

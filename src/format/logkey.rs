@@ -22,6 +22,7 @@ pub fn seq_of_key(key: &str) -> Option<u64> {
         .split_once('.')
         .map_or((key, None), |(digits, update)| (digits, Some(update)));
     let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
+    // The digits are checked first, because `from_str_radix` also accepts a plus sign.
     (hex(digits, 16) && update.is_none_or(|u| hex(u, 32))).then_some(())?;
     u64::from_str_radix(digits, 16).ok().map(|n| u64::MAX - n)
 }

@@ -144,6 +144,7 @@ mod tests {
             };
             assert!(Marker::decode(&bad.encode()).is_err(), "{id}");
         }
+        // Names are printed, too: this escape sequence would clear the terminal.
         for branch in ["", "../x", "a/../b", "a\n", "\u{1b}[2J", "/a"] {
             let bad = Marker {
                 default_branch: branch.to_owned(),

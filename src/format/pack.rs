@@ -106,6 +106,8 @@ impl PackHeader {
         h[..7].copy_from_slice(MAGIC);
         h[7] = 1;
         h[8] = self.kind.number();
+        // The flags (byte 9) and the length of the sealed key (10 and 11) stay zero, because
+        // encryption is only reserved.
         h[12..].copy_from_slice(&self.salt);
         h
     }
@@ -183,6 +185,7 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
             return Err(bad("unknown codec"));
         }
         let count = varint::take(&mut bytes).ok_or_else(|| bad("truncated"))?;
+        // An object takes at least 33 bytes: its id and one byte of its length.
         if count == 0 || count > (bytes.len() / 33) as u64 {
             return Err(bad("object count out of range"));
         }
@@ -284,7 +287,10 @@ impl PackFooter {
             frames: le32(16),
             checksum,
         };
+        // The table must end at the footer. A pack that was truncated or extended fails here.
         let end = table_offset.checked_add(u64::from(footer.table_stored) + FOOTER_LEN as u64);
+        // A reader reserves `table_plain` bytes before it decompresses the table, so a small forged
+        // pack must not claim a large table.
         let most = table_offset
             .saturating_mul(TABLE_TO_FRAMES)
             .min(u64::from(TABLE_MAX));
@@ -313,6 +319,7 @@ mod tests {
         assert_eq!(PackHeader::decode(&salted.encode()), Ok(salted));
         assert!(PackHeader::decode(&salted.encode()[..15]).is_err());
         for (at, value, why) in [
+            // One byte of each field: version, kind, flags, length of the sealed key, and magic.
             (7, 9, "version 9"),
             (8, 3, "kind"),
             (9, 1, "flags"),
@@ -353,6 +360,8 @@ mod tests {
         let frame = frames[0].clone();
         assert_eq!(decode_table(&plain, 16), Ok(frames));
         assert!(decode_table(&plain[..plain.len() - 1], 16).is_err());
+        // A header of two objects has at least five bytes: tag, count, two lengths, length of the
+        // payload.
         let short = TableFrame { stored: 4, ..frame };
         plain.clear();
         put_table_frame(&mut plain, &short);
@@ -371,6 +380,7 @@ mod tests {
             frames: 2,
             checksum: [7; 16],
         };
+        // The length of the pack: frames, table and footer.
         assert_eq!(PackFooter::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
         assert!(PackFooter::decode(&f.encode(), 1000).is_err());
         let long = PackFooter {

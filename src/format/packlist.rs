@@ -73,6 +73,7 @@ impl ListedPack {
         row[32..40].copy_from_slice(&self.size_bytes.to_le_bytes());
         row[40] = self.kind.number();
         row[41] = self.reason.number();
+        // Six bytes suffice for 8.9 million years and keep a row at 48 bytes.
         row[42..].copy_from_slice(&self.since.to_be_bytes()[2..]);
         row
     }
@@ -189,10 +190,13 @@ impl PackList {
         stored[0].copy_from_slice(&content[content.len() - 16..content.len() - 8]);
         stored[1].copy_from_slice(&content[content.len() - 8..]);
         let [count, sum_bytes] = stored.map(u64::from_le_bytes);
+        // The length of the file determines the number of rows. The stored number is only compared.
         if rows_len % ROW != 0 || (rows_len / ROW) as u64 != count {
             return Err(bad("number of rows does not match the file length"));
         }
         let list = Self { bytes, sum_bytes };
+        // The checksum proves nothing about a list that an attacker has written, and `find` relies
+        // on the order.
         let (mut last, mut sum) = (None, 0u64);
         for row in list.rows() {
             let pack = ListedPack::decode(row)?;
@@ -233,6 +237,7 @@ impl PackList {
     pub fn iter(&self) -> impl Iterator<Item = ListedPack> {
         self.rows()
             .iter()
+            // `decode` has checked every row, so none is skipped.
             .filter_map(|row| ListedPack::decode(row).ok())
     }
 
@@ -298,7 +303,9 @@ mod tests {
         let bytes = encode(&[pack(1, ListReason::Copied)]);
         let mut expected = b"dvc-gc\n\0\x01\0\0\0\0\0\0\0".to_vec();
         expected.extend([1; 32]);
+        // The length 1001, the kind `list`, the reason `copied`, and the time.
         expected.extend([0xe9, 3, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6]);
+        // One row, and the sum of the lengths.
         expected.extend([1, 0, 0, 0, 0, 0, 0, 0, 0xe9, 3, 0, 0, 0, 0, 0, 0]);
         let sum = blake3::hash(&expected);
         expected.extend(&sum.as_bytes()[..16]);
@@ -327,6 +334,7 @@ mod tests {
             assert!(PackList::decode(flipped).is_err(), "{i}");
             assert!(PackList::decode(bytes[..i].to_vec()).is_err(), "{i}");
         }
+        // Bytes after the end: one byte, and the length of a row.
         assert!(PackList::decode([&bytes[..], &[0]].concat()).is_err());
         assert!(PackList::decode([&bytes[..], &[0; ROW]].concat()).is_err());
     }
@@ -342,6 +350,8 @@ mod tests {
                 .map(|e| e.why)
                 .unwrap_or_default()
         };
+        // A decoder that computed the length of the file from one of the last two numbers would
+        // overflow.
         for count in [0, 3, 5, u64::MAX, u64::MAX / ROW as u64] {
             assert!(
                 why(forge(&all, count, 4010)).contains("the file length"),
@@ -363,6 +373,7 @@ mod tests {
             assert!(why(forge(&[row], 1, 1001)).contains(what));
         }
         let mut later = encode(&packs());
+        // A list of a later version, with a valid checksum.
         later[8] = 2;
         let end = later.len() - SUM;
         let sum = checksum(&later[..end]);

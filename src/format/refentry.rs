@@ -81,12 +81,14 @@ pub fn encode_name(name: &str) -> String {
     for (i, b) in name.bytes().enumerate() {
         match b {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => s.push(char::from(b)),
+            // A component with a leading dot could be `.` or `..`, or be hidden.
             b'.' if i > 0 => s.push('.'),
             _ => s.push_str(&format!("%{b:02x}")),
         }
     }
     // File systems limit a path component to 255 bytes.
     if s.len() > 200 {
+        // The encoded name is ASCII, so it can be cut at any byte.
         s.truncate(150);
         s.push('~');
         s.push_str(&line_checksum(name)[..32]);
@@ -104,6 +106,8 @@ mod tests {
             let segment = encode_name(name);
             assert!(!segment.contains('/') && segment == segment.to_lowercase());
         }
+        // The names differ only in a character that is cut off, so only the hash distinguishes
+        // them.
         let long = ["A".repeat(240), "A".repeat(239) + "B"].map(|n| encode_name(&n));
         assert!(long[0] != long[1] && long[0].len() < 250);
     }

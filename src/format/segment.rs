@@ -62,6 +62,7 @@ impl Ord for IndexRow {
     fn cmp(&self, other: &Self) -> Ordering {
         self.id
             .cmp(&other.id)
+            // `None`, a complete copy, is smaller than any base.
             .then(self.base.cmp(&other.base))
             .then(self.place.cmp(&other.place))
     }
@@ -120,6 +121,7 @@ pub enum SegmentSection {
 /// Returns the checksum of a piece: a truncated BLAKE3 hash, keyed by the section and the number of
 /// the piece, so that a piece is valid only in its own position.
 pub fn checksum(section: SegmentSection, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
+    // Layout of the key: the text and six zeros, the section (1 byte), the number of the piece (8).
     let mut key = *b"dvc index segment\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     key[23] = match section {
         SegmentSection::Bucket => 1,
@@ -174,6 +176,8 @@ pub fn decode_head(bytes: &[u8; 16]) -> Result<PackKind, SegmentError> {
     if version != VERSION {
         return Err(SegmentError::Version(version));
     }
+    // The head has no checksum, so each of its bytes has a fixed value or is compared with the
+    // footer.
     if bytes[11..] != [0; 5] {
         return Err(SegmentError::Damaged("reserved bytes are set"));
     }

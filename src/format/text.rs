@@ -17,6 +17,7 @@ pub fn line_checksum(line: &str) -> String {
 pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
     let mut lines = text.split('\n');
+    // Exactly two complete lines: any byte before, between or after them is damage.
     match (lines.next(), lines.next(), lines.next(), lines.next()) {
         (Some(line), Some(sum), Some(""), None) if sum == line_checksum(line) => Ok(line),
         _ => Err(Malformed::new(what, "checksum mismatch")),
@@ -25,6 +26,7 @@ pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, 
 
 /// Encodes a value as a line of JSON and its checksum.
 pub(super) fn encode_line<T: Serialize>(value: &T) -> Vec<u8> {
+    // These types have only text keys and no custom errors, so serialising them cannot fail.
     let line = serde_json::to_string(value).unwrap_or_default();
     format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
 }
@@ -142,6 +144,8 @@ mod tests {
             |line: &str| decode_exact_line::<BTreeMap<String, String>>(&lined(line), "test");
         assert!(exact(r#"{"a":"é\n","b":""}"#).is_ok());
         for other in [
+            // Another order, a space, an escape that is not needed, a repeated key, and a byte
+            // after the value.
             r#"{"b":"","a":""}"#,
             r#"{"a": ""}"#,
             r#"{"a":"\u00e9"}"#,

@@ -58,6 +58,8 @@ impl TrashEntry {
     }
 
     fn broken_rule(&self) -> Option<&'static str> {
+        // Strictly ascending, because an id may occur only once and `binary_search` below needs the
+        // order.
         let is_ascending = |ids: &[Id]| ids.is_sorted_by(|a, b| a < b);
         if self.kind != TRASH_KIND {
             Some("kind is not `trash`")
@@ -72,6 +74,7 @@ impl TrashEntry {
         } else if self
             .forget
             .iter()
+            // The newest entry with an id decides, so such an entry would be ambiguous.
             .any(|id| self.restore.binary_search(id).is_ok())
         {
             Some("an id is both forgotten and restored")
@@ -87,6 +90,7 @@ impl TrashEntry {
             Some("more than 10,000 ids")
         } else if !entries().is_sorted_by(|a, b| a.seq > b.seq) {
             Some("folded entries are not in order")
+        // Readers look only one level deep, so they would overlook entries below that level.
         } else if self.older.iter().any(|e| !e.older.is_empty()) {
             Some("a folded entry contains folded entries")
         } else {
@@ -241,6 +245,7 @@ mod tests {
                 .why
                 .contains("10,000")
         );
+        // Two halves reach the limit exactly, and another id exceeds it.
         let half = TrashEntry {
             forget: ids(IDS_MAX / 2),
             restore: vec![],
@@ -269,6 +274,8 @@ mod tests {
         let good = String::from_utf8(entry().encode()).unwrap();
         let line = good.lines().next().unwrap();
         for (from, to) in [
+            // Another order, an unknown field, an empty list that the encoder omits, and a short
+            // id.
             (r#""who":"A","why":"#, r#""why":"A","who":"#),
             ("{", r#"{"more":1,"#),
             (r#"]}"#, r#"],"older":[]}"#),

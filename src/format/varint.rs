@@ -21,6 +21,7 @@ pub fn take(bytes: &mut &[u8]) -> Option<u64> {
         let (first, rest) = bytes.split_first()?;
         *bytes = rest;
         let part = u64::from(first & 0x7f);
+        // Only one bit of the number is left.
         if shift == 63 && part > 1 {
             return None;
         }
@@ -45,6 +46,7 @@ mod tests {
             assert_eq!(take(&mut s), Some(n));
             assert!(s.is_empty());
         }
+        // A number without its last byte, and a number of more than 64 bits.
         assert_eq!(take(&mut [0x80, 0x80].as_slice()), None);
         assert_eq!(take(&mut [0xff; 11].as_slice()), None);
     }

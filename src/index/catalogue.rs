@@ -81,6 +81,8 @@ impl Catalogue {
     /// Opens the catalogue. Creates the file if it is missing, damaged or has a different schema.
     /// The directory must be writable.
     pub fn open(path: &Path) -> CatalogueResult<Self> {
+        // SQLite would create the file with its own mode, and not with the owner and mode that
+        // files inherit from the directory of a shared repository (docs/decisions/0009).
         create::empty(path).map_err(|source| CatalogueError::Replace {
             path: path.to_owned(),
             source,
@@ -203,6 +205,7 @@ impl Catalogue {
     pub fn seen_refs(&self) -> CatalogueResult<Vec<(String, u64)>> {
         self.read(|c| {
             let mut all = c.prepare_cached(
+                // SQL counts characters from 1, and `SEEN` has five characters.
                 "SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key",
             )?;
             all.query_map([], |r| Ok((r.get(0)?, u64::from_be_bytes(r.get(1)?))))?
@@ -224,6 +227,8 @@ impl Catalogue {
     /// Runs `f` in one read transaction.
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let lock = self.lock();
+        // One transaction sees one state of the file. The lock ensures that the connection has no
+        // other transaction.
         let snapshot = lock.unchecked_transaction().map_err(|e| self.wrap(e))?;
         f(&snapshot).map_err(|e| self.wrap(e))
     }
@@ -232,6 +237,8 @@ impl Catalogue {
     fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let mut lock = self.lock();
         let done = lock
+            // A transaction that reads before it writes fails with `SQLITE_BUSY`, without waiting,
+            // if another process has written in between. `Immediate` waits at the start.
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .and_then(|t| {
                 let value = f(&t)?;

@@ -34,6 +34,8 @@ impl Iterator for MergedRows {
     fn next(&mut self) -> Option<Self::Item> {
         let mut top = self.heap.peek_mut()?;
         let Reverse((row, n)) = *top;
+        // The heap has the next row of each segment. The row at the top leaves, and its segment
+        // puts its next row in the same place.
         match self.iters.get_mut(n)?.next() {
             Some(Ok(next)) => top.0.0 = next,
             Some(Err(e)) => {

@@ -87,6 +87,7 @@ impl Index {
             segments.retain(|s| !replaced.contains(s.name()));
             all_replaced.extend(replaced);
         }
+        // Another segment has the rows of a replaced one, so its damage hides nothing.
         index.damaged.retain(|d| !all_replaced.contains(&d.0));
         Ok(index)
     }
@@ -123,6 +124,8 @@ impl Index {
     /// Returns a copy of an object, or `None` if there is none.
     pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let set = self.set(kind);
+        // Memory comes first, because `add_segment` removes rows from memory only after it has
+        // added the segment. The smallest row is a complete copy, if there is one.
         if let Some(row) = read(&set.memory).tables().find_map(|t| t.rows_of(id).min()) {
             return Ok(Some(row));
         }
@@ -163,6 +166,7 @@ impl Index {
         if rows.is_empty() {
             self.ensure_absent(failed)?;
         }
+        // Until `add_segment` removes rows from memory, the same row is in memory and in a segment.
         rows.sort_unstable();
         rows.dedup();
         Ok(rows)
@@ -303,6 +307,7 @@ fn merge_plan(rows: &[u64]) -> Vec<usize> {
             .filter(|n| rows.get(*n).is_some_and(|r| tier(*r) == at))
             .collect();
         let merged: u64 = plan.iter().filter_map(|n| rows.get(*n)).sum();
+        // The segment that the lower tiers are merged into counts as a member of its own tier.
         let joins = usize::from(!plan.is_empty() && tier(merged) == at);
         if members.len() + joins >= MERGE_AT {
             plan.append(&mut members);

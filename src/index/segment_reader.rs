@@ -85,6 +85,7 @@ impl SegmentReader {
         let at = file_bytes
             .checked_sub(FOOTER_BYTES)
             .ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
+        // The footer comes first, because its layout bounds all lengths that are read after it.
         let mut tail = [0; 64];
         read_exact(&*file, path, &mut tail, at)?;
         let footer = SegmentFooter::decode(&tail).map_err(damaged)?;
@@ -105,6 +106,8 @@ impl SegmentReader {
             .ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
         let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
+        // The layout has shown that these numbers fit the length of the file, so a damaged footer
+        // cannot allocate all memory.
         let cells = |n: u64| usize::try_from(n).unwrap_or(0);
         let fanout = std::iter::repeat_with(OnceLock::new)
             .take(cells(fanout::page_count(footer.bits)))
@@ -232,6 +235,8 @@ impl SegmentReader {
         if self.hash_file()? != self.name {
             return Err(self.damaged("hash does not match the name"));
         }
+        // The hash finds changed bytes. The checks below find a segment whose writer was wrong or
+        // hostile.
         let mut next = self.layout.buckets.start;
         for page in 0..fanout::page_count(self.footer.bits) {
             let span = self.fanout_page(page)?.span();
@@ -359,6 +364,7 @@ impl SegmentIter {
     fn fill(&mut self) -> Result<(), IndexError> {
         let reader = &self.reader;
         let range = reader.bucket_range(self.bucket)?;
+        // Reads this bucket, and the following ones up to 256 KiB.
         if range.start < self.at || range.end > self.at + self.ahead.len() as u64 {
             let end = range.end.max(
                 range
@@ -424,6 +430,8 @@ fn read_exact(
 ) -> Result<(), IndexError> {
     file.read_exact_at(buffer, at)
         .map_err(|source| match source.kind() {
+            // All ranges fit the length at the time of opening, so the file was truncated since
+            // then.
             std::io::ErrorKind::UnexpectedEof => IndexError::Segment {
                 path: path.to_owned(),
                 source: segment::SegmentError::Damaged("truncated"),

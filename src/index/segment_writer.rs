@@ -90,6 +90,7 @@ impl SegmentWriter {
             }
         }
         let bucket = fanout::bucket_of(&row.id, self.bits);
+        // Rows come in order, so every bucket before that of this row is complete.
         self.finish_buckets(bucket)?;
         self.bucket
             .push(self.bits, row, &self.packs)
@@ -102,6 +103,8 @@ impl SegmentWriter {
 
     /// Finishes the segment, which declares that it replaces the segments `replaces`.
     pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, IndexError> {
+        // Finishes the last bucket with rows and all empty ones after it, because the fan-out
+        // describes every bucket.
         self.finish_buckets(1 << self.bits)?;
         let bucket_bytes = self.out.written - HEAD_BYTES;
         self.out.write(&fanout::encode(&self.lengths))?;
@@ -153,6 +156,8 @@ pub fn write_segment(
     packs: &[PackEntry],
     replaces: &[SegmentName],
 ) -> Result<WrittenSegment, IndexError> {
+    // Only packs that a row refers to, because readers take the table as the list of packs of the
+    // segment.
     let mut named: Vec<PackName> = rows
         .iter()
         .flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)])
@@ -211,12 +216,15 @@ pub fn merge_as(
         .iter()
         .all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
     let mut writer =
+        // A row in several inputs counts several times, so the filter may be larger than necessary.
         SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
     let mut iters: Vec<SegmentIter> = inputs.iter().map(SegmentReader::iter).collect();
     let mut heap = BinaryHeap::with_capacity(iters.len());
     for (n, iter) in iters.iter_mut().enumerate() {
         heap.extend(iter.next().transpose()?.map(|row| Reverse((row, n))));
     }
+    // The heap has the next row of each input, so its top is the next row of the result. Replacing
+    // the top in place sorts it once; a pop and a push would sort it twice.
     while let Some(mut top) = heap.peek_mut() {
         let Reverse((row, n)) = *top;
         let kept = |pack: &PackName| everything || writer.packs.number(pack).is_some();

@@ -76,6 +76,7 @@ fn extended(e: &rusqlite::Error) -> Option<i32> {
 fn of_place(path: &Path) -> Option<Kind> {
     let dir = path
         .parent()
+        // The parent of a name without a slash is the empty path.
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL)
@@ -85,6 +86,7 @@ fn of_place(path: &Path) -> Option<Kind> {
     match OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => None,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            // SQLite must create the file, which needs a writable directory.
             match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK) {
                 Ok(()) => None,
                 Err(e) => Some(Kind::of_io(&e.into())),
@@ -113,6 +115,8 @@ mod tests {
         };
         assert_eq!(of(&dir.path().join("none/a.db")), Kind::NotFound);
         std::fs::write(dir.path().join("file"), "x").unwrap();
+        // A component of the path is a file (ENOTDIR), and below the database is a directory
+        // (EISDIR): SQLite reports both only as "cannot open".
         assert_eq!(of(&dir.path().join("file/a.db")), Kind::Usage);
         std::fs::create_dir(dir.path().join("dir.db")).unwrap();
         assert_eq!(of(&dir.path().join("dir.db")), Kind::Usage);

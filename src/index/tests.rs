@@ -25,6 +25,7 @@ fn pack(n: u64) -> [u8; 32] {
 /// Returns a row that depends only on the number of its object and the number of its copy.
 fn row(n: u64, copy: u64) -> IndexRow {
     let place = |n: u64, copy: u64| ObjectLocation {
+        // Each copy of an object is in another pack.
         pack: pack(n % 7 + copy * 7),
         offset: u32::try_from(n * 1000).unwrap_or(u32::MAX),
         stored: 700 + u32::try_from(n % 300).unwrap(),
@@ -35,6 +36,7 @@ fn row(n: u64, copy: u64) -> IndexRow {
     IndexRow {
         id: id(n),
         place: place(n, copy),
+        // Every fifth object is a delta.
         base: n.is_multiple_of(5).then(|| place(n / 5, copy)),
     }
 }
@@ -109,6 +111,7 @@ proptest! {
         let union: BTreeSet<IndexRow> = sets.iter().flatten().copied().collect();
         prop_assert_eq!(rows_of(&merged), union.iter().copied().collect::<Vec<_>>());
         prop_assert_eq!(merged.replaces(), written.iter().map(|w| w.name).collect::<Vec<_>>());
+        // A row also depends on the pack of its base, so both disappear with the pack.
         let gone = pack(3);
         let without = open(&merge(dir.path(), KIND, &readers, |p| *p != gone).unwrap());
         let left: Vec<IndexRow> = union.into_iter().filter(|r| r.place.pack != gone && r.base.is_none_or(|b| b.pack != gone)).collect();
@@ -124,6 +127,7 @@ proptest! {
         for (step, n, copy) in steps {
             match step {
                 0 => {
+                    // The pending rows become a segment.
                     let rows = index.take_pending(KIND);
                     let written = write_segment(dir.path(), KIND, &rows, &all_packs(), &[]).unwrap();
                     index.add_segment(SegmentReader::open(written.name, written.file.path()).unwrap());
@@ -131,11 +135,13 @@ proptest! {
                     kept.push(written);
                 }
                 1 => {
+                    // All segments become one.
                     let merged = merge(dir.path(), KIND, &index.segments(KIND), |_| true).unwrap();
                     index.add_segment(SegmentReader::open(merged.name, merged.file.path()).unwrap());
                     prop_assert_eq!(index.segments(KIND).len(), 1);
                     kept.push(merged);
                 }
+                // Rows that were taken for a segment that never came must still be found.
                 2 => drop(index.take_pending(KIND)),
                 _ => {
                     let row = row(n, copy);
@@ -186,6 +192,7 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
             "cut to {len}"
         );
     }
+    // The file twice: the footer at its end is valid, but the sections do not fill the file.
     assert!(verify(&[&good, good.as_slice()].concat()).is_err());
 }
 
@@ -247,6 +254,7 @@ fn a_damaged_segment_hides_nothing_else() {
         .map(|w| (w.name, w.file.path().to_owned()))
         .into();
     let whole = std::fs::read(bad.file.path()).unwrap();
+    // A byte of the head, of the only bucket, and of the footer.
     for at in [9, 40, whole.len() - 10] {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
@@ -269,6 +277,8 @@ fn a_damaged_segment_hides_nothing_else() {
         );
         assert!((0..5).all(|n| !matches!(index.lookup(KIND, &id(n)), Ok(None))));
     }
+    // Truncation is damage, which is only recorded. A missing file is an error of the system, which
+    // ends the opening.
     std::fs::write(bad.file.path(), &whole[..whole.len() - 1]).unwrap();
     assert_eq!(open_all(&paths).unwrap().damaged().len(), 1);
     std::fs::remove_file(bad.file.path()).unwrap();

@@ -116,6 +116,7 @@ impl Totals {
     pub fn add(&mut self, entry: &Entry) {
         match &entry.node {
             Node::Dir { totals, .. } => {
+                // The sums of forged totals must not overflow.
                 self.files = self.files.saturating_add(totals.files);
                 self.dirs = self.dirs.saturating_add(totals.dirs).saturating_add(1);
                 self.bytes = self.bytes.saturating_add(totals.bytes);

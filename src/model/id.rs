@@ -67,6 +67,7 @@ pub fn parse_hex(hex: &str, out: &mut [u8]) -> Option<()> {
         return None;
     }
     for (o, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
+        // Capital digits are valid too. A caller that needs one spelling compares with `to_hex`.
         let hi = char::from(pair[0]).to_digit(16)?;
         let lo = char::from(pair[1]).to_digit(16)?;
         *o = u8::try_from(hi * 16 + lo).ok()?;

@@ -48,6 +48,7 @@ pub fn split(path: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// Returns whether `path` is `dir` or is below `dir`.
 pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
+    // The slash excludes a name that only begins like the directory.
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
@@ -82,6 +83,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
         .unwrap_or_default()
         .trim_end_matches(['.', ' ']);
     let folded = text.chars().filter(|c| !is_ignorable(*c)).map(|c| {
+        // Unicode case folding maps U+017F to `s`, and case-insensitive file systems apply it.
         if c == 'ſ' {
             's'
         } else {

@@ -51,7 +51,7 @@ pub struct RefName(String);
 
 /// The error for a name that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a valid name: {rule}")]
+#[error("invalid name `{name}`: {rule}")]
 pub struct BadRefName {
     pub name: String,
     /// The rule that the name breaks.
@@ -123,18 +123,24 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.len() > 2 * LONGEST + 1 {
         return Some("longer than 481 bytes");
     }
+    // Revisions use `HEAD` for the current version.
     if name == "HEAD" {
         return Some("`HEAD` is reserved");
     }
+    // Revisions use `@` between a branch and a tag.
     if name.contains('@') {
         return Some("`@` is not allowed");
     }
+    // A name that begins with `-` would look like an option.
     if name.starts_with('-') {
         return Some("begins with `-`");
     }
+    // Revisions use `..` for ranges.
     if name.contains("..") {
         return Some("`..` is not allowed");
     }
+    // Revisions and wildcards use these characters, and control characters could change the display
+    // of a terminal.
     if name
         .chars()
         .any(|c| c.is_control() || " ~^:?*[\\#\u{7f}".contains(c))

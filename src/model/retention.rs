@@ -82,6 +82,7 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
     let Some(newest) = dated.first() else { return };
     let cutoff = match rule {
         RetentionRule::Newest { .. } => None,
+        // A span that begins before the first possible date keeps all versions.
         RetentionRule::Within { span, .. } => newest.time.minus(span),
     };
     let mut left = match rule {
@@ -142,6 +143,7 @@ impl RetentionPolicy {
                 reasons,
             });
         }
+        // The rules begin with the newest version.
         dated.reverse();
         for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
             apply(*rule, &dated, &mut verdicts);
@@ -174,8 +176,8 @@ impl RetentionPlan {
 
 impl ForgetExcess {
     /// Returns why forgetting `forgotten` of the `total` versions of a branch needs a confirmation,
-    /// if it does: fewer than 3 of more than 6 versions would be left, or more than half would be
-    /// forgotten.
+    /// if it does: fewer than 3 versions of a branch that has more than 6 would be left, or more
+    /// than half would be forgotten.
     pub fn of(forgotten: usize, total: usize) -> Option<Self> {
         let kept = total.saturating_sub(forgotten);
         if total > 6 && kept < 3 {

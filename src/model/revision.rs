@@ -87,7 +87,7 @@ pub enum RevisionQuery {
 
 /// The error for text that is not a revision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a revision: {reason}")]
+#[error("invalid revision `{text}`: {reason}")]
 pub struct BadRevision {
     /// The text in printable form.
     pub text: String,

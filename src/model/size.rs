@@ -32,6 +32,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
     } else {
         fraction.parse().map_err(|_| wrong())?
     };
+    // Six digits times a petabyte need more than 64 bits.
     let part = u128::from(part) * u128::from(scale)
         / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
     let total = u128::from(whole) * u128::from(scale) + part;

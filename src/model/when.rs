@@ -53,7 +53,7 @@ pub enum Edge {
 
 /// The error for text that is not a time, or a time that cannot be represented.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a time")]
+#[error("invalid time `{text}`")]
 pub struct BadTime {
     pub text: String,
 }
@@ -184,9 +184,11 @@ impl When {
 
 /// Returns the instant of `zoned` with its UTC offset.
 pub fn timestamp_of(zoned: &Zoned) -> Timestamp {
+    // The division rounds down, because the fraction must not be negative before 1970.
     let nanos = zoned.timestamp().as_nanosecond();
     let second = 1_000_000_000;
     Timestamp {
+        // jiff's timestamps end in the year 9999, so no conversion here fails.
         secs: i64::try_from(nanos.div_euclid(second)).unwrap_or(i64::MAX),
         nanos: u32::try_from(nanos.rem_euclid(second)).unwrap_or(0),
         offset: zoned.offset().seconds(),

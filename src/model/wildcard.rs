@@ -17,6 +17,8 @@ pub fn matches(pattern: &str, name: &str) -> bool {
                 p += 1;
                 n += 1;
             }
+            // No match here, so the last `*` takes one more character. Earlier ones need no other
+            // try, so the time is at most the product of both lengths.
             (_, Some((at, end))) => {
                 star = Some((at, end + 1));
                 p = at + 1;

@@ -41,6 +41,8 @@ const TUNING: [(&str, &str); 4] = [
     ("read_ahead_kb", "4096"),
     ("max_ratio", "2"),
     ("max_bytes", "134217728"),
+    // Without this setting, the kernel checks the share of a mount only near the limit for all
+    // dirty pages (Documentation/ABI/testing/sysfs-class-bdi).
     ("strict_limit", "1"),
 ];
 
@@ -117,6 +119,7 @@ pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
             Err(e @ (Errno::PERM | Errno::ACCESS)) => {
                 format!("mount(2) failed ({})", io::Error::from(e))
             }
+            // `ENODEV`: the kernel does not know the file system type (mount(2)).
             Err(Errno::NODEV) => {
                 return Err(AttachError::NoDevice(
                     "the kernel does not support FUSE".to_owned(),
@@ -171,6 +174,8 @@ pub fn ensure_attachable(at: &Path) -> Result<(), AttachError> {
 /// Unmounts a mount of dvc. With `lazy`, the mount disappears from the directory tree immediately,
 /// and is shut down when no process uses it any more.
 pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
+    // Unmount only mounts of dvc, because the path may also be the mount point of another file
+    // system.
     let (at, mounted) = find(at)?;
     if mounted.is_none() {
         return Err(AttachError::NotMounted(at));
@@ -180,8 +185,12 @@ pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
     } else {
         UnmountFlags::empty()
     };
+    // `NOFOLLOW`: another user may have replaced the mount point by a symbolic link since the path
+    // was resolved.
     match rustix::mount::unmount(&at, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
+        // A mount by `fusermount3` belongs to root, so only that program can unmount it for the
+        // user.
         Err(Errno::PERM | Errno::ACCESS) => fusermount::unmount(&at, lazy),
         Err(Errno::BUSY) => Err(AttachError::InUse(at)),
         // Another process has unmounted it in the meantime.
@@ -198,6 +207,7 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
         return detach(&mounted.at, true).map(|()| false);
     }
     let at = mounted.at.clone();
+    // Use a thread, because the call cannot be cancelled and has no time limit.
     let (done, detached) = mpsc::channel();
     let work = move || drop(done.send(detach(&at, true)));
     let started = std::thread::Builder::new()
@@ -207,6 +217,8 @@ pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     if let Ok(done) = detached.recv_timeout(ANSWER_TIMEOUT) {
         return done.map(|()| false);
     }
+    // The kernel names a connection by its device number (fs/fuse/control.c). The major number of
+    // such devices is 0, so the name is the minor number.
     let control = format!("/sys/fs/fuse/connections/{}/abort", mounted.device.1);
     if fs::write(control, "1").is_err() {
         // `MNT_FORCE` aborts the connection too. Call `umount2` directly, because `detach` looks in
@@ -311,6 +323,8 @@ fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Err
     flags.set(MountFlags::NOEXEC, noexec);
     flags.set(MountFlags::RDONLY, options.read_only);
     // The kernel uses only the file type of `rootmode`.
+    // Without `allow_other`, the kernel refuses requests of processes whose ids differ from
+    // `user_id` and `group_id`, even those of root (fs/fuse/dir.c).
     let (fd, user, group) = (device.as_raw_fd(), getuid().as_raw(), getgid().as_raw());
     let data = format!(
         "fd={fd},rootmode=40000,user_id={user},group_id={group},{}",
@@ -328,6 +342,7 @@ fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Err
 
 /// Returns the options for both `mount(2)` and `fusermount3`.
 fn common_options(options: &AttachOptions) -> String {
+    // `default_permissions`: the daemon does not check permissions, so the kernel has to.
     let allow_other = if options.allow_other {
         ",allow_other"
     } else {

@@ -90,7 +90,7 @@ impl Failure for MountError {
             Self::Written { .. } => {
                 Some("stop the program that has the file open for writing, then try again".to_owned())
             }
-            Self::MountPoint { at } => Some(format!("unmount it first: `umount {}`", at.display())),
+            Self::MountPoint { at } => Some(format!("run `umount {}` first", at.display())),
             Self::NoSnapshot => None,
         }
     }

@@ -125,6 +125,8 @@ pub fn serve(
     let mut config = Config::default();
     config.acl = acl;
     config.n_threads = Some(threads);
+    // With a device descriptor of its own, each thread has its own queue of running requests in the
+    // kernel.
     config.clone_fd = true;
     let session = Session::from_fd(fuse, device, acl, config)?;
     let _ = notifier.set(session.notifier());
@@ -158,6 +160,8 @@ impl KernelCache {
 
     /// Invalidates the attributes of an inode.
     pub fn invalidate_attributes(&self, ino: u64) {
+        // With a negative offset, the kernel keeps the pages (`fuse_reverse_inval_inode` in
+        // fs/fuse/inode.c).
         let _ = self.0.inval_inode(INodeNo(ino), -1, 0);
     }
 

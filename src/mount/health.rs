@@ -66,6 +66,8 @@ fn health_of(run: &Path, mounted: &Mounted) -> MountHealth {
             pid: *pid,
             stopped: *stopped,
         },
+        // A missing note or a broken connection proves nothing about the mount. Only a request to
+        // the file system shows that no process serves it.
         _ if is_dead(&mounted.at) => MountHealth::Dead,
         Some(ControlError::OtherUser { owner, .. }) => MountHealth::OtherUser(*owner),
         _ => MountHealth::Unknown,

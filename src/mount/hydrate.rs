@@ -63,6 +63,7 @@ impl Hydrator {
         let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
         let queue = Queue {
             walk,
+            // `wait` must not return before the walk has begun.
             busy: walk,
             ..Queue::default()
         };
@@ -120,6 +121,7 @@ impl Hydrator {
                         queue.busy = true;
                         break Some(ino);
                     }
+                    // Wakes the callers of `wait`.
                     queue.busy = false;
                     self.wake.notify_all();
                     self.wake.wait(&mut queue);
@@ -136,7 +138,7 @@ impl Hydrator {
                 Ok(false) => {
                     Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
                 }
-                Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
+                Err(e) => Some(format!("cannot hydrate {}: {e:?}", view.shown_path(ino))),
             };
             if let Some(told) = told {
                 log(&told);
@@ -200,6 +202,7 @@ impl Hydrator {
     fn hydrate_file(&self, view: &View, ino: u64) -> FsResult<bool> {
         let data = match view.query(|n| {
             n.copy_up(ino)?;
+            // An open file keeps its data, even if its last name is removed.
             n.open(ino, false)
         }) {
             Ok(data) => data,

@@ -103,6 +103,8 @@ enum SpanItems {
 type DecodedCache<T> = Mutex<WeightedLru<Id, Arc<T>>>;
 
 /// Returns whether a caller of the cache still uses a value.
+// Evicting a value in use would free no memory, and a lookup that is repeated would have to read
+// the directory again.
 fn in_use<T>(value: &Arc<T>) -> bool {
     Arc::strong_count(value) > 1
 }
@@ -110,6 +112,7 @@ fn in_use<T>(value: &Arc<T>) -> bool {
 impl LowerLayer {
     /// Creates a layer with empty caches.
     pub fn new(repo: Repo) -> Self {
+        // A lazy clone fetches missing objects from its remote.
         let remote = repo.remote_store().is_some() || repo.is_lazy();
         Self {
             repo,
@@ -176,6 +179,7 @@ impl LowerLayer {
                     }
                 }
             };
+            // Content that is shorter than its file would cause an endless loop.
             if done == 0 {
                 return Err(too_short());
             }
@@ -314,6 +318,7 @@ impl LowerLayer {
             return Ok(Arc::clone(known));
         }
         let mut end = 0u64;
+        // The decoder has checked that the sum does not overflow.
         let mut add = |len: u64| {
             end += len;
             end

@@ -223,6 +223,7 @@ impl AccessProfile {
         let (mut steps, mut text) = (Vec::new(), Vec::new());
         loop {
             text.clear();
+            // A crash may have cut off the last line.
             if input.read_until(b'\n', &mut text).map_err(failed)? == 0 || !text.ends_with(b"\n") {
                 return Ok(Self { steps });
             }
@@ -300,6 +301,7 @@ mod tests {
             &path,
             [
                 std::fs::read(&path).expect("bytes"),
+                // A line that a crash has cut off.
                 b"{\"schema\":1,".to_vec(),
             ]
             .concat(),

@@ -25,6 +25,7 @@ use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 use crate::snapshot::walk::rules::{IGNORE_FILE, Ignores, Rules};
 use crate::snapshot::walk::scan::reserved_notice;
+use crate::sys::io_error::IoError;
 use crate::work::NoThread;
 
 /// Everything that is needed to build the tree of a snapshot.
@@ -81,6 +82,8 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
     for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
         builder.rebuild_above(*ino);
     }
+    // Before the directories, because a changed group changes entries of files that are unchanged
+    // themselves.
     builder.find_groups(&lower.repo().links(&info)?, committed);
     let root = std::thread::scope(|scope| {
         let make = || -> Result<StoredDir> {
@@ -205,6 +208,7 @@ impl TreeBuilder<'_> {
     fn rebuild_above(&mut self, ino: u64) {
         let mut at = ino;
         while let Some(inode) = self.snapshot.upper.inodes.get(&at) {
+            // All directories above a marked one are marked already.
             if !self.rebuilt.insert(at) && at != ino || at == ROOT_INO {
                 break;
             }
@@ -234,6 +238,7 @@ impl TreeBuilder<'_> {
             .iter()
             .map(|(group, _)| of_group(&self.snapshot.upper, *group))
             .collect();
+        // The names that the mount has created or moved.
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
                 let Some(inode) = ino.and_then(|n| self.inode(n)) else {
@@ -253,6 +258,7 @@ impl TreeBuilder<'_> {
                 }
             }
         }
+        // The names of the version that still exist.
         for (group, members) in &table.0 {
             for member in members {
                 if let Some(found) = self.locate(member) {
@@ -358,6 +364,7 @@ impl TreeBuilder<'_> {
                 );
             }
         }
+        // A removed name has no inode and is left out.
         nodes.extend(over.iter().filter_map(|(name, n)| {
             Some((
                 name.as_slice(),
@@ -367,6 +374,7 @@ impl TreeBuilder<'_> {
                 },
             ))
         }));
+        // Ignore rules of this directory apply to everything below it.
         let ignores = self.ignores(&nodes, depth, above)?;
         // If ignore rules apply now or have applied before, everything below may differ from the
         // stored directory.
@@ -470,11 +478,14 @@ impl TreeBuilder<'_> {
                             rechunk_file(self.lower, frozen, self.out, self.threads)
                                 .map_err(damaged)?,
                         );
+                        // A snapshot of many files would otherwise run out of descriptors.
                         frozen.close();
                         self.observer.advance(1, base.size);
                         self.files.insert(number, Arc::clone(&base));
                         Some(base)
                     }
+                    // The content was not changed at the moment of the snapshot, so it is that of
+                    // the base.
                     (None, None) => data.facts().base,
                 };
                 match base {
@@ -554,15 +565,21 @@ impl TreeBuilder<'_> {
         let text = match (self.snapshot.files.get(number), content) {
             // The file is not stored yet, so read its frozen state.
             (Some(frozen), _) => {
-                let mut text =
-                    vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
+                let len = frozen.state.size;
+                if len > TEXT_MAX {
+                    let e = std::io::ErrorKind::FileTooLarge;
+                    return Err(IoError::new("read the ignore rules", IGNORE_FILE, e).into());
+                }
+                let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
                 frozen.read(self.lower, 0, &mut text)?;
                 text
             }
             (None, Some(content)) => self.lower.repo().read_content(&content, TEXT_MAX)?,
             (None, None) => return Ok(ignores),
         };
-        ignores.add(&text, depth);
+        ignores
+            .add(&text, depth)
+            .map_err(|e| IoError::new("read the ignore rules", IGNORE_FILE, e))?;
         Ok(ignores)
     }
 

@@ -114,19 +114,18 @@ pub fn branch(
             )?;
         }
         BranchAction::Rename { old, new } => {
-            let none = || RefMoveError::NoBranch(new.to_string());
-            let old = old.as_ref().or(head.branch.as_ref()).ok_or_else(none)?;
-            rename(&repo, &mut mover, old, new)?;
-            if !options.dry_run {
-                move_heads(&repo, old, new)?;
-            }
+            let none = RefMoveError::Detached("rename the current branch");
+            let old = old.as_ref().or(head.branch.as_ref()).ok_or(none)?;
+            rename(&repo, &mut mover, old, new, options.dry_run)?;
         }
         BranchAction::Delete { names, force } => {
+            // Check all names first, so that an error deletes none of them.
             for name in names {
                 let current = repo
                     .worktrees()?
                     .into_iter()
                     .find(|w| w.branch.as_deref() == Some(name.as_str()));
+                // A worktree whose directory is gone does not protect its branch.
                 if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
                     return Err(RefMoveError::Current {
                         name: name.clone(),
@@ -173,6 +172,7 @@ fn list(
                     id: tip.id,
                     current,
                 }),
+                // A damaged branch must not hide the others.
                 Err(e) if e.kind() == Kind::Integrity => {
                     report.damaged += 1;
                     report_damaged(&e, observer);
@@ -186,7 +186,13 @@ fn list(
 
 /// Renames a branch and its tags. All new names are created before the old ones are deleted, so
 /// that every version has a name at every moment.
-fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> Result<()> {
+fn rename(
+    repo: &Repo,
+    mover: &mut Mover<'_>,
+    old: &RefName,
+    new: &RefName,
+    dry_run: bool,
+) -> Result<()> {
     let why = format!("{RENAME_REASON}from {old} to {new}");
     let missing = || RefMoveError::Missing {
         kind: RefKind::Branch,
@@ -206,23 +212,34 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
         }
         .into());
     }
-    mover.create(RefKind::Branch, new, id, false, &why)?;
-    let tags = repo.refs().readable(RefKind::Tag)?.tips;
-    let tags: Vec<_> = tags
-        .into_iter()
-        .filter(|t| t.name.scope().is_some_and(|(b, _)| b == old.as_str()))
-        .collect();
-    for tag in &tags {
-        let name = tag.name.scope().map_or(tag.name.as_str(), |(_, name)| name);
-        mover.create(
-            RefKind::Tag,
-            &RefName::scoped(new, name)?,
-            tag.id,
-            true,
-            &why,
-        )?;
+    let mut tags = Vec::new();
+    for tag in repo.refs().readable(RefKind::Tag)?.tips {
+        let Some((_, name)) = tag.name.scope().filter(|(b, _)| *b == old.as_str()) else {
+            continue;
+        };
+        let renamed = RefName::scoped(new, name)?;
+        // Tags of a fetched branch can exist before the branch does.
+        let there = repo.refs().value(RefKind::Tag, &renamed)?;
+        if there.is_some_and(|id| id != tag.id) {
+            return Err(RefMoveError::Exists {
+                kind: RefKind::Tag,
+                name: renamed,
+            }
+            .into());
+        }
+        tags.push((tag, renamed));
     }
-    for tag in &tags {
+    mover.create(RefKind::Branch, new, id, false, &why)?;
+    for (tag, renamed) in &tags {
+        mover.create(RefKind::Tag, renamed, tag.id, true, &why)?;
+    }
+    // The worktrees are moved before the old branch is deleted, so that a crash leaves no worktree
+    // on a missing branch.
+    if !dry_run {
+        move_heads(repo, old, new)?;
+    }
+    // The tags are deleted first, so that a crash leaves no tag of a missing branch.
+    for (tag, _) in &tags {
         mover.delete(RefKind::Tag, &tag.name, &why)?;
     }
     mover.delete(RefKind::Branch, old, &why)

@@ -58,6 +58,8 @@ pub fn checkout(
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
     let repo = context.repo()?;
+    // The lock comes first, because a checkout by another process may be changing the state that is
+    // read below.
     let lock = match &options.into {
         None if !options.dry_run => Some(Journal::lock(
             repo.worktree(&context.worktree)?.state_dir(),
@@ -70,10 +72,8 @@ pub fn checkout(
         None => {
             let head = resolver.head();
             let unborn = || {
-                head.branch.clone().map_or_else(
-                    || CheckoutError::NoPath("HEAD".into()),
-                    CheckoutError::Unborn,
-                )
+                let branch = head.branch.clone();
+                branch.map_or(CheckoutError::NoVersion, CheckoutError::Unborn)
             };
             (
                 head.version(&repo)?.ok_or_else(unborn)?,
@@ -87,6 +87,7 @@ pub fn checkout(
         paths: expanded(&repo, &commit.tree, options)?,
         ..options.clone()
     };
+    // Check before any file changes, because the branch is created at the end.
     if let Some(name) = &options.new_branch
         && repo.refs().value(RefKind::Branch, name)?.is_some()
     {
@@ -134,6 +135,7 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
     let mut out = Vec::new();
     for asked in &options.paths {
         let names = path::split(asked).unwrap_or_default();
+        // A path that exists is meant literally.
         if names.is_empty() || repo.find(tree, &names)?.is_some() {
             out.push(asked.clone());
             continue;
@@ -144,6 +146,7 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
                 let below = pattern
                     .strip_prefix(prefix)
                     .and_then(|below| below.strip_prefix('/'));
+                // As in an ignore file, a pattern without a slash matches at any depth.
                 match below.filter(|below| !prefix.is_empty() && !below.contains('/')) {
                     Some(below) => matching(repo, tree, &format!("{prefix}/**/{below}"))?,
                     None => matching(repo, tree, pattern)?,
@@ -152,7 +155,12 @@ fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec
             _ => Vec::new(),
         };
         if found.is_empty() {
-            return Err(CheckoutError::NoPath(path::display(asked)).into());
+            let revision = options.revision.as_ref();
+            return Err(CheckoutError::NoPath {
+                revision: revision.map_or("HEAD".to_owned(), ToString::to_string),
+                path: path::display(asked),
+            }
+            .into());
         }
         out.extend(found);
     }
@@ -169,6 +177,7 @@ fn matching(repo: &Repo, tree: &Id, pattern: &str) -> Result<Vec<Vec<u8>>> {
     while let Some((dir, entries)) = dirs.pop() {
         for entry in entries {
             let path = path::join(&dir, &entry.name);
+            // A directory is written with everything below it.
             if none.excludes(&rules, &path, entry.is_dir()) {
                 found.push(path);
             } else if let Node::Dir { tree, .. } = &entry.node {
@@ -206,6 +215,8 @@ fn restore_into(
         mount: None,
         ..context.clone()
     };
+    // A repository inside a worktree belongs to that worktree, so no other directory becomes a
+    // worktree of it.
     let outside = !context
         .repository
         .canonicalize()
@@ -224,9 +235,11 @@ fn restore_into(
         .map(|w| Journal::read(w.state_dir()))
         .transpose();
     let interrupted = match interrupted {
+        // In an empty directory, a damaged journal has no meaning.
         Err(_) if is_empty => None,
         read => read?.flatten(),
     };
+    // Only an interrupted checkout of the same version and paths may continue among files.
     if !is_empty {
         return match (interrupted, lock) {
             (Some(found), Some(lock))
@@ -285,11 +298,14 @@ fn restore_into(
         .wrong;
     }
     if let (Some(worktree), true) = (&worktree, outside && options.paths.is_empty()) {
+        // The list goes first. Without the list, the next commit would record what could not be
+        // restored as changes.
         remember_unrestored(context, repo, &report.done)?;
         observer.step("worktree state");
         worktree.save(branch.as_ref(), Some(&report.version))?;
     }
     observer.step("checkout end");
+    // The journal ends last. After a crash before this, the next checkout repeats the steps above.
     journal.map_or(Ok(()), Journal::finish)?;
     Ok(report)
 }
@@ -308,6 +324,7 @@ fn make_dir(dir: &Path) -> Result<bool> {
 
 /// Returns the tree with only some paths, or the whole tree if there are none.
 fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
+    // The empty path is the root.
     if paths.is_empty() || paths.iter().any(Vec::is_empty) {
         return Ok(*tree);
     }
@@ -327,6 +344,7 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
             },
         })
     };
+    // The tree is needed only for this checkout, so it is not stored.
     Ok(graft(&Output::dry(repo), None, edits, LinkTable::default(), &meta)?.0)
 }
 
@@ -342,6 +360,7 @@ fn in_place(
 ) -> Result<CheckoutReport> {
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
+        // A forced checkout writes all that differs in any case, so a damaged journal is of no use.
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };
@@ -354,6 +373,7 @@ fn in_place(
         }
         return Ok(report);
     }
+    // A running database is found without the changes, so check before the long comparison.
     if !options.force && !options.dry_run {
         ensure_not_in_use(context, options, &[])?;
     }
@@ -415,6 +435,7 @@ fn in_place(
             scope: &options.paths,
             placements: Some(&placed),
         };
+        // The content of these entries is not known, so the checkout must not rely on it.
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
         let changes = changes.into_iter().map(|c| change::Change {
             sure: !unsure.contains(&c.path),
@@ -439,6 +460,8 @@ fn in_place(
             observer.step("worktree state");
             move_head(context, repo, options, &report)?;
         }
+        // The journal ends last. After a crash before this, the next checkout repeats the steps
+        // above.
         observer.step("checkout end");
         journal.finish()?;
     }

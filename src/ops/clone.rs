@@ -112,6 +112,8 @@ pub fn clone(
             }
             .into());
         }
+        // There is no repository yet. If the directory cannot be used, `create_copy` reports the
+        // reason.
         Err(_) => drop(Repo::create_copy(
             &context.repository,
             &marker,
@@ -136,6 +138,7 @@ pub fn clone(
     let chosen = branches.iter().find(|(name, _)| *name == default);
     let (branch, tip) = match (chosen, branches.as_slice()) {
         (Some(found), _) => found.clone(),
+        // Without a default branch, the only branch is meant.
         (None, [only]) if options.branch.is_none() => only.clone(),
         (None, []) if options.branch.is_none() => {
             let repository = context.repository.clone();
@@ -169,6 +172,7 @@ pub fn clone(
             }
             .into());
         }
+        // An interrupted clone has already set the branch.
         Some(old) if old == tip => {}
         old => {
             let how = Move {
@@ -188,6 +192,7 @@ pub fn clone(
             }
         }
     }
+    // The worktree has no base version until the checkout has written its files.
     if worktree.state()?.is_none() {
         worktree.save(Some(&branch), None)?;
     }
@@ -213,6 +218,7 @@ pub fn clone(
         report.checkout = Some(done);
     }
     observer.step("clone end");
+    // The marker goes last. Until then, an interrupted clone can be continued.
     worktree.remove_file(NOTE)?;
     Ok(report)
 }

@@ -79,6 +79,7 @@ pub fn commit(
             let snap = during(quiesce, context, observer, |observer| {
                 snapshot(&out, observer, &source)
             })?;
+            // An empty directory is usually a volume that is not mounted.
             if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
                 let path = context.worktree.display().to_string();
                 return Err(CommitError::EmptySource {
@@ -99,6 +100,8 @@ pub fn commit(
                 &tree,
                 snap.unstable.clone(),
             ) {
+                // A gc has given up objects that this commit relies on, so the commit stores them
+                // again.
                 Err(e) if is_collected(&e) && repeats > 0 => {
                     repeats -= 1;
                     out.check_records();
@@ -144,6 +147,8 @@ pub fn commit(
         match seal(
             context, &repo, &out, observer, options, &target, &tree, unstable,
         ) {
+            // A gc has given up objects that this commit relies on, so the commit stores them
+            // again.
             Err(e) if is_collected(&e) && repeats > 0 => {
                 repeats -= 1;
                 out.check_records();
@@ -211,6 +216,7 @@ pub fn commit_stream(
     let out = output(&repo, observer, options.dry_run)?;
     observer.phase("commit", None, None);
     let (size, chunker, content) = stream::store_stream(&out, observer, stream.input)?;
+    // A version of half a stream must not exist, so ask first whether the command has succeeded.
     (stream.check)()?;
     if size == 0 && !options.allow_empty {
         return Err(CommitError::EmptyStream {
@@ -224,6 +230,7 @@ pub fn commit_stream(
     );
     let mtime = Time {
         secs,
+        // The fraction of a jiff timestamp is negative before 1970.
         nanos: u32::try_from(nanos).unwrap_or(0),
     };
     let user = |mode| Meta {
@@ -341,10 +348,13 @@ fn some_paths(
     for names in there {
         let path = names.join(&b'/');
         let is_in = |above: usize| asked.contains(&names[..above]);
+        // A path below another named path is part of that entry.
         if (1..names.len()).any(is_in) {
             continue;
         }
         let entry = picked.remove(&path);
+        // Without an entry, the commit would remove the path from the version although the path
+        // exists.
         if entry.is_none()
             && found
                 .unstable

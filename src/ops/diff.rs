@@ -98,6 +98,7 @@ pub fn diff(
     let (old, mut new) = sides(context, &repo, options, observer)?;
     let mut unstable = std::mem::take(&mut new.unstable);
     let mut report = DiffReport::default();
+    // The flag also ends the loop over unstable paths, because a break ends only the comparison.
     let ended = Cell::new(false);
     let mut report_change = |change: TreeChange| -> Result<ControlFlow<()>> {
         report.changes += 1;
@@ -124,6 +125,7 @@ pub fn diff(
             .map_or(Ok(ControlFlow::Continue(())), &mut report_change)
     };
     compare_sides(&repo, options, &old, &new, &mut visit)?;
+    // If only one path is compared, unstable paths outside of it are left out.
     let asked = if options.paths.is_empty() && !new.path.is_empty() {
         vec![new.path.join(&b'/')]
     } else {
@@ -165,6 +167,7 @@ fn compare_sides(
         .map_or((Vec::new(), Vec::new()), |(n, d)| {
             (n.clone(), d.join(&b'/'))
         });
+    // Both sides get the name of the new side, so that they are compared as one path.
     let renamed = |entry: Option<Entry>| {
         CompareStart::These(
             entry
@@ -180,6 +183,7 @@ fn compare_sides(
         before.as_ref().map(|e| &e.node),
         after.as_ref().map(|e| &e.node),
     ) {
+        // A root has metadata, which only `Root` compares.
         let start = |tree: &Id, side: &DiffSide| match (side.path.is_empty(), &side.tree) {
             (true, Some(root)) => CompareStart::Root(Some(*root)),
             _ => CompareStart::Dir(*tree),
@@ -290,6 +294,7 @@ fn sides(
 /// Returns the base version of the worktree; `None` on a branch without versions.
 fn base(repo: &Repo, head: &Head) -> Result<Option<Id>> {
     match head.base {
+        // The branch may have moved since, for example by a commit in another worktree.
         Some(base) => Ok(Some(base)),
         None => head.version(repo),
     }
@@ -338,6 +343,7 @@ fn patch(
             .as_ref()
             .is_none_or(|e| matches!(e.node, Node::File { .. }))
     };
+    // Other changes, for example of metadata, have no lines.
     let content = matches!(
         change.letter,
         Letter::Added | Letter::Deleted | Letter::Content

@@ -86,6 +86,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     if options.queries.is_empty() {
         for tip in repo.refs().readable(RefKind::Branch)?.or_report(observer) {
             match branch_use(&repo, tip.name, tip.id) {
+                // A damaged branch must not hide the others.
                 Err(e) if e.kind() == Kind::Integrity => report_damaged(&e, observer),
                 branch => report.branches.push(branch?),
             }
@@ -108,6 +109,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
             }
             RevisionQuery::Range(range) => {
                 let RangeEnds { from, to } = resolver.range(range)?;
+                // A symmetric range leaves out the common ancestors.
                 let (tips, hidden) = if range.symmetric {
                     let left = ancestors(&repo, &from)?;
                     let both = ancestors(&repo, &to)?
@@ -151,6 +153,7 @@ fn branch_use(repo: &Repo, name: RefName, tip: Id) -> Result<BranchUse> {
             (sum.files, sum.bytes) = (counts.files, counts.bytes);
         }
         sum.versions += 1;
+        // The sums of forged versions must not overflow.
         sum.all_bytes = sum.all_bytes.saturating_add(counts.bytes);
         sum.new_bytes = sum.new_bytes.saturating_add(counts.new_bytes);
         sum.stored_bytes = sum.stored_bytes.saturating_add(counts.stored_bytes);
@@ -253,8 +256,10 @@ pub fn cache_use(context: &Context) -> Result<CacheUse> {
 
 /// Returns the number of bytes that the files below a directory take on disk.
 fn on_disk(dir: &Path) -> u64 {
+    // Files may vanish while they are counted, so an error counts as 0.
     let each = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
+        // `stat` counts blocks of 512 bytes on every file system.
         meta => meta.map_or(0, |m| m.blocks() * 512),
     };
     std::fs::read_dir(dir)

@@ -87,6 +87,7 @@ pub fn export(
         .paths
         .iter()
         .map(|path| split(path).ok_or_else(|| no_path(options, path)));
+    // All paths are checked before the first byte is written to the stream.
     for names in whole.into_iter().map(Ok).chain(below) {
         let names = names?;
         if !names.is_empty() && repo.find(&commit.tree, &names)?.is_none() {
@@ -94,6 +95,7 @@ pub fn export(
         }
         paths.push(names);
     }
+    // An empty path is the root, so the whole version is exported.
     if paths.iter().any(Vec::is_empty) {
         paths.clear();
     }
@@ -146,6 +148,7 @@ pub fn export(
             image::archive(&export, name, tag, out)
         }
         (ExportFormat::Oci, ExportTarget::Registry(remote, tag)) => {
+            // The tag becomes a part of the URL of the manifest.
             if !is_tag(tag) {
                 return Err(ExportError::BadName(tag.to_owned()).into());
             }

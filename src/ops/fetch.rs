@@ -146,6 +146,7 @@ pub fn fetch(
         damaged: tips.damaged.len(),
         ..FetchReport::default()
     };
+    // The objects come first, so that no ref names a version without its objects.
     if !options.dry_run {
         fetch.objects(&wants)?;
         wants.retain(|id| !fetch.lost.contains(id));
@@ -172,10 +173,12 @@ pub fn fetch(
     if options.prune {
         fetch.prune(&mut report, &branches, &tips)?;
     }
+    // A damaged ref of the remote may need objects that were not fetched.
     if !options.dry_run && report.damaged == 0 {
         fetch.settle(&wants)?;
     }
     if !options.dry_run {
+        // `--force-with-lease` compares with the refs that this report shows.
         reach.state.shown.clone_from(&reach.state.seen);
         reach.save()?;
     }
@@ -202,6 +205,7 @@ impl Fetch<'_> {
     fn objects(&mut self, wants: &[Id]) -> Result<()> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
+        // The mark must be durable before a ref needs objects that are not local.
         if !self.is_all() {
             self.repo
                 .ensure_local()?
@@ -228,6 +232,7 @@ impl Fetch<'_> {
                     }
                 }
             }
+            // The remote may have the data of versions that were copied without it.
             let has_all = ours
                 .forgotten()
                 .all(|(_, mention)| !mention.is_without_data());
@@ -245,6 +250,7 @@ impl Fetch<'_> {
             .chain(theirs.forgotten())
             .map(|(id, _)| *id)
             .collect();
+        // The value of a ref is fetched with its data, even if the version is in the trash.
         wants
             .iter()
             .chain(&again)
@@ -254,6 +260,8 @@ impl Fetch<'_> {
         self.index_ahead()?;
         let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
+            // Fetch the nodes in whole packs, because a walk that reads them at the remote waits
+            // for each of them.
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         } else if !self.reach.remote.lazy {
@@ -299,6 +307,8 @@ impl Fetch<'_> {
         };
         self.receive(&needed, "receiving")?;
         self.cover()?;
+        // The trash log precedes the refs, so that a ref never leads to missing data without an
+        // entry.
         self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
     }
 
@@ -361,6 +371,7 @@ impl Fetch<'_> {
         for id in wants {
             whole.extend(ancestors_beside(self.repo, id, &whole)?);
         }
+        // Local branches and the branches of other remotes must be complete, too.
         for kind in RefKind::ALL {
             if self
                 .repo
@@ -442,6 +453,7 @@ impl Fetch<'_> {
                 .sum::<u64>()
                 > limit
             {
+                // The packs are then fetched when they are read.
                 continue;
             }
             for segment in theirs
@@ -527,6 +539,7 @@ impl Fetch<'_> {
         if old == Some(id) {
             return Ok(());
         }
+        // In a dry run, the new version is not local.
         let fast_forward = match old {
             Some(old) if !self.options.dry_run => ancestors(self.repo, &id)?.contains(&old),
             _ => true,

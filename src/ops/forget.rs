@@ -90,6 +90,7 @@ fn append(
         }
         observer.step("forgotten");
         appended.extend(versions);
+        // A long list takes several entries, so the log has the next number.
         number = log.read()?.number;
     }
     Ok(true)

@@ -34,10 +34,13 @@ pub fn fsck(
     options: &FsckOptions,
     observer: &dyn Observer,
 ) -> Result<FsckReport> {
+    // Reads that heal would hide the damage.
     let context = &without_healing(context);
     let (mut made, mut marker) = (None, None);
     if options.rebuild {
         let root = &context.repository;
+        // A repository without a readable marker cannot be opened, so the marker comes before the
+        // rebuild.
         if context.remote_repository.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
             marker = rewrite_marker(root, options.dry_run)?;
         }
@@ -46,6 +49,7 @@ pub fn fsck(
         made = Some(if options.dry_run {
             rebuilt.into_report()
         } else {
+            // The repository is opened again, so that its index consists of the new segments.
             rebuild::finish(&context.repo()?, rebuilt, observer)?
         });
     }

@@ -81,7 +81,7 @@ pub struct CollectOptions {
 
 /// The error for a mount whose version is unknown because its process does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the mount at `{at}` does not answer, so the version that it needs is unknown")]
+#[error("cannot determine the version that the mount at `{at}` needs: its daemon does not respond")]
 struct SilentMount {
     at: String,
 }
@@ -134,7 +134,9 @@ pub fn collect(
         purged_until: options.dry_run.then_some(since),
         keep_log: options.keep_log,
         limits,
-        until: options.max_time.map(|most| Instant::now() + most),
+        until: options
+            .max_time
+            .and_then(|most| Instant::now().checked_add(most)),
         settle: Duration::ZERO,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,
@@ -193,6 +195,7 @@ pub(super) fn loose_roots(
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));
     };
     for (_, state) in repo.worktree_states()? {
+        // An unreadable state may name a version that would be deleted.
         let state = state?;
         add(
             format!("worktree {}", state.path),
@@ -200,6 +203,7 @@ pub(super) fn loose_roots(
             Vec::new(),
         );
     }
+    // A worktree without a state may have an interrupted checkout.
     let dir = repo.state_dir()?.join(layout::WORKTREES);
     let entries = match std::fs::read_dir(&dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
@@ -251,6 +255,7 @@ pub(super) fn loose_roots(
         .canonicalize()
         .map_err(IoError::at("open", &context.repository))?;
     for mount in mounts(run)? {
+        // A note may name the repository through a symbolic link, so both paths are canonical.
         let is_ours = |note: &crate::mount::control::MountNote| {
             note.repository
                 .canonicalize()

@@ -168,6 +168,7 @@ impl FinishedIntake<'_> {
             ..
         } = *self;
         let options = &self.options.commit;
+        // These errors are reported before the tree is stored.
         if tree.is_untouched()
             && let Some(path) = self.places.required()
         {
@@ -182,6 +183,7 @@ impl FinishedIntake<'_> {
         let Some(path) = &self.options.path else {
             let (id, totals) = tree.store(out)?;
             out.flush()?;
+            // The archive replaces the whole tree, so the parent does not matter.
             let made = |_: Option<&Commit>| Ok((id, totals));
             return seal(
                 context,
@@ -206,6 +208,7 @@ impl FinishedIntake<'_> {
         let meta = |names: &[Vec<u8>]| -> Result<Meta> {
             Ok(above.get(names).cloned().unwrap_or_else(tree::default_meta))
         };
+        // `seal` calls this again if another process has moved the branch, so the entry is cloned.
         let made = |parent: Option<&Commit>| {
             let edits = vec![(names.clone(), Some(entry.clone()))];
             graft(out, parent.map(|p| &p.tree), edits, links.clone(), &meta)
@@ -245,9 +248,12 @@ fn open<'f>(
             let failed = |source: io::Error| IoError::new("open", path, source);
             let file = File::open(path).map_err(failed)?;
             let meta = file.metadata().map_err(failed)?;
+            // Linux opens a directory without an error, and only the first read would fail.
             if meta.is_dir() {
                 return Err(failed(io::ErrorKind::IsADirectory.into()).into());
             }
+            // Both handles share one offset, which `peek` moves. The file is therefore rewound
+            // below.
             let again = file.try_clone().map_err(failed)?;
             (
                 Box::new(file),
@@ -255,6 +261,8 @@ fn open<'f>(
             )
         }
     };
+    // The first block of the file shows its compression, and the first block of the uncompressed
+    // stream its format.
     let PeekedStream { head, bytes } = stream::peek(bytes)?;
     let is_compressed = compression::is_compressed(&head);
     let bytes = compression::plain(bytes).map_err(|e| ArchiveError::reading("", e))?;

@@ -71,6 +71,7 @@ pub fn log(
     while report.shown < limit && !observer.cancelled() {
         let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
+        // A version in the trash is listed only if a ref or the user names it.
         let is_shown = options.all || tips.contains(&id) || describe.is_named(&id);
         let is_hidden =
             !is_shown && describe.forgotten().data(&id, &commit)? == VersionData::InTrash;
@@ -115,6 +116,7 @@ pub fn log(
 fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id, Vec<Id>> {
     let shown: HashSet<Id> = shown.iter().map(|(id, _)| *id).collect();
     let mut nearest: HashMap<Id, Vec<Id>> = HashMap::new();
+    // The reverse order reaches parents first, so their nearest versions are known.
     for (id, parents) in walked.iter().rev() {
         let mut list = vec![*id];
         if !shown.contains(id) {
@@ -173,6 +175,7 @@ pub fn updates(
         }
         shown += 1;
         let version = value_of(&entry).and_then(|id| {
+            // A version that was deleted is shown without its number.
             repo.commit_cached(&id)
                 .ok()
                 .map(|commit| VersionInfo { id, commit })
@@ -221,6 +224,7 @@ fn starts(
     } else if options.queries.is_empty() {
         tips.push(resolver.revision(&Revision::HEAD)?);
     }
+    // Several refs often point to one version.
     let mut seen = HashSet::new();
     tips.retain(|id| seen.insert(*id));
     Ok((tips, hidden))

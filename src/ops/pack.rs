@@ -78,13 +78,13 @@ pub struct PackReport {
 #[derive(Debug, thiserror::Error)]
 pub enum MissingVolume {
     /// The volume is empty or missing.
-    #[error("`{path}` is empty, but the last version has files there")]
+    #[error("cannot pack: `{path}` is empty, but the last version has files there")]
     Empty {
         /// The path of the volume.
         path: String,
     },
     /// The directory has files, but is not a volume.
-    #[error("nothing is mounted at `{path}`, but the last version has a volume there")]
+    #[error("cannot pack: nothing is mounted at `{path}`, but the last version has a volume there")]
     NotMounted {
         /// The path of the volume.
         path: String,
@@ -120,6 +120,7 @@ pub fn pack(
     let repo = context.repo()?;
     let branch = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
+    // If the remote has the branch, the new version must follow its tip.
     if let (Some(remote), None, true) = (
         remote,
         repo.refs().value(RefKind::Branch, &branch)?,
@@ -140,6 +141,7 @@ pub fn pack(
             )?;
         }
     }
+    // The fetch has changed the refs and the index.
     drop(repo);
     let repo = context.repo()?;
     if options.volumes && !options.commit.allow_empty {
@@ -153,6 +155,8 @@ pub fn pack(
     if options.volumes {
         how.walk.places = places(&context.worktree);
         volumes = mounted(&context.worktree);
+        // A pack of some paths shows nothing about the other volumes, so those of the last version
+        // stay.
         if !how.paths.is_empty() {
             let stays = |path: &Vec<u8>| !how.paths.iter().any(|asked| is_within(path, asked));
             volumes.extend(
@@ -176,6 +180,7 @@ pub fn pack(
             version: version.to_string(),
             volumes: volumes.iter().map(|path| text_of(path)).collect(),
         };
+        // Serialising strings cannot fail.
         let text = serde_json::to_string(&note).unwrap_or_default();
         context
             .repo()?
@@ -254,6 +259,7 @@ fn ensure_volumes(
 /// Returns whether a path is missing, or has only empty directories.
 fn is_hollow(at: &Path) -> bool {
     match std::fs::symlink_metadata(at) {
+        // A directory that cannot be read counts as hollow, so the pack fails.
         Ok(stat) if stat.is_dir() => std::fs::read_dir(at).map_or(true, |mut all| {
             all.all(|entry| entry.is_ok_and(|e| is_hollow(&e.path())))
         }),
@@ -306,6 +312,7 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
 /// Encodes a path for a trailer: `%` and bytes that are not printable ASCII are percent-encoded.
 /// The worktree itself is `.`.
 fn text_of(path: &[u8]) -> String {
+    // `percent_encode` encodes bytes beyond ASCII in any case.
     const KEPT: AsciiSet = CONTROLS.add(b'%');
     if path.is_empty() {
         ".".to_owned()

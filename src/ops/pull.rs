@@ -42,7 +42,7 @@ pub fn pull(
     let repo = context.repo()?;
     let head = Head::read(context, &repo)?;
     let Some(branch) = head.branch.clone() else {
-        return Err(RefMoveError::NoBranch("pull".to_owned()).into());
+        return Err(RefMoveError::Detached("pull").into());
     };
     let theirs = tracking(&remote.name, &branch).map_err(|_| UnnamedRemote {
         url: remote.name.clone(),

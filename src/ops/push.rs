@@ -184,10 +184,13 @@ pub fn push(
                 .value(one.kind, &one.name)?
                 .is_some_and(|now| now != one.new))
         };
+        // Repeat only if a race is the reason for the rejection, at the remote or of the local
+        // branch.
         if one.outcome != PushOutcome::Raced && !moved_here()? {
             return Ok(report);
         }
     }
+    // The result of the last attempt counts in any case.
     push_once(context, remote, options, observer)
 }
 
@@ -211,12 +214,15 @@ fn push_once(
     if let (Some(theirs), false) = (&theirs, options.force) {
         reach.ensure_same(repo.marker(), theirs)?;
     }
+    // An earlier run has reached a repository here. Usually its file system is not mounted now, and
+    // a new repository would hide that.
     if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
         return Err(SyncError::Gone {
             place: remote.location.to_string(),
         }
         .into());
     }
+    // The probe may replace the store by one with an intent lock, so it precedes all other uses.
     if !options.dry_run {
         reach.probe(false)?;
     }
@@ -233,6 +239,8 @@ fn push_once(
         .iter()
         .filter(|one| tips.is_damaged(one.kind, &one.name))
     {
+        // A damaged ref that the user has named, or that is the only one, is an error. Other
+        // damaged refs are left out.
         if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
             Refs::of(&**reach.store().direct()).tip(*kind, name)?;
         }
@@ -264,6 +272,8 @@ fn push_once(
         if created {
             push.mark()?;
         }
+        // The trash log precedes the refs, so that a ref never leads to missing data without an
+        // entry.
         push.enter_without_data()?;
         for one in &mut refs {
             push.update(&tips, one)?;
@@ -375,6 +385,7 @@ fn chosen(
             _ => chosen.extend(of(RefKind::Branch)?),
         }
     }
+    // With `--all`, a branch may also be named.
     chosen.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     chosen.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
     Ok(ChosenRefs {
@@ -429,6 +440,7 @@ fn decide(
     {
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
+        // A version that is not known here is no ancestor of a local one.
         let follows = |old: &Id| -> Result<bool> {
             Ok(*kind == RefKind::Branch
                 && repo.knows(ObjectKind::Commit, old)?
@@ -517,6 +529,7 @@ impl Push<'_, '_> {
             .chain(theirs.forgotten())
             .map(|(id, _)| *id)
             .collect();
+        // The new value of a ref is sent with its data, even if the version is in the trash.
         moving.iter().for_each(|one| _ = forgotten.remove(&one.new));
         let needed = loop {
             let mut missing = Missing::new(
@@ -544,11 +557,13 @@ impl Push<'_, '_> {
                 }
             }
         };
+        // The trash log of the remote has the other versions already.
         self.without_data.retain(|id| !theirs.contains(id));
         let (earlier, url) = (
             self.reach.state.sent.clone(),
             self.reach.remote.location.to_string(),
         );
+        // Several threads call `arrived`.
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
         let arrived = |pack: &[u8; 32]| {
@@ -579,12 +594,15 @@ impl Push<'_, '_> {
         }
         let ran = copier.run(plan, "sending");
         self.reach.state = std::mem::take(&mut *state.lock());
+        // Save the list of sent packs even after an error, so that the next push continues.
         if ran.is_err() {
             let _ = self.reach.save();
         }
         let sent = ran?;
+        // Verify before the index lists the packs; other clients would otherwise use a damaged one.
         report.verified = self.verify(&sent)?;
         copier.cover().run(&sent)?;
+        // The segments list all sent packs now, so the next push finds them in the index.
         self.reach.state.sent.clear();
         Ok(report)
     }
@@ -611,6 +629,7 @@ impl Push<'_, '_> {
                     Ok(())
                 }
             });
+            // The read of an object that is too long was stopped here, so its error means nothing.
             if came <= pack.bytes {
                 read?;
             }
@@ -691,6 +710,7 @@ impl Push<'_, '_> {
                 }
                 None => {
                     tip = refs.tip(kind, &name)?;
+                    // Another writer may have pushed the same version.
                     let same = tip.as_ref().and_then(value_of) == Some(one.new);
                     one.outcome = if same {
                         PushOutcome::UpToDate
@@ -703,6 +723,7 @@ impl Push<'_, '_> {
             self.observer.step("ref moved");
         }
         let is_accepted = !matches!(one.outcome, PushOutcome::Diverged | PushOutcome::Raced);
+        // The report shows this state to the user, so `--force-with-lease` may rely on it.
         if let (true, Some(tip)) = (is_accepted, &tip) {
             self.reach.shown(kind, tip);
         }

@@ -49,6 +49,7 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
         reach.record_tips(&tips, observer);
         reach.save()?;
     }
+    // A remote can be checked without a local repository.
     let ours = context
         .repo()
         .ok()

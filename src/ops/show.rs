@@ -146,6 +146,7 @@ fn bytes(
     }
     for extent in repo.extents(content) {
         let extent = extent?;
+        // The command line reports the signal.
         if observer.cancelled() {
             return Ok(());
         }

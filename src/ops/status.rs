@@ -105,6 +105,7 @@ pub fn status(
         Some(branch) => repo.refs().value(RefKind::Branch, branch)?,
         None => None,
     };
+    // Without a recorded version, the worktree is compared with the tip of its branch.
     let base = head.base.or(tip);
     let with_commit = |id: Option<Id>| {
         id.map(|id| {
@@ -135,6 +136,7 @@ pub fn status(
     changes.extend(unstable.rest(&options.paths));
     let interrupted = Journal::read(repo.worktree(&context.worktree)?.state_dir())?;
     if let Some(interrupted) = &interrupted {
+        // The next checkout removes these temporary files.
         changes.retain(|c| !interrupted.is_leftover(&c.path));
     }
     let upstream = match &head.branch {

@@ -103,6 +103,7 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
                         name: tip.name,
                         id: tip.id,
                     }),
+                    // A damaged tag must not hide the others.
                     Err(e) if e.kind() == Kind::Integrity => {
                         report.damaged += 1;
                         report_damaged(&e, observer);

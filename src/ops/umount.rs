@@ -115,6 +115,7 @@ fn end_without_answer(
         ) => (false, true, false),
         _ => (false, false, false),
     };
+    // A dead mount has no process that could still write changes.
     if unknown && attach::is_dead(at) {
         return Ok(attach::detach(at, true)?);
     }
@@ -125,6 +126,7 @@ fn end_without_answer(
         e.as_error().downcast_ref(),
         Some(ControlError::OtherUser { .. })
     );
+    // Only root may detach a mount of another user.
     if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
         return Err(e);
     }
@@ -153,6 +155,7 @@ fn stop(
     options: UmountOptions,
     observer: &dyn Observer,
 ) -> Result<()> {
+    // Changes that are deleted need not reach the process first.
     if !options.discard {
         client.flush_kernel()?;
     } else if !options.no_trash
@@ -179,6 +182,7 @@ fn stop(
     let begun = Instant::now();
     while !client.wait_for_end(HOLDER_INTERVAL)? {
         let at = mounted.at.clone();
+        // A mount namespace that still has the mount keeps its process running.
         if let Some(pid) = namespaces::other_namespaces(mounted.device, None)
             .into_iter()
             .next()
@@ -219,6 +223,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
 /// Returns the mount that [`umount`] would unmount, with its state.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
+    // Data that is only in the cache of the kernel would be missing from the counts.
     let settle = |mut client: MountClient<'_>| client.flush_kernel();
     let settled = MountClient::connect(run, &mounted).and_then(settle);
     let health = health(run, std::slice::from_ref(&mounted))

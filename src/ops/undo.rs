@@ -89,6 +89,7 @@ pub fn undo(
         Some(name) => last_change(&repo, name),
         None => Err(RefMoveError::NoBranchToUndo.into()),
     };
+    // Without a change of a ref, the forget is the last change.
     if let Some(forget) = forget
         && last
             .as_ref()
@@ -117,6 +118,7 @@ pub fn undo(
     );
     let nanos = last.undone.nanos;
     let mut all = vec![last];
+    // A rename changed several refs, which are undone together.
     if why.starts_with(RENAME_REASON) {
         let others = candidates(&repo, None)?;
         let same = |c: &Candidate| {
@@ -200,6 +202,7 @@ fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
         let mut log = repo.refs().log(kind, &name)?;
         if let Some(at) = undoable(&log) {
             let undone = log.swap_remove(at);
+            // `swap_remove` has changed the order, so find the tip by its number.
             let tip = log
                 .into_iter()
                 .chain([undone.clone()])
@@ -217,6 +220,7 @@ fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
 
 /// Returns the newest entry that is not undone yet; logs are newest first.
 fn undoable(log: &[RefEntry]) -> Option<usize> {
+    // Each entry of an undo cancels the newest older change that is not canceled yet.
     let mut undone = 0;
     for (at, entry) in log.iter().enumerate() {
         if entry.why.starts_with(UNDO) {
@@ -246,6 +250,7 @@ fn move_worktrees(repo: &Repo, moves: &[MovedRef]) -> Result<()> {
         };
         let worktree = repo.worktree(Path::new(&state.path))?;
         let base = state.base.as_deref().and_then(Id::parse);
+        // An undone rename creates the old name at the version of the name that is removed.
         let renamed = branches().find(|m| m.old.is_none() && m.new.is_some() && m.new == moved.old);
         if let Some(back) = renamed.filter(|_| moved.new.is_none()) {
             worktree.save(Some(&back.name), base.as_ref())?;
@@ -300,6 +305,7 @@ mod tests {
         );
         undo(&made.context, &UndoOptions::default(), &Silent).unwrap();
         made.commit("main", "three", vec![]);
+        // Undoing skips the commit `two`, which is undone already.
         assert_eq!(
             undo_all(&made, Some("main")),
             ["main commit: three", "main commit: one"]
@@ -374,6 +380,7 @@ mod tests {
             },
             &Silent,
         );
+        // The rename moved the old and the new name of the branch and of its tag.
         assert_eq!(report.unwrap().moves.len(), 4);
         assert_eq!(
             (names(RefKind::Branch), names(RefKind::Tag)),

@@ -87,7 +87,7 @@ pub struct UnpackReport {
 pub enum UnpackStop {
     /// The branch has a newer version than the volumes.
     #[error(
-        "newer version found: the volumes in `{target}` are not at the newest version of `{branch}`"
+        "newer version found: unpacking it would overwrite the volumes in `{target}`, which are not at the newest version of `{branch}`; nothing was changed"
     )]
     Newer {
         branch: RefName,
@@ -95,7 +95,9 @@ pub enum UnpackStop {
         target: String,
     },
     /// The volumes do not have the requested version.
-    #[error("the volumes in `{target}` are not at the version `{revision}`")]
+    #[error(
+        "unpacking `{revision}` would overwrite the volumes in `{target}`, which have another version; nothing was changed"
+    )]
     Other {
         /// The revision as given.
         revision: String,
@@ -103,7 +105,10 @@ pub enum UnpackStop {
         target: String,
     },
     /// Uncommitted changes would be lost.
-    #[error("`{target}` has uncommitted changes: {}", listed(paths))]
+    #[error(
+        "cannot unpack to `{target}`: it has uncommitted changes: {}",
+        listed(paths)
+    )]
     Uncommitted {
         /// The worktree.
         target: String,
@@ -120,7 +125,7 @@ impl Failure for UnpackStop {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Newer { .. } | Self::Other { .. } => {
-                "review the changes and run it again, or run it with `--yes`".to_owned()
+                "review the changes and run the command again, or add `--yes`".to_owned()
             }
             Self::Uncommitted { .. } => {
                 "commit them with `dvc pack`, or move them to the trash with `--force`".to_owned()
@@ -133,14 +138,14 @@ impl Failure for UnpackStop {
 #[derive(Debug, thiserror::Error)]
 pub enum WrongVolumes {
     /// No volume is mounted at, above or below a requested path.
-    #[error("nothing is mounted at `{path}`")]
+    #[error("cannot unpack: nothing is mounted at `{path}`")]
     NotMounted {
         /// The requested path.
         path: String,
     },
     /// A mounted volume is not in the version.
     #[error(
-        "the version does not contain the mounted volume {}; it contains {}",
+        "cannot unpack: the version does not contain the mounted volume {}; it contains {}",
         listed(mounted),
         listed(has)
     )]
@@ -208,6 +213,7 @@ pub fn unpack(
     if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
     }
+    // The fetch has changed the refs and the index.
     drop(repo);
     let repo = context.repo()?;
     let branch = match &options.revision {
@@ -250,6 +256,7 @@ pub fn unpack(
         &paths,
         interrupted.as_ref(),
     )?;
+    // `stop` has checked that no content is lost.
     let overwrite = seen.has_files && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
@@ -266,6 +273,7 @@ pub fn unpack(
     if report.stopped.is_some() {
         return Ok(report);
     }
+    // A named version is checked out by id, so HEAD does not follow a branch.
     let base = match &options.revision {
         Some(_) => RefName::new(&report.version.to_string())?,
         None => report.branch.clone(),
@@ -291,6 +299,7 @@ pub fn unpack(
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
+    // A later run must show its changes before it overwrites anything.
     write(context, &repo, &UnpackState::default())?;
     Ok(report)
 }
@@ -340,6 +349,7 @@ fn named_version(
         }
     };
     match resolver.revision(&based(branch)) {
+        // The branch may exist only at the remote.
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
             let theirs = tracking(
                 remote.map_or("origin", |remote| remote.name.as_str()),
@@ -422,6 +432,7 @@ fn paths(
     } else {
         &options.paths
     } {
+        // The path is a volume, or in one.
         if mounted.iter().any(|at| is_within(asked, at)) {
             named.insert(asked.clone());
             continue;
@@ -441,6 +452,7 @@ fn paths(
             .into());
         }
     }
+    // The worktree itself is a volume.
     if named.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
@@ -452,6 +464,7 @@ fn paths(
             None => unknown.push(path),
         }
     }
+    // Unknown volumes below a chosen path are only reported.
     let (inside, unknown) = unknown
         .into_iter()
         .partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
@@ -474,7 +487,7 @@ fn paths(
         notify(
             observer,
             &path,
-            "a volume is mounted there, but is not in this version",
+            "a volume is mounted there, but the version does not contain it",
         );
     }
     if options.paths.is_empty() {
@@ -539,6 +552,7 @@ impl WorktreeState {
         let now = look(context, repo, &options.walk, observer)?.tree;
         let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
         let (mut has_files, mut changes) = (false, Vec::new());
+        // The first file is enough to know that the worktree has files.
         compare(repo, None, Some(&now), paths, &mut |change| {
             has_files |= !is_dir(&change.new);
             Ok(if has_files {
@@ -648,6 +662,7 @@ fn read(context: &Context, repo: &Repo) -> Result<UnpackState> {
 }
 
 fn write(context: &Context, repo: &Repo, note: &UnpackState) -> Result<()> {
+    // Serialising strings cannot fail.
     repo.worktree(&context.worktree)?.write_file(
         NOTE,
         serde_json::to_string(note).unwrap_or_default().as_bytes(),

@@ -139,6 +139,7 @@ impl Volumes {
                 .unwrap_or_else(|| self.own.display().to_string()),
             revision: match &options.revision {
                 Some(revision) => revision.to_string(),
+                // A volume that names no repository has a branch of its own name.
                 None if options.repository.is_none() => name.to_owned(),
                 None => "@".to_owned(),
             },
@@ -152,6 +153,7 @@ impl Volumes {
             local: None,
         };
         if let Some(there) = self.registry.find(name)? {
+            // The overlay, the creation time and the local repository are no options.
             let same = VolumeRecord {
                 overlay: there.overlay.clone(),
                 created: there.created.clone(),
@@ -167,6 +169,7 @@ impl Volumes {
         if options.repository.is_none() {
             self.program.begin_branch(&self.own, name)?;
         }
+        // The record comes first, so that no mount exists without a record.
         self.registry.put(&record)?;
         if let Err(e) = self.ensure_mounted(&record) {
             // Undo the creation. No user has seen the volume yet.
@@ -193,6 +196,7 @@ impl Volumes {
     pub fn list(&self) -> Result<Vec<VolumeRecord>> {
         let mut all = Vec::new();
         for name in self.registry.names()? {
+            // A volume may be removed between the two reads.
             all.extend(self.registry.find(&name)?);
         }
         Ok(all)
@@ -258,6 +262,7 @@ impl Volumes {
         let _lock = self.registry.lock(name)?;
         let record = self.found(name)?;
         let at = self.ensure_mounted(&record)?;
+        // The user is recorded only if the mount succeeded, and a repeated request counts once.
         let mut users = self.registry.users(name)?;
         users.ids.retain(|known| known.id != user);
         users.ids.push(VolumeUser {
@@ -382,11 +387,13 @@ impl Volumes {
         self.ensure_unused(name)?;
         self.end_mount(name)?;
         ensure_unserved(&record)?;
+        // The next steps read the overlay, so they precede its removal.
         let cache_bytes = self.free_cache(&record)?;
         let unpushed = self.keep_unpushed(&record, now_secs)?;
         let trash = if !no_trash && VolumeBase::of_overlay(&record).changed {
             Some(self.move_to_trash(&record, now_secs)?)
         } else {
+            // The record names the overlay, so it goes last.
             remove_overlay(&record)?;
             self.registry.remove(name)?;
             None
@@ -464,6 +471,7 @@ impl Volumes {
     }
 
     fn facts(&self, mounted: &Mounted) -> Option<MountFacts> {
+        // A daemon that does not respond has no facts.
         let mut client = MountClient::connect(&self.run, mounted).ok()?;
         client.set_timeout(PATIENCE);
         client.request(&ControlRequest::Facts).ok()
@@ -476,12 +484,14 @@ impl Volumes {
         if self.registry.mounted(&record.name) && !is_dead(&at) {
             return Ok(at);
         }
+        // A dead mount point exists, but cannot be inspected.
         if !self.registry.mounted(&record.name) {
             create::dir_all(&at).map_err(IoError::at("create", &at))?;
         }
         // The process of the previous mount may still be exiting.
         ensure_unserved(record)?;
         let repository = self.program.mount(record, &at)?;
+        // The process chooses the local repository, for example the clone of a URL.
         if record.local.as_ref() != Some(&repository) {
             self.registry.put(&VolumeRecord {
                 local: Some(repository),
@@ -525,6 +535,7 @@ impl Volumes {
         let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else {
             return Ok(None);
         };
+        // Other volumes of the same clone may be based on these versions.
         let shared = |unpushed: &[Id]| -> Result<bool> {
             for other in self.list()? {
                 let same = other.name != record.name && other.local.as_ref() == Some(local);
@@ -577,6 +588,7 @@ impl Volumes {
 /// Returns the dvc mount at a path, if any.
 fn mounted_at(at: &Path) -> Result<Option<Mounted>> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
+    // Among several mounts at one path, the last one covers the others.
     Ok(all.into_iter().rev().find(|m| m.at == *at))
 }
 
@@ -606,6 +618,7 @@ impl VolumeBase {
                 changed: left.changed,
             },
             Ok(None) => none,
+            // An unreadable overlay may have changes, so it counts as changed.
             Err(_) => Self {
                 version: None,
                 changed: true,

@@ -231,10 +231,12 @@ impl Links {
     /// other hard links of the file were added or removed. That is a change of those names, not of
     /// this one.
     fn only_count(&self, repo: &Repo, path: &[u8], old: &Entry, new: &Entry) -> Result<bool> {
+        // Only whole versions have tables of hard links.
         let Some((old_tree, new_tree)) = self.trees else {
             return Ok(false);
         };
         let groups = [old, new].map(|entry| entry.link.map(|link| link.group));
+        // The answer is the same for all names of a pair of groups.
         if let Some(known) = self.known.borrow().get(&groups) {
             return Ok(*known);
         }
@@ -247,11 +249,13 @@ impl Links {
                         .collect(),
                 )
             };
+            // The cell is empty, so `set` cannot fail.
             let _ = self.tables.set([table(&old_tree)?, table(&new_tree)?]);
         }
         let Some([old_table, new_table]) = self.tables.get() else {
             return Ok(false);
         };
+        // A file without other hard links has only this name.
         let own = [path.to_vec()];
         let before = groups[0]
             .and_then(|group| old_table.get(&group))
@@ -262,6 +266,8 @@ impl Links {
         let exists = |tree: &Id, path: &[u8]| {
             Ok::<_, Error>(repo.find(tree, &split(path).unwrap_or_default())?.is_some())
         };
+        // A name that has left the group but still exists belongs to another file now, which is
+        // more than a change of the number of links.
         let mut only = true;
         for (these, others, tree) in [(before, after, new_tree), (after, before, old_tree)] {
             for name in these
@@ -351,6 +357,7 @@ impl Walked {
     /// reported nothing. No directory contains itself, so a directory that is met again was walked
     /// to its end.
     fn is_barren(&mut self, trees: Trees) -> bool {
+        // Without a record, a pair of directories is only walked once more.
         if self.begun.len() >= WALKED_MAX {
             self.begun.clear();
         }
@@ -378,6 +385,8 @@ impl<'a> Pairs<'a> {
         dir: &[u8],
         visit: &mut ChangeVisit<'_>,
     ) -> Result<()> {
+        // Only files are renamed, and this scope skips pairs of directories that were already
+        // walked.
         let scope = std::mem::replace(&mut self.scope, ReportScope::Files);
         let moved = self.find_moved(old, new, dir)?;
         self.gone = moved.values().cloned().collect();
@@ -415,10 +424,13 @@ impl<'a> Pairs<'a> {
                 ControlFlow::Continue(())
             })
         })?;
+        // With too many files, a rename is reported as a deletion and an addition.
         if flow.is_break() {
             return Ok(HashMap::new());
         }
         let mut by_key: HashMap<[u8; 16], Vec<Vec<u8>>> = HashMap::new();
+        // `pop` takes the last path, so the reverse order pairs the first deleted file with the
+        // first added one.
         for (key, path) in gone.into_iter().rev() {
             by_key.entry(key).or_default().push(path);
         }
@@ -470,6 +482,7 @@ impl<'a> Pairs<'a> {
                 // directories does not fill the memory.
                 levels.pop();
             }
+            // Equal entries have equal subtrees, so nothing below them is read.
             if old == new {
                 continue;
             }
@@ -506,6 +519,7 @@ impl<'a> Pairs<'a> {
         visit: &mut ChangeVisit<'_>,
     ) -> Result<ControlFlow<(), Option<Trees>>> {
         let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(path, p));
+        // A directory above a wanted path is entered, but not reported.
         let above = !inside && self.paths.iter().any(|p| is_within(p, path));
         if !inside && !above {
             return Ok(ControlFlow::Continue(None));
@@ -520,6 +534,7 @@ impl<'a> Pairs<'a> {
             return Ok(ControlFlow::Continue(None));
         }
         let trees = (tree_of(old.as_ref()), tree_of(new.as_ref()));
+        // A directory that exists on one side only is reported as a whole.
         let is_whole = self.scope == ReportScope::WholeDirs
             && inside
             && trees.0.is_some() != trees.1.is_some();
@@ -537,6 +552,7 @@ impl<'a> Pairs<'a> {
             } else {
                 letter
             };
+            // The change of the new path also reports the old one.
             let moved_away = letter == Letter::Deleted
                 && self
                     .gone
@@ -578,6 +594,7 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
         (Some(old), Some(new)) => (old, new),
     };
     let same_content = match (&old.node, &new.node) {
+        // The entries of both directories are compared separately.
         (Node::Dir { .. }, Node::Dir { .. }) | (Node::Fifo, Node::Fifo) => true,
         (
             Node::File { size, content, .. },
@@ -601,9 +618,11 @@ pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
 /// Returns a key that is equal for files with the same content; `None` for empty files and other
 /// nodes.
 fn content_key(entry: &Entry) -> Option<[u8; 16]> {
+    // Empty files are all equal, so any pair of them would be arbitrary.
     let Node::File { size: 1.., .. } = entry.node else {
         return None;
     };
+    // A rename may change the name, the metadata and the links, so only the content counts.
     let bare = Entry {
         name: Vec::new(),
         meta: Meta::default(),

@@ -155,6 +155,7 @@ impl<'a> VersionDescriber<'a> {
     /// the data of the version itself is collected.
     pub fn changes(&self, id: &Id, commit: &Commit) -> Result<VersionChanges<'a>> {
         let mut detail = self.detail;
+        // A version whose data was deleted has nothing to compare.
         if detail != ChangeDetail::None
             && self.forgotten.data(id, commit)? == VersionData::Collected
         {
@@ -234,6 +235,7 @@ type Compare<'c> =
 /// `branch@#N` if a tag has that name.
 fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
     let mut tips = repo.refs().readable(RefKind::Branch)?.tips;
+    // The branch that is checked out comes first, so that shared versions are named after it.
     tips.sort_by_key(|tip| head.branch.as_ref() != Some(&tip.name));
     let tags = repo.refs().readable(RefKind::Tag)?.tips;
     let tags: HashSet<String> = tags.into_iter().map(|t| t.name.to_string()).collect();
@@ -245,10 +247,12 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
                 Err(e) if e.kind() == Kind::Integrity => break,
                 version => version?,
             };
+            // An earlier branch has named the rest of the line.
             if lines.contains_key(&id) {
                 break;
             }
             let plain = format!("{}@v{}", tip.name, commit.ordinal);
+            // A tag with this name has precedence in revisions, so the address uses `#`.
             let address = if tags.contains(&plain) {
                 format!("{}@#{}", tip.name, commit.ordinal)
             } else {

@@ -51,6 +51,7 @@ impl<'r> ForgottenVersions<'r> {
     /// Reads the trash log.
     pub fn read(repo: &'r Repo) -> Result<Self> {
         let trash = repo.forgotten()?;
+        // Without the gc log, `live_copy` would count copies that a gc has given up.
         if trash.forgotten().next().is_some() {
             repo.read_gc_log()?;
         }
@@ -71,6 +72,7 @@ impl<'r> ForgottenVersions<'r> {
             Ok(is_local
                 || self.repo.is_lazy() && self.repo.knows(ObjectKind::Tree, &commit.tree)?)
         };
+        // A lazy clone may find the data at its source.
         let is_collected = mention.is_without_data() && !self.repo.is_lazy() || !has_root()?;
         Ok(if is_collected {
             VersionData::Collected
@@ -112,7 +114,7 @@ impl<'r> ForgottenVersions<'r> {
 
 /// The error for a version whose data is collected.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} was forgotten on {date}")]
+#[error("{name} was forgotten on {date}, and its data has been deleted")]
 pub struct ForgottenError {
     /// `main@v3`, or the short id of a version that is on no branch.
     pub name: String,
@@ -141,6 +143,7 @@ pub fn ensure_readable(context: &Context, repo: &Repo, id: &Id) -> Result<()> {
     if !is_plain && repo.knows(ObjectKind::Tree, &repo.commit_cached(id)?.tree)? {
         return Ok(());
     }
+    // A lazy clone may not have the entry yet, but its source has.
     let mut trash = repo.forgotten()?;
     if !trash.contains(id)
         && let Some(source) = repo.lazy_source()?
@@ -151,6 +154,7 @@ pub fn ensure_readable(context: &Context, repo: &Repo, id: &Id) -> Result<()> {
         return Ok(());
     };
     if is_plain {
+        // A gc may have ended since the index was opened.
         repo.read_gc_log()?;
         repo.refresh_index()?;
         if repo
@@ -179,10 +183,13 @@ pub fn forgotten_error(
     for tip in repo.refs().readable(RefKind::Branch)?.tips {
         let (mut newer, mut is_past) = (None, false);
         for version in CommitReader::new(repo).first_parents(tip.id) {
+            // Damage of another branch must not replace this error.
             let Ok((version, commit)) = version else {
                 break;
             };
             let name = || format!("{}@v{}", tip.name, commit.ordinal);
+            // The versions come from new to old. The last kept one before the match is the nearest
+            // newer one, and the first kept one after the match is the nearest older one.
             if version == *id {
                 found.name = name();
                 is_past = true;

@@ -47,6 +47,7 @@ impl<'a> CommitReader<'a> {
     /// Fills the read-ahead from the catalogue. A commit that it lacks is read from its pack.
     fn read_ahead(&mut self, id: &Id) {
         let batch = self.resume.remove(id).unwrap_or(4);
+        // Errors of the catalogue are ignored, because `get` then reads the pack.
         let rows = self
             .repo
             .catalogue()
@@ -54,9 +55,11 @@ impl<'a> CommitReader<'a> {
             .and_then(|c| c.first_parents(id, batch).ok())
             .unwrap_or_default();
         if let Some(next) = rows.last().and_then(|row| row.first_parent) {
+            // A caller that needs many versions will probably need more, so the batches grow.
             self.resume.insert(next, (batch * 4).min(AHEAD_MAX));
         }
         for row in rows {
+            // The catalogue is only a cache, so damage in it must not change a version.
             if self.repo.ids().id(ObjectKind::Commit, &row.bytes) == row.id
                 && let Ok(commit) = decode_commit(&row.bytes)
             {
@@ -137,6 +140,7 @@ impl<'a> HistoryWalk<'a> {
 
     fn count_children(&mut self, repo: &Repo, tips: &[Id]) -> Result<()> {
         let mut commits = CommitReader::new(repo);
+        // Hidden versions count as known, so that their ancestors are not walked.
         let mut known = self.seen.clone();
         let mut todo: Vec<Id> = tips.iter().copied().filter(|t| known.insert(*t)).collect();
         while let Some(id) = todo.pop() {
@@ -151,6 +155,7 @@ impl<'a> HistoryWalk<'a> {
     }
 
     fn offer(&mut self, id: Id) -> Result<()> {
+        // A version waits until all its children are returned.
         if self.children.get(&id).is_some_and(|n| *n > 0) || !self.seen.insert(id) {
             return Ok(());
         }
@@ -171,9 +176,12 @@ impl<'a> HistoryWalk<'a> {
         let Some(commit) = self.loaded.remove(&id) else {
             return Ok(None);
         };
+        // Below the first merge, several paths may lead to a version, so the children are counted
+        // from here on.
         if commit.parents.len() > 1 && self.children.is_empty() {
             let repo = self.commits.repo;
             self.count_children(repo, &commit.parents.clone())?;
+            // The links from this version itself are not counted yet.
             for parent in &commit.parents {
                 *self.children.entry(*parent).or_default() += 1;
             }

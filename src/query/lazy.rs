@@ -29,6 +29,7 @@ pub fn fetch_changes(
     changes: &[TreeChange],
     observer: &dyn Observer,
 ) -> Result<()> {
+    // Larger files are changed in place, so the data that the old content has is not needed.
     let old = |change: &TreeChange| match change.old.as_ref().map(|old| &old.node) {
         Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
         _ => None,
@@ -37,6 +38,7 @@ pub fn fetch_changes(
         for change in changes {
             let Some(new) = &change.new else { continue };
             let before = old(change).filter(|_| new.size() > REPLACED_WHOLE);
+            // The changes below a directory that existed before are in the list themselves.
             if !new.is_dir() || change.old.is_none() {
                 missing.entry(new, before.as_ref())?;
             }
@@ -71,6 +73,7 @@ fn fetch_missing(
         .unwrap_or_default();
     let copier = Copier::new(behind, repo, &meter, observer)?;
     let sent = copier.run(copier.plan(&needed)?, "receiving")?;
+    // A process finds the packs through index segments, which are therefore stored after the packs.
     copier.cover().run(&sent)?;
     Ok(())
 }

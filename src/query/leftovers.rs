@@ -66,6 +66,7 @@ impl<'a> CheckoutLeftovers<'a> {
             return Ok(true);
         }
         let scope = &self.interrupted.goal.scope;
+        // The checkout writes nothing outside of its scope.
         if (scope.is_empty() || scope.iter().any(|s| is_within(path, s)))
             && self.may_come_from(&self.target, path, now)?
         {
@@ -86,6 +87,7 @@ impl<'a> CheckoutLeftovers<'a> {
             self.at(self.base.as_ref(), &names)?,
             self.at(Some(to), &names)?,
         );
+        // A checkout does not write paths that are equal in both versions.
         if was == is {
             return Ok(false);
         }
@@ -109,6 +111,7 @@ impl<'a> CheckoutLeftovers<'a> {
         if self.interrupted.goal.into {
             return in_new();
         }
+        // If the base has no directory at a path above, the checkout made that directory.
         let mut above = names.as_slice();
         while let Some((_, rest)) = above.split_last().filter(|(_, rest)| !rest.is_empty()) {
             above = rest;

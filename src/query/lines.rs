@@ -44,6 +44,7 @@ pub struct Hunk {
 
 /// Returns whether bytes are text: no NUL in the first 8000 bytes.
 pub fn is_text(bytes: &[u8]) -> bool {
+    // git looks at the same number of bytes (`FIRST_FEW_BYTES` in its xdiff-interface.c).
     !bytes.iter().take(8000).any(|b| *b == 0)
 }
 
@@ -76,6 +77,7 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
         script.equal(0, 0, head)?;
     }
     let mut anchors = Vec::new();
+    // With too many unpaired lines, `stretch` reports one replacement anyway.
     if old_end + new_end - 2 * head > EXACT_MAX
         && unpaired(&old[head..old_end], &new[head..new_end]) <= UNPAIRED_MAX
     {
@@ -88,6 +90,7 @@ fn compare<D: DiffHook>(script: &mut D, old: &[&[u8]], new: &[&[u8]]) -> Result<
         .chain([(old_end, new_end)])
     {
         stretch(script, old, a..x, new, b..y)?;
+        // The last pair is the end of the stretch and not a line.
         if x < old_end {
             script.equal(x, y, 1)?;
         }
@@ -112,6 +115,7 @@ fn stretch<D: DiffHook>(
     {
         return myers::diff(&mut NoFinishHook::new(script), old, a, new, b);
     }
+    // An exact comparison would take too long here, so the stretch is one replacement.
     script.delete(a.start, a.len(), b.start)?;
     script.insert(a.end, b.start, b.len())
 }
@@ -209,6 +213,7 @@ mod tests {
     #[test]
     fn hunks_have_context() {
         let old: String = (1..=20).map(|n| format!("{n}\n")).collect();
+        // The first replacement also changes line 13.
         let new = old.replace("3\n", "three\n").replacen("17\n", "", 1);
         insta::assert_snapshot!(shown(&old, &new), @"
         @@ 0..6 0..6
@@ -296,6 +301,7 @@ mod tests {
     fn lines_in_another_order_are_compared_between_those_in_order() {
         let (old, new) = (
             numbers(0..100_003),
+            // The length is a prime, so the products are a permutation of the lines.
             numbers((0..100_003).map(|n| n * 7919 % 100_003)),
         );
         let found = hunks(old.as_bytes(), new.as_bytes());

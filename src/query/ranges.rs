@@ -120,11 +120,14 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
             continue;
         }
         match (piece, old_piece) {
+            // Open the longer node, so that both sides come to nodes of the same length, which can
+            // be compared by id.
             (Piece::List(_), Piece::List(_)) if len >= old_len => after.open()?,
             (Piece::List(_), Piece::List(_)) | (_, Piece::List(_)) => before.open()?,
             (Piece::List(_), _) => after.open()?,
             _ => {
                 let step = len.min(old_len);
+                // Holes are equal at any offset.
                 if piece != Piece::Hole || old_piece != Piece::Hole {
                     push(&mut out, at..at + step);
                 }
@@ -145,11 +148,13 @@ pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<
 
 fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
     match content {
+        // An empty content has no pieces, so it can be compared with any other one.
         Content::Inline(bytes) if bytes.is_empty() => Some(Vec::new()),
         Content::Inline(_) => None,
         Content::Direct(extents) => Some(
             extents
                 .iter()
+                // Pieces are taken from the end of the list, so their order is reversed.
                 .rev()
                 .map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk)))
                 .collect(),
@@ -159,6 +164,7 @@ fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
 }
 
 fn inline(before: &[u8], after: &[u8]) -> Vec<Range<u64>> {
+    // If the lengths differ, an equal tail is at another offset, so its bytes changed too.
     let same_head = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let same_tail = if before.len() == after.len() {
         before

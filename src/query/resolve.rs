@@ -344,6 +344,7 @@ impl<'a> Resolver<'a> {
             }
         }
         match found.as_slice() {
+            // Several refs of one version are not ambiguous.
             [(_, id), rest @ ..] if rest.iter().all(|(_, other)| other == id) => Ok(*id),
             [] => match hex_prefix(name) {
                 Some(hex) => self
@@ -365,6 +366,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn unknown(&self, name: &RefName) -> crate::error::Error {
+        // A new branch has no ref until its first commit.
         if self.head.branch.as_ref() == Some(name) {
             return ResolveError::Unborn {
                 branch: name.to_string(),
@@ -374,6 +376,7 @@ impl<'a> Resolver<'a> {
         let refs = self.repo.refs();
         let known = RefKind::ALL
             .iter()
+            // The suggestion is optional, so an error of the refs is ignored.
             .filter_map(|kind| refs.readable(*kind).ok())
             .flat_map(|all| all.tips);
         let known: Vec<String> = known.map(|tip| tip.name.to_string()).collect();
@@ -387,6 +390,7 @@ impl<'a> Resolver<'a> {
 
     /// Returns the version whose id starts with `hex`, or `None`. Fails if there are several.
     fn abbreviated(&self, hex: &str) -> Result<Option<Id>> {
+        // The first and the last id that begin with `hex`.
         let filled = |fill: &str| {
             Id::parse(&format!(
                 "{hex}{}",
@@ -403,6 +407,7 @@ impl<'a> Resolver<'a> {
                 .ids_between(PackKind::of(ObjectKind::Commit), &low, &high, 4096)?;
         let versions: Vec<Id> = ids
             .into_iter()
+            // Trees are in the same index, and only a commit can be read as one.
             .filter(|id| self.repo.commit_cached(id).is_ok())
             .collect();
         self.only(hex, versions)
@@ -413,6 +418,8 @@ impl<'a> Resolver<'a> {
             [] => Ok(None),
             [id] => Ok(Some(*id)),
             many => {
+                // The candidates are shown with more digits than the user has written, so that they
+                // differ.
                 let longer = (text.len() + 4).clamp(8, 64);
                 let candidates = many
                     .iter()
@@ -440,6 +447,7 @@ impl<'a> Resolver<'a> {
                 ));
             }
         };
+        // A tag of the branch has precedence over ordinals, ids and dates.
         if let Selector::Name(tag) = selector
             && let Some(id) = self
                 .repo
@@ -457,6 +465,8 @@ impl<'a> Resolver<'a> {
         }
         let found = match (selector.ordinal(), selector) {
             (Some(ordinal), _) => self
+                // Ordinals decrease along the line, so the search ends at the first one that is not
+                // greater.
                 .along(tip, |c| c.ordinal <= ordinal)?
                 .filter(|(_, c)| c.ordinal == ordinal),
             (None, Selector::Name(text)) => match self.on_branch(tip, text)? {
@@ -543,6 +553,7 @@ impl<'a> Resolver<'a> {
                     )),
                 }
             }
+            // As in git, `^0` is the version itself.
             Suffix::Parent(0) => Ok(from),
             Suffix::Parent(n) => {
                 let parents = self.repo.commit_cached(&from)?.parents;
@@ -577,7 +588,10 @@ impl<'a> Resolver<'a> {
             )),
             None => Err(no_step(
                 so_far(),
-                &format!("the ref log of `{name}` has {} entries", log.len()),
+                &match log.len() {
+                    1 => format!("the ref log of `{name}` has only 1 entry"),
+                    n => format!("the ref log of `{name}` has only {n} entries"),
+                },
             )),
         }
     }

@@ -45,6 +45,7 @@ pub fn in_no_version(
         if version.as_ref().is_ok_and(|(id, _)| is_forgotten(id)) {
             continue;
         }
+        // A comparison of few paths reads only the directories that lead to them.
         let single: Vec<Vec<u8>> = open.keys().cloned().collect();
         let scope = if single.len() <= SINGLE_PATHS {
             &single

@@ -12,6 +12,7 @@ pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
             .map(|path| path.as_os_str().as_bytes().to_vec())
     };
     MountTable::read()
+        // Without the table, no directory counts as a mount point.
         .unwrap_or_default()
         .iter()
         .filter_map(|mount| below(&mount.at).ok())
@@ -24,6 +25,8 @@ pub fn places(dir: &Path) -> Vec<Vec<u8>> {
     let mounted = mounted(dir);
     let mut places = BTreeSet::new();
     for path in mounted.iter().filter(|path| !path.is_empty()) {
+        // Each `/` ends the path of a directory above the mount point; 0 is the empty path of `dir`
+        // itself.
         let ends = path
             .iter()
             .enumerate()

@@ -42,6 +42,8 @@ pub struct WalkOptions {
 impl WalkOptions {
     /// Returns the rules for a walk. The repository itself is always left out.
     pub fn rules(&self, context: &Context) -> Result<Rules> {
+        // The repository may also be reached through another path, so it is identified by device
+        // and inode.
         let repository = std::fs::metadata(&context.repository)
             .ok()
             .map(|m| (m.dev(), m.ino()));
@@ -110,6 +112,7 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
         .into_iter()
         .map(|group| group.as_raw())
         .collect();
+    // getgroups(2) need not include the effective group.
     groups.insert(rustix::process::getegid().as_raw());
     Ok(Some(Unrestored { by, bases, groups }))
 }
@@ -118,9 +121,11 @@ pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> 
 /// privileges to restore everything.
 pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
+    // Root restores everything unless a call was denied.
     if user.is_root() && done.denied == 0 {
         return Ok(());
     }
+    // In a set-group-ID directory, new files get the group of the directory (inode(7)).
     let dir = std::fs::metadata(&context.worktree)
         .ok()
         .filter(|dir| dir.mode() & SETGID != 0);
@@ -138,6 +143,8 @@ pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport)
 pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     let worktree = repo.worktree(&context.worktree)?;
     if !worktree.restored_by()?.is_empty() {
+        // The stat cache goes first. If the process dies before the second step, the next call
+        // repeats both.
         if let Some(number) = worktree_number(repo, context) {
             repo.catalogue()?.clear_stat(number)?;
         }
@@ -210,6 +217,8 @@ impl UnstablePaths {
         } else if change.letter == Letter::Deleted
             && self.paths.iter().any(|dir| is_within(&change.path, dir))
         {
+            // A directory that changed during the walk has incomplete entries, so a missing one is
+            // no deletion.
             return None;
         }
         Some(change)

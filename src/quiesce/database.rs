@@ -87,6 +87,8 @@ impl<'e> DatabaseSession<'e> {
     pub(super) fn end(mut self) -> Result<(), String> {
         let text = match self.server {
             DatabaseServer::MariaDb => format!("UNLOCK TABLES;\nSELECT '{RELEASED}';\n"),
+            // `wait_for_archive` is false, because a failing archive command would block the
+            // release (PostgreSQL manual, `pg_backup_stop`).
             DatabaseServer::Postgres => format!(
                 "\\if :new\nSELECT count(*) FROM pg_backup_stop(false);\n\\else\nSELECT count(*) FROM pg_stop_backup(false, false);\n\
                  \\endif\nSELECT '{RELEASED}';\n"
@@ -126,6 +128,7 @@ impl<'e> DatabaseSession<'e> {
                 return Err("the commit process no longer runs".to_owned());
             }
             let left = until.saturating_duration_since(Instant::now());
+            // The short wait serves to notice that the commit is gone.
             let tick = left.min(Duration::from_millis(200));
             let line = match &mut self.client {
                 DatabaseClient::Here { output, .. } => match output.next(tick) {
@@ -152,6 +155,7 @@ impl<'e> DatabaseSession<'e> {
                 },
             };
             match line {
+                // Other lines are results of the statements.
                 Some(line) if line.trim() == word => return Ok(()),
                 None if left.is_zero() => {
                     return Err("the database did not respond in time".to_owned());
@@ -167,6 +171,7 @@ impl<'e> DatabaseSession<'e> {
         let DatabaseClient::Here { child, input, .. } = &mut self.client else {
             return None;
         };
+        // The client exits at the end of its input.
         drop(input.take());
         ended(child);
         let mut said = String::new();
@@ -183,6 +188,8 @@ impl<'e> DatabaseSession<'e> {
 impl Drop for DatabaseSession<'_> {
     fn drop(&mut self) {
         if let DatabaseClient::Here { child, input, .. } = &mut self.client {
+            // The client exits at the end of its input, and the server ends the lock or the backup
+            // with the session.
             drop(input.take());
             ended(child);
         }
@@ -194,6 +201,7 @@ fn ended(child: &mut Child) {
     let until = Instant::now() + END_TIMEOUT;
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() >= until {
+            // A client that does not exit keeps its session and with it the lock.
             let _ = child.kill();
             let _ = child.wait();
             return;
@@ -203,6 +211,7 @@ fn ended(child: &mut Child) {
 }
 
 fn begin_script(server: DatabaseServer, left: Duration) -> String {
+    // A `statement_timeout` of zero would mean no timeout.
     let secs = left.as_secs().max(1);
     match server {
         // Flush the buffers of the log to its file, so that a version has all acknowledged
@@ -210,6 +219,8 @@ fn begin_script(server: DatabaseServer, left: Duration) -> String {
         DatabaseServer::MariaDb => format!(
             "SET SESSION lock_wait_timeout = {secs};\nFLUSH TABLES WITH READ LOCK;\nFLUSH ENGINE LOGS;\nSELECT '{QUIESCED}';\n"
         ),
+        // PostgreSQL 15 renamed the functions. The argument `true` requests an immediate
+        // checkpoint; a spread one takes minutes.
         DatabaseServer::Postgres => format!(
             "SET statement_timeout = '{secs}s';\nSELECT :SERVER_VERSION_NUM >= 150000 AS new \\gset\n\\if :new\n\
              SELECT pg_backup_start('dvc', true);\n\\else\nSELECT pg_start_backup('dvc', true, false);\n\\endif\nSELECT '{QUIESCED}';\n"
@@ -237,6 +248,8 @@ fn inside<'e>(
     };
     let exec = ExecCommand {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        // The password is in the environment, because the arguments of a process are visible to all
+        // users.
         env: password
             .map(|password| format!("{}={password}", variable(server)))
             .into_iter()
@@ -253,6 +266,8 @@ fn here<'e>(
     at: &DatabaseAddress,
     password: Option<&str>,
 ) -> Result<DatabaseClient<'e>, String> {
+    // After a reconnect, the client of MariaDB would go on without the lock. For psql, `-X` ignores
+    // `.psqlrc`, and `-w` never asks for a password.
     let (programs, fixed): (&[&str], &[&str]) = match server {
         DatabaseServer::MariaDb => (
             &["mariadb", "mysql"],
@@ -292,13 +307,16 @@ fn here<'e>(
         }
     }
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    // Older installations have only the program `mysql`.
     for program in programs {
         let mut c = Command::new(program);
         c.args(&args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // The arguments of a process are visible to all users, but its environment is not.
         c.envs(password.map(|password| (variable(server), password)));
+        // By default, libpq waits for a connection without a limit.
         if server == DatabaseServer::Postgres {
             c.env("PGCONNECT_TIMEOUT", "10");
         }

@@ -109,6 +109,7 @@ pub(super) fn hold(
     noted: &mut dyn FnMut(ContainerEvent),
 ) -> Result<(), String> {
     let mut seen = BTreeSet::new();
+    // A container may start while others are paused, so the list is read until it has no new one.
     for _ in 0..ATTEMPTS {
         let found = writers(engine, plan).map_err(|e| explained(&e))?;
         let fresh: Vec<Container> = found
@@ -133,6 +134,8 @@ pub(super) fn hold(
                     ));
                 }
                 let secs = known.time_to_stop().as_secs();
+                // The time of the start shows later whether another process has started the
+                // container again.
                 UndoStep::Start {
                     id: id.clone(),
                     name: name.clone(),
@@ -145,6 +148,7 @@ pub(super) fn hold(
                     name: name.clone(),
                 }
             };
+            // The undo step is reported first, because this process may die during the step.
             noted(ContainerEvent::Undo(undo));
             let held = if stop {
                 engine.stop(&id, left)
@@ -202,6 +206,7 @@ fn runs(state: &str) -> bool {
 
 /// Unpauses a container.
 pub(super) fn unpause(engine: &DockerEngine, id: &str) -> Result<(), EngineError> {
+    // Another process may have unpaused or removed the container.
     match engine.container(id) {
         Ok(container) if container.state.paused => engine.unpause(id),
         Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
@@ -223,6 +228,7 @@ pub(super) fn start(
             // Another process has started the container.
             Ok(container) if container.state.started_at != started => return Ok(true),
             Ok(_) if Instant::now() >= until => return Ok(false),
+            // The engine may still be stopping the container.
             Ok(_) => std::thread::sleep(POLL_INTERVAL),
             Err(EngineError::NotFound { .. }) => return Ok(true),
             Err(e) => return Err(e),

@@ -41,6 +41,7 @@ impl FrozenFs {
         // SAFETY: the kernel does not look at the argument of this request, so no memory is
         // touched.
         let thawed = unsafe { ioctl(&self.0, NoArg::<THAW>::new()) };
+        // The kernel returns EINVAL if the file system is not frozen.
         match thawed {
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
             Err(e) => Err(e.into()),

@@ -42,6 +42,7 @@ impl LineReader {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return NextLine::Line(String::from_utf8_lossy(&line[..end]).into_owned());
             }
+            // A line without an end must not use up the memory.
             if self.buffer.len() > LINE_MAX {
                 return NextLine::End;
             }
@@ -52,6 +53,7 @@ impl LineReader {
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&left)) {
                 Ok(0) => return NextLine::Late,
                 Err(rustix::io::Errno::INTR) => continue,
+                // After an error of poll(2), the read reports the error.
                 Ok(_) | Err(_) => {}
             }
             let mut piece = [0; 4096];

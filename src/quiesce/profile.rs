@@ -82,7 +82,7 @@ impl QuiesceProfile {
             ("none", "") => return Ok(None),
             ("docker", "pause") => Self::Pause,
             ("docker", "stop") => Self::Stop,
-            ("docker", _) => return Err(bad("use `docker:pause` or `docker:stop`")),
+            ("docker", _) => return Err(bad("expected `docker:pause` or `docker:stop`")),
             ("exec", rest) => {
                 let (container, commands) = rest
                     .split_once(':')
@@ -135,6 +135,7 @@ fn commands_of(text: &str) -> (String, Option<String>) {
 
 /// Parses the name or id of a container.
 fn name(text: &str) -> Option<String> {
+    // Docker has the same rule for names: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     (text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain))
         .then(|| text.to_owned())
@@ -165,6 +166,7 @@ fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
                     DVC_QUIESCE_PASSWORD_FILE or the client's own file",
         );
     }
+    // A value must not look like an option of the database client.
     let plain = |text: &str| {
         let decoded = url_decoded(text);
         (!decoded.is_empty() && !decoded.starts_with('-') && !decoded.contains(['\0', '\n']))
@@ -184,6 +186,7 @@ fn place(text: &str) -> Result<DatabaseAddress, &'static str> {
 }
 
 fn url_decoded(text: &str) -> String {
+    // In form data, `+` is a space and `&` a separator; in these parts of a URL, both are plain.
     url::form_urlencoded::parse(
         format!("x={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes(),
     )
@@ -302,6 +305,7 @@ mod tests {
             ("pause", "`pause`"),
         ];
         for (text, expected) in table {
+            // A password in the wrong place must not appear in the message.
             let said = QuiesceProfile::parse(text).unwrap_err();
             assert!(
                 said.to_string().contains(expected) && !said.to_string().contains("secret"),

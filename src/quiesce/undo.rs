@@ -72,6 +72,7 @@ pub(super) fn undo_all(
 ) -> Vec<String> {
     let (begun, mut failed) = (Instant::now(), Vec::new());
     loop {
+        // The deadline is in the past, so that no step waits and every step gets a turn.
         left.retain(|undo| match undo.run(engine, begun) {
             Ok(()) => false,
             Err(_)
@@ -111,6 +112,7 @@ pub(super) fn run_in(
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ran.complaints);
+    // The last line of the error output usually contains the reason.
     let last = said
         .trim()
         .lines()

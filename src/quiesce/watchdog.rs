@@ -55,6 +55,7 @@ pub fn run(
             NextLine::Late => {}
         }
     };
+    // The plan arrives by the pipe and not as an argument, because it may contain a password.
     let plan: QuiescePlan = serde_json::from_str(&line)?;
     let limit = Duration::from_millis(plan.limit_ms);
     let engine = match plan
@@ -216,6 +217,8 @@ impl Watchdog<'_> {
                 before,
                 after,
             } => {
+                // The undo step is reported before the command runs, so that the commit can do it
+                // if this process dies.
                 if let Some(after) = after {
                     let (container, limit_ms) = (container.clone(), self.plan.limit_ms);
                     self.will_undo(UndoStep::Exec {
@@ -250,6 +253,8 @@ impl Watchdog<'_> {
                 let failed =
                     |e: std::io::Error| plain(format!("cannot freeze `{}`: {e}", path.display()));
                 let frozen = freeze::open(path).map_err(failed)?;
+                // The undo step is reported before the freeze, so that the commit can thaw the file
+                // system if this process dies.
                 self.send(&WatchdogEvent::Undo(UndoStep::Thaw { path: path.clone() }));
                 frozen.freeze().map_err(failed)?;
                 self.steps.push(ActiveStep::Frozen(frozen, path.clone()));
@@ -276,6 +281,7 @@ impl Watchdog<'_> {
     fn undo(&mut self) -> Undone {
         let (mut problems, mut left) = (Vec::new(), Vec::new());
         let until = Instant::now() + PENDING_TIMEOUT;
+        // In reverse order, because a later step may depend on an earlier one.
         while let Some(hold) = self.steps.pop() {
             match hold {
                 ActiveStep::Session(session) => problems.extend(session.end().err()),

@@ -45,6 +45,7 @@ impl Head {
                 base: state.base.as_deref().and_then(Id::parse),
                 known: true,
             }),
+            // A worktree that was never used is on the default branch.
             None => {
                 let branch = Some(RefName::new(&repo.marker().default_branch)?);
                 Ok(Self {
@@ -68,6 +69,7 @@ impl Head {
 
     /// Returns the branch or version that HEAD was before its last move to another branch.
     pub fn previous(context: &Context) -> Result<Revision> {
+        // A mount does not record the previous branch.
         let state = match &context.mount {
             Some(_) => None,
             None => context.repo()?.worktree(&context.worktree)?.state()?,

@@ -36,14 +36,17 @@ pub enum RefMoveError {
     #[error("no {} `{name}`", kind.name())]
     Missing { kind: RefKind, name: RefName },
     /// Another process won the race.
-    #[error("another process moved the {} `{name}` at the same time", kind.name())]
+    #[error("cannot move the {} `{name}`: another process moved it at the same time", kind.name())]
     Raced { kind: RefKind, name: RefName },
     /// A worktree is on the branch.
-    #[error("branch `{name}` is the current branch of `{worktree}`")]
+    #[error("cannot delete branch `{name}`: it is the current branch of `{worktree}`")]
     Current { name: RefName, worktree: String },
     /// A tag of the current branch, but HEAD is detached.
-    #[error("HEAD is detached, so `@{0}` has no branch")]
+    #[error("cannot resolve `@{0}`: HEAD is detached, so there is no current branch")]
     NoBranch(String),
+    /// An operation on the current branch, but HEAD is detached.
+    #[error("cannot {0}: HEAD is detached, so there is no current branch")]
+    Detached(&'static str),
     /// `undo` without a name, but HEAD is detached.
     #[error("cannot undo: HEAD is detached, so there is no current branch")]
     NoBranchToUndo,
@@ -57,15 +60,15 @@ impl Failure for RefMoveError {
         match self {
             Self::Exists { .. } | Self::Raced { .. } | Self::Current { .. } => Kind::Rejected,
             Self::Missing { .. } | Self::NothingToUndo { .. } => Kind::NotFound,
-            Self::NoBranch(_) | Self::NoBranchToUndo => Kind::Usage,
+            Self::NoBranch(_) | Self::Detached(_) | Self::NoBranchToUndo => Kind::Usage,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { kind, name } => Some(format!(
-                "run `dvc {} -f {name} REV` to move it",
-                kind.name()
+                "run `dvc {word} -f {name} REV` to move the {word}",
+                word = kind.name()
             )),
             Self::Raced { .. } => {
                 Some("check the new version and run the command again".to_owned())
@@ -74,6 +77,7 @@ impl Failure for RefMoveError {
                 kind: RefKind::Tag, ..
             } => Some("run `dvc tag` to list the tags".to_owned()),
             Self::Missing { .. } => Some("run `dvc branch --all` to list the branches".to_owned()),
+            Self::Detached(_) => Some("run `dvc checkout BRANCH` first".to_owned()),
             Self::NoBranchToUndo => Some("name the branch or tag: `dvc undo NAME`".to_owned()),
             Self::Current { .. } => {
                 Some("check out another branch in that worktree first".to_owned())
@@ -123,12 +127,14 @@ impl<'a> Mover<'a> {
             Err(e) if force && e.kind() == Kind::Integrity => {
                 return self.repair(kind, name, id, why);
             }
+            // No entry can follow the greatest number, so the newest entry is replaced.
             Ok(Some(tip)) if force && tip.seq == u64::MAX => {
                 return self.repair(kind, name, id, why);
             }
             tip => tip?,
         };
         match tip.as_ref().and_then(value_of) {
+            // The ref has the value already. A further entry would be one more step for `undo`.
             Some(old) if old == id => Ok(()),
             Some(_) if !force => Err(RefMoveError::Exists {
                 kind,
@@ -180,6 +186,7 @@ impl<'a> Mover<'a> {
         names: &BTreeSet<RefName>,
         why: &str,
     ) -> Result<()> {
+        // All names are checked first, so that a wrong name deletes nothing.
         names
             .iter()
             .try_for_each(|name| self.existing(kind, name).map(drop))?;

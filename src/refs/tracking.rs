@@ -12,7 +12,7 @@ const ATTEMPTS: usize = 8;
 
 /// A branch and the remote branch of the same name both have versions that the other lacks.
 #[derive(Debug, thiserror::Error)]
-#[error("`{ours}` and `{theirs}` have diverged")]
+#[error("cannot fast-forward: `{ours}` and `{theirs}` have diverged")]
 pub struct DivergedBranches {
     /// The local branch.
     pub ours: RefName,
@@ -48,7 +48,10 @@ impl Failure for UnnamedRemote {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("run `dvc remote add NAME {}` to name it", self.url))
+        Some(format!(
+            "run `dvc remote add NAME {}` to name the remote",
+            self.url
+        ))
     }
 }
 
@@ -82,6 +85,7 @@ pub fn track(
                     why,
                     time: context.moved_at(),
                 };
+                // If another process has repaired the ref first, the next round reads its value.
                 refs.repair(RefKind::Remote, &name, value, &how)?;
                 continue;
             }

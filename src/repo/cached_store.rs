@@ -104,6 +104,7 @@ impl CachedStore {
             .local_file(key)
             .and_then(|path| std::fs::metadata(path).ok())
             .map(|m| m.len());
+        // The local copy answers without a request, because equal keys mean equal bytes.
         let len = local.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
         let len = len.ok_or_else(|| StoreError::Missing {
             key: key.to_owned(),
@@ -147,6 +148,8 @@ impl CachedStore {
             .sum();
         let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
+            // A local object is read from the local repository, so a copy in the cache would waste
+            // space.
             if self.local_file(key).is_some() {
                 continue;
             }
@@ -154,6 +157,8 @@ impl CachedStore {
             for span in joined(cache.missing(key, len, ranges), gap) {
                 let mut at = span.start;
                 while at < span.end {
+                    // A piece ends with a region of the cache, because the cache writes complete
+                    // regions at once.
                     let end = ((at / PIECE + 1) * PIECE).min(span.end);
                     pieces.push(Piece {
                         call,
@@ -169,6 +174,8 @@ impl CachedStore {
         let threads = READERS.min(pieces.len());
         self.pieces().extend(pieces);
         let work = || -> Result<(), StoreError> {
+            // Threads of another call may have taken some pieces already, so the loop ends when
+            // none is left.
             while let Some(piece) = self.take_piece(|p| p.call == call) {
                 self.through(cache, &piece.key, piece.len, piece.range)?;
             }
@@ -203,6 +210,8 @@ impl CachedStore {
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        // An unreadable or short local file is no error here, because the remote has the object,
+        // too.
         if let Some(Ok(file)) = self.local_file(key).map(File::open) {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
             if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {
@@ -212,6 +221,8 @@ impl CachedStore {
         let Some(cache) = &self.cache else {
             return self.fetch(key, range);
         };
+        // Fetching only a part of a queued piece would split it and cause three times as many
+        // requests (docs/decisions/0007).
         while let Some(piece) = self
             .take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
@@ -246,6 +257,7 @@ impl CachedStore {
                 detail,
             ));
         }
+        // Only errors of the network count. A missing object says nothing about the next request.
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
                 *failed() = Some((
@@ -283,6 +295,7 @@ impl Store for CachedStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        // Refs and the marker can change, so they are never cached.
         self.inner.get(key)
     }
 
@@ -300,6 +313,7 @@ impl Store for CachedStore {
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        // Whole objects are streamed once, so they would only displace useful blocks of the cache.
         self.inner.read_from(key, offset, take)
     }
 
@@ -321,6 +335,7 @@ impl Store for CachedStore {
 
     fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
+        // A listing has the lengths, which saves one request per object.
         if is_immutable(dir) {
             listed
                 .iter()
@@ -358,6 +373,7 @@ impl SegmentBytes for RemoteSegment {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        // The length comes from a listing, and a damaged footer may refer to bytes beyond the end.
         if at.saturating_add(buffer.len() as u64) > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -28,6 +28,7 @@ impl Repo {
         match content {
             Content::Inline(_) => {}
             Content::Direct(list) => walk.leaf = list.clone().into_iter(),
+            // No parent states the length of the root; `u64::MAX` marks it.
             Content::List(root) => walk.stack.push(vec![(u64::MAX, *root)].into_iter()),
         }
         walk
@@ -62,6 +63,7 @@ impl Repo {
                 return Ok((start, walk));
             };
             let children = level.as_slice();
+            // The root has no length in a parent, so it is never skipped.
             let is_root = children.first().is_some_and(|c| c.0 == u64::MAX);
             let skip = if is_root {
                 0
@@ -84,6 +86,7 @@ impl Repo {
                 walk.stack.pop();
                 continue;
             };
+            // Each level costs memory, and the limit stops a forged list.
             if walk.stack.len() > DEPTH_MAX {
                 return Err(malformed(&id, "nested too deeply"));
             }
@@ -103,6 +106,8 @@ impl Repo {
         for extent in self.extents(content) {
             let extent = extent?;
             let end = (out.len() as u64).saturating_add(extent.len);
+            // The lengths are checked before the bytes are read, so that a forged length allocates
+            // nothing.
             if end > limit {
                 return Err(Malformed::new("stored content", "longer than the limit").into());
             }
@@ -173,6 +178,8 @@ impl Iterator for Extents<'_> {
                         ListNode::Leaf(extents) => extents.iter().map(|x| x.len).sum(),
                         ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
                     };
+                    // `extents_at` skips nodes by the length in their parent, so both lengths must
+                    // agree.
                     if len != u64::MAX && sum != len {
                         self.failed = Some(());
                         return Some(Err(malformed(&id, "wrong length")));

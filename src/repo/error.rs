@@ -39,13 +39,13 @@ pub enum RepoError {
         place: String,
     },
     /// The operation requires a local repository.
-    #[error("the repository at `{place}` is not on this machine")]
+    #[error("cannot use the repository at `{place}`: this command needs a local repository")]
     NotLocal { place: String },
     /// Neither the repository nor the cache directory can be written.
     #[error("cannot write to the repository `{}`, and no cache directory is available", path.display())]
     NoState { path: PathBuf },
     /// The directory for a new repository contains other files.
-    #[error("`{}` is not empty and is not a repository", path.display())]
+    #[error("cannot create a repository in `{}`: the directory is not empty and is not a repository", path.display())]
     Occupied { path: PathBuf },
 }
 

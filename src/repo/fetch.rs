@@ -57,6 +57,8 @@ impl Repo {
         staging: &LocalStore,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<FetchedFile> {
+        // A call of `read_from` has no result for too many bytes, so a flag separates this case
+        // from a missing object.
         let (mut left, mut too_long) = (limit, false);
         let staged = staging.stage()?;
         let mut hasher = NameHasher::default();
@@ -93,6 +95,7 @@ impl Repo {
         let (Some(remote), index) = (self.remote_store(), self.index()?) else {
             let mut missing = Vec::new();
             for id in chunks {
+                // In a lazy clone, only chunks that are not local are requested from the remote.
                 if !self.has(ObjectKind::Chunk, id)? {
                     missing.push(*id);
                 }
@@ -104,9 +107,12 @@ impl Repo {
         };
         let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
         for id in chunks {
+            // A chunk that the index does not list is left to the read that needs it, which reports
+            // the error.
             let Some(row) = index.lookup(PackKind::Data, id)? else {
                 continue;
             };
+            // A delta is useless without its base.
             for place in row.base.iter().chain([&row.place]) {
                 let from = u64::from(place.offset);
                 packs

@@ -196,9 +196,12 @@ impl Frames {
             within,
             len,
         } = row.place;
+        // Two small reads are cheaper than a large one only if the packs are local and the object
+        // is much smaller than the frame.
         if !self.is_local || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
             return Ok(None);
         }
+        // The frame is in memory, so no read is needed.
         if self.cached(&(pack, offset)).is_some() {
             return Ok(None);
         }
@@ -231,6 +234,8 @@ impl Frames {
     ) -> Result<Arc<Vec<u8>>> {
         let key = (place.pack, place.offset);
         if self.is_local && kind == ObjectKind::Chunk {
+            // Only local chunks are read ahead, because a remote fetches in advance with fewer and
+            // larger requests.
             self.read_ahead.follow(place);
         }
         if let Some(hit) = self.cached(&key) {
@@ -244,6 +249,7 @@ impl Frames {
         let mut rest = stored.as_slice();
         let head =
             FrameHead::decode(&mut rest).map_err(|e| damaged(kind, id, place, &e.to_string()))?;
+        // The index may be damaged, so a location that does not fit exactly is refused.
         if rest.len() != head.payload as usize || head.kind != kind {
             return Err(damaged(
                 kind,
@@ -260,6 +266,7 @@ impl Frames {
             decode_payload(&head, rest, base.as_deref())
                 .map_err(|e| damaged(kind, id, place, &e))?,
         );
+        // The frame is kept before its objects are verified, so `at` removes a damaged frame again.
         self.keep(key, &plain);
         Ok(plain)
     }
@@ -307,6 +314,7 @@ impl Frames {
         // The table of contents follows the last frame, and its bytes may look like a frame.
         let fits = |head: &FrameHead| {
             head.kind == ObjectKind::Chunk
+                // A delta needs its base, whose read would start further reads.
                 && head.codec != CODEC_DELTA
                 && head.payload as usize <= FRAME_PLAIN_MAX
         };
@@ -362,6 +370,7 @@ impl Frames {
                 place: *place,
                 base: None,
             };
+            // The location in the row may be outdated, so an error is not final.
             if let Ok(plain) = self.at(index, kind, &row) {
                 return Ok(plain);
             }

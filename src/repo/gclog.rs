@@ -115,6 +115,7 @@ impl<'s> GcLog<'s> {
         let Some(newest) = keys.first() else {
             return Ok(Some(state));
         };
+        // Entries never change and numbers never restart, so an equal number means an equal log.
         if newest.seq == known.number {
             return Ok(Some(known.clone()));
         }
@@ -146,6 +147,7 @@ impl<'s> GcLog<'s> {
                             Arc::new(list)
                         }
                     };
+                    // The newest dead list contains the packs of all earlier ones.
                     break;
                 }
             }
@@ -176,6 +178,11 @@ impl<'s> GcLog<'s> {
             }
             read => read?,
         }
+        // A store could serve another list with the same sums, and packs that are not dead would be
+        // taken for dead.
+        if NameHasher::of(&bytes) != *name {
+            return Err(Malformed::new("list of packs", "checksum mismatch").into());
+        }
         let list = PackList::decode(bytes)?;
         if list.len() as u64 != entry.count || list.sum_bytes() != entry.bytes {
             return Err(Malformed::new("list of packs", "not the list that the log names").into());
@@ -195,12 +202,14 @@ impl<'s> GcLog<'s> {
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
         let bytes = list.finish();
+        // The name is the hash of the list, so an equal list of another gc is the same file.
         let name = NameHasher::of(&bytes);
         let file = staging.stage()?;
         file.as_file()
             .write_all(&bytes)
             .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
         let key = layout::pack_list(&name);
+        // Store the list first, because an entry must never name a list that does not exist.
         self.store.put(file.path(), &key)?;
         let entry = GcEntry {
             list: Some(name),
@@ -208,6 +217,7 @@ impl<'s> GcLog<'s> {
             bytes: sum_bytes,
             ..entry
         };
+        // An entry that is created may still not count, because folding frees numbers.
         if self.log.append(&entry)? == Appended::Lost || !self.counts(&entry, rows)? {
             return Ok(Appended::Lost);
         }
@@ -221,6 +231,7 @@ impl<'s> GcLog<'s> {
     /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
     /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
+        // An empty known state forces a complete read.
         let now = self.read(&GcState::default())?;
         match entry.what {
             GcStep::Dead => Ok(now.dead_number <= entry.seq
@@ -229,6 +240,8 @@ impl<'s> GcLog<'s> {
             GcStep::Plan => {
                 let is_exclusive = self.store.abilities().exclusive;
                 let is_own = |key: &EntryKey| {
+                    // Without exclusive creation, another process may have created an entry with
+                    // the same number.
                     key.seq == entry.seq && (is_exclusive || key.name.contains(&entry.update))
                 };
                 self.log.remove(
@@ -265,7 +278,10 @@ impl<'s> GcLog<'s> {
                 lists.extend(entry.list);
             }
         }
+        // Remove the entries before their lists, because a reader that finds an entry needs its
+        // list.
         self.log.remove(&old)?;
+        // A list is named by its content, so an old entry and the dead entry may share one.
         lists
             .iter()
             .filter(|name| Some(**name) != dead.list)

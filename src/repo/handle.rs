@@ -80,6 +80,8 @@ impl LazySource {
             return Ok(source);
         }
         let _opening = self.opening.lock();
+        // The outage is read under the lock, so that threads which have waited for a failed attempt
+        // fail at once.
         if let Some(detail) = self.outage.current() {
             return Err(RepoError::Unavailable { detail }.into());
         }
@@ -87,6 +89,7 @@ impl LazySource {
             return Ok(source);
         }
         let source = open().inspect_err(|e| _ = self.outage.record(e))?;
+        // The URL may lead to another repository, whose versions have nothing to do with this one.
         if source.marker().id != id {
             return Err(RepoError::Foreign {
                 place: source.store().place(),
@@ -175,8 +178,11 @@ impl Repo {
             }
             .into());
         }
+        // Set the access before the marker is created, because new files get the access of the
+        // directory.
         protect(root, options.sharing, options.complain.as_deref())
             .map_err(io("set the access of"))?;
+        // If two processes create the repository at the same time, one of them fails here.
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists {
                 path: root.to_path_buf(),
@@ -247,6 +253,8 @@ impl Repo {
             source,
         };
         let chunker = chunker_config(&marker).map_err(bad)?;
+        // Copies of a repository have the same id, so the directory name also contains a hash of
+        // the URL.
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
         Ok(Self::new(

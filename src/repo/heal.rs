@@ -25,6 +25,7 @@ impl Repo {
         if !self.options.heal || why.kind() != Kind::Integrity {
             return None;
         }
+        // The note comes before the search, so that the damage is known even if no remote responds.
         self.note_damage(&[(kind, *id)]);
         for source in self.heal_sources() {
             match source.0.stored_object(kind, id) {
@@ -51,6 +52,7 @@ impl Repo {
             return Ok(None);
         };
         for (source, _) in self.heal_sources() {
+            // Any error of one remote only means that the next one is asked.
             if let Ok(FetchedFile::Verified(file)) =
                 source.fetch_named(&layout::pack(name), name, limit, local, &|| false)
             {

@@ -13,6 +13,8 @@ impl LocalRepo<'_> {
     /// Records durably that refs may need objects that are missing locally and are at the URL
     /// `from`.
     pub fn set_partial(&self, from: &str) -> Result<()> {
+        // The file must exist before a ref needs a missing object, which would otherwise count as
+        // damage.
         self.files().create(layout::PARTIAL, from.as_bytes())?;
         Ok(())
     }
@@ -35,6 +37,8 @@ impl Repo {
         match std::fs::read(root.join(layout::PARTIAL)) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            // If the file is unreadable, assume that objects may be missing. Otherwise they would
+            // be reported as damage.
             Err(_) => Some(String::new()),
         }
     }

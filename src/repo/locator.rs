@@ -105,6 +105,7 @@ impl Locator {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
+        // Only one thread opens the index, because opening costs many reads.
         let _opening = self.opening.lock();
         if let Some(index) = self.index.get() {
             return Ok(index);
@@ -162,6 +163,7 @@ impl Locator {
 
     /// Opens the segments that other processes have written since. Returns whether there were any.
     pub(super) fn refresh(&self) -> Result<bool> {
+        // `index` locks `opening` itself, so it must be called before this function locks it.
         let index = self.index()?;
         let _opening = self.opening.lock();
         let mut open: HashSet<SegmentName> = layout::SEGMENT_KINDS
@@ -169,6 +171,7 @@ impl Locator {
             .flat_map(|k| index.segments(*k))
             .map(|s| *s.name())
             .collect();
+        // Damaged segments would be reported again by each refresh.
         open.extend(index.damaged().iter().map(|d| d.0));
         let new = retry_replaced(|| {
             let live = self.live_segments(self.open_catalogue().ok())?.0;
@@ -186,6 +189,7 @@ impl Locator {
 
     /// Refreshes the index, unless this function has refreshed it within [`REFRESH_INTERVAL`].
     pub(super) fn refresh_after_damage(&self) -> Result<()> {
+        // The lock is kept during the refresh, so that other threads wait for the result.
         let mut refreshed = self.refreshed.lock();
         if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
             self.refresh()?;
@@ -210,6 +214,8 @@ impl Locator {
             live.retain(|s| !skip.contains(&s.0));
             let rest = live.split_off(live.len().min(OPENED_TOGETHER));
             if let Some(remote) = self.location.as_remote() {
+                // One byte at each end makes the cache fetch the blocks with the head and with the
+                // footer.
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
                 let ends = live
                     .iter()
@@ -257,6 +263,7 @@ impl Locator {
                 {
                     remote.learn(&layout::pack(&pack.name), pack.size_bytes);
                 }
+                // The damage may be in the cache, so the next attempt must fetch the segment again.
                 if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
                     remote.forget(&key);
                 }
@@ -287,6 +294,8 @@ impl Locator {
         let rows = catalogue
             .and_then(|c| c.segments().ok())
             .unwrap_or_default();
+        // The catalogue may not match the files, for example in a copy of the repository. A segment
+        // is replaced only if its replacement exists.
         let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
         let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
         let live = stored
@@ -376,6 +385,7 @@ impl Locator {
 fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
     let failed = |source| IoError::new("list", layout::PACKS, source);
     let list = |dir: &Path| match std::fs::read_dir(dir) {
+        // A file in place of a directory is damage that a check reports, and contains no packs.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         list => list.map(Some),
     };

@@ -26,9 +26,9 @@ pub trait LogEntry: Sized {
 /// The error for a log that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("entry `{key}` is damaged: {detail}")]
+    #[error("the log entry `{key}` is damaged: {detail}")]
     Damaged { key: String, detail: String },
-    #[error("cannot append to `{log}`: its newest entry has the greatest possible number")]
+    #[error("cannot append to `{log}`: its newest entry already has the maximum number")]
     Last { log: String },
 }
 
@@ -38,7 +38,11 @@ impl Failure for LogError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("restore this file from a copy of the repository".to_owned())
+        let damaged = match self {
+            Self::Damaged { key, .. } => key,
+            Self::Last { log } => log,
+        };
+        Some(format!("restore `{damaged}` from a copy of the repository"))
     }
 }
 
@@ -89,14 +93,16 @@ impl<'s> Log<'s> {
     /// Reads an entry; `None` if another process folded the entry since it was listed.
     pub fn read<E: LogEntry>(&self, key: &EntryKey) -> Result<Option<E>> {
         let full = format!("{}/{}", self.dir, key.name);
+        // Another process may have folded the entry after it was listed.
         let Some(bytes) = self.store.get(&full)? else {
             return Ok(None);
         };
         match E::decode(&bytes) {
+            // A copy of an entry under another key must not take effect.
             Ok(entry) if entry.seq() == key.seq => Ok(Some(entry)),
             Ok(_) => Err(LogError::Damaged {
                 key: full,
-                detail: "it has another number".to_owned(),
+                detail: "its number differs from the number in its name".to_owned(),
             }
             .into()),
             Err(e) => Err(LogError::Damaged {
@@ -121,6 +127,8 @@ impl<'s> Log<'s> {
     /// number had been freed by folding.
     pub fn append<E: LogEntry>(&self, entry: &E) -> Result<Appended> {
         let seq = entry.seq();
+        // Without exclusive creation, two writers may create the same number, so the key contains
+        // the update id.
         let own = match self.store.abilities().exclusive {
             true => seq_key(seq),
             false => unique_seq_key(seq, entry.update_id()),
@@ -130,6 +138,8 @@ impl<'s> Log<'s> {
             return Ok(Appended::Lost);
         }
         let keys = self.keys()?;
+        // If an intent lock was lost, another writer may have created an entry with the same
+        // number.
         let has_rival = keys.iter().any(|key| key.seq == seq && key.name != own);
         if has_rival || !self.counts(&keys, entry)? {
             // The entry is withdrawn; a reader ignores it until then, for the same reasons.
@@ -145,12 +155,14 @@ impl<'s> Log<'s> {
     fn counts<E: LogEntry>(&self, keys: &[EntryKey], entry: &E) -> Result<bool> {
         let mut is_folded = false;
         for key in keys.iter().filter(|key| key.seq > entry.seq()) {
+            // A newer entry that has vanished was withdrawn or folded.
             let Some(newer) = self.read::<E>(key)? else {
                 continue;
             };
             if newer.folded_ids().any(|id| id == entry.update_id()) {
                 return Ok(true);
             }
+            // A fold that does not contain this entry was made by a process that had not seen it.
             is_folded |= newer.folded_ids().next().is_some();
         }
         Ok(!is_folded)

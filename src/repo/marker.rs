@@ -90,6 +90,7 @@ pub(super) fn chunker_config(marker: &Marker) -> Result<ChunkerConfig, Malformed
 pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMarker>> {
     let store = LocalStore::new(root.to_path_buf());
     let bytes = store.get(layout::MARKER)?.unwrap_or_default();
+    // A marker of a newer version of dvc has a right checksum and must stay.
     if checked_line(&bytes, "repository marker").is_ok() {
         return Ok(None);
     }
@@ -101,6 +102,7 @@ pub fn rewrite_marker(root: &Path, dry_run: bool) -> Result<Option<RewrittenMark
     };
     if !dry_run {
         let file = store.stage()?;
+        // `create` would not replace a damaged marker.
         let io = |source| IoError::new("write", layout::MARKER, source);
         file.as_file().write_all(&marker.encode()).map_err(io)?;
         store.publish(file, layout::MARKER)?;
@@ -128,6 +130,7 @@ fn salvage(bytes: &[u8]) -> Option<Marker> {
 /// Returns a new marker whose default branch is an existing one, if there is any.
 fn marker_for_refs(store: &LocalStore) -> Result<Marker> {
     let mut branches = Vec::new();
+    // The default branch is recorded only in the marker, so an existing branch is chosen.
     for (_, tip) in Refs::of(store).list_checked(RefKind::Branch)? {
         branches.extend(tip.ok().flatten().map(|tip| tip.name.as_str().to_owned()));
     }

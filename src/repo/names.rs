@@ -65,6 +65,8 @@ impl Repo {
                     return Ok(found.ok().map(|at| entries.swap_remove(at)));
                 }
                 TreeBody::Inner(children) => {
+                    // The last child that does not begin after the name is the only one that can
+                    // contain the name.
                     let after = children.partition_point(|c| c.first.as_slice() <= name);
                     let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else {
                         return Ok(None);
@@ -170,6 +172,7 @@ impl<'a> Names<'a> {
             TreeBody::Leaf(entries) => entries.first().map(|e| &e.name),
             TreeBody::Inner(children) => children.first().map(|c| &c.first),
         };
+        // A forged tree could otherwise repeat names and take any amount of time.
         if first != Some(&child.first) {
             return malformed(
                 &child.id,

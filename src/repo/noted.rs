@@ -36,6 +36,7 @@ impl Locator {
 
     /// Removes the notes of objects that were stored again.
     pub(super) fn forget_stored(&self, kind: PackKind, rows: &[IndexRow]) {
+        // The set is nearly always empty, so this test saves the work for every pack.
         if self.noted_objects().read().is_empty() {
             return;
         }
@@ -44,6 +45,7 @@ impl Locator {
                 .into_iter()
                 .filter(|k| PackKind::of(*k) == kind)
         };
+        // A row does not contain the kind of its object.
         let stored: Vec<_> = rows
             .iter()
             .flat_map(|row| kinds().map(|k| (k, row.id)))
@@ -53,6 +55,7 @@ impl Locator {
             .into_iter()
             .filter(|object| noted.remove(object))
             .collect();
+        // The catalogue writes to the disk, so it is called without the lock.
         drop(noted);
         if let (false, Ok(catalogue)) = (forgotten.is_empty(), self.catalogue()) {
             let _ = catalogue.remove_damaged_objects(&forgotten);
@@ -82,6 +85,7 @@ impl Repo {
             .copied()
             .filter(|object| noted.insert(*object))
             .collect();
+        // The catalogue writes to the disk, so it is called without the lock.
         drop(noted);
         if let (false, Ok(catalogue)) = (new.is_empty(), self.catalogue()) {
             let _ = catalogue.add_damaged_objects(&new);

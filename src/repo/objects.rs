@@ -17,6 +17,7 @@ impl Repo {
     /// Returns the verified bytes of an object, which may be in memory, in this repository, or at
     /// the remote of a lazy clone. If these copies are damaged or missing, asks the other remotes.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
+        // A dry run never keeps chunks in memory, so chunks need no look-up.
         if kind != ObjectKind::Chunk
             && let Some(plain) = self.volatile.get(id)
         {
@@ -37,6 +38,7 @@ impl Repo {
             Ok(Some(source)) => source.stored_object(kind, id),
             other => other.map(|_| None),
         };
+        // An error of the source is returned only if no other place has the object.
         if let Ok(Some(plain)) = from_source {
             return Ok(plain);
         }
@@ -93,6 +95,8 @@ impl Repo {
     fn stored(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         match (self.frames.object(index, kind, id), self.remote_store()) {
             (Err(e), Some(remote)) if e.kind() == Kind::Integrity => {
+                // The damage may be in the cache, so the second attempt must fetch the blocks
+                // again.
                 for row in index.lookup_all(PackKind::of(kind), id)? {
                     remote.forget(&layout::pack(&row.place.pack));
                     row.base
@@ -167,6 +171,7 @@ impl Repo {
     pub fn commit_cached(&self, id: &Id) -> Result<Commit> {
         if let Ok(catalogue) = self.catalogue()
             && let Ok(Some(row)) = catalogue.commit(id)
+            // The catalogue is derived data, so its bytes are checked like those of a pack.
             && self.ids().id(ObjectKind::Commit, &row.bytes) == *id
         {
             return Ok(decode_commit(&row.bytes)?);

@@ -139,6 +139,7 @@ impl PackWriter {
         self.frames += 1;
         rows_of(
             &table,
+            // The name is known only when the pack is complete; `close` fills it in.
             &[0; 32],
             frame.base.as_ref().map(|b| b.1),
             &mut self.rows,
@@ -165,6 +166,8 @@ impl PackWriter {
         is_used_up: &dyn Fn(&PackName) -> bool,
     ) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
+        // A table that does not become smaller is stored as it is. Equal lengths in the footer show
+        // this.
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
         }
@@ -189,6 +192,8 @@ impl PackWriter {
             mut rows,
             ..
         } = self;
+        // A used-up name belongs to a pack that a gc may delete at any time. Another salt changes
+        // the name.
         let mut name = hasher.finish();
         let mut salt = 0u32;
         while is_used_up(&name) {
@@ -261,6 +266,7 @@ pub fn rows_of(
             place,
             base,
         });
+        // The lengths in a forged table may exceed 32 bits.
         within = within.saturating_add(*len);
     }
     Ok(())
@@ -292,6 +298,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
         return Err(crate::format::Malformed::new("pack table", "checksum mismatch").into());
     }
     let mut plain = Vec::new();
+    // Equal lengths mean that the table is not compressed.
     if footer.table_stored == footer.table_plain {
         plain = packed;
     } else {
@@ -303,6 +310,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     let end = frames
         .last()
         .map_or(PackHeader::FIRST_FRAME, |f| f.offset + u64::from(f.stored));
+    // Bytes that no frame covers would never be checked.
     if end != footer.table_offset || frames.len() != footer.frames as usize {
         return Err(crate::format::Malformed::new("pack table", "does not cover the pack").into());
     }

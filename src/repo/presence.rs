@@ -27,6 +27,7 @@ impl Repo {
     /// Like [`Self::rely`], for an object in packs of a kind.
     pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
         let index = self.index()?;
+        // Usually there is neither a gc nor a missing pack, and then one look-up is enough.
         if self.locator.is_all_reliable()? {
             return Ok(index.lookup(table, id)?.is_some());
         }
@@ -61,6 +62,7 @@ impl Repo {
         if first.is_none_or(|row| !self.is_given_up(&row)) {
             return Ok(first);
         }
+        // The first copy is nearly always live, so the other copies are looked up only if needed.
         Ok(index
             .lookup_all(kind, id)?
             .into_iter()
@@ -122,6 +124,8 @@ impl Repo {
                 return Ok(Some(*whole));
             }
         }
+        // Only a delta of the chunk exists. Its base is used instead, because deltas must not form
+        // chains.
         let Some(delta) = copies.first() else {
             return Ok(None);
         };
@@ -137,6 +141,7 @@ impl Repo {
         };
         let bases = index.lookup_all(PackKind::Data, &base)?;
         let is_usable = |r: &IndexRow| {
+            // An error only means that the caller stores the chunk without a base.
             r.place.codec != CODEC_DELTA && self.locator.is_reliable(r).unwrap_or(false)
         };
         Ok(bases.into_iter().find(is_usable))

@@ -55,6 +55,8 @@ impl ReadAhead {
             trail.end = end;
             trail.loaded = trail.loaded.max(end);
         }
+        // Another thread is decompressing this frame, and a second decompression would take longer
+        // than waiting.
         while trail.busy == Some((place.pack, place.offset)) {
             self.completed.wait(&mut trail);
         }
@@ -79,9 +81,12 @@ impl ReadAhead {
     pub(super) fn complete(&self, pack: PackName, end: Option<u32>) {
         let mut trail = self.trail.lock();
         trail.busy = None;
+        // The reader may have moved to another pack in the meantime.
         if trail.pack == pack {
             match end {
                 Some(end) => trail.loaded = trail.loaded.max(end),
+                // There is no further frame of chunks, so a new run must begin before the next
+                // attempt.
                 None => trail.run = 0,
             }
         }

@@ -112,23 +112,33 @@ impl Failure for RefError {
     }
 
     fn hint(&self) -> Option<String> {
-        let (kind, name) = match self {
-            Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
-            Self::Some { .. } => {
-                return Some(
-                    "run `dvc fsck` to list them; dvc-errors(7) says how to repair a ref"
-                        .to_owned(),
-                );
+        let replace = |kind: &RefKind, name: &String| match kind {
+            RefKind::Remote | RefKind::Trash => None,
+            kind => {
+                let word = kind.name();
+                Some(format!(
+                    "for a local {word}, run `dvc {word} -f {name} REV` to replace the entry"
+                ))
             }
         };
-        let copy = "restore this file from a copy of the repository, or remove it to return to the previous entry";
-        Some(match kind {
-            RefKind::Remote | RefKind::Trash => copy.to_owned(),
-            kind => format!(
-                "{copy}; in this repository, `dvc {} -f {name} REV` rewrites it",
-                kind.name()
+        match self {
+            Self::Damaged {
+                kind, name, key, ..
+            } => {
+                let copy = format!(
+                    "restore `{key}` from a copy of the repository, or delete it to return to the previous entry"
+                );
+                Some(match replace(kind, name) {
+                    Some(replace) => format!("{copy}; {replace}"),
+                    None => copy,
+                })
+            }
+            Self::Last { kind, name } => replace(kind, name),
+            Self::Some { .. } => Some(
+                "run `dvc fsck` to list the damaged refs; dvc-errors(7) says how to repair a ref"
+                    .to_owned(),
             ),
-        })
+        }
     }
 }
 
@@ -159,6 +169,7 @@ impl<'a> Refs<'a> {
                 return Ok(None);
             };
             match read(&number) {
+                // The first failure may be a race with a fold. The same key twice is real damage.
                 Err(e) if e.kind() == Kind::Integrity && before.as_ref() != Some(&number.key) => {
                     before = Some(number.key);
                 }
@@ -244,6 +255,7 @@ impl<'a> Refs<'a> {
             return Ok(None);
         };
         match self.read_newest(kind, segment, &format!("{log}/{key}"), seq) {
+            // The key is a hint of the caller and may be outdated, so the log is listed again.
             Err(e) if e.kind() == Kind::Integrity => self.newest_of_log(kind, segment, log),
             read => read.map(Some),
         }
@@ -265,6 +277,7 @@ impl<'a> Refs<'a> {
             why,
         };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
+        // Without this check, a remote could return the entry of another ref.
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("the entry belongs to another ref".to_owned()).into());
         }
@@ -305,6 +318,8 @@ impl<'a> Refs<'a> {
             if let Some(tip) = self.tip(kind, name)? {
                 return Ok(tip);
             }
+            // Another process may create the log at the same time, so a failure leads to another
+            // read.
             if let Some(entry) =
                 self.update(kind, name, None, None, &Move { why: "new", ..*how })?
             {
@@ -331,6 +346,7 @@ impl<'a> Refs<'a> {
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
         for number in self.numbers(&layout::ref_log(kind, name))? {
+            // An entry below a folded one is part of it, so reading it would list it twice.
             if all.last().is_some_and(|l| l.seq <= number.seq) {
                 continue;
             }
@@ -378,6 +394,8 @@ impl<'a> Refs<'a> {
             entry.older = folded.clone();
         }
         let log = layout::ref_log(kind, name);
+        // Without exclusive creation, two writers may create the same number, so the key contains
+        // the update id.
         let own = match self.store.abilities().exclusive {
             true => seq_key(seq),
             false => unique_seq_key(seq, &entry.update),
@@ -392,6 +410,8 @@ impl<'a> Refs<'a> {
             // Ignore the error, because only fsck uses the record.
             let _ = catalogue.see_ref(&log, seq);
         }
+        // The listing follows the creation, so at least one of two writers with the same number
+        // sees the other.
         let numbers = self.numbers(&log)?;
         if numbers.iter().any(|n| n.seq == seq && n.key != own) {
             // Two entries have the same number only if a lock was broken. The writer that sees the
@@ -403,6 +423,8 @@ impl<'a> Refs<'a> {
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
+        // Until this entry counts, the folded entries are the only copy of the history, so they are
+        // removed last.
         let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
         numbers
             .iter()
@@ -432,11 +454,14 @@ impl<'a> Refs<'a> {
             .transpose()
             .ok()
             .flatten();
+        // `update` creates the number after `seq`: that of the damaged entry, or, if there is no
+        // greater number, the one after the last sound entry.
         let seq = if is_last {
             before.map_or(0, |n| n.seq)
         } else {
             newest.seq - 1
         };
+        // After a crash at this point, the ref has its previous value.
         self.store.delete(&format!("{log}/{}", newest.key))?;
         let tip = RefEntry {
             kind: kind.dir().to_owned(),
@@ -473,6 +498,7 @@ impl<'a> Refs<'a> {
                 Ok(self.entry(kind, name, n)?.update == entry.update)
             });
         }
+        // The oldest fold above the entry is the one that had to include it.
         let fold = numbers
             .iter()
             .rev()
@@ -496,6 +522,7 @@ impl<'a> Refs<'a> {
             if n.seq < seq && !n.seq.is_multiple_of(COMPACT_EVERY) {
                 out.push(self.entry(kind, name, &n)?);
             } else if n.seq < seq {
+                // Entries below the previous fold are part of that fold.
                 break;
             }
         }
@@ -518,6 +545,7 @@ impl<'a> Refs<'a> {
     }
 
     fn read(&self, key: &str) -> Result<std::result::Result<RefEntry, Malformed>> {
+        // An entry that vanished since the listing counts as damaged; `newest` then lists again.
         let bytes = self.store.get(key)?.unwrap_or_default();
         Ok(RefEntry::decode(&bytes))
     }
@@ -590,7 +618,9 @@ mod tests {
             .list(&layout::ref_log(RefKind::Branch, &name))
             .unwrap()
             .len();
+        // Old entries are folded, so the number of files does not grow with the log.
         assert!(files < 50, "{files}");
+        // An update that expects an older entry loses.
         assert!(
             refs.update(
                 RefKind::Branch,
@@ -632,10 +662,12 @@ mod tests {
                 .unwrap()
         };
         let before = keys();
+        // The last one is the current tip.
         stale.pop();
         for (n, tip) in stale.iter().enumerate() {
             assert!(update(tip.as_ref(), 2).is_none(), "{n}");
         }
+        // A writer that has lost leaves no entry.
         assert_eq!(keys(), before);
         assert_eq!(
             refs.value(RefKind::Branch, &name).unwrap(),
@@ -663,6 +695,7 @@ mod tests {
         }
         let log = layout::ref_log(RefKind::Branch, &name);
         let listed = refs.numbers(&log).unwrap().remove(0);
+        // This update folds the listed entry.
         refs.update(
             RefKind::Branch,
             &name,
@@ -716,6 +749,7 @@ mod tests {
             refs.value(RefKind::Branch, &name).unwrap_err().kind(),
             Kind::Integrity
         );
+        // An entry contains its own number, so a copy in another place is damage.
         std::fs::copy(store.path(&entry_key(RefKind::Branch, &name, 1)), &path).unwrap();
         assert_eq!(
             refs.list(RefKind::Branch).unwrap_err().kind(),
@@ -727,6 +761,7 @@ mod tests {
         );
         std::fs::remove_file(&path).unwrap();
         assert!(refs.value(RefKind::Branch, &name).unwrap().is_some());
+        // An entry also contains the kind of its ref.
         std::fs::rename(heads, tags).unwrap();
         assert_eq!(
             refs.value(RefKind::Tag, &name).unwrap_err().kind(),
@@ -784,6 +819,7 @@ mod tests {
             .map(value_of)
             .collect();
         assert_eq!(values, [9, 2, 1].map(|n| Some(Id([n; 32]))));
+        // No entry can follow the greatest number.
         let mut entry = refs.tip(RefKind::Branch, last).unwrap().unwrap();
         entry.seq = u64::MAX;
         assert!(

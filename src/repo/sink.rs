@@ -53,6 +53,7 @@ impl<'a> Sink<'a> {
             left_out: AtomicBool::new(false),
         };
         sink.index_loose_packs()?;
+        // The packs are listed once, before any look-up relies on the list.
         repo.locator.missing_packs()?;
         Ok(sink)
     }
@@ -65,9 +66,11 @@ impl<'a> Sink<'a> {
         }
         let is_stored = self.repo.rely(kind, id)?;
         if is_stored || self.repo.is_at_source(kind, id)? {
+            // The mark must be durable before a ref needs an object that only the remote has.
             if !is_stored && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
             }
+            // Look-ups find a stored object, so its claim need not stay in memory.
             lock(&self.claimed).remove(id);
             return Ok(false);
         }
@@ -83,6 +86,7 @@ impl<'a> Sink<'a> {
     /// Appends a frame of claimed objects.
     pub fn put(&self, frame: &NewFrame<'_>) -> Result<()> {
         let kind = PackKind::of(frame.kind);
+        // A full pack is closed without the lock, so that other threads can fill the next one.
         let full = {
             let mut open = lock(self.slot(kind));
             let pack = match open.as_mut() {
@@ -127,9 +131,12 @@ impl<'a> Sink<'a> {
 
     fn close(&self, pack: PackWriter) -> Result<()> {
         self.observer.step("pack");
+        // A gc may delete packs with these names at any time.
         let gc = self.repo.gc_state();
         let pack = pack.finish(self.repo.files(), &|name| gc.is_excluded(name))?;
         self.observer.step("pack published");
+        // If this process dies before it writes a segment, the next commit finds the pack through
+        // this row.
         self.repo.catalogue()?.add_loose_pack(LoosePack {
             name: pack.name,
             kind: pack.kind,
@@ -142,6 +149,8 @@ impl<'a> Sink<'a> {
     fn add_rows(&self, pack: &FinishedPack) -> Result<()> {
         let index = self.repo.index()?;
         lock(&self.sizes).insert(pack.name, pack.bytes);
+        // The rows enter the index before the claims end, so other threads always find the object
+        // in one of the two.
         index.insert_all(pack.kind, &pack.rows);
         let mut claimed = lock(&self.claimed);
         for row in &pack.rows {
@@ -181,6 +190,7 @@ impl<'a> Sink<'a> {
                 .and_then(|i| i.pack_bytes(kind, name))
         }) {
             Some(size) => size,
+            // A length of 0 means that the length is unknown.
             None => self.repo.store().len(&layout::pack(name))?.unwrap_or(0),
         };
         Ok(PackEntry {
@@ -253,6 +263,7 @@ impl<'a> Sink<'a> {
                 forget.push(pack.name);
                 continue;
             }
+            // No segment lists the pack, so no version depends on it and its damage does no harm.
             let Ok(table) = read_table(self.repo.store(), &pack.name) else {
                 forget.push(pack.name);
                 continue;
@@ -263,6 +274,7 @@ impl<'a> Sink<'a> {
                     .base
                     .as_ref()
                     .and_then(|b| self.whole_place(table.kind, b));
+                // A delta without a readable base is useless.
                 if frame.codec == CODEC_DELTA && base.is_none() {
                     continue;
                 }

@@ -149,6 +149,8 @@ impl LocalState {
         let why = match is_in_repository.then(|| reason_against(&path)).flatten() {
             Some(why) => why,
             None => match Catalogue::open(&path) {
+                // Another user has created the files of the catalogue, so the fallback is tried.
+                // Other errors are returned.
                 Err(e) if e.kind() == Kind::Denied => with_causes(&e),
                 opened => return opened,
             },
@@ -172,6 +174,7 @@ impl LocalState {
 /// without write permission for them, the owner of the repository could no longer open the
 /// catalogue.
 fn reason_against(path: &Path) -> Option<String> {
+    // SQLite needs all three files in WAL mode.
     let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -180,7 +183,7 @@ fn reason_against(path: &Path) -> Option<String> {
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
     if let Some(file) = files.iter().find(refused) {
         return Some(format!(
-            "`{}` belongs to another user and is not writable",
+            "no read and write permission for `{}`",
             file.display()
         ));
     }

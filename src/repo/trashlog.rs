@@ -162,6 +162,7 @@ impl<'s> TrashLog<'s> {
             if all.last().is_some_and(|newer| newer.seq <= key.seq) {
                 continue;
             }
+            // Another process has folded the entry after it was listed.
             let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else {
                 return Ok(None);
             };
@@ -169,6 +170,8 @@ impl<'s> TrashLog<'s> {
             all.push(entry);
             all.extend(older);
         }
+        // The last mention of a version counts, so the entries must be in the order of their
+        // numbers.
         all.reverse();
         Ok(Some(all))
     }
@@ -183,6 +186,7 @@ impl<'s> TrashLog<'s> {
         restore: &[Id],
         how: &Move<'_>,
     ) -> Result<Appended> {
+        // The format demands ascending ids without repeats.
         let ascending = |ids: &[Id]| {
             ids.iter()
                 .copied()
@@ -191,6 +195,7 @@ impl<'s> TrashLog<'s> {
                 .collect::<Vec<_>>()
         };
         let (forget, restore) = (ascending(forget), ascending(restore));
+        // An entry has a maximum length, so a long list is split into several entries.
         let pieces = forget
             .chunks(IDS_MAX)
             .map(|ids| (ids.to_vec(), Vec::new()))
@@ -201,6 +206,8 @@ impl<'s> TrashLog<'s> {
             );
         for (forget, restore) in pieces {
             number = self.log.next_number(number)?;
+            // Entries before this one already count. The caller reads the log again and repeats the
+            // rest.
             if self.put(number, forget, restore, how)? == Appended::Lost {
                 return Ok(Appended::Lost);
             }
@@ -271,12 +278,14 @@ impl<'s> TrashLog<'s> {
                 .older
                 .retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
             let ids = |entry: &TrashEntry| entry.forget.len() + entry.restore.len();
+            // An entry that would become too long folds nothing.
             if ids(&entry) + entry.older.iter().map(ids).sum::<usize>() > IDS_MAX {
                 entry.older.clear();
                 folded.clear();
             }
         }
         let appended = self.log.append(&entry)?;
+        // Until this entry counts, the folded entries are the only copy of their mentions.
         if appended == Appended::Counts {
             self.log.remove(&folded)?;
         }

@@ -137,6 +137,7 @@ impl<'r> WholeCheck<'r> {
         links: impl Fn(&Id) -> Result<Option<Content>>,
     ) -> Result<()> {
         self.directories(*tree, beside.copied())?;
+        // Equal trees have equal tables of links.
         if self.lacking.is_none()
             && Some(tree) != beside
             && let Some(content) = links(tree)?
@@ -185,6 +186,7 @@ impl<'r> WholeCheck<'r> {
             for entry in new {
                 let before = old.get(&entry.name).map(|old| &old.node);
                 match (&entry.node, before) {
+                    // An equal node is part of the version that is known to be whole.
                     (new, Some(old)) if new == old => {}
                     (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => {
                         todo.push((*tree, Some(*old)))
@@ -247,6 +249,7 @@ impl<'r> WholeCheck<'r> {
                 Ok(())
             }
             Content::List(root) => {
+                // Nodes of the old list are known to be whole, so only the other nodes are read.
                 let known = match old {
                     Some(Content::List(old)) => self.list_nodes(old)?,
                     _ => HashSet::new(),
@@ -266,6 +269,8 @@ impl<'r> WholeCheck<'r> {
                     .first()
                     .map(|child| self.repo.list_node(&child.1))
                     .transpose()?;
+                // All children of a node have the same depth, so the first one shows whether
+                // reading the others is useless.
                 let are_leaves = matches!(first, Some(ListNode::Leaf(_)));
                 for (_, child) in children {
                     if known.insert(child) && !are_leaves {

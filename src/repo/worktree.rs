@@ -142,6 +142,7 @@ impl Repo {
         let restored_by = read_checked::<Vec<RestoredBy>>(&dir.join(RESTORED_BY)).err();
         for (name, error) in [(STATE, state), (RESTORED_BY, restored_by)] {
             if error.is_some_and(|e| e.kind() == Kind::Integrity) {
+                // The file is kept under another name, so that a user can examine its content.
                 let moved = fs::rename(dir.join(name), dir.join(name).with_extension("damaged"));
                 moved.map_err(|source| IoError::new("move", format!("{key}/{name}"), source))?;
             }
@@ -215,6 +216,7 @@ impl Worktree {
             base: base.map(ToString::to_string),
             previous,
         };
+        // Each write costs an fsync, so an unchanged state is not written again.
         if before.as_ref() == Some(&state) {
             return Ok(());
         }
@@ -249,6 +251,7 @@ impl Worktree {
     }
 
     fn write_checked<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        // Serialising strings and numbers cannot fail.
         let line = serde_json::to_string(value).unwrap_or_default();
         self.write_file(
             name,
@@ -270,6 +273,7 @@ impl Worktree {
     /// Writes a file of the state atomically and durably.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {
+            // A crash must not remove the directory, and with it the file.
             make_durable(&self.dir)?;
             create::replace(&self.dir.join(name), bytes)
         };

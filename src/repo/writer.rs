@@ -24,9 +24,9 @@ use crate::model::refname::{RefKind, RefName};
 /// The error for a version whose objects were collected while a writer relied on them.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectedError {
-    #[error("{} {} was collected by a garbage collection", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection has deleted it", lacking.kind.name(), lacking.id.short())]
     Collected { lacking: Lacking },
-    #[error("{} {} may be collected by a garbage collection that is not finished", lacking.kind.name(), lacking.id.short())]
+    #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
 }
 
@@ -109,6 +109,7 @@ impl<'r> WriteSession<'r> {
                 // A gc that ends during the walk deletes objects that the walk is about to read.
                 Err(e) if e.kind() == Kind::Integrity => {
                     let then = std::mem::replace(&mut now, self.repo.read_gc_log()?);
+                    // The log has not moved since, so no gc explains the error.
                     if then.number == now.number {
                         return Err(e);
                     }
@@ -236,6 +237,8 @@ impl<'r> WriteSession<'r> {
             match new {
                 NewValue::Stored(new) => self.ensure_whole(&[new], expected, false, how)?,
                 NewValue::Named(new) => {
+                    // A version that no ref reaches may have lost its data in an earlier gc, so the
+                    // check is forced.
                     self.ensure_whole(&[new], expected, !self.is_reached(&new)?, how)?
                 }
                 NewValue::Deleted => {}
@@ -282,6 +285,8 @@ impl<'r> WriteSession<'r> {
         if todo.contains(version) {
             return Ok(true);
         }
+        // A gc may have deleted the data of a forgotten version, although a ref reaches its
+        // descendants.
         if self.repo.forgotten()?.contains(version) {
             return Ok(false);
         }
@@ -290,6 +295,7 @@ impl<'r> WriteSession<'r> {
             if id == *version {
                 return Ok(true);
             }
+            // An unreadable version only ends this path. The forced check then reports the damage.
             if seen.insert(id)
                 && let Ok(commit) = self.repo.commit_cached(&id)
             {

@@ -44,10 +44,10 @@ const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.1+json";
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum PluginError {
     /// Another plugin answers on the socket.
-    #[error("another plugin already serves `{}`", path.display())]
+    #[error("cannot listen on `{}`: another plugin is listening on it", path.display())]
     Served { path: PathBuf },
     /// The path is another kind of file.
-    #[error("`{}` is not a socket", path.display())]
+    #[error("cannot listen on `{}`: the path exists and is not a socket", path.display())]
     NoSocket { path: PathBuf },
     /// The socket cannot be used.
     #[error("cannot listen on `{}`", path.display())]
@@ -65,12 +65,10 @@ impl Failure for PluginError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(
-                    "run it as root, because only root can write to Docker's plugin directory"
-                        .to_owned(),
-                )
-            }
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "run the plugin as root, because only root can write to Docker's plugin directory"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -131,11 +131,15 @@ pub fn snapshot(
                 links.stale(&old_links(out.repo(), &walk)?)
             }
         };
+        // Walk again without the records of directories whose hard links have changed. A second
+        // walk finds no other directories, unless files change meanwhile.
         if !stale.is_empty() && !stale.is_subset(&walk.distrust) {
             distrust = stale;
             distrust.extend(walk.distrust);
             continue;
         }
+        // All names of hard-linked files are known now, so the directories that wait for them can
+        // be finished.
         pipeline::settle_links(&walk, source.dir)?;
         out.flush()?;
         let Walk {
@@ -149,6 +153,8 @@ pub fn snapshot(
             picked,
             ..
         } = walk;
+        // A complete tree contains its table of hard links. Named paths have no root that could
+        // contain it.
         let links = match source.only {
             [] => LinkTable::default(),
             _ => links.into_inner().table(),
@@ -198,6 +204,8 @@ fn walk_once<'a>(
     };
     let root = open().map_err(IoError::at("open", source.dir))?;
     let root = Dir::root(root, before, Chosen::of(source.only));
+    // If a gc has declared packs dead since the records were made, objects of unchanged directories
+    // may be gone. The output then checks the whole version before it moves the ref.
     let is_outdated = match basis.filter(|_| out.sink().is_some()) {
         Some(worktree) => dead_seen(out.repo(), worktree)? != out.dead_number(),
         None => false,
@@ -216,6 +224,7 @@ fn walk_once<'a>(
         before: clock::now(),
         distrust,
         doubt: match basis.filter(|_| out.sink().is_some()) {
+            // If a pack is gone, any record may rely on lost objects.
             Some(worktree) => out.checks_records() || !are_vouched(out.repo(), worktree)?,
             None => false,
         },
@@ -340,6 +349,7 @@ impl Draft {
         tree: &TreeOf<'_>,
         out: &Output<'_>,
     ) -> Result<Commit> {
+        // The parent may come from a remote, so its ordinal can be the maximum.
         let ordinal = match parent {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
                 Malformed::new(
@@ -390,6 +400,8 @@ pub fn publish(
             why: "commit",
             time: draft.moved_at,
         };
+        // For a new branch, this creates an entry without a value, so that the fence of a gc
+        // reaches its log (docs/decisions/0012).
         let tip = session.tip(RefKind::Branch, branch, &begin)?;
         let parent = match value_of(&tip) {
             Some(id) => Some((id, repo.commit_cached(&id)?)),
@@ -398,6 +410,7 @@ pub fn publish(
         let commit = draft.child_of(parent.as_ref(), tree, out)?;
         let bytes = encode_commit(&commit);
         let id = out.store_object(ObjectKind::Commit, bytes.clone())?;
+        // Packs and segments must be durable before the ref makes them visible.
         if let Some(sink) = out.sink() {
             sink.finish()?;
         }
@@ -407,6 +420,8 @@ pub fn publish(
             why: &why,
             time: draft.moved_at,
         };
+        // Directly before the ref is moved, because a gc may have declared packs dead meanwhile
+        // (step W1 of docs/decisions/0012).
         out.ensure_whole(&id, parent.as_ref().map(|parent| &parent.0), &how)?;
         observer.step("ref");
         if session

@@ -39,6 +39,8 @@ pub fn graft(
         None => LinkTable::default(),
     };
     let replaced: Vec<Vec<u8>> = edits.iter().map(|e| e.0.join(&b'/')).collect();
+    // Names outside of the edited paths lose their links to names inside, so their entries change
+    // too.
     for (path, link) in take_out(&mut table, |path| {
         replaced.iter().any(|r| is_within(path, r))
     }) {
@@ -47,6 +49,7 @@ pub fn graft(
         edits.extend(entry.map(|entry| (names, Some(Entry { link, ..entry }))));
     }
     table.0.extend(links.0);
+    // Groups are ascending in the format.
     table.0.sort();
     let links = if table.0.is_empty() {
         None
@@ -82,6 +85,7 @@ fn replace(
     let mut all: BTreeMap<Vec<u8>, Entry> =
         entries.into_iter().map(|e| (e.name.clone(), e)).collect();
     let mut deeper: BTreeMap<Vec<u8>, Vec<Edit>> = BTreeMap::new();
+    // Separate the edits of names in this directory from those below its subdirectories.
     for (mut path, entry) in edits {
         if path.is_empty() {
             continue;

@@ -141,6 +141,7 @@ impl<'a> Output<'a> {
         let new = match &self.sink {
             Some(sink) => sink.claim(ObjectKind::Chunk, id)?,
             None => {
+                // Count a chunk once, as a real run would store it once.
                 let first = self.dry.lock().insert(*id);
                 if first && self.repo.index()?.lookup(PackKind::Data, id)?.is_none() {
                     self.new_bytes.fetch_add(len as u64, Ordering::Relaxed);
@@ -177,8 +178,10 @@ impl<'a> Output<'a> {
                 Packer::with(|p| p.metadata(sink, &alone))?;
                 return Ok(id);
             }
+            // Lists and trees are in different packs, so they cannot share a frame.
             let slot = &self.metadata[usize::from(kind == ObjectKind::Tree)];
             let full = slot.lock().add(id, &bytes);
+            // Compress after the lock is released, because other threads add objects meanwhile.
             if let Some(full) = full {
                 Packer::with(|p| p.metadata(sink, &full))?;
             }

@@ -96,6 +96,8 @@ impl WalkThread<'_, '_> {
                 let found = self.walk.scan(&dir, buffer)?;
                 self.jobs.update(|jobs| {
                     jobs.readers.extend(found.readers);
+                    // `take` returns the last directory first, so the reverse order keeps the order
+                    // of names.
                     jobs.dirs.extend(found.dirs.into_iter().rev());
                 });
                 self.walk.done(&dir)
@@ -143,6 +145,8 @@ impl WalkThread<'_, '_> {
         } = f;
         let now = reader.look();
         let unchanged = now.as_ref().is_ok_and(|now| now.same(&reader.stat));
+        // If two attempts read the same content, the file had this content between them, although
+        // its times have changed.
         let same_twice = reader.previous.as_ref() == Some(&content);
         if !unchanged && !same_twice && reader.attempt < ATTEMPTS {
             let (dir, slot) = (Arc::clone(reader.place().0), reader.place().1);

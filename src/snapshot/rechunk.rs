@@ -102,6 +102,7 @@ fn rechunk_by(
     if size <= INLINE_MAX {
         return Ok((Chunker::Cdc, Content::Inline(head_of(change, INLINE_MAX)?)));
     }
+    // Content in the entry itself has no chunks to reuse.
     let old = change
         .old
         .filter(|old| !matches!(old.content, Content::Inline(_)));
@@ -131,6 +132,7 @@ fn rechunk_by(
         bases: out.sink().is_some(),
         step: shares.step,
     };
+    // Chunks of another chunker have other boundaries, so everything is chunked.
     let old = old.filter(|old| old.chunker == chunker);
     let Some(old) = old else {
         changes = std::iter::once(0..u64::MAX).collect();
@@ -324,6 +326,7 @@ impl<'a> RechunkThread<'_, 'a> {
                 self.jobs.update(|jobs| {
                     match jobs.guesses.iter_mut().find(|g| g.change == change) {
                         Some(guess) => guess.state = GuessState::Done(step),
+                        // The guess was dropped meanwhile.
                         None => jobs.give(step.map(|s| s.bytes).unwrap_or_default()),
                     }
                 });
@@ -413,6 +416,7 @@ impl<'a> Jobs<'a> {
             return None;
         }
         let change = self.plan.next_change(self.at);
+        // Drop guesses for changes that the last step has passed.
         while self.guesses.front().is_some_and(|g| g.change < change) {
             self.guesses.pop_front();
         }
@@ -421,6 +425,7 @@ impl<'a> Jobs<'a> {
                 state: GuessState::Running,
                 change: of,
                 ..
+            // Another thread is computing this step.
             }) if *of == change => return None,
             Some(g) if g.change == change => {
                 let stop = g.stop;
@@ -429,15 +434,18 @@ impl<'a> Jobs<'a> {
                     ..
                 }) = self.guesses.pop_front()
                 {
+                    // A guess is right if it begins at the boundary that was reached.
                     if step.start == self.at {
                         self.accept(step);
                         self.has_moved = true;
                         return self.storing();
                     }
+                    // A wrong guess is discarded, and the changes are chunked from the boundary.
                     self.give(step.bytes);
                 }
                 stop
             }
+            // Chunk up to the changes of the next guess.
             Some(g) => g.change,
             None => u64::MAX,
         };
@@ -545,6 +553,7 @@ impl Assembler<'_> {
                 id: Some(id),
             } = leaf
                 && start == at
+                // The next extent must follow the leaf as in the old list, see `push_leaf`.
                 && end < range.end
                 && self.builder.push_leaf((end - start, id), out)?
             {

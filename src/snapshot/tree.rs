@@ -25,6 +25,8 @@ const LEAF_BYTES: usize = 1 << 20;
 /// Stores a directory of sorted `entries`; `root` makes it the root of a version.
 pub fn store_tree(entries: Vec<Entry>, root: Option<RootInfo>, out: &Output<'_>) -> Result<Id> {
     let store = |node: &TreeNode| out.store_object(ObjectKind::Tree, encode_tree(node));
+    // The length counts only if there are xattrs (docs/format.md), so most directories are not
+    // encoded twice.
     let small = entries.len() <= WHOLE_MAX && entries.iter().all(|e| e.meta.xattrs.is_empty());
     if small || (entries.len() <= WHOLE_MAX && encoded(&entries) <= LEAF_BYTES) {
         return store(&TreeNode {
@@ -50,6 +52,7 @@ pub fn store_tree(entries: Vec<Entry>, root: Option<RootInfo>, out: &Output<'_>)
     }
     children.push(store_leaf(leaf, out)?);
     let mut level = 1;
+    // Adds levels until one node can have all children.
     while children.len() > WHOLE_MAX {
         let mut above = Vec::new();
         let mut group: Vec<TreeChild> = Vec::new();
@@ -76,6 +79,7 @@ fn encoded(entries: &[Entry]) -> usize {
 }
 
 fn is_edge(name: &[u8], level: u8) -> bool {
+    // One name in 256. The level is hashed, too, so that the levels end at different names.
     checksum(&[&[level], name])[0] == 0
 }
 

@@ -84,6 +84,7 @@ const S3: &[Row] = &[
     ("Throttling", StoreErrorKind::Overloaded),
     ("TooManyRequests", StoreErrorKind::Overloaded),
     ("RequestTimeout", StoreErrorKind::TimedOut),
+    // S3 asks the client to try again after this code and the next one.
     ("InternalError", StoreErrorKind::Unreachable),
     ("OperationAborted", StoreErrorKind::Unreachable),
     ("MethodNotAllowed", StoreErrorKind::Refused),
@@ -174,9 +175,11 @@ impl ErrorResponse {
                 .and_then(|v| v.to_str().ok())
                 .map(str::to_owned)
         };
+        // A truncated body may end within a character.
         let body = String::from_utf8_lossy(body);
         let is_page = text("content-type").is_some_and(|t| t.starts_with("text/html"))
             || looks_like_page(&body);
+        // The query of a redirect may contain a signature or a token.
         let target =
             text("location").map(|t| t.split(['?', '#']).next().unwrap_or_default().to_owned());
         let (mut codes, message) = match body.trim_start().chars().next() {
@@ -189,7 +192,9 @@ impl ErrorResponse {
                 body.lines().next().unwrap_or_default().to_owned(),
             ),
         };
+        // A response to HEAD has no body, so Azure repeats the code in this header.
         codes.extend(text("x-ms-error-code").filter(|code| !codes.contains(code)));
+        // S3 sends this header even if the body is empty or denies access.
         let region = text("x-amz-bucket-region").or_else(|| element(&body, "Region"));
         Self {
             status,
@@ -238,7 +243,11 @@ impl ErrorResponse {
             {
                 Some(StoreErrorKind::Full)
             }
+            // Any store denies a request without credentials. The hint must name the missing
+            // credentials and not wrong ones.
             Some(StoreErrorKind::Denied) if !self.signed => Some(StoreErrorKind::NoCredentials),
+            // The JSON API has one code for a missing bucket and a missing object; only the message
+            // differs.
             None if dialect == Dialect::Google && mentions(&["bucket does not exist"]) => {
                 Some(StoreErrorKind::NoPlace)
             }
@@ -257,6 +266,7 @@ impl ErrorResponse {
             301..=308 if self.region.is_some() => StoreErrorKind::WrongRegion,
             301..=308 => StoreErrorKind::Redirected,
             401 | 403 => denied,
+            // RFC 4918: a server responds with 409 if the parent collection does not exist.
             404 | 409 if dialect == Dialect::Webdav => StoreErrorKind::NoPlace,
             404 => StoreErrorKind::NoPlace,
             // A web server without WebDAV rejects all WebDAV methods.
@@ -265,8 +275,10 @@ impl ErrorResponse {
             413 => StoreErrorKind::TooLarge,
             423 => StoreErrorKind::Locked,
             429 | 503 => StoreErrorKind::Overloaded,
+            // 499 is nginx's status for a closed connection.
             499 | 500 | 502 => StoreErrorKind::Unreachable,
             507 => StoreErrorKind::Full,
+            // RFC 6585: a login page (captive portal) intercepts the request.
             511 => StoreErrorKind::WebPage,
             200..=299 if self.is_page => StoreErrorKind::WebPage,
             _ => StoreErrorKind::Refused,
@@ -279,6 +291,7 @@ impl ErrorResponse {
             Ok(status) => status.to_string(),
             Err(_) => self.status.to_string(),
         };
+        // The `http` crate appends this text to a status that has no registered name.
         detail.truncate(detail.trim_end_matches(" <unknown status code>").len());
         if let Some(code) = self.codes.first() {
             detail.push_str(&format!(": {code}"));
@@ -286,6 +299,7 @@ impl ErrorResponse {
         if !self.message.is_empty() && !detail.contains(&self.message) {
             detail.push_str(&format!(": {}", self.message));
         }
+        // Most messages of S3 contain the region already, as `Region` or `region`.
         if let Some(region) = self
             .region
             .as_ref()
@@ -310,6 +324,7 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     let mut line: String = words
         .join(" ")
         .chars()
+        // The text comes from a server, so it could contain escapes that control the terminal.
         .filter(|c| !c.is_control())
         .collect();
     if let Some((cut, _)) = line.char_indices().nth(most) {
@@ -360,6 +375,7 @@ fn element(xml: &str, name: &str) -> Option<String> {
         .replace("&gt;", ">")
         .replace("&quot;", "\"")
         .replace("&apos;", "'");
+    // `&amp;` comes last, because `&amp;lt;` means `&lt;` and must not become `<`.
     Some(plain.replace("&amp;", "&").trim().to_owned())
 }
 
@@ -384,6 +400,7 @@ fn of_json(body: &str) -> (Vec<String>, String) {
         #[serde(default)]
         detail: serde_json::Value,
     }
+    // Without a code, the status of the response determines the kind of the error.
     let Ok(answer) = serde_json::from_str::<Answer>(body) else {
         return (Vec::new(), String::new());
     };
@@ -404,6 +421,7 @@ fn of_json(body: &str) -> (Vec<String>, String) {
     }
     let mut message = String::new();
     for (n, problem) in answer.errors.iter().enumerate() {
+        // `ErrorResponse::detail` prints the first code before the message.
         let before = match n {
             0 => String::new(),
             _ => format!("; {} ", problem.code),

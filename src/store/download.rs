@@ -29,6 +29,7 @@ impl ObjectDownload {
                 // The reader may already be gone.
                 to.send(Ok(piece.to_vec())).map_err(|_| Cancelled.into())
             });
+            // The send fails only if the reader is gone, and then no caller needs the error.
             if let Err(e) = read {
                 let _ = to.send(Err(e));
             }
@@ -60,6 +61,8 @@ impl Read for ObjectDownload {
 
 impl Drop for ObjectDownload {
     fn drop(&mut self) {
+        // Drop the receiver first: a thread that waits for space in the channel then fails to send
+        // and ends.
         self.pieces = None;
         if let Some(thread) = self.thread.take() {
             // The thread has sent its error to the channel, so its result is empty.

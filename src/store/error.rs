@@ -240,12 +240,14 @@ impl StoreError {
     pub const fn is_unsure(&self) -> bool {
         match self {
             Self::Remote { error_kind, .. } => {
+                // A proxy may replace the response of a server that has executed the request.
                 error_kind.is_transient()
                     || matches!(
                         error_kind,
                         StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage
                     )
             }
+            // The caller stopped waiting, but the request may already be at the server.
             Self::Cancelled(_) | Self::Panicked(_) => true,
             Self::Missing { .. }
             | Self::Io(_)

@@ -45,6 +45,7 @@ struct FaultState {
 impl Faults {
     fn new(when: FaultTrigger, error_kind: StoreErrorKind, seed: u64) -> Arc<Self> {
         let state = FaultState {
+            // A xorshift generator never leaves the state 0.
             dice: seed | 1,
             asked: Vec::new(),
             failed: 0,
@@ -97,9 +98,11 @@ impl Faults {
             FaultTrigger::Never => None,
             FaultTrigger::At(at, fault) => (at == number).then_some(fault),
             FaultTrigger::Chance(percent) => {
+                // xorshift64: the same seed injects the same faults.
                 state.dice ^= state.dice << 13;
                 state.dice ^= state.dice >> 7;
                 state.dice ^= state.dice << 17;
+                // Other bits select the half, so that it does not depend on the hit.
                 let (hit, half) = (state.dice % 100 < percent, (state.dice >> 32) & 1 == 0);
                 hit.then_some(if half { Fault::Request } else { Fault::Reply })
             }

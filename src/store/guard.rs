@@ -18,6 +18,8 @@ use crate::work::Cancelled;
 
 /// A lock that a writer has watched for this time is removed. Longer than [`HOLD`] plus the longest
 /// time that a small write takes.
+// The sum of `HOLD` (30 s), three requests of 25 s, and 15 s for a request that arrives late
+// (docs/decisions/0004).
 pub const EXPIRY: Duration = Duration::from_secs(120);
 /// A holder may begin a write only within this time after it created its lock.
 const HOLD: Duration = Duration::from_secs(30);
@@ -88,17 +90,26 @@ impl GuardedStore {
             if self.observer.cancelled() {
                 return Err(Cancelled.into());
             }
+            // No lock is created while another one is visible, because it could not be acquired and
+            // would delay its holder's successors.
             let mut others = self.locks(name)?;
             if others.is_empty() {
+                // The name is never reused, so a waiter cannot mistake a new lock for an old one.
                 let own = random_hex()?;
                 let own = format!("{name}-{own}");
                 let key = format!("{LOCKS}/{own}");
+                // The time counts from before the request, because the lock may exist long before
+                // the response arrives.
                 let created = Instant::now();
                 let now = self
                     .inner
                     .create(&key, own.as_bytes())
                     .and_then(|_| self.locks(name));
+                // The lock may exist although its response was lost, so remove it after an error,
+                // too.
                 let now = now.inspect_err(|_| drop(self.release(&key)))?;
+                // Every writer creates its lock before it lists, so at least one of two writers
+                // sees the other.
                 if now == [own.clone()] {
                     return Ok(IntentLock { key, created });
                 }
@@ -107,6 +118,8 @@ impl GuardedStore {
             }
             match (&seen, others.first()) {
                 (Some(lock), Some(_)) if others.contains(&lock.name) => {
+                    // The age is measured with the clock of this process, from when it first saw
+                    // the lock.
                     let (other, age) = (&lock.name, lock.first_seen.elapsed());
                     if age > self.expiry {
                         self.inner.delete(&format!("{LOCKS}/{other}"))?;
@@ -123,6 +136,8 @@ impl GuardedStore {
                         });
                     }
                 }
+                // The watched lock is gone and another one has taken its place, so the time starts
+                // again.
                 (_, Some(other)) => {
                     let message = format!(
                         "waiting for another writer of `{folder}` at {}",
@@ -137,6 +152,8 @@ impl GuardedStore {
                 }
                 (_, None) => {}
             }
+            // A store that is too slow, or a crowd of writers, must end in an error and not in an
+            // endless wait.
             if since.elapsed() > self.expiry * 3 {
                 return Err(self.too_slow(
                     name,
@@ -146,6 +163,8 @@ impl GuardedStore {
             // Wait between one and two units; the unit grows from 20 ms to 0.64 s.
             let unit = 20u64 << round.min(5);
             round += 1;
+            // The random part keeps two writers from colliding in every round. The text consists of
+            // hex digits, so parsing it cannot fail.
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
             super::pause::sleep(&*self.observer, Duration::from_millis(unit + dice % unit))?;
         }
@@ -228,6 +247,8 @@ impl Store for GuardedStore {
     /// writer creates an object there at the same time.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // One lock covers one folder, so that pushes to different branches do not wait for each
+        // other. The hash makes a single path component of the folder.
         let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
         let mut attempts = 0;
         loop {
@@ -245,11 +266,15 @@ impl Store for GuardedStore {
                     .next()
                     .unwrap_or(key);
                 let done = match self.names(folder) {
+                    // The number is taken. The entry is this writer's own if an earlier attempt
+                    // arrived although its response was lost.
                     Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => Some(
                         self.inner
                             .get(key)
                             .map(|there| there.as_deref() == Some(bytes)),
                     ),
+                    // A slower holder must not write: other writers may remove its lock before the
+                    // write arrives.
                     Ok(_) if lock.created.elapsed() < HOLD => {
                         let created = self.plain.create(key, bytes);
                         unsure |= created.as_ref().is_err_and(StoreError::is_unsure);
@@ -277,18 +302,22 @@ impl Store for GuardedStore {
             }
             let released = self.release(&lock.key);
             match done {
+                // No write is under way here, so another attempt under a new lock is safe.
                 Some(Err(e)) if e.is_transient() && attempts < ATTEMPTS => {}
                 // The write is done. Other writers remove a leftover lock after [`EXPIRY`].
                 Some(done) => return done,
                 None if attempts >= ATTEMPTS => {
                     return Err(self.too_slow(key, "responses are too slow to hold a lock"));
                 }
+                // Stop if the lock could not be removed: the next attempt would wait for it until
+                // it expires.
                 None => released?,
             }
         }
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        // Packs and segments are named by their content, so concurrent writers need no lock.
         self.inner.put(file, key)
     }
 
@@ -336,6 +365,7 @@ mod tests {
             self.0.len(key)
         }
         fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+            // The pause makes it likely that the writers overlap.
             std::thread::sleep(Duration::from_millis(2));
             self.1.0.store(
                 key.starts_with("refs"),
@@ -425,6 +455,7 @@ mod tests {
         let observer: Arc<dyn Observer> = Arc::<NoticeRecorder>::clone(&recorder);
         let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer)
             .expiring(Duration::from_millis(300));
+        // Another process would use the same name for its lock on `refs`.
         let left = store
             .lock(
                 &format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]),

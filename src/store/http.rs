@@ -52,12 +52,16 @@ fn once(
     }
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
+        // Requests are small and wait for their response, so Nagle's algorithm would only delay
+        // them.
         .tcp_nodelay(true)
         .redirect(within_origin())
         // The `Referer` of the next request would reveal the query of a signed URL.
         .referer(false)
         .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")));
     let made = limits(builder).build()?;
+    // If two threads build a client at the same time, both use the one that was stored first and
+    // share its connections.
     Ok(cell.get_or_init(|| made).clone())
 }
 
@@ -148,6 +152,7 @@ impl Body for FileBody {
         if self.at >= self.len {
             return Poll::Ready(None);
         }
+        // `PIECE` also limits a length that exceeds `usize` on a 32-bit machine.
         let piece = usize::try_from(self.len - self.at)
             .unwrap_or(usize::MAX)
             .min(PIECE);
@@ -157,6 +162,7 @@ impl Body for FileBody {
         }
         self.at += piece as u64;
         self.taken.fetch_add(1, Ordering::Relaxed);
+        // The rate limit delays the next piece; this one is sent immediately.
         let wait = self.meter.up.pass(piece as u64);
         if !wait.is_zero() {
             self.pause = Some(Box::pin(tokio::time::sleep(wait)));
@@ -169,6 +175,7 @@ impl Body for FileBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // An exact size becomes `Content-Length`. S3 rejects a PUT without it.
         SizeHint::with_exact(self.len - self.at)
     }
 }
@@ -197,6 +204,8 @@ pub(super) fn error_kind_of(e: &(dyn std::error::Error + 'static)) -> StoreError
         {
             error_kind = StoreErrorKind::TimedOut;
         }
+        // The errors of the resolver and of TLS have no public types, so their texts must be
+        // searched.
         let text = cause.to_string().to_ascii_lowercase();
         if text.contains("dns error") || text.contains("failed to lookup address") {
             return StoreErrorKind::UnknownHost;

@@ -64,6 +64,7 @@ impl LocalStore {
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
         let made = match create::dir(&dir) {
+            // The root of a new remote does not exist before the first push.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 make_root(&self.root).and_then(|()| create::dir(&dir))
             }
@@ -95,8 +96,11 @@ impl LocalStore {
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
             file.persist(&to)?;
+            // A descriptor that is still open would read the replaced file, which may be a damaged
+            // one under repair.
             self.reopen(key);
             self.renamed(&from, &to);
+            // Without this sync, a crash may lose the name although the content is durable.
             self.sync_dir(&dir)
         };
         publish().map_err(self.io("write", key))
@@ -133,6 +137,8 @@ impl LocalStore {
         // Sync even if another process created the directory, because that process may not have
         // synced its name.
         self.sync_dir(&above)?;
+        // Record the directory only after the sync: if the sync fails, the next write must repeat
+        // it.
         durable().insert(parent.clone());
         Ok(parent)
     }
@@ -158,6 +164,7 @@ impl LocalStore {
     fn handle(&self, key: &str) -> io::Result<Arc<File>> {
         let mut open = self.open.lock();
         if let Some(at) = open.iter().position(|(k, _)| k == key) {
+            // The least recently used file is first in the list and is closed first.
             let hit = open.remove(at);
             let file = Arc::clone(&hit.1);
             open.push(hit);
@@ -233,6 +240,7 @@ impl Store for LocalStore {
         let mut buf = vec![0; len];
         file.read_exact_at(&mut buf, offset)
             .map_err(|e| match e.kind() {
+                // A short file is damage, like a missing one.
                 io::ErrorKind::UnexpectedEof => missing(),
                 _ => self.io("read", key)(e),
             })?;
@@ -252,6 +260,8 @@ impl Store for LocalStore {
         let write = || -> io::Result<bool> {
             let mut file = staged.as_file();
             file.write_all(bytes)?;
+            // The content must be durable before the name. After a crash, an empty ref entry under
+            // its final name would be damage.
             file.sync_all()?;
             trace(
                 self.tracer.as_deref(),
@@ -260,6 +270,7 @@ impl Store for LocalStore {
             );
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
+            // One atomic step determines the winner of a race for a ref entry.
             let free = match rustix::fs::renameat_with(
                 CWD,
                 staged.path(),
@@ -280,6 +291,8 @@ impl Store for LocalStore {
                     Err(e) => return Err(e),
                 },
             };
+            // When `staged` is dropped, it removes the second link that `hard_link` left. After a
+            // rename, there is no file to remove.
             if free {
                 self.renamed(staged.path(), &to);
                 self.sync_dir(&dir)?;
@@ -301,6 +314,7 @@ impl Store for LocalStore {
             let mut out = Vec::new();
             for entry in fs::read_dir(self.path(dir))? {
                 let entry = entry?;
+                // All keys are ASCII, so another program created this name.
                 let Ok(name) = entry.file_name().into_string() else {
                     continue;
                 };
@@ -335,6 +349,8 @@ impl Store for LocalStore {
                 |p| DiskEvent::Removed(p.to_owned()),
                 &path,
             );
+            // The removal of a segment must be durable before its packs are removed. Otherwise a
+            // crash could leave a segment without its packs.
             self.sync_dir(path.parent().unwrap_or(&self.root))
         };
         remove().map_err(self.io("remove", key))

@@ -88,6 +88,19 @@ pub struct BadLocation {
     /// The text without a password.
     pub text: String,
     pub why: String,
+    /// The hint, if the general one does not help.
+    pub remedy: Option<String>,
+}
+
+impl BadLocation {
+    fn new(text: String, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self {
+            text,
+            why,
+            remedy: None,
+        }
+    }
 }
 
 impl Failure for BadLocation {
@@ -96,7 +109,8 @@ impl Failure for BadLocation {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)".to_owned())
+        let general = "use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)";
+        Some(self.remedy.clone().unwrap_or_else(|| general.to_owned()))
     }
 }
 
@@ -131,23 +145,22 @@ impl Location {
         }
         let Some((word, rest)) = text.split_once("://") else {
             if has_password_like_scp(text) {
-                return Err(BadLocation {
-                    text: without_password(text),
-                    why: "SSH locations cannot contain a password".to_owned(),
-                });
+                let why = "SSH locations cannot contain a password";
+                return Err(BadLocation::new(without_password(text), why));
             }
+            // An existing file wins, because a file name may contain a colon.
             if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
                 let path = if path.starts_with('/') {
                     path.to_owned()
                 } else {
                     format!("/~/{path}")
                 };
-                let why = format!(
-                    "write `sftp://{host}{path}` for another host, or `./{text}` for a local directory"
-                );
                 return Err(BadLocation {
                     text: text.to_owned(),
-                    why,
+                    why: "ambiguous: a host with a path, or a local path".to_owned(),
+                    remedy: Some(format!(
+                        "write `sftp://{host}{path}` for another host, or `./{text}` for a local directory"
+                    )),
                 });
             }
             return Ok(ParsedLocation {
@@ -155,12 +168,10 @@ impl Location {
                 had_password: false,
             });
         };
-        let bad = |why: &str| BadLocation {
-            text: without_password(text),
-            why: why.to_owned(),
-        };
+        let bad = |why: &str| BadLocation::new(without_password(text), why);
         if matches!(word, "file" | "cp" | "vfs") {
             let path = percent_decoded(rest);
+            // RFC 8089 allows `file://localhost/path`.
             let path = path
                 .strip_prefix("localhost/")
                 .map_or(path.clone(), |p| format!("/{p}"));
@@ -288,6 +299,8 @@ impl Location {
                         "unencrypted HTTP is allowed only to this machine; write `webdavs://`, or add `?insecure=1`",
                     ));
                 }
+                // `webdavs://` requires TLS even for this machine, where `plain_http` allows plain
+                // HTTP by default.
                 if word.ends_with('s') {
                     options.insert("insecure".to_owned(), "0".to_owned());
                 }
@@ -326,6 +339,8 @@ impl Location {
         if location.scheme == Scheme::Oci {
             registry_name(&location.path).map_err(|why| bad(&why))?;
         }
+        // The URL is stored in the configuration and shown in messages, so no part of it may
+        // contain a secret.
         let endpoint = location
             .options
             .get("endpoint")
@@ -338,6 +353,7 @@ impl Location {
         }) {
             return Err(bad("an endpoint cannot contain credentials"));
         }
+        // A misspelt `region` or `insecure` must not be ignored.
         if let Some(unknown) = location
             .options
             .keys()
@@ -414,6 +430,7 @@ impl fmt::Display for Location {
                 f,
                 "{}{key}={}",
                 if n == 0 { '?' } else { '&' },
+                // `query_pairs` decodes `+` as a space.
                 encoded(value).replace('+', "%2B")
             )?;
         }
@@ -457,11 +474,12 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p if p.starts_with('/') || p.starts_with("~/") => p.to_owned(),
         p => format!("~/{p}"),
     };
+    // ssh would treat a host that starts with `-` as an option (CVE-2017-1000117 of git).
     if host.is_empty() || host.starts_with('-') {
-        return Err(BadLocation {
-            text: without_password(text),
-            why: "missing host name".to_owned(),
-        });
+        return Err(BadLocation::new(
+            without_password(text),
+            "missing host name",
+        ));
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
     Ok(Location {
@@ -695,13 +713,15 @@ mod tests {
             assert!(Location::parse(text, Path::new("/")).is_err(), "{text}");
         }
         let e = Location::parse("nas:/srv/backup", Path::new("/base")).unwrap_err();
-        assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
+        let hint = e.hint().unwrap();
+        assert!(hint.contains("`sftp://nas/srv/backup`"), "{hint}");
         let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
+        let hint = e.hint().unwrap();
         assert!(
-            e.to_string().contains(
+            hint.contains(
                 "`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"
             ),
-            "{e}"
+            "{hint}"
         );
         assert!(
             Location::is_url("nas:/srv")

@@ -85,6 +85,8 @@ impl Store for MemoryStore {
             let (name, is_dir) = rest
                 .split_once('/')
                 .map_or((rest, false), |(name, _)| (name, true));
+            // The keys of one directory are adjacent, because they share a prefix and the map is
+            // sorted.
             if out.last().is_none_or(|last| last.name != name) {
                 out.push(ListedKey {
                     name: name.to_owned(),

@@ -44,6 +44,7 @@ impl Flow {
             reason = "a rate is not exact to the byte"
         )]
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        // All transfers share one queue, so parallel requests together stay below the rate.
         let next = due.filter(|d| *d > now).unwrap_or(now) + takes;
         *due = Some(next);
         next - now

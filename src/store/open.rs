@@ -55,9 +55,11 @@ fn offline(location: &Location) -> StoreError {
 pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
     ensure_trusted(location, access)?;
     let dir = location.as_directory();
+    // A directory needs no retries, because its errors are not transient.
     if let (Some(dir), None) = (&dir, &access.wrap) {
         return Ok(Arc::new(LocalStore::new(dir.clone())));
     }
+    // A directory causes no requests of this process, so `--offline` allows it.
     if dir.is_none() && access.offline {
         return Err(offline(location));
     }
@@ -69,6 +71,7 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         .wrap
         .as_ref()
         .map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
+    // `guarded` means that a probe has seen the server ignore conditions.
     let exclusive = base.abilities().exclusive && !access.guarded;
     let retried: Arc<dyn Store> = Arc::new(
         RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)).patient(access.patience),

@@ -30,6 +30,7 @@ use crate::sys::random::random_hex;
 mod build;
 
 /// Time limit of a request with a small body.
+// The expiry of intent locks depends on this limit (docs/decisions/0004).
 const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 /// Time limit between two pieces of a response.
 const PIECE_LIMIT: Duration = Duration::from_secs(60);
@@ -38,6 +39,7 @@ const LISTING_LIMIT: Duration = Duration::from_secs(3600);
 /// Lowest acceptable rate of a transfer in bytes per second, which all concurrent requests share.
 const MIN_RATE: u64 = 64 << 10;
 /// Validity of a signed URL.
+// S3 checks the expiry when a request begins, so a longer upload still succeeds.
 const URL_VALIDITY: Duration = Duration::from_secs(3600);
 /// Limit on the displayed characters of a message.
 const MESSAGE_MAX: usize = 500;
@@ -237,6 +239,7 @@ impl RemoteStore {
             let body = reqwest::Body::wrap(body);
             let uri = signed.uri().to_string();
             let mut headers = signed.header().clone();
+            // The body determines the length.
             headers.remove("content-length");
             let method = signed.method().clone();
             // An upload may be dropped at any time, because a key identifies its content.
@@ -404,6 +407,7 @@ impl RemoteStore {
             }
             Ok((_, response)) if response.is_page => Err(self.web_page_error("list", dir)),
             Ok((mut all, _)) => {
+                // Some servers list the directory itself.
                 all.retain(|e| e.path.len() > path.len() && e.path.starts_with(&path));
                 Ok(all)
             }
@@ -426,6 +430,7 @@ impl Store for RemoteStore {
         let (op, path) = (self.op.clone(), key.to_owned());
         let read = async move { Ok(op.read(&path).await?.to_vec()) };
         match self.run_request(("read", Effect::Read), key, PIECE_LIMIT, SMALL_MAX, read) {
+            // A proxy may send a login page with status 200 in place of a small object.
             Ok((bytes, _))
                 if answers::looks_like_page(&String::from_utf8_lossy(
                     &bytes[..bytes.len().min(200)],
@@ -450,6 +455,7 @@ impl Store for RemoteStore {
             key: key.to_owned(),
         };
         let (op, path) = (self.op.clone(), key.to_owned());
+        // The offset may come from a damaged index.
         let end = offset.checked_add(len as u64).ok_or_else(missing)?;
         let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
@@ -501,6 +507,7 @@ impl Store for RemoteStore {
             self.limit_rate(piece.len())?;
             take(&piece)?;
         }
+        // The channel also ends if the reader failed, so check the reader's result.
         let done = runtime::run(&*self.observer, Effect::Read, reading)
             .map_err(|ended| ended.of("read", key))?;
         let done: opendal::Result<()> = done.map_err(|e| io(std::io::Error::other(e)))?;
@@ -525,6 +532,7 @@ impl Store for RemoteStore {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        // The intent lock of `GuardedStore` excludes other writers between the check and the write.
         if !self.abilities.exclusive {
             if self.len(key)?.is_some() {
                 return Ok(false);
@@ -534,16 +542,19 @@ impl Store for RemoteStore {
                     .write(key, bytes.to_vec(), REQUEST_LIMIT)
                     .map(|()| true);
             }
+            // The server shows a file while it is written, so write under a temporary name.
             let staged = self.staged()?;
             self.write(&staged, bytes.to_vec(), REQUEST_LIMIT)?;
             return self.rename(&staged, key).map(|()| true);
         }
         self.meter.request();
+        // The object is too small to be delayed by the rate limit.
         self.meter.up.pass(bytes.len() as u64);
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
         let write = async move {
             match op.write_with(&path, bytes).if_not_exists(true).await {
                 Err(e)
+                    // Stores report a taken name in one of these two ways.
                     if matches!(
                         e.kind(),
                         ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists
@@ -635,6 +646,7 @@ fn opendal_error(e: std::io::Error) -> opendal::Error {
     {
         Some(Ok(inner)) => *inner,
         _ if kind == std::io::ErrorKind::NotFound => opendal::Error::new(ErrorKind::NotFound, text),
+        // Any other I/O error of a stream is a broken connection.
         _ => opendal::Error::new(ErrorKind::Unexpected, text).set_temporary(),
     }
 }

@@ -13,6 +13,7 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 
 /// Limit on the attempts of a request.
+// The pauses add up to 3.1 s.
 const ATTEMPTS: u32 = 6;
 /// The first pause; each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -130,6 +131,8 @@ impl Store for RetryStore {
             let before = at;
             let read = self.inner.read_from(key, at, &mut |bytes| {
                 at += bytes.len() as u64;
+                // An error of the consumer must not be retried, so it is kept apart from errors of
+                // the store.
                 take(bytes).map_err(|e| {
                     taken = Err(e);
                     Cancelled.into()
@@ -155,6 +158,8 @@ impl Store for RetryStore {
         let mut attempt = 0;
         loop {
             match self.inner.create(key, bytes) {
+                // Either another writer has won, or an earlier attempt succeeded and its response
+                // was lost. The bytes decide, because entries of different writers differ.
                 Ok(false) if unsure => return Ok(self.get(key)?.as_deref() == Some(bytes)),
                 Err(e) if e.is_unsure() => {
                     unsure = true;

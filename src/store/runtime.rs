@@ -92,6 +92,7 @@ pub(super) fn run<T: Send + 'static>(
         let mut task = Task(runtime.spawn(future));
         let mut since = None;
         loop {
+            // The short wait only serves to notice a cancellation.
             match tokio::time::timeout(TICK, &mut task.0).await {
                 Ok(done) => return done.map_err(|e| WaitError::Failed(io::Error::other(e))),
                 Err(_) if observer.cancelled() => {
@@ -112,6 +113,7 @@ pub(super) fn next<T>(
 ) -> Result<Option<T>, WaitError> {
     runtime().map_err(WaitError::Failed)?.block_on(async {
         loop {
+            // The short wait only serves to notice a cancellation.
             match tokio::time::timeout(TICK, from.recv()).await {
                 Ok(message) => return Ok(message),
                 Err(_) if observer.cancelled() => return Err(WaitError::Cancelled),

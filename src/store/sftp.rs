@@ -61,6 +61,7 @@ impl SftpStore {
             )
         };
         let ssh = Ssh::to(location).map_err(unknown)?;
+        // SFTP servers resolve a relative path against the home directory.
         let root = match location.path.strip_prefix('~') {
             Some(below) => below.trim_matches('/').to_owned(),
             None if location.path.trim_matches('/').is_empty() => "/".to_owned(),

@@ -109,6 +109,7 @@ impl HttpTransport for Transport {
                 context.update(|response| change(response));
             }
         };
+        // An operation may first send requests for credentials; only its last response counts.
         update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
         let about_store = !request
@@ -124,6 +125,7 @@ impl HttpTransport for Transport {
             .map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
+            // A response to HEAD has no body.
             let bytes = if is_head {
                 Vec::new()
             } else {
@@ -146,6 +148,8 @@ impl HttpTransport for Transport {
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
         update(&|response| (response.is_page, response.status) = (is_page, status));
+        // The length in a response to HEAD is that of the object and not of a body, so no limit
+        // applies.
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
@@ -179,6 +183,8 @@ impl HttpTransport for Transport {
                 })
             }),
             Window::Part { .. } => {
+                // Only `map_inner` gives access to the stream. The part needs a body of its own,
+                // because `HttpBody` compares the length with `Content-Length`.
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);
@@ -283,6 +289,7 @@ fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
         .ok()?
         .strip_prefix("bytes=")?
         .split_once('-')?;
+    // The last position of an HTTP range is inclusive (RFC 9110, section 14.1.2).
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }

@@ -121,6 +121,7 @@ impl<'a> Copier<'a> {
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let mut batch: Vec<(PackName, u32)> = Vec::new();
             let mut batch_bytes = 0u64;
+            // The rest of the limit is for the table of contents.
             let target = layout::PACK_TARGET.min(most / 4 * 3);
             for (name, frames) in &needed[usize::from(kind.number())] {
                 let whole = match self.goes_whole(kind, name, frames)? {
@@ -390,6 +391,7 @@ impl<'a> Copier<'a> {
     /// of more than `bytes` bytes.
     fn receive(&self, name: &PackName, key: &str, bytes: u64) -> Result<()> {
         let place = || self.source.store().place();
+        // The bytes may have been damaged on the way.
         for _ in 0..2 {
             match self
                 .source
@@ -463,6 +465,7 @@ impl<'a> Copier<'a> {
                 .filter(|f| wanted.contains(&f.offset))
                 .collect();
             let key = layout::pack(name);
+            // Fetch all frames of the pack at once instead of one request per frame.
             if let Some(remote) = self.source.remote_store() {
                 let ranges: Vec<Range<u64>> = of_pack
                     .iter()
@@ -474,6 +477,8 @@ impl<'a> Copier<'a> {
                 frames.push(self.frame(&mut pack, name, &key, frame)?);
             }
         }
+        // The name of a dead pack is never used again, so such a pack gets a salt
+        // (docs/decisions/0012).
         let gc = self.dest.gc_state();
         let (file, FinishedPack { name, bytes, .. }) = pack.close(&|name| gc.is_excluded(name))?;
         if !self.is_there(&name, bytes)? {
@@ -521,6 +526,7 @@ impl<'a> Copier<'a> {
             .read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;
+        // A stored frame contains only the id of its base; the location is in the index.
         let unknown = ObjectLocation {
             pack: [0; 32],
             offset: 0,

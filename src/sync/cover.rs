@@ -45,6 +45,7 @@ impl Cover<'_> {
                 .frames
                 .iter()
                 .flatten()
+                // The base of a delta is never a delta itself.
                 .filter(|f| f.codec != CODEC_DELTA)
             {
                 let mut rows = Vec::new();
@@ -69,6 +70,8 @@ impl Cover<'_> {
     ) -> Result<u64> {
         let (index, gc) = (self.dest.index()?, self.dest.gc_state());
         let mut there: HashSet<PackName> = sent.iter().map(|s| s.name).collect();
+        // A segment can be copied unchanged only if none of its packs is missing or dead at the
+        // destination.
         for segment in index.segments(kind) {
             there.extend(
                 segment
@@ -88,6 +91,8 @@ impl Cover<'_> {
         for segment in self.source.index()?.segments(kind) {
             let covers = self.covered(&segment, &firsts, &left)?;
             let fits = segment.file_bytes() <= self.dest.store().abilities().object_max;
+            // A segment with packs that the destination lacks would list objects that do not exist
+            // there.
             if !fits
                 || covers.is_empty()
                 || !segment.packs().iter().all(|p| there.contains(&p.name))

@@ -7,7 +7,9 @@ use crate::model::id::to_hex;
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The two repositories are not copies of each other.
-    #[error("`{place}` contains a different repository (id {theirs}, expected {ours})")]
+    #[error(
+        "refusing to use `{place}`: it contains a different repository (id {theirs}, expected {ours})"
+    )]
     Foreign {
         /// Path or URL without secrets.
         place: String,

@@ -184,6 +184,8 @@ impl<'a> Missing<'a> {
         goes_on: bool,
         has_no_limit: bool,
     ) -> Result<Option<Id>> {
+        // The first parent is walked if this walk goes on. Older versions are certain to be walked
+        // only without a limit of depth.
         let (mut next, mut is_walked) = (commit.parents.first().copied(), goes_on);
         while let Some(id) = next.filter(|id| is_walked || whole(id) || has_no_limit) {
             let parent = self.walk.commit_cached(&id)?;
@@ -234,6 +236,7 @@ impl<'a> Missing<'a> {
             for entry in &fresh {
                 let before = gone.get(entry.name.as_slice()).map(|e| &e.node);
                 match (&entry.node, before) {
+                    // Only the metadata of the entry differs.
                     (new, Some(old)) if new == old => {}
                     (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => {
                         next.push((*tree, Some(*old)))
@@ -260,6 +263,7 @@ impl<'a> Missing<'a> {
             self.check()?;
             self.need(ObjectKind::Tree, &id)?;
             match self.walk.tree_node(&id)?.body {
+                // In reverse, so that the stack visits the children in their order.
                 TreeBody::Inner(children) => nodes.extend(children.into_iter().rev().map(|c| c.id)),
                 TreeBody::Leaf(entries) => {
                     for entry in &entries {
@@ -330,6 +334,8 @@ impl<'a> Missing<'a> {
                 self.list(&id, &mut old_below, &mut gone)?;
             }
             (news, olds) = without_shared(below, old_below);
+            // Handle the chunks level by level, so that memory does not grow with the file. A chunk
+            // that moved between levels costs only a look-up.
             self.chunks(&mut fresh, &mut gone)?;
         }
         self.chunks(&mut fresh, &mut gone)
@@ -391,6 +397,7 @@ impl<'a> Missing<'a> {
         }
         let source = self.source()?;
         let Some(row) = source.live_copy(table, id)? else {
+            // A lazy source may lack the object without being damaged.
             if source.is_lazy() {
                 return Err(SyncError::Lazy {
                     place: self.place(),
@@ -468,6 +475,7 @@ impl<'a> Missing<'a> {
         let Some(base) = self.base_of(row)? else {
             return Ok(());
         };
+        // A complete copy of a base always exists, so a read never follows a chain of deltas.
         let whole = |rows: Vec<IndexRow>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
         if let Some(dest) = self.dest
             && whole(dest.reliable_copies(kind, &base)?).is_some()

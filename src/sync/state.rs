@@ -76,6 +76,7 @@ impl RemoteState {
     /// Writes the state durably.
     pub fn save(&self, repository: &Path, url: &str) -> Result<()> {
         let path = file(repository, url);
+        // A structure of maps, strings and numbers always serialises.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
         let write = || {
             create::dir_all(&repository.join(REMOTES)).and_then(|()| create::replace(&path, &bytes))

@@ -72,6 +72,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
         let kind = kinds
             .into_iter()
             .find(|k| log.starts_with(&layout::refs(*k)))
+            // Only logs of these kinds were collected above.
             .unwrap_or(RefKind::Branch);
         let newest = Refs::of(store).newest_at(kind, &log, &name);
         let mut found = found.lock();

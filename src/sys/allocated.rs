@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 /// tick of the clock.
 pub fn allocated_bytes(file: impl AsFd) -> io::Result<u64> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BLOCKS)?;
+    // statx(2) counts blocks of 512 bytes on every file system.
     Ok(found.stx_blocks * 512)
 }
 

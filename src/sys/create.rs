@@ -38,7 +38,9 @@ impl Inherited {
     fn from(dir: &Path) -> io::Result<Self> {
         let meta = fs::metadata(parent_or_here(dir))?;
         let mode = meta.mode();
+        // Root creates files for the owner of the directory (decision 0009).
         let is_foreign = is_root() && meta.uid() != 0;
+        // Without the set-group-ID bit, the kernel does not pass the group of the directory on.
         let is_shared = mode & 0o070 != 0 && mode & SETGID == 0;
         Ok(Self {
             file_mode: PRIVATE_FILE | (mode & FILE_BITS),
@@ -125,6 +127,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
 pub fn open_private(path: &Path, options: &OpenOptions) -> io::Result<File> {
     if !is_root() {
         let mut options = options.clone();
+        // A symbolic link of another user could lead to any file.
         let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
         return no_link(
             options
@@ -138,6 +141,7 @@ pub fn open_private(path: &Path, options: &OpenOptions) -> io::Result<File> {
 }
 
 fn open_as(path: &Path, options: &OpenOptions, inherited: &Inherited) -> io::Result<File> {
+    // A symbolic link of another user could lead to any file.
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let mut existing = options.clone();
     existing.create(false).create_new(false).custom_flags(flags);
@@ -145,6 +149,7 @@ fn open_as(path: &Path, options: &OpenOptions, inherited: &Inherited) -> io::Res
     new.create_new(true)
         .mode(inherited.file_mode)
         .custom_flags(flags);
+    // Other processes may create or remove the file between both attempts.
     for _ in 0..OPEN_ATTEMPTS {
         match existing.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -177,9 +182,11 @@ fn no_link(opened: io::Result<File>) -> io::Result<File> {
 /// Creates an empty file if `path` is missing. Never opens an existing file, because closing it
 /// again would release the locks that SQLite holds on it in this process.
 pub fn empty(path: &Path) -> io::Result<()> {
+    // A link counts as existing too, so that nothing is created behind it.
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
+    // The file gets its mode and owner before its name.
     let file = temp_file(parent(path), ".new")?.into_temp_path();
     match file.persist_noclobber(path) {
         Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => Err(e.error),
@@ -192,8 +199,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = parent(path);
     let mut file = temp_file(dir, ".new")?;
     file.write_all(bytes)?;
+    // The content must be durable before the name.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    // The new name is durable only when the directory is synced.
     File::open(dir)?.sync_all()
 }
 
@@ -205,6 +214,7 @@ pub fn dir(path: &Path) -> io::Result<bool> {
 
 fn dir_as(path: &Path, inherited: &Inherited) -> io::Result<bool> {
     match fs::DirBuilder::new()
+        // mkdir(2) ignores the set-group-ID bit, which is set below.
         .mode(inherited.dir_mode & 0o777)
         .create(path)
     {
@@ -314,12 +324,14 @@ pub fn own_dir(path: &Path) -> io::Result<()> {
     }
     let dir = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&dir)?;
+    // Another user may have replaced the directory between both calls.
     if stat.st_uid != found.uid() || stat.st_ino != found.ino() {
         return Err(refused("it was replaced while it was being checked"));
     }
     if stat.st_mode & 0o022 != 0 {
         return Err(refused("other users can write to it"));
     }
+    // An older version of dvc may have left more access (decision 0009).
     if stat.st_mode & GROUP_AND_OTHERS != 0 {
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(PRIVATE_DIR))?;
     }
@@ -342,6 +354,7 @@ mod tests {
             (0o2770, 0o660, 0o2770),
             (0o750, 0o640, 0o750),
             (0o755, 0o644, 0o755),
+            // Other users never get the right to write.
             (0o777, 0o664, 0o775),
         ] {
             let top = temp.path().join(format!("{given:o}"));

@@ -121,6 +121,8 @@ impl MountTable {
         let known: HashSet<u64> = mounts.iter().map(|m| m.id).collect();
         let mut by_parent: HashMap<Option<u64>, Vec<usize>> = HashMap::new();
         for (position, mount) in mounts.iter().enumerate() {
+            // The topmost mount has itself or an invisible mount as its parent
+            // (proc_pid_mountinfo(5)).
             let parent =
                 Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
             by_parent.entry(parent).or_default().push(position);
@@ -208,6 +210,7 @@ impl MountTable {
                     }
                     todo.extend(names(&target));
                 }
+                // readlink(2) fails if the name is not a link or does not exist.
                 Err(_) => done = next,
             }
         }
@@ -347,6 +350,7 @@ mod tests {
     #[test]
     fn lines_of_all_kinds() {
         let table = MountTable::parse(SOME);
+        // The last two lines are invalid and left out.
         assert_eq!(
             table.iter().map(|m| m.id).collect::<Vec<_>>(),
             [22, 30, 31, 32]
@@ -381,6 +385,7 @@ mod tests {
 
     #[test]
     fn escapes_that_are_none() {
+        // Only three octal digits with a value of at most 377 are an escape.
         for (field, meant) in [
             ("a\\04", "a\\04"),
             ("\\089", "\\089"),

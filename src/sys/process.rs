@@ -54,10 +54,12 @@ impl ProcessIdentity {
 
     /// Returns the current state of the process.
     pub fn state(&self) -> ProcessState {
+        // A process id of another namespace, or one without a start time, proves nothing.
         if self.started.is_empty() || self.namespace != namespace() {
             return ProcessState::Unknown;
         }
         let stat = match ProcDir::of(self.pid).stat() {
+            // The kernel reuses process ids, so the start time must be equal too.
             Ok(stat) if birth(&stat) == self.started => stat,
             _ => return ProcessState::Gone,
         };
@@ -70,6 +72,7 @@ impl ProcessIdentity {
 }
 
 fn birth(stat: &ProcStat) -> String {
+    // The start time counts from the boot, so it needs the id of the boot.
     format!("{}/{}", boot_id(), stat.field(STARTED))
 }
 

@@ -134,6 +134,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
         u32::from_str_radix(minor, 16).ok()?,
     );
     Some(Mapping {
+        // Only a shared mapping writes to the file.
         is_writable: rights.contains('w') && rights.ends_with('s'),
         device,
         ino,
@@ -158,6 +159,7 @@ pub fn is_in_user_namespace() -> bool {
 
 /// Returns the id of a user in the parent of the user namespace of this process.
 pub fn outer_uid(inside: u32) -> u32 {
+    // Without a map, there is only one user namespace.
     outer_id(&fs::read_to_string(UID_MAP).unwrap_or_default(), inside).unwrap_or(inside)
 }
 
@@ -203,6 +205,8 @@ mod tests {
 
     #[test]
     fn fields_come_after_the_name() {
+        // The name of a program may contain spaces and parentheses, so only the last parenthesis
+        // ends it.
         let stat = ProcStat("7 (a ) b) S 1 7 7".to_owned());
         assert_eq!(
             (
@@ -237,6 +241,7 @@ mod tests {
 
     #[test]
     fn users_outside_of_a_namespace() {
+        // The first id inside, the first id outside, and their number (user_namespaces(7)).
         let map = "         0       1000          1\n         1     100000      65536\n";
         assert_eq!(
             (outer_id(map, 0), outer_id(map, 5), outer_id(map, 70_000)),

@@ -97,6 +97,7 @@ impl IoMode {
                 rustix::io::pwritev(&file, slices, offset)
             };
             match written {
+                // A write of 0 bytes would otherwise be repeated forever.
                 Ok(0) => return Err(Errno::IO),
                 Ok(n) => {
                     offset += n as u64;

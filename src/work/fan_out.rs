@@ -53,6 +53,7 @@ where
     };
     run(threads, || {
         while let Some(item) = next() {
+            // A panic is caught here and not only in `run`, so that the other threads stop, too.
             let done = guarded(|| work(item));
             has_failed.fetch_or(done.is_err(), Ordering::Relaxed);
             done?;
@@ -79,6 +80,8 @@ pub fn watched<E: From<Panicked> + Send>(
         let started = (0..threads)
             .take_while(|_| start::scoped(scope, work).is_ok())
             .count();
+        // Threads that could not be started never count down. If none was started, the caller's
+        // thread does the work of one.
         *left.lock() -= threads - started.max(1).min(threads);
         if started == 0 && threads > 0 {
             work();
@@ -86,6 +89,7 @@ pub fn watched<E: From<Panicked> + Send>(
         let mut left = left.lock();
         while *left > 0 {
             ended.wait_for(&mut left, tick);
+            // Workers must be able to finish while `watch` runs.
             parking_lot::MutexGuard::unlocked(&mut left, &mut watch);
         }
     });
@@ -112,6 +116,7 @@ pub fn together<T: Send>(
             start::scoped(scope, begin).ok()
         };
         let threads: Vec<_> = (0..count).map_while(started).collect();
+        // The number of threads is known only now, because the system may refuse some of them.
         start.open_for(threads.len());
         let rest: Vec<_> = (threads.len()..count).map(one).collect();
         threads

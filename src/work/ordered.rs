@@ -84,7 +84,10 @@ pub fn in_order<J: Send, T: Send>(
                 return;
             };
             let give = |job| {
+                // A worker must not wait until the consumer takes its result.
                 let (result, wait) = sync_channel(1);
+                // The place in the order comes first, so that results are received in the order of
+                // the jobs.
                 let is_given = order.send(wait).is_ok() && jobs.send((job, result)).is_ok();
                 if is_given {
                     Ok(())
@@ -95,6 +98,7 @@ pub fn in_order<J: Send, T: Send>(
             run.note(|| produce(&Give(&give)));
         };
         if start::scoped(scope, producer).is_err() {
+            // Without a thread for the producer, this thread runs all stages one after the other.
             let Some((produce, ..)) = first_stage.lock().take() else {
                 return;
             };
@@ -208,6 +212,7 @@ mod tests {
                 Ok(())
             },
             work: |n| {
+                // Some results are late, which the order must survive.
                 if n % 50 == 0 {
                     std::thread::yield_now();
                 }

@@ -44,10 +44,14 @@ impl Pool {
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut jobs = self.shared.0.lock();
         jobs.waiting.push_back(Box::new(job));
+        // An idle thread is woken for each waiting job, so another thread is needed only if there
+        // are more jobs.
         if jobs.idle < jobs.waiting.len() && jobs.threads.len() < self.limit {
             let (shared, places) = (Arc::clone(&self.shared), self.places);
             let thread = start::named("dvc-wait", move || {
                 if let Some(places) = places {
+                    // Without the permission, the thread stays on the caller's processor, which
+                    // only costs speed.
                     let _ = sched_setaffinity(None, &places);
                 }
                 work(&shared);
@@ -57,6 +61,7 @@ impl Pool {
             if is_started {
                 return;
             }
+            // There is no thread that could do the job, so the caller does it.
             if jobs.threads.is_empty()
                 && let Some(job) = jobs.waiting.pop_back()
             {
@@ -88,11 +93,13 @@ fn work(shared: &(Mutex<Jobs>, Condvar)) {
 
 /// Runs a job and catches its panic. A job that panics drops its reply, which answers the request.
 fn guarded(job: Job) {
+    // A panic must not end the thread, because other jobs wait for it.
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // The lock is released before the joins, because the threads need it to end.
         let threads = {
             let mut jobs = self.shared.0.lock();
             jobs.closed = true;

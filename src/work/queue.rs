@@ -97,6 +97,8 @@ impl<P: Policy> Worker<'_, P> {
     /// items are done or a worker has failed.
     pub fn next(&self) -> Option<P::Item> {
         let mut state = self.shared.state.lock();
+        // A worker counts as busy from taking an item until here, because its body may push further
+        // items.
         state.busy -= usize::from(self.is_busy.replace(false));
         loop {
             if state.has_failed {
@@ -108,6 +110,7 @@ impl<P: Policy> Worker<'_, P> {
                 state.busy += 1;
                 self.is_busy.set(true);
             }
+            // Without items and busy workers, no further item can appear, so all workers end.
             let is_last = item.is_none() && state.busy == 0;
             if item.is_some() || is_last {
                 drop(state);
@@ -177,12 +180,17 @@ pub fn run<P: Policy>(
         number,
         is_busy: Cell::new(false),
     };
+    // The first items are pushed before any thread starts; otherwise, a worker could find nothing
+    // and end the run.
     seed(&worker(0));
     let work = |number| {
         let worker = worker(number);
+        // A worker that panics must still be subtracted from `busy`; otherwise, the others wait
+        // forever.
         let done = catch_unwind(AssertUnwindSafe(|| body(&worker)))
             .unwrap_or_else(|_| Err(Panicked.into()));
         let mut state = shared.state.lock();
+        // A body that fails ends in the middle of an item.
         state.busy -= usize::from(worker.is_busy.get());
         if let Err(e) = done {
             state.has_failed = true;

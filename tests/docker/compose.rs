@@ -247,6 +247,9 @@ fn a_sidecar_commits_often_and_pushes_sometimes() {
     host.until("a version is there", || pushed() > 0);
     host.until("more are", || pushed() > 3);
     host.compose("nightly.yml", &["stop", "app", "backup"]).ok();
+    // After each push, the sidecar forgets and collects.
+    let logs = host.compose("nightly.yml", &["logs", "backup"]).ok().out;
+    assert!(!logs.contains("exit"), "{logs}");
     // The next push includes the versions in between, so the history has no gap.
     own(&["pack", "-m", "by hand"]).ok();
     let log = own(&["log", "--format", "%O", "main"]).ok().out;

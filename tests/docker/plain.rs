@@ -220,7 +220,9 @@ fn a_missing_engine_is_reported() {
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
-    create(&s).code(6).complains("no Docker engine listens");
+    create(&s)
+        .code(6)
+        .complains("no Docker engine is listening");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(6);
     // An error is required: without it, no user would notice that the engine's volumes are not
     // committed.

@@ -9,6 +9,7 @@ fn member(path: &[u8], kind: MemberKind) -> ArchiveMember {
     let meta = Meta {
         mode: 0o4755,
         uid: 1,
+        // Values that do not fit into the fields of a header: they need records.
         gid: 4_000_000_000,
         mtime: Time { secs: -5, nanos: 7 },
         xattrs: Vec::new(),
@@ -122,6 +123,7 @@ fn members_come_back() {
 
 #[test]
 fn sparse_files_come_back() {
+    // One size ends with a hole, and the other one ends with data.
     let size = (1 << 40) + 5;
     let runs: Vec<Run> = (0..200).map(|n| (n * 1_000_000, 3)).collect();
     for size in [size, 199_000_003] {
@@ -170,6 +172,8 @@ fn every_cut_and_every_flip_of_a_header_is_seen() {
     }
     assert!(all(&bytes[..bytes.len() - 512]).is_ok());
     let whole = all(&bytes).unwrap();
+    // The layout: PAX header, records, header, 600 bytes of content, then the same for the
+    // directory.
     let pax = 512..1024;
     let data = 1536..1536 + 1024;
     for at in 0..bytes.len() - 1024 {
@@ -194,6 +198,7 @@ fn what_is_claimed_is_not_believed() {
         bytes.extend([7; 1000]);
         bytes
     };
+    // The archive has only 1,000 bytes of content.
     for size in [1 << 33, 1 << 60, u64::MAX - 511, u64::MAX] {
         assert_eq!(
             all(&huge(size)).unwrap_err().kind(),
@@ -201,6 +206,7 @@ fn what_is_claimed_is_not_believed() {
             "{size}"
         );
     }
+    // One extension header of 4 GiB, then forty empty ones, then an unknown type.
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::XHeader);
     header.set_size(1 << 32);
@@ -223,6 +229,7 @@ fn what_is_claimed_is_not_believed() {
     header.set_cksum();
     assert_eq!(all(header.as_bytes()).unwrap_err().kind(), Kind::Usage);
     assert_eq!(all(&[7; 2048]).unwrap_err().kind(), Kind::Integrity);
+    // Ranges that overlap.
     let runs: Vec<Run> = vec![(0, 3), (1, 3)];
     let bytes = writer::head(&member(b"s", MemberKind::File { size: 100 }), Some(&runs));
     assert!(

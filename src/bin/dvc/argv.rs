@@ -25,6 +25,7 @@ pub(crate) fn without_password(word: &OsStr) -> Option<OsString> {
 
 /// Overwrites passwords in this process's own command line, if the kernel permits it.
 pub(crate) fn hide_passwords(argv: &[OsString]) {
+    // Most command lines contain no password, and then nothing is overwritten.
     if argv
         .iter()
         .all(|word| password_in(word.as_bytes()).is_none())
@@ -34,6 +35,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
     let overwrite = || -> Option<()> {
         let shown = fs::read("/proc/self/cmdline").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program is in parentheses, and may contain parentheses itself.
         let start = stat
             .rsplit_once(')')?
             .1
@@ -41,6 +43,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
             .nth(ARG_START)?
             .parse()
             .ok()?;
+        // A write through this file needs no unsafe code.
         File::options()
             .write(true)
             .open("/proc/self/mem")
@@ -48,6 +51,7 @@ pub(crate) fn hide_passwords(argv: &[OsString]) {
             .write_all_at(&hidden(&shown), start)
             .ok()
     };
+    // If the write is refused, the password stays visible, which must not stop the command.
     let _ = overwrite();
 }
 
@@ -60,6 +64,7 @@ fn hidden(shown: &[u8]) -> Vec<u8> {
             None => out.extend(word),
         }
     }
+    // The length of the area is fixed, so the rest is filled with zeros.
     out.resize(shown.len(), 0);
     out
 }

@@ -29,6 +29,8 @@ impl<R: Read + AsFd> CancellableReader<R> {
 impl<R: Read + AsFd> Read for CancellableReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !self.signals.cancelled() {
+            // A read may block for a long time, so poll(2) waits in short steps and the signals are
+            // checked in between.
             let mut fds = [PollFd::new(&self.inner, PollFlags::IN)];
             match poll(&mut fds, Some(&INTERVAL)) {
                 Ok(0) | Err(Errno::INTR) => {}

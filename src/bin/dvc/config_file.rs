@@ -64,14 +64,21 @@ impl FileChange {
 
 /// Replaces a file atomically and keeps its permissions.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // The file may be a link into a directory of settings that the user keeps under version
+    // control. The link stays, and its target is replaced.
+    let target = fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
     let dir = path.parent().unwrap_or(Path::new("/"));
     create::dir_all(dir)?;
     let mut file = create::temp_file(dir, ".config")?;
     file.write_all(text.as_bytes())?;
+    // The file may contain secrets, so the access of the old file is kept.
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;
     }
+    // The content must be durable before the name; otherwise, a crash could leave an empty file.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
+    // The rename is durable only when the directory is synced.
     fs::File::open(dir)?.sync_all()
 }

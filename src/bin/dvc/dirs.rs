@@ -16,6 +16,7 @@ pub(crate) fn system_config() -> PathBuf {
 pub(crate) fn user_config() -> Option<PathBuf> {
     match xdg("XDG_CONFIG_HOME") {
         Some(dir) => Some(dir.join("dvc/config.toml")),
+        // The settings of root are those of the machine.
         None if is_root() => None,
         None => Some(home()?.join(".config/dvc/config.toml")),
     }
@@ -40,6 +41,7 @@ pub(crate) fn run() -> PathBuf {
 /// could create files in it, because a note there names the repository of a mount.
 pub(crate) fn usable_run() -> Result<PathBuf, CliError> {
     let dir = run();
+    // All users can write to `/tmp`, so the directory must be checked.
     if named_run().is_none() {
         dvc::sys::create::own_dir(&dir).map_err(|source| CliError::RunDir {
             path: dir.clone(),

@@ -40,7 +40,9 @@ impl Exit {
     /// number of the signal if one ended it.
     pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
+        // As in a shell, a signal gives 128 plus its number.
         let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
+        // The child has failed, so a code of 0 would be wrong.
         Self(
             code.and_then(|code| u8::try_from(code).ok())
                 .filter(|code| *code != 0)
@@ -135,7 +137,7 @@ pub(crate) enum CliError {
     #[error("no repository in `{}` or any parent directory", .0.display())]
     Foreign(PathBuf),
     /// A URL where a local directory is required.
-    #[error("`{0}` is not a local directory")]
+    #[error("cannot use the repository at `{0}`: this command needs a local repository")]
     Remote(String),
     /// No remote of that name; `known` lists the others.
     #[error("no remote `{name}`")]
@@ -207,7 +209,7 @@ impl Failure for CliError {
                 Some("choose a directory outside of the worktree, if possible on another disk".into())
             }
             Self::Remote(_) => Some("run `dvc clone` to get a local copy of the repository".into()),
-            Self::NoDryRun(_) => Some("run it without `-n`; nothing was done".into()),
+            Self::NoDryRun(_) => Some("run the command without `-n`; nothing was done".into()),
             Self::RunDir { .. } => {
                 Some("set `XDG_RUNTIME_DIR` or `DVC_RUN_DIR` to a directory that only you can write to".into())
             }
@@ -273,6 +275,7 @@ impl ErrorFormat {
         causes: Vec<String>,
         hint: Option<String>,
     ) {
+        // If standard error cannot be written, only the exit code is left.
         let _ = io::stderr().write_all(self.text(code, kind, message, causes, hint).as_bytes());
     }
 
@@ -337,6 +340,8 @@ pub(crate) fn report(failed: &Failed, format: &ErrorFormat, signals: &Signals) -
             format.print(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
             ExitCode::from(kind.exit_code())
         }
+        // The reader, such as `head`, needs no more output. Other programs die of SIGPIPE without a
+        // message.
         Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
@@ -382,6 +387,7 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
     std::panic::set_hook(Box::new(move |panic| {
         let what = panic_message(panic.payload());
         if what.starts_with(NO_THREAD) {
+            // At a limit on threads, pthread_create(3) fails with EAGAIN.
             let e = io::Error::from(rustix::io::Errno::AGAIN);
             let (kind, hint) = (Kind::System, hint_of_causes(&e).map(str::to_owned));
             format.print(
@@ -405,8 +411,8 @@ pub(crate) fn install_panic_hook(format: ErrorFormat) {
 }
 
 fn bug(format: &ErrorFormat, what: &str, trace: Option<String>) -> String {
-    let hint =
-        "report it with the command that you ran; RUST_BACKTRACE=1 adds a backtrace".to_owned();
+    let hint = "report this bug with the command that you ran; RUST_BACKTRACE=1 adds a backtrace"
+        .to_owned();
     let hint = if trace.is_none() { Some(hint) } else { None };
     let message = format!("this is a bug in dvc: {what}");
     format.text(

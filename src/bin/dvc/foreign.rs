@@ -480,6 +480,7 @@ pub(crate) fn hint(before: &[String], word: &str, after: &[String]) -> Option<&'
             .find(|row| row.0 == typed)
     };
     let row = longer.as_deref().and_then(known).or_else(|| known(&line));
+    // An option without a command in the table may follow any command.
     row.or_else(|| known(word).filter(|_| word.starts_with('-')))
         .map(|row| row.1)
 }

@@ -63,6 +63,7 @@ fn flags(options: &str) -> Vec<OsString> {
             .filter(|o| is_pair(o))
             .map(|o| OsString::from(format!("--{o}"))),
     );
+    // mount(8) and systemd use options that start with `x-` for themselves.
     let others = all
         .iter()
         .filter(|o| !o.is_empty() && !IGNORED.contains(o) && !o.starts_with("x-") && !is_pair(o));

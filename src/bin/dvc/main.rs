@@ -38,6 +38,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = fstab::translated(std::env::args_os().collect());
+    // Other users can read the command line from the start, so hide passwords first.
     argv::hide_passwords(&argv);
     failure::install_panic_hook(ErrorFormat::of(&argv));
     std::panic::catch_unwind(|| run(&argv)).unwrap_or_else(|panic| failure::of_panic(&*panic))

@@ -9,8 +9,10 @@ use crate::failure::{CliError, Failed};
 use crate::place::RepoPlace;
 use crate::remotes::{ORIGIN, write_remote};
 use crate::session::Session;
+use dvc::codec::hash::checksum;
 use dvc::context::Context;
 use dvc::error::{Error, Kind};
+use dvc::model::id::to_hex;
 use dvc::model::revision::{Revision, RevisionBase, RevisionSpec};
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
@@ -26,6 +28,10 @@ use std::time::Duration;
 /// A volume retries an unreachable remote for only this long, because Docker gives up on a mount
 /// after a while without saying why.
 const VOLUME_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Largest number of characters of a URL in the name of its lazy clone, because a name holds at
+/// most 255 bytes.
+const READABLE_MAX: usize = 100;
 
 /// A repository and the version of it to mount.
 pub(crate) struct MountSource {
@@ -163,14 +169,9 @@ fn open_url(
     url: &str,
 ) -> Result<(RepoPlace, Session), Failed> {
     let location = session.location(url)?;
-    let key: String = location
-        .to_string()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
     let repository = match location.as_directory() {
         Some(dir) => dir.to_path_buf(),
-        None => clones().join(key),
+        None => clones().join(clone_name(&location)),
     };
     let place = RepoPlace {
         repository: repository.clone(),
@@ -185,6 +186,7 @@ fn open_url(
     if location.as_directory().is_some() {
         return Ok((place, own));
     }
+    // A dry run must not create a clone.
     if purpose == Purpose::DryRun {
         let remote_url = (!Repo::is_at(&repository)).then(|| url.to_owned());
         return Ok((
@@ -220,6 +222,18 @@ fn open_url(
     Ok((place, own))
 }
 
+/// Returns the name of the directory of the lazy clone of a URL.
+fn clone_name(location: &Location) -> String {
+    let url = location.to_string();
+    // The readable part is the same for `s3://b/a-b` and `s3://b/a/b`, so it needs the hash.
+    let readable: String = url
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(READABLE_MAX)
+        .collect();
+    format!("{readable}-{}", to_hex(&checksum(&[url.as_bytes()])))
+}
+
 fn patience(purpose: Purpose<'_>) -> Option<Duration> {
     matches!(purpose, Purpose::Volume { .. }).then_some(VOLUME_PATIENCE)
 }
@@ -247,6 +261,7 @@ fn update_clone(
     remote.access.patience = patience(purpose);
     let progress = session.progress()?;
     match fetch(&context, &remote, &FetchOptions::default(), &progress) {
+        // A volume can be mounted without the network.
         Err(e) if matches!(purpose, Purpose::Volume { .. }) && e.kind() == Kind::Unreachable => {
             let message = format!("using the local state of the clone: {e}");
             progress.notice(Notice {
@@ -300,4 +315,18 @@ fn make_clone(
 /// Moves the branches of a shared clone, in which no user works, to those of its remote.
 fn follow(context: &Context) -> Result<(), Failed> {
     Ok(follow_origin(context)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_url_has_a_clone_of_its_own() {
+        let name = |url: &str| clone_name(&Location::parse(url, Path::new("/")).unwrap().location);
+        assert_ne!(name("s3://b/a-b"), name("s3://b/a/b"));
+        assert_eq!(name("s3://b/a/b"), name("s3://b/a/b/"));
+        assert!(name("s3://b/a/b").starts_with("s3---b-a-b-"));
+        assert!(name(&format!("s3://b/{}", "a/".repeat(500))).len() <= 255);
+    }
 }

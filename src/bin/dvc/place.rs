@@ -105,6 +105,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists())
         };
         if let Some(url) = named.to_str().filter(|text| is_remote(text)) {
+            // A remote repository has no directory on this machine.
             let (repository, remote_url) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
             return Ok(RepoPlace {
                 repository,
@@ -115,6 +116,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             });
         }
         let root = current.join(local(named)?);
+        // Without this check, an unreadable repository would look like a missing one.
         for dir in [&root, &root.join(INSIDE)] {
             ensure_readable(dir)?;
         }
@@ -141,6 +143,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
             mount: None,
         });
     }
+    // A mount belongs to its own repository, even if a directory above has another one.
     if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
     }
@@ -149,10 +152,12 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
         if is_repository(&dir) {
             return Ok(inside(top, current));
         }
+        // Without this check, an unreadable repository would look like a missing one.
         if dir.symlink_metadata().is_ok() {
             ensure_readable(&dir)?;
         }
     }
+    // The directory is in a mount, but no usable record of the mount was found.
     if lies_in_mount(current)
         && let Some(e) = health::why_not(&dirs::usable_run()?, current)
     {
@@ -247,6 +252,7 @@ pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(dir), Some(name)) => dir
             .canonicalize()
+            // The directory may not exist yet, so its existing part is resolved.
             .unwrap_or_else(|_| without_links(dir))
             .join(name),
         _ => path.canonicalize().unwrap_or_else(|_| path.to_owned()),

@@ -55,14 +55,18 @@ impl Out {
             },
             other => other.to_owned(),
         };
+        // As in git, `cat` means that no pager is used.
         if command.is_empty() || command == "cat" {
             return self;
         }
+        // The command may have arguments, so a shell runs it.
         let mut pager = Command::new("sh");
         pager.arg("-c").arg(&command).stdin(Stdio::piped());
+        // git sets the same options of `less`.
         if std::env::var_os("LESS").is_none() {
             pager.env("LESS", "FRX");
         }
+        // Without the pager, the output goes to standard output.
         if let Ok(mut child) = pager.spawn() {
             let pipe = child.stdin.take().map(BufWriter::new);
             self.sink = OutSink::Pager(child, pipe);
@@ -103,6 +107,7 @@ impl Drop for Out {
     /// Waits for the pager even after an error, so that the user can read the output.
     fn drop(&mut self) {
         if let OutSink::Pager(child, pipe) = &mut self.sink {
+            // The pager reads until its input is closed.
             drop(pipe.take());
             let _ = child.wait();
         }
@@ -208,6 +213,7 @@ impl serde_json::ser::Formatter for Harmless {
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
             out.write_all(&rest.as_bytes()[..at])?;
+            // A JSON string escapes a character beyond U+FFFF as two UTF-16 units (RFC 8259).
             for unit in c.encode_utf16(&mut [0; 2]) {
                 out.write_all(format!("\\u{unit:04x}").as_bytes())?;
             }

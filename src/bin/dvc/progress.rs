@@ -128,6 +128,7 @@ impl Progress {
     }
 
     fn print_line(&self, line: &str) {
+        // The lock prevents the drawing thread from starting a bar in the middle of the line.
         let bar = self.shared.bar.lock();
         match bar.as_ref() {
             Some(bar) => bar.suspend(|| write_line(line)),
@@ -156,6 +157,7 @@ impl Observer for Progress {
     }
 
     fn advance(&self, files: u64, bytes: u64) {
+        // The memory order does not matter, because the counters are only shown.
         self.shared.files.fetch_add(files, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -205,6 +207,8 @@ impl Observer for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.drawing.take() {
+            // The thread clears the bar before it ends, so that later output begins on an empty
+            // line.
             drop(stop);
             let _ = thread.join();
         }
@@ -327,7 +331,9 @@ fn line(phase: &Phase, state: &ProgressCounts, columns: usize) -> String {
         out.push_str(before);
         out.push_str(piece);
     }
+    // The brackets and a space take 3 columns.
     let width = columns.saturating_sub(out.chars().count() + 3).min(BAR);
+    // Without a terminal, `columns` is unlimited, and the line has no bar.
     match total.filter(|total| *total > 0 && width >= 8 && columns < usize::MAX) {
         Some(total) => format!("[{}] {out}", bar(done, total, width)),
         None => out,
@@ -354,6 +360,7 @@ fn columns() -> usize {
 fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
     let mut shown = 0;
     let mut next_line = Instant::now() + LINE_EVERY;
+    // The wait ends at once when the sender is dropped.
     while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         let phase = shared.phase();
         if !terminal {
@@ -388,6 +395,7 @@ fn draw(shared: &ProgressState, stopped: &Receiver<()>, terminal: bool) {
 
 /// Returns a bar that redraws one line, whose text comes from [`line`].
 fn new_bar() -> ProgressBar {
+    // The template is constant, so it always parses.
     let style =
         ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -397,6 +405,7 @@ fn new_bar() -> ProgressBar {
 
 /// Starts a thread that prints a progress line on each SIGUSR1.
 fn line_on_sigusr1(shared: &Arc<ProgressState>) {
+    // A strong reference would keep the state, and with it the thread, after the operation.
     let shared = Arc::downgrade(shared);
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
         std::thread::spawn(move || {
@@ -411,6 +420,7 @@ fn line_on_sigusr1(shared: &Arc<ProgressState>) {
 }
 
 fn write_line(line: &str) {
+    // If standard error is closed, no one can be told.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -29,6 +29,8 @@ fn without_parents(dir: &Path) -> PathBuf {
     for piece in dir.components() {
         match piece {
             Component::ParentDir => {
+                // After a symbolic link, `..` means the parent of its target, so links are resolved
+                // first.
                 out = out.canonicalize().unwrap_or(out);
                 out.pop();
             }
@@ -174,6 +176,7 @@ impl Session {
     ) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
+            // A text with a slash is the path of a directory.
             None if Location::is_url(text) || text.contains('/') => {
                 self.unnamed(self.location(text)?)
             }
@@ -194,6 +197,7 @@ impl Session {
             [only] => Some(only),
             _ => None,
         });
+        // An error in the variables may be the reason why there is no origin.
         if origin.is_none() {
             self.origin_of_environment()?;
         }
@@ -207,6 +211,7 @@ impl Session {
 
     /// Returns the remote with its credentials, and fails if they cannot be read.
     pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
+        // `access` does not know the origin of the URL.
         let distrusted = remote.access.distrusted.clone();
         let access = Access {
             distrusted,
@@ -266,6 +271,7 @@ impl Session {
     ) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
+            // A variable of the remote has precedence over the general one.
             let own = remote.map(|remote| prefixed(remote, name));
             for variable in own.iter().map(String::as_str).chain([*name]) {
                 match credential(variable) {
@@ -279,6 +285,7 @@ impl Session {
                 }
             }
         }
+        // A rate of 0 means no limit.
         let rate = |key| settings.number(key).filter(|rate| *rate > 0);
         let observer: Arc<dyn Observer> = self.store_notices()?;
         Ok(Access {
@@ -334,6 +341,7 @@ fn set_in_repository(
 fn prefixed(remote: &str, option: &str) -> String {
     let name: String = remote
         .chars()
+        // A shell allows only these characters in the name of a variable.
         .map(|c| {
             if c.is_ascii_alphanumeric() {
                 c.to_ascii_uppercase()
@@ -369,9 +377,11 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
         .unwrap_or_else(|| Path::new(SECRETS).join(name));
     match std::fs::read_to_string(&path) {
         Ok(text) => {
+            // `echo` and editors append a line break, which is not part of the value.
             let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
         }
+        // Without the variable, the file is optional.
         Err(e)
             if named.is_none()
                 && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>

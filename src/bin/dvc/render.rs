@@ -52,6 +52,7 @@ pub(crate) fn shown(path: &[u8]) -> String {
 /// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-^~".contains(c);
+    // A shell expands `~` only at the start of a word.
     if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
         return word.to_owned();
     }

@@ -57,9 +57,11 @@ impl Session {
         signals: Signals,
         dry_run: bool,
     ) -> Result<Self, Failed> {
+        // A deleted current directory is an error only without `-C`.
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
+            // chdir(2) into a mount whose daemon does not respond would block.
             place::ensure_can_be_entered(&dir)?;
             let failed = |source| CliError::File {
                 doing: "enter",
@@ -154,8 +156,10 @@ impl Session {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
+        // Settings are also needed without a repository.
         let repository = self.place().ok().map(|p| p.repository);
         let settings = self.load_settings(repository.as_deref())?;
+        // The settings are stored first, because the observer below reads them.
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
             let message = format!("ignored a configuration file in another user's home: {problem}");
@@ -183,6 +187,7 @@ impl Session {
             optional: false,
         };
         let mut files = vec![outside(dirs::system_config())];
+        // With `sudo`, the home directory may belong to another user, whose file may be unreadable.
         let optional = dirs::is_foreign_home();
         files.extend(dirs::user_config().map(|path| SourceFile {
             optional,
@@ -311,6 +316,7 @@ impl Session {
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::context::Context {
             repository: place.repository.clone(),
+            // The worktree of a clone may not exist yet.
             worktree: place
                 .worktree
                 .canonicalize()
@@ -432,6 +438,8 @@ impl Session {
             dir,
             trusted,
             limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
+            // Hooks write to standard error, because another program may read the standard output
+            // of dvc.
             output: rustix::stdio::stderr()
                 .try_clone_to_owned()
                 .ok()
@@ -458,6 +466,7 @@ impl Session {
 
     /// Returns unbuffered standard input. A signal ends a blocked read.
     pub(crate) fn stdin(&self) -> Result<CancellableReader<File>, CliError> {
+        // A buffer of the standard library could have bytes that poll(2) does not see.
         let input = std::io::stdin().as_fd().try_clone_to_owned();
         let input = input.map_err(|source| CliError::File {
             doing: "open",
@@ -471,6 +480,7 @@ impl Session {
     /// standard input and standard error are both terminals.
     pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        // Without a terminal, the command is part of a script, which has made the decision.
         if self.globals.yes || self.globals.json || !terminal {
             return Ok(true);
         }
@@ -520,6 +530,7 @@ pub(crate) fn host() -> String {
 /// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
 /// a usable name.
 fn login() -> String {
+    // These characters would break the form `Name <mail>` of an author.
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
     let by_env = ["LOGNAME", "USER"]
@@ -534,6 +545,7 @@ fn login() -> String {
 fn login_of(uid: &str) -> Option<String> {
     let table = std::fs::read_to_string("/etc/passwd").ok()?;
     table.lines().find_map(|line| {
+        // The first fields of passwd(5) are the name, the password and the user id.
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == uid).then(|| name.to_owned())

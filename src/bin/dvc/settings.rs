@@ -51,6 +51,7 @@ impl Settings {
             remotes,
             retention,
             left_out,
+            // The value of a later layer replaces that of an earlier one.
             values: found
                 .into_iter()
                 .map(|f| (f.key, (f.value, f.origin)))

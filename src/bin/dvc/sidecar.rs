@@ -103,6 +103,7 @@ pub(crate) fn plan(
             None
         }
     });
+    // Without network, no credentials are needed.
     if !offline && let Some(origin) = &origin {
         reading.pairs(&origin.to_string());
     }
@@ -114,7 +115,7 @@ pub(crate) fn plan(
         Err(e) => {
             reading.problem(
                 "DATA_TAG",
-                format!("the tag is not a valid branch name: {e}"),
+                format!("cannot use the tag as a branch name: {e}"),
             );
             None
         }
@@ -155,6 +156,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // Hidden names are no secrets. Kubernetes, for example, creates `..data` beside the secrets.
     let is_known = |name: &String| {
         name.starts_with('.') || name.starts_with("DVC_REMOTE_") || known.contains(name)
     };
@@ -276,6 +278,7 @@ impl Image {
         let (above, last) = text
             .rsplit_once('/')
             .map_or((None, text), |(above, last)| (Some(above), last));
+        // A digest is an error for `pack` and `unpack`, but `url` does not validate the name.
         let (last, tag) = match last.split_once(['@', ':']) {
             Some((name, tag)) => (name, Some(tag.to_owned())),
             None => (last, None),
@@ -462,7 +465,7 @@ mod tests {
             ),
             (
                 &[("DATA_TAG", "r.example/data:a..b")],
-                &["DATA_TAG: the tag is not a valid branch name"],
+                &["DATA_TAG: cannot use the tag as a branch name"],
             ),
             (
                 &[
@@ -544,6 +547,7 @@ mod tests {
         ];
         assert_eq!(strangers(&dir.path().join("none"), &known), []);
         assert_eq!(strangers(dir.path(), &known), []);
+        // Kubernetes puts a link `..data` into each directory of secrets.
         for name in [
             "my-key.pem",
             "REGISTRY_PASWORD",

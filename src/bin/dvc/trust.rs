@@ -7,6 +7,7 @@
 
 use dvc::sys::mountinfo;
 use std::fmt;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
         return None;
     }
     let why = doubt(repository)
+        // The file may belong to another user although the directory does not.
         .or_else(|| doubt(&repository.join("config.toml")))
         .or_else(|| in_mount(repository))?;
     Some(DistrustedRepo {
@@ -45,10 +47,13 @@ pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distruste
 /// Returns why a file or directory is not trusted. For a symbolic link, the owners of link and
 /// target both count, because the owner of the link chooses its target.
 fn doubt(path: &Path) -> Option<DistrustReason> {
+    // A missing file names no hook and no remote.
     let link = path.symlink_metadata().ok()?;
     let target = path.metadata().ok()?;
     let own = rustix::process::geteuid().as_raw();
+    // Root can change everything anyway.
     let is_foreign = |owner: &u32| *owner != own && *owner != 0;
+    // The owner of a link decides where the link leads.
     if let Some(owner) = [link.uid(), target.uid()].into_iter().find(is_foreign) {
         return Some(DistrustReason::Owner(path.to_owned(), owner));
     }
@@ -56,13 +61,18 @@ fn doubt(path: &Path) -> Option<DistrustReason> {
 }
 
 fn in_mount(repository: &Path) -> Option<DistrustReason> {
-    let mounted = mountinfo::containing(repository).ok().flatten()?;
-    mounted.is_ours().then_some(DistrustReason::Mounted)
+    match mountinfo::containing(repository) {
+        Ok(mounted) => mounted?.is_ours().then_some(DistrustReason::Mounted),
+        // Without the mount table, the repository may be part of a version, which others wrote.
+        // Without `/proc`, nothing can be mounted by dvc either.
+        Err(e) => (e.kind() != io::ErrorKind::NotFound).then_some(DistrustReason::Mounted),
+    }
 }
 
 /// Returns whether `safe.directory` names the repository, its worktree, or (with `/*`) a parent
 /// directory; `*` names every repository.
 fn is_safe(repository: &Path, safe: &[String]) -> bool {
+    // Links in both paths are resolved, because one directory may have several paths.
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let repository = || real(repository);
     safe.iter().any(|entry| match entry.strip_suffix("/*") {
@@ -87,7 +97,7 @@ impl DistrustedRepo {
             "--global"
         };
         format!(
-            "if you trust it, run `dvc config set {file} safe.directory {}`",
+            "if you trust the repository, run `dvc config set {file} safe.directory {}`",
             self.repository.display()
         )
     }

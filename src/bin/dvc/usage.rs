@@ -43,6 +43,7 @@ pub(crate) fn report_usage(e: &clap::Error, argv: &[OsString], format: &ErrorFor
     let kind = Kind::Usage;
     let is_help = e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help && !format.json {
+        // An error while an error is printed cannot be reported.
         let _ = io::stderr().write_all(shown(format.colours(&io::stderr())).as_bytes());
     } else {
         let UsageAnswer { message, hint } = answer(e, &TypedLine::of(argv));
@@ -76,6 +77,7 @@ impl TypedLine {
             .skip(1)
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
+        // `build` passes the global options on to the subcommands.
         let mut command = Cli::command();
         command.build();
         let (mut command, mut path, mut at) = (&command, Vec::new(), 0);
@@ -143,6 +145,7 @@ fn takes_next(command: &clap::Command, word: &str) -> bool {
             .get_arguments()
             .any(|arg| arg.get_short() == Some(letter) && takes(arg))
         {
+            // The rest of the word is the value, unless the letter is the last one.
             return letters.peek().is_none();
         }
     }
@@ -221,6 +224,7 @@ fn answer(e: &clap::Error, typed: &TypedLine) -> UsageAnswer {
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(e).map(|why| match why.to_string().as_str() {
+                // The message of Rust's `ParseIntError` means little to users.
                 "invalid digit found in string" => "not a number".to_owned(),
                 other => other.to_owned(),
             });

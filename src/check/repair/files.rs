@@ -41,6 +41,8 @@ impl KnownPlaces {
     /// Finds the places of the needed chunks in the versions that a check has found affected.
     pub(super) fn find(repo: &Repo, check: &CheckReport, needed: &BTreeSet<Id>) -> Result<Self> {
         let mut known = Self::default();
+        // A lost directory has no known offsets of files, and the empty path means the whole
+        // version.
         for reach in check
             .reaches
             .iter()
@@ -56,6 +58,7 @@ impl KnownPlaces {
                 .iter()
                 .flat_map(|run| check.versions.get(run.clone()).unwrap_or_default());
             for version in versions {
+                // Other versions may still be readable, so errors are left out here.
                 let entry = repo
                     .commit(&version.id)
                     .and_then(|commit| repo.find(&commit.tree, &names));
@@ -63,6 +66,7 @@ impl KnownPlaces {
                 let Node::File { content, .. } = entry.node else {
                     continue;
                 };
+                // Most versions of a file are equal, so the same content is not read again.
                 if seen.contains(&content) {
                     continue;
                 }
@@ -73,6 +77,7 @@ impl KnownPlaces {
                     if let Some(id) = extent.chunk.filter(|id| needed.contains(id)) {
                         let places = known.places.entry(id).or_default();
                         let len = usize::try_from(extent.len).unwrap_or(usize::MAX);
+                        // A forged extent must not make the search allocate a large buffer.
                         if places.len() < PLACES_MAX && len <= CHUNK_MAX {
                             places.push(ChunkPlace {
                                 path: reach.path.clone(),
@@ -104,6 +109,7 @@ impl FileSearch<'_> {
     /// Searches the files at known paths, and with `everywhere` all files below the directory.
     pub(super) fn search(&mut self, dir: &Path, everywhere: bool) -> Result<()> {
         self.known_offsets(dir)?;
+        // The file may have been edited, which moves its chunks, so it is divided again.
         for path in &self.known.paths {
             if self.is_done() {
                 return Ok(());
@@ -122,6 +128,7 @@ impl FileSearch<'_> {
                     return Ok(());
                 }
                 match entry.file_type() {
+                    // A repository below the directory contains packs and no files of a version.
                     Ok(kind) if kind.is_dir() && entry.file_name() != layout::INSIDE => {
                         dirs.push(entry.path())
                     }
@@ -147,6 +154,7 @@ impl FileSearch<'_> {
                     continue;
                 };
                 let mut bytes = vec![0; place.len];
+                // A file that is shorter now does not contain this chunk.
                 if file.read_exact_at(&mut bytes, place.offset).is_ok() {
                     self.offer(&bytes)?;
                 }
@@ -167,6 +175,7 @@ impl FileSearch<'_> {
 
     /// Divides a file with each chunker that the repository uses, and takes the needed chunks.
     fn divide(&mut self, path: &Path) -> Result<()> {
+        // A version may have used either chunker.
         for chunker in [Chunker::Cdc, Chunker::Fixed(self.repo.chunker().page)] {
             if self.is_done() {
                 return Ok(());
@@ -206,6 +215,7 @@ impl FileSearch<'_> {
             if is_last || self.is_done() {
                 return Ok(());
             }
+            // The chunker continues at its last cut, so the bytes after that are kept.
             buffer.drain(..used);
             offset += used as u64;
         }
@@ -217,6 +227,8 @@ fn open_file(path: &Path) -> Option<File> {
     fs::symlink_metadata(path)
         .ok()
         .filter(fs::Metadata::is_file)?;
+    // The file may be replaced after the check above. `NONBLOCK` keeps the open of a pipe from
+    // waiting, and `NOFOLLOW` refuses a symbolic link.
     let flags =
         i32::try_from((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits()).ok()?;
     File::options()

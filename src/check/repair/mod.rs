@@ -95,9 +95,11 @@ impl Repair {
         // New packs must not take names that a gc has given up.
         target.repo.read_gc_log()?;
         let (before, segments) = (self.progress(), self.report.segments);
+        // Refs come first, so that the next check walks the versions of the restored refs.
         if !std::mem::replace(&mut self.refs_done, true) {
             self.restore_refs(target, sources)?;
         }
+        // Whole packs come first, because a download of one pack restores all its objects.
         self.restore_packs(target, check, sources)?;
         self.restore_segments(target, check, sources)?;
         if self.report.segments > segments {
@@ -105,6 +107,7 @@ impl Repair {
             return Ok(!target.dry_run);
         }
         self.restore_objects(target, check, sources)?;
+        // Packs are replaced last, because only then it is known which objects are still lost.
         self.replace_packs(target, check)?;
         Ok(self.progress() != before)
     }

@@ -42,6 +42,7 @@ impl Repair {
             let known = PackKind::ALL
                 .into_iter()
                 .find_map(|kind| index.pack_bytes(kind, &pack.name));
+            // The limit keeps a hostile source from filling the disk.
             let limit = known.filter(|bytes| *bytes > 0).unwrap_or(LONGEST);
             let key = layout::pack(&pack.name);
             let Some(restored) = self.restore_named(target, sources, &key, &pack.name, limit)?
@@ -76,6 +77,7 @@ impl Repair {
         name: &PackName,
         limit: u64,
     ) -> Result<Option<RestoredName>> {
+        // A second search would cost a request for each source and find nothing.
         if self.unavailable.contains(name) {
             return Ok(None);
         }
@@ -116,6 +118,7 @@ impl Repair {
 impl Target<'_> {
     /// Replaces an object of a remote repository.
     fn replace(&self, file: &Path, key: &str) -> Result<()> {
+        // The cache may contain blocks of the damaged object.
         self.repo.store().replace(file, key)?;
         self.repo
             .remote_store()

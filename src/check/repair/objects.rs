@@ -46,6 +46,7 @@ impl Repair {
         let (deltas, mut wholes): (BTreeSet<_>, BTreeSet<_>) = needed
             .into_iter()
             .partition(|object| is_delta(target, object));
+        // Whole objects come first, because a delta needs no copy if its base is found.
         self.restore_from_all(target, check, sources, &mut wholes)?;
         // A delta is readable again if its base was found.
         let is_lost = |object: &StoredObject| !self.take_readable(target, object, sources);
@@ -74,6 +75,8 @@ impl Repair {
             .index()?
             .lookup_all(PackKind::of(object.kind), &object.id)
             .unwrap_or_default();
+        // A dry run has changed nothing, so the object counts as readable if its pack would be
+        // restored.
         let is_restored = rows
             .iter()
             .any(|row| self.restored.contains(&row.place.pack));
@@ -161,6 +164,8 @@ impl Repair {
     ) -> Result<()> {
         let mut writer = ObjectWriter::new(target);
         let mut stored = Vec::new();
+        // Repositories come before directories, because a lookup by id is cheaper than reading all
+        // files.
         for source in self.usable(sources) {
             if needed.is_empty() {
                 break;
@@ -204,6 +209,7 @@ impl Repair {
                 }
                 let plain = match source.repo.object(object.kind, &object.id) {
                     Ok(plain) => plain,
+                    // A source may be damaged too, and the next one may have an intact copy.
                     Err(e) if e.kind() == Kind::Integrity => {
                         damaged += 1;
                         continue;
@@ -242,6 +248,7 @@ impl Repair {
             .map(|o| o.id)
             .collect();
         let known = KnownPlaces::find(target.repo, check, &chunks)?;
+        // Directories that the user has named come first and are searched completely.
         let dirs = sources.dirs.named.iter().map(|dir| (dir, true));
         for (dir, everywhere) in dirs.chain(sources.dirs.worktrees.iter().map(|dir| (dir, false))) {
             target.ensure_not_cancelled()?;
@@ -267,6 +274,7 @@ impl Repair {
             };
             search.search(dir, everywhere)?;
             needed.retain(|object| object.kind != ObjectKind::Chunk || chunks.contains(&object.id));
+            // Only lost trees and lists need the rebuild, which walks the whole directory.
             if needed
                 .iter()
                 .all(|object| matches!(object.kind, ObjectKind::Chunk | ObjectKind::Commit))
@@ -280,6 +288,7 @@ impl Repair {
                 Err(_) => continue,
             };
             for (id, bytes) in rebuilt {
+                // A rebuilt id does not contain its kind, so both kinds are tried.
                 for kind in [ObjectKind::List, ObjectKind::Tree] {
                     let object = StoredObject { kind, id };
                     if needed.contains(&object) && writer.add(kind, &id, &bytes)? {

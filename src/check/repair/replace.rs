@@ -38,6 +38,8 @@ impl Repair {
         if packs.is_empty() {
             return Ok(());
         }
+        // A pack with a lost object keeps its rows, because a later repair needs them to find the
+        // object.
         for object in check
             .lost_objects
             .iter()
@@ -61,6 +63,8 @@ impl Repair {
                 .phase("replace packs", Some(packs.len() as u64), None);
             // The same objects may result in the same pack.
             self.take_intact(target, &mut packs)?;
+            // The packs keep their rows unless every object was moved, because a row is needed to
+            // find its object again.
             if !move_objects(target, &packs)? {
                 return Ok(());
             }
@@ -93,6 +97,7 @@ impl Repair {
                     }
                 });
             match read.map_err(Error::from) {
+                // A pack with the right hash is intact, so its rows must stay.
                 Ok(()) if hasher.finish() == name => {
                     packs.remove(&name);
                     self.restored.insert(name);
@@ -175,6 +180,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
         ..
     } = written;
     let key = layout::segment(&name);
+    // The new segment is durable before the old ones are removed, so that a crash loses no row.
     if rows > 0 {
         target.observer.step("segment");
         match target.repo.as_local().map(LocalRepo::files) {
@@ -213,6 +219,7 @@ fn drop_rows(target: &Target<'_>, kind: PackKind, packs: &HashSet<PackName>) -> 
 
 /// Returns the stored segments whose rows are also in the `live` segments.
 fn superseded(target: &Target<'_>, live: &[Arc<SegmentReader>]) -> Result<Vec<SegmentName>> {
+    // A remote has no catalogue, so only the segments themselves name the replaced ones.
     let known = match target.repo.as_local() {
         Some(_) => target.repo.catalogue()?.segments()?,
         None => Vec::new(),

@@ -52,12 +52,14 @@ impl Repair {
         }
         self.report.segments += left.len() as u64;
         self.rebuilt.extend(left.iter().map(|(name, _)| *name));
+        // The caller rebuilds the whole index and the catalogue of a local repository.
         if target.repo.as_local().is_some() {
             self.needs_rebuild = true;
             return Ok(());
         }
         if !target.dry_run {
             index_unlisted_packs(target)?;
+            // Remove a damaged segment only after the new ones list its packs.
             for (_, key) in left {
                 target.observer.step("remove segment");
                 target.repo.store().delete(&key)?;
@@ -97,6 +99,7 @@ fn index_unlisted_packs(target: &Target<'_>) -> Result<()> {
     }
     let mut rows: BTreeMap<PackKind, Vec<IndexRow>> = BTreeMap::new();
     let mut wholes: HashMap<Id, ObjectLocation> = HashMap::new();
+    // First the whole rows of all packs, because a delta may have its base in any of them.
     for (name, table) in &tables {
         let rows = rows.entry(table.kind).or_default();
         let from = rows.len();
@@ -116,6 +119,7 @@ fn index_unlisted_packs(target: &Target<'_>) -> Result<()> {
                     .map(|r| r.place)
                     .find(|p| p.codec != CODEC_DELTA)
             });
+            // A delta without a known base cannot be decoded, so a row for it would be useless.
             if whole.is_some() {
                 rows_of(frame, name, whole, rows.entry(table.kind).or_default())?;
             }

@@ -57,6 +57,7 @@ impl Repair {
                 .filter(|l| l.is_dir)
                 .map(|l| l.name);
             let mut segments: HashSet<String> = listed.collect();
+            // A log that is missing completely is known only from the catalogue.
             segments.extend(
                 seen.keys()
                     .filter_map(|key| Some(key.strip_prefix(&dir)?.strip_prefix('/')?.to_owned())),
@@ -67,6 +68,7 @@ impl Repair {
                 target.ensure_not_cancelled()?;
                 let key = format!("{dir}/{segment}");
                 let known = seen.get(&key).copied().unwrap_or(0);
+                // The check has already reported the findings of this log.
                 let log = Log::read(target.repo, &Findings::new(&Silent), kind, &segment, key)?;
                 self.restore_log(target, sources, log, known)?;
             }
@@ -99,6 +101,8 @@ impl Repair {
             .filter(|n| !log.entries.contains_key(n))
             .collect();
         let mut value = None;
+        // The newest entry is the current value, so only this one cannot follow from its
+        // neighbours.
         if bad.last() == Some(&newest) {
             let previous = before.as_ref().and_then(value_of);
             let chosen = match choose(target, sources, &log, before.as_ref())? {
@@ -121,6 +125,7 @@ impl Repair {
             }
             value = chosen;
         }
+        // From old to new, because the old value of an entry is the new value of the entry before.
         for seq in bad {
             let next = log
                 .entries
@@ -162,6 +167,7 @@ impl Repair {
             if seq < newest {
                 self.report.entries += 1;
             }
+            // The next round of this loop needs this entry as its predecessor.
             log.entries.insert(seq, entry);
         }
         Ok(())
@@ -171,6 +177,8 @@ impl Repair {
 /// Stores an entry in place of a damaged or missing one.
 fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Result<()> {
     let store = target.repo.store();
+    // Without exclusive creation, two writers may use one number, so the key contains the update
+    // id.
     let key_of = |seq: u64| match store.abilities().exclusive {
         true => format!("{}/{}", log.key, seq_key(seq)),
         false => format!("{}/{}", log.key, unique_seq_key(seq, &entry.update)),
@@ -220,10 +228,12 @@ fn choose(
     before: Option<&RefEntry>,
 ) -> Result<Option<Candidate>> {
     let mut all = Vec::new();
+    // A remote-tracking ref shows the last known value of the branch.
     if log.kind == RefKind::Branch {
         tracked(target.repo, log, &mut all)?;
     }
     for source in &sources.repos {
+        // When a remote is repaired, the local repository tracks its branches too.
         let is_local = source.repo.as_local().is_some() && target.repo.as_local().is_none();
         if is_local && log.kind == RefKind::Branch {
             tracked(&source.repo, log, &mut all)?;
@@ -233,6 +243,7 @@ fn choose(
     }
     let mut usable = Vec::new();
     for candidate in all {
+        // The ref must not point to a version that does not exist here.
         if target.repo.knows(ObjectKind::Commit, &candidate.id)?
             && is_newer(target.repo, &candidate, before)?
         {
@@ -305,6 +316,7 @@ fn is_newer(repo: &Repo, candidate: &Candidate, before: Option<&RefEntry>) -> Re
     let Some(id) = value_of(previous) else {
         return Ok(candidate.time >= (previous.time, previous.nanos));
     };
+    // An equal or older value would hide that the lost entry had changed the ref.
     if id == candidate.id || leads_to(repo, &id, &candidate.id)? {
         return Ok(false);
     }
@@ -331,6 +343,7 @@ fn leads_to(repo: &Repo, new: &Id, old: &Id) -> Result<bool> {
         }
         match read(&id)? {
             None => return Ok(true),
+            // An ancestor has a smaller ordinal, so this line cannot lead to `old` any more.
             Some(commit) if commit.ordinal > oldest => todo.extend(commit.parents),
             Some(_) => {}
         }

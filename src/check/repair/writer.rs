@@ -65,6 +65,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// Adds an object. Returns false if the bytes do not match the id.
     pub(super) fn add(&mut self, kind: ObjectKind, id: &Id, bytes: &[u8]) -> Result<bool> {
+        // A source may deliver wrong bytes, so nothing is stored under an unverified id.
         if self.ids.id(kind, bytes) != *id {
             return Ok(false);
         }
@@ -152,6 +153,7 @@ impl RemotePacks {
             None => slot.insert(PackWriter::create(target.staging, kind)?),
         };
         pack.append(frame)?;
+        // The rest of the size is left for the last frame and the table of contents.
         let most = target.repo.store().abilities().object_max / 4 * 3;
         if pack.bytes() >= layout::PACK_TARGET.min(most) {
             self.close(target, kind)
@@ -164,6 +166,7 @@ impl RemotePacks {
         let Some(pack) = self.open[usize::from(kind.number())].take() else {
             return Ok(());
         };
+        // A gc may delete packs with excluded names at any time.
         let gc = target.repo.gc_state();
         let (file, pack) = pack.close(&|name| gc.is_excluded(name))?;
         target.observer.step("pack");

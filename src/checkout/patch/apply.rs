@@ -142,6 +142,8 @@ pub fn patch(
         for point in MountTable::read().unwrap_or_default().visible_below(root) {
             let point = point.as_os_str().as_bytes();
             if !has_reserved(point) {
+                // Opening a directory marks its file system for the sync. A directory that cannot
+                // be opened was not changed either.
                 let _ = patch.dir(point);
             }
         }
@@ -151,6 +153,8 @@ pub fn patch(
 
 impl<'a> Patch<'a> {
     fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
+        // First finish the interrupted run: remove its temporary files, and change its half-written
+        // files again.
         self.clear_leftovers();
         self.add_half_written(&mut changes)?;
         // Skip repositories: those in the worktree belong to the user, and those in a version are
@@ -161,6 +165,7 @@ impl<'a> Patch<'a> {
         {
             self.engine.reserved(change.path);
         }
+        // A directory comes before its entries, on which `remove_old` and `plan` rely.
         changes.sort_by(|a, b| a.path.cmp(&b.path));
         let observer = self.engine.observer;
         let nothing = changes.is_empty();
@@ -173,6 +178,7 @@ impl<'a> Patch<'a> {
         });
         observer.phase("checkout", Some(files.fold(0, u64::saturating_add)), None);
         observer.step("checkout begin");
+        // Remove first, because a name can change between file and directory.
         self.remove_old(&changes)?;
         observer.step("checkout removed");
         let plan = plan(&changes);
@@ -197,6 +203,7 @@ impl<'a> Patch<'a> {
             self.set_metadata(change)?;
         }
         observer.step("checkout contents");
+        // Directories come last, because each change of their entries updates their times.
         self.finish_dirs()?;
         self.end_half_written()?;
         // Sync after a resumed run even if nothing changed, because the interrupted run may have
@@ -241,6 +248,7 @@ impl<'a> Patch<'a> {
             .filter(|(_, b)| **b == b'/')
             .map(|(at, _)| at);
         let mut from = 0;
+        // Opens one component after the other, because a path as a whole could lead through a link.
         for to in slashes.chain((!path.is_empty()).then_some(path.len())) {
             dir = self.dir_in(&dir, &path[..to], &path[from..to])?;
             from = to + 1;
@@ -262,6 +270,7 @@ impl<'a> Patch<'a> {
             other => other?,
         };
         let fd = dir.fd()?;
+        // Before `open_up` widens the mode, because the mode is restored at the end.
         let stat = fstat(&fd)?;
         open_up(fd.as_fd());
         drop(fd);
@@ -294,6 +303,7 @@ impl<'a> Patch<'a> {
     /// Removes temporary files of interrupted runs, whose names contain the id of the run.
     fn clear_leftovers(&mut self) {
         for (run, path) in self.journal.take_left() {
+            // A directory that does not exist any more has no leftovers.
             let Ok(dir) = self.dir(&path) else { continue };
             let Ok(fd) = dir.fd() else { continue };
             let Ok(names) = rustix::fs::Dir::read_from(&fd) else {
@@ -332,10 +342,13 @@ impl<'a> Patch<'a> {
             .partition(|k| k.0.is_some());
         for change in known.into_iter().filter_map(|k| k.0).collect::<Vec<_>>() {
             if let Some(change) = changes.get_mut(change) {
+                // The file may contain a mix of old and new ranges, so its content is compared
+                // again.
                 change.sure = false;
             }
         }
         for (_, path) in missing {
+            // The file looks unchanged by its stat, but may contain a mix.
             let entry = self.lookup.entry(&path)?;
             if entry.is_some() {
                 changes.push(Change {
@@ -370,6 +383,7 @@ impl<'a> Patch<'a> {
     }
 
     fn remove_old(&mut self, changes: &[Change]) -> Result<()> {
+        // The reverse order removes the entries of a directory first.
         for change in changes.iter().rev() {
             let Some(old) = &change.old else { continue };
             let gone = match &change.new {
@@ -394,11 +408,14 @@ impl<'a> Patch<'a> {
         if self.lookup.info.links.is_none() {
             return Ok(());
         }
+        // Names of changed groups that are no differences themselves are only in the table of the
+        // version.
         let table = self.engine.source.links(&self.lookup.info)?;
         let changed: HashMap<&[u8], bool> = changes
             .iter()
             .map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old)))
             .collect();
+        // A name also changes if a directory above it is new, because everything below is created.
         let is_changed = |path: &[u8]| {
             let mut above = path
                 .iter()
@@ -437,6 +454,8 @@ impl<'a> Patch<'a> {
             .dir
             .fd()
             .and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+        // A directory cannot have hard links (link(2)), so a directory in this place is not the
+        // file of the group.
         if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
             self.engine.links.seed(&link, place, node);
         }
@@ -457,6 +476,7 @@ impl<'a> Patch<'a> {
             else {
                 continue;
             };
+            // Released by `Engine::work`, which processes the item.
             place.dir.retain();
             self.made.insert(change.path.clone());
             items.push(Item::Tree {
@@ -469,6 +489,7 @@ impl<'a> Patch<'a> {
             });
         }
         self.engine.run(self.options.jobs, |queue| {
+            // The queue is a stack, so the first item is pushed last.
             items.into_iter().rev().for_each(|i| queue.push(i))
         })
     }
@@ -503,6 +524,8 @@ impl<'a> Patch<'a> {
             let stat = spot.stat()?;
             // Another hard link of the same file may have been changed before.
             let again = new.link.is_some() && is_as_found(&stat, new);
+            // A file that was edited since the comparison must not get the recorded time, because
+            // it would count as unchanged.
             if !again
                 && !change
                     .old

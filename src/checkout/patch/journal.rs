@@ -172,6 +172,7 @@ impl Journal {
     /// other checkout changes them in between.
     pub fn lock(state_dir: &Path) -> Result<Lock> {
         create::dir_all(state_dir).map_err(IoError::at("create", state_dir))?;
+        // Lock the directory, because the journal itself is replaced by each run.
         let fd = rustix::fs::open(
             state_dir,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -220,6 +221,7 @@ impl Journal {
     pub fn begin(lock: Lock, goal: &Goal, force: bool) -> Result<Self> {
         let state_dir = lock.state_dir.as_path();
         let path = state_dir.join(NAME);
+        // Even an unreadable journal shows that an interrupted run may have changed files.
         let resumed = path.exists();
         let before = match Self::read(state_dir) {
             Err(_) if force && goal.scope.is_empty() => None,
@@ -253,7 +255,10 @@ impl Journal {
         for (run, dir) in &left {
             text.push_str(&line(&format!("temps {run}"), dir));
         }
+        // The journal must be durable before the first change of the worktree.
         let write = || -> std::io::Result<File> {
+            // Replace the journal atomically, because only the old one lists the remains of the
+            // interrupted run.
             let mut file = create::temp_file(state_dir, ".checkout")?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
@@ -315,6 +320,7 @@ impl Journal {
             .filter(|p| self.half_written.remove(*p))
             .map(|p| line("end", p))
             .collect();
+        // If a crash loses the line, the next checkout only compares the file once more.
         self.append(&done, false)
     }
 
@@ -351,6 +357,8 @@ impl Journal {
         if self.stays || !self.half_written.is_empty() {
             return Ok(());
         }
+        // The removal need not be durable: if the journal reappears after a power failure, the next
+        // checkout finds nothing to do.
         Ok(std::fs::remove_file(&self.path).map_err(IoError::at("remove", &self.path))?)
     }
 }
@@ -369,6 +377,7 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
     let mut lines = bytes
         .get(..whole)?
         .split(|b| *b == b'\n')
+        // All lines are ASCII. Any other line counts as an unknown one.
         .map(|l| std::str::from_utf8(l).unwrap_or(""));
     if lines.next()? != HEAD {
         return None;
@@ -378,12 +387,14 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
         hex => Some(Id::parse(hex)?),
     };
     let target = Id::parse(lines.next()?.strip_prefix("target ")?)?;
+    // The id itself is not needed, because each `temps` line contains the id of its run.
     lines.next()?.strip_prefix("run ")?;
     let mut goal = Goal::whole(base, target);
     let mut others = Vec::new();
     let mut half_written = BTreeSet::new();
     let mut temps = BTreeSet::new();
     for line in lines {
+        // The path is hex, so the last ` p` is the separator.
         let Some((kind, path)) = line.rsplit_once(" p") else {
             continue;
         };
@@ -441,6 +452,7 @@ mod tests {
             .append(true)
             .open(dir.join(NAME))
             .unwrap()
+            // A line that a power failure has truncated.
             .write_all(b"end p6")
             .unwrap();
         let found = Journal::read(&dir).unwrap().unwrap();

@@ -85,6 +85,8 @@ impl<'a> Patch<'a> {
         let dir = place.dir.fd()?;
         let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
             Ok(fd) => fd,
+            // The file is being executed, was removed, or is a link, a directory or a socket now
+            // (open(2)).
             Err(Errno::TXTBSY | Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
                 return Ok(None);
             }
@@ -96,6 +98,7 @@ impl<'a> Patch<'a> {
             .as_ref()
             .and_then(|n| n.link)
             .map_or(1, |l| u64::from(l.count));
+        // A hard link outside of the worktree must keep the old content.
         if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != names {
             return Ok(None);
         }
@@ -133,6 +136,7 @@ impl<'a> Patch<'a> {
         if ioctl_ficlone(&fd, &file.fd).is_ok() {
             return Ok(Some((temp, fd)));
         }
+        // Most files are on the same file system, so do not try again.
         self.reflink = false;
         self.discard(&temp);
         Ok(None)
@@ -166,8 +170,11 @@ impl<'a> Patch<'a> {
             // The other names of the group exist already, so there is nothing to link.
             items.push((fd, file.at.clone(), Entry { link: None, ..new }, all));
         }
+        // Durable before the first byte changes, so that a run after a crash knows that the file
+        // may contain a mix.
         self.journal.begin_files(&in_place)?;
         self.engine.observer.step("checkout journal");
+        // Before the first byte changes, because the old mode must not expose new content.
         for file in ready.iter().filter(|f| f.at.name == f.place.name) {
             if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
                 narrow(&file.fd, &old.meta, &new.meta);
@@ -183,10 +190,13 @@ impl<'a> Patch<'a> {
             ready
                 .iter()
                 .filter(|f| f.at.name != f.place.name)
+                // The originals of the clones are unchanged.
                 .for_each(|f| self.discard(&f.at));
             return Err(e);
         }
         self.engine.observer.step("checkout patched");
+        // A torn clone is discarded. A torn file stays in the journal, so that the next checkout
+        // completes it.
         let torn = std::mem::take(&mut *self.engine.torn.lock());
         let is_torn = |f: &Ready<'_>| {
             torn.iter()
@@ -197,6 +207,8 @@ impl<'a> Patch<'a> {
             .filter(|f| f.at.name != f.place.name)
             .for_each(|f| self.discard(&f.at));
         for file in &whole {
+            // The content must be durable before a clone is renamed, and before the journal says
+            // that the file is complete.
             let synced = rustix::fs::fdatasync(&file.fd);
             synced.map_err(|e| io_error("sync", &file.change.path, e))?;
         }
@@ -205,6 +217,7 @@ impl<'a> Patch<'a> {
             .filter(|f| f.at.name != f.place.name)
             .map(|f| &f.at)
             .collect();
+        // `fd` is the old file, so clones are opened and synced by name.
         self.sync(&clones)?;
         for file in &whole {
             if file.at.name != file.place.name {
@@ -212,6 +225,7 @@ impl<'a> Patch<'a> {
             } else {
                 self.made.insert(file.change.path.clone());
             }
+            // Metadata that one hard link lacks is missing under all names.
             let in_part = file.place.dir.placed().in_part.contains(&file.place.name);
             for other in &file.others {
                 self.made.insert(other.path.clone());
@@ -247,6 +261,7 @@ impl<'a> Patch<'a> {
         let source = self.engine.source;
         let now = pieces(source, new, new_size, broken.clone());
         match content_of(file.change.old.as_ref()) {
+            // The old content is known, so nothing has to be read from the file.
             Some((old_size, old)) if file.sure => {
                 Ok(changed(pieces(source, old, old_size, broken), now))
             }
@@ -275,6 +290,7 @@ fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
             .map(|x| x.value.clone())
     };
     let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
+    // With another owner or ACL, the bits of group and others apply to other users than before.
     let mode = now & new.mode & if same { 0o777 } else { 0o700 };
     if mode != now {
         // If the mode cannot be set now, setting the final mode fails too, which is then reported.
@@ -296,7 +312,9 @@ fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
     let same = move |p: &Piece| {
         loop {
             match before.peek() {
+                // Skips old pieces that end before this one.
                 Some(Ok(b)) if b.offset + b.len <= p.offset => _ = before.next(),
+                // Any part of an old hole is a hole already.
                 Some(Ok(b)) if b.chunk.is_none() && p.chunk.is_none() => {
                     return b.offset <= p.offset && b.offset + b.len >= p.offset + p.len;
                 }
@@ -324,6 +342,7 @@ fn holds(source: &dyn Source, fd: &OwnedFd, piece: &Piece) -> bool {
             Ok(0) => return false,
             Ok(n) => at += n,
             Err(Errno::INTR) => {}
+            // An unreadable part counts as different, so that it is written again.
             Err(_) => return false,
         }
     }

@@ -61,6 +61,7 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
         let Ok(now) = bytes_at(fd, piece.offset, piece.len) else {
             return Ok(false);
         };
+        // The chunk itself is read only if the piece was written in part.
         let is_known = now.iter().all(|b| *b == 0)
             || now.len() as u64 == piece.len && source.chunk_id(&now) == *id;
         if !is_known && !is_begun(&now, &source.chunk(id, piece.len)?) {

@@ -50,6 +50,7 @@ pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
     let mut tree: Option<Vec<u8>> = None;
     for change in changes {
         let Some(new) = &change.new else { continue };
+        // A new directory includes everything below it.
         if tree.as_ref().is_some_and(|t| is_within(&change.path, t)) {
             continue;
         }
@@ -64,7 +65,10 @@ pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
         }
         let old = change.old.as_ref();
         let same_link = old.is_some_and(|o| o.link == new.link);
+        // A file that joins or leaves a group of hard links gets a new inode.
         let in_place = same_link && old.is_some_and(|o| patchable(o) && patchable(new));
+        // Patching a file changes it under all of its names, so all must be differences with the
+        // same content.
         let whole_group = new
             .link
             .is_none_or(|l| groups.get(&l.group).map(|g| g.0) == Some(l.count));

@@ -41,6 +41,8 @@ pub(in crate::checkout) fn remove(
     if removed > 0 || !expand || !exists(place) {
         return Ok(removed);
     }
+    // Use a stack on the heap, because a forged version may be nested deeply enough to overflow
+    // that of the thread.
     let mut levels = Vec::new();
     descend(
         engine,
@@ -132,6 +134,7 @@ fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
             engine.counts.removed.fetch_add(1, Ordering::Relaxed);
             Ok(1)
         }
+        // `EEXIST` is another error for a directory that is not empty (rmdir(2)).
         Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(0),
         Err(e) => refuse(engine, place, e).map(|()| 0),
     }

@@ -69,6 +69,7 @@ impl Patch<'_> {
             renamed.insert(temp.dir.path_of(&temp.name), change.path.clone());
             places.push((change, place, temp));
         }
+        // Notices name the final path, not the temporary one.
         *self.engine.renamed() = renamed;
         if places.is_empty() {
             return Ok(());
@@ -84,6 +85,7 @@ impl Patch<'_> {
             }
         });
         let temps: Vec<&Member> = places.iter().map(|p| &p.2).collect();
+        // The new nodes must be durable before they replace the old ones.
         if let Err(e) = ran.and_then(|()| self.sync(&temps)) {
             for temp in temps {
                 self.discard(temp);
@@ -120,6 +122,8 @@ impl Patch<'_> {
             }
             // A node that is not part of the differences must not be replaced.
             match renameat_with(&fd, from, &fd, to, RenameFlags::NOREPLACE) {
+                // The file system has no `RENAME_NOREPLACE`, so a file that appears after the check
+                // is replaced.
                 Err(Errno::INVAL | Errno::NOSYS) => match Spot::Named(fd.as_fd(), to).stat() {
                     Err(Errno::NOENT) => renameat(&fd, from, &fd, to),
                     Ok(_) => Err(Errno::EXIST),
@@ -168,6 +172,7 @@ impl Patch<'_> {
             .touched
             .values()
             .all(|t| Some(t.dev) == top.map(|t| t.1));
+        // One `syncfs` is faster than many `fsync` calls, but covers only one file system.
         if let Some((top, _)) = top
             && one_system
             && files.len() > SYNC_ALONE
@@ -177,6 +182,8 @@ impl Patch<'_> {
                 .and_then(syncfs)
                 .map_err(|e| io_error("sync", b".", e));
         }
+        // Links, pipes and devices cannot be opened or synced like this, which the ignored errors
+        // below show.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for file in files {
             let opened = file

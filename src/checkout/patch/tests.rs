@@ -93,6 +93,7 @@ fn store(memory: &mut Memory, model: &Model) -> Id {
     table.sort();
     memory.table = LinkTable(table);
     let mut children: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
+    // In reverse order, the entries of a directory come before the directory itself.
     for (path, spec) in model.iter().rev() {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (dir, name) =
@@ -247,6 +248,8 @@ fn random_file(r: &mut Random) -> Vec<u8> {
         2..=4 => noise(usize::try_from(r.below(200_000)).unwrap(), r.0),
         _ => {
             let blocks = usize::try_from(17 + r.below(8)).unwrap();
+            // Above `REPLACED_WHOLE`, so the file is patched. The constant seed lets versions share
+            // blocks.
             let mut bytes = noise(BLOCK * blocks + 77, 42);
             for _ in 0..r.below(4) {
                 let at = usize::try_from(r.below(17)).unwrap() * BLOCK;
@@ -272,6 +275,7 @@ fn mutate(model: &mut Model, r: &mut Random) {
             )
             .collect();
         let dir = dirs[usize::try_from(r.below(dirs.len() as u64)).unwrap()].clone();
+        // Few names, so that changes often meet at the same path.
         let path = join(&dir, format!("n{}", r.below(6)).as_bytes());
         let inode = 1_000 + r.below(1 << 40);
         let mode = [0o644, 0o600, 0o755, 0o444][usize::try_from(r.below(4)).unwrap()];
@@ -325,6 +329,7 @@ fn mutate(model: &mut Model, r: &mut Random) {
             }
             5 => clear(model),
             6 => {
+                // A further hard link of an existing node.
                 if let Some(other) = other.filter(|o| !crate::model::path::is_within(o, &path)) {
                     let spec = model[&other].clone();
                     clear(model);
@@ -508,6 +513,8 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
         (0..3).for_each(|_| mutate(&mut old, &mut r));
         let mut new = old.clone();
         mutate(&mut new, &mut r);
+        // A patched file in each case, so that some deaths are between the journal entry and the
+        // end of a patch.
         let big = noise(20 * BLOCK, 1);
         let mut changed = big.clone();
         changed[5 * BLOCK] ^= 1;
@@ -516,6 +523,7 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
         new.insert(b"zbig".to_vec(), file(&changed, 1));
         let mut rest = old.clone();
         (0..3).for_each(|_| mutate(&mut rest, &mut r));
+        // Dies at each step in turn, until a run ends without dying.
         for death in 0.. {
             let (mut bench, first) = Bench::new(&old);
             let second = store(&mut bench.memory, &new);
@@ -531,6 +539,8 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
             // A scan of the worktree returns the old side of the differences.
             let now = scan(bench.tree.path());
             for (path, spec) in &now {
+                // A file has its old or its new content, or is temporary, or the journal lists it
+                // as half-written.
                 let known = [&old, &new]
                     .iter()
                     .any(|m| m.get(path).map(|s| &s.what) == Some(&spec.what));
@@ -596,6 +606,7 @@ fn a_file_with_a_name_elsewhere_is_not_written_through() {
     let mut next = big.clone();
     next[0] ^= 1;
     let (mut bench, first) = Bench::new(&model(&[("big", file(&big, 1))]));
+    // On the same file system, because a hard link cannot leave it.
     let outside = tempfile::tempdir_in(bench.tree.path().parent().unwrap()).unwrap();
     fs::hard_link(bench.tree.path().join("big"), outside.path().join("copy")).unwrap();
     let second = store(&mut bench.memory, &model(&[("big", file(&next, 1))]));
@@ -620,6 +631,7 @@ fn links_that_were_swapped_in_are_not_followed() {
         ("d/h", file(b"new", 3)),
     ]);
     let second = store(&mut bench.memory, &new);
+    // Another process replaces the directory by a link to a place outside of the worktree.
     fs::rename(bench.tree.path().join("d"), outside.path().join("moved")).unwrap();
     std::os::unix::fs::symlink(outside.path(), bench.tree.path().join("d")).unwrap();
     let notes = Notes::default();
@@ -653,6 +665,7 @@ fn what_no_version_knows_is_left_alone() {
     );
     let notes = Notes::default();
     let report = bench.go(&first, &second, &notes);
+    // `new` is occupied by a file of the user. `d/f` is removed.
     assert_eq!((report.incomplete, report.removed), (1, 1));
     assert_eq!(
         fs::read(bench.tree.path().join("d/ignored")).unwrap(),
@@ -720,6 +733,7 @@ fn some_paths_only() {
         &[b"c/d/e".to_vec()],
         &Notes::default(),
     );
+    // Directories that were created on the way get the metadata of the version.
     assert_eq!((stat("c"), stat("c/d"), stat("b")), (7, 8, 1_000_000));
 }
 

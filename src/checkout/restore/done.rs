@@ -36,6 +36,7 @@ impl Engine<'_> {
             Ok(()) => {
                 self.counts.files.fetch_add(1, Ordering::Relaxed);
                 self.observer.advance(1, 0);
+                // The link count in the stat still changes until the group is complete.
                 self.placed(place, stat.filter(|_| entry.link.is_none()));
             }
             Err(Failed::Target(why)) => self.lose(place, why),
@@ -48,6 +49,7 @@ impl Engine<'_> {
                     message,
                 });
             }
+            // A directory that lacks an entry must not be reported as equal to its tree.
             Err(Failed::Source(e)) => {
                 place.dir.placed().broken = true;
                 self.damaged(place.dir.path_of(&place.name), e)?;
@@ -117,6 +119,8 @@ impl Engine<'_> {
                 Ok(())
             }
             Err(e) if concerns_all(e) => Err(io_error("link", &place.dir.path_of(&place.name), e)),
+            // Too many links, a file system without hard links (link(2)), or a mount point inside
+            // the target.
             Err(e @ (Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV)) => {
                 let why = format!(
                     "copied instead of hard-linked to `{}`: {}",
@@ -187,6 +191,7 @@ impl Engine<'_> {
     /// Releases `dir` once. After the last release, finishes the directory and releases its parent.
     pub(in crate::checkout) fn release(&self, dir: &Arc<Dir>) {
         let mut dir = Arc::clone(dir);
+        // A loop, because recursion over a deep chain of directories would overflow the stack.
         while dir.release() {
             self.finish_dir(&dir);
             let Some(parent) = dir.parent().map(Arc::clone) else {

@@ -107,6 +107,8 @@ impl<'a> Engine<'a> {
                     now.push(entry);
                 }
                 if rest.len() > 0 {
+                    // Retain the directory before the push, because another thread may complete the
+                    // item at once.
                     dir.retain();
                     queue.push(Item::Nodes(Arc::clone(&dir), rest));
                 }
@@ -209,6 +211,8 @@ impl<'a> Engine<'a> {
                 });
             }
         }
+        // Files come before subdirectories, as in the walk that wrote the packs, so that packs are
+        // read in order.
         if !nodes.is_empty() {
             dir.retain();
             queue.push(Item::Nodes(Arc::clone(dir), nodes.into_iter()));

@@ -94,6 +94,7 @@ impl<'a> Engine<'a> {
         let (mut bytes, mut holes) = (0, 0);
         let mut more = true;
         let mut outcome = Ok(());
+        // Holes have no bytes, so the number of pieces is limited too.
         while bytes < RANGE && now.len() < 4096 {
             match rest.next() {
                 Some(Ok(piece)) => {
@@ -115,15 +116,18 @@ impl<'a> Engine<'a> {
                 }
             }
         }
+        // Push the rest first, so that another thread can continue while this one writes.
         if more {
             file.ranges.fetch_add(1, Ordering::AcqRel);
             queue.push(Item::Range(Arc::clone(&file), rest));
         }
         let failed_before = file.failed.lock().is_some();
+        // After an error, the rest of the file is not written.
         if outcome.is_ok() && !failed_before {
             outcome = write_pieces(
                 self.source,
                 file.fd.as_fd(),
+                // Large files bypass the page cache (docs/decisions/0002).
                 IoMode::whole(),
                 &now,
                 file.old,
@@ -159,6 +163,7 @@ impl<'a> Engine<'a> {
         if let Some(failed) = failed {
             return self.give_up_large(&place, entry, old, failed);
         }
+        // An existing file may be longer than the new content.
         let settled = if old {
             ftruncate(&fd, entry.size())
                 .and_then(|()| fstat(&fd))
@@ -235,6 +240,7 @@ impl<'a> Engine<'a> {
                 all.collect::<Result<Vec<_>>>()
                     .map_err(WriteError::Source)
                     .and_then(|all| {
+                        // A hole at the end is not written, so the length has to be set.
                         if all.last().is_some_and(|p| p.chunk.is_none()) {
                             ftruncate(fd, *size).map_err(WriteError::Target)?;
                         }
@@ -267,6 +273,8 @@ fn target_error(e: Errno, place: &Member) -> Result<Failed> {
 fn write_error(e: WriteError, place: &Member) -> Result<Failed> {
     match e {
         WriteError::Target(e) => target_error(e, place),
+        // Damage concerns one file. Any other error of the repository would affect the following
+        // files too.
         WriteError::Source(e) if e.kind() == Kind::Integrity => Ok(Failed::Source(e)),
         WriteError::Source(e) => Err(e),
     }

@@ -141,6 +141,8 @@ impl Links {
     pub(in crate::checkout) fn complete(&self, link: &HardLink) -> Option<Member> {
         let mut groups = self.groups();
         let group = groups.get_mut(&link.group)?;
+        // A forged group may have more names than its count. A further name then starts a new
+        // group, and gets a file of its own.
         group.left = group.left.saturating_sub(1);
         if group.left > 0 {
             return None;

@@ -49,6 +49,7 @@ impl Maker {
         uniform: bool,
         observer: &dyn Observer,
     ) -> Result<Self, Errno> {
+        // The bits that are missing afterwards are those of the umask.
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         let fd = match fs::openat(
             root,
@@ -57,6 +58,7 @@ impl Maker {
             all,
         ) {
             Ok(fd) => fd,
+            // The file system has no `O_TMPFILE` (open(2)).
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = format!(".dvc-tmp-probe-{}", std::process::id());
                 let fd = fs::openat(root, &name, new_file(), all)?;
@@ -116,6 +118,7 @@ impl Maker {
         name: &[u8],
         meta: &Meta,
     ) -> Result<OwnedFd, Errno> {
+        // An ACL can deny what the mode grants, so the file stays private until its xattrs are set.
         let mode = if meta.xattrs.is_empty() {
             meta.mode & 0o777
         } else {
@@ -140,6 +143,7 @@ impl Maker {
     }
 
     fn known(&self, spot: Spot<'_>, mode: u32) -> Result<Known, Errno> {
+        // Every new node is like the probe, which saves a stat for each.
         if self.uniform {
             return Ok(Known {
                 uid: self.uid,
@@ -248,6 +252,7 @@ impl Maker {
             entry.node,
             Node::CharDevice { .. } | Node::BlockDevice { .. }
         );
+        // mknod(2) creates devices only for a process with `CAP_MKNOD`.
         if e != Errno::PERM || !is_device {
             return false;
         }

@@ -66,6 +66,7 @@ pub fn restore(
     let made_private = rustix::fs::fchmod(&fd, Mode::RWXU);
     made_private.map_err(|e| io_error("change the mode of", shown, e))?;
     match Spot::Open(fd.as_fd()).remove_xattr(ACL_DEFAULT) {
+        // The directory has no default ACL, or the file system has no ACLs.
         Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {}
         Err(e) => return Err(io_error("remove the default ACL of", shown, e)),
     }

@@ -25,6 +25,7 @@ pub(super) fn bad(what: &'static str) -> impl Fn(DecodeError) -> Malformed {
 /// decoding the items shows how many there are.
 pub(super) fn array_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
     d.array()?
+        // An indefinite length would be a second encoding of the same object, with another id.
         .ok_or_else(|| DecodeError::message("indefinite length"))
 }
 
@@ -42,6 +43,7 @@ pub(super) fn id(d: &mut Decoder<'_>) -> Result<Id, DecodeError> {
 }
 
 pub(super) fn finished(d: &Decoder<'_>, bytes: &[u8]) -> Result<(), DecodeError> {
+    // Bytes after the object would give the same content another id.
     if d.position() == bytes.len() {
         Ok(())
     } else {

@@ -11,6 +11,7 @@ use crate::model::id::Id;
 
 /// Encodes a commit.
 pub fn encode_commit(c: &Commit) -> Vec<u8> {
+    // Fields 0 to 6 are always present, and so is field 8 (`true`).
     let fields = 7 + [
         !c.trailers.is_empty(),
         true,
@@ -71,6 +72,7 @@ pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Malformed> {
 
 fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     let mut d = Decoder::new(bytes);
+    // The check for missing fields below ensures that the stored values replace these.
     let mut c = Commit {
         tree: Id([0; 32]),
         parents: Vec::new(),
@@ -87,6 +89,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     let mut last = None;
     for _ in 0..map_len(&mut d)? {
         let key = d.u8()?;
+        // Ascending keys have only one encoding, and no key can occur twice.
         if last.is_some_and(|l| key <= l) {
             return Err(DecodeError::message("fields out of order"));
         }
@@ -142,6 +145,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
     if last.is_none_or(|l| l < 8)
         || c.ordinal == 0
         || c.time.nanos >= 1_000_000_000
+        // `abs` would overflow for the smallest number, and a stored offset may be any number.
         || c.time.offset.unsigned_abs() >= 86_400
     {
         return Err(DecodeError::message("field missing or out of range"));

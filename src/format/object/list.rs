@@ -52,6 +52,8 @@ pub fn decode_list(bytes: &[u8]) -> Result<ListNode, Malformed> {
             0 => ListNode::Leaf(extents(&mut d)?),
             1 => {
                 let n = array_len(&mut d)?;
+                // The number of items is checked before they are decoded, because it bounds the
+                // memory.
                 if n == 0 || n % 2 != 0 || n > ITEMS_MAX * 2 {
                     return Err(DecodeError::message("wrong array length"));
                 }
@@ -100,6 +102,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
         } else {
             Some(id(d)?)
         };
+        // No frame can contain a longer chunk, and readers allocate the length of a chunk.
         if chunk.is_some() && len > crate::format::frame::FRAME_PLAIN_MAX as u64 {
             return Err(DecodeError::message("chunk too long"));
         }
@@ -109,6 +112,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
 }
 
 fn add(total: u64, len: u64) -> Result<u64, DecodeError> {
+    // Readers rely on each extent to make progress.
     if len == 0 {
         return Err(DecodeError::message("empty extent"));
     }
@@ -129,6 +133,7 @@ mod tests {
                 chunk: Some(Id([1; 32])),
             },
             Extent {
+                // Only a hole may be longer than a chunk.
                 len: 1 << 40,
                 chunk: None,
             },
@@ -151,12 +156,14 @@ mod tests {
         }]));
         assert!(decode_list(&zero).is_err());
         let over = encode_list(&ListNode::Inner(vec![
+            // The sum of the lengths overflows.
             (u64::MAX, Id([2; 32])),
             (5, Id([3; 32])),
         ]));
         assert!(decode_list(&over).is_err());
         assert!(
             decode_list(&[
+                // A leaf that claims an array of 2^64 - 2 items.
                 0xa1, 0, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe
             ])
             .is_err()

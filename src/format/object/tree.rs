@@ -46,6 +46,8 @@ pub fn encode_tree(node: &TreeNode) -> Vec<u8> {
         }
         if let Some(root) = &node.root {
             e.u8(2)?
+                // The metadata has four fields and perhaps attributes; totals and perhaps links
+                // follow.
                 .map(4 + xattr_fields(&root.meta) + 1 + u64::from(root.links.is_some()))?;
             put_meta(e, &root.meta)?;
             e.u8(14)?;
@@ -79,6 +81,8 @@ fn put_meta(e: &mut Enc<'_>, meta: &Meta) -> EncResult {
         .array(2)?
         .i64(meta.mtime.secs)?
         .u32(meta.mtime.nanos)?;
+    // An absent field and an empty list would be two encodings of the same entry, with two ids. The
+    // decoder therefore refuses an empty list.
     if !meta.xattrs.is_empty() {
         e.u8(6)?.array(meta.xattrs.len() as u64)?;
         for x in &meta.xattrs {
@@ -116,6 +120,8 @@ fn put_entry(e: &mut Enc<'_>, entry: &Entry) -> EncResult {
         Node::Fifo => 0,
         _ => 1,
     };
+    // Deterministic CBOR has only definite lengths, so the fields are counted before the first one
+    // is written. Six of them are common to all types.
     e.map(6 + xattr_fields(&entry.meta) + u64::from(entry.link.is_some()) + special)?;
     e.u8(0)?.bytes(&entry.name)?.u8(1)?.u8(match &entry.node {
         Node::File { .. } => FILE,
@@ -170,6 +176,8 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
             for _ in 0..at_most(array_len(d)?)? {
                 let f = Fields::read(d)?;
                 let entry = f.entry()?;
+                // Look-ups bisect the names. In a forged node with equal or unsorted names, a
+                // look-up and a listing would show different files.
                 if entries.last().is_some_and(|l| l.name >= entry.name) {
                     return Err(DecodeError::message("names out of order"));
                 }
@@ -182,6 +190,7 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
             for _ in 0..at_most(array_len(d)?)? {
                 expect_array(d, 2)?;
                 let first = name(d.bytes()?)?;
+                // A descent bisects the children, like the names of a leaf.
                 if children.last().is_some_and(|l| l.first >= first) {
                     return Err(DecodeError::message("names out of order"));
                 }
@@ -259,6 +268,7 @@ impl Fields {
         let mut f = Self::default();
         for _ in 0..map_len(d)? {
             let key = d.u8()?;
+            // Keys are ascending, so neither this field nor one with a higher number was seen.
             if key > 17 || f.seen >> key != 0 {
                 return Err(DecodeError::message("unknown field or fields out of order"));
             }
@@ -316,6 +326,9 @@ impl Fields {
     fn meta(&self) -> Result<Meta, DecodeError> {
         match (self.mode, self.uid, self.gid, self.mtime) {
             (Some(mode), Some(uid), Some(gid), Some(mtime))
+                // The type comes only from field 1, so type bits in the mode are refused. Larger
+                // nanoseconds include UTIME_NOW and UTIME_OMIT of utimensat(2), which do not mean a
+                // time.
                 if mode <= 0o7777 && mtime.nanos < 1_000_000_000 =>
             {
                 Ok(Meta {
@@ -335,8 +348,11 @@ impl Fields {
         // types.
         const BASE: u32 = 0b0011_1111;
         let optional = self.seen & !(BASE | 0b1100_0000);
+        // Exactly the fields of the type: an ignored field would give equal entries different ids.
         let allowed = |bits: &[u32]| optional == bits.iter().fold(0, |a, b| a | 1 << b);
         let wrong = || DecodeError::message("fields do not match the type");
+        // Without any content, `allowed` fails, because bit 12 is not set in `seen`. With two
+        // contents, it fails because of the bit of the other one.
         let content_bit = match &self.content {
             Some(Content::Inline(_)) => 10,
             Some(Content::Direct(_)) => 11,
@@ -348,7 +364,9 @@ impl Fields {
                 let content = self.content.take().ok_or_else(wrong)?;
                 let fits = match &content {
                     Content::Inline(b) => b.len() as u64 == size,
+                    // `extents` has checked that the sum does not overflow.
                     Content::Direct(list) => list.iter().map(|x| x.len).sum::<u64>() == size,
+                    // The lengths are in the nodes of the list, which this decoder does not have.
                     Content::List(_) => true,
                 };
                 if !fits {
@@ -368,6 +386,7 @@ impl Fields {
                 let target = self
                     .target
                     .take()
+                    // No such link can be created (symlink(2)).
                     .filter(|t| !t.is_empty() && !t.contains(&0))
                     .ok_or_else(wrong)?;
                 Node::Symlink { target }
@@ -413,6 +432,7 @@ fn xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
             name: d.bytes()?.to_vec(),
             value: d.bytes()?.to_vec(),
         };
+        // setxattr(2) takes the name as a C string, so no file has such a name.
         if x.name.is_empty() || x.name.contains(&0) || out.last().is_some_and(|l| l.name >= x.name)
         {
             return Err(DecodeError::message(
@@ -456,6 +476,7 @@ pub fn decode_links(bytes: &[u8]) -> Result<LinkTable, Malformed> {
             let mut paths = Vec::new();
             for _ in 0..array_len(d)? {
                 let p = d.bytes()?;
+                // A path of a forged version must not lead out of the worktree.
                 path::split(p).ok_or_else(|| DecodeError::message("invalid path"))?;
                 paths.push(p.to_vec());
             }
@@ -474,6 +495,8 @@ mod tests {
 
     fn entry(name: &str, node: Node) -> Entry {
         let meta = Meta {
+            // Values that a careless encoding would lose: set-user-id, a group above 16 bits, and a
+            // time before 1970.
             mode: 0o4755,
             uid: 1,
             gid: 70_000,
@@ -528,6 +551,7 @@ mod tests {
             entry(
                 "b",
                 Node::File {
+                    // Seven bytes of data and a hole of 64 KiB, as in `list`.
                     size: 65543,
                     chunker: Chunker::Fixed(65536),
                     content: Content::Direct(list),
@@ -586,6 +610,8 @@ mod tests {
             for bit in 0..8 {
                 let mut b = bytes.clone();
                 b[i] ^= 1 << bit;
+                // A flipped bit may yield another valid tree, because only the id protects the
+                // bytes.
                 let _ = decode_tree(&b);
             }
         }

@@ -65,6 +65,8 @@ impl BucketEncoder {
         }
         let sum = checksum(SegmentSection::Bucket, bucket, &self.bytes);
         self.bytes.extend_from_slice(&sum);
+        // A row has at most 84 bytes, so the limit allows about 50,000 rows where 32 are expected.
+        // Only crafted ids, or very many copies of one object, can exceed it.
         if self.bytes.len() as u64 > u64::from(fanout::MAX_BUCKET_BYTES) {
             return Err(SegmentError::Rows(
                 "bucket too long: ids are not uniformly distributed",
@@ -90,6 +92,7 @@ pub fn decode(
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
     let mut id = Id([0; 32]);
     let skip = implied(bits);
+    // With 0 bits, the shift by 64 bits is not defined, and the result must be 0.
     let top = bucket
         .checked_shl(64 - u32::from(bits))
         .unwrap_or(0)
@@ -120,6 +123,7 @@ pub fn find(
 ) -> Result<(), SegmentError> {
     let rest = &id.0[implied(bits)..];
     let mut cursor = Cursor::new(bits, fanout::bucket_of(id, bits), bytes)?;
+    // A linear scan, because rows have no fixed length and a bucket has about 32 of them.
     while let Some(raw) = cursor.next()? {
         match raw.id_rest.cmp(rest) {
             std::cmp::Ordering::Less => {}
@@ -193,6 +197,7 @@ impl<'a> Cursor<'a> {
         } else {
             checked(SegmentSection::Bucket, bucket, bytes)?
         };
+        // A bucket without rows has no bytes, so a lone checksum is not the output of any encoder.
         if !bytes.is_empty() && bytes.len() == SUM_BYTES {
             return Err(SegmentError::Damaged("bucket without rows"));
         }

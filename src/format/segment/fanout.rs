@@ -14,6 +14,8 @@ pub const PAGE_BUCKETS: u64 = 512;
 pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
 /// Limit on the number of bits that select a bucket.
 pub const MAX_BITS: u8 = 27;
+// A lookup verifies and scans its whole bucket. Measured: 3.9 us with 64 rows, and 2.5 us with 32
+// rows for 0.6 % more bytes.
 const TARGET_ROWS: u64 = 32;
 
 /// Returns the number of id bits that select a bucket, at most [`MAX_BITS`]: the smallest number
@@ -28,6 +30,7 @@ pub fn bits_for(rows: u64) -> u8 {
 
 /// Returns the bucket of an id: the number in its first `bits` bits.
 pub fn bucket_of(id: &Id, bits: u8) -> u64 {
+    // With 0 bits, the shift by 64 bits is not defined, and there is only bucket 0.
     id.prefix().checked_shr(64 - u32::from(bits)).unwrap_or(0)
 }
 
@@ -48,6 +51,7 @@ pub fn page_range(bits: u8, page: u64) -> (u64, u64) {
     let buckets = buckets_of_page(bits, page);
     (
         page.saturating_mul(PAGE_BUCKETS * 4 + 16),
+        // Besides the ends, a page has a position (8 bytes) and a checksum (8).
         (buckets.end - buckets.start) * 4 + 16,
     )
 }
@@ -75,6 +79,8 @@ impl FanoutPage {
             return Err(SegmentError::Damaged("fan-out page has a wrong length"));
         }
         let ends: Box<[u32]> = ends.iter().map(|e| u32::from_le_bytes(*e)).collect();
+        // A checksum does not protect against a forged segment, and a reader reserves the length of
+        // a bucket before it reads the bucket.
         let mut before = 0;
         for &end in &ends {
             if end
@@ -85,6 +91,8 @@ impl FanoutPage {
             }
             before = end;
         }
+        // A bucket outside of the section of buckets would be read from another section, or from
+        // beyond the end of the file.
         if start < HEAD_BYTES
             || start
                 .checked_add(u64::from(before))

@@ -16,11 +16,13 @@ pub const PIECE_BLOCKS: u64 = 1024;
 const BLOCK: usize = 64;
 const PIECE: usize = 64 * 1024;
 const BITS_PER_ROW: u64 = 10;
+// Seven numbers of nine bits use 63 bits of one word of the id.
 const PROBES: u32 = 7;
 
 /// Returns the number of blocks in a filter for `rows` rows.
 pub const fn blocks_for(rows: u64) -> u64 {
     let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
+    // At least one block, because `block_of` always names a block.
     if blocks == 0 { 1 } else { blocks }
 }
 
@@ -45,6 +47,7 @@ pub fn may_contain(block: &[u8], id: &Id) -> bool {
 pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     let first = piece.checked_mul(PIECE_BLOCKS)?;
     let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
+    // A piece ends with its checksum.
     let step = PIECE_BLOCKS * BLOCK_BYTES + 8;
     Some((piece.checked_mul(step)?, count * BLOCK_BYTES + 8)).filter(|_| count > 0)
 }
@@ -86,6 +89,7 @@ impl FilterBuilder {
 
     pub fn insert(&mut self, id: &Id) {
         let bits = word(id, 16);
+        // The number fits into usize, because `new` has reserved the memory of all blocks.
         let start = usize::try_from(block_of(id, self.blocks)).unwrap_or(0) * BLOCK;
         if let Some(block) = self.bytes.get_mut(start..start + BLOCK) {
             for n in 0..PROBES {

@@ -74,6 +74,8 @@ impl SegmentFooter {
             return Err(SegmentError::Damaged("not an index segment, or truncated"));
         }
         let version = u16::from_le_bytes(array(bytes, 8)?);
+        // Verify the checksum before the version is reported, because a damaged version is no
+        // version.
         let content = checked(SegmentSection::Footer, 0, bytes)?;
         if version != VERSION {
             return Err(SegmentError::Version(version));
@@ -102,6 +104,7 @@ impl SegmentFooter {
         let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
         let fanout = section(buckets.end, fanout::section_bytes(self.bits))?;
         let filter = section(fanout.end, filter::section_bytes(self.filter_blocks)?)?;
+        // Each of the two tables ends with its checksum (8 bytes).
         let packs = section(
             filter.end,
             self.packs.checked_mul(tables::PACK_BYTES)?.checked_add(8)?,

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 fn packs() -> PackTable {
     PackTable::new(
         (0..200u8)
+            // `PackTable::new` sorts the packs.
             .rev()
             .map(|n| PackEntry {
                 name: [n; 32],
@@ -57,6 +58,8 @@ proptest! {
         let packs = packs();
         let bucket = fanout::bucket_of(&rows[0].id, bits);
         let top = rows[0].id.0;
+        // All ids begin with the same 32 bits, so all rows belong to one bucket for each number of
+        // bits.
         for r in &mut rows {
             r.id.0[..4].copy_from_slice(&top[..4]);
         }
@@ -80,6 +83,7 @@ proptest! {
             bad[at] ^= 0x10;
             prop_assert!(bucket::decode(bits, bucket, &bad, &packs).is_err());
         }
+        // Without the pack table, the numbers of the packs have no meaning.
         prop_assert!(bucket::decode(bits, bucket, &bytes, &PackTable::default()).is_err());
     }
 
@@ -126,6 +130,8 @@ proptest! {
             let (start, len) = fanout::page_range(10, page);
             let stored = &bytes[usize::try_from(start).unwrap()..][..usize::try_from(len).unwrap()];
             let decoded = FanoutPage::decode(10, page, u64::MAX, stored).unwrap();
+            // If the buckets end one byte earlier, the last bucket of this page is beyond their
+            // end.
             prop_assert!(FanoutPage::decode(10, page, decoded.span().end - 1, stored).is_err());
             for (nth, bucket) in (0..).zip(fanout::buckets_of_page(10, page)) {
                 let range = decoded.bucket(nth).unwrap();
@@ -164,6 +170,8 @@ fn filter_has_every_id_and_few_others() {
         .count()
     };
     assert_eq!(hits(0..100_000), 100_000);
+    // Ten bits per row and seven probes let 0.8 % of absent ids pass in theory. The division into
+    // blocks adds to that, because some blocks have more rows than others.
     let wrong = hits(100_000..200_000);
     assert!(wrong < 2_000, "{wrong} of 100,000 absent ids pass");
 }

@@ -37,6 +37,7 @@ impl Catalogue {
             Ok(lines)
         });
         match found {
+            // A file that SQLite cannot read is a finding, not a failure of the check.
             Err(e) if e.kind() == Kind::Integrity => Ok(vec![
                 e.source().map_or_else(String::new, ToString::to_string),
             ]),

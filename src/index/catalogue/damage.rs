@@ -48,6 +48,8 @@ impl Catalogue {
 }
 
 fn number(kind: ObjectKind) -> u8 {
+    // The file stores positions in `ALL`, so a change of that order needs a new `VERSION` of the
+    // schema.
     ObjectKind::ALL
         .iter()
         .position(|k| *k == kind)

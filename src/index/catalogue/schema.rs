@@ -56,6 +56,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Recreates the tables of an open database if its version differs.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     if version(connection)? != VERSION {
+        // The journal mode cannot be changed within a transaction.
         connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
         // Another process may have created the tables in the meantime.
         if version(connection)? != VERSION {
@@ -67,6 +68,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     }
     // The catalogue can be rebuilt, so it may lose the last transactions in a power failure.
     connection.execute_batch(
+        // A negative cache size is in KiB: 8 MB of pages.
         "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000",
     )
 }
@@ -88,6 +90,7 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     let names = tables
         .query_map([], |r| r.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
+    // A later version may have tables with any names, so the names are quoted.
     for name in names {
         connection.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\"")))?;
     }
@@ -114,6 +117,8 @@ pub(super) fn lock(path: &Path) -> io::Result<File> {
 
 /// Removes the lock file. Ignores errors, because a leftover lock file is harmless.
 pub(super) fn unlock(path: &Path, lock: File) {
+    // Remove the file before the lock is released. A process that waits for the lock then finds the
+    // catalogue repaired.
     drop(fs::remove_file(beside(path, LOCK)));
     drop(lock);
 }

@@ -69,6 +69,8 @@ impl Catalogue {
         packs: &[PackName],
     ) -> CatalogueResult<()> {
         self.write(|c| {
+            // An update keeps `seq`, the order in which segments were added. `INSERT OR REPLACE`
+            // would give the row a new one.
             let mut add = c.prepare_cached(
                 "INSERT INTO segments (name, kind, size, rows, replaced_by) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (name) DO UPDATE SET replaced_by = excluded.replaced_by",

@@ -13,6 +13,7 @@ impl Catalogue {
     /// Returns the number of a worktree; assigns a new number on first use. `key` is usually its
     /// canonical path.
     pub fn worktree(&self, key: &[u8]) -> CatalogueResult<i64> {
+        // Read first, because a write waits for other writers.
         let known = self.read(|c| {
             c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
                 .query_row([key], |r| r.get(0))
@@ -21,6 +22,7 @@ impl Catalogue {
         match known {
             Some(id) => Ok(id),
             None => self.write(|c| {
+                // Another process may have assigned a number in the meantime.
                 c.prepare_cached("INSERT OR IGNORE INTO worktrees (key) VALUES (?1)")?
                     .execute([key])?;
                 c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?
@@ -81,6 +83,8 @@ impl Catalogue {
         dirs: &[(P, Option<V>)],
     ) -> CatalogueResult<()> {
         self.write(|c| {
+            // An update keeps the row in its place. `INSERT OR REPLACE` would delete the row and
+            // append a new one, so the file would lose the order of the paths.
             let mut put = c.prepare_cached(
                 "INSERT INTO stat_dirs VALUES (?1, ?2, ?3) ON CONFLICT (worktree, path) DO UPDATE SET value = excluded.value",
             )?;
@@ -98,6 +102,8 @@ impl Catalogue {
     /// Removes the directories of a worktree that are not in `used`.
     pub fn retain_stat_dirs(&self, worktree: i64, used: &HashSet<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
+            // All paths are read before the first deletion, because SQLite does not define whether
+            // a running SELECT sees changes of the same connection.
             let mut all = c.prepare_cached("SELECT path FROM stat_dirs WHERE worktree = ?1")?;
             let paths = all
                 .query_map([worktree], |r| r.get::<_, Vec<u8>>(0))?
@@ -122,6 +128,7 @@ impl Catalogue {
 }
 
 fn sum(path: &[u8], value: &[u8]) -> [u8; 8] {
+    // The length separates path and value, so that no byte can move from one to the other.
     let [sum @ .., _, _, _, _, _, _, _, _] =
         checksum(&[&(path.len() as u64).to_le_bytes(), path, value]);
     sum

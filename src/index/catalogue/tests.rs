@@ -57,6 +57,7 @@ fn segments_and_packs() {
         }]
     );
     c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
+    // Adding a segment a second time changes nothing.
     c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
     let replaced = SegmentRow {
         replaced_by: Some([4; 32]),
@@ -89,6 +90,7 @@ fn commits_along_first_parents() {
     let (_dir, c) = fresh();
     let all: Vec<CommitRow> = (1..=100).map(commit).collect();
     c.put_commits(&all).unwrap();
+    // Commits that the catalogue contains already are ignored.
     c.put_commits(&all[..3]).unwrap();
     assert_eq!(c.commit(&commit(7).id).unwrap(), Some(commit(7)));
     assert_eq!(c.commit(&commit(101).id).unwrap(), None);
@@ -116,6 +118,7 @@ fn commits_along_first_parents() {
 #[test]
 fn refs_are_seen_to_grow() {
     let (_dir, c) = fresh();
+    // As text, 300 would be smaller than 7.
     for seq in [3, 300, 7] {
         c.see_ref("refs/heads/main", seq).unwrap();
     }
@@ -170,6 +173,7 @@ fn damage_inside_is_found_and_made_good() {
     }
     let c = Catalogue::open(&path).unwrap();
     assert!(!c.was_damaged() && !c.check().unwrap().is_empty());
+    // `other` plays another process that has the file open during the reset.
     let other = Catalogue::open(&path).unwrap();
     c.reset().unwrap();
     assert_eq!(c.check().unwrap(), Vec::<String>::new());
@@ -186,6 +190,7 @@ fn damage_inside_is_found_and_made_good() {
     drop((c, other));
     assert!(log_is_gone(&path));
 
+    // A file that is no database is recreated on opening.
     std::fs::write(&path, [0x5a; 9000]).unwrap();
     let c = Catalogue::open(&path).unwrap();
     assert!(c.was_damaged() && c.check().unwrap().is_empty());
@@ -281,6 +286,7 @@ fn no_database_or_a_damaged_one_starts_empty() {
     let path = dir.path().join("catalog.db");
     for bytes in [
         b"not a database at all, but long enough to be looked at".repeat(40),
+        // A valid magic, followed by damage.
         b"SQLite format 3\0".repeat(300),
     ] {
         std::fs::write(&path, bytes).unwrap();

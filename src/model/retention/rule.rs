@@ -191,6 +191,7 @@ impl CalendarSpan {
                 return None;
             }
             units.push(unit);
+            // A unit without digits fails here, because an empty text is not a number.
             *field = rest[..digits].parse().ok()?;
             rest = &rest[digits + 1..];
         }
@@ -214,6 +215,7 @@ impl FromStr for KeepCount {
     fn from_str(text: &str) -> Result<Self, BadRetention> {
         match text.trim() {
             "unlimited" | "-1" => Ok(Self::Unlimited),
+            // Rust's `parse` accepts a plus sign, which a count does not have.
             number if number.starts_with('+') => Err(BadRetention::Count {
                 text: text.to_owned(),
             }),
@@ -229,6 +231,7 @@ impl FromStr for KeepCount {
 
 impl fmt::Display for CalendarSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An empty text could not be parsed again.
         if self.is_zero() {
             return f.write_str("0h");
         }

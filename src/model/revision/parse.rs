@@ -54,6 +54,7 @@ fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
 
 /// Parses decimal digits. Returns `None` for other characters and for a number that is too large.
 fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    // `parse` alone would accept a sign.
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
@@ -75,6 +76,7 @@ fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<us
 }
 
 fn query(text: &[u8]) -> Parsed<RevisionQuery> {
+    // A path may contain dots, so only the text before the colon can be a range.
     let head = find_outside_braces(text, |rest| rest.first() == Some(&b':'))
         .map_or(text, |colon| &text[..colon]);
     let Some(dots) = find_outside_braces(head, |rest| rest.starts_with(b"..")) else {
@@ -142,6 +144,7 @@ fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
 
 fn revision(text: &str) -> Parsed<Revision> {
     let starts_suffix = |rest: &str| rest.starts_with(['~', '^']) || rest.starts_with("@{");
+    // Names do not contain these characters, so the first one ends the name.
     let end = text
         .char_indices()
         .map(|(i, _)| i)
@@ -163,6 +166,7 @@ fn revision(text: &str) -> Parsed<Revision> {
 }
 
 fn base(head: &str, whole: &str) -> Parsed<RevisionBase> {
+    // The name may be a remote-tracking branch, which may be longer than other names.
     let name = |name: &str| match RefName::tracked(name) {
         Ok(name) => Ok(name),
         Err(e) => bad(whole.as_bytes(), e.rule),
@@ -193,6 +197,7 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
         let Some((inner, after)) = inner.split_once('}') else {
             return bad(whole.as_bytes(), "missing `}` after `@{`");
         };
+        // A bare number counts updates, so `@{2026}` is not a year.
         if inner.bytes().all(|b| b.is_ascii_digit()) {
             return match number(inner) {
                 Some(n) => Ok((Suffix::Update(n), after)),

@@ -101,16 +101,16 @@ fn reasons() {
             .unwrap_err()
             .to_string()
     };
-    insta::assert_snapshot!(reason(""), @"`` is not a revision: missing name before `~`, `^` or `@`");
-    insta::assert_snapshot!(reason("~2"), @"`~2` is not a revision: missing name before `~`, `^` or `@`");
-    insta::assert_snapshot!(reason("main~x"), @"`main~x` is not a revision: unexpected `x` after a suffix");
-    insta::assert_snapshot!(reason("main@{1"), @"`main@{1` is not a revision: missing `}` after `@{`");
-    insta::assert_snapshot!(reason("main@{soon}"), @"`main@{soon}` is not a revision: `soon` is not a time");
-    insta::assert_snapshot!(reason("main@"), @"`main@` is not a revision: the name is empty");
-    insta::assert_snapshot!(reason("a@b@c"), @"`a@b@c` is not a revision: `@` is not allowed");
-    insta::assert_snapshot!(reason("main~99999999999"), @"`main~99999999999` is not a revision: the number is too large");
-    insta::assert_snapshot!(reason(".."), @"`..` is not a revision: a range needs a revision on at least one side");
-    insta::assert_snapshot!(reason("a..b:c"), @"`a..b:c` is not a revision: a range cannot contain a path; write the path after `--`");
+    insta::assert_snapshot!(reason(""), @"invalid revision ``: missing name before `~`, `^` or `@`");
+    insta::assert_snapshot!(reason("~2"), @"invalid revision `~2`: missing name before `~`, `^` or `@`");
+    insta::assert_snapshot!(reason("main~x"), @"invalid revision `main~x`: unexpected `x` after a suffix");
+    insta::assert_snapshot!(reason("main@{1"), @"invalid revision `main@{1`: missing `}` after `@{`");
+    insta::assert_snapshot!(reason("main@{soon}"), @"invalid revision `main@{soon}`: invalid time `soon`");
+    insta::assert_snapshot!(reason("main@"), @"invalid revision `main@`: the name is empty");
+    insta::assert_snapshot!(reason("a@b@c"), @"invalid revision `a@b@c`: `@` is not allowed");
+    insta::assert_snapshot!(reason("main~99999999999"), @"invalid revision `main~99999999999`: the number is too large");
+    insta::assert_snapshot!(reason(".."), @"invalid revision `..`: a range needs a revision on at least one side");
+    insta::assert_snapshot!(reason("a..b:c"), @"invalid revision `a..b:c`: a range cannot contain a path; write the path after `--`");
 }
 
 fn names() -> impl Strategy<Value = RefName> {

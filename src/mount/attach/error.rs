@@ -38,13 +38,13 @@ pub enum AttachError {
     #[error("cannot mount with `{0}`: requires root outside of user namespaces")]
     Untrusted(&'static str),
     /// The mount point is a mount of dvc.
-    #[error("`{}` is already a dvc mount", .0.display())]
+    #[error("cannot mount on `{}`: the directory is already a dvc mount", .0.display())]
     AlreadyMounted(PathBuf),
     /// The path leads through a dead mount.
-    #[error("`{}` is in a dead mount: its daemon no longer runs", .0.display())]
+    #[error("cannot mount on `{}`: the path is in a dead mount, whose daemon no longer runs", .0.display())]
     Dead(PathBuf),
     /// The mount is in use.
-    #[error("`{}` is in use", .0.display())]
+    #[error("cannot unmount `{}`: it is in use", .0.display())]
     InUse(PathBuf),
     /// The process of the mount has not exited in time.
     #[error("`{}` was unmounted, but its daemon has not exited yet", at.display())]
@@ -61,11 +61,13 @@ pub enum AttachError {
         pid: u32,
     },
     /// There is no mount of dvc at the path.
-    #[error("`{}` is not a dvc mount", .0.display())]
+    #[error("cannot unmount `{}`: not a dvc mount", .0.display())]
     NotMounted(PathBuf),
     /// `fusermount3` failed for another reason.
-    #[error("`{}` failed for `{}`: {output_text}", program.display(), at.display())]
+    #[error("cannot {doing} `{}`: `{}` failed: {output_text}", at.display(), program.display())]
     Refused {
+        /// `mount on` or `unmount`.
+        doing: &'static str,
         program: PathBuf,
         /// The mount point.
         at: PathBuf,
@@ -126,14 +128,15 @@ impl Failure for AttachError {
                 format!("mount without `{option}`, or as root outside of a user namespace")
             }
             Self::AlreadyMounted(_) | Self::Dead(_) => "run `dvc umount DIR`".to_owned(),
-            Self::StillSeen { .. } => {
-                "unmount it in that namespace, or terminate that process".to_owned()
-            }
+            Self::StillSeen { at, pid } => format!(
+                "unmount `{}` in that namespace, or terminate process {pid}",
+                at.display()
+            ),
             Self::StillEnding { .. } => {
                 "wait for the daemon to exit, or read the log of the overlay".to_owned()
             }
             Self::InUse(at) => format!(
-                "run `fuser -vm {}` to list the programs that use it",
+                "run `fuser -vm {}` to list the programs that use the mount",
                 at.display()
             ),
             Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } => return None,

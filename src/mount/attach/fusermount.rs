@@ -63,7 +63,7 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
     let output = child.wait_with_output().map_err(failed)?;
     match received {
         Ok(device) if output.status.success() => Ok(device),
-        Ok(_) | Err(None) => Err(refused(&program, at, &output, why)),
+        Ok(_) | Err(None) => Err(refused("mount on", &program, at, &output, why)),
         Err(Some(e)) => Err(failed(e.into())),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
     if output.status.success() {
         Ok(())
     } else {
-        Err(refused(&program, at, &output, why))
+        Err(refused("unmount", &program, at, &output, why))
     }
 }
 
@@ -103,6 +103,8 @@ fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
+        // In a daemon, standard output is the pipe on which the caller waits for the note of the
+        // mount, so the program must not write to it.
         .current_dir("/")
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -113,6 +115,8 @@ fn command(program: &Path) -> Command {
 fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    // The program sends one byte with the descriptor, because ancillary data needs at least one
+    // byte of real data (unix(7)).
     let mut byte = [0];
     loop {
         let mut into = [IoSliceMut::new(&mut byte)];
@@ -129,9 +133,15 @@ fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     descriptors.flatten().next().ok_or(None)
 }
 
-fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
+fn refused(
+    doing: &'static str,
+    program: &Path,
+    at: &Path,
+    output: &Output,
+    why: &str,
+) -> AttachError {
     let output_text = String::from_utf8_lossy(&output.stderr);
-    meaning(program, at, output_text.trim(), why, || {
+    meaning(doing, program, at, output_text.trim(), why, || {
         output.status.to_string()
     })
 }
@@ -139,6 +149,7 @@ fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError
 /// Converts the error output of the program into an error. The output is always in English, because
 /// the program has no translations.
 fn meaning(
+    doing: &'static str,
     program: &Path,
     at: &Path,
     output_text: &str,
@@ -171,6 +182,7 @@ fn meaning(
     } else if says(&[
         "Operation not permitted",
         "Permission denied",
+        // The user id has no entry in `/etc/passwd`, as in many containers.
         "could not determine username",
     ]) {
         AttachError::NotPermitted {
@@ -184,6 +196,7 @@ fn meaning(
             last.to_owned()
         };
         AttachError::Refused {
+            doing,
             program: program.to_owned(),
             at,
             output_text,
@@ -201,6 +214,7 @@ mod tests {
         let of = |output_text: &str| {
             let program = Path::new("/usr/bin/fusermount3");
             meaning(
+                "mount on",
                 program,
                 Path::new("/m"),
                 output_text,
@@ -244,7 +258,7 @@ mod tests {
         );
         assert_eq!(
             of("").to_string(),
-            "`/usr/bin/fusermount3` failed for `/m`: exit status: 1"
+            "cannot mount on `/m`: `/usr/bin/fusermount3` failed: exit status: 1"
         );
         let e = of(
             "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",

@@ -55,6 +55,8 @@ pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
             release: kernel::release(),
         });
     }
+    // To register a backing file, the kernel requires CAP_SYS_ADMIN in the initial user namespace
+    // (`fuse_backing_open` in fs/fuse).
     match (is_admin(), is_in_user_namespace()) {
         (false, _) => Err(NoPassthrough::Capability),
         (true, true) => Err(NoPassthrough::UserNamespace),

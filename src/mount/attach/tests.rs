@@ -45,6 +45,7 @@ fn place() -> Option<Place> {
 fn options(at: &Path) -> AttachOptions {
     AttachOptions {
         at: at.to_owned(),
+        // A comma would end a mount option, so it is shown as an underscore.
         source: "dvc:a,b@v3".to_owned(),
         read_only: false,
         allow_other: false,
@@ -117,7 +118,10 @@ fn mounted_dead_and_taken_away() {
         (again.kind(), again.to_string()),
         (
             Kind::Busy,
-            format!("`{}` is already a dvc mount", at.display())
+            format!(
+                "cannot mount on `{}`: the directory is already a dvc mount",
+                at.display()
+            )
         )
     );
     assert!(!is_dead(at), "a mount that is not served yet is not dead");
@@ -207,7 +211,10 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     let busy = detach(at, false).unwrap_err();
     assert_eq!(
         (busy.kind(), busy.to_string()),
-        (Kind::Busy, format!("`{}` is in use", at.display()))
+        (
+            Kind::Busy,
+            format!("cannot unmount `{}`: it is in use", at.display())
+        )
     );
     assert!(!is_dead(at));
     // For the kernel, this is the same as the death of the daemon.
@@ -226,6 +233,7 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
 fn abort(minor: u32) {
     let control = tempfile::tempdir().unwrap();
     rustix::mount::mount("none", control.path(), "fusectl", MountFlags::empty(), None).unwrap();
+    // `fusectl` has a directory for each connection, named by the minor number of its device.
     let aborted = fs::write(control.path().join(format!("{minor}/abort")), "1");
     rustix::mount::unmount(control.path(), UnmountFlags::DETACH).unwrap();
     aborted.unwrap();
@@ -246,6 +254,8 @@ fn again(test: &str, at: &Path, by: &str) {
     let program = own.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let script = format!(
+        // 10:229 is the device number of FUSE (Documentation/admin-guide/devices.txt in the
+        // kernel).
         "mknod -m 666 $0/fuse c 10 229 && mount --bind $0/fuse {DEVICE} && exec {by} $0/tests --exact $1"
     );
     let out = Command::new("unshare")
@@ -275,6 +285,7 @@ fn fusermount_does_it_for_everybody() {
         return;
     };
     let at = dir.path();
+    // Characters that mountinfo escapes, a comma, and a byte that is not UTF-8.
     let ours = at.join(OsStr::from_bytes(b"ours \xff, and one \\ more"));
     for dir in [&ours, &at.join("not ours")] {
         fs::create_dir(dir).unwrap();

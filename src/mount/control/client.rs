@@ -50,6 +50,7 @@ impl ReplyReader<'_> {
         if self.cancelled.is_some_and(|cancelled| cancelled()) {
             return Err(Cancelled.into());
         }
+        // Continuing the process starts the interval again.
         let stopped = self.process.state() == ProcessState::Stopped;
         self.stopped_since = self
             .stopped_since
@@ -139,6 +140,8 @@ impl<'c> MountClient<'c> {
             input: BufReader::new(waiter),
             output,
         };
+        // The kernel completes a connection to a stopped process too, so only a reply shows that
+        // the process works.
         client.request::<()>(&ControlRequest::Ping)?;
         client.input.get_mut().deadline = None;
         Ok(client)
@@ -170,6 +173,8 @@ impl<'c> MountClient<'c> {
                 let kind = Kind::ALL
                     .into_iter()
                     .find(|k| k.name() == kind)
+                    // A daemon of a newer version may have error kinds that this program does not
+                    // know.
                     .unwrap_or(Kind::Internal);
                 Err(ControlError::Refused {
                     kind,
@@ -210,6 +215,7 @@ impl<'c> MountClient<'c> {
                 self.input.read_exact(&mut id)?;
                 self.input.read_exact(&mut len)?;
                 let len = u64::from_be_bytes(len);
+                // The limit keeps an error in the protocol from allocating all memory.
                 if len > OBJECT_MAX {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
@@ -257,6 +263,7 @@ impl<'c> MountClient<'c> {
             // stopped.
             Err(ControlError::Stuck { stopped: false, .. }) => Ok(false),
             Err(e @ (ControlError::Stuck { .. } | ControlError::Cancelled(_))) => Err(e.into()),
+            // Any other error means that the connection is broken, because the process has exited.
             Err(_) => Ok(true),
         }
     }

@@ -48,7 +48,7 @@ pub enum ControlError {
         stopped: bool,
     },
     /// Another user's process serves the mount and accepts requests only from that user.
-    #[error("`{}` was mounted by user {owner}", at.display())]
+    #[error("cannot access the mount at `{}`: it was mounted by user {owner}", at.display())]
     OtherUser {
         /// The mount point.
         at: PathBuf,
@@ -56,7 +56,7 @@ pub enum ControlError {
         owner: u32,
     },
     /// The run directory has no note of the mount.
-    #[error("`{}` is mounted, but its daemon cannot be found", at.display())]
+    #[error("cannot access the mount at `{}`: its daemon cannot be found", at.display())]
     Unknown {
         /// The mount point.
         at: PathBuf,

@@ -64,9 +64,12 @@ impl MountNote {
         if self.process.state() == ProcessState::Gone {
             return false;
         }
+        // Notes of older daemons have no source.
         if !self.source.is_empty() && self.source.as_bytes() != mounted.source {
             return false;
         }
+        // A bind mount and a copy of the mount in another namespace have ids of their own, so the
+        // id proves something only at the same place.
         let same_place = self.mount_namespace == mount_namespace() && mounted.at == self.at;
         if self.mount_id == 0 || !same_place || mounted.id == self.mount_id {
             return true;

@@ -34,7 +34,10 @@ impl ControlSocket {
         // to only one mount at a time.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
+        // `bind` applies the umask to the mode 0777. No other user can connect in between, because
+        // the directory is private.
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
+        // Write the note last, because a client that finds the note connects to the socket.
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
         create::replace(&path, &text)?;
         Ok(Self {

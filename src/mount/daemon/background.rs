@@ -16,8 +16,10 @@ impl MountService {
         let dirty = self.view.dirty_signal();
         while !self.has_ended(Duration::ZERO) {
             if self.follow.is_none() {
+                // Sleep without a timeout, so that an idle mount does not wake the processor.
                 dirty.wait();
             }
+            // Changes of some seconds share one flush. At the end, `View::finish` flushes the rest.
             if self.has_ended(FLUSH_INTERVAL) {
                 return;
             }
@@ -25,6 +27,8 @@ impl MountService {
                 // A failure is already in the log, and the next round retries.
                 let failed = self.view.sync_all().is_err();
                 self.flush_recorder();
+                // In passthrough mode, the kernel writes to upper files without a request, so
+                // nothing would raise the signal again.
                 if failed || self.view.has_kernel_writers() {
                     dirty.raise();
                 }
@@ -65,6 +69,7 @@ impl MountService {
     pub(super) fn follow_once(&self) {
         let Some(follow) = &self.follow else { return };
         let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {
+            // Compare in the exclusive section, because a connection may switch the mount.
             let _exclusive = self.exclusive();
             let shown = self.base().tree;
             if shown == now.tree {

@@ -23,6 +23,7 @@ pub(super) fn note(overlay: &Path, objects: Vec<(String, u64)>) -> io::Result<()
 
 /// Returns the objects of an overlay with their sizes.
 pub fn fetched(overlay: &Path) -> Vec<(String, u64)> {
+    // Without the list, the space is freed later, when the cache evicts the objects.
     let noted = fs::read(overlay.join(FILE)).unwrap_or_default();
     let all: BTreeMap<String, u64> = serde_json::from_slice(&noted).unwrap_or_default();
     all.into_iter().collect()

@@ -53,6 +53,7 @@ pub fn start_daemon(
     if cancelled() {
         // The process may already have exited because of the same signal.
         let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        // Wait for the process, because it may still have to unmount.
         return Ok(DaemonStart::Failed(child.wait()?));
     }
     Ok(match serde_json::from_str(&line) {
@@ -110,6 +111,8 @@ impl DaemonLog {
     /// Writes one line with a timestamp. A log that cannot be written must not stop the daemon, so
     /// errors are ignored.
     pub fn write(&self, text: &str) {
+        // Escape control characters, because paths and messages of a remote could otherwise deceive
+        // the terminal of a reader.
         let line = format!("{} {}\n", jiff::Timestamp::now(), harmless(text));
         let _ = self.out.lock().write_all(line.as_bytes());
     }

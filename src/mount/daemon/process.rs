@@ -41,6 +41,7 @@ pub struct MountDaemon {
 impl MountDaemon {
     /// Attaches a version and starts to serve it.
     pub fn start(setup: MountSetup, observer: &dyn Observer) -> Result<Self> {
+        // A dead mount makes every access to the mount point fail.
         detach_dead(&setup.at)?;
         let lower = Arc::new(LowerLayer::new(setup.repo));
         let VersionTree { version, tree } = setup.version;
@@ -62,12 +63,16 @@ impl MountDaemon {
             name,
         }) = &setup.overlay
         {
+            // Wait before the overlay is opened, because opening fails while another process has
+            // the lock.
             wait_while_ending(overlay, observer)?;
             let kept = OverlayDb::open(overlay, name, &setup.at)?;
             waiting::write_serving(overlay, &setup.at);
             if let Some(was) = resume(lower.repo(), &kept, &base, name)? {
                 base = was;
                 if let Some(key) = kept.key()? {
+                    // Upper files of another overlay have valid inode numbers, so only the mark
+                    // detects them.
                     ensure_marked(&space, &kept, &key)?;
                 }
                 let loaded = kept.load(&space)?;
@@ -87,8 +92,11 @@ impl MountDaemon {
             }
             store = Some(kept);
         }
+        // Start with an empty upper tree: the overlay is new, has no changes to another version, or
+        // does not exist because the mount is read-only.
         if !upper.inodes.contains_key(&ROOT_INO) {
             upper = version_root(&lower, &base.tree)?;
+            // Keep the key of an existing overlay, because inode numbers are computed from it.
             upper.key = match store.as_ref().map(OverlayDb::key).transpose()?.flatten() {
                 Some(key) => key,
                 None => random_bytes()?,
@@ -97,6 +105,7 @@ impl MountDaemon {
                 let root = upper.inodes.get(&ROOT_INO).cloned();
                 let mut facts = base.facts(&setup.revision);
                 facts.push(Fact::new("key", to_hex(&upper.key)));
+                // The kernel knows no inode of this mount yet, so no number has to be reserved.
                 facts.extend([Fact::new(RETIRED, Vec::new()), Fact::new(GIVEN, Vec::new())]);
                 let inodes = vec![InodeChange {
                     ino: ROOT_INO,
@@ -108,6 +117,8 @@ impl MountDaemon {
                     facts,
                     ..FlushRows::default()
                 })?;
+                // The mark follows the database, because upper files without a mark belong to any
+                // database.
                 space
                     .put_mark(&mark_of(&upper.key))
                     .map_err(IoError::at("mark", &dir))?;
@@ -115,9 +126,12 @@ impl MountDaemon {
         }
         upper.multi_version = setup.multi_version;
         if store.is_some() {
+            // A crash between a flush and the removal of files leaves upper files without an inode.
             remove_orphans(&dir, &upper, &space);
         }
         let mut names = NameTable::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
+        // Write rows that a crash left outdated with the first flush, because commands that look at
+        // an unmounted overlay read only the rows.
         names.mark_unstored(dirty);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate, setup.hydrate_budget_bytes));
         // Passthrough needs complete files, hides writes from snapshots, and cannot enforce a
@@ -173,6 +187,7 @@ impl MountDaemon {
         let mounted = mountinfo::ours().map_err(io("find"))?;
         let (device, mount_id) = mounted
             .iter()
+            // A later mount at the same path comes later in the table.
             .rev()
             .find(|m| m.at == at)
             .map_or(((0, 0), 0), |m| (m.device, m.id));
@@ -200,6 +215,7 @@ impl MountDaemon {
         let attributes = served.kernel_cache();
         view.on_attributes_changed(Box::new(move |ino| attributes.invalidate_attributes(ino)));
         view.set_device(device);
+        // From here on nothing can fail.
         undo.forget();
         let inner = MountService {
             view,
@@ -288,9 +304,13 @@ impl MountDaemon {
             std::thread::spawn(move || inner.accept_connections(&socket))
         };
         let ended = served.wait();
+        // Record the end before anything that takes time: a new mount of the overlay then waits
+        // instead of failing.
         if let Some(overlay) = &overlay {
             waiting::write_ending(overlay, &at);
         }
+        // Set the flag before the socket is closed, because the accept loop distinguishes the end
+        // from a lack of descriptors by this flag.
         inner.end();
         socket.close();
         inner.hydrator.end();
@@ -302,6 +322,7 @@ impl MountDaemon {
         );
         inner.flush_recorder();
         let flushed = inner.view.finish();
+        // Wait until the reply to a stop request is sent, because the process exits soon.
         drop(inner.stopping.lock());
         let discard = inner.discard.load(Ordering::Acquire);
         if let (false, Some(overlay)) = (discard, &overlay) {
@@ -323,6 +344,7 @@ impl MountDaemon {
             }
             None => {}
         }
+        // Report a failed flush before a failure to serve, because it means lost data.
         let io = |what, source: std::io::Error| IoError::new(what, &at, source);
         flushed.map_err(|e| io("flush", std::io::Error::from_raw_os_error(e.0)))?;
         ended.map_err(|source| io("serve", source).into())

@@ -86,9 +86,13 @@ impl MountService {
     }
 
     fn stop(&self, discard: bool, no_trash: bool) -> Result<()> {
+        // Flush before the unmount: if the disk is full, the mount has to stay, so that the user
+        // can free space and try again.
         if !discard {
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
+        // Set the flags before the unmount, because the main thread reads them as soon as the mount
+        // is gone.
         self.no_trash.store(no_trash, Ordering::Release);
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);
         Ok(attach::detach(&self.note.at, false)

@@ -238,12 +238,15 @@ pub(super) fn free_committed(
         .copied()
         .chain(spare.iter().map(|data| data.ino()))
         .collect();
+    // The rows come first: after a crash in between, copies remain on disk, but no row refers to
+    // bytes that were freed.
     store.flush(&FlushRows {
         inodes: rows,
         unsealed,
         ..FlushRows::default()
     })?;
     for ino in gone {
+        // If the removal fails, the next mount removes the file as an orphan.
         let _ = std::fs::remove_file(space.path(ino));
     }
     for data in spare {

@@ -51,6 +51,7 @@ pub(super) struct ExclusiveSection<'i>(pub(super) &'i MountService);
 impl Drop for ExclusiveSection<'_> {
     fn drop(&mut self) {
         *self.0.exclusive_taken.0.lock() = false;
+        // Only one thread can enter next.
         self.0.exclusive_taken.1.notify_one();
     }
 }
@@ -63,6 +64,7 @@ impl MountService {
     pub(super) fn end(&self) {
         *self.ended.0.lock() = true;
         self.ended.1.notify_all();
+        // Wake the flush thread, which sleeps until something changes.
         self.view.dirty_signal().raise();
     }
 
@@ -86,6 +88,7 @@ impl MountService {
         let state = self.view.state();
         MountFacts {
             version: Some(base.version)
+                // A mount that shows several versions has the zero id.
                 .filter(|id| *id != Id([0; 32]))
                 .map(|id| id.to_string()),
             branch: base.branch,

@@ -114,6 +114,8 @@ impl MountService {
             observer: &skipped_paths,
             threads: self.jobs,
         })?;
+        // The objects must be durable before the client creates the commit that refers to them.
+        // Without storing, they exist only in the memory of this process, so they follow the reply.
         if let Some(sink) = out.sink() {
             sink.finish()?;
         } else {
@@ -151,6 +153,7 @@ impl MountService {
         let Some(StoredSnapshot { guard, tree }) = pending else {
             return Err(MountError::NoSnapshot.into());
         };
+        // A version of selected paths lacks some of the changes, so all of them stay uncommitted.
         guard.end(whole.then_some(&tree));
         let mut base = self.base();
         base.version = Id::parse(version).unwrap_or(base.version);
@@ -251,6 +254,8 @@ impl MountService {
             std::thread::sleep(Duration::from_millis(5));
         };
         *self.base() = next;
+        // Replies from before the switch can still fill the kernel's cache. Wait until the kernel
+        // has processed them, because an invalidation before that would be lost.
         for dir in &stale.dirs {
             self.kernel_cache.wait_for(*dir);
         }
@@ -264,6 +269,7 @@ impl MountService {
                 None => self.kernel_cache.invalidate_name(*parent, name),
             }
         }
+        // The kernel caches the list of names of a directory in the pages of its inode.
         for ino in &stale.dirs {
             self.kernel_cache.invalidate_inode(*ino);
         }

@@ -85,6 +85,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
         if !server.ending && is_mounted(&server.at) {
             return Ok(());
         }
+        // A process notices the end of its mount at once. Writing its changes can take much longer.
         let limit = if server.ending {
             FLUSH_TIMEOUT
         } else {

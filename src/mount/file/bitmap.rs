@@ -62,6 +62,8 @@ pub(in crate::mount) fn add_bitmap(part: u64, bits: &[u8], known: &mut RangeSet)
             at += 1;
         }
         if start < at {
+            // The index comes from the overlay database, which may be damaged, so the product must
+            // not overflow.
             let first = part.saturating_mul(PART);
             known.insert(first.saturating_add(start as u64)..first.saturating_add(at as u64));
         }

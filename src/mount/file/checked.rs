@@ -54,6 +54,7 @@ impl CheckedFile<'_> {
         let mut bytes = [0; BLOCK_BYTES];
         match read_or_zeros(self.file, &mut bytes, block * BLOCK) {
             Ok(()) => self.sums.record(block, &bytes),
+            // The old checksum is wrong now, and the new one cannot be computed.
             Err(_) => self.sums.forget(&(block..block + 1)),
         }
     }

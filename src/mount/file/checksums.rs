@@ -89,6 +89,7 @@ impl SumTable {
         match self.groups.get_mut(&group) {
             Some(sums) => sums[at] = sum,
             None if sum == 0 => {}
+            // Several threads may pass this check at once, because the limit need not be exact.
             None if GROUP_COUNT.load(Ordering::Relaxed) >= GROUPS_MAX => {
                 self.unknown.insert(block..block + 1);
                 return;
@@ -111,6 +112,7 @@ impl SumTable {
             return;
         }
         let all = blocks.start / GROUP as u64..blocks.end.div_ceil(GROUP as u64);
+        // A truncation wipes the blocks up to `u64::MAX`, so visit only the groups that exist.
         let touched: Vec<u64> = if (all.end - all.start) > self.groups.len() as u64 {
             self.groups
                 .keys()
@@ -180,6 +182,8 @@ impl BlockSums {
     /// Records the checksums of `bytes`, which start at block `block`. Only the last block may be
     /// incomplete, at the end of the file.
     pub(in crate::mount) fn record(&self, block: u64, bytes: &[u8]) {
+        // Compute the checksums before taking the lock, because hashing takes longer than the
+        // update.
         let sums: Vec<u32> = bytes.chunks(BLOCK_BYTES).map(sum_of).collect();
         let mut known = self.lock();
         for (block, sum) in (block..).zip(sums) {
@@ -290,6 +294,8 @@ mod tests {
             let mut model: Vec<Option<u8>> = vec![Some(0); 100];
             for (what, at, len, value) in steps {
                 for block in at..at + len {
+                    // Step 0 makes blocks unknown, step 1 makes them zeros, and the other steps
+                    // record bytes.
                     model[usize::try_from(block).unwrap()] = match what { 0 => None, 1 => Some(0), _ => Some(value) };
                 }
                 match what {

@@ -263,6 +263,8 @@ impl FileData {
             // The data of a running snapshot is not in a version yet, so the file still counts as
             // changed.
             changed: state.changed || state.frozen.is_some(),
+            // Bytes that are not on disk yet can be lost in a crash, so the row must not call the
+            // file complete.
             complete: state.has_upper
                 && state.is_complete()
                 && !self.unsynced.load(Ordering::Acquire),
@@ -347,6 +349,7 @@ impl FileData {
                 ));
             }
         }
+        // Opening needs the state lock for writing, so the state has to be read again afterwards.
         self.open_upper()?;
         let state = self.read_state();
         Ok(seen(&state, state.upper.clone()))
@@ -370,6 +373,7 @@ impl FileData {
                         sums: &seen.sums,
                         size: seen.size,
                     };
+                    // A damaged block that is only a copy can be read from the version instead.
                     if let Err(e) = self.read_verified(&written, range.start, slot) {
                         self.read_from_version(lower, range, slot).ok_or(e)??;
                     }
@@ -394,6 +398,8 @@ impl FileData {
         range: &Range<u64>,
         out: &mut [u8],
     ) -> Option<Result<()>> {
+        // Keep writers out, because a block that was written meanwhile must not be read from the
+        // version.
         let _exclusive = self.exclusive();
         let base = {
             let mut state = self.write_state();
@@ -423,6 +429,7 @@ impl FileData {
             self.space.open(self.ino)?
         } else {
             let file = self.space.create(self.ino)?;
+            // The next mount takes the length of the file from its upper file.
             if state.size > 0 {
                 file.set_len(state.size)?;
             }
@@ -482,6 +489,8 @@ impl FileData {
         self.space.ensure_space()?;
         let upper = self.open_for_write()?;
         let range = offset..end;
+        // The order matters: preserve the old bytes for a running snapshot, verify the blocks that
+        // remain in part, complete them from the version, and only then overwrite.
         self.save_for_snapshot(&range)?;
         self.verify_edges(&upper, &range)?;
         self.fetch_edges(lower, &upper, &range)?;
@@ -585,6 +594,7 @@ impl FileData {
             Ok(upper.write_all_at(&bytes, span.start)?)
         };
         let filled = edges.into_iter().try_for_each(fill);
+        // A failed write may have changed a part of a block.
         if filled.is_err() {
             self.read_state().sums.forget(&blocks_of(range));
         }
@@ -600,6 +610,7 @@ impl FileData {
     /// Leaves the upper file to the running snapshot, if there is one, and continues with an empty
     /// one.
     fn leave_upper_to_snapshot(&self) -> FsResult<()> {
+        // A truncation to zero would otherwise copy the complete file to the side file.
         let Some(frozen) = self.read_state().frozen.clone() else {
             return Ok(());
         };

@@ -122,6 +122,7 @@ impl FrozenFile {
             return Ok(());
         };
         let wanted = range.start / BLOCK..range.end.div_ceil(BLOCK);
+        // All other blocks of the snapshot are read from the version.
         for own in self.upper_only_blocks() {
             let both = own.start.max(wanted.start)..own.end.min(wanted.end);
             if both.is_empty() {
@@ -130,6 +131,7 @@ impl FrozenFile {
             for part in changes.saved.missing(&both) {
                 if changes.side.is_none() {
                     let mut options = OpenOptions::new();
+                    // A crash may have left the side file of an earlier snapshot.
                     options.read(true).write(true).truncate(true);
                     changes.side = Some(create::open_private(&self.side_path, &options)?);
                 }
@@ -143,8 +145,13 @@ impl FrozenFile {
                         sums: &self.state.sums,
                         size: u64::MAX,
                     };
+                    // The side file has no checksums, so damage must be detected now.
                     if let Some(block) = written.read(at, &mut bytes)? {
-                        let why = format!("checksum mismatch in block {block} of an upper file");
+                        let why = format!(
+                            "checksum mismatch in the upper file `{}` at offset {}",
+                            self.path.display(),
+                            block * BLOCK
+                        );
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                     }
                     side.write_all_at(&bytes, at)?;
@@ -172,6 +179,7 @@ impl FrozenFile {
         let mut changes = self.lock();
         if !changes.owns_upper {
             changes.upper(self)?;
+            // The file is open now, because its path leads to the new upper file from now on.
             changes.owns_upper = true;
         }
         Ok(())
@@ -197,6 +205,7 @@ impl FrozenFile {
     /// Removes the side file.
     pub(super) fn remove_side_file(&self) {
         if self.lock().side.take().is_some() {
+            // The next snapshot truncates a side file that remains.
             let _ = std::fs::remove_file(&self.side_path);
         }
     }
@@ -211,6 +220,8 @@ impl FrozenFile {
         let end = offset + out.len() as u64;
         let mut at = offset;
         while at < end {
+            // A block of the version is read from the version, unless the mount had changed it
+            // before the freeze.
             let (upper, until) = match &self.state.base {
                 Some(_) if at < self.state.kept => {
                     let RangeRun {
@@ -273,6 +284,7 @@ impl FrozenFile {
                         Ok(Some(upper)) => {
                             rustix::fs::seek(&*upper, rustix::fs::SeekFrom::Data(at))
                         }
+                        // If holes cannot be found, the rest counts as data.
                         Err(_) => return at,
                     };
                     match data {
@@ -327,6 +339,7 @@ impl FrozenFile {
                         return Err(damaged(why).into());
                     }
                 }
+                // Without an upper file, the bytes after the base are zeros.
                 _ => slot.fill(0),
             }
             at = until;

@@ -41,6 +41,7 @@ impl RangeSet {
         if added.is_empty() {
             return added;
         }
+        // A range that begins earlier and reaches the new one is merged with it.
         let (mut start, mut end) = (range.start, range.end);
         if let Some((before, before_end)) = self.map.range(..=start).next_back()
             && *before_end >= start
@@ -48,6 +49,7 @@ impl RangeSet {
             start = *before;
             end = end.max(*before_end);
         }
+        // So are all ranges that begin inside the new one or directly after it.
         let swallowed: Vec<u64> = self.map.range(start..=end).map(|(s, _)| *s).collect();
         for at in swallowed {
             end = end.max(self.map.remove(&at).unwrap_or(end));
@@ -121,6 +123,7 @@ impl RangeSet {
 
     /// Returns the ranges of the set that overlap a range.
     fn within(&self, range: &Range<u64>) -> impl Iterator<Item = (&u64, &u64)> {
+        // A range that begins earlier may reach into this one.
         let first = self
             .map
             .range(..=range.start)

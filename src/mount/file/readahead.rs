@@ -9,6 +9,7 @@ const SLACK: u64 = 16 << 20;
 /// over, and detection starts again.
 const STRAYS: u8 = 4;
 const WINDOW_MIN: u64 = 2 << 20;
+// Sixteen requests of 4 MiB, one for each region of the block cache (docs/decisions/0007).
 const WINDOW_MAX: u64 = 64 << 20;
 
 /// The recent reads of a file.
@@ -50,6 +51,7 @@ impl ReadPattern {
         }
         self.strays = 0;
         self.next = self.next.max(end);
+        // Fetch only when less than half of the window is left, so that fetches are few and large.
         if self.until > self.next + self.window / 2 {
             return None;
         }

@@ -71,9 +71,11 @@ pub(super) fn read_unknown_blocks(
                 at = until;
                 continue;
             }
+            // Holes are known to be zeros, so they are not read and do not use up the budget.
             let HoleRun { hole, end: run } = hole_run(file, at * BLOCK, until * BLOCK)
                 .map_err(|e| io::Error::from_raw_os_error(e.0))?;
             let end = (run.div_ceil(BLOCK)).clamp(at + 1, until);
+            // A hole that ends inside this block is read together with the block.
             if hole && run >= (at + 1) * BLOCK {
                 let end = (run / BLOCK).min(until);
                 sums.record_zeros(&(at..end));

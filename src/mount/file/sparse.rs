@@ -60,6 +60,7 @@ pub(super) fn hole_run(file: &File, at: u64, end: u64) -> FsResult<HoleRun> {
             hole: false,
             end: rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(at))?.min(end),
         }),
+        // `ENXIO`: there is no data at or after the offset (lseek(2)).
         Err(rustix::io::Errno::NXIO) => Ok(HoleRun { hole: true, end }),
         Err(e) => Err(e.into()),
     }

@@ -100,6 +100,8 @@ impl FileState {
             base,
             kept,
             size,
+            // The overlay database does not record copies of the version, so only changed blocks
+            // are known to be in the upper file.
             local: dirty.clone(),
             stored: dirty.clone(),
             dirty,

@@ -49,6 +49,8 @@ impl UpperFiles {
     /// Returns the path of the upper file of an inode.
     pub fn path(&self, ino: u64) -> PathBuf {
         self.dir
+            // Numbers of new nodes are consecutive and those of the version are hashes, so the low
+            // byte distributes both evenly over the directories.
             .join(format!("{:02x}", ino & 0xff))
             .join(format!("{ino:x}"))
     }
@@ -64,6 +66,7 @@ impl UpperFiles {
             Err(e)
                 if matches!(
                     e.kind(),
+                    // `mark` is a file among the directories.
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
@@ -128,6 +131,7 @@ impl UpperFiles {
             return Ok(());
         }
         create::private_dir(&self.dir)?;
+        // A partly written mark would make the next mount refuse the overlay.
         let fresh = path.with_extension("new");
         let file = self.create_at(&fresh)?;
         io::Write::write_all(&mut &file, mark.as_bytes())?;
@@ -166,6 +170,7 @@ impl UpperFiles {
             self.used_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
             let less = before - now;
+            // The update cannot fail, because the closure always returns a value.
             let _ = self
                 .used_bytes
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
@@ -217,6 +222,8 @@ impl UpperFiles {
         let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 create::private_dir(fold)?;
+                // The name of the new directory must become durable too, and so must that of its
+                // parent, which may be new as well.
                 self.unsynced_dirs().extend([
                     self.dir.clone(),
                     self.dir.parent().unwrap_or(&self.dir).to_path_buf(),
@@ -239,6 +246,7 @@ impl UpperFiles {
         let synced = folds
             .iter()
             .try_for_each(|fold| File::open(fold)?.sync_all());
+        // The names are not durable, so the next sync must include them.
         if synced.is_err() {
             self.unsynced_dirs().extend(folds);
         }

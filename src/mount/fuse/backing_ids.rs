@@ -25,6 +25,7 @@ impl BackingIds {
         open: impl FnOnce() -> io::Result<BackingId>,
     ) -> io::Result<Arc<BackingId>> {
         let mut inodes = self.inodes.lock();
+        // The kernel refuses to open an inode with a second backing file (fs/fuse/iomode.c).
         let backing = match inodes.entry(ino) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => free.insert((Arc::new(open()?), 0)),

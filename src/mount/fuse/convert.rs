@@ -76,6 +76,7 @@ pub(super) fn attr(a: &NodeAttr) -> FileAttr {
         atime: to_system(a.atime),
         mtime: to_system(a.mtime),
         ctime: to_system(a.ctime),
+        // Only the protocol of macOS has this field.
         crtime: UNIX_EPOCH,
         kind: file_type(a.kind),
         perm: u16::try_from(a.mode & 0o7777).unwrap_or(0),

@@ -66,6 +66,8 @@ impl ThreadPlacement {
         let Some(allowed) = &self.allowed else { return };
         let mut state = self.state();
         if !REGISTERED.replace(true) {
+            // Threads register themselves, because `fuser` starts them and does not report their
+            // ids.
             let thread = gettid();
             state.threads.push(thread);
             place(&[thread], allowed, state.at);
@@ -78,6 +80,7 @@ impl ThreadPlacement {
         }
         state.requests += 1;
         state.foreign_requests += u32::from(much || requester != state.requester);
+        // Decide only at the end of a window, because each decision reads a file in `/proc`.
         if state.requests < WINDOW {
             return;
         }

@@ -45,6 +45,7 @@ pub(super) fn attributes(reply: ReplyAttr, answer: FsResult<NodeAttr>) {
 pub(super) fn xattr(reply: ReplyXattr, size: u32, answer: FsResult<Vec<u8>>) {
     match answer {
         Ok(value) => match u32::try_from(value.len()) {
+            // Size 0 requests only the length (getxattr(2)).
             Ok(len) if size == 0 => reply.size(len),
             Ok(len) if len <= size => reply.data(&value),
             _ => reply.error(raw(Errno::RANGE)),
@@ -54,6 +55,7 @@ pub(super) fn xattr(reply: ReplyXattr, size: u32, answer: FsResult<Vec<u8>>) {
 }
 
 pub(super) fn read(view: &View, handle: u64, offset: u64, size: u32, reply: ReplyData) {
+    // A buffer for each thread saves allocating and clearing up to 1 MiB for each read.
     BUFFER.with_borrow_mut(|buffer| {
         let size = size as usize;
         if buffer.len() < size {

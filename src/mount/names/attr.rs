@@ -91,6 +91,7 @@ impl NodeAttr {
             rdev,
             size,
             allocated,
+            // A version contains only the modification time.
             atime: meta.mtime,
             mtime: meta.mtime,
             ctime: meta.mtime,

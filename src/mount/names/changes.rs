@@ -60,6 +60,7 @@ impl NameTable {
                     dir.binary_search_by(|e| e.name.as_slice().cmp(name))
                         .is_ok()
                 });
+                // If the directory of the version is not in memory, the version may have the name.
                 if is_below.unwrap_or(!made_here) {
                     names.insert(name.to_vec(), None)
                 } else {
@@ -102,6 +103,7 @@ impl NameTable {
             return Err(Errno::EXIST.into());
         }
         self.copy_up(parent)?;
+        // The directory was removed, but can still be the working directory of a process.
         if self
             .upper
             .inodes
@@ -211,6 +213,8 @@ impl NameTable {
         now: Time,
     ) -> Lookup<Option<Arc<FileData>>> {
         let inode = self.change(ino)?;
+        // A directory has one name. Its other links are its own `.` and those of subdirectories,
+        // which do not exist any more.
         inode.nlink = if is_dir {
             0
         } else {
@@ -235,6 +239,7 @@ impl NameTable {
         how: RenameMode,
     ) -> Lookup<Option<Arc<FileData>>> {
         let ino = self.find(from.parent, from.name)?.ok_or(Errno::NOENT)?;
+        // The kernel has already refused to move a directory below itself (rename(2), `EINVAL`).
         let there = self.find(to.parent, to.name)?;
         let is_dir = self.attr(ino)?.kind == NodeKind::Dir;
         self.copy_up(from.parent)?;
@@ -244,6 +249,7 @@ impl NameTable {
             if how == RenameMode::NoReplace {
                 return Err(Errno::EXIST.into());
             }
+            // Renaming a file to another of its hard links does nothing (rename(2)).
             if other == ino && how != RenameMode::Exchange {
                 return Ok(None);
             }
@@ -269,6 +275,7 @@ impl NameTable {
                 let inode = self.change(other)?;
                 (inode.parent, inode.name) = (from.parent, from.name.to_vec());
                 inode.ctime = now;
+                // Each directory that moves changes the number of subdirectories of both parents.
                 let came = i32::from(inode.kind() == NodeKind::Dir);
                 self.add_subdirs(from.parent, came)?;
                 self.add_subdirs(to.parent, -came)?;

@@ -69,6 +69,8 @@ impl NameTable {
                 let of_version = dir
                     .as_ref()
                     .and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
+                // A name that the version lacks has no index. The hash of the name is stable, and
+                // larger than any index.
                 let at = of_version.map_or_else(|| self.upper.ino_of(ino, name, None), position);
                 out.push(ListedName {
                     name: name.clone(),
@@ -78,6 +80,7 @@ impl NameTable {
                 });
             }
         }
+        // The hashes of two new names may be equal, so the name decides then.
         out.sort_unstable_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
         Ok(out)
     }

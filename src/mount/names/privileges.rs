@@ -12,6 +12,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 /// Returns whether a write removes a privilege. With `keeps_mode`, only capabilities count.
 pub(in crate::mount) fn has_privileges(meta: &Meta, keeps_mode: bool) -> bool {
+    // Without the group's execute bit, the set-group-ID bit grants nothing: it once marked files
+    // for mandatory locking, and the kernel keeps it too.
     let mode = meta.mode & SETUID != 0 || meta.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC;
     mode && !keeps_mode || meta.xattrs.iter().any(|x| x.name == CAPABILITY)
 }

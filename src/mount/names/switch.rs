@@ -270,6 +270,7 @@ impl<'n> SwitchPlanner<'n> {
             while !self.fates.contains_key(&at) {
                 above.push(at);
                 match self.parent(at) {
+                    // A damaged overlay database could contain a cycle of parents.
                     Some(parent) if !above.contains(&parent) => at = parent,
                     _ => {
                         self.fates.insert(at, InodeFate::Gone);
@@ -282,6 +283,7 @@ impl<'n> SwitchPlanner<'n> {
                 }
                 match self.decide(at) {
                     Some(fate) => self.fates.insert(at, fate),
+                    // A directory has to be read, so the plan will be made again.
                     None => break,
                 };
             }
@@ -295,10 +297,13 @@ impl<'n> SwitchPlanner<'n> {
         let parent = self.parent(ino)?;
         let tree = match self.fates.get(&parent)? {
             InodeFate::Dir(tree) => *tree,
+            // Everything below an equal tree is equal, except for inodes that the mount has
+            // changed.
             InodeFate::Same if names.untouched.contains_key(&ino) => return Some(InodeFate::Same),
             _ => return Some(InodeFate::Gone),
         };
         let raised = names.upper.inodes.get(&ino);
+        // Find the name of the inode, and its entry in the old version if it is unchanged.
         let before = match (raised, names.untouched.get(&ino)) {
             (None, Some(known)) => Some(self.entry(&known.0)?),
             _ => None,
@@ -309,6 +314,7 @@ impl<'n> SwitchPlanner<'n> {
             (None, Some(entry)) => entry.name.as_slice(),
             (None, None) => return Some(InodeFate::Gone),
         };
+        // Find the same name in the new version.
         let dir = self.dir(&tree)?;
         let Ok(at) = dir.binary_search_by(|e| e.name.as_slice().cmp(name)) else {
             return Some(InodeFate::Gone);
@@ -389,6 +395,7 @@ impl<'n> SwitchPlanner<'n> {
             match new_places.and_then(|(tree, at)| Some((self.dir(&tree)?, at))) {
                 Some((dir, at)) => {
                     let entry = &dir[at];
+                    // The inode is in the new version, from which it takes its metadata.
                     let mut now = Inode::of_entry(*ino, inode.parent, entry, data, &names.space);
                     if let Node::Dir { tree, .. } = &entry.node {
                         let Some(dir) = self.dir(tree) else { continue };
@@ -467,6 +474,7 @@ impl<'n> SwitchPlanner<'n> {
             let Some(tree) = names.trees.get(place.tree as usize) else {
                 continue;
             };
+            // A node that an earlier switch has retired keeps its place and its number.
             if place.is_retired() {
                 let tree = self.tree_index(tree);
                 self.plan
@@ -475,6 +483,7 @@ impl<'n> SwitchPlanner<'n> {
                 self.retired.insert(*ino);
                 continue;
             }
+            // The node is in the new version, perhaps at another index.
             if self.fate(*ino) != InodeFate::Gone {
                 let (parent, (tree, index)) = match self.new_places.get(ino) {
                     Some((tree, at)) => (
@@ -547,6 +556,8 @@ impl<'n> SwitchPlanner<'n> {
     /// directory together with the directory.
     fn find_stale_names(&mut self) {
         let names = self.names;
+        // First collect all names that the kernel may have cached: of unchanged nodes in
+        // directories with another tree, of hard-linked files, and of changed inodes.
         let mut known: HashSet<(EntryName, u64)> = HashSet::new();
         for (ino, (place, _)) in names
             .untouched
@@ -583,6 +594,8 @@ impl<'n> SwitchPlanner<'n> {
         {
             known.insert((EntryRef::new(inode.parent, &inode.name).to_owned(), *ino));
         }
+        // A name that leads to the same inode stays cached. The kernel forgets names in a lost
+        // directory together with the directory.
         for (name, ino) in known {
             if self.fate(name.parent) == InodeFate::Gone || !names.is_known_to_kernel(ino) {
                 continue;
@@ -603,6 +616,7 @@ impl<'n> SwitchPlanner<'n> {
                 removed: gone.then_some(ino),
             });
         }
+        // Names that are new in a directory may be cached as missing.
         let dirs: Vec<(u64, Id)> = self
             .fates
             .iter()
@@ -667,6 +681,7 @@ impl<'n> SwitchPlanner<'n> {
         if nested.is_empty() {
             return None;
         }
+        // Take the names out of the plan, because computing a path needs the planner.
         let names = std::mem::take(&mut self.plan.stale.names);
         let mut found = None;
         for StaleName { name, .. } in &names {

@@ -156,6 +156,7 @@ impl NameTable {
         let next_ino = upper
             .inodes
             .keys()
+            // Numbers of the version are hashes. Only numbers of new nodes are consecutive.
             .filter(|n| *n & OF_VERSION == 0)
             .max()
             .map_or(ROOT_INO, |n| *n)
@@ -216,6 +217,7 @@ impl NameTable {
 
     /// Starts a snapshot. Returns the changed inodes.
     pub fn begin_commit(&mut self) -> HashSet<u64> {
+        // Changes during the snapshot go to the empty set, so that they belong to the next commit.
         self.committing = std::mem::take(&mut self.changed);
         self.committing.clone()
     }
@@ -223,6 +225,7 @@ impl NameTable {
     /// Ends a snapshot. Inodes in `left` are not in the new version and stay changed.
     pub fn end_commit(&mut self, left: impl IntoIterator<Item = u64>) {
         let done = std::mem::take(&mut self.committing);
+        // The rows of these inodes still say that they are changed.
         self.pending.inodes.extend(done);
         self.still_changed(left);
     }
@@ -298,6 +301,7 @@ impl NameTable {
             &self.space,
         );
         if inode.kind() == NodeKind::Dir {
+            // The name of the directory, its `.`, and the `..` of each subdirectory.
             inode.nlink = 2 + subdirs;
         }
         if let Some((_, held)) = self.untouched.remove(&ino).filter(|known| known.1 > 0) {
@@ -523,6 +527,7 @@ impl NameTable {
 
     /// Returns the inode number of a name.
     pub fn find(&mut self, parent: u64, name: &[u8]) -> Lookup<Option<u64>> {
+        // The kernel accepts longer names for FUSE (`FUSE_NAME_MAX`), but a version does not.
         if name.len() > 255 {
             return Err(Errno::NAMETOOLONG.into());
         }
@@ -583,6 +588,8 @@ impl NameTable {
             return Ok(false);
         }
         inode.meta.mtime = mtime;
+        // The clock of the underlying file system can be some milliseconds behind, and a change
+        // time must not go back.
         inode.ctime = inode.ctime.max(mtime);
         let distrusted = has_privileges(&inode.meta, false);
         if distrusted {

@@ -65,6 +65,7 @@ impl UpperTree {
 
     pub(super) fn free_ino(&self, source: InoSource<'_>) -> u64 {
         self.candidate_inos(source)
+            // There are 2^32 candidates, so one of them is free.
             .find(|n| !self.retired.contains(n))
             .unwrap_or(0)
     }
@@ -122,5 +123,6 @@ fn ino_of(key: &[u8; 16], source: InoSource<'_>, salt: u32) -> u64 {
     };
     let mut low = [0; 8];
     low.copy_from_slice(&hash[..8]);
+    // Numbers of new nodes count up from `ROOT_INO`, so they never reach this bit.
     u64::from_be_bytes(low) & (OF_VERSION - 1) | OF_VERSION
 }

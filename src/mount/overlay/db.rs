@@ -72,10 +72,14 @@ impl OverlayDb {
         let path = dir.join(FILE);
         ensure_not_lost(dir, name)?;
         let is_new = !path.exists();
+        // Create the file here, because SQLite would apply the umask. SQLite gives its WAL file the
+        // mode of the database.
         create::empty(&path).map_err(io)?;
         let reserve = SpaceReserve::new(dir);
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
+            // In WAL mode, SQLite syncs each transaction only with `synchronous = FULL`, and the
+            // fsync of a program in the mount relies on that.
             connection.execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
                  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -145,6 +149,8 @@ impl OverlayDb {
             None => facts.push(Fact::new("name", name)),
         }
         facts.push(Fact::new("at", at.as_os_str().as_bytes()));
+        // Remove the mark of a clean end before the mount starts: if this process is killed, upper
+        // files may be newer than the rows.
         facts.push(Fact::new(CLEAN, Vec::new()));
         store.flush(&FlushRows {
             facts,
@@ -157,6 +163,8 @@ impl OverlayDb {
                 .and_then(|made| made.sync_all())
                 .map_err(io)?;
         }
+        // The flush above has set the flag. After a clean end, the stored digest stays valid until
+        // this mount writes anything else.
         store.wrote.store(!store.clean, Ordering::Release);
         Ok(store)
     }
@@ -405,6 +413,7 @@ impl OverlayDb {
                 change.inode.as_ref().map(|i| row_of(i, change.changed)),
             )
         };
+        // Encode the rows before the connection is locked.
         let rows: Vec<_> = flush.inodes.iter().map(row).collect();
         self.with_connection(|c| {
             let t = c.transaction()?;
@@ -632,8 +641,11 @@ impl OverlayDb {
                 seals,
                 ..FlushRows::default()
             })?;
+            // The digest covers the seals, so it is computed after they are stored.
             facts.push(Fact::new(DIGEST, self.with_connection(|c| digest(c))?));
         }
+        // The mark comes last, in one transaction with the digest: a crash before it leaves an
+        // overlay that counts as not cleanly ended.
         facts.push(Fact::new(CLEAN, YES));
         self.flush(&FlushRows {
             facts,

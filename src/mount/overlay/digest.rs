@@ -23,11 +23,14 @@ pub(super) fn digest(c: &Connection) -> rusqlite::Result<Vec<u8>> {
         let mut all = c.prepare(query)?;
         let columns = all.column_count();
         let mut rows = all.query([])?;
+        // The query marks the start of a table, so that a row cannot move to the next table
+        // unnoticed.
         sum = xxh64(query.as_bytes(), sum);
         while let Some(row) = rows.next()? {
             bytes.clear();
             for column in 0..columns {
                 let mut put = |kind: u8, value: &[u8]| {
+                    // Type and length separate the values of a row.
                     bytes.push(kind);
                     bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
                     bytes.extend_from_slice(value);

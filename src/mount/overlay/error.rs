@@ -38,7 +38,7 @@ pub enum OverlayDbError {
         path: PathBuf,
     },
     /// Another process has the overlay open.
-    #[error("the overlay `{name}` is already mounted")]
+    #[error("cannot mount the overlay `{name}`: it is already mounted")]
     InUse {
         /// Name of the overlay.
         name: String,

@@ -94,6 +94,8 @@ pub(super) fn row_of(inode: &Inode, changed: bool) -> InodeRow {
         },
     };
     let entry = Entry {
+        // A placeholder, because the root has an empty name, which a tree cannot contain. The
+        // column `own_name` has the name.
         name: b"-".to_vec(),
         meta: inode.meta.clone(),
         link: None,
@@ -173,6 +175,7 @@ impl InodeRow {
                 let is_sealed = seal.is_some() && self.upper;
                 let state = match found {
                     None => untouched(base),
+                    // Nothing is lost if the upper file had only copies of the version.
                     Some(Err(_)) if base.as_deref().is_some_and(copies) => {
                         let data = FileData::new(ino, Arc::clone(space), untouched(base));
                         return Some(self.with(entry.meta, InodeBody::File(Arc::new(data))));
@@ -189,6 +192,8 @@ impl InodeRow {
                         let kept = self.kept.min(now);
                         let mut dirty = dirty;
                         dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
+                        // After a crash, the length may be newer than the row, which says that the
+                        // file was written.
                         let written = self.written || now != self.size || !dirty.is_empty();
                         let mut state = FileState::with_upper(base, kept, now, dirty, written);
                         state.counted_bytes = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;

@@ -52,6 +52,7 @@ impl SpaceReserve {
         let Ok(file) = create::open_private(&self.path, File::options().write(true)) else {
             return;
         };
+        // `set_len` would create a hole, which reserves no space.
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, BYTES) {
             // A file system without `fallocate` has no reserve. Do not try again after each flush.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {

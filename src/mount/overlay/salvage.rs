@@ -68,16 +68,19 @@ fn rows(dir: &Path) -> HashMap<u64, SalvagedRow> {
         }
         Ok(())
     };
+    // The rows before an error are useful, too.
     let _ = read();
     rows
 }
 
 /// Returns the path of an inode, if all directories above it can be read and all names are valid.
 fn path_of(rows: &HashMap<u64, SalvagedRow>, ino: u64) -> Option<PathBuf> {
+    // The limit also ends a cycle of damaged rows.
     const DEPTH_MAX: usize = 4096;
     let (mut names, mut at) = (Vec::new(), ino);
     while at != ROOT_INO {
         let row = rows.get(&at)?;
+        // A damaged row must not lead out of the directory to which the files are copied.
         let is_name = !row.name.is_empty()
             && row.name != b"."
             && row.name != b".."

@@ -46,6 +46,7 @@ impl StoredSeals {
                 secs: row.get(2)?,
                 nanos: row.get(3)?,
             };
+            // Only the presence of this list matters, because the checksums are in `BlockSums`.
             let sums = row.get::<_, bool>(4)?.then(Vec::new);
             all.insert(
                 nat(row, 0)?,

@@ -44,6 +44,7 @@ fn nested(table: &[Mounted], device: (u32, u32)) -> Vec<NestedMount> {
         let below = table
             .iter()
             .find(|p| p.id == m.parent && p.id != m.id && p.device == device)?;
+        // A bind mount shows a part of the file system, so the path of that part comes first.
         let path = below.root.join(m.at.strip_prefix(&below.at).ok()?);
         let path = path.as_os_str().as_bytes();
         Some(NestedMount {
@@ -66,6 +67,8 @@ mod tests {
 
     #[test]
     fn a_mount_is_found_by_its_path_in_the_file_system_below() {
+        // Mount 3 is inside the file system, and so is 5, by a bind mount. Mount 6 covers the root,
+        // and the others are not inside.
         let table = MountTable::parse(
             b"1 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
             2 1 0:50 / /m rw - fuse.dvc dvc:main rw\n\

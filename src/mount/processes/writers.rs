@@ -74,7 +74,9 @@ fn writes(process: &ProcDir, device: (u32, u32), ino: u64) -> bool {
 
 /// Returns whether a file in `fdinfo` has this inode number and is open for writing.
 fn is_writer(info: &str, ino: u64) -> bool {
+    // `O_ACCMODE`, in which `O_RDONLY` is 0.
     const ACCESS: u32 = 3;
+    // `O_PATH`: such a descriptor cannot write, even if its flags include write access.
     const PATH_ONLY: u32 = 0o10_000_000;
     let flags = field(info, "flags:")
         .and_then(|flags| u32::from_str_radix(flags, 8).ok())

@@ -77,6 +77,7 @@ pub(super) fn follow_mode(meta: &mut Meta) {
 /// Returns the default ACL of a directory.
 pub(super) fn default_of(dir: &Meta) -> Option<Vec<u8>> {
     let list = dir.xattrs.iter().find(|x| x.name == ACL_DEFAULT)?;
+    // A version may contain any value, so one without a complete entry counts as no ACL.
     entries(&list.value).next()?;
     Some(list.value.clone())
 }
@@ -90,6 +91,8 @@ pub(super) fn inherit(meta: &mut Meta, default: Vec<u8>, dir: bool) {
         list[at] = allowed;
         meta.mode = meta.mode & !(7 << by) | u32::from(allowed) << by;
     }
+    // As in the kernel (`posix_acl_equiv_mode`), an ACL that is equivalent to the mode is not
+    // stored.
     if entries(&list).count() != PLAIN {
         meta.xattrs.push(Xattr {
             name: ACL_ACCESS.to_vec(),

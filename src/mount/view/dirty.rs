@@ -17,6 +17,8 @@ impl DirtySignal {
     /// Notes a change. This is cheap if a change was already noted.
     pub fn raise(&self) {
         if !self.raised.load(Ordering::Acquire) && !self.raised.swap(true, Ordering::AcqRel) {
+            // A waiter checks the flag under the lock. Taking the lock ensures that the waiter
+            // either sees the flag or already sleeps and gets the notification.
             drop(self.lock.lock());
             self.woken.notify_all();
         }

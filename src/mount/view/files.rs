@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use super::namespace::NewNode;
 use super::shared::{Caller, CreatedFile, OpenFile, OpenedFile, View};
 use crate::error::Kind;
-use crate::model::path::display;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{BaseRange, FileData};
 use crate::mount::names::{ClosedFile, LookupStop, NameTable, drop_privileges, has_privileges};
@@ -59,6 +58,7 @@ impl View {
             && write
             && self
                 .query(|n| n.with_meta(ino, |meta, _| has_privileges(meta, false)))
+                // If the metadata cannot be read, assume that there are privileges.
                 .unwrap_or(true);
         if self.options.passthrough
             && self
@@ -81,7 +81,10 @@ impl View {
                 Ok(file) => backing = Some(file),
                 Err(e) => {
                     if !data.is_frozen() {
-                        (self.log)(&format!("cannot open a file in passthrough mode: {e:?}"));
+                        (self.log)(&format!(
+                            "cannot open {} in passthrough mode: {e:?}",
+                            self.shown_path(ino)
+                        ));
                     }
                     self.names().open_in_daemon(ino);
                 }
@@ -150,9 +153,13 @@ impl View {
             opened.in_kernel = false;
             (Arc::clone(&opened.data), opened.write)
         };
-        (self.log)(&format!("the kernel refused passthrough for a file: {why}"));
+        let ino = opened.0.ino();
+        (self.log)(&format!(
+            "the kernel refused passthrough for {}, so the daemon serves the file: {why}",
+            self.shown_path(ino)
+        ));
         opened.0.take_from_kernel(opened.1);
-        self.names().open_in_daemon(opened.0.ino());
+        self.names().open_in_daemon(ino);
     }
 
     pub(in crate::mount) fn close_file(&self, data: &Arc<FileData>, in_kernel: bool, write: bool) {
@@ -175,6 +182,7 @@ impl View {
             return;
         };
         if opened.in_kernel {
+            // Take over the kernel's last write before the handle stops counting as passthrough.
             if self.query(|n| n.refresh_from_kernel(&opened.data)) == Ok(true) {
                 self.attributes_changed(opened.data.ino());
             }
@@ -230,12 +238,8 @@ impl View {
             });
         }
         let n = data.read(&self.lower, offset, out).map_err(|e| {
-            let path = self
-                .query(|n| n.path(data.ino()))
-                .ok()
-                .flatten()
-                .unwrap_or_default();
-            self.report(&format!("cannot read `{}`", display(&path)), &e)
+            let path = self.shown_path(data.ino());
+            self.report(&format!("cannot read {path}"), &e)
         })?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters
@@ -308,11 +312,14 @@ impl View {
     /// while a write waits for the remote.
     fn fetch_edges(&self, data: &FileData, offset: u64, len: usize) -> FsResult<()> {
         if self.is_remote() && data.needs_edges(offset, len) {
+            // Reading one byte makes the repository decompress and cache the complete chunk.
             let mut edge = [0; 1];
             let end = offset.saturating_add(len as u64);
             for at in [offset, end.saturating_sub(1)] {
-                data.read(&self.lower, at, &mut edge)
-                    .map_err(|e| self.report("cannot read a file", &e))?;
+                data.read(&self.lower, at, &mut edge).map_err(|e| {
+                    let path = self.shown_path(data.ino());
+                    self.report(&format!("cannot read {path}"), &e)
+                })?;
             }
         }
         Ok(())
@@ -331,6 +338,9 @@ impl View {
         if !data.is_changed() {
             n.change(ino)?;
         }
+        // A write from the page cache cannot affect the mode: the kernel sends writes to files with
+        // such bits through (`fuse_cache_write_iter` in fs/fuse/file.c). `fuser` hides whether the
+        // caller has CAP_FSETID, so user 0 is assumed to have the capability.
         let keeps_mode = cached || caller.uid == 0;
         let drops = n.with_meta(ino, |meta, _| has_privileges(meta, keeps_mode))?;
         if drops {
@@ -428,8 +438,12 @@ impl View {
             return Ok(None);
         };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        // Read before the write barrier is taken, because the read may wait for a remote.
         let read = self.lower.read(&base.content, range.start, &mut bytes);
-        read.map_err(|e| self.report("cannot hydrate a file", &e))?;
+        read.map_err(|e| {
+            let path = self.shown_path(data.ino());
+            self.report(&format!("cannot hydrate {path}"), &e)
+        })?;
         let _barrier = self.write_barrier.read();
         self.unseal(data)?;
         data.fill(&base, range.start, &bytes)?;

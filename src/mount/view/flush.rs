@@ -81,10 +81,12 @@ impl View {
                     seal,
                 })),
                 Err(e) => (self.log)(&format!(
-                    "cannot record the checksums of an upper file: {e}"
+                    "cannot seal the upper file of {}: {e}",
+                    self.shown_path(data.ino())
                 )),
             }
         }
+        // If the seals do not fit on the disk, record at least the clean end.
         let done = store.finish(seals).or_else(|_| store.finish(Vec::new()));
         done.map_err(|e| self.report("cannot write to the overlay", &e))
     }
@@ -119,6 +121,7 @@ impl View {
         let Some(store) = &self.store else {
             return Ok(());
         };
+        // Two flushes at the same time could store the older state last.
         let _flushing = self.flushing.lock();
         let mut blocks: Vec<(Arc<FileData>, UnstoredBlocks)> = Vec::new();
         let mut failed = None;
@@ -134,6 +137,8 @@ impl View {
             let _barrier = self.write_barrier.write();
             let mut names = self.names();
             let mut pending = names.take_pending();
+            // Without `times`, changed times wait for the periodic flush, so that each fsync of a
+            // file whose blocks are recorded needs no transaction.
             if times {
                 pending.inodes.extend(pending.times.drain());
             } else {
@@ -165,6 +170,8 @@ impl View {
         let done = match failed {
             Some(e) => Err(e),
             None if flush.is_empty() => Ok(()),
+            // The name of a new upper file must be durable before a row refers to it, because a
+            // missing file counts as damage.
             None => self.space.sync_names().map_err(Errno::from).and_then(|()| {
                 store
                     .flush(&flush)
@@ -217,6 +224,7 @@ fn unstable(inode: &Inode) -> Option<Arc<FileData>> {
 fn rows(names: &NameTable, pending: &PendingRows) -> FlushRows {
     let upper = names.upper();
     let inodes = pending.inodes.iter().map(|ino| {
+        // A file without a name exists only for its open handles, so its row is removed.
         let inode = upper
             .inodes
             .get(ino)

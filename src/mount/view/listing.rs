@@ -30,6 +30,7 @@ impl DirListing {
     /// Returns the index of the first name after a position.
     pub(super) fn behind(&self, at: u64) -> usize {
         match self {
+            // `position(n)` is `n + 3`, so the next name has the index `at - 2`.
             Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),
             Self::Merged(all, _) => all.partition_point(|l| l.at <= at),
         }

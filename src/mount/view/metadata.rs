@@ -64,6 +64,8 @@ fn ensure_in_namespace(name: &[u8]) -> FsResult<()> {
 impl View {
     /// Sets attributes. Returns all attributes after the change.
     pub fn set_attr(&self, caller: Caller, ino: u64, changes: &AttrChanges) -> FsResult<NodeAttr> {
+        // Set the length first, because `resize` takes the write barrier itself. Taking it twice in
+        // one thread deadlocks with a snapshot that waits for it.
         if let Some(size) = changes.size {
             let data = self.query(|n| n.open(ino, true))?;
             let done = self.resize(caller, &data, size);
@@ -105,6 +107,8 @@ impl View {
                     if inode.has_version_owner
                         && let Some(FileOwner { uid, gid }) = self.options.map_owner
                     {
+                        // The caller changes one of the ids that are shown, and expects the other
+                        // one to stay as shown.
                         (inode.meta.uid, inode.meta.gid) = (uid, gid);
                     }
                     inode.has_version_owner = false;
@@ -182,6 +186,7 @@ impl View {
                 name: name.to_vec(),
                 value: value.to_vec(),
             });
+            // Trees store xattrs in order, so that equal metadata gives equal ids.
             xattrs.sort_unstable();
             let mode = inode.meta.mode;
             acl::mode_follows(&mut inode.meta, name, value);

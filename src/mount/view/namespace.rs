@@ -212,6 +212,7 @@ impl View {
     /// Returns the names of a directory for a listing that continues at a position.
     fn listing(&self, ino: u64, from: u64) -> FsResult<Arc<DirListing>> {
         let kept = || self.listings.lock();
+        // A listing that starts again must show the current names.
         if from > 0
             && let Some((_, listing)) = kept().iter().find(|(of, _)| *of == ino)
         {
@@ -259,6 +260,7 @@ impl View {
             let number = if n == 0 {
                 ino
             } else {
+                // A retired directory has no parent any more.
                 self.names().parent(ino).unwrap_or(ino)
             };
             if !take(DirItem {
@@ -280,6 +282,7 @@ impl View {
                     let number = match names.ino_at(ino, entry) {
                         Ok(number) => number,
                         Err(LookupStop::Errno(e)) => return Err(e),
+                        // Unreachable: the listing keeps the directory in memory.
                         Err(LookupStop::Unread(_)) => return Err(Errno::IO),
                     };
                     (

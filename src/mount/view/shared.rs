@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use super::dirty::DirtySignal;
 use super::listing::DirListing;
 use crate::error::{Error, with_causes};
+use crate::model::path::display;
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::file::{AllocatedBytes, FileData, UpperFiles};
 use crate::mount::lower::LowerLayer;
@@ -221,6 +222,7 @@ impl View {
 
     /// Sets the device number after the mount is attached.
     pub fn set_device(&self, device: (u32, u32)) {
+        // An error means that the device is known already.
         let _ = self.device.set(device);
     }
 
@@ -313,6 +315,15 @@ impl View {
         Errno::from(e)
     }
 
+    /// Returns the path of an inode for the log, or its number if it has no known path. Never waits
+    /// for a remote.
+    pub(in crate::mount) fn shown_path(&self, ino: u64) -> String {
+        match self.names().path(ino).ok().flatten() {
+            Some(path) => format!("`{}`", display(&path)),
+            None => format!("inode {ino:x}"),
+        }
+    }
+
     /// Runs a lookup. Reads the directories that the lookup needs, and repeats the lookup until
     /// none is missing. A thread that must not wait gets [`Errno::WOULD_WAIT`] instead.
     pub(in crate::mount) fn query<T>(
@@ -331,7 +342,8 @@ impl View {
                 LookupStop::Unread(_) if MUST_NOT_WAIT.get() => return Err(Errno::WOULD_WAIT),
                 LookupStop::Unread(tree) => {
                     let dir = self.lower.dir(&tree);
-                    held.push(dir.map_err(|e| self.report("cannot read a directory", &e))?);
+                    let what = || format!("cannot read the directory with tree {}", tree.short());
+                    held.push(dir.map_err(|e| self.report(&what(), &e))?);
                 }
             }
         }

@@ -86,6 +86,8 @@ impl View {
         let written: Vec<_> = mapped
             .chain(names.open_for_write().into_iter().map(|ino| (ino, None)))
             .collect();
+        // After the switch, a write to a retired inode fails with `ESTALE`, so a switch must not
+        // happen under a writer.
         if !written.is_empty() {
             let mut path = |ino| names.path(ino).ok().flatten().unwrap_or_default();
             let all = written.into_iter().map(|(ino, process)| OpenWriter {
@@ -106,6 +108,7 @@ impl View {
             SwitchAttempt::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
         };
         if let Some(store) = &self.store {
+            // Write the database first: if that fails, the mount still shows the old version.
             store.replace(
                 &kept_rows(&plan.upper, &request.facts)
                     .map_err(IoError::at("flush", self.space.dir()))?,
@@ -148,6 +151,7 @@ fn kept_rows(upper: &UpperTree, facts: &[Fact]) -> std::io::Result<FlushRows> {
         let Some(data) = change.inode.as_ref().and_then(|inode| inode.data()) else {
             continue;
         };
+        // `OverlayDb::replace` removes all seals.
         data.set_sealed(false);
         if data.must_sync_first() {
             // A length that a crash could revert must not be recorded.

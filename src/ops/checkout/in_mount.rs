@@ -54,8 +54,10 @@ pub(super) fn checkout(
         force: options.force,
     };
     let mut client = mount.client()?;
+    // The kernel may have written data that the mount has not seen and would not count as a change.
     client.flush_kernel()?;
     client.request::<()>(&ask)?;
+    // Create the branch only now, because the switch may be refused.
     if let Some(name) = &options.new_branch {
         let how = Move {
             who: &context.author,

@@ -78,7 +78,7 @@ pub struct KeptFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     /// Uncommitted changes would be lost.
-    #[error("the worktree has uncommitted changes: {}", listed(paths, *more))]
+    #[error("cannot check out the version: the worktree has uncommitted changes: {}", listed(paths, *more))]
     Dirty {
         /// The first of the changed paths.
         paths: Vec<String>,
@@ -96,9 +96,16 @@ pub enum CheckoutError {
     /// The branch has no version.
     #[error("branch `{0}` has no version yet")]
     Unborn(RefName),
+    /// HEAD is detached, but the worktree has no version.
+    #[error("cannot check out `HEAD`: the worktree has no version yet")]
+    NoVersion,
     /// A path is not in the version.
-    #[error("`{0}` is not in this version")]
-    NoPath(String),
+    #[error("`{path}` is not in `{revision}`")]
+    NoPath {
+        /// The revision as given; `HEAD` if there was none.
+        revision: String,
+        path: String,
+    },
     /// Files that would be overwritten cannot be moved to the trash.
     #[error("cannot move the changed files to the trash first")]
     NotKept(#[source] Error),
@@ -111,7 +118,7 @@ impl Failure for CheckoutError {
     fn kind(&self) -> Kind {
         match self {
             Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
-            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
+            Self::Unborn(_) | Self::NoVersion | Self::NoPath { .. } => Kind::NotFound,
             // In a mount, a file that is open for writing refuses a snapshot.
             Self::NotKept(e) if e.kind() == Kind::Rejected => Kind::Busy,
             Self::NotKept(e) => e.kind(),
@@ -122,9 +129,11 @@ impl Failure for CheckoutError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unfinished { path, revision } => Some(format!(
-                "run `dvc checkout {revision} --into {path}` to finish it, or choose a new or empty directory"
+                "run `dvc checkout {revision} --into {path}` to finish that checkout, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => Some("commit them first, or move them to the trash with `-f`".to_owned()),
+            Self::Dirty { .. } => Some(
+                "commit the changes first, or move them to the trash with `-f`".to_owned(),
+            ),
             Self::NotKept(_) => Some(
                 "nothing was changed; fix the cause, or add `--no-trash` to lose the changes".to_owned(),
             ),

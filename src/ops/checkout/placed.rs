@@ -55,6 +55,8 @@ impl<'a> PlacedFiles<'a> {
         let dirs = self.dirs.into_inner();
         let catalogue = self.repo.catalogue()?;
         let now = now();
+        // Without the stat of the root, the print of the root is 0, so `status` examines the root
+        // again.
         let root_stat = entries::open_root(root)
             .and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b""))
             .ok();
@@ -98,6 +100,8 @@ impl<'a> PlacedFiles<'a> {
                     let print = name.stat.map_or(0, |s| {
                         fingerprint(&name.name, &seen(&s), below, device, now)
                     });
+                    // A print of 0 counts as changed. A file that this checkout did not write keeps
+                    // its print only if an earlier record has the same one.
                     if name.made || below.is_some() || old.contains(&print) {
                         print
                     } else {

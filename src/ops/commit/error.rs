@@ -26,7 +26,7 @@ pub enum CommitError {
     #[error("cannot commit: HEAD is detached, so there is no branch to commit to")]
     Detached,
     /// A path is not below the worktree, or is invalid.
-    #[error("`{path}` is not a valid path in the worktree")]
+    #[error("cannot commit `{path}`: it is not a valid path in the worktree")]
     BadPath {
         /// The path as given.
         path: String,
@@ -38,7 +38,7 @@ pub enum CommitError {
         path: String,
     },
     /// A path is neither in the worktree nor in the last version.
-    #[error("`{path}` is neither in the worktree nor in the last version")]
+    #[error("cannot commit `{path}`: it is neither in the worktree nor in the last version")]
     NoPath {
         /// The path as given.
         path: String,
@@ -91,7 +91,7 @@ impl Failure for CommitError {
             Self::HalfCheckedOut => {
                 Some("run the checkout again to finish it, or check out another version with `-f`".to_owned())
             }
-            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch for this version".to_owned()),
+            Self::Detached => Some("run `dvc checkout -b NAME` to create a branch at the current version".to_owned()),
             Self::TagExists { .. } => Some("choose another name, or delete the tag with `dvc tag -d`".to_owned()),
             _ => None,
         }
@@ -99,5 +99,4 @@ impl Failure for CommitError {
 }
 
 /// The hint for a running database.
-pub(super) const QUIESCE_HINT: &str =
-    "quiesce it with `--quiesce` (dvc-quiesce(7)), or run it in `dvc mount --live` (dvc-mount(1))";
+pub(super) const QUIESCE_HINT: &str = "use `--quiesce` (dvc-quiesce(7)), or run the database in a live mount (`dvc mount --live`, dvc-mount(1))";

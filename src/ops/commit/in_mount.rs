@@ -121,6 +121,7 @@ pub(super) fn commit(
         }
         _ => version,
     };
+    // The new branch begins at the version of the mount, and `seal` then adds the next one.
     if tip.is_none() && !options.dry_run {
         begin_branch(context, repo, &branch, version)?;
     }
@@ -155,6 +156,8 @@ pub(super) fn commit(
         &tree_for,
         Vec::new(),
     )?;
+    // If this process dies before the mount is notified, the next commit finds the version by its
+    // tree, as above.
     if let (Some(id), false) = (report.id, options.dry_run) {
         let settle = ControlRequest::EndSnapshot {
             version: id.to_string(),
@@ -225,6 +228,7 @@ fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -
         why: "branch: created by a commit of a mount",
         time: context.moved_at(),
     };
+    // If another process has created the branch first, `seal` finds another tip and fails.
     repo.move_ref(RefKind::Branch, branch, None, Some(version), &how)?;
     Ok(())
 }

@@ -70,6 +70,7 @@ impl CommitTarget {
             (Some(branch), _) | (None, Some(branch)) => branch.clone(),
             (None, None) => return Err(CommitError::Detached.into()),
         };
+        // Check the tags before anything is stored.
         for tag in &options.tags {
             if repo.refs().value(RefKind::Tag, tag)?.is_some() {
                 return Err(CommitError::TagExists { name: tag.clone() }.into());
@@ -156,6 +157,7 @@ pub(in crate::ops) fn seal(
     let stamp = context.now.timestamp();
     let now = Timestamp {
         secs: stamp.as_second(),
+        // The fraction of a jiff timestamp is negative before 1970.
         nanos: u32::try_from(stamp.subsec_nanosecond()).unwrap_or(0),
         offset: context.now.offset().seconds(),
     };
@@ -194,6 +196,8 @@ pub(in crate::ops) fn seal(
         .filter(|p| p.commit.tree == tree && !options.allow_empty)
     {
         if !options.dry_run {
+            // Objects may have been stored although the tree is the same, for example again after
+            // damage.
             if let Some(sink) = out.sink() {
                 sink.finish()?;
             }
@@ -224,6 +228,7 @@ pub(in crate::ops) fn seal(
         }
     };
     let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
+    // A tag that fails does not undo the version.
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
     remember_head(context, repo, target, &id)?;

@@ -53,6 +53,7 @@ pub(super) fn archive(
         architecture: architecture().to_owned(),
         os: "linux".to_owned(),
     });
+    // containerd reads the full name from its own annotation. An OCI image layout has only the tag.
     listed.annotations = BTreeMap::from([
         ("io.containerd.image.name".to_owned(), full_name(name, tag)),
         (
@@ -81,6 +82,7 @@ pub(super) fn archive(
         Ok(out.write_all(&all).map_err(ExportError::Output)?)
     };
     let file = |bytes: &[u8]| Some(bytes.len() as u64);
+    // The first member shows to `import` that the archive is an image.
     put(LAYOUT.0, file(LAYOUT.1), LAYOUT.1)?;
     let (index, saved) = (bytes_of(&index)?, bytes_of(&[saved])?);
     put("index.json", file(&index), &index)?;
@@ -89,6 +91,7 @@ pub(super) fn archive(
     put("blobs/sha256", None, b"")?;
     put(&blob(&sha256(&manifest)), file(&manifest), &manifest)?;
     put(&blob(&sha256(&config)), file(&config), &config)?;
+    // Only the header. `write_all` streams the content, which does not fit into memory.
     put(&blob(&layer), Some(layer_bytes), b"")?;
     export
         .observer
@@ -125,6 +128,8 @@ pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Res
         .tempfile_in(dir)
         .map_err(failed)?;
     let compressed = HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    // The configuration names the layer by the hash of the uncompressed archive, and the manifest
+    // names it by that of the compressed one.
     let mut uncompressed = HashingWriter::new(Gzip::new(compressed));
     let members = members::write_all(export, &mut uncompressed)?;
     let HashedOutput {
@@ -148,6 +153,7 @@ pub(super) fn push(export: &ExportSource<'_>, remote: &Remote, tag: &str) -> Res
     store.put(file.path(), &format!("blobs/{layer}"))?;
     store.create(&format!("blobs/{}", sha256(&config)), &config)?;
     export.observer.step("image");
+    // The manifest comes last, because registries reject a manifest whose blobs they do not have.
     store.create(&format!("manifests/{tag}"), &manifest)?;
     export.observer.advance(0, layer_bytes);
     let digest = format!("sha256:{}", sha256(&manifest));
@@ -166,6 +172,7 @@ impl ExportSource<'_> {
         } else {
             0o644
         };
+        // All metadata comes from the version, so that two exports have the same bytes.
         let mtime = Time {
             secs: self.commit.time.secs,
             nanos: 0,

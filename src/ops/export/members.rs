@@ -101,6 +101,7 @@ fn write(export: &ExportSource<'_>, out: &mut dyn Write) -> Result<u64> {
             Ok(())
         },
     };
+    // The second number limits the batches in memory.
     in_order(threads, threads * 2, stages)?;
     Ok(members)
 }
@@ -143,12 +144,14 @@ impl MemberWalk<'_, '_> {
         paths.dedup();
         let mut made: Vec<Vec<Vec<u8>>> = Vec::new();
         for names in &paths {
+            // A path below another requested path is part of that one.
             if paths
                 .iter()
                 .any(|other| other.len() < names.len() && names.starts_with(other))
             {
                 continue;
             }
+            // The directories above are written once, for their metadata.
             for len in 1..names.len() {
                 let above = &names[..len];
                 if made.iter().any(|m| m == above) {
@@ -209,6 +212,8 @@ impl MemberWalk<'_, '_> {
         let Entry {
             meta, link, node, ..
         } = entry;
+        // The first name of a file with hard links has the content; the further names refer to the
+        // first one.
         if let Some(link) = link {
             if let Some(target) = self.links.get(&link.group).cloned() {
                 return self
@@ -240,6 +245,7 @@ impl MemberWalk<'_, '_> {
     fn file(&mut self, path: &[u8], meta: Meta, size: u64, content: &Content) -> Result<()> {
         let kind = MemberKind::File { size };
         if let Content::Inline(bytes) = content {
+            // The header states the size, so other content would shift all following members.
             if bytes.len() as u64 != size {
                 return Err(broken(path));
             }
@@ -324,6 +330,7 @@ impl MemberWalk<'_, '_> {
     }
 
     fn zeros(&mut self, mut len: u64) -> Result<()> {
+        // A hole may be longer than the memory, so it is divided.
         while len > 0 {
             let now = len.min(BATCH);
             self.push(ArchivePiece::Zeros(now), now)?;

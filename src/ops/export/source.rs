@@ -111,6 +111,8 @@ impl ExportSource<'_> {
         };
         let mut name = String::new();
         for c in branch.chars().map(|c| c.to_ascii_lowercase()) {
+            // The grammar of image names (OCI distribution specification) requires a letter or
+            // digit before and after each separator.
             let plain = c.is_ascii_lowercase() || c.is_ascii_digit();
             let joins = matches!(c, '/' | '.' | '_' | '-')
                 && name.ends_with(|c: char| c.is_ascii_alphanumeric());

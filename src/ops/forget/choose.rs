@@ -51,6 +51,7 @@ pub(super) fn choose(
         .map(|verdict| verdict.id)
         .collect();
     for line in &lines.lines {
+        // Versions that were forgotten before count in neither number.
         let total = line
             .versions
             .iter()
@@ -104,6 +105,7 @@ fn by_name(
     }
     let mut report = ForgetReport::default();
     for id in &named {
+        // A protected version is an error only if the user names it; policies keep such versions.
         protections.ensure_free(id, lines.name(id))?;
         let is_kept = trash.contains(id);
         let reasons = vec![
@@ -120,6 +122,7 @@ fn by_name(
             ..verdict
         });
     }
+    // Without versions, no entry is written to the trash log.
     let versions: Vec<Id> = report.forgotten().map(|verdict| verdict.id).collect();
     let reasons = if versions.is_empty() {
         ByReason::new()
@@ -213,6 +216,8 @@ fn by_policies(
     protections: &Protections,
     trash: &TrashState,
 ) -> Result<Choice> {
+    // A pattern on the command line that matches no branch is a mistake. One in the configuration
+    // may be meant for later branches.
     for policy in policies.iter().filter(|policy| policy.name.is_none()) {
         for pattern in &policy.branches {
             if !lines
@@ -241,6 +246,7 @@ fn by_policies(
         let Some(LinePolicy { policy, why }) = line else {
             continue;
         };
+        // The plan needs the oldest version first.
         let ids: Vec<Id> = match lines.lines.get(number) {
             Some(line) => line
                 .versions
@@ -261,6 +267,7 @@ fn by_policies(
             });
         }
         for verdict in policy.plan(&versions, now).verdicts.into_iter().rev() {
+            // The first branch that has the version gives the reason of its entry.
             let vote = votes.entry(verdict.id).or_insert_with(|| {
                 order.push(verdict.id);
                 Votes {

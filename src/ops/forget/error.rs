@@ -3,6 +3,7 @@
 use super::options::BranchExcess;
 use crate::error::{Failure, Kind};
 use crate::model::refname::RefKind;
+use crate::model::text;
 
 /// A refused or impossible `forget`.
 #[derive(Debug, thiserror::Error)]
@@ -16,19 +17,19 @@ pub enum ForgetError {
     },
     #[error("cannot forget {version}: {holder} needs it")]
     Held { version: String, holder: String },
-    #[error("{}: {}", .0.branch, .0.excess)]
+    #[error("refusing to forget versions of `{}`: {}", .0.branch, .0.excess)]
     Excess(BranchExcess),
-    #[error("{count} versions would be forgotten, more than --max-forget {most}")]
+    #[error("refusing to forget {}: more than `--max-forget {most}`", text::count(*count as u64, "version"))]
     TooMany { count: usize, most: usize },
     #[error("no branch matches `{0}`")]
     NoBranch(String),
-    #[error("`{0}` is a symmetric range, which names versions of two branches")]
+    #[error("cannot forget `{0}`: symmetric ranges (`A...B`) are not supported")]
     Symmetric(String),
-    #[error("{0} is not in the trash")]
+    #[error("cannot restore {0}: it is not in the trash")]
     NotInTrash(String),
-    #[error("no version was forgotten, or all are restored")]
+    #[error("nothing to undo: no version was forgotten, or all were restored")]
     NothingToUndo,
-    #[error("data of {0} may be collected by a garbage collection that is not finished")]
+    #[error("cannot restore {0}: a garbage collection that is not finished may collect its data")]
     Planned(String),
 }
 

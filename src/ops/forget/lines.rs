@@ -46,6 +46,7 @@ impl BranchLines {
             let (mut versions, mut next) = (Vec::new(), Some(tip.id));
             // The part of the line that no branch before has.
             for version in CommitReader::new(repo).first_parents(tip.id) {
+                // In a partial copy, older commits may be missing.
                 let (id, commit) = match version {
                     Err(e) if is_partial && e.kind() == crate::error::Kind::Integrity => break,
                     version => version?,
@@ -63,6 +64,7 @@ impl BranchLines {
                 };
                 all.versions.insert(id, version);
             }
+            // The rest of the line belongs to an earlier branch, too.
             while let Some((id, version)) = next.and_then(|id| Some((id, all.versions.get(&id)?))) {
                 versions.push(id);
                 next = version.first_parent;

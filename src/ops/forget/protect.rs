@@ -45,6 +45,7 @@ impl Protections {
                     .push(Holder::Ref(kind, tip.name));
             }
         }
+        // Worktrees and mounts belong to the local repository.
         if target.repo.as_local().is_some() && target.context.remote_repository.is_none() {
             for root in loose_roots(target.context, &target.repo, run, &BTreeSet::new())? {
                 all.entry(root.id)

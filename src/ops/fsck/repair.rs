@@ -83,6 +83,7 @@ impl RepairRun<'_> {
                 let rebuilt = rebuild::segments(repo.ensure_local()?, observer, false)?;
                 rebuild::finish(&self.open()?, rebuilt, observer)?;
             }
+            // A dry run changes nothing, so its first check, which read the data, is the result.
             if !self.options.dry_run || first.is_none() {
                 first = Some(found);
             }
@@ -94,6 +95,7 @@ impl RepairRun<'_> {
                 repo = self.open()?;
             }
         }
+        // Forget the noted damage that the repair has removed.
         if !self.options.dry_run {
             let intact = |(kind, id): &(_, Id)| repo.object(*kind, id).is_ok();
             repo.forget_damage(
@@ -148,6 +150,8 @@ impl RepairRun<'_> {
         let id = match target {
             None => self.context.repo()?.marker().id.clone(),
             Some(_) if is_here => self.context.repo()?.marker().id.clone(),
+            // Without a local repository, there is no id to compare with, so only the named sources
+            // are used.
             Some(_) => return Ok(repos),
         };
         for remote in &self.context.remotes {
@@ -161,6 +165,7 @@ impl RepairRun<'_> {
                     repo,
                 }),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+                // A remote of the settings is optional, so an error skips it.
                 Err(e) => {
                     let message = format!(
                         "skipped the source `{}`: {}",
@@ -203,6 +208,7 @@ impl RepairRun<'_> {
         if Repo::is_at(&self.context.repository) {
             let states = self.context.repo()?.worktree_states()?.into_iter();
             dirs.worktrees
+                // A damaged state names no worktree.
                 .extend(states.filter_map(|(_, state)| Some(state.ok()?.path.into())));
         }
         dirs.worktrees.extend(self.how.mounts.iter().cloned());

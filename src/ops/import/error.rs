@@ -8,31 +8,31 @@ use crate::model::refname::RefName;
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum ImportError {
     /// The archive has no member below the required path.
-    #[error("the archive contains nothing in `{path}`")]
+    #[error("cannot import: the archive contains nothing in `{path}`")]
     NotThere { path: String },
     /// The archive is empty.
     #[error("cannot import: the archive is empty, but the last version of `{branch}` is not")]
     Empty { branch: RefName },
     /// The image is not in the archive or registry.
-    #[error("no image `{name}`{}", but_only(known))]
+    #[error("cannot import: {}", no_image(name, known))]
     NoImage {
         name: String,
         /// The names of the images in the archive.
         known: Vec<String>,
     },
     /// The archive has more than one image, and none was selected.
-    #[error("the archive contains several images: {}", .0.join(", "))]
+    #[error("cannot import: the archive contains several images: {}", .0.join(", "))]
     Several(Vec<String>),
     /// The names exceed the limit of memory, in bytes.
     #[error("cannot import: the list of paths in the archive needs more than {0} bytes of memory")]
     TooMany(u64),
 }
 
-fn but_only(all: &[String]) -> String {
-    if all.is_empty() {
-        String::new()
-    } else {
-        format!(", only {}", all.join(", "))
+fn no_image(name: &str, known: &[String]) -> String {
+    match (name, known) {
+        ("", _) => "the archive contains no image".to_owned(),
+        (name, []) => format!("no image `{name}`"),
+        (name, known) => format!("no image `{name}`, only {}", known.join(", ")),
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn is_image(head: &[u8]) -> bool {
     };
     let path = path.strip_prefix(b"./").unwrap_or(&path);
     let first = path.split(|b| *b == b'/').next().unwrap_or_default();
+    // In the output of `docker save`, HASH/ or HASH.json may be the first member.
     let hash = first.strip_suffix(b".json").unwrap_or(first);
 
     let is_hash = hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit);
@@ -131,6 +132,7 @@ impl ImageSource {
         while let Some(member) = reader.next_member()? {
             let names = split(&member.path).unwrap_or_default();
             let place = match member.kind {
+                // The content of a sparse member is not in one piece in the file.
                 MemberKind::File { size } if reader.hole() == 0 || size == 0 => {
                     MemberPlace::Content {
                         offset: reader.position(),
@@ -141,6 +143,7 @@ impl ImageSource {
                 MemberKind::Symlink { target } => {
                     let mut to = names.clone();
                     to.pop();
+                    // A `..` at the top stays at the top, so no link leads out of the archive.
                     for piece in target.split(|b| *b == b'/') {
                         match piece {
                             b".." => drop(to.pop()),
@@ -187,6 +190,7 @@ impl ImageSource {
                 };
                 let mut manifests: Vec<BlobDescriptor> =
                     index.manifests.iter().filter(named).cloned().collect();
+                // An image with several names is listed once for each of them.
                 manifests.dedup_by(|a, b| a.digest == b.digest);
                 let all = || names_in(&index);
                 if manifests.is_empty() {
@@ -246,6 +250,7 @@ impl ImageSource {
         };
         let config = ImageConfig::parse(&self.json(&saved.config)?, &saved.config)?;
         let ids = &config.rootfs.diff_ids;
+        // `zip` would ignore the layers beyond the shorter list.
         if ids.len() != saved.layers.len() {
             return Err(ArchiveError::damaged(
                 &saved.config,
@@ -383,6 +388,7 @@ impl ImageSource {
             Self::Archive { file, members } => {
                 let missing = || ArchiveError::damaged(key, "missing from the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;
+                // The links may form a circle.
                 for _ in 0..LISTS_MAX {
                     match place {
                         MemberPlace::Link(to) => place = members.get(to).ok_or_else(missing)?,
@@ -408,6 +414,7 @@ impl ImageSource {
     /// Reads a blob of at most [`JSON_MAX`] bytes; a longer one is an error.
     fn json(&self, key: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
+        // One byte beyond the limit shows that the blob is too long.
         let read = self.blob(key)?.take(JSON_MAX + 1).read_to_end(&mut out);
         read.map_err(|e| ArchiveError::reading(key, e))?;
         if out.len() as u64 > JSON_MAX {
@@ -421,6 +428,7 @@ impl ImageSource {
         let Self::Registry { store, .. } = self else {
             return Ok(Vec::new());
         };
+        // The reference becomes part of a URL.
         if !is_tag(reference) && sha256_of(reference).is_err() {
             return Err(
                 ArchiveError::refused(reference, "neither a tag nor a SHA-256 digest").into(),
@@ -433,6 +441,7 @@ impl ImageSource {
         let bytes = store
             .get(&format!("manifests/{reference}"))?
             .ok_or_else(none)?;
+        // A digest proves the content; a tag does not.
         if reference.contains(':') {
             ensure_hash(&bytes, sha256_of(reference)?)?;
         }
@@ -500,6 +509,7 @@ impl Read for FileSection {
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         let n = self.file.read_at(&mut buffer[..len], self.at)?;
+        // The file is shorter than its list of members says.
         if n == 0 && len > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -146,6 +146,8 @@ impl ArchiveIntake<'_, '_> {
         let (out, observer, tree, left_out) =
             (self.out, self.observer, &mut self.tree, &mut self.left_out);
         let cutting = out.repo().chunker();
+        // One large file is gathered at a time, because results are consumed in the order of the
+        // archive.
         let mut gathered = Gathered::default();
         let stages = Stages {
             produce: |give: &Give<'_, Vec<ReadMember>>| {
@@ -167,6 +169,8 @@ impl ArchiveIntake<'_, '_> {
                     .map(|read| store(read, out))
                     .collect::<Result<Vec<_>>>()
             },
+            // Each worker collects small chunks for common frames, and the last of them are not
+            // stored yet.
             leave: || flush_small(out),
             consume: |group: Vec<StoredMember>| {
                 if observer.cancelled() {
@@ -212,6 +216,7 @@ impl ArchiveIntake<'_, '_> {
                 Ok(())
             },
         };
+        // Only few groups may wait, because they hold the content of their members in memory.
         in_order(self.threads, self.threads * 2, stages)
     }
 }
@@ -259,6 +264,7 @@ impl MemberReader<'_> {
     ) -> Result<()> {
         while let Some(member) = reader.next_member()? {
             let name = display(&member.path);
+            // A whiteout has no place of its own, so it is handled before the places.
             if layer && let Some(hiding) = MemberHiding::of(&member, &name, places)? {
                 if let Some(hidden) = hiding.path.and_then(|path| places.hidden(path)) {
                     self.push_update(TreeUpdate::Hide(hidden))?;
@@ -271,6 +277,7 @@ impl MemberReader<'_> {
                 self.push_update(TreeUpdate::LeftOut)?;
                 continue;
             };
+            // A file in the place of a directory above the imported path lies outside of that path.
             if places.is_above(&names) && member.kind != MemberKind::Dir {
                 self.push_update(TreeUpdate::LeftOut)?;
                 continue;
@@ -333,6 +340,7 @@ impl MemberReader<'_> {
             MemberKind::File { size } => {
                 let cutting = self.cutting;
                 let mut file = MemberContent(reader);
+                // A part counts as a full group, so it is handed over at once.
                 let push = &mut |stretch| self.push(ReadMember::Part(stretch), GROUP_BYTES);
                 let chunker = cut_file(cutting, size, &mut file, push)?;
                 return self.push(
@@ -356,6 +364,7 @@ impl MemberReader<'_> {
     /// Adds a member to the group, and hands the group over when it is full. `bytes` is the length
     /// of the content.
     fn push(&mut self, read: ReadMember, bytes: usize) -> Result<()> {
+        // Xattrs may be large, so they count, too.
         let meta = match &read {
             ReadMember::Update(TreeUpdate::Node { meta, .. } | TreeUpdate::Dir { meta, .. })
             | ReadMember::Small { meta, .. }
@@ -390,6 +399,7 @@ impl MemberReader<'_> {
 /// imported.
 fn link_target(target: &[u8], name: &str, places: &MemberPlaces, layer: bool) -> Result<Names> {
     let why = || format!("the hard link target `{}` is not imported", display(target));
+    // A link to a member that is left out would have no content.
     let is_imported =
         |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
     let place = places.of(target, layer)?.filter(is_imported);
@@ -496,6 +506,8 @@ impl<R> VerifiedReader<R> {
 impl<R: Read> Read for VerifiedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buffer)?;
+        // At the end of the input, the checksum is compared once. A read into an empty buffer also
+        // returns 0.
         if n > 0 {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&buffer[..n]);

@@ -115,6 +115,7 @@ impl ArchiveTree {
 
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.members += 1;
+        // Members that are replaced later count, too, because their inodes stay in memory.
         self.bytes = self.bytes.saturating_add(bytes as u64 + NAME_BYTES);
         if self.bytes > self.limit {
             Err(ImportError::TooMany(self.limit).into())
@@ -140,6 +141,7 @@ impl ArchiveTree {
                 kind: ChildKind::Dir(ArchiveDir::default()),
             };
             let child = dir.names.entry(name.clone()).or_insert_with(new);
+            // A whiteout of this layer does not hide a directory in which the layer has members.
             child.layer = layer;
             dir = match &mut child.kind {
                 ChildKind::Dir(below) => below,
@@ -195,6 +197,7 @@ impl ArchiveTree {
             _ => 0,
         };
         self.grow(names.last().map_or(0, Vec::len) + inline + weight(&meta))?;
+        // `name` may refuse the path, so the inode is added after it.
         let at = self.inodes.len();
         self.name(names, at)?;
         self.inodes.push(ArchiveInode { meta, node });
@@ -267,6 +270,7 @@ impl ArchiveTree {
         match last {
             None => hide_lower(dir, layer),
             Some(name) => match dir.names.get_mut(name) {
+                // A directory that this layer has, too, keeps only the entries of this layer.
                 Some(ArchiveChild {
                     layer: own,
                     kind: ChildKind::Dir(below),
@@ -286,6 +290,7 @@ impl ArchiveTree {
         let entries = entries(&self, &self.top, &mut Vec::new(), &links, out)?;
         let mut totals = Totals::default();
         entries.iter().for_each(|entry| totals.add(entry));
+        // An archive may lack the members of directories.
         let meta = self.top.meta.clone().unwrap_or_else(|| newest(&entries));
         let links = if table.0.is_empty() {
             None
@@ -344,11 +349,13 @@ impl ArchiveTree {
 fn weight(meta: &Meta) -> usize {
     meta.xattrs
         .iter()
+        // The two vectors of an xattr take 48 bytes.
         .map(|x| x.name.len() + x.value.len() + 48)
         .sum()
 }
 
 fn hide_lower(dir: &mut ArchiveDir, layer: u32) {
+    // The recursion is bounded, because `MemberPlaces` limits the depth of paths.
     dir.names.retain(|_, child| child.layer == layer);
     for child in dir.names.values_mut() {
         if let ChildKind::Dir(below) = &mut child.kind {
@@ -377,6 +384,7 @@ impl LinkPaths {
         let Some(dir) = dir else {
             return Self(HashMap::new());
         };
+        // Two passes, so that the paths of files with one name are not collected.
         each(dir, &names.join(&b'/'), &mut |_, at| counts[at] += 1);
         let mut groups: HashMap<usize, Vec<Vec<u8>>> = HashMap::new();
         each(dir, &names.join(&b'/'), &mut |path, at| {
@@ -384,6 +392,7 @@ impl LinkPaths {
                 groups.entry(at).or_default().push(path);
             }
         });
+        // The first path names the group, so the paths must have the same order in each import.
         groups.values_mut().for_each(|paths| paths.sort());
         Self(groups)
     }

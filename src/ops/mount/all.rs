@@ -104,6 +104,7 @@ pub(super) fn tree(repo: &Repo) -> Result<Id> {
             };
             let dir = top.below(branch.name.as_str(), mtime);
             let name = format!("v{}", commit.ordinal);
+            // The first version is the tip.
             if newest.is_none() {
                 newest = Some(name.clone());
                 dir.put(
@@ -126,6 +127,7 @@ pub(super) fn tree(repo: &Repo) -> Result<Id> {
         }
     }
     for tag in repo.refs().readable(RefKind::Tag)?.tips {
+        // A tag without a branch belongs to none of the directories.
         let Some((branch, name)) = tag.name.as_str().split_once('@') else {
             continue;
         };

@@ -106,6 +106,7 @@ pub(super) struct OverlayPlace {
 pub(super) fn overlay(repository: &Path, options: &MountOptions) -> Result<OverlayPlace> {
     let name = match &options.name {
         Some(name) => name.clone(),
+        // Two ephemeral mounts must not share an overlay.
         None if options.ephemeral => format!("ephemeral-{}", std::process::id()),
         None => {
             use std::os::unix::ffi::OsStrExt;
@@ -119,12 +120,15 @@ pub(super) fn overlay(repository: &Path, options: &MountOptions) -> Result<Overl
                 .filter(|c| c.is_ascii_alphanumeric())
                 .take(40)
                 .collect();
+            // Several mount points may have the same last component, so the name contains a hash of
+            // the path.
             format!(
                 "{last}-{}",
                 to_hex(&checksum(&[options.at.as_os_str().as_bytes()])[..4])
             )
         }
     };
+    // The name becomes a directory of the repository.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(MountRefusal::BadName(name).into());

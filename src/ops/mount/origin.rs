@@ -88,6 +88,7 @@ pub(super) fn own_version(
         return Ok(None);
     };
     let same = left.version != version && left.branch.as_deref() == branch.map(RefName::as_str);
+    // The walk is empty if the version of the overlay has `version` as an ancestor.
     let goes_on = same
         && HistoryWalk::new(repo, &[version], &[left.version])?
             .next()
@@ -130,6 +131,7 @@ pub fn keep_unpushed(
     let unpushed = HistoryWalk::new(&repo, &[id], &pushed)?
         .map(|version| Ok(version?.0))
         .collect::<Result<Vec<Id>>>()?;
+    // The version is pushed, or the branch no longer has it.
     if !unpushed.contains(version) {
         return Ok(None);
     }
@@ -164,12 +166,22 @@ pub fn keep_unpushed(
             format!("-{count}")
         };
         let name = RefName::new(&format!("unpushed/{owner}{more}"))?;
+        // The log of a deleted branch stays, so its name is not used again.
         if refs.tip(RefKind::Branch, &name)?.is_none() {
             break name;
         }
         count += 1;
     };
-    repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
+    // Create the new branch first, so that every version has a name at any moment.
+    let is_kept = repo.move_ref(RefKind::Branch, &kept, None, Some(id), &how)?;
+    // If another process has created that branch, the versions stay where they are.
+    if is_kept.is_none() {
+        return Ok(Some(Unpushed {
+            branch: branch.clone(),
+            versions,
+        }));
+    }
+    // If another process moves the branch first, its move counts. The versions have a name anyway.
     repo.move_ref(RefKind::Branch, branch, Some(&id), Some(remote), &how)?;
     Ok(Some(Unpushed {
         branch: kept,
@@ -199,6 +211,7 @@ pub fn follow_origin(context: &Context) -> Result<()> {
                 why: "mount: follow origin",
                 time: context.moved_at(),
             };
+            // If another process moves the branch first, its move counts.
             repo.move_ref(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
         }
     }

@@ -48,10 +48,10 @@ pub enum OverlayError {
     #[error("no overlay `{name}` in `{}`", repository.display())]
     Missing { name: String, repository: PathBuf },
     /// A process serves the overlay.
-    #[error("the overlay `{0}` is mounted")]
+    #[error("cannot access the files of the overlay `{0}`: it is mounted")]
     Mounted(String),
     /// The overlay belongs to a volume.
-    #[error("the overlay `{name}` belongs to the volume `{volume}`")]
+    #[error("cannot remove the overlay `{name}`: it belongs to the volume `{volume}`")]
     OfVolume { name: String, volume: String },
     /// Several repositories have an overlay of the name.
     #[error("the overlay name `{name}` is ambiguous: several repositories have one: {}", repositories.join(", "))]
@@ -79,7 +79,7 @@ impl Failure for OverlayError {
                 Some("run `dvc mount --overlays` to list the overlays".to_owned())
             }
             Self::Mounted(_) => Some(
-                "run `dvc umount --discard DIR` to unmount it and remove the overlay".to_owned(),
+                "run `dvc umount DIR` first, or `dvc umount --discard DIR` to remove the overlay too".to_owned(),
             ),
             Self::OfVolume { volume, .. } => {
                 Some(format!("run `dvc volume rm {volume}` to remove both"))
@@ -121,6 +121,7 @@ fn overlay_at(name: String, dir: PathBuf) -> Overlay {
             Err(e) => OverlayState::Damaged(with_causes(&e)),
         },
     };
+    // The first file that exists shows the time of the last use.
     let used_secs = ["overlay.db", "log", ""]
         .iter()
         .find_map(|file| fs::metadata(dir.join(file)).ok());
@@ -138,6 +139,7 @@ pub(in crate::ops) fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.fold(0, |sum, entry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => sum + bytes_below(&entry.path()),
+        // The files of overlays are sparse, so count their blocks of 512 bytes.
         Ok(meta) => sum + meta.blocks() * 512,
         Err(_) => sum,
     })
@@ -146,6 +148,7 @@ pub(in crate::ops) fn bytes_below(dir: &Path) -> u64 {
 /// Returns the directory of an overlay that no process serves.
 fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     let dir = repository.join(OVERLAYS).join(name);
+    // The name becomes part of a path, so it must be a single component.
     let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     if !is_name || !dir.is_dir() {
         return Err(OverlayError::Missing {
@@ -243,9 +246,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
         File::options().write(true).create_new(true).open(to)?,
     );
     let (len, mut at, mut bytes) = (from.metadata()?.len(), 0, vec![0; PIECE]);
+    // Set the length first, because the loop below writes no hole at the end.
     to.set_len(len)?;
     while at < len {
         at = match rustix::fs::seek(&from, rustix::fs::SeekFrom::Data(at)) {
+            // lseek(2) fails in this way if there is no data after the offset.
             Err(rustix::io::Errno::NXIO) => break,
             data => data?,
         };
@@ -256,6 +261,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<u64> {
         to.write_all_at(&bytes[..read], at)?;
         at += read as u64;
     }
+    // The copy must be durable before the user removes the overlay.
     to.sync_all()?;
     Ok(len)
 }

@@ -71,7 +71,7 @@ impl Failure for MountRefusal {
                 branches.join(", ")
             )),
             Self::NeedsLocal => {
-                Some("mount it with `--ro`, or run `dvc clone --lazy` first".to_owned())
+                Some("mount the version with `--ro`, or run `dvc clone --lazy` first".to_owned())
             }
         }
     }

@@ -47,6 +47,7 @@ pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
 pub(in crate::ops) fn mounted_at(at: &Path) -> Result<Mounted> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     all.into_iter()
+        // Among several mounts at one path, the last one covers the others.
         .rev()
         .find(|m| m.at == *at)
         .ok_or_else(|| no_mount_at(at))

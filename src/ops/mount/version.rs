@@ -44,6 +44,7 @@ pub(super) fn shown(
 ) -> Result<MountVersion> {
     if options.show == Show::All {
         return Ok(MountVersion {
+            // A mount of all versions has no version of its own.
             version: Id([0; 32]),
             tree: all::tree(repo)?,
             branch: None,
@@ -57,6 +58,7 @@ pub(super) fn shown(
         options.revision.clone()
     };
     let version = resolver.revision(&revision)?;
+    // Commits go to the local branch, not to the tracking branch.
     let branch = resolver.commit_branch(&options.revision)?;
     let version = origin::own_version(repo, options, version, branch.as_ref())?.unwrap_or(version);
     ensure_readable(context, repo, &version)?;

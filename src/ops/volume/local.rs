@@ -56,10 +56,10 @@ pub struct LocalVolume {
 #[expect(missing_docs, reason = "the names of the fields explain them")]
 pub enum LocalVolumeError {
     /// Another driver manages the volume.
-    #[error("volume `{name}` is not a local-driver volume: its driver is `{driver}`")]
+    #[error("cannot use volume `{name}` as a local-driver volume: its driver is `{driver}`")]
     Driver { name: String, driver: String },
     /// The directory of the volume is not visible to this process.
-    #[error("volume `{name}` is not visible here: `{}` does not exist", at.display())]
+    #[error("cannot access volume `{name}`: its directory `{}` is not visible here", at.display())]
     Invisible {
         name: String,
         /// The directory of the volume, as the engine reports it.
@@ -74,9 +74,7 @@ pub enum LocalVolumeError {
     #[error("cannot fill volume `{name}`: not empty")]
     Filled { name: String },
     /// A label names another branch.
-    #[error(
-        "volume `{name}` commits to branch `{branch}`; the branch of an existing volume cannot be changed"
-    )]
+    #[error("cannot change the branch of volume `{name}`: its label names branch `{branch}`")]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
     #[error("cannot fill the volume: branch `{branch}` is at another version")]
@@ -85,7 +83,7 @@ pub enum LocalVolumeError {
     #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
     /// The volume contains a directory that dvc itself writes to, or is inside of one.
-    #[error("volume `{name}` contains `{}`, a directory that dvc itself writes to", ours.display())]
+    #[error("cannot use volume `{name}`: it overlaps with `{}`, a directory that dvc itself writes to", ours.display())]
     Ours {
         name: String,
         /// The directory that dvc writes to.
@@ -156,6 +154,7 @@ pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<Loc
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));
     }
+    // Only an answer shows a conflict; errors and timeouts count as no volume.
     match engine.volume_within(name, DRIVER_TIMEOUT) {
         Ok(Volume { name, driver, .. }) if driver != LOCAL => {
             Err(LocalVolumeError::Driver { name, driver }.into())
@@ -241,6 +240,8 @@ fn located(engine: &DockerEngine, volume: Volume) -> Result<LocalVolume> {
         }
         .into());
     };
+    // Docker mounts the device of a volume only while a container uses the volume. Until then, the
+    // directory is empty.
     let on_device = ["device", "type"]
         .iter()
         .any(|option| options.contains_key(*option));
@@ -309,6 +310,7 @@ pub fn create_local_volume(
     let begun = |context: &Context| {
         Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some())
     };
+    // Files are accepted only from an interrupted checkout into the same directory.
     let goes_on = match &there {
         Some(there) if !is_empty(&there.at)? => {
             let inner = inner(&there.at)?;
@@ -373,6 +375,7 @@ pub fn create_local_volume(
         .canonicalize()
         .map_err(IoError::at("find", &context.repository))?;
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
+    // A label is text, so a path that is not UTF-8 gets none.
     labels.extend(
         repository
             .to_str()

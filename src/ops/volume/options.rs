@@ -162,6 +162,7 @@ impl VolumeOptions {
             _ => value.to_owned(),
         };
         let parsed = Location::parse(&place, Path::new("/")).map_err(|e| bad(key, e))?;
+        // A relative path would depend on the directory of the driver's process.
         if parsed.location.as_directory().is_some()
             && !place.starts_with('/')
             && !place.contains("://")

@@ -29,6 +29,7 @@ impl DvcProgram {
         if let Some(cache) = record.cache {
             words.extend(["-c".to_owned(), format!("cache.size={cache}")]);
         }
+        // Processes in containers run as other users and need access to the mount.
         words.extend(
             [
                 "--repo",
@@ -46,6 +47,7 @@ impl DvcProgram {
             words.extend(record.live.then(|| "--live".to_owned()));
             words.extend(record.quota.map(|bytes| format!("--quota={bytes}")));
         }
+        // After `--`, the revision of a user is never taken for an option.
         words.extend([
             "--".to_owned(),
             record.revision.clone(),
@@ -126,6 +128,7 @@ impl DvcProgram {
             return Ok(done.stdout);
         }
         let text = String::from_utf8_lossy(&done.stderr);
+        // Notices precede the error, which is the last object.
         let error = text
             .lines()
             .rev()

@@ -165,6 +165,7 @@ impl VolumeRegistry {
     pub(super) fn lock_trash(&self) -> Result<File> {
         let dir = self.0.join(TRASH);
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        // The directory itself is the lock file, so no lock file can look like an entry.
         let lock = File::open(&dir).map_err(IoError::at("open", &dir))?;
         lock.lock().map_err(IoError::at("lock", &dir))?;
         Ok(lock)
@@ -178,6 +179,7 @@ impl VolumeRegistry {
             .prefix(USER_LOCK)
             .tempfile_in(&dir)
             .map_err(IoError::at("create", &dir))?;
+        // The lock ends with the process, so other processes see whether the user lives.
         file.as_file()
             .lock()
             .map_err(IoError::at("lock", file.path()))?;
@@ -196,16 +198,19 @@ impl VolumeRegistry {
     pub(super) fn is_user_alive(&self, user: &str) -> Option<bool> {
         let lock_name = user.rsplit_once(' ')?.1;
         let random = lock_name.strip_prefix(USER_LOCK)?;
+        // The id comes from a request, so it must not lead out of the directory of locks.
         if !random.chars().all(|c| c.is_ascii_alphanumeric()) {
             return None;
         }
         let path = self.0.join(LOCKS).join(lock_name);
+        // The file is removed when its user ends.
         let Ok(file) = File::options().write(true).open(&path) else {
             return Some(false);
         };
         if file.try_lock().is_err() {
             return Some(true);
         }
+        // The lock is free, so its user died without removing the file.
         drop(fs::remove_file(&path));
         Some(false)
     }
@@ -271,6 +276,7 @@ impl VolumeRegistry {
             }
             if_exists(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
         }
+        // The lock file goes last. A process that waits for the lock notices the removal in `lock`.
         drop(fs::remove_file(self.0.join(LOCKS).join(name)));
         Ok(())
     }
@@ -278,6 +284,7 @@ impl VolumeRegistry {
     pub(super) fn rename(&self, record: &VolumeRecord, new: &str) -> Result<()> {
         let (from, to) = (self.dir(&record.name), self.dir(new));
         fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
+        // If the process dies before this, `find` corrects the recorded name.
         self.put(&VolumeRecord {
             name: new.to_owned(),
             ..record.clone()
@@ -292,6 +299,7 @@ impl VolumeRegistry {
         if_exists(fs::remove_dir(from.join(DATA))).map_err(IoError::at("remove", &from))?;
         if_exists(fs::remove_file(from.join(USERS))).map_err(IoError::at("remove", &from))?;
         fs::rename(&from, dir.join(id)).map_err(IoError::at("move to the trash", &from))?;
+        // A lock file that stays only costs its space.
         drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
         Ok(())
     }
@@ -313,6 +321,7 @@ impl VolumeRegistry {
     pub(super) fn restore(&self, id: &str, record: &VolumeRecord) -> Result<()> {
         let (from, to) = (self.0.join(TRASH).join(id), self.dir(&record.name));
         fs::rename(&from, &to).map_err(IoError::at("restore", &from))?;
+        // If the process dies before this, `find` corrects the recorded name.
         self.put(record)
     }
 

@@ -93,7 +93,7 @@ fn what_does_not_exist_is_said() {
     insta::assert_snapshot!(n.err("AMCC@1999-01-01"), @"`AMCC` has no version `1999-01-01`");
     insta::assert_snapshot!(n.err("main~5"), @"cannot resolve `main~5`: the version does not have that many ancestors");
     insta::assert_snapshot!(n.err("main^2"), @"cannot resolve `main^2`: the version has no parent 2");
-    insta::assert_snapshot!(n.err("main@{5}"), @"cannot resolve `main@{5}`: the ref log of `main` has 5 entries");
+    insta::assert_snapshot!(n.err("main@{5}"), @"cannot resolve `main@{5}`: the ref log of `main` has only 5 entries");
     insta::assert_snapshot!(n.err("main~1@{1}"), @"cannot resolve `main~@{1}`: only a branch or a tag has a ref log");
     insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"cannot resolve `main@{1999-01-01}`: the first version is newer than this time");
     insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"98");

@@ -68,6 +68,7 @@ pub struct Packer {
     packed: Vec<u8>,
 }
 
+// One packer for each thread, because creating a zstd context takes 10 us.
 thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::default());
 }
@@ -109,6 +110,8 @@ impl Packer {
         if mostly_digits(plain) {
             return CompressionProfile::Literal;
         }
+        // The middle 4 KiB decide, from 8 KiB on. On a MariaDB directory the result was 0.03 %
+        // larger than with the better profile for each frame (docs/decisions/0001).
         let Some(piece) = plain.get(plain.len() / 2..plain.len() / 2 + TRIAL) else {
             return CompressionProfile::Normal;
         };
@@ -166,6 +169,8 @@ impl Packer {
         id: Id,
         plain: &[u8],
     ) -> Result<bool> {
+        // The base must be stored whole, because a read may need at most two frames. Without a
+        // readable base, the chunk is stored whole.
         let Ok(Some(base)) = repo.whole_base(old) else {
             return Ok(false);
         };
@@ -178,6 +183,7 @@ impl Packer {
         // An upper bound of the stored size of the base, which may share its frame with other
         // objects.
         let whole = u64::from(base.place.stored).min(bytes.len() as u64);
+        // A larger delta saves too little for the second frame that each read needs.
         if self.packed.len() as u64 * 2 > whole {
             return Ok(false);
         }

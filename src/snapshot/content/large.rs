@@ -40,6 +40,7 @@ pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 impl Buffers {
     fn take(&self) -> Vec<u8> {
         let used = self.0.lock().pop();
+        // A step follows the rest of the previous one, which is shorter than a chunk and a block.
         used.unwrap_or_else(|| vec![0; STEP + CHUNK_MAX + BLOCK])
     }
 
@@ -195,6 +196,7 @@ impl Reader {
                 .ok_or_else(|| io::Error::other("the directory is closed"))?;
             let fd = open_file(dir.as_fd(), &self.name)?;
             let now = stat_at(fd.as_fd(), b"")?;
+            // The name may lead to another file by now.
             if (now.dev, now.ino) == (self.stat.dev, self.stat.ino) {
                 Ok(fd)
             } else {
@@ -202,6 +204,7 @@ impl Reader {
             }
         };
         let opened = open();
+        // Release the directory also after an error, because its descriptor would stay open.
         self.dir.release();
         let fd = opened.map_err(|e| self.failed(e))?;
         let once = IoMode::in_pieces(&fd);
@@ -224,6 +227,7 @@ impl Reader {
             self.buffer = buffers.take();
         }
         let mut holes_before = 0;
+        // The first bytes are read even in a hole, because they determine the chunker.
         if self.held == 0 && self.file.is_some() {
             holes_before = self.skip_hole()?;
         }
@@ -250,6 +254,7 @@ impl Reader {
         let batch = if pieces.is_empty() && holes_before == 0 {
             None
         } else {
+            // The batch takes the buffer, so the bytes after the last boundary move to another one.
             let mut rest = buffers.take();
             let left = self.held - used;
             rest[..left].copy_from_slice(&self.buffer[used..self.held]);
@@ -279,6 +284,7 @@ impl Reader {
         state.under_way += usize::from(batch.is_some());
         if last && self.held == 0 {
             buffers.give(std::mem::take(&mut self.buffer));
+            // The thread that completes the last batch finishes the file.
             state.end = Some(self);
             if state.under_way == 0 {
                 return finish(&file, state, out);
@@ -286,6 +292,7 @@ impl Reader {
             return Ok(Next::Batch(batch, None));
         }
         if state.under_way >= AHEAD {
+            // The next thread that completes a batch of the file continues the reader.
             state.waiting = Some(self);
             return Ok(Next::Batch(batch, None));
         }
@@ -325,6 +332,7 @@ impl Reader {
 
     /// Skips a hole that the file system reports, in whole blocks. Returns its length in bytes.
     fn skip_hole(&mut self) -> Result<u64, ReadError> {
+        // A file without holes needs no system call. In others, a hole must begin at a block.
         if self.stat.blocks.saturating_mul(512) >= self.stat.size
             || !self.pos.is_multiple_of(BLOCK as u64)
         {
@@ -336,8 +344,10 @@ impl Reader {
         let data = match rustix::fs::seek(fd, rustix::fs::SeekFrom::Data(self.pos)) {
             Ok(data) => data.min(self.stat.size),
             Err(rustix::io::Errno::NXIO) => self.stat.size,
+            // The file system does not report holes, so the zeros are read.
             Err(_) => return Ok(0),
         };
+        // A block that contains any data is no hole, so its zeros are read.
         let to = if data == self.stat.size {
             data
         } else {
@@ -498,6 +508,8 @@ impl Batch {
         bytes: &[u8],
         at: u64,
     ) -> Result<()> {
+        // Bytes that were inserted or removed move all later chunks. The last chunk that both
+        // versions have shows by how much.
         if let Some(known) = self.old.iter().find(|o| o.2 == id) {
             let shift = i64::try_from(known.0).unwrap_or(0) - i64::try_from(at).unwrap_or(0);
             self.file.shift.store(shift, Ordering::Relaxed);
@@ -555,6 +567,7 @@ impl OldCursor {
         len: u64,
         shift: i64,
     ) -> Result<Vec<(u64, u64, Id)>> {
+        // The shift changes within the part if bytes were inserted or removed there.
         const MARGIN: u64 = 512 << 10;
         let from = offset.saturating_add_signed(shift).saturating_sub(MARGIN);
         let to = offset

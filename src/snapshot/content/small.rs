@@ -63,6 +63,7 @@ pub fn store_small(
             Ok(now) => now,
             Err(e) => return Ok(SmallFile::Unreadable(e)),
         };
+        // The stat is the same after the read, so the bytes are the content of one moment.
         if now.same(&stat) {
             stable = true;
             break;
@@ -89,6 +90,8 @@ pub fn store_small(
     }
     let bytes = &buffer[..len];
     let head = &bytes[..len.min(sniff::HEAD)];
+    // Inline content has no chunks. The entry omits `Cdc`, so it does not depend on the settings of
+    // the repository.
     let chunker = if len as u64 > INLINE_MAX {
         out.repo().chunker().choose(head, len as u64)
     } else {

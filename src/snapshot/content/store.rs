@@ -85,6 +85,7 @@ fn store_chunk(
         .and_then(|old| {
             let (_, mut extents) = out
                 .repo()
+                // A chunk after the old end has the last old chunk as its base.
                 .extents_at(&old.content, at.min(old.size.saturating_sub(1)))
                 .ok()?;
             extents.next()?.ok()?.chunk

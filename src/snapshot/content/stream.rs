@@ -78,6 +78,7 @@ pub fn cut_file(
         let mut pieces = Vec::new();
         if held == 0 && chosen.is_some() && at.is_multiple_of(BLOCK as u64) {
             // Whole blocks of a hole need not be read.
+            // A hole ends at the last block boundary before the data.
             let hole = bytes.hole().min(size - at);
             let hole = if at + hole == size {
                 hole
@@ -207,6 +208,8 @@ pub fn store_stream(
                 Content::Inline(buffer[..held].to_vec()),
             ));
         }
+        // The total length is not known yet. The choice depends on the length only below 64 KiB,
+        // and such a stream has ended.
         let chunker = *chunker.get_or_insert_with(|| {
             out.repo()
                 .chunker()

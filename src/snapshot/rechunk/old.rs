@@ -126,6 +126,7 @@ impl<'a> OldMap<'a> {
                 return Err(uneven());
             };
             self.leaf = leaf_items(start, &extents);
+            // A node whose length differs from that in its parent would shift all later offsets.
             if self.leaf.end() != end {
                 return Err(uneven());
             }
@@ -151,6 +152,7 @@ impl<'a> OldMap<'a> {
                 id: None,
             }));
         }
+        // Leaves the nodes that do not contain the offset.
         while self.path.len() > 1
             && self
                 .path
@@ -163,6 +165,7 @@ impl<'a> OldMap<'a> {
             let Some((start, end, id)) = self.path.last().and_then(|level| level.at(offset)) else {
                 return Ok(None);
             };
+            // All paths have the same length, so the children of this node are leaves.
             if self.path.len() == self.height {
                 return Ok(Some(LeafPlace {
                     start,

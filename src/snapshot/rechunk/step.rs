@@ -45,6 +45,7 @@ const PARTS_MAX: usize = 4096;
 /// Maximum number of bytes after a chunk that determine its end.
 const LOOK: u64 = 2;
 /// Maximum number of bytes before a content-defined boundary that determine it.
+// The hash of FastCDC has 64 bits and is shifted by one bit for each byte.
 const MEMORY: u64 = 64;
 const BLOCK_LEN: u64 = BLOCK as u64;
 
@@ -163,6 +164,7 @@ impl Plan<'_> {
     ) -> Result<Option<Step>> {
         let mut cutter = Cutter::new(self, Some(old), 0, bytes);
         let affected = cutter.affected(block_of(change))?;
+        // The assumption: boundaries agree at the start of the old extent just before the change.
         let before = affected.saturating_sub(1 + LOOK);
         let Some((start, extent)) = cutter.old_at(before)? else {
             return Ok(None);
@@ -207,10 +209,13 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         let size = self.plan.size;
         let mut at = start;
         loop {
+            // Keep old extents up to the first one that a change affects, then add one hole or
+            // chunk.
             let kept = self.keep_from(at)?;
             if kept > at {
                 self.parts.push(Part::Kept(at..kept));
                 at = kept;
+                // The changes from `stop` on belong to the next guess.
                 if self.plan.next_change(at) >= stop {
                     break;
                 }
@@ -221,6 +226,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             }
             at += self.cut_one(at)?;
         }
+        // The next step begins with these bytes, so it need not read them again.
         let rest = if at < self.read_to() && at >= self.from {
             self.bytes[self.index(at)..].to_vec()
         } else {
@@ -264,6 +270,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             } else {
                 at
             };
+            // Only whole blocks are holes, except at the end of the file.
             let zero_to = if zero_to == size {
                 size
             } else {
@@ -296,7 +303,9 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         {
             let end = start + len;
             let tail = end.saturating_sub(MEMORY).max(at);
+            // The old chunk begins here too, and no byte that determines its end has changed.
             sure = start == at && end <= at + most && self.affected(tail)? >= end + plan.look(len);
+            // If the end is not certain, read up to the old end, and at least an average chunk.
             want = if sure {
                 len
             } else {
@@ -313,6 +322,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             if complete || plan.settled(len, window.len()) {
                 return Ok(len);
             }
+            // The chunk does not end in the bytes that were read.
             want += BLOCK_LEN;
         }
     }
@@ -344,6 +354,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             };
             let end = start + extent.len;
             if extent.chunk.is_some() {
+                // The change can move the end of this chunk.
                 if start != at || end.saturating_add(self.plan.look(extent.len)) > change {
                     break;
                 }
@@ -406,13 +417,16 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             return Ok(*known);
         }
         let end = plan.size.min(block + BLOCK_LEN);
+        // All bytes of the block were written.
         let fresh = plan.change_end(block) >= end;
         let hole = if fresh && plan.data.is_some_and(|data| data(block) >= end) {
             true
         } else {
+            // The bytes follow those that were read, and the next chunk needs them.
             if fresh && self.read_to() >= block {
                 self.fill(end)?;
             }
+            // The unchanged bytes of an old hole are known to be zeros.
             self.parts_are_zero(block..end, true)?
                 && (fresh || self.was_hole(block)? || self.parts_are_zero(block..end, false)?)
         };

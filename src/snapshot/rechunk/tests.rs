@@ -99,6 +99,7 @@ impl Changed {
             self.new.resize(at + bytes.len(), 0);
         }
         self.new[at..at + bytes.len()].copy_from_slice(bytes);
+        // An overlay records whole blocks, so the recorded range may be larger than the write.
         let (from, to) = (
             at / align * align,
             (at + bytes.len()).next_multiple_of(align),
@@ -108,6 +109,7 @@ impl Changed {
 
     fn resize(&mut self, len: usize) {
         self.new.resize(len, 0);
+        // Bytes after a truncation are not old bytes, even if the file grows again.
         self.kept = self.kept.min(len as u64);
     }
 
@@ -149,6 +151,7 @@ fn both(
         space.copy_from_slice(&file.new[at..at + space.len()]);
         Ok(())
     };
+    // Like `SEEK_DATA`: skips pages of zeros.
     let data = |at: u64| {
         let pages = file.new[usize::try_from(at).unwrap()..].chunks(4096);
         at + pages
@@ -171,6 +174,7 @@ fn both(
     };
     let found = rechunk_by(out, &change, way.threads, way.shares).unwrap();
     let bytes = read_bytes.load(Ordering::Relaxed);
+    // Without an old version, the result must be the same.
     let fresh = Change {
         old: None,
         dirty: &[],
@@ -226,6 +230,7 @@ fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         1 => (places(), lengths()).prop_map(|(a, n)| Op::Same(a, n)),
         1 => places().prop_map(Op::Resize),
         1 => any::<bool>().prop_map(Op::Header),
+        // A boundary depends on the 64 bytes before it (`MEMORY`) and on a few after it (`LOOK`).
         4 => (0usize..40, -70isize..4, 1usize..64).prop_map(|(i, by, n)| Op::Cut(i, by, n)),
         1 => (0usize..40, -4isize..4).prop_map(|(i, by)| Op::End(i, by)),
     ];
@@ -247,6 +252,8 @@ fn apply(file: &mut Changed, ops: &[Op], cuts: &[usize], seed: u64, align: usize
                 file.write(*at, &there, align);
             }
             Op::Resize(len) => file.resize(*len),
+            // Turns the file into a database, which has another chunker. `Header(false)` does the
+            // opposite.
             Op::Header(true) => file.write(0, b"SQLite format 3\0", align),
             Op::Cut(i, by, len) => file.write(near(*i, *by), &noise(*len, seed ^ *i as u64), align),
             Op::End(i, by) => file.resize(near(*i, *by)),
@@ -277,6 +284,7 @@ proptest! {
         let mut file = Changed::new(first.new);
         let cuts = cuts_of(&out, &file.old);
         apply(&mut file, &after, &cuts, !seed, if aligned { 4096 } else { 1 });
+        // `SMALL` allows guesses between close changes, where they are often wrong.
         let shares = if small { SMALL } else { SHARES };
         let (found, whole, _) = both(&out, &file, &Way { threads, shares, hint });
         prop_assert!(found == whole, "{:?}", difference(&repo, &found, &whole));
@@ -507,6 +515,7 @@ fn an_error_of_the_reader_ends_it() {
     let read = |_: u64, space: &mut [u8]| {
         space.fill(1);
         match reads.fetch_add(1, Ordering::Relaxed) {
+            // An error in the middle of the work.
             12 => Err(Malformed::new("file", "on purpose").into()),
             _ => Ok(()),
         }
@@ -591,6 +600,8 @@ fn nodes_of_the_list_that_end_elsewhere() {
     for every in [1, 3] {
         let mut file = Changed::new(old.clone());
         for chunk in ends.iter().step_by(every) {
+            // A node ends after a chunk whose id ends in a zero byte. Another content of this chunk
+            // moves the end of the node.
             file.write(usize::try_from(chunk.start).unwrap() + 200, b"written", 1);
         }
         let (found, whole, _) = both(

@@ -189,6 +189,8 @@ pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, bef
     let words = [
         stat.ino,
         if inherited { 0 } else { stat.dev },
+        // The length and the link count of a directory depend on its entries, which have
+        // fingerprints of their own.
         if tree.is_some() { 0 } else { stat.size },
         stat.mtime.secs.cast_unsigned(),
         u64::from(stat.mtime.nanos) << 32 | u64::from(stat.ctime.nanos),
@@ -205,6 +207,7 @@ pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, bef
     let sum = checksum(&[&record, name]);
     let mut first = [0u8; 8];
     first.copy_from_slice(&sum[..8]);
+    // 0 is reserved for entries that always count as changed.
     u64::from_le_bytes(first).max(1)
 }
 

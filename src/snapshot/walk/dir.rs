@@ -130,6 +130,7 @@ impl Dir {
         let parent = self.parent.as_ref().and_then(|p| p.fd());
         let parent = parent.ok_or_else(|| io::Error::other("the parent directory is closed"))?;
         let opened = entries::open_dir(parent.as_fd(), &self.name);
+        // Release the parent also after an error, because its descriptor would stay open.
         if let Some(parent) = &self.parent {
             parent.release();
         }

@@ -117,6 +117,7 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     open_quietly(
         dir,
         name,
+        // Without `NONBLOCK`, opening would wait forever if the name was replaced by a pipe.
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
     )
 }
@@ -125,6 +126,7 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
 fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let name = OsStr::from_bytes(name);
     match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner of a file may use `O_NOATIME` (open(2)).
         Err(rustix::io::Errno::PERM) => Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?),
         r => Ok(r?),
     }
@@ -181,6 +183,7 @@ pub fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
 
 /// Returns the xattrs of a node that cannot be opened: a link, pipe or device.
 pub fn xattrs_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>> {
+    // The system calls with a directory descriptor (`getxattrat`) exist only since Linux 6.13.
     let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     let path = OsStr::from_bytes(&path);
@@ -199,8 +202,10 @@ fn read_xattrs(
     let mut large;
     let names = match list(&mut buf) {
         Ok(n) => &buf[..n],
+        // The file system has no xattrs.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
         Err(Errno::RANGE) => {
+            // The kernel's limit for a list of names and for a value, see xattr(7).
             large = vec![0u8; 64 << 10];
             let n = list(&mut large)?;
             &large[..n]
@@ -220,6 +225,7 @@ fn read_xattrs(
         };
         match got {
             Ok(n) => value.truncate(n),
+            // The xattr was removed after it was listed.
             Err(Errno::NODATA) => continue,
             Err(e) => return Err(e.into()),
         }
@@ -232,12 +238,14 @@ fn read_xattrs(
             value,
         });
     }
+    // Trees store xattrs in order, and other orders would give other ids.
     out.sort();
     Ok(out)
 }
 
 /// Returns whether a directory contains a valid CACHEDIR.TAG.
 pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
+    // From the Cache Directory Tagging Specification (https://bford.info/cachedir/).
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
     let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else {
         return false;
@@ -260,6 +268,7 @@ pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
         return false;
     };
     let mut bytes = Vec::new();
+    // A marker is short. The limit protects against a huge file with this name.
     let read = io::Read::take(std::fs::File::from(fd), 64 << 10);
     io::Read::read_to_end(&mut { read }, &mut bytes).is_ok() && Marker::decode(&bytes).is_ok()
 }

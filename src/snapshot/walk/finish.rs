@@ -71,10 +71,12 @@ impl Walk<'_> {
             },
             false => stat.meta(std::mem::take(&mut state.xattrs)),
         };
+        // A constant instead of the tree, because only the metadata of the directory is compared.
         let own = fingerprint(b"", &stat, Some(&Id([0; 32])), stat.dev, self.before);
         if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
             let same =
                 |stat: &Stat, now, then: &u64| record.confirms(dir.device(), stat, now, *then);
+            // The tree is reused only if the subdirectories, which are finished now, match too.
             let names = state
                 .slots
                 .iter()
@@ -117,6 +119,7 @@ impl Walk<'_> {
                 })?);
             }
         }
+        // A hard-linked file gets the node that was read through any of its names.
         for slot in &mut state.slots {
             if let Some(key) = slot.link {
                 let (link, node) = self.links().result(&key);
@@ -139,6 +142,7 @@ impl Walk<'_> {
             }
         }
         prints.push(own);
+        // A directory that is included only in part has no tree of its own.
         if let Some(chosen) = &dir.chosen {
             let whole = entries
                 .into_iter()

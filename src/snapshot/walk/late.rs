@@ -26,6 +26,8 @@ pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
             match read(walk, root, key, path)? {
                 Ok(node) => {
                     walk.links().settle(key, node);
+                    // One readable name is sufficient, so the errors of the other names do not
+                    // matter.
                     failed.clear();
                     break;
                 }
@@ -54,6 +56,7 @@ fn read(walk: &Walk<'_>, root: &Path, key: LinkKey, path: &[u8]) -> Result<io::R
             dir = open_dir(dir.as_fd(), name)?;
         }
         let stat = stat_at(dir.as_fd(), name)?;
+        // The name leads to another file by now.
         if (stat.dev, stat.ino) != key {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -96,6 +99,7 @@ impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.file.read(buf) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => {
+                // Only this file is unreadable, while an error of the stream would end the walk.
                 self.failed = Some(e);
                 Ok(0)
             }

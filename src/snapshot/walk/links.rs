@@ -96,6 +96,8 @@ impl Links {
 
     /// Returns the table of all groups of at least two names.
     pub fn table(&self) -> LinkTable {
+        // The groups of a table are ascending (docs/format.md), so that equal versions have equal
+        // tables.
         let mut sorted: BTreeMap<[u8; 16], Vec<Vec<u8>>> = BTreeMap::new();
         for group in self.groups.values() {
             if let Some((link, paths)) = group.link() {
@@ -122,6 +124,7 @@ impl Links {
             let all_kept = group.members.iter().all(|m| m.kept_in.is_some());
             let as_before = || match group.link() {
                 Some((link, paths)) => known.get(&link.group) == Some(&&paths),
+                // A single name is as before if the old version has no link for it.
                 None => !old
                     .0
                     .iter()
@@ -138,6 +141,7 @@ impl Links {
 impl Group {
     fn link(&self) -> Option<(HardLink, Vec<Vec<u8>>)> {
         let mut paths: Vec<Vec<u8>> = self.members.iter().map(|m| m.path.clone()).collect();
+        // The smallest path gives the group its id.
         paths.sort();
         Some((link_of(&paths)?, paths))
     }

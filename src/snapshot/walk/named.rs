@@ -34,6 +34,7 @@ impl Chosen {
     pub fn of(paths: &[Names]) -> Option<Arc<Self>> {
         let mut below: BTreeMap<&[u8], Vec<Names>> = BTreeMap::new();
         for path in paths {
+            // The root itself is among the paths, so everything is included.
             let (first, rest) = path.split_first()?;
             below.entry(first).or_default().push(rest.to_vec());
         }
@@ -189,10 +190,12 @@ impl<'r> NamedPaths<'r> {
         let same = self
             .open
             .iter()
+            // The first open directory is the root, which has no name.
             .skip(1)
             .zip(above)
             .take_while(|(open, name)| open.name == **name)
             .count();
+        // Keep the directories that this path shares with the previous one.
         self.open.truncate(same + 1);
         for depth in same..above.len() {
             let so_far = &names[..=depth];
@@ -201,6 +204,7 @@ impl<'r> NamedPaths<'r> {
             };
             match stat.kind {
                 FileType::Directory => self.enter(so_far)?,
+                // A walk does not follow links, so it would not find the path.
                 FileType::Symlink => return Err(Why::BehindLink(shown(so_far))),
                 _ => return Ok(Found::BelowFile),
             }
@@ -211,6 +215,7 @@ impl<'r> NamedPaths<'r> {
         match stat.kind {
             FileType::Directory => self.enter(names)?,
             FileType::Socket => return Err(Why::Socket),
+            // Open the file, because a file that cannot be read would be missing from the version.
             FileType::RegularFile => match self
                 .open
                 .last()

@@ -6,6 +6,7 @@ use std::path::Path;
 /// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or if
 /// the line is a comment or empty.
 pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Option<String> {
+    // Trailing spaces do not count, unless a backslash precedes them (gitignore(5)).
     let pattern = if line.ends_with("\\ ") {
         line
     } else {
@@ -40,6 +41,7 @@ fn why_never(pattern: &str, worktree: Option<&Path>) -> Option<String> {
     if names.contains('\0') {
         return Some("no name contains a zero byte; save the file as UTF-8".to_owned());
     }
+    // In a worktree at `/`, an absolute path is relative to the worktree.
     if let Some(worktree) = worktree.filter(|dir| body.starts_with('/') && dir.parent().is_some())
         && let Ok(inside) = Path::new(body).strip_prefix(worktree)
         // A worktree may contain a directory tree with the same names as the path to it.

@@ -189,13 +189,13 @@ impl Ignores {
         }
         let mut text = Vec::new();
         io::Read::read_to_end(&mut std::fs::File::from(fd), &mut text)?;
-        inner.add(&text, depth).into_iter().for_each(report);
+        inner.add(&text, depth)?.into_iter().for_each(report);
         Ok(inner)
     }
 
     /// Adds the text of the ignore file of a directory `depth` levels below the root. Returns the
-    /// lines that have no effect.
-    pub fn add(&mut self, text: &[u8], depth: usize) -> Vec<BadLine> {
+    /// lines that have no effect. Fails if the patterns together are too large to compile.
+    pub fn add(&mut self, text: &[u8], depth: usize) -> io::Result<Vec<BadLine>> {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut builder = GitignoreBuilder::new("");
         let mut bad = Vec::new();
@@ -217,10 +217,10 @@ impl Ignores {
                 why,
             }));
         }
-        if let Ok(rules) = builder.build() {
-            self.files.push((depth, Arc::new(rules)));
-        }
-        bad
+        // Without these rules, files that the user excluded would become part of the version.
+        let rules = builder.build().map_err(io::Error::other)?;
+        self.files.push((depth, Arc::new(rules)));
+        Ok(bad)
     }
 
     /// Returns whether there are no ignore files.
@@ -268,7 +268,9 @@ impl Ignores {
                 Match::None => {}
             }
         }
+        // The deepest file with a matching pattern decides, as in git.
         for (depth, file) in self.files.iter().rev() {
+            // The patterns of an ignore file are relative to its directory.
             let mut below = path;
             for _ in 0..*depth {
                 below = below
@@ -334,9 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn patterns_that_are_too_large_to_compile_are_an_error() {
+        let text: String = (0..40_000).map(|i| format!("*a{i}*b{i}*c\n")).collect();
+        let mut ignores = Ignores::default();
+        assert!(ignores.add(text.as_bytes(), 0).is_err());
+        assert!(ignores.is_empty());
+    }
+
+    #[test]
     fn lines_without_effect_are_returned() {
         let mut ignores = Ignores::default();
-        let bad = ignores.add(b"\xef\xbb\xbfcache/\r\n\r\n./video\nok\n\xff\xfe\n{a\n", 0);
+        let bad = ignores
+            .add(b"\xef\xbb\xbfcache/\r\n\r\n./video\nok\n\xff\xfe\n{a\n", 0)
+            .unwrap();
         assert!(
             ignores.excludes(&Rules::default(), b"cache", true),
             "a byte order mark is not a part of a pattern"

@@ -187,6 +187,8 @@ impl<'a> Walk<'a> {
             .unwrap_or_default();
         let skipped = (self.rules.one_file_system && outside(dir))
             || (self.rules.skip_cache_dirs && !dir.is_root() && entries::is_cache_dir(fd));
+        // The name may lead to another directory than when its parent was scanned, so the open one
+        // counts.
         *dir.stat.lock() = stat;
         let mut state = dir.lock();
         state.xattrs = xattrs;
@@ -297,6 +299,8 @@ impl<'a> Walk<'a> {
     /// Compares the entries with the record, and stores the changed ones.
     fn compare(&self, dir: &Arc<Dir>, names: Vec<Named>, buffer: &mut Vec<u8>) -> Result<Found> {
         let device = dir.device();
+        // A snapshot of a volume is not older than the latest change in it, see
+        // `DirRecord::confirms`.
         if let Some(newest) = names.iter().map(|(_, stat)| stat.ctime).max() {
             let mut known = self.newest.lock();
             *known = newest.max(*known);
@@ -323,12 +327,15 @@ impl<'a> Walk<'a> {
         let by_inode: Vec<Vec<u8>> = slots.iter().map(|s| s.name.clone()).collect();
         slots.sort_by(|a, b| a.name.cmp(&b.name));
         let record = self.record(dir)?;
+        // Subdirectories are compared when they are finished.
         let clean = record.as_ref().is_some_and(|r| {
             r.prints.len() == slots.len() + 1
                 && slots.iter().zip(&r.prints).all(|(s, p)| {
                     s.stat.kind == FileType::Directory || r.confirms(device, &s.stat, s.print, *p)
                 })
         });
+        // If all files match the record, their entries are needed only if a subdirectory has
+        // changed.
         let mut old = match &record {
             Some(_) if clean => HashMap::new(),
             Some(record) => self.old_entries(record),
@@ -341,6 +348,8 @@ impl<'a> Walk<'a> {
                 self.too_long(&dir.path);
                 continue;
             }
+            // Count the subdirectory before it is queued, because another thread may finish it at
+            // once.
             dir.pending.fetch_add(1, Ordering::AcqRel);
             dir.users.fetch_add(1, Ordering::AcqRel);
             let old_tree = match old.get(&slot.name) {
@@ -508,6 +517,7 @@ impl<'a> Walk<'a> {
             let first = self.links().found(key, &dir.path, name);
             let mut state = dir.lock();
             state.slots[at].link = Some(key);
+            // The id of a group of hard links is known only at the end of the walk.
             if !std::mem::replace(&mut state.waits_for_links, true) {
                 dir.pending.fetch_add(1, Ordering::AcqRel);
                 self.links().wait(Arc::clone(dir));
@@ -534,6 +544,8 @@ impl<'a> Walk<'a> {
                     Ok(file) => file,
                     Err(e) => return self.leave_out(dir, at, name, &e),
                 };
+                // From here on, only the open file counts, because the name may lead to another
+                // file by now.
                 let now = match entries::stat_at(file.as_fd(), b"") {
                     Ok(now) if now.kind == FileType::RegularFile => now,
                     // The file was replaced by another node after the first stat.
@@ -552,6 +564,7 @@ impl<'a> Walk<'a> {
                     let mut state = dir.lock();
                     let slot = &mut state.slots[at];
                     slot.stat = now;
+                    // Without its xattrs, the file has to be read again by the next walk.
                     slot.print = if xattrs.is_some() {
                         fingerprint(name, &now, None, dir.device(), self.before)
                     } else {
@@ -562,6 +575,7 @@ impl<'a> Walk<'a> {
                         name: name.to_vec(),
                         meta,
                         link: None,
+                        // A placeholder until the content is stored.
                         node: Node::Fifo,
                     });
                 }

@@ -72,6 +72,8 @@ impl Unrestored {
                 std::mem::discriminant(&then.node) == std::mem::discriminant(&entry.node)
             });
             let candidates: Vec<&Entry> = same_kind.collect();
+            // A version with the same content is probably the one from which the file was checked
+            // out.
             let best = candidates
                 .iter()
                 .find(|then| then.node == entry.node)
@@ -107,6 +109,8 @@ impl Unrestored {
         let found = (now.uid, now.gid);
         let by = |uid: u32| self.by.iter().find(|by| by.owners && by.uid == uid);
         let mut is_kept = false;
+        // Only a file that belongs to the user of such a checkout can be in the state that the
+        // checkout left.
         if let Some(by) = by(found.0) {
             if then.uid != found.0 {
                 now.uid = then.uid;
@@ -114,6 +118,7 @@ impl Unrestored {
             }
             if then.gid != found.1
                 && found.1 == by.gid
+                // A member of the recorded group could set it, so another group is a later change.
                 && (is_kept || !self.groups.contains(&then.gid))
             {
                 now.gid = then.gid;

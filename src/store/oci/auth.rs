@@ -19,6 +19,8 @@ use crate::store::meter::Meter;
 use crate::store::{StoreErrorKind, http};
 
 /// Lifetime of a token in seconds, if the server does not state one.
+// The default of the token specification:
+// <https://distribution.github.io/distribution/spec/auth/token/>.
 const TOKEN_LIFE: u64 = 60;
 /// A token is renewed this many seconds before it expires, but at most a quarter of its lifetime
 /// before.
@@ -114,6 +116,8 @@ impl Auth {
         let mut state = self.state.lock().await;
         match state.challenge.clone() {
             None => Ok(None),
+            // Without a password, the request is sent as it is; the registry decides whether that
+            // suffices.
             Some(Challenge::Basic) => Ok(self.basic(&mut state).await.ok()),
             Some(challenge) => self
                 .token(&mut state, client, meter, scope, &challenge)
@@ -149,6 +153,7 @@ impl Auth {
         state.challenge = Some(challenge.clone());
         if challenge == Challenge::Basic {
             let header = self.basic(&mut state).await?;
+            // The registry has just rejected this password, so sending it again would fail too.
             if used == Some(&header) {
                 let who = self.login(&mut state).await.who(&self.server);
                 return Err(AuthError::denied(format!("401 Unauthorized for {who}")));
@@ -193,6 +198,7 @@ impl Auth {
             Some(given) => Login::Password(given.clone()),
             None => {
                 let server = self.server.clone();
+                // A credential helper is a program that blocks its thread.
                 let looked = tokio::task::spawn_blocking(move || Login::from_docker(&server));
                 match tokio::time::timeout(HELPER_LIMIT, looked).await {
                     Ok(looked) => looked.unwrap_or(Login::Anonymous(None)),
@@ -249,6 +255,7 @@ impl Auth {
             error_kind: StoreErrorKind::InvalidResponse,
             detail: format!("invalid URL `{realm}` of the token server: {e}"),
         })?;
+        // An unencrypted token server would reveal the password to the network.
         if realm.scheme() != "https" && !self.plain {
             let detail = format!("the token server `{realm}` is not encrypted");
             return Err(AuthError {
@@ -266,6 +273,7 @@ impl Auth {
         };
         let name = &self.repository;
         let token = match scope {
+            // Request both permissions, so that one token serves the reads and writes of a push.
             AuthScope::Use => match server.ask(&format!("repository:{name}:pull,push")).await {
                 // An account without permission to write may still be allowed to read.
                 Err(e) if e.error_kind == StoreErrorKind::Denied => server
@@ -315,6 +323,8 @@ impl TokenServer<'_> {
             error_kind,
             detail: format!("token server {}: {what}", self.realm),
         };
+        // The server issues the token after this instant, so the token cannot expire earlier than
+        // computed.
         let requested = Instant::now();
         self.meter.request();
         let mut response = self.request(scope).send().await.map_err(|e| {
@@ -333,12 +343,14 @@ impl TokenServer<'_> {
             body.map_err(|e| fail(http::error_kind_of(&e), &http::root_cause(&e.without_url())))?;
         let body = body.ok_or_else(invalid)?;
         let response: TokenResponse = serde_json::from_slice(&body).map_err(|_| invalid())?;
+        // The specification allows both names; servers for OAuth 2.0 use the second one.
         let token = response
             .token
             .or(response.access_token)
             .ok_or_else(invalid)?;
         let header = secret_header("Bearer", &token).ok_or_else(invalid)?;
         let life = response.expires_in.filter(|s| *s > 0).unwrap_or(TOKEN_LIFE);
+        // The limit keeps a huge lifetime from overflowing the clock.
         let usable =
             Duration::from_secs(life.min(u64::from(u32::MAX)) - TOKEN_MARGIN.min(life / 4));
         Ok(Token {
@@ -350,6 +362,7 @@ impl TokenServer<'_> {
     fn request(&self, scope: &str) -> reqwest::RequestBuilder {
         let mut fields: Vec<(&str, &str)> = self.service.iter().map(|s| ("service", *s)).collect();
         fields.push(("scope", scope));
+        // Only the POST form of OAuth 2.0 accepts identity tokens.
         if let Login::Identity(token) = self.login {
             fields.extend([
                 ("grant_type", "refresh_token"),

@@ -69,10 +69,12 @@ pub(super) async fn store(
     name: &str,
     source: UploadSource,
 ) -> Result<(), StoreError> {
+    // The name is the digest. A blob of another length is incomplete, so upload it again.
     match head(registry, info, name).await? {
         Some(len) if len == source.len() => return Ok(()),
         _ => {}
     }
+    // Two requests, because registries may respond to a single POST with 202 and store nothing.
     let begin = registry.url("blobs/uploads/");
     let response = registry
         .send(info, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0))
@@ -92,6 +94,7 @@ pub(super) async fn store(
             "response without an upload URL",
         )
     })?;
+    // The upload URL may already have a query that identifies the upload.
     url.query_pairs_mut()
         .append_pair("digest", &format!("sha256:{name}"));
     let taken = Arc::new(AtomicU64::new(0));
@@ -112,6 +115,7 @@ pub(super) async fn store(
             }
         }
     };
+    // The client for uploads has no read timeout, so this function watches the progress.
     let response = tokio::select! {
         response = registry.send(info, Method::PUT, &url, dress) => response?,
         () = http::stalled(&taken) => {
@@ -121,6 +125,7 @@ pub(super) async fn store(
     };
     match response.status() {
         StatusCode::CREATED => Ok(()),
+        // Any other success, such as 202, does not mean that the blob is stored.
         status if status.is_success() => Err(registry.error(
             info,
             StoreErrorKind::InvalidResponse,
@@ -142,6 +147,7 @@ pub(super) async fn delete(
         return Ok(());
     }
     let refusal = registry.error_response(response).await;
+    // The registry's own garbage collection removes a blob that no manifest names.
     match refusal.is_unsupported() {
         true => Ok(()),
         false => Err(registry.error(info, refusal.error_kind(), refusal.detail)),
@@ -175,6 +181,7 @@ async fn open(
     };
     let response = registry.send(info, Method::GET, &url, dress).await?;
     match response.status() {
+        // RFC 9110 allows a server to ignore `Range` and to send the complete blob.
         StatusCode::OK => Ok(Some(BlobResponse {
             response,
             skip: offset,
@@ -229,6 +236,7 @@ pub(super) async fn read(
     let missing = || StoreError::Missing {
         key: info.key.clone(),
     };
+    // No range header can request zero bytes.
     if len == 0 {
         let end = head(registry, info, name).await?.ok_or_else(missing)?;
         return if offset <= end {
@@ -285,6 +293,7 @@ pub(super) async fn stream(
             let _ = to.send(Ok(Some(gathered.freeze()))).await;
         }
     }
+    // The end marker distinguishes a complete blob from a task that died.
     let _ = to.send(Ok(None)).await;
     Ok(())
 }

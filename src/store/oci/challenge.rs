@@ -75,6 +75,7 @@ fn value(text: &str) -> (String, &str) {
     while let Some((at, c)) = chars.next() {
         match c {
             '"' => return (value, &quoted[at + 1..]),
+            // A quoted pair of RFC 9110.
             '\\' => value.extend(chars.next().map(|c| c.1)),
             c => value.push(c),
         }

@@ -41,6 +41,7 @@ impl ImageKey {
     fn of(key: &str) -> Result<Self, StoreError> {
         match key.split_once('/') {
             Some(("blobs", name)) if tag::is_sha256(name) => Ok(Self::Blob(name.to_owned())),
+            // A slash would address another path of the registry.
             Some(("manifests", reference)) if !reference.contains('/') => {
                 Ok(Self::Manifest(reference.to_owned()))
             }
@@ -55,6 +56,7 @@ impl ImageStore {
     /// Returns the images at `location`. Sends no request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let mut location = location.clone();
+        // Docker Hub leaves it to clients to complete `debian` to `library/debian`.
         if super::HUB.contains(&location.host.as_str()) && !location.path.contains('/') {
             location.path = format!("{HUB_LIBRARY}/{}", location.path);
         }
@@ -101,6 +103,7 @@ async fn put_manifest(
     let url = registry.url(&format!("manifests/{reference}"));
     registry.meter.up.pass(bytes.len() as u64);
     let dress =
+        // Registries compare the content type with the media type in the manifest.
         |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
     let response = registry.send(info, Method::PUT, &url, dress).await?;
     if response.status().is_success() {
@@ -127,6 +130,8 @@ impl Store for ImageStore {
                 let Some(len) = self.len(key)? else {
                     return Ok(None);
                 };
+                // A server may state any length, so the limit is checked before the blob is read
+                // into memory.
                 self.0.registry.ensure_small(key, len)?;
                 let len =
                     usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
@@ -174,6 +179,7 @@ impl Store for ImageStore {
                                 .headers()
                                 .get(CONTENT_LENGTH)
                                 .and_then(|l| l.to_str().ok()?.parse().ok());
+                            // The manifest exists even if the server does not state its length.
                             Ok(length.or(Some(0)))
                         }
                         StatusCode::NOT_FOUND => Ok(None),

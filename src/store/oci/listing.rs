@@ -48,6 +48,7 @@ impl SortedTags {
         let mut out = Self::default();
         for text in tags {
             match Tag::parse(&text) {
+                // Other programs may have stored tags in the same registry repository.
                 None => {}
                 Some(Tag::Segment { name, len }) => {
                     out.keys.insert(format!("index/{name}"), len);
@@ -81,6 +82,7 @@ pub(super) async fn below(
         in_dirs,
         hashed,
     } = SortedTags::new(tags);
+    // The caller names the directory, so its hash needs no request.
     known.keep(&tag::dir_hash(dir), dir);
     resolve(registry, info, known, &in_dirs, &hashed).await?;
     for (hash, leaves) in in_dirs {
@@ -89,6 +91,8 @@ pub(super) async fn below(
         }
     }
     keys.extend(hashed.iter().filter_map(|tag| Some((known.get(tag)?, 0))));
+    // Only manifests name packs, so listing packs costs one request per segment; other directories
+    // need none.
     if dir == "packs" || is_below(dir, "packs") || (dir.is_empty() && deep) {
         for (_, manifest) in manifests(registry, info, pack_tags).await? {
             keys.extend(
@@ -167,6 +171,7 @@ async fn resolve(
             break;
         }
         for (text, manifest) in manifests(registry, info, std::mem::take(&mut unknown)).await? {
+            // dvc did not create a manifest whose key does not match its tag.
             let Some(key) = manifest.key().filter(|key| tag::object(key) == text) else {
                 continue;
             };

@@ -95,6 +95,7 @@ fn failure_reason(e: &CredentialRetrievalError) -> Option<String> {
         CredentialRetrievalError::NoCredentialConfigured
         | CredentialRetrievalError::ConfigNotFound
         | CredentialRetrievalError::ConfigReadError => None,
+        // Docker's credential helpers print this text if they have no entry for the server.
         CredentialRetrievalError::HelperFailure { stdout, .. }
             if stdout.contains("credentials not found") =>
         {

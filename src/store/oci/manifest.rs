@@ -84,6 +84,7 @@ impl Manifest {
     /// Returns the manifest of a small object.
     pub(super) fn of_object(key: &str, bytes: &[u8]) -> Self {
         let mut manifest = Self::new(OBJECT, key, vec![Descriptor::empty()]);
+        // An annotation is text, so other bytes need an encoding.
         let (name, body) = match std::str::from_utf8(bytes) {
             Ok(text) => (BODY, text.to_owned()),
             Err(_) => (BODY64, STANDARD.encode(bytes)),
@@ -97,6 +98,7 @@ impl Manifest {
     pub(super) fn of_segment(name: &str, len: u64, packs: &[PackEntry]) -> Vec<(String, Self)> {
         let layer = |p: &PackEntry| Descriptor::new(PACK_LAYER, &to_hex(&p.name), p.size_bytes);
         let key = format!("index/{name}");
+        // One of the layers is the segment itself.
         let (with_it, others) = packs.split_at(packs.len().min(LAYERS_MAX - 1));
         let mut out = Vec::new();
         for (n, part) in others.chunks(LAYERS_MAX).enumerate() {

@@ -13,6 +13,7 @@ use super::tag;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Time limit of storing a manifest.
+// The expiry of intent locks depends on this limit (docs/decisions/0004).
 const WRITE_LIMIT: Duration = Duration::from_secs(25);
 /// Limit on the attempts to remove a tag.
 const ATTEMPTS: u64 = 8;
@@ -39,6 +40,7 @@ pub(super) async fn digest(
     if let Some(digest) = digest {
         return Ok(Some(digest.to_owned()));
     }
+    // The specification does not require the header, so compute the digest from the bytes.
     let bytes = read_bytes(registry, info, tag).await?;
     Ok(bytes.map(|bytes| format!("sha256:{}", tag::sha256(&bytes))))
 }
@@ -89,6 +91,7 @@ pub(super) async fn body(
     };
     let body = manifest
         .body()
+        // The tag of a long key contains only a hash, so compare the key too.
         .filter(|_| manifest.key() == Some(&info.key));
     let mismatch = || {
         registry.error(
@@ -167,6 +170,7 @@ pub(super) async fn delete(
 ) -> Result<(), StoreError> {
     let mut attempt: u64 = 0;
     loop {
+        // Delete by digest: registries may reject the deletion of a tag by name.
         let Some(bytes) = read_bytes(registry, info, tag).await? else {
             return Ok(());
         };

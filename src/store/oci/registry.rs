@@ -154,6 +154,8 @@ impl Registry {
             || !here
             || !self.is_registry(response.url())
         {
+            // Only the registry's own challenge is answered. A server that it redirects to must not
+            // get the password.
             return Ok(response);
         }
         let answer = self
@@ -166,6 +168,7 @@ impl Registry {
                 ready.as_ref(),
             )
             .await;
+        // One more attempt only: a second 401 means that the registry rejects the new credentials.
         self.attempt(
             info,
             &method,
@@ -194,6 +197,7 @@ impl Registry {
         let mut url = url.clone();
         for _ in 0..=http::HOPS {
             let mut request = dress(client.request(method.clone(), url.clone()));
+            // A server that the registry redirects to never gets the credentials.
             if let Some(proof) = proof.filter(|_| self.is_registry(&url)) {
                 request = request.header(AUTHORIZATION, proof.clone());
             }
@@ -202,6 +206,8 @@ impl Registry {
                 .send()
                 .await
                 .map_err(|e| self.request_error(info, e))?;
+            // A redirected write is not followed, because it would store the object at another
+            // server.
             let is_read = *method == Method::GET || *method == Method::HEAD;
             let target = response
                 .headers()
@@ -303,6 +309,7 @@ impl Registry {
     ) -> Result<Vec<u8>, StoreError> {
         let mut out = Vec::new();
         while let Some(piece) = self.piece(info, &mut response).await? {
+            // One byte beyond the limit is kept, which shows that the response is too long.
             out.extend_from_slice(
                 &piece[..piece.len().min(BODY_MAX + 1 - out.len().min(BODY_MAX))],
             );
@@ -324,13 +331,17 @@ impl Registry {
         for page in 0..PAGES_MAX {
             let Some(url) = next else {
                 out.sort_unstable();
+                // A tag may be on two pages if other clients change tags while the list is read.
                 out.dedup();
                 return Ok(out);
             };
             let response = self.send(info, Method::GET, &url, |r| r).await?;
             match response.status() {
                 StatusCode::OK => {}
+                // A registry creates a repository with its first upload.
                 StatusCode::NOT_FOUND if page == 0 => return Ok(Vec::new()),
+                // The error is transient, so the listing is read again. A shortened listing would
+                // hide refs.
                 StatusCode::NOT_FOUND => {
                     return Err(self.error(
                         info,
@@ -356,6 +367,7 @@ impl Registry {
             let body = self.body(info, response).await?;
             let page: Page = serde_json::from_slice(&body)
                 .map_err(|e| invalid(&format!("list of tags: {e}")))?;
+            // Registries send `null` for a repository without tags.
             out.extend(page.tags.unwrap_or_default());
             if out.len() > ENTRIES_MAX {
                 break;

@@ -47,6 +47,7 @@ pub(super) async fn store(
     packs: &[PackEntry],
     has_empty: &AtomicBool,
 ) -> Result<(), StoreError> {
+    // The tag is stored last, so the segment and its packs are complete if the tag exists.
     if objects::digest(registry, info, &tag::segment(name, len))
         .await?
         .is_some()

@@ -45,6 +45,7 @@ impl Tag {
             "index" => {
                 let (name, len) = rest.split_once('-')?;
                 let len = len.parse().ok()?;
+                // Another spelling of the length, such as `007`, would give one segment two tags.
                 (is_sha256(name) && segment(name, len) == tag).then(|| Self::Segment {
                     name: name.to_owned(),
                     len,
@@ -99,6 +100,7 @@ pub(super) fn object(key: &str) -> String {
 /// Returns the hash that represents a long directory name in tags.
 pub(super) fn dir_hash(dir: &str) -> String {
     let mut hash = sha256(dir.as_bytes());
+    // A leaf with the 64 digits of a SHA-256 would not fit next to a whole hash.
     hash.truncate(DIR_HASH);
     hash
 }
@@ -152,6 +154,7 @@ fn unescaped(text: &str) -> Option<String> {
             plain => plain,
         });
     }
+    // Another spelling would give one key two tags.
     String::from_utf8(out)
         .ok()
         .filter(|key| escaped(key) == text)

@@ -147,11 +147,13 @@ fn small_objects() {
         Err(StoreError::Missing { .. })
     ));
 
+    // The name does not fit into a tag, which has at most 128 characters.
     let long = "x".repeat(190);
     let objects: BTreeMap<String, &[u8]> = [
         ("format".to_owned(), &b"{\"kind\":\"dvc\"}\n00\n"[..]),
         ("refs/heads/main/fffe".to_owned(), b"one"),
         ("refs/heads/main/ffff".to_owned(), b""),
+        // Tags escape `_`, `%` and `/`.
         (
             "refs/heads/main_%c3%a4.x/fffe.00aa".to_owned(),
             b"\xff\x00 no text",
@@ -210,6 +212,7 @@ fn small_objects() {
     assert_eq!(store.get("format").unwrap().as_deref(), Some(&b"new"[..]));
     for key in objects.keys() {
         store.delete(key).unwrap();
+        // To delete a missing object is no error.
         store.delete(key).unwrap();
         assert_eq!(store.get(key).unwrap(), None);
     }
@@ -262,6 +265,7 @@ fn packs_and_segments_survive_garbage_collection() {
     put(&store, &keys[2], &lost).unwrap();
     assert!(store.registry.meter.up.bytes() >= (8 << 20) + 3000);
     put(&store, &index, &table).unwrap();
+    // A repeated write changes nothing.
     put(&store, &index, &table).unwrap();
     assert!(store.create("refs/heads/main/ff", b"tip").unwrap());
     let wrong = pack_key(b"other bytes");
@@ -334,6 +338,7 @@ fn packs_and_segments_survive_garbage_collection() {
     });
     assert!(matches!(stopped, Err(StoreError::Cancelled(_))) && taken < big.len());
 
+    // No segment refers to `lost`, so the garbage collection of the registry deletes it.
     let report = server.collect();
     check(&store);
     assert_eq!(
@@ -341,6 +346,7 @@ fn packs_and_segments_survive_garbage_collection() {
         None,
         "nobody spoke of it\n{report}"
     );
+    // The store must not remember that the pack existed.
     put(&store, &keys[2], &lost).unwrap();
     assert_eq!(store.get(&keys[2]).unwrap().as_ref(), Some(&lost));
 
@@ -348,6 +354,7 @@ fn packs_and_segments_survive_garbage_collection() {
     store.delete(&index).unwrap();
     assert_eq!(store.len(&index).unwrap(), None);
     assert_eq!(store.list("index").unwrap(), []);
+    // The packs stay until the next garbage collection.
     assert_eq!(store.len(&keys[0]).unwrap(), Some(8 << 20));
     store.delete(&keys[0]).unwrap();
     store.delete(&keys[0]).unwrap();
@@ -481,6 +488,7 @@ fn tokens_of_a_token_server() {
     assert_eq!(remote_error(writer.get("a")).0, StoreErrorKind::Denied);
     let before = info();
     assert_eq!(writer.get("a").unwrap(), None);
+    // The threads share the token of the previous request.
     std::thread::scope(|s| {
         (0..8).for_each(|_| drop(s.spawn(|| assert_eq!(writer.get("a").unwrap(), None))))
     });
@@ -514,6 +522,7 @@ fn a_token_is_renewed_before_it_ends() {
     )
     .unwrap();
     assert!(store.create("a", b"x").unwrap());
+    // The token claims a lifetime of one second.
     std::thread::sleep(Duration::from_millis(1100));
     let before = store.registry.meter.requests();
     assert_eq!(store.get("a").unwrap().as_deref(), Some(&b"x"[..]));
@@ -570,6 +579,7 @@ fn elsewhere_nobody_hears_the_password() {
             Err(StoreError::Missing { .. })
         ));
         assert!(store.registry.meter.down.bytes() >= 700_000);
+        // The first request has no password yet; the challenge then asks for it.
         assert!(
             registry
                 .seen()
@@ -592,6 +602,7 @@ fn pages_of_tags_are_followed() {
     let registry = Stub::start(|request| {
         let page = |tags: &str| format!("{{\"name\":\"team/data\",\"tags\":{tags}}}").into_bytes();
         let link = |to: &str| vec![("Link", format!("<{to}>; rel=\"next\""))];
+        // Links may be relative: first a path, then only a query (RFC 3986, section 4.2).
         match request.line.split_once("last=").map(|l| l.1) {
             None => (
                 200,
@@ -642,6 +653,7 @@ fn what_goes_wrong_is_said() {
         (StoreErrorKind::Denied, "403 Forbidden: DENIED: not for you")
     );
 
+    // After the listener is dropped, no one listens on the port.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -38,6 +38,7 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             if let Some(endpoint) = endpoint {
                 s3 = s3.endpoint(&with_scheme(endpoint, &scheme("https")));
             }
+            // Every signature contains a region, even for servers that have none.
             let region = option("region")
                 .or(credential("AWS_REGION"))
                 .or(credential("AWS_DEFAULT_REGION"));
@@ -104,6 +105,7 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             if let Some(path) = credential("GOOGLE_APPLICATION_CREDENTIALS") {
                 gcs = gcs.credential_path(path);
             }
+            // An emulator has no accounts, so requests to it are not signed.
             if location.is_on("anonymous") || credential("STORAGE_EMULATOR_HOST").is_some() {
                 gcs = gcs.skip_signature();
             }

@@ -41,6 +41,8 @@ impl Connection {
     pub(super) async fn open(ssh: &Ssh) -> Result<Self, SftpError> {
         let process = ssh.start()?;
         let messages = process.messages;
+        // By default, the library delays requests to combine them, which would lengthen each round
+        // trip.
         let options = SftpOptions::new().flush_interval(Duration::ZERO);
         let session = tokio::time::timeout(
             LOGIN_LIMIT,
@@ -104,6 +106,8 @@ impl Connection {
             }
             Ok(Err(e)) => e,
             Err(_) => {
+                // The next request must not wait for a server that no longer responds, so the
+                // connection is not used again.
                 self.broken.store(true, Ordering::Relaxed);
                 return Err(SftpError::Store(
                     StoreErrorKind::TimedOut,
@@ -144,6 +148,8 @@ impl Connection {
                 false => false,
                 true => match self.response(self.fs().statvfs(root)).await {
                     Ok(disk) => {
+                        // File systems without a fixed number of inodes, such as btrfs, report 0
+                        // files.
                         let no_names = disk.files > 0 && disk.favail == 0;
                         disk.bavail.saturating_mul(disk.frsize) < PIECE as u64 || no_names
                     }

@@ -82,6 +82,7 @@ impl SftpDirectory {
     ) -> Result<(Vec<u8>, u64), SftpError> {
         let (mut first, mut asked) = (file.clone(), file.clone());
         let metadata = async { lease.response(asked.metadata()).await };
+        // Both requests are in flight at the same time, so they cost one round trip.
         let (bytes, metadata) =
             tokio::try_join!(read_once(lease, &mut first, offset, PIECE), metadata)?;
         self.limit_rate(bytes.len()).await;
@@ -130,6 +131,7 @@ impl SftpDirectory {
             })
             .await?;
         let file = self.open(&lease, key).await?;
+        // `len` may come from a damaged index, so memory is allocated only as bytes arrive.
         let mut bytes = Vec::with_capacity(len.min(PIECE));
         let mut ahead = ReadAhead::new(Arc::clone(&lease.connection), file, offset, end);
         while let Some(piece) = ahead.next(&self.meter).await? {
@@ -276,6 +278,8 @@ impl SftpDirectory {
             Ok(()) => Ok(true),
             Err(error) => {
                 let error = lease.find_cause(error, &self.path("")).await;
+                // The creation was exclusive, so no other writer uses the partial object that is
+                // removed here.
                 remove(lease, &staged.path).await;
                 Err(error)
             }
@@ -298,6 +302,7 @@ impl SftpDirectory {
 
     /// Writes and syncs a file below `tmp/`.
     async fn stage(&self, lease: &Lease, source: &UploadSource) -> Result<Staged, SftpError> {
+        // Each `RandomState` has new random keys, so the name is unique.
         let path = self.path(&format!(
             "{STAGING}/w{:016x}",
             RandomState::new().hash_one(std::process::id())
@@ -345,6 +350,8 @@ impl SftpDirectory {
             // Some servers have only one status for all failures.
             Err(SftpError::Status(SftpStatus::Failure, _)) if !self.existing().contains(folder) => {
             }
+            // Another client has removed a directory, so all other known directories may be gone,
+            // too.
             Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => self.existing().clear(),
             attempted => return attempted,
         }
@@ -373,6 +380,7 @@ impl SftpDirectory {
             match lease.response(builder.create(next)).await {
                 Ok(()) => {}
                 Err(SftpError::Status(SftpStatus::NoSuchFile, _)) if !parent(next).is_empty() => {
+                    // Another client may have removed a directory that was known to exist.
                     self.existing().remove(parent(next));
                     to_make.push(parent(next));
                     continue;
@@ -381,6 +389,7 @@ impl SftpDirectory {
                 // both cases.
                 Err(error @ SftpError::Status(..)) => {
                     match lease.response(lease.fs().metadata(next)).await {
+                        // A server may omit the type of a file.
                         Ok(m) if m.file_type().is_none_or(|t| t.is_dir()) => {}
                         Ok(_) | Err(SftpError::Status(..)) => {
                             return Err(lease.find_cause(error, &self.path("")).await);

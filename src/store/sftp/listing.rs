@@ -50,6 +50,7 @@ async fn read_names(
             return Ok(out);
         };
         // dvc never creates names that contain a slash or are not UTF-8.
+        // A hostile server must not name a file outside of the listed directory.
         let Some(name) = entry
             .filename()
             .to_str()

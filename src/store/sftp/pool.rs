@@ -85,6 +85,8 @@ impl ConnectionPool {
     pub(super) async fn lease(self: &Arc<Self>, weight: Weight) -> Result<Lease, SftpError> {
         let failures = self.state().failures;
         loop {
+            // Register before the check, so that a change between the check and the wait is not
+            // lost.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.choose(weight) {
@@ -191,6 +193,7 @@ impl Opening {
             }
         }
         drop(state);
+        // When `self` is dropped, it wakes the requests that wait for this connection.
         Lease {
             pool: Arc::clone(&self.pool),
             number: self.number,

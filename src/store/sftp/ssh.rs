@@ -33,6 +33,7 @@ const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 const ALWAYS: &[&str] = &[
     "BatchMode=yes",
     "ConnectTimeout=10",
+    // `ssh` ends after four unanswered probes, so a dead server is noticed within about a minute.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",
     "ClearAllForwardings=yes",
@@ -79,6 +80,7 @@ impl Ssh {
         if let Some(user) = &location.user {
             arguments.extend(["-l".to_owned(), user.clone()]);
         }
+        // After `--`, a host name is never taken for an option.
         arguments.extend(["-s", "--", host, "sftp"].map(str::to_owned));
         Ok(Self { arguments })
     }
@@ -162,6 +164,7 @@ impl SshMessages {
             text: Arc::clone(&text),
             ended,
         };
+        // Read until the end, because `ssh` would block on a full pipe.
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
@@ -204,6 +207,7 @@ const MEANINGS: &[(&str, StoreErrorKind)] = &[
     ),
     ("no matching host key type found", StoreErrorKind::Untrusted),
     ("too many authentication failures", StoreErrorKind::Denied),
+    // The parenthesis distinguishes a rejected login from a local file that `ssh` may not read.
     ("permission denied (", StoreErrorKind::Denied),
     (
         "permission denied, please try again",

@@ -266,6 +266,8 @@ fn every_method(rig: &Rig, store: &SftpStore) {
     store.delete("packs/ab/1").unwrap();
     store.delete("packs/ab/1").unwrap();
     assert_eq!(store.len("packs/ab/1").unwrap(), None);
+    // Without the directory, the next write must create it again. The other directory belongs to
+    // another store.
     fs::remove_dir(rig.at("a/b/packs/ab")).ok();
     fs::remove_dir(rig.at("home/c/d/packs/ab")).ok();
     store.put(&path, "packs/ab/1").unwrap();
@@ -378,6 +380,7 @@ fn a_put_that_is_cut_off_leaves_nothing_under_its_key() {
         return;
     };
     let access = Access {
+        // At this rate, the 16 MiB before the cut take about two seconds.
         meter: Arc::new(Meter::new(Some(8 << 20), None)),
         ..Access::default()
     };
@@ -454,12 +457,14 @@ fn what_is_wrong_is_said() {
     let mut location = Location::parse("sftp://x/y", Path::new("/"))
         .unwrap()
         .location;
+    // `ssh` would read such a host as an option, and run the command.
     location.host = "-oProxyCommand=x".to_owned();
     assert!(SftpStore::open(&location, &Access::default()).is_err());
 }
 
 #[test]
 fn a_server_may_say_no() {
+    // `-R` makes the server read-only.
     let Some(rig) = Rig::start("internal-sftp -R") else {
         return;
     };

@@ -77,6 +77,7 @@ pub(super) async fn send(
     let mut writes: JoinSet<Result<usize, SftpError>> = JoinSet::new();
     while at < source.len() || !writes.is_empty() {
         while at < source.len() && in_flight < WINDOW {
+            // The limit of the payload may fall during the transfer.
             let piece = source.piece(at, connection.write_piece.load(Ordering::Relaxed))?;
             let len = piece.len();
             writes.spawn(write(Arc::clone(connection), file.clone(), at, piece));
@@ -98,6 +99,7 @@ async fn write(
     mut piece: Bytes,
 ) -> Result<usize, SftpError> {
     let len = piece.len();
+    // Each clone of the handle has its own offset, so concurrent writes do not disturb each other.
     seek(&mut file, at)?;
     while piece.has_remaining() {
         let sent = connection
@@ -201,7 +203,9 @@ pub(super) async fn read_once(
     let got = connection
         .response(file.read(most, BytesMut::with_capacity(len)))
         .await?
+        // The library returns `None` at the end of the file.
         .unwrap_or_default();
+    // Excess bytes would shift the rest of the object.
     if got.len() > len {
         return Err(SftpError::Store(
             StoreErrorKind::InvalidResponse,
@@ -222,6 +226,7 @@ fn seek(file: &mut File, at: u64) -> Result<(), SftpError> {
 
 /// Records the payload limit of the server.
 fn record_limit(piece: &AtomicUsize, len: usize) {
+    // One short response must not make all further requests tiny.
     piece.fetch_min(len.max(LEAST), Ordering::Relaxed);
 }
 

@@ -40,7 +40,7 @@ fn what_is_refused() {
         .says("moved from");
     s.dvc(["branch", "bad name"])
         .code(2)
-        .complains("is not a valid name");
+        .complains("invalid name `bad name`");
     s.dvc(["branch", "-d", "none"]).code(13);
     s.dvc(["branch", "y", "none"])
         .code(13)
@@ -92,6 +92,29 @@ fn a_name_that_is_taken() {
     ] {
         s.dvc(args)
             .code(4)
-            .complains("hint: run `dvc branch -f x REV` to move it");
+            .complains("hint: run `dvc branch -f x REV` to move the branch");
     }
+}
+
+/// A tag of a branch can exist before the branch does, for example after a fetch.
+#[test]
+fn a_rename_overwrites_no_tag() {
+    let s = fresh();
+    for n in ["1", "2"] {
+        s.write("n", n);
+        s.dvc(["commit", "-m", n]).ok();
+    }
+    s.dvc(["tag", "main@gold", "main@v1"]).ok();
+    s.dvc(["branch", "new"]).ok();
+    s.dvc(["tag", "new@gold", "main@v2"]).ok();
+    std::fs::remove_dir_all(s.w(".dvcs/refs/heads/new")).unwrap();
+    s.dvc(["branch", "-m", "main", "new"])
+        .code(4)
+        .complains("the tag `new@gold` already exists");
+    s.dvc(["log", "-1", "--format", "%O", "main"])
+        .ok()
+        .says("2");
+    s.dvc(["log", "-1", "--format", "%O", "new@gold"])
+        .ok()
+        .says("2");
 }

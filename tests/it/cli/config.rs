@@ -123,6 +123,21 @@ fn a_file_has_the_access_of_its_directory() {
     assert_eq!(mode(&local), 0o640);
 }
 
+/// Settings are often links into a directory under version control.
+#[test]
+fn a_link_stays_a_link() {
+    let s = fresh();
+    let file = s.at("home/config/dvc/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::create_dir(s.at("dotfiles")).unwrap();
+    let target = s.at("dotfiles/dvc.toml");
+    fs::write(&target, "[core]\njobs = 3\n").unwrap();
+    std::os::unix::fs::symlink(&target, &file).unwrap();
+    s.dvc(["config", "set", "--global", "core.jobs", "4"]).ok();
+    assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&target).unwrap(), "[core]\njobs = 4\n");
+}
+
 #[test]
 fn a_file_that_may_not_be_read_is_12() {
     let s = fresh();

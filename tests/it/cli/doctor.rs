@@ -201,7 +201,7 @@ fn requirements_of_containers() {
         &s.dvc(["doctor", "--json"]),
         "docker",
         "note",
-        "no Docker engine listens",
+        "no Docker engine is listening",
     );
     if !can_mount() {
         return;
@@ -245,7 +245,7 @@ fn requirements_of_containers() {
     says(&run, "volume plugin", "ok", "a plugin is running");
     // A killed plugin leaves its socket behind; engines time out on such a socket.
     let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
-    says(&run, "volume plugin", "note", "no process listens");
+    says(&run, "volume plugin", "note", "no process is listening");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn filters() {
     s.dvc(["log", "--grep", "("]).code(2);
     s.dvc(["log", "--since", "soon"])
         .code(2)
-        .complains("`soon` is not a time");
+        .complains("invalid time `soon`");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn checkout_takes_patterns() {
     );
     s.dvc(["checkout", "@", "--", "*.none"])
         .code(13)
-        .complains("`*.none` is not in this version");
+        .complains("`*.none` is not in `@`");
 }
 
 /// Unpacks older versions into directories that stand for volumes, among them a version that only
@@ -153,7 +153,7 @@ fn unpack_takes_a_version() {
     assert_eq!(table(), "2");
     unpack(&["main@v1", "db"])
         .code(4)
-        .complains("are not at the version `main@v1`");
+        .complains("unpacking `main@v1` would overwrite the volumes");
     unpack(&["main@v1", "db"]).ok();
     assert_eq!(
         (table(), fs::read_to_string(s.at("volumes/a@b/f")).unwrap()),

@@ -29,7 +29,7 @@ fn the_last_forget_is_undone() {
     h.forget(&["--undo", "main@v2"]).ok();
     h.forget(&["--undo", "main@v3"])
         .code(13)
-        .complains("main@v3 is not in the trash");
+        .complains("cannot restore main@v3: it is not in the trash");
     assert_eq!(h.log(&[]), ["v2", "v3", "v4", "v5", "v6"]);
     h.gc();
     h.s.dvc(["show", "main@v2"]).ok();

@@ -146,7 +146,8 @@ fn another_users_mount_is_reported_as_such() {
     for verb in ["-C \"$DIR\" status", "umount \"$DIR\""] {
         let (_, said) = as_other(verb);
         assert!(
-            said.contains(&format!("`{at}` was mounted by user 0")) && said.contains("code 12"),
+            said.contains(&format!("the mount at `{at}`: it was mounted by user 0"))
+                && said.contains("code 12"),
             "{verb}: {said}"
         );
     }

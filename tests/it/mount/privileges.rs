@@ -344,7 +344,7 @@ fn files_without_passthrough_are_served() {
     }
     let log = fs::read_to_string(repo.join("overlays/n/log")).unwrap();
     assert!(
-        log.contains("the kernel refused passthrough for a file"),
+        log.contains("the kernel refused passthrough for `"),
         "{log}"
     );
     assert_eq!(dvc(&["show", "inner:g"]).ok().out, "made here");

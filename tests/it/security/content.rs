@@ -116,7 +116,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
     // Export the version.
     s.dvc(["--repo", &far, "export", "main", "-o", "../all.tar"])
         .code(5)
-        .complains("no version may contain a repository");
+        .complains("the name is reserved for repositories");
     // Commit in the directory: a restored hook would run now.
     s.dvc(["-C", "../clone/sub", "commit", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
@@ -136,7 +136,7 @@ fn a_repository_at_the_root_of_a_version_is_refused_before_anything_is_touched()
         let to = format!("../clone{name}");
         s.dvc(["clone", far.to_str().unwrap(), &to])
             .code(5)
-            .complains("no version may contain a repository");
+            .complains("the name is reserved for repositories");
         assert!(!s.w(&to).join("a").exists());
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
         Some(text) => Some(Revision::parse(&text.to_string_lossy()).map_err(Error::from)?),
         None => None,
     };
+    // Such a call would only discard changes, which requires `-f`.
     if revision.is_none()
         && args.branch.is_none()
         && args.paths.is_empty()
@@ -78,7 +79,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
     {
         return Err(CliError::option(
             "REV",
-            "specify a version, paths after `--`, or `-f` for the current version",
+            "expected a version, paths after `--`, or `-f` for the current version",
         )
         .into());
     }

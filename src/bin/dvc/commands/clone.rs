@@ -65,6 +65,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
             let last = location
                 .path
                 .rsplit('/')
+                // The path of a repository in a worktree ends with a fixed name, so the worktree
+                // names the clone.
                 .find(|name| !name.is_empty() && *name != INSIDE);
             session.current.join(last.unwrap_or(&location.host))
         }
@@ -81,6 +83,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> CommandResult {
         remote_url: None,
         mount: None,
     };
+    // A directory with files of the user must not become a worktree, but an interrupted clone may
+    // continue.
     if named.is_none()
         && !is_new
         && !has_no_worktree(&dir)
@@ -154,6 +158,7 @@ fn cloned(
         .transpose()
         .map_err(Error::from)?;
     let revision = revision.map(|spec| spec.revision);
+    // Without `-b`, a name after `#` is the branch to check out.
     if let (None, Some(RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _))) =
         (&branch, revision.as_ref().map(|r| &r.base))
     {
@@ -161,6 +166,7 @@ fn cloned(
     }
     let options = CloneOptions {
         branch,
+        // A plain name is already the branch.
         revision: revision
             .filter(|r| !r.suffixes.is_empty() || !matches!(r.base, RevisionBase::Name(_))),
         depth: args.depth.and_then(|n| usize::try_from(n).ok()),

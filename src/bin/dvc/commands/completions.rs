@@ -135,6 +135,7 @@ fn candidates(session: &Session, args: &CompletionsArgs, program: &Command) -> C
         .is_some_and(|first| Path::new(first).ends_with("git"));
     words.drain(..words.len().min(if is_git { 2 } else { 1 }));
     let typed = Typed::new(program, &words);
+    // Without a session, commands and options are still offered.
     let there = Session::new(
         &session.argv,
         names::globals(&typed),

@@ -178,6 +178,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     for (key, value, origin) in settings.iter() {
         let secret = find_key(KEYS, key).is_ok_and(|k| k.secret);
         if session.globals.json {
+            // The value of a secret is never shown.
             let value = if secret {
                 serde_json::Value::Null
             } else {
@@ -221,6 +222,7 @@ fn list(session: &Session, show_origin: bool) -> CommandResult {
     }
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
+        // A URL that cannot be parsed may also contain a password.
         let parsed = Location::parse(url, &session.current);
         let url = parsed.map_or_else(
             |_| without_password(url),

@@ -70,6 +70,7 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> CommandResult {
         walk: session.walk()?,
     };
     let mut out = session.paged_out();
+    // A callback can only end the comparison, so its error is stored here.
     let mut written = Ok(());
     let mut stat = (args.stat && !session.globals.json).then(|| StatTable::new(""));
     let notices = session.notices()?;
@@ -156,6 +157,7 @@ pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
         (Some(before), None) => format!("deleted file mode {before:04o}\n"),
         _ => String::new(),
     };
+    // A patch cannot show a change of the owner or of the times.
     if modes.is_empty() && difference.patch.is_none() && change.letter == Letter::Metadata {
         return Ok(());
     }

@@ -121,6 +121,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
                 closed: false,
             };
             let report = run(ExportTarget::Stream(&mut out));
+            // The reader needs no more of the archive, which is not an error of the export.
             if out.closed {
                 return Err(Failed::Output(io::ErrorKind::BrokenPipe.into()));
             }
@@ -134,6 +135,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     // The archive is on standard output, so the report goes to standard error.
     if session.globals.json {
         let line = harmless_json(&json(&report, None, begun.elapsed()))?;
+        // The export is complete, so a report that cannot be written is no error.
         let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
     } else if session.globals.quiet == 0 {
         let _ = io::stderr().write_all(summary(&report, None, begun.elapsed()).as_bytes());
@@ -179,20 +181,24 @@ fn to_file(
         path: path.to_owned(),
         source,
     };
+    // A device or a pipe must not be replaced by a rename.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         let mut file: File = OpenOptions::new().write(true).open(path).map_err(failed)?;
         return Ok(run(ExportTarget::Stream(&mut file))?);
     }
+    // A rename is possible only within a file system.
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".dvc-export-")
+        // The umask restricts these permissions, as those of any new file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(dir)
         .map_err(failed)?;
     let report = run(ExportTarget::Stream(file.as_file_mut()))?;
+    // The content must be durable before the name.
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(report)

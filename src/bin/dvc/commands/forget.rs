@@ -23,7 +23,7 @@ pub(crate) use report::print_restored;
 
 /// The error for a deletion without a confirmation.
 #[derive(Debug, thiserror::Error)]
-#[error("--now deletes data at once, without the trash")]
+#[error("refusing to delete data without confirmation: `--now` bypasses the trash")]
 struct Unconfirmed;
 
 impl Failure for Unconfirmed {
@@ -114,7 +114,10 @@ fn run_forget(
     let progress = session.progress()?;
     let report = forget(context, &options, &progress)?;
     if let (Some(first), true) = (report.excess.first(), dry_run) {
-        let message = format!("needs a confirmation: {}: {}", first.branch, first.excess);
+        let message = format!(
+            "this run needs a confirmation: branch `{}`: {}",
+            first.branch, first.excess
+        );
         progress.notice(Notice {
             level: NoticeLevel::Warning,
             path: Vec::new(),
@@ -145,6 +148,7 @@ fn run_forget(
 /// Asks before data is deleted. Without a terminal, `-y` is the only answer.
 fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     use std::io::IsTerminal;
+    // A question needs a terminal, and a program reads the JSON output.
     let is_asked =
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
     if !session.globals.yes && !is_asked {
@@ -171,12 +175,14 @@ fn collect(
         },
     )?;
     if args.now {
+        // Versions that an earlier run moved to the trash are deleted, too.
         let named = report
             .verdicts
             .iter()
             .filter(|verdict| !verdict.is_kept || verdict.was_in_trash);
         options.at_once = named.map(|verdict| verdict.id).collect();
     }
+    // The user has already confirmed `--now`.
     options.is_confirmed |= args.now;
     collect_garbage(session, context, &options)
 }

@@ -58,6 +58,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
         .map(value::duration)
         .transpose()
         .map_err(wrong("--max-time"))?;
+    // With a time limit alone, the data is read until the limit.
     let data = args.data.as_deref().or(max_time.map(|_| "100"));
     let context = session.anywhere()?.1;
     let options = FsckOptions {
@@ -83,9 +84,11 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> CommandResult {
             begun.elapsed().as_secs_f64(),
         ))?;
     } else if session.globals.quiet == 0 || !report.check.is_sound() {
+        // Damage is shown even with `-q`.
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
     out.finish()?;
+    // Objects that could not be looked up may be missing, so the check is incomplete.
     Ok(match (report.check.is_sound(), report.check.unknown) {
         (true, 0) => Exit::DONE,
         (true, _) => Exit::with(Kind::Incomplete),
@@ -106,6 +109,7 @@ fn millionths(text: &str) -> Result<u32, String> {
     {
         return Err(wrong());
     }
+    // One percent is 10,000 millionths, so the fraction has four digits.
     let value: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| wrong())?;
     if value == 0 || value > 1_000_000 {
         Err(wrong())

@@ -29,7 +29,7 @@ pub(crate) struct GcArgs {
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Keep at most SIZE of them
+    /// Keep at most SIZE of cached blocks
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
     /// Delete unneeded data now, without waiting
@@ -275,6 +275,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
         at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
         max_unused: percent,
+        // A setting of 0 means no limit.
         max_repack: Some(bytes).filter(|bytes| *bytes > 0),
         max_time: Some(max_time).filter(|time| !time.is_zero()),
         dry_run: session.dry_run(args.dry),
@@ -284,12 +285,13 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
 
 /// Parses `10`, `10%` or `2.5%`, and returns a fraction between 0 and 1.
 fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is not a percentage, such as 10 or 2.5%");
+    let wrong = || format!("invalid percentage `{text}`: expected a number such as 10 or 2.5%");
     let percent: f64 = text
         .strip_suffix('%')
         .unwrap_or(text)
         .parse()
         .map_err(|_| wrong())?;
+    // The range also rejects `nan` and `inf`, which Rust parses as numbers.
     if (0.0..=100.0).contains(&percent) {
         Ok(percent / 100.0)
     } else {
@@ -342,23 +344,19 @@ fn print(
     let packs = |bytes: u64, packs: u64| format!("{} in {}", size(bytes), count(packs, "pack"));
     let would = if options.dry_run { "would " } else { "" };
     if report.dropped_packs > 0 {
-        let given_up = if options.dry_run {
-            "give up"
-        } else {
-            "gave up"
-        };
+        let mark = if options.dry_run { "mark" } else { "marked" };
         writeln!(
             out,
-            "{would}{given_up} {}",
+            "{would}{mark} {} as dead",
             packs(report.dropped_bytes, report.dropped_packs)
         )?;
     }
     if report.copied_packs > 0 {
         let copied = if options.dry_run { "copy" } else { "copied" };
-        let from = count(report.copied_packs, "pack");
+        let from = count(report.copied_packs, "partly unused pack");
         writeln!(
             out,
-            "{would}{copied} {} of {from} that are partly unused",
+            "{would}{copied} {} of {from}",
             size(report.copied_bytes)
         )?;
     }
@@ -366,7 +364,7 @@ fn print(
         let after = due(report.waiting_until, now);
         writeln!(
             out,
-            "{} not needed, to be given up {after}",
+            "{} not needed, to be marked as dead {after}",
             packs(report.waiting_bytes, report.waiting_packs)
         )?;
     }
@@ -374,7 +372,7 @@ fn print(
         let after = due(report.dead_until, now);
         writeln!(
             out,
-            "{} given up, to be deleted {after}",
+            "{} dead, to be deleted {after}",
             packs(report.dead_bytes, report.dead_packs)
         )?;
     }
@@ -387,7 +385,7 @@ fn print(
     let (kept, unused) = (size(report.kept_bytes), size(report.unused_bytes));
     writeln!(
         out,
-        "{deleted} {}; {kept} stay, {unused} of it unused",
+        "{deleted} {}; {kept} kept, of which {unused} unused",
         packs(bytes, number)
     )?;
     if report.undeleted > 0 {

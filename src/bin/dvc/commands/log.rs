@@ -165,6 +165,7 @@ pub(crate) fn detail(stat: bool, name_status: bool) -> ChangeDetail {
 pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
     let (place, context) = session.anywhere()?;
     let style = VersionStyle::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
+    // clap has no option like git's `-3`, so it arrives among the revisions.
     let (counts, revs): (Vec<_>, Vec<_>) =
         args.revs.iter().partition(|rev| short_count(rev).is_some());
     let query = |rev: &&OsString| {
@@ -198,6 +199,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> CommandResult {
         addresses: style.wants_address() || session.globals.json && args.format.is_some(),
     };
     let mut out = session.paged_out();
+    // A callback can only end the walk, so its error is stored here.
     let mut written: Result<(), Failed> = Ok(());
     if args.walk_reflogs {
         updates(&context, &options, &mut |update| {
@@ -293,6 +295,7 @@ impl Patches<'_> {
         writeln!(out)?;
         let revision =
             |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
+        // The first version has no parent to compare with.
         let Some(parent) = changed.before() else {
             return changes(out, changed, false, "");
         };
@@ -346,6 +349,7 @@ impl Printer<'_> {
             }
         };
         if !self.first && matches!(self.style, VersionStyle::Full { .. }) {
+            // The empty line between two versions continues the lines of the graph.
             writeln!(
                 out,
                 "{}",
@@ -369,6 +373,7 @@ impl Printer<'_> {
             let row = if n == 0 { &rows.first } else { &rows.others };
             self.style.write(out, format!("{row}{line}").trim_end())?;
         }
+        // The data of a collected version is deleted, so its changes are unknown.
         let is_collected = version
             .forgotten
             .as_ref()
@@ -421,6 +426,7 @@ pub(crate) fn json(
     version: &DescribedVersion,
     changes: &VersionChanges<'_>,
 ) -> Result<(), Failed> {
+    // The serializer cannot return an error of the repository, so the error is stored here.
     let failed = RefCell::new(None);
     let written = out.json(&JsonVersion::new(version, changes, &failed));
     match failed.into_inner() {

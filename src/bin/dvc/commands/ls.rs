@@ -62,6 +62,7 @@ pub(crate) fn run(session: &Session, args: &LsArgs) -> CommandResult {
         directory: args.directory,
     };
     let mut out = session.paged_out();
+    // A callback can only end the listing, so its error is stored here.
     let mut written = Ok(());
     ls(&context, &options, &session.watch(), &mut |path, entry| {
         written = (|| {

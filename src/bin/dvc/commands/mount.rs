@@ -47,7 +47,7 @@ pub(crate) struct MountArgs {
     /// Mount this version, or URL#REV; without one, list mounts
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<String>,
-    /// Mount it on this directory
+    /// Mount the version on this directory
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Mount read-only
@@ -93,7 +93,7 @@ pub(crate) struct MountArgs {
     /// `.dvcsignore`
     #[arg(long, value_name = "WHICH")]
     pub(crate) hydrate: Option<String>,
-    /// Wait until these files are copied
+    /// Wait until the files of --hydrate are copied
     #[arg(long, requires = "hydrate")]
     pub(crate) wait_hydrated: bool,
     /// Record in FILE which parts of the version are read
@@ -131,7 +131,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
     }
     if let Some(name) = &args.salvage {
         let missing =
-            || CliError::option("--salvage", "specify the directory to copy the files to");
+            || CliError::option("--salvage", "expected the directory to copy the files to");
         return overlays::salvage(
             session,
             args.dry,
@@ -149,7 +149,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> CommandResult {
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
-        _ => Err(CliError::option("DIR", "specify a version and a directory").into()),
+        _ => Err(CliError::option("DIR", "expected a version and a directory").into()),
     }
 }
 
@@ -180,6 +180,7 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> CommandResult {
         .args(options)
         .arg("--serving")
         .args(rest)
+        // The arguments contain `-C`, which is relative to the first directory.
         .current_dir(&session.begun);
     let note = match start_daemon(&mut command, &|| session.signals.cancelled())
         .map_err(failed("start"))?
@@ -347,6 +348,7 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> CommandR
     let source = MountSource::open(session, rev, purpose)?;
     let context = source.session(session).context(&source.place)?;
     let options = options(session, args, &source, dir)?;
+    // Until the log file is open, messages go to standard error.
     let log = Arc::new(DaemonLog::new(Box::new(std::io::stderr())));
     let reporter = Arc::clone(&log);
     let complain = Arc::new(move |text: &str| reporter.write(text));
@@ -392,6 +394,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
     else {
         return;
     };
+    // A signal may have arrived before the new handlers were installed.
     if session.signals.cancelled() {
         stop();
     }
@@ -410,6 +413,7 @@ fn watch_signals(session: &Session, daemon: &MountDaemon, log: Arc<DaemonLog>) {
 /// Releases the terminal and closes standard output and error, so that callers that read the output
 /// to its end can continue.
 fn release_output() {
+    // setsid(2) fails only for the leader of a process group, which then keeps its session.
     let _ = rustix::process::setsid();
     if let Ok(null) = std::fs::File::options()
         .read(true)
@@ -425,7 +429,12 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
     let parts = text
         .split_once(':')
         .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
+    parts.ok_or_else(|| {
+        CliError::option(
+            "--map-owner",
+            format!("invalid owner `{text}`: expected UID:GID, as numbers"),
+        )
+    })
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
@@ -540,27 +549,29 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     if all {
         writeln!(
             out,
-            " process {}, {} files open, {} inodes cached by the kernel",
-            note.process.pid, facts.open, facts.known
+            " process {}, {}, {} cached by the kernel",
+            note.process.pid,
+            count(facts.open, "open file"),
+            count(facts.known, "inode")
         )?;
         writeln!(
             out,
-            " read {} in {} requests",
+            " read {} in {}",
             size(facts.read_bytes),
-            facts.reads
+            count(facts.reads, "request")
         )?;
         writeln!(
             out,
-            " written {} in {} requests",
+            " written {} in {}",
             size(facts.written_bytes),
-            facts.writes
+            count(facts.writes, "request")
         )?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
         writeln!(
             out,
-            " fetched {} in {} requests",
+            " fetched {} in {}",
             size(facts.fetched_bytes),
-            facts.requests
+            count(facts.requests, "request")
         )?;
         writeln!(out, " failed requests: {}", facts.failed)?;
     }

@@ -28,11 +28,13 @@ use std::path::{Path, PathBuf};
 /// `--repo` or `DVC_REPO` names.
 pub(crate) fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
+        // Overlays can be used outside of any repository, too.
         .place()
         .ok()
         .map(|place| place.repository)
         .into_iter()
         .collect();
+    // With an explicit repository, only its overlays count.
     if session.named_repository().is_none() {
         let shared = std::fs::read_dir(clones())
             .into_iter()
@@ -213,9 +215,11 @@ pub(super) fn discard(
     no_trash: bool,
     dry_run: bool,
 ) -> Result<bool, Failed> {
+    // A name with a slash is the path of a mount.
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
     };
+    // A name may also be the path of a mount, which is unmounted instead.
     let at = session.current.join(named);
     if mountinfo::ours().is_ok_and(|all| all.iter().any(|mounted| mounted.at == at)) {
         return Ok(false);
@@ -223,6 +227,7 @@ pub(super) fn discard(
     let Some(repository) = repository_of(session, name)? else {
         return Ok(false);
     };
+    // The overlay of a volume is removed only together with the volume or its entry in the trash.
     let volumes = volumes(session)?;
     // Moves the overlays of volumes that are in the trash, too.
     volumes.trash()?;

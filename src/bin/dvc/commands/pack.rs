@@ -144,9 +144,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> CommandResult {
         let place = context.repository.display();
         match report.repository {
             RepositoryOrigin::Here => {}
-            RepositoryOrigin::Copied => {
-                writeln!(out, "created a lazy clone of the remote in `{place}`")?
-            }
+            RepositoryOrigin::Copied => writeln!(out, "cloned the remote lazily into `{place}`")?,
             RepositoryOrigin::Made => writeln!(out, "created a repository in `{place}`")?,
         }
         if let Some(fetched) = &report.fetched {
@@ -192,22 +190,26 @@ pub(crate) fn begin(
     branch: Option<&str>,
     volumes: &[OsString],
 ) -> Result<ContainerRun, Failed> {
+    // A directory that `-C` selects need not consist of mounts.
     let is_usual = session.globals.start_in.is_empty();
     let worktree = if is_usual {
         PathBuf::from(SOURCE)
     } else {
         session.current.clone()
     };
+    // All problems are collected, so that one run of the container shows them.
     let mut problems = Vec::new();
     let repository = match repository(session) {
         Ok(repository) => repository,
         Err(e) => {
             problems.push(ConfigProblem::new(Origin::BuiltIn, e.to_string()));
+            // The path is never used, because the problem ends the command.
             PathBuf::from("/nonexistent")
         }
     };
     let session = session.in_repository(&repository);
     let get = |name: &str| {
+        // The option has the same effect as the variable.
         if offline && way.switch() == name {
             Ok(Some("1".to_owned()))
         } else {
@@ -227,6 +229,7 @@ pub(crate) fn begin(
                 .any(|(name, e)| name == ORIGIN && e.url.is_some())
         })
     };
+    // Other problems may be the reason why there is no remote.
     if plan.origin.is_none() && !plan.offline && problems.is_empty() && !has_origin() {
         let text = format!(
             "no remote: set DATA_TAG or DATA_S3_DST, or {}=1 to work without a remote",
@@ -271,6 +274,7 @@ pub(crate) fn begin(
     };
     let paths = place.paths(volumes)?;
     let mut context = session.context(&place)?;
+    // The environment overrides the settings.
     if let Some(location) = plan.origin {
         context.remotes.retain(|remote| remote.name != ORIGIN);
         let access = session.access(session.settings()?, Some(ORIGIN), false)?;
@@ -313,6 +317,7 @@ fn repository(session: &Session) -> Result<PathBuf, CliError> {
         return Ok(dirs::state().join(REPOSITORY));
     };
     let root = session.current.join(place::local(&named)?);
+    // The name may be that of a worktree.
     let inside = root.join(place::INSIDE);
     Ok(if Repo::is_at(Path::new(&inside)) {
         inside

@@ -71,10 +71,12 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let mut failed: Option<Error> = None;
     for remote in &remotes {
         if let Err(e) = to(session, &context, remote, &options) {
+            // If standard output is closed, no further result can be shown.
             let Failed::Operation(e) = e else {
                 return Err(e);
             };
             // Continue with the other remotes, unless the user cancelled the push.
+            // Only the last failure is the result of the command, so earlier ones are printed here.
             if let Some(before) = failed.replace(e) {
                 let _ = std::io::stderr()
                     .write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
@@ -156,6 +158,7 @@ fn hooked(
         refs: options.names.clone(),
         ..HookFacts::default()
     };
+    // The hooks get the rejected ref only as an error, so the report is stored beside it.
     let mut rejected = None;
     let act = || {
         let report = push(context, remote, options, observer)?;
@@ -223,11 +226,13 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<PushTa
             names: args.names.clone(),
         });
     }
+    // A path must begin with a slash or a dot, because another name could be a branch.
     let is_remote = |name: &&String| {
         context.remote(name).is_some()
             || dvc::store::location::Location::is_url(name)
             || name.starts_with(['/', '.'])
     };
+    // Remotes come first, so a later name is a ref even if a remote has the same name.
     let count = args.names.iter().take_while(is_remote).count();
     let (remotes, names) = args.names.split_at(count);
     let remotes = match remotes {

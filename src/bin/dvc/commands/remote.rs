@@ -144,12 +144,15 @@ fn list(session: &Session) -> CommandResult {
 
 fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     let (place, context) = session.here()?;
+    // The names of remote-tracking branches begin with the name of the remote, and `/` ends it
+    // there. A `.` would divide the key `remote.NAME.url`.
     RefName::new(&args.name).map_err(dvc::error::Error::from)?;
     if args.name.contains('/') || args.name.contains('.') {
         return Err(
             CliError::option("NAME", "the name of a remote cannot contain `/` or `.`").into(),
         );
     }
+    // A remote that only the environment names can be added to the settings.
     let settled = session
         .settings()?
         .remotes()
@@ -175,6 +178,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
     }
     let location = session.location(&args.url)?;
     ensure_outside(&place, &location)?;
+    // `set` changes the URL and keeps `lazy`.
     let lazy = args.lazy || known.is_some_and(|known| known.lazy);
     if !session.dry_run(args.dry) {
         write_remote(&place, &args.name, &location, lazy)?;
@@ -199,6 +203,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> CommandResult {
             print_line(session, &mut out, &summary)?;
             print(session, &mut out, &report)?;
         }
+        // The remote stays in the settings, because it may only be unreachable at the moment.
         Some(Err(e)) => {
             out.finish()?;
             let done = if again { "changed" } else { "added" };
@@ -305,6 +310,7 @@ fn checked(session: &Session, name: Option<&str>) -> CommandResult {
     for remote in &remotes {
         match check(&context, remote, &session.watch()) {
             Ok(report) => print(session, &mut out, &report)?,
+            // The other remotes are checked too, and the first failure decides the exit code.
             Err(e) if remotes.len() > 1 => {
                 let _ = std::io::stderr()
                     .write_all(harmless(&format!("error: {}: {e}\n", remote.name)).as_bytes());

@@ -99,6 +99,7 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> CommandResult {
                     let end = if e.is_dir() { "/" } else { "" };
                     writeln!(out, "{}{end}", shown(&e.name)).map_err(Failed::from)
                 }
+                // A JSON object contains the whole content.
                 (ShowPiece::Bytes(piece), true) => {
                     bytes.extend_from_slice(piece);
                     Ok(())

@@ -49,6 +49,7 @@ pub(crate) fn run(session: &Session, args: &StatusArgs) -> CommandResult {
     };
     let progress = session.progress()?;
     let report = status(&context, &options, &progress)?;
+    // The display of the progress ends first, because it shares the terminal with the output.
     drop(progress);
     let mut out = session.plain_out();
     if session.globals.json {
@@ -63,6 +64,7 @@ pub(crate) fn run(session: &Session, args: &StatusArgs) -> CommandResult {
     out.finish()?;
     let unstable = report.changes.iter().any(|c| c.letter == Letter::Unstable);
     let differs = !report.changes.is_empty() || report.interrupted.is_some();
+    // Unstable paths have precedence, because the comparison is incomplete.
     Ok(match (unstable, args.exit_code && differs) {
         (true, _) => Exit::with(Kind::Incomplete),
         (false, true) => Exit::NO,

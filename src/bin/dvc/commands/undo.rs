@@ -47,6 +47,7 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> CommandResult {
         None => None,
         Some(text) => Some(full_name(text, &context)?),
     };
+    // The first call only plans the undo, so that the question names the change.
     let mut options = UndoOptions {
         name,
         dry_run: true,

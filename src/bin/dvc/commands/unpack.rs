@@ -74,7 +74,7 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
     if dry_run && remote.is_some() && !Repo::is_at(&context.repository) {
         let line = format!(
-            "would create a lazy clone of the remote in `{}`\n",
+            "would clone the remote lazily into `{}`\n",
             context.repository.display()
         );
         std::io::stderr().write_all(line.as_bytes())?;

@@ -106,6 +106,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
         let located =
             RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
         if located.url.is_some() {
+            // `VolumeOptions` takes the version out of the address.
             put("repo", from.clone())?;
         } else {
             let named = session
@@ -115,6 +116,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
             let here = || -> Result<String, Failed> {
                 let repository = session.place()?.repository;
                 Ok(repository
+                    // The volume is used from other directories, so its path must be absolute.
                     .canonicalize()
                     .unwrap_or(repository)
                     .display()
@@ -314,6 +316,7 @@ fn remove(session: &Session, args: &RmArgs) -> CommandResult {
         match remove_one(session, args, &volumes, name) {
             Ok(()) => {}
             Err(e) if args.names.len() == 1 => return Err(e),
+            // The other volumes are removed too, and the first failure decides the exit code.
             Err(e) => {
                 let exit = session.report_failure(&e);
                 failed.get_or_insert(exit);
@@ -330,6 +333,7 @@ fn remove_one(
     name: &str,
 ) -> Result<(), Failed> {
     let dry_run = session.dry_run(args.dry);
+    // The record is read first, because the removal deletes it.
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.no_trash;
@@ -384,6 +388,7 @@ fn remove_one(
 }
 
 fn rename(session: &Session, args: &MvArgs) -> CommandResult {
+    // A dry run only checks both names.
     if session.dry_run(args.dry) {
         volumes(session)?.state(&args.name)?;
         check_name(&args.new)?;

@@ -137,6 +137,7 @@ impl<'b> StatTable<'b> {
                 .unwrap_or(0)
                 .min(most)
         };
+        // A few long names must not widen the columns of all rows.
         let widths = *self.widths.get_or_insert(StatWidths {
             name: widest(|r| &r.name, 60),
             size: widest(|r| &r.size, 12),

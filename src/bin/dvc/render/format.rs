@@ -134,6 +134,7 @@ fn value(field: &str, version: &DescribedVersion, around: &FormatContext<'_>) ->
         "host" => commit.host.clone(),
         other => {
             let key = other.strip_prefix("trailer:").unwrap_or(other);
+            // As in git, the case of the keys of trailers does not matter.
             let fits = |(k, v): &(String, String)| k.eq_ignore_ascii_case(key).then(|| v.clone());
             commit
                 .trailers

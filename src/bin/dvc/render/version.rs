@@ -192,6 +192,7 @@ impl Serialize for JsonChanges<'_> {
                 ControlFlow::Break(())
             }
         });
+        // An error of serde contains only text, so the error itself goes to `failed`.
         if let Err(e) = computed {
             self.failed.replace(Some(e));
             return Err(S::Error::custom("cannot compute the changes"));

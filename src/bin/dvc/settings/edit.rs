@@ -80,6 +80,7 @@ fn without(text: &str, file: Document<&str>, key: &str) -> String {
     let Some(span) = item.as_value().and_then(toml_edit::Value::span) else {
         return text.to_owned();
     };
+    // Other values may be on the same line.
     if inline {
         let mut file = file.into_mut();
         remove(file.as_table_mut(), key);

@@ -143,7 +143,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "gc.grace",
         SettingType::Duration,
         "1h",
-        "how long `gc` waits before it gives up and before it deletes data",
+        "how long `gc` waits before it marks unneeded packs as dead, and again before it deletes them",
     ),
     key(
         "gc.keep-local-trash",
@@ -155,7 +155,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "gc.keep-log",
         SettingType::Duration,
         "30d",
-        "how long `gc` keeps versions that refs named before",
+        "how long `gc` keeps the previous versions of moved and deleted refs",
     ),
     key(
         "gc.keep-trash",
@@ -183,7 +183,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
     ),
     hook(
         "hook.failed-commit",
-        "the command to run after a failed commit; the JSON on its standard input has the failure",
+        "the command to run after a failed commit; the JSON on its standard input describes the failure",
     ),
     hook("hook.failed-push", "the command to run after a failed push"),
     hook("hook.post-commit", "the command to run after a commit"),

@@ -118,6 +118,7 @@ pub(super) fn read(table: &'static [SettingKey], sources: &Sources<'_>) -> Layer
             continue;
         }
         match find_key(table, name.trim()) {
+            // Every user of the machine can read the command line of a process.
             Ok(key) if key.secret => {
                 reading.problem(
                     Origin::CommandLine,
@@ -156,6 +157,7 @@ impl LayerReader {
                 value,
                 origin,
             }),
+            // The text of the error may contain the value.
             Err(_) if key.secret => {
                 self.problem(origin, format!("invalid value of `{}`", key.name))
             }
@@ -205,6 +207,8 @@ impl LayerReader {
                 continue;
             }
             match find_key(table, &name) {
+                // A repository may come from a stranger, so it must not set programs, places or
+                // trust.
                 Ok(key) if file.in_repository && !key.in_repository => {
                     self.problem(origin(), format!("`{name}` cannot be set by a repository"));
                 }
@@ -250,7 +254,7 @@ impl LayerReader {
             ("lazy", toml_edit::Value::Boolean(lazy)) => entry.lazy = *lazy.value(),
             ("url", _) => return Err("the value is not a string".to_owned()),
             ("lazy", _) => return Err("the value is neither true nor false".to_owned()),
-            _ => return Err("unknown setting; a remote has `url` and `lazy`".to_owned()),
+            _ => return Err("unknown setting: expected `url` or `lazy`".to_owned()),
         }
         Ok(())
     }
@@ -263,6 +267,7 @@ impl LayerReader {
             let path = named.clone().unwrap_or_else(|| sources.secrets.join(name));
             match fs::read_to_string(&path) {
                 Ok(text) => self.text(key, one_line(&text), Origin::Secret(path)),
+                // A file that a variable names must exist; one below /run/secrets is optional.
                 Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => self.problem(
                     Origin::Secret(path),
@@ -274,6 +279,7 @@ impl LayerReader {
 }
 
 fn one_line(text: &str) -> &str {
+    // `echo` and editors append a line break, which is not part of the value.
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
 }

@@ -53,7 +53,7 @@ impl<'k> RetentionKey<'k> {
         let rest = name.strip_prefix(PREFIX)?;
         let Some((policy, option)) = rest.rsplit_once('.') else {
             return Some(Err(format!(
-                "`{name}` has no rule: write `{PREFIX}NAME.daily` or the like"
+                "unknown setting `{name}`: expected `{PREFIX}NAME.RULE`, such as `{PREFIX}NAME.daily`"
             )));
         };
         let is_plain = !policy.is_empty()
@@ -62,17 +62,17 @@ impl<'k> RetentionKey<'k> {
                 .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !is_plain {
             return Some(Err(format!(
-                "`{policy}` is not a name of letters, digits, `-` and `_`"
+                "invalid policy name `{policy}`: use letters, digits, `-` and `_`"
             )));
         }
         if policy == ALL {
             return Some(Err(format!(
-                "a policy cannot be called `{ALL}`, because `--policy {ALL}` means every policy"
+                "invalid policy name `{ALL}`: `--policy {ALL}` means every policy"
             )));
         }
         if option != BRANCHES && !RULES.contains(&option) {
             return Some(Err(format!(
-                "unknown setting `{name}`: a policy has `branches`, `{}`",
+                "unknown setting `{name}`: expected one of `branches`, `{}`",
                 RULES.join("`, `")
             )));
         }
@@ -147,6 +147,7 @@ impl RetentionEntry {
         let rules = self.values.iter().filter(|(option, ..)| option != BRANCHES);
         RetentionPolicy {
             rules: rules
+                // Each value was validated when it was read.
                 .filter_map(|(option, value, _)| {
                     RetentionRule::parse(option, &value.to_string()).ok()
                 })

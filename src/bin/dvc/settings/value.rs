@@ -101,6 +101,7 @@ impl SettingType {
                 })
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
+            // A file can contain a list, so a text with commas is one item there.
             (Self::List, toml_edit::Value::String(text)) => {
                 Ok(SettingValue::List(vec![text.value().clone()]))
             }
@@ -136,6 +137,7 @@ impl SettingValue {
         match self {
             Self::Text(text) => text.into(),
             Self::Bool(b) => (*b).into(),
+            // Integers in TOML are signed.
             Self::Number(n) => i64::try_from(*n).map_or_else(|_| n.to_string().into(), Into::into),
             Self::List(items) => items.iter().collect(),
         }

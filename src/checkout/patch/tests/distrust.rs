@@ -136,6 +136,8 @@ fn a_name_outside_of_the_scope_is_not_linked_to() {
     ]);
     let (bench, first) = Bench::new(&two);
     let at = bench.tree.path();
+    // `b` and `c` are still one file, which gets other content. Both are outside of the scope, so
+    // `a` must not become a link to them.
     fs::remove_file(at.join("a")).unwrap();
     fs::write(at.join("b"), b"two").unwrap();
     let entry = Lookup::new(&bench.memory, &first)
@@ -171,6 +173,7 @@ fn a_large_file_that_was_edited_in_the_meantime_is_read_again() {
     next[7 * BLOCK] ^= 1;
     let two = Two::new(|m| (vec![m.file("big", &big)], vec![m.file("big", &next)]));
     let mut edited = big.clone();
+    // An edit that the differences do not contain.
     edited[12 * BLOCK] ^= 1;
     fs::write(two.at("big"), &edited).unwrap();
     two.go(None);
@@ -186,6 +189,8 @@ fn a_file_that_was_edited_in_the_meantime_does_not_get_the_metadata_of_another()
             vec![touched(f, 5), touched(g, 6)],
         )
     });
+    // The edit is later than the comparison, so the differences still claim that only the time
+    // changes.
     fs::write(two.at("f"), b"new").unwrap();
     let heard = Heard::default();
     let (report, _) = two.go(Some(&heard));
@@ -257,6 +262,7 @@ fn names_that_are_said_to_be_one_file_are_not_patched_as_one_if_they_differ() {
         noise(20 * BLOCK, 3),
         noise(20 * BLOCK, 3),
     );
+    // In the second version, the two names of the group differ.
     one[0] ^= 1;
     other[BLOCK] ^= 1;
     let two = Two::new(|m| {

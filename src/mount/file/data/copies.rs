@@ -40,6 +40,7 @@ impl FileData {
     /// `base`.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();
+        // A commit may have replaced the base while the bytes were fetched without a lock.
         let same = |state: &FileState| {
             state.damage.is_none()
                 && state
@@ -74,6 +75,8 @@ impl FileData {
                 done?;
                 self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
                 self.note_change();
+                // Mark the blocks as local last, because readers do not wait for the exclusive
+                // lock.
                 self.write_state()
                     .local
                     .insert(part.start..to.div_ceil(BLOCK));
@@ -118,6 +121,7 @@ impl FileData {
         else {
             return SpareCopies::Nothing;
         };
+        // No block differs, and no byte follows the kept part of the base.
         let is_copy = state.dirty.is_empty() && !state.changed && state.kept == state.size;
         if is_copy && state.size == base.size {
             return SpareCopies::All(Arc::clone(base));

@@ -17,6 +17,8 @@ impl FileData {
     /// Makes the written bytes durable. Returns the blocks that the overlay database has to record
     /// now.
     pub fn sync(&self) -> io::Result<UnstoredBlocks> {
+        // Take the blocks and reset the flag before the sync, because the sync does not cover
+        // blocks that are written while it runs.
         let unstored = {
             let mut state = self.write_state();
             UnstoredBlocks {
@@ -37,11 +39,14 @@ impl FileData {
     /// Makes the written bytes durable without a record in the overlay database.
     pub fn sync_bytes(&self) -> io::Result<()> {
         let _one = self.sync_lock.lock();
+        // The kernel's direct writes do not set the flag.
         if !self.unsynced.swap(false, Ordering::AcqRel) && !self.is_written_by_kernel() {
             return Ok(());
         }
         let upper = self.read_state().upper.clone();
         // A file that is not open is opened only for the sync, to keep few descriptors open.
+        // `fdatasync` is sufficient, because it includes a new length (fdatasync(2)), and the
+        // overlay database has the times.
         let synced = match &upper {
             Some(upper) => upper.sync_data(),
             None => self
@@ -85,6 +90,7 @@ impl FileData {
             .recount(std::mem::take(&mut state.counted_bytes), 0);
         state.upper = None;
         if std::mem::take(&mut state.has_upper) {
+            // If the removal fails, the next mount removes the file as an orphan.
             let _ = fs::remove_file(self.space.path(self.ino));
         }
         self.change_count.fetch_add(1, Ordering::AcqRel);
@@ -112,6 +118,7 @@ impl FileData {
             self.space.path(self.ino),
         ));
         state.frozen = Some(Arc::clone(&frozen));
+        // From now on, the flag says whether the file was changed after the snapshot.
         state.changed = false;
         frozen
     }
@@ -139,6 +146,7 @@ impl FileData {
             written,
             lowest_size,
         } = frozen.changes();
+        // Bytes that were cut off since the freeze are zeros if the file has grown again.
         let kept = base.size.min(lowest_size);
         let end = kept.div_ceil(BLOCK);
         // Only the upper file had the bytes after the old base, so it holds these blocks
@@ -152,6 +160,7 @@ impl FileData {
         state.dirty.remove(end..u64::MAX);
         state.stored = state.dirty.clone();
         state.unstored = state.dirty.iter().collect();
+        // The recorded blocks are relative to the old base.
         state.rewrite_blocks = true;
         state.kept = kept;
         state.base = Some(base);
@@ -183,12 +192,15 @@ impl FileData {
         let _exclusive = self.exclusive();
         let (sums, size, own) = {
             let mut state = self.write_state();
+            // The mount has ended, so the kernel cannot write to the file any more.
             if state.sums.is_disabled() {
                 state.sums = Arc::new(BlockSums::unknown());
             }
             if !state.has_upper || state.damage.is_some() || self.is_sealed() {
                 return Ok(None);
             }
+            // The next mount reads these blocks from the upper file: copies of the version only if
+            // the file is complete.
             let mut own = if state.is_complete() {
                 state.local.clone()
             } else {
@@ -200,6 +212,7 @@ impl FileData {
         let file = self.space.open(self.ino)?;
         let known = read_unknown_blocks(&file, &sums, size, &own, budget)?;
         let meta = file.metadata()?;
+        // A seal with another length would make the next mount report the file as damaged.
         let fits = meta.len() == size;
         Ok(fits.then(|| FileSeal {
             size,

@@ -35,6 +35,7 @@ impl FileData {
             let mut state = self.write_state();
             state.sums.disable();
             self.mark_changed(&mut state);
+            // The kernel does not report which blocks it writes, so all of them count as written.
             let all = 0..state.kept;
             state.mark_written(&all);
         }
@@ -53,6 +54,8 @@ impl FileData {
     /// Ends a use by the kernel that [`Self::pass_to_kernel`] started.
     pub fn take_from_kernel(&self, write: bool) {
         if write {
+            // Read the last length and time while the file still counts as written by the kernel,
+            // because they are ignored afterwards.
             self.refresh_from_kernel();
             self.kernel_writers.fetch_sub(1, Ordering::AcqRel);
         } else {
@@ -92,6 +95,7 @@ impl FileData {
             return None;
         }
         let upper = self.open_upper().ok()?;
+        // The kernel's writes are not counted, so each refresh counts as a change.
         self.note_change();
         let change_count = self.change_count.load(Ordering::Acquire);
         let meta = upper.metadata().ok()?;

@@ -54,6 +54,8 @@ impl FileData {
         }
         self.mark_changed(&mut state);
         self.note_change();
+        // Set the flags again: a sync may have reset them after they were set above and before the
+        // length changed.
         self.length_unsynced.store(true, Ordering::Release);
         self.update_quota(&upper, &mut state);
         state.size = size;
@@ -117,8 +119,11 @@ impl FileData {
                 FallocateFlags::KEEP_SIZE
             };
             match rustix::fs::fallocate(&*upper, flags, own.start, own.end - own.start) {
+                // A file system without `fallocate` cannot reserve space, but the file can still
+                // grow.
                 Err(rustix::io::Errno::OPNOTSUPP) => {}
                 Err(e) => {
+                    // `fallocate` may have extended the file before it failed.
                     self.truncate_to_size(&upper);
                     return Err(e.into());
                 }

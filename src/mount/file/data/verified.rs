@@ -111,6 +111,7 @@ impl FileData {
             sums: &sums,
             size,
         };
+        // The rest of such a block is not in `bytes`, so the block is read again for its checksum.
         edge_blocks(range, size)
             .into_iter()
             .for_each(|block| written.record_again(block));

@@ -67,6 +67,7 @@ impl Registry {
     /// Stops the registry during a garbage collection, and returns the output of the collection.
     pub(super) fn collect(&mut self) -> String {
         self.stop();
+        // `-m` also deletes manifests without a tag.
         let run = Command::new("docker-registry")
             .args(["garbage-collect", "-m"])
             .arg(&self.config)
@@ -128,6 +129,7 @@ fn serve(config: &Path, host: &str) -> Option<Child> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    // The process may have ended already.
     let _ = child.kill();
     child.wait().unwrap();
     None
@@ -168,6 +170,7 @@ impl Stub {
         let log = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
+                // A client may close its connection early.
                 let _ = respond(stream.unwrap(), &answer, &log);
             }
         });
@@ -210,6 +213,7 @@ fn respond(
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
     log.lock().push(request.clone());
     let (status, headers, body) = answer(&request);
+    // Each connection carries one request, because the loop serves one connection at a time.
     let mut out = format!(
         "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()

@@ -30,7 +30,7 @@ impl Failure for ExecError {
 /// Starts the command with standard output connected to a pipe.
 pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
     let Some((program, args)) = argv.split_first() else {
-        return Err(CliError::option("--exec", "write the command after `--`").into());
+        return Err(CliError::option("--exec", "expected a command after `--`").into());
     };
     let spawned = Command::new(program)
         .args(args)
@@ -78,6 +78,7 @@ fn shown(program: &OsStr) -> String {
 
 /// Kills a command that still runs, because its output is no longer needed.
 pub(super) fn end(child: &mut Child) {
+    // The command may have exited already.
     let _ = child.kill();
     let _ = child.wait();
 }

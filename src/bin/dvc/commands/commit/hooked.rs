@@ -39,6 +39,7 @@ impl HookedCommit<'_> {
                 hook_failure: None,
             });
         }
+        // Errors are ignored, because the commit reads the repository again and reports them.
         let head = || {
             Some(
                 Head::read(self.context, &self.context.repo().ok()?)

@@ -80,6 +80,7 @@ pub(super) fn make(
                 check: &mut || exec::check(&mut child, &args.args),
             };
             let report = commit_stream(&context, &options, stream, &progress);
+            // If the commit has failed, the command may still run.
             exec::end(&mut child);
             report
         }
@@ -97,6 +98,7 @@ pub(super) fn make(
     } = hooked.run(act, |report| report)?;
     drop(progress);
     let took = begun.elapsed();
+    // The version exists even if a hook failed after it, so report the version first.
     CommitSummary {
         report: &report,
         volume,
@@ -105,6 +107,7 @@ pub(super) fn make(
         import: None,
     }
     .print(session)?;
+    // A version whose hook has failed is not pushed.
     if let Some(failed) = hook_failure {
         return Err(Error::from(failed).into());
     }

@@ -108,6 +108,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
     if limit.is_zero() {
         return Err(CliError::option(option, "the timeout must be greater than zero").into());
     }
+    // The watchdog is a second process of this program.
     let own = std::env::current_exe();
     let own = own.map_err(|source| CliError::File {
         doing: "find",
@@ -124,6 +125,7 @@ fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Fail
             .settings()?
             .text("quiesce.password")
             .map(str::to_owned),
+        // dvc itself writes to these directories, so a freeze of them would block it.
         ours: vec![
             dirs::run(),
             dirs::state(),
@@ -174,6 +176,7 @@ fn time(session: &Session, text: &str) -> Result<Timestamp, Error> {
 }
 
 fn trailer(text: &str) -> Result<(String, String), CliError> {
+    // Without a separator, the key is empty, which is an error.
     let (key, value) = text.split_once(['=', ':']).unwrap_or_default();
     let (key, value) = (key.trim(), value.trim());
     let blank = |c: char| c.is_whitespace() || c.is_control();
@@ -241,6 +244,7 @@ fn listed(session: &Session, args: &CommitArgs, list: &Path) -> Result<Vec<OsStr
 /// Splits a list of paths. Lines may end with CRLF, and the list may start with a byte order mark.
 fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
     let lines = end == b'\n';
+    // Editors of Windows write a byte order mark and carriage returns.
     let text = text
         .strip_prefix(b"\xef\xbb\xbf")
         .filter(|_| lines)

@@ -56,6 +56,7 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             .map(VolumeChoice::Named)
             .collect()
     };
+    // If there is only one volume, its failure is that of the command.
     let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
     for one in &which {
         let done = match one {
@@ -67,6 +68,7 @@ pub(super) fn run(session: &Session, args: &CommitArgs) -> CommandResult {
             VolumeChoice::Dvc(name) => commit_dvc_volume(session, args, &volumes, name),
             VolumeChoice::LocalDriver(name) => commit_local_volume(session, args, &volumes, name),
         };
+        // The first failure decides the exit code, and the other volumes are still committed.
         match done {
             Ok(exit) if run.worst == Exit::DONE => run.worst = exit,
             Ok(_) => {}
@@ -117,6 +119,8 @@ impl VolumeCommits<'_> {
                     }
                 }
             }
+            // Without an engine there are no local-driver volumes, unless the user has named an
+            // engine.
             Err(e @ EngineError::Missing { .. }) if !engine_is_named() => {
                 note(self.session, format!("committing only dvc volumes: {e}"))?;
             }
@@ -220,6 +224,7 @@ fn repository_of(
     volumes: &Volumes,
     volume: &LocalVolume,
 ) -> Result<PathBuf, Failed> {
+    // A repository that the user names has precedence over that of the volume.
     if session.named_repository().is_some() {
         return Ok(session.place()?.repository);
     }
@@ -232,6 +237,7 @@ fn repository_of(
     }
     match session.place() {
         Ok(place) => Ok(place.repository),
+        // A dry run must not create the machine's own repository.
         Err(CliError::NoRepository(_) | CliError::Foreign(_)) if session.dry_run(args.dry) => {
             let own = volumes.own_path();
             if own.exists() {

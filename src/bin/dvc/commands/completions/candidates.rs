@@ -45,6 +45,7 @@ impl Offer {
             goes_on,
         } in &self.words
         {
+            // Writing to a `String` cannot fail.
             let _ = writeln!(out, "{}{text}\t{about}", if *goes_on { '+' } else { '=' });
         }
         out
@@ -85,8 +86,14 @@ pub(crate) enum Wanted {
 
 /// Profiles of `commit --quiesce`. The user continues those that end with a colon.
 const PROFILES: [(&str, &str); 7] = [
-    ("docker:pause", "pause the containers that write to it"),
-    ("docker:stop", "stop the containers that write to it"),
+    (
+        "docker:pause",
+        "pause the containers that write to the source",
+    ),
+    (
+        "docker:stop",
+        "stop the containers that write to the source",
+    ),
     ("exec:", "CONTAINER:CMD, run a command in a container"),
     (
         "mariadb:",
@@ -229,6 +236,7 @@ fn options(typed: &Typed<'_>, word: &str) -> Offer {
         } else {
             &mut own
         };
+        // The value of such an option is optional, so both forms are offered.
         if arg.is_require_equals_set() {
             list.push(
                 Candidate {
@@ -282,6 +290,8 @@ fn values(typed: &Typed<'_>, arg: &Arg, word: &str, names: &Names<'_>) -> Offer 
             Some((key, value)) => with_prefix(value_of(key, value), &format!("{key}=")),
             None => fitting(
                 KEYS.iter()
+                    // Every user can read the command line of a process, so secrets are not
+                    // accepted there.
                     .filter(|k| !k.secret)
                     .map(|k| Candidate::new(format!("{}=", k.name), k.about).going_on()),
                 word,

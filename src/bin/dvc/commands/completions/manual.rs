@@ -155,6 +155,7 @@ fn page_name(verb: &str) -> String {
 fn of_program(program: &Command) -> Result<Vec<u8>, MissingSection> {
     let mut page = Roff::page("dvc", 1, &about(program));
     page.heading("SYNOPSIS");
+    // In roff, `\~` is a space at which no line ends.
     page.synopsis(
         "dvc",
         &format!(
@@ -468,6 +469,7 @@ fn see_also<'p>(page: &mut Roff, pages: impl IntoIterator<Item = &'p str>) {
     page.heading("SEE ALSO");
     let pages: Vec<String> = pages
         .into_iter()
+        // The last three bytes are the section, such as `(1)`.
         .map(|page| format!("**{}**{}", &page[..page.len() - 3], &page[page.len() - 3..]))
         .collect();
     page.paragraph(&pages.join(", "));
@@ -490,6 +492,7 @@ fn synopsis(command: &Command) -> String {
     let mut words = Vec::new();
     for arg in own_arguments(command).filter(|arg| !arg.is_positional()) {
         let repeats = matches!(arg.get_action(), ArgAction::Append | ArgAction::Count);
+        // Only the long name takes its value after `=`.
         let name = match (arg.get_short(), arg.get_long()) {
             (Some(letter), _) if !arg.is_require_equals_set() => format!("-{letter}"),
             (_, Some(long)) => format!("--{long}"),
@@ -583,6 +586,7 @@ fn option(page: &mut Roff, arg: &Arg) {
         .into_iter()
         .filter(|value| !value.is_hide_set())
         .collect();
+    // In clap, a flag has possible values and a default, too: `true` and `false`.
     if arg.get_action().takes_values() && values.iter().any(|value| value.get_help().is_some()) {
         for value in &values {
             let about = value

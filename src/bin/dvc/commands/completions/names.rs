@@ -93,6 +93,7 @@ impl<'s> Names<'s> {
     /// Returns revisions for an unfinished word: names, `BRANCH@...`, the right side of a range,
     /// `REV:PATH`.
     pub(crate) fn revisions(&self, word: &str, ranges: bool, paths: bool) -> Vec<Candidate> {
+        // The colon is searched first, because a path may contain `..`.
         if let Some(colon) = colon(word).filter(|_| paths) {
             return self.paths(word, colon);
         }
@@ -274,6 +275,7 @@ impl<'s> Names<'s> {
 /// messages.
 pub(crate) fn globals(typed: &Typed<'_>) -> Globals {
     Globals {
+        // Completion must not wait for a server, and must not show messages.
         offline: true,
         quiet: 3,
         no_pager: true,

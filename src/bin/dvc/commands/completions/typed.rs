@@ -178,6 +178,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
+            // Between single quotes, a backslash is an ordinary character.
             (Some('"') | None, '\\') => {
                 is_open = true;
                 word.extend(chars.next());
@@ -193,6 +194,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
                 }
                 is_open = false;
             }
+            // A new command begins here.
             (None, ';' | '|' | '&') => {
                 words.clear();
                 word.clear();

@@ -77,7 +77,7 @@ fn plugin(socket: &Path) -> DoctorCheck {
             // An engine queries the plugin for each volume name that it does not know, and waits
             // for a response.
             let what = format!(
-                "no process listens on `{at}`; Docker engines wait for the plugin when they look up an unknown volume"
+                "no process is listening on `{at}`, so Docker commands that name an unknown volume wait for the plugin"
             );
             DoctorCheck::note(
                 name,
@@ -94,6 +94,8 @@ fn activated(socket: &Path) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    // With HTTP/1.0, the server closes the connection after the response, so the end needs no
+    // parsing.
     stream.write_all(
         b"POST /Plugin.Activate HTTP/1.0\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n",
     )?;

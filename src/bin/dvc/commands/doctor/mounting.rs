@@ -5,6 +5,7 @@ use super::check::DoctorCheck;
 use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
+use dvc::model::text::count;
 use dvc::mount::attach::{self, AttachError, MountMethod};
 use dvc::sys::io_error::IoError;
 use dvc::sys::mountinfo;
@@ -18,6 +19,7 @@ const DEVICE: &str = "/dev/fuse";
 
 /// Runs all checks.
 pub(super) fn checks(session: &Session) -> Vec<DoctorCheck> {
+    // A trial mount shows more than a check of the permissions.
     let tried = rehearse(false);
     let mut checks = vec![device(tried.is_ok())];
     if tried.is_ok() {
@@ -66,6 +68,7 @@ fn device(not_needed: bool) -> DoctorCheck {
         }
         _ => format!("start a container with `--device {DEVICE}`"),
     };
+    // The trial mount has worked, for example because fusermount3 may open the device.
     if not_needed {
         DoctorCheck::note(name, what, hint)
     } else {
@@ -170,9 +173,9 @@ fn stale() -> Vec<DoctorCheck> {
     match (dead.is_empty(), ours.len()) {
         (false, _) => dead,
         (true, 0) => vec![DoctorCheck::ok(name, "no mounts")],
-        (true, count) => vec![DoctorCheck::ok(
+        (true, n) => vec![DoctorCheck::ok(
             name,
-            format!("{count} mounted, none of them dead"),
+            format!("{}, none dead", count(n as u64, "mount")),
         )],
     }
 }

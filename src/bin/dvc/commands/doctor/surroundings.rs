@@ -50,6 +50,7 @@ fn namesakes() -> DoctorCheck {
         .map(|dir| dir.join(NAME))
         .filter(|p| is_program(p))
         .collect();
+    // A link to this program is not another program.
     let own = std::env::current_exe().ok().and_then(|p| identity(&p));
     let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
     let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();

@@ -33,7 +33,7 @@ pub(crate) struct ForgetArgs {
     /// Take versions out of the trash: REV, or those of the last forget
     #[arg(long, visible_alias = "restore")]
     pub(crate) undo: bool,
-    /// Delete the data of the versions at once; asks, or needs -y
+    /// Delete the data of the versions at once, after a confirmation or with -y
     #[arg(long, conflicts_with_all = ["gc", "list", "undo", "remote"])]
     pub(crate) now: bool,
     /// Run `gc` afterwards

@@ -46,14 +46,14 @@ pub(crate) fn action(session: &Session, args: &ForgetArgs) -> Result<ForgetActio
         0 => {
             return Err(bad(
                 "forget",
-                "name versions, a rule such as `--keep-daily 7`, a `--policy`, or `--list`",
+                "expected versions, a rule such as `--keep-daily 7`, `--policy`, or `--list`",
             ));
         }
         1 => {}
         _ => {
             return Err(bad(
                 "forget",
-                "use only one of versions, rules and `--policy`",
+                "expected only one of versions, rules and `--policy`",
             ));
         }
     }

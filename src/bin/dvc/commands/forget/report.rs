@@ -222,7 +222,7 @@ pub(crate) fn print_restored(
             .iter()
             .try_for_each(|(_, name)| writeln!(out, "{verb} {name}"))?;
         collected.iter().try_for_each(|(_, name)| {
-            writeln!(out, "{name} stays forgotten: its data is collected")
+            writeln!(out, "{name} was not restored: its data has been collected")
         })?;
     }
     Ok(if report.collected.is_empty() {

@@ -59,6 +59,7 @@ impl RepairArgs {
 /// Returns the place that the user has named: a remote, a URL, a repository or a directory.
 fn place_of(session: &Session, context: &Context, text: &OsString) -> Result<RepairPlace, Failed> {
     let dir = session.current.join(text);
+    // The name of a remote has precedence over a directory of the same name.
     let name = text
         .to_str()
         .filter(|name| context.remote(name).is_some() || Location::is_url(name));
@@ -84,6 +85,7 @@ fn place_of(session: &Session, context: &Context, text: &OsString) -> Result<Rep
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
+    // Both paths may contain symbolic links.
     a.canonicalize()
         .ok()
         .is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
@@ -97,6 +99,7 @@ fn mounts_of(context: &Context) -> Vec<PathBuf> {
             .is_some_and(|note| is_same(&note.repository, &context.repository))
     };
     mountinfo::ours()
+        // Without the table, no mount is searched.
         .unwrap_or_default()
         .into_iter()
         .filter(ours)

@@ -47,7 +47,7 @@ pub(crate) enum VolumeAction {
 pub(crate) struct CreateArgs {
     /// Create a volume of this name
     pub(crate) name: String,
-    /// Fill it with this version, or URL#REV; the default is an empty volume
+    /// Fill the volume with this version, or URL#REV; the default is an empty volume
     #[arg(long, value_name = "REV")]
     pub(crate) from: Option<String>,
     /// Make the volume read-only
@@ -56,7 +56,7 @@ pub(crate) struct CreateArgs {
     /// Commit changes to this branch
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
-    /// Limit the disk space of its changes, such as 40G
+    /// Limit the disk space of the volume's changes, such as 40G
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<String>,
     /// Set an option of `docker volume create`: repo, rev, mode, branch, cache, quota, live

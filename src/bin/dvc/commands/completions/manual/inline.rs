@@ -111,6 +111,8 @@ pub(super) fn bold_page(page: &str) -> String {
 
 /// Escapes text for roff. Hyphens become minus signs, so that users can copy options from a page.
 pub(super) fn escape(text: &str) -> String {
+    // groff shows other characters for these (groff_char(7)). The backslash comes first, because
+    // the other replacements add backslashes.
     text.replace('\\', "\\e")
         .replace('-', "\\-")
         .replace('\'', "\\(aq")

@@ -16,6 +16,7 @@ pub(super) fn section<'d>(document: &'d str, heading: &str) -> Option<&'d str> {
     let mut at = 0;
     for line in document.split_inclusive('\n') {
         let next = at + line.len();
+        // A fence begins or ends code, in which `#` is not a heading.
         is_code ^= line.starts_with("```");
         let level = line.bytes().take_while(|b| *b == b'#').count();
         if level > 0 && !is_code {
@@ -101,6 +102,7 @@ fn point(line: &str) -> Option<(&str, &str)> {
 fn table(page: &mut Roff, rows: &[&str]) {
     let mut rows = rows.iter().map(|row| cells(row));
     let head = rows.next().unwrap_or_default();
+    // The row of dashes below the head has no content.
     for row in rows.filter(|row| {
         !row.iter()
             .all(|cell| !cell.is_empty() && cell.chars().all(|c| "-: ".contains(c)))
@@ -127,6 +129,7 @@ fn table(page: &mut Roff, rows: &[&str]) {
 
 /// Splits a row into cells; `\|` is a literal bar.
 fn cells(row: &str) -> Vec<String> {
+    // No document contains a zero byte.
     let row = row.trim().replace("\\|", "\u{0}");
     let row = row.strip_prefix('|').unwrap_or(&row);
     let row = row.strip_suffix('|').unwrap_or(row);

@@ -12,6 +12,7 @@ impl Roff {
     pub(super) fn page(name: &str, section: u8, about: &str) -> Self {
         let title = name.to_uppercase().replace('-', "\\-");
         let version = env!("CARGO_PKG_VERSION");
+        // Hyphens and justification would change the options and paths in the text.
         let mut page = Self(format!(
             ".TH {title} {section} \"\" \"dvc {version}\" \"dvc manual\"\n.ad l\n.nh\n"
         ));
