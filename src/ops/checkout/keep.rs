@@ -191,7 +191,7 @@ impl AtRisk<'_> {
 impl KeptFiles {
     /// Returns what a dry run reports.
     pub(super) fn planned(paths: &[Vec<u8>]) -> Option<Self> {
-        (!paths.is_empty()).then(|| Self {
+        (!paths.is_empty()).then_some(Self {
             id: None,
             files: paths.len() as u64,
         })
