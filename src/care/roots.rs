@@ -3,19 +3,20 @@
 //!
 //! A ref that cannot be read is an error, because what it names would look unneeded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use crate::error::{Error, Result};
+use super::reflogs::RefLogs;
+use crate::error::{Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::entry::Time;
-use crate::model::id::Id;
-use crate::model::refname::{RefKind, RefName};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::refname::RefKind;
 use crate::repo::Repo;
+use crate::repo::gclog::GcState;
 use crate::repo::refs::value_of;
-use crate::work::fan_out;
+use crate::repo::trashlog::TrashState;
+use crate::repo::whole::CopyDemand;
 
 /// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
@@ -45,31 +46,21 @@ impl Roots {
     /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
     /// than `keep_log`. Files of worktrees that are in the trash since `purged_until` or earlier do
     /// not count.
-    pub fn read(
+    pub(super) fn read(
         repo: &Repo,
+        logs: &RefLogs,
         keep_log: Duration,
         purged_until: Option<i64>,
         now: Time,
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
         let since = now.secs.saturating_sub_unsigned(keep_log.as_secs());
-        let mut logs: Vec<(RefKind, RefName)> = Vec::new();
-        for kind in RefKind::STORED {
-            logs.extend(
-                repo.refs()
-                    .all_names(kind)?
-                    .into_iter()
-                    .map(|name| (kind, name)),
-            );
-        }
-        let found = Mutex::new((BTreeSet::new(), BTreeSet::new()));
-        let threads = repo.store().abilities().in_flight.min(logs.len());
-        fan_out::for_each(threads, logs.into_iter(), |(kind, name)| {
-            let log = repo.refs().log(kind, &name)?;
-            let mut found = found.lock();
-            let (all, tips) = &mut *found;
-            match (log.first().and_then(value_of), purged_until) {
-                (Some(list), Some(until)) if kind == RefKind::Trash => {
+        let (mut all, mut tips) = (BTreeSet::new(), BTreeSet::new());
+        for log in logs.read(repo)? {
+            // Fences and first entries repeat the value.
+            let moves = || log.entries.iter().filter(|entry| entry.old != entry.new);
+            match (moves().next().and_then(value_of), purged_until) {
+                (Some(list), Some(until)) if log.kind == RefKind::Trash => {
                     all.extend(younger(repo, &list, until)?);
                 }
                 (Some(tip), _) => {
@@ -79,18 +70,80 @@ impl Roots {
                 (None, _) => {}
             }
             // Files that left the trash of a worktree are not needed any more.
-            let is_kept = |entry: &&RefEntry| entry.time > since && kind != RefKind::Trash;
-            for entry in log.iter().filter(is_kept) {
+            let is_kept = |entry: &&RefEntry| entry.time > since && log.kind != RefKind::Trash;
+            for entry in moves().filter(is_kept) {
                 all.extend(values(entry));
             }
-            Ok::<_, Error>(())
-        })?;
-        let (all, tips) = found.into_inner();
+        }
         Ok(Self {
             refs: all.into_iter().collect(),
             tips,
             loose: loose()?,
         })
+    }
+
+    /// Takes out previous values of refs of which an earlier gc has collected data, because it kept
+    /// such values for a shorter time. What the refs name now stays.
+    pub(super) fn leave_out_collected(
+        &mut self,
+        repo: &Repo,
+        state: &GcState,
+        trash: &TrashState,
+    ) -> Result<()> {
+        // A clone of a part has no complete versions.
+        let is_partial = Repo::partial(repo.path()).is_some() || repo.is_lazy();
+        if state.dead_number == 0 || is_partial || self.refs.len() == self.tips.len() {
+            return Ok(());
+        }
+        let mut reached: HashSet<Id> = HashSet::new();
+        let mut todo: Vec<Id> = self.tips.iter().copied().collect();
+        while let Some(id) = todo.pop() {
+            if reached.insert(id)
+                // The mark reports what is missing.
+                && let Ok(commit) = repo.commit_cached(&id)
+            {
+                todo.extend(commit.parents);
+            }
+        }
+        // The versions below each value that nothing else reaches; `None` if a commit is missing.
+        let mut chains: Vec<(Id, Option<BTreeSet<Id>>)> = Vec::new();
+        for value in &self.refs {
+            let mut chain = Some(BTreeSet::new());
+            let mut todo = vec![*value];
+            while let (Some(id), Some(ids)) = (todo.pop(), &mut chain) {
+                if reached.contains(&id) || !ids.insert(id) {
+                    continue;
+                }
+                match repo.commit_cached(&id) {
+                    Ok(commit) if repo.has(ObjectKind::Commit, &id)? => todo.extend(commit.parents),
+                    Err(e) if e.kind() != Kind::Integrity => return Err(e),
+                    _ => chain = None,
+                }
+            }
+            chains.push((*value, chain));
+        }
+        let all: BTreeSet<Id> = chains
+            .iter()
+            .filter_map(|(_, chain)| chain.as_ref())
+            .flatten()
+            .copied()
+            .filter(|id| !trash.contains(id))
+            .collect();
+        let all: Vec<Id> = all.into_iter().collect();
+        let without_data: BTreeSet<Id> = repo
+            .versions_without_data(&all, CopyDemand::Exists)?
+            .into_iter()
+            .collect();
+        self.refs = chains
+            .into_iter()
+            .filter(|(_, chain)| {
+                chain
+                    .as_ref()
+                    .is_some_and(|ids| ids.is_disjoint(&without_data))
+            })
+            .map(|(value, _)| value)
+            .collect();
+        Ok(())
     }
 
     /// Returns all versions that no policy and no command may forget: tips of refs, and what roots

@@ -19,7 +19,7 @@ use crate::model::entry::{Chunker, Content, Entry, Extent, Meta, Node, Time, Tot
 use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::{RootInfo, TreeBody, TreeNode};
-use crate::observe::Silent;
+use crate::observe::{Observer, Silent};
 use crate::repo::packs::{NewFrame, read_table};
 use crate::repo::refs::Move;
 use crate::repo::sink::Sink;
@@ -168,6 +168,19 @@ impl Generated {
     }
 
     fn collect(&self, loose: &[LooseRoot]) -> GcReport {
+        self.collect_with(0.0, loose, &Silent)
+    }
+
+    fn collect_observed(&self, loose: &[LooseRoot], observer: &dyn Observer) -> GcReport {
+        self.collect_with(0.0, loose, observer)
+    }
+
+    fn collect_with(
+        &self,
+        unused_share: f64,
+        loose: &[LooseRoot],
+        observer: &dyn Observer,
+    ) -> GcReport {
         let repo = self.open();
         let options = GcOptions {
             grace: Duration::ZERO,
@@ -176,7 +189,7 @@ impl Generated {
             purged_until: None,
             keep_log: Duration::ZERO,
             limits: PlanLimits {
-                unused_share: 0.0,
+                unused_share,
                 copied_bytes: None,
                 is_remote: false,
             },
@@ -197,15 +210,13 @@ impl Generated {
             &roots,
             &options,
             repo.ensure_local().unwrap().files(),
-            &Silent,
+            observer,
         )
         .unwrap()
     }
 
-    /// Asserts that the chunks can be read, and that every pack has something that they need.
-    fn assert_exact(&self, needed: &BTreeMap<Id, Vec<Id>>, case: &str) {
+    fn assert_readable(&self, needed: &BTreeMap<Id, Vec<Id>>, case: &str) {
         let repo = self.open();
-        let chunks: BTreeSet<Id> = needed.values().flatten().copied().collect();
         for (version, chunks) in needed {
             let commit = repo.commit(version).unwrap();
             assert_eq!(repo.entries(&commit.tree).unwrap().len(), 1, "{case}");
@@ -217,6 +228,13 @@ impl Generated {
                 );
             }
         }
+    }
+
+    /// Asserts that the chunks can be read, and that every pack has something that they need.
+    fn assert_exact(&self, needed: &BTreeMap<Id, Vec<Id>>, case: &str) {
+        self.assert_readable(needed, case);
+        let repo = self.open();
+        let chunks: BTreeSet<Id> = needed.values().flatten().copied().collect();
         let mut bases: HashSet<PackName> = HashSet::new();
         for id in &chunks {
             bases.extend(
@@ -350,6 +368,31 @@ fn exactly_what_branches_need_stays() {
 }
 
 #[test]
+fn many_runs_copy_what_earlier_ones_have_moved() {
+    for seed in 200..240 {
+        let mut made = Generated::new(seed);
+        let mut numbers = Numbers(seed);
+        while let Some((id, _)) = made.needed.first_key_value() {
+            let id = *id;
+            let repo = made.open();
+            let tips = repo.refs().list(RefKind::Branch).unwrap();
+            let tip = tips.iter().find(|tip| tip.id == id).unwrap();
+            repo.refs()
+                .update(RefKind::Branch, &tip.name, Some(&tip.entry), None, &HOW)
+                .unwrap()
+                .unwrap();
+            drop(repo);
+            made.needed.remove(&id);
+            // A run that may leave data unused leaves packs with deltas whose bases are gone.
+            let share = [0.0, 0.1, 0.5, 1.0][numbers.below(4)];
+            let report = made.collect_with(share, &[], &Silent);
+            assert!(!report.is_partial, "seed {seed}: {report:?}");
+            made.assert_readable(&made.needed, &format!("seed {seed}"));
+        }
+    }
+}
+
+#[test]
 fn a_root_without_a_ref_keeps_its_version() {
     for seed in 100..110 {
         let made = Generated::new(seed);
@@ -374,5 +417,29 @@ fn a_root_without_a_ref_keeps_its_version() {
             &BTreeMap::from([(*id, chunks.clone())]),
             &format!("seed {seed}"),
         );
+    }
+}
+
+/// Ends a gc at a step as a crash would, without destructors of the process.
+struct EndsAt(&'static str);
+
+impl Observer for EndsAt {
+    fn step(&self, name: &'static str) {
+        assert!(name != self.0, "the test ends the run here");
+    }
+}
+
+#[test]
+fn the_copies_of_an_interrupted_run_are_not_given_up_with_those_of_the_next_run() {
+    for (seed, step) in (200..230).flat_map(|seed| ["gc plan", "gc planned"].map(|s| (seed, s))) {
+        let made = Generated::new(seed);
+        for _ in 0..2 {
+            let run = || made.collect_observed(&[], &EndsAt(step));
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)));
+        }
+        made.collect(&[]);
+        made.assert_exact(&made.needed, &format!("seed {seed}, {step}"));
+        made.collect(&[]);
+        made.assert_exact(&made.needed, &format!("seed {seed}, {step}, second run"));
     }
 }

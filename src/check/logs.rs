@@ -306,7 +306,7 @@ impl Log {
             };
             // The newest value is needed in any case. Older values may have been deleted by the gc,
             // which does not keep those of a trash at all.
-            let is_kept = entry.time >= collected && self.kind != RefKind::Trash;
+            let is_kept = entry.time > collected && self.kind != RefKind::Trash;
             roots.extend(Some(root).filter(|root| root.current || is_kept));
         }
     }

@@ -27,9 +27,8 @@ pub(super) fn frames(
     bases: Option<&Index>,
 ) -> Result<Vec<TableFrame>> {
     let key = layout::pack(name);
-    let too_long = repo.store().len(&key)?.is_some_and(|len| len > LONGEST);
-    let bytes = match repo.store().get(&key)? {
-        Some(bytes) if !too_long => bytes,
+    let bytes = match repo.store().len(&key)?.map(usize::try_from) {
+        Some(Ok(len)) if len as u64 <= LONGEST => repo.store().read_at(&key, 0, len)?,
         _ => return Err(StoreError::Missing { key }.into()),
     };
     let mut search = Search {

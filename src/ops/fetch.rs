@@ -20,9 +20,10 @@ use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{UnnamedRemote, track, tracking};
+use crate::repo::gcwatch::GcWatch;
 use crate::repo::refs::{Move, report_damaged};
 use crate::repo::trashlog::{TrashLog, TrashState};
-use crate::repo::writer::{NewValue, WriteSession};
+use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
@@ -88,8 +89,27 @@ pub struct FetchReport {
     pub damaged: usize,
 }
 
-/// Fetches from one remote.
+/// Attempts while garbage collections, here or at the remote, delete what the fetch relies on.
+const ATTEMPTS: usize = 8;
+
+/// Fetches from one remote. If a gc moves objects at the same time, the fetch starts again instead of
+/// failing; packs that have arrived are not fetched again.
 pub fn fetch(
+    context: &Context,
+    remote: &Remote,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<FetchReport> {
+    for _ in 1..ATTEMPTS {
+        match fetch_once(context, remote, options, observer) {
+            Err(e) if is_collected(&e) => {}
+            report => return report,
+        }
+    }
+    fetch_once(context, remote, options, observer)
+}
+
+fn fetch_once(
     context: &Context,
     remote: &Remote,
     options: &FetchOptions,
@@ -108,6 +128,7 @@ pub fn fetch(
     }
     // Rows of packs that the remote has given up are no copies.
     there.read_gc_log()?;
+    let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;
     let rolled_back = reach.record_tips(&tips, observer);
     if !options.dry_run {
@@ -126,6 +147,7 @@ pub fn fetch(
         context,
         repo: &repo,
         session: &session,
+        watch: &watch,
         there: &there,
         reach: &reach,
         options,
@@ -148,7 +170,7 @@ pub fn fetch(
     };
     // The objects come first, so that no ref names a version without its objects.
     if !options.dry_run {
-        fetch.objects(&wants)?;
+        watch.explain(fetch.objects(&wants))?;
         wants.retain(|id| !fetch.lost.contains(id));
         report.packs = fetch.sent.len() as u64;
         report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();
@@ -160,14 +182,14 @@ pub fn fetch(
         if fetch.lost.contains(id) {
             report.damaged += 1;
         } else {
-            fetch.branch(&mut report, name, *id)?;
+            watch.explain(fetch.branch(&mut report, name, *id))?;
         }
     }
     for (name, id) in values(&tips, RefKind::Tag) {
         if fetch.lost.contains(&id) {
             report.damaged += 1;
         } else {
-            fetch.tag(&mut report, name, id)?;
+            watch.explain(fetch.tag(&mut report, name, id))?;
         }
     }
     if options.prune {
@@ -175,7 +197,7 @@ pub fn fetch(
     }
     // A damaged ref of the remote may need objects that were not fetched.
     if !options.dry_run && report.damaged == 0 {
-        fetch.settle(&wants)?;
+        watch.explain(fetch.settle(&wants))?;
     }
     if !options.dry_run {
         // `--force-with-lease` compares with the refs that this report shows.
@@ -191,6 +213,7 @@ struct Fetch<'f> {
     context: &'f Context,
     repo: &'f Repo,
     session: &'f WriteSession<'f>,
+    watch: &'f GcWatch<'f>,
     there: &'f Repo,
     reach: &'f RemoteAccess<'f>,
     options: &'f FetchOptions,
@@ -291,7 +314,11 @@ impl Fetch<'_> {
             {
                 // The objects of the damaged version must not be fetched, so search again without
                 // it.
-                Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
+                Some((id, e))
+                    if e.kind() == Kind::Integrity
+                        && wants.len() > 1
+                        && !self.watch.has_moved() =>
+                {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }

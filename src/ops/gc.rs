@@ -13,13 +13,14 @@ use crate::care::gc::{GcOptions, GcReport};
 use crate::care::plan::PlanLimits;
 use crate::care::roots::LooseRoot;
 use crate::checkout::patch::journal::Journal;
-use crate::context::Context;
+use crate::context::remote_access::RemoteAccess;
+use crate::context::{Context, Remote};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::mount::daemon::overlay_roots;
 use crate::observe::Observer;
 use crate::repo::local_trash::LocalTrash;
-use crate::repo::{Repo, layout};
+use crate::repo::{OpenOptions, Repo, layout};
 use crate::sys::io_error::IoError;
 use purge::{due_overlays, purge};
 
@@ -99,6 +100,9 @@ impl Failure for SilentMount {
     }
 }
 
+/// Limit on the decompressed frames in memory, in bytes. A collection reads most frames only once.
+const FRAME_CACHE_BYTES: usize = 16 << 20;
+
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default)]
 pub struct CollectReport {
@@ -116,33 +120,16 @@ pub fn collect(
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<CollectReport> {
+    let mut context = context.clone();
+    let frames = &mut context.open.frame_cache_bytes;
+    *frames = (*frames).min(FRAME_CACHE_BYTES);
+    let context = &context;
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
     let since = context
         .now_secs()
         .saturating_sub_unsigned(options.keep_local_trash.as_secs());
     let purged = purge(context, &repo, since, options.dry_run, observer)?;
-    let limits = PlanLimits {
-        unused_share: options.max_unused,
-        copied_bytes: options.max_repack,
-        is_remote: false,
-    };
-    let gc = GcOptions {
-        grace: options.grace,
-        keep_trash: options.keep_trash,
-        at_once: options.at_once.clone(),
-        purged_until: options.dry_run.then_some(since),
-        keep_log: options.keep_log,
-        limits,
-        until: options
-            .max_time
-            .and_then(|most| Instant::now().checked_add(most)),
-        settle: Duration::ZERO,
-        dry_run: options.dry_run,
-        is_cautious: !options.is_confirmed,
-        who: context.author.clone(),
-        time: context.moved_at(),
-    };
     // A dry run leaves out what a run would remove from the trash first.
     let due = if options.dry_run {
         let due = due_overlays(&context.repository, since)?.into_iter();
@@ -153,11 +140,80 @@ pub fn collect(
     let packs = crate::care::gc::collect(
         &repo,
         &|| loose_roots(context, &repo, run, &due),
-        &gc,
+        &GcOptions {
+            purged_until: options.dry_run.then_some(since),
+            ..gc_options(context, options, false, Duration::ZERO)
+        },
         local.files(),
         observer,
     )?;
     Ok(CollectReport { packs, purged })
+}
+
+/// Deletes what no version of a remote repository needs. `settle` replaces the time that a gc waits
+/// for writes of other clients at a store without conditional writes.
+pub fn collect_remote(
+    context: &Context,
+    remote: &Remote,
+    options: &CollectOptions,
+    settle: Option<Duration>,
+    observer: &dyn Observer,
+) -> Result<GcReport> {
+    let local = context.repo()?;
+    let staging = local.ensure_local()?.files();
+    // Another repository must not hide that an object is missing at the remote.
+    let mut context = context.clone();
+    context.open = OpenOptions {
+        lazy_source: None,
+        heal: false,
+        heal_sources: Vec::new(),
+        ..context.open
+    };
+    let mut access = RemoteAccess::new(&context, remote)?;
+    let mut repo = access.existing()?;
+    if !options.dry_run && access.state.exclusive.is_none() {
+        access.probe(false)?;
+        repo = access.existing()?;
+    }
+    let settle = match repo.store().abilities().settle() {
+        Duration::ZERO => Duration::ZERO,
+        time => settle.unwrap_or(time),
+    };
+    crate::care::gc::collect(
+        &repo,
+        &|| Ok(Vec::new()),
+        &gc_options(&context, options, true, settle),
+        staging,
+        observer,
+    )
+}
+
+fn gc_options(
+    context: &Context,
+    options: &CollectOptions,
+    is_remote: bool,
+    settle: Duration,
+) -> GcOptions {
+    GcOptions {
+        grace: options.grace,
+        keep_trash: options.keep_trash,
+        at_once: options.at_once.clone(),
+        purged_until: None,
+        keep_log: options.keep_log,
+        limits: PlanLimits {
+            unused_share: options.max_unused,
+            copied_bytes: options.max_repack,
+            is_remote,
+        },
+        until: options
+            .max_time
+            .and_then(|most| Instant::now().checked_add(most)),
+        settle,
+        dry_run: options.dry_run,
+        is_cautious: !options.is_confirmed,
+        who: context.author.clone(),
+        time: context.moved_at(),
+    }
 }
 
 /// The error for an overlay in the trash that cannot be read.

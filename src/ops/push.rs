@@ -21,6 +21,7 @@ use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
+use crate::repo::gcwatch::GcWatch;
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::trashlog::TrashLog;
 use crate::repo::writer::{NewValue, WriteSession, is_collected};
@@ -170,7 +171,7 @@ pub fn push(
 ) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
         let report = match push_once(context, remote, options, observer) {
-            // A gc at the remote has collected objects that the push found there.
+            // A gc has collected objects that the push found at the remote, or moved objects here.
             Err(e) if is_collected(&e) => continue,
             report => report?,
         };
@@ -232,6 +233,7 @@ fn push_once(
     // copies.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;
+    let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;
     reach.record_tips(&tips, observer);
     let before_damage = chosen.len();
@@ -258,13 +260,14 @@ fn push_once(
         repo: &repo,
         there: &there,
         session: &session,
+        watch: &watch,
         reach: &mut reach,
         options,
         observer,
         lost,
         without_data: Vec::new(),
     };
-    let mut report = push.send(&tips, &refs)?;
+    let mut report = watch.explain(push.send(&tips, &refs))?;
     let all = refs.len();
     refs.retain(|one| !push.lost.contains(&one.new));
     damaged += all - refs.len();
@@ -276,7 +279,7 @@ fn push_once(
         // entry.
         push.enter_without_data()?;
         for one in &mut refs {
-            push.update(&tips, one)?;
+            watch.explain(push.update(&tips, one))?;
         }
         reach.save()?;
         report.requests = remote.access.meter.requests() - before;
@@ -484,6 +487,7 @@ struct Push<'p, 'a> {
     repo: &'p Repo,
     there: &'p Repo,
     session: &'p WriteSession<'p>,
+    watch: &'p GcWatch<'p>,
     reach: &'p mut RemoteAccess<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
@@ -546,7 +550,11 @@ impl Push<'_, '_> {
             };
             match sound.find_map(find) {
                 // The objects of the damaged version must not be sent, so search again without it.
-                Some((id, e)) if e.kind() == Kind::Integrity && moving.len() > 1 => {
+                Some((id, e))
+                    if e.kind() == Kind::Integrity
+                        && moving.len() > 1
+                        && !self.watch.has_moved() =>
+                {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }

@@ -10,11 +10,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::layout;
-use super::log::{Appended, EntryKey, Log, LogEntry};
+use super::log::{Appended, EntryKey, Log, LogEntry, LogError};
 use crate::codec::hash::NameHasher;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, with_causes};
 use crate::format::Malformed;
 use crate::format::gclog::{GcEntry, GcStep};
+use crate::format::logkey::seq_key;
 use crate::format::packlist::{LIST_MAX, ListedPack, PackList, PackListWriter};
 use crate::format::segment::PackName;
 use crate::store::local::LocalStore;
@@ -58,6 +59,8 @@ pub struct GcState {
     pub dead_time: i64,
     /// Whether the newest entry is a plan.
     pub has_plan: bool,
+    /// Why the packs of that plan are unknown; `None` if they are known.
+    pub plan_damage: Option<String>,
 }
 
 impl GcState {
@@ -100,6 +103,19 @@ impl<'s> GcLog<'s> {
     /// Reads the log. If no gc has ever run, this costs one listing. Lists that `known` contains
     /// are not read again.
     pub fn read(&self, known: &GcState) -> Result<GcState> {
+        let state = self.read_to_void(known)?;
+        match &state.plan_damage {
+            None => Ok(state),
+            Some(detail) => Err(LogError::Damaged {
+                key: format!("{}/{}", layout::GC_LOG, seq_key(state.number)),
+                detail: detail.clone(),
+            }
+            .into()),
+        }
+    }
+
+    /// Reads the log for a gc, which voids a plan whose list is damaged.
+    pub fn read_to_void(&self, known: &GcState) -> Result<GcState> {
         // An entry that another process folds between the listing and the read is a reason to list
         // again.
         loop {
@@ -128,10 +144,14 @@ impl<'s> GcLog<'s> {
             match entry.what {
                 GcStep::Plan if is_newest => {
                     state.has_plan = true;
-                    let Some(list) = self.list(&entry)? else {
-                        return Ok(None);
-                    };
-                    state.planned = Arc::new(list);
+                    match self.list(&entry) {
+                        Ok(Some(list)) => state.planned = Arc::new(list),
+                        Ok(None) => return Ok(None),
+                        Err(e) if e.kind() == Kind::Integrity => {
+                            state.plan_damage = Some(with_causes(e.as_error()));
+                        }
+                        Err(e) => return Err(e),
+                    }
                 }
                 // A plan that another entry follows is void.
                 GcStep::Plan => {}
@@ -201,18 +221,14 @@ impl<'s> GcLog<'s> {
         let mut list = PackListWriter::default();
         rows.iter().try_for_each(|row| list.push(row))?;
         let (count, sum_bytes) = (list.count(), list.sum_bytes());
-        let bytes = list.finish();
-        // The name is the hash of the list, so an equal list of another gc is the same file.
-        let name = NameHasher::of(&bytes);
-        let file = staging.stage()?;
-        file.as_file()
-            .write_all(&bytes)
-            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
-        let key = layout::pack_list(&name);
-        // Store the list first, because an entry must never name a list that does not exist.
-        self.store.put(file.path(), &key)?;
+        // A plan without packs has no list. Store the list first, because an entry must never name a
+        // list that does not exist.
+        let name = match count {
+            0 => None,
+            _ => Some(self.store_list(&list.finish(), staging)?),
+        };
         let entry = GcEntry {
-            list: Some(name),
+            list: name,
             count,
             bytes: sum_bytes,
             ..entry
@@ -224,6 +240,18 @@ impl<'s> GcLog<'s> {
         Ok(Appended::Counts)
     }
 
+    /// Stores a list; returns its name. The name is the hash of the list, so an equal list of another
+    /// gc is the same file.
+    fn store_list(&self, bytes: &[u8], staging: &LocalStore) -> Result<PackName> {
+        let name = NameHasher::of(bytes);
+        let file = staging.stage()?;
+        file.as_file()
+            .write_all(bytes)
+            .map_err(|e| IoError::new("write", layout::PACK_LISTS, e))?;
+        self.store.put(file.path(), &layout::pack_list(&name))?;
+        Ok(name)
+    }
+
     /// Returns whether an entry that was just created took effect. A plan takes effect only if it
     /// is the newest entry; otherwise this function removes it.
     ///
@@ -231,8 +259,13 @@ impl<'s> GcLog<'s> {
     /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
     /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
+        // No entry is newer, so the newest one is the one that was created.
+        let newest = self.log.keys()?.first().map(|key| key.seq);
+        if newest == Some(entry.seq) {
+            return Ok(true);
+        }
         // An empty known state forces a complete read.
-        let now = self.read(&GcState::default())?;
+        let now = self.read_to_void(&GcState::default())?;
         match entry.what {
             GcStep::Dead => Ok(now.dead_number <= entry.seq
                 || rows.iter().all(|row| now.dead.find(&row.name).is_some())),

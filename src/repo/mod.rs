@@ -10,6 +10,7 @@ mod error;
 pub mod fetch;
 pub mod frames;
 pub mod gclog;
+pub mod gcwatch;
 mod handle;
 mod heal;
 pub mod layout;

@@ -28,6 +28,8 @@ pub enum CollectedError {
     Collected { lacking: Lacking },
     #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
+    #[error("a garbage collection has moved objects meanwhile: {detail}")]
+    Moved { detail: String },
 }
 
 impl CollectedError {
@@ -44,7 +46,7 @@ impl Failure for CollectedError {
     fn kind(&self) -> Kind {
         match self {
             Self::Collected { .. } => Kind::NotFound,
-            Self::Planned { .. } => Kind::Busy,
+            Self::Planned { .. } | Self::Moved { .. } => Kind::Busy,
         }
     }
 
@@ -56,6 +58,7 @@ impl Failure for CollectedError {
             Self::Planned { .. } => {
                 "run `dvc gc` to the end, then run the command again".to_owned()
             }
+            Self::Moved { .. } => "run the command again".to_owned(),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid, flock};
 use tempfile::NamedTempFile;
 
 /// Mode bits that a file inherits from its directory; other users never get write access.
@@ -104,6 +104,8 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Creates a temporary file in a directory. Dropping the file removes it, unless it was renamed.
+///
+/// The file is locked while it is open, which shows other processes that it is no leftover.
 pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let inherited = Inherited::from(dir)?;
     let mode = fs::Permissions::from_mode(inherited.file_mode);
@@ -112,6 +114,8 @@ pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
         .permissions(mode)
         .tempfile_in(dir)?;
     inherited.settle(file.as_file(), inherited.file_mode)?;
+    // Some file systems have no locks; then a leftover is known by its age only.
+    let _ = flock(file.as_file(), FlockOperation::NonBlockingLockShared);
     Ok(file)
 }
 

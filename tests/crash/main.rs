@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod campaign;
+mod care;
 mod checkout;
 mod child;
 mod into;
@@ -15,4 +17,6 @@ mod kill;
 mod known;
 mod power;
 mod remotes;
+mod stage;
 mod steps;
+mod traced;

@@ -173,3 +173,22 @@ fn a_commit_of_an_unchanged_worktree_stores_collected_objects_again() {
         assert_same(&s.w(format!("d{n}")), &s.at(format!("copy/d{n}")));
     }
 }
+
+#[test]
+fn a_longer_time_for_old_values_after_a_shorter_one() {
+    let half = Half::new();
+    half.gc(&["--now"]);
+    half.s.write("text", "undone\n");
+    half.s.dvc(["commit", "-m", "undone"]).ok();
+    half.s.dvc(["undo"]).ok();
+    // The logs still name the deleted branch, whose data is gone.
+    let gc = ["-y", "--json", "gc", "--now", "--max-unused", "0"];
+    for _ in 0..2 {
+        half.s.dvc(gc).ok();
+        half.assert_kept();
+    }
+    // What these runs have kept can come back.
+    half.s.dvc(["undo", "main"]).ok();
+    half.s.dvc(["show", "main:text"]).ok();
+    half.s.dvc(["fsck", "--data"]).ok();
+}

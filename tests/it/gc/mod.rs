@@ -1,9 +1,16 @@
 //! Garbage collection: what it deletes, what it keeps, and that commits and mounts beside it lose
 //! nothing.
 //!
-//! `cli.rs` runs the real `dvc`, `mounted.rs` collects under a mount, `races.rs` stops one
-//! operation at each of its steps and runs the other one there.
+//! `cli.rs` runs the real `dvc`, `mounted.rs` collects under readers, `races.rs` stops one operation
+//! at each of its steps and runs the other one there. `damage.rs` damages the state of collections,
+//! and `limits.rs` takes away space, rights and open files. `remotes.rs` collects every kind of
+//! remote, `faults.rs` adds races and lost responses, and `requests.rs` counts requests.
 
 mod cli;
+mod damage;
+mod faults;
+mod limits;
 mod mounted;
 mod races;
+mod remotes;
+mod requests;

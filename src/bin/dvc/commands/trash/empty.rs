@@ -154,7 +154,7 @@ fn collect(
         now: true,
         ..GcArgs::default()
     };
-    let mut options = gc_options(session, &now)?;
+    let mut options = gc_options(session, &now, false)?;
     options.at_once = versions;
     options.is_confirmed = true;
     collect_garbage(session, context, &options).map(Some)
